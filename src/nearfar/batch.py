@@ -1,0 +1,89 @@
+"""What travels between data, views and methods: a batch, and the two view types that are not a plain tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Padded text.
+
+    Attributes:
+        ids: (N, L) int64 token numbers.
+        mask: (N, L) bool, true where there is a token, false where there is padding.
+    """
+
+    ids: Tensor
+    mask: Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, rows: Any) -> Tokens:
+        return Tokens(self.ids[rows], self.mask[rows])
+
+    def to(self, device: torch.device | str) -> Tokens:
+        return Tokens(self.ids.to(device), self.mask.to(device))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two modalities of the same N samples, such as images and their texts; each part has a length of N."""
+
+    first: Any
+    second: Any
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def __getitem__(self, rows: Any) -> Pair:
+        return Pair(self.first[rows], self.second[rows])
+
+    def to(self, device: torch.device | str) -> Pair:
+        return Pair(self.first.to(device), self.second.to(device))
+
+
+V = TypeVar("V")
+
+
+def concatenate(views: Sequence[V]) -> V:
+    """Stack views of one type along the sample axis: V views of N samples become V * N rows, view-major."""
+    first = views[0]
+    if isinstance(first, Tokens):
+        return Tokens(torch.cat([v.ids for v in views]), torch.cat([v.mask for v in views]))  # type: ignore[attr-defined, return-value]
+    if isinstance(first, Pair):
+        return Pair(concatenate([v.first for v in views]), concatenate([v.second for v in views]))  # type: ignore[attr-defined, return-value]
+    return torch.cat(list(views))  # type: ignore[arg-type, return-value]
+
+
+@dataclass
+class Batch:
+    """What a method's ``forward`` receives: this process's own samples.
+
+    Attributes:
+        views: the views that the method asked for, in the order of ``WantedViews``: whole views, local views, then the
+            mask noise. Each has length N: a float tensor (N, C, H, W) or (N, C, T), ``Tokens``, or another batch type.
+        index: (N,) int64, each sample's number in the training set (for tables keyed by sample).
+        label: (N,) int64 classes or float targets; None when the data have none.
+        extra: whatever else a modality supplies, by name (groups, a second modality, crop boxes), each of length N.
+    """
+
+    views: list[Any]
+    index: Tensor
+    label: Tensor | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: Any) -> Batch:
+        """The same batch restricted to some rows (a slice, a bool mask or int64 positions)."""
+        label = None if self.label is None else self.label[rows]
+        extra = {name: value[rows] for name, value in self.extra.items()}
+        return Batch([view[rows] for view in self.views], self.index[rows], label, extra)

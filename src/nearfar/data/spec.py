@@ -1,0 +1,39 @@
+"""What is known of a data set without looking at its samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The shape of a data set: all that networks, views and methods may know of it.
+
+    Attributes:
+        name: the data set's name or the last part of its path.
+        modality: "image", "series", "text" or "image-text"; later also "audio", "graph", "video", "volume", "points".
+        shape: of one sample without the batch axis: image (C, H, W), series (C, T), text (L,); of a pair, the first part's.
+        length: number of training samples, at least 1.
+        classes: names of the classes in label order; empty when there are no class labels.
+        target: "class", "value" (a real number to regress) or "none".
+        groups: names of the group columns (patient, device, speaker).
+        mean: per channel, of the training samples after scaling to floats (images to [0, 1]).
+        std: per channel, likewise, never 0.
+        vocabulary: number of token ids of a text part, 0 without text.
+        context: longest text in tokens, 0 without text.
+        extra: further facts of one modality, by name.
+    """
+
+    name: str
+    modality: str
+    shape: tuple[int, ...]
+    length: int
+    classes: tuple[str, ...] = ()
+    target: str = "none"
+    groups: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    vocabulary: int = 0
+    context: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)

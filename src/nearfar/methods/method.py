@@ -1,0 +1,138 @@
+"""The one base class: a method is its networks, a loss in two phases, and what changes after a step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from nearfar.batch import Batch
+from nearfar.data.spec import Spec
+from nearfar.networks.encoder import Encoder
+from nearfar.views.wanted import WantedViews
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a method comes from.
+
+    Attributes:
+        departures: where this implementation differs from the paper or the authors' code, one sentence each.
+    """
+
+    title: str
+    authors: str
+    year: int
+    arxiv: str = ""
+    departures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a method is trained: its settings and the optimiser's. ``learning_rate`` is for a batch of 256 and scales linearly.
+
+    Attributes:
+        settings: values that differ from the defaults of the method's ``Settings``, by name.
+        optimizer: "adamw", "sgd", "lars" or "larc".
+        learning_rate: peak, per 256 samples of the whole batch.
+        weight_decay: for weights of two and more dimensions; vectors (biases, norms) have none unless the method says so.
+        batch_size: samples of the whole batch, over all processes.
+        epochs: passes over the training set.
+        warmup: share of the steps over which the learning rate rises linearly from 0.
+        clip: largest gradient norm (0: no clipping).
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: str = "adamw"
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    batch_size: int = 256
+    epochs: int = 30
+    warmup: float = 0.05
+    clip: float = 0.0
+
+
+@dataclass
+class Summed:
+    """An output that the engine joins over processes by summation instead of concatenation (a centre's sum, a count)."""
+
+    value: Tensor
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One of several parameter sets that are optimised in turn; ``loss`` names the method's function of the joined outputs."""
+
+    name: str
+    parameters: tuple[nn.Parameter, ...]
+    loss: str = "loss"
+
+
+Outputs = dict[str, Any]
+
+
+class Method(nn.Module):
+    """A self-supervised method. Subclasses state the five choices and define ``forward`` and ``loss``.
+
+    The engine calls, for each step: ``forward(batch)`` on each process's own samples; ``loss(outputs)`` on the outputs of the
+    joined batch, in float32 or wider; ``after_backward()`` once gradients are complete; the optimiser; ``after_step(outputs)``.
+
+    Class data: ``paper``; ``Settings``, a frozen dataclass whose defaults are the paper's; ``recipes`` with the keys "paper"
+    and "small" (what works on a laptop with small samples); ``modalities``, or () for any; ``encoder_kind``, "any", "tokens"
+    (needs a ``TokenEncoder``) or "towers" (needs a pair of encoders); ``choices``, one phrase for each of the five choices.
+
+    Attributes:
+        encoder: what the user gets in the end.
+        settings: this run's settings.
+        progress: share of the run that is done, in [0, 1]; set by the engine before each step and before ``after_step``.
+    """
+
+    paper: ClassVar[Paper]
+    Settings: ClassVar[type[Any]]
+    recipes: ClassVar[Mapping[str, Recipe]]
+    modalities: ClassVar[tuple[str, ...]] = ()
+    encoder_kind: ClassVar[str] = "any"
+    needs_labels: ClassVar[bool] = False
+    choices: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, encoder: Encoder, spec: Spec, settings: Any = None) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.spec = spec
+        self.settings = self.Settings() if settings is None else settings
+        self.progress = 0.0
+
+    @property
+    def wanted_views(self) -> WantedViews:
+        """Which views a batch must carry; may depend on the settings."""
+        return WantedViews()
+
+    def forward(self, batch: Batch) -> Outputs:
+        """Outputs of this process's samples: tensors with N rows (joined by concatenation) or ``Summed`` statistics."""
+        raise NotImplementedError
+
+    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+        """Named terms of the joined batch, already weighted; the engine minimises their sum. Detached terms are diagnostics."""
+        raise NotImplementedError
+
+    def after_backward(self) -> None:
+        """Change gradients before clipping and the optimiser (freeze a layer early on); nothing by default."""
+
+    def after_step(self, outputs: Outputs) -> None:
+        """Momentum, queue, centre: what follows the optimiser's step, from the joined, detached outputs."""
+
+    def encode(self, x: Any) -> Tensor:
+        """Features (N, D) for evaluation and users."""
+        features: Tensor = self.encoder(x)
+        return features
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for the optimiser; keys beside ``params``: ``learning_rate_scale`` (1), ``constant_learning_rate`` (False),
+        ``decay`` (None: by the number of dimensions). Default: one group with all parameters that learn."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+    def phases(self) -> list[Phase]:
+        """Parameter sets optimised in turn within a step; by default one phase with everything."""
+        return [Phase("all", tuple(p for p in self.parameters() if p.requires_grad))]

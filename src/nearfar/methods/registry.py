@@ -1,0 +1,77 @@
+"""Names of the methods, found from the files under ``methods/`` without importing torch.
+
+``methods/<family>/barlow_twins.py`` defines the method "barlow-twins". No list is kept anywhere: a new file is a new method.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nearfar.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from nearfar.methods.method import Method
+
+_FOLDER = Path(__file__).parent
+
+
+def families() -> dict[str, list[str]]:
+    """Family name to the sorted method names in it."""
+    found = {}
+    for folder in sorted(_FOLDER.iterdir()):
+        names = sorted(f.stem.replace("_", "-") for f in folder.glob("*.py") if not f.stem.startswith("_"))
+        if names:
+            found[folder.name] = names
+    return found
+
+
+def names() -> list[str]:
+    """All method names, sorted."""
+    return sorted(name for members in families().values() for name in members)
+
+
+def get(name: str) -> type[Method]:
+    """The method class of that name; ``package.module:Class`` names one outside nearfar.
+
+    Raises:
+        UserError: if there is no such method; names the nearest.
+    """
+    if ":" in name:
+        return _imported(name)
+    for family, members in families().items():
+        if name in members:
+            return _defined_in(f"nearfar.methods.{family}.{name.replace('-', '_')}")
+    raise unknown_name("method", name, names())
+
+
+def name_of(method: type[Method]) -> str:
+    """The name under which ``get`` finds a method class."""
+    module = method.__module__
+    if module.startswith("nearfar.methods."):
+        return module.rpartition(".")[2].replace("_", "-")
+    return f"{module}:{method.__qualname__}"
+
+
+def _defined_in(module_name: str) -> type[Method]:
+    from nearfar.methods.method import Method
+
+    module = importlib.import_module(module_name)
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, Method) and value.__module__ == module_name:
+            return value
+    raise RuntimeError(f"{module_name} defines no Method")
+
+
+def _imported(name: str) -> type[Method]:
+    from nearfar.methods.method import Method
+
+    module_name, _, attribute = name.partition(":")
+    try:
+        value = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"Cannot import the method {name!r}: {error}; expected package.module:Class on the Python path.") from error
+    if not (isinstance(value, type) and issubclass(value, Method)):
+        raise UserError(f"{name!r} is not a method: expected a subclass of nearfar.methods.method.Method.")
+    return value

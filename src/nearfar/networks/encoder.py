@@ -1,0 +1,62 @@
+"""What every encoder gives, whatever its modality."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from nearfar.errors import UserError
+
+
+class Encoder(nn.Module):
+    """Samples to features: ``encoder(x)`` is (N, dimension). Subclasses set ``dimension`` and define ``forward``.
+
+    Where the architecture has them, ``feature_map`` gives (N, C, H, W) (series: (N, C, T)) and ``tokens`` gives (N, L, D).
+    """
+
+    dimension: int
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        """Last spatial features before pooling.
+
+        Raises:
+            UserError: if this architecture has none.
+        """
+        raise UserError(f"{type(self).__name__} has no feature map; choose a convolutional encoder.")
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """Patch tokens (N, L, D) after the last block, without the class token.
+
+        Raises:
+            UserError: if this architecture has none.
+        """
+        raise UserError(f"{type(self).__name__} has no tokens; choose a transformer encoder such as vit-tiny.")
+
+
+class TokenEncoder(Encoder):
+    """A transformer over patches, open in the middle so that masked methods can drop tokens.
+
+    Attributes:
+        patches: number L of patches of one sample.
+        patch_values: number P of raw values in one patch.
+        grid: patches along each axis, (rows, columns) or (steps,).
+    """
+
+    patches: int
+    patch_values: int
+    grid: tuple[int, ...]
+
+    def patchify(self, x: Tensor) -> Tensor:
+        """Raw patches (N, L, P); for images in the order (row in patch, column in patch, channel)."""
+        raise NotImplementedError
+
+    def unpatchify(self, patches: Tensor) -> Tensor:
+        """The inverse of ``patchify``."""
+        raise NotImplementedError
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Patch tokens with their positions added, before any block: (N, L, D); no class token."""
+        raise NotImplementedError
+
+    def encode_tokens(self, tokens: Tensor) -> Tensor:
+        """Prepend the class token, run all blocks and the last norm: (N, M, D) to (N, 1 + M, D), for any subset of M tokens."""
+        raise NotImplementedError
