@@ -1,0 +1,175 @@
+"""The options of ``nearfar pretrain``: one dataclass from which the command line, the Python call and ``config.toml`` are made.
+
+Nothing here imports torch, so that help is instant.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from nearfar.errors import UserError, unknown_name
+
+
+@dataclass(frozen=True)
+class PretrainOptions:
+    """How to pretrain. ``None`` means: as the method's recipe says.
+
+    Attributes:
+        data: name of a known data set or a path (see ``nearfar datasets``).
+        encoder: name of an encoder; by default a small one that fits the data.
+        output: run folder to create; by default runs/METHOD-DATA, numbered when that exists.
+        resume: run folder to continue, to the bit, from its last checkpoint.
+        recipe: "small" for laptops and small samples, "paper" for the published settings, "auto" to choose by the amount of data.
+        epochs: passes over the training samples.
+        batch_size: samples in one optimiser step, over all processes.
+        learning_rate: peak for a batch of 256; scales linearly with the batch.
+        weight_decay: for weight matrices.
+        optimizer: adamw, sgd, lars or larc.
+        warmup: share of the steps in which the learning rate rises.
+        clip: largest gradient norm; 0 means no clipping.
+        accumulate: split each batch into this many parts for the forward pass; negatives then come from one part only.
+        gradient_cache: embed in chunks of this many samples and contrast the whole batch; 0 means off.
+        precision: "auto" uses bfloat16 where a probe of this machine shows a gain.
+        device: "auto", "cpu", "cuda", "mps" ...
+        compile: compile the encoder with torch.compile.
+        seed: of every random draw.
+        limit: use at most this many training samples.
+        evaluate_every: epochs between two online kNN probes; 0 means about ten times a run.
+        checkpoint_minutes: minutes between two checkpoints.
+        evaluate: judge the encoder at the end and write the report.
+        strict: refuse data with unreadable files instead of skipping them.
+        text_column: which column holds the text of image-text pairs.
+        image_column: which column holds the image.
+        label: which column or array holds the label.
+        group: which column or array holds the group (patient, speaker) that a split must not tear apart.
+    """
+
+    data: str = "cluttered-digits"
+    encoder: str | None = None
+    output: Path | None = None
+    resume: Path | None = None
+    recipe: Literal["auto", "small", "paper"] = "auto"
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    optimizer: str | None = None
+    warmup: float | None = None
+    clip: float | None = None
+    accumulate: int = 1
+    gradient_cache: int = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
+    compile: bool = False
+    seed: int = 0
+    limit: int | None = None
+    evaluate_every: int = 0
+    checkpoint_minutes: float = 5.0
+    evaluate: bool = True
+    strict: bool = False
+    text_column: str | None = None
+    image_column: str | None = None
+    label: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that repeats a run: the method, its resolved options and settings."""
+
+    method: str
+    options: PretrainOptions
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_toml(self) -> str:
+        """As TOML; what is None is left out."""
+        import tomli_w
+
+        options = {k: str(v) if isinstance(v, Path) else v for k, v in vars(self.options).items() if v is not None}
+        settings = {k: list(v) if isinstance(v, tuple) else v for k, v in self.settings.items() if v is not None}
+        options.pop("resume", None)
+        return tomli_w.dumps({"method": self.method, **options, "settings": settings})
+
+
+def read_config(path: Path) -> Config:
+    """Read a ``config.toml``.
+
+    Raises:
+        UserError: if the file is missing, is not TOML or has an unknown key.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"Cannot read the configuration {path}: {error.strerror}; expected a config.toml of a run.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"The configuration {path} is not valid TOML: {error}.") from error
+    if "method" not in values:
+        raise UserError(f"The configuration {path} names no method; add a line such as method = \"simclr\".")
+    method, settings = values.pop("method"), values.pop("settings", {})
+    return Config(method, changed(PretrainOptions(), values), settings)
+
+
+def changed(options: PretrainOptions, values: Mapping[str, Any]) -> PretrainOptions:
+    """``options`` with some values replaced.
+
+    Raises:
+        UserError: for an unknown name (with the nearest valid ones) or a value out of range.
+    """
+    names = {f.name for f in dataclasses.fields(PretrainOptions)}
+    for name in values:
+        if name not in names:
+            raise unknown_name("option", name, names)
+    values = {k: Path(v) if k in ("output", "resume") and v is not None else v for k, v in values.items()}
+    options = dataclasses.replace(options, **values)
+    _check_ranges(options)
+    return options
+
+
+def _check_ranges(options: PretrainOptions) -> None:
+    least = {"epochs": 1, "batch_size": 2, "accumulate": 1, "gradient_cache": 0, "limit": 2, "evaluate_every": 0}
+    for name, smallest in least.items():
+        value = getattr(options, name)
+        if value is not None and (not isinstance(value, int) or value < smallest):
+            raise UserError(f"Option {name} is {value!r}; expected a whole number of at least {smallest}.")
+    for name in ("learning_rate", "weight_decay", "warmup", "clip", "checkpoint_minutes"):
+        value = getattr(options, name)
+        if value is not None and not 0 <= value < float("inf"):
+            raise UserError(f"Option {name} is {value!r}; expected a finite number of at least 0.")
+    for name, valid in (("precision", ("auto", "float32", "bfloat16")), ("recipe", ("auto", "small", "paper"))):
+        if getattr(options, name) not in valid:
+            raise unknown_name(name, str(getattr(options, name)), valid)
+    if options.accumulate > 1 and options.gradient_cache:
+        raise UserError("Options accumulate and gradient_cache were both given; choose one: gradient_cache keeps all negatives.")
+
+
+def resolved_settings(kind: type[Any], *layers: Mapping[str, Any]) -> Any:
+    """An instance of a method's ``Settings`` from layers of values, the last one winning.
+
+    Raises:
+        UserError: for an unknown setting or a value of the wrong type.
+    """
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    values: dict[str, Any] = {}
+    defaults = kind()
+    for layer in layers:
+        for name, value in layer.items():
+            if name not in fields:
+                raise unknown_name("setting", name, fields)
+            values[name] = _as_type_of(getattr(defaults, name), name, value)
+    return kind(**values)
+
+
+def _as_type_of(default: Any, name: str, value: Any) -> Any:
+    if isinstance(default, tuple) and isinstance(value, list | tuple):
+        return tuple(value)
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if default is not None and value is not None and type(value) is not type(default):
+        expected = type(default).__name__
+        raise UserError(f"Setting {name} is {value!r}, a {type(value).__name__}; expected a {expected} such as {default!r}.")
+    return value
