@@ -1,5 +1,40 @@
-"""nearfar: self-supervised and contrastive representation learning."""
+"""nearfar: self-supervised and contrastive representation learning.
+
+Every verb of the command line is a function here: ``nearfar.pretrain("simclr", data="cluttered-digits")`` gives a ``Run``.
+Nothing heavy is imported before the first use.
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nearfar.run import Run
+    from nearfar.verbs.describe import datasets, doctor, methods
+    from nearfar.verbs.embed import embed
+    from nearfar.verbs.evaluate import evaluate
+    from nearfar.verbs.export import export
+    from nearfar.verbs.pretrain import pretrain
+    from nearfar.verbs.report import report
+
 __version__ = "0.1.0"
+__all__ = ["Run", "datasets", "doctor", "embed", "evaluate", "export", "methods", "pretrain", "report"]
+
+_HOME = {
+    "Run": "nearfar.run",
+    "datasets": "nearfar.verbs.describe",
+    "doctor": "nearfar.verbs.describe",
+    "embed": "nearfar.verbs.embed",
+    "evaluate": "nearfar.verbs.evaluate",
+    "export": "nearfar.verbs.export",
+    "methods": "nearfar.verbs.describe",
+    "pretrain": "nearfar.verbs.pretrain",
+    "report": "nearfar.verbs.report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'nearfar' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)

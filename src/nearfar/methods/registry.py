@@ -32,6 +32,11 @@ def names() -> list[str]:
     return sorted(name for members in families().values() for name in members)
 
 
+def path_of(name: str) -> Path:
+    """The file that defines a method."""
+    return next(_FOLDER.glob(f"*/{name.replace('-', '_')}.py"))
+
+
 def get(name: str) -> type[Method]:
     """The method class of that name; ``package.module:Class`` names one outside nearfar.
 

@@ -1,0 +1,148 @@
+"""The command line: each verb is the Python function of the same name; options come from its signature and docstring."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from nearfar.errors import UserError, unknown_name
+
+_VERBS = {
+    "pretrain": "train an encoder on unlabelled data and judge it",
+    "evaluate": "kNN, linear probe, few labels and geometry of a run's encoder",
+    "embed": "features of data as parquet or npz",
+    "export": "the encoder as safetensors, ONNX or a torch program",
+    "report": "one self-contained page about a run",
+    "methods": "the methods, or one method's paper and settings",
+    "datasets": "the data sets known by name",
+    "doctor": "what is installed and what limits speed here",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it went well, 2 for the user's mistake, 1 for ours, 130 when interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(words)
+    except UserError as error:
+        print(f"nearfar: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("nearfar: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    except Exception:
+        traceback.print_exc()
+        print("nearfar: this is a defect of nearfar, not of yours; please report the lines above", file=sys.stderr)
+        return 1
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if words[0] in ("-V", "--version"):
+        from nearfar import __version__
+
+        print(f"nearfar {__version__}")
+        return 0
+    verb, rest = words[0], words[1:]
+    if verb not in _VERBS:
+        raise unknown_name("command", verb, _VERBS)
+    if verb == "pretrain":
+        return _pretrain(rest)
+    import tyro
+
+    import nearfar
+
+    function: Callable[..., Any] = getattr(nearfar, verb)
+    result = tyro.cli(_with_positional_first(function), args=rest, prog=f"nearfar {verb}")
+    if isinstance(result, Path):
+        print(result)
+    elif hasattr(result, "table"):
+        from rich.console import Console
+
+        Console().print(result.table())
+    return 0
+
+
+def _overview() -> str:
+    width = max(map(len, _VERBS))
+    lines = [f"  {verb:<{width}}  {text}" for verb, text in _VERBS.items()]
+    return "\n".join(
+        ["usage: nearfar COMMAND ...", "", "Self-supervised representation learning: every method on one engine, compared fairly.", "", *lines, "",
+         "`nearfar COMMAND --help` lists a command's options. Start with: nearfar pretrain simclr"]
+    )
+
+
+def _with_positional_first(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function with its positional-or-keyword arguments as positional words of the command line."""
+    import inspect
+    import typing
+
+    import tyro
+
+    hints = typing.get_type_hints(function, include_extras=True, localns=_annotation_names())
+    signature = inspect.signature(function)
+
+    def command(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    parameters = []
+    for parameter in signature.parameters.values():
+        hint = hints[parameter.name]
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+            hint = tyro.conf.Positional[hint]
+        parameters.append(parameter.replace(annotation=hint))
+    command.__signature__ = signature.replace(parameters=parameters, return_annotation=Any)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    return command
+
+
+def _annotation_names() -> dict[str, Any]:
+    """Names that verbs import for type checkers only; the command line has no use for a return type."""
+    return {"Evaluation": Any, "Source": Any, "np": Any}
+
+
+def _pretrain(words: list[str]) -> int:
+    import tyro
+
+    from nearfar.methods import registry
+    from nearfar.options import PretrainOptions
+
+    name = words[0] if words and not words[0].startswith("-") else None
+    settings: Any = None
+    if name is not None and (any(w.startswith("--settings") for w in words) or {"-h", "--help"} & set(words)):
+        settings = registry.get(name).Settings
+    elif name is not None and ":" not in name and name not in registry.names():
+        registry.get(name)
+    fields: list[Any] = [
+        ("method", tyro.conf.Positional[str | None], dataclasses.field(default=None)),
+        ("config", Path | None, dataclasses.field(default=None)),
+        ("options", Annotated[PretrainOptions, tyro.conf.arg(name="")], dataclasses.field(default_factory=PretrainOptions)),
+    ]
+    if settings is not None:
+        fields.append(("settings", settings, dataclasses.field(default_factory=settings)))
+    command = dataclasses.make_dataclass("pretrain", fields)
+    command.__doc__ = "Pretrain an encoder and judge it.\n\nAttributes:\n    method: a name from `nearfar methods`.\n    config: a config.toml to start from."
+    parsed = tyro.cli(command, args=words, prog="nearfar pretrain")
+    given = _given(words)
+    options = {k: v for k, v in vars(parsed.options).items() if k in given}
+    chosen = {k: v for k, v in vars(parsed.settings).items() if f"settings.{k}" in given} if settings is not None else {}
+    import nearfar
+
+    nearfar.pretrain(parsed.method, settings=chosen, config=parsed.config, **options)
+    return 0
+
+
+def _given(words: list[str]) -> set[str]:
+    """Names of the options that stand on the command line, as Python names; ``--no-evaluate`` gives "evaluate"."""
+    names = {w[2:].partition("=")[0].replace("-", "_") for w in words if w.startswith("--")}
+    return names | {n.removeprefix("no_") for n in names}

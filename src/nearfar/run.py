@@ -1,0 +1,106 @@
+"""A run folder: everything one pretraining left behind, and what can be done with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nearfar.errors import UserError
+from nearfar.options import Config, read_config
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from nearfar.data import Source
+    from nearfar.evaluation import Evaluation
+    from nearfar.methods.method import Method
+    from nearfar.networks.encoder import Encoder
+
+CONFIG, METRICS, EVALUATION, REPORT, CHECKPOINTS = "config.toml", "metrics.jsonl", "evaluation.json", "report.html", "checkpoints"
+
+
+class Run:
+    """A finished or interrupted run.
+
+    Args:
+        folder: the run folder.
+
+    Raises:
+        UserError: if the folder is not a run folder.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / CONFIG).is_file():
+            raise UserError(f"{self.folder} is not a run folder: it has no {CONFIG}; give a folder that `nearfar pretrain` made.")
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    @property
+    def config(self) -> Config:
+        """The resolved configuration, enough to repeat the run."""
+        return read_config(self.folder / CONFIG)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of ``metrics.jsonl`` in order."""
+        path = self.folder / METRICS
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+    def encoder(self) -> Encoder:
+        """The trained encoder, in evaluation mode."""
+        from nearfar.export import load_encoder
+
+        if not (self.folder / "encoder.json").exists():
+            raise UserError(f"{self.folder} holds no encoder yet; finish it with `nearfar pretrain --resume {self.folder}`.")
+        return load_encoder(self.folder)[0].eval()
+
+    def method(self) -> Method:
+        """The whole method (encoder, heads, targets) as of its last checkpoint, in evaluation mode."""
+        from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint
+        from nearfar.verbs.assemble import assemble
+
+        path = latest_checkpoint(self.folder / CHECKPOINTS)
+        if path is None:
+            raise UserError(f"{self.folder} has no checkpoint; start the run again.")
+        method = assemble(self.config, self.source()).method
+        method.load_state_dict(load_checkpoint(path)["method"])
+        return method.eval()
+
+    def source(self) -> Source:
+        """The data the run was trained on, loaded as it was then."""
+        from nearfar.verbs.assemble import load_data
+
+        return load_data(self.config.options)
+
+    def evaluation(self) -> Evaluation | None:
+        """The stored evaluation, if there is one."""
+        from nearfar.evaluation import Evaluation
+
+        path = self.folder / EVALUATION
+        return Evaluation.from_json(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def evaluate(self, **options: Any) -> Evaluation:
+        """As ``nearfar evaluate``."""
+        from nearfar.verbs.evaluate import evaluate
+
+        return evaluate(self.folder, **options)
+
+    def embed(self, samples: Any) -> np.ndarray[Any, Any]:
+        """Features (N, D) float32 of raw samples: uint8 images (N, C, H, W), float series (N, C, T), or ``Tokens``."""
+        from nearfar.verbs.embed import embed_samples
+
+        return embed_samples(self, samples)
+
+    def export(self, format: str = "safetensors", **options: Any) -> Path:  # noqa: A002
+        """As ``nearfar export``."""
+        from nearfar.verbs.export import export
+
+        return export(self.folder, format=format, **options)
+
+    def report(self) -> Path:
+        """As ``nearfar report``."""
+        from nearfar.verbs.report import report
+
+        return report(self.folder)

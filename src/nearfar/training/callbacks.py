@@ -1,0 +1,115 @@
+"""What watches a run: the metrics file, the live display, the online probe with its collapse alarm."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from nearfar.evaluation.online import OnlineProbe
+from nearfar.files import write_text
+from nearfar.methods.method import Method
+from nearfar.training import loop
+
+
+class MetricsLog:
+    """Appends one JSON object a line to ``metrics.jsonl``; on resuming, drops the lines written after the checkpoint."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "metrics.jsonl"
+        self.started = time.time()
+
+    def on_start(self, progress: loop.Progress) -> None:
+        if self.path.exists():
+            rows = [line for line in self.path.read_text().splitlines() if line and json.loads(line)["step"] <= progress.step]
+            write_text(self.path, "".join(row + "\n" for row in rows), overwrite=True)
+
+    def on_log(self, progress: loop.Progress) -> None:
+        self.write(
+            progress,
+            loss=sum(progress.terms.values()),
+            terms=dict(progress.terms),
+            learning_rate=progress.learning_rate,
+            samples_per_second=round(progress.samples_per_second, 1),
+        )
+
+    def on_epoch(self, progress: loop.Progress, method: Method) -> None:
+        pass
+
+    def on_end(self, progress: loop.Progress) -> None:
+        pass
+
+    def write(self, progress: loop.Progress, **values: Any) -> None:
+        """Append one row: step, epoch, seconds since the start, and the values."""
+        seconds = round(time.time() - self.started, 3)
+        row = {"step": progress.step, "epoch": progress.step / progress.steps_per_epoch, "seconds": seconds, **values}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+class Display:
+    """One live line: share done, loss, samples/s, kNN accuracy, time left; where there is no terminal, a line at each tenth."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.health: dict[str, float] = {}
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.fields[text]}"))
+        self._bar = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
+        self._task: TaskID | None = None
+        self._tenth = -1
+
+    def on_start(self, progress: loop.Progress) -> None:
+        self._task = self._bar.add_task("training", total=progress.steps, completed=progress.step, text="")
+        self._bar.start()
+
+    def on_log(self, progress: loop.Progress) -> None:
+        text = f"loss {sum(progress.terms.values()):.3f} · {progress.samples_per_second:,.0f} samples/s"
+        if "knn" in self.health:
+            text += f" · kNN {100 * self.health['knn']:.1f} %"
+        assert self._task is not None
+        self._bar.update(self._task, completed=progress.step, text=text)
+        tenth = 10 * progress.step // progress.steps
+        if not self.console.is_terminal and tenth > self._tenth:
+            self.console.print(f"step {progress.step} of {progress.steps} · {text}")
+            self._tenth = tenth
+
+    def on_epoch(self, progress: loop.Progress, method: Method) -> None:
+        pass
+
+    def on_end(self, progress: loop.Progress) -> None:
+        self._bar.stop()
+
+
+class OnlineEvaluation:
+    """Every few epochs: kNN accuracy and effective rank of the encoder as it stands, and the collapse alarm."""
+
+    def __init__(self, probe: OnlineProbe, every: int, log: MetricsLog, display: Display, alarm: Callable[[str], None]) -> None:
+        self.probe, self.every, self.log, self.display, self.alarm = probe, every, log, display, alarm
+        self._alarmed = False
+
+    def on_start(self, progress: loop.Progress) -> None:
+        pass
+
+    def on_log(self, progress: loop.Progress) -> None:
+        pass
+
+    def on_epoch(self, progress: loop.Progress, method: Method) -> None:
+        if progress.epoch % self.every and progress.step < progress.steps:
+            return
+        method.eval()
+        values, warning = self.probe(method.encode)
+        method.train()
+        self.display.health = values
+        self.log.write(progress, **values)
+        if warning and not self._alarmed:
+            self.log.write(progress, alarm=warning)
+            self.alarm(warning)
+            self._alarmed = True
+
+    def on_end(self, progress: loop.Progress) -> None:
+        pass

@@ -1,0 +1,213 @@
+"""The training loop, in reading order: one batch, one update, one run.
+
+``fit`` knows no method by name. It runs ``forward`` on this process's own samples, joins the outputs of all processes, asks for
+the loss of the joined batch, and steps the optimiser; see ``nearfar.methods.method`` for the contract.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from nearfar.batch import Batch
+from nearfar.data.batches import EpochSampler, part
+from nearfar.methods.method import Method
+from nearfar.training import collectives
+from nearfar.training.batch_norm import synchronise
+from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from nearfar.training.interruption import Interruption
+from nearfar.training.optimisers import build_optimizer
+from nearfar.training.plan import Plan
+from nearfar.training.schedules import apply_schedule, learning_rate_factor
+from nearfar.training.update import check_finite, gradients
+
+MakeViews = Callable[[Any, torch.Generator], list[Any]]
+
+
+@dataclass
+class Progress:
+    """Where the run stands. ``terms`` and ``learning_rate`` are those of the last logged step."""
+
+    step: int
+    steps: int
+    steps_per_epoch: int
+    batch_size: int
+    terms: dict[str, float]
+    learning_rate: float = 0.0
+    samples_per_second: float = 0.0
+
+    @property
+    def epoch(self) -> int:
+        """Number of finished epochs."""
+        return self.step // self.steps_per_epoch
+
+
+class Callback(Protocol):
+    """Something that watches a run on the first process: a log, a display, an evaluation."""
+
+    def on_start(self, progress: Progress) -> None:
+        """Called once, before the first step of this process (not at step 0 when the run is resumed)."""
+
+    def on_log(self, progress: Progress) -> None:
+        """Called every ``log_every`` steps, with fresh terms."""
+
+    def on_epoch(self, progress: Progress, method: Method) -> None:
+        """Called after each epoch."""
+
+    def on_end(self, progress: Progress) -> None:
+        """Called once, however the run ends."""
+
+
+def fit(method: Method, source: Any, views: MakeViews, plan: Plan, folder: Path, callbacks: Sequence[Callback] = ()) -> Progress:
+    """Train ``method`` on ``source.train``, continuing from the newest checkpoint in ``folder``.
+
+    Returns where the run stands: ``progress.step < progress.steps`` means that it was interrupted (Ctrl-C or SIGTERM) after its
+    last step was finished and saved.
+
+    Raises:
+        UserError: if the batch is larger than the data, the loss is no longer finite, or a checkpoint cannot be written.
+    """
+    method, samples = _placed(method, plan), source.train.to(plan.device)
+    optimizer = build_optimizer(method, plan.recipe)
+    sampler = EpochSampler(len(samples), plan.recipe.batch_size, seed=plan.seed)
+    progress = Progress(0, plan.recipe.epochs * len(sampler), len(sampler), plan.recipe.batch_size, {})
+    progress.step = _restore(folder, method, optimizer, plan)
+    model = _parallel(method)
+    callbacks = callbacks if collectives.is_first() else ()
+    with Interruption() as interruption, _ending(callbacks, progress):
+        for callback in callbacks:
+            callback.on_start(progress)
+        saved, logged, since = time.monotonic(), time.monotonic(), 0
+        while progress.step < progress.steps:
+            method.progress = progress.step / progress.steps
+            factor = learning_rate_factor(progress.step, progress.steps, round(plan.recipe.warmup * progress.steps))
+            apply_schedule(optimizer, factor)
+            batch = _batch(samples, sampler, views, plan, progress.step)
+            terms = _update(model, method, optimizer, batch, plan, (progress.step + 1) / progress.steps)
+            progress.step += 1
+            since += plan.recipe.batch_size
+            epoch_ended, last = progress.step % len(sampler) == 0, progress.step == progress.steps
+            stopping = False
+            if progress.step % plan.log_every == 0 or epoch_ended:
+                stopping = collectives.any_process(interruption.requested)
+                progress.terms = check_finite(terms, progress.step)
+                progress.learning_rate = optimizer.param_groups[0]["lr"]
+                progress.samples_per_second = since / max(time.monotonic() - logged, 1e-9)
+                for callback in callbacks:
+                    callback.on_log(progress)
+                logged, since = time.monotonic(), 0
+            if epoch_ended:
+                for callback in callbacks:
+                    callback.on_epoch(progress, method)
+                logged = time.monotonic()
+            due = collectives.any_process(time.monotonic() - saved > 60 * plan.checkpoint_minutes) if epoch_ended else False
+            if due or stopping or last:
+                _save(folder, method, optimizer, progress.step)
+                saved = time.monotonic()
+            if stopping:
+                break
+    return progress
+
+
+def _placed(method: Method, plan: Plan) -> Method:
+    method = method.to(plan.device)
+    if method.spec.modality.startswith("image"):
+        method = method.to(memory_format=torch.channels_last)
+    if plan.compile:
+        method.encoder.compile()
+    return synchronise(method) if collectives.world() > 1 else method
+
+
+def _parallel(method: Method) -> nn.Module:
+    """The module whose ``forward`` is called: DDP averages the gradients of all processes, see ``collectives.join``."""
+    if collectives.world() == 1:
+        return method
+    several = len(method.phases()) > 1
+    return DistributedDataParallel(method, broadcast_buffers=False, find_unused_parameters=several)
+
+
+def _batch(samples: Any, sampler: EpochSampler, views: MakeViews, plan: Plan, step: int) -> Batch:
+    """This process's part of the batch of one step; a function of seed and step alone, so that resuming is exact."""
+    epoch, position = divmod(step, len(sampler))
+    index = part(sampler.batch(epoch, position), collectives.rank(), collectives.world())
+    generator = torch.Generator().manual_seed((plan.seed * 1_000_003 + step) * 4096 + collectives.rank())
+    made = views(samples.take(index), generator)
+    if samples.label is None:
+        return Batch(made, index.to(plan.device))
+    return Batch(made, index.to(plan.device), samples.label[index.to(samples.label.device)].to(plan.device))
+
+
+def _update(
+    model: nn.Module, method: Method, optimizer: torch.optim.Optimizer, batch: Batch, plan: Plan, progress: float
+) -> dict[str, Tensor]:
+    """One optimiser step (one a phase); returns the detached loss terms."""
+    method.train()
+    terms: dict[str, Tensor] = {}
+    for phase in method.phases():
+        optimizer.zero_grad(set_to_none=True)
+        found, outputs = gradients(model, method, phase, batch, plan)
+        method.after_backward()
+        if plan.recipe.clip:
+            torch.nn.utils.clip_grad_norm_(phase.parameters, plan.recipe.clip)
+        optimizer.step()
+        terms |= found
+    method.progress = progress
+    with torch.no_grad():
+        method.after_step(outputs)
+    return terms
+
+
+def _save(folder: Path, method: Method, optimizer: torch.optim.Optimizer, step: int) -> None:
+    if collectives.is_first():
+        state = {
+            "step": step,
+            "method": method.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "random": {"torch": torch.get_rng_state(), "python": random.getstate(), "numpy": _numpy_state()},
+        }
+        if torch.cuda.is_available():
+            state["random"]["cuda"] = torch.cuda.get_rng_state_all()
+        save_checkpoint(folder, state)
+    collectives.barrier()
+
+
+def _restore(folder: Path, method: Method, optimizer: torch.optim.Optimizer, plan: Plan) -> int:
+    """Load the newest checkpoint if there is one; the number of finished steps."""
+    path = latest_checkpoint(folder)
+    if path is None:
+        torch.manual_seed(plan.seed)  # from here on the run owns the global state: dropout draws from it
+        return 0
+    state = load_checkpoint(path)
+    method.load_state_dict(state["method"])
+    optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["random"]["torch"])
+    version, words, gauss = state["random"]["python"]
+    random.setstate((version, tuple(words), gauss))
+    np.random.set_state(tuple(state["random"]["numpy"]))
+    if torch.cuda.is_available() and "cuda" in state["random"]:
+        torch.cuda.set_rng_state_all(state["random"]["cuda"])
+    return int(state["step"])
+
+
+def _numpy_state() -> list[Any]:
+    name, words, position, has_gauss, gauss = np.random.get_state()
+    return [name, words.tolist(), position, has_gauss, gauss]  # type: ignore[union-attr]
+
+
+@contextmanager
+def _ending(callbacks: Sequence[Callback], progress: Progress) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for callback in callbacks:
+            callback.on_end(progress)

@@ -1,0 +1,36 @@
+"""How a run is trained, fully resolved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from nearfar.methods.method import Recipe
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the loop needs to know beside the method and the data.
+
+    Attributes:
+        recipe: the resolved recipe (optimiser, learning rate, batch size, epochs, warm-up, clipping).
+        seed: of the order of samples and of the views.
+        device: where everything is computed.
+        precision: "float32" or "bfloat16" (autocast; losses stay in float32).
+        accumulate: parts a batch is split into; negatives come from one part only.
+        gradient_cache: samples embedded at once while the loss sees the whole batch; 0: off.
+        checkpoint_minutes: time between two checkpoints.
+        log_every: steps between two rows of metrics.
+        compile: compile the encoder.
+    """
+
+    recipe: Recipe
+    seed: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: str = "float32"
+    accumulate: int = 1
+    gradient_cache: int = 0
+    checkpoint_minutes: float = 5.0
+    log_every: int = 5
+    compile: bool = False

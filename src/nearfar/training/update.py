@@ -1,0 +1,173 @@
+"""Gradients of one batch: forward on own samples, join, loss of the joined batch, backward; whole, in parts, or cached."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nearfar.batch import Batch
+from nearfar.errors import UserError
+from nearfar.methods.method import Method, Outputs, Phase, Summed
+from nearfar.training import collectives
+from nearfar.training.plan import Plan
+
+
+def gradients(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dict[str, Tensor], Outputs]:
+    """Add the gradients of one phase's loss to the parameters.
+
+    With ``plan.accumulate`` parts, each part is contrasted with itself only and the parts' losses are averaged. With a
+    ``plan.gradient_cache``, see ``_cached``.
+
+    Args:
+        model: ``method`` itself or its data-parallel wrapper.
+
+    Returns:
+        The detached loss terms and the joined, detached outputs of the whole batch.
+    """
+    if plan.gradient_cache:
+        return _cached(model, method, phase, batch, plan)
+    totals: dict[str, Tensor] = {}
+    joined: list[Outputs] = []
+    for number, rows in enumerate(_parts(len(batch), plan.accumulate)):
+        with _synchronising(model, number == plan.accumulate - 1):
+            outputs = collectives.join(_forward(model, batch[rows] if plan.accumulate > 1 else batch, plan))
+            terms = _terms(method, phase, outputs)
+            (_total(terms) / plan.accumulate).backward()  # type: ignore[no-untyped-call]
+        for name, value in terms.items():
+            totals[name] = totals.get(name, torch.zeros_like(value.detach())) + value.detach() / plan.accumulate
+        joined.append(detached(outputs))
+    return totals, merged(joined)
+
+
+def _cached(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dict[str, Tensor], Outputs]:
+    """The gradient cache (Gao et al. 2021): embed chunk by chunk without a graph, take the loss of the whole batch and its
+    gradient with respect to the embeddings, then embed again chunk by chunk and continue backward from there.
+
+    The loss is that of the whole batch at the memory of a chunk. Batch norm sees the statistics of a chunk.
+    """
+    count = math.ceil(plan.recipe.batch_size / collectives.world() / plan.gradient_cache)  # the same on every process
+    parts = _parts(len(batch), count)
+    states: list[Tensor] = []
+    embedded: list[Outputs] = []
+    buffers = {name: value.clone() for name, value in method.named_buffers()}
+    with torch.no_grad():
+        for rows in parts:
+            states.append(torch.get_rng_state())
+            embedded.append(_forward(method, batch[rows], plan))
+        for name, value in method.named_buffers():  # the second pass updates running statistics again, from the same start
+            value.copy_(buffers[name])
+    leaves: list[Tensor] = []
+    outputs = collectives.join(_with_leaves(merged(embedded), leaves))
+    terms = _terms(method, phase, outputs)
+    _total(terms).backward()  # type: ignore[no-untyped-call]
+    for number, rows in enumerate(parts):
+        torch.set_rng_state(states[number])  # dropout repeats itself
+        with _synchronising(model, number == count - 1):
+            again = _flat(_forward(model, batch[rows], plan))
+            pairs = [
+                (value, leaf.grad if summed else leaf.grad[rows])
+                for (value, summed), leaf in zip(again, leaves, strict=True)
+                if leaf.grad is not None and value.requires_grad
+            ]
+            torch.autograd.backward([value for value, _ in pairs], [gradient for _, gradient in pairs])
+    return {name: value.detach() for name, value in terms.items()}, detached(outputs)
+
+
+def _forward(model: nn.Module, batch: Batch, plan: Plan) -> Outputs:
+    """Outputs in float32 or wider: the loss is never computed in less. Autocast is entered anew for each pass, as it keeps
+    its half-precision weights until it is left."""
+    with torch.autocast(plan.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
+        outputs = model(batch)
+    return dict(_mapped(outputs, lambda t: t.float() if t.dtype in (torch.bfloat16, torch.float16) else t))
+
+
+def _parts(length: int, count: int) -> list[slice]:
+    """``count`` nearly equal slices of ``length`` rows."""
+    bounds = [length * number // count for number in range(count + 1)]
+    return [slice(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
+
+
+def _terms(method: Method, phase: Phase, outputs: Outputs) -> dict[str, Tensor]:
+    """The loss in float32 or wider, whatever the forward pass computed in."""
+    device = next(method.parameters()).device.type
+    with torch.autocast(device, enabled=False):
+        terms: dict[str, Tensor] = getattr(method, phase.loss)(outputs)
+    return terms
+
+
+def _total(terms: Mapping[str, Tensor]) -> Tensor:
+    return torch.stack([term for term in terms.values() if term.requires_grad]).sum()
+
+
+def check_finite(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:
+    """The terms as numbers.
+
+    Raises:
+        UserError: if one is not finite, with the usual causes.
+    """
+    values = {name: float(value) for name, value in terms.items()}
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise UserError(
+                f"The loss term {name} became {value} at step {step}; usual causes are a learning rate that is too high, a temperature"
+                " that is too low or values in the data that are not finite. Nothing saved is lost: lower --learning-rate or set"
+                " --clip 1 and start again, or --resume the last checkpoint."
+            )
+    return values
+
+
+def _synchronising(model: nn.Module, last: bool) -> AbstractContextManager[Any]:
+    """Gradients are exchanged once, with the last part."""
+    return nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync()
+
+
+def _mapped(value: Any, change: Any) -> Any:
+    if isinstance(value, Summed):
+        return Summed(change(value.value))
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, dict):
+        return {name: _mapped(item, change) for name, item in value.items()}
+    return type(value)(_mapped(item, change) for item in value)
+
+
+def detached(outputs: Outputs) -> Outputs:
+    """The same outputs without their graph."""
+    return dict(_mapped(outputs, lambda t: t.detach()))
+
+
+def _with_leaves(outputs: Outputs, leaves: list[Tensor]) -> Outputs:
+    def leaf(value: Tensor) -> Tensor:
+        value = value.detach().requires_grad_(value.is_floating_point())
+        leaves.append(value)
+        return value
+
+    return dict(_mapped(outputs, leaf))
+
+
+def _flat(value: Any) -> list[tuple[Tensor, bool]]:
+    """All tensors of the outputs, each with whether it is a summed statistic, in the order of ``_mapped``."""
+    if isinstance(value, Summed):
+        return [(value.value, True)]
+    if isinstance(value, Tensor):
+        return [(value, False)]
+    return [leaf for item in (value.values() if isinstance(value, dict) else value) for leaf in _flat(item)]
+
+
+def merged(parts: Sequence[Any]) -> Any:
+    """Outputs of consecutive parts as those of the whole batch: rows concatenated, statistics summed."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    if isinstance(first, Summed):
+        return Summed(torch.stack([p.value for p in parts]).sum(0))
+    if isinstance(first, Tensor):
+        return torch.cat(list(parts))
+    if isinstance(first, dict):
+        return {name: merged([p[name] for p in parts]) for name in first}
+    return type(first)(merged([p[i] for p in parts]) for i in range(len(first)))

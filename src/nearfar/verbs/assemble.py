@@ -1,0 +1,89 @@
+"""From a configuration to the parts of a run: data, encoder, method, recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from nearfar import data, networks
+from nearfar.errors import UserError
+from nearfar.methods import registry
+from nearfar.methods.method import Method, Recipe
+from nearfar.networks.encoder import TokenEncoder
+from nearfar.options import Config, PretrainOptions, resolved_settings
+
+_PAPER_SCALE = 100_000
+"""From this many training samples on, "auto" takes the paper's recipe."""
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """What a configuration means: the method on its encoder, how it is trained, and the configuration with nothing left open."""
+
+    method: Method
+    recipe: Recipe
+    config: Config
+    notes: tuple[str, ...] = ()
+
+
+def load_data(options: PretrainOptions) -> data.Source:
+    """The data that the options name."""
+    return data.load(
+        options.data,
+        limit=options.limit,
+        seed=options.seed,
+        label=options.label,
+        group=options.group,
+        text_column=options.text_column,
+        image_column=options.image_column,
+        strict=options.strict,
+    )
+
+
+def assemble(config: Config, source: data.Source, method_class: type[Method] | None = None) -> Assembled:
+    """Build encoder and method, seeded, and resolve every option.
+
+    Raises:
+        UserError: for unknown names, or data that the method cannot learn from (named in the message).
+    """
+    options, spec = config.options, source.spec
+    kind = method_class or registry.get(config.method)
+    _check_fit(config.method, kind, source)
+    name = options.recipe if options.recipe != "auto" else ("paper" if spec.length >= _PAPER_SCALE else "small")
+    recipe, notes = _recipe(kind.recipes[name], options, spec.length)
+    settings = resolved_settings(kind.Settings, recipe.settings, config.settings)
+    torch.manual_seed(options.seed)
+    encoder = networks.build(options.encoder, spec, kind=kind.encoder_kind)
+    if kind.encoder_kind == "tokens" and not isinstance(encoder, TokenEncoder):
+        raise UserError(f"{config.method} drops patches and needs a transformer encoder, found {options.encoder!r}; choose one such as vit-micro.")
+    training = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe) if f.name != "settings"}
+    resolved = dataclasses.replace(options, recipe=name, encoder=encoder.architecture["name"], **training)
+    return Assembled(kind(encoder, spec, settings), recipe, Config(config.method, resolved, vars(settings)), tuple(notes))
+
+
+def _recipe(recipe: Recipe, options: PretrainOptions, length: int) -> tuple[Recipe, list[str]]:
+    names = [f.name for f in dataclasses.fields(recipe) if f.name != "settings"]
+    changes: dict[str, Any] = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
+    notes = []
+    if options.batch_size is None and recipe.batch_size > length // 2:
+        changes["batch_size"] = max(2, length // 2)
+        notes.append(f"batch_size lowered from {recipe.batch_size} to {changes['batch_size']}: there are {length} training samples.")
+    return dataclasses.replace(recipe, **changes), notes
+
+
+def _check_fit(name: str, kind: type[Method], source: data.Source) -> None:
+    spec = source.spec
+    if kind.modalities and spec.modality not in kind.modalities:
+        wanted = " or ".join(kind.modalities)
+        raise UserError(f"{name} learns from {wanted} data, but {spec.name} holds {spec.modality} data; choose other data or another method.")
+    if spec.modality == "image-text" and kind.encoder_kind != "towers":
+        raise UserError(f"{spec.name} holds image-text pairs, which {name} cannot use; choose clip, or name a folder of images alone.")
+    if spec.length < 2:
+        raise UserError(f"{spec.name} has {spec.length} training sample; a representation needs at least 2 to compare.")
+    if kind.needs_labels and source.train.label is None:
+        raise UserError(f"{name} learns from labels, but {spec.name} has none; name the label column with --label or choose another method.")
+    if kind.needs_labels and spec.target == "class" and len(spec.classes) < 2:
+        raise UserError(f"{name} needs at least 2 classes, but {spec.name} has only {spec.classes[0]!r}; choose a method without labels.")

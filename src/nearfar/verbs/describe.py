@@ -1,0 +1,129 @@
+"""``nearfar methods``, ``nearfar datasets`` and ``nearfar doctor``: what there is, and what this machine can do."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib.metadata
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.tree import Tree
+
+_EXTRAS = {
+    "timm": "encoders of the timm library (timm:NAME)",
+    "aeon": "time-series sets (aeon:NAME)",
+    "datasets": "Hugging Face data (hf:NAME)",
+    "onnx": "export to ONNX",
+    "onnxruntime": "the check of exported ONNX files",
+    "soundfile": "compressed audio",
+}
+
+
+def methods(name: str | None = None) -> None:
+    """Print the methods as a tree, or one method's paper, five choices, settings and recipes.
+
+    Args:
+        name: a method; all of them when left out.
+    """
+    console = Console()
+    if name is None:
+        console.print(_tree())
+    else:
+        _describe(name, console)
+
+
+def _tree() -> Tree:
+    """Families and methods with the first line of each file's docstring; torch is not imported."""
+    from nearfar.methods import registry
+
+    tree = Tree("methods")
+    for family, members in registry.families().items():
+        branch = tree.add(f"[bold]{family}[/]")
+        for member in members:
+            text = registry.path_of(member).read_text(encoding="utf-8")
+            summary = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+            branch.add(f"[cyan]{member}[/]  {summary}")
+    return tree
+
+
+def _describe(name: str, console: Console) -> None:
+    from nearfar.methods import registry
+
+    kind = registry.get(name)
+    paper = kind.paper
+    console.print(f"[bold]{name}[/]: {paper.title}. {paper.authors}, {paper.year}" + (f", arXiv {paper.arxiv}" if paper.arxiv else ""))
+    console.print(f"data: {' or '.join(kind.modalities) or 'any modality'}" + ("; needs labels" if kind.needs_labels else ""))
+    table = Table("choice", "this method", title="five choices", title_justify="left")
+    for choice, text in kind.choices.items():
+        table.add_row(choice, text)
+    console.print(table)
+    table = Table("setting", "paper", "small", title="settings", title_justify="left")
+    for field in dataclasses.fields(kind.Settings):
+        default = getattr(kind.Settings(), field.name)
+        row = [kind.recipes[r].settings.get(field.name, default) for r in ("paper", "small")]
+        table.add_row(f"--settings.{field.name.replace('_', '-')}", *map(str, row))
+    for field in dataclasses.fields(kind.recipes["paper"]):
+        if field.name != "settings":
+            table.add_row(f"--{field.name.replace('_', '-')}", *(str(getattr(kind.recipes[r], field.name)) for r in ("paper", "small")))
+    console.print(table)
+    for sentence in paper.departures:
+        console.print(f"departs from the paper or its code: {sentence}")
+
+
+def datasets() -> None:
+    """Print the data sets known by name, and which can be loaded here."""
+    from nearfar.data.catalogue import entries
+
+    table = Table("name", "modality", "samples", "what", "here")
+    for entry in entries():
+        table.add_row(entry.name, entry.modality, entry.samples, entry.what, entry.here)
+    console = Console()
+    console.print(table)
+    console.print("Or a path: a folder of images (with or without class folders), a folder of CSV series, a .parquet, .npz, .csv or .tsv file.")
+
+
+def doctor() -> None:
+    """Print what is installed, what the hardware offers, and what limits speed here."""
+    import torch
+
+    from nearfar.cache_folder import cache_folder
+    from nearfar.training.precision import device_of
+
+    device = device_of("auto")
+    table = Table("what", "found")
+    for package in ("nearfar", "torch", "torchvision", "numpy", "scikit-learn"):
+        table.add_row(package, importlib.metadata.version(package))
+    table.add_row("device", torch.cuda.get_device_name(device) if device.type == "cuda" else device.type)
+    table.add_row("processor", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in use, {torch.backends.cpu.get_cpu_capability()}")
+    table.add_row("cache", f"{cache_folder()} ({_free(cache_folder())} free)")
+    for module, use in _EXTRAS.items():
+        found = importlib.util.find_spec(module) is not None
+        table.add_row(f"extra: {module}", "installed" if found else f"not installed; for {use}: pip install {module}")
+    console = Console()
+    console.print(table)
+    for sentence in _limits(device, torch.get_num_threads()):
+        console.print(f"• {sentence}", highlight=False)
+
+
+def _free(folder: Path) -> str:
+    import shutil
+
+    while not folder.exists():
+        folder = folder.parent
+    return f"{shutil.disk_usage(folder).free / 2**30:.0f} GiB"
+
+
+def _limits(device: Any, threads: int) -> list[str]:
+    found = []
+    if device.type == "cpu":
+        found.append("No accelerator is visible to torch: the encoder's forward and backward pass will limit the speed; keep encoders small.")
+    if threads < (os.cpu_count() or 1):
+        found.append(f"torch uses {threads} of {os.cpu_count()} cores; unset OMP_NUM_THREADS to use them all.")
+    if device.type == "cuda":
+        found.append("Views are made on the device; data that do not fit its memory are read from the memory-mapped cache.")
+    return found

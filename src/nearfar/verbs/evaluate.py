@@ -1,0 +1,58 @@
+"""``nearfar evaluate``: is the representation any good, beside a random encoder and the raw input?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nearfar.files import write_text
+from nearfar.options import changed
+from nearfar.run import EVALUATION, Run
+
+if TYPE_CHECKING:
+    from nearfar.data import Source
+    from nearfar.evaluation import Evaluation
+
+
+def evaluate(run: Path | str, *, data: str | None = None, seeds: int = 3) -> Evaluation:
+    """Judge a run's encoder: kNN, linear probe, few labels, geometry; for pairs zero-shot and retrieval.
+
+    Args:
+        run: the run folder.
+        data: other labelled data to judge on, by name or path; by default those of the run.
+        seeds: draws of validation splits and of few labels.
+
+    Returns:
+        The evaluation; that of the run's own data is also written to the run folder.
+    """
+    from nearfar.verbs.assemble import load_data
+
+    opened = Run(run)
+    options = opened.config.options
+    source = load_data(options if data is None else changed(options, {"data": data, "limit": None}))
+    return evaluate_run(opened, source, seeds=seeds, keep=data is None)
+
+
+def evaluate_run(run: Run, source: Source, *, seeds: int = 3, keep: bool = True) -> Evaluation:
+    """As ``evaluate`` for an opened run and loaded data; ``keep``: write evaluation.json into the run folder."""
+    import torch
+
+    from nearfar import networks
+    from nearfar.evaluation import evaluate as judge
+    from nearfar.export import check_input
+    from nearfar.views import plain_view
+
+    encoder: Any = run.encoder()
+    check_input(encoder, source.spec)
+    with torch.random.fork_rng():
+        torch.manual_seed(run.config.options.seed + 1)
+        random_encoder = networks.build(run.config.options.encoder, source.spec, kind=_kind(encoder)).eval()
+    encode = run.method() if _kind(encoder) == "towers" else encoder
+    found = judge(encode, source, plain_view(source.spec), baselines={"random encoder": random_encoder}, seeds=seeds)
+    if keep:
+        write_text(run.folder / EVALUATION, found.to_json(), overwrite=True)
+    return found
+
+
+def _kind(encoder: Any) -> str:
+    return "towers" if hasattr(encoder, "second") else "any"

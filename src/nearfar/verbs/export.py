@@ -1,0 +1,33 @@
+"""``nearfar export``: the encoder for use elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nearfar.run import Run
+
+_ENDING = {"safetensors": "", "onnx": ".onnx", "torch": ".pt2"}
+
+
+def export(run: Path | str, *, format: str = "safetensors", output: Path | None = None) -> Path:  # noqa: A002
+    """Write a run's encoder in another format and check its outputs against the original's.
+
+    Args:
+        run: the run folder.
+        format: safetensors (a folder with weights and architecture), onnx, or torch (a torch.export program).
+        output: where to write; by default encoder.onnx, encoder.pt2 or exported/ in the run folder.
+
+    Returns:
+        The written file or folder.
+
+    Raises:
+        UserError: for an unknown format, an existing output, or an encoder that the format cannot hold.
+    """
+    from nearfar.errors import unknown_name
+    from nearfar.export import export_encoder
+
+    if format not in _ENDING:
+        raise unknown_name("format", format, _ENDING)
+    opened = Run(run)
+    name = f"encoder{_ENDING[format]}" if _ENDING[format] else "exported"
+    return export_encoder(opened.encoder(), output or opened.folder / name, format)

@@ -1,0 +1,141 @@
+"""``nearfar pretrain``: from data to a trained encoder in a run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from nearfar.errors import UserError
+from nearfar.files import write_text
+from nearfar.methods import registry
+from nearfar.options import Config, PretrainOptions, changed, read_config
+from nearfar.run import CHECKPOINTS, CONFIG, Run
+
+
+def pretrain(
+    method: Any = None, *, settings: Mapping[str, Any] | None = None, config: Path | str | None = None, quiet: bool = False, **options: Any
+) -> Run:
+    """Pretrain an encoder without labels (or with, where the method uses them) and judge it.
+
+    Args:
+        method: a name from ``nearfar methods``, or a ``Method`` class of your own; may be left out with ``config`` or ``resume``.
+        settings: values of the method's own settings, by name.
+        config: a ``config.toml`` whose values are the starting point.
+        quiet: print nothing.
+        options: see ``nearfar.options.PretrainOptions``.
+
+    Returns:
+        The run; its folder holds config.toml, metrics.jsonl, checkpoints, encoder.safetensors, evaluation.json and report.html.
+
+    Raises:
+        UserError: for any mistake in the arguments or the data.
+    """
+    method_class = method if isinstance(method, type) else None
+    name = registry.name_of(method_class) if method_class else method
+    wanted = _wanted(name, settings or {}, config, options)
+    if method_class is None:
+        registry.get(wanted.method)  # a wrong name is answered before anything is loaded
+    from nearfar.training import collectives
+
+    with collectives.processes():
+        console = Console(quiet=quiet or not collectives.is_first())
+        return _train(wanted, method_class, console)
+
+
+def _wanted(name: str | None, settings: Mapping[str, Any], config: Path | str | None, options: Mapping[str, Any]) -> Config:
+    """The configuration as asked for, before the data are known."""
+    resume = options.get("resume")
+    if resume is not None:
+        return _resumed(Path(resume), name, settings, {k: v for k, v in options.items() if k != "resume"})
+    start = read_config(Path(config)) if config is not None else Config("", PretrainOptions())
+    chosen = name or start.method
+    if not chosen:
+        raise UserError(f"No method was named; choose one of: {', '.join(registry.names())}.")
+    if "output" not in options:
+        start = dataclasses.replace(start, options=dataclasses.replace(start.options, output=None))
+    kept = start.settings if chosen == start.method else {}
+    return Config(chosen, changed(start.options, options), {**kept, **settings})
+
+
+def _resumed(folder: Path, name: str | None, settings: Mapping[str, Any], options: Mapping[str, Any]) -> Config:
+    config = Run(folder).config
+    if name not in (None, config.method):
+        raise UserError(f"{folder} was started with {config.method}, not {name}; leave the method out to resume it.")
+    different = [key for key, value in options.items() if key != "evaluate" and getattr(config.options, key, value) != value]
+    different += [key for key, value in settings.items() if config.settings.get(key) != value]
+    if different:
+        raise UserError(f"A resumed run keeps its configuration, but {', '.join(different)} differ(s); leave it out or start a new run.")
+    return dataclasses.replace(config, options=dataclasses.replace(config.options, resume=folder, output=folder))
+
+
+def _train(wanted: Config, method_class: Any, console: Console) -> Run:
+    from nearfar.export import save_encoder
+    from nearfar.training import collectives
+    from nearfar.training.loop import fit
+    from nearfar.verbs.assemble import assemble, load_data
+    from nearfar.verbs.watch import callbacks, plan_of
+    from nearfar.views import make_views
+
+    source = load_data(wanted.options)
+    assembled = assemble(wanted, source, method_class)
+    for note in (*source.notes, *assembled.notes):
+        console.print(f"[yellow]note[/] {note}", highlight=False)
+    method, spec = assembled.method, source.spec
+    views = make_views(spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0))
+    plan, config = plan_of(assembled, source, views, console)
+    folder = _folder(config, spec.name)
+    if config.options.resume is None and collectives.is_first():
+        config = dataclasses.replace(config, options=dataclasses.replace(config.options, output=folder))
+        write_text(folder / CONFIG, config.to_toml())
+    collectives.barrier()
+    parameters = sum(p.numel() for p in method.encoder.parameters())
+    console.print(
+        f"{config.method} on {spec.name}: {spec.length:,} samples, {config.options.encoder} ({parameters / 1e6:.2f} M parameters), "
+        f"{plan.recipe.epochs} epochs of batches of {plan.recipe.batch_size}; writing {folder}",
+        highlight=False, soft_wrap=True,
+    )
+    progress = fit(method, source, views, plan, folder / CHECKPOINTS, callbacks(source, config, plan, folder, console))
+    run = Run(folder)
+    if collectives.is_first():
+        card = {"method": config.method, "data": spec.name, "samples": spec.length, "steps": progress.step, "of_steps": progress.steps}
+        save_encoder(method.encoder, folder, card)
+        if progress.step < progress.steps:
+            console.print(f"Stopped after step {progress.step} of {progress.steps}; the encoder as it stands is saved. To go on: "
+                          f"nearfar pretrain --resume {folder}", highlight=False, soft_wrap=True)
+        elif config.options.evaluate:
+            _judge(run, source, console)
+    collectives.barrier()
+    return run
+
+
+def _judge(run: Run, source: Any, console: Console) -> None:
+    from nearfar.verbs.evaluate import evaluate_run
+    from nearfar.verbs.report import report
+
+    console.print(evaluate_run(run, source).table())
+    console.print(f"Report: {report(run.folder)}", highlight=False, soft_wrap=True)
+
+
+def _folder(config: Config, data_name: str) -> Path:
+    """The run folder: the one asked for, the resumed one, or the first free runs/METHOD-DATA[-N]."""
+    from nearfar.training import collectives
+
+    options = config.options
+    if options.resume is not None:
+        return options.resume
+    if options.output is not None:
+        if options.output.exists() and (not options.output.is_dir() or any(options.output.iterdir())):
+            raise UserError(
+                f"The run folder {options.output} exists and is not empty; choose another --output, or continue it with --resume {options.output}."
+            )
+        return options.output
+    base = Path("runs") / f"{config.method.rpartition(':')[2]}-{data_name}"
+    folder, number = base, 1
+    while folder.exists():
+        number += 1
+        folder = base.with_name(f"{base.name}-{number}")
+    return Path(collectives.broadcast_object(str(folder)))

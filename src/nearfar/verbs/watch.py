@@ -1,0 +1,56 @@
+"""The plan of a run and what watches it, from its configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from nearfar.evaluation.online import OnlineProbe
+from nearfar.options import Config
+from nearfar.training.callbacks import Display, MetricsLog, OnlineEvaluation
+from nearfar.training.loop import Callback
+from nearfar.training.plan import Plan
+from nearfar.training.precision import choose_precision, device_of
+from nearfar.verbs.assemble import Assembled
+from nearfar.views import plain_view
+
+
+def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> tuple[Plan, Config]:
+    """The loop's plan, and the configuration with the chosen precision written in."""
+    options, recipe = assembled.config.options, assembled.recipe
+    device = device_of(options.device)
+    index = torch.arange(min(recipe.batch_size, 64, len(source.train)))
+    example = views(source.train.to(device).take(index), torch.Generator().manual_seed(0))[0]
+    encoder = assembled.method.encoder.to(device)
+    precision, why = choose_precision(options.precision, encoder, example, device)
+    console.print(f"precision {why}", highlight=False)
+    if options.accumulate > 1:
+        console.print(f"accumulate {options.accumulate}: each part is contrasted with itself only, so there are no more negatives than in a "
+                      f"batch of {recipe.batch_size // options.accumulate}; --gradient-cache keeps them all", highlight=False)
+    plan = Plan(
+        recipe=recipe,
+        seed=options.seed,
+        device=device,
+        precision=precision,
+        accumulate=options.accumulate,
+        gradient_cache=options.gradient_cache,
+        checkpoint_minutes=options.checkpoint_minutes,
+        compile=options.compile,
+    )
+    return plan, dataclasses.replace(assembled.config, options=dataclasses.replace(options, precision=precision))
+
+
+def callbacks(source: Any, config: Config, plan: Plan, folder: Path, console: Console) -> list[Callback]:
+    """The metrics file, the online probe (about ten times a run unless asked otherwise) and the display."""
+    log, display = MetricsLog(folder), Display(console)
+    every = config.options.evaluate_every or max(1, plan.recipe.epochs // 10)
+    probe = OnlineProbe(source, plain_view(source.spec), plan.device)
+
+    def alarm(sentence: str) -> None:
+        console.print(f"[bold red]collapse[/] {sentence}", highlight=False)
+
+    return [log, OnlineEvaluation(probe, every, log, display, alarm), display]
