@@ -1,0 +1,49 @@
+"""A network that follows another one slowly: the momentum (exponential moving average) copy and its schedule."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class MomentumEncoder(nn.Module):
+    """A frozen copy of ``module`` whose parameters are moved towards the online ones by ``update``.
+
+    It starts as an exact copy and never receives gradient. Only parameters are averaged: batch norm statistics are
+    buffers, and in train mode the copy normalises each batch by that batch, as MoCo's and BYOL's authors do.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = copy.deepcopy(module).requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, *inputs: Any) -> Any:
+        """What ``module`` gives, without gradient."""
+        return self.module(*inputs)
+
+    @torch.no_grad()
+    def update(self, online: nn.Module, momentum: float) -> None:
+        """Set every parameter to ``momentum`` times itself plus ``1 - momentum`` times the online one.
+
+        Args:
+            online: a module with the same parameters in the same order as the one that was copied.
+            momentum: in [0, 1]; 0 copies, 1 changes nothing.
+        """
+        torch._foreach_lerp_(list(self.module.parameters()), list(online.parameters()), 1.0 - momentum)
+
+
+def cosine_momentum(base: float, progress: float) -> float:
+    """Momentum that rises from ``base`` to 1 along half a cosine: 1 - (1 - base) (1 + cos(pi progress)) / 2.
+
+    Args:
+        base: at the start, in [0, 1].
+        progress: share of the run that is done, in [0, 1].
+
+    Source: Grill et al. 2020 (BYOL), section 3.2; the same in MoCo v3 and DINO.
+    """
+    return 1.0 - (1.0 - base) * (1.0 + math.cos(math.pi * progress)) / 2.0
