@@ -1,0 +1,58 @@
+"""Methods are found by file; names, papers and recipes are complete."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import subprocess
+import sys
+
+import pytest
+
+from nearfar.errors import UserError
+from nearfar.methods import registry
+from nearfar.methods.method import Method
+from nearfar.options import resolved_settings
+
+
+def test_names_are_listed_without_torch() -> None:
+    code = "import sys; from nearfar.methods import registry; assert registry.names(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_every_method_states_its_paper_choices_and_recipes(name: str) -> None:
+    kind = registry.get(name)
+    assert registry.name_of(kind) == name
+    assert kind.paper.title
+    assert 1990 < kind.paper.year < 2100
+    assert set(kind.choices) == {"views", "encoder", "head", "target", "loss"}
+    assert set(kind.recipes) == {"paper", "small"}
+    for recipe in kind.recipes.values():
+        resolved_settings(kind.Settings, recipe.settings)
+    documentation = kind.Settings.__doc__ or ""
+    for field in dataclasses.fields(kind.Settings):
+        assert f"    {field.name}: " in documentation, f"{name}'s setting {field.name} is not documented"
+    assert "Source:" in (sys.modules[kind.__module__].__doc__ or "")
+
+
+def test_method_files_are_short() -> None:
+    lengths = [len(registry.path_of(name).read_text().splitlines()) for name in registry.names()]
+    assert statistics.median(lengths) <= 70
+    assert max(lengths) <= 120
+
+
+def test_wrong_names_are_answered_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="Unknown method 'simclrr': did you mean simclr"):
+        registry.get("simclrr")
+    with pytest.raises(UserError, match="Cannot import the method 'no_such_module:Thing'"):
+        registry.get("no_such_module:Thing")
+    with pytest.raises(UserError, match="is not a method"):
+        registry.get("pathlib:Path")
+
+
+def test_a_class_elsewhere_is_named_by_module() -> None:
+    class Mine(Method):
+        pass
+
+    assert registry.name_of(Mine).startswith(f"{__name__}:")
