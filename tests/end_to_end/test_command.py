@@ -1,0 +1,131 @@
+"""The real command on real data: a run from start to finish, its folder, and every promised error."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+NEARFAR = [sys.executable, "-m", "nearfar"]
+SHORT = ["--epochs", "2", "--limit", "512", "--precision", "float32"]
+
+
+def nearfar(*words: str, cwd: Path, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([*NEARFAR, *words], cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=240)
+    assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One short run that the tests below look at."""
+    folder = tmp_path_factory.mktemp("work")
+    nearfar("pretrain", "simclr", *SHORT, "--settings.temperature", "0.3", "--output", "first", cwd=folder)
+    return folder / "first"
+
+
+@pytest.mark.slow
+def test_a_run_leaves_everything_behind(run: Path) -> None:
+    names = {path.name for path in run.iterdir()}
+    assert names >= {"config.toml", "metrics.jsonl", "checkpoints", "encoder.safetensors", "encoder.json", "evaluation.json", "report.html"}
+    assert not [path for path in run.rglob("*.part")]
+    assert "temperature = 0.3" in (run / "config.toml").read_text()
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert any("knn" in row for row in rows)
+    assert rows[-1]["step"] == 4
+    page = (run / "report.html").read_text()
+    assert len(page) < 5_000_000
+    assert "random encoder" in page
+    assert 'src="http' not in page
+
+
+@pytest.mark.slow
+def test_the_same_config_gives_the_same_encoder(run: Path) -> None:
+    nearfar("pretrain", "--config", "first/config.toml", "--output", "again", "--no-evaluate", cwd=run.parent)
+    assert (run.parent / "again" / "encoder.safetensors").read_bytes() == (run / "encoder.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_embeddings_are_written_with_ids_and_labels(run: Path) -> None:
+    nearfar("embed", "first", "-o", "e.parquet", cwd=run.parent)
+    table = pq.read_table(run.parent / "e.parquet")
+    assert set(table.column_names) == {"id", "split", "label", "embedding"}
+    nearfar("embed", "first", "--data", "digits", "--output", "e.npz", cwd=run.parent)
+    with np.load(run.parent / "e.npz") as arrays:
+        assert arrays["embedding"].shape[0] == 1797
+    assert "e.parquet exists already" in nearfar("embed", "first", "-o", "e.parquet", cwd=run.parent, code=2).stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["safetensors", "onnx", "torch"])
+def test_the_encoder_is_exported_and_checked(run: Path, form: str) -> None:
+    nearfar("export", "first", "--format", form, cwd=run.parent)
+    assert "exists" in nearfar("export", "first", "--format", form, cwd=run.parent, code=2).stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_usable_run_and_says_how_to_resume(tmp_path: Path) -> None:
+    words = ["pretrain", "simclr", "--epochs", "60", "--limit", "512", "--precision", "float32", "--output", "r", "--no-evaluate"]
+    started = subprocess.Popen([*NEARFAR, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    metrics, deadline = tmp_path / "r" / "metrics.jsonl", time.monotonic() + 120
+    while not metrics.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    started.send_signal(signal.SIGINT)
+    output, _ = started.communicate(timeout=120)
+    assert "nearfar pretrain --resume r" in output
+    assert "Traceback" not in output
+    assert (tmp_path / "r" / "encoder.safetensors").exists()
+    refused = nearfar("pretrain", "--resume", "r", "--epochs", "2", cwd=tmp_path, code=2)
+    assert "epochs" in refused.stderr
+
+
+def test_help_is_instant_and_free_of_torch() -> None:
+    code = "import sys; from nearfar.cli import main; main(['--help']); main(['methods']); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    code = "import sys, nearfar; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["pretain"], "Unknown command 'pretain': did you mean pretrain"),
+        (["pretrain", "simclrr"], "Unknown method 'simclrr': did you mean simclr"),
+        (["pretrain"], "No method was named; choose one of"),
+        (["pretrain", "simclr", "--data", "cluttered-digit"], "did you mean cluttered-digits"),
+        (["pretrain", "simclr", "--data", "no/such/folder"], "no/such/folder"),
+        (["pretrain", "simclr", "--encoder", "resnet19"], "did you mean resnet18"),
+        (["pretrain", "simclr", "--batch-size", "100000"], "100000"),
+        (["pretrain", "simclr", "--epochs", "0"], "epochs is 0"),
+        (["pretrain", "simclr", "--optimizer", "adamww"], "did you mean adamw"),
+        (["pretrain", "clip"], "clip learns from image-text data"),
+        (["pretrain", "mae", "--encoder", "resnet18"], "needs a transformer encoder"),
+        (["pretrain", "--resume", "nothing"], "nothing is not a run folder"),
+        (["pretrain", "--config", "nothing.toml"], "Cannot read the configuration nothing.toml"),
+        (["evaluate", "nothing"], "nothing is not a run folder"),
+        (["methods", "simcrl"], "did you mean simclr"),
+    ],
+)
+def test_a_mistake_gets_one_sentence_and_exit_code_2(words: list[str], sentence: str, tmp_path: Path) -> None:
+    done = nearfar(*words, cwd=tmp_path, code=2)
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.rglob("*")), "a refused command must leave nothing behind"
+
+
+def test_a_run_folder_that_exists_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "precious").write_text("x")
+    done = nearfar("pretrain", "simclr", *SHORT, "--output", "r", cwd=tmp_path, code=2)
+    assert "run folder r exists and is not empty" in done.stderr
+    assert (tmp_path / "r" / "precious").read_text() == "x"
+    assert len(list((tmp_path / "r").iterdir())) == 1
