@@ -1,0 +1,134 @@
+"""A paper's central claim as an experiment: A versus B, one number, several seeds, and one verdict rule for all of them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nearfar.errors import unknown_name
+from nearfar.evaluation.intervals import paired_difference
+
+_FOLDER = Path(__file__).parent
+_NOT_CLAIMS = {"__init__", "claim", "harness", "table"}
+
+HOLDS, FAILS, OPEN = "holds", "does not hold here", "inconclusive"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a paper says, as something that can be measured on a laptop.
+
+    Attributes:
+        statement: the claim in one sentence.
+        first: the arm that the paper expects to have the larger ``metric``.
+        second: the other arm.
+        metric: the number that decides; one of those that ``measure`` returns.
+        measure: arm and seed to numbers by name; the seed fixes data order, views and initialisation, so that arms are paired.
+        seeds: number of seeds, at least 3.
+        setting: data, budget and departures from the paper's setting, one sentence.
+    """
+
+    statement: str
+    first: str
+    second: str
+    metric: str
+    measure: Callable[[str, int], Mapping[str, float]]
+    setting: str
+    seeds: int = 3
+
+
+@dataclass(frozen=True)
+class Result:
+    """A claim's measured outcome; ``difference`` is first minus second of the deciding metric, with its 95 % interval."""
+
+    name: str
+    statement: str
+    setting: str
+    first: str
+    second: str
+    metric: str
+    values: dict[str, list[dict[str, float]]]
+    difference: float
+    low: float
+    high: float
+    verdict: str
+    seconds: float
+    about: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """As JSON; ``Result(**json.loads(text))`` is the inverse."""
+        return json.dumps(asdict(self), indent=1)
+
+
+def verdict(low: float, high: float) -> str:
+    """The one rule: a claim holds when the whole 95 % interval of the paired difference (first minus second) lies above 0, does
+    not hold here when the whole interval lies at or below 0, and is inconclusive otherwise."""
+    if low > 0:
+        return HOLDS
+    return FAILS if high <= 0 else OPEN
+
+
+def names() -> list[str]:
+    """Names of all claims: ``claims/mixed_barlow_twins.py`` is "mixed-barlow-twins"."""
+    return sorted(f.stem.replace("_", "-") for f in _FOLDER.glob("*.py") if f.stem not in _NOT_CLAIMS)
+
+
+def get(name: str) -> Claim:
+    """The claim of that name.
+
+    Raises:
+        UserError: if there is none; names the nearest.
+    """
+    if name not in names():
+        raise unknown_name("claim", name, names())
+    claim: Claim = importlib.import_module(f"nearfar.claims.{name.replace('-', '_')}").CLAIM
+    return claim
+
+
+def run(name: str, claim: Claim, *, seeds: int | None = None, watch: Callable[[str], None] = print) -> Result:
+    """Measure both arms on every seed and judge.
+
+    Args:
+        name: the claim's name, for the record.
+        claim: what to measure.
+        seeds: number of seeds; at least 2 (an interval needs two), by default the claim's own.
+        watch: told after each measurement.
+    """
+    count, start = claim.seeds if seeds is None else seeds, time.monotonic()
+    values: dict[str, list[dict[str, float]]] = {claim.first: [], claim.second: []}
+    for seed in range(count):
+        for arm in (claim.first, claim.second):
+            measured = {key: float(value) for key, value in claim.measure(arm, seed).items()}
+            values[arm].append(measured)
+            shown = ", ".join(f"{key} {value:.4g}" for key, value in measured.items())
+            watch(f"{name} · seed {seed + 1} of {count} · {arm}: {shown} ({time.monotonic() - start:.0f} s)")
+    first, second = ([row[claim.metric] for row in values[arm]] for arm in (claim.first, claim.second))
+    mean, low, high = paired_difference(first, second)
+    return Result(
+        name=name, statement=claim.statement, setting=claim.setting, first=claim.first, second=claim.second, metric=claim.metric,
+        values=values, difference=mean, low=low, high=high, verdict=verdict(low, high), seconds=round(time.monotonic() - start, 1),
+        about=_about(),
+    )
+
+
+def _about() -> dict[str, str]:
+    import platform
+    from datetime import UTC, datetime
+
+    import torch
+
+    import nearfar
+
+    found: dict[str, Any] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "nearfar": nearfar.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+    }
+    return {key: str(value) for key, value in found.items()}

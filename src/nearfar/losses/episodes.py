@@ -1,0 +1,87 @@
+"""Losses of few-shot episodes: the score of inter and intra class neighbours, and triplets with prototypes (SuSana Distancia)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def prototypes(features: Tensor, label: Tensor, classes: int) -> Tensor:
+    """Class means (C, D) of features (N, D) with int64 labels 0 to C - 1; each class must occur."""
+    sums = torch.zeros(classes, features.shape[1], dtype=features.dtype, device=features.device).index_add(0, label, features)
+    return sums / torch.bincount(label, minlength=classes)[:, None]
+
+
+def distances(first: Tensor, second: Tensor) -> Tensor:
+    """sqrt(||a - b||^2 + 1e-6) of (N, D) and (M, D): (N, M)."""
+    return ((first[:, None] - second).square().sum(2) + 1e-6).sqrt()
+
+
+def prototype_triplet(query: Tensor, label: Tensor, prototype: Tensor, prototype_label: Tensor, *, margin: float = 0.5) -> Tensor:
+    """mean over queries of max(0, d(q, own prototype) - distance of the nearest other prototype + margin).
+
+    Args:
+        query: (N, D) features, not normalised.
+        label: (N,) int64.
+        prototype: (C, D).
+        prototype_label: (C,) int64.
+        margin: at least 0.
+
+    Source: Mendez-Ruiz et al. 2023 (SuSana Distancia), Proto-Triplet loss.
+    """
+    distance, own = distances(query, prototype), label[:, None] == prototype_label
+    to_own = torch.where(own, distance, 0.0).sum(1)
+    to_other = distance.masked_fill(own, torch.inf).amin(1)
+    return (to_own - to_other + margin).clamp(min=0).mean()
+
+
+def neighbour_score(
+    features: Tensor, label: Tensor, target: Tensor | None = None, target_label: Tensor | None = None, *, neighbours: int = 4, looked_at: int | None = None
+) -> dict[str, Tensor]:
+    """Inter and intra class nearest neighbour score in (0, 1]: classes tight within and far apart.
+
+    Of each row the ``looked_at`` nearest targets after the first (itself) are kept in rising distance d_1, d_2 ...; among the first k:
+        same  = 1 - mean over rows of the mean ratio d_m / D of same-class neighbours, D the nearest other-class distance
+        apart = mean over rows of the mean distance of other-class neighbours, in units of the largest
+        share = mean share of same-class neighbours (1 when k + 2 >= number of targets)
+        score = ((same + apart) / 2 + share) / 2
+
+    Args:
+        features: (N, D) rows.
+        label: (N,) int64.
+        target: (T, D) rows among which neighbours are looked up; by default the features themselves.
+        target_label: (T,) int64.
+        neighbours: k, at most T - 2.
+        looked_at: neighbours among which the nearest of another class is sought; by default k + 1.
+
+    Returns:
+        "score", "same", "apart", "share"; gradients go through the distances alone. The loss is ``-log(score)``.
+
+    Source: Mendez-Ruiz et al. 2023 (SuSana Distancia), ICNN loss, without its variance term as in the author's code.
+    """
+    target, target_label = (features, label) if target is None or target_label is None else (target, target_label)
+    count = len(target)
+    k = count - 2 if neighbours + 2 > count else neighbours
+    wide = min((k + 1 if looked_at is None else looked_at) + 1, count)
+    distance, index = distances(features, target).topk(wide, dim=1, largest=False, sorted=True)
+    distance, alike = distance[:, 1:], target_label[index[:, 1:]] == label[:, None]
+    nearest_other = distance.masked_fill(alike, torch.inf).amin(1, keepdim=True)
+    near, alike = distance[:, :k], alike[:, :k]
+    ratio = near / (nearest_other + 1e-7)
+    ratio = ratio / ratio.amax(1, keepdim=True).clamp(min=1)
+    same = 1 - _row_mean(ratio, alike)
+    other = ~alike
+    if bool(other.any()):
+        largest = torch.where(other, near, 0.0).amax()
+        apart = _row_mean(near / (largest + 1e-7), other)
+    else:
+        apart = torch.ones_like(same)
+    share = torch.ones_like(same) if neighbours + 2 >= count else alike.to(near.dtype).mean()
+    return {"score": ((same + apart) / 2 + share) / 2, "same": same, "apart": apart, "share": share}
+
+
+def _row_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the rows that have a masked entry of the mean over their masked entries."""
+    kept = mask.to(values.dtype)
+    rows = (values * kept).sum(1) / (kept.sum(1) + 1e-7)
+    return rows.sum() / (mask.any(1).to(values.dtype).sum() + 1e-7)

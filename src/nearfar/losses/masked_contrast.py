@@ -1,0 +1,104 @@
+"""Contrast with arbitrary positives and negatives: the form behind tags, pseudo-labels, regression pairs and soft labels.
+
+    l_ij: logits, P_i: positives of anchor i, A_i: positives and negatives, w_ij: weights of the terms in the denominator
+    "mean"    L_i = - 1/|P_i| sum_{p in P_i} ( l_ip - log sum_{a in A_i} w_ia exp(l_ia) )
+    "joint"   L_i = - log ( sum_{p in P_i} exp(l_ip) / sum_{a in A_i} w_ia exp(l_ia) )
+    "single"  each positive alone against the negatives: log(1 + sum_{n in A_i - P_i} exp(l_in - l_ip)), mean over P_i
+
+The logits are kept for backward: these losses are quadratic in the number of anchors.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+
+def masked_contrast(logits: Tensor, positive: Tensor, valid: Tensor, *, log_weight: Tensor | None = None, form: str = "mean") -> Tensor:
+    """Loss of each anchor, 0 for an anchor without positives.
+
+    Args:
+        logits: (A, K) floats.
+        positive: (A, K) bool, the positives.
+        valid: (A, K) bool, positives and negatives; everything else is ignored.
+        log_weight: (A, K) logarithms of the denominator's weights, 0 by default.
+        form: "mean", "joint" or "single" as in the module's formulas; "single" gives (A,) sums over positives, not means.
+
+    Returns:
+        (A,) in the logits' dtype.
+
+    Source: Khosla et al. 2020 (mean over positives outside the logarithm); Oord et al. 2018.
+    """
+    weighted = logits if log_weight is None else logits + log_weight
+    any_positive = positive.any(1)
+    if form == "single":
+        against = _logsumexp(weighted, valid & ~positive)[:, None]
+        each = torch.where(positive, torch.logaddexp(logits, against) - logits, 0.0)
+        return each.sum(1)
+    denominator = torch.where(any_positive, _logsumexp(weighted, valid), 0.0)
+    if form == "joint":
+        return torch.where(any_positive, denominator - _logsumexp(logits, positive), 0.0)
+    attraction = torch.where(positive, logits, 0.0).sum(1) / positive.sum(1).clamp(min=1)
+    return torch.where(any_positive, denominator - attraction, 0.0)
+
+
+def _logsumexp(values: Tensor, mask: Tensor) -> Tensor:
+    """Over the masked entries of each row; the lowest finite number (and no gradient) for a row without any."""
+    lowest = torch.finfo(values.dtype).min
+    some = mask.any(1)
+    filled = torch.where(some[:, None], values.masked_fill(~mask, -torch.inf), 0.0)
+    return torch.where(some, filled.logsumexp(1), lowest)
+
+
+def tagged_contrast(z: Tensor, tag: Tensor, *, temperature: float = 0.2) -> Tensor:
+    """Rows with the same tag are positives inside one logarithm; all other rows are negatives.
+
+        - mean_i log ( sum_{tag_j = tag_i, j != i} exp(s_ij / tau) / sum_{j != i} exp(s_ij / tau) ),  s = cosine
+
+    Args:
+        z: (M, D) embeddings, normalised here.
+        tag: (M,) int64; a sample's views share one, replicated copies of a sample have their own.
+        temperature: above 0.
+
+    Source: Wang et al. 2024 (AdaInf), its SimCLR loss.
+    """
+    unit = normalize(z, dim=1)
+    other = ~torch.eye(len(z), dtype=torch.bool, device=z.device)
+    return masked_contrast(unit @ unit.T / temperature, (tag[:, None] == tag) & other, other, form="joint").mean()
+
+
+def grouped_nt_xent(z1: Tensor, z2: Tensor, group: Tensor, *, temperature: float = 0.5) -> Tensor:
+    """NT-Xent whose negatives come from the anchor's own group only; the own positive always stays.
+
+    Args:
+        z1: (N, D) first views, normalised here.
+        z2: (N, D) second views.
+        group: (N,) int64 pseudo-labels. An anchor alone in its group contributes 0.
+        temperature: above 0.
+
+    Source: Zhang et al. 2024 (MCL), feature-aware negatives; NT-Xent: Chen et al. 2020.
+    """
+    unit = normalize(torch.cat([z1, z2]), dim=1)
+    groups, samples = group.repeat(2), torch.arange(len(z1), device=z1.device).repeat(2)
+    other = ~torch.eye(len(unit), dtype=torch.bool, device=z1.device)
+    positive = (samples[:, None] == samples) & other
+    valid = (groups[:, None] == groups) & other
+    return masked_contrast(unit @ unit.T / temperature, positive, valid, form="joint").mean()
+
+
+def grouped_clip(first: Tensor, second: Tensor, group: Tensor, *, temperature: float = 0.5) -> Tensor:
+    """Symmetric InfoNCE of pairs with negatives from the anchor's own group only.
+
+    Args:
+        first: (N, D) embeddings of one modality, normalised here.
+        second: (N, D) of the other.
+        group: (N,) int64 pseudo-labels.
+        temperature: above 0.
+
+    Source: Zhang et al. 2024 (MCL); Radford et al. 2021 (CLIP).
+    """
+    logits = normalize(first, dim=1) @ normalize(second, dim=1).T / temperature
+    own = torch.eye(len(first), dtype=torch.bool, device=first.device)
+    same = group[:, None] == group
+    return (masked_contrast(logits, own, same).mean() + masked_contrast(logits.T, own, same).mean()) / 2

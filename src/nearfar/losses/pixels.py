@@ -1,0 +1,97 @@
+"""Pixels of two crops as pairs: positive when they lie close in the original image (PixPro, PixContrast)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from nearfar.losses.masked_contrast import masked_contrast
+
+
+def pixel_pairs(box1: Tensor, box2: Tensor, height: int, width: int, *, ratio: float = 0.7) -> Tensor:
+    """Which pixels of two feature maps are positive pairs.
+
+    Args:
+        box1: (N, 4) corners (x0, y0, x1, y1) of the first crop relative to its image; x0 > x1 after a horizontal flip.
+        box2: (N, 4) of the second crop.
+        height: rows of the feature maps.
+        width: columns.
+        ratio: largest distance (exclusive) of two pixel centres, in units of the larger bin diagonal.
+
+    Returns:
+        (N, height * width, height * width) bool, row-major pixels of map 1 by those of map 2.
+
+    Source: Xie et al. 2021 (PixPro), section 3.1.
+    """
+    x1, y1, diagonal1 = _centres(box1, height, width)
+    x2, y2, diagonal2 = _centres(box2, height, width)
+    distance = ((x1[:, :, None] - x2[:, None]).square() + (y1[:, :, None] - y2[:, None]).square()).sqrt()
+    return distance / torch.maximum(diagonal1, diagonal2)[:, None, None] < ratio
+
+
+def _centres(box: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    bin_width, bin_height = (box[:, 2] - box[:, 0]) / width, (box[:, 3] - box[:, 1]) / height
+    columns = torch.arange(width, dtype=box.dtype, device=box.device) + 0.5
+    rows = torch.arange(height, dtype=box.dtype, device=box.device) + 0.5
+    x = (box[:, :1] + columns * bin_width[:, None])[:, None, :].expand(-1, height, -1).flatten(1)
+    y = (box[:, 1:2] + rows * bin_height[:, None])[:, :, None].expand(-1, -1, width).flatten(1)
+    return x, y, (bin_width.square() + bin_height.square()).sqrt()
+
+
+def pixpro(query: Tensor, key: Tensor, positive: Tensor) -> Tensor:
+    """Pixel-to-propagation consistency, one direction.
+
+        - 2 mean_n ( sum over positive pairs of q . k / (number of positive pairs + 1e-6) );  both directions range from -4 to 4
+
+    Args:
+        query: (N, C, H, W) propagated online maps, unit over channels.
+        key: (N, C, H, W) target maps, unit over channels; pass them detached.
+        positive: (N, HW, HW) bool from ``pixel_pairs``. An image without overlap adds 0.
+
+    Source: Xie et al. 2021 (PixPro), equation 5.
+    """
+    similar = torch.einsum("nci,ncj->nij", query.flatten(2), key.flatten(2))
+    count = positive.sum((1, 2)).float() + 1e-6  # single precision at any input, as in the authors' code: it shows at 3e-8
+    return -2 * ((similar * positive).sum((1, 2)) / count).mean()
+
+
+def pixcontrast(query: Tensor, key: Tensor, positive: Tensor, *, temperature: float = 0.3) -> Tensor:
+    """Pixel contrast, one direction: positive pixels against all other pixels of the same image's other view.
+
+        - mean over pixels with a positive of log ( sum_pos exp(cos / tau) / sum_all exp(cos / tau) )
+
+    Args:
+        query: (N, C, H, W) online maps, unit over channels.
+        key: (N, C, H, W) target maps of the other view, unit over channels.
+        positive: (N, HW, HW) bool from ``pixel_pairs``.
+        temperature: above 0.
+
+    Source: Xie et al. 2021 (PixPro), equation 2.
+    """
+    logits = torch.einsum("nci,ncj->nij", query.flatten(2), key.flatten(2)).flatten(0, 1) / temperature
+    pairs = positive.flatten(0, 1)
+    losses = masked_contrast(logits, pairs, torch.ones_like(pairs), form="joint")
+    return losses.sum() / pairs.any(1).sum().clamp(min=1)
+
+
+def propagate(x: Tensor, value: Tensor, *, gamma: float = 2.0) -> Tensor:
+    """Smooth a feature map by its own similarities.
+
+        y_i = sum_j max(cos(x_i, x_j), 0)^gamma norm(value_j), over all pixels j of the image, i included
+
+    Args:
+        x: (N, C, H, W) maps that say what is similar.
+        value: (N, C, H, W) transformed maps, normalised here over channels.
+        gamma: sharpness; below 1 a similarity gets 1e-6 first, so that its power has a gradient.
+
+    Returns:
+        (N, C, H, W), not normalised.
+
+    Source: Xie et al. 2021 (PixPro), equations 3 and 4.
+    """
+    unit = normalize(x.flatten(2), dim=1)
+    similar = torch.einsum("nci,ncj->nij", unit, unit).clamp(min=0)
+    if gamma < 1:
+        similar = similar + 1e-6
+    return torch.einsum("nij,ncj->nci", similar.pow(gamma), normalize(value.flatten(2), dim=1)).view_as(value)
