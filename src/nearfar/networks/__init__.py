@@ -1,0 +1,82 @@
+"""Encoders by name: ``build(name, spec)``. The module itself imports no torch; the encoder's own file is imported on demand."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from nearfar.data.spec import Spec
+from nearfar.errors import UserError, unknown_name
+from nearfar.networks import catalogue
+from nearfar.networks.catalogue import names
+
+if TYPE_CHECKING:
+    from nearfar.networks.encoder import Encoder
+
+__all__ = ["build", "names"]
+
+_SMALLEST = 8
+"""Pixels along a side: below, three halvings leave no feature map."""
+
+
+def build(name: str | None, spec: Spec, *, kind: str = "any") -> Encoder:
+    """A fresh encoder for data of this spec, its weights drawn from torch's global random state.
+
+    Args:
+        name: one of ``names()``, ``timm:MODEL`` or ``timm:MODEL@pretrained``; for pairs, one for each part joined by "+" (the
+            second may be left out). None takes the default of the modality and kind.
+        spec: of the data.
+        kind: for the default: "any", "tokens" (a ``TokenEncoder``) or "towers" (a ``TwoTowers``). Pairs always get towers.
+
+    Returns:
+        The encoder; its ``architecture`` holds the resolved name and the spec, which is all it takes to build it again.
+
+    Raises:
+        UserError: for an unknown name (with the nearest), one of another modality, or images under 8 x 8 pixels.
+    """
+    if kind not in catalogue.KINDS:
+        raise unknown_name("kind of encoder", kind, catalogue.KINDS)
+    if spec.modality == "image-text":
+        return _remembered(*_towers(name, spec), spec)
+    chosen = name or catalogue.default(spec.modality, kind)
+    return _remembered(chosen, _single(chosen, spec), spec)
+
+
+def _remembered(name: str, encoder: Any, spec: Spec) -> Encoder:
+    encoder.architecture = {"name": name, "spec": spec}
+    built: Encoder = encoder
+    return built
+
+
+def _single(name: str, spec: Spec) -> Encoder:
+    is_timm = name.startswith(catalogue.TIMM)
+    if not is_timm and name not in catalogue.ENTRIES:
+        raise unknown_name("encoder", name, [*names(), f"{catalogue.TIMM}NAME"])
+    modality = "image" if is_timm else catalogue.ENTRIES[name].modality
+    if spec.modality != modality:
+        fitting = ", ".join(catalogue.names_for(spec.modality)) or "none yet"
+        raise UserError(f"{name} encodes {modality} data, but {spec.name} holds {spec.modality} data; encoders for those: {fitting}.")
+    if modality == "image" and min(spec.shape[1:]) < _SMALLEST:
+        size = " x ".join(map(str, spec.shape[1:]))
+        raise UserError(f"The images of {spec.name} have {size} pixels; encoders need at least {_SMALLEST} a side, so enlarge them.")
+    if is_timm:
+        from nearfar.networks.timm_encoder import TimmEncoder
+
+        return TimmEncoder(spec, name.removeprefix(catalogue.TIMM))
+    entry = catalogue.ENTRIES[name]
+    module, _, class_name = entry.home.partition(":")
+    kind: type[Any] = getattr(importlib.import_module(f"nearfar.networks.{module}"), class_name)
+    encoder: Encoder = kind(spec, **entry.options)
+    return encoder
+
+
+def _towers(name: str | None, spec: Spec) -> tuple[str, Encoder]:
+    """The resolved name and the pair of encoders for data that are pairs of images and texts."""
+    from nearfar.networks.towers import TwoTowers
+
+    first, _, second = (name or "").partition("+")
+    first, second = first or catalogue.default("image"), second or catalogue.default("text")
+    images = dataclasses.replace(spec, modality="image")
+    texts = dataclasses.replace(spec, modality="text", shape=(spec.context,))
+    return f"{first}+{second}", TwoTowers(build(first, images), build(second, texts))

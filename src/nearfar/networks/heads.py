@@ -1,0 +1,156 @@
+"""Heads, which map a representation to where the loss lives, and how views pass a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby, pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, normalize
+
+from nearfar.batch import Pair, Tokens, concatenate
+from nearfar.errors import unknown_name
+from nearfar.networks.positions import sincos_positions
+from nearfar.networks.transformer import Transformer, xavier
+
+_LAST_NORMS = ("none", "batch", "batch-plain")
+
+
+def mlp(
+    sizes: Sequence[int], *, hidden_bias: bool = True, last_bias: bool = True, hidden_norm: bool = True,
+    last_norm: str = "none", activation: Callable[[], nn.Module] = nn.ReLU,
+) -> nn.Sequential:
+    """A multi-layer perceptron: the projectors and predictors of most methods, (N, sizes[0]) to (N, sizes[-1]).
+
+    Args:
+        sizes: widths from input to output, at least two.
+        hidden_bias: whether linear layers but the last have a bias.
+        last_bias: whether the last linear layer has one.
+        hidden_norm: batch norm between each hidden linear layer and its activation.
+        last_norm: after the last linear layer: "none", "batch" (a learned scale, no learned offset, as SimCLR has it) or
+            "batch-plain" (nothing learned, as SimSiam has it).
+        activation: makes the hidden activations.
+
+    Raises:
+        UserError: for an unknown ``last_norm``.
+    """
+    if last_norm not in _LAST_NORMS:
+        raise unknown_name("last_norm", last_norm, _LAST_NORMS)
+    layers: list[nn.Module] = []
+    for before, after in pairwise(sizes[:-1]):
+        layers += [nn.Linear(before, after, bias=hidden_bias), *([nn.BatchNorm1d(after)] if hidden_norm else []), activation()]
+    layers.append(nn.Linear(sizes[-2], sizes[-1], bias=last_bias))
+    if last_norm != "none":
+        norm = nn.BatchNorm1d(sizes[-1], affine=last_norm == "batch")
+        if norm.bias is not None:
+            norm.bias.requires_grad_(False)  # stays at 0
+        layers.append(norm)
+    return nn.Sequential(*layers)
+
+
+class DinoHead(nn.Module):
+    """Representations (N, dimension) to logits over prototypes (N, prototypes), through a bottleneck of unit length.
+
+    Source: Caron et al. 2021 (DINO), appendix C, "Projection head".
+    """
+
+    def __init__(self, dimension: int, prototypes: int, *, hidden: int = 2048, bottleneck: int = 256) -> None:
+        super().__init__()
+        self.layers = mlp((dimension, hidden, hidden, bottleneck), hidden_norm=False, activation=nn.GELU)
+        self.last = UnitLinear(bottleneck, prototypes)
+        for module in self.layers:
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.last(normalize(self.layers(x), dim=1))
+        return logits
+
+
+class UnitLinear(nn.Module):
+    """A linear layer without bias whose rows have unit length: weight normalisation with its gain fixed at 1.
+
+    Source: Salimans and Kingma 2016, equation 2 with g = 1.
+    """
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(nn.init.trunc_normal_(torch.empty(after, before), std=0.02))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, normalize(self.weight, dim=1))
+
+
+class MaskedDecoder(nn.Module):
+    """Encoded visible patches to the raw values of all patches.
+
+    Args:
+        dimension: of the encoded tokens.
+        grid: patches along each axis of a sample, L in all.
+        patch_values: raw values P of one patch.
+        width: of the decoder.
+        depth: number of blocks.
+        heads: of the attention.
+
+    Source: He et al. 2021 (MAE), section 3, "MAE decoder".
+    """
+
+    def __init__(
+        self, dimension: int, grid: Sequence[int], patch_values: int, *, width: int = 512, depth: int = 8, heads: int = 16
+    ) -> None:
+        super().__init__()
+        self.entry = nn.Linear(dimension, width)
+        self.mask_token = nn.Parameter(torch.empty(1, 1, width).normal_(std=0.02))
+        self.transformer = Transformer(width, depth, heads)
+        self.predict = nn.Linear(width, patch_values)
+        xavier(self.entry)
+        xavier(self.predict)
+        self.positions: Tensor
+        positions = sincos_positions(grid, width).to(self.mask_token.dtype)
+        self.register_buffer("positions", positions, persistent=False)
+
+    def forward(self, tokens: Tensor, restore: Tensor) -> Tensor:
+        """Predicted patches (N, L, P).
+
+        Args:
+            tokens: (N, 1 + M, dimension), the class token and the M visible patches.
+            restore: (N, L) int64: where each patch of the sample lies in the sequence "visible patches, then removed ones".
+        """
+        x = self.entry(tokens)
+        removed = self.mask_token.expand(x.shape[0], restore.shape[1] + 1 - x.shape[1], -1)
+        shuffled = torch.cat([x[:, 1:], removed], dim=1)
+        patches = shuffled.gather(1, restore.unsqueeze(2).expand(-1, -1, x.shape[2])) + self.positions
+        decoded = self.transformer(torch.cat([x[:, :1], patches], dim=1))
+        prediction: Tensor = self.predict(decoded[:, 1:])
+        return prediction
+
+
+def together(module: Callable[[Any], Tensor], views: Sequence[Any]) -> list[Tensor]:
+    """Outputs of all views, in order, from one pass for each run of consecutive views whose samples have the same shape.
+
+    Whole and local crops thus take one pass each. Batch norm sees the views of a pass as one batch.
+
+    Args:
+        module: from a batch of n samples to (n, ...).
+        views: tensors, ``Tokens`` or ``Pair``.
+    """
+    outputs: list[Tensor] = []
+    for _, run in groupby(views, key=_sample_shape):
+        group = list(run)
+        joined = module(group[0] if len(group) == 1 else concatenate(group))
+        outputs += torch.split(joined, [len(view) for view in group])
+    return outputs
+
+
+def each(module: Callable[[Any], Tensor], views: Sequence[Any]) -> list[Tensor]:
+    """Outputs of all views, in order, from one pass for each view, so that batch norm sees every view by itself."""
+    return [module(view) for view in views]
+
+
+def _sample_shape(view: Any) -> Any:
+    if isinstance(view, Pair):
+        return _sample_shape(view.first), _sample_shape(view.second)
+    return (Tokens, view.ids.shape[1:]) if isinstance(view, Tokens) else (Tensor, view.shape[1:])

@@ -1,0 +1,88 @@
+"""Any image model of the timm library (an extra)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from nearfar.data.spec import Spec
+from nearfar.errors import UserError, unknown_name
+from nearfar.networks.catalogue import PRETRAINED, TIMM
+from nearfar.networks.encoder import Encoder
+
+
+class TimmEncoder(Encoder):
+    """Images (N, C, H, W) to (N, dimension) by a timm model without its classifier.
+
+    Models whose parameters belong to one size (vision transformers, mixers) see views of another size resized to the data's.
+
+    Args:
+        spec: of the data.
+        name: timm's name of the model; followed by "@pretrained" it starts from timm's weights.
+
+    Raises:
+        UserError: if timm is not installed, has no such model, cannot build it for these images, or cannot get its weights.
+    """
+
+    def __init__(self, spec: Spec, name: str) -> None:
+        super().__init__()
+        timm = _timm(name)
+        bare = name.removesuffix(PRETRAINED)
+        if not timm.is_model(bare):
+            raise unknown_name("timm model", bare, timm.list_models())
+        fixed = getattr(timm.get_pretrained_cfg(bare, allow_unregistered=True), "fixed_input_size", False)
+        self.size = tuple(spec.shape[1:]) if fixed else None
+        try:
+            self.model = _created(timm, bare, spec, self.size, pretrained=name.endswith(PRETRAINED))
+        except Exception as error:  # timm and the hub raise whatever they like
+            raise UserError(_failure(name, spec, error)) from error
+        self.dimension: int = self.model.head_hidden_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.model(self._sized(x))
+        return features
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        found = self._unpooled(x)
+        if found.ndim != 4:
+            return super().feature_map(x)
+        last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
+        return found.permute(0, 3, 1, 2) if last else found
+
+    def tokens(self, x: Tensor) -> Tensor:
+        found = self._unpooled(x)
+        return found[:, getattr(self.model, "num_prefix_tokens", 0) :] if found.ndim == 3 else super().tokens(x)
+
+    def _unpooled(self, x: Tensor) -> Tensor:
+        found: Tensor = self.model.forward_features(self._sized(x))
+        return found
+
+    def _sized(self, x: Tensor) -> Tensor:
+        return x if self.size in (None, tuple(x.shape[2:])) else interpolate(x, self.size, mode="bilinear")
+
+
+def _timm(name: str) -> Any:
+    try:
+        import timm
+    except ImportError as error:
+        raise UserError(f"{TIMM}{name} needs the timm library, which is not installed: pip install 'nearfar[timm]'.") from error
+    return timm
+
+
+def _created(timm: Any, name: str, spec: Spec, size: tuple[int, ...] | None, *, pretrained: bool) -> Any:
+    options = {} if size is None else {"img_size": size}
+    model = timm.create_model(name, pretrained=pretrained, num_classes=0, in_chans=spec.shape[0], **options)
+    with torch.no_grad():
+        model.eval()(torch.zeros(1, *spec.shape))  # patches that do not fit the images show here, not in the first step
+    return model.train()
+
+
+def _failure(name: str, spec: Spec, error: Exception) -> str:
+    reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+    if name.endswith(PRETRAINED):
+        return f"Cannot get {TIMM}{name}: {reason}; without a network connection leave {PRETRAINED} out."
+    size = " x ".join(map(str, spec.shape))
+    return f"Cannot build {TIMM}{name} for images of {size} values: {reason}; choose another model or image size."

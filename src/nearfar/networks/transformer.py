@@ -1,0 +1,76 @@
+"""The transformer that images, series, text and MAE's decoder share: pre-norm blocks and a last norm."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from nearfar.errors import UserError
+
+_EPSILON = 1e-6
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, (N, L, D) to (N, L, D)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        if width % heads:
+            raise UserError(f"The width of a transformer must be a multiple of its heads, found a width of {width} with {heads} heads.")
+        self.heads = heads
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.output = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
+        """``visible``: (N, L) bool, false where a token must not be attended to."""
+        samples, length, width = x.shape
+        parts = self.query_key_value(x).reshape(samples, length, 3, self.heads, width // self.heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)
+        mask = None if visible is None else visible[:, None, None, :]
+        mixed = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        out: Tensor = self.output(mixed.transpose(1, 2).reshape(samples, length, width))
+        return out
+
+
+class Block(nn.Module):
+    """Attention, then a two-layer perceptron of four times the width, each behind a layer norm and beside a residual."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width, eps=_EPSILON)
+        self.attention = Attention(width, heads)
+        self.perceptron_norm = nn.LayerNorm(width, eps=_EPSILON)
+        self.perceptron = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), visible)
+        out: Tensor = x + self.perceptron(self.perceptron_norm(x))
+        return out
+
+
+class Transformer(nn.Module):
+    """``depth`` blocks and a last layer norm, (N, L, width) to (N, L, width).
+
+    Source: Dosovitskiy et al. 2021, equations 2 to 4; initialised as He et al. 2021 (MAE), appendix A.1.
+    """
+
+    def __init__(self, width: int, depth: int, heads: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=_EPSILON)
+        self.apply(xavier)
+
+    def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
+        """``visible``: (N, L) bool, false where a token must not be attended to; None: all are seen."""
+        for block in self.blocks:
+            x = block(x, visible)
+        out: Tensor = self.norm(x)
+        return out
+
+
+def xavier(module: nn.Module) -> None:
+    """Draw the weights of a linear layer uniformly by Glorot's rule and set its bias to 0; other layers stay as they are."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
