@@ -108,7 +108,7 @@ def run(name: str, claim: Claim, *, seeds: int | None = None, watch: Callable[[s
             shown = ", ".join(f"{key} {value:.4g}" for key, value in measured.items())
             watch(f"{name} · seed {seed + 1} of {count} · {arm}: {shown} ({time.monotonic() - start:.0f} s)")
     first, second = ([row[claim.metric] for row in values[arm]] for arm in (claim.first, claim.second))
-    mean, low, high = paired_difference(first, second)
+    mean, low, high = paired_difference(second, first)
     return Result(
         name=name, statement=claim.statement, setting=claim.setting, first=claim.first, second=claim.second, metric=claim.metric,
         values=values, difference=mean, low=low, high=high, verdict=verdict(low, high), seconds=round(time.monotonic() - start, 1),
