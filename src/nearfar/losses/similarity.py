@@ -1,0 +1,61 @@
+"""What the losses share: full precision, unit rows, reductions, and the checks of their inputs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+__all__ = ["expect_rows", "expect_temperature", "full_precision", "reduce", "unit"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def full_precision(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a loss: tensors of half types reach it as float32, and autocast is off while it computes."""
+
+    @functools.wraps(function)
+    def exact(*args: P.args, **kwargs: P.kwargs) -> R:
+        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+        with torch.autocast(tensors[0].device.type if tensors else "cpu", enabled=False):
+            named = {name: _promoted(value) for name, value in kwargs.items()}
+            return function(*map(_promoted, args), **named)  # type: ignore[arg-type]
+
+    return exact
+
+
+def _promoted(value: Any) -> Any:
+    """A half-precision tensor as float32; anything else as it is."""
+    return value.float() if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16) else value
+
+
+def unit(x: Tensor) -> Tensor:
+    """``x / max(||x||, 1e-12)`` along the last axis; a zero vector stays zero and has a finite gradient."""
+    return normalize(x, dim=-1, eps=1e-12)
+
+
+def reduce(values: Tensor, reduction: str) -> Tensor:
+    """The mean of ``values`` ("mean") or the values themselves ("none")."""
+    if reduction not in ("mean", "none"):
+        raise ValueError(f"Unknown reduction {reduction!r}: valid are 'mean' and 'none'.")
+    return values.mean() if reduction == "mean" else values
+
+
+def expect_rows(*, least: int = 1, **tensors: Tensor) -> None:
+    """Raise ValueError unless all tensors are matrices of one shape (N, D) with N at least ``least``."""
+    names, shapes = ", ".join(tensors), [tuple(tensor.shape) for tensor in tensors.values()]
+    if len(shapes[0]) != 2 or len(set(shapes)) > 1:
+        raise ValueError(f"{names} must be matrices of one shape (N, D); found {', '.join(map(str, shapes))}.")
+    if shapes[0][0] < least:
+        raise ValueError(f"{names} must have at least {least} rows for this loss; found {shapes[0][0]}: take a larger batch.")
+
+
+def expect_temperature(temperature: float | Tensor) -> None:
+    """Raise ValueError unless the temperature is above 0; a tensor is not looked at, since that would stall a GPU."""
+    if not isinstance(temperature, Tensor) and not temperature > 0:
+        raise ValueError(f"The temperature must be above 0; found {temperature}.")
