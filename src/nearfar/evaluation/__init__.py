@@ -1,0 +1,8 @@
+"""Is a representation any good? Versioned protocols on features that are computed once."""
+
+from __future__ import annotations
+
+from nearfar.evaluation.protocols import PROTOCOLS, evaluate
+from nearfar.evaluation.result import Evaluation, Score
+
+__all__ = ["PROTOCOLS", "Evaluation", "Score", "evaluate"]
