@@ -1,0 +1,171 @@
+"""Encoders as files: saved to be loaded again by nearfar, or exported to run without it.
+
+A saved encoder is two files in a folder: ``encoder.safetensors`` (the weights) and ``encoder.json`` (the architecture's name, the
+data's spec, preprocessing, versions and the card of the run). Nothing is pickled; reading one runs no code from it.
+
+An exported encoder ("onnx", "torch") is one file with the normalisation inside; ``nearfar.portable`` says what it takes and gives.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import nearfar
+from nearfar import networks, portable
+from nearfar.data.spec import Spec
+from nearfar.errors import UserError, unknown_name
+from nearfar.files import replacing, write_text
+from nearfar.networks.catalogue import PRETRAINED
+from nearfar.networks.encoder import Encoder
+
+WEIGHTS, DESCRIPTION = "encoder.safetensors", "encoder.json"
+FORMATS = ("safetensors", "onnx", "torch")
+_PORTABLE = {"onnx": (portable.write_onnx, portable.read_onnx), "torch": (portable.write_program, portable.read_program)}
+_VERSION = 1
+
+
+def save_encoder(encoder: Encoder, folder: Path | str, card: dict[str, Any] | None = None) -> None:
+    """Write the two files of an encoder that ``networks.build`` made; files of an earlier save are replaced, each at once.
+
+    Args:
+        encoder: on any device, in any mode.
+        folder: made if it does not exist.
+        card: where the encoder comes from, JSON values only; by default the card it was loaded with.
+
+    Raises:
+        UserError: if ``networks.build`` did not make the encoder.
+    """
+    folder = Path(folder)
+    description = json.dumps(_description(encoder, card), indent=2, ensure_ascii=False)
+    weights = {name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()}
+    with replacing(folder / WEIGHTS, overwrite=True) as temporary:
+        save_file(weights, temporary)
+    write_text(folder / DESCRIPTION, description + "\n", overwrite=True)
+
+
+def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
+    """The encoder and the card that ``save_encoder`` wrote, on the CPU and in evaluation mode.
+
+    Raises:
+        UserError: if the folder holds no encoder, a file is damaged, or the two files do not belong together.
+    """
+    folder = Path(folder)
+    try:
+        described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        weights = load_file(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        raise UserError(f"{folder} holds no encoder: expected {DESCRIPTION} and {WEIGHTS}; give a folder that nearfar wrote.") from error
+    except (ValueError, safetensors.SafetensorError) as error:
+        raise UserError(f"The encoder in {folder} is damaged ({error}); export or train it again.") from error
+    if described["version"] > _VERSION:
+        writer = described["versions"]["nearfar"]
+        raise UserError(f"The encoder in {folder} was written by nearfar {writer}, a newer version than this; update nearfar.")
+    name, spec = described["architecture"], _spec_from_json(described["spec"])
+    with torch.random.fork_rng(devices=[]):
+        encoder = networks.build(name.replace(PRETRAINED, ""), spec)
+    try:
+        encoder.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{WEIGHTS} in {folder} does not fit {name}, which {DESCRIPTION} names; restore the pair.") from error
+    _architecture(encoder).update(name=name, card=described["card"])
+    return encoder.eval(), described["card"]
+
+
+def encoder_spec(encoder: Encoder) -> Spec:
+    """The spec of the data that the encoder was built for.
+
+    Raises:
+        UserError: if ``networks.build`` did not make the encoder.
+    """
+    spec: Spec = _architecture(encoder)["spec"]
+    return spec
+
+
+def check_input(encoder: Encoder, spec: Spec) -> None:
+    """Refuse data that the encoder was not built for.
+
+    Raises:
+        UserError: if modality, shape of a sample or vocabulary differ.
+    """
+    own = encoder_spec(encoder)
+    for what in ("modality", "shape", "vocabulary"):
+        found, expected = getattr(spec, what), getattr(own, what)
+        if found != expected:
+            raise UserError(
+                f"{spec.name} does not fit this encoder, which was trained on {own.name}: its {what} is {found}, expected {expected}; "
+                "choose data of the same kind or train on these."
+            )
+
+
+def export_encoder(encoder: Encoder, path: Path | str, format: str = "safetensors", *, overwrite: bool = False) -> Path:  # noqa: A002
+    """Write an encoder for use elsewhere and check the written file's features on random inputs.
+
+    Args:
+        encoder: made by ``networks.build``. Of two towers, "onnx" and "torch" hold the first (images).
+        path: a file, or for "safetensors" a folder.
+        format: "safetensors" (what ``load_encoder`` reads), "onnx" (needs the extra "export") or "torch" (``torch.export``).
+        overwrite: whether an existing ``path`` may be replaced.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        UserError: for an unknown format, an existing path, a missing package, or text with "onnx" or "torch".
+        RuntimeError: if the file's features differ from the encoder's by more than ``portable.TOLERANCE``; the file is then not kept.
+    """
+    path = Path(path)
+    if format not in FORMATS:
+        raise unknown_name("format", format, FORMATS)
+    spec = encoder_spec(encoder)
+    if format == "safetensors":
+        if path.exists() and not overwrite:
+            raise UserError(f"{path} exists already; choose another name or remove it first.")
+        save_encoder(encoder, path)
+        portable.check_features(copy.deepcopy(encoder).cpu().eval(), load_encoder(path)[0], spec)
+        return path
+    model = portable.Portable(encoder, spec)
+    write, read = _PORTABLE[format]
+    with replacing(path, overwrite=overwrite) as temporary:
+        write(model, temporary, _description(encoder, None))
+        portable.check_features(model, read(temporary), model.spec)
+    return path
+
+
+def _description(encoder: Encoder, card: dict[str, Any] | None) -> dict[str, Any]:
+    architecture = _architecture(encoder)
+    spec: Spec = architecture["spec"]
+    scale = 255 if spec.modality.startswith("image") else 1
+    return {
+        "version": _VERSION,
+        "architecture": architecture["name"],
+        "dimension": encoder.dimension,
+        "spec": dataclasses.asdict(spec),
+        "preprocessing": {"shape": spec.shape, "scale": scale, "mean": spec.mean, "std": spec.std},
+        "versions": {"nearfar": nearfar.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        "card": architecture.get("card", {}) if card is None else card,
+    }
+
+
+def _architecture(encoder: nn.Module) -> dict[str, Any]:
+    architecture: Any = getattr(encoder, "architecture", None)
+    if not isinstance(architecture, dict) or "spec" not in architecture:
+        raise UserError(
+            f"{type(encoder).__name__} was not made by nearfar.networks.build, so no file of it could be read again; "
+            "save its state_dict yourself."
+        )
+    return architecture
+
+
+def _spec_from_json(values: dict[str, Any]) -> Spec:
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return Spec(**fields)
