@@ -1,0 +1,52 @@
+"""Which settings each wanted view is made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from nearfar.errors import UserError, unknown_name
+from nearfar.views.wanted import WantedViews
+
+S = TypeVar("S", bound=Any)
+
+Styles = Mapping[str, tuple[tuple[S, ...], S]]
+"""By style: the settings of whole views, taken in turn, and those of local views. A settings dataclass has a ``scale``."""
+
+
+def settings_by_view(wanted: WantedViews, styles: Styles[S], kind: type[S], settings: S | Sequence[S] | None) -> list[S]:
+    """Settings of all whole views, then of all local ones.
+
+    Args:
+        wanted: its style selects the preset; ``whole_scale`` replaces the preset's.
+        styles: presets of this modality.
+        kind: the modality's settings class.
+        settings: instead of a preset: one for all views (local ones with ``wanted.local_scale``), or a sequence with one for
+            each view, each used as it is.
+
+    Raises:
+        UserError: for an unknown style, or settings that do not fit the views.
+    """
+    if settings is None:
+        if wanted.style not in styles:
+            raise unknown_name("view style", wanted.style, styles)
+        whole, local = styles[wanted.style]
+        if wanted.whole_scale is not None:
+            whole = tuple(replace(one, scale=wanted.whole_scale) for one in whole)
+    elif isinstance(settings, kind):
+        whole, local = (settings,), settings
+    else:
+        return _checked(settings, wanted.whole + wanted.local, kind)
+    chosen = [whole[view % len(whole)] for view in range(wanted.whole)]
+    return chosen + [replace(local, scale=wanted.local_scale)] * wanted.local
+
+
+def _checked(settings: Any, views: int, kind: type[S]) -> list[S]:
+    given = list(settings) if isinstance(settings, Sequence) else [settings]
+    if len(given) != views or not all(isinstance(one, kind) for one in given):
+        found = f"{len(given)} of {', '.join(sorted({type(one).__name__ for one in given})) or 'nothing'}"
+        raise UserError(
+            f"The view settings are {found}: expected one {kind.__name__} for all views, or {views}, one for each wanted view."
+        )
+    return given

@@ -1,0 +1,128 @@
+"""Image views: uint8 batches in, normalised float batches out, every sample with random parameters of its own.
+
+A view is a random resized crop with its mirror image and rotation (one resample), then colour jitter, greyscale, blur and
+solarisation of the samples that drew them, then normalisation by the data's mean and standard deviation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from nearfar.data.spec import Spec
+from nearfar.views.choice import settings_by_view
+from nearfar.views.draws import rows_drawn, uniform
+from nearfar.views.image_blur import gaussian_blur, kernel_size
+from nearfar.views.image_colour import colour_jitter, greyscale, solarise
+from nearfar.views.image_geometry import crop_boxes, resized_crop
+from nearfar.views.image_settings import ImageViewSettings, styles_for
+from nearfar.views.rows import change_rows, rows_at_once
+from nearfar.views.samples import check_samples, normalise
+from nearfar.views.wanted import WantedViews
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ImageViews:
+    """``views(samples, generator)``: uint8 (N, C, H, W) to one float32 (N, C, h, w) for each entry of ``kinds``.
+
+    Attributes:
+        spec: of the data.
+        kinds: settings and (height, width) of each view, whole views first.
+    """
+
+    spec: Spec
+    kinds: tuple[tuple[ImageViewSettings, Size], ...]
+
+    def __call__(self, samples: Tensor, generator: torch.Generator) -> list[Tensor]:
+        images = check_samples(samples, self.spec, torch.uint8, "raw pixels")
+        return [normalise(augment(images, settings, size, generator), self.spec) for settings, size in self.kinds]
+
+
+def image_views(
+    spec: Spec, wanted: WantedViews, settings: ImageViewSettings | Sequence[ImageViewSettings] | None = None
+) -> ImageViews:
+    """The view maker of images.
+
+    Args:
+        spec: of the data; ``spec.extra["flip"]`` false takes mirror images out of the presets (digits, letters).
+        wanted: which views; local views have sides of ``round(local_size * side)``.
+        settings: instead of the style's presets, as ``settings_by_view`` takes them.
+    """
+    _, height, width = spec.shape
+    small = (max(1, round(wanted.local_size * height)), max(1, round(wanted.local_size * width)))
+    sizes = [(height, width)] * wanted.whole + [small] * wanted.local
+    styles = styles_for(min(height, width), bool(spec.extra.get("flip", True)))
+    chosen = settings_by_view(wanted, styles, ImageViewSettings, settings)
+    return ImageViews(spec, tuple(zip(chosen, sizes, strict=True)))
+
+
+def plain_images(samples: Tensor, spec: Spec) -> Tensor:
+    """The images themselves, normalised: uint8 (N, C, H, W) to float32 of the same shape.
+
+    Raises:
+        UserError: if the samples are not uint8 of shape (N, *spec.shape).
+    """
+    return normalise(to_unit(check_samples(samples, spec, torch.uint8, "raw pixels")), spec)
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """uint8 0..255 to float32 0..1."""
+    return images.to(torch.float32).div_(255)
+
+
+def augment(images: Tensor, settings: ImageViewSettings, size: Size, generator: torch.Generator) -> Tensor:
+    """One view before normalisation: uint8 (N, C, H, W) to float32 (N, C, *size) in [0, 1].
+
+    The parameters of all samples are drawn at once, on the generator's device, then moved to the images' device.
+    """
+    if images.shape[1] != 3:
+        settings = replace(settings, saturation=0.0, hue=0.0, grey=0.0)
+    view = _placed(images, settings, size, generator)
+    if settings.jitter > 0:
+        rows = rows_drawn(len(view), settings.jitter, generator)
+        colour_jitter(view, rows, *_jitter_parameters(len(view), settings, generator))
+    if settings.grey > 0:
+        change_rows(view, rows_drawn(len(view), settings.grey, generator), lambda part, _: greyscale(part))
+    if settings.blur > 0:
+        rows = rows_drawn(len(view), settings.blur, generator)
+        sigma = uniform(len(view), settings.sigma, generator)
+        change_rows(view, rows[sigma[rows].argsort()], lambda part, index: gaussian_blur(part, sigma[index], kernel_size(size)))
+    if settings.solarise > 0:
+        change_rows(view, rows_drawn(len(view), settings.solarise, generator), lambda part, _: solarise(part))
+    return view
+
+
+def _placed(images: Tensor, settings: ImageViewSettings, size: Size, generator: torch.Generator) -> Tensor:
+    """Crop, flip and rotation."""
+    count, _, height, width = images.shape
+    flipped = uniform(count, (0, 1), generator) < settings.flip
+    if settings.scale[0] == 1 and settings.rotation == 0 and size == (height, width):
+        view = to_unit(images)
+        change_rows(view, flipped.nonzero().flatten(), lambda part, _: part.flip(3))
+        return view
+    if settings.scale[0] == 1:
+        boxes = torch.tensor([0.0, 0.0, height, width]).expand(count, 4)
+    else:
+        boxes = crop_boxes(count, (height, width), settings.scale, settings.ratio, generator)
+    angle = uniform(count, (-settings.rotation, settings.rotation), generator) if settings.rotation else None
+    view = torch.empty(count, images.shape[1], *size, device=images.device)
+    block = rows_at_once(images)
+    for part in (slice(first, first + block) for first in range(0, count, block)):
+        turned = None if angle is None else angle[part]
+        values = images[part].to(torch.float32)
+        torch.div(resized_crop(values, boxes[part], size, flip=flipped[part], angle=turned), 255, out=view[part])
+    return view
+
+
+def _jitter_parameters(count: int, settings: ImageViewSettings, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Factors (N, 4) and order (N, 4), distributed as torchvision's ``ColorJitter`` draws them for one image."""
+    strengths = (settings.brightness, settings.contrast, settings.saturation)
+    limits = [(max(0.0, 1 - strength), 1 + strength) for strength in strengths] + [(-settings.hue, settings.hue)]
+    factors = torch.stack([uniform(count, limit, generator) for limit in limits], dim=1)
+    order = torch.rand(count, 4, generator=generator, device=generator.device).argsort(1)
+    return factors, order

@@ -1,0 +1,30 @@
+"""Working through a batch of images a few samples at a time, so that what is worked on stays in the processor's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+_CACHED_VALUES = 2**20
+
+
+def rows_at_once(images: Tensor) -> int:
+    """How many samples to change at a time: as many as fit a CPU's cache, elsewhere all."""
+    if images.device.type != "cpu":
+        return max(1, len(images))
+    return max(1, _CACHED_VALUES // max(1, images.shape[1:].numel()))
+
+
+def change_rows(images: Tensor, rows: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """``images[rows] = change(images[rows], rows)`` in place, a few rows at a time.
+
+    Args:
+        images: (N, C, H, W).
+        rows: int64 numbers of distinct samples.
+        change: gets a copy of some images and their row numbers (on the device of ``rows``).
+    """
+    for part in torch.split(rows, rows_at_once(images)):
+        index = part.to(images.device)
+        images.index_copy_(0, index, change(images.index_select(0, index), part))

@@ -1,0 +1,51 @@
+"""Samples as they come from the data: checked against the spec, and normalised by its statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nearfar.data.spec import Spec
+from nearfar.errors import UserError
+
+
+def check_samples(samples: Any, spec: Spec, dtype: torch.dtype, meaning: str) -> Tensor:
+    """The samples, if they are what the spec says.
+
+    Args:
+        samples: anything.
+        spec: of the data.
+        dtype: expected.
+        meaning: what the values should be, for the error ("raw pixels").
+
+    Raises:
+        UserError: if they are not a tensor of that dtype and of shape (N, *spec.shape).
+    """
+    if isinstance(samples, Tensor) and samples.dtype == dtype and samples.shape[1:] == spec.shape:
+        return samples
+    found = f"{_name(samples.dtype)} {tuple(samples.shape)}" if isinstance(samples, Tensor) else f"a {type(samples).__name__}"
+    shape = ", ".join(map(str, spec.shape))
+    raise UserError(
+        f"The samples of {spec.name!r} are {found}: {spec.modality} views expect {meaning}, a {_name(dtype)} tensor of shape (N, {shape})."
+    )
+
+
+def normalise(values: Tensor, spec: Spec) -> Tensor:
+    """``(values - spec.mean) / spec.std`` by channel, in place, for floats of shape (N, C, ...).
+
+    Raises:
+        UserError: if the spec does not have a mean and a standard deviation for each channel.
+    """
+    channels = values.shape[1]
+    if not len(spec.mean) == len(spec.std) == channels:
+        found = f"{len(spec.mean)} means and {len(spec.std)} standard deviations"
+        raise UserError(f"The spec of {spec.name!r} has {found}: expected {channels} of each, one a channel.")
+    shape = (channels,) + (1,) * (values.dim() - 2)
+    mean, std = (values.new_tensor(statistic).view(shape) for statistic in (spec.mean, spec.std))
+    return values.sub_(mean).div_(std)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
