@@ -1,0 +1,220 @@
+"""The only file that talks to other processes. With one process nothing here changes anything.
+
+Every process runs ``forward`` on its own samples; ``join`` then gives each of them the outputs of the whole batch, so that all
+compute the same loss. Backwards, ``join`` hands a process the gradient of its own rows times the number of processes. Data
+parallel training averages parameter gradients over processes, so what comes out is exactly the gradient that one process
+has on the joined batch, both for parameters used before the seam (each process has its rows' share) and for parameters
+used in the loss (every process has the whole).
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from nearfar.errors import UserError
+from nearfar.methods.method import Outputs, Summed
+
+
+def start(address: str = "env://") -> None:
+    """Meet the other processes that ``torchrun`` started; does nothing when there are none.
+
+    Tensors on the CPU travel by gloo, tensors on CUDA devices by NCCL; each process takes the device of its local rank.
+
+    Args:
+        address: where the processes meet: torchrun's environment, or "file:///path" of a file that does not exist yet.
+            Rank and number of processes are read from the environment (RANK, WORLD_SIZE) either way.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes == 1 or dist.is_initialized():
+        return
+    backend = "gloo"
+    if torch.cuda.is_available():
+        backend = "cpu:gloo,cuda:nccl"
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    # The first process evaluates alone for as long as it takes while the others wait; torchrun ends all when one dies.
+    dist.init_process_group(
+        backend, init_method=address, rank=int(os.environ["RANK"]), world_size=processes, timeout=timedelta(hours=24)
+    )
+
+
+def stop() -> None:
+    """Leave the other processes."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+@contextmanager
+def processes(address: str = "env://") -> Iterator[None]:
+    """``start`` before the block and ``stop`` after it, unless the processes had met before."""
+    met = dist.is_initialized()
+    start(address)
+    try:
+        yield
+    finally:
+        if not met:
+            stop()
+
+
+def rank() -> int:
+    """This process's number, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world() -> int:
+    """Number of processes, at least 1."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_first() -> bool:
+    """Whether this is the process that logs, evaluates and writes files."""
+    return rank() == 0
+
+
+def any_process(flag: bool) -> bool:
+    """Whether ``flag`` is true on at least one process; the same answer on all."""
+    if world() == 1:
+        return flag
+    raised = torch.tensor(int(flag))
+    dist.all_reduce(raised, dist.ReduceOp.MAX)
+    return bool(raised.item())
+
+
+def barrier() -> None:
+    """Wait until every process is here."""
+    any_process(False)
+
+
+def broadcast_object(value: Any) -> Any:
+    """The first process's ``value``, on every process; anything that JSON can hold."""
+    if world() == 1:
+        return value
+    text = bytearray(json.dumps(value if is_first() else None).encode())
+    length = torch.tensor(len(text))
+    dist.broadcast(length, 0)
+    message = torch.frombuffer(text, dtype=torch.uint8) if is_first() else torch.empty(int(length), dtype=torch.uint8)
+    dist.broadcast(message, 0)
+    return json.loads(bytes(message.tolist()))
+
+
+def join(outputs: Outputs) -> Outputs:
+    """The outputs of all processes' samples, on every process, with gradient.
+
+    Tensors are concatenated in the order of ranks; their numbers of rows may differ between processes. ``Summed`` statistics
+    are added. Lists, tuples and dicts are joined item by item.
+
+    Args:
+        outputs: what a method's ``forward`` gave for this process's samples.
+
+    Returns:
+        The same structure for the joined batch; ``outputs`` itself with one process.
+
+    Raises:
+        UserError: if an output is neither of these, or a scalar that is not ``Summed``.
+    """
+    if world() == 1:
+        return outputs
+    counts = _row_counts(outputs)
+    return {name: _joined(value, counts) for name, value in outputs.items()}
+
+
+def data_parallel(module: nn.Module, *, unused: bool = False) -> nn.Module:
+    """``module`` with its parameter gradients averaged over processes; ``module`` itself with one process.
+
+    Args:
+        module: the same on every process; its buffers are not sent, as every process changes them alike.
+        unused: whether some parameters get no gradient in some steps.
+    """
+    if world() == 1:
+        return module
+    known = inspect.signature(DistributedDataParallel.__init__).parameters
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # its name since PyTorch 2.14
+    options: dict[str, Any] = {name: False, "find_unused_parameters": unused}
+    return DistributedDataParallel(module, **options)
+
+
+def all_reduce_sum(tensor: Tensor) -> Tensor:
+    """The sum of ``tensor`` over processes; backwards, the sum of all processes' gradients of it (the true adjoint)."""
+    if world() == 1:
+        return tensor
+    total: Tensor = _Sum.apply(tensor)
+    return total
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        total = own.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return all_reduce_sum(gradient)
+
+
+class _Concatenation(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, counts: list[int]) -> Tensor:
+        ctx.counts = counts
+        return _gathered(own, counts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        first = sum(ctx.counts[: rank()])
+        return world() * gradient[first : first + ctx.counts[rank()]], None
+
+
+def _joined(value: Any, counts: Iterator[list[int]]) -> Any:
+    if isinstance(value, Summed):
+        # All processes have the same gradient of the sum, so its adjoint is that gradient times their number, as it must be.
+        return Summed(all_reduce_sum(value.value))
+    if isinstance(value, Tensor):
+        return _Concatenation.apply(value, next(counts))
+    if isinstance(value, dict):
+        return {name: _joined(item, counts) for name, item in value.items()}
+    return type(value)(_joined(item, counts) for item in value)
+
+
+def _row_counts(outputs: Outputs) -> Iterator[list[int]]:
+    """For each tensor to be concatenated, in order, its number of rows on each process; one exchange for all of them."""
+    own = torch.tensor(list(_rows(outputs)), dtype=torch.int64)
+    parts = [torch.empty_like(own) for _ in range(world())]
+    dist.all_gather(parts, own)
+    return iter(torch.stack(parts, dim=1).tolist())
+
+
+def _rows(value: Any, name: str = "outputs") -> Iterator[int]:
+    if isinstance(value, Summed):
+        return
+    if isinstance(value, Tensor) and value.ndim:
+        yield len(value)
+    elif isinstance(value, dict | list | tuple):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _rows(item, f"{name}[{key!r}]")
+    else:
+        found = "a scalar tensor" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        raise UserError(f"{name} of the method is {found}; expected a tensor with a row for each sample, or Summed(tensor).")
+
+
+def _gathered(own: Tensor, counts: list[int]) -> Tensor:
+    """All processes' rows in order of rank; sent as bytes, so that any type travels, and padded to the longest part."""
+    longest, row = max(counts), own.shape[1:]
+    padded = own.new_zeros(longest, *row)
+    padded[: len(own)] = own
+    received = own.new_empty(world() * longest, *row)
+    parts = received.view(-1).view(torch.uint8).chunk(world())
+    dist.all_gather(list(parts), padded.view(-1).view(torch.uint8))
+    if min(counts) == longest:
+        return received
+    return torch.cat([part[:count] for part, count in zip(torch.split(received, longest), counts, strict=True)])
