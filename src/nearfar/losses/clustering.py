@@ -1,34 +1,59 @@
-"""Losses on cluster assignments: SwAV's swapped prediction."""
+"""Losses that compare assignments to prototypes: the swapped prediction of SwAV, whose form DINO shares."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
-from torch.nn.functional import log_softmax
 
-from nearfar.losses.similarity import full_precision
+from nearfar.losses.similarity import expect_temperature, full_precision, reduce
 
-__all__ = ["swav"]
+__all__ = ["swapped_cross_entropy", "swav"]
 
 
 @full_precision
-def swav(scores: Tensor, codes: Tensor, *, temperature: float = 0.1) -> Tensor:
-    """Predict the codes of each assigned crop from every other crop.
+def swav(scores: Tensor, codes: Tensor, *, temperature: float | Tensor = 0.1, reduction: str = "mean") -> Tensor:
+    """SwAV's loss: the code of one crop is predicted from every other crop.
 
-        mean over assigned crops a of mean over crops v != a of mean_n - sum_k Q_ank log softmax(S_vn / tau)_k
+        loss = mean over assigned crops a, crops v != a, samples n of  - sum_k codes_ank log softmax(scores_vn / tau)_k
 
     Args:
-        scores: (V, N, K) of unit embeddings with unit prototypes; the assigned crops come first.
-        codes: (A, N, K), rows sum to 1; no gradient reaches them.
-        temperature: above 0.
+        scores: (V, N, K) cosines of V crops with K prototypes.
+        codes: (A, N, K) balanced assignments of the first A crops, each summing to 1; constants.
+        temperature: tau, above 0.
+        reduction: "mean", or "none": (N,), a value for each sample.
 
-    Source: Caron et al. 2020 (SwAV), equations 2 and 6.
+    Source: Caron et al. 2020, "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments",
+    equation 2.
     """
-    if scores.ndim != 3 or codes.ndim != 3 or scores.shape[1:] != codes.shape[1:] or len(scores) < 2:
-        raise ValueError(
-            f"scores must be (V, N, K) with at least 2 crops and codes (A, N, K); found {tuple(scores.shape)} and {tuple(codes.shape)}."
-        )
-    guess, target = log_softmax(scores / temperature, dim=-1), codes.detach()
-    # All pairs, less those of a crop with itself: sums over crops first, so that one product serves them.
-    whole = (target.sum(dim=0) * guess.sum(dim=0)).sum()
-    same = (target * guess[: len(target)]).sum()
-    return -(whole - same) / (len(target) * (len(scores) - 1) * scores.shape[1])
+    expect_temperature(temperature)
+    return reduce(swapped_cross_entropy(scores / temperature, codes.detach()), reduction)
+
+
+def swapped_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of each target against the logits of every other view: for each sample the mean over these pairs.
+
+    As - sum_k t_k log softmax(x)_k = (sum_k t_k) lse(x) - t . x, a view needs one log-sum-exp and one product with the sum
+    of the targets that it faces; no log-softmax is kept.
+
+    Args:
+        logits: (V, N, K), each view's.
+        target: (A, N, K) shares of the first A views.
+
+    Returns:
+        (N,).
+
+    Raises:
+        ValueError: if the shapes do not fit, or no view is left to predict a target.
+    """
+    views, targets = len(logits), len(target)
+    if logits.ndim != 3 or target.ndim != 3 or logits.shape[1:] != target.shape[1:] or not 1 <= targets <= views:
+        found = f"{tuple(logits.shape)} and {tuple(target.shape)}"
+        raise ValueError(f"Expected (V, N, K) for all views and (A, N, K), 1 <= A <= V, for the targets; found {found}.")
+    if views < 2:
+        raise ValueError("A view is never compared with itself: at least 2 views are needed, found 1.")
+    total = target.sum(dim=0)
+    loss = logits.new_zeros(logits.shape[1])
+    for view, x in enumerate(logits):
+        faced = total - target[view] if view < targets else total
+        loss = loss + faced.sum(dim=1) * torch.logsumexp(x, dim=1) - (faced * x).sum(dim=1)
+    return loss / (targets * (views - 1))

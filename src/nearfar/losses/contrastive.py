@@ -1,12 +1,22 @@
-"""The InfoNCE family: which of all embeddings belongs to this one?
+"""The InfoNCE family: a row must pick its partner out of many by similarity.
 
-No N x N matrix is kept: every denominator goes through ``nearfar.losses.logsumexp``.
+With sim the cosine, tau the temperature and n_i the log-sum-exp of sim / tau over the other candidates of row i,
+
+    loss_i = - log( exp(sim(i, partner) / tau) / sum over all candidates of exp(sim / tau) )
+           = softplus(n_i - sim(i, partner) / tau)
+
+The second form keeps its relative precision when the loss is nearly 0. The functions differ in who the candidates are.
+None keeps an N x N matrix (see ``logsumexp``). A row without other candidates (batch of one) has loss 0 and gradient 0.
+Inputs are made unit rows here unless said; half types are computed in float32. Wrong shapes raise ValueError.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from nearfar.losses.logsumexp import mutual_logsumexp, row_logsumexp, self_logsumexp
 from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, reduce, unit
@@ -16,131 +26,137 @@ __all__ = ["clip", "info_nce", "moco_v3", "nnclr", "nt_xent", "queue_info_nce", 
 
 @full_precision
 def nt_xent(z1: Tensor, z2: Tensor, *, temperature: float | Tensor = 0.1, reduction: str = "mean") -> Tensor:
-    """SimCLR's loss: each of the 2N embeddings must find its partner among all others.
+    """SimCLR's loss: each of the 2N rows must find its other view among the other 2N - 1 rows of both views.
 
-        mean over the 2N rows of  - s(i, partner) / tau + log sum_{j != i} exp(s(i, j) / tau),  s = cosine
+        loss_i = -sim(i, partner) / tau + log sum_{j != i} exp(sim(i, j) / tau)
 
     Args:
-        z1: (N, D) embeddings of view 1, normalised here.
-        z2: (N, D) of view 2.
-        temperature: above 0; may be a scalar tensor that needs a gradient.
-        reduction: "mean"; "none" for (2N,), the rows of view 1 first; or "simclr_sum" for the sum of the two views' means, which
-            is twice the mean and what the authors' code minimises.
+        z1: (N, D) projections of the first view.
+        z2: (N, D) of the second view, in the same order.
+        temperature: tau, above 0; a scalar tensor receives its gradient.
+        reduction: "mean" over the 2N rows, or "none": (2N,), the rows of ``z1`` first.
 
-    Source: Chen et al. 2020 (SimCLR), equation 1.
+    The authors' TensorFlow code adds the means of the two views, which is twice the mean.
+
+    Source: Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", equation 1.
     """
     expect_rows(z1=z1, z2=z2)
     expect_temperature(temperature)
-    rows = unit(torch.cat([z1, z2]))
-    partner = rows.roll(len(z1), dims=0)
-    positive = (rows * partner).sum(dim=1) / temperature
-    values = self_logsumexp(rows / temperature**0.5, bound=_bound(temperature)) - positive
-    return 2 * values.mean() if reduction == "simclr_sum" else reduce(values, reduction)
+    n, scale = len(z1), 1 / temperature
+    u1, u2 = unit(z1), unit(z2)
+    others = self_logsumexp(torch.cat([u1, u2]) * scale**0.5, exclude=(0, n, -n), bound=_bound(temperature))
+    partner = scale * (u1 * u2).sum(dim=1)
+    return reduce(-logsigmoid(partner.repeat(2) - others), reduction)
 
 
 @full_precision
 def info_nce(
-    query: Tensor, key: Tensor, *, temperature: float | Tensor = 0.1, symmetric: bool = False, reduction: str = "mean"
+    query: Tensor,
+    key: Tensor,
+    *,
+    temperature: float | Tensor = 0.1,
+    symmetric: bool = False,
+    reduction: str = "mean",
 ) -> Tensor:
-    """In-batch InfoNCE across two views: each query must find its own key among all keys of the batch.
+    """In-batch InfoNCE: each query must find its own key among the keys of the batch; queries are never compared.
 
-        mean_i  - s(q_i, k_i) / tau + log sum_j exp(s(q_i, k_j) / tau),  s = cosine
+        loss_i = -sim(q_i, k_i) / tau + log sum_j exp(sim(q_i, k_j) / tau)
 
     Args:
-        query: (N, D), normalised here.
-        key: (N, D), normalised here; its gradient is computed only if it needs one.
-        temperature: above 0; may be a scalar tensor that needs a gradient.
-        symmetric: average with the direction from keys to queries.
-        reduction: "mean", or "none" for (N,).
+        query: (N, D).
+        key: (N, D), the partners in the same order.
+        temperature: tau, above 0; a scalar tensor receives its gradient.
+        symmetric: take the mean of this and of the loss with queries and keys exchanged.
+        reduction: "mean" over the N pairs, or "none": (N,).
 
-    Source: Oord et al. 2018 (CPC), equation 4; Radford et al. 2021 (CLIP) for the symmetric form.
+    Source: van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding", equation 4.
     """
     expect_rows(query=query, key=key)
     expect_temperature(temperature)
-    query, key = unit(query) / temperature, unit(key)
-    positive = (query * key).sum(dim=1)
-    if not symmetric:
-        return reduce(row_logsumexp(query, key) - positive, reduction)
-    forth, back = mutual_logsumexp(query, key, bound=_bound(temperature))
-    return reduce((forth + back) / 2 - positive, reduction)
+    scaled, key = unit(query) / temperature, unit(key)
+    own = (scaled * key).sum(dim=1)
+    if symmetric:
+        rows, columns = mutual_logsumexp(scaled, key, exclude=(0,), bound=_bound(temperature))
+        return reduce(-(logsigmoid(own - rows) + logsigmoid(own - columns)) / 2, reduction)
+    return reduce(-logsigmoid(own - row_logsumexp(scaled, key, exclude=(0,))), reduction)
 
 
 @full_precision
 def queue_info_nce(
     query: Tensor, key: Tensor, queue: Tensor, *, temperature: float | Tensor = 0.2, reduction: str = "mean"
 ) -> Tensor:
-    """MoCo's loss: each query must find its own key among the keys of past batches.
+    """MoCo's loss: each query must find its own key among the keys of earlier batches.
 
-        mean_i  - s(q_i, k_i) / tau + log ( exp(s(q_i, k_i) / tau) + sum_u exp(s(q_i, u) / tau) ),  s = cosine
+        loss_i = -q_i . k_i / tau + log( exp(q_i . k_i / tau) + sum_m exp(q_i . queue_m / tau) )
 
     Args:
-        query: (N, D), normalised here.
-        key: (N, D), normalised here; no gradient reaches it.
-        queue: (K, D) unit rows, negatives; no gradient reaches them.
-        temperature: above 0.
-        reduction: "mean", or "none" for (N,).
+        query: (N, D), made unit rows here.
+        key: (N, D), made unit rows here; a constant.
+        queue: (K, D) unit rows as they were stored; constants.
+        temperature: tau, above 0; a scalar tensor receives its gradient.
+        reduction: "mean" over the N queries, or "none": (N,).
 
-    Source: He et al. 2020 (MoCo), equation 1.
+    Source: He et al. 2019, "Momentum Contrast for Unsupervised Visual Representation Learning", equation 1.
     """
     expect_rows(query=query, key=key)
     expect_temperature(temperature)
-    query = unit(query) / temperature
-    positive = (query * unit(key.detach())).sum(dim=1)
-    negative = row_logsumexp(query, queue.detach().to(query.dtype))
-    return reduce(torch.logaddexp(positive, negative) - positive, reduction)
+    scaled = unit(query) / temperature
+    own = (scaled * unit(key.detach())).sum(dim=1)
+    return reduce(-logsigmoid(own - row_logsumexp(scaled, queue.detach())), reduction)
 
 
 @full_precision
 def clip(first: Tensor, second: Tensor, *, logit_scale: float | Tensor, reduction: str = "mean") -> Tensor:
-    """CLIP's loss: the symmetric in-batch InfoNCE with cosines multiplied by ``logit_scale`` instead of divided by a temperature.
+    """CLIP's loss: each row must find its partner among the other side's rows, in both directions.
+
+        loss = 1/2 mean_i [ -s_ii + log sum_j exp(s_ij) ] + 1/2 mean_j [ -s_jj + log sum_i exp(s_ij) ]
+        with s = logit_scale first second^T
 
     Args:
-        first: (N, D) embeddings of one modality, normalised here.
-        second: (N, D) of the other.
-        logit_scale: above 0; a scalar tensor receives its gradient.
-        reduction: "mean", or "none" for (N,), each the mean of both directions.
+        first: (N, D) unit rows, such as images; as in the published code they are NOT made unit rows here.
+        second: (N, D) unit rows, such as their texts.
+        logit_scale: what multiplies the cosines, 1 / tau; a scalar tensor receives its gradient.
+        reduction: "mean" over the N pairs, or "none": (N,), each the mean of its two directions.
 
-    Source: Radford et al. 2021 (CLIP), figure 3.
+    Source: Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision", figure 3.
     """
-    return info_nce(first, second, temperature=1 / logit_scale, symmetric=True, reduction=reduction)
+    expect_rows(first=first, second=second)
+    scaled = first * logit_scale
+    own = (scaled * second).sum(dim=1)
+    rows, columns = mutual_logsumexp(scaled, second, exclude=(0,))
+    return reduce(-(logsigmoid(own - rows) + logsigmoid(own - columns)) / 2, reduction)
 
 
-@full_precision
-def moco_v3(q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor, *, temperature: float = 1.0, reduction: str = "mean") -> Tensor:
-    """MoCo v3's loss: 2 tau (InfoNCE(q1, k2) + InfoNCE(q2, k1)), with keys that no gradient reaches.
+def moco_v3(q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor, *, temperature: float | Tensor = 1.0) -> Tensor:
+    """MoCo v3's loss: predictions of one view against momentum projections of the other, no queue.
+
+        loss = ctr(q1, k2) + ctr(q2, k1),  ctr(q, k) = 2 tau info_nce(q, k)
 
     Args:
-        q1: (N, D) predictions from view 1, normalised here.
-        q2: (N, D) from view 2.
-        k1: (N, D) keys of view 1, normalised here.
-        k2: (N, D) of view 2.
+        q1, q2: (N, D) predictions of the two views.
+        k1, k2: (N, D) projections by the momentum encoder; constants.
         temperature: tau, above 0.
-        reduction: "mean", or "none" for (N,).
 
-    Source: Chen et al. 2021 (MoCo v3), algorithm 1.
+    Source: Chen et al. 2021, "An Empirical Study of Training Self-Supervised Vision Transformers", algorithm 1.
     """
-    forth = info_nce(q1, k2.detach(), temperature=temperature, reduction=reduction)
-    back = info_nce(q2, k1.detach(), temperature=temperature, reduction=reduction)
-    return 2 * temperature * (forth + back)
+    first = info_nce(q1, k2.detach(), temperature=temperature)
+    return 2 * temperature * (first + info_nce(q2, k1.detach(), temperature=temperature))
 
 
-@full_precision
-def nnclr(nn1: Tensor, nn2: Tensor, p1: Tensor, p2: Tensor, *, temperature: float = 0.1, reduction: str = "mean") -> Tensor:
-    """NNCLR's loss: half of InfoNCE(nn1, p2) plus half of InfoNCE(nn2, p1), with neighbours that no gradient reaches.
+def nnclr(nn1: Tensor, nn2: Tensor, p1: Tensor, p2: Tensor, *, temperature: float | Tensor = 0.1) -> Tensor:
+    """NNCLR's loss: the nearest neighbour of one view's projection must find the prediction of the other view.
+
+        loss = 1/2 info_nce(nn1, p2) + 1/2 info_nce(nn2, p1)
 
     Args:
-        nn1: (N, D) nearest neighbours of view 1's projections, normalised here.
-        nn2: (N, D) of view 2's.
-        p1: (N, D) predictions from view 1, normalised here.
-        p2: (N, D) from view 2.
-        temperature: above 0.
-        reduction: "mean", or "none" for (N,).
+        nn1, nn2: (N, D) nearest neighbours, in the support set, of the projections of views 1 and 2; constants.
+        p1, p2: (N, D) predictions of the two views.
+        temperature: tau, above 0.
 
-    Source: Dwibedi et al. 2021 (NNCLR), equations 3 and 4.
+    Source: Dwibedi et al. 2021, "With a Little Help from My Friends", equations 3 and 4.
     """
-    forth = info_nce(nn1.detach(), p2, temperature=temperature, reduction=reduction)
-    back = info_nce(nn2.detach(), p1, temperature=temperature, reduction=reduction)
-    return (forth + back) / 2
+    first = info_nce(nn1.detach(), p2, temperature=temperature)
+    return (first + info_nce(nn2.detach(), p1, temperature=temperature)) / 2
 
 
 @full_precision
@@ -149,62 +165,79 @@ def supcon(
     label: Tensor | None = None,
     *,
     mask: Tensor | None = None,
-    temperature: float = 0.07,
+    temperature: float | Tensor = 0.07,
     base_temperature: float = 0.07,
     mode: str = "all",
 ) -> Tensor:
-    """Supervised contrast: every sample of the anchor's class is a positive.
+    """The supervised contrastive loss: each row must find all rows of its class among all other rows.
 
-        - tau / tau_base mean over anchors i of 1/|P_i| sum_{p in P_i} log ( exp(s_ip / tau) / sum_{a != i} exp(s_ia / tau) )
+        loss_i = -(tau / tau_base) mean_{p in P(i)} log( exp(z_i . z_p / tau) / sum_{a != i} exp(z_i . z_a / tau) )
 
-    An anchor without a positive adds 0 and still counts in the mean. Positives are summed class by class, so nothing quadratic
-    is kept; a general ``mask`` takes an (N, N) product.
+    P(i) is every other row of the class of i, over all views. The loss is the mean over all anchors i, of which one
+    without a positive counts as 0. The sum over positives is z_i . sum_p z_p, so no matrix is made for them either.
 
     Args:
-        features: (N, V, D) unit rows, V views of each sample; not normalised here, as in the authors' code.
-        label: (N,) int64 classes; None without a mask makes only a sample's own views positive (SimCLR with V views).
-        mask: (N, N), 1 where two samples are positives; instead of ``label``.
-        temperature: tau, above 0.
-        base_temperature: tau_base, a scale.
-        mode: "all" views are anchors, or "one": only the first.
+        features: (N, V, D) unit rows, V views of N samples; NOT made unit rows here.
+        label: (N,) classes. Without label and mask each sample is a class of its own (SimCLR with V views).
+        mask: (N, N), instead of labels: entry (i, j) is 1 where j is a positive of i, 0 elsewhere.
+        temperature: tau, above 0; a scalar tensor receives its gradient.
+        base_temperature: tau_base, which scales the loss.
+        mode: "all" rows are anchors, or "one": those of the first view.
 
-    Source: Khosla et al. 2020 (SupCon), equation 2 (the sum outside the logarithm).
+    Source: Khosla et al. 2020, "Supervised Contrastive Learning", equation 2 (L_out); tau_base from the authors' code.
     """
-    if features.ndim != 3:
-        raise ValueError(f"features must be (N, V, D); found {tuple(features.shape)}.")
+    _expect_supcon(features, label, mask, mode)
+    expect_temperature(temperature)
+    anchors = features.shape[1] if mode == "all" else 1
+    rows = features.transpose(0, 1).flatten(0, 1)  # view-major
+    if mode == "all":
+        others = self_logsumexp(rows * (1 / temperature) ** 0.5)
+    else:
+        others = row_logsumexp(features[:, 0] / temperature, rows, exclude=(0,))
+    total, count = _positives(features, label, mask)
+    positive = (total[:, :anchors] * features[:, :anchors]).sum(dim=2).T.flatten() / temperature
+    count = count.repeat(anchors)
+    found = count > 0
+    log_share = positive / torch.where(found, count, 1) - others
+    return -(temperature / base_temperature) * torch.where(found, log_share, 0).mean()
+
+
+def _positives(features: Tensor, label: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The sum of each row's positives, (N, V, D), and how many there are, the same for all views, (N,)."""
+    samples, views = features.sum(dim=1), features.shape[1]
+    if mask is not None:
+        weight = mask.to(features)
+        total, members, own = weight @ samples, weight.sum(dim=1), weight.diagonal()
+    else:
+        own = features.new_ones(len(features))
+        total, members = (samples, own) if label is None else _class_sums(samples, own, label)
+    return total[:, None] - own[:, None, None] * features, views * members - own
+
+
+def _class_sums(samples: Tensor, ones: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """For each sample, the sum (N, D) and number (N,) of its class's samples; shapes do not depend on the labels."""
+    order = label.argsort()
+    ordered = label[order]
+    group = torch.zeros_like(order)
+    group[order[1:]] = (ordered[1:] != ordered[:-1]).cumsum(dim=0)
+    sums, members = (torch.zeros_like(x).index_add(0, group, x) for x in (samples, ones))
+    return sums[group], members[group]
+
+
+def _expect_supcon(features: Tensor, label: Tensor | None, mask: Tensor | None, mode: str) -> None:
+    if features.ndim != 3 or 0 in features.shape:
+        raise ValueError(f"features must be (samples, views, D), none of them 0; found {tuple(features.shape)}.")
     if label is not None and mask is not None:
-        raise ValueError("label and mask were both given; expected one of them.")
+        raise ValueError("supcon takes labels or a mask, not both: leave one of them out.")
+    n = len(features)
+    if label is not None and label.shape != (n,):
+        raise ValueError(f"label must have one entry for each of the {n} samples; found {tuple(label.shape)}.")
+    if mask is not None and mask.shape != (n, n):
+        raise ValueError(f"mask must be ({n}, {n}), samples by samples; found {tuple(mask.shape)}.")
     if mode not in ("all", "one"):
         raise ValueError(f"Unknown mode {mode!r}: valid are 'all' and 'one'.")
-    expect_temperature(temperature)
-    samples, views = features.shape[:2]
-    rows = features.transpose(0, 1).flatten(0, 1)  # view-major: V * N
-    anchors = rows if mode == "all" else rows[:samples]
-    repeats = len(anchors) // samples
-    total, count = _sums_of_positives(features, label, mask)
-    attraction = (anchors * (total.repeat(repeats, 1) - anchors)).sum(dim=1) / temperature  # less the anchor itself
-    positives = count.repeat(repeats) * views - 1
-    if mode == "all":
-        denominator = self_logsumexp(rows / temperature**0.5)
-    else:
-        denominator = row_logsumexp(anchors / temperature, rows, exclude=(0,))
-    values = torch.where(positives > 0, denominator - attraction / positives.clamp(min=1), 0.0)
-    return temperature / base_temperature * values.mean()
-
-
-def _sums_of_positives(features: Tensor, label: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """For each sample the sum (N, D) of all views of all samples that are positive to it, itself included, and their number (N,)."""
-    own = features.sum(dim=1)
-    if mask is not None:
-        wide = mask.to(own.dtype, copy=True).fill_diagonal_(1)
-        return wide @ own, wide.sum(dim=1)
-    if label is None:
-        return own, own.new_ones(len(own))
-    _, group, size = label.unique(return_inverse=True, return_counts=True)
-    sums = own.new_zeros(len(size), own.shape[1]).index_add(0, group, own)
-    return sums[group], size[group].to(own.dtype)
 
 
 def _bound(temperature: float | Tensor) -> float:
-    """Of the similarities of unit rows; unknown for a tensor, which is not looked at."""
-    return float("inf") if isinstance(temperature, Tensor) else 1 / temperature * 1.0001
+    """The largest possible |cosine / temperature|, where it is known without waiting for a device."""
+    return math.inf if isinstance(temperature, Tensor) else 1 / temperature

@@ -1,56 +1,56 @@
-"""Losses that match a target without negatives: BYOL, SimSiam, DINO."""
+"""Losses that compare a prediction with what another network, or the other branch, said; without negatives.
+
+Teachers and targets are constants: no gradient reaches them. Half types are computed in float32.
+"""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torch.nn.functional import log_softmax, softmax
 
-from nearfar.losses.similarity import expect_rows, full_precision, reduce, unit
+from nearfar.losses.clustering import swapped_cross_entropy
+from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, reduce, unit
 
 __all__ = ["byol", "dino", "simsiam"]
 
 
 @full_precision
 def byol(p1: Tensor, p2: Tensor, target1: Tensor, target2: Tensor, *, reduction: str = "mean") -> Tensor:
-    """BYOL's regression of each view's target from the other view's prediction, 0 to 8.
+    """BYOL's loss: squared distance of unit predictions from the other view's unit targets, added over both directions.
 
-        mean_n ||norm(p1) - norm(t2)||^2 + ||norm(p2) - norm(t1)||^2 = 4 - 2 cos(p1, t2) - 2 cos(p2, t1)
+        loss = mean_n [ ||p1 - target2||^2 + ||p2 - target1||^2 ]
+             = 4 - 2 mean cos(p1, target2) - 2 mean cos(p2, target1)
 
     Args:
-        p1: (N, D) predictions from view 1, normalised here.
-        p2: (N, D) from view 2.
-        target1: (N, D) target projections of view 1; no gradient reaches them.
-        target2: (N, D) of view 2.
-        reduction: "mean", or "none" for (N,).
+        p1, p2: (N, D) predictions from views 1 and 2.
+        target1, target2: (N, D) projections of views 1 and 2 by the momentum encoder.
+        reduction: "mean" (from 0 to 8), or "none": (N,).
 
-    Source: Grill et al. 2020 (BYOL), equation 2, with the sum over both directions as in the authors' code.
+    Source: Grill et al. 2020, "Bootstrap your own latent", equation 2, with the exchanged term added.
     """
-    expect_rows(p1=p1, p2=p2, target1=target1, target2=target2)
-    return reduce(4 - 2 * _cosine(p1, target2) - 2 * _cosine(p2, target1), reduction)
+    return reduce(4 - 2 * _cosines(p1, p2, target1, target2), reduction)
 
 
 @full_precision
 def simsiam(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, *, reduction: str = "mean") -> Tensor:
-    """SimSiam's negative cosine, -1 to 1.
+    """SimSiam's loss: the negative cosine of predictions with the other view's projections, mean of both directions.
 
-        - 1/2 mean_n cos(p1, sg(z2)) - 1/2 mean_n cos(p2, sg(z1))
+        loss = -1/2 mean cos(p1, z2) - 1/2 mean cos(p2, z1)
 
     Args:
-        p1: (N, D) predictions from view 1, normalised here.
-        p2: (N, D) from view 2.
-        z1: (N, D) projections of view 1; no gradient reaches them.
-        z2: (N, D) of view 2.
-        reduction: "mean", or "none" for (N,).
+        p1, p2: (N, D) predictions from views 1 and 2.
+        z1, z2: (N, D) projections of views 1 and 2.
+        reduction: "mean" (from -1 to 1), or "none": (N,).
 
-    Source: Chen and He 2021 (SimSiam), equation 4.
+    Source: Chen and He 2020, "Exploring Simple Siamese Representation Learning", equations 3 and 4.
     """
-    expect_rows(p1=p1, p2=p2, z1=z1, z2=z2)
-    return reduce(-(_cosine(p1, z2) + _cosine(p2, z1)) / 2, reduction)
+    return reduce(-_cosines(p1, p2, z1, z2) / 2, reduction)
 
 
-def _cosine(prediction: Tensor, target: Tensor) -> Tensor:
-    return (unit(prediction) * unit(target.detach())).sum(dim=1)
+def _cosines(p1: Tensor, p2: Tensor, target1: Tensor, target2: Tensor) -> Tensor:
+    """cos(p1, target2) + cos(p2, target1) of each sample, (N,)."""
+    expect_rows(p1=p1, p2=p2, target1=target1, target2=target2)
+    first, second = unit(p1) * unit(target2.detach()), unit(p2) * unit(target1.detach())
+    return first.sum(dim=1) + second.sum(dim=1)
 
 
 @full_precision
@@ -63,27 +63,22 @@ def dino(
     teacher_temperature: float = 0.04,
     reduction: str = "mean",
 ) -> Tensor:
-    """Cross-entropy of the student's other crops with the teacher's centred, sharpened softmax.
+    """DINO's loss: every view of the student must give the teacher's centred, sharpened shares of the other whole views.
 
-        mean over pairs (teacher crop a, student crop v != a) of mean_n - softmax((t_a - c) / tau_t) . log softmax(s_v / tau_s)
+        loss = mean over teacher views a, student views v != a, samples n of
+               - sum_k softmax((teacher_an - centre) / tau_t)_k log softmax(student_vn / tau_s)_k
 
     Args:
-        student: (V, N, K) logits of all crops, the teacher's crops first.
-        teacher: (A, N, K) logits of the whole crops; no gradient reaches them.
-        centre: (K,) or (1, K), subtracted from the teacher's logits; update it after the loss.
-        student_temperature: above 0.
-        teacher_temperature: above 0, below the student's for sharpening.
-        reduction: "mean", or "none" for (N,) values whose mean is the loss.
+        student: (V, N, K) logits of all views, the teacher's views first.
+        teacher: (2, N, K) logits of the whole views.
+        centre: (K,) or (1, K) running mean of the teacher's logits, to be updated after the loss.
+        student_temperature: tau_s, above 0.
+        teacher_temperature: tau_t, above 0.
+        reduction: "mean", or "none": (N,), a value for each sample, so that processes need not join the wide logits.
 
-    Source: Caron et al. 2021 (DINO), equation 3 and algorithm 1.
+    Source: Caron et al. 2021, "Emerging Properties in Self-Supervised Vision Transformers", equation 3 and algorithm 1.
     """
-    if student.ndim != 3 or teacher.ndim != 3 or student.shape[1:] != teacher.shape[1:] or len(student) < 2:
-        raise ValueError(
-            f"student must be (V, N, K) with at least 2 crops and teacher (A, N, K); found {tuple(student.shape)} and {tuple(teacher.shape)}."
-        )
-    target = softmax((teacher.detach() - centre) / teacher_temperature, dim=-1)
-    guess = log_softmax(student / student_temperature, dim=-1)
-    # All pairs, less those of a crop with itself: sums over crops first, so that one product serves them.
-    whole = -(target.sum(dim=0) * guess.sum(dim=0)).sum(dim=-1)
-    same = -(target * guess[: len(target)]).sum(dim=(0, 2))
-    return reduce((whole - same) / (len(target) * (len(student) - 1)), reduction)
+    expect_temperature(student_temperature)
+    expect_temperature(teacher_temperature)
+    target = ((teacher.detach() - centre) / teacher_temperature).softmax(dim=-1)
+    return reduce(swapped_cross_entropy(student / student_temperature, target), reduction)

@@ -1,18 +1,18 @@
 """Log-sum-exps over the rows of a similarity matrix that is never kept: what the InfoNCE family stands on.
 
-Autograd would keep the matrix s. Here it is made in blocks of rows; only the embeddings and the log-sum-exps are kept, and
-backward makes the blocks again. With upstream gradient g_i on the log-sum-exp l_i of row i, and g_j on that of column j,
+Autograd would keep the matrix s. Here it is made in blocks of rows; only the embeddings and the log-sum-exps are kept,
+and backward makes the blocks again. With upstream gradient g_i on the log-sum-exp l_i of row i, and g_j on l_j of column j,
 
     dL / ds_ij = g_i exp(s_ij - l_i) + g_j exp(s_ij - l_j)
 
-so one block serves both directions, and gives the gradient of each side by one product. Of a matrix of rows with themselves
-only the blocks from the diagonal on are made: together two thirds of the matrix products that the plain form needs. Where a
-bound on s is known and small, the right side is exp(s_ij) (w_i + w_j) with w = g exp(-l): one exponential an entry.
-Time is quadratic in N, memory is O(N D).
+so one block serves both directions, and gives the gradient of each side by one product. Of a matrix of rows with
+themselves only the blocks from the diagonal on are made: two thirds of the matrix products of the plain form. Where |s| is
+known to be small, the right side is exp(s_ij) (w_i + w_j) with w = g exp(-l): one exponential an entry. Time is quadratic
+in N, memory is O(N D).
 
-All three functions are exact, stay finite at any temperature, and are traced by ``torch.compile`` without a graph break.
-They are differentiable once: a second derivative raises RuntimeError. A temperature that needs a gradient, or one that
-differs from row to row, is multiplied into the embeddings beforehand.
+All three functions are exact and finite at any temperature. ``torch.compile`` traces them without a graph break; a second
+derivative (``create_graph=True``) is right, but then the blocks are kept and memory is quadratic. A temperature that needs
+a gradient, or one that differs from row to row, is multiplied into the embeddings beforehand.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def self_logsumexp(
 
     Args:
         rows: (N, D), already divided by the square root of the temperature.
-        exclude: diagonals to leave out, each by its offset j - i: 0 is the row itself; n and -n are the other views in 2n
-            rows. With an offset its negative must be there too.
+        exclude: diagonals to leave out, each by its offset j - i: 0 is the row itself; n and -n are the other views in
+            2n rows. With an offset its negative must be there too.
         bound: a known upper bound of |rows_i . rows_j|, such as 1 / temperature for unit rows: a small one saves time.
         height: rows in a block; None for a good number.
 
@@ -128,8 +128,8 @@ def _layout(
 def _blocks(query: Tensor, key: Tensor | None, layout: _Layout) -> Iterator[tuple[slice, slice, int, Tensor]]:
     """The matrix as blocks, excluded entries -inf: rows, columns, how many of these columns are mirrored, entries.
 
-    Without a key the rows meet themselves. A block then starts at its diagonal, since what is left of it mirrors the blocks
-    above; of its columns, the first as many as it has rows hold both orders of each of their pairs.
+    Without a key the rows meet themselves. A block then starts at its diagonal, since what is left of it mirrors the
+    blocks above; its first columns, as many as it has rows, hold both orders of each of their pairs.
     """
     others = query if key is None else key
     for start in range(0, len(query), layout.height):
@@ -142,7 +142,7 @@ def _blocks(query: Tensor, key: Tensor | None, layout: _Layout) -> Iterator[tupl
 
 
 class _LogSumExp(torch.autograd.Function):
-    """Log-sum-exps of the rows, and of the columns if wanted, of query @ key.T; of query @ query.T if the key is None."""
+    """Log-sum-exps of the rows, and of the columns if wanted, of query @ key.T; query @ query.T if the key is None."""
 
     @staticmethod
     def forward(query: Tensor, key: Tensor | None, layout: _Layout) -> Tensor | tuple[Tensor, Tensor]:
@@ -172,10 +172,12 @@ class _LogSumExp(torch.autograd.Function):
         ctx: Any, row_gradient: Tensor, column_gradient: Tensor | None = None
     ) -> tuple[Tensor | None, Tensor | None, None]:
         query, key, row, column = ctx.saved_tensors
-        row, column = (None if x is None else x.masked_fill(x == -math.inf, 0.0) for x in (row, column))
+        row = row.masked_fill(row == -math.inf, 0.0)  # of a row without columns: exp(-inf - 0) = 0
         others = key
         if key is None:
             others, column, column_gradient = query, row, row_gradient
+        elif column is not None:
+            column = column.masked_fill(column == -math.inf, 0.0)
         query_gradient = torch.zeros_like(query) if ctx.needs_input_grad[0] else None
         key_gradient = query_gradient if key is None else torch.zeros_like(key) if ctx.needs_input_grad[1] else None
         with torch.autocast(query.device.type, enabled=False):

@@ -1,42 +1,43 @@
-"""Losses on what was masked: the reconstruction of removed patches."""
+"""Losses that rebuild what was hidden."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from nearfar.losses.similarity import full_precision
 
 __all__ = ["masked_reconstruction"]
 
-_EPSILON = 1e-6
-
 
 @full_precision
 def masked_reconstruction(
     prediction: Tensor, target: Tensor, mask: Tensor, *, normalise: bool = False, reduction: str = "mean"
 ) -> Tensor:
-    """Mean squared error of the removed patches.
+    """MAE's loss: the squared error of each removed patch, averaged over all removed patches of the batch.
 
-        sum over removed patches of mean over P of (prediction - target)^2, divided by the number of removed patches
+        loss = sum_nl mask_nl mean_p (prediction_nlp - target_nlp)^2 / sum_nl mask_nl
 
     Args:
-        prediction: (N, L, P) patches.
-        target: (N, L, P) raw patches.
-        mask: (N, L), 1 where a patch was removed, 0 where it was visible.
-        normalise: standardise each target patch first (unbiased variance, 1e-6 added), P at least 2.
-        reduction: "mean", or "none" for each sample's sum over its removed patches (N,): the sum of these divided by
-            ``mask.sum()`` is the mean.
+        prediction: (N, L, P) values of L patches.
+        target: (N, L, P) what the patches were.
+        mask: (N, L), 1 (or true) where a patch was removed.
+        normalise: standardise each target patch by its own mean and unbiased variance (1e-6 added) first.
+        reduction: "mean" (0 if nothing was removed), or "none": (N,) sums over each sample's removed patches, to be
+            divided by ``mask.sum()``.
 
-    Source: He et al. 2021 (MAE), section 3, "Reconstruction target".
+    Source: He et al. 2021, "Masked Autoencoders Are Scalable Vision Learners", sections 3 and 4.1.
     """
-    if prediction.shape != target.shape or mask.shape != target.shape[:2]:
+    if prediction.ndim != 3 or prediction.shape != target.shape or mask.shape != prediction.shape[:2]:
         shapes = ", ".join(str(tuple(x.shape)) for x in (prediction, target, mask))
-        raise ValueError(f"prediction and target must be (N, L, P) and mask (N, L); found {shapes}.")
+        raise ValueError(f"Expected prediction (N, L, P), target (N, L, P) and mask (N, L); found {shapes}.")
     if reduction not in ("mean", "none"):
         raise ValueError(f"Unknown reduction {reduction!r}: valid are 'mean' and 'none'.")
-    target = target.detach()
     if normalise:
-        target = (target - target.mean(dim=-1, keepdim=True)) * (target.var(dim=-1, keepdim=True) + _EPSILON).rsqrt()
-    kept = mask.to(prediction.dtype)
-    sums = ((prediction - target).square().mean(dim=-1) * kept).sum(dim=1)
-    return sums.sum() / kept.sum().clamp(min=1) if reduction == "mean" else sums
+        if target.shape[2] < 2:
+            raise ValueError("A patch of one value cannot be standardised: take larger patches, or normalise=False.")
+        variance, mean = torch.var_mean(target, dim=2, keepdim=True)
+        target = (target - mean) / (variance + 1e-6).sqrt()
+    removed = mask.to(prediction.dtype)
+    sums = ((prediction - target).square().mean(dim=2) * removed).sum(dim=1)
+    return sums.sum() / removed.sum().clamp(min=1) if reduction == "mean" else sums

@@ -1,65 +1,45 @@
-"""Losses that make embedding dimensions informative and unlike each other: Barlow Twins and VICReg."""
+"""Losses on the statistics of a batch: the two views agree, and no dimension repeats another.
+
+Embeddings are not made unit rows; statistics are over the whole batch given. Half types are computed in float32.
+"""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torch.nn.functional import relu
+from torch.nn.functional import batch_norm, mse_loss
 
 from nearfar.losses.similarity import expect_rows, full_precision
 
-__all__ = ["barlow_twins", "cross_correlation", "standardise", "vicreg", "vicreg_terms"]
-
-_EPSILON = 1e-5
-"""Of batch norm, which the authors of Barlow Twins standardise with."""
+__all__ = ["barlow_twins", "vicreg", "vicreg_terms"]
 
 
 @full_precision
 def barlow_twins(z1: Tensor, z2: Tensor, *, off_diagonal: float = 0.0051) -> Tensor:
-    """Make the cross-correlation of two views the identity.
+    """Barlow Twins' loss: the cross-correlation of the two views' dimensions should be the identity.
 
-        sum_i (C_ii - 1)^2 + lambda sum_{i != j} C_ij^2,  C = zhat1^T zhat2 / N, columns standardised over the batch
+        loss = sum_i (C_ii - 1)^2 + lambda sum_{i != j} C_ij^2,   C = zhat1^T zhat2 / N
+
+    zhat is z standardised over the batch, as batch norm does: biased variance, 1e-5 added.
 
     Args:
-        z1: (N, D) embeddings of view 1, not normalised; N at least 2.
-        z2: (N, D) of view 2.
-        off_diagonal: lambda, at least 0.
+        z1, z2: (N, D) embeddings of the two views, N at least 2.
+        off_diagonal: lambda, the weight of the second term.
 
-    Source: Zbontar et al. 2021 (Barlow Twins), equations 1 and 2; sums, not means, and biased variance with 1e-5 added, as in
-    the authors' code.
+    Source: Zbontar et al. 2021, "Barlow Twins: Self-Supervised Learning via Redundancy Reduction", equations 1 and 2.
     """
-    correlation = cross_correlation(z1, z2)
-    diagonal = correlation.diagonal()
-    return (diagonal - 1).square().sum() + off_diagonal * (correlation.square().sum() - diagonal.square().sum())
-
-
-@full_precision
-def cross_correlation(z1: Tensor, z2: Tensor) -> Tensor:
-    """C = zhat1^T zhat2 / N, (D, D), of embeddings (N, D) with columns standardised over the batch."""
     expect_rows(least=2, z1=z1, z2=z2)
-    return standardise(z1).T @ standardise(z2) / len(z1)
-
-
-def standardise(z: Tensor) -> Tensor:
-    """Columns of (N, D) to mean 0 and variance 1 over the batch, as batch norm does: biased variance, 1e-5 added."""
-    variance, mean = torch.var_mean(z, dim=0, correction=0)
-    return (z - mean) * (variance + _EPSILON).rsqrt()
+    x: Tensor = batch_norm(z1, None, None, training=True, eps=1e-5) / len(z1) ** 0.5
+    y: Tensor = batch_norm(z2, None, None, training=True, eps=1e-5) / len(z2) ** 0.5
+    return ((x * y).sum(dim=0) - 1).square().sum() + off_diagonal * _off_diagonal_squares(x, y)
 
 
 @full_precision
-def vicreg(z1: Tensor, z2: Tensor, *, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0) -> Tensor:
-    """Views alike, every dimension spread out, no two dimensions alike.
+def vicreg(
+    z1: Tensor, z2: Tensor, *, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0
+) -> Tensor:
+    """VICReg's loss: the weighted sum of the three terms of :func:`vicreg_terms`.
 
-        invariance inv + variance var + covariance cov, see ``vicreg_terms``
-
-    Args:
-        z1: (N, D) embeddings of view 1, not normalised; N at least 2.
-        z2: (N, D) of view 2.
-        invariance: weight of inv.
-        variance: weight of var.
-        covariance: weight of cov.
-
-    Source: Bardes et al. 2021 (VICReg), equation 6.
+    Source: Bardes et al. 2021, "VICReg: Variance-Invariance-Covariance Regularization", equation 6.
     """
     terms = vicreg_terms(z1, z2)
     return invariance * terms["invariance"] + variance * terms["variance"] + covariance * terms["covariance"]
@@ -67,31 +47,42 @@ def vicreg(z1: Tensor, z2: Tensor, *, invariance: float = 25.0, variance: float 
 
 @full_precision
 def vicreg_terms(z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
-    """VICReg's three terms without their weights.
+    """VICReg's three terms, unweighted.
 
-        inv = mean over N D of (z1 - z2)^2
-        var = 1/2 sum over views of mean_d max(0, 1 - sqrt(Var_d + 1e-4)), unbiased variance
-        cov = sum over views of 1/D sum_{i != j} Cov_ij^2, Cov = centred^T centred / (N - 1)
+        invariance = mean over samples and dimensions of (z1 - z2)^2
+        variance   = 1/2 sum over views of mean_d max(0, 1 - sqrt(var_d + 1e-4))
+        covariance = sum over views of (1 / D) sum_{i != j} cov_ij^2
+
+    Variances and covariances are unbiased. The half in the variance term is the authors' code's, not the paper's.
 
     Args:
-        z1: (N, D), N at least 2.
-        z2: (N, D).
+        z1, z2: (N, D) embeddings of the two views, N at least 2.
 
-    Source: Bardes et al. 2021 (VICReg), equations 1 to 5; var is halved as in the authors' code.
+    Returns:
+        Scalars by the names "invariance", "variance" and "covariance".
+
+    Source: Bardes et al. 2021, "VICReg: Variance-Invariance-Covariance Regularization", equations 1 to 5.
     """
     expect_rows(least=2, z1=z1, z2=z2)
-    parts = [_spread(z) for z in (z1, z2)]
+    n, dimensions = z1.shape
+    centred = [(z - z.mean(dim=0)) / (n - 1) ** 0.5 for z in (z1, z2)]
+    spread = [(x.square().sum(dim=0) + 1e-4).sqrt() for x in centred]
     return {
-        "invariance": (z1 - z2).square().mean(),
-        "variance": (parts[0][0] + parts[1][0]) / 2,
-        "covariance": parts[0][1] + parts[1][1],
+        "invariance": mse_loss(z1, z2),
+        "variance": sum(((1 - std).relu().mean() / 2 for std in spread), z1.new_zeros(())),
+        "covariance": sum((_off_diagonal_squares(x, x) / dimensions for x in centred), z1.new_zeros(())),
     }
 
 
-def _spread(z: Tensor) -> tuple[Tensor, Tensor]:
-    """The variance hinge and the covariance penalty of one view, from one covariance matrix."""
-    centred = z - z.mean(dim=0)
-    covariance = centred.T @ centred / (len(z) - 1)
-    variance = covariance.diagonal()
-    hinge = relu(1 - (variance + 1e-4).sqrt()).mean()
-    return hinge, (covariance.square().sum() - variance.square().sum()) / z.shape[1]
+def _off_diagonal_squares(x: Tensor, y: Tensor) -> Tensor:
+    """sum_{i != j} (x^T y)_ij^2 for x and y (N, D), by way of whichever is smaller, D x D or N x N.
+
+    The whole sum of squares is also the sum of (x x^T) * (y y^T). With far fewer samples than dimensions that costs less by
+    a factor D / 2N, and since the rank is at most N, the diagonal that is then taken off is a small part of it.
+    """
+    samples, dimensions = x.shape
+    if 2 * samples > dimensions:
+        return (x.T @ y).fill_diagonal_(0.0).square().sum()
+    first = x @ x.T
+    second = first if y is x else y @ y.T
+    return (first * second).sum() - (x * y).sum(dim=0).square().sum()

@@ -24,7 +24,7 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         with torch.autocast(tensors[0].device.type if tensors else "cpu", enabled=False):
             named = {name: _promoted(value) for name, value in kwargs.items()}
-            return function(*map(_promoted, args), **named)  # type: ignore[arg-type]
+            return function(*map(_promoted, args), **named)
 
     return exact
 
@@ -52,7 +52,7 @@ def expect_rows(*, least: int = 1, **tensors: Tensor) -> None:
     if len(shapes[0]) != 2 or len(set(shapes)) > 1:
         raise ValueError(f"{names} must be matrices of one shape (N, D); found {', '.join(map(str, shapes))}.")
     if shapes[0][0] < least:
-        raise ValueError(f"{names} must have at least {least} rows for this loss; found {shapes[0][0]}: take a larger batch.")
+        raise ValueError(f"{names} need at least {least} rows; found {shapes[0][0]}: take a larger batch.")
 
 
 def expect_temperature(temperature: float | Tensor) -> None:
