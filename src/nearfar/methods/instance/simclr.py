@@ -1,6 +1,6 @@
 """SimCLR: two views of one image attract, all other images of the batch repel.
 
-Both views of each of N samples pass one encoder and a small projector; each of the 2N projections must find its partner among
+Both views of N samples pass one encoder and a small projector; each of the 2N projections must find its partner among
 the other 2N - 1 by cosine similarity. The projector is dropped afterwards.
 
     loss = mean over the 2N rows of  - s(i, partner) / tau + log sum_{j != i} exp(s(i, j) / tau)
@@ -22,47 +22,38 @@ from nearfar.networks.encoder import Encoder
 from nearfar.networks.heads import mlp, together
 
 
-@dataclass(frozen=True)
-class Settings:
-    """SimCLR's settings.
-
-    Attributes:
-        temperature: of the softmax over similarities, above 0.
-        hidden: width of the projector's hidden layer.
-        projection: dimensions in which views are compared.
-    """
-
-    temperature: float = 0.1
-    hidden: int = 2048
-    projection: int = 128
-
-
 class SimCLR(Method):
     """Two views, one encoder, an MLP projector, the other view as target, NT-Xent."""
 
+    @dataclass(frozen=True)
+    class Settings:
+        """Attributes:
+            temperature: of the softmax over similarities, above 0.
+            hidden: width of the projector's hidden layer.
+            projection: dimensions in which views are compared.
+        """
+
+        temperature: float = 0.1
+        hidden: int = 2048
+        projection: int = 128
+
     paper = Paper(
-        "A Simple Framework for Contrastive Learning of Visual Representations",
-        "Chen, Kornblith, Norouzi, Hinton",
-        2020,
-        "2002.05709",
-        ("The mean over all 2N rows is minimised; the authors' code adds the means of the two views (twice as much).",),
+        "A Simple Framework for Contrastive Learning of Visual Representations", "Chen, Kornblith, Norouzi, Hinton",
+        2020, "2002.05709", ("The mean over 2N rows is taken; the authors' code adds two views' means, twice that.",),
     )
-    Settings = Settings
     recipes = {
-        "paper": Recipe(optimizer="lars", learning_rate=0.3, weight_decay=1e-6, batch_size=4096, epochs=1000, warmup=0.01),
-        "small": Recipe(settings={"temperature": 0.2, "hidden": 512}),
+        "paper": Recipe({}, "lars", learning_rate=0.3, weight_decay=1e-6, batch_size=4096, epochs=1000, warmup=0.01),
+        "small": Recipe({"temperature": 0.2, "hidden": 512}),
     }
     choices = {
-        "views": "two strong views of each sample",
-        "encoder": "one, shared",
-        "head": "2-layer projector",
-        "target": "the other view; the rest of the batch as negatives",
-        "loss": "NT-Xent",
+        "views": "two strong views of each sample", "encoder": "one, shared", "head": "2-layer projector",
+        "target": "the other view; the rest of the batch as negatives", "loss": "NT-Xent",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        self.projector = mlp((encoder.dimension, self.settings.hidden, self.settings.projection), last_bias=False, last_norm="batch")
+        widths = (encoder.dimension, self.settings.hidden, self.settings.projection)
+        self.projector = mlp(widths, last_bias=False, last_norm="batch")
 
     def forward(self, batch: Batch) -> Outputs:
         first, second = together(self.encoder, batch.views)

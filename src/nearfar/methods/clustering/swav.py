@@ -1,0 +1,116 @@
+"""SwAV: predict from one crop the cluster assignment of another; assignments are balanced over the prototypes.
+
+Unit embeddings of several crops are scored against learned prototypes. The scores of each whole crop, with those of a
+queue of past embeddings, are turned into balanced soft codes by Sinkhorn's iteration, and all other crops (small ones
+too) predict these codes. No pairs of samples are compared.
+
+    loss = mean over whole crops a, other crops v, samples n of  - sum_k Q_ank log softmax(z_vn C^T / tau)_k
+
+A loss that stays at log K means codes too soft: lower ``epsilon`` or take more prototypes.
+Source: Caron et al. 2020, arXiv 2006.09882, equations 2 to 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from nearfar.batch import Batch
+from nearfar.data.spec import Spec
+from nearfar.losses.clustering import swav
+from nearfar.methods.method import Method, Outputs, Paper, Recipe
+from nearfar.networks.encoder import Encoder
+from nearfar.networks.heads import mlp, together
+from nearfar.targets.prototypes import Prototypes
+from nearfar.targets.queue import Queue, fitting_length
+from nearfar.targets.sinkhorn import sinkhorn
+from nearfar.views.wanted import WantedViews
+
+_WHOLE = 2
+"""Crops that are assigned codes."""
+
+
+class SwAV(Method):
+    """Multi-crop, one encoder, projector and prototypes, balanced codes of other crops, cross-entropy."""
+
+    @dataclass(frozen=True)
+    class Settings:
+        """Attributes:
+            temperature: of the softmax over prototypes, above 0.
+            epsilon: softness of the codes, above 0.
+            iterations: Sinkhorn's passes.
+            prototypes: number K of clusters; at least a few times the expected number of classes.
+            frozen: share of the run during which the prototypes do not learn.
+            queue: past embeddings per whole crop that join in Sinkhorn, for batches smaller than ``prototypes``; 0: none.
+            queue_start: share of the run after which the queue is filled; it is used once full.
+            local: number of small crops.
+            hidden: width of the projector's hidden layer.
+            projection: dimensions in which crops are compared with prototypes.
+        """
+
+        temperature: float = 0.1
+        epsilon: float = 0.05
+        iterations: int = 3
+        prototypes: int = 3000
+        frozen: float = 0.00125
+        queue: int = 0
+        queue_start: float = 0.0375
+        local: int = 6
+        hidden: int = 2048
+        projection: int = 128
+
+    paper = Paper(
+        "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments",
+        "Caron, Misra, Mairal, Goyal, Bojanowski, Joulin", 2020, "2006.09882",
+        ("The queue starts with random vectors instead of zeros; both are left aside until it is full.",),
+    )
+    recipes = {
+        "paper": Recipe({}, "larc", learning_rate=0.3, weight_decay=1e-6, batch_size=4096, epochs=800, warmup=0.0125),
+        "small": Recipe({"epsilon": 0.03, "prototypes": 60, "frozen": 0.1, "local": 4, "hidden": 512}),
+    }
+    choices = {
+        "views": "two whole crops and several small ones", "encoder": "one, shared",
+        "head": "2-layer projector and unit-length prototypes",
+        "target": "the balanced cluster codes of another crop", "loss": "cross-entropy over prototypes",
+    }
+
+    def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
+        super().__init__(encoder, spec, settings)
+        s = self.settings
+        self.projector = mlp((encoder.dimension, s.hidden, s.projection))
+        self.prototypes = Prototypes(s.projection, s.prototypes)
+        self.queue = Queue(fitting_length(s.queue, spec.length), _WHOLE * s.projection) if s.queue else None
+
+    @property
+    def wanted_views(self) -> WantedViews:
+        local = self.settings.local
+        return WantedViews(_WHOLE, local, whole_scale=(0.14, 1.0) if local else None, local_scale=(0.05, 0.14))
+
+    def forward(self, batch: Batch) -> Outputs:
+        crops = together(self.projector, together(self.encoder, batch.views))
+        return {"crops": torch.stack(crops, dim=1)}
+
+    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+        scores = self.prototypes(normalize(outputs["crops"], dim=-1)).transpose(0, 1)
+        return {"swav": swav(scores, self.codes(scores[:_WHOLE]), temperature=self.settings.temperature)}
+
+    @torch.no_grad()
+    def codes(self, scores: Tensor) -> Tensor:
+        """Balanced codes (2, N, K) of the whole crops' scores, each crop in the company of its queue."""
+        s, samples = self.settings, scores.shape[1]
+        if self.queue is not None and self.queue.full:
+            past = self.queue.rows.reshape(-1, _WHOLE, s.projection).transpose(0, 1)
+            scores = torch.cat([self.prototypes(past), scores], dim=1)
+        return torch.stack([sinkhorn(crop, epsilon=s.epsilon, iterations=s.iterations)[-samples:] for crop in scores])
+
+    def after_backward(self) -> None:
+        if self.progress < self.settings.frozen:
+            self.prototypes.weight.grad = None
+
+    def after_step(self, outputs: Outputs) -> None:
+        self.prototypes.normalise()
+        if self.queue is not None and self.progress >= self.settings.queue_start:
+            self.queue.push(normalize(outputs["crops"][:, :_WHOLE], dim=-1).flatten(1))

@@ -1,0 +1,73 @@
+"""BYOL: predict what a slowly moving copy of the network says of the other view; no negatives.
+
+The online network (encoder, projector, predictor) predicts its momentum copy's projection of the other view. The
+predictor and the slow copy, which gets no gradient, keep outputs from becoming equal. The momentum rises to 1.
+
+    loss = mean over n of  |p1 - z2'|^2 + |p2 - z1'|^2,  all rows of unit length, z' from the copy
+
+Source: Grill et al. 2020, arXiv 2006.07733, equations 2 and 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from nearfar.batch import Batch
+from nearfar.data.spec import Spec
+from nearfar.losses.distillation import byol
+from nearfar.methods.method import Method, Outputs, Paper, Recipe
+from nearfar.networks.encoder import Encoder
+from nearfar.networks.heads import each, mlp
+from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
+from nearfar.views.wanted import WantedViews
+
+
+class BYOL(Method):
+    """Two unequal views, encoder and momentum copy, projector and predictor, the copy's projection as target."""
+
+    @dataclass(frozen=True)
+    class Settings:
+        """Attributes:
+            momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a cosine.
+            hidden: width of the hidden layers of projector and predictor.
+            projection: dimensions in which views are compared.
+        """
+
+        momentum: float = 0.996
+        hidden: int = 4096
+        projection: int = 256
+
+    paper = Paper(
+        "Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning", "Grill, Strub, Altché et al.", 2020,
+        "2006.07733", ("The copy starts equal to the online network; the authors' code gives it random weights.",),
+    )
+    recipes = {
+        "paper": Recipe({}, "lars", learning_rate=0.2, weight_decay=1.5e-6, batch_size=4096, epochs=1000, warmup=0.01),
+        "small": Recipe({"momentum": 0.98, "hidden": 512, "projection": 128}),
+    }
+    wanted_views = WantedViews(style="asymmetric")
+    choices = {
+        "views": "two strong, unequal", "encoder": "one, and a momentum copy", "head": "projector and predictor",
+        "target": "the copy's projection of the other view; no negatives", "loss": "squared distance of unit vectors",
+    }
+
+    def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
+        super().__init__(encoder, spec, settings)
+        s = self.settings
+        self.projector = mlp((encoder.dimension, s.hidden, s.projection), last_bias=False)
+        self.predictor = mlp((s.projection, s.hidden, s.projection), last_bias=False)
+        self.target = MomentumEncoder(nn.Sequential(encoder, self.projector))
+
+    def forward(self, batch: Batch) -> Outputs:
+        p1, p2 = each(nn.Sequential(self.encoder, self.projector, self.predictor), batch.views)
+        target1, target2 = each(self.target, batch.views)
+        return {"p1": p1, "p2": p2, "target1": target1, "target2": target2}
+
+    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+        return {"byol": byol(**outputs)}
+
+    def after_step(self, outputs: Outputs) -> None:
+        momentum = cosine_momentum(self.settings.momentum, self.progress)
+        self.target.update(nn.Sequential(self.encoder, self.projector), momentum)

@@ -1,0 +1,72 @@
+"""SimSiam: predict the other view's projection, without gradient through it; no negatives and no momentum copy.
+
+BYOL with the copy replaced by the network itself: the prediction from one view is compared with the other's projection
+as a constant. That stop-gradient keeps outputs from becoming equal. The predictor's learning rate does not decay.
+
+    loss = - 1/2 mean cos(p1, stop(z2)) - 1/2 mean cos(p2, stop(z1));  -1 at best
+
+Source: Chen, He 2021, arXiv 2011.10566, equation 4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from nearfar.batch import Batch
+from nearfar.data.spec import Spec
+from nearfar.losses.distillation import simsiam
+from nearfar.methods.method import Method, Outputs, Paper, Recipe
+from nearfar.networks.encoder import Encoder
+from nearfar.networks.heads import each, mlp
+from nearfar.views.wanted import WantedViews
+
+
+class SimSiam(Method):
+    """Two views, one encoder, projector and predictor, the other view's projection as a constant target, cosine."""
+
+    @dataclass(frozen=True)
+    class Settings:
+        """Attributes:
+            projection: width of all layers of the projector, and dimensions in which views are compared.
+            bottleneck: width of the predictor's hidden layer.
+        """
+
+        projection: int = 2048
+        bottleneck: int = 512
+
+    paper = Paper("Exploring Simple Siamese Representation Learning", "Chen, He", 2021, "2011.10566")
+    recipes = {
+        "paper": Recipe({}, "sgd", learning_rate=0.05, weight_decay=1e-4, batch_size=512, epochs=100, warmup=0.0),
+        "small": Recipe({"projection": 512, "bottleneck": 128}),
+    }
+    wanted_views = WantedViews(whole_scale=(0.2, 1.0))
+    choices = {
+        "views": "two strong views of each sample", "encoder": "one, shared",
+        "head": "3-layer projector and 2-layer predictor with a bottleneck",
+        "target": "the other view's projection, without gradient; no negatives", "loss": "negative cosine",
+    }
+
+    def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
+        super().__init__(encoder, spec, settings)
+        width = self.settings.projection
+        widths = (encoder.dimension, width, width, width)
+        self.projector = mlp(widths, hidden_bias=False, last_bias=False, last_norm="batch-plain")
+        self.predictor = mlp((width, self.settings.bottleneck, width), hidden_bias=False)
+
+    def forward(self, batch: Batch) -> Outputs:
+        z1, z2 = each(nn.Sequential(self.encoder, self.projector), batch.views)
+        p1, p2 = each(self.predictor, (z1, z2))
+        return {"p1": p1, "p2": p2, "z1": z1.detach(), "z2": z2.detach()}
+
+    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+        return {"simsiam": simsiam(**outputs)}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        decaying = [*self.encoder.parameters(), *self.projector.parameters()]
+        return [
+            {"params": [p for p in decaying if p.requires_grad]},
+            {"params": list(self.predictor.parameters()), "constant_learning_rate": True},
+        ]

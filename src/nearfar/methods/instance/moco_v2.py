@@ -1,0 +1,83 @@
+"""MoCo v2: a view finds the slowly moving copy's key of the other view among the keys of past batches.
+
+A query must pick the key that a momentum copy of the network gives for the other view, out of a queue of earlier keys.
+The queue makes many negatives cheap; the slow copy keeps old keys comparable. Version 2 adds an MLP projector.
+
+    loss = mean over n of  - q.k / tau + log (e^{q.k / tau} + sum over queue rows u of e^{q.u / tau})
+    copy <- m copy + (1 - m) online,  after the optimiser's step
+
+Source: He et al. 2020, arXiv 1911.05722, algorithm 1; Chen et al. 2020, arXiv 2003.04297.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from nearfar.batch import Batch
+from nearfar.data.spec import Spec
+from nearfar.losses.contrastive import queue_info_nce
+from nearfar.methods.method import Method, Outputs, Paper, Recipe
+from nearfar.networks.encoder import Encoder
+from nearfar.networks.heads import mlp
+from nearfar.targets.momentum import MomentumEncoder
+from nearfar.targets.queue import Queue, fitting_length
+from nearfar.views.wanted import WantedViews
+
+
+class MoCoV2(Method):
+    """Two views, encoder and momentum copy, an MLP projector, a queue of past keys as negatives, InfoNCE."""
+
+    @dataclass(frozen=True)
+    class Settings:
+        """Attributes:
+            temperature: of the softmax over similarities, above 0.
+            momentum: share of the copy that stays at each step, in [0, 1].
+            queue: number of past keys; at most the number of training samples is used.
+            hidden: width of the projector's hidden layer.
+            projection: dimensions in which views are compared.
+        """
+
+        temperature: float = 0.2
+        momentum: float = 0.999
+        queue: int = 65536
+        hidden: int = 2048
+        projection: int = 128
+
+    paper = Paper(
+        "Improved Baselines with Momentum Contrastive Learning", "Chen, Fan, Girshick, He", 2020, "2003.04297",
+        ("The copy moves after the optimiser's step, not before the next key: the same sequence, as it starts equal.",
+         "Batch norm sees the joined batch of all processes, so keys are not shuffled between devices."),
+    )
+    recipes = {
+        "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=1e-4, epochs=800, warmup=0.0),
+        "small": Recipe({"momentum": 0.99, "queue": 1024, "hidden": 512}),
+    }
+    wanted_views = WantedViews(whole_scale=(0.2, 1.0))
+    choices = {
+        "views": "two strong views of each sample", "encoder": "one, and its momentum copy for keys",
+        "head": "2-layer projector without batch norm",
+        "target": "the copy's key of the other view; a queue of past keys as negatives",
+        "loss": "InfoNCE over the queue",
+    }
+
+    def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
+        super().__init__(encoder, spec, settings)
+        s = self.settings
+        self.projector = mlp((encoder.dimension, s.hidden, s.projection), hidden_norm=False)
+        self.target = MomentumEncoder(nn.Sequential(encoder, self.projector))
+        self.queue = Queue(fitting_length(s.queue, spec.length), s.projection)
+
+    def forward(self, batch: Batch) -> Outputs:
+        first, second = batch.views
+        return {"query": self.projector(self.encoder(first)), "key": self.target(second)}
+
+    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+        query, key = outputs["query"], outputs["key"]
+        return {"info_nce": queue_info_nce(query, key, self.queue.rows, temperature=self.settings.temperature)}
+
+    def after_step(self, outputs: Outputs) -> None:
+        self.queue.push(normalize(outputs["key"], dim=1))
+        self.target.update(nn.Sequential(self.encoder, self.projector), self.settings.momentum)

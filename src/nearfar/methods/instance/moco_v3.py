@@ -1,0 +1,79 @@
+"""MoCo v3: MoCo without a queue; a predicted view finds the momentum copy's key of the other view within the batch.
+
+Both views give a query (encoder, projector, predictor) and a key (momentum copy of encoder and projector). Each query
+must pick the other view's key of its sample among the batch's keys. The momentum rises to 1.
+
+    loss = 2 tau CE(q1 k2^T / tau, diagonal) + 2 tau CE(q2 k1^T / tau, diagonal),  rows of q and k of unit length
+
+Source: Chen, Xie, He 2021, arXiv 2104.02057, algorithm 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from nearfar.batch import Batch
+from nearfar.data.spec import Spec
+from nearfar.losses.contrastive import moco_v3
+from nearfar.methods.method import Method, Outputs, Paper, Recipe
+from nearfar.networks.encoder import Encoder
+from nearfar.networks.heads import each, mlp
+from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
+from nearfar.views.wanted import WantedViews
+
+
+class MoCoV3(Method):
+    """Two unequal views, encoder and momentum copy, projector and predictor, the copy's keys, InfoNCE."""
+
+    @dataclass(frozen=True)
+    class Settings:
+        """Attributes:
+            temperature: of the softmax over similarities, above 0.
+            momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a cosine.
+            hidden: width of the hidden layers of projector and predictor.
+            projection: dimensions in which views are compared.
+        """
+
+        temperature: float = 1.0
+        momentum: float = 0.99
+        hidden: int = 4096
+        projection: int = 256
+
+    paper = Paper(
+        "An Empirical Study of Training Self-Supervised Vision Transformers", "Chen, Xie, He", 2021, "2104.02057",
+        ("All encoders get the heads of the authors' ResNet-50; their transformers have a third projector layer, a norm"
+         " after the predictor and a frozen patch projection.",),
+    )
+    recipes = {
+        "paper": Recipe({}, "lars", learning_rate=0.3, weight_decay=1e-6, batch_size=4096, epochs=300, warmup=0.033),
+        "small": Recipe({"temperature": 0.2, "hidden": 512, "projection": 128}),
+    }
+    wanted_views = WantedViews(style="asymmetric")
+    choices = {
+        "views": "two strong views of each sample, unequal (BYOL's)", "encoder": "one, and its momentum copy for keys",
+        "head": "2-layer projector and 2-layer predictor",
+        "target": "the copy's key of the other view; the batch's keys as negatives",
+        "loss": "InfoNCE in both directions",
+    }
+
+    def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
+        super().__init__(encoder, spec, settings)
+        s = self.settings
+        widths = (encoder.dimension, s.hidden, s.projection)
+        self.projector = mlp(widths, hidden_bias=False, last_bias=False, last_norm="batch-plain")
+        self.predictor = mlp((s.projection, s.hidden, s.projection), hidden_bias=False, last_bias=False)
+        self.target = MomentumEncoder(nn.Sequential(encoder, self.projector))
+
+    def forward(self, batch: Batch) -> Outputs:
+        q1, q2 = each(nn.Sequential(self.encoder, self.projector, self.predictor), batch.views)
+        k1, k2 = each(self.target, batch.views)
+        return {"q1": q1, "q2": q2, "k1": k1, "k2": k2}
+
+    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+        return {"moco_v3": moco_v3(**outputs, temperature=self.settings.temperature)}
+
+    def after_step(self, outputs: Outputs) -> None:
+        momentum = cosine_momentum(self.settings.momentum, self.progress)
+        self.target.update(nn.Sequential(self.encoder, self.projector), momentum)

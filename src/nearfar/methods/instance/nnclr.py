@@ -1,0 +1,80 @@
+"""NNCLR: the positive of a view is not the other view, but its nearest neighbour among past embeddings.
+
+The projection of one view is replaced by its nearest neighbour in a queue of earlier projections (without gradient),
+and the prediction from the other view must find that neighbour among those of the batch. Positives go beyond
+augmentation.
+
+    loss = 1/2 CE(nn(z1) p2^T / tau, diagonal) + 1/2 CE(nn(z2) p1^T / tau, diagonal),  rows of unit length
+
+Source: Dwibedi et al. 2021, arXiv 2104.14548, equations 2 to 4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from nearfar.batch import Batch
+from nearfar.data.spec import Spec
+from nearfar.losses.contrastive import nnclr
+from nearfar.methods.method import Method, Outputs, Paper, Recipe
+from nearfar.networks.encoder import Encoder
+from nearfar.networks.heads import each, mlp
+from nearfar.targets.queue import Queue, fitting_length
+
+
+class NNCLR(Method):
+    """Two views, one encoder, projector and predictor, the other view's nearest neighbour as target, InfoNCE."""
+
+    @dataclass(frozen=True)
+    class Settings:
+        """Attributes:
+            temperature: of the softmax over similarities, above 0.
+            queue: number of past embeddings to look for neighbours in; at most the number of training samples is used.
+            projector_hidden: width of the projector's two hidden layers.
+            predictor_hidden: width of the predictor's hidden layer.
+            projection: dimensions in which views are compared.
+        """
+
+        temperature: float = 0.1
+        queue: int = 98304
+        projector_hidden: int = 2048
+        predictor_hidden: int = 4096
+        projection: int = 256
+
+    paper = Paper(
+        "With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual Representations",
+        "Dwibedi, Aytar, Tompson, Sermanet, Zisserman", 2021, "2104.14548",
+    )
+    recipes = {
+        "paper": Recipe({}, "lars", learning_rate=0.3, weight_decay=1e-6, batch_size=4096, epochs=1000, warmup=0.01),
+        "small": Recipe({"queue": 1024, "projector_hidden": 512, "predictor_hidden": 512, "projection": 128}),
+    }
+    choices = {
+        "views": "two strong views of each sample", "encoder": "one, shared",
+        "head": "3-layer projector and 2-layer predictor",
+        "target": "the other view's nearest neighbour in a queue; the batch's neighbours as negatives",
+        "loss": "InfoNCE in both directions",
+    }
+
+    def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
+        super().__init__(encoder, spec, settings)
+        s = self.settings
+        widths = (encoder.dimension, s.projector_hidden, s.projector_hidden, s.projection)
+        self.projector = mlp(widths, last_norm="batch")
+        self.predictor = mlp((s.projection, s.predictor_hidden, s.projection))
+        self.queue = Queue(fitting_length(s.queue, spec.length), s.projection)
+
+    def forward(self, batch: Batch) -> Outputs:
+        z1, z2 = each(nn.Sequential(self.encoder, self.projector), batch.views)
+        p1, p2 = each(self.predictor, (z1, z2))
+        return {"z1": z1.detach(), "z2": z2.detach(), "p1": p1, "p2": p2}
+
+    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+        nn1, nn2 = self.queue.nearest(outputs["z1"]), self.queue.nearest(outputs["z2"])
+        return {"nnclr": nnclr(nn1, nn2, outputs["p1"], outputs["p2"], temperature=self.settings.temperature)}
+
+    def after_step(self, outputs: Outputs) -> None:
+        self.queue.push(normalize(outputs["z1"], dim=1))

@@ -1,0 +1,74 @@
+"""SupCon: all views of all samples of one class attract each other, everything else repels.
+
+SimCLR with labels: positives of a view are its sample's other view and every view of every sample with the same label.
+The softmax is taken for each positive and the logarithms are averaged outside it.
+
+    loss = mean over views i of  - (tau / tau_base) (1 / |P(i)|) sum_{p in P(i)} log softmax_{a != i}(z_i.z_a / tau)_p
+
+Source: Khosla et al. 2020, arXiv 2004.11362, equation 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from nearfar.batch import Batch
+from nearfar.data.spec import Spec
+from nearfar.errors import UserError
+from nearfar.losses.contrastive import supcon
+from nearfar.methods.method import Method, Outputs, Paper, Recipe
+from nearfar.networks.encoder import Encoder
+from nearfar.networks.heads import mlp, together
+from nearfar.views.wanted import WantedViews
+
+
+class SupCon(Method):
+    """Two views, one encoder, an MLP projector, all views of the same class as targets, the L_out loss."""
+
+    @dataclass(frozen=True)
+    class Settings:
+        """Attributes:
+            temperature: of the softmax over similarities, above 0.
+            base_temperature: the loss is scaled by temperature / base_temperature.
+            hidden: width of the projector's hidden layer.
+            projection: dimensions in which views are compared.
+        """
+
+        temperature: float = 0.07
+        base_temperature: float = 0.07
+        hidden: int = 2048
+        projection: int = 128
+
+    paper = Paper("Supervised Contrastive Learning", "Khosla, Teterwak, Wang, Sarna, Tian et al.", 2020, "2004.11362")
+    recipes = {
+        "paper": Recipe({}, "sgd", learning_rate=0.05, weight_decay=1e-4, epochs=1000, warmup=0.0),
+        "small": Recipe({"temperature": 0.1, "base_temperature": 0.1, "hidden": 512}),
+    }
+    needs_labels = True
+    wanted_views = WantedViews(whole_scale=(0.2, 1.0))
+    choices = {
+        "views": "two strong views of each sample", "encoder": "one, shared",
+        "head": "2-layer projector without batch norm",
+        "target": "every view of the same class; the rest of the batch as negatives", "loss": "supervised contrastive",
+    }
+
+    def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
+        super().__init__(encoder, spec, settings)
+        if spec.target == "value":
+            raise UserError(f"supcon needs classes; the labels of {spec.name} are real numbers: take another method.")
+        widths = (encoder.dimension, self.settings.hidden, self.settings.projection)
+        self.projector = mlp(widths, hidden_norm=False)
+
+    def forward(self, batch: Batch) -> Outputs:
+        views = together(self.projector, together(self.encoder, batch.views))
+        return {"views": torch.stack(views, dim=1), "label": batch.label}
+
+    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+        s = self.settings
+        features = normalize(outputs["views"], dim=-1)
+        value = supcon(features, outputs["label"], temperature=s.temperature, base_temperature=s.base_temperature)
+        return {"supcon": value}
