@@ -84,10 +84,12 @@ def colour_jitter(images: Tensor, rows: Tensor, factors: Tensor, order: Tensor) 
         order: (N, 4) int64, which of the four (0 to 3 in that order) comes first, second, third, last.
     """
     hue_turn = (order[rows] == HUE).int().argmax(1)
-    factors = factors.to(images)
     for turn in range(4):
-        group = rows[hue_turn == turn]
-        change_rows(images, group, lambda part, index, turn=turn: _jitter(part, factors[index], order[index], turn))  # type: ignore[misc]
+
+        def jitter(part: Tensor, index: Tensor, turn: int = turn) -> Tensor:
+            return _jitter(part, factors[index].to(part), order[index].to(part.device), turn)
+
+        change_rows(images, rows[hue_turn == turn], jitter)
 
 
 def _jitter(images: Tensor, factors: Tensor, order: Tensor, hue_turn: int) -> Tensor:
@@ -96,7 +98,7 @@ def _jitter(images: Tensor, factors: Tensor, order: Tensor, hue_turn: int) -> Te
         if turn == hue_turn:
             images = adjust_hue(images, factors[:, HUE])
             continue
-        kind = order[:, turn].to(images.device)
+        kind = order[:, turn]
         grey = luma(images)
         mean = grey.mean((2, 3), keepdim=True) * _flag(kind == CONTRAST, images)
         other = grey.mul_(_flag(kind == SATURATION, images)).add_(mean)

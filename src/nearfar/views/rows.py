@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 _CACHED_VALUES = 2**20
@@ -25,6 +24,8 @@ def change_rows(images: Tensor, rows: Tensor, change: Callable[[Tensor, Tensor],
         rows: int64 numbers of distinct samples.
         change: gets a copy of some images and their row numbers (on the device of ``rows``).
     """
-    for part in torch.split(rows, rows_at_once(images)):
+    block = rows_at_once(images)
+    for first in range(0, len(rows), block):
+        part = rows[first : first + block]
         index = part.to(images.device)
         images.index_copy_(0, index, change(images.index_select(0, index), part))
