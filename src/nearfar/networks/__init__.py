@@ -6,12 +6,12 @@ import dataclasses
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nearfar.data.spec import Spec
 from nearfar.errors import UserError, unknown_name
 from nearfar.networks import catalogue
 from nearfar.networks.catalogue import names
 
 if TYPE_CHECKING:
+    from nearfar.data.spec import Spec
     from nearfar.networks.encoder import Encoder
 
 __all__ = ["build", "names"]

@@ -41,9 +41,9 @@ ENTRIES: Mapping[str, Entry] = {
     "vit-micro": Entry("image", "vision transformer for small images on a laptop, 0.5 M parameters", _VIT, _MICRO),
     "vit-tiny": Entry("image", "vision transformer, 5 M parameters", _VIT, {"width": 192, "depth": 12, "heads": 3}),
     "vit-small": Entry("image", "vision transformer, 21 M parameters", _VIT, {"width": 384, "depth": 12, "heads": 6}),
-    "vit-base": Entry("image", "vision transformer, 86 M parameters", _VIT, {"width": 768, "depth": 12, "heads": 12}),
+    "vit-base": Entry("image", "vision transformer, 85 M parameters", _VIT, {"width": 768, "depth": 12, "heads": 12}),
     "series-convnet": Entry("series", "dilated convolutions over time, 0.2 M parameters", "series_convnet:SeriesConvNet"),
-    "series-transformer": Entry("series", "transformer over patches of time, 0.5 M parameters", _VIT, _MICRO),
+    "series-transformer": Entry("series", "transformer over patches of time, 0.4 M parameters", _VIT, _MICRO),
     "text-transformer": Entry("text", "bidirectional transformer over tokens, mean of the tokens", "text_transformer:TextTransformer"),
 }
 
