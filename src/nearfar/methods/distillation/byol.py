@@ -4,7 +4,6 @@ The online network (encoder, projector, predictor) predicts its momentum copy's 
 predictor and the slow copy, which gets no gradient, keep outputs from becoming equal. The momentum rises to 1.
 
     loss = mean over n of  |p1 - z2'|^2 + |p2 - z1'|^2,  all rows of unit length, z' from the copy
-
 Source: Grill et al. 2020, arXiv 2006.07733, equations 2 and 3.
 """
 

@@ -5,7 +5,6 @@ softmax for every other crop. Subtracting a running centre keeps one prototype f
 low temperature keeps the outputs from becoming uniform; only together they prevent collapse.
 
     loss = mean over teacher crops a, student crops v != a of  - softmax((t_a - c) / tau_t) . log softmax(s_v / tau_s)
-
 Source: Caron et al. 2021, arXiv 2104.14294, algorithm 1, equations 3 and 4.
 """
 
@@ -74,8 +73,8 @@ class DINO(Method):
         "small": Recipe({"momentum": 0.99, "prototypes": 512, "local": 4, "hidden": 512, "bottleneck": 128}),
     }
     choices = {
-        "views": "two whole crops for both, several small ones for the student",
-        "encoder": "one, and its momentum copy", "head": "3-layer head, unit-length bottleneck, prototypes",
+        "views": "two whole crops, several small ones for the student", "encoder": "one, and a momentum copy",
+        "head": "3-layer head, unit-length bottleneck, prototypes",
         "target": "the teacher's centred and sharpened softmax", "loss": "cross-entropy over prototypes",
     }
 
@@ -91,23 +90,16 @@ class DINO(Method):
         local = self.settings.local
         return WantedViews(_WHOLE, local, "asymmetric", whole_scale=(0.4, 1.0) if local else (0.14, 1.0))
 
-    @property
-    def teacher_temperature(self) -> float:
-        """The teacher's temperature at this point of the run."""
-        s = self.settings
-        warm = min(1.0, self.progress / s.temperature_warmup) if s.temperature_warmup else 1.0
-        temperature: float = s.first_teacher_temperature + warm * (s.teacher_temperature - s.first_teacher_temperature)
-        return temperature
-
     def forward(self, batch: Batch) -> Outputs:
         """Per-sample losses, so that no (V, N, prototypes) logits travel between processes."""
+        s = self.settings
+        warm = min(1.0, self.progress / s.temperature_warmup) if s.temperature_warmup else 1.0
+        temperature = s.first_teacher_temperature + warm * (s.teacher_temperature - s.first_teacher_temperature)
         student = torch.stack(together(self.head, together(self.encoder, batch.views)))
         teacher = torch.stack(together(self.teacher, batch.views[:_WHOLE]))
         teacher = teacher.to(torch.promote_types(teacher.dtype, torch.float32))
-        values = dino(
-            student, teacher, self.centre.value, student_temperature=self.settings.student_temperature,
-            teacher_temperature=self.teacher_temperature, reduction="none",
-        )
+        temperatures = {"student_temperature": s.student_temperature, "teacher_temperature": temperature}
+        values = dino(student, teacher, self.centre.value, **temperatures, reduction="none")
         return {"dino": values, "teacher": Summed(teacher.sum(dim=(0, 1)))}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
@@ -116,8 +108,7 @@ class DINO(Method):
     def after_backward(self) -> None:
         """Clip each parameter's gradient by itself, and hold the last layer still early on."""
         if self.progress < self.settings.frozen:
-            for parameter in self.head.last.parameters():
-                parameter.grad = None
+            self.head.last.weight.grad = None
         for parameter in self.parameters():
             if self.settings.clip and parameter.grad is not None:
                 parameter.grad.mul_((self.settings.clip / (parameter.grad.norm() + 1e-6)).clamp(max=1.0))

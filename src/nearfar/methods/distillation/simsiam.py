@@ -4,7 +4,6 @@ BYOL with the copy replaced by the network itself: the prediction from one view 
 as a constant. That stop-gradient keeps outputs from becoming equal. The predictor's learning rate does not decay.
 
     loss = - 1/2 mean cos(p1, stop(z2)) - 1/2 mean cos(p2, stop(z1));  -1 at best
-
 Source: Chen, He 2021, arXiv 2011.10566, equation 4.
 """
 
@@ -44,8 +43,7 @@ class SimSiam(Method):
     }
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {
-        "views": "two strong views of each sample", "encoder": "one, shared",
-        "head": "3-layer projector and 2-layer predictor with a bottleneck",
+        "views": "two strong views", "encoder": "one, shared", "head": "projector and predictor with a bottleneck",
         "target": "the other view's projection, without gradient; no negatives", "loss": "negative cosine",
     }
 

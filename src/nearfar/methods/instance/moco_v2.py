@@ -5,7 +5,6 @@ The queue makes many negatives cheap; the slow copy keeps old keys comparable. V
 
     loss = mean over n of  - q.k / tau + log (e^{q.k / tau} + sum over queue rows u of e^{q.u / tau})
     copy <- m copy + (1 - m) online,  after the optimiser's step
-
 Source: He et al. 2020, arXiv 1911.05722, algorithm 1; Chen et al. 2020, arXiv 2003.04297.
 """
 
@@ -57,10 +56,8 @@ class MoCoV2(Method):
     }
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {
-        "views": "two strong views of each sample", "encoder": "one, and its momentum copy for keys",
-        "head": "2-layer projector without batch norm",
-        "target": "the copy's key of the other view; a queue of past keys as negatives",
-        "loss": "InfoNCE over the queue",
+        "views": "two strong views", "encoder": "one, and a momentum copy for keys", "head": "2-layer projector, no norm",
+        "target": "the copy's key of the other view; past keys as negatives", "loss": "InfoNCE over the queue",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:

@@ -4,7 +4,6 @@ Both views give a query (encoder, projector, predictor) and a key (momentum copy
 must pick the other view's key of its sample among the batch's keys. The momentum rises to 1.
 
     loss = 2 tau CE(q1 k2^T / tau, diagonal) + 2 tau CE(q2 k1^T / tau, diagonal),  rows of q and k of unit length
-
 Source: Chen, Xie, He 2021, arXiv 2104.02057, algorithm 1.
 """
 
@@ -43,8 +42,7 @@ class MoCoV3(Method):
 
     paper = Paper(
         "An Empirical Study of Training Self-Supervised Vision Transformers", "Chen, Xie, He", 2021, "2104.02057",
-        ("All encoders get the heads of the authors' ResNet-50; their transformers have a third projector layer, a norm"
-         " after the predictor and a frozen patch projection.",),
+        ("Heads are those of the authors' ResNet-50; for transformers theirs differ, and patch projections are frozen.",),
     )
     recipes = {
         "paper": Recipe({}, "lars", learning_rate=0.3, weight_decay=1e-6, batch_size=4096, epochs=300, warmup=0.033),
@@ -52,18 +50,15 @@ class MoCoV3(Method):
     }
     wanted_views = WantedViews(style="asymmetric")
     choices = {
-        "views": "two strong views of each sample, unequal (BYOL's)", "encoder": "one, and its momentum copy for keys",
-        "head": "2-layer projector and 2-layer predictor",
-        "target": "the copy's key of the other view; the batch's keys as negatives",
-        "loss": "InfoNCE in both directions",
+        "views": "two strong, unequal", "encoder": "one, and a momentum copy", "head": "projector and predictor",
+        "target": "the copy's key of the other view; the batch's keys as negatives", "loss": "InfoNCE both ways",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        s = self.settings
-        widths = (encoder.dimension, s.hidden, s.projection)
-        self.projector = mlp(widths, hidden_bias=False, last_bias=False, last_norm="batch-plain")
-        self.predictor = mlp((s.projection, s.hidden, s.projection), hidden_bias=False, last_bias=False)
+        hidden, out = self.settings.hidden, self.settings.projection
+        self.projector = mlp((encoder.dimension, hidden, out), hidden_bias=False, last_bias=False, last_norm="batch-plain")
+        self.predictor = mlp((out, hidden, out), hidden_bias=False, last_bias=False)
         self.target = MomentumEncoder(nn.Sequential(encoder, self.projector))
 
     def forward(self, batch: Batch) -> Outputs:

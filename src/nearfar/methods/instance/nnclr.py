@@ -5,7 +5,6 @@ and the prediction from the other view must find that neighbour among those of t
 augmentation.
 
     loss = 1/2 CE(nn(z1) p2^T / tau, diagonal) + 1/2 CE(nn(z2) p1^T / tau, diagonal),  rows of unit length
-
 Source: Dwibedi et al. 2021, arXiv 2104.14548, equations 2 to 4.
 """
 
@@ -53,10 +52,9 @@ class NNCLR(Method):
         "small": Recipe({"queue": 1024, "projector_hidden": 512, "predictor_hidden": 512, "projection": 128}),
     }
     choices = {
-        "views": "two strong views of each sample", "encoder": "one, shared",
-        "head": "3-layer projector and 2-layer predictor",
+        "views": "two strong views of each sample", "encoder": "one, shared", "head": "projector and predictor",
         "target": "the other view's nearest neighbour in a queue; the batch's neighbours as negatives",
-        "loss": "InfoNCE in both directions",
+        "loss": "InfoNCE both ways",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:

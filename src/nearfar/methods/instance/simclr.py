@@ -4,7 +4,6 @@ Both views of N samples pass one encoder and a small projector; each of the 2N p
 the other 2N - 1 by cosine similarity. The projector is dropped afterwards.
 
     loss = mean over the 2N rows of  - s(i, partner) / tau + log sum_{j != i} exp(s(i, j) / tau)
-
 Source: Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", equation 1.
 """
 

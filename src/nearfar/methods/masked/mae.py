@@ -5,7 +5,6 @@ every removed place and all positions, and predicts the values of all patches. O
 is dropped.
 
     loss = sum over removed patches of mean (prediction - target)^2 / number of removed patches in the batch
-
 Source: He et al. 2021, arXiv 2111.06377, section 3.
 """
 

@@ -5,7 +5,6 @@ texts of the batch by cosine similarity, and each text its image; the temperatur
 texts that name classes then classifies without training.
 
     L = e^s norm(a) norm(b)^T;  loss = (CE(L, diagonal) + CE(L^T, diagonal)) / 2;  e^s at most 100
-
 Source: Radford et al. 2021, arXiv 2103.00020, figure 3.
 """
 
@@ -67,9 +66,9 @@ class CLIP(Method):
         self.log_scale = nn.Parameter(torch.tensor(-math.log(s.temperature)))
 
     def forward(self, batch: Batch) -> Outputs:
-        (pair,) = batch.views
-        first = self.first_projection(self.encoder.first(pair.first))
-        second = self.second_projection(self.encoder.second(pair.second))
+        images, texts = batch.views
+        first = self.first_projection(self.encoder.first(images))
+        second = self.second_projection(self.encoder.second(texts))
         return {"first": first, "second": second}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:

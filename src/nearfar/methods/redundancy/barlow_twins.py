@@ -4,7 +4,6 @@ Each dimension is standardised over the batch; dimension i of one view should ag
 (diagonal 1) and with no other dimension (0), which leaves no room for collapse. Very wide embeddings help.
 
     C = zhat1^T zhat2 / N;  loss = sum_i (C_ii - 1)^2 + lambda sum_{i != j} C_ij^2
-
 Source: Zbontar et al. 2021, arXiv 2103.03230, equations 1 and 2.
 """
 
@@ -51,9 +50,8 @@ class BarlowTwins(Method):
     }
     wanted_views = WantedViews(style="asymmetric")
     choices = {
-        "views": "two strong views of each sample, unequal (BYOL's)", "encoder": "one, shared",
-        "head": "3-layer projector, very wide", "target": "the other view, dimension by dimension; no negatives",
-        "loss": "cross-correlation towards the identity",
+        "views": "two strong, unequal", "encoder": "one, shared", "head": "3-layer projector, very wide",
+        "target": "the other view, by dimension; no negatives", "loss": "cross-correlation towards the identity",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:

@@ -4,7 +4,6 @@ Three terms are summed: the distance of the two embeddings, a hinge that keeps e
 the batch above 1, and the squared off-diagonal covariances. The last two, taken of each view alone, rule out collapse.
 
     loss = 25 mean (z1 - z2)^2 + 25 sum_v 1/2 mean_d max(0, 1 - sqrt(Var_d + 1e-4)) + sum_v 1/D sum_{i != j} Cov_ij^2
-
 Source: Bardes, Ponce, LeCun 2022, arXiv 2105.04906, equation 6; the half of the variance term is the authors' code's.
 """
 
@@ -50,9 +49,8 @@ class VICReg(Method):
     }
     wanted_views = WantedViews(style="asymmetric")
     choices = {
-        "views": "two strong views of each sample, unequal (BYOL's)", "encoder": "one, shared",
-        "head": "3-layer expander, very wide", "target": "the other view; no negatives",
-        "loss": "distance, variance and covariance",
+        "views": "two strong, unequal", "encoder": "one, shared", "head": "3-layer expander, very wide",
+        "target": "the other view; no negatives", "loss": "distance, variance and covariance",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:

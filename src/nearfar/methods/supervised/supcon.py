@@ -4,7 +4,6 @@ SimCLR with labels: positives of a view are its sample's other view and every vi
 The softmax is taken for each positive and the logarithms are averaged outside it.
 
     loss = mean over views i of  - (tau / tau_base) (1 / |P(i)|) sum_{p in P(i)} log softmax_{a != i}(z_i.z_a / tau)_p
-
 Source: Khosla et al. 2020, arXiv 2004.11362, equation 2.
 """
 
@@ -51,8 +50,7 @@ class SupCon(Method):
     needs_labels = True
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {
-        "views": "two strong views of each sample", "encoder": "one, shared",
-        "head": "2-layer projector without batch norm",
+        "views": "two strong views of each sample", "encoder": "one, shared", "head": "2-layer projector, no norm",
         "target": "every view of the same class; the rest of the batch as negatives", "loss": "supervised contrastive",
     }
 
