@@ -36,7 +36,9 @@ def case(name: str) -> tuple[nn.Module, Tensor, Tensor]:
 
 def passes(layer: nn.Module, x: Tensor, weight: Tensor) -> dict[str, Any]:
     """Twice forward and backward through a loss that is not linear in the output, and the state afterwards."""
-    own = slice(sum(ROWS[collectives.world()][: collectives.rank()]), sum(ROWS[collectives.world()][: collectives.rank() + 1]))
+    own = slice(
+        sum(ROWS[collectives.world()][: collectives.rank()]), sum(ROWS[collectives.world()][: collectives.rank() + 1])
+    )
     x = x[own].requires_grad_()
     layer(x.detach() + 1)
     output = layer(x)
@@ -63,7 +65,9 @@ def several() -> dict[int, list[dict[str, Any]]]:
 
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("count", [2, 3])
-def test_uneven_parts_on_several_processes_equal_the_joined_batch(several: dict[int, list[dict[str, Any]]], name: str, count: int) -> None:
+def test_uneven_parts_on_several_processes_equal_the_joined_batch(
+    several: dict[int, list[dict[str, Any]]], name: str, count: int
+) -> None:
     layer, x, weight = case(name)
     expected = passes(layer, x, weight)
     found = [result[name] for result in several[count]]
@@ -83,7 +87,9 @@ def test_one_process_is_exactly_pytorch(name: str) -> None:
 
 def test_synchronising_keeps_every_parameter_buffer_hook_and_flag() -> None:
     shared = nn.BatchNorm1d(4)
-    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4).eval(), nn.Flatten(2), shared, nn.ModuleList([shared, nn.BatchNorm3d(2)]))
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4).eval(), nn.Flatten(2), shared, nn.ModuleList([shared, nn.BatchNorm3d(2)])
+    )
     before = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     calls = []
     shared.register_forward_hook(lambda *_: calls.append(1))
@@ -114,5 +120,7 @@ def test_an_unknown_kind_of_batch_norm_is_named() -> None:
     class Renorm(nn.BatchNorm1d):
         pass
 
-    with pytest.raises(UserError, match=r"The layer 1 is a Renorm, which cannot be synchronised over processes; train with one process"):
+    with pytest.raises(
+        UserError, match=r"The layer 1 is a Renorm, which cannot be synchronised over processes; train with one process"
+    ):
         synchronise(nn.Sequential(nn.Linear(2, 2), Renorm(2)))

@@ -37,7 +37,11 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Any]:
         z = self.second(self.first(x))
-        return {"z": z, "nested": [(z[:, :2].exp(),), {"label": torch.arange(len(x))}], "sum": Summed(z.square().sum(0))}
+        return {
+            "z": z,
+            "nested": [(z[:, :2].exp(),), {"label": torch.arange(len(x))}],
+            "sum": Summed(z.square().sum(0)),
+        }
 
     def loss(self, outputs: dict[str, Any]) -> Tensor:
         z, other = outputs["z"], outputs["nested"][0][0]
@@ -67,7 +71,16 @@ def train(counts: tuple[int, ...]) -> dict[str, Any]:
 def joined_types() -> dict[str, Any]:
     """What ``join`` makes of every type of tensor, and the small talk between processes."""
     rank, rows = collectives.rank(), ROWS[collectives.rank()]
-    types = (torch.bool, torch.uint8, torch.int16, torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.complex64)
+    types = (
+        torch.bool,
+        torch.uint8,
+        torch.int16,
+        torch.int64,
+        torch.float16,
+        torch.bfloat16,
+        torch.float32,
+        torch.complex64,
+    )
     outputs = {str(kind): (torch.arange(rows * 2).view(2, rows).T + 10 * rank).to(kind) for kind in types}
     outputs["count"] = Summed(torch.tensor(rows))
     joined = collectives.join(outputs)
@@ -105,7 +118,11 @@ def talk() -> dict[str, Any]:
     """Everything that one process of a group has to tell."""
     told: dict[str, Any] = {"trained": [train(counts) for counts in PARTS[collectives.world()]]}
     if collectives.world() == 2:
-        told |= {"types": joined_types(), "adjoints": adjoints(), "errors": [wrong_output("scalar"), wrong_output("text")]}
+        told |= {
+            "types": joined_types(),
+            "adjoints": adjoints(),
+            "errors": [wrong_output("scalar"), wrong_output("text")],
+        }
     return told
 
 
@@ -115,7 +132,9 @@ def several() -> dict[int, list[dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_training_on_several_processes_equals_training_on_one(several: dict[int, list[dict[str, Any]]], count: int) -> None:
+def test_training_on_several_processes_equals_training_on_one(
+    several: dict[int, list[dict[str, Any]]], count: int
+) -> None:
     expected = [train(counts) for counts in PARTS[count]]
     for result in several[count]:
         torch.testing.assert_close(result["trained"], expected, rtol=1e-10, atol=1e-12)
@@ -169,5 +188,7 @@ def fail() -> None:
 
 
 def test_a_failing_process_ends_all_and_says_why() -> None:
-    with pytest.raises(RuntimeError, match=r"(?s)fail on processes failed.*something odd.*process 1 of 2 ended with code 1"):
+    with pytest.raises(
+        RuntimeError, match=r"(?s)fail on processes failed.*something odd.*process 1 of 2 ended with code 1"
+    ):
         on_processes(fail, counts=[2])

@@ -24,7 +24,7 @@ _START = "import sys; from nearfar.testing.processes import _launch; _launch(sys
 def on_processes(
     function: Callable[..., Any], *arguments: Any, counts: Sequence[int] = (2, 3), seconds: float = 120
 ) -> dict[int, list[Any]]:
-    """Call ``function(*arguments)`` on each process of a group joined by gloo on the CPU, for each size of group in turn.
+    """Call ``function(*arguments)`` on each process of a group joined by gloo on the CPU, one group after another.
 
     One fresh interpreter imports the function by its name, without running the main script again, and forks the groups.
 

@@ -11,10 +11,10 @@ from nearfar.training import collectives
 
 
 class SyncedBatchNorm(_BatchNorm):
-    """Batch norm over the samples of all processes, each value counted once; for (N, C), (N, C, T), (N, C, H, W) and so on.
+    """Batch norm over the samples of all processes, each value counted once; for (N, C), (N, C, T), (N, C, H, W) ...
 
-    With one process, and in evaluation mode, it is PyTorch's own. Otherwise the mean is taken first and the variance of what
-    remains second, both through sums over processes whose gradient is exact (``collectives.all_reduce_sum``).
+    With one process, and in evaluation mode, it is PyTorch's own. Otherwise the mean is taken first and the variance of
+    what remains second, both through sums over processes whose gradient is exact (``collectives.all_reduce_sum``).
 
     Source: Ioffe and Szegedy 2015, algorithm 1, over all processes' samples.
     """

@@ -1,118 +1,111 @@
-"""Checkpoints for exact resuming: one file each, whole or not at all, and never a pickle."""
+"""One file for exact resume: written beside its name, checked, renamed; the last few are kept."""
 
 from __future__ import annotations
 
-import errno
-import json
 import os
-import re
 import shutil
-from collections.abc import Mapping
+import zipfile
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from nearfar.errors import UserError
 from nearfar.files import replacing
 
-_NAME = "step-{:08d}.safetensors"
-_PATTERN = re.compile(r"step-(\d{8})\.safetensors")
-_TREE = "state"
 
+def save_checkpoint(folder: Path, state: dict[str, Any], *, keep: int = 2) -> Path:
+    """Write ``state`` to ``folder/step-N.pt`` and remove all but the newest ``keep`` checkpoints.
 
-def save_checkpoint(folder: Path, state: Mapping[str, Any], *, keep: int = 2) -> Path:
-    """Write ``state`` as the newest checkpoint and remove all but the last ``keep``.
+    The file appears under its name only when it is whole and on the disk; until then, and if writing fails, the older
+    checkpoints stay.
 
     Args:
-        folder: created if needed.
-        state: nested dicts, lists and tuples of tensors, numbers, strings, booleans and None; has an int under "step".
-        keep: checkpoints that stay, at least 1.
+        folder: made if it does not exist.
+        state: tensors, numbers, strings, None, and lists, tuples and dicts of these; ``state["step"]`` names the file.
+        keep: at least 1.
+
+    Returns:
+        The file.
 
     Raises:
-        UserError: if it cannot be written, such as on a full disk; earlier checkpoints stay as they are.
+        UserError: if the file cannot be written, for instance because the disk is full.
     """
-    tensors: dict[str, Tensor] = {}
-    tree = json.dumps(_flattened(state, tensors))
-    path = folder / _NAME.format(state["step"])
+    path = folder / f"step-{state['step']:09d}.pt"
     try:
-        with replacing(path, overwrite=True) as temporary:
-            save_file(tensors, temporary, metadata={_TREE: tree})
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-    except (OSError, SafetensorError) as error:
-        raise _unwritten(path, tensors, error) from error
-    for old in _all(folder)[:-keep]:
+        with replacing(path, overwrite=True) as temporary, temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        _sync(folder)
+    except (OSError, RuntimeError) as error:
+        reason = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(reason, OSError):
+            raise
+        raise _not_written(path, state, reason) from error
+    for old in _checkpoints(folder)[:-keep]:
         old.unlink()
     return path
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint with the most steps, or None; files that were never finished have other names."""
-    found = _all(folder)
-    return found[-1] if found else None
+    """The checkpoint of the highest step in ``folder``; None if there is none."""
+    return next(reversed(_checkpoints(folder)), None)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The state that ``save_checkpoint`` wrote, tensors on the CPU.
+    """The state that ``save_checkpoint`` wrote, with all tensors on the CPU.
 
     Raises:
-        UserError: if the file is damaged, naming an earlier checkpoint if there is one.
+        UserError: if the file is damaged; names the checkpoint before it.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            tree = json.loads(file.metadata()[_TREE])
-            state: dict[str, Any] = _restored(tree, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        earlier = [p for p in _all(path.parent) if p != path]
-        mend = f"remove it to resume from {earlier[-1].name}" if earlier else "there is no earlier one, so start the run again"
-        raise UserError(f"The checkpoint {path} is damaged ({error}); {mend}.") from error
-    return state
+        with zipfile.ZipFile(path) as archive:  # PyTorch would load flipped bits without a word
+            damaged = archive.testzip()
+        if damaged is None:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            return state
+    except (zipfile.BadZipFile, EOFError, RuntimeError, UnpicklingError) as error:
+        raise _damaged(path) from error
+    raise _damaged(path)
 
 
-def _all(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.glob("step-*.safetensors") if _PATTERN.fullmatch(p.name))
+def _checkpoints(folder: Path) -> list[Path]:
+    """All checkpoints in ``folder``, the newest last."""
+    return sorted(folder.glob("step-*.pt"))
 
 
-def _unwritten(path: Path, tensors: Mapping[str, Tensor], error: Exception) -> UserError:
-    needed = sum(t.numel() * t.element_size() for t in tensors.values()) / 2**20
-    full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-    if not full:
-        return UserError(f"Cannot write the checkpoint {path}: {error}; earlier checkpoints are untouched.")
-    free = shutil.disk_usage(path.parent).free / 2**20
+def _sync(folder: Path) -> None:
+    """Put the new name itself on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _not_written(path: Path, state: dict[str, Any], reason: OSError) -> UserError:
+    free = next(shutil.disk_usage(place).free for place in path.parents if place.exists())
+    older = latest_checkpoint(path.parent)
+    intact = f"{older.name} is intact" if older else "no earlier checkpoint exists"
     return UserError(
-        f"The disk is full: the checkpoint {path} needs {needed:.0f} MiB and {free:.0f} MiB are free; earlier checkpoints are untouched,"
-        " so free some space and --resume the run."
+        f"The checkpoint {path} could not be written ({reason.strerror}): it needs {_bytes(state) / 1e6:,.1f} MB and"
+        f" {free / 1e6:,.1f} MB are free; make room and continue with --resume ({intact})."
     )
 
 
-def _flattened(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """The same structure as JSON: a tensor becomes {"tensor": its name}, a dict or tuple says that it is one."""
+def _damaged(path: Path) -> UserError:
+    earlier = [other for other in _checkpoints(path.parent) if other < path]
+    instead = f"remove it to continue from {earlier[-1].name}" if earlier else "remove it and start the run again"
+    return UserError(f"The checkpoint {path} is damaged or no checkpoint at all; {instead}.")
+
+
+def _bytes(value: Any) -> int:
+    """Bytes of all tensors in a nested state."""
     if isinstance(value, Tensor):
-        name = str(len(tensors))
-        tensors[name] = value.detach().clone(memory_format=torch.contiguous_format).cpu()
-        return {"tensor": name}
-    if isinstance(value, Mapping):
-        return {"dict": [[key, _flattened(item, tensors)] for key, item in value.items()]}
-    if isinstance(value, tuple):
-        return {"tuple": [_flattened(item, tensors) for item in value]}
-    if isinstance(value, list):
-        return [_flattened(item, tensors) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"a checkpoint cannot hold a {type(value).__name__}")
-
-
-def _restored(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    if isinstance(value, list):
-        return [_restored(item, tensors) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "tensor" in value:
-        return tensors[value["tensor"]]
-    if "tuple" in value:
-        return tuple(_restored(item, tensors) for item in value["tuple"])
-    return {key: _restored(item, tensors) for key, item in value["dict"]}
+        return value.nbytes
+    if isinstance(value, dict):
+        value = list(value.values())
+    return sum(_bytes(item) for item in value) if isinstance(value, list | tuple) else 0

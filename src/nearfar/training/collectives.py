@@ -1,10 +1,10 @@
 """The only file that talks to other processes. With one process nothing here changes anything.
 
-Every process runs ``forward`` on its own samples; ``join`` then gives each of them the outputs of the whole batch, so that all
-compute the same loss. Backwards, ``join`` hands a process the gradient of its own rows times the number of processes. Data
-parallel training averages parameter gradients over processes, so what comes out is exactly the gradient that one process
-has on the joined batch, both for parameters used before the seam (each process has its rows' share) and for parameters
-used in the loss (every process has the whole).
+Every process runs ``forward`` on its own samples; ``join`` then gives each of them the outputs of the whole batch, so
+that all compute the same loss. Backwards, ``join`` hands a process the gradient of its own rows times the number of
+processes. Data parallel training averages parameter gradients over processes, so what comes out is exactly the gradient
+that one process has on the joined batch, both for parameters used before the seam (each process has its rows' share)
+and for parameters used in the loss (every process has the whole).
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def broadcast_object(value: Any) -> Any:
 def join(outputs: Outputs) -> Outputs:
     """The outputs of all processes' samples, on every process, with gradient.
 
-    Tensors are concatenated in the order of ranks; their numbers of rows may differ between processes. ``Summed`` statistics
-    are added. Lists, tuples and dicts are joined item by item.
+    Tensors are concatenated in the order of ranks; their numbers of rows may differ between processes. ``Summed``
+    statistics are added. Lists, tuples and dicts are joined item by item.
 
     Args:
         outputs: what a method's ``forward`` gave for this process's samples.
@@ -138,7 +138,7 @@ def data_parallel(module: nn.Module, *, unused: bool = False) -> nn.Module:
     if world() == 1:
         return module
     known = inspect.signature(DistributedDataParallel.__init__).parameters
-    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # its name since PyTorch 2.14
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # up to PyTorch 2.13
     options: dict[str, Any] = {name: False, "find_unused_parameters": unused}
     return DistributedDataParallel(module, **options)
 
@@ -177,7 +177,7 @@ class _Concatenation(torch.autograd.Function):
 
 def _joined(value: Any, counts: Iterator[list[int]]) -> Any:
     if isinstance(value, Summed):
-        # All processes have the same gradient of the sum, so its adjoint is that gradient times their number, as it must be.
+        # All processes have the same gradient of the sum, so its adjoint is that gradient times their number.
         return Summed(all_reduce_sum(value.value))
     if isinstance(value, Tensor):
         return _Concatenation.apply(value, next(counts))
@@ -187,7 +187,7 @@ def _joined(value: Any, counts: Iterator[list[int]]) -> Any:
 
 
 def _row_counts(outputs: Outputs) -> Iterator[list[int]]:
-    """For each tensor to be concatenated, in order, its number of rows on each process; one exchange for all of them."""
+    """For each tensor to be concatenated, in order, its rows on each process; one exchange for all of them."""
     own = torch.tensor(list(_rows(outputs)), dtype=torch.int64)
     parts = [torch.empty_like(own) for _ in range(world())]
     dist.all_gather(parts, own)
@@ -204,7 +204,8 @@ def _rows(value: Any, name: str = "outputs") -> Iterator[int]:
             yield from _rows(item, f"{name}[{key!r}]")
     else:
         found = "a scalar tensor" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        raise UserError(f"{name} of the method is {found}; expected a tensor with a row for each sample, or Summed(tensor).")
+        expected = "expected a tensor with a row for each sample, or Summed(tensor)"
+        raise UserError(f"{name} of the method is {found}; {expected}.")
 
 
 def _gathered(own: Tensor, counts: list[int]) -> Tensor:

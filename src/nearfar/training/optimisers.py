@@ -1,155 +1,183 @@
-"""Optimisers by name, and LARS and LARC, which PyTorch lacks."""
+"""Optimisers by name, made from a method's parameter groups; LARS and LARC are ours."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 
-from nearfar.errors import unknown_name
+from nearfar.errors import UserError, unknown_name
 from nearfar.methods.method import Method, Recipe
 
-_SAMPLES = 256
-"""Recipes state learning rates for batches of this size."""
+_FUSED = ("cpu", "cuda", "mps")
+"""Devices on which PyTorch updates all parameters in one kernel."""
 
 
-class LARS(Optimizer):
-    """Momentum SGD whose steps are scaled, weight by weight, to the size of the weight.
+class _LayerwiseSGD(Optimizer):
+    """Gradient descent with heavy-ball momentum on gradients that a subclass rescales layer by layer."""
 
-        for tensors of 2 and more dimensions:  g <- g + decay w;  g <- trust ||w|| / ||g|| g  (factor 1 where a norm is 0)
-        for all:  m <- momentum m + g;  w <- w - lr m
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            gradients = [p.grad for p in parameters]
+            if not parameters:
+                continue
+            for p in parameters:
+                if "momentum" not in self.state[p]:
+                    self.state[p]["momentum"] = torch.zeros_like(p)
+            momenta = [self.state[p]["momentum"] for p in parameters]
+            torch._foreach_mul_(momenta, group["momentum"])
+            torch._foreach_add_(momenta, self._rescaled(group, parameters, gradients))
+            torch._foreach_add_(parameters, momenta, alpha=-group["lr"])
+        return loss
 
-    Vectors (biases, norms) have neither decay nor scaling.
+    def _rescaled(self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
+        raise NotImplementedError
+
+
+class LARS(_LayerwiseSGD):
+    """Layer-wise adaptive rates: each matrix moves in proportion to its own norm.
+
+    For parameters of two and more dimensions, with gradient g and weights w:
+    g <- g + weight_decay w;  g <- g trust |w| / |g|, unscaled if a norm is 0. Vectors and scalars (biases, norms) have
+    neither weight decay nor rescaling. Then m <- momentum m + g and w <- w - lr m.
 
     Args:
         params: parameters or groups.
-        lr: at least 0.
-        momentum: in [0, 1).
-        weight_decay: at least 0.
-        trust: eta.
+        lr: learning rate, at least 0.
+        momentum: share of the last update direction that stays, in [0, 1).
+        weight_decay: of matrices, at least 0.
+        trust: step relative to the weights' norm at a learning rate of 1, above 0.
 
-    Source: You et al. 2017 (LARS); the exceptions for vectors as in Grill et al. 2020 (BYOL) and Zbontar et al. 2021.
+    Source: You et al. 2017, as used by BYOL and Barlow Twins (biases and norms excluded).
     """
 
     def __init__(
-        self, params: Iterable[Any], lr: float, *, momentum: float = 0.9, weight_decay: float = 0.0, trust: float = 0.001
+        self,
+        params: Iterable[Any],
+        lr: float,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust: float = 0.001,
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust})
 
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Change every parameter that has a gradient."""
-        for group in self.param_groups:
-            wide = [p for p in group["params"] if p.grad is not None and p.ndim > 1]
-            vectors = [p for p in group["params"] if p.grad is not None and p.ndim <= 1]
-            decayed = _decayed(wide, group["weight_decay"])
-            scaled = torch._foreach_mul(decayed, _trust_ratios(wide, decayed, group["trust"])) if wide else []
-            _momentum_step(self, group, [*wide, *vectors], [*scaled, *(p.grad for p in vectors if p.grad is not None)])
+    def _rescaled(self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
+        places = [place for place, p in enumerate(parameters) if p.ndim >= 2]
+        if not places:
+            return gradients
+        matrices = [parameters[place] for place in places]
+        updates = torch._foreach_add([gradients[place] for place in places], matrices, alpha=group["weight_decay"])
+        weight, update = _norms(matrices), _norms(updates)
+        factor = torch.where((weight > 0) & (update > 0), group["trust"] * weight / update, 1.0)
+        torch._foreach_mul_(updates, list(factor.unbind()))
+        rescaled = dict(zip(places, updates, strict=True))
+        return [rescaled.get(place, gradient) for place, gradient in enumerate(gradients)]
 
 
-class LARC(Optimizer):
-    """Momentum SGD with a rate for each tensor, vectors included.
+class LARC(_LayerwiseSGD):
+    """Layer-wise adaptive rates for every parameter, biases and norms included, as SwAV trains with.
 
-        g <- (g + decay w) trust ||w|| / (||g|| + decay ||w|| + 1e-8),  ||g|| taken before the decay; unchanged where a norm is 0
-        m <- momentum m + g;  w <- w - lr m
+    g <- (g + weight_decay w) r  with  r = trust |w| / (|g| + weight_decay |w| + 1e-8); a parameter whose weights or
+    gradient are all 0 keeps its gradient as it is, without weight decay. Then m <- momentum m + g and w <- w - lr m.
 
     Args:
         params: parameters or groups.
-        lr: at least 0.
-        momentum: in [0, 1).
+        lr: learning rate, at least 0.
+        momentum: share of the last update direction that stays, in [0, 1).
         weight_decay: at least 0.
-        trust: as above.
-        clip: never take a larger step than plain SGD would: the factor becomes min(factor / lr, 1).
+        trust: as in ``LARS``.
+        clip: take min(r / lr, 1) for r, so that the layer's own rate is only an upper limit of ``lr``.
 
-    Source: Caron et al. 2020 (SwAV), which takes it from NVIDIA's apex; You et al. 2017.
+    Source: NVIDIA apex's LARC, used by Caron et al. 2020 (SwAV).
     """
 
     def __init__(
-        self, params: Iterable[Any], lr: float, *, momentum: float = 0.9, weight_decay: float = 0.0, trust: float = 0.001, clip: bool = False
+        self,
+        params: Iterable[Any],
+        lr: float,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust: float = 0.001,
+        clip: bool = False,
     ) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "clip": clip})
+        super().__init__(
+            params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "clip": clip}
+        )
 
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Change every parameter that has a gradient."""
-        for group in self.param_groups:
-            parameters = [p for p in group["params"] if p.grad is not None]
-            if not parameters:
-                continue
-            decay, size = group["weight_decay"], torch.stack(torch._foreach_norm(parameters))
-            slope = torch.stack(torch._foreach_norm([p.grad for p in parameters]))
-            factor = group["trust"] * size / (slope + decay * size + 1e-8)
-            if group["clip"]:
-                factor = (factor / group["lr"]).clamp(max=1.0)
-            moves = (size != 0) & (slope != 0)
-            plain = [p.grad for p in parameters]
-            scaled = torch._foreach_mul(_decayed(parameters, decay), list(factor.unbind()))
-            chosen = [torch.where(m, s, g) for m, s, g in zip(moves.unbind(), scaled, plain, strict=True)]
-            _momentum_step(self, group, parameters, chosen)
+    def _rescaled(self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
+        decay = group["weight_decay"]
+        weight, gradient = _norms(parameters), _norms(gradients)
+        rate = group["trust"] * weight / (gradient + decay * weight + 1e-8)
+        if group["clip"]:
+            rate = (rate / group["lr"]).clamp(max=1.0)
+        still = gradient == 0
+        factor = torch.where(still | (weight == 0), torch.where(still, 0.0, 1.0), rate)
+        updates = torch._foreach_add(gradients, parameters, alpha=decay)
+        torch._foreach_mul_(updates, list(factor.unbind()))
+        return list(updates)
 
 
-def _decayed(parameters: list[Tensor], decay: float) -> list[Tensor]:
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    return list(torch._foreach_add(gradients, parameters, alpha=decay)) if parameters else []
+def build_optimizer(method: Method, recipe: Recipe) -> Optimizer:
+    """The optimiser of a method by its recipe, at the peak learning rate ``recipe.learning_rate * batch_size / 256``.
 
-
-def _trust_ratios(parameters: list[Tensor], gradients: list[Tensor], trust: float) -> list[Tensor]:
-    size, slope = torch.stack(torch._foreach_norm(parameters)), torch.stack(torch._foreach_norm(gradients))
-    ratio = torch.where((size > 0) & (slope > 0), trust * size / slope, 1.0)
-    return list(ratio.unbind())
-
-
-def _momentum_step(optimizer: Optimizer, group: Mapping[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> None:
-    if not parameters:
-        return
-    for parameter in parameters:
-        if not optimizer.state[parameter]:
-            optimizer.state[parameter]["momentum"] = torch.zeros_like(parameter)
-    velocity = [optimizer.state[p]["momentum"] for p in parameters]
-    torch._foreach_mul_(velocity, group["momentum"])
-    torch._foreach_add_(velocity, gradients)
-    torch._foreach_add_(parameters, velocity, alpha=-group["lr"])
-
-
-def _adamw(groups: list[dict[str, Any]]) -> Optimizer:
-    on = {p.device.type for group in groups for p in group["params"]}
-    return torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=on <= {"cpu", "cuda"})
-
-
-def _sgd(groups: list[dict[str, Any]]) -> Optimizer:
-    return torch.optim.SGD(groups, momentum=0.9, foreach=True)
-
-
-_MAKERS: Mapping[str, Callable[[list[dict[str, Any]]], Optimizer]] = {
-    "adamw": _adamw,
-    "sgd": _sgd,
-    "lars": lambda groups: LARS(groups, 0.0),
-    "larc": lambda groups: LARC(groups, 0.0),
-}
-
-
-def build_optimizer(method: Method | nn.Module, recipe: Recipe) -> Optimizer:
-    """The recipe's optimiser for a method's parameter groups.
-
-    Every group gets ``peak`` (recipe.learning_rate x batch size / 256 x its ``learning_rate_scale``) and
-    ``constant_learning_rate`` for ``apply_schedule``. Weight decay falls on tensors of two and more dimensions, unless the
-    group's ``decay`` says otherwise.
+    Each group of ``method.parameter_groups()`` is split by whether it has weight decay, which falls on parameters of
+    two and more dimensions unless the group's ``decay`` says otherwise (LARS never lets it fall on others). The groups'
+    learning rates are then moved by ``schedules.apply_schedule``.
 
     Raises:
-        UserError: for an unknown optimiser.
+        UserError: for an unknown optimiser, or a learning parameter that is in no group or in several.
     """
-    if recipe.optimizer not in _MAKERS:
-        raise unknown_name("optimizer", recipe.optimizer, _MAKERS)
-    groups = []
-    for given in method.parameter_groups():  # type: ignore[operator, union-attr]
-        peak = recipe.learning_rate * recipe.batch_size / _SAMPLES * given.get("learning_rate_scale", 1.0)
-        constant, decay = given.get("constant_learning_rate", False), given.get("decay")
-        for decays in (True, False):
-            members = [p for p in given["params"] if (p.ndim > 1 if decay is None else decay) == decays]
-            if members:
-                weight_decay = recipe.weight_decay if decays else 0.0
-                groups.append({"params": members, "lr": peak, "peak": peak, "constant_learning_rate": constant, "weight_decay": weight_decay})
-    return _MAKERS[recipe.optimizer](groups)
+    peak = recipe.learning_rate * recipe.batch_size / 256
+    groups = [part for group in method.parameter_groups() for part in _split(group, peak, recipe.weight_decay)]
+    _check_cover(method, groups)
+    fused = all(p.device.type in _FUSED for group in groups for p in group["params"])
+    makers: dict[str, Callable[[], Optimizer]] = {
+        "adamw": lambda: AdamW(groups, lr=peak, betas=(0.9, 0.95), fused=fused),
+        "sgd": lambda: SGD(groups, lr=peak, momentum=0.9, fused=fused),
+        "lars": lambda: LARS(groups, lr=peak),
+        "larc": lambda: LARC(groups, lr=peak),
+    }
+    if recipe.optimizer not in makers:
+        raise unknown_name("optimizer", recipe.optimizer, makers)
+    return makers[recipe.optimizer]()
+
+
+def _split(group: dict[str, Any], peak: float, weight_decay: float) -> list[dict[str, Any]]:
+    """A method's group as one with weight decay and one without, where they have members."""
+    decay, scaled = group.get("decay"), peak * group.get("learning_rate_scale", 1.0)
+    constant = group.get("constant_learning_rate", False)
+    shared = {"lr": scaled, "peak_learning_rate": scaled, "constant_learning_rate": constant}
+    parts: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for parameter in group["params"]:
+        parts[parameter.ndim >= 2 if decay is None else decay].append(parameter)
+    decays = {True: weight_decay, False: 0.0}
+    return [{"params": part, "weight_decay": decays[key], **shared} for key, part in parts.items() if part]
+
+
+def _check_cover(method: Method, groups: list[dict[str, Any]]) -> None:
+    """Every parameter that learns is in exactly one group."""
+    grouped = Counter(id(parameter) for group in groups for parameter in group["params"])
+    for name, parameter in method.named_parameters():
+        count = grouped[id(parameter)]
+        if parameter.requires_grad and count != 1:
+            raise UserError(
+                f"The parameter {name} learns but is in {count} of the groups that parameter_groups() of"
+                f" {type(method).__name__} gives; put it in exactly one, or give it requires_grad=False."
+            )
+
+
+def _norms(tensors: Sequence[Tensor]) -> Tensor:
+    """Euclidean norm of each tensor: (len(tensors),)."""
+    return torch.stack(torch._foreach_norm(list(tensors)))

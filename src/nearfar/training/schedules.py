@@ -1,4 +1,4 @@
-"""The learning rate over the run."""
+"""How the learning rate moves during a run."""
 
 from __future__ import annotations
 
@@ -7,24 +7,30 @@ import math
 from torch.optim import Optimizer
 
 
-def learning_rate_factor(step: int, steps: int, warmup_steps: int, *, final: float = 0.0) -> float:
-    """Share of the peak learning rate: a linear rise, then half a cosine down to ``final``.
+def learning_rate_factor(step: int, steps: int, warmup_steps: int, final: float = 0.0) -> float:
+    """Share of the peak learning rate at one step: a straight line from 0 to 1, then half a cosine to ``final``.
 
     Args:
-        step: from 0, below ``steps``.
+        step: number of finished steps, from 0; beyond ``steps`` the factor stays at ``final``.
         steps: of the whole run.
-        warmup_steps: over which the rate rises from 0; the first of them already takes a small step.
-        final: share of the peak at the end, in [0, 1].
+        warmup_steps: length of the straight line, from 0 to ``steps``.
+        final: share that is left at the end, in [0, 1].
 
-    Source: Goyal et al. 2017 (warm-up); Loshchilov and Hutter 2017 (cosine, without restarts).
+    Source: Loshchilov and Hutter 2017 (SGDR), equation 5, without restarts; Goyal et al. 2017, section 2.2, for the
+    warm-up, by steps as in the authors' code of Barlow Twins.
     """
     if step < warmup_steps:
-        return (step + 1) / (warmup_steps + 1)
-    along = (step - warmup_steps) / max(1, steps - warmup_steps)
-    return final + (1 - final) * (1 + math.cos(math.pi * along)) / 2
+        return step / warmup_steps
+    progress = min(1.0, (step - warmup_steps) / max(1, steps - warmup_steps))
+    return final + (1.0 - final) * (1.0 + math.cos(math.pi * progress)) / 2.0
 
 
 def apply_schedule(optimizer: Optimizer, factor: float) -> None:
-    """Set each group's rate to its peak times ``factor``; groups with ``constant_learning_rate`` keep their peak."""
+    """Set each group's learning rate to ``factor`` times its peak; groups with ``constant_learning_rate`` stay at it.
+
+    Args:
+        optimizer: from ``optimisers.build_optimizer``.
+        factor: see ``learning_rate_factor``.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * (1.0 if group["constant_learning_rate"] else factor)
+        group["lr"] = group["peak_learning_rate"] * (1.0 if group["constant_learning_rate"] else factor)
