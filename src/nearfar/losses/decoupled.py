@@ -1,0 +1,110 @@
+"""DCL: NT-Xent without the positive in the denominator, so that an easy positive no longer weakens every gradient of its row.
+
+    loss = mean over both views' rows of  - w_i s(i, partner) / tau + log sum_{j != i, partner} exp(s(i, j) / tau)
+
+w = 1 (DCL), or w_i = 2 - N softmax_i(s(i, partner) / sigma) (DCLW), which attends to far positives and is a constant for the
+gradient. The gradient with respect to a row's positive similarity is -w_i / tau whatever the data; NT-Xent's vanishes as the
+pair gets close. The loss is unbounded below. Masked terms are dropped exactly and inputs normalised here, both unlike the
+widely copied unofficial code.
+
+Source: Yeh et al. 2022, "Decoupled Contrastive Learning", equations 4 and 6.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from nearfar.losses.logsumexp import row_logsumexp, self_logsumexp
+from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, reduce, unit
+
+__all__ = ["coupling", "cross_view_dcl", "dcl", "dclw", "positive_weights", "queue_dcl"]
+
+
+@full_precision
+def dcl(z1: Tensor, z2: Tensor, *, temperature: float = 0.1, reduction: str = "mean") -> Tensor:
+    """The decoupled loss of two views.
+
+    Args:
+        z1, z2: (N, D) embeddings of any length, N at least 2.
+        temperature: tau, above 0.
+        reduction: "mean", or "none" for (N,), each sample's mean over its two rows.
+
+    Raises:
+        ValueError: if shapes differ, N < 2, or the temperature is not above 0.
+    """
+    return _decoupled(z1, z2, None, temperature, reduction)
+
+
+@full_precision
+def dclw(
+    z1: Tensor, z2: Tensor, *, temperature: float = 0.1, sigma: float = 0.5, reduction: str = "mean"
+) -> Tensor:
+    """The decoupled loss with weighted positives.
+
+    Args:
+        z1, z2, temperature, reduction, Raises: as in ``dcl``.
+        sigma: temperature of the weights, above 0; large values give ``dcl``.
+    """
+    return _decoupled(z1, z2, sigma, temperature, reduction)
+
+
+def positive_weights(z1: Tensor, z2: Tensor, *, sigma: float = 0.5) -> Tensor:
+    """DCLW's weights (N,) of the pairs of (N, D): mean 1, larger for farther pairs, no gradient."""
+    similarity = (unit(z1) * unit(z2)).sum(dim=1).detach()
+    return 2.0 - len(z1) * torch.softmax(similarity / sigma, dim=0)
+
+
+def _decoupled(z1: Tensor, z2: Tensor, sigma: float | None, temperature: float, reduction: str) -> Tensor:
+    expect_rows(least=2, z1=z1, z2=z2)
+    expect_temperature(temperature)
+    first, second = unit(z1), unit(z2)
+    attraction = (first * second).sum(dim=1) / temperature
+    if sigma is not None:
+        attraction = positive_weights(z1, z2, sigma=sigma) * attraction
+    samples = len(z1)
+    rows = torch.cat([first, second]) / math.sqrt(temperature)
+    repulsion = self_logsumexp(rows, exclude=(0, samples, -samples), bound=1.0 / temperature)
+    return reduce(repulsion.view(2, samples).mean(dim=0) - attraction, reduction)
+
+
+@full_precision
+def cross_view_dcl(query: Tensor, key: Tensor, *, temperature: float = 0.1, reduction: str = "mean") -> Tensor:
+    """One direction, with the other samples' keys alone as negatives: what DCL makes of NNCLR's and CLIP's matrix.
+
+    Args:
+        query, key: (N, D) of any length, N at least 2.
+        temperature, reduction, Raises: as in ``dcl``, "none" being (N,).
+    """
+    expect_rows(least=2, query=query, key=key)
+    expect_temperature(temperature)
+    query, key = unit(query) / temperature, unit(key)
+    return reduce(row_logsumexp(query, key, exclude=(0,)) - (query * key).sum(dim=1), reduction)
+
+
+@full_precision
+def queue_dcl(query: Tensor, key: Tensor, queue: Tensor, *, temperature: float = 0.2, reduction: str = "mean") -> Tensor:
+    """MoCo with DCL: -q.k / tau + log sum over the queue of exp(q.Q / tau).
+
+    Args:
+        query: (N, D) of any length.
+        key: (N, D) of any length; receives no gradient.
+        queue: (K, D) unit keys; receives no gradient.
+        temperature, reduction, Raises: as in ``dcl``, "none" being (N,).
+    """
+    expect_rows(query=query, key=key)
+    expect_temperature(temperature)
+    query, key = unit(query) / temperature, unit(key.detach())
+    return reduce(row_logsumexp(query, queue.detach()) - (query * key).sum(dim=1), reduction)
+
+
+@torch.no_grad()
+@full_precision
+def coupling(z1: Tensor, z2: Tensor, *, temperature: float = 0.1) -> Tensor:
+    """The factor (2, N) that NT-Xent multiplies every gradient of a row by: the negatives' share of its denominator."""
+    samples, first, second = len(z1), unit(z1), unit(z2)
+    rows = torch.cat([first, second]) / math.sqrt(temperature)
+    negatives = self_logsumexp(rows, exclude=(0, samples, -samples), bound=1.0 / temperature).view(2, samples)
+    return torch.sigmoid(negatives - (first * second).sum(dim=1) / temperature)

@@ -1,0 +1,66 @@
+"""GroCo: the group of positives must rank above the hardest negatives, asked of a differentiable sort.
+
+For each anchor the similarities [negatives ascending | positives ascending] pass a soft sorting network; u_i, the mass that
+element i has in the top ranks, is compared with 1 for a positive and 0 for a negative. Only the anchor receives gradient.
+
+    loss = mean over anchors' views, samples and elements of BCE(u_i, whether i is a positive)
+
+Source: Shvetsova et al. 2023, "Learning by Sorting: Self-supervised Learning with Group Ordering Constraints", section 3.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy
+
+from nearfar.losses.similarity import full_precision, reduce, unit
+from nearfar.losses.sorting import soft_sort
+
+__all__ = ["groco"]
+
+
+@full_precision
+def groco(
+    views: Tensor, *, whole: int | None = None, negatives: int = 10, steepness: float = 1.0, reduction: str = "mean"
+) -> Tensor:
+    """The group-ordering loss of V views of N samples; every view is an anchor once.
+
+    Positives are the sample's other whole views; negatives are the nearest other samples under the anchor's own view.
+
+    Args:
+        views: (V, N, D) projections, normalised here; whole views first, at least 2 of them.
+        whole: number of whole views; None for all.
+        negatives: how many of the nearest others count; all of them in a smaller batch.
+        steepness: of the sorting network (odd-even, Cauchy), above 0.
+        reduction: "mean", or "none" for (N,).
+
+    Raises:
+        ValueError: if ``views`` has not three dimensions or fewer than two whole views.
+    """
+    whole = len(views) if whole is None else whole
+    if views.ndim != 3 or not 2 <= whole <= len(views):
+        raise ValueError(f"GroCo needs views (V, N, D), at least 2 of them whole; found {tuple(views.shape)}, {whole} whole.")
+    anchor = unit(views)
+    other = anchor.detach()
+    similarity = anchor @ other.mT
+    similarity.diagonal(dim1=-2, dim2=-1).fill_(-math.inf)
+    nearest = similarity.topk(min(negatives, views.shape[1] - 1), dim=-1).values.flip(-1)
+    positive = torch.einsum("vnd,wnd->vnw", anchor, other[:whole])
+    elsewhere = ~torch.eye(whole, dtype=torch.bool, device=views.device)
+    within = positive[:whole].transpose(1, 2)[elsewhere].view(whole, whole - 1, -1).transpose(1, 2)
+    losses = [_ordering(nearest[:whole], within, steepness), _ordering(nearest[whole:], positive[whole:], steepness)]
+    return reduce(torch.cat(losses).mean(dim=0), reduction)
+
+
+def _ordering(negative: Tensor, positive: Tensor, steepness: float) -> Tensor:
+    """How far (V, N) the positives (V, N, P) are from ranking above the negatives (V, N, k), which come sorted."""
+    count = positive.shape[-1]
+    group = torch.cat([negative, positive.sort(dim=-1).values], dim=-1)
+    _, permutation = soft_sort(group, steepness=steepness)
+    top = permutation[..., -count:].sum(dim=-1).clamp(0.0, 1.0)
+    target = torch.zeros_like(top)
+    target[..., -count:] = 1.0
+    return binary_cross_entropy(top, target, reduction="none").mean(dim=-1)

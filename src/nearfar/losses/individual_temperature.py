@@ -1,0 +1,228 @@
+"""SogCLR and iSogCLR: a running estimate of each sample's denominator over all data, and a temperature for each sample.
+
+Robust global contrastive loss of anchor i with margins h_i(z) = s(i, z) - s(i, i+) over its negatives z:
+
+    F_i = tau_i log E_z exp(h_i(z) / tau_i) + tau_i rho
+
+the dual of the worst case over all weightings of the negatives within KL divergence rho of uniform. A step is a pure function
+from the batch's rows of the state to the loss and the rows' new values; the rows live in a table by sample number.
+
+Rulings where paper and code differ: the first estimate of a sample is its batch value whenever it is first met (the authors:
+only in epoch 0; later, and with two modalities, it grows from 0, which ``seen`` set from the start reproduces); with two
+modalities the positive is left out of the sums. LibAUC's two-modality loss is (N - 1) / 2 times ours.
+
+Source: Yuan et al. 2022, "Provable Stochastic Optimization for Global Contrastive Learning" (SogCLR: constant temperature);
+Qiu et al. 2023, "Not All Semantics are Created Equal" (iSogCLR), equations 6 to 8 and algorithms 1 and 2.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nearfar.losses.similarity import expect_rows, full_precision, reduce
+
+__all__ = [
+    "BIMODAL",
+    "LIBAUC",
+    "Rule",
+    "SampleState",
+    "bimodal_step",
+    "cosine_gamma",
+    "fresh_state",
+    "robust_contrastive",
+    "unimodal_step",
+]
+
+
+class SampleState(NamedTuple):
+    """What is kept for each of N samples; each part is (N,).
+
+    Attributes:
+        estimate: s, running mean over negatives of exp(score / tau - shift).
+        temperature: tau.
+        momentum: u, running gradient with respect to the temperature.
+        shift: b, running maximum of score / tau with two modalities, 0 with one.
+        seen: bool, whether ``estimate`` holds anything yet.
+    """
+
+    estimate: Tensor
+    temperature: Tensor
+    momentum: Tensor
+    shift: Tensor
+    seen: Tensor
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a state changes; the defaults are the authors' for one modality.
+
+    Attributes:
+        gamma: share of the batch in the running estimate, in (0, 1].
+        rho: strength of the regulariser on temperatures, at least 0; None keeps them constant (SogCLR).
+        rate: eta, step size of temperatures.
+        beta: share of the batch in their running gradient, in (0, 1].
+        bounds: least and greatest temperature.
+        clip: largest absolute gradient of a temperature.
+        floor: least estimate that weights are divided by.
+        epsilon: added to the estimate that weights are divided by.
+    """
+
+    gamma: float = 0.8
+    rho: float | None = 0.4
+    rate: float = 0.03
+    beta: float = 0.5
+    bounds: tuple[float, float] = (0.05, 1.0)
+    clip: float = 3.0
+    floor: float = 0.0
+    epsilon: float = 0.0
+
+
+BIMODAL = Rule(rho=6.0, beta=0.9, bounds=(0.005, 1.0), clip=5.0, epsilon=1e-10)
+"""The authors' rule for images with texts; temperatures start at 0.01."""
+
+LIBAUC = Rule(gamma=0.9, rho=0.3, rate=0.01, beta=0.9, bounds=(0.05, 0.7), clip=math.inf, floor=1e-8)
+"""LibAUC's rule for one modality; temperatures start at 0.1. It takes ``gamma`` as 1 for a whole batch, not for samples."""
+
+
+def fresh_state(temperature: Tensor) -> SampleState:
+    """The state of samples not met before, from their first temperatures (N,)."""
+    zero = torch.zeros_like(temperature)
+    return SampleState(zero, temperature, zero, zero, torch.zeros_like(temperature, dtype=torch.bool))
+
+
+def cosine_gamma(gamma: float, progress: float) -> float:
+    """LibAUC's schedule of ``gamma``: from 1 down to ``gamma`` along half a cosine; ``progress`` in [0, 1] of the descent."""
+    return gamma + (1.0 - gamma) * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+
+
+@full_precision
+def unimodal_step(
+    z1: Tensor, z2: Tensor, state: SampleState, *, rule: Rule = Rule(), hinge: float | None = None
+) -> tuple[Tensor, SampleState]:
+    """One step with two views, whose rows of other samples in both views are the 2N - 2 negatives.
+
+        loss = mean_i sum over views of ( sum_j w_ij s_ij - s_ii+ ),  weights constant
+
+    Args:
+        z1: (N, D) unit rows of view 1, N at least 2.
+        z2: (N, D) of view 2.
+        state: of the N samples.
+        rule: how the state changes.
+        hinge: c, takes max(0, s_ij - s_ii+ + c)^2 of all other 2N - 1 rows for the scores (the authors' variant has 0.8).
+
+    Returns:
+        the loss, and the new state of the N samples.
+    """
+    expect_rows(least=2, z1=z1, z2=z2)
+    samples, rows = len(z1), torch.cat([z1, z2])
+    paired = (z1 * z2).sum(dim=1).repeat(2)
+    with torch.no_grad():
+        similarity = rows @ rows.T
+        itself = torch.eye(2 * samples, dtype=torch.bool, device=z1.device)
+        if hinge is None:
+            weights, state = _step(similarity, ~(itself | itself.roll(samples, dims=1)), state, rule)
+            value, slope, pull = (weights * similarity).sum() - paired.sum(), weights, torch.ones_like(paired)
+        else:
+            margin = (similarity - paired[:, None] + hinge).clamp(min=0.0)
+            weights, state = _step(margin.square(), ~itself, state, rule)
+            value, slope = (weights * margin.square()).sum(), 2.0 * weights * margin
+            pull = slope.sum(dim=1)
+    return _with_gradient(value, rows, rows, slope, paired, pull) / samples, state
+
+
+@full_precision
+def bimodal_step(
+    first: Tensor,
+    second: Tensor,
+    first_state: SampleState,
+    second_state: SampleState,
+    *,
+    rule: Rule = BIMODAL,
+    with_positive: bool = False,
+) -> tuple[Tensor, SampleState, SampleState]:
+    """One step with two modalities, each with its own state: rows of the similarity matrix for one, columns for the other.
+
+        loss = mean_i sum_j w_ij (s_ij - s_ii)  +  mean_j sum_i w'_ij (s_ij - s_jj),  weights constant
+
+    Args:
+        first: (N, D) unit rows of one modality, N at least 2.
+        second: (N, D) of the other.
+        first_state: of the samples' first modality.
+        second_state: of the samples' second modality.
+        rule: how the states change.
+        with_positive: keep j = i in the sums, although their divisor stays N - 1, as the released code does.
+
+    Returns:
+        the loss, and the two new states.
+    """
+    expect_rows(least=2, first=first, second=second)
+    samples, paired = len(first), (first * second).sum(dim=1)
+    with torch.no_grad():
+        similarity = first @ second.T
+        rows, columns = similarity - paired[:, None], similarity.T - paired[:, None]
+        counted = torch.ones_like(similarity, dtype=torch.bool)
+        if not with_positive:
+            counted.fill_diagonal_(False)
+        along, first_state = _step(rows, counted, first_state, rule, count=samples - 1, shifted=True)
+        across, second_state = _step(columns, counted, second_state, rule, count=samples - 1, shifted=True)
+        value = (along * rows).sum() + (across * columns).sum()
+        pull = along.sum(dim=1) + across.sum(dim=1)
+    loss = _with_gradient(value, first, second, along + across.T, paired, pull) / samples
+    return loss, first_state, second_state
+
+
+def _with_gradient(value: Tensor, query: Tensor, key: Tensor, slope: Tensor, paired: Tensor, pull: Tensor) -> Tensor:
+    """``value`` with the gradient of sum_ij slope_ij query_i.key_j - sum_i pull_i paired_i; no N x N matrix is kept."""
+    moved = (query * (slope @ key.detach())).sum() + (key * (slope.T @ query.detach())).sum() - (pull * paired).sum()
+    return value + (moved - moved.detach())
+
+
+@torch.no_grad()
+def _step(
+    scores: Tensor, negative: Tensor, state: SampleState, rule: Rule, *, count: int | None = None, shifted: bool = False
+) -> tuple[Tensor, SampleState]:
+    """Weights of the scores (V N, M), which sum to about 1 in each row, and the new state of the N samples.
+
+    The V views of a sample share its state, view-major: each has its own estimate, of which the mean is kept.
+
+    Args:
+        negative: (V N, M) bool, which scores count, equally many in each row.
+        count: what the sums over negatives are divided by; None for their number.
+        shifted: take the running maximum out of the exponent, so that small temperatures cannot overflow.
+    """
+    samples = len(state.seen)
+    exponent = scores.view(-1, samples, scores.shape[1]) / state.temperature[:, None]
+    shift = torch.maximum(state.shift, exponent.amax(dim=(0, 2))) if shifted else state.shift
+    masked = (exponent - shift[:, None]).masked_fill(~negative.view_as(exponent), -math.inf)
+    terms = masked.exp() / (negative[0].sum() if count is None else count)
+    share = torch.where(state.seen, rule.gamma, torch.ones_like(state.estimate))
+    past = (1.0 - share) * state.estimate * torch.exp(state.shift - shift)
+    estimate = past + share * terms.sum(dim=2)
+    weights = terms / (estimate.clamp(min=rule.floor) + rule.epsilon)[..., None]
+    temperature, momentum = state.temperature, state.momentum
+    if rule.rho is not None:
+        slope = estimate.log() + shift + rule.rho - (weights * exponent).sum(dim=2)
+        slope = slope.mean(dim=0).clamp(-rule.clip, rule.clip)
+        momentum = (1.0 - rule.beta) * momentum + rule.beta * slope
+        temperature = (temperature - rule.rate * momentum).clamp(*rule.bounds)
+    new = SampleState(estimate.mean(dim=0), temperature, momentum, shift, torch.ones_like(state.seen))
+    return weights.view_as(scores), new
+
+
+@full_precision
+def robust_contrastive(margins: Tensor, temperature: Tensor, *, rho: float = 0.4, reduction: str = "mean") -> Tensor:
+    """The objective itself, tau log mean_z exp(h(z) / tau) + tau rho, which the steps estimate.
+
+    Args:
+        margins: (N, M), h of each anchor with its M negatives.
+        temperature: (N,) above 0.
+        rho: at least 0.
+        reduction: "mean", or "none" for (N,).
+    """
+    logs = torch.logsumexp(margins / temperature[:, None], dim=1) - math.log(margins.shape[1])
+    return reduce(temperature * (logs + rho), reduction)
