@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nearfar.evaluation.protocols import PROTOCOLS, evaluate
+from nearfar.evaluation.judge import evaluate
+from nearfar.evaluation.protocols import PROTOCOLS
 from nearfar.evaluation.result import Evaluation, Score
 
 __all__ = ["PROTOCOLS", "Evaluation", "Score", "evaluate"]

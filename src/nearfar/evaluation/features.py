@@ -60,9 +60,7 @@ class Labelled:
 
 
 @torch.no_grad()
-def extract(
-    encode: Encode, samples: Samples, view: View, *, batch_size: int = 512, device: torch.device | str = "cpu"
-) -> Tensor:
+def extract(encode: Encode, samples: Samples, view: View, *, batch_size: int = 512, device: torch.device | str = "cpu") -> Tensor:
     """Features of all samples, in order.
 
     Args:
@@ -133,9 +131,7 @@ def check_labels(labels: Tensor, samples: int, classes: int) -> Tensor:
     if labels.dtype != torch.int64:
         raise UserError(f"Class labels are {labels.dtype}; expected int64 (real-valued targets take the ridge probe).")
     if labels.shape != (samples,):
-        raise UserError(
-            f"Class labels have shape {tuple(labels.shape)} for {samples:,} samples; expected one for each."
-        )
+        raise UserError(f"Class labels have shape {tuple(labels.shape)} for {samples:,} samples; expected one for each.")
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         raise UserError(f"Class labels run from {low} to {high}; expected 0 to {classes - 1} for {classes} classes.")
@@ -171,4 +167,5 @@ def _flattened(view: Any) -> Tensor:
     if view[0].numel() > RAW_VALUES and view.ndim == 4:
         side = max(1, math.isqrt(RAW_VALUES // view.shape[1]))
         view = nn.functional.adaptive_avg_pool2d(view, (min(side, view.shape[2]), min(side, view.shape[3])))
-    return view.float().flatten(1)
+    raw: Tensor = view.float().flatten(1)
+    return raw

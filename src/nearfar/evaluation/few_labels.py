@@ -10,8 +10,8 @@ from nearfar.evaluation.splits import stratified
 def few_labels(train: Labelled, test: Labelled, *, share: float, draws: int = 5, seed: int = 0) -> list[float]:
     """Test accuracies of linear probes, each fitted on its own stratified draw of the labels.
 
-    A draw holds at least one sample of each class. The probe's penalty is picked within the draw; it is fixed where no class
-    has two samples there.
+    A draw holds at least one sample of each class. The probe's penalty is picked within the draw, or fixed where no class
+    has two samples in it.
 
     Args:
         share: of the labels of each class, in (0, 1].

@@ -19,8 +19,8 @@ _BLOCK = 1024
 def alignment(first: Tensor, second: Tensor) -> float:
     """Mean squared distance between the unit embeddings of two views of the same samples, both (N, D); 0 (best) to 4.
 
-    Source: Wang and Isola 2020, "Understanding Contrastive Representation Learning through Alignment and Uniformity on the
-    Hypersphere", section 4.1, with exponent 2.
+    Source: Wang and Isola 2020, "Understanding Contrastive Representation Learning through Alignment and Uniformity
+    on the Hypersphere", section 4.1, with exponent 2.
     """
     if first.shape != second.shape:
         raise UserError(f"The views have shapes {tuple(first.shape)} and {tuple(second.shape)}; expected the same.")

@@ -55,9 +55,7 @@ def wilson(share: float, count: int, *, confidence: float = CONFIDENCE) -> Inter
     Source: Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference".
     """
     if count < 1 or not 0 <= share <= 1:
-        raise UserError(
-            f"No interval for a share of {share} of {count} samples; expected a share in [0, 1] of at least 1."
-        )
+        raise UserError(f"No interval for a share of {share} of {count} samples; expected a share in [0, 1] of at least 1.")
     z = float(ndtri((1 + confidence) / 2))
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))

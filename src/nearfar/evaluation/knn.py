@@ -60,9 +60,7 @@ def _nearest_to(queries: Tensor, bank: Tensor, k: int, bank_block: int, buffer: 
     return cosine, row
 
 
-def knn_scores(
-    bank: Tensor, bank_labels: Tensor, queries: Tensor, *, k: int = 20, temperature: float = 0.07, classes: int
-) -> Tensor:
+def knn_scores(bank: Tensor, bank_labels: Tensor, queries: Tensor, *, k: int = 20, temperature: float = 0.07, classes: int) -> Tensor:
     """Votes for each class: the sum of exp(cosine / temperature) over the k nearest neighbours of that class.
 
     Args:
@@ -81,9 +79,7 @@ def knn_scores(
     return _votes(cosine / temperature, label, classes)
 
 
-def knn_predict(
-    bank: Tensor, bank_labels: Tensor, queries: Tensor, *, k: int = 20, temperature: float = 0.07, classes: int
-) -> Tensor:
+def knn_predict(bank: Tensor, bank_labels: Tensor, queries: Tensor, *, k: int = 20, temperature: float = 0.07, classes: int) -> Tensor:
     """The class with the most votes, (Q,) int64; arguments as for ``knn_scores``."""
     cosine, label = _neighbours(bank, bank_labels, queries, k, temperature, classes)
     return _votes((cosine - cosine[:, :1]) / temperature, label, classes).argmax(dim=1)
@@ -91,15 +87,11 @@ def knn_predict(
 
 def knn_accuracy(train: Labelled, test: Labelled, *, k: int = 20, temperature: float = 0.07) -> float:
     """Share of test samples, in [0, 1], that get their label from the k nearest training samples."""
-    predicted = knn_predict(
-        train.features, train.labels, test.features, k=k, temperature=temperature, classes=train.classes
-    )
+    predicted = knn_predict(train.features, train.labels, test.features, k=k, temperature=temperature, classes=train.classes)
     return float((predicted == test.labels).float().mean())
 
 
-def _neighbours(
-    bank: Tensor, bank_labels: Tensor, queries: Tensor, k: int, temperature: float, classes: int
-) -> tuple[Tensor, Tensor]:
+def _neighbours(bank: Tensor, bank_labels: Tensor, queries: Tensor, k: int, temperature: float, classes: int) -> tuple[Tensor, Tensor]:
     check_labels(bank_labels, len(bank), classes)
     if temperature <= 0:
         raise UserError(f"The kNN temperature is {temperature}; expected a number above 0.")

@@ -11,9 +11,7 @@ from torch import Tensor
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-def minimise(
-    objective: Objective, start: Tensor, *, tolerance: float, iterations: int = 1000, memory: int = 10
-) -> Tensor:
+def minimise(objective: Objective, start: Tensor, *, tolerance: float, iterations: int = 1000, memory: int = 10) -> Tensor:
     """Minimise G smooth convex functions of P variables each; every function has its own history and step length.
 
     Args:
@@ -61,9 +59,7 @@ def _direction(gradient: Tensor, history: deque[tuple[Tensor, Tensor, Tensor]]) 
     return direction
 
 
-def _step(
-    objective: Objective, point: Tensor, value: Tensor, gradient: Tensor, direction: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _step(objective: Objective, point: Tensor, value: Tensor, gradient: Tensor, direction: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Halve each function's own step until it has descended enough; also which functions no longer descend."""
     slope = (gradient * direction).sum(dim=1)
     rounding = 4 * torch.finfo(value.dtype).eps * value.abs()

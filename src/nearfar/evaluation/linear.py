@@ -1,11 +1,12 @@
 """Linear probes on standardised features: multinomial logistic regression, and ridge regression for values.
 
-Both have an L2 penalty and are solved for a grid of penalties at once. The penalty is picked on a validation split of the
-training data and the probe refitted on all of them with it; test data take no part in either.
+Both have an L2 penalty and are solved for a grid of penalties at once. The penalty is picked on a validation split of
+the training data and the probe refitted on all of them with it; test data take no part in either.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,15 @@ class Probe:
         """Share of samples, in [0, 1], whose largest logit is that of their label."""
         return float((self.model(test.features).argmax(dim=1) == test.labels).float().mean())
 
+    def errors(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Predicted minus true value of each sample, (N,), for a probe of values."""
+        return self.model(features)[:, 0] - targets.to(features)
+
+    def explained(self, features: Tensor, targets: Tensor) -> float:
+        """R2: the share of the targets' variance that is explained, at most 1; NaN where all targets are equal."""
+        variance = float(targets.double().var(correction=0))
+        return 1 - float(self.errors(features, targets).double().square().mean()) / variance if variance else math.nan
+
 
 def linear_probes(train: Labelled, *, seeds: Sequence[int] = (0,)) -> list[Probe]:
     """One logistic regression a seed; the seed draws the stratified validation split of 20 %.
@@ -46,9 +56,7 @@ def linear_probes(train: Labelled, *, seeds: Sequence[int] = (0,)) -> list[Probe
     """
     present = torch.unique(train.labels)
     if len(present) < 2:
-        raise UserError(
-            f"All {len(train):,} training labels are class {int(present[0])}; a probe needs two classes or more."
-        )
+        raise UserError(f"All {len(train):,} training labels are class {int(present[0])}; a probe needs two classes or more.")
     chosen = [_validated_logistic_penalty(train, seed) for seed in seeds]
     return _refitted(chosen, lambda penalty: fit_logistic(train, (penalty,))[0])
 
@@ -65,9 +73,7 @@ def ridge_probes(features: Tensor, targets: Tensor, *, seeds: Sequence[int] = (0
     """
     check_features(features, "regression")
     if targets.shape != (len(features),) or not torch.isfinite(targets).all():
-        raise UserError(
-            f"Targets have shape {tuple(targets.shape)}; expected {len(features):,} finite values, one a sample."
-        )
+        raise UserError(f"Targets have shape {tuple(targets.shape)}; expected {len(features):,} finite values, one a sample.")
     if len(features) < 5:
         raise UserError(f"There are {len(features)} training samples; a regression probe needs at least 5.")
     targets = targets.to(features)
@@ -76,7 +82,7 @@ def ridge_probes(features: Tensor, targets: Tensor, *, seeds: Sequence[int] = (0
 
 
 def fit_logistic(train: Labelled, penalties: Sequence[float], *, tolerance: float = 1e-4) -> list[Affine]:
-    """For each penalty the minimum of mean cross-entropy + penalty / 2 * |weight|^2, on standardised features, bias free.
+    """For each penalty the minimum of mean cross-entropy + penalty / 2 * |weight|^2 on standardised features, bias free.
 
     scikit-learn's ``C`` is 1 / (penalty * N). ``tolerance`` is of ``minimise``, in units of unit curvature.
     """
@@ -84,9 +90,7 @@ def fit_logistic(train: Labelled, penalties: Sequence[float], *, tolerance: floa
     z = F.pad(turn(train.features), (0, 1), value=1.0)  # the last column carries the bias
     penalty = F.pad(z.new_tensor(penalties)[:, None].expand(-1, z.shape[1] - 1), (0, 1))[:, :, None]
     spread = F.pad(turn.variance, (0, 1), value=1.0)[:, None]
-    unit = (
-        spread / train.classes + penalty
-    ).rsqrt()  # in these units the curvature at zero weights is 1 along every axis
+    unit = (spread / train.classes + penalty).rsqrt()  # in these units the curvature at zero weights is 1 along every axis
     shape = len(penalties), z.shape[1], train.classes
 
     def objective(point: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,7 +104,7 @@ def fit_logistic(train: Labelled, penalties: Sequence[float], *, tolerance: floa
 
 
 def fit_ridge(features: Tensor, targets: Tensor, penalties: Sequence[float]) -> list[Affine]:
-    """For each penalty the minimum of mean squared error + penalty * |weight|^2, on standardised features, bias free."""
+    """For each penalty the minimum of mean squared error + penalty * |weight|^2 on standardised features, bias free."""
     turn = principal(features)
     covariance = turn(features).T @ (targets - targets.mean()) / len(targets)
     weights = [covariance / (turn.variance + penalty) for penalty in penalties]
@@ -130,8 +134,8 @@ def _validated_ridge_penalty(features: Tensor, targets: Tensor, seed: int) -> fl
     order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed)).to(features.device)
     held_out, fitted = order.tensor_split([round(VALIDATION_SHARE * len(order))])
     models = fit_ridge(features[fitted], targets[fitted], RIDGE_PENALTIES)
-    errors = [float((m(features[held_out])[:, 0] - targets[held_out]).square().mean()) for m in models]
-    return min(zip(errors, RIDGE_PENALTIES, strict=True))[1]
+    probes = [Probe(penalty, model) for penalty, model in zip(RIDGE_PENALTIES, models, strict=True)]
+    return min(probes, key=lambda probe: float(probe.errors(features[held_out], targets[held_out]).square().mean())).penalty
 
 
 def _cross_entropy(z: Tensor, labels: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

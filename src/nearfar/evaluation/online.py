@@ -7,17 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nearfar.evaluation.collapse import collapse
+from nearfar.evaluation.collapse import collapse_seen
 from nearfar.evaluation.features import Encode, Labelled, View, extract
 from nearfar.evaluation.geometry import effective_rank, relative_std
 from nearfar.evaluation.knn import knn_accuracy
+from nearfar.evaluation.linear import ridge_probes
+from nearfar.evaluation.splits import held_out
 
 
 class OnlineProbe:
-    """kNN accuracy (with class labels), effective rank, spread, and the collapse alarm, on fixed random samples.
+    """A quick look at an encoder, always on the same random samples.
+
+    Samples stay as the source holds them and are viewed anew each time, which costs less than keeping float views of large pictures.
 
     Args:
-        source: the data; where they have no test samples, a fifth of the chosen training samples is held out.
+        source: the data; where they have no test samples, a fifth of the training samples is held out.
         view: from samples to what the encoder takes.
         device: of the encoder.
         bank: most training samples.
@@ -25,33 +29,36 @@ class OnlineProbe:
     """
 
     def __init__(self, source: Any, view: View, device: torch.device | str = "cpu", *, bank: int = 2000, queries: int = 1000) -> None:
-        self.view, self.device = view, device
-        train, held_out = _chosen(source.train, bank + (0 if source.test else bank // 4)), source.test
-        if held_out is None:
-            train, held_out = train.subset(_every(len(train), 5, others=True)), train.subset(_every(len(train), 5))
-        self.train, self.test = train, _chosen(held_out, queries)
-        self.classes = len(source.spec.classes) if source.spec.target == "class" else 0
+        self.view, self.device, self.target = view, device, source.spec.target
+        train, test = held_out(source)
+        self.train, self.test = _chosen(train, bank), _chosen(test, queries)
+        self.classes = len(source.spec.classes)
 
     def __call__(self, encode: Encode) -> tuple[dict[str, float], str | None]:
-        """Values by name, and a sentence if the features have collapsed; ``encode`` is in evaluation mode."""
-        train = self._features(encode, self.train)
-        values = {"effective_rank": effective_rank(train), "relative_std": relative_std(train)}
-        if self.classes > 1 and len(self.test):
-            test = self._features(encode, self.test)
-            bank, queries = (Labelled(f, s.label, self.classes) for f, s in ((train, self.train), (test, self.test)))
-            values["knn"] = knn_accuracy(bank, queries)
-        return values, collapse(train)
+        """Look at an encoder in evaluation mode.
 
-    def _features(self, encode: Encode, samples: Any) -> Tensor:
-        return extract(encode, samples, self.view, device=self.device)
+        Returns:
+            "effective_rank" and "relative_std", with class labels "knn" (accuracy in [0, 1]), with values "r2" (of a ridge probe);
+            and a sentence if the features have collapsed.
+        """
+        train = extract(encode, self.train, self.view, device=self.device)
+        values = {"effective_rank": effective_rank(train), "relative_std": relative_std(train)}
+        values |= self._probe(encode, train)
+        warning = collapse_seen(values["relative_std"], values["effective_rank"], train.shape[1]) if len(train) >= 8 else None
+        return values, warning
+
+    def _probe(self, encode: Encode, train: Tensor) -> dict[str, float]:
+        if self.target not in ("class", "value") or self.train.label is None or not len(self.test):
+            return {}
+        test = extract(encode, self.test, self.view, device=self.device)
+        if self.target == "class":
+            bank = Labelled(train, self.train.label, self.classes)
+            return {"knn": knn_accuracy(bank, Labelled(test, self.test.label, self.classes))}
+        (probe,) = ridge_probes(train, self.train.label)
+        return {"r2": probe.explained(test, self.test.label)}
 
 
 def _chosen(samples: Any, count: int) -> Any:
     if len(samples) <= count:
         return samples
     return samples.subset(torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:count].sort().values)
-
-
-def _every(length: int, step: int, *, others: bool = False) -> Tensor:
-    chosen = torch.arange(length) % step == 0
-    return (~chosen if others else chosen).nonzero()[:, 0]

@@ -1,4 +1,4 @@
-"""Evaluation of two modalities in one space: retrieval both ways, zero-shot classification, and the control."""
+"""Pairs of two modalities in one space, such as images and their texts: retrieval, zero-shot classification, and the gap."""
 
 from __future__ import annotations
 
@@ -7,43 +7,73 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nearfar.errors import UserError
+from nearfar.evaluation.features import check_features
 
 _BLOCK = 1024
 
 
 @torch.no_grad()
-def ranks(query: Tensor, target: Tensor) -> Tensor:
-    """Rank of each query's own target among all targets by cosine, (N,) int64 from 1.
+def partner_ranks(queries: Tensor, bank: Tensor) -> Tensor:
+    """At which place each query finds its partner, row i of ``bank`` for row i of ``queries``, by cosine.
 
-    Ties count against the query, so that embeddings that are all alike do not look good.
+    Ties count against the query, within rounding: where all embeddings are equal, every rank is N.
 
     Args:
-        query: (N, D).
-        target: (N, D); row i belongs to query i.
+        queries: (N, D).
+        bank: (N, D).
+
+    Returns:
+        (N,) int64, from 1 (found first) to N.
+
+    Raises:
+        UserError: if the shapes differ or an embedding is not finite.
     """
-    if query.shape != target.shape or query.ndim != 2:
-        raise UserError(f"Pairs have embeddings {tuple(query.shape)} and {tuple(target.shape)}; expected two of one shape (N, D).")
-    query, target = F.normalize(query, dim=1), F.normalize(target, dim=1)
-    found = []
-    for start in range(0, len(query), _BLOCK):
-        similar = query[start : start + _BLOCK] @ target.T
-        own = similar.diagonal(start)[: len(similar), None]
-        found.append((similar >= own).sum(dim=1))
-    return torch.cat(found)
+    q, b = _unit_pair(queries, bank)
+    rounding = 10 * torch.finfo(q.dtype).eps
+    ranks = []
+    for start in range(0, len(q), _BLOCK):
+        cosine = q[start : start + _BLOCK] @ b.T
+        own = cosine.diagonal(start)[:, None]
+        ranks.append((cosine >= own - rounding).sum(dim=1))
+    return torch.cat(ranks)
 
 
-def recall(rank: Tensor, k: int) -> float:
-    """Share of queries whose own target is among the first k, in [0, 1]."""
-    return float((rank <= k).float().mean())
+def recall_at(ranks: Tensor, k: int) -> float:
+    """Share of queries, in [0, 1], whose partner is among the first k; ``ranks`` from ``partner_ranks``."""
+    return float((ranks <= k).double().mean())
 
 
-@torch.no_grad()
-def zero_shot(samples: Tensor, classes: Tensor, labels: Tensor) -> float:
-    """Share of samples (N, D) whose nearest class embedding (C, D), by cosine, is that of their label (N,), in [0, 1]."""
-    similar = F.normalize(samples, dim=1) @ F.normalize(classes, dim=1).T
-    return float((similar.argmax(dim=1) == labels.to(similar.device)).float().mean())
+def zero_shot(images: Tensor, class_texts: Tensor) -> Tensor:
+    """The class whose text embedding has the largest cosine to each image's embedding.
+
+    Args:
+        images: (N, D).
+        class_texts: (C, D), one a class in label order; for several texts a class, the mean of their unit embeddings.
+
+    Returns:
+        (N,) int64.
+    """
+    check_features(images, "images")
+    check_features(class_texts, "class texts")
+    return (F.normalize(images, dim=1) @ F.normalize(class_texts, dim=1).T).argmax(dim=1)
 
 
-def shuffled(target: Tensor, *, seed: int = 0) -> Tensor:
-    """The targets in random order: with wrong partners, retrieval must fall to chance, k / N."""
-    return target[torch.randperm(len(target), generator=torch.Generator().manual_seed(seed)).to(target.device)]
+def modality_gap(first: Tensor, second: Tensor) -> float:
+    """Distance between the two modalities' mean unit embeddings, both (N, D); 0 to 2.
+
+    Source: Liang et al. 2022, "Mind the Gap: Understanding the Modality Gap in Multi-modal Contrastive Representation
+    Learning".
+    """
+    u, v = _unit_pair(first, second)
+    return float((u.mean(dim=0) - v.mean(dim=0)).norm())
+
+
+def _unit_pair(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    check_features(first, "first of the pairs")
+    check_features(second, "second of the pairs")
+    if first.shape != second.shape:
+        raise UserError(
+            f"The pairs' embeddings have shapes {tuple(first.shape)} and {tuple(second.shape)}; "
+            "expected one space, so use a method that projects both modalities."
+        )
+    return F.normalize(first, dim=1), F.normalize(second, dim=1)

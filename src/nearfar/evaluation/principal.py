@@ -1,8 +1,8 @@
 """Standardised features in their principal axes: the coordinates in which the linear probes are solved.
 
-An L2 penalty on the weights does not notice a rotation, and weights outside the span of the data are 0 at the optimum. Turning
-features into their principal axes therefore changes no solution, but makes the curvature diagonal (ridge regression is closed
-form for all penalties at once, logistic regression well conditioned) and few samples few dimensions.
+An L2 penalty on the weights does not notice a rotation, and weights outside the span of the data are 0 at the optimum.
+Turning features into their principal axes therefore changes no solution, but makes the curvature diagonal (ridge
+regression is closed form for all penalties, logistic regression well conditioned) and few samples few dimensions.
 """
 
 from __future__ import annotations

@@ -1,163 +1,122 @@
-"""The protocols, by versioned name, and ``evaluate``, which runs those that the data allow.
+"""The protocols by versioned name, each from features to scores.
 
 A protocol's settings never change under its name. Whatever a probe has to choose, it chooses on training data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from nearfar.errors import UserError
-from nearfar.evaluation.features import Encode, Labelled, View, extract, extract_pairs, raw_features
+from nearfar.evaluation.features import Labelled
 from nearfar.evaluation.few_labels import few_labels
-from nearfar.evaluation.geometry import effective_rank, relative_std, tolerance, uniformity
+from nearfar.evaluation.geometry import alignment, effective_rank, neighbourhood_purity, relative_std, tolerance, uniformity
 from nearfar.evaluation.intervals import mean_interval, wilson
 from nearfar.evaluation.knn import knn_accuracy
 from nearfar.evaluation.linear import linear_probes, ridge_probes
-from nearfar.evaluation.pairs import ranks, recall, shuffled, zero_shot
-from nearfar.evaluation.result import Evaluation, Score, score
+from nearfar.evaluation.pairs import modality_gap, partner_ranks, recall_at, zero_shot
+from nearfar.evaluation.result import Score
+from nearfar.evaluation.splits import stratified
 
 PROTOCOLS = {
-    "knn-v1": "k=20, T=0.07, cosine, bank: training samples; interval over test samples",
-    "linear-v1": "logistic regression on standardised features, penalty picked on 20 % of the training samples; interval over test samples",
-    "few-labels-v1": "linear-v1 fitted on 1 % or 10 % of the labels, at least one of each class; interval over draws",
-    "ridge-v1": "ridge regression on standardised features, penalty picked on 20 % of the training samples; interval over splits",
-    "geometry-v1": "of the test samples' features: uniformity (t=2), tolerance, effective rank, std per dimension relative to 1/sqrt(D)",
-    "pairs-v1": "cosine retrieval among all test pairs, ties against the query, zero-shot by class names; interval over test samples",
+    "knn-v1": "k=20, T=0.07, cosine, bank: the training samples; interval over test samples (Wilson)",
+    "linear-v1": "logistic regression on standardised features, L2 penalty picked on 20 % of the training samples and refitted on all, "
+    "mean over splits; interval over test samples (Wilson) or splits (t), the wider",
+    "few-labels-v1": "linear-v1 on 1 % and 10 % of the labels, at least one of each class, mean over draws; "
+    "interval over draws (t) or test samples (Wilson), the wider",
+    "ridge-v1": "ridge regression on standardised features, penalty picked on 20 % of the training samples and refitted on all, "
+    "mean over splits; interval over test samples (t; of R2 with their variance held fixed)",
+    "geometry-v1": "of the test samples' features: uniformity (t=2; at most 10,000 samples), alignment of two contrastive views (at most "
+    "2,048 samples), std per dimension relative to 1/sqrt(D), effective rank, tolerance, purity of the 10 nearest",
+    "pairs-v1": "retrieval among all test pairs by cosine, ties count against the query; zero-shot by the classes' names; "
+    "interval over test samples (Wilson)",
 }
+FEWEST_DRAWS = 5
 
 
-@dataclass(frozen=True)
-class _Split:
-    train: Any
-    test: Any
+def class_scores(row: str, train: Labelled, test: Labelled, *, seeds: int) -> Iterator[Score]:
+    """kNN, linear probe and few labels; ``seeds`` is the number of validation splits and the least number of draws."""
+    yield _share(row, "knn-v1", "kNN accuracy", [knn_accuracy(train, test)], len(test))
+    probes = linear_probes(train, seeds=range(seeds))
+    penalties = " ".join(f"{penalty:g}" for penalty in sorted({probe.penalty for probe in probes}))
+    accuracies = [probe.accuracy(test) for probe in probes]
+    yield _share(row, "linear-v1", "linear accuracy", accuracies, len(test), over="splits", setting=f"penalty {penalties}")
+    for share in (0.01, 0.1):
+        accuracies = few_labels(train, test, share=share, draws=max(seeds, FEWEST_DRAWS))
+        labels = int(stratified(train.labels, share, seed=0).sum())
+        metric, setting = f"{share:.0%} labels accuracy".replace("%", " %"), f"{labels} labels"
+        yield _share(row, "few-labels-v1", metric, accuracies, len(test), over="draws", setting=setting)
 
 
-def evaluate(
-    encode: Encode, source: Any, view: View, *, baselines: Mapping[str, Encode] | None = None, seeds: int = 3, device: torch.device | str = "cpu"
-) -> Evaluation:
-    """Judge an encoder on a data set, beside baselines and the raw input.
-
-    Args:
-        encode: the trained encoder in evaluation mode; of pairs, a method with ``embed_pair``.
-        source: spec, training and test samples; without test samples a fifth of the training samples is held out.
-        view: from samples to what encoders take.
-        baselines: further encoders by row name.
-        seeds: validation splits and draws of few labels, at least 1.
-        device: where features are computed.
-
-    Returns:
-        Classification, regression, retrieval or, without labels, geometry alone, as the data allow.
-
-    Raises:
-        UserError: if features are not finite or the data cannot be split.
-    """
-    if seeds < 1:
-        raise UserError(f"The number of seeds is {seeds}; expected at least 1.")
-    split, notes = _split(source)
-    if source.spec.modality == "image-text" and hasattr(encode, "embed_pair"):
-        scores = list(_pair_scores(encode, source, split, view, device))
-        return _evaluation(source, scores, notes)
-    scores, target = [], source.spec.target
-    if target == "class" and len(source.spec.classes) < 2:
-        notes.append("There is one class only, so its labels say nothing; only the geometry was measured.")
-        target = "none"
-    elif target == "none":
-        notes.append("The data have no labels; only the geometry was measured.")
-    for row, features in _rows(encode, baselines or {}, split, view, device):
-        if target == "class":
-            train, test = (Labelled(f, s.label, len(source.spec.classes)) for f, s in zip(features, (split.train, split.test), strict=True))
-            scores += _class_scores(row, train, test, seeds)
-        elif target == "value":
-            scores += _value_scores(row, features, split, seeds)
-        scores += _geometry(row, features[1], split.test.label if target == "class" else None, len(source.spec.classes))
-    return _evaluation(source, scores, notes)
+def value_scores(row: str, train: Tensor, targets: Tensor, test: Tensor, test_targets: Tensor, *, seeds: int) -> Iterator[Score]:
+    """Ridge probe of real-valued targets (N,) on features (N, D); ``seeds`` is the number of validation splits."""
+    probes = ridge_probes(train, targets, seeds=range(seeds))
+    errors = torch.stack([probe.errors(test, test_targets) for probe in probes]).double()
+    absolute, squared = (mean_interval(e.mean(dim=0).tolist()) for e in (errors.abs(), errors.square()))
+    setting = "penalty " + " ".join(f"{penalty:g}" for penalty in sorted({probe.penalty for probe in probes}))
+    about = {"over": "test samples", "count": len(test), "setting": setting}
+    yield Score(row, "ridge-v1", "mean absolute error", *absolute, **about)  # type: ignore[arg-type]
+    variance = float(test_targets.double().var(correction=0))
+    scaled = [1 - end / variance if variance else float("nan") for end in (squared.value, squared.high, squared.low)]
+    yield Score(row, "ridge-v1", "R2", *scaled, **about)  # type: ignore[arg-type]
 
 
-def _evaluation(source: Any, scores: list[Score], notes: list[str]) -> Evaluation:
-    used = {s.protocol: PROTOCOLS[s.protocol] for s in scores}
-    return Evaluation(source.spec.name, tuple(scores), used, tuple(notes))
+def geometry_scores(row: str, features: Tensor, *, labelled: Labelled | None, views: tuple[Tensor, Tensor] | None) -> Iterator[Score]:
+    """The shape of the test features (N, D), N at least 2; ``labelled``: the same with labels; ``views``: two views' features."""
+    found = {"uniformity": uniformity(features)}
+    if views is not None:
+        found["alignment"] = alignment(*views)
+    found |= {"std per dimension": relative_std(features), "effective rank": effective_rank(features)}
+    if labelled is not None and int(labelled.labels.bincount().max()) > 1:
+        found["tolerance"] = tolerance(labelled)
+    for metric, value in found.items():
+        yield Score(row, "geometry-v1", metric, value)
+    if labelled is not None:
+        yield Score(row, "geometry-v1", "neighbourhood purity", neighbourhood_purity(labelled), unit="%")
 
 
-def _split(source: Any) -> tuple[_Split, list[str]]:
-    if source.test is not None and len(source.test):
-        return _Split(source.train, source.test), []
-    if len(source.train) < 5:
-        raise UserError(f"{source.spec.name} has {len(source.train)} samples and no test set; an evaluation needs at least 5.")
-    order = torch.randperm(len(source.train), generator=torch.Generator().manual_seed(0))
-    cut = len(order) // 5
-    test, train = source.train.subset(order[:cut].sort().values), source.train.subset(order[cut:].sort().values)
-    return _Split(train, test), ["The data have no test set: a fifth of the training samples was held out, which the encoder has seen."]
+def pair_scores(row: str, first: Tensor, second: Tensor, *, names: tuple[str, str] = ("image", "text")) -> Iterator[Score]:
+    """Retrieval both ways between embeddings (N, D) of both parts, and the distance of their means."""
+    for (query, target), ranks in (
+        (names, partner_ranks(first, second)),
+        (names[::-1], partner_ranks(second, first)),
+    ):
+        for k in (1, 5, 10):
+            yield _share(row, "pairs-v1", f"{query} to {target} recall@{k}", [recall_at(ranks, k)], len(first))
+        yield Score(row, "pairs-v1", f"{query} to {target} mean rank", float(ranks.double().mean()))
+    yield Score(row, "pairs-v1", "modality gap", modality_gap(first, second))
 
 
-def _rows(
-    encode: Encode, baselines: Mapping[str, Encode], split: _Split, view: View, device: torch.device | str
-) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
-    """Each row's name with the features of training and test samples."""
-    for row, one in {"trained": encode, **baselines}.items():
-        module = one.to(device) if isinstance(one, nn.Module) else one
-        yield row, tuple(extract(module, samples, view, device=device) for samples in (split.train, split.test))  # type: ignore[misc]
-    if isinstance(view(split.train.take(torch.arange(1))), Tensor):
-        yield "raw input", tuple(raw_features(samples, view, device=device) for samples in (split.train, split.test))  # type: ignore[misc]
+def pair_controls(first: Tensor, second: Tensor) -> Iterator[Score]:
+    """The same with partners in random order, which must come out at chance; and chance itself, k / N."""
+    order = torch.randperm(len(first), generator=torch.Generator().manual_seed(0)).to(second.device)
+    scores = [s for s in pair_scores("shuffled pairs", first, second[order]) if s.metric != "modality gap"]
+    yield from scores
+    for score in scores:
+        k = score.metric.partition("recall@")[2]
+        value = min(1.0, int(k) / len(first)) if k else (len(first) + 1) / 2
+        yield Score("chance", "pairs-v1", score.metric, value, unit=score.unit)
 
 
-def _class_scores(row: str, train: Labelled, test: Labelled, seeds: int) -> Iterator[Score]:
-    yield score(row, "knn-v1", "kNN accuracy", wilson(knn_accuracy(train, test), len(test)), "test samples")
-    accuracies = [probe.accuracy(test) for probe in linear_probes(train, seeds=range(seeds))]
-    mean = sum(accuracies) / seeds
-    yield score(row, "linear-v1", "linear accuracy", wilson(mean, len(test)), "test samples")
-    for share, name in ((0.01, "1 % labels"), (0.1, "10 % labels")):
-        yield score(row, "few-labels-v1", f"{name} accuracy", mean_interval(few_labels(train, test, share=share, draws=max(seeds, 2))), "draws")
+def zero_shot_score(row: str, images: Labelled, class_texts: Tensor) -> Score:
+    """Classification by the nearest of the class texts' embeddings (C, D)."""
+    right = zero_shot(images.features, class_texts) == images.labels
+    return _share(row, "pairs-v1", "zero-shot accuracy", [float(right.double().mean())], len(images))
 
 
-def _value_scores(row: str, features: tuple[Tensor, Tensor], split: _Split, seeds: int) -> Iterator[Score]:
-    train, test = (s.label.to(f) for s, f in zip((split.train, split.test), features, strict=True))
-    errors, explained = [], []
-    for probe in ridge_probes(features[0], train, seeds=range(seeds)):
-        residual = probe.model(features[1])[:, 0] - test
-        errors.append(float(residual.abs().mean()))
-        explained.append(1 - float(residual.square().sum() / (test - test.mean()).square().sum()))
-    yield score(row, "ridge-v1", "mean absolute error", mean_interval(errors), "splits")
-    yield score(row, "ridge-v1", "R2", mean_interval(explained), "splits")
+def zero_shot_chance(labels: Tensor) -> Score:
+    """What always naming the commonest class reaches."""
+    return Score("chance", "pairs-v1", "zero-shot accuracy", int(labels.bincount().max()) / len(labels), unit="%")
 
 
-def _geometry(row: str, features: Tensor, label: Tensor | None, classes: int) -> Iterator[Score]:
-    if len(features) > 1:
-        yield score(row, "geometry-v1", "uniformity", uniformity(features))
-    if label is not None and int(label.bincount().max()) > 1:
-        yield score(row, "geometry-v1", "tolerance", tolerance(Labelled(features, label, classes)))
-    yield score(row, "geometry-v1", "effective rank", effective_rank(features))
-    yield score(row, "geometry-v1", "std per dimension", relative_std(features))
-
-
-def _pair_scores(method: Any, source: Any, split: _Split, view: View, device: torch.device | str) -> Iterator[Score]:
-    method = method.to(device)
-
-    def both(pair: Any) -> tuple[Tensor, Tensor]:
-        return method.embed_pair(pair.first), method.embed_pair(pair.second)
-
-    if method.training:
-        raise UserError(f"{type(method).__name__} is in training mode; call its eval() before evaluating.")
-    first, second = extract_pairs(both, split.test, view, device=device)
-    count = len(first)
-    for row, partner in (("trained", second), ("shuffled pairs", shuffled(second))):
-        for name, rank in (("image to text", ranks(first, partner)), ("text to image", ranks(partner, first))):
-            for k in (1, 5, 10):
-                yield score(row, "pairs-v1", f"{name} recall@{k}", wilson(recall(rank, k), count), "test samples")
-            yield score(row, "pairs-v1", f"{name} mean rank", float(rank.float().mean()))
-    for k in (1, 5, 10):
-        for name in ("image to text", "text to image"):
-            yield score("chance", "pairs-v1", f"{name} recall@{k}", min(1.0, k / count))
-    if source.spec.target == "class" and len(source.spec.classes) > 1:
-        names = source.tokenizer.encode(list(source.spec.classes)).to(device)
-        labels = split.test.label
-        with torch.no_grad():
-            found = zero_shot(first, method.embed_pair(names), labels)
-        yield score("trained", "pairs-v1", "zero-shot accuracy", wilson(found, count), "test samples")
-        common = float(labels.bincount().max()) / count
-        yield score("chance", "pairs-v1", "zero-shot accuracy", common)
+def _share(row: str, protocol: str, metric: str, values: Sequence[float], samples: int, *, over: str = "", setting: str = "") -> Score:
+    """A mean accuracy with the wider of two intervals: probes that agree do not make a small test set large, nor a large one the
+    probes agree."""
+    mean = mean_interval(values)
+    score = wilson(mean.value, samples)
+    if mean.high - mean.low > score.high - score.low:  # false for one value, whose ends are NaN
+        low, high = max(0.0, mean.low), min(1.0, mean.high)
+        return Score(row, protocol, metric, mean.value, low, high, over, len(values), "%", setting)
+    return Score(row, protocol, metric, *score, "test samples", samples, "%", setting)

@@ -6,10 +6,9 @@ import html
 import json
 import math
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nearfar.errors import UserError
-from nearfar.evaluation.intervals import Interval
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,10 +22,13 @@ class Score:
         row: what was judged: "trained", "random encoder", "raw input" or a control.
         protocol: versioned name, such as "knn-v1".
         metric: what was measured.
-        value: the number; accuracies and recalls lie in [0, 1].
+        value: the number; a share lies in [0, 1]. NaN where it is undefined.
         low: end of its 95 % interval, NaN without one.
         high: the other end.
         over: what the interval is over: "test samples", "draws", or "" without one.
+        count: how many of these there were, 0 without an interval.
+        unit: "%" for a share (shown times 100), otherwise "".
+        setting: what the probe chose, or how many labels it saw.
     """
 
     row: str
@@ -36,18 +38,25 @@ class Score:
     low: float = math.nan
     high: float = math.nan
     over: str = ""
+    count: int = 0
+    unit: str = ""
+    setting: str = ""
 
-
-def score(row: str, protocol: str, metric: str, interval: Interval | float, over: str = "") -> Score:
-    """A score from a number or from an interval."""
-    if isinstance(interval, Interval):
-        return Score(row, protocol, metric, interval.value, interval.low, interval.high, over)
-    return Score(row, protocol, metric, interval)
+    def text(self) -> str:
+        """The number and its interval as the table shows them: "87.3 (85.0–89.4)"."""
+        scale, digits = (100, 1) if self.unit == "%" else (1, 3)
+        if math.isnan(self.value):
+            return "undefined"
+        text = f"{scale * self.value:.{digits}f}"
+        if math.isnan(self.low):
+            return text
+        dash = "–" if self.low >= 0 else " to "
+        return f"{text} ({scale * self.low:.{digits}f}{dash}{scale * self.high:.{digits}f})"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All scores of one encoder on one data set.
+    """All scores of one encoder on one data set, beside its baselines and controls.
 
     Attributes:
         data: the data set's name.
@@ -69,68 +78,71 @@ class Evaluation:
         """Names of the metrics, in order."""
         return list(dict.fromkeys(s.metric for s in self.scores))
 
-    def value(self, metric: str, row: str = "trained") -> float:
-        """One number.
+    def score(self, metric: str, row: str = "trained") -> Score:
+        """One score.
 
         Raises:
             UserError: if it was not measured.
         """
-        found = self._found(metric, row)
+        found = next((s for s in self.scores if (s.metric, s.row) == (metric, row)), None)
         if found is None:
-            raise UserError(f"There is no {metric!r} of {row!r}; measured were: {', '.join(self.metrics())}.")
-        return found.value
+            raise UserError(f"There is no {metric!r} of {row!r}; measured were {', '.join(self.metrics())} of {', '.join(self.rows())}.")
+        return found
+
+    def value(self, metric: str, row: str = "trained") -> float:
+        """The number of ``score``."""
+        return self.score(metric, row).value
 
     def to_json(self) -> str:
-        """As JSON; NaN ends are null."""
+        """As JSON; NaN is null."""
         values = asdict(self)
-        for one in values["scores"]:
-            one.update({key: None for key in ("low", "high") if math.isnan(one[key])})
-        return json.dumps(values, indent=1)
+        values["scores"] = [{key: _or_null(value) for key, value in one.items()} for one in values["scores"]]
+        return json.dumps(values, indent=1, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Evaluation:
         """The inverse of ``to_json``."""
         values = json.loads(text)
-        scores = tuple(Score(**{k: math.nan if v is None else v for k, v in one.items()}) for one in values["scores"])
-        return cls(values["data"], scores, values["protocols"], tuple(values["notes"]))
+        scores = (Score(**_with_nan(one)) for one in values["scores"])
+        return cls(values["data"], tuple(scores), values["protocols"], tuple(values["notes"]))
 
     def table(self) -> Table:
         """As a rich table: a line for each metric, a column for each row."""
+        from rich.box import SIMPLE
+        from rich.markup import escape
         from rich.table import Table
 
-        table = Table(title=f"evaluation on {self.data}", title_justify="left", caption="\n".join(self._caption()), caption_justify="left")
+        caption = escape("\n".join(self._caption()))
+        title = escape(f"evaluation on {self.data}")
+        table = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=SIMPLE)
         table.add_column("")
         for row in self.rows():
-            table.add_column(row, justify="right")
-        for metric in self.metrics():
-            table.add_row(metric, *(_text(self._found(metric, row)) for row in self.rows()))
+            table.add_column(escape(row), justify="right")
+        for line in self._lines():
+            table.add_row(*map(escape, line))
         return table
 
     def to_html(self) -> str:
         """As an HTML table."""
         head = "".join(f"<th scope='col'>{html.escape(row)}</th>" for row in self.rows())
         body = "".join(
-            f"<tr><th scope='row'>{html.escape(metric)}</th>"
-            + "".join(f"<td>{html.escape(_text(self._found(metric, row)))}</td>" for row in self.rows())
-            + "</tr>"
-            for metric in self.metrics()
+            f"<tr><th scope='row'>{html.escape(metric)}</th>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
+            for metric, *cells in self._lines()
         )
         caption = "".join(f"<p><small>{html.escape(line)}</small></p>" for line in self._caption())
         return f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>{caption}"
 
+    def _lines(self) -> list[list[str]]:
+        cells = {(s.metric, s.row): s.text() for s in self.scores}
+        return [[metric, *(cells.get((metric, row), "–") for row in self.rows())] for metric in self.metrics()]
+
     def _caption(self) -> list[str]:
-        return [*(f"{name}: {what}" for name, what in self.protocols.items()), *self.notes]
-
-    def _found(self, metric: str, row: str) -> Score | None:
-        return next((s for s in self.scores if (s.metric, s.row) == (metric, row)), None)
+        return ["Shares in %; in brackets 95 % intervals.", *(f"{name}: {what}" for name, what in self.protocols.items()), *self.notes]
 
 
-def _text(found: Score | None) -> str:
-    if found is None:
-        return "–"
-    share = found.metric.rpartition(" ")[2] in ("accuracy", "recall@1", "recall@5", "recall@10", "zero-shot")
-    scale, digits = (100, 1) if share else (1, 3)
-    text = f"{scale * found.value:.{digits}f}"
-    if not math.isnan(found.low):
-        text += f" ({scale * found.low:.{digits}f}–{scale * found.high:.{digits}f})"
-    return text
+def _with_nan(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: math.nan if value is None else value for key, value in values.items()}
+
+
+def _or_null(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value

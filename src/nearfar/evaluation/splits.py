@@ -1,9 +1,13 @@
-"""Seeded draws from labelled samples that keep the classes' proportions."""
+"""Seeded draws from samples that keep the classes' proportions."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+
+from nearfar.errors import UserError
 
 
 def stratified(labels: Tensor, share: float, *, seed: int, leave: int = 0) -> Tensor:
@@ -18,14 +22,28 @@ def stratified(labels: Tensor, share: float, *, seed: int, leave: int = 0) -> Te
     Returns:
         (N,) bool on the labels' device, true where chosen.
     """
-    labels_here = labels.cpu()
-    shuffled = torch.randperm(len(labels_here), generator=torch.Generator().manual_seed(seed))
-    order = shuffled[labels_here[shuffled].argsort(stable=True)]  # class by class, in random order within each
-    count = labels_here.bincount()
+    label = labels.cpu()
+    shuffled = torch.randperm(len(label), generator=torch.Generator().manual_seed(seed))
+    order = shuffled[label[shuffled].argsort(stable=True)]  # class by class, in random order within each
+    count = label.bincount()
     quota = torch.minimum((share * count).round().long().clamp(min=1), (count - leave).clamp(min=0))
-    first = count.cumsum(0) - count
-    sorted_labels = labels_here[order]
-    rank = torch.arange(len(order)) - first[sorted_labels]
+    place = torch.arange(len(order)) - (count.cumsum(0) - count)[label[order]]  # of each sample within its class
     chosen = torch.empty(len(order), dtype=torch.bool)
-    chosen[order] = rank < quota[sorted_labels]
+    chosen[order] = place < quota[label[order]]
     return chosen.to(labels.device)
+
+
+def held_out(source: Any) -> tuple[Any, Any]:
+    """Training and test samples of a source; where it has no test samples, a fifth of the training samples, always the same.
+
+    Raises:
+        UserError: if there are no test samples and fewer than 5 for training.
+    """
+    if source.test is not None and len(source.test):
+        return source.train, source.test
+    if len(source.train) < 5:
+        raise UserError(f"{source.spec.name} has {len(source.train)} samples and no test set; an evaluation needs at least 5.")
+    label = source.train.label
+    one_class = torch.zeros(len(source.train), dtype=torch.int64)
+    chosen = stratified(label if source.spec.target == "class" and label is not None else one_class, 0.2, seed=0, leave=1).cpu()
+    return source.train.subset((~chosen).nonzero()[:, 0]), source.train.subset(chosen.nonzero()[:, 0])
