@@ -1,0 +1,81 @@
+"""Samples that are in memory already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from nearfar.batch import Pair, Tokens
+from nearfar.data.options import DataOptions
+from nearfar.data.samples import Samples
+from nearfar.data.series import check_finite, fit_lengths
+from nearfar.data.spec import Spec
+from nearfar.data.table import Loaded
+from nearfar.errors import UserError
+
+
+def in_memory(samples: Any) -> Samples:
+    """N raw samples as ``Samples`` with their numbers as ids.
+
+    Args:
+        samples: uint8 images (N, C, H, W) or floating-point series (N, C, T), as tensors or arrays; ``Tokens``; or a ``Pair``.
+
+    Raises:
+        UserError: for any other shape or type.
+    """
+    content = samples if isinstance(samples, Tokens | Pair) else _checked(samples)
+    return Samples(content, [str(i) for i in range(len(content))])
+
+
+def _checked(samples: Any) -> Tensor:
+    found = torch.as_tensor(np.asarray(samples) if not isinstance(samples, Tensor) else samples)
+    if found.dtype == torch.uint8 and found.ndim == 4:
+        return found
+    if found.is_floating_point() and found.ndim == 3:
+        return found.float()
+    raise UserError(
+        f"Samples have shape {tuple(found.shape)} and type {str(found.dtype).removeprefix('torch.')}; "
+        "expected uint8 images (N, C, H, W) or floating-point series (N, C, T)."
+    )
+
+
+@dataclass(frozen=True)
+class ReadyArray:
+    """Content of a ``Table`` that needs no decoding: uint8 images (N, C, H, W) or float32 series (N, C, T)."""
+
+    array: NDArray[Any]
+    name: str
+
+    @property
+    def modality(self) -> str:
+        return "image" if self.array.ndim == 4 else "series"
+
+    def load(self, rows: NDArray[np.int64], options: DataOptions, like: Spec | None) -> Loaded:
+        chosen = self.array if len(rows) == len(self.array) else self.array[rows]
+        readable = np.ones(len(rows), dtype=bool)
+        if self.modality == "image":
+            size = (options.size, options.size) if options.size else self.array.shape[2:]
+            return Loaded(_covering(torch.from_numpy(chosen), like.shape[1:] if like is not None else size), readable)
+        broken = np.flatnonzero(~np.isfinite(chosen).all(axis=(1, 2)))
+        for place in broken:
+            check_finite(chosen[place], f"row {rows[place]} of {self.name}")
+        steps = like.shape[-1] if like is not None else options.size
+        return Loaded(torch.from_numpy(fit_lengths(chosen, self.name, steps)), readable)
+
+
+def _covering(images: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Resize images so that they cover a height and width, and crop the rest off evenly."""
+    height, width = size
+    if images.shape[2:] == (height, width):
+        return images
+    scale = max(height / images.shape[2], width / images.shape[3])
+    whole = [max(least, round(side * scale)) for least, side in zip(size, images.shape[2:], strict=True)]
+    resized = F.interpolate(images, size=whole, mode="bilinear", antialias=True)
+    top, left = (whole[0] - height) // 2, (whole[1] - width) // 2
+    return resized[:, :, top : top + height, left : left + width].contiguous()

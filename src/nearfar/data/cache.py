@@ -1,0 +1,94 @@
+"""The decoded cache: an array that is made once, memory-mapped ever after.
+
+An entry is a folder named after a hash of what it was made from, with ``content.npy`` and ``about.json``. It is written under a
+temporary name and renamed, so it is there whole or not at all; of two processes that make the same entry, the second keeps the
+first one's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfar.cache_folder import cache_folder
+from nearfar.errors import UserError
+
+Make = Callable[[BinaryIO], dict[str, Any]]
+
+
+def key_of(*facts: object) -> str:
+    """A name for an entry from all that it depends on; each fact must have a ``repr`` that tells it apart."""
+    digest = hashlib.blake2b(digest_size=16)
+    for fact in facts:
+        digest.update(repr(fact).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def file_facts(paths: Iterable[Path]) -> Iterator[tuple[str, int, int]]:
+    """Resolved path, size in bytes and time of change in nanoseconds of each file: what tells a changed file."""
+    for path in paths:
+        state = path.stat()
+        yield str(path.resolve()), state.st_size, state.st_mtime_ns
+
+
+def remembered(key: str, make: Make, folder: Path | None = None) -> tuple[NDArray[Any], dict[str, Any]]:
+    """The array and the facts of an entry, made now if it is not there.
+
+    Args:
+        key: the entry's name.
+        make: writes the array to an open .npy file (see ``write_blocks``) and returns facts for JSON.
+        folder: where entries are kept; by default "decoded" in the machine's cache.
+
+    Returns:
+        The array, memory-mapped copy-on-write (changes to it never reach the file), and the facts.
+
+    Raises:
+        UserError: if the folder cannot be written (no space, no permission).
+    """
+    entry = (folder or cache_folder() / "decoded") / key
+    if not entry.is_dir():
+        try:
+            _make(entry, make)
+        except OSError as error:
+            raise UserError(
+                f"Cannot write decoded data to {entry.parent}: {error.strerror or error}; "
+                "free some space there or set NEARFAR_CACHE to another folder."
+            ) from error
+    array = np.load(entry / "content.npy", mmap_mode="c", allow_pickle=False)
+    return array, json.loads((entry / "about.json").read_text(encoding="utf-8"))
+
+
+def _make(entry: Path, make: Make) -> None:
+    temporary = entry.with_name(f".{entry.name}.{os.getpid()}.part")
+    try:
+        temporary.mkdir(parents=True, exist_ok=True)
+        with (temporary / "content.npy").open("wb") as file:
+            about = make(file)
+        (temporary / "about.json").write_text(json.dumps(about), encoding="utf-8")
+        try:
+            os.rename(temporary, entry)
+        except OSError:
+            if not entry.is_dir():  # otherwise another process was faster, with the same content
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_blocks(file: BinaryIO, shape: tuple[int, ...], dtype: Any, blocks: Iterable[NDArray[Any]]) -> None:
+    """Write an array of known shape as .npy, block by block along the first axis.
+
+    A plain write reports a full disk as an error; a memory-mapped one would kill the process.
+    """
+    header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
+    for block in blocks:
+        file.write(np.ascontiguousarray(block, dtype=dtype).tobytes())

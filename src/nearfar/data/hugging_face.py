@@ -1,0 +1,63 @@
+"""Data sets of the Hugging Face hub."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from nearfar.data.catalogue import HUGGING_FACE, missing
+from nearfar.data.columns import table_of
+from nearfar.data.options import DataOptions
+from nearfar.data.table import Table
+from nearfar.data.tables import bytes_in
+from nearfar.errors import UserError
+
+
+class HuggingFacePiece:
+    """One part of a data set; its images stay encoded."""
+
+    def __init__(self, part: str, data: Any) -> None:
+        from datasets import Image
+
+        for name, feature in data.features.items():
+            if isinstance(feature, Image):
+                data = data.cast_column(name, Image(decode=False))
+        self._data = data
+        self.part = part
+        self.schema = data.features.arrow_schema
+        self.facts = data._fingerprint
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        return self._data.select_columns([name]).with_format("arrow")[:][name]
+
+    def blobs(self, name: str, rows: NDArray[np.int64]) -> list[bytes]:
+        column = self._data.select_columns([name]).with_format("arrow")[rows][name]
+        return bytes_in(column, np.arange(len(rows)))
+
+
+def read_hugging_face(name: str, options: DataOptions) -> Table:
+    """A data set of the hub (or of a folder) by name; ``NAME:CONFIGURATION`` where there are several.
+
+    Raises:
+        UserError: if the library is not installed, or the data cannot be loaded.
+    """
+    if missing(HUGGING_FACE):
+        raise UserError(f"hf:{name} {missing(HUGGING_FACE)}.")
+    from datasets import load_dataset
+
+    path, _, configuration = name.partition(":")
+    try:
+        found = load_dataset(path, configuration or None)
+    except Exception as error:  # the library passes on whatever its network layer raises
+        reason = " ".join(str(error).split())
+        raise UserError(f"hf:{name} cannot be loaded ({reason}); check the name, and the network connection for the first use.") from error
+    pieces = [HuggingFacePiece(part, data) for part, data in found.items()]
+    features = found[pieces[0].part].features
+    classes = {name: feature.names for name, feature in features.items() if hasattr(feature, "names")}
+    return table_of(pieces, path.rstrip("/").rpartition("/")[2], classes, options)

@@ -1,0 +1,101 @@
+"""Labels and groups: from values of any type to numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfar.errors import UserError
+
+LABEL_NAMES = ("label", "labels", "y", "target", "targets", "class", "category")
+"""Columns that are taken as labels when none is named, the first that occurs."""
+
+GROUP_NAMES = ("group", "patient", "subject", "speaker", "participant")
+"""Columns whose members are kept on one side of the split when none is named."""
+
+_MOST_CLASSES_OF_FLOATS = 50
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels as numbers.
+
+    Attributes:
+        values: (N,) int64 in [0, number of classes), or float32; None without labels.
+        classes: names of the classes in label order; empty for values.
+        target: "class", "value" or "none".
+        notes: what a user should know of them.
+    """
+
+    values: NDArray[Any] | None = None
+    classes: tuple[str, ...] = ()
+    target: str = "none"
+    notes: list[str] = field(default_factory=list)
+
+
+def chosen_column(columns: Mapping[str, Any], asked: str | None, kind: str, common: Iterable[str], source: str) -> str | None:
+    """The column that was asked for, or else the first with a common name.
+
+    Raises:
+        UserError: if the column that was asked for is not there; lists those that are.
+    """
+    if asked is None:
+        return next((name for name in common if name in columns), None)
+    if asked not in columns:
+        there = ", ".join(columns) or "none"
+        raise UserError(f"{source} has no {kind} column {asked!r}; its columns: {there}.")
+    return asked
+
+
+def as_labels(values: NDArray[Any], names: Sequence[str], column: str) -> Labels:
+    """Number the classes, sorted by value, or keep real numbers as they are.
+
+    Floats are classes if they are few and whole, otherwise values to regress. Labels with gaps (missing, NaN) are not used.
+
+    Args:
+        values: (N,) of any type.
+        names: names of the classes where the values are their numbers; may be empty.
+        column: where the values come from, for the notes.
+    """
+    missing = _missing(values)
+    if missing:
+        return Labels(notes=[f"The labels in {column!r} are not used: {missing} of {len(values)} are missing; fill them or choose others."])
+    if values.dtype.kind == "f" and not _few_and_whole(values):
+        return Labels(values.astype(np.float32), (), "value")
+    if values.dtype.kind in "fiu" and len(names) and values.min() >= 0 and values.max() < len(names):
+        found = Labels(values.astype(np.int64), tuple(map(str, names)), "class")
+    else:
+        kept = values.astype(str) if values.dtype.kind == "O" else values
+        distinct, number = np.unique(kept, return_inverse=True)
+        found = Labels(number.astype(np.int64), tuple(_name(v) for v in distinct), "class")
+    if len(values) > 1 and np.all(found.values == found.values[0]):  # type: ignore[index]
+        only = found.classes[int(found.values[0])]  # type: ignore[index]
+        found.notes.append(f"All {len(values)} samples are of one class, {only!r}: such labels can judge nothing.")
+    return found
+
+
+def as_groups(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Numbers (N,) from 0 of the distinct values, in sorted order; missing ones are a group of their own."""
+    kept = values.astype(str) if values.dtype.kind == "O" else values
+    return np.unique(kept, return_inverse=True)[1].astype(np.int64)
+
+
+def _missing(values: NDArray[Any]) -> int:
+    if values.dtype.kind == "f":
+        return int(np.isnan(values).sum())
+    if values.dtype.kind == "O":
+        return sum(value is None or value != value for value in values.tolist())
+    return 0
+
+
+def _few_and_whole(values: NDArray[Any]) -> bool:
+    distinct = np.unique(values)
+    return len(distinct) <= _MOST_CLASSES_OF_FLOATS and bool(np.all(distinct == np.floor(distinct)))
+
+
+def _name(value: Any) -> str:
+    return str(int(value)) if isinstance(value, np.floating) else str(value)

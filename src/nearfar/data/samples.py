@@ -1,0 +1,114 @@
+"""Samples that can be taken by number, and a source of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from nearfar.batch import Pair, Tokens
+from nearfar.data.spec import Spec
+
+if TYPE_CHECKING:
+    from nearfar.data.tokenizer import Tokenizer
+
+_RESIDENT_BYTES = 2 << 30
+"""Sets up to this size are moved to the device as a whole; of larger ones each batch is."""
+
+Content = TypeVar("Content", Tensor, Tokens, Pair)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """N samples.
+
+    Attributes:
+        content: what ``take`` draws from: uint8 images (M, C, H, W), float32 series (M, C, T), ``Tokens`` or a ``Pair`` of two.
+            May be memory-mapped, and may hold more than these samples.
+        ids: N names (file, row).
+        label: (N,) int64 classes or float32 values; None without labels.
+        group: for each group column, (N,) int64 numbers of its members.
+        rows: (N,) int64, where these samples lie in ``content``; None if they are all of it, in order.
+        device: where ``take`` puts what it takes.
+    """
+
+    content: Any
+    ids: list[str]
+    label: Tensor | None = None
+    group: dict[str, Tensor] = field(default_factory=dict)
+    rows: Tensor | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, index: Tensor) -> Any:
+        """Samples by number.
+
+        Args:
+            index: (K,) int64 in [0, N), any order, on any device.
+
+        Returns:
+            uint8 (K, C, H, W), float32 (K, C, T), ``Tokens`` or ``Pair`` of length K, on ``self.device``.
+        """
+        if self.rows is not None:
+            index = self.rows[index.to(self.rows.device)]
+        return _rows(self.content, index).to(self.device)
+
+    def subset(self, index: Tensor) -> Samples:
+        """Some of the samples, by (K,) int64 numbers; nothing is copied."""
+        index = index.cpu()
+        rows = index if self.rows is None else self.rows[index.to(self.rows.device)]
+        label = None if self.label is None else self.label[index.to(self.label.device)]
+        group = {name: value[index.to(value.device)] for name, value in self.group.items()}
+        return dataclasses.replace(self, ids=[self.ids[i] for i in index.tolist()], label=label, group=group, rows=rows)
+
+    def to(self, device: torch.device | str) -> Samples:
+        """The same samples for use on a device: small sets are moved there, of larger ones each batch will be."""
+        device = torch.device(device)
+        label = None if self.label is None else self.label.to(device)
+        group = {name: value.to(device) for name, value in self.group.items()}
+        moved = dataclasses.replace(self, label=label, group=group, device=device)
+        if device.type == "cpu" or len(self) * _bytes_of_one(self.content) > _RESIDENT_BYTES:
+            return moved
+        content = self.content if self.rows is None else _rows(self.content, self.rows)
+        return dataclasses.replace(moved, content=content.to(device), rows=None)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set.
+
+    Attributes:
+        spec: what is known of it without looking at its samples.
+        train: the training samples.
+        test: the test samples; None if there are too few to split.
+        notes: sentences that a user should see: what was skipped, resized, split or chosen.
+        tokenizer: of the texts, if there are any.
+    """
+
+    spec: Spec
+    train: Samples
+    test: Samples | None
+    notes: list[str] = field(default_factory=list)
+    tokenizer: Tokenizer | None = None
+
+
+def _rows(content: Content, index: Tensor) -> Content:
+    # index_select copies whole rows; indexing with brackets is some 20 times slower on uint8 images.
+    if isinstance(content, Tokens):
+        return Tokens(_rows(content.ids, index), _rows(content.mask, index))
+    if isinstance(content, Pair):
+        return Pair(_rows(content.first, index), _rows(content.second, index))
+    return content.index_select(0, index.to(content.device))
+
+
+def _bytes_of_one(content: Any) -> int:
+    if isinstance(content, Tokens):
+        return _bytes_of_one(content.ids)
+    if isinstance(content, Pair):
+        return _bytes_of_one(content.first) + _bytes_of_one(content.second)
+    return int(content[0].numel() * content.element_size()) if len(content) else 0

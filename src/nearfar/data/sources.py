@@ -1,0 +1,77 @@
+"""From a name or a path to the reader that knows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nearfar.data import catalogue
+from nearfar.data.options import DataOptions
+from nearfar.data.table import Table
+from nearfar.errors import UserError, unknown_name
+
+FILE_ENDINGS = (".parquet", ".npz", ".csv", ".tsv")
+
+
+def read(data: str | Path, options: DataOptions) -> Table:
+    """The rows of a data set, by name or path.
+
+    Raises:
+        UserError: for an unknown name, a path that does not exist, or a file of another kind.
+    """
+    if isinstance(data, str):
+        table = _read_named(data, options)
+        if table is not None:
+            return table
+    path = Path(data).expanduser()
+    if path.is_dir():
+        from nearfar.data.folders import read_folder
+
+        return read_folder(path, options)
+    if path.is_file():
+        return _read_file(path, options)
+    raise _not_found(str(data))
+
+
+def _read_named(name: str, options: DataOptions) -> Table | None:
+    """The rows of a set known by name; None if it is no such name."""
+    prefix = next((p for p in catalogue.PREFIXES if name.startswith(p)), None)
+    rest = name.removeprefix(prefix) if prefix else name
+    if prefix == catalogue.TORCHVISION:
+        from nearfar.data.torchvision_sets import read_torchvision
+
+        return read_torchvision(rest)
+    if prefix == catalogue.HUGGING_FACE:
+        from nearfar.data.hugging_face import read_hugging_face
+
+        return read_hugging_face(rest, options)
+    if prefix == catalogue.AEON:
+        from nearfar.data.aeon_sets import read_aeon
+
+        return read_aeon(rest, options)
+    if name in catalogue.EMBEDDED:
+        from nearfar.data import embedded
+
+        return embedded.read_digits() if name == "digits" else embedded.read_cluttered_digits()
+    return None
+
+
+def _read_file(path: Path, options: DataOptions) -> Table:
+    ending = path.suffix.lower()
+    if ending == ".npz":
+        from nearfar.data.npz import read_npz
+
+        return read_npz(path)
+    if ending in FILE_ENDINGS:
+        from nearfar.data.tables import read_files
+
+        return read_files([path], path.stem, options)
+    raise UserError(f"{path} is a single {ending or 'nameless'} file; expected a folder, or a file that ends in {', '.join(FILE_ENDINGS)}.")
+
+
+def _not_found(name: str) -> UserError:
+    if "/" in name or Path(name).suffix:
+        return UserError(f"The path {name} does not exist; give an existing folder or file, or a name from `nearfar datasets`.")
+    for known in catalogue.names():
+        if known.rpartition(":")[2].casefold() == name.casefold():
+            return UserError(f"Unknown data {name!r}: did you mean {known}?")
+    return unknown_name("data", name, catalogue.names())

@@ -1,0 +1,41 @@
+"""Mean and standard deviation of each channel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_MOST_VALUES = 1 << 28
+"""Of a larger set, evenly spaced samples with about as many values are looked at."""
+_BLOCK_VALUES = 1 << 24
+
+
+def channel_statistics(content: Tensor, rows: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel over some samples.
+
+    Args:
+        content: uint8 (M, C, H, W), scaled to [0, 1] here, or float (M, C, T).
+        rows: (N,) int64, at least one.
+
+    Returns:
+        C means and C deviations; a deviation of 0 (a channel that never changes) is given as 1.
+    """
+    values = content[0].numel()
+    rows = rows[:: max(1, -(-len(rows) * values // _MOST_VALUES))]
+    largest = 255.0 if content.dtype == torch.uint8 else 1.0
+    count, total, square = 0, torch.zeros(content.shape[1], dtype=torch.float64), torch.zeros(content.shape[1], dtype=torch.float64)
+    shift: Tensor | None = None
+    for block in torch.split(rows, max(1, _BLOCK_VALUES // values)):
+        x = content.index_select(0, block).flatten(2).transpose(0, 1).flatten(1)  # (C, values)
+        x = x.float() / largest
+        if shift is None:
+            shift = x.mean(dim=1, keepdim=True)  # squares of values far from zero would cancel
+        x = x - shift
+        count += x.shape[1]
+        total += x.sum(dim=1, dtype=torch.float64)
+        square += x.square().sum(dim=1, dtype=torch.float64)
+    assert shift is not None
+    mean = total / count
+    std = (square / count - mean.square()).clamp(min=0).sqrt()
+    std[std < 1e-6 * (shift[:, 0].abs() + mean.abs()).clamp(min=1e-6)] = 1.0
+    return tuple((mean + shift[:, 0]).tolist()), tuple(std.tolist())

@@ -1,0 +1,100 @@
+"""What a reader hands over: a row for each sample, its columns, and content that is decoded once the rows are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nearfar.data.options import DataOptions
+from nearfar.data.spec import Spec
+from nearfar.errors import UserError
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Decoded content of some rows.
+
+    Attributes:
+        content: uint8 (M, C, H, W) or float32 (M, C, T), a place for each row that was asked for.
+        readable: (M,) whether the place is filled; the others hold nothing of use.
+        notes: sentences for the user.
+        extra: facts for ``Spec.extra``.
+    """
+
+    content: Tensor
+    readable: NDArray[np.bool_]
+    notes: list[str] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Content(Protocol):
+    """Images or series that have not been decoded yet."""
+
+    @property
+    def modality(self) -> str:
+        """"image" or "series"."""
+
+    def load(self, rows: NDArray[np.int64], options: DataOptions, like: Spec | None) -> Loaded:
+        """Decode M ascending rows, in the shape of ``like`` where it is given.
+
+        Raises:
+            UserError: for content that cannot be used.
+        """
+
+
+@dataclass
+class Table:
+    """N samples before they are split, limited and decoded.
+
+    Attributes:
+        name: of the data set.
+        ids: N names.
+        content: images or series; None for texts alone.
+        texts: N texts; None without.
+        columns: values (N,) by name: labels, groups and anything else.
+        part: the part ("train", "test" ...) of each row, where the data say so.
+        label: column that holds the labels unless the user names another.
+        classes: for columns of class numbers, the names of the classes.
+        notes: sentences for the user.
+        extra: facts for ``Spec.extra``.
+    """
+
+    name: str
+    ids: list[str]
+    content: Content | None = None
+    texts: list[str] | None = None
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    part: Sequence[str] | None = None
+    label: str | None = None
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def modality(self) -> str:
+        """As in ``Spec``."""
+        if self.content is None:
+            return "text"
+        return self.content.modality if self.texts is None else f"{self.content.modality}-text"
+
+
+def skipped_note(names: Sequence[str], total: int, kind: str, *, strict: bool) -> list[str]:
+    """A sentence on files that could not be read, or none.
+
+    Raises:
+        UserError: if ``strict``, or if all of them are unreadable.
+    """
+    if not names:
+        return []
+    first = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+    if len(names) == total:
+        raise UserError(f"None of the {total} {kind} can be read ({first}); check that the files are complete.")
+    found = f"{len(names)} of {total} {kind} cannot be read: {first}"
+    if strict:
+        raise UserError(f"{found}; repair or remove them, or leave out --strict to skip them.")
+    return [f"{found}; skipped."]
