@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nearfar.evaluation.geometry import collapse_seen
+from nearfar.evaluation.collapse import collapse_seen
 from nearfar.evaluation.features import Encode, Labelled, View, extract
+from nearfar.evaluation.geometry import effective_rank, relative_std
 from nearfar.evaluation.knn import knn_accuracy
 from nearfar.evaluation.linear import ridge_probes
 from nearfar.evaluation.splits import held_out
