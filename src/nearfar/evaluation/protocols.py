@@ -46,7 +46,7 @@ def class_scores(row: str, train: Labelled, test: Labelled, *, seeds: int) -> It
     for share in (0.01, 0.1):
         accuracies = few_labels(train, test, share=share, draws=max(seeds, FEWEST_DRAWS))
         labels = int(stratified(train.labels, share, seed=0).sum())
-        metric, setting = f"{share:.0%} labels accuracy".replace("%", " %"), f"{labels} labels"
+        metric, setting = f"{share:.0%} of labels".replace("%", " %"), f"{labels} labels"
         yield _share(row, "few-labels-v1", metric, accuracies, len(test), over="draws", setting=setting)
 
 
@@ -74,7 +74,7 @@ def geometry_scores(row: str, features: Tensor, *, labelled: Labelled | None, vi
     for metric, value in found.items():
         yield Score(row, "geometry-v1", metric, value)
     if labelled is not None:
-        yield Score(row, "geometry-v1", "neighbourhood purity", neighbourhood_purity(labelled), unit="%")
+        yield Score(row, "geometry-v1", "purity, 10 nearest", neighbourhood_purity(labelled), unit="%")
 
 
 def pair_scores(row: str, first: Tensor, second: Tensor, *, names: tuple[str, str] = ("image", "text")) -> Iterator[Score]:
