@@ -68,5 +68,4 @@ class BYOL(Method):
         return {"byol": byol(**outputs)}
 
     def after_step(self, outputs: Outputs) -> None:
-        momentum = cosine_momentum(self.settings.momentum, self.progress)
-        self.target.update(nn.Sequential(self.encoder, self.projector), momentum)
+        self.target.update(nn.Sequential(self.encoder, self.projector), cosine_momentum(self.settings.momentum, self.progress))

@@ -115,5 +115,4 @@ class DINO(Method):
 
     def after_step(self, outputs: Outputs) -> None:
         self.centre.update(outputs["teacher"].value, _WHOLE * len(outputs["dino"]))
-        momentum = cosine_momentum(self.settings.momentum, self.progress)
-        self.teacher.update(nn.Sequential(self.encoder, self.head), momentum)
+        self.teacher.update(nn.Sequential(self.encoder, self.head), cosine_momentum(self.settings.momentum, self.progress))

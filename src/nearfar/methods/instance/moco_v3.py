@@ -70,5 +70,4 @@ class MoCoV3(Method):
         return {"moco_v3": moco_v3(**outputs, temperature=self.settings.temperature)}
 
     def after_step(self, outputs: Outputs) -> None:
-        momentum = cosine_momentum(self.settings.momentum, self.progress)
-        self.target.update(nn.Sequential(self.encoder, self.projector), momentum)
+        self.target.update(nn.Sequential(self.encoder, self.projector), cosine_momentum(self.settings.momentum, self.progress))

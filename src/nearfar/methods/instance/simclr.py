@@ -51,8 +51,7 @@ class SimCLR(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        widths = (encoder.dimension, self.settings.hidden, self.settings.projection)
-        self.projector = mlp(widths, last_bias=False, last_norm="batch")
+        self.projector = mlp((encoder.dimension, self.settings.hidden, self.settings.projection), last_bias=False, last_norm="batch")
 
     def forward(self, batch: Batch) -> Outputs:
         first, second = together(self.encoder, batch.views)

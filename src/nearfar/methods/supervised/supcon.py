@@ -58,8 +58,7 @@ class SupCon(Method):
         super().__init__(encoder, spec, settings)
         if spec.target == "value":
             raise UserError(f"supcon needs classes; the labels of {spec.name} are real numbers: take another method.")
-        widths = (encoder.dimension, self.settings.hidden, self.settings.projection)
-        self.projector = mlp(widths, hidden_norm=False)
+        self.projector = mlp((encoder.dimension, self.settings.hidden, self.settings.projection), hidden_norm=False)
 
     def forward(self, batch: Batch) -> Outputs:
         views = together(self.projector, together(self.encoder, batch.views))
@@ -68,5 +67,4 @@ class SupCon(Method):
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         s = self.settings
         features = normalize(outputs["views"], dim=-1)
-        value = supcon(features, outputs["label"], temperature=s.temperature, base_temperature=s.base_temperature)
-        return {"supcon": value}
+        return {"supcon": supcon(features, outputs["label"], temperature=s.temperature, base_temperature=s.base_temperature)}

@@ -1,0 +1,68 @@
+"""A small encoder and a made-up batch for every kind of method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nearfar import networks
+from nearfar.batch import Batch, Tokens
+from nearfar.data.spec import Spec
+from nearfar.methods.method import Method
+from nearfar.networks.encoder import Encoder
+
+SAMPLES = 8
+
+
+class ToyEncoder(Encoder):
+    """One convolution with batch norm for images of any size, averaged to 12 features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 12, 3), nn.BatchNorm2d(12), nn.ReLU())
+        self.dimension = 12
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x).mean(dim=(2, 3))
+
+
+class Identity(Encoder):
+    """Features are the input, so that a test can say what they are."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__()
+        self.dimension = dimension
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def spec_of(kind: type[Method], *, length: int = 1000, modality: str = "image") -> Spec:
+    """A spec that the method accepts."""
+    if kind.encoder_kind == "towers":
+        return Spec("pairs", "image-text", (3, 16, 16), length, vocabulary=30, context=6)
+    shape = (3, 16, 16) if modality == "image" else (3, 64)
+    channels = shape[0]
+    return Spec("toy", modality, shape, length, ("a", "b"), "class", mean=(0.5,) * channels, std=(0.2,) * channels)
+
+
+def build(kind: type[Method], settings: dict[str, Any], *, length: int = 1000) -> Method:
+    """The method on a small encoder."""
+    spec = spec_of(kind, length=length)
+    encoder = ToyEncoder() if kind.encoder_kind == "any" else networks.build(None, spec, kind=kind.encoder_kind)
+    return kind(encoder, spec, kind.Settings(**settings))
+
+
+def batch_for(method: Method, *, samples: int = SAMPLES) -> Batch:
+    """Random views as the method wants them, with labels."""
+    wanted = method.wanted_views
+    views: list[Any] = [torch.randn(samples, 3, 16, 16) for _ in range(wanted.whole)]
+    views += [torch.randn(samples, 3, 8, 8) for _ in range(wanted.local)]
+    if method.encoder_kind == "towers":
+        views.append(Tokens(torch.randint(1, 30, (samples, 6)), torch.ones(samples, 6, dtype=torch.bool)))
+    if wanted.mask:
+        views.append(torch.rand(samples, method.encoder.patches))
+    return Batch(views, torch.arange(samples), torch.arange(samples) % 2)
