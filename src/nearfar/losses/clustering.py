@@ -32,8 +32,8 @@ def swav(scores: Tensor, codes: Tensor, *, temperature: float | Tensor = 0.1, re
 def swapped_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy of each target against the logits of every other view: for each sample the mean over these pairs.
 
-    As - sum_k t_k log softmax(x)_k = (sum_k t_k) lse(x) - t . x, a view needs one log-sum-exp and one product with the sum
-    of the targets that it faces; no log-softmax is kept.
+    As - sum_k t_k log softmax(x)_k = (sum_k t_k) lse(x) - t . x, a view needs one log-sum-exp and one product with the
+    sum of the targets that it faces; no log-softmax is kept.
 
     Args:
         logits: (V, N, K), each view's.
@@ -48,7 +48,7 @@ def swapped_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     views, targets = len(logits), len(target)
     if logits.ndim != 3 or target.ndim != 3 or logits.shape[1:] != target.shape[1:] or not 1 <= targets <= views:
         found = f"{tuple(logits.shape)} and {tuple(target.shape)}"
-        raise ValueError(f"Expected (V, N, K) for all views and (A, N, K), 1 <= A <= V, for the targets; found {found}.")
+        raise ValueError(f"Expected (V, N, K) for all views and (A, N, K), 1 <= A <= V, for targets; found {found}.")
     if views < 2:
         raise ValueError("A view is never compared with itself: at least 2 views are needed, found 1.")
     total = target.sum(dim=0)

@@ -63,7 +63,7 @@ def dino(
     teacher_temperature: float = 0.04,
     reduction: str = "mean",
 ) -> Tensor:
-    """DINO's loss: every view of the student must give the teacher's centred, sharpened shares of the other whole views.
+    """DINO's loss: every view of the student must give the teacher's centred, sharpened shares of the other ones.
 
         loss = mean over teacher views a, student views v != a, samples n of
                - sum_k softmax((teacher_an - centre) / tau_t)_k log softmax(student_vn / tau_s)_k

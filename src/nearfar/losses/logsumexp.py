@@ -1,18 +1,18 @@
 """Log-sum-exps over the rows of a similarity matrix that is never kept: what the InfoNCE family stands on.
 
 Autograd would keep the matrix s. Here it is made in blocks of rows; only the embeddings and the log-sum-exps are kept,
-and backward makes the blocks again. With upstream gradient g_i on the log-sum-exp l_i of row i, and g_j on l_j of column j,
+and backward makes the blocks again. With upstream gradients g_i on row i's log-sum-exp l_i and g_j on column j's l_j,
 
     dL / ds_ij = g_i exp(s_ij - l_i) + g_j exp(s_ij - l_j)
 
 so one block serves both directions, and gives the gradient of each side by one product. Of a matrix of rows with
-themselves only the blocks from the diagonal on are made: two thirds of the matrix products of the plain form. Where |s| is
-known to be small, the right side is exp(s_ij) (w_i + w_j) with w = g exp(-l): one exponential an entry. Time is quadratic
-in N, memory is O(N D).
+themselves only the blocks from the diagonal on are made: two thirds of the matrix products of the plain form. Where |s|
+is known to be small, the right side is exp(s_ij) (w_i + w_j) with w = g exp(-l): one exponential an entry. Time is
+quadratic in N, memory is O(N D).
 
-All three functions are exact and finite at any temperature. ``torch.compile`` traces them without a graph break; a second
-derivative (``create_graph=True``) is right, but then the blocks are kept and memory is quadratic. A temperature that needs
-a gradient, or one that differs from row to row, is multiplied into the embeddings beforehand.
+All three functions are exact and finite at any temperature. ``torch.compile`` traces them without a graph break; a
+second derivative (``create_graph=True``) is right, but then the blocks are kept and memory is quadratic. A temperature
+that needs a gradient, or one that differs from row to row, is multiplied into the embeddings beforehand.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _layout(
     if height is None:  # blocks of about 2^22 entries, but of few rows on CPUs, whose caches are small
         height = max(16, 2**22 // max(1, len(key)))
         height = min(height, 128) if query.device.type == "cpu" else height
-    # Weights reach exp(bound) and entries exp(bound): at 0.45 of the exponent range, products and sums of them still fit.
+    # Entries and weights both reach exp(bound): below 0.45 of the exponent range, their products and sums still fit.
     bounded = bound <= 0.45 * math.log(torch.finfo(query.dtype).max)
     return _Layout(height, exclude, bounded, columns)
 

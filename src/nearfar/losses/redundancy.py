@@ -77,8 +77,8 @@ def vicreg_terms(z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
 def _off_diagonal_squares(x: Tensor, y: Tensor) -> Tensor:
     """sum_{i != j} (x^T y)_ij^2 for x and y (N, D), by way of whichever is smaller, D x D or N x N.
 
-    The whole sum of squares is also the sum of (x x^T) * (y y^T). With far fewer samples than dimensions that costs less by
-    a factor D / 2N, and since the rank is at most N, the diagonal that is then taken off is a small part of it.
+    The full sum of squares is also the sum of (x x^T) * (y y^T). With far fewer samples than dimensions it costs less
+    by a factor D / 2N, and since the rank is at most N, the diagonal that is then taken off is a small part of it.
     """
     samples, dimensions = x.shape
     if 2 * samples > dimensions:
