@@ -28,7 +28,7 @@ def test_labels_reach_the_loss() -> None:
     losses = []
     for label in (torch.arange(8), torch.arange(8) % 2):
         batch.label = label
-        losses.append(float(method.loss(method(batch))["supcon"]))
+        losses.append(method.loss(method(batch))["supcon"].item())
     assert losses[0] != pytest.approx(losses[1])
 
 
