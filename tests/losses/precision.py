@@ -1,0 +1,31 @@
+"""A loss in the number types that training uses, against its own float64 value and gradients on the same inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def agrees_in_lower_precision(loss: Callable[..., Tensor], *inputs: Tensor, rtol: float = 1e-4) -> None:
+    """Under bfloat16 autocast, float32 inputs give the float64 value to ``rtol``, and so do bfloat16 inputs.
+
+    Inputs are rounded to bfloat16 beforehand, so that all types see the same numbers. Gradients are compared relative to
+    their largest entry; those of bfloat16 inputs are themselves rounded to 2^-8.
+    """
+    rounded = [x.to(torch.bfloat16) for x in inputs]
+    exact = [x.double().requires_grad_() for x in rounded]
+    value = loss(*exact)
+    gradients = torch.autograd.grad(value, exact, allow_unused=True)
+    for kind, rounding in ((torch.float32, 0.0), (torch.bfloat16, 2**-8)):
+        lower = [x.to(kind).requires_grad_() for x in rounded]
+        with torch.autocast("cpu", torch.bfloat16):
+            found = loss(*lower)
+        assert found.dtype == torch.float32
+        assert abs(found.item() - value.item()) <= rtol * max(1.0, abs(value.item()))
+        for x, expected in zip(torch.autograd.grad(found, lower, allow_unused=True), gradients, strict=True):
+            assert (x is None) == (expected is None)
+            if x is not None:
+                scale = expected.abs().max().item()
+                torch.testing.assert_close(x.double(), expected, rtol=rounding, atol=10 * rtol * scale)
