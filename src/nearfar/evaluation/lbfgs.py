@@ -8,14 +8,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
+Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+History = deque[tuple[Tensor, Tensor, Tensor]]
 
 
 def minimise(objective: Objective, start: Tensor, *, tolerance: float, iterations: int = 1000, memory: int = 10) -> Tensor:
     """Minimise G smooth convex functions of P variables each; every function has its own history and step length.
 
     Args:
-        objective: from points (G, P) to values (G,) and gradients (G, P).
+        objective: from points (A, P) and the int64 numbers (A,) of the functions to evaluate there, to values (A,) and
+            gradients (A, P). Functions that are done are not asked for any more.
         start: (G, P).
         tolerance: a function is done when its gradient's largest component is below this.
         iterations: at most so many steps.
@@ -26,25 +28,29 @@ def minimise(objective: Objective, start: Tensor, *, tolerance: float, iteration
 
     Source: Nocedal and Wright 2006, "Numerical Optimization", algorithms 7.4 and 3.1.
     """
-    point, (value, gradient) = start, objective(start)
-    history: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=memory)
-    done = gradient.abs().amax(dim=1) < tolerance
+    found, active, point = start.clone(), torch.arange(len(start), device=start.device), start
+    value, gradient = objective(point, active)
+    history: History = deque(maxlen=memory)
+    stuck = torch.zeros_like(active, dtype=torch.bool)
     for _ in range(iterations):
-        if done.all():
+        found[active] = point
+        going = ~stuck & (gradient.abs().amax(dim=1) >= tolerance)
+        if not going.all():
+            active, point, value, gradient = active[going], point[going], value[going], gradient[going]
+            history = deque(((s[going], c[going], i[going]) for s, c, i in history), maxlen=memory)
+        if not len(active):
             break
-        direction = _direction(gradient, history).masked_fill(done[:, None], 0)
-        moved, new_value, new_gradient, stuck = _step(objective, point, value, gradient, direction)
+        moved, new_value, new_gradient, stuck = _step(objective, active, point, value, gradient, _direction(gradient, history))
         step, change = moved - point, new_gradient - gradient
         curvature = (step * change).sum(dim=1, keepdim=True)
-        # No curvature (a function that is done, or lost in rounding): this pair then leaves the direction as it is.
-        inverse = torch.where(curvature > 0, 1 / curvature, 0)
-        history.append((step, change, inverse))
+        # No curvature (lost in rounding): this pair then leaves the direction as it is.
+        history.append((step, change, torch.where(curvature > 0, 1 / curvature, 0)))
         point, value, gradient = moved, new_value, new_gradient
-        done = done | stuck | (gradient.abs().amax(dim=1) < tolerance)
-    return point
+    found[active] = point
+    return found
 
 
-def _direction(gradient: Tensor, history: deque[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+def _direction(gradient: Tensor, history: History) -> Tensor:
     direction, weights = -gradient, []
     for step, change, inverse in reversed(history):
         weight = inverse * (step * direction).sum(dim=1, keepdim=True)
@@ -59,22 +65,19 @@ def _direction(gradient: Tensor, history: deque[tuple[Tensor, Tensor, Tensor]]) 
     return direction
 
 
-def _step(objective: Objective, point: Tensor, value: Tensor, gradient: Tensor, direction: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _step(
+    objective: Objective, active: Tensor, point: Tensor, value: Tensor, gradient: Tensor, direction: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Halve each function's own step until it has descended enough; also which functions no longer descend."""
     slope = (gradient * direction).sum(dim=1)
     rounding = 4 * torch.finfo(value.dtype).eps * value.abs()
     length = torch.ones_like(value)
     for _ in range(20):
         moved = point + length[:, None] * direction
-        new_value, new_gradient = objective(moved)
+        new_value, new_gradient = objective(moved, active)
         descended = new_value <= value + 1e-4 * length * slope + rounding
         if descended.all():
-            return moved, new_value, new_gradient, torch.zeros_like(descended)
+            break
         length = torch.where(descended, length, length / 2)
     keep = descended[:, None]
-    return (
-        torch.where(keep, moved, point),
-        torch.where(descended, new_value, value),
-        torch.where(keep, new_gradient, gradient),
-        ~descended,
-    )
+    return torch.where(keep, moved, point), torch.where(descended, new_value, value), torch.where(keep, new_gradient, gradient), ~descended

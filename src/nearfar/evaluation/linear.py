@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from nearfar.errors import UserError
 from nearfar.evaluation.features import Labelled, check_features
 from nearfar.evaluation.lbfgs import minimise
-from nearfar.evaluation.principal import Affine, principal
+from nearfar.evaluation.principal import Affine, Principal, principal
 from nearfar.evaluation.splits import stratified
 
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -57,8 +57,9 @@ def linear_probes(train: Labelled, *, seeds: Sequence[int] = (0,)) -> list[Probe
     present = torch.unique(train.labels)
     if len(present) < 2:
         raise UserError(f"All {len(train):,} training labels are class {int(present[0])}; a probe needs two classes or more.")
-    chosen = [_validated_logistic_penalty(train, seed) for seed in seeds]
-    return _refitted(chosen, lambda penalty: fit_logistic(train, (penalty,))[0])
+    problem = _Logistic.of(train)
+    chosen = [_validated_logistic_penalty(problem, seed) for seed in seeds]
+    return _refitted(chosen, lambda penalty: problem.turn.unturned(*problem.solve((penalty,))[0]))
 
 
 def ridge_probes(features: Tensor, targets: Tensor, *, seeds: Sequence[int] = (0,)) -> list[Probe]:
@@ -86,21 +87,48 @@ def fit_logistic(train: Labelled, penalties: Sequence[float], *, tolerance: floa
 
     scikit-learn's ``C`` is 1 / (penalty * N). ``tolerance`` is of ``minimise``, in units of unit curvature.
     """
-    turn = principal(train.features)
-    z = F.pad(turn(train.features), (0, 1), value=1.0)  # the last column carries the bias
-    penalty = F.pad(z.new_tensor(penalties)[:, None].expand(-1, z.shape[1] - 1), (0, 1))[:, :, None]
-    spread = F.pad(turn.variance, (0, 1), value=1.0)[:, None]
-    unit = (spread / train.classes + penalty).rsqrt()  # in these units the curvature at zero weights is 1 along every axis
-    shape = len(penalties), z.shape[1], train.classes
+    problem = _Logistic.of(train)
+    return [problem.turn.unturned(*weights) for weights in problem.solve(penalties, tolerance=tolerance)]
 
-    def objective(point: Tensor) -> tuple[Tensor, Tensor]:
-        weight = unit * point.view(shape)
-        value, gradient = _cross_entropy(z, train.labels, weight)
-        value = value + (penalty * weight.square()).sum(dim=(1, 2)) / 2
-        return value, (unit * (gradient + penalty * weight)).flatten(1)
 
-    point = minimise(objective, z.new_zeros(shape).flatten(1), tolerance=tolerance)
-    return [turn.unturned(weight[:-1], weight[-1]) for weight in unit * point.view(shape)]
+@dataclass(frozen=True)
+class _Logistic:
+    """Logistic regression in principal coordinates, which are found once: each validation split is some of their rows."""
+
+    turn: Principal
+    coordinates: Tensor  # (N, R + 1), the last column 1: it carries the bias
+    labels: Tensor
+    classes: int
+
+    @classmethod
+    def of(cls, train: Labelled) -> _Logistic:
+        turn = principal(train.features)
+        return cls(turn, F.pad(turn(train.features), (0, 1), value=1.0), train.labels, train.classes)
+
+    def __getitem__(self, rows: Tensor) -> _Logistic:
+        return replace(self, coordinates=self.coordinates[rows], labels=self.labels[rows])
+
+    def solve(self, penalties: Sequence[float], *, tolerance: float = 1e-4) -> list[tuple[Tensor, Tensor]]:
+        """For each penalty the weight (R, C) and bias (C,)."""
+        z = self.coordinates
+        penalty = F.pad(z.new_tensor(penalties)[:, None].expand(-1, z.shape[1] - 1), (0, 1))[:, :, None]
+        spread = F.pad(self.turn.variance, (0, 1), value=1.0)[:, None]
+        unit = (spread / self.classes + penalty).rsqrt()  # in these units the curvature at zero weights is 1 along every axis
+        shape = z.shape[1], self.classes
+
+        def objective(point: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+            weight = unit[which] * point.view(-1, *shape)
+            value, gradient = _cross_entropy(z, self.labels, weight)
+            value = value + (penalty[which] * weight.square()).sum(dim=(1, 2)) / 2
+            return value, (unit[which] * (gradient + penalty[which] * weight)).flatten(1)
+
+        point = minimise(objective, z.new_zeros(len(penalties), *shape).flatten(1), tolerance=tolerance)
+        return [(weight[:-1], weight[-1]) for weight in unit * point.view(-1, *shape)]
+
+    def judge(self, weight: Tensor, bias: Tensor) -> tuple[float, float]:
+        """Error rate and mean cross-entropy."""
+        logits = self.coordinates[:, :-1] @ weight + bias
+        return float((logits.argmax(dim=1) != self.labels).double().mean()), float(F.cross_entropy(logits, self.labels))
 
 
 def fit_ridge(features: Tensor, targets: Tensor, penalties: Sequence[float]) -> list[Affine]:
@@ -117,17 +145,13 @@ def _refitted(penalties: Sequence[float], fit: Callable[[float], Affine]) -> lis
     return [probes[penalty] for penalty in penalties]
 
 
-def _validated_logistic_penalty(train: Labelled, seed: int) -> float:
+def _validated_logistic_penalty(problem: _Logistic, seed: int) -> float:
     """The penalty with the best validation accuracy; of equals, that with the lowest validation loss."""
-    held_out = stratified(train.labels, VALIDATION_SHARE, seed=seed, leave=1)
+    held_out = stratified(problem.labels, VALIDATION_SHARE, seed=seed, leave=1)
     if not held_out.any():
         return UNVALIDATED_PENALTY
-    fitted, validation = train[~held_out], train[held_out]
-    scores = []
-    for penalty, model in zip(PENALTIES, fit_logistic(fitted, PENALTIES), strict=True):
-        loss = float(F.cross_entropy(model(validation.features), validation.labels))
-        scores.append((-Probe(penalty, model).accuracy(validation), loss, penalty))
-    return min(scores)[-1]
+    fitted, validation = problem[~held_out].solve(PENALTIES), problem[held_out]
+    return min((*validation.judge(*weights), penalty) for weights, penalty in zip(fitted, PENALTIES, strict=True))[-1]
 
 
 def _validated_ridge_penalty(features: Tensor, targets: Tensor, seed: int) -> float:
