@@ -208,7 +208,7 @@ def _weight(
     if bounded:
         by_row, by_column = row[1] * (-row[0]).exp(), column[1] * (-column[0]).exp()
         by_column[:mirrored] = 0.0
-        return block.exp_() * (by_row[:, None] + by_column)
+        return (by_row[:, None] + by_column).mul_(block.exp_())
     second = (block[:, mirrored:] - column[0][mirrored:]).exp_() * column[1][mirrored:]
     weight = _weight(block, row, None, mirrored, bounded)
     weight[:, mirrored:] += second
