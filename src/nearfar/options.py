@@ -140,9 +140,12 @@ def _check_ranges(options: PretrainOptions) -> None:
         value = getattr(options, name)
         if value is not None and not 0 <= value < float("inf"):
             raise UserError(f"Option {name} is {value!r}; expected a finite number of at least 0.")
-    for name, valid in (("precision", ("auto", "float32", "bfloat16")), ("recipe", ("auto", "small", "paper"))):
+    choices = {
+        "precision": ("auto", "float32", "bfloat16"), "recipe": ("auto", "small", "paper"), "optimizer": (None, "adamw", "sgd", "lars", "larc"),
+    }
+    for name, valid in choices.items():
         if getattr(options, name) not in valid:
-            raise unknown_name(name, str(getattr(options, name)), valid)
+            raise unknown_name(name, str(getattr(options, name)), filter(None, valid))
     if options.accumulate > 1 and options.gradient_cache:
         raise UserError("Options accumulate and gradient_cache were both given; choose one: gradient_cache keeps all negatives.")
 

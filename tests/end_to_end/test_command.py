@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from nearfar.cli import main
+
 NEARFAR = [sys.executable, "-m", "nearfar"]
 SHORT = ["--epochs", "2", "--limit", "512", "--precision", "float32"]
 
@@ -36,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_everything_behind(run: Path) -> None:
     names = {path.name for path in run.iterdir()}
     assert names >= {"config.toml", "metrics.jsonl", "checkpoints", "encoder.safetensors", "encoder.json", "evaluation.json", "report.html"}
-    assert not [path for path in run.rglob("*.part")]
+    assert not list(run.rglob("*.part"))
     assert "temperature = 0.3" in (run / "config.toml").read_text()
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert any("knn" in row for row in rows)
@@ -114,18 +116,24 @@ def test_help_is_instant_and_free_of_torch() -> None:
         (["methods", "simcrl"], "did you mean simclr"),
     ],
 )
-def test_a_mistake_gets_one_sentence_and_exit_code_2(words: list[str], sentence: str, tmp_path: Path) -> None:
-    done = nearfar(*words, cwd=tmp_path, code=2)
-    assert sentence in done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_a_mistake_gets_one_sentence_and_exit_code_2(
+    words: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert "Traceback" not in told
+    assert len(told.strip().splitlines()) == 1
     assert not list(tmp_path.rglob("*")), "a refused command must leave nothing behind"
 
 
 def test_a_run_folder_that_exists_is_never_overwritten(tmp_path: Path) -> None:
+    """Also the one test of a mistake through a real process: exit code 2 and one line."""
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "precious").write_text("x")
     done = nearfar("pretrain", "simclr", *SHORT, "--output", "r", cwd=tmp_path, code=2)
     assert "run folder r exists and is not empty" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
     assert (tmp_path / "r" / "precious").read_text() == "x"
     assert len(list((tmp_path / "r").iterdir())) == 1

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from nearfar import data, networks
+from nearfar.data.batches import EpochSampler
 from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Recipe
@@ -54,11 +55,14 @@ def assemble(config: Config, source: data.Source, method_class: type[Method] | N
     _check_fit(config.method, kind, source)
     name = options.recipe if options.recipe != "auto" else ("paper" if spec.length >= _PAPER_SCALE else "small")
     recipe, notes = _recipe(kind.recipes[name], options, spec.length)
+    EpochSampler(spec.length, recipe.batch_size, seed=options.seed)  # refuses a batch that is larger than the data
     settings = resolved_settings(kind.Settings, recipe.settings, config.settings)
     torch.manual_seed(options.seed)
     encoder = networks.build(options.encoder, spec, kind=kind.encoder_kind)
     if kind.encoder_kind == "tokens" and not isinstance(encoder, TokenEncoder):
-        raise UserError(f"{config.method} drops patches and needs a transformer encoder, found {options.encoder!r}; choose one such as vit-micro.")
+        raise UserError(
+            f"{config.method} drops patches and needs a transformer encoder, found {options.encoder!r}; choose one such as vit-micro."
+        )
     training = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe) if f.name != "settings"}
     resolved = dataclasses.replace(options, recipe=name, encoder=encoder.architecture["name"], **training)
     return Assembled(kind(encoder, spec, settings), recipe, Config(config.method, resolved, vars(settings)), tuple(notes))
@@ -78,12 +82,18 @@ def _check_fit(name: str, kind: type[Method], source: data.Source) -> None:
     spec = source.spec
     if kind.modalities and spec.modality not in kind.modalities:
         wanted = " or ".join(kind.modalities)
-        raise UserError(f"{name} learns from {wanted} data, but {spec.name} holds {spec.modality} data; choose other data or another method.")
+        raise UserError(
+            f"{name} learns from {wanted} data, but {spec.name} holds {spec.modality} data; choose other data or another method."
+        )
     if spec.modality == "image-text" and kind.encoder_kind != "towers":
         raise UserError(f"{spec.name} holds image-text pairs, which {name} cannot use; choose clip, or name a folder of images alone.")
     if spec.length < 2:
         raise UserError(f"{spec.name} has {spec.length} training sample; a representation needs at least 2 to compare.")
     if kind.needs_labels and source.train.label is None:
-        raise UserError(f"{name} learns from labels, but {spec.name} has none; name the label column with --label or choose another method.")
+        raise UserError(
+            f"{name} learns from labels, but {spec.name} has none; name the label column with --label or choose another method."
+        )
     if kind.needs_labels and spec.target == "class" and len(spec.classes) < 2:
-        raise UserError(f"{name} needs at least 2 classes, but {spec.name} has only {spec.classes[0]!r}; choose a method without labels.")
+        raise UserError(
+            f"{name} needs at least 2 classes, but {spec.name} has only {spec.classes[0]!r}; choose a method without labels."
+        )

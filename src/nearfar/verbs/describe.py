@@ -84,7 +84,7 @@ def datasets() -> None:
         table.add_row(entry.name, entry.modality, entry.samples, entry.what, entry.here)
     console = Console()
     console.print(table)
-    console.print("Or a path: a folder of images (with or without class folders), a folder of CSV series, a .parquet, .npz, .csv or .tsv file.")
+    console.print("Or a path: a folder of images (with or without class folders), a folder of CSV series, or a .parquet, .npz, .csv, .tsv file.")
 
 
 def doctor() -> None:
@@ -99,7 +99,8 @@ def doctor() -> None:
     for package in ("nearfar", "torch", "torchvision", "numpy", "scikit-learn"):
         table.add_row(package, importlib.metadata.version(package))
     table.add_row("device", torch.cuda.get_device_name(device) if device.type == "cuda" else device.type)
-    table.add_row("processor", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in use, {torch.backends.cpu.get_cpu_capability()}")
+    capability = torch.backends.cpu.get_cpu_capability()
+    table.add_row("processor", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in use, {capability}")
     table.add_row("cache", f"{cache_folder()} ({_free(cache_folder())} free)")
     for module, use in _EXTRAS.items():
         found = importlib.util.find_spec(module) is not None
@@ -121,7 +122,7 @@ def _free(folder: Path) -> str:
 def _limits(device: Any, threads: int) -> list[str]:
     found = []
     if device.type == "cpu":
-        found.append("No accelerator is visible to torch: the encoder's forward and backward pass will limit the speed; keep encoders small.")
+        found.append("No accelerator is visible to torch: the encoder's forward and backward pass limits the speed; keep encoders small.")
     if threads < (os.cpu_count() or 1):
         found.append(f"torch uses {threads} of {os.cpu_count()} cores; unset OMP_NUM_THREADS to use them all.")
     if device.type == "cuda":

@@ -130,7 +130,8 @@ def _folder(config: Config, data_name: str) -> Path:
     if options.output is not None:
         if options.output.exists() and (not options.output.is_dir() or any(options.output.iterdir())):
             raise UserError(
-                f"The run folder {options.output} exists and is not empty; choose another --output, or continue it with --resume {options.output}."
+                f"The run folder {options.output} exists and is not empty; choose another --output,"
+                f" or continue it with --resume {options.output}."
             )
         return options.output
     base = Path("runs") / f"{config.method.rpartition(':')[2]}-{data_name}"

@@ -29,8 +29,10 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
     precision, why = choose_precision(options.precision, encoder, example, device)
     console.print(f"precision {why}", highlight=False)
     if options.accumulate > 1:
-        console.print(f"accumulate {options.accumulate}: each part is contrasted with itself only, so there are no more negatives than in a "
-                      f"batch of {recipe.batch_size // options.accumulate}; --gradient-cache keeps them all", highlight=False)
+        console.print(
+            f"accumulate {options.accumulate}: each part is contrasted with itself only, so there are no more negatives than in"
+            f" a batch of {recipe.batch_size // options.accumulate}; --gradient-cache keeps them all", highlight=False, soft_wrap=True,
+        )
     plan = Plan(
         recipe=recipe,
         seed=options.seed,
