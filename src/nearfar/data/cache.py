@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -68,7 +69,7 @@ def remembered(key: str, make: Make, folder: Path | None = None) -> tuple[NDArra
 
 
 def _make(entry: Path, make: Make) -> None:
-    temporary = entry.with_name(f".{entry.name}.{os.getpid()}.part")
+    temporary = entry.with_name(f".{entry.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         temporary.mkdir(parents=True, exist_ok=True)
         with (temporary / "content.npy").open("wb") as file:

@@ -52,7 +52,7 @@ def read_npz(path: Path) -> Table:
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
     except ValueError as error:
         if "pickle" in str(error):
