@@ -70,6 +70,7 @@ def update_correlation(average: Tensor | None, projections: Tensor, *, rho: floa
 
 
 @torch.no_grad()
+@full_precision
 def direct_predictor(
     correlation: Tensor,
     *,
@@ -100,6 +101,7 @@ def direct_predictor(
 
 
 @torch.no_grad()
+@full_precision
 def direct_set(correlation: Tensor, *, power: float = 0.5, epsilon: float = 0.3) -> Tensor:
     """DirectSet's predictor U diag((s / max s)^power) U^T + epsilon I; the power 1/2 is DirectPred, 1 is DirectCopy."""
     values, vectors = torch.linalg.eigh(correlation)
@@ -107,6 +109,7 @@ def direct_set(correlation: Tensor, *, power: float = 0.5, epsilon: float = 0.3)
 
 
 @torch.no_grad()
+@full_precision
 def direct_copy(correlation: Tensor, *, epsilon: float = 0.3, norm: float | str | None = 2) -> Tensor:
     """DirectCopy's predictor F / |F| + epsilon I, without eigenvectors.
 
