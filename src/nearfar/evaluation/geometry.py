@@ -86,7 +86,7 @@ def effective_rank(features: Tensor) -> float:
     """
     check_features(features, "geometry")
     x = features.to("cpu", torch.float64)
-    rounding = torch.finfo(features.dtype).eps * float(x.norm())
+    rounding = torch.finfo(torch.float32).eps * float(x.norm())  # below, a singular value of float32 features says nothing
     x = x - x.mean(dim=0)
     gram = x.T @ x if len(x) > x.shape[1] else x @ x.T
     singular = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()

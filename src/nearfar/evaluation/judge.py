@@ -160,8 +160,9 @@ def _pairs(row: str, method: Any, task: _Task) -> Iterator[Score]:
         yield from pair_controls(first, second)
     if task.target == "class":
         spec = task.source.spec
+        names = task.source.tokenizer.encode(list(spec.classes), spec.context).to(task.device)
         with torch.no_grad():
-            texts = method.embed_pair(task.source.tokenizer.encode(list(spec.classes)).to(task.device)).float()
+            texts = method.embed_pair(names).float()
         yield zero_shot_score(row, Labelled(first, task.test.label, len(spec.classes)), texts)
         if row == "trained":
             yield zero_shot_chance(task.test.label)

@@ -1,0 +1,184 @@
+"""``evaluate`` on classes, values, pairs and unlabelled data, and the notes it must give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.regression import MeanAbsoluteError
+
+from nearfar.data.samples import Samples, Source
+from nearfar.errors import UserError
+from nearfar.evaluation import PROTOCOLS, Evaluation, evaluate
+from nearfar.evaluation.features import Labelled, extract, raw_features
+from nearfar.evaluation.linear import linear_probes, ridge_probes
+from nearfar.evaluation.protocols import class_scores, value_scores
+from nearfar.views import plain_view
+
+from .toys import BarsAndLetters, Flatten, blobs, image_source, images, pair_source
+
+ROWS = ["trained", "random encoder", "raw input"]
+
+
+def judged(source: Source, seeds: int = 1) -> Evaluation:
+    return evaluate(Flatten().eval(), source, plain_view(source.spec), seeds=seeds)
+
+
+@pytest.fixture(scope="module")
+def of_classes() -> Evaluation:
+    source = image_source()
+    return evaluate(Flatten().eval(), source, plain_view(source.spec), baselines={"random encoder": Flatten(8).eval()})
+
+
+def test_classes_get_every_row_metric_and_interval(of_classes: Evaluation) -> None:
+    found = of_classes
+    assert found.rows() == ROWS
+    assert found.metrics() == [
+        "kNN accuracy", "linear accuracy", "1 % of labels", "10 % of labels", "uniformity", "alignment", "std per dimension",
+        "effective rank", "tolerance", "purity, 10 nearest",
+    ]  # fmt: skip
+    assert len(found.scores) == 3 * 10
+    assert found.protocols.keys() == {"knn-v1", "linear-v1", "few-labels-v1", "geometry-v1"}
+    assert "Probes were fitted on 60 training samples and judged on 30 test samples." in found.notes
+    for score in found.scores:
+        assert math.isfinite(score.value)
+        if score.protocol != "geometry-v1":
+            assert 0 <= score.low <= score.value <= score.high <= 1
+            assert (score.over, score.count) in {("test samples", 30), ("draws", 5), ("splits", 3)}
+    assert found.value("linear accuracy") > 0.9
+    assert found.score("linear accuracy").setting.startswith("penalty ")
+    assert found.score("10 % of labels").setting == "6 labels"
+
+
+def test_the_evaluation_is_repeatable_and_draws_nothing_global(of_classes: Evaluation) -> None:
+    before = torch.get_rng_state()
+    again = judged(image_source(), seeds=3)
+    assert again.scores == tuple(score for score in of_classes.scores if score.row != "random encoder")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_accuracies_equal_torchmetrics(of_classes: Evaluation) -> None:
+    source = image_source()
+    view = plain_view(source.spec)
+    train, test = (Labelled(raw_features(s, view), s.label, 3) for s in (source.train, source.test))  # type: ignore[arg-type]
+    (probe,) = linear_probes(train, seeds=(0,))
+    predicted = probe.model(test.features).argmax(dim=1)
+    reference = MulticlassAccuracy(3, average="micro")(predicted, test.labels)
+    assert probe.accuracy(test) == pytest.approx(float(reference))
+    assert of_classes.value("kNN accuracy", "raw input") > 0.9
+
+
+def test_values_are_regressed() -> None:
+    source = image_source(target="value", train=120)
+    found = judged(source)
+    assert found.metrics()[:2] == ["mean absolute error", "R2"]
+    error, explained = found.score("mean absolute error"), found.score("R2")
+    assert 0 < error.low < error.value < error.high < 0.5
+    assert error.over == "test samples"
+    assert 0.5 < explained.low < explained.value < explained.high <= 1
+    assert "tolerance" not in found.metrics()
+
+
+def test_value_scores_equal_torchmetrics() -> None:
+    train, test = torch.randn(80, 5), torch.randn(40, 5)
+    weight = torch.randn(5)
+    scores = list(value_scores("row", train, train @ weight, test, test @ weight + 1, seeds=1))
+    (probe,) = ridge_probes(train, train @ weight)
+    predicted = probe.model(test)[:, 0]
+    assert scores[0].value == pytest.approx(float(MeanAbsoluteError()(predicted, test @ weight + 1)), rel=1e-5)
+    assert scores[1].value == pytest.approx(probe.explained(test, test @ weight + 1), rel=1e-5)
+
+
+def test_constant_test_targets_leave_r2_undefined() -> None:
+    train = torch.randn(20, 3)
+    scores = list(value_scores("row", train, train[:, 0], torch.randn(5, 3), torch.ones(5), seeds=1))
+    assert math.isnan(scores[1].value)
+    assert math.isfinite(scores[0].value)
+
+
+@pytest.mark.parametrize("hide", ["target", "labels"])
+def test_without_labels_only_the_geometry_is_measured(hide: str) -> None:
+    source = image_source(target="none")
+    if hide == "labels":
+        source = Source(image_source().spec, source.train, source.test)
+    found = judged(source)
+    assert found.protocols.keys() == {"geometry-v1"}
+    assert "The data have no labels: only what needs none was measured." in found.notes
+
+
+def test_one_class_only_is_said() -> None:
+    picture, label = images(40, 0, classes=1)
+    samples = Samples(picture, [str(i) for i in range(40)], label)
+    found = judged(Source(image_source().spec, samples, samples))
+    assert found.protocols.keys() == {"geometry-v1"}
+    assert any("all of one class" in note for note in found.notes)
+
+
+def test_classes_without_training_samples_are_said() -> None:
+    source = image_source(classes=4, train=30)
+    few = source.train.subset(torch.tensor([0, 1, 4, 5]))  # classes 0 and 1, fewer samples than classes
+    found = judged(Source(source.spec, few, source.test))
+    assert any("Only 2 of the 4 classes have training samples" in note for note in found.notes)
+    assert found.value("linear accuracy") <= 0.6
+
+
+def test_without_a_test_set_a_fifth_is_held_out_and_said() -> None:
+    found = judged(image_source(train=60, test=None))
+    assert any("a fifth of the training samples was held out" in note for note in found.notes)
+    assert "Probes were fitted on 48 training samples and judged on 12 test samples." in found.notes
+
+
+def test_a_single_test_sample_is_enough() -> None:
+    source = image_source(test=1)
+    assert judged(source).protocols.keys() == {"knn-v1", "linear-v1", "few-labels-v1"}
+
+
+def test_pairs_get_retrieval_controls_and_probes() -> None:
+    source = pair_source()
+    found = evaluate(BarsAndLetters().eval(), source, plain_view(source.spec), baselines={"random encoder": BarsAndLetters().eval().encode})
+    assert found.rows() == ["trained", "shuffled pairs", "chance", "random encoder", "raw input"]
+    for way in ("image to text", "text to image"):
+        assert found.value(f"{way} recall@1") == 1
+        assert found.value(f"{way} mean rank") == 1
+        assert found.value(f"{way} recall@1", "chance") == pytest.approx(1 / 3)
+        assert found.value(f"{way} recall@5", "chance") == 1
+        assert found.value(f"{way} mean rank", "chance") == 2
+        assert found.value(f"{way} recall@1", "shuffled pairs") < 1
+    assert found.value("zero-shot accuracy") == 1
+    assert found.value("zero-shot accuracy", "chance") == pytest.approx(1 / 3)
+    assert found.value("kNN accuracy") == found.value("kNN accuracy", "raw input")
+    low, high = found.score("image to text recall@1").low, found.score("image to text recall@1").high
+    assert 0 < low < 1 == high
+
+
+def test_more_seeds_fit_more_probes_and_the_wider_interval_is_given() -> None:
+    train, test = blobs(200, spread=2.0), blobs(4000, spread=2.0, seed=1)
+    scores = {s.metric: s for s in class_scores("row", train, test, seeds=3)}
+    assert (scores["1 % of labels"].over, scores["1 % of labels"].count) == ("draws", 5)
+    small = {s.metric: s for s in class_scores("row", train, test[torch.arange(4000) < 10], seeds=3)}
+    assert (small["linear accuracy"].over, small["linear accuracy"].count) == ("test samples", 10)
+
+
+def test_errors(of_classes: Evaluation) -> None:
+    source = image_source()
+    view: Callable[..., torch.Tensor] = plain_view(source.spec)
+    with pytest.raises(UserError, match="number of seeds is 0"):
+        judged(source, seeds=0)
+    with pytest.raises(UserError, match="Flatten is in training mode"):
+        evaluate(Flatten().train(), source, view)
+    with pytest.raises(UserError, match="BarsAndLetters is in training mode"):
+        evaluate(BarsAndLetters().train(), pair_source(), plain_view(pair_source().spec))
+    with pytest.raises(UserError, match="60 of 60 samples are NaN"):
+        evaluate(lambda x: x.flatten(1) * float("nan"), source, view)
+
+
+def test_every_protocol_has_a_version_and_a_statement() -> None:
+    assert all(name.rpartition("-v")[2].isdigit() and meaning for name, meaning in PROTOCOLS.items())
+
+
+def test_features_of_a_plain_function_are_accepted() -> None:
+    source = image_source()
+    assert extract(lambda x: x.flatten(1), source.train, plain_view(source.spec)).shape == (60, 64)

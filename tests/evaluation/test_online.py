@@ -1,0 +1,71 @@
+"""The probe that watches a run."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from nearfar.data.samples import Source
+from nearfar.errors import UserError
+from nearfar.evaluation.features import Labelled, extract
+from nearfar.evaluation.knn import knn_accuracy
+from nearfar.evaluation.online import OnlineProbe
+from nearfar.views import plain_view
+
+from .toys import BarsAndLetters, Flatten, image_source, pair_source
+
+
+def probe_of(source: Source, **options: int) -> OnlineProbe:
+    return OnlineProbe(source, plain_view(source.spec), **options)
+
+
+def test_it_gives_knn_rank_and_spread_and_no_alarm() -> None:
+    source, encoder = image_source(), Flatten().eval()
+    values, alarm = probe_of(source)(encoder)
+    view = plain_view(source.spec)
+    train, test = (Labelled(extract(encoder, s, view), s.label, 3) for s in (source.train, source.test))  # type: ignore[arg-type]
+    assert values.keys() == {"knn", "effective_rank", "relative_std"}
+    assert values["knn"] == knn_accuracy(train, test)
+    assert alarm is None
+
+
+def test_it_looks_at_few_samples_always_the_same() -> None:
+    seen: list[int] = []
+
+    def encode(x: torch.Tensor) -> torch.Tensor:
+        seen.append(len(x))
+        return x.flatten(1)
+
+    probe = probe_of(image_source(train=300, test=100), bank=40, queries=20)
+    first, again = probe(encode), probe(encode)
+    assert first == again
+    assert seen == [40, 20, 40, 20]
+
+
+def test_a_collapsed_encoder_raises_the_alarm() -> None:
+    values, alarm = probe_of(image_source())(lambda x: torch.ones(len(x), 16) + 1e-5 * x.flatten(1)[:, :16])
+    assert alarm is not None
+    assert "nearly the same features" in alarm
+    assert values["relative_std"] < 0.01
+
+
+def test_values_are_regressed_and_unlabelled_data_are_looked_at() -> None:
+    values, _ = probe_of(image_source(target="value", train=150))(Flatten(32).eval())
+    assert values.keys() == {"r2", "effective_rank", "relative_std"}
+    assert values["r2"] > 0.5
+    values, _ = probe_of(image_source(target="none"))(Flatten().eval())
+    assert values.keys() == {"effective_rank", "relative_std"}
+
+
+def test_pairs_and_sources_without_test_samples() -> None:
+    assert probe_of(pair_source(test=6))(BarsAndLetters().eval().encode)[0]["knn"] > 0.5
+    probe = probe_of(image_source(test=None))
+    assert not set(probe.train.ids) & set(probe.test.ids)
+    assert probe(Flatten().eval())[0]["knn"] > 0.5
+
+
+def test_nan_features_and_training_mode_are_errors() -> None:
+    with pytest.raises(UserError, match="training has probably diverged"):
+        probe_of(image_source())(lambda x: x.flatten(1) * float("nan"))
+    with pytest.raises(UserError, match="in training mode"):
+        probe_of(image_source())(Flatten().train())
