@@ -164,7 +164,8 @@ def bimodal_step(
     samples, paired = len(first), (first * second).sum(dim=1)
     with torch.no_grad():
         similarity = first @ second.T
-        rows, columns = similarity - paired[:, None], similarity.T - paired[:, None]
+        positive = similarity.diagonal()[:, None]  # not ``paired``: a margin of a pair with itself must be exactly 0
+        rows, columns = similarity - positive, similarity.T - positive
         counted = torch.ones_like(similarity, dtype=torch.bool)
         if not with_positive:
             counted.fill_diagonal_(False)

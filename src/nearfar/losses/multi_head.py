@@ -65,7 +65,15 @@ def amcl(
 
     Returns:
         the mean over rows of the sum over heads.
+
+    Raises:
+        ValueError: if shapes differ or there are no negatives.
     """
+    if z1.ndim != 3 or z1.shape != z2.shape or (queue is None and z1.shape[1] < 2):
+        raise ValueError(
+            "AMCL needs two tensors (C, N, D), with N at least 2 unless there is a queue; "
+            f"found {tuple(z1.shape)} and {tuple(z2.shape)}."
+        )
     first, second = unit(z1), unit(z2)
     others = second if queue is None else queue.detach()
     with torch.no_grad():
