@@ -1,4 +1,7 @@
-"""The one base class: a method is its networks, a loss in two phases, and what changes after a step."""
+"""The one base class: a method is its networks, a loss in two phases, and what changes after a step.
+
+A method's file imports the whole contract from here.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from nearfar.batch import Batch
 from nearfar.data.spec import Spec
 from nearfar.networks.encoder import Encoder
 from nearfar.views.wanted import WantedViews
+
+__all__ = ["Batch", "Encoder", "Method", "Outputs", "Paper", "Phase", "Recipe", "Spec", "Summed", "WantedViews"]
 
 
 @dataclass(frozen=True)

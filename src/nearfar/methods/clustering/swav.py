@@ -18,16 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nearfar.batch import Batch
-from nearfar.data.spec import Spec
 from nearfar.losses.clustering import swav
-from nearfar.methods.method import Method, Outputs, Paper, Recipe
-from nearfar.networks.encoder import Encoder
+from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
 from nearfar.targets.prototypes import Prototypes
 from nearfar.targets.queue import Queue, fitting_length
 from nearfar.targets.sinkhorn import sinkhorn
-from nearfar.views.wanted import WantedViews
 
 _WHOLE = 2
 """Crops that are assigned codes."""

@@ -13,14 +13,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from nearfar.batch import Batch
-from nearfar.data.spec import Spec
 from nearfar.losses.distillation import byol
-from nearfar.methods.method import Method, Outputs, Paper, Recipe
-from nearfar.networks.encoder import Encoder
+from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
 from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
-from nearfar.views.wanted import WantedViews
 
 
 class BYOL(Method):

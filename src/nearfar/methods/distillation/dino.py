@@ -15,15 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nearfar.batch import Batch
-from nearfar.data.spec import Spec
 from nearfar.losses.distillation import dino
-from nearfar.methods.method import Method, Outputs, Paper, Recipe, Summed
-from nearfar.networks.encoder import Encoder
+from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, Summed, WantedViews
 from nearfar.networks.heads import DinoHead, together
 from nearfar.targets.centre import Centre
 from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
-from nearfar.views.wanted import WantedViews
 
 _WHOLE = 2
 """Crops that the teacher sees."""

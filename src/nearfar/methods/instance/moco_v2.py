@@ -15,15 +15,11 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from nearfar.batch import Batch
-from nearfar.data.spec import Spec
 from nearfar.losses.contrastive import queue_info_nce
-from nearfar.methods.method import Method, Outputs, Paper, Recipe
-from nearfar.networks.encoder import Encoder
+from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp
 from nearfar.targets.momentum import MomentumEncoder
 from nearfar.targets.queue import Queue, fitting_length
-from nearfar.views.wanted import WantedViews
 
 
 class MoCoV2(Method):

@@ -15,11 +15,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from nearfar.batch import Batch
-from nearfar.data.spec import Spec
 from nearfar.losses.contrastive import nnclr
-from nearfar.methods.method import Method, Outputs, Paper, Recipe
-from nearfar.networks.encoder import Encoder
+from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import each, mlp
 from nearfar.targets.queue import Queue, fitting_length
 

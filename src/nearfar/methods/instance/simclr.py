@@ -13,11 +13,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nearfar.batch import Batch
-from nearfar.data.spec import Spec
 from nearfar.losses.contrastive import nt_xent
-from nearfar.methods.method import Method, Outputs, Paper, Recipe
-from nearfar.networks.encoder import Encoder
+from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import mlp, together
 
 

@@ -14,13 +14,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nearfar.batch import Batch
-from nearfar.data.spec import Spec
 from nearfar.losses.masked import masked_reconstruction
-from nearfar.methods.method import Method, Outputs, Paper, Recipe
+from nearfar.methods.method import Batch, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.encoder import TokenEncoder
 from nearfar.networks.heads import MaskedDecoder
-from nearfar.views.wanted import WantedViews
 
 
 class MAE(Method):

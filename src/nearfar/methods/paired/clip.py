@@ -19,11 +19,9 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from nearfar.batch import Batch, Tokens
-from nearfar.data.spec import Spec
 from nearfar.losses.contrastive import clip
-from nearfar.methods.method import Method, Outputs, Paper, Recipe
+from nearfar.methods.method import Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.towers import TwoTowers
-from nearfar.views.wanted import WantedViews
 
 
 class CLIP(Method):

@@ -14,13 +14,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from nearfar.batch import Batch
-from nearfar.data.spec import Spec
 from nearfar.losses.redundancy import barlow_twins
-from nearfar.methods.method import Method, Outputs, Paper, Recipe
-from nearfar.networks.encoder import Encoder
+from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
-from nearfar.views.wanted import WantedViews
 
 
 class BarlowTwins(Method):

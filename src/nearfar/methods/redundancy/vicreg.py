@@ -13,13 +13,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from nearfar.batch import Batch
-from nearfar.data.spec import Spec
 from nearfar.losses.redundancy import vicreg_terms
-from nearfar.methods.method import Method, Outputs, Paper, Recipe
-from nearfar.networks.encoder import Encoder
+from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
-from nearfar.views.wanted import WantedViews
 
 
 class VICReg(Method):

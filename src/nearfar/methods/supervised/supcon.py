@@ -15,14 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nearfar.batch import Batch
-from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.losses.contrastive import supcon
-from nearfar.methods.method import Method, Outputs, Paper, Recipe
-from nearfar.networks.encoder import Encoder
+from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
-from nearfar.views.wanted import WantedViews
 
 
 class SupCon(Method):
