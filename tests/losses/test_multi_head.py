@@ -64,7 +64,14 @@ def test_barlow_form_equals_the_reference(golden: Any, name: str) -> None:
         close(gradient, case[f"out_grad_{part}"])
 
 
-def looped(first: Tensor, second: Tensor, tau: Callable[[Tensor, Tensor], Tensor], beta: float, hardest: int, queue: Tensor | None) -> Tensor:
+def looped(
+    first: Tensor,
+    second: Tensor,
+    tau: Callable[[Tensor, Tensor], Tensor],
+    beta: float,
+    hardest: int,
+    queue: Tensor | None,
+) -> Tensor:
     heads, samples, dimension = first.shape
     a, b, total = unit(first), unit(second), []
     for c in range(heads):
@@ -72,7 +79,7 @@ def looped(first: Tensor, second: Tensor, tau: Callable[[Tensor, Tensor], Tensor
             own = tau(a[c, i], b[c, i])
             loss = -(a[c, i] @ b[c, i]) / own + beta * omega(own, dimension)
             others = [b[c, j] for j in range(samples) if j != i] if queue is None else list(queue[c])
-            nearest = sorted(others, key=lambda other: -(a[c, i] @ other).item())[:hardest]  # noqa: B023
+            nearest = sorted(others, key=lambda other: -(a[c, i] @ other).item())[:hardest]
             for other in nearest:
                 pair = tau(a[c, i], other)
                 loss = loss + ((a[c, i] @ other) / pair - beta * omega(pair, dimension)) / len(nearest)

@@ -130,9 +130,8 @@ def queue_repulsion(
     """
     query, queue = unit(query), queue.detach().to(query.dtype)
     anchor = query[:1].expand_as(query) if as_coded else query
-    with torch.no_grad():
-        logits = temperature * (2.0 * anchor @ queue.T - 2.0)
-        share, mean = torch.logsumexp(logits, dim=-1), torch.softmax(logits, dim=-1) @ queue
+    points = [_point(view, queue, temperature) for view in anchor]
+    share, mean = (torch.stack(parts) for parts in zip(*points, strict=True))
     far = 2.0 - 2.0 * (anchor * mean).sum(dim=-1)
     if not within_batch:
         return -far.mean()
@@ -225,6 +224,13 @@ def _competing(query: Tensor, other: Tensor, start: int, temperature: float) -> 
     logits = -temperature * cost
     logits.diagonal(start, dim1=-2, dim2=-1).fill_(-math.inf)
     return cost, logits
+
+
+@torch.no_grad()
+def _point(query: Tensor, queue: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """The queue as one point for each unit query (N, D): its joint logit (N,) and its weighted mean key (N, D)."""
+    logits = temperature * (2.0 * query @ queue.T - 2.0)
+    return torch.logsumexp(logits, dim=1), torch.softmax(logits, dim=1) @ queue
 
 
 def _in_blocks(rows: Callable[[Tensor, Tensor, int], Tensor], query: Tensor, other: Tensor) -> Tensor:

@@ -49,8 +49,9 @@ def groco(
     similarity.diagonal(dim1=-2, dim2=-1).fill_(-math.inf)
     nearest = similarity.topk(min(negatives, views.shape[1] - 1), dim=-1).values.flip(-1)
     positive = torch.einsum("vnd,wnd->vnw", anchor, other[:whole])
-    elsewhere = ~torch.eye(whole, dtype=torch.bool, device=views.device)
-    within = positive[:whole].transpose(1, 2)[elsewhere].view(whole, whole - 1, -1).transpose(1, 2)
+    place = torch.arange(whole, device=views.device)
+    elsewhere = place[:-1] + (place[:-1] >= place[:, None])
+    within = positive[:whole].take_along_dim(elsewhere[:, None], dim=2)
     losses = [_ordering(nearest[:whole], within, steepness), _ordering(nearest[whole:], positive[whole:], steepness)]
     return reduce(torch.cat(losses).mean(dim=0), reduction)
 
