@@ -31,7 +31,8 @@ def test_the_code_of_a_guide_runs(page: Path, tmp_path: Path) -> None:
             script.append(code)
         else:
             script.append(f"import subprocess\nsubprocess.run({code!r}, shell=True, check=True)\n")
-    (tmp_path / "guide.py").write_text("if __name__ == '__main__':\n" + "".join("    " + line + "\n" for line in "\n".join(script).splitlines()))
+    body = "".join("    " + line + "\n" for line in "\n".join(script).splitlines())
+    (tmp_path / "guide.py").write_text("if __name__ == '__main__':\n" + body)
     done = subprocess.run([sys.executable, "guide.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
 

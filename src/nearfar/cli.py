@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from nearfar.errors import UserError, unknown_name
 
@@ -76,8 +76,11 @@ def _overview() -> str:
     width = max(map(len, _VERBS))
     lines = [f"  {verb:<{width}}  {text}" for verb, text in _VERBS.items()]
     return "\n".join(
-        ["usage: nearfar COMMAND ...", "", "Self-supervised representation learning: every method on one engine, compared fairly.", "", *lines, "",
-         "`nearfar COMMAND --help` lists a command's options. Start with: nearfar pretrain simclr"]
+        [
+            "usage: nearfar COMMAND ...", "",
+            "Self-supervised representation learning: every method on one engine, compared fairly.", "", *lines, "",
+            "`nearfar COMMAND --help` lists a command's options. Start with: nearfar pretrain simclr",
+        ]
     )
 
 
@@ -94,11 +97,11 @@ def _with_positional_first(function: Callable[..., Any]) -> Callable[..., Any]:
     def command(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
-    parameters = []
+    parameters, positional = [], cast(Any, tyro.conf.Positional)
     for parameter in signature.parameters.values():
         hint = hints[parameter.name]
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
-            hint = tyro.conf.Positional[hint]
+            hint = positional[hint]
         parameters.append(parameter.replace(annotation=hint))
     command.__signature__ = signature.replace(parameters=parameters, return_annotation=Any)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -124,15 +127,18 @@ def _pretrain(words: list[str]) -> int:
     elif name is not None and ":" not in name and name not in registry.names():
         registry.get(name)
     fields: list[Any] = [
-        ("method", tyro.conf.Positional[str | None], dataclasses.field(default=None)),
+        ("method", cast(Any, tyro.conf.Positional)[str | None], dataclasses.field(default=None)),
         ("config", Path | None, dataclasses.field(default=None)),
         ("options", Annotated[PretrainOptions, tyro.conf.arg(name="")], dataclasses.field(default_factory=PretrainOptions)),
     ]
     if settings is not None:
         fields.append(("settings", settings, dataclasses.field(default_factory=settings)))
     command = dataclasses.make_dataclass("pretrain", fields)
-    command.__doc__ = "Pretrain an encoder and judge it.\n\nAttributes:\n    method: a name from `nearfar methods`.\n    config: a config.toml to start from."
-    parsed = tyro.cli(command, args=words, prog="nearfar pretrain")
+    command.__doc__ = (
+        "Pretrain an encoder and judge it.\n\n"
+        "Attributes:\n    method: a name from `nearfar methods`.\n    config: a config.toml to start from."
+    )
+    parsed: Any = tyro.cli(command, args=words, prog="nearfar pretrain")
     given = _given(words)
     options = {k: v for k, v in vars(parsed.options).items() if k in given}
     chosen = {k: v for k, v in vars(parsed.settings).items() if f"settings.{k}" in given} if settings is not None else {}

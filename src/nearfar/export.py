@@ -91,6 +91,16 @@ def encoder_spec(encoder: Encoder) -> Spec:
     return spec
 
 
+def name_of(encoder: Encoder) -> str:
+    """The name from which ``networks.build`` makes such an encoder again.
+
+    Raises:
+        UserError: if ``networks.build`` did not make the encoder.
+    """
+    name: str = _architecture(encoder)["name"]
+    return name
+
+
 def check_input(encoder: Encoder, spec: Spec) -> None:
     """Refuse data that the encoder was not built for.
 

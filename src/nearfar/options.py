@@ -141,7 +141,9 @@ def _check_ranges(options: PretrainOptions) -> None:
         if value is not None and not 0 <= value < float("inf"):
             raise UserError(f"Option {name} is {value!r}; expected a finite number of at least 0.")
     choices = {
-        "precision": ("auto", "float32", "bfloat16"), "recipe": ("auto", "small", "paper"), "optimizer": (None, "adamw", "sgd", "lars", "larc"),
+        "precision": ("auto", "float32", "bfloat16"),
+        "recipe": ("auto", "small", "paper"),
+        "optimizer": (None, "adamw", "sgd", "lars", "larc"),
     }
     for name, valid in choices.items():
         if getattr(options, name) not in valid:

@@ -154,7 +154,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_in_words(tmp_path: Path) -> Non
 
 def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:
     plan = dataclasses.replace(PLAN, recipe=dataclasses.replace(RECIPE, batch_size=25))
-    with pytest.raises(UserError, match="25.*24|24.*25"):
+    with pytest.raises(UserError, match=r"The batch size is 25, but there are 24"):
         fit(toy(), ToySource(), views, plan, tmp_path)
 
 

@@ -36,7 +36,13 @@ def prototype_triplet(query: Tensor, label: Tensor, prototype: Tensor, prototype
 
 
 def neighbour_score(
-    features: Tensor, label: Tensor, target: Tensor | None = None, target_label: Tensor | None = None, *, neighbours: int = 4, looked_at: int | None = None
+    features: Tensor,
+    label: Tensor,
+    target: Tensor | None = None,
+    target_label: Tensor | None = None,
+    *,
+    neighbours: int = 4,
+    looked_at: int | None = None,
 ) -> dict[str, Tensor]:
     """Inter and intra class nearest neighbour score in (0, 1]: classes tight within and far apart.
 

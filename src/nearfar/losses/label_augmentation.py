@@ -35,7 +35,8 @@ def aggregated(joint_logits: Tensor, transformations: int) -> Tensor:
 
     Source: Lee et al. 2020 (SLA), equation 3.
     """
-    rows = joint_logits.unflatten(0, (-1, transformations)).unflatten(2, (-1, transformations))
+    samples, classes = (length // transformations for length in joint_logits.shape)
+    rows = joint_logits.reshape(samples, transformations, classes, transformations)
     return rows.diagonal(dim1=1, dim2=3).mean(-1)
 
 
@@ -44,7 +45,9 @@ def single(joint_logits: Tensor, transformations: int) -> Tensor:
     return joint_logits[::transformations, ::transformations]
 
 
-def self_distillation(single_logits: Tensor, joint_logits: Tensor, label: Tensor, transformations: int, *, temperature: float = 1.0) -> Tensor:
+def self_distillation(
+    single_logits: Tensor, joint_logits: Tensor, label: Tensor, transformations: int, *, temperature: float = 1.0
+) -> Tensor:
     """Train a plain head on the labels and on the aggregated prediction.
 
         CE(u, y) + T^2 KL( softmax(sg(A) / T) || softmax(u / T) )

@@ -12,7 +12,13 @@ DISTANCE_WEIGHTS = ("none", "l1-inverse", "l2-inverse", "l1", "l2")
 
 
 def supremix(
-    z: Tensor, label: Tensor, mixing: Tensor | None, *, window: float | None = 5.0, temperature: float = 0.5, distance_weight: str = "l1-inverse"
+    z: Tensor,
+    label: Tensor,
+    mixing: Tensor | None,
+    *,
+    window: float | None = 5.0,
+    temperature: float = 0.5,
+    distance_weight: str = "l1-inverse",
 ) -> Tensor:
     """Supervised contrast with mixed hard negatives and mixed hard positives.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -22,18 +23,16 @@ def script() -> str:
         return path.read_text(encoding="utf-8")
     import vl_convert
 
-    text: str = vl_convert.javascript_bundle(vl_version=version)
-    try:
+    text: str = vl_convert.javascript_bundle(None, vl_version=version)
+    with contextlib.suppress(OSError):  # a cache that cannot be written only costs the seconds to make the script again
         write_text(path, text, overwrite=True)
-    except OSError:
-        pass  # a cache that cannot be written only costs the seconds to make the script again
     return text
 
 
 def curve(rows: list[Row], value: str, title: str) -> dict[str, Any]:
     """One quantity over the steps of the run."""
     points = [{"step": row["step"], value: row[value]} for row in rows if value in row]
-    chart = altair.Chart(altair.Data(values=points), title=title, width="container", height=200).mark_line(point=len(points) < 40)
+    chart = altair.Chart({"values": points}, title=title, width="container", height=200).mark_line(point=len(points) < 40)
     chart = chart.encode(
         x=altair.X("step:Q", title="step"),
         y=altair.Y(f"{value}:Q", title=None, scale=altair.Scale(zero=False)),
@@ -45,7 +44,7 @@ def curve(rows: list[Row], value: str, title: str) -> dict[str, Any]:
 def embedding_map(points: list[Row], labelled: bool) -> dict[str, Any]:
     """Samples in the plane; hovering shows the sample (``image`` as a data address, or ``text``)."""
     tooltip = [key for key in ("image", "text", "label", "id") if key in points[0]]
-    chart = altair.Chart(altair.Data(values=points), width="container", height=420).mark_circle(size=45, opacity=0.75)
+    chart = altair.Chart({"values": points}, width="container", height=420).mark_circle(size=45, opacity=0.75)
     encoding: dict[str, Any] = {
         "x": altair.X("x:Q", axis=None),
         "y": altair.Y("y:Q", axis=None),

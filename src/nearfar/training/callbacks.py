@@ -58,7 +58,8 @@ class Display:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.health: dict[str, float] = {}
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.fields[text]}"))
+        texts = [TextColumn(text) for text in ("{task.description}", "{task.percentage:>3.0f} %", "{task.fields[text]}")]
+        columns = (texts[0], BarColumn(), *texts[1:])
         self._bar = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
         self._task: TaskID | None = None
         self._tenth = -1

@@ -125,7 +125,9 @@ def _placed(method: Method, plan: Plan) -> Method:
         method = method.to(memory_format=torch.channels_last)
     if plan.compile:
         method.encoder.compile()
-    return synchronise(method) if collectives.world() > 1 else method
+    if collectives.world() > 1:
+        synchronise(method)
+    return method
 
 
 def _parallel(method: Method) -> nn.Module:
@@ -169,7 +171,7 @@ def _update(
 
 def _save(folder: Path, method: Method, optimizer: torch.optim.Optimizer, step: int) -> None:
     if collectives.is_first():
-        state = {
+        state: dict[str, Any] = {
             "step": step,
             "method": method.state_dict(),
             "optimizer": optimizer.state_dict(),
@@ -200,8 +202,8 @@ def _restore(folder: Path, method: Method, optimizer: torch.optim.Optimizer, pla
 
 
 def _numpy_state() -> list[Any]:
-    name, words, position, has_gauss, gauss = np.random.get_state()
-    return [name, words.tolist(), position, has_gauss, gauss]  # type: ignore[union-attr]
+    name, words, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    return [name, np.asarray(words).tolist(), position, has_gauss, gauss]
 
 
 @contextmanager

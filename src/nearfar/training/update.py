@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from nearfar.batch import Batch
 from nearfar.errors import UserError
@@ -89,7 +91,7 @@ def _forward(model: nn.Module, batch: Batch, plan: Plan) -> Outputs:
 def _parts(length: int, count: int) -> list[slice]:
     """``count`` nearly equal slices of ``length`` rows."""
     bounds = [length * number // count for number in range(count + 1)]
-    return [slice(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
+    return [slice(start, stop) for start, stop in pairwise(bounds)]
 
 
 def _terms(method: Method, phase: Phase, outputs: Outputs) -> dict[str, Tensor]:
@@ -123,7 +125,7 @@ def check_finite(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:
 
 def _synchronising(model: nn.Module, last: bool) -> AbstractContextManager[Any]:
     """Gradients are exchanged once, with the last part."""
-    return nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync()
+    return model.no_sync() if isinstance(model, DistributedDataParallel) and not last else nullcontext()
 
 
 def _mapped(value: Any, change: Any) -> Any:

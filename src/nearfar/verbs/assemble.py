@@ -11,6 +11,7 @@ import torch
 from nearfar import data, networks
 from nearfar.data.batches import EpochSampler
 from nearfar.errors import UserError
+from nearfar.export import name_of
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Recipe
 from nearfar.networks.encoder import TokenEncoder
@@ -64,7 +65,7 @@ def assemble(config: Config, source: data.Source, method_class: type[Method] | N
             f"{config.method} drops patches and needs a transformer encoder, found {options.encoder!r}; choose one such as vit-micro."
         )
     training = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe) if f.name != "settings"}
-    resolved = dataclasses.replace(options, recipe=name, encoder=encoder.architecture["name"], **training)
+    resolved = dataclasses.replace(options, recipe=name, encoder=name_of(encoder), **training)
     return Assembled(kind(encoder, spec, settings), recipe, Config(config.method, resolved, vars(settings)), tuple(notes))
 
 

@@ -84,7 +84,7 @@ def datasets() -> None:
         table.add_row(entry.name, entry.modality, entry.samples, entry.what, entry.here)
     console = Console()
     console.print(table)
-    console.print("Or a path: a folder of images (with or without class folders), a folder of CSV series, or a .parquet, .npz, .csv, .tsv file.")
+    console.print("Or a path: a folder of images (with or without class folders), a folder of CSV series, a parquet, npz, csv or tsv file.")
 
 
 def doctor() -> None:

@@ -80,7 +80,7 @@ def _write(columns: dict[str, list[Any]], output: Path) -> None:
     with replacing(output) as temporary:
         if output.suffix == ".npz":
             with temporary.open("wb") as file:
-                known = {k: np.array(v) for k, v in columns.items() if None not in v}
+                known: dict[str, Any] = {k: np.array(v) for k, v in columns.items() if None not in v}
                 np.savez(file, embedding=embedding, **known)
         else:
             import pyarrow as pa

@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from nearfar.evaluation.online import OnlineProbe
-from nearfar.options import Config
+from nearfar.options import Config, changed
 from nearfar.training.callbacks import Display, MetricsLog, OnlineEvaluation
 from nearfar.training.loop import Callback
 from nearfar.training.plan import Plan
@@ -43,7 +43,7 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
         checkpoint_minutes=options.checkpoint_minutes,
         compile=options.compile,
     )
-    return plan, dataclasses.replace(assembled.config, options=dataclasses.replace(options, precision=precision))
+    return plan, dataclasses.replace(assembled.config, options=changed(options, {"precision": precision}))
 
 
 def callbacks(source: Any, config: Config, plan: Plan, folder: Path, console: Console) -> list[Callback]:
