@@ -1,8 +1,9 @@
-"""A loss in the number types that training uses, against its own float64 value and gradients on the same inputs."""
+"""What training asks of any loss: the number types it uses, and how much is kept for the backward pass."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -29,3 +30,16 @@ def agrees_in_lower_precision(loss: Callable[..., Tensor], *inputs: Tensor, rtol
             if x is not None:
                 scale = expected.abs().max().item()
                 torch.testing.assert_close(x.double(), expected, rtol=rounding, atol=10 * rtol * scale)
+
+
+@contextmanager
+def saved_sizes() -> Iterator[list[int]]:
+    """Collects the number of entries of every tensor that autograd keeps for backward meanwhile."""
+    sizes: list[int] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        sizes.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield sizes

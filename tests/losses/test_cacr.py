@@ -23,7 +23,7 @@ from nearfar.losses.cacr import (
 from nearfar.losses.similarity import unit
 from nearfar.targets.queue import Queue
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
-from tests.losses.precision import agrees_in_lower_precision
+from tests.losses.precision import agrees_in_lower_precision, saved_sizes
 
 
 def views(count: int = 3, samples: int = 5, dimension: int = 4) -> Tensor:
@@ -222,16 +222,9 @@ def test_blocks_change_nothing_and_bound_memory(monkeypatch: pytest.MonkeyPatch,
     queue = views(1, 9, 4)[0]
 
     def both() -> tuple[Tensor, Tensor, int]:
-        saved = 0
-
-        def pack(tensor: Tensor) -> Tensor:
-            nonlocal saved
-            saved = max(saved, tensor.numel())
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        with saved_sizes() as sizes:
             loss = repulsion(z, debias=0.1, kernel_width=kernel_width) + queue_repulsion(z, queue)
-        return loss, torch.autograd.grad(loss, z)[0], saved
+        return loss, torch.autograd.grad(loss, z)[0], max(sizes)
 
     whole = both()
     monkeypatch.setattr(module, "_BLOCK", 7)
