@@ -1,0 +1,221 @@
+"""Checks of methods, each of one promise; an ``AssertionError`` says what was found instead."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.testing import assert_close
+
+from nearfar.batch import Batch, concatenate
+from nearfar.errors import UserError
+from nearfar.methods import registry
+from nearfar.methods.method import Method, Recipe, Summed
+from nearfar.testing.processes import on_processes
+from nearfar.testing.steps import Trained, train, train_by_name
+from nearfar.testing.toys import ROWS, toy
+from nearfar.training.checkpoints import load_checkpoint, save_checkpoint
+from nearfar.training.optimisers import build_optimizer
+from nearfar.training.update import detached
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a check looks at: one method on toy data of one modality.
+
+    Attributes:
+        method: the class.
+        modality: of the toy data; None for the method's first.
+        settings: that differ from the toy's.
+        without_gradient: learning parameters that may stay without gradient, by name.
+    """
+
+    method: type[Method]
+    modality: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    without_gradient: tuple[str, ...] = ()
+
+    def make(self, seed: int = 0) -> tuple[Method, Batch]:
+        """A fresh method and its batch."""
+        return toy(self.method, self.modality, settings=self.settings, seed=seed)
+
+
+def runs(case: Case) -> None:
+    """Outputs have a row for each sample or are ``Summed``, loss terms are finite scalars, views stay as they are."""
+    method, batch = case.make()
+    before = [view.clone() if isinstance(view, Tensor) else view for view in batch.views]
+    outputs = method(batch)
+    for leaf in _leaves(outputs):
+        found = "a scalar" if isinstance(leaf, Tensor) and not leaf.ndim else ""
+        assert isinstance(leaf, Summed) or len(leaf) == ROWS, (
+            f"an output is {found or tuple(leaf.shape)}; expected {ROWS} rows or Summed"
+        )
+    terms = method.loss(outputs)
+    assert any(term.requires_grad for term in terms.values()), f"none of the loss terms {sorted(terms)} has a gradient"
+    for name, term in terms.items():
+        assert term.ndim == 0, f"the loss term {name} has the shape {tuple(term.shape)}; expected a scalar"
+        assert bool(term.isfinite()), f"the loss term {name} is {term.item()}"
+    for view, old in zip(batch.views, before, strict=True):
+        assert not isinstance(view, Tensor) or torch.equal(view, old), "forward changes a view in place"
+    features = method.eval().encode(batch.views[0])
+    assert features.ndim == 2, f"encode gives the shape {tuple(features.shape)}; expected (N, D)"
+    assert len(features) == ROWS, f"encode gives {len(features)} rows for {ROWS} samples"
+    assert bool(features.isfinite().all()), "encode gives values that are not finite"
+
+
+def gradient_reaches_parameters(case: Case) -> None:
+    """Every learning parameter gets a finite gradient, no other gets one, and the optimiser has each exactly once."""
+    method, batch = case.make()
+    build_optimizer(method, Recipe(batch_size=ROWS))
+    (gradients,) = train(method, batch, [0.5])["gradients"]
+    reached = {name.partition(": ")[2] for name in gradients}
+    learning = {name for name, parameter in method.named_parameters() if parameter.requires_grad}
+    missing = learning - reached - set(case.without_gradient)
+    assert not missing, f"no gradient reaches {sorted(missing)}"
+    assert reached <= learning, f"a gradient reaches {sorted(reached - learning)}, which should not learn"
+    _assert_finite(gradients, "the gradient of")
+
+
+def gradient_matches_differences(case: Case) -> None:
+    """The loss's gradient by the outputs is its slope. Skip it where the loss stops a gradient on purpose."""
+    method, batch = case.make()
+    method.progress = 0.5
+    raw = method(batch)
+    outputs = detached(raw)
+    moving = [v for v, old in zip(_tensors(outputs), _tensors(raw), strict=True) if old.requires_grad]
+    generator = torch.Generator().manual_seed(2)
+    steps = [1e-5 * torch.randn(v.shape, generator=generator, dtype=v.dtype) for v in moving]
+
+    def loss() -> Tensor:
+        return torch.stack(list(method.loss(outputs).values())).sum()
+
+    for value in moving:
+        value.requires_grad_()
+    gradients = torch.autograd.grad(loss(), moving, materialize_grads=True)
+    expected = sum(float((g * s).sum()) for g, s in zip(gradients, steps, strict=True))
+    with torch.no_grad():
+        torch._foreach_add_(moving, steps)
+        above = float(loss())
+        torch._foreach_sub_(moving, steps, alpha=2)
+        found = (above - float(loss())) / 2
+    same = math.isclose(expected, found, rel_tol=1e-4, abs_tol=1e-11)
+    assert same, f"by its gradient the loss changes by {expected:.6g} where it changes by {found:.6g}"
+
+
+def repeats(case: Case) -> None:
+    """The same seed gives the same steps to the bit; other weights do not."""
+    first, second, other = (train(*case.make(seed)) for seed in (0, 0, 1))
+    assert_close(second, first, rtol=0, atol=0, msg=lambda text: f"the same seed gives other steps: {text}")
+    different = [not torch.equal(a, other["terms"][0][name]) for name, a in first["terms"][0].items()]
+    assert any(different), "the loss is the same for other weights"
+
+
+def resumes(case: Case) -> None:
+    """A step after saving and loading into a fresh method is the step without it, to the bit."""
+    method, batch = case.make()
+    train(method, batch, [0.25])
+    fresh, _ = case.make(seed=1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = save_checkpoint(Path(folder), {"step": 1, "method": method.state_dict()})
+        fresh.load_state_dict(load_checkpoint(path)["method"])
+    found, expected = train(fresh, batch, [0.75]), train(method, batch, [0.75])
+    assert_close(found, expected, rtol=0, atol=0, msg=lambda text: f"the step after resuming is another: {text}")
+
+
+def gradient_cache_equals_plain(case: Case) -> None:
+    """Embedding in chunks takes the step of the whole batch; batch norms rest, as each chunk has its own statistics."""
+    plain, cached = (_train_at_rest(case, chunk) for chunk in (0, 4))
+    assert_close(
+        cached, plain, rtol=1e-9, atol=1e-10, msg=lambda text: f"the gradient cache takes another step: {text}"
+    )
+
+
+def _train_at_rest(case: Case, gradient_cache: int) -> Trained:
+    method, batch = case.make()
+    for module in method.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
+    return train(method, batch, [0.5], gradient_cache=gradient_cache)
+
+
+def runs_in_bfloat16(case: Case) -> None:
+    """Steps under bfloat16 autocast have finite losses, which are computed in float32."""
+    method, batch = case.make()
+    views = [v.float() if isinstance(v, Tensor) and v.is_floating_point() else v for v in batch.views]
+    for terms in train(method.float(), replace(batch, views=views), precision="bfloat16")["terms"]:
+        _assert_finite(terms, "the bfloat16 loss term")
+        for name, term in terms.items():
+            assert term.dtype == torch.float32, f"under bfloat16 the loss term {name} is computed in {term.dtype}"
+
+
+def few_samples_are_right_or_refused(case: Case) -> None:
+    """A batch of one sample, and one of equal samples, give finite steps or a clear error."""
+    _, batch = case.make()
+    equal = replace(batch, views=[concatenate([view[:1]] * ROWS) for view in batch.views])
+    for what, given in (("one sample", batch[:1]), ("equal samples", equal)):
+        try:
+            trained = train(case.make()[0], given, [0.5])
+        except (UserError, ValueError):  # a ValueError is how PyTorch's batch norm refuses a single value a channel
+            continue
+        _assert_finite(trained["terms"][0], f"with {what} the loss term")
+        _assert_finite(trained["gradients"][0], f"with {what} the gradient of")
+
+
+def processes_equal_one(case: Case) -> None:
+    """Two and three processes with unequal parts take the steps of one process on the joined batch.
+
+    Losses, gradients and what ``after_step`` leaves (queues, centres, momentum encoders, batch norms) agree to 1e-10.
+    """
+    task = (registry.name_of(case.method), case.modality, dict(case.settings))
+    (expected,) = train_by_name([task])
+    for results in on_processes(train_by_name, [task]).values():
+        assert_processes_equal([found for (found,) in results], expected)
+
+
+def assert_processes_equal(results: Sequence[Trained], expected: Trained) -> None:
+    """What each process of a group found is what one process finds alone, to 1e-10."""
+    for rank, found in enumerate(results):
+        where = f"process {rank} of {len(results)} differs from one process: "
+        assert_close(found, expected, rtol=1e-10, atol=1e-10, msg=where.__add__)
+
+
+METHOD_CHECKS: Mapping[str, Callable[[Case], None]] = {
+    check.__name__: check
+    for check in [
+        runs,
+        gradient_reaches_parameters,
+        gradient_matches_differences,
+        repeats,
+        resumes,
+        gradient_cache_equals_plain,
+        runs_in_bfloat16,
+        few_samples_are_right_or_refused,
+        processes_equal_one,
+    ]
+}
+"""Every check of a method, by name."""
+
+
+def _assert_finite(values: Mapping[str, Tensor], what: str) -> None:
+    for name, value in values.items():
+        assert bool(value.isfinite().all()), f"{what} {name} is not finite"
+
+
+def _leaves(outputs: Any) -> Iterator[Any]:
+    """Tensors and ``Summed`` of nested outputs, in order."""
+    if isinstance(outputs, dict | list | tuple):
+        for item in outputs.values() if isinstance(outputs, dict) else outputs:
+            yield from _leaves(item)
+    else:
+        yield outputs
+
+
+def _tensors(outputs: Any) -> list[Tensor]:
+    return [leaf.value if isinstance(leaf, Summed) else leaf for leaf in _leaves(outputs)]

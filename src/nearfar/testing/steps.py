@@ -1,0 +1,113 @@
+"""Training steps as the loop takes them, with everything they change laid open; on one process or several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypedDict
+
+import torch
+from torch import Tensor
+
+from nearfar.batch import Batch
+from nearfar.data.batches import part
+from nearfar.methods.method import Method, Recipe
+from nearfar.testing.toys import toy
+from nearfar.training import collectives
+from nearfar.training.batch_norm import synchronise
+from nearfar.training.plan import Plan
+from nearfar.training.update import gradients
+
+_RATE = 0.1
+
+
+class Trained(TypedDict):
+    """What some steps left behind.
+
+    Attributes:
+        terms: the loss terms of each step.
+        gradients: the parameter gradients of each step, named "phase: parameter".
+        state: the method's parameters and buffers at the end.
+    """
+
+    terms: list[dict[str, Tensor]]
+    gradients: list[dict[str, Tensor]]
+    state: dict[str, Tensor]
+
+
+def train(
+    method: Method,
+    batch: Batch,
+    progress: Sequence[float] = (0.25, 0.75),
+    *,
+    gradient_cache: int = 0,
+    precision: str = "float32",
+) -> Trained:
+    """Take one step of plain gradient descent for each value of ``progress``, each on the same batch.
+
+    Args:
+        method: changed in place; has the same weights on every process.
+        batch: the joined batch, of which each process takes its part.
+        progress: share of the run that is done, for each step.
+        gradient_cache: samples embedded at once; 0: off.
+        precision: "float32" (that is, as the method is) or "bfloat16".
+    """
+    plan = Plan(Recipe(batch_size=len(batch)), gradient_cache=gradient_cache, precision=precision)
+    if collectives.world() > 1:
+        synchronise(method)
+    model = collectives.data_parallel(method, unused=len(method.phases()) > 1)
+    own = batch[part(torch.arange(len(batch)), collectives.rank(), collectives.world())]
+    trained = Trained(terms=[], gradients=[], state={})
+    with torch.random.fork_rng(devices=[]), _one_thread():
+        for number, share in enumerate(progress):
+            torch.manual_seed(number)
+            method.progress = share
+            terms, found = _step(model, method, own, plan)
+            trained["terms"].append(terms)
+            trained["gradients"].append(found)
+    trained["state"] = {name: value.clone() for name, value in method.state_dict().items()}
+    return trained
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """On tensors this small, several threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _step(
+    model: torch.nn.Module, method: Method, own: Batch, plan: Plan
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """One step, phase by phase: its loss terms and parameter gradients."""
+    terms: dict[str, Tensor] = {}
+    found: dict[str, Tensor] = {}
+    for phase in method.phases():
+        method.zero_grad(set_to_none=True)
+        made, outputs = gradients(model, method, phase, own, plan)
+        terms |= made
+        method.after_backward()
+        with torch.no_grad():
+            for name, parameter in method.named_parameters():
+                if parameter.grad is not None:
+                    found[f"{phase.name}: {name}"] = parameter.grad.clone()
+                    parameter.sub_(_RATE * parameter.grad)
+    with torch.no_grad():
+        method.after_step(outputs)
+    return terms, found
+
+
+def train_by_name(tasks: Sequence[tuple[str, str | None, Mapping[str, Any]]]) -> list[Trained]:
+    """``train`` on the toys of several methods, each a registered name (or "module:Class"), a modality and settings."""
+    trained = []
+    for name, modality, settings in tasks:
+        try:
+            trained.append(train(*toy(name, modality, settings=settings)))
+        except Exception as error:
+            error.add_note(f"in the method {name} on {modality} data")
+            raise
+    return trained

@@ -1,0 +1,105 @@
+"""A tiny instance of any method, on tiny data of its modality."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nearfar.batch import Batch, Pair, Tokens
+from nearfar.data.spec import Spec
+from nearfar.errors import unknown_name
+from nearfar.methods import registry
+from nearfar.methods.method import Method
+from nearfar.networks.convnet import SmallConvNet
+from nearfar.networks.encoder import Encoder
+from nearfar.networks.patch_transformer import PatchTransformer
+from nearfar.networks.series_convnet import SeriesConvNet
+from nearfar.networks.text_transformer import TextTransformer
+from nearfar.networks.towers import TwoTowers
+from nearfar.options import resolved_settings
+from nearfar.views import make_views
+
+ROWS = 11
+"""Samples in a toy batch: no multiple of two or three, so that processes have unequal parts."""
+
+_WIDEST = 24
+"""Larger whole numbers among the settings (widths, queues) become this one, which most numbers of heads divide."""
+
+_CHANNELS: dict[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
+_LABELS: dict[str, Any] = {"classes": ("a", "b", "c"), "target": "class"}
+_WORDS: dict[str, Any] = {"vocabulary": 20, "context": 6}
+SPECS = {
+    "image": Spec("toy images", "image", (3, 8, 8), 12, **_CHANNELS, **_LABELS),
+    "series": Spec("toy series", "series", (2, 32), 12, mean=(0.0, 0.0), std=(1.0, 1.0), **_LABELS),
+    "text": Spec("toy texts", "text", (6,), 12, **_WORDS, **_LABELS),
+    "image-text": Spec("toy pairs", "image-text", (3, 8, 8), 12, **_CHANNELS, **_WORDS, **_LABELS),
+}
+
+
+def toy(
+    method: type[Method] | str, modality: str | None = None, *, settings: Mapping[str, Any] | None = None, seed: int = 0
+) -> tuple[Method, Batch]:
+    """A method on a tiny encoder in float64 and train mode, with a batch of ``ROWS`` random samples.
+
+    Args:
+        method: a class, or a name that ``nearfar.methods.registry`` knows.
+        modality: of the samples; by default the method's first, or "image".
+        settings: of the method; by default its "small" recipe's with all whole numbers above 24 lowered to 24.
+        seed: of the weights; the batch is always the same.
+
+    Raises:
+        UserError: for an unknown modality.
+    """
+    kind = registry.get(method) if isinstance(method, str) else method
+    modality = modality or next(iter(kind.modalities), "image")
+    if modality not in SPECS:
+        raise unknown_name("modality", modality, SPECS)
+    spec = SPECS[modality]
+    small = kind.recipes["small"].settings
+    defaults = vars(resolved_settings(kind.Settings, small))
+    lowered = {k: _WIDEST for k, v in defaults.items() if type(v) is int and v > _WIDEST}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = _encoder(spec, kind.encoder_kind)
+        made = kind(encoder, spec, resolved_settings(kind.Settings, small, lowered, settings or {}))
+    return made.double().train(), _batch(made, spec)
+
+
+def _encoder(spec: Spec, kind: str) -> Encoder:
+    if spec.modality == "image-text":
+        texts = dataclasses.replace(spec, modality="text", shape=(spec.context,))
+        return TwoTowers(_encoder(dataclasses.replace(spec, modality="image"), kind), _encoder(texts, kind))
+    if spec.modality == "text":
+        return TextTransformer(spec, width=12, depth=1, heads=2)
+    if kind == "tokens":
+        return PatchTransformer(spec, width=24, depth=1, heads=3)
+    return (
+        SmallConvNet(spec, widths=(4, 8))
+        if spec.modality == "image"
+        else SeriesConvNet(spec, width=4, depth=1, dimension=8)
+    )
+
+
+def _batch(method: Method, spec: Spec) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    views = make_views(spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0))
+    made = [v.double() if isinstance(v, Tensor) else v for v in views(_samples(spec, generator), generator)]
+    return Batch(made, torch.randperm(spec.length, generator=generator)[:ROWS], torch.arange(ROWS) % len(spec.classes))
+
+
+def _samples(spec: Spec, generator: torch.Generator) -> Any:
+    """Raw samples as data sources give them."""
+    if spec.modality == "image-text":
+        parts = (dataclasses.replace(spec, modality="image"), dataclasses.replace(spec, modality="text"))
+        return Pair(*(_samples(part, generator) for part in parts))
+    if spec.modality == "text":
+        length = torch.randint(3, spec.context + 1, (ROWS, 1), generator=generator)
+        mask = torch.arange(spec.context) < length
+        return Tokens(torch.randint(5, spec.vocabulary, mask.shape, generator=generator) * mask, mask)
+    if spec.modality == "image":
+        return torch.randint(0, 256, (ROWS, *spec.shape), generator=generator, dtype=torch.uint8)
+    return torch.randn(ROWS, *spec.shape, generator=generator)
