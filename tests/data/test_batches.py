@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nearfar.data.batches import EpochSampler, part
@@ -15,6 +15,7 @@ def epoch_of(sampler: EpochSampler, epoch: int) -> list[list[int]]:
     return [sampler.batch(epoch, position).tolist() for position in range(len(sampler))]
 
 
+@settings(deadline=None)
 @given(length=st.integers(1, 60), batch_size=st.integers(1, 60), seed=st.integers(0, 9), epoch=st.integers(0, 3))
 def test_an_epoch_holds_each_sample_at_most_once(length: int, batch_size: int, seed: int, epoch: int) -> None:
     batch_size = min(batch_size, length)
@@ -26,6 +27,7 @@ def test_an_epoch_holds_each_sample_at_most_once(length: int, batch_size: int, s
     assert set(flat) <= set(range(length))
 
 
+@settings(deadline=None)
 @given(length=st.integers(2, 60), batch_size=st.integers(2, 60), seed=st.integers(0, 9))
 def test_without_dropping_every_sample_comes_and_no_batch_has_one(length: int, batch_size: int, seed: int) -> None:
     batches = epoch_of(EpochSampler(length, min(batch_size, length), seed=seed, drop_last=False), 0)
@@ -59,6 +61,7 @@ def test_a_position_beyond_the_epoch_is_refused() -> None:
         EpochSampler(5, 2, seed=0).batch(0, 2)
 
 
+@settings(deadline=None)
 @given(length=st.integers(0, 40), world=st.integers(1, 7))
 def test_parts_join_to_the_batch_in_order(length: int, world: int) -> None:
     index = torch.arange(length)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
-
-import numpy as np
 import pytest
 import torch
 
-from nearfar.data import embedded, load
-from nearfar.evaluation.knn import knn_predict
+from nearfar.data import load
 
 
 @pytest.mark.parametrize(("name", "side"), [("digits", 8), ("cluttered-digits", 32)])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nearfar.data.split import given_split, limited, own_split
 
 
+@settings(deadline=None)
 @given(counts=st.lists(st.integers(0, 40), min_size=1, max_size=5), seed=st.integers(0, 5))
 def test_each_class_gives_a_fifth(counts: list[int], seed: int) -> None:
     label = np.repeat(np.arange(len(counts)), counts)
@@ -19,6 +20,7 @@ def test_each_class_gives_a_fifth(counts: list[int], seed: int) -> None:
         assert abs((label[test] == number).sum() - count / 5) < 1
 
 
+@settings(deadline=None)
 @given(group=st.lists(st.integers(0, 8), min_size=2, max_size=80), seed=st.integers(0, 5))
 def test_no_group_lies_on_both_sides(group: list[int], seed: int) -> None:
     groups = np.unique(group, return_inverse=True)[1]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nearfar.data.tokenizer import END, PADDING, SMALLEST_VOCABULARY, START, Tokenizer
@@ -47,6 +47,7 @@ def test_merges_equal_those_of_a_slow_count(count: int) -> None:
     assert merges == slow_merges(texts, count)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_survives_in_lower_case(text: str) -> None:
     tokenizer = Tokenizer.train(TEXTS)

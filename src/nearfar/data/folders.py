@@ -43,7 +43,7 @@ def read_folder(folder: Path, options: DataOptions) -> Table:
 
 def _visible_files(folder: Path) -> list[Path]:
     found = []
-    for where, folders, files in os.walk(folder):
+    for where, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [Path(where) / name for name in sorted(files) if not name.startswith(".")]
     return found
