@@ -51,6 +51,13 @@ def test_the_table_shows_numbers_intervals_and_protocols() -> None:
         assert part in text
 
 
+def test_protocols_with_other_rows_get_their_own_table() -> None:
+    found = example()
+    assert found.to_html().count("<table>") == 2  # no effective rank of the raw input
+    scores = tuple(s for s in found.scores if s.protocol != "geometry-v1")
+    assert Evaluation("digits", scores).to_html().count("<table>") == 1
+
+
 def test_html_is_escaped() -> None:
     page = example().to_html()
     assert "<th scope='col'>&lt;b&gt;raw</th>" in page

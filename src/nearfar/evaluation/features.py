@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nearfar.errors import UserError
 
+BATCH = 128  # on a CPU larger batches are slower: their activations leave the cache
 RAW_VALUES = 4096  # values of a raw sample; larger ones are averaged down, so that probes on them stay affordable
 
 Encode = Callable[[Any], Any]
@@ -60,7 +61,7 @@ class Labelled:
 
 
 @torch.no_grad()
-def extract(encode: Encode, samples: Samples, view: View, *, batch_size: int = 512, device: torch.device | str = "cpu") -> Tensor:
+def extract(encode: Encode, samples: Samples, view: View, *, batch_size: int = BATCH, device: torch.device | str = "cpu") -> Tensor:
     """Features of all samples, in order.
 
     Args:
@@ -80,7 +81,7 @@ def extract(encode: Encode, samples: Samples, view: View, *, batch_size: int = 5
 
 @torch.no_grad()
 def extract_pairs(
-    encode: Encode, samples: Samples, view: View, *, batch_size: int = 512, device: torch.device | str = "cpu"
+    encode: Encode, samples: Samples, view: View, *, batch_size: int = BATCH, device: torch.device | str = "cpu"
 ) -> tuple[Tensor, Tensor]:
     """Both embeddings of samples that are pairs; ``encode`` gives two tensors (n, D). Otherwise as ``extract``."""
     _require_evaluation_mode(encode)
@@ -90,7 +91,7 @@ def extract_pairs(
 
 
 @torch.no_grad()
-def raw_features(samples: Samples, view: View, *, batch_size: int = 512, device: torch.device | str = "cpu") -> Tensor:
+def raw_features(samples: Samples, view: View, *, batch_size: int = BATCH, device: torch.device | str = "cpu") -> Tensor:
     """The plain view itself as features: what a probe reaches without any encoder.
 
     Samples of more than ``RAW_VALUES`` values are first averaged down to about that many.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nearfar.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 
 @dataclass(frozen=True)
@@ -106,35 +106,44 @@ class Evaluation:
         scores = (Score(**_with_nan(one)) for one in values["scores"])
         return cls(values["data"], tuple(scores), values["protocols"], tuple(values["notes"]))
 
-    def table(self) -> Table:
-        """As a rich table: a line for each metric, a column for each row."""
+    def table(self) -> Group:
+        """For rich: a line for each metric, a column for each row; protocols with other rows get a table of their own."""
         from rich.box import SIMPLE
+        from rich.console import Group
         from rich.markup import escape
         from rich.table import Table
 
-        caption = escape("\n".join(self._caption()))
-        title = escape(f"evaluation on {self.data}")
-        table = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=SIMPLE)
-        table.add_column("")
-        for row in self.rows():
-            table.add_column(escape(row), justify="right")
-        for line in self._lines():
-            table.add_row(*map(escape, line))
-        return table
+        tables = []
+        for rows, lines in self._blocks():
+            table = Table("", box=SIMPLE)
+            for row in rows:
+                table.add_column(escape(row), justify="right")
+            for line in lines:
+                table.add_row(*map(escape, line))
+            tables.append(table)
+        return Group(escape(f"evaluation on {self.data}"), *tables, escape("\n".join(self._caption())))
 
     def to_html(self) -> str:
-        """As an HTML table."""
-        head = "".join(f"<th scope='col'>{html.escape(row)}</th>" for row in self.rows())
-        body = "".join(
-            f"<tr><th scope='row'>{html.escape(metric)}</th>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
-            for metric, *cells in self._lines()
-        )
-        caption = "".join(f"<p><small>{html.escape(line)}</small></p>" for line in self._caption())
-        return f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>{caption}"
+        """The same in HTML."""
+        tables = []
+        for rows, lines in self._blocks():
+            head = "".join(f"<th scope='col'>{html.escape(row)}</th>" for row in rows)
+            body = "".join(
+                f"<tr><th scope='row'>{html.escape(metric)}</th>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
+                for metric, *cells in lines
+            )
+            tables.append(f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>")
+        return "".join(tables) + "".join(f"<p><small>{html.escape(line)}</small></p>" for line in self._caption())
 
-    def _lines(self) -> list[list[str]]:
+    def _blocks(self) -> list[tuple[list[str], list[list[str]]]]:
+        """Protocols that judged the same rows, together: the rows, and for each metric its name and cells."""
         cells = {(s.metric, s.row): s.text() for s in self.scores}
-        return [[metric, *(cells.get((metric, row), "–") for row in self.rows())] for metric in self.metrics()]
+        metrics: dict[tuple[str, ...], dict[str, None]] = {}
+        for protocol in dict.fromkeys(s.protocol for s in self.scores):
+            scores = [s for s in self.scores if s.protocol == protocol]
+            rows = tuple(row for row in self.rows() if row in {s.row for s in scores})
+            metrics.setdefault(rows, {}).update(dict.fromkeys(s.metric for s in scores))
+        return [(list(rows), [[m, *(cells.get((m, row), "–") for row in rows)] for m in names]) for rows, names in metrics.items()]
 
     def _caption(self) -> list[str]:
         return ["Shares in %; in brackets 95 % intervals.", *(f"{name}: {what}" for name, what in self.protocols.items()), *self.notes]
