@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.gradcheck import GradcheckError
 from torch.testing import assert_close
 
 ROWS = 7
@@ -61,7 +62,10 @@ def gradient_matches_differences(case: LossCase) -> None:
     def loss(*values: Tensor) -> Tensor:
         return case.value({**inputs, **dict(zip(moving, values, strict=True))})
 
-    assert torch.autograd.gradcheck(loss, [inputs[name] for name in moving]), "gradcheck fails"
+    try:
+        torch.autograd.gradcheck(loss, [inputs[name] for name in moving])
+    except GradcheckError as error:
+        raise AssertionError(str(error)) from error
 
 
 def order_does_not_matter(case: LossCase) -> None:
@@ -116,7 +120,7 @@ def few_samples_are_right_or_refused(case: LossCase) -> None:
 def memory_is_linear(case: LossCase) -> None:
     """What is kept for backward grows with the number of samples, not with its square."""
     few, many = (_saved_bytes(case, rows) for rows in (64, 256))
-    assert many < 6 * few, f"4 times the samples keep {many / few:.1f} times the memory for backward"
+    assert many < 6 * few + 4096, f"64 samples keep {few} bytes for backward, 256 samples {many}"
 
 
 LOSS_CHECKS: Mapping[str, Callable[[LossCase], None]] = {
