@@ -147,6 +147,12 @@ def test_what_is_known_can_be_left_out() -> None:
         check_method(Sound, skip=["repeat"])
 
 
+def test_a_method_of_the_main_script_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Sound, "__module__", "__main__")
+    with pytest.raises(UserError, match="Other processes cannot import Sound from the main script; move it into a file"):
+        METHOD_CHECKS["processes_equal_one"](Case(Sound))
+
+
 def test_a_toy_is_small_seeded_and_of_its_modality() -> None:
     first, batch = toy(Sound)
     second, again = toy(Sound, seed=1)

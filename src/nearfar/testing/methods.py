@@ -173,6 +173,11 @@ def processes_equal_one(case: Case) -> None:
 
     Losses, gradients and what ``after_step`` leaves (queues, centres, momentum encoders, batch norms) agree to 1e-10.
     """
+    if case.method.__module__ == "__main__":
+        raise UserError(
+            f"Other processes cannot import {case.method.__name__} from the main script; move it into a file of its own,"
+            " or skip processes_equal_one."
+        )
     task = (registry.name_of(case.method), case.modality, dict(case.settings))
     (expected,) = train_by_name([task])
     for results in on_processes(train_by_name, [task]).values():
