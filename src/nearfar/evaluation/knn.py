@@ -88,7 +88,7 @@ def knn_predict(bank: Tensor, bank_labels: Tensor, queries: Tensor, *, k: int = 
 def knn_accuracy(train: Labelled, test: Labelled, *, k: int = 20, temperature: float = 0.07) -> float:
     """Share of test samples, in [0, 1], that get their label from the k nearest training samples."""
     predicted = knn_predict(train.features, train.labels, test.features, k=k, temperature=temperature, classes=train.classes)
-    return float((predicted == test.labels).float().mean())
+    return float((predicted == test.labels).double().mean())
 
 
 def _neighbours(bank: Tensor, bank_labels: Tensor, queries: Tensor, k: int, temperature: float, classes: int) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,7 @@ class Probe:
 
     def accuracy(self, test: Labelled) -> float:
         """Share of samples, in [0, 1], whose largest logit is that of their label."""
-        return float((self.model(test.features).argmax(dim=1) == test.labels).float().mean())
+        return float((self.model(test.features).argmax(dim=1) == test.labels).double().mean())
 
     def errors(self, features: Tensor, targets: Tensor) -> Tensor:
         """Predicted minus true value of each sample, (N,), for a probe of values."""
