@@ -69,6 +69,7 @@ def test_what_is_written(tmp_path: Path) -> None:
     spec = dataclasses.replace(images(3, 32, 32), classes=("cat", "dog"), groups=("camera",), extra={"flip": False})
     save_encoder(networks.build("small-convnet", spec), tmp_path, CARD)
     assert {path.name for path in tmp_path.iterdir()} == {"encoder.safetensors", "encoder.json"}
+    assert (tmp_path / "encoder.safetensors").stat().st_mode == (tmp_path / "encoder.json").stat().st_mode
     described = json.loads((tmp_path / "encoder.json").read_text())
     assert described["architecture"] == "small-convnet"
     assert described["dimension"] == 256

@@ -17,7 +17,7 @@ from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 import nearfar
@@ -49,7 +49,7 @@ def save_encoder(encoder: Encoder, folder: Path | str, card: dict[str, Any] | No
     description = json.dumps(_description(encoder, card), indent=2, ensure_ascii=False)
     weights = {name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()}
     with replacing(folder / WEIGHTS, overwrite=True) as temporary:
-        save_file(weights, temporary)
+        temporary.write_bytes(save(weights))  # save_file would hide the file from other users
     write_text(folder / DESCRIPTION, description + "\n", overwrite=True)
 
 
