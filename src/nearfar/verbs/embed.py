@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
 
 from nearfar.errors import UserError
 from nearfar.files import replacing
@@ -14,7 +16,12 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def embed(run: Path | str, *, data: str | None = None, output: Path = Path("embeddings.parquet")) -> Path:
+def embed(
+    run: Path | str,
+    *,
+    data: str | None = None,
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("embeddings.parquet"),
+) -> Path:
     """Embed data with a run's encoder.
 
     Args:

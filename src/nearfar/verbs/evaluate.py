@@ -35,24 +35,41 @@ def evaluate(run: Path | str, *, data: str | None = None, seeds: int = 3) -> Eva
 
 def evaluate_run(run: Run, source: Source, *, seeds: int = 3, keep: bool = True) -> Evaluation:
     """As ``evaluate`` for an opened run and loaded data; ``keep``: write evaluation.json into the run folder."""
-    import torch
-
-    from nearfar import networks
     from nearfar.evaluation import evaluate as judge
     from nearfar.export import check_input
+    from nearfar.training.precision import device_of
     from nearfar.views import plain_view
 
-    encoder: Any = run.encoder()
+    encoder, paired = run.encoder(), source.spec.modality == "image-text"
     check_input(encoder, source.spec)
-    with torch.random.fork_rng():
-        torch.manual_seed(run.config.options.seed + 1)
-        random_encoder = networks.build(run.config.options.encoder, source.spec, kind=_kind(encoder)).eval()
-    encode = run.method() if _kind(encoder) == "towers" else encoder
-    found = judge(encode, source, plain_view(source.spec), baselines={"random encoder": random_encoder}, seeds=seeds)
+    found = judge(
+        run.method() if paired else encoder,
+        source,
+        plain_view(source.spec),
+        baselines={"random encoder": _untrained(run, paired)},
+        seeds=seeds,
+        device=device_of(run.config.options.device),
+    )
     if keep:
         write_text(run.folder / EVALUATION, found.to_json(), overwrite=True)
     return found
 
 
-def _kind(encoder: Any) -> str:
-    return "towers" if hasattr(encoder, "second") else "any"
+def _untrained(run: Run, paired: bool) -> Any:
+    """The run's encoder (for pairs: its method) with fresh random weights, in evaluation mode."""
+    import dataclasses
+
+    import torch
+
+    from nearfar import networks
+    from nearfar.export import encoder_spec, name_of
+    from nearfar.verbs.assemble import assemble
+
+    config, encoder = run.config, run.encoder()
+    seed = config.options.seed + 1
+    if paired:
+        options = dataclasses.replace(config.options, seed=seed)
+        return assemble(dataclasses.replace(config, options=options), run.source()).method.eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return networks.build(name_of(encoder), encoder_spec(encoder)).eval()
