@@ -106,6 +106,21 @@ def adjoints() -> dict[str, Tensor]:
     return {"first": gradient.detach(), "second": second}
 
 
+def averaged() -> list[Tensor | None]:
+    """Gradients of two types, one of a transposed parameter, and a parameter without any."""
+    parameters = [
+        nn.Parameter(torch.zeros(2, 3).T),
+        nn.Parameter(torch.zeros(())),
+        nn.Parameter(torch.zeros(2).double()),
+    ]
+    for number, parameter in enumerate(parameters[1:], 1):
+        parameter.grad = torch.full_like(parameter, number + 10.0 * collectives.rank())
+    parameters[0].grad = (torch.arange(6.0) + collectives.rank()).view(2, 3).T
+    parameters.append(nn.Parameter(torch.zeros(1)))
+    collectives.average_gradients(parameters)
+    return [parameter.grad for parameter in parameters]
+
+
 def wrong_output(kind: str) -> str:
     try:
         collectives.join({"pair": [torch.ones(2), torch.tensor(1.0) if kind == "scalar" else kind]})
@@ -121,6 +136,7 @@ def talk() -> dict[str, Any]:
         told |= {
             "types": joined_types(),
             "adjoints": adjoints(),
+            "averaged": averaged(),
             "errors": [wrong_output("scalar"), wrong_output("text")],
         }
     return told
@@ -159,6 +175,14 @@ def test_the_gradient_of_a_sum_is_the_sum_of_all_gradients(several: dict[int, li
         weight = torch.arange(1.0, 4.0, dtype=torch.float64) * (1 + 2)
         torch.testing.assert_close(found["first"], 2 * weight * (X + rank))
         torch.testing.assert_close(found["second"], 2 * weight)
+
+
+def test_gradients_are_averaged_in_place(several: dict[int, list[dict[str, Any]]]) -> None:
+    for found in (result["averaged"] for result in several[2]):
+        assert torch.equal(found[0], (torch.arange(6.0) + 0.5).view(2, 3).T)
+        assert torch.equal(found[1], torch.tensor(6.0))
+        assert torch.equal(found[2], torch.full((2,), 7.0, dtype=torch.float64))
+        assert found[3] is None
 
 
 def test_an_output_that_cannot_be_joined_is_named(several: dict[int, list[dict[str, Any]]]) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -141,6 +141,23 @@ def data_parallel(module: nn.Module, *, unused: bool = False) -> nn.Module:
     name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # up to PyTorch 2.13
     options: dict[str, Any] = {name: False, "find_unused_parameters": unused}
     return DistributedDataParallel(module, **options)
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Average the gradients over processes in place, as ``data_parallel`` does, where the backward pass goes around it.
+
+    Args:
+        parameters: the same on every process; those without gradient have none on every process.
+    """
+    if world() == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    for dtype in sorted({gradient.dtype for gradient in gradients}, key=str):
+        same = [gradient for gradient in gradients if gradient.dtype == dtype]
+        flat = torch.cat([gradient.reshape(-1) for gradient in same])
+        dist.all_reduce(flat)
+        averages = torch.split(flat / world(), [gradient.numel() for gradient in same])
+        torch._foreach_copy_(same, [average.view_as(g) for average, g in zip(averages, same, strict=True)])
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:
