@@ -56,3 +56,14 @@ def test_a_class_elsewhere_is_named_by_module() -> None:
         pass
 
     assert registry.name_of(Mine).startswith(f"{__name__}:")
+
+
+def test_every_public_name_is_the_verb_also_after_its_namesakes_were_imported() -> None:
+    import nearfar
+    import nearfar.encoder_files
+    import nearfar.methods.method
+
+    for name in nearfar.__all__:
+        assert callable(getattr(nearfar, name)), name
+    with pytest.raises(UserError, match="did you mean simclr"):
+        nearfar.methods("simcrl")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Run", "datasets", "doctor", "embed", "evaluate", "export", "methods", "pretrain", "report"]
 
-_HOME = {
+HOMES = {  # in which module each public name is found
     "Run": "nearfar.run",
     "datasets": "nearfar.verbs.describe",
     "doctor": "nearfar.verbs.describe",
@@ -35,6 +35,6 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in HOMES:
         raise AttributeError(f"module 'nearfar' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    return getattr(importlib.import_module(HOMES[name]), name)

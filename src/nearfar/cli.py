@@ -57,11 +57,13 @@ def _dispatch(words: list[str]) -> int:
         raise unknown_name("command", verb, _VERBS)
     if verb == "pretrain":
         return _pretrain(rest)
+    import importlib
+
     import tyro
 
-    import nearfar
+    from nearfar import HOMES
 
-    function: Callable[..., Any] = getattr(nearfar, verb)
+    function: Callable[..., Any] = getattr(importlib.import_module(HOMES[verb]), verb)
     result = tyro.cli(_with_positional_first(function), args=rest, prog=f"nearfar {verb}")
     if isinstance(result, Path):
         print(result)

@@ -50,7 +50,7 @@ class Run:
 
     def encoder(self) -> Encoder:
         """The trained encoder, in evaluation mode."""
-        from nearfar.export import load_encoder
+        from nearfar.encoder_files import load_encoder
 
         if not (self.folder / "encoder.json").exists():
             raise UserError(f"{self.folder} holds no encoder yet; finish it with `nearfar pretrain --resume {self.folder}`.")

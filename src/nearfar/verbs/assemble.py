@@ -10,8 +10,8 @@ import torch
 
 from nearfar import data, networks
 from nearfar.data.batches import EpochSampler
+from nearfar.encoder_files import name_of
 from nearfar.errors import UserError
-from nearfar.export import name_of
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Recipe
 from nearfar.networks.encoder import TokenEncoder

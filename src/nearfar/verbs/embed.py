@@ -64,8 +64,8 @@ def embed_samples(run: Run, samples: Any) -> np.ndarray[Any, Any]:
 
 
 def _features(run: Run, samples: Any) -> np.ndarray[Any, Any]:
+    from nearfar.encoder_files import encoder_spec
     from nearfar.evaluation.features import extract
-    from nearfar.export import encoder_spec
     from nearfar.views import plain_view
 
     encoder = run.encoder()

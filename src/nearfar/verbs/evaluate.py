@@ -35,8 +35,8 @@ def evaluate(run: Path | str, *, data: str | None = None, seeds: int = 3) -> Eva
 
 def evaluate_run(run: Run, source: Source, *, seeds: int = 3, keep: bool = True) -> Evaluation:
     """As ``evaluate`` for an opened run and loaded data; ``keep``: write evaluation.json into the run folder."""
+    from nearfar.encoder_files import check_input
     from nearfar.evaluation import evaluate as judge
-    from nearfar.export import check_input
     from nearfar.training.precision import device_of
     from nearfar.views import plain_view
 
@@ -62,7 +62,7 @@ def _untrained(run: Run, paired: bool) -> Any:
     import torch
 
     from nearfar import networks
-    from nearfar.export import encoder_spec, name_of
+    from nearfar.encoder_files import encoder_spec, name_of
     from nearfar.verbs.assemble import assemble
 
     config, encoder = run.config, run.encoder()

@@ -23,8 +23,8 @@ def export(run: Path | str, *, format: str = "safetensors", output: Path | None 
     Raises:
         UserError: for an unknown format, an existing output, or an encoder that the format cannot hold.
     """
+    from nearfar.encoder_files import export_encoder
     from nearfar.errors import unknown_name
-    from nearfar.export import export_encoder
 
     if format not in _ENDING:
         raise unknown_name("format", format, _ENDING)

@@ -73,7 +73,7 @@ def _resumed(folder: Path, name: str | None, settings: Mapping[str, Any], option
 
 
 def _train(wanted: Config, method_class: Any, console: Console) -> Run:
-    from nearfar.export import save_encoder
+    from nearfar.encoder_files import save_encoder
     from nearfar.training import collectives
     from nearfar.training.loop import fit
     from nearfar.verbs.assemble import assemble, load_data

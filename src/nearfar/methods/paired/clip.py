@@ -71,7 +71,8 @@ class CLIP(Method):
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         scale = self.log_scale.exp()
-        return {"clip": clip(*(normalize(outputs[part], dim=1) for part in ("first", "second")), logit_scale=scale), "scale": scale.detach()}
+        first, second = (normalize(outputs[part], dim=1) for part in ("first", "second"))
+        return {"clip": clip(first, second, logit_scale=scale), "scale": scale.detach()}
 
     @torch.no_grad()
     def after_step(self, outputs: Outputs) -> None:

@@ -15,8 +15,8 @@ from torch import Tensor
 from nearfar import networks, portable
 from nearfar.batch import Tokens
 from nearfar.data.spec import Spec
+from nearfar.encoder_files import check_input, encoder_spec, export_encoder, load_encoder, save_encoder
 from nearfar.errors import UserError
-from nearfar.export import check_input, encoder_spec, export_encoder, load_encoder, save_encoder
 from nearfar.networks.encoder import Encoder
 from tests.networks.specs import images, pairs, series, texts
 
