@@ -17,7 +17,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from nearfar.batch import Batch
 from nearfar.data.batches import EpochSampler, part
@@ -82,7 +81,8 @@ def fit(method: Method, source: Any, views: MakeViews, plan: Plan, folder: Path,
     sampler = EpochSampler(len(samples), plan.recipe.batch_size, seed=plan.seed)
     progress = Progress(0, plan.recipe.epochs * len(sampler), len(sampler), plan.recipe.batch_size, {})
     progress.step = _restore(folder, method, optimizer, plan)
-    model = _parallel(method)
+    # The gradient cache averages the gradients itself, once all chunks are through.
+    model = method if plan.gradient_cache else collectives.data_parallel(method, unused=len(method.phases()) > 1)
     callbacks = callbacks if collectives.is_first() else ()
     with Interruption() as interruption, _ending(callbacks, progress):
         for callback in callbacks:
@@ -128,14 +128,6 @@ def _placed(method: Method, plan: Plan) -> Method:
     if collectives.world() > 1:
         synchronise(method)
     return method
-
-
-def _parallel(method: Method) -> nn.Module:
-    """The module whose ``forward`` is called: DDP averages the gradients of all processes, see ``collectives.join``."""
-    if collectives.world() == 1:
-        return method
-    several = len(method.phases()) > 1
-    return DistributedDataParallel(method, broadcast_buffers=False, find_unused_parameters=several)
 
 
 def _batch(samples: Any, sampler: EpochSampler, views: MakeViews, plan: Plan, step: int) -> Batch:

@@ -32,7 +32,7 @@ def gradients(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan
         The detached loss terms and the joined, detached outputs of the whole batch.
     """
     if plan.gradient_cache:
-        return _cached(model, method, phase, batch, plan)
+        return _cached(method, phase, batch, plan)
     totals: dict[str, Tensor] = {}
     joined: list[Outputs] = []
     for number, rows in enumerate(_parts(len(batch), plan.accumulate)):
@@ -46,7 +46,7 @@ def gradients(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan
     return totals, merged(joined)
 
 
-def _cached(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dict[str, Tensor], Outputs]:
+def _cached(method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dict[str, Tensor], Outputs]:
     """The gradient cache (Gao et al. 2021): embed chunk by chunk without a graph, take the loss of the whole batch and its
     gradient with respect to the embeddings, then embed again chunk by chunk and continue backward from there.
 
@@ -69,14 +69,15 @@ def _cached(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan: 
     _total(terms).backward()  # type: ignore[no-untyped-call]
     for number, rows in enumerate(parts):
         torch.set_rng_state(states[number])  # dropout repeats itself
-        with _synchronising(model, number == count - 1):
-            again = _flat(_forward(model, batch[rows], plan))
-            pairs = [
-                (value, leaf.grad if summed else leaf.grad[rows])
-                for (value, summed), leaf in zip(again, leaves, strict=True)
-                if leaf.grad is not None and value.requires_grad
-            ]
-            torch.autograd.backward([value for value, _ in pairs], [gradient for _, gradient in pairs])
+        again = _flat(_forward(method, batch[rows], plan))
+        pairs = [
+            (value, leaf.grad if summed else leaf.grad[rows])
+            for (value, summed), leaf in zip(again, leaves, strict=True)
+            if leaf.grad is not None and value.requires_grad
+        ]
+        torch.autograd.backward([value for value, _ in pairs], [gradient for _, gradient in pairs])
+    # Data parallel's hooks would exchange after the loss's own backward pass, before the chunks': exchange once, here.
+    collectives.average_gradients(phase.parameters)
     return {name: value.detach() for name, value in terms.items()}, detached(outputs)
 
 

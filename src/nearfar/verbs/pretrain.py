@@ -121,22 +121,25 @@ def _judge(run: Run, source: Any, console: Console) -> None:
 
 
 def _folder(config: Config, data_name: str) -> Path:
-    """The run folder: the one asked for, the resumed one, or the first free runs/METHOD-DATA[-N]."""
+    """The run folder: the one asked for, the resumed one, or the first free runs/METHOD-DATA[-N]; the first process decides."""
     from nearfar.training import collectives
 
     options = config.options
     if options.resume is not None:
         return options.resume
-    if options.output is not None:
-        if options.output.exists() and (not options.output.is_dir() or any(options.output.iterdir())):
-            raise UserError(
-                f"The run folder {options.output} exists and is not empty; choose another --output,"
-                f" or continue it with --resume {options.output}."
-            )
-        return options.output
-    base = Path("runs") / f"{config.method.rpartition(':')[2]}-{data_name}"
+    folder = options.output or Path("runs") / f"{config.method.rpartition(':')[2]}-{data_name}"
+    if collectives.is_first() and options.output is None:
+        folder = _free(folder)
+    taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    folder, taken = collectives.broadcast_object([str(folder), taken])
+    if taken:
+        raise UserError(f"The run folder {folder} exists and is not empty; choose another --output, or continue it with --resume {folder}.")
+    return Path(folder)
+
+
+def _free(base: Path) -> Path:
     folder, number = base, 1
     while folder.exists():
         number += 1
         folder = base.with_name(f"{base.name}-{number}")
-    return Path(collectives.broadcast_object(str(folder)))
+    return folder

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from nearfar.evaluation.online import OnlineProbe
 from nearfar.options import Config, changed
+from nearfar.training import collectives
 from nearfar.training.callbacks import Display, MetricsLog, OnlineEvaluation
 from nearfar.training.loop import Callback
 from nearfar.training.plan import Plan
@@ -26,7 +27,8 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
     index = torch.arange(min(recipe.batch_size, 64, len(source.train)))
     example = views(source.train.to(device).take(index), torch.Generator().manual_seed(0))[0]
     encoder = assembled.method.encoder.to(device)
-    precision, why = choose_precision(options.precision, encoder, example, device)
+    probed = choose_precision(options.precision, encoder, example, device) if collectives.is_first() else None
+    precision, why = collectives.broadcast_object(probed)  # every process computes in the same format
     console.print(f"precision {why}", highlight=False)
     if options.accumulate > 1:
         console.print(

@@ -1,0 +1,49 @@
+"""A whole run on two and three processes gives the weights of one, with uneven parts, also through the gradient cache."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from nearfar.methods.method import Recipe
+from nearfar.testing import on_processes
+from nearfar.training import collectives
+from nearfar.training.loop import fit
+from nearfar.training.plan import Plan
+from tests.training.toys import Toy, ToyEncoder, ToySource
+
+PLANS = {
+    "whole": Plan(Recipe(learning_rate=0.3, batch_size=11, epochs=3), seed=3),
+    "cached": Plan(Recipe(learning_rate=0.3, batch_size=11, epochs=3), seed=3, gradient_cache=2),
+}
+
+
+def same_views(samples: Tensor, generator: torch.Generator) -> list[Tensor]:
+    """Views without randomness, so that processes and batches see the same."""
+    return [samples.double(), 1.1 * samples.double()]
+
+
+def weights() -> dict[str, dict[str, Tensor]]:
+    """The state after a run of each plan; called on every process."""
+    found = {}
+    for name, plan in PLANS.items():
+        torch.manual_seed(5)
+        method = Toy(ToyEncoder()).double()
+        folder = Path(collectives.broadcast_object(tempfile.mkdtemp()))
+        fit(method, ToySource(), same_views, dataclasses.replace(plan), folder)
+        found[name] = {key: value.clone() for key, value in method.state_dict().items()}
+    return found
+
+
+@pytest.mark.slow
+def test_a_run_on_several_processes_equals_a_run_on_one() -> None:
+    expected = weights()
+    torch.testing.assert_close(expected["cached"], expected["whole"], rtol=1e-10, atol=1e-12)
+    for results in on_processes(weights).values():
+        for result in results:
+            torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-12)
