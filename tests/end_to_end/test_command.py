@@ -60,7 +60,7 @@ def test_embeddings_are_written_with_ids_and_labels(run: Path) -> None:
     nearfar("embed", "first", "-o", "e.parquet", cwd=run.parent)
     table = pq.read_table(run.parent / "e.parquet")
     assert set(table.column_names) == {"id", "split", "label", "embedding"}
-    nearfar("embed", "first", "--data", "digits", "--output", "e.npz", cwd=run.parent)
+    nearfar("embed", "first", "--data", "digits", "--output", "e.npz", cwd=run.parent)  # 8 x 8, brought to the encoder's 32 x 32
     with np.load(run.parent / "e.npz") as arrays:
         assert arrays["embedding"].shape[0] == 1797
     assert "e.parquet exists already" in nearfar("embed", "first", "-o", "e.parquet", cwd=run.parent, code=2).stderr

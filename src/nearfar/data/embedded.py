@@ -16,10 +16,10 @@ SEED = 8_8_32
 TEST_COUNT = 360
 
 CANVAS, CELLS = 32, 8
-DIGIT_SIZE = (14.0, 30.0)
+DIGIT_SIZE = (8.0, 32.0)
 """Side of a digit in pixels, least and most."""
 FRAGMENTS = 3
-FRAGMENT_CELLS = (2, 4)
+FRAGMENT_CELLS = (2, 3)
 """Side of a fragment in cells of the 8 x 8 digit that it is cut from, least and most."""
 
 Floats = NDArray[np.float64]

@@ -10,6 +10,7 @@ import torch
 
 from nearfar import data, networks
 from nearfar.data.batches import EpochSampler
+from nearfar.data.spec import Spec
 from nearfar.encoder_files import name_of
 from nearfar.errors import UserError
 from nearfar.methods import registry
@@ -31,8 +32,8 @@ class Assembled:
     notes: tuple[str, ...] = ()
 
 
-def load_data(options: PretrainOptions) -> data.Source:
-    """The data that the options name."""
+def load_data(options: PretrainOptions, like: Spec | None = None) -> data.Source:
+    """The data that the options name; with ``like``, images, series and texts are brought to the size of that spec's."""
     return data.load(
         options.data,
         limit=options.limit,
@@ -42,6 +43,7 @@ def load_data(options: PretrainOptions) -> data.Source:
         text_column=options.text_column,
         image_column=options.image_column,
         strict=options.strict,
+        size=None if like is None else like.shape[-1],
     )
 
 

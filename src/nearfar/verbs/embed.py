@@ -35,6 +35,7 @@ def embed(
     Raises:
         UserError: for another ending, an existing file, or data that do not fit the encoder.
     """
+    from nearfar.encoder_files import check_input, encoder_spec
     from nearfar.verbs.assemble import load_data
 
     output = Path(output)
@@ -43,8 +44,9 @@ def embed(
     if output.exists():
         raise UserError(f"{output} exists already; choose another --output.")
     opened = Run(run)
-    options = opened.config.options
-    source = load_data(options if data is None else changed(options, {"data": data, "limit": None}))
+    options, encoder = opened.config.options, opened.encoder()
+    source = load_data(options) if data is None else load_data(changed(options, {"data": data, "limit": None}), encoder_spec(encoder))
+    check_input(encoder, source.spec)
     columns: dict[str, list[Any]] = {"id": [], "split": [], "label": [], "embedding": []}
     for split, samples in (("train", source.train), ("test", source.test)):
         if samples is not None:

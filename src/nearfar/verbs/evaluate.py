@@ -25,17 +25,19 @@ def evaluate(run: Path | str, *, data: str | None = None, seeds: int = 3) -> Eva
     Returns:
         The evaluation; that of the run's own data is also written to the run folder.
     """
+    from nearfar.encoder_files import encoder_spec
     from nearfar.verbs.assemble import load_data
 
     opened = Run(run)
     options = opened.config.options
-    source = load_data(options if data is None else changed(options, {"data": data, "limit": None}))
+    own = encoder_spec(opened.encoder())
+    source = load_data(options) if data is None else load_data(changed(options, {"data": data, "limit": None}), own)
     return evaluate_run(opened, source, seeds=seeds, keep=data is None)
 
 
 def evaluate_run(run: Run, source: Source, *, seeds: int = 3, keep: bool = True) -> Evaluation:
     """As ``evaluate`` for an opened run and loaded data; ``keep``: write evaluation.json into the run folder."""
-    from nearfar.encoder_files import check_input
+    from nearfar.encoder_files import check_input, encoder_spec
     from nearfar.evaluation import evaluate as judge
     from nearfar.training.precision import device_of
     from nearfar.views import plain_view
@@ -45,7 +47,7 @@ def evaluate_run(run: Run, source: Source, *, seeds: int = 3, keep: bool = True)
     found = judge(
         run.method() if paired else encoder,
         source,
-        plain_view(source.spec),
+        plain_view(encoder_spec(encoder)),  # normalised as in training, whatever the data
         baselines={"random encoder": _untrained(run, paired)},
         seeds=seeds,
         device=device_of(run.config.options.device),
