@@ -83,7 +83,9 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path: Path, optimizer:
 def test_training_lowers_the_loss_and_reports_every_term(tmp_path: Path) -> None:
     watcher = Watcher()
     fit(toy(0.0), ToySource(), views, dataclasses.replace(PLAN, recipe=dataclasses.replace(RECIPE, epochs=20)), tmp_path, [watcher])
-    assert set(watcher.seen[0]) == {"contrast", "drift", "seen"}
+    assert set(watcher.seen[0]) == {"loss", "contrast", "drift", "seen"}
+    first = watcher.seen[0]
+    assert first["loss"] == pytest.approx(first["contrast"] + first["drift"]), "diagnostics are not part of the loss"
     assert watcher.seen[-1]["contrast"] < watcher.seen[0]["contrast"] - 0.1
     assert watcher.seen[0]["seen"] == 8
 
@@ -147,7 +149,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_in_words(tmp_path: Path) -> Non
     method = toy(0.0)
     with torch.no_grad():
         method.scale.fill_(float("nan"))
-    with pytest.raises(UserError, match=r"loss term contrast became nan at step 3; usual causes are a learning rate"):
+    with pytest.raises(UserError, match=r"loss term (contrast|drift) became nan at step 3; usual causes are a learning rate"):
         fit(method, ToySource(), views, PLAN, tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -32,8 +32,8 @@ class MetricsLog:
     def on_log(self, progress: loop.Progress) -> None:
         self.write(
             progress,
-            loss=sum(progress.terms.values()),
-            terms=dict(progress.terms),
+            loss=progress.terms["loss"],
+            terms={name: value for name, value in progress.terms.items() if name != "loss"},
             learning_rate=progress.learning_rate,
             samples_per_second=round(progress.samples_per_second, 1),
         )
@@ -69,7 +69,7 @@ class Display:
         self._bar.start()
 
     def on_log(self, progress: loop.Progress) -> None:
-        text = f"loss {sum(progress.terms.values()):.3f} · {progress.samples_per_second:,.0f} samples/s"
+        text = f"loss {progress.terms['loss']:.3f} · {progress.samples_per_second:,.0f} samples/s"
         if "knn" in self.health:
             text += f" · kNN {100 * self.health['knn']:.1f} %"
         assert self._task is not None

@@ -29,7 +29,7 @@ def gradients(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan
         model: ``method`` itself or its data-parallel wrapper.
 
     Returns:
-        The detached loss terms and the joined, detached outputs of the whole batch.
+        The detached loss ("loss") and its terms, and the joined, detached outputs of the whole batch.
     """
     if plan.gradient_cache:
         return _cached(method, phase, batch, plan)
@@ -39,7 +39,7 @@ def gradients(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan
         with _synchronising(model, number == plan.accumulate - 1):
             outputs = collectives.join(_forward(model, batch[rows] if plan.accumulate > 1 else batch, plan))
             terms = _terms(method, phase, outputs)
-            (_total(terms) / plan.accumulate).backward()  # type: ignore[no-untyped-call]
+            (terms["loss"] / plan.accumulate).backward()  # type: ignore[no-untyped-call]
         for name, value in terms.items():
             totals[name] = totals.get(name, torch.zeros_like(value.detach())) + value.detach() / plan.accumulate
         joined.append(detached(outputs))
@@ -66,7 +66,7 @@ def _cached(method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dic
     leaves: list[Tensor] = []
     outputs = collectives.join(_with_leaves(merged(embedded), leaves))
     terms = _terms(method, phase, outputs)
-    _total(terms).backward()  # type: ignore[no-untyped-call]
+    terms["loss"].backward()  # type: ignore[no-untyped-call]
     for number, rows in enumerate(parts):
         torch.set_rng_state(states[number])  # dropout repeats itself
         again = _flat(_forward(method, batch[rows], plan))
@@ -96,25 +96,22 @@ def _parts(length: int, count: int) -> list[slice]:
 
 
 def _terms(method: Method, phase: Phase, outputs: Outputs) -> dict[str, Tensor]:
-    """The loss in float32 or wider, whatever the forward pass computed in."""
+    """The loss's terms in float32 or wider, whatever the forward pass computed in, and under "loss" what is minimised: the sum
+    of those that have a gradient. The others are diagnostics."""
     device = next(method.parameters()).device.type
     with torch.autocast(device, enabled=False):
         terms: dict[str, Tensor] = getattr(method, phase.loss)(outputs)
-    return terms
-
-
-def _total(terms: Mapping[str, Tensor]) -> Tensor:
-    return torch.stack([term for term in terms.values() if term.requires_grad]).sum()
+        return {"loss": torch.stack([term for term in terms.values() if term.requires_grad]).sum(), **terms}
 
 
 def check_finite(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:
-    """The terms as numbers.
+    """The loss and its terms as numbers.
 
     Raises:
         UserError: if one is not finite, with the usual causes.
     """
     values = {name: float(value) for name, value in terms.items()}
-    for name, value in values.items():
+    for name, value in reversed(values.items()):  # the terms before their sum
         if not math.isfinite(value):
             raise UserError(
                 f"The loss term {name} became {value} at step {step}; usual causes are a learning rate that is too high, a temperature"
