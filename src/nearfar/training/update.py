@@ -101,7 +101,7 @@ def _terms(method: Method, phase: Phase, outputs: Outputs) -> dict[str, Tensor]:
     device = next(method.parameters()).device.type
     with torch.autocast(device, enabled=False):
         terms: dict[str, Tensor] = getattr(method, phase.loss)(outputs)
-        return {"loss": torch.stack([term for term in terms.values() if term.requires_grad]).sum(), **terms}
+        return {**terms, "loss": torch.stack([term for term in terms.values() if term.requires_grad]).sum()}
 
 
 def check_finite(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:
@@ -111,7 +111,7 @@ def check_finite(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:
         UserError: if one is not finite, with the usual causes.
     """
     values = {name: float(value) for name, value in terms.items()}
-    for name, value in reversed(values.items()):  # the terms before their sum
+    for name, value in values.items():
         if not math.isfinite(value):
             raise UserError(
                 f"The loss term {name} became {value} at step {step}; usual causes are a learning rate that is too high, a temperature"
