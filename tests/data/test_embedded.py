@@ -93,3 +93,14 @@ def test_building_takes_well_under_a_second() -> None:
     start = time.process_time()
     embedded.read_cluttered_digits()
     assert time.process_time() - start < 1
+
+
+def test_regions_say_which_pixels_are_the_digit() -> None:
+    source = load("cluttered-digits")
+    regions = embedded.cluttered_digit_regions(source.train.ids)
+    images = source.train.take(torch.arange(len(source.train)))[:, 0].numpy()
+    assert regions.shape == images.shape
+    assert set(np.unique(regions)) == {0, 1, 2}
+    assert images[regions == 0].max() <= embedded.FAINTEST
+    assert images[regions > 0].min() >= embedded.FAINTEST - 1
+    assert np.all((regions == 1).any(axis=(1, 2)))

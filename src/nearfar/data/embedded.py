@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ DIGIT_SIZE = (8.0, 32.0)
 FRAGMENTS = 3
 FRAGMENT_CELLS = (2, 3)
 """Side of a fragment in cells of the 8 x 8 digit that it is cut from, least and most."""
+FAINTEST = 48.0
+"""Value, of 255, from which a pixel belongs to what is drawn there and not to the background."""
 
 Floats = NDArray[np.float64]
 
@@ -39,13 +42,30 @@ def read_cluttered_digits() -> Table:
 
     Source: after Mnih et al. 2014, "Recurrent Models of Visual Attention", section 4.1 (cluttered translated MNIST).
     """
+    layers, label = _layers()
+    canvas = np.max(layers, axis=0)
+    return _table("cluttered-digits", np.floor(canvas + 0.5 + 1e-6).astype(np.uint8), label)
+
+
+def cluttered_digit_regions(ids: Sequence[str]) -> NDArray[np.int64]:
+    """What each pixel of cluttered-digits shows, (N, 32, 32): 0 background, 1 the digit, 2 a fragment of another.
+
+    Args:
+        ids: of the samples, as the loaded set has them.
+    """
+    layers = np.stack(_layers()[0])[:, [int(name) for name in ids]]
+    return np.where(layers.max(axis=0) < FAINTEST, 0, np.where(layers.argmax(axis=0) == 0, 1, 2))
+
+
+def _layers() -> tuple[list[Floats], NDArray[np.int64]]:
+    """The digits and their fragments, each alone on its canvas (N, 32, 32), and the labels."""
     images, label = _digits()
     random = np.random.RandomState(SEED)  # its streams are frozen for good, unlike those of newer generators
-    canvas = _placed(images, np.zeros((len(images), 2)), np.full(len(images), float(CELLS)), random)
+    layers = [_placed(images, np.zeros((len(images), 2)), np.full(len(images), float(CELLS)), random)]
     for _ in range(FRAGMENTS):
         fragment, corner, side = _fragments(images, random)
-        canvas = np.maximum(canvas, _placed(fragment, corner, side, random))
-    return _table("cluttered-digits", np.floor(canvas + 0.5 + 1e-6).astype(np.uint8), label)
+        layers.append(_placed(fragment, corner, side, random))
+    return layers, label
 
 
 def _digits() -> tuple[Floats, NDArray[np.int64]]:
