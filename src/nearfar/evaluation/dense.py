@@ -126,7 +126,7 @@ def _predicted(model: Affine, maps: Tensor, regions: Tensor) -> Tensor:
     blocks = []
     for start in range(0, len(maps), BATCH):
         block = maps[start : start + BATCH]
-        logits = model(block.permute(0, 2, 3, 1).flatten(0, 2)).unflatten(0, (len(block), *block.shape[2:])).permute(0, 3, 1, 2)
+        logits = model(block.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         blocks.append(interpolate(logits, size=regions.shape[1:], mode="bilinear").argmax(1))
     return torch.cat(blocks)
 
