@@ -46,7 +46,8 @@ def spec_of(kind: type[Method], *, length: int = 1000, modality: str = "image") 
         return Spec("pairs", "image-text", (3, 16, 16), length, vocabulary=30, context=6)
     shape = (3, 16, 16) if modality == "image" else (3, 64)
     channels = shape[0]
-    return Spec("toy", modality, shape, length, ("a", "b"), "class", mean=(0.5,) * channels, std=(0.2,) * channels)
+    classes, target = ((), "value") if kind.label_kind == "value" else (("a", "b"), "class")
+    return Spec("toy", modality, shape, length, classes, target, mean=(0.5,) * channels, std=(0.2,) * channels)
 
 
 def build(kind: type[Method], settings: dict[str, Any], *, length: int = 1000) -> Method:
@@ -65,4 +66,5 @@ def batch_for(method: Method, *, samples: int = SAMPLES) -> Batch:
         views.append(Tokens(torch.randint(1, 30, (samples, 6)), torch.ones(samples, 6, dtype=torch.bool)))
     if wanted.mask:
         views.append(torch.rand(samples, method.encoder.patches))
-    return Batch(views, torch.arange(samples), torch.arange(samples) % 2)
+    label = torch.arange(samples) % 4 * 0.75 if method.label_kind == "value" else torch.arange(samples) % 2
+    return Batch(views, torch.arange(samples), label)

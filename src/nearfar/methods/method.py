@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from nearfar.batch import Batch
 from nearfar.data.spec import Spec
+from nearfar.errors import UserError
+from nearfar.methods import registry
 from nearfar.networks.encoder import Encoder
 from nearfar.views.wanted import WantedViews
 
@@ -86,12 +88,16 @@ class Method(nn.Module):
 
     Class data: ``paper``; ``Settings``, a frozen dataclass whose defaults are the paper's; ``recipes`` with the keys "paper"
     and "small" (what works on a laptop with small samples); ``modalities``, or () for any; ``encoder_kind``, "any", "tokens"
-    (needs a ``TokenEncoder``) or "towers" (needs a pair of encoders); ``choices``, one phrase for each of the five choices.
+    (needs a ``TokenEncoder``) or "towers" (needs a pair of encoders); ``needs_labels``, and then ``label_kind``, "class", "value"
+    (real numbers) or "any"; ``choices``, one phrase for each of the five choices.
 
     Attributes:
         encoder: what the user gets in the end.
         settings: this run's settings.
         progress: share of the run that is done, in [0, 1]; set by the engine before each step and before ``after_step``.
+
+    Raises:
+        UserError: if the data's labels are not of the method's kind.
     """
 
     paper: ClassVar[Paper]
@@ -100,14 +106,23 @@ class Method(nn.Module):
     modalities: ClassVar[tuple[str, ...]] = ()
     encoder_kind: ClassVar[str] = "any"
     needs_labels: ClassVar[bool] = False
+    label_kind: ClassVar[str] = "any"
     choices: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Any = None) -> None:
         super().__init__()
+        self._check_labels(spec)
         self.encoder = encoder
         self.spec = spec
         self.settings = self.Settings() if settings is None else settings
         self.progress = 0.0
+
+    def _check_labels(self, spec: Spec) -> None:
+        name = registry.name_of(type(self))
+        if self.label_kind == "class" and spec.target == "value":
+            raise UserError(f"{name} needs classes; the labels of {spec.name} are real numbers: take another method.")
+        if self.label_kind == "value" and spec.target == "class":
+            raise UserError(f"{name} needs real numbers to regress; the labels of {spec.name} are classes: take another method.")
 
     @property
     def wanted_views(self) -> WantedViews:

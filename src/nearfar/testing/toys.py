@@ -59,6 +59,8 @@ def toy(
     if modality not in SPECS:
         raise unknown_name("modality", modality, SPECS)
     spec = SPECS[modality]
+    if kind.label_kind == "value":
+        spec = dataclasses.replace(spec, classes=(), target="value")
     small = kind.recipes["small"].settings
     defaults = vars(resolved_settings(kind.Settings, small))
     lowered = {k: _WIDEST for k, v in defaults.items() if type(v) is int and v > _WIDEST}
@@ -88,7 +90,9 @@ def _batch(method: Method, spec: Spec) -> Batch:
     generator = torch.Generator().manual_seed(1)
     views = make_views(spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0))
     made = [v.double() if isinstance(v, Tensor) else v for v in views(_samples(spec, generator), generator)]
-    return Batch(made, torch.randperm(spec.length, generator=generator)[:ROWS], torch.arange(ROWS) % len(spec.classes))
+    index = torch.randperm(spec.length, generator=generator)[:ROWS]
+    label = torch.arange(ROWS) % 4 * 0.75 if spec.target == "value" else torch.arange(ROWS) % len(spec.classes)
+    return Batch(made, index, label)
 
 
 def _samples(spec: Spec, generator: torch.Generator) -> Any:

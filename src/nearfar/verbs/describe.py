@@ -57,7 +57,7 @@ def _describe(name: str, console: Console) -> None:
     kind = registry.get(name)
     paper = kind.paper
     console.print(f"[bold]{name}[/]: {paper.title}. {paper.authors}, {paper.year}" + (f", arXiv {paper.arxiv}" if paper.arxiv else ""))
-    console.print(f"data: {' or '.join(kind.modalities) or 'any modality'}" + ("; needs labels" if kind.needs_labels else ""))
+    console.print(f"data: {' or '.join(kind.modalities) or 'any modality'}" + _labels(kind))
     table = Table("choice", "this method", title="five choices", title_justify="left")
     for choice, text in kind.choices.items():
         table.add_row(choice, text)
@@ -73,6 +73,11 @@ def _describe(name: str, console: Console) -> None:
     console.print(table)
     for sentence in paper.departures:
         console.print(f"departs from the paper or its code: {sentence}")
+
+
+def _labels(kind: Any) -> str:
+    what = {"class": " (classes)", "value": " (real numbers)", "any": ""}[kind.label_kind]
+    return f"; needs labels{what}" if kind.needs_labels else ""
 
 
 def datasets() -> None:

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nearfar.errors import UserError
 from nearfar.losses.contrastive import supcon
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
@@ -44,6 +43,7 @@ class SupCon(Method):
         "small": Recipe({"temperature": 0.1, "base_temperature": 0.1, "hidden": 512}),
     }
     needs_labels = True
+    label_kind = "class"
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {
         "views": "two strong views of each sample", "encoder": "one, shared", "head": "2-layer projector, no norm",
@@ -52,8 +52,6 @@ class SupCon(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        if spec.target == "value":
-            raise UserError(f"supcon needs classes; the labels of {spec.name} are real numbers: take another method.")
         self.projector = mlp((encoder.dimension, self.settings.hidden, self.settings.projection), hidden_norm=False)
 
     def forward(self, batch: Batch) -> Outputs:
