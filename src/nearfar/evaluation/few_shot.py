@@ -81,4 +81,4 @@ def drawn_episodes(
 
 
 def _rows_by_class(labels: Tensor) -> Sequence[Tensor]:
-    return labels.argsort(stable=True).split(labels.bincount().tolist())
+    return torch.split(labels.argsort(stable=True), labels.bincount().tolist())
