@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses import cacr as module
+from nearfar.losses import blocks
 from nearfar.losses.cacr import (
     attraction,
     cacr,
@@ -227,7 +227,7 @@ def test_blocks_change_nothing_and_bound_memory(monkeypatch: pytest.MonkeyPatch,
         return loss, torch.autograd.grad(loss, z)[0], max(sizes)
 
     whole = both()
-    monkeypatch.setattr(module, "_BLOCK", 7)
+    monkeypatch.setattr(blocks, "block_height", lambda columns, device: 7)
     blocked = both()
     torch.testing.assert_close(blocked[0], whole[0])
     torch.testing.assert_close(blocked[1], whole[1])

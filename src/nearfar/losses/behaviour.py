@@ -28,9 +28,7 @@ __all__ = [
 
 
 @full_precision
-def contrastive(
-    similarity: Tensor, *, positive: Tensor | None = None, temperature: float = 0.3, reduction: str = "mean"
-) -> Tensor:
+def contrastive(similarity: Tensor, *, positive: Tensor | None = None, temperature: float = 0.3, reduction: str = "mean") -> Tensor:
     """The softmax contrastive loss of a similarity matrix.
 
         mean_i  - s_ii / tau + log sum_k exp(s_ik / tau)
@@ -75,9 +73,7 @@ def hard_contrastive(
 
 
 @full_precision
-def simple(
-    similarity: Tensor, *, positive: Tensor | None = None, weight: float | None = None, reduction: str = "mean"
-) -> Tensor:
+def simple(similarity: Tensor, *, positive: Tensor | None = None, weight: float | None = None, reduction: str = "mean") -> Tensor:
     """The contrastive loss without softmax: all negatives count alike.
 
         mean_i  - s_ii + lambda sum_{j != i} s_ij

@@ -15,19 +15,15 @@ Source: Zheng et al. 2023, "Contrastive Attraction and Contrastive Repulsion for
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
+from nearfar.losses.blocks import in_row_blocks, squared_distances
 from nearfar.losses.contrastive import info_nce
 from nearfar.losses.similarity import full_precision, reduce, unit
 
 __all__ = ["attraction", "cacr", "moco_v3_cacr", "moco_v3_key", "queue_attraction", "queue_repulsion", "repulsion"]
-
-_BLOCK = 256
-"""Rows whose distances are held at once."""
 
 
 @full_precision
@@ -81,16 +77,18 @@ def repulsion(
     temperature = 0.0 if uniform else temperature
     first, second = torch.triu_indices(len(views), len(views), offset=1, device=views.device)
 
-    def rows(query: Tensor, other: Tensor, start: int) -> Tensor:
-        cost, logits = _competing(query, other, start, temperature)
-        if kernel_width is not None:
-            return torch.logsumexp(torch.log_softmax(logits, dim=-1) - kernel_width * cost, dim=-1)
-        repelled = -weight * (torch.softmax(logits, dim=-1) * cost).sum(dim=-1)
-        if not debias or uniform:
-            return repelled
-        return (repelled - debias * cost.diagonal(start, dim1=-2, dim2=-1)) / (1.0 - debias)
+    query, other = views[first], views[second]
 
-    values = _in_blocks(rows, views[first], views[second])
+    def rows(block: slice) -> Tensor:
+        cost, logits = _competing(query[:, block], other, block.start, temperature)
+        if kernel_width is not None:
+            return torch.logsumexp(torch.log_softmax(logits, dim=-1) - kernel_width * cost, dim=-1).T
+        repelled = -weight * (torch.softmax(logits, dim=-1) * cost).sum(dim=-1)
+        if debias and not uniform:
+            repelled = (repelled - debias * cost.diagonal(block.start, dim1=-2, dim2=-1)) / (1.0 - debias)
+        return repelled.T
+
+    values = in_row_blocks(rows, query[0]).T
     if kernel_width is None:
         return values.mean()
     return weight * (torch.logsumexp(values, dim=-1) - math.log(views.shape[1])).mean()
@@ -113,9 +111,7 @@ def queue_attraction(query: Tensor, key: Tensor, *, temperature: float = 1.0) ->
 
 
 @full_precision
-def queue_repulsion(
-    query: Tensor, queue: Tensor, *, temperature: float = 2.0, within_batch: bool = True, as_coded: bool = False
-) -> Tensor:
+def queue_repulsion(query: Tensor, queue: Tensor, *, temperature: float = 2.0, within_batch: bool = True, as_coded: bool = False) -> Tensor:
     """Minus the expected cost between each query and the queue's keys, and the other queries of its view.
 
     Only the queue's share against the batch passes a gradient, not the weights within the queue: its keys act together as
@@ -136,19 +132,16 @@ def queue_repulsion(
     if not within_batch:
         return -far.mean()
 
-    def rows(part: Tensor, other: Tensor, start: int) -> Tensor:
-        cost, logits = _competing(part, other, start, temperature)
-        block = slice(start, start + part.shape[1])
+    def rows(block: slice) -> Tensor:
+        cost, logits = _competing(query[:, block], query, block.start, temperature)
         logits = torch.cat([share[:, block, None], logits], dim=-1)
-        return -(torch.softmax(logits, dim=-1) * torch.cat([far[:, block, None], cost], dim=-1)).sum(dim=-1)
+        return -(torch.softmax(logits, dim=-1) * torch.cat([far[:, block, None], cost], dim=-1)).sum(dim=-1).T
 
-    return _in_blocks(rows, query, query).mean()
+    return in_row_blocks(rows, query[0]).mean()
 
 
 @full_precision
-def moco_v3_cacr(
-    prediction: Tensor, key: Tensor, *, temperature: float = 1.0, euclidean: bool = False, reduction: str = "mean"
-) -> Tensor:
+def moco_v3_cacr(prediction: Tensor, key: Tensor, *, temperature: float = 1.0, euclidean: bool = False, reduction: str = "mean") -> Tensor:
     """CACR on MoCo v3: the mean over keys of ``moco_v3_key`` with the predictions of all other views.
 
     Args:
@@ -160,18 +153,14 @@ def moco_v3_cacr(
     """
     _expect_views(prediction, views=2, samples=2)
     losses = [
-        moco_v3_key(
-            torch.cat([prediction[:i], prediction[i + 1 :]]), k, temperature=temperature, euclidean=euclidean, reduction=reduction
-        )
+        moco_v3_key(torch.cat([prediction[:i], prediction[i + 1 :]]), k, temperature=temperature, euclidean=euclidean, reduction=reduction)
         for i, k in enumerate(key)
     ]
     return torch.stack(losses).mean(dim=0)
 
 
 @full_precision
-def moco_v3_key(
-    query: Tensor, key: Tensor, *, temperature: float = 1.0, euclidean: bool = False, reduction: str = "mean"
-) -> Tensor:
+def moco_v3_key(query: Tensor, key: Tensor, *, temperature: float = 1.0, euclidean: bool = False, reduction: str = "mean") -> Tensor:
     """Predictions from several views against one view's momentum key, the farther the heavier; all weights are constants.
 
         sum_q mean_n p_qn 2 T InfoNCE_n(q, k),   or Euclidean:  sum_q mean_n p_qn ( c(q_n, k_n) - sum_{m != n} w-(m) c(q_n, k_m) )
@@ -191,28 +180,25 @@ def moco_v3_key(
     if not euclidean:
         losses = torch.stack([info_nce(q, key, temperature=temperature, reduction="none") for q in query])
         return reduce((share * 2.0 * temperature * losses).sum(dim=0), reduction)
+
+    def mean_of_others(block: slice) -> Tensor:
+        logits = query[:, block] @ key.T / temperature
+        logits.diagonal(block.start, dim1=-2, dim2=-1).fill_(-math.inf)
+        return (torch.softmax(logits, dim=-1) @ key).transpose(0, 1)
+
     with torch.no_grad():
-        logits = query @ key.T / temperature
-        logits.diagonal(dim1=-2, dim2=-1).fill_(-math.inf)
-        repelling = torch.softmax(logits, dim=-1) @ key
+        repelling = in_row_blocks(mean_of_others, key).transpose(0, 1)
     return reduce((share * (query * (repelling - key)).sum(dim=-1)).sum(dim=0), reduction)
 
 
 def _expect_views(tensor: Tensor, *, views: int, samples: int = 1) -> None:
     if tensor.ndim != 3 or tensor.shape[0] < views or tensor.shape[1] < samples:
-        raise ValueError(
-            f"CACR needs a tensor (V, N, D) with V at least {views} and N at least {samples}; found {tuple(tensor.shape)}."
-        )
-
-
-def _squared_distances(first: Tensor, second: Tensor) -> Tensor:
-    """(..., N, D) and (..., M, D) to (..., N, M), without the tensor of differences."""
-    return first.square().sum(-1)[..., :, None] + second.square().sum(-1)[..., None, :] - 2.0 * first @ second.mT
+        raise ValueError(f"CACR needs a tensor (V, N, D) with V at least {views} and N at least {samples}; found {tuple(tensor.shape)}.")
 
 
 def _attracted(query: Tensor, key: Tensor, temperature: float, *, constant: bool = False) -> Tensor:
     """The weighted cost (N, V) of reaching, from each view's query, the keys of the sample's other views."""
-    cost = _squared_distances(query.transpose(0, 1), key.transpose(0, 1))
+    cost = squared_distances(query.transpose(0, 1), key.transpose(0, 1))
     logits = temperature * (cost.detach() if constant else cost)
     logits.diagonal(dim1=-2, dim2=-1).fill_(-math.inf)
     return (torch.softmax(logits, dim=-1) * cost).sum(dim=-1)
@@ -220,7 +206,7 @@ def _attracted(query: Tensor, key: Tensor, temperature: float, *, constant: bool
 
 def _competing(query: Tensor, other: Tensor, start: int, temperature: float) -> tuple[Tensor, Tensor]:
     """Costs (..., h, M) of query rows from number ``start`` on, and the logits of their weights: -inf for a row itself."""
-    cost = _squared_distances(query, other)
+    cost = squared_distances(query, other)
     logits = -temperature * cost
     logits.diagonal(start, dim1=-2, dim2=-1).fill_(-math.inf)
     return cost, logits
@@ -229,14 +215,10 @@ def _competing(query: Tensor, other: Tensor, start: int, temperature: float) -> 
 @torch.no_grad()
 def _point(query: Tensor, queue: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """The queue as one point for each unit query (N, D): its joint logit (N,) and its weighted mean key (N, D)."""
-    logits = temperature * (2.0 * query @ queue.T - 2.0)
-    return torch.logsumexp(logits, dim=1), torch.softmax(logits, dim=1) @ queue
 
+    def rows(block: slice) -> Tensor:
+        logits = temperature * (2.0 * query[block] @ queue.T - 2.0)
+        return torch.cat([torch.logsumexp(logits, dim=1, keepdim=True), torch.softmax(logits, dim=1) @ queue], dim=1)
 
-def _in_blocks(rows: Callable[[Tensor, Tensor, int], Tensor], query: Tensor, other: Tensor) -> Tensor:
-    """``rows(block of query, other, its first row)`` for all of query (V, N, D); backward makes each block's matrix again."""
-    if query.shape[1] <= _BLOCK:
-        return rows(query, other, 0)
-    blocks = torch.split(query, _BLOCK, dim=1)
-    parts = [checkpoint(rows, part, other, i * _BLOCK, use_reentrant=False) for i, part in enumerate(blocks)]
-    return torch.cat(parts, dim=1)
+    found = in_row_blocks(rows, query, columns=len(queue))
+    return found[:, 0], found[:, 1:]

@@ -82,9 +82,7 @@ def info_nce(
 
 
 @full_precision
-def queue_info_nce(
-    query: Tensor, key: Tensor, queue: Tensor, *, temperature: float | Tensor = 0.2, reduction: str = "mean"
-) -> Tensor:
+def queue_info_nce(query: Tensor, key: Tensor, queue: Tensor, *, temperature: float | Tensor = 0.2, reduction: str = "mean") -> Tensor:
     """MoCo's loss: each query must find its own key among the keys of earlier batches.
 
         loss_i = -q_i . k_i / tau + log( exp(q_i . k_i / tau) + sum_m exp(q_i . queue_m / tau) )

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import log_softmax, normalize
+from torch.nn.functional import log_softmax
+
+from nearfar.losses.blocks import in_row_blocks
+from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, unit
+
+__all__ = ["focal_contrast", "hard_pairs", "mixed_pairs", "soft_cross_entropy"]
 
 
+@torch.no_grad()
+@full_precision
 def hard_pairs(features: Tensor, label: Tensor, *, official: bool = False) -> tuple[Tensor, Tensor]:
     """Index of each anchor's least similar row of its class (itself if alone) and most similar row of another class.
 
@@ -20,21 +27,25 @@ def hard_pairs(features: Tensor, label: Tensor, *, official: bool = False) -> tu
 
     Source: Zhang et al. 2021 (Core-tuning), section 3.2.
     """
-    unit = normalize(features.detach(), dim=1)
-    similar, own = unit @ unit.T, torch.eye(len(label), dtype=torch.bool, device=label.device)
-    alike = label[:, None] == label
-    rows = torch.arange(len(label), device=label.device)
-    if official:
-        found = torch.where(alike & ~own, similar, 0.0).argmin(1)
-        positive = torch.where(found == 0, rows, found)
-    else:
-        masked = similar.masked_fill(~alike | own, torch.inf)
-        positive = torch.where((alike & ~own).any(1), masked.argmin(1), rows)
-    different = similar.masked_fill(alike, -torch.inf)
-    negative = torch.where((~alike).any(1), different.argmax(1), 0)
+    normed, place = unit(features), torch.arange(len(label), device=label.device)
+
+    def rows(block: slice) -> Tensor:
+        similar, alike = normed[block] @ normed.T, label[block, None] == label
+        other, itself = alike & (place[block, None] != place), place[block]
+        if official:
+            found = torch.where(other, similar, 0.0).argmin(1)
+            positive = torch.where(found == 0, itself, found)
+        else:
+            positive = torch.where(other.any(1), similar.masked_fill(~other, torch.inf).argmin(1), itself)
+        different = similar.masked_fill(alike, -torch.inf)
+        negative = torch.where((~alike).any(1), different.argmax(1), 0)
+        return torch.stack([positive, negative], dim=1)
+
+    positive, negative = in_row_blocks(rows, features).unbind(dim=1)
     return positive, negative
 
 
+@full_precision
 def mixed_pairs(
     features: Tensor, label: Tensor, classes: int, draws: tuple[Tensor, Tensor, Tensor], *, least: float = 0.8, official: bool = False
 ) -> tuple[Tensor, Tensor]:
@@ -66,11 +77,13 @@ def mixed_pairs(
     return torch.cat([features.detach(), *mixtures(features)]), torch.cat([one_hot, *mixtures(one_hot)])
 
 
+@full_precision
 def soft_cross_entropy(logits: Tensor, soft_label: Tensor) -> Tensor:
     """- mean over rows of sum_c Y_c log softmax(logits)_c, both (N, C). Source: Zhang et al. 2021 (Core-tuning), equation 7."""
     return -(soft_label * log_softmax(logits, dim=1)).sum(1).mean()
 
 
+@full_precision
 def focal_contrast(z: Tensor, soft_label: Tensor, *, temperature: float = 0.07, official: bool = False) -> Tensor:
     """Supervised contrast that dwells on pairs it gets wrong.
 
@@ -85,10 +98,17 @@ def focal_contrast(z: Tensor, soft_label: Tensor, *, temperature: float = 0.07, 
 
     Source: Zhang et al. 2021 (Core-tuning), equation 6. The factor (1 - p) carries gradient too.
     """
-    unit, own = normalize(z, dim=1), torch.eye(len(z), dtype=torch.bool, device=z.device)
-    logits = unit @ unit.T / temperature
-    log_p = logits - logits.masked_fill(own, -torch.inf).logsumexp(1, keepdim=True)
-    positive = ((soft_label[:, None] - soft_label).abs().amax(2) < 1e-6) & ~own
-    terms = torch.where(positive, -(1 - log_p.exp()) * log_p, 0.0).sum(1)
-    count, anchors = positive.sum(1), positive.any(1).sum().clamp(min=1)
-    return (terms / (len(z) if official else count.clamp(min=1))).sum() / anchors
+    expect_rows(z=z)
+    expect_temperature(temperature)
+    rows, place = unit(z), torch.arange(len(z), device=z.device)
+
+    def terms_and_positives(block: slice) -> Tensor:
+        logits, other = rows[block] @ rows.T / temperature, place[block, None] != place
+        log_p = logits - logits.masked_fill(~other, -torch.inf).logsumexp(1, keepdim=True)
+        positive = (torch.cdist(soft_label[block], soft_label, p=torch.inf) < 1e-6) & other
+        terms = torch.where(positive, -(1 - log_p.exp()) * log_p, 0.0).sum(1)
+        return torch.stack([terms, positive.sum(1).to(terms)], dim=1)
+
+    terms, positives = in_row_blocks(terms_and_positives, z).unbind(dim=1)
+    anchors = (positives > 0).sum().clamp(min=1)
+    return (terms / (len(z) if official else positives.clamp(min=1))).sum() / anchors

@@ -39,9 +39,7 @@ def dcl(z1: Tensor, z2: Tensor, *, temperature: float = 0.1, reduction: str = "m
 
 
 @full_precision
-def dclw(
-    z1: Tensor, z2: Tensor, *, temperature: float = 0.1, sigma: float = 0.5, reduction: str = "mean"
-) -> Tensor:
+def dclw(z1: Tensor, z2: Tensor, *, temperature: float = 0.1, sigma: float = 0.5, reduction: str = "mean") -> Tensor:
     """The decoupled loss with weighted positives.
 
     Args:

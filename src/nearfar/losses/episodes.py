@@ -5,18 +5,30 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nearfar.losses.blocks import in_row_blocks
+from nearfar.losses.similarity import full_precision
 
+__all__ = ["distances", "neighbour_score", "prototype_triplet", "prototypes"]
+
+
+@full_precision
 def prototypes(features: Tensor, label: Tensor, classes: int) -> Tensor:
     """Class means (C, D) of features (N, D) with int64 labels 0 to C - 1; each class must occur."""
     sums = torch.zeros(classes, features.shape[1], dtype=features.dtype, device=features.device).index_add(0, label, features)
     return sums / torch.bincount(label, minlength=classes)[:, None]
 
 
+@full_precision
 def distances(first: Tensor, second: Tensor) -> Tensor:
-    """sqrt(||a - b||^2 + 1e-6) of (N, D) and (M, D): (N, M)."""
-    return ((first[:, None] - second).square().sum(2) + 1e-6).sqrt()
+    """sqrt(||a - b||^2 + 1e-6) of (N, D) and (M, D): (N, M), by differences in blocks."""
+    return in_row_blocks(lambda rows: _lengths(first[rows, None] - second), first, columns=second.numel())
 
 
+def _lengths(difference: Tensor) -> Tensor:
+    return (difference.square().sum(-1) + 1e-6).sqrt()
+
+
+@full_precision
 def prototype_triplet(query: Tensor, label: Tensor, prototype: Tensor, prototype_label: Tensor, *, margin: float = 0.5) -> Tensor:
     """mean over queries of max(0, d(q, own prototype) - distance of the nearest other prototype + margin).
 
@@ -35,6 +47,7 @@ def prototype_triplet(query: Tensor, label: Tensor, prototype: Tensor, prototype
     return (to_own - to_other + margin).clamp(min=0).mean()
 
 
+@full_precision
 def neighbour_score(
     features: Tensor,
     label: Tensor,
@@ -60,6 +73,9 @@ def neighbour_score(
         neighbours: k, at most T - 2.
         looked_at: neighbours among which the nearest of another class is sought; by default k + 1.
 
+    Raises:
+        ValueError: with fewer than 3 targets, which have no neighbours to score.
+
     Returns:
         "score", "same", "apart", "share"; gradients go through the distances alone. The loss is ``-log(score)``.
 
@@ -67,23 +83,32 @@ def neighbour_score(
     """
     target, target_label = (features, label) if target is None or target_label is None else (target, target_label)
     count = len(target)
+    if count < 3:
+        raise ValueError(f"neighbour_score needs at least 3 targets; found {count}: take larger episodes.")
     k = count - 2 if neighbours + 2 > count else neighbours
     wide = min((k + 1 if looked_at is None else looked_at) + 1, count)
-    distance, index = distances(features, target).topk(wide, dim=1, largest=False, sorted=True)
-    distance, alike = distance[:, 1:], target_label[index[:, 1:]] == label[:, None]
+    index = _nearest(features, target, wide)[:, 1:]
+    distance, alike = _lengths(features[:, None] - target[index]), target_label[index] == label[:, None]
     nearest_other = distance.masked_fill(alike, torch.inf).amin(1, keepdim=True)
     near, alike = distance[:, :k], alike[:, :k]
     ratio = near / (nearest_other + 1e-7)
     ratio = ratio / ratio.amax(1, keepdim=True).clamp(min=1)
     same = 1 - _row_mean(ratio, alike)
     other = ~alike
-    if bool(other.any()):
-        largest = torch.where(other, near, 0.0).amax()
-        apart = _row_mean(near / (largest + 1e-7), other)
-    else:
-        apart = torch.ones_like(same)
+    apart = _row_mean(near / (torch.where(other, near, 0.0).amax() + 1e-7), other)
+    apart = torch.where(other.any(), apart, 1.0)
     share = torch.ones_like(same) if neighbours + 2 >= count else alike.to(near.dtype).mean()
     return {"score": ((same + apart) / 2 + share) / 2, "same": same, "apart": apart, "share": share}
+
+
+@torch.no_grad()
+def _nearest(features: Tensor, target: Tensor, count: int) -> Tensor:
+    """Places (N, count) of the nearest targets of each row, the nearest first."""
+
+    def rows(block: slice) -> Tensor:
+        return distances(features[block], target).topk(count, dim=1, largest=False).indices
+
+    return in_row_blocks(rows, features, columns=target.numel())
 
 
 def _row_mean(values: Tensor, mask: Tensor) -> Tensor:

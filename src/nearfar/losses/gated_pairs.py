@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
+from nearfar.losses.blocks import in_row_blocks
 from nearfar.losses.masked_contrast import masked_contrast
+from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision
+
+__all__ = ["gated_contrast", "gated_cosines"]
 
 
+@full_precision
 def gated_contrast(z: Tensor, gate: Tensor, label: Tensor, partner: Tensor, *, temperature: float = 0.1) -> Tensor:
     """Contrast of anchors with the rows of their partner class, through each anchor's own gate.
 
@@ -27,15 +33,33 @@ def gated_contrast(z: Tensor, gate: Tensor, label: Tensor, partner: Tensor, *, t
 
     Source: Wu et al. 2024 ("Rethinking Positive Pairs in Contrastive Learning"), equation of the gated loss.
     """
-    logits = gated_cosines(z, gate) / temperature
-    positive = label == partner[:, None]
-    negative = (label != label[:, None]) & ~positive
-    losses = masked_contrast(logits, positive, positive | negative, form="single")
-    return losses.sum() / positive.sum().clamp(min=1)
+    expect_rows(z=z, gate=gate)
+    expect_temperature(temperature)
+
+    def losses_and_counts(block: slice) -> Tensor:
+        logits = gated_cosines(z, gate, block) / temperature
+        positive = label == partner[block, None]
+        negative = (label != label[block, None]) & ~positive
+        losses = masked_contrast(logits, positive, positive | negative, form="single")
+        return torch.stack([losses, positive.sum(1).to(losses)], dim=1)
+
+    sums = in_row_blocks(losses_and_counts, z).sum(dim=0)
+    return sums[0] / sums[1].clamp(min=1)
 
 
-def gated_cosines(z: Tensor, gate: Tensor) -> Tensor:
-    """(N, N) cosines of g_i * z_i and g_i * z_j, by three products of (N, D) matrices instead of an (N, N, D) array."""
-    squared = gate.square()
+@full_precision
+def gated_cosines(z: Tensor, gate: Tensor, rows: slice = slice(None)) -> Tensor:
+    """Cosines of g_i * z_i and g_i * z_j, by two products of matrices instead of an (N, N, D) array.
+
+    Args:
+        z: (N, D).
+        gate: (N, D).
+        rows: which i are wanted; all by default.
+
+    Returns:
+        (rows, N); 0 where a gated row has no length.
+    """
+    squared, own = gate[rows].square(), z[rows]
     norms = (squared @ z.square().T).clamp(min=1e-24).sqrt()  # norms_ij = |g_i * z_j|, at least 1e-12
-    return (squared * z) @ z.T / (norms.diagonal()[:, None] * norms)
+    length = (squared * own.square()).sum(dim=1, keepdim=True).clamp(min=1e-24).sqrt()
+    return (squared * own) @ z.T / (length * norms)

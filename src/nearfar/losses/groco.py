@@ -23,9 +23,7 @@ __all__ = ["groco"]
 
 
 @full_precision
-def groco(
-    views: Tensor, *, whole: int | None = None, negatives: int = 10, steepness: float = 1.0, reduction: str = "mean"
-) -> Tensor:
+def groco(views: Tensor, *, whole: int | None = None, negatives: int = 10, steepness: float = 1.0, reduction: str = "mean") -> Tensor:
     """The group-ordering loss of V views of N samples; every view is an anchor once.
 
     Positives are the sample's other whole views; negatives are the nearest other samples under the anchor's own view.

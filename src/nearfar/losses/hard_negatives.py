@@ -94,9 +94,7 @@ def synthesise(query: Tensor, queue: Tensor, draws: Draws) -> tuple[Tensor, Tens
 
 
 @full_precision
-def mochi(
-    query: Tensor, key: Tensor, queue: Tensor, draws: Draws, *, temperature: float = 0.2, reduction: str = "mean"
-) -> Tensor:
+def mochi(query: Tensor, key: Tensor, queue: Tensor, draws: Draws, *, temperature: float = 0.2, reduction: str = "mean") -> Tensor:
     """Queue InfoNCE with the synthetic negatives added: cross-entropy of [q.k | q.Q | q.h | q.h'] / tau with its first entry.
 
     Args:

@@ -6,6 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 
+from nearfar.losses.similarity import full_precision
+
+__all__ = ["aggregated", "joint_labels", "label_augmentation", "self_distillation", "single"]
+
 
 def joint_labels(label: Tensor, transformations: int) -> Tensor:
     """(N,) classes to (N * M,) joint labels ``class * M + transformation``, sample-major."""
@@ -13,6 +17,7 @@ def joint_labels(label: Tensor, transformations: int) -> Tensor:
     return (label[:, None] * transformations + steps).flatten()
 
 
+@full_precision
 def label_augmentation(joint_logits: Tensor, label: Tensor, transformations: int, *, total: bool = False) -> Tensor:
     """Cross-entropy of the joint labels.
 
@@ -28,6 +33,7 @@ def label_augmentation(joint_logits: Tensor, label: Tensor, transformations: int
     return loss * transformations if total else loss
 
 
+@full_precision
 def aggregated(joint_logits: Tensor, transformations: int) -> Tensor:
     """Class logits (N, C) by averaging, over the transformations, the joint logits of the transformation that was applied.
 
@@ -45,6 +51,7 @@ def single(joint_logits: Tensor, transformations: int) -> Tensor:
     return joint_logits[::transformations, ::transformations]
 
 
+@full_precision
 def self_distillation(
     single_logits: Tensor, joint_logits: Tensor, label: Tensor, transformations: int, *, temperature: float = 1.0
 ) -> Tensor:

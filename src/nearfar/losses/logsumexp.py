@@ -25,15 +25,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nearfar.losses.blocks import block_height
 from nearfar.losses.similarity import full_precision
 
 __all__ = ["mutual_logsumexp", "row_logsumexp", "self_logsumexp"]
 
 
 @full_precision
-def self_logsumexp(
-    rows: Tensor, *, exclude: tuple[int, ...] = (0,), bound: float = math.inf, height: int | None = None
-) -> Tensor:
+def self_logsumexp(rows: Tensor, *, exclude: tuple[int, ...] = (0,), bound: float = math.inf, height: int | None = None) -> Tensor:
     """log sum_j exp(rows_i . rows_j) for each row i, over the columns j that are not excluded.
 
     Args:
@@ -114,12 +113,9 @@ class _Layout:
     columns: bool
 
 
-def _layout(
-    query: Tensor, key: Tensor, exclude: tuple[int, ...], bound: float, height: int | None, *, columns: bool = True
-) -> _Layout:
-    if height is None:  # blocks of about 2^22 entries, but of few rows on CPUs, whose caches are small
-        height = max(16, 2**22 // max(1, len(key)))
-        height = min(height, 128) if query.device.type == "cpu" else height
+def _layout(query: Tensor, key: Tensor, exclude: tuple[int, ...], bound: float, height: int | None, *, columns: bool = True) -> _Layout:
+    if height is None:
+        height = max(16, block_height(len(key), query.device))
     # Entries and weights both reach exp(bound): below 0.45 of the exponent range, their products and sums still fit.
     bounded = bound <= 0.45 * math.log(torch.finfo(query.dtype).max)
     return _Layout(height, exclude, bounded, columns)
@@ -168,9 +164,7 @@ class _LogSumExp(torch.autograd.Function):
         ctx.save_for_backward(query, key, *(output if isinstance(output, tuple) else (output, None)))
 
     @staticmethod
-    def backward(
-        ctx: Any, row_gradient: Tensor, column_gradient: Tensor | None = None
-    ) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, row_gradient: Tensor, column_gradient: Tensor | None = None) -> tuple[Tensor | None, Tensor | None, None]:
         query, key, row, column = ctx.saved_tensors
         row = row.masked_fill(row == -math.inf, 0.0)  # of a row without columns: exp(-inf - 0) = 0
         others = key
@@ -192,9 +186,7 @@ class _LogSumExp(torch.autograd.Function):
         return query_gradient, None if key is None else key_gradient, None
 
 
-def _weight(
-    block: Tensor, row: tuple[Tensor, Tensor], column: tuple[Tensor, Tensor] | None, mirrored: int, bounded: bool
-) -> Tensor:
+def _weight(block: Tensor, row: tuple[Tensor, Tensor], column: tuple[Tensor, Tensor] | None, mirrored: int, bounded: bool) -> Tensor:
     """dL/ds of a block of similarities s, (n, m), which is overwritten.
 
     Args:

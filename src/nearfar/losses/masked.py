@@ -11,9 +11,7 @@ __all__ = ["masked_reconstruction"]
 
 
 @full_precision
-def masked_reconstruction(
-    prediction: Tensor, target: Tensor, mask: Tensor, *, normalise: bool = False, reduction: str = "mean"
-) -> Tensor:
+def masked_reconstruction(prediction: Tensor, target: Tensor, mask: Tensor, *, normalise: bool = False, reduction: str = "mean") -> Tensor:
     """MAE's loss: the squared error of each removed patch, averaged over all removed patches of the batch.
 
         loss = sum_nl mask_nl mean_p (prediction_nlp - target_nlp)^2 / sum_nl mask_nl

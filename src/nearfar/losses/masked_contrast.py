@@ -5,16 +5,22 @@
     "joint"   L_i = - log ( sum_{p in P_i} exp(l_ip) / sum_{a in A_i} w_ia exp(l_ia) )
     "single"  each positive alone against the negatives: log(1 + sum_{n in A_i - P_i} exp(l_in - l_ip)), mean over P_i
 
-The logits are kept for backward: these losses are quadratic in the number of anchors.
+``masked_contrast`` takes a matrix, of a block of anchors; the losses go through all anchors in such blocks (see ``blocks``), so
+no matrix of all pairs is kept.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+
+from nearfar.losses.blocks import in_row_blocks
+from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, unit
+
+__all__ = ["grouped_clip", "grouped_nt_xent", "masked_contrast", "tagged_contrast"]
 
 
+@full_precision
 def masked_contrast(logits: Tensor, positive: Tensor, valid: Tensor, *, log_weight: Tensor | None = None, form: str = "mean") -> Tensor:
     """Loss of each anchor, 0 for an anchor without positives.
 
@@ -51,6 +57,7 @@ def _logsumexp(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(some, filled.logsumexp(1), lowest)
 
 
+@full_precision
 def tagged_contrast(z: Tensor, tag: Tensor, *, temperature: float = 0.2) -> Tensor:
     """Rows with the same tag are positives inside one logarithm; all other rows are negatives.
 
@@ -63,11 +70,19 @@ def tagged_contrast(z: Tensor, tag: Tensor, *, temperature: float = 0.2) -> Tens
 
     Source: Wang et al. 2024 (AdaInf), its SimCLR loss.
     """
-    unit = normalize(z, dim=1)
-    other = ~torch.eye(len(z), dtype=torch.bool, device=z.device)
-    return masked_contrast(unit @ unit.T / temperature, (tag[:, None] == tag) & other, other, form="joint").mean()
+    expect_rows(z=z)
+    expect_temperature(temperature)
+    rows, place = unit(z), torch.arange(len(z), device=z.device)
+
+    def losses(block: slice) -> Tensor:
+        other = place[block, None] != place
+        alike = tag[block, None] == tag
+        return masked_contrast(rows[block] @ rows.T / temperature, alike & other, other, form="joint")
+
+    return in_row_blocks(losses, z).mean()
 
 
+@full_precision
 def grouped_nt_xent(z1: Tensor, z2: Tensor, group: Tensor, *, temperature: float = 0.5) -> Tensor:
     """NT-Xent whose negatives come from the anchor's own group only; the own positive always stays.
 
@@ -79,14 +94,21 @@ def grouped_nt_xent(z1: Tensor, z2: Tensor, group: Tensor, *, temperature: float
 
     Source: Zhang et al. 2024 (MCL), feature-aware negatives; NT-Xent: Chen et al. 2020.
     """
-    unit = normalize(torch.cat([z1, z2]), dim=1)
-    groups, samples = group.repeat(2), torch.arange(len(z1), device=z1.device).repeat(2)
-    other = ~torch.eye(len(unit), dtype=torch.bool, device=z1.device)
-    positive = (samples[:, None] == samples) & other
-    valid = (groups[:, None] == groups) & other
-    return masked_contrast(unit @ unit.T / temperature, positive, valid, form="joint").mean()
+    expect_rows(z1=z1, z2=z2)
+    expect_temperature(temperature)
+    rows, groups = unit(torch.cat([z1, z2])), group.repeat(2)
+    place = torch.arange(len(rows), device=z1.device)
+
+    def losses(block: slice) -> Tensor:
+        other = place[block, None] != place
+        partner = (place[block, None] - place) % len(z1) == 0
+        alike = groups[block, None] == groups
+        return masked_contrast(rows[block] @ rows.T / temperature, partner & other, alike & other, form="joint")
+
+    return in_row_blocks(losses, rows).mean()
 
 
+@full_precision
 def grouped_clip(first: Tensor, second: Tensor, group: Tensor, *, temperature: float = 0.5) -> Tensor:
     """Symmetric InfoNCE of pairs with negatives from the anchor's own group only.
 
@@ -98,7 +120,13 @@ def grouped_clip(first: Tensor, second: Tensor, group: Tensor, *, temperature: f
 
     Source: Zhang et al. 2024 (MCL); Radford et al. 2021 (CLIP).
     """
-    logits = normalize(first, dim=1) @ normalize(second, dim=1).T / temperature
-    own = torch.eye(len(first), dtype=torch.bool, device=first.device)
-    same = group[:, None] == group
-    return (masked_contrast(logits, own, same).mean() + masked_contrast(logits.T, own, same).mean()) / 2
+    expect_rows(first=first, second=second)
+    expect_temperature(temperature)
+    first, second, place = unit(first), unit(second), torch.arange(len(first), device=first.device)
+
+    def losses(block: slice) -> Tensor:
+        own, alike = place[block, None] == place, group[block, None] == group
+        forth, back = first[block] @ second.T / temperature, second[block] @ first.T / temperature
+        return masked_contrast(forth, own, alike) + masked_contrast(back, own, alike)
+
+    return in_row_blocks(losses, first).mean() / 2

@@ -71,8 +71,7 @@ def amcl(
     """
     if z1.ndim != 3 or z1.shape != z2.shape or (queue is None and z1.shape[1] < 2):
         raise ValueError(
-            "AMCL needs two tensors (C, N, D), with N at least 2 unless there is a queue; "
-            f"found {tuple(z1.shape)} and {tuple(z2.shape)}."
+            f"AMCL needs two tensors (C, N, D), with N at least 2 unless there is a queue; found {tuple(z1.shape)} and {tuple(z2.shape)}."
         )
     first, second = unit(z1), unit(z2)
     others = second if queue is None else queue.detach()
@@ -137,9 +136,7 @@ def amcl_simsiam(
 
 
 @full_precision
-def amcl_barlow_twins(
-    z1: Tensor, z2: Tensor, *, temperature: Tensor, off_diagonal: float = 0.0051, beta: float = 0.1
-) -> Tensor:
+def amcl_barlow_twins(z1: Tensor, z2: Tensor, *, temperature: Tensor, off_diagonal: float = 0.0051, beta: float = 0.1) -> Tensor:
     """The Barlow Twins form: one temperature for each entry of each head's cross-correlation matrix C.
 
     sum_l (1 - C_ll / tau_l)^2 + lambda sum_{l != m} C_lm^2 / tau_lm + beta (sum_l Omega(tau_l) - sum_{l != m} Omega(tau_lm))

@@ -6,9 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from nearfar.losses.blocks import in_row_blocks
 from nearfar.losses.masked_contrast import masked_contrast
+from nearfar.losses.similarity import expect_temperature, full_precision
+
+__all__ = ["pixcontrast", "pixel_pairs", "pixpro", "propagate"]
 
 
+@full_precision
 def pixel_pairs(box1: Tensor, box2: Tensor, height: int, width: int, *, ratio: float = 0.7) -> Tensor:
     """Which pixels of two feature maps are positive pairs.
 
@@ -39,6 +44,7 @@ def _centres(box: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tens
     return x, y, (bin_width.square() + bin_height.square()).sqrt()
 
 
+@full_precision
 def pixpro(query: Tensor, key: Tensor, positive: Tensor) -> Tensor:
     """Pixel-to-propagation consistency, one direction.
 
@@ -56,6 +62,7 @@ def pixpro(query: Tensor, key: Tensor, positive: Tensor) -> Tensor:
     return -2 * ((similar * positive).sum((1, 2)) / count).mean()
 
 
+@full_precision
 def pixcontrast(query: Tensor, key: Tensor, positive: Tensor, *, temperature: float = 0.3) -> Tensor:
     """Pixel contrast, one direction: positive pixels against all other pixels of the same image's other view.
 
@@ -69,12 +76,18 @@ def pixcontrast(query: Tensor, key: Tensor, positive: Tensor, *, temperature: fl
 
     Source: Xie et al. 2021 (PixPro), equation 2.
     """
-    logits = torch.einsum("nci,ncj->nij", query.flatten(2), key.flatten(2)).flatten(0, 1) / temperature
-    pairs = positive.flatten(0, 1)
-    losses = masked_contrast(logits, pairs, torch.ones_like(pairs), form="joint")
-    return losses.sum() / pairs.any(1).sum().clamp(min=1)
+    expect_temperature(temperature)
+
+    def losses(images: slice) -> Tensor:
+        logits = query[images].flatten(2).mT @ key[images].flatten(2) / temperature
+        pairs = positive[images].flatten(0, 1)
+        return masked_contrast(logits.flatten(0, 1), pairs, torch.ones_like(pairs), form="joint").view(logits.shape[:2])
+
+    total = in_row_blocks(losses, query, columns=positive[0].numel()).sum()
+    return total / positive.any(2).sum().clamp(min=1)
 
 
+@full_precision
 def propagate(x: Tensor, value: Tensor, *, gamma: float = 2.0) -> Tensor:
     """Smooth a feature map by its own similarities.
 

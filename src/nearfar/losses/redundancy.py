@@ -34,9 +34,7 @@ def barlow_twins(z1: Tensor, z2: Tensor, *, off_diagonal: float = 0.0051) -> Ten
 
 
 @full_precision
-def vicreg(
-    z1: Tensor, z2: Tensor, *, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0
-) -> Tensor:
+def vicreg(z1: Tensor, z2: Tensor, *, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0) -> Tensor:
     """VICReg's loss: the weighted sum of the three terms of :func:`vicreg_terms`.
 
     Source: Bardes et al. 2021, "VICReg: Variance-Invariance-Covariance Regularization", equation 6.

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
+from nearfar.losses.blocks import in_row_blocks
 from nearfar.losses.masked_contrast import masked_contrast
+from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, unit
+
+__all__ = ["DISTANCE_WEIGHTS", "conr", "conr_dense", "supremix"]
 
 DISTANCE_WEIGHTS = ("none", "l1-inverse", "l2-inverse", "l1", "l2")
 
 
+@full_precision
 def supremix(
     z: Tensor,
     label: Tensor,
@@ -37,37 +43,48 @@ def supremix(
         temperature: above 0.
         distance_weight: "l1-inverse" d + 1, "l2-inverse" d^2 + 1, "l1" 1 / (d + 1), "l2" 1 / (d^2 + 1), or "none".
 
-    Source: Wu et al. 2023 (SupReMix), sections 3.2 and 3.3. Memory grows with M^3 through the mixed positives.
+    An anchor has up to M^2 / 4 mixed positives, so time grows with M^3; memory is that of a block of anchors.
+    ``torch.compile`` breaks the graph where mixed positives are sought, since their number depends on the labels.
+
+    Source: Wu et al. 2023 (SupReMix), sections 3.2 and 3.3.
     """
-    unit, distance = normalize(z, dim=1), (label[:, None] - label).abs()
-    real, constant = unit @ unit.T / temperature, unit @ unit.detach().T / temperature
-    other = ~torch.eye(len(z), dtype=torch.bool, device=z.device)
-    logits, positive, valid = [real], [(distance == 0) & other], [other]
-    weights = [_log_distance_weight(distance, distance_weight)]
-    if mixing is not None:
-        logits.append(mixing * constant.diagonal()[:, None] + (1 - mixing) * constant)
-        valid.append(distance != 0)
-        positive.append(torch.zeros_like(other))
-        weights.append(_log_distance_weight((1 - mixing) * distance, distance_weight))
-    if window is not None:
-        mixed, exists = _mixed_positives(constant, label, window)
-        logits.append(mixed)
-        positive.append(exists)
-        valid.append(exists)
-        weights.append(torch.zeros_like(mixed))
-    chosen = torch.cat(positive, 1)
-    losses = masked_contrast(torch.cat(logits, 1), chosen, torch.cat(valid, 1), log_weight=torch.cat(weights, 1))
-    return losses.sum() / chosen.any(1).sum().clamp(min=1)
+    expect_rows(z=z)
+    expect_temperature(temperature)
+    rows, place = unit(z), torch.arange(len(z), device=z.device)
+
+    def losses_and_anchors(block: slice) -> Tensor:
+        distance, other = (label[block, None] - label).abs(), place[block, None] != place
+        constant = rows[block] @ rows.detach().T / temperature
+        logits, positive, valid = [rows[block] @ rows.T / temperature], [(distance == 0) & other], [other]
+        weights = [_log_distance_weight(distance, distance_weight)]
+        if mixing is not None:
+            own, share = constant.diagonal(block.start)[:, None], mixing[block]
+            logits.append(share * own + (1 - share) * constant)
+            valid.append(distance != 0)
+            positive.append(torch.zeros_like(other))
+            weights.append(_log_distance_weight((1 - share) * distance, distance_weight))
+        if window is not None:
+            mixed, exists = _mixed_positives(constant, label[block], label, window)
+            logits.append(mixed)
+            positive.append(exists)
+            valid.append(exists)
+            weights.append(torch.zeros_like(mixed))
+        chosen = torch.cat(positive, 1)
+        losses = masked_contrast(torch.cat(logits, 1), chosen, torch.cat(valid, 1), log_weight=torch.cat(weights, 1))
+        return torch.stack([losses, chosen.any(1).to(losses)], dim=1)
+
+    sums = in_row_blocks(losses_and_anchors, z, columns=len(z) ** (1 if window is None else 2)).sum(dim=0)
+    return sums[0] / sums[1].clamp(min=1)
 
 
-def _mixed_positives(constant: Tensor, label: Tensor, window: float) -> tuple[Tensor, Tensor]:
-    """Logits (M, T) of the mixed positives and which (anchor, pair) exist; T pairs (j, k) that serve any anchor."""
-    below = (label[:, None] > label) & (label[:, None] - label < window)  # (i, j): y_j below y_i within the window
-    above = (label[:, None] < label) & (label - label[:, None] < window)
+def _mixed_positives(constant: Tensor, anchor: Tensor, label: Tensor, window: float) -> tuple[Tensor, Tensor]:
+    """Logits (A, T) of the mixed positives and which (anchor, pair) exist; T pairs (j, k) that serve any of the anchors."""
+    below = (anchor[:, None] > label) & (anchor[:, None] - label < window)  # (i, j): y_j below y_i within the window
+    above = (anchor[:, None] < label) & (label - anchor[:, None] < window)
     exists = below[:, :, None] & above[:, None, :]
     used = exists.any(0)
     j, k = used.nonzero(as_tuple=True)
-    alpha = (label[k] - label[:, None]) / (label[k] - label[j])
+    alpha = (label[k] - anchor[:, None]) / (label[k] - label[j])
     return alpha * constant[:, j] + (1 - alpha) * constant[:, k], exists[:, j, k]
 
 
@@ -80,6 +97,7 @@ def _log_distance_weight(distance: Tensor, kind: str) -> Tensor:
     return value if kind.endswith("inverse") else -value
 
 
+@full_precision
 def conr(
     features: Tensor,
     label: Tensor,
@@ -110,41 +128,65 @@ def conr(
 
     Source: Keramati et al. 2024 (ConR), equations 3 to 5.
     """
+    expect_rows(features=features)
     y, p = label.reshape(-1), prediction.detach().reshape(-1)
     omega = torch.ones_like(y) if density_weight is None else density_weight.reshape(-1)
-    log_push = omega.log()[:, None] + push * (y[:, None] - y).abs()
+
+    def log_push(rows: slice, distance: Tensor) -> Tensor:
+        return omega[rows, None].log() + push * distance
+
     losses, _ = _confusions(features, y, p, log_push, (window, temperature, official))
     return (omega * losses).mean()
 
 
 def _confusions(
-    features: Tensor, y: Tensor, p: Tensor, log_push: Tensor, how: tuple[float, float, bool]
+    features: Tensor,
+    y: Tensor,
+    p: Tensor,
+    log_push: Callable[[slice, Tensor], Tensor],
+    how: tuple[float, float, bool],
 ) -> tuple[Tensor, Tensor]:
     """ConR's loss of each anchor, 0 without a negative or a positive, and the numbers of positives."""
     window, temperature, official = how
-    unit, distance = normalize(features, dim=1), (y[:, None] - y).abs()
-    logits = unit @ unit.T / temperature
-    positive = (distance <= window) & ~torch.eye(len(y), dtype=torch.bool, device=y.device)
-    negative = (distance > window) & ((p[:, None] - p).abs() <= window)
-    if official:
-        losses = _conr_as_coded(logits, positive, negative, log_push)
-    else:
-        losses = masked_contrast(logits, positive, positive | negative, log_weight=torch.where(negative, log_push, 0.0))
-    return torch.where(negative.any(1), losses, 0.0), positive.sum(1)
+    expect_temperature(temperature)
+    rows, place = unit(features), torch.arange(len(y), device=y.device)
+
+    def losses_and_positives(block: slice) -> Tensor:
+        distance, pushed = (y[block, None] - y).abs(), (p[block, None] - p).abs() <= window
+        positive, negative = (distance <= window) & (place[block, None] != place), (distance > window) & pushed
+        logits, weight = rows[block] @ rows.T / temperature, log_push(block, distance)
+        if official:
+            losses = _conr_as_coded(logits, positive, negative, weight)
+        else:
+            weight = torch.where(negative, weight, 0.0)
+            losses = masked_contrast(logits, positive, positive | negative, log_weight=weight)
+        losses = torch.where(negative.any(1), losses, 0.0)
+        return torch.stack([losses, positive.sum(1).to(losses)], dim=1)
+
+    losses, positives = in_row_blocks(losses_and_positives, features).unbind(dim=1)
+    return losses, positives
 
 
 def _conr_as_coded(logits: Tensor, positive: Tensor, negative: Tensor, log_push: Tensor) -> Tensor:
     """Masked logits become 0 and so add exp(0) = 1 each; parity with the published code only."""
     attracting = torch.where(positive, logits, 0.0).logsumexp(1)
-    repelling = torch.where(negative, logits + log_push, -torch.inf).logsumexp(1)
-    denominator = torch.logaddexp(attracting, repelling)
+    repelling = torch.where(negative, logits + log_push, -torch.inf)
+    denominator = torch.cat([attracting[:, None], repelling], dim=1).logsumexp(1)
     mean = torch.where(positive, logits, 0.0).sum(1) / positive.sum(1).clamp(min=1)
     return torch.where(positive.any(1), denominator - mean, 0.0)
 
 
+@full_precision
 def conr_dense(
-    features: Tensor, target: Tensor, prediction: Tensor, *, density_weight: Tensor | None = None, window: float = 0.2,
-    temperature: float = 0.07, push: float = 0.2, official: bool = False,
+    features: Tensor,
+    target: Tensor,
+    prediction: Tensor,
+    *,
+    density_weight: Tensor | None = None,
+    window: float = 0.2,
+    temperature: float = 0.07,
+    push: float = 0.2,
+    official: bool = False,
 ) -> Tensor:
     """The regulariser for dense targets such as depth: labels, predictions and weights are averaged per image.
 
@@ -162,6 +204,9 @@ def conr_dense(
     """
     y, p = (value.flatten(1).mean(1) for value in (target, prediction.detach()))
     omega = torch.ones_like(y) if density_weight is None else density_weight.flatten(1).mean(1)
-    log_push = (push * omega[:, None] * (y[:, None] - y).abs()).log()
+
+    def log_push(rows: slice, distance: Tensor) -> Tensor:
+        return (push * omega[rows, None] * distance).log()
+
     losses, positives = _confusions(features.flatten(1), y, p, log_push, (window, temperature, official))
     return (losses * positives / (positives + 1)).mean()

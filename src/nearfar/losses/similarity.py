@@ -21,16 +21,28 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def exact(*args: P.args, **kwargs: P.kwargs) -> R:
-        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-        with torch.autocast(tensors[0].device.type if tensors else "cpu", enabled=False):
+        with torch.autocast(_device_type((*args, *kwargs.values())), enabled=False):
             named = {name: _promoted(value) for name, value in kwargs.items()}
             return function(*map(_promoted, args), **named)
 
     return exact
 
 
+def _device_type(values: tuple[Any, ...]) -> str:
+    """Of the first tensor among them, also in a tuple."""
+    for value in values:
+        if isinstance(value, Tensor):
+            return value.device.type
+        if isinstance(value, tuple) and any(isinstance(item, Tensor) for item in value):
+            return _device_type(value)
+    return "cpu"
+
+
 def _promoted(value: Any) -> Any:
-    """A half-precision tensor as float32; anything else as it is."""
+    """A half-precision tensor as float32, also in a tuple; anything else as it is."""
+    if isinstance(value, tuple):
+        items = [_promoted(item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
     return value.float() if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16) else value
 
 

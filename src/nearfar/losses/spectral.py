@@ -5,7 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nearfar.losses.similarity import full_precision
 
+__all__ = ["feature_gains", "linear_minimiser", "spectral_contrast"]
+
+
+@full_precision
 def spectral_contrast(z1: Tensor, z2: Tensor) -> Tensor:
     """Spectral contrastive loss of un-normalised embeddings.
 

@@ -6,7 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from nearfar.losses.similarity import full_precision
 
+__all__ = ["foreground_map", "noise_level", "pooled", "principal_axis", "quality_weights"]
+
+
+@full_precision
 def principal_axis(tokens: Tensor) -> Tensor:
     """First principal direction (K,) of tokens (M, K); its sign is arbitrary. Source: Li et al. 2024 (GenView), section 3.2."""
     centred = tokens - tokens.mean(0)
@@ -30,6 +35,7 @@ def noise_level(foreground: Tensor) -> Tensor:
     return 100 * torch.bucketize(foreground, edges)
 
 
+@full_precision
 def quality_weights(tokens1: Tensor, tokens2: Tensor, axis: Tensor, *, sharpness: float = 1.0) -> Tensor:
     """Weights of positive pairs with mean 1, without gradient.
 
@@ -49,6 +55,7 @@ def quality_weights(tokens1: Tensor, tokens2: Tensor, axis: Tensor, *, sharpness
     return len(score) * torch.softmax(sharpness * score, dim=0)
 
 
+@full_precision
 def foreground_map(tokens: Tensor, axis: Tensor) -> tuple[Tensor, Tensor]:
     """Attention on foreground and on background, (N, L) each, every row summing to about 1."""
     along = tokens @ axis
@@ -58,6 +65,7 @@ def foreground_map(tokens: Tensor, axis: Tensor) -> tuple[Tensor, Tensor]:
     return front / (front.sum(1, keepdim=True) + 1e-7), back / (back.sum(1, keepdim=True) + 1e-7)
 
 
+@full_precision
 def pooled(tokens: Tensor, axis: Tensor) -> tuple[Tensor, Tensor]:
     """Foreground and background features, (N, K) each, of tokens (N, L, K)."""
     front, back = foreground_map(tokens, axis)
