@@ -12,12 +12,13 @@ from nearfar.networks.catalogue import names_for
 from nearfar.networks.convnet import SmallConvNet
 from nearfar.networks.encoder import Encoder, TokenEncoder
 from nearfar.networks.resnet import ResNet
+from nearfar.networks.scatnet import ScatNet
 from nearfar.networks.series_convnet import SeriesConvNet
 
 from .specs import images, series
 
-CONVOLUTIONAL = (SmallConvNet, ResNet, SeriesConvNet)
-QUICK = ["small-convnet", "resnet18", "vit-micro", "vit-tiny"]
+CONVOLUTIONAL = (SmallConvNet, ResNet, SeriesConvNet, ScatNet)
+QUICK = ["small-convnet", "scatnet8", "resnet18", "vit-micro", "vit-tiny"]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_shapes_of_series_encoders(name: str, shape: tuple[int, ...]) -> None:
 def _check_parts(encoder: Encoder, x: torch.Tensor) -> None:
     if isinstance(encoder, CONVOLUTIONAL):
         found = encoder.feature_map(x)
-        assert found.shape[:2] == (2, encoder.dimension)
+        assert found.shape[:2] == (2, encoder.map_dimension)
         assert found.ndim == x.ndim
         assert min(found.shape) >= 1
         with pytest.raises(UserError, match="has no tokens; choose a transformer encoder"):

@@ -38,6 +38,10 @@ ENTRIES: Mapping[str, Entry] = {
     "small-convnet": Entry("image", "four convolutions, 0.4 M parameters; trains in a minute on a laptop", "convnet:SmallConvNet"),
     "resnet18": Entry("image", "ResNet-18, 11 M parameters; 3x3 stem up to 64 pixels", "resnet:ResNet", {"layers": 18}),
     "resnet50": Entry("image", "ResNet-50, 24 M parameters; 3x3 stem up to 64 pixels", "resnet:ResNet", {"layers": 50}),
+    **{
+        f"scatnet{blocks}": Entry("image", f"fixed wavelet scattering and {blocks} residual blocks", "scatnet:ScatNet", {"blocks": blocks})
+        for blocks in (8, 12, 16, 30, 45)
+    },
     "vit-micro": Entry("image", "vision transformer for small images on a laptop, 0.5 M parameters", _VIT, _MICRO),
     "vit-tiny": Entry("image", "vision transformer, 5 M parameters", _VIT, {"width": 192, "depth": 12, "heads": 3}),
     "vit-small": Entry("image", "vision transformer, 21 M parameters", _VIT, {"width": 384, "depth": 12, "heads": 6}),

@@ -15,6 +15,11 @@ class Encoder(nn.Module):
 
     dimension: int
 
+    @property
+    def map_dimension(self) -> int:
+        """Channels C of ``feature_map``; those of the features unless an encoder says otherwise."""
+        return self.dimension
+
     def feature_map(self, x: Tensor) -> Tensor:
         """Last spatial features before pooling.
 
