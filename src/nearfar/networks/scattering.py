@@ -13,7 +13,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.fft import fft2, ifft2
 from torch.nn.functional import pad
 
 from nearfar.errors import UserError
@@ -50,11 +49,11 @@ class Scattering(nn.Module):
         if any(margin >= side for (_, margin), side in zip(self.margins, size, strict=True)):
             raise UserError(f"Images of {size[0]} x {size[1]} pixels are too small for scattering over 2^{scale} pixels; enlarge them.")
         padded = tuple(side + sum(margin) for side, margin in zip(size, self.margins, strict=True))
-        low = _spectrum(_gabor(padded, 0.8 * 2 ** (scale - 1), 0.0, 0.0, 1.0))
+        low = _spectrum(_gabor(padded, 0.8 * 2 ** (scale - 1), 0.0, 0.0, 1.0)).real
         for level in range(scale):
             self.register_buffer(f"low_{level}", _coarser(low, level).to(dtype), persistent=False)
         for j in range(scale):
-            band = torch.stack([_spectrum(_morlet(padded, j, t, angles)) for t in range(angles)])
+            band = torch.stack([_spectrum(_morlet(padded, j, t, angles)).real for t in range(angles)])
             for level in range(max(1, j)):
                 self.register_buffer(f"band_{j}_{level}", _coarser(band, level).to(dtype), persistent=False)
 
@@ -62,11 +61,11 @@ class Scattering(nn.Module):
         if x.shape[2:] != self.size:
             found = " x ".join(map(str, x.shape[2:]))
             raise UserError(f"This scattering was made for {self.size[0]} x {self.size[1]} pixels and was given {found}.")
-        return torch.cat([self._coefficients(block) for block in x.split(_ROWS)])
+        return torch.cat([self._coefficients(block) for block in torch.split(x, _ROWS)])
 
     def _coefficients(self, x: Tensor) -> Tensor:
         (top, bottom), (left, right) = self.margins
-        spectrum = fft2(pad(x.to(self.get_buffer("low_0").dtype), (left, right, top, bottom), mode="reflect"))
+        spectrum = _spectrum(pad(x.to(self.get_buffer("low_0").dtype), (left, right, top, bottom), mode="reflect"))
         found, second = [self._averaged(spectrum, 0)[:, :, None]], []
         for j in range(self.scale):
             first = self._modulus(spectrum, j, 0)
@@ -79,12 +78,12 @@ class Scattering(nn.Module):
     def _modulus(self, spectrum: Tensor, j: int, level: int) -> Tensor:
         """Spectra (..., L, h, w) of the moduli at scale j of signals (..., h, w) that are sampled at 2^level pixels."""
         filtered = spectrum.unsqueeze(-3) * self.get_buffer(f"band_{j}_{level}")
-        return fft2(ifft2(_sampled(filtered, 2 ** (j - level))).abs())
+        return _spectrum(_signal(_sampled(filtered, 2 ** (j - level))).abs())
 
     def _averaged(self, spectrum: Tensor, level: int) -> Tensor:
         """The average of signals sampled at 2^level pixels, at 2^J pixels and without the border."""
         filtered = _sampled(spectrum * self.get_buffer(f"low_{level}"), 2 ** (self.scale - level))
-        return ifft2(filtered).real[..., 1:-1, 1:-1]
+        return _signal(filtered).real[..., 1:-1, 1:-1]
 
 
 def _margin(side: int, scale: int) -> tuple[int, int]:
@@ -113,7 +112,13 @@ def _coarser(spectrum: Tensor, level: int) -> Tensor:
 
 
 def _spectrum(signal: Tensor) -> Tensor:
-    return fft2(signal).real
+    found: Tensor = torch.fft.fft2(signal)
+    return found
+
+
+def _signal(spectrum: Tensor) -> Tensor:
+    found: Tensor = torch.fft.ifft2(spectrum)
+    return found
 
 
 def _gabor(size: tuple[int, ...], deviation: float, angle: float, frequency: float, slant: float) -> Tensor:
