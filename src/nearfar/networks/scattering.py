@@ -129,8 +129,8 @@ def _gabor(size: tuple[int, ...], deviation: float, angle: float, frequency: flo
     aside = across * cos - down[:, None] * sin
     values = torch.exp(-(along.square() + slant**2 * aside.square()) / (2 * deviation**2) + 1j * frequency * along)
     periods = 2 * _SHIFTS + 1
-    folded = values.reshape(periods, size[0], periods, size[1]).sum((0, 2))
-    return folded * slant / (2 * math.pi * deviation**2)
+    folded: Tensor = values.reshape(periods, size[0], periods, size[1]).sum((0, 2))
+    return folded * (slant / (2 * math.pi * deviation**2))
 
 
 def _morlet(size: tuple[int, ...], j: int, t: int, angles: int) -> Tensor:
