@@ -103,12 +103,12 @@ def _sampled(spectrum: Tensor, factor: int) -> Tensor:
 
 def _coarser(spectrum: Tensor, level: int) -> Tensor:
     """A filter for signals sampled at 2^level pixels: its high frequencies set to zero, the rest folded."""
-    kept, factor = spectrum.clone(), 2**level
+    kept, factor = spectrum.clone(), 1 << level
     for axis in (-2, -1):
         side = kept.shape[axis]
         start, length = side // (2 * factor), int(side * (1 - 1 / factor))
         kept.narrow(axis, start, length).zero_()
-    return _sampled(kept, factor) * factor**2
+    return _sampled(kept, factor) * (factor * factor)
 
 
 def _spectrum(signal: Tensor) -> Tensor:
