@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -67,11 +67,12 @@ class Batch:
     """What a method's ``forward`` receives: this process's own samples.
 
     Attributes:
-        views: the views that the method asked for, in the order of ``WantedViews``: whole views, local views, then the
-            mask noise. Each has length N: a float tensor (N, C, H, W) or (N, C, T), ``Tokens``, or another batch type.
+        views: the views that the method asked for, in the order of ``WantedViews``: whole, local and further views, then the crop
+            boxes, the text of a pair and the mask noise. Each has length N: a float tensor (N, C, H, W) or (N, C, T), ``Tokens``,
+            or another batch type.
         index: (N,) int64, each sample's number in the training set (for tables keyed by sample).
         label: (N,) int64 classes or float targets; None when the data have none.
-        extra: whatever else a modality supplies, by name (groups, a second modality, crop boxes), each of length N.
+        extra: whatever else the data supply, by name (for each group column the numbers of its members), each of length N.
     """
 
     views: list[Any]
@@ -87,3 +88,26 @@ class Batch:
         label = None if self.label is None else self.label[rows]
         extra = {name: value[rows] for name, value in self.extra.items()}
         return Batch([view[rows] for view in self.views], self.index[rows], label, extra)
+
+
+class TrainingSet(Protocol):
+    """The training samples as a method may see them between epochs.
+
+    Attributes:
+        label: (N,) int64 classes or float targets; None when the data have none.
+        seed: of the run.
+    """
+
+    label: Tensor | None
+    seed: int
+
+    def __len__(self) -> int: ...
+
+    def take(self, index: Tensor) -> Any:
+        """Raw samples by number: uint8 images (K, C, H, W), float series (K, C, T), ``Tokens`` or ``Pair``."""
+
+    def plain(self, index: Tensor) -> Any:
+        """The same samples as evaluation sees them: whole, without chance, normalised."""
+
+    def features(self, encode: Callable[[Any], Tensor]) -> Tensor:
+        """(N, D) float32 features of all samples in plain view, in order; the method is in evaluation mode meanwhile."""

@@ -23,6 +23,7 @@ class PretrainOptions:
         data: name of a known data set or a path (see ``nearfar datasets``).
         encoder: name of an encoder; by default a small one that fits the data.
         output: run folder to create; by default runs/METHOD-DATA, numbered when that exists.
+        start_from: run folder whose encoder's weights are the starting point; takes its architecture unless one is named.
         resume: run folder to continue, to the bit, from its last checkpoint.
         recipe: "small" for laptops and small samples, "paper" for the published settings, "auto" to choose by the amount of data.
         epochs: passes over the training samples.
@@ -52,6 +53,7 @@ class PretrainOptions:
     data: str = "cluttered-digits"
     encoder: str | None = None
     output: Path | None = None
+    start_from: Path | None = None
     resume: Path | None = None
     recipe: Literal["auto", "small", "paper"] = "auto"
     epochs: int | None = None
@@ -124,7 +126,7 @@ def changed(options: PretrainOptions, values: Mapping[str, Any]) -> PretrainOpti
     for name in values:
         if name not in names:
             raise unknown_name("option", name, names)
-    values = {k: Path(v) if k in ("output", "resume") and v is not None else v for k, v in values.items()}
+    values = {k: Path(v) if k in ("output", "resume", "start_from") and v is not None else v for k, v in values.items()}
     options = dataclasses.replace(options, **values)
     _check_ranges(options)
     return options

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from nearfar.cli import main
+from nearfar.encoder_files import load_encoder
 
 NEARFAR = [sys.executable, "-m", "nearfar"]
 SHORT = ["--epochs", "2", "--limit", "512", "--precision", "float32"]
@@ -53,6 +55,16 @@ def test_a_run_leaves_everything_behind(run: Path) -> None:
 def test_the_same_config_gives_the_same_encoder(run: Path) -> None:
     nearfar("pretrain", "--config", "first/config.toml", "--output", "again", "--no-evaluate", cwd=run.parent)
     assert (run.parent / "again" / "encoder.safetensors").read_bytes() == (run / "encoder.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_the_encoder_of_another(run: Path) -> None:
+    words = ["pretrain", "supcon", "--start-from", "first", *SHORT, "--learning-rate", "0", "--no-evaluate"]
+    nearfar(*words, "--output", "second", cwd=run.parent)
+    first, second = (load_encoder(run.parent / name)[0].state_dict() for name in ("first", "second"))
+    assert all(torch.equal(value, second[name]) for name, value in first.items() if name.endswith("weight"))
+    refused = nearfar(*words, "--encoder", "resnet18", "--output", "third", cwd=run.parent, code=2)
+    assert "first holds the encoder small-convnet, not resnet18" in refused.stderr
 
 
 @pytest.mark.slow

@@ -11,14 +11,17 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from nearfar.batch import Batch
+from nearfar.batch import Batch, TrainingSet
 from nearfar.data.spec import Spec
+from nearfar.data.wanted import WantedBatches
 from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.networks.encoder import Encoder
 from nearfar.views.wanted import WantedViews
 
-__all__ = ["Batch", "Encoder", "Method", "Outputs", "Paper", "Phase", "Recipe", "Spec", "Summed", "WantedViews"]
+__all__ = [
+    "Batch", "Encoder", "Method", "Outputs", "Paper", "Phase", "Recipe", "Spec", "Summed", "TrainingSet", "WantedBatches", "WantedViews",
+]
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class Method(nn.Module):
 
     The engine calls, for each step: ``forward(batch)`` on each process's own samples; ``loss(outputs)`` on the outputs of the
     joined batch, in float32 or wider; ``after_backward()`` once gradients are complete; the optimiser; ``after_step(outputs)``.
+    Before each epoch it calls ``before_epoch``.
 
     Class data: ``paper``; ``Settings``, a frozen dataclass whose defaults are the paper's; ``recipes`` with the keys "paper"
     and "small" (what works on a laptop with small samples); ``modalities``, or () for any; ``encoder_kind``, "any", "tokens"
@@ -128,6 +132,22 @@ class Method(nn.Module):
     def wanted_views(self) -> WantedViews:
         """Which views a batch must carry; may depend on the settings."""
         return WantedViews()
+
+    @property
+    def wanted_batches(self) -> WantedBatches:
+        """Which samples a batch holds together; may depend on the settings."""
+        return WantedBatches()
+
+    def before_epoch(self, epoch: int, training_set: TrainingSet) -> None:
+        """Look at all training samples (cluster them, fit a generator) before epoch ``epoch``, from 0; nothing by default.
+
+        Every process calls it with the same samples; whatever it changes must lie in buffers or parameters, and be a function of
+        those, the samples and ``training_set.seed`` alone, so that a resumed run is the uninterrupted one.
+        """
+
+    def view_sources(self, samples: Any, index: Tensor) -> list[Any] | None:
+        """Raw samples for each view in turn, where views are not all made of ``samples`` (whose numbers are ``index``)."""
+        return None
 
     def forward(self, batch: Batch) -> Outputs:
         """Outputs of this process's samples: tensors with N rows (joined by concatenation) or ``Summed`` statistics."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nearfar.data.spec import Spec
     from nearfar.networks.encoder import Encoder
 
-__all__ = ["build", "names"]
+__all__ = ["build", "fresh", "names", "several"]
 
 _SMALLEST = 8
 """Pixels along a side: below, three halvings leave no feature map."""
@@ -25,7 +25,8 @@ def build(name: str | None, spec: Spec, *, kind: str = "any") -> Encoder:
 
     Args:
         name: one of ``names()``, ``timm:MODEL`` or ``timm:MODEL@pretrained``; for pairs, one for each part joined by "+" (the
-            second may be left out). None takes the default of the modality and kind.
+            second may be left out); "3*NAME" for three of the same, features concatenated. None takes the default of the modality
+            and kind.
         spec: of the data.
         kind: for the default: "any", "tokens" (a ``TokenEncoder``) or "towers" (a ``TwoTowers``). Pairs always get towers.
 
@@ -40,7 +41,40 @@ def build(name: str | None, spec: Spec, *, kind: str = "any") -> Encoder:
     if spec.modality == "image-text":
         return _remembered(*_towers(name, spec), spec)
     chosen = name or catalogue.default(spec.modality, kind)
+    count, times, each = chosen.partition("*")
+    if times and count.isdigit() and int(count) > 0:
+        return several(_remembered(each, _single(each, spec), spec), int(count))
     return _remembered(chosen, _single(chosen, spec), spec)
+
+
+def several(encoder: Encoder, count: int) -> Encoder:
+    """``count`` encoders as a ``SideBySide``: this one, and others of its architecture with fresh weights of their own.
+
+    An encoder that ``build`` did not make is copied, and what can be is initialised anew.
+    """
+    from nearfar.networks.side_by_side import SideBySide
+
+    made: Any = SideBySide([encoder, *(fresh(encoder) for _ in range(count - 1))])
+    architecture: Any = getattr(encoder, "architecture", None)
+    if architecture is not None:
+        made.architecture = {**architecture, "name": f"{count}*{architecture['name']}"}
+    several_encoders: Encoder = made
+    return several_encoders
+
+
+def fresh(encoder: Encoder) -> Encoder:
+    """Another encoder of the same architecture, its weights drawn from torch's global random state."""
+    architecture: Any = getattr(encoder, "architecture", None)
+    if architecture is not None:
+        return build(architecture["name"], architecture["spec"])
+    import copy
+
+    other = copy.deepcopy(encoder)
+    for module in other.modules():
+        reset: Any = getattr(module, "reset_parameters", None)
+        if reset is not None:
+            reset()
+    return other
 
 
 def _remembered(name: str, encoder: Any, spec: Spec) -> Encoder:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from nearfar.batch import Batch, Pair, Tokens
+from nearfar.data.batches import sampler_for
+from nearfar.data.samples import Samples
 from nearfar.data.spec import Spec
 from nearfar.errors import unknown_name
 from nearfar.methods import registry
@@ -21,6 +23,7 @@ from nearfar.networks.series_convnet import SeriesConvNet
 from nearfar.networks.text_transformer import TextTransformer
 from nearfar.networks.towers import TwoTowers
 from nearfar.options import resolved_settings
+from nearfar.training.training_set import LoadedTrainingSet
 from nearfar.views import make_views
 
 ROWS = 11
@@ -68,7 +71,9 @@ def toy(
         torch.manual_seed(seed)
         encoder = _encoder(spec, kind.encoder_kind)
         made = kind(encoder, spec, resolved_settings(kind.Settings, small, lowered, settings or {}))
-    return made.double().train(), _batch(made, spec)
+        samples = _training_samples(spec)
+        made.before_epoch(0, LoadedTrainingSet(samples, made, seed=0))
+    return made.double().train(), _batch(made, samples)
 
 
 def _encoder(spec: Spec, kind: str) -> Encoder:
@@ -86,13 +91,26 @@ def _encoder(spec: Spec, kind: str) -> Encoder:
     )
 
 
-def _batch(method: Method, spec: Spec) -> Batch:
+def _training_samples(spec: Spec) -> Samples:
+    """As many raw samples as the spec says, with classes in turn."""
+    content = _samples(spec, torch.Generator().manual_seed(1))
+    label = torch.arange(spec.length) % 4 * 0.75 if spec.target == "value" else torch.arange(spec.length) % len(spec.classes)
+    return Samples(content, [str(number) for number in range(spec.length)], label)
+
+
+def _batch(method: Method, samples: Samples) -> Batch:
     generator = torch.Generator().manual_seed(1)
-    views = make_views(spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0))
-    made = [v.double() if isinstance(v, Tensor) else v for v in views(_samples(spec, generator), generator)]
-    index = torch.randperm(spec.length, generator=generator)[:ROWS]
-    label = torch.arange(ROWS) % 4 * 0.75 if spec.target == "value" else torch.arange(ROWS) % len(spec.classes)
-    return Batch(made, index, label)
+    wanted = method.wanted_batches
+    if wanted.kind in ("repeated", "episodes"):
+        size = wanted.rows or ROWS // wanted.copies * wanted.copies
+        index = sampler_for(wanted, len(samples), size, seed=1, label=samples.label).batch(0, 0)
+    else:
+        index = torch.randperm(len(samples), generator=generator)[:ROWS]
+    raw = samples.take(index)
+    views = make_views(method.spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0))
+    sources = method.view_sources(raw, index)
+    made = [v.double() if isinstance(v, Tensor) else v for v in views(raw if sources is None else sources, generator)]
+    return Batch(made, index, None if samples.label is None else samples.label[index])
 
 
 def _samples(spec: Spec, generator: torch.Generator) -> Any:
@@ -101,9 +119,9 @@ def _samples(spec: Spec, generator: torch.Generator) -> Any:
         parts = (dataclasses.replace(spec, modality="image"), dataclasses.replace(spec, modality="text"))
         return Pair(*(_samples(part, generator) for part in parts))
     if spec.modality == "text":
-        length = torch.randint(3, spec.context + 1, (ROWS, 1), generator=generator)
+        length = torch.randint(3, spec.context + 1, (spec.length, 1), generator=generator)
         mask = torch.arange(spec.context) < length
         return Tokens(torch.randint(5, spec.vocabulary, mask.shape, generator=generator) * mask, mask)
     if spec.modality == "image":
-        return torch.randint(0, 256, (ROWS, *spec.shape), generator=generator, dtype=torch.uint8)
-    return torch.randn(ROWS, *spec.shape, generator=generator)
+        return torch.randint(0, 256, (spec.length, *spec.shape), generator=generator, dtype=torch.uint8)
+    return torch.randn(spec.length, *spec.shape, generator=generator)

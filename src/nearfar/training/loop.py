@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.batch import Batch
-from nearfar.data.batches import EpochSampler, part
+from nearfar.data.batches import Sampler, part, sampler_for
 from nearfar.methods.method import Method
 from nearfar.training import collectives
 from nearfar.training.batch_norm import synchronise
@@ -28,6 +28,7 @@ from nearfar.training.interruption import Interruption
 from nearfar.training.optimisers import build_optimizer
 from nearfar.training.plan import Plan
 from nearfar.training.schedules import apply_schedule, learning_rate_factor
+from nearfar.training.training_set import LoadedTrainingSet
 from nearfar.training.update import check_finite, gradients
 
 MakeViews = Callable[[Any, torch.Generator], list[Any]]
@@ -78,7 +79,7 @@ def fit(method: Method, source: Any, views: MakeViews, plan: Plan, folder: Path,
     """
     method, samples = _placed(method, plan), source.train.to(plan.device)
     optimizer = build_optimizer(method, plan.recipe)
-    sampler = EpochSampler(len(samples), plan.recipe.batch_size, seed=plan.seed)
+    sampler = sampler_of(method, samples, plan.recipe.batch_size, plan.seed)
     progress = Progress(0, plan.recipe.epochs * len(sampler), len(sampler), plan.recipe.batch_size, {})
     progress.step = _restore(folder, method, optimizer, plan)
     # The gradient cache averages the gradients itself, once all chunks are through.
@@ -90,9 +91,11 @@ def fit(method: Method, source: Any, views: MakeViews, plan: Plan, folder: Path,
         saved, logged, since = time.monotonic(), time.monotonic(), 0
         while progress.step < progress.steps:
             method.progress = progress.step / progress.steps
+            if progress.step % len(sampler) == 0:
+                method.before_epoch(progress.epoch, LoadedTrainingSet(samples, method, plan.seed))
             factor = learning_rate_factor(progress.step, progress.steps, round(plan.recipe.warmup * progress.steps))
             apply_schedule(optimizer, factor)
-            batch = _batch(samples, sampler, views, plan, progress.step)
+            batch = _batch(method, samples, sampler, views, plan, progress.step)
             terms = _update(model, method, optimizer, batch, plan, (progress.step + 1) / progress.steps)
             progress.step += 1
             since += plan.recipe.batch_size
@@ -130,15 +133,27 @@ def _placed(method: Method, plan: Plan) -> Method:
     return method
 
 
-def _batch(samples: Any, sampler: EpochSampler, views: MakeViews, plan: Plan, step: int) -> Batch:
+def sampler_of(method: Method, samples: Any, batch_size: int, seed: int) -> Sampler:
+    """The batches that a method wants of its training samples."""
+    groups = getattr(method, "groups", None)
+    return sampler_for(method.wanted_batches, len(samples), batch_size, seed=seed, label=samples.label, groups=groups)
+
+
+def _batch(method: Method, samples: Any, sampler: Sampler, views: MakeViews, plan: Plan, step: int) -> Batch:
     """This process's part of the batch of one step; a function of seed and step alone, so that resuming is exact."""
     epoch, position = divmod(step, len(sampler))
     index = part(sampler.batch(epoch, position), collectives.rank(), collectives.world())
     generator = torch.Generator().manual_seed((plan.seed * 1_000_003 + step) * 4096 + collectives.rank())
-    made = views(samples.take(index), generator)
-    if samples.label is None:
-        return Batch(made, index.to(plan.device))
-    return Batch(made, index.to(plan.device), samples.label[index.to(samples.label.device)].to(plan.device))
+    raw, number = samples.take(index), index.to(plan.device)
+    sources = method.view_sources(raw, number)
+    made = views(raw if sources is None else sources, generator)
+
+
+    def own(column: Tensor) -> Tensor:
+        return column[index.to(column.device)].to(plan.device)
+
+    label = None if samples.label is None else own(samples.label)
+    return Batch(made, number, label, {name: own(column) for name, column in samples.group.items()})
 
 
 def _update(

@@ -11,11 +11,11 @@ import torch
 from nearfar import data, networks
 from nearfar.data.batches import EpochSampler
 from nearfar.data.spec import Spec
-from nearfar.encoder_files import name_of
+from nearfar.encoder_files import encoder_spec, name_of
 from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Recipe
-from nearfar.networks.encoder import TokenEncoder
+from nearfar.networks.encoder import Encoder, TokenEncoder
 from nearfar.options import Config, PretrainOptions, resolved_settings
 
 _PAPER_SCALE = 100_000
@@ -61,14 +61,38 @@ def assemble(config: Config, source: data.Source, method_class: type[Method] | N
     EpochSampler(spec.length, recipe.batch_size, seed=options.seed)  # refuses a batch that is larger than the data
     settings = resolved_settings(kind.Settings, recipe.settings, config.settings)
     torch.manual_seed(options.seed)
-    encoder = networks.build(options.encoder, spec, kind=kind.encoder_kind)
+    encoder = _encoder(options, spec, kind)
     if kind.encoder_kind == "tokens" and not isinstance(encoder, TokenEncoder):
         raise UserError(
             f"{config.method} drops patches and needs a transformer encoder, found {options.encoder!r}; choose one such as vit-micro."
         )
+    encoder_name, method = name_of(encoder), kind(encoder, spec, settings)
+    recipe = dataclasses.replace(recipe, batch_size=method.wanted_batches.rows or recipe.batch_size)
     training = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe) if f.name != "settings"}
-    resolved = dataclasses.replace(options, recipe=name, encoder=name_of(encoder), **training)
-    return Assembled(kind(encoder, spec, settings), recipe, Config(config.method, resolved, vars(settings)), tuple(notes))
+    resolved = dataclasses.replace(options, recipe=name, encoder=encoder_name, **training)
+    return Assembled(method, recipe, Config(config.method, resolved, vars(settings)), tuple(notes))
+
+
+def _encoder(options: PretrainOptions, spec: Spec, kind: type[Method]) -> Encoder:
+    """A fresh encoder, with another run's weights if the options say so."""
+    if options.start_from is None:
+        return networks.build(options.encoder, spec, kind=kind.encoder_kind)
+    from nearfar.run import Run
+
+    trained = Run(options.start_from).encoder()
+    own = name_of(trained)
+    encoder = networks.build(options.encoder or own, spec, kind=kind.encoder_kind)
+    if name_of(encoder) != own:
+        raise UserError(f"{options.start_from} holds the encoder {own}, not {name_of(encoder)}; leave --encoder out to go on with it.")
+    try:
+        encoder.load_state_dict(trained.state_dict())
+    except RuntimeError as error:
+        trained_spec = encoder_spec(trained)
+        raise UserError(
+            f"The encoder in {options.start_from} was trained on {trained_spec.name} with samples of shape {trained_spec.shape} and does"
+            f" not fit {spec.name} with {spec.shape}; bring the data to the same channels and size."
+        ) from error
+    return encoder
 
 
 def _recipe(recipe: Recipe, options: PretrainOptions, length: int) -> tuple[Recipe, list[str]]:

@@ -43,10 +43,11 @@ _PLAIN: dict[str, Callable[[Any, Spec], Any]] = {
 def make_views(spec: Spec, wanted: WantedViews, *, patches: int = 0, settings: Any = None) -> Views:
     """The function ``views(samples, generator)`` that makes a method's views of a batch.
 
-    The list holds the whole views, the local views, for image-text pairs the ``Tokens``, and last, if ``wanted.mask``, noise
-    (N, patches) uniform in [0, 1). Parameters are drawn for the whole batch at once on the generator's device, which may differ
-    from the samples'; the same generator state gives the same views to the bit. Samples: uint8 (N, C, H, W) images, float32
-    (N, C, T) series, ``Tokens``, or a ``Pair`` of images and ``Tokens``; views are float32, normalised by the spec.
+    The list holds the whole views, the local views, the further views, if ``wanted.boxes`` their boxes, for image-text pairs the
+    ``Tokens``, and last, if ``wanted.mask``, noise (N, patches) uniform in [0, 1). Parameters are drawn for the whole batch at once
+    on the generator's device, which may differ from the samples'; the same generator state gives the same views to the bit.
+    Samples: uint8 (N, C, H, W) images, float32 (N, C, T) series, ``Tokens``, or a ``Pair`` of images and ``Tokens``; views are
+    float32, normalised by the spec.
 
     Args:
         spec: of the data.
@@ -56,8 +57,10 @@ def make_views(spec: Spec, wanted: WantedViews, *, patches: int = 0, settings: A
             ``TextViewSettings``; for pairs the image's), one for all views or a sequence with one for each.
 
     Raises:
-        UserError: for a modality without views, an unknown style, settings that do not fit, or a mask without patches.
+        UserError: for a modality without views or without boxes, an unknown style, settings that do not fit, a mask without patches.
     """
+    if (wanted.boxes or wanted.centre_distance) and not spec.modality.startswith("image"):
+        raise UserError(f"This method needs crop boxes, which {spec.modality} views do not have: choose images.")
     maker = _known(spec, _MAKERS)(spec, wanted, settings)
     if not wanted.mask:
         return maker

@@ -16,30 +16,31 @@ Styles = Mapping[str, tuple[tuple[S, ...], S]]
 
 
 def settings_by_view(wanted: WantedViews, styles: Styles[S], kind: type[S], settings: S | Sequence[S] | None) -> list[S]:
-    """Settings of all whole views, then of all local ones.
+    """Settings of all whole views, then of all local ones, then of the further ones.
 
     Args:
         wanted: its style selects the preset; ``whole_scale`` replaces the preset's.
         styles: presets of this modality.
         kind: the modality's settings class.
         settings: instead of a preset: one for all views (local ones with ``wanted.local_scale``), or a sequence with one for
-            each view, each used as it is.
+            each view, each used as it is. Further views keep the presets of their styles unless a sequence names them.
 
     Raises:
         UserError: for an unknown style, or settings that do not fit the views.
     """
+    for style in (wanted.style, *wanted.further):
+        if style not in styles:
+            raise unknown_name("view style", style, styles)
     if settings is None:
-        if wanted.style not in styles:
-            raise unknown_name("view style", wanted.style, styles)
         whole, local = styles[wanted.style]
         if wanted.whole_scale is not None:
             whole = tuple(replace(one, scale=wanted.whole_scale) for one in whole)
     elif isinstance(settings, kind):
         whole, local = (settings,), settings
     else:
-        return _checked(settings, wanted.whole + wanted.local, kind)
+        return _checked(settings, wanted.whole + wanted.local + len(wanted.further), kind)
     chosen = [whole[view % len(whole)] for view in range(wanted.whole)]
-    return chosen + [replace(local, scale=wanted.local_scale)] * wanted.local
+    return chosen + [replace(local, scale=wanted.local_scale)] * wanted.local + [styles[style][0][0] for style in wanted.further]
 
 
 def _checked(settings: Any, views: int, kind: type[S]) -> list[S]:

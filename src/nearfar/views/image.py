@@ -17,7 +17,8 @@ from nearfar.views.choice import settings_by_view
 from nearfar.views.draws import rows_drawn, uniform
 from nearfar.views.image_blur import gaussian_blur, kernel_size
 from nearfar.views.image_colour import colour_jitter, greyscale, solarise
-from nearfar.views.image_geometry import crop_boxes, resized_crop
+from nearfar.views.image_geometry import resized_crop
+from nearfar.views.image_placement import Placement, place, placements, relative_boxes
 from nearfar.views.image_settings import ImageViewSettings, styles_for
 from nearfar.views.rows import change_rows, rows_at_once
 from nearfar.views.samples import check_samples, normalise
@@ -32,15 +33,34 @@ class ImageViews:
 
     Attributes:
         spec: of the data.
-        kinds: settings and (height, width) of each view, whole views first.
+        kinds: settings and (height, width) of each view: whole, local, further views.
+        boxed: of how many views, from the first, the boxes follow as one more view; 0: none.
+        centre_distance: least distance of the first two boxes' centres over the image's diagonal; 0: any.
+
+    ``samples`` may also be a sequence with one batch for each view.
     """
 
     spec: Spec
     kinds: tuple[tuple[ImageViewSettings, Size], ...]
+    boxed: int = 0
+    centre_distance: float = 0.0
 
-    def __call__(self, samples: Tensor, generator: torch.Generator) -> list[Tensor]:
-        images = check_samples(samples, self.spec, torch.uint8, "raw pixels")
-        return [normalise(augment(images, settings, size, generator), self.spec) for settings, size in self.kinds]
+    def __call__(self, samples: Tensor | Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
+        several = isinstance(samples, Sequence) and len(samples) == len(self.kinds) and all(isinstance(one, Tensor) for one in samples)
+        sources = samples if several else [samples] * len(self.kinds)
+        images = [check_samples(one, self.spec, torch.uint8, "raw pixels") for one in sources]
+        sides = self.spec.shape[1], self.spec.shape[2]
+        placed = placements(
+            len(images[0]), sides, [kind for kind, _ in self.kinds], generator, centre_distance=self.centre_distance
+        ) if self.boxed or self.centre_distance else [None] * len(self.kinds)
+        views = [
+            normalise(augment(one, settings, size, generator, placement), self.spec)
+            for one, (settings, size), placement in zip(images, self.kinds, placed, strict=True)
+        ]
+        if self.boxed:
+            boxes = [relative_boxes(placement, sides) for placement in placed[: self.boxed] if placement is not None]
+            views.append(torch.stack(boxes, dim=1).to(images[0].device))
+        return views
 
 
 def image_views(
@@ -55,10 +75,13 @@ def image_views(
     """
     _, height, width = spec.shape
     small = (max(1, round(wanted.local_size * height)), max(1, round(wanted.local_size * width)))
-    sizes = [(height, width)] * wanted.whole + [small] * wanted.local
+    sizes = [(height, width)] * wanted.whole + [small] * wanted.local + [(height, width)] * len(wanted.further)
     styles = styles_for(min(height, width), bool(spec.extra.get("flip", True)))
     chosen = settings_by_view(wanted, styles, ImageViewSettings, settings)
-    return ImageViews(spec, tuple(zip(chosen, sizes, strict=True)))
+    if wanted.boxes:  # a box cannot describe a turned view
+        chosen = [replace(one, rotation=0.0) for one in chosen]
+    boxed = wanted.whole + wanted.local if wanted.boxes else 0
+    return ImageViews(spec, tuple(zip(chosen, sizes, strict=True)), boxed, wanted.centre_distance)
 
 
 def plain_images(samples: Tensor, spec: Spec) -> Tensor:
@@ -75,14 +98,18 @@ def to_unit(images: Tensor) -> Tensor:
     return images.to(torch.float32).div_(255)
 
 
-def augment(images: Tensor, settings: ImageViewSettings, size: Size, generator: torch.Generator) -> Tensor:
+def augment(
+    images: Tensor, settings: ImageViewSettings, size: Size, generator: torch.Generator, placement: Placement | None = None
+) -> Tensor:
     """One view before normalisation: uint8 (N, C, H, W) to float32 (N, C, *size) in [0, 1].
 
-    The parameters of all samples are drawn at once, on the generator's device, then moved to the images' device.
+    The parameters of all samples are drawn at once, on the generator's device, then moved to the images' device. ``placement``
+    says where the view looks; by default it is drawn here.
     """
     if images.shape[1] != 3:
         settings = replace(settings, saturation=0.0, hue=0.0, grey=0.0)
-    view = _placed(images, settings, size, generator)
+    placement = placement or place(len(images), (images.shape[2], images.shape[3]), settings, generator)
+    view = _placed(images, placement, settings, size, generator)
     if settings.jitter > 0:
         rows = rows_drawn(len(view), settings.jitter, generator)
         colour_jitter(view, rows, *_jitter_parameters(len(view), settings, generator))
@@ -97,18 +124,14 @@ def augment(images: Tensor, settings: ImageViewSettings, size: Size, generator: 
     return view
 
 
-def _placed(images: Tensor, settings: ImageViewSettings, size: Size, generator: torch.Generator) -> Tensor:
+def _placed(images: Tensor, placement: Placement, settings: ImageViewSettings, size: Size, generator: torch.Generator) -> Tensor:
     """Crop, flip and rotation."""
     count, _, height, width = images.shape
-    flipped = uniform(count, (0, 1), generator) < settings.flip
+    boxes, flipped = placement.boxes, placement.flipped
     if settings.scale[0] == 1 and settings.rotation == 0 and size == (height, width):
         view = to_unit(images)
         change_rows(view, flipped.nonzero().flatten(), lambda part, _: part.flip(3))
         return view
-    if settings.scale[0] == 1:
-        boxes = torch.tensor([0.0, 0.0, height, width]).expand(count, 4)
-    else:
-        boxes = crop_boxes(count, (height, width), settings.scale, settings.ratio, generator)
     angle = uniform(count, (-settings.rotation, settings.rotation), generator) if settings.rotation else None
     view = torch.empty(count, images.shape[1], *size, device=images.device)
     block = rows_at_once(images)

@@ -71,6 +71,11 @@ CONTRASTIVE = ImageViewSettings(
     scale=(0.08, 1.0), flip=0.5, jitter=0.8, brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, grey=0.2, blur=0.5
 )
 
+# Wang et al. 2024 (AdaInf), authors' configuration: what inflated data need.
+WEAK = replace(
+    CONTRASTIVE, scale=(0.2, 1.0), jitter=0.4, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1
+)
+
 # Grill et al. 2020 (BYOL), table 6: the first view is always blurred, the second rarely, but it is sometimes solarised.
 BYOL_FIRST = replace(CONTRASTIVE, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, blur=1.0)
 BYOL_SECOND = replace(BYOL_FIRST, blur=0.1, solarise=0.2)
@@ -83,13 +88,14 @@ CROP = ImageViewSettings(scale=(0.2, 1.0), flip=0.5)
 
 STYLES = {
     "contrastive": ((CONTRASTIVE,), CONTRASTIVE),
+    "weak": ((WEAK,), WEAK),
     "asymmetric": ((BYOL_FIRST, BYOL_SECOND), DINO_LOCAL),
     "crop": ((CROP,), CROP),
     "plain": ((PLAIN,), PLAIN),
 }
 
 # Chen et al. 2020, appendix B.9 (CIFAR-10): colour strength one half, which BYOL's pair has about already, and no blur.
-_ON_SMALL_IMAGES = {settings: replace(settings, blur=0.0) for settings in (BYOL_FIRST, BYOL_SECOND, DINO_LOCAL)}
+_ON_SMALL_IMAGES = {settings: replace(settings, blur=0.0) for settings in (WEAK, BYOL_FIRST, BYOL_SECOND, DINO_LOCAL)}
 _ON_SMALL_IMAGES[CONTRASTIVE] = replace(CONTRASTIVE, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, blur=0.0)
 
 

@@ -74,6 +74,7 @@ STRONG = replace(CONTRASTIVE, permute=0.5)
 
 STYLES = {
     "contrastive": ((CONTRASTIVE,), CONTRASTIVE),
+    "weak": ((WEAK,), WEAK),
     "asymmetric": ((WEAK, STRONG), WEAK),
     "crop": ((CROP,), CROP),
     "plain": ((PLAIN,), PLAIN),
@@ -103,6 +104,7 @@ def series_views(
     """The view maker of series; local views have ``round(local_size * T)`` steps, ``settings`` as ``settings_by_view`` takes them."""
     length = spec.shape[1]
     lengths = [length] * wanted.whole + [max(1, round(wanted.local_size * length))] * wanted.local
+    lengths += [length] * len(wanted.further)
     chosen = settings_by_view(wanted, STYLES, SeriesViewSettings, settings)
     return SeriesViews(spec, tuple(zip(chosen, lengths, strict=True)))
 

@@ -56,6 +56,7 @@ CONTRASTIVE = TextViewSettings(delete=0.1, mask=0.1)
 
 STYLES = {
     "contrastive": ((CONTRASTIVE,), CONTRASTIVE),
+    "weak": ((CONTRASTIVE,), CONTRASTIVE),
     "asymmetric": ((CONTRASTIVE,), CONTRASTIVE),
     "crop": ((CROP,), CROP),
     "plain": ((PLAIN,), PLAIN),

@@ -1,0 +1,26 @@
+"""Several encoders of one architecture whose features are used together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nearfar.networks.encoder import Encoder
+
+
+class SideBySide(Encoder):
+    """Features of all parts, concatenated: (N, parts * dimension of one). ``networks.build("3*NAME", spec)`` makes one again.
+
+    Attributes:
+        parts: the encoders, each with weights of its own.
+    """
+
+    def __init__(self, parts: list[Encoder]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+        self.dimension = sum(part.dimension for part in parts)
+
+    def forward(self, x: Any) -> Tensor:
+        return torch.cat([part(x) for part in self.parts], dim=1)
