@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from nearfar.errors import UserError
 from nearfar.evaluation.collapse import collapse
 from nearfar.evaluation.features import Labelled
-from nearfar.evaluation.geometry import alignment, effective_rank, neighbourhood_purity, relative_std, tolerance, uniformity
+from nearfar.evaluation.geometry import alignment, effective_rank, neighbourhood_purity, relative_std, scatter_ratio, tolerance, uniformity
 
 Golden = Callable[[str], dict[str, torch.Tensor]]
 
@@ -176,3 +176,23 @@ def test_one_line_is_seen() -> None:
     assert seen is not None
     assert "of their 64 dimensions only" in seen
     assert len(seen.splitlines()) == 1
+
+
+def test_scatter_ratio_equals_its_loop_whatever_the_scale() -> None:
+    features = torch.randn(12, 3, generator=torch.Generator().manual_seed(2)) + 5
+    labels = torch.arange(12) % 3
+    within, between = [], []
+    for i in range(12):
+        for j in range(i):
+            (within if labels[i] == labels[j] else between).append(float((features[i] - features[j]).square().sum()))
+    expected = sum(within) / len(within) / (sum(between) / len(between))
+    assert scatter_ratio(Labelled(features, labels, 3)) == pytest.approx(expected)
+    assert scatter_ratio(Labelled(100 * features, labels, 4)) == pytest.approx(expected)
+
+
+def test_scatter_ratio_is_zero_for_points_and_needs_both_kinds_of_pairs() -> None:
+    labels = torch.arange(6) % 2
+    assert scatter_ratio(Labelled(torch.eye(2)[labels], labels, 2)) == pytest.approx(0, abs=1e-12)
+    for alone in (torch.zeros(6, dtype=torch.int64), torch.arange(6)):
+        with pytest.raises(UserError, match="compares pairs of one class with pairs of two"):
+            scatter_ratio(Labelled(torch.randn(6, 2), alone, 6))

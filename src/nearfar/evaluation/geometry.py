@@ -61,6 +61,31 @@ def tolerance(data: Labelled) -> float:
     return float(sums.square().sum() - u.square().sum()) / pairs
 
 
+def scatter_ratio(data: Labelled) -> float:
+    """Mean squared distance between distinct samples of one class, over that between samples of different classes; 0 is best.
+
+    A common scale of all features does not matter.
+
+    Raises:
+        UserError: if no class has two samples, or there is one class.
+
+    Source: after Zhang et al. 2021 ("Unleashing the Power of Contrastive Self-Supervised Visual Models"), its analysis of intra and inter
+    class distances.
+    """
+    x, label = data.features.double() - data.features.double().mean(dim=0), data.labels
+    count = label.bincount(minlength=data.classes).to(x)
+    sums = x.new_zeros(data.classes, x.shape[1]).index_add_(0, label, x)
+    squares = x.new_zeros(data.classes).index_add_(0, label, x.square().sum(dim=1))
+    # Over ordered pairs sum |a - b|^2 = 2 n sum |a|^2 - 2 |sum a|^2.
+    within = float((2 * count * squares - 2 * sums.square().sum(dim=1)).sum())
+    total = float(2 * len(x) * squares.sum() - 2 * sums.sum(dim=0).square().sum())
+    pairs_within, pairs = float((count * (count - 1)).sum()), float(len(x) * (len(x) - 1))
+    if not 0 < pairs_within < pairs:
+        raise UserError("The scatter ratio compares pairs of one class with pairs of two; expected both, in at least 2 classes.")
+    between = (total - within) / (pairs - pairs_within)
+    return within / pairs_within / between if between else math.nan
+
+
 def neighbourhood_purity(data: Labelled, *, k: int = 10) -> float:
     """Share of each sample's k nearest others that have its label, averaged over samples; in [0, 1]."""
     if len(data) < 2:

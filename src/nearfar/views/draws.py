@@ -15,3 +15,10 @@ def uniform(count: int, limits: tuple[float, float], generator: torch.Generator)
 def rows_drawn(count: int, probability: float, generator: torch.Generator) -> Tensor:
     """Rising int64 numbers of the samples that drew an operation; none at probability 0, all at 1."""
     return (uniform(count, (0, 1), generator) < probability).nonzero().flatten()
+
+
+def beta(shape: tuple[int, ...], parameters: tuple[float, float], generator: torch.Generator) -> Tensor:
+    """Draws from Beta(a, b): the share of a gamma variate of shape a in its sum with one of shape b."""
+    first, second = (torch._standard_gamma(torch.full(shape, p, device=generator.device), generator=generator) for p in parameters)
+    share: Tensor = first / (first + second)
+    return share
