@@ -18,12 +18,12 @@ class ShotErrors(NamedTuple):
     Attributes:
         mean: absolute error, on average.
         geometric: geometric mean of the absolute errors, 0 if one of them is 0; it dwells on small errors.
-        count: number of test samples.
+        samples: number of test samples.
     """
 
     mean: float
     geometric: float
-    count: int
+    samples: int
 
 
 def shot_errors(errors: Tensor, targets: Tensor, train_targets: Tensor, *, width: float = 1.0) -> dict[str, ShotErrors]:
@@ -46,7 +46,7 @@ def shot_errors(errors: Tensor, targets: Tensor, train_targets: Tensor, *, width
             f"Errors have shape {tuple(errors.shape)}, targets {tuple(targets.shape)}, the width is {width}; expected one of each for at"
             " least one sample, and a width above 0."
         )
-    bins, of_sample = torch.cat([targets, train_targets.to(targets)]).div(width).round().unique(return_inverse=True)
+    bins, of_sample = torch.unique(torch.cat([targets, train_targets.to(targets)]).div(width).round(), return_inverse=True)
     seen = of_sample[len(targets) :].bincount(minlength=len(bins))[of_sample[: len(targets)]]
     chosen = {"all": seen >= 0, "many": seen > MANY, "medium": (seen >= FEW) & (seen <= MANY), "few": seen < FEW}
     return {name: _errors(errors[rows]) for name, rows in chosen.items() if rows.any()}

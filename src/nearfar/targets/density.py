@@ -37,8 +37,8 @@ def density_weights(label: Tensor, *, kind: str = "inverse-root", bandwidth: flo
         raise UserError(f"The bandwidth of the density of labels is {bandwidth}; expected a number above 0.")
     if kind == "none":
         return torch.ones(len(label), device=label.device)
-    values, place, count = label.double().unique(return_inverse=True, return_counts=True)
+    values, place, count = torch.unique(label.double(), return_inverse=True, return_counts=True)
     rows = max(1, _BLOCK // len(values))
-    parts = [torch.exp(-((part[:, None] - values) / bandwidth).square() / 2) @ count.double() for part in values.split(rows)]  # type: ignore[no-untyped-call]
+    parts = [torch.exp(-((part[:, None] - values) / bandwidth).square() / 2) @ count.double() for part in torch.split(values, rows)]
     weight = torch.cat(parts)[place].pow(-1.0 if kind == "inverse" else -0.5)
     return (weight / weight.mean()).float()
