@@ -7,7 +7,7 @@ import torch
 
 from nearfar.errors import UserError
 from nearfar.evaluation.few_labels import few_labels
-from nearfar.evaluation.splits import held_out, stratified
+from nearfar.evaluation.splits import held_out, per_class, stratified
 
 from .toys import blobs, image_source
 
@@ -36,16 +36,24 @@ def test_draws_depend_on_the_seed_alone_and_reach_every_sample() -> None:
 
 def test_more_labels_help_and_seeds_shift_the_draws() -> None:
     train, test = blobs(800, spread=2.5), blobs(400, spread=2.5, seed=1)
-    one, ten = (few_labels(train, test, share=share, draws=4) for share in (0.01, 0.1))
+    one, ten = (few_labels(train, test, [stratified(train.labels, part, seed=seed) for seed in range(4)]) for part in (0.01, 0.1))
     assert len(one) == 4
     assert sum(ten) > sum(one)
-    assert few_labels(train, test, share=0.1, draws=2, seed=1) == ten[1:3]
+    assert few_labels(train, test, [stratified(train.labels, 0.1, seed=seed) for seed in range(2)]) == ten[:2]
+
+
+@pytest.mark.parametrize("count", [1, 5, 100])
+def test_so_many_of_each_class_are_drawn(count: int) -> None:
+    labels = torch.tensor([0] * 200 + [1] * 50 + [4] * 3)[torch.randperm(253)]
+    chosen = per_class(labels, count, seed=2)
+    assert labels[chosen].bincount(minlength=5).tolist() == [min(count, n) for n in (200, 50, 0, 0, 3)]
+    assert not torch.equal(chosen, per_class(labels, count, seed=3)) or count == 100
 
 
 def test_one_class_only_is_an_error() -> None:
     train = blobs(50)
     with pytest.raises(UserError, match="needs two classes or more"):
-        few_labels(train[train.labels == 0], train, share=0.1)
+        few_labels(train[train.labels == 0], train, [torch.arange(int((train.labels == 0).sum())) < 5])
 
 
 def test_a_fifth_is_held_out_where_there_is_no_test_set() -> None:

@@ -12,7 +12,16 @@ from torch.nn import functional as F
 from nearfar.errors import UserError
 from nearfar.evaluation.collapse import collapse
 from nearfar.evaluation.features import Labelled
-from nearfar.evaluation.geometry import alignment, effective_rank, neighbourhood_purity, relative_std, scatter_ratio, tolerance, uniformity
+from nearfar.evaluation.geometry import (
+    alignment,
+    effective_rank,
+    neighbourhood_purity,
+    penalty_evenness,
+    relative_std,
+    scatter_ratio,
+    tolerance,
+    uniformity,
+)
 
 Golden = Callable[[str], dict[str, torch.Tensor]]
 
@@ -196,3 +205,16 @@ def test_scatter_ratio_is_zero_for_points_and_needs_both_kinds_of_pairs() -> Non
     for alone in (torch.zeros(6, dtype=torch.int64), torch.arange(6)):
         with pytest.raises(UserError, match="compares pairs of one class with pairs of two"):
             scatter_ratio(Labelled(torch.randn(6, 2), alone, 6))
+
+
+def test_penalty_evenness_is_one_for_equal_and_none_for_a_single_near_sample() -> None:
+    equal = torch.eye(12).double()
+    assert penalty_evenness(equal, equal) == pytest.approx(1)
+    near = torch.eye(8).double()[torch.arange(8) // 2]  # each has one copy among seven orthogonal ones
+    assert penalty_evenness(near, near, temperature=0.01) == pytest.approx(0, abs=1e-6)
+    x = torch.randn(20, 4).double()
+    low, high = (penalty_evenness(x, x, temperature=t) for t in (0.05, 0.5))
+    assert 0 < low < high < 1
+    assert math.isnan(penalty_evenness(x[:2], x[:2]))
+    with pytest.raises(UserError, match="expected the same"):
+        penalty_evenness(x, x[:3])

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 
 import pytest
 import torch
 from torchmetrics.classification import MulticlassAccuracy
-from torchmetrics.regression import MeanAbsoluteError
+from torchmetrics.regression import MeanAbsoluteError, R2Score
 
 from nearfar.data.samples import Samples, Source
 from nearfar.errors import UserError
-from nearfar.evaluation import PROTOCOLS, Evaluation, evaluate
+from nearfar.evaluation import PROTOCOLS, Evaluation, Wanted, evaluate
 from nearfar.evaluation.features import Labelled, extract, raw_features
 from nearfar.evaluation.linear import linear_probes, ridge_probes
-from nearfar.evaluation.protocols import class_scores, value_scores
+from nearfar.evaluation.protocol import Row, Task
+from nearfar.evaluation.protocols import ALL
+from nearfar.evaluation.result import Score
 from nearfar.views import plain_view
 
 from .toys import BarsAndLetters, Flatten, blobs, image_source, images, pair_source
@@ -23,8 +26,26 @@ from .toys import BarsAndLetters, Flatten, blobs, image_source, images, pair_sou
 ROWS = ["trained", "random encoder", "raw input"]
 
 
+def scores_of(names: str, train: Labelled, test: Labelled, *, seeds: int) -> dict[str, Score]:
+    """Scores of ready features by metric."""
+
+    class Ready:
+        def __init__(self, label: torch.Tensor) -> None:
+            self.label = label
+
+        def __len__(self) -> int:
+            return len(self.label)
+
+    source = image_source(classes=train.classes)
+    first, second = Ready(train.labels), Ready(test.labels)
+    features = {id(first): train.features, id(second): test.features}
+    task = Task(source, first, second, plain_view(source.spec), "class", Wanted(seeds=seeds))
+    row = Row("row", lambda samples, _: features[id(samples)], task)
+    return {s.metric: s for one in ALL if one.name in names.split() for s in one.judge(row)}
+
+
 def judged(source: Source, seeds: int = 1) -> Evaluation:
-    return evaluate(Flatten().eval(), source, plain_view(source.spec), seeds=seeds)
+    return evaluate(Flatten().eval(), source, plain_view(source.spec), wanted=Wanted(seeds=seeds))
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +58,16 @@ def test_classes_get_every_row_metric_and_interval(of_classes: Evaluation) -> No
     found = of_classes
     assert found.rows() == ROWS
     assert found.metrics() == [
-        "kNN accuracy", "linear accuracy", "1 % of labels", "10 % of labels", "uniformity", "alignment", "std per dimension",
-        "effective rank", "tolerance", "purity, 10 nearest",
+        "kNN accuracy", "linear accuracy", "1 label a class", "5 labels a class", "10 labels a class", "1 % of labels",
+        "10 % of labels", "100 % of labels", "uniformity", "alignment", "penalty entropy", "std per dimension", "effective rank",
+        "tolerance", "purity, 10 nearest",
     ]  # fmt: skip
-    assert len(found.scores) == 3 * 10
-    assert found.protocols.keys() == {"knn-v1", "linear-v1", "few-labels-v1", "geometry-v1"}
+    assert len(found.scores) == 3 * 15
+    assert found.protocols.keys() == {"knn-v1", "linear-v1", "few-labels-v2", "geometry-v2"}
     assert "Probes were fitted on 60 training samples and judged on 30 test samples." in found.notes
     for score in found.scores:
         assert math.isfinite(score.value)
-        if score.protocol != "geometry-v1":
+        if score.protocol != "geometry-v2":
             assert 0 <= score.low <= score.value <= score.high <= 1
             assert (score.over, score.count) in {("test samples", 30), ("draws", 5), ("splits", 3)}
     assert found.value("linear accuracy") > 0.9
@@ -74,7 +96,7 @@ def test_accuracies_equal_torchmetrics(of_classes: Evaluation) -> None:
 def test_values_are_regressed() -> None:
     source = image_source(target="value", train=120)
     found = judged(source)
-    assert found.metrics()[:2] == ["mean absolute error", "R2"]
+    assert found.metrics()[:3] == ["mean absolute error", "balanced mean absolute error", "R2"]
     error, explained = found.score("mean absolute error"), found.score("R2")
     assert 0 < error.low < error.value < error.high < 0.5
     assert error.over == "test samples"
@@ -83,20 +105,24 @@ def test_values_are_regressed() -> None:
 
 
 def test_value_scores_equal_torchmetrics() -> None:
-    train, test = torch.randn(80, 5), torch.randn(40, 5)
-    weight = torch.randn(5)
-    scores = list(value_scores("row", train, train @ weight, test, test @ weight + 1, seeds=1))
-    (probe,) = ridge_probes(train, train @ weight)
+    source = image_source(target="value", train=120)
+    found, view = judged(source), plain_view(source.spec)
+    train, test = (extract(Flatten().eval(), samples, view) for samples in (source.train, source.test))
+    assert source.test is not None
+    targets = source.test.label
+    (probe,) = ridge_probes(train, source.train.label)  # type: ignore[arg-type]
     predicted = probe.model(test)[:, 0]
-    assert scores[0].value == pytest.approx(float(MeanAbsoluteError()(predicted, test @ weight + 1)), rel=1e-5)
-    assert scores[1].value == pytest.approx(probe.explained(test, test @ weight + 1), rel=1e-5)
+    assert found.value("mean absolute error") == pytest.approx(float(MeanAbsoluteError()(predicted, targets)), rel=1e-5)
+    assert found.value("R2") == pytest.approx(float(R2Score()(predicted, targets)), rel=1e-4)
 
 
 def test_constant_test_targets_leave_r2_undefined() -> None:
-    train = torch.randn(20, 3)
-    scores = list(value_scores("row", train, train[:, 0], torch.randn(5, 3), torch.ones(5), seeds=1))
-    assert math.isnan(scores[1].value)
-    assert math.isfinite(scores[0].value)
+    source = image_source(target="value", train=40, test=6)
+    assert source.test is not None
+    source = Source(source.spec, source.train, dataclasses.replace(source.test, label=torch.ones(6)))
+    found = judged(source)
+    assert math.isnan(found.value("R2"))
+    assert found.value("balanced mean absolute error") == pytest.approx(found.value("mean absolute error"))
 
 
 @pytest.mark.parametrize("hide", ["target", "labels"])
@@ -105,7 +131,7 @@ def test_without_labels_only_the_geometry_is_measured(hide: str) -> None:
     if hide == "labels":
         source = Source(image_source().spec, source.train, source.test)
     found = judged(source)
-    assert found.protocols.keys() == {"geometry-v1"}
+    assert found.protocols.keys() == {"geometry-v2"}
     assert "The data have no labels: only what needs none was measured." in found.notes
 
 
@@ -113,7 +139,7 @@ def test_one_class_only_is_said() -> None:
     picture, label = images(40, 0, classes=1)
     samples = Samples(picture, [str(i) for i in range(40)], label)
     found = judged(Source(image_source().spec, samples, samples))
-    assert found.protocols.keys() == {"geometry-v1"}
+    assert found.protocols.keys() == {"geometry-v2"}
     assert any("all of one class" in note for note in found.notes)
 
 
@@ -133,7 +159,7 @@ def test_without_a_test_set_a_fifth_is_held_out_and_said() -> None:
 
 def test_a_single_test_sample_is_enough() -> None:
     source = image_source(test=1)
-    assert judged(source).protocols.keys() == {"knn-v1", "linear-v1", "few-labels-v1"}
+    assert judged(source).protocols.keys() == {"knn-v1", "linear-v1", "few-labels-v2"}
 
 
 def test_pairs_get_retrieval_controls_and_probes() -> None:
@@ -156,10 +182,35 @@ def test_pairs_get_retrieval_controls_and_probes() -> None:
 
 def test_more_seeds_fit_more_probes_and_the_wider_interval_is_given() -> None:
     train, test = blobs(200, spread=2.0), blobs(4000, spread=2.0, seed=1)
-    scores = {s.metric: s for s in class_scores("row", train, test, seeds=3)}
+    scores = scores_of("few-labels", train, test, seeds=3)
     assert (scores["1 % of labels"].over, scores["1 % of labels"].count) == ("draws", 5)
-    small = {s.metric: s for s in class_scores("row", train, test[torch.arange(4000) < 10], seeds=3)}
+    small = scores_of("linear", train, test[torch.arange(4000) < 10], seeds=3)
     assert (small["linear accuracy"].over, small["linear accuracy"].count) == ("test samples", 10)
+
+
+def test_protocols_are_chosen_by_name() -> None:
+    source, view = image_source(), plain_view(image_source().spec)
+
+    def metrics(*names: str) -> list[str]:
+        return evaluate(Flatten().eval(), source, view, wanted=Wanted(names, seeds=1)).metrics()
+
+    assert metrics("knn", "linear-v1") == ["kNN accuracy", "linear accuracy"]
+    assert metrics("linear", "knn") == ["kNN accuracy", "linear accuracy"], "the order of the table does not depend on the question"
+    with pytest.raises(UserError, match="Unknown protocol 'knnn': did you mean knn"):
+        metrics("knnn")
+    with pytest.raises(UserError, match="'ridge' needs real-valued labels, which bars has not; leave it out"):
+        metrics("ridge")
+    with pytest.raises(UserError, match="No protocol was named; choose from quick, all, "):
+        metrics()
+
+
+def test_all_protocols_that_the_data_allow() -> None:
+    source = image_source()
+    found = evaluate(Flatten().eval(), source, plain_view(source.spec), wanted=Wanted(("all",), seeds=1))
+    assert {"retrieval-v1", "clustering-v1"} < found.protocols.keys()
+    assert "ridge was left out: it needs real-valued labels." in found.notes
+    for score in found.scores:
+        assert math.isfinite(score.value)
 
 
 def test_errors(of_classes: Evaluation) -> None:

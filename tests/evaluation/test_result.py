@@ -43,6 +43,19 @@ def test_lookup() -> None:
         found.value("recall")
 
 
+def test_a_later_evaluation_replaces_the_protocols_that_it_holds() -> None:
+    later = Evaluation(
+        "digits", (Score("trained", "knn-v2", "kNN accuracy", 0.5), Score("trained", "ood-v1", "AUROC", 0.9)),
+        {"knn-v2": "k=5", "ood-v1": "outsiders"}, ("another", "a note"),
+    )  # fmt: skip
+    found = example().updated(later)
+    assert [(s.protocol, s.value) for s in found.scores if s.row == "trained" and s.protocol != "ridge-v1"] == [
+        ("geometry-v1", 12.3456), ("knn-v2", 0.5), ("ood-v1", 0.9),
+    ]  # fmt: skip
+    assert found.protocols == {"knn-v2": "k=5", "ood-v1": "outsiders"}
+    assert found.notes == ("a note", "another")
+
+
 def test_the_table_shows_numbers_intervals_and_protocols() -> None:
     output = io.StringIO()
     Console(file=output, width=120).print(example().table())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from nearfar.evaluation.judge import evaluate
+from nearfar.evaluation.protocol import Wanted
 from nearfar.evaluation.protocols import PROTOCOLS
 from nearfar.evaluation.result import Evaluation, Score
 
-__all__ = ["PROTOCOLS", "Evaluation", "Score", "evaluate"]
+__all__ = ["PROTOCOLS", "Evaluation", "Score", "Wanted", "evaluate"]

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from nearfar.errors import UserError
 from nearfar.evaluation.features import Labelled, check_features
 from nearfar.evaluation.knn import nearest
+from nearfar.losses.behaviour import penalty_entropy
 
 UNIFORMITY_LIMIT = 10_000
 _BLOCK = 1024
@@ -25,6 +26,22 @@ def alignment(first: Tensor, second: Tensor) -> float:
     if first.shape != second.shape:
         raise UserError(f"The views have shapes {tuple(first.shape)} and {tuple(second.shape)}; expected the same.")
     return float((_unit(first) - _unit(second)).square().sum(dim=1).mean())
+
+
+def penalty_evenness(first: Tensor, second: Tensor, *, temperature: float = 0.1) -> float:
+    """How evenly a contrastive loss would push other samples away: mean entropy of their shares in its gradient, over log(N - 1).
+
+    0 where the nearest sample takes all, 1 where all are equally near. ``first`` and ``second``: unit or other embeddings (N, D) of
+    two views of the same N samples, N at least 3 (below, NaN).
+
+    Source: Wang and Liu 2021, "Understanding the Behaviour of Contrastive Loss", the entropy of the relative penalty.
+    """
+    if first.shape != second.shape:
+        raise UserError(f"The views have shapes {tuple(first.shape)} and {tuple(second.shape)}; expected the same.")
+    if len(first) < 3:
+        return math.nan
+    entropy = penalty_entropy(_unit(first) @ _unit(second).T, temperature=temperature)
+    return float(entropy.double().mean()) / math.log(len(first) - 1)
 
 
 def uniformity(features: Tensor, *, t: float = 2.0, limit: int = UNIFORMITY_LIMIT, seed: int = 0) -> float:

@@ -93,6 +93,18 @@ class Evaluation:
         """The number of ``score``."""
         return self.score(metric, row).value
 
+    def updated(self, other: Evaluation) -> Evaluation:
+        """This evaluation with the protocols of a later one on the same data: where both have a protocol, in any version, the later
+        stands."""
+
+        def name(protocol: str) -> str:
+            return protocol.rpartition("-v")[0]
+
+        anew = {name(protocol) for protocol in other.protocols}
+        scores = (*(s for s in self.scores if name(s.protocol) not in anew), *other.scores)
+        kept = {protocol: what for protocol, what in self.protocols.items() if name(protocol) not in anew}
+        return Evaluation(other.data, scores, {**kept, **other.protocols}, tuple(dict.fromkeys((*self.notes, *other.notes))))
+
     def to_json(self) -> str:
         """As JSON; NaN is null."""
         values = asdict(self)

@@ -23,14 +23,25 @@ def stratified(labels: Tensor, share: float, *, seed: int, leave: int = 0) -> Te
         (N,) bool on the labels' device, true where chosen.
     """
     label = labels.cpu()
+    count = label.bincount()
+    quota = torch.minimum((share * count).round().long().clamp(min=1), (count - leave).clamp(min=0))
+    return _drawn(label, quota, seed).to(labels.device)
+
+
+def per_class(labels: Tensor, count: int, *, seed: int) -> Tensor:
+    """Choose ``count`` samples of each class at random, all of a class that has fewer; otherwise as ``stratified``."""
+    label = labels.cpu()
+    return _drawn(label, torch.full_like(label.bincount(), count), seed).to(labels.device)
+
+
+def _drawn(label: Tensor, quota: Tensor, seed: int) -> Tensor:
     shuffled = torch.randperm(len(label), generator=torch.Generator().manual_seed(seed))
     order = shuffled[label[shuffled].argsort(stable=True)]  # class by class, in random order within each
     count = label.bincount()
-    quota = torch.minimum((share * count).round().long().clamp(min=1), (count - leave).clamp(min=0))
     place = torch.arange(len(order)) - (count.cumsum(0) - count)[label[order]]  # of each sample within its class
     chosen = torch.empty(len(order), dtype=torch.bool)
     chosen[order] = place < quota[label[order]]
-    return chosen.to(labels.device)
+    return chosen
 
 
 def held_out(source: Any) -> tuple[Any, Any]:

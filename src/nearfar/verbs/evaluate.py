@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,30 +15,40 @@ if TYPE_CHECKING:
     from nearfar.evaluation import Evaluation
 
 
-def evaluate(run: Path | str, *, data: str | None = None, seeds: int = 3) -> Evaluation:
-    """Judge a run's encoder: kNN, linear probe, few labels, geometry; for pairs zero-shot and retrieval.
+def evaluate(run: Path | str, *, data: str | None = None, protocols: str = "quick", seeds: int = 3) -> Evaluation:
+    """Judge a run's encoder beside a random encoder and the raw input.
 
     Args:
         run: the run folder.
         data: other labelled data to judge on, by name or path; by default those of the run.
+        protocols: names joined by commas (knn, linear, few-labels, ridge, pairs, retrieval, clustering, geometry);
+            "quick" stands for the cheap ones, "all" for all that the data allow.
         seeds: draws of validation splits and of few labels.
 
     Returns:
-        The evaluation; that of the run's own data is also written to the run folder.
+        The evaluation; that of the run's own data is also written to the run folder, where it replaces the protocols of an earlier
+        one that it holds as well.
+
+    Raises:
+        UserError: for an unknown protocol, or one that the data do not allow.
     """
     from nearfar.encoder_files import encoder_spec
+    from nearfar.evaluation.protocols import check_names
     from nearfar.verbs.assemble import load_data
 
+    names = tuple(name.strip() for name in protocols.split(",") if name.strip())
+    check_names(names)  # a wrong name is answered before anything is loaded
     opened = Run(run)
     options = opened.config.options
     own = encoder_spec(opened.encoder())
     source = load_data(options) if data is None else load_data(changed(options, {"data": data, "limit": None}), own)
-    return evaluate_run(opened, source, seeds=seeds, keep=data is None)
+    return evaluate_run(opened, source, protocols=names, seeds=seeds, keep=data is None)
 
 
-def evaluate_run(run: Run, source: Source, *, seeds: int = 3, keep: bool = True) -> Evaluation:
+def evaluate_run(run: Run, source: Source, *, protocols: Sequence[str] = ("quick",), seeds: int = 3, keep: bool = True) -> Evaluation:
     """As ``evaluate`` for an opened run and loaded data; ``keep``: write evaluation.json into the run folder."""
     from nearfar.encoder_files import check_input, encoder_spec
+    from nearfar.evaluation import Wanted
     from nearfar.evaluation import evaluate as judge
     from nearfar.training.precision import device_of
     from nearfar.views import plain_view
@@ -49,11 +60,12 @@ def evaluate_run(run: Run, source: Source, *, seeds: int = 3, keep: bool = True)
         source,
         plain_view(encoder_spec(encoder)),  # normalised as in training, whatever the data
         baselines={"random encoder": _untrained(run, paired)},
-        seeds=seeds,
-        device=device_of(run.config.options.device),
+        wanted=Wanted(protocols, seeds, device=device_of(run.config.options.device)),
     )
     if keep:
-        write_text(run.folder / EVALUATION, found.to_json(), overwrite=True)
+        earlier = run.evaluation()
+        kept = found if earlier is None else earlier.updated(found)
+        write_text(run.folder / EVALUATION, kept.to_json(), overwrite=True)
     return found
 
 

@@ -13,7 +13,7 @@ from nearfar.errors import UserError
 from nearfar.files import write_text
 from nearfar.methods import registry
 from nearfar.options import Config, PretrainOptions, changed, read_config
-from nearfar.run import CHECKPOINTS, CONFIG, Run
+from nearfar.run import CHECKPOINTS, CONFIG, EVALUATION, Run
 
 
 def pretrain(
@@ -116,6 +116,7 @@ def _judge(run: Run, source: Any, console: Console) -> None:
     from nearfar.verbs.evaluate import evaluate_run
     from nearfar.verbs.report import report
 
+    (run.folder / EVALUATION).unlink(missing_ok=True)  # of the encoder as it was before it was trained on
     console.print(evaluate_run(run, source).table())
     console.print(f"Report: {report(run.folder)}", highlight=False, soft_wrap=True)
 

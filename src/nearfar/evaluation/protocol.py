@@ -1,0 +1,163 @@
+"""What a protocol is, what it is given, and the features that all protocols of a row share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nearfar.errors import UserError
+from nearfar.evaluation.features import Labelled, View
+from nearfar.evaluation.intervals import mean_interval, wilson
+from nearfar.evaluation.linear import Probe, linear_probes
+from nearfar.evaluation.result import Score
+
+Features = Callable[[Any, View], Tensor]
+"""From samples and a view of them to features (N, D)."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be measured.
+
+    Attributes:
+        protocols: names such as "knn"; "quick" stands for the cheap ones, "all" for all that the data allow.
+        seeds: validation splits, at least 1; also the least number of draws where a protocol draws.
+        outsiders: samples of other data in the shape of the judged ones, which "ood" tells apart from these.
+        device: where features are computed.
+
+    Raises:
+        UserError: if ``seeds`` is below 1.
+    """
+
+    protocols: Sequence[str] = ("quick",)
+    seeds: int = 3
+    outsiders: Any = None
+    device: torch.device | str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise UserError(f"The number of seeds is {self.seeds}; expected at least 1.")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is judged.
+
+    Attributes:
+        source: the data.
+        train: samples that probes are fitted on.
+        test: samples that they are judged on.
+        view: from samples to what encoders take.
+        target: which target the labels are: "class", "value" or "none".
+        wanted: what is to be measured.
+    """
+
+    source: Any
+    train: Any
+    test: Any
+    view: View
+    target: str
+    wanted: Wanted
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.source.spec.classes)
+
+    @property
+    def modality(self) -> str:
+        """Of the data, as in ``Spec``."""
+        found: str = self.source.spec.modality
+        return found
+
+
+class Row:
+    """One row of the table: an encoder, or the raw input, with features that are computed once.
+
+    Args:
+        name: of the row.
+        features: how it turns samples under a view into features.
+        task: what is judged.
+        encoder: the module itself (for pairs the method); None for the raw input or a plain function.
+    """
+
+    def __init__(self, name: str, features: Features, task: Task, encoder: nn.Module | None = None) -> None:
+        self.name, self.features, self.task, self.encoder = name, features, task, encoder
+
+    @cached_property
+    def train(self) -> Tensor:
+        """Features of the training samples, (N, D)."""
+        return self.features(self.task.train, self.task.view)
+
+    @cached_property
+    def test(self) -> Tensor:
+        """Features of the test samples, (N, D)."""
+        return self.features(self.task.test, self.task.view)
+
+    @cached_property
+    def labelled(self) -> tuple[Labelled, Labelled]:
+        """Training and test features with their classes."""
+        task = self.task
+        return Labelled(self.train, task.train.label, task.classes), Labelled(self.test, task.test.label, task.classes)
+
+    @cached_property
+    def probes(self) -> list[Probe]:
+        """The linear probes, one a seed."""
+        return linear_probes(self.labelled[0], seeds=range(self.task.wanted.seeds))
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to judge.
+
+    Attributes:
+        name: as the user names it.
+        version: the name under which its scores are stored; its settings never change under it.
+        statement: what it does, for readers of the table.
+        judge: the scores of a row; none where it does not apply to that row.
+        lacks: what it needs and the task does not have, in words; None if it can be run.
+        quick: whether it is cheap enough to run without being asked for.
+    """
+
+    name: str
+    version: str
+    statement: str
+    judge: Callable[[Row], Iterator[Score]]
+    lacks: Callable[[Task], str | None]
+    quick: bool = False
+
+
+def needs_classes(task: Task) -> str | None:
+    """What a protocol for class labels lacks."""
+    return None if task.target == "class" else "class labels"
+
+
+def needs_images(task: Task) -> str | None:
+    """What a protocol for images lacks."""
+    return None if task.modality == "image" else "images"
+
+
+def share(row: str, protocol: str, metric: str, values: Sequence[float], samples: int, *, over: str = "", setting: str = "") -> Score:
+    """A mean accuracy with the wider of two intervals: probes that agree do not make a small test set large, nor a large one the
+    probes agree."""
+    mean = mean_interval(values)
+    score = wilson(mean.value, samples)
+    if mean.high - mean.low > score.high - score.low:  # false for one value, whose ends are NaN
+        low, high = max(0.0, mean.low), min(1.0, mean.high)
+        return Score(row, protocol, metric, mean.value, low, high, over, len(values), "%", setting)
+    return Score(row, protocol, metric, *score, "test samples", samples, "%", setting)
+
+
+def averaged(row: str, protocol: str, metric: str, values: Sequence[float], over: str, *, unit: str = "", setting: str = "") -> Score:
+    """A mean with its t-interval."""
+    return Score(row, protocol, metric, *mean_interval(values), over, len(values), unit, setting)
+
+
+def penalties(probes: Sequence[Probe]) -> str:
+    """The penalties that validation picked, for ``Score.setting``."""
+    return "penalty " + " ".join(f"{penalty:g}" for penalty in sorted({probe.penalty for probe in probes}))

@@ -1,0 +1,61 @@
+"""Protocols that classify frozen features: nearest neighbours, linear probe, few labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nearfar.evaluation.few_labels import few_labels
+from nearfar.evaluation.knn import knn_accuracy
+from nearfar.evaluation.protocol import Protocol, Row, needs_classes, penalties, share
+from nearfar.evaluation.result import Score
+from nearfar.evaluation.splits import per_class, stratified
+
+FEWEST_DRAWS = 5
+SHARES = (0.01, 0.1)
+PER_CLASS = (1, 5, 10, 100)
+
+
+def _knn(row: Row) -> Iterator[Score]:
+    yield share(row.name, KNN.version, "kNN accuracy", [knn_accuracy(*row.labelled)], len(row.test))
+
+
+def _linear(row: Row) -> Iterator[Score]:
+    accuracies = [probe.accuracy(row.labelled[1]) for probe in row.probes]
+    yield share(row.name, LINEAR.version, "linear accuracy", accuracies, len(row.test), over="splits", setting=penalties(row.probes))
+
+
+def _few_labels(row: Row) -> Iterator[Score]:
+    (train, test), seeds = row.labelled, range(max(row.task.wanted.seeds, FEWEST_DRAWS))
+    largest = int(train.labels.bincount().max())
+    for count in PER_CLASS:
+        if count >= largest:  # all labels, which the linear probe has
+            break
+        draws = [per_class(train.labels, count, seed=seed) for seed in seeds]
+        yield _few(row, f"{count} label{'s' * (count > 1)} a class", few_labels(train, test, draws), int(draws[0].sum()))
+    for part in SHARES:
+        draws = [stratified(train.labels, part, seed=seed) for seed in seeds]
+        yield _few(row, f"{round(100 * part)} % of labels", few_labels(train, test, draws), int(draws[0].sum()))
+    accuracies = [probe.accuracy(test) for probe in row.probes]
+    yield _few(row, "100 % of labels", accuracies, len(train), over="splits")
+
+
+def _few(row: Row, metric: str, accuracies: list[float], labels: int, *, over: str = "draws") -> Score:
+    return share(row.name, FEW_LABELS.version, metric, accuracies, len(row.test), over=over, setting=f"{labels} labels")
+
+
+KNN = Protocol(
+    "knn", "knn-v1", "k=20, T=0.07, cosine, bank: the training samples; interval over test samples (Wilson)",
+    _knn, needs_classes, quick=True,
+)  # fmt: skip
+LINEAR = Protocol(
+    "linear", "linear-v1",
+    "logistic regression on standardised features, L2 penalty picked on 20 % of the training samples and refitted on all, "
+    "mean over splits; interval over test samples (Wilson) or splits (t), the wider",
+    _linear, needs_classes, quick=True,
+)  # fmt: skip
+FEW_LABELS = Protocol(
+    "few-labels", "few-labels-v2",
+    "linear-v1 on 1, 5, 10 and 100 labels a class, and on 1, 10 and 100 % of the labels, at least one of each class, mean over draws; "
+    "interval over draws (t) or test samples (Wilson), the wider",
+    _few_labels, needs_classes, quick=True,
+)  # fmt: skip
