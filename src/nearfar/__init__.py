@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nearfar.run import Run
+    from nearfar.verbs.claim import claim
     from nearfar.verbs.describe import datasets, doctor, methods
     from nearfar.verbs.embed import embed
     from nearfar.verbs.evaluate import evaluate
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
     from nearfar.verbs.report import report
 
 __version__ = "0.1.0"
-__all__ = ["Run", "datasets", "doctor", "embed", "evaluate", "export", "methods", "pretrain", "report"]
+__all__ = ["Run", "claim", "datasets", "doctor", "embed", "evaluate", "export", "methods", "pretrain", "report"]
 
 HOMES = {  # in which module each public name is found
     "Run": "nearfar.run",
+    "claim": "nearfar.verbs.claim",
     "datasets": "nearfar.verbs.describe",
     "doctor": "nearfar.verbs.describe",
     "embed": "nearfar.verbs.embed",

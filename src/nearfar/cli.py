@@ -17,6 +17,7 @@ _VERBS = {
     "embed": "features of data as parquet or npz",
     "export": "the encoder as safetensors, ONNX or a torch program",
     "report": "one self-contained page about a run",
+    "claim": "a paper's central claim, as an experiment with seeds and intervals",
     "methods": "the methods, or one method's paper and settings",
     "datasets": "the data sets known by name",
     "doctor": "what is installed and what limits speed here",

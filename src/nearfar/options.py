@@ -27,6 +27,7 @@ class PretrainOptions:
         resume: run folder to continue, to the bit, from its last checkpoint.
         recipe: "small" for laptops and small samples, "paper" for the published settings, "auto" to choose by the amount of data.
         epochs: passes over the training samples.
+        steps: optimiser steps in all, instead of epochs.
         batch_size: samples in one optimiser step, over all processes.
         learning_rate: peak for a batch of 256; scales linearly with the batch.
         weight_decay: for weight matrices.
@@ -57,6 +58,7 @@ class PretrainOptions:
     resume: Path | None = None
     recipe: Literal["auto", "small", "paper"] = "auto"
     epochs: int | None = None
+    steps: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
@@ -133,7 +135,7 @@ def changed(options: PretrainOptions, values: Mapping[str, Any]) -> PretrainOpti
 
 
 def _check_ranges(options: PretrainOptions) -> None:
-    least = {"epochs": 1, "batch_size": 2, "accumulate": 1, "gradient_cache": 0, "limit": 2, "evaluate_every": 0}
+    least = {"epochs": 1, "steps": 1, "batch_size": 2, "accumulate": 1, "gradient_cache": 0, "limit": 2, "evaluate_every": 0}
     for name, smallest in least.items():
         value = getattr(options, name)
         if value is not None and (not isinstance(value, int) or value < smallest):

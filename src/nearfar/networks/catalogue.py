@@ -36,6 +36,7 @@ _MICRO = {"width": 96, "depth": 4, "heads": 3}
 
 ENTRIES: Mapping[str, Entry] = {
     "small-convnet": Entry("image", "four convolutions, 0.4 M parameters; trains in a minute on a laptop", "convnet:SmallConvNet"),
+    "perceptron": Entry("image", "two linear layers on the pixels, for tiny images and trials of seconds", "perceptron:Perceptron"),
     "resnet18": Entry("image", "ResNet-18, 11 M parameters; 3x3 stem up to 64 pixels", "resnet:ResNet", {"layers": 18}),
     "resnet50": Entry("image", "ResNet-50, 24 M parameters; 3x3 stem up to 64 pixels", "resnet:ResNet", {"layers": 50}),
     **{

@@ -68,8 +68,10 @@ class Callback(Protocol):
         """Called once, however the run ends."""
 
 
-def fit(method: Method, source: Any, views: MakeViews, plan: Plan, folder: Path, callbacks: Sequence[Callback] = ()) -> Progress:
-    """Train ``method`` on ``source.train``, continuing from the newest checkpoint in ``folder``.
+def fit(
+    method: Method, source: Any, views: MakeViews, plan: Plan, folder: Path | None = None, callbacks: Sequence[Callback] = ()
+) -> Progress:
+    """Train ``method`` on ``source.train``, continuing from the newest checkpoint in ``folder``; without one, nothing is written.
 
     Returns where the run stands: ``progress.step < progress.steps`` means that it was interrupted (Ctrl-C or SIGTERM) after its
     last step was finished and saved.
@@ -80,7 +82,7 @@ def fit(method: Method, source: Any, views: MakeViews, plan: Plan, folder: Path,
     method, samples = _placed(method, plan), source.train.to(plan.device)
     optimizer = build_optimizer(method, plan.recipe)
     sampler = sampler_of(method, samples, plan.recipe.batch_size, plan.seed)
-    progress = Progress(0, plan.recipe.epochs * len(sampler), len(sampler), plan.recipe.batch_size, {})
+    progress = Progress(0, plan.steps or plan.recipe.epochs * len(sampler), len(sampler), plan.recipe.batch_size, {})
     progress.step = _restore(folder, method, optimizer, plan)
     # The gradient cache averages the gradients itself, once all chunks are through.
     model = method if plan.gradient_cache else collectives.data_parallel(method, unused=len(method.phases()) > 1)
@@ -176,8 +178,8 @@ def _update(
     return terms
 
 
-def _save(folder: Path, method: Method, optimizer: torch.optim.Optimizer, step: int) -> None:
-    if collectives.is_first():
+def _save(folder: Path | None, method: Method, optimizer: torch.optim.Optimizer, step: int) -> None:
+    if folder is not None and collectives.is_first():
         state: dict[str, Any] = {
             "step": step,
             "method": method.state_dict(),
@@ -190,9 +192,9 @@ def _save(folder: Path, method: Method, optimizer: torch.optim.Optimizer, step: 
     collectives.barrier()
 
 
-def _restore(folder: Path, method: Method, optimizer: torch.optim.Optimizer, plan: Plan) -> int:
+def _restore(folder: Path | None, method: Method, optimizer: torch.optim.Optimizer, plan: Plan) -> int:
     """Load the newest checkpoint if there is one; the number of finished steps."""
-    path = latest_checkpoint(folder)
+    path = None if folder is None else latest_checkpoint(folder)
     if path is None:
         torch.manual_seed(plan.seed)  # from here on the run owns the global state: dropout draws from it
         return 0

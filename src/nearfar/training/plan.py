@@ -15,6 +15,7 @@ class Plan:
 
     Attributes:
         recipe: the resolved recipe (optimiser, learning rate, batch size, epochs, warm-up, clipping).
+        steps: optimiser steps of the whole run; 0: as many as the recipe's epochs have.
         seed: of the order of samples and of the views.
         device: where everything is computed.
         precision: "float32" or "bfloat16" (autocast; losses stay in float32).
@@ -26,6 +27,7 @@ class Plan:
     """
 
     recipe: Recipe
+    steps: int = 0
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: str = "float32"

@@ -93,9 +93,10 @@ def _train(wanted: Config, method_class: Any, console: Console) -> Run:
         write_text(folder / CONFIG, config.to_toml())
     collectives.barrier()
     parameters = sum(p.numel() for p in method.encoder.parameters())
+    length = f"{plan.steps} steps" if plan.steps else f"{plan.recipe.epochs} epochs"
     console.print(
         f"{config.method} on {spec.name}: {spec.length:,} samples, {config.options.encoder} ({parameters / 1e6:.2f} M parameters), "
-        f"{plan.recipe.epochs} epochs of batches of {plan.recipe.batch_size}; writing {folder}",
+        f"{length} of batches of {plan.recipe.batch_size}; writing {folder}",
         highlight=False, soft_wrap=True,
     )
     progress = fit(method, source, views, plan, folder / CHECKPOINTS, callbacks(source, config, plan, folder, console))

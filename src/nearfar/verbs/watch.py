@@ -37,6 +37,7 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
         )
     plan = Plan(
         recipe=recipe,
+        steps=options.steps or 0,
         seed=options.seed,
         device=device,
         precision=precision,
@@ -51,7 +52,8 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
 def callbacks(source: Any, config: Config, plan: Plan, folder: Path, console: Console) -> list[Callback]:
     """The metrics file, the online probe (about ten times a run unless asked otherwise) and the display."""
     log, display = MetricsLog(folder), Display(console)
-    every = config.options.evaluate_every or max(1, plan.recipe.epochs // 10)
+    epochs = plan.steps // max(1, len(source.train) // plan.recipe.batch_size) if plan.steps else plan.recipe.epochs
+    every = config.options.evaluate_every or max(1, epochs // 10)
     probe = OnlineProbe(source, plain_view(source.spec), plan.device)
 
     def alarm(sentence: str) -> None:

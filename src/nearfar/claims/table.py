@@ -1,0 +1,64 @@
+"""All measured claims as one Markdown table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from nearfar.claims.claim import FAILS, HOLDS, OPEN, Result
+
+_RULE = (
+    "A claim *holds* when the whole 95 % t-interval of the paired difference (same seeds in both arms) lies above 0 in the paper's"
+    " direction, *does not hold here* when it lies at or below 0, and is *inconclusive* otherwise. The rule is the same for all."
+)
+
+
+def read_results(folder: Path) -> list[Result]:
+    """The results that ``nearfar claim`` wrote into a folder, by name."""
+    return [Result(**json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json"))]
+
+
+def render(results: Sequence[Result], missing: Sequence[str] = ()) -> str:
+    """The table, the rule, and what each claim says and was measured on.
+
+    Args:
+        results: one for each measured claim.
+        missing: names of claims that were not measured.
+    """
+    counts = {verdict: sum(result.verdict == verdict for result in results) for verdict in (HOLDS, FAILS, OPEN)}
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    lines = ["# Claims", "", f"Command: `nearfar claim --all`. {summary}.", "", _RULE, ""]
+    if missing:
+        lines += [f"Not measured: {', '.join(missing)}.", ""]
+    lines += ["| system | A | B | metric | A (mean) | B (mean) | A - B | 95 % interval | verdict | seeds | s |"]
+    lines += ["|---|---|---|---|---|---|---|---|---|---|---|"]
+    lines += [_row(result) for result in results]
+    for result in results:
+        lines += ["", f"## {result.name}", "", result.statement, "", f"Setting: {result.setting}", "", *_all_metrics(result)]
+        lines += ["", ", ".join(f"{key} {value}" for key, value in result.about.items()) + "."]
+    return "\n".join(lines) + "\n"
+
+
+def _row(result: Result) -> str:
+    first, second = (_mean(result, arm, result.metric) for arm in (result.first, result.second))
+    cells = [
+        result.name, result.first, result.second, result.metric.replace("_", " "), f"{first:.4g}", f"{second:.4g}",
+        f"{result.difference:+.4g}", f"{result.low:+.4g} to {result.high:+.4g}", f"**{result.verdict}**",
+        str(len(result.values[result.first])), f"{result.seconds:.0f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _all_metrics(result: Result) -> list[str]:
+    """What else was measured, as means over seeds."""
+    names = list(result.values[result.first][0])
+    head = "| mean over seeds | " + " | ".join(name.replace("_", " ") for name in names) + " |"
+    means = {arm: [f"{_mean(result, arm, name):.4g}" for name in names] for arm in (result.first, result.second)}
+    rows = [f"| {arm} | " + " | ".join(values) + " |" for arm, values in means.items()]
+    return [head, "|---" * (len(names) + 1) + "|", *rows]
+
+
+def _mean(result: Result, arm: str, metric: str) -> float:
+    values = [row[metric] for row in result.values[arm]]
+    return sum(values) / len(values)

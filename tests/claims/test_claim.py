@@ -1,0 +1,85 @@
+"""One verdict rule, paired by seed; results are written, read and shown in one table; every claim is complete."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from nearfar.claims import claim as claims
+from nearfar.claims.claim import FAILS, HOLDS, OPEN, Claim, Result
+from nearfar.claims.harness import Training, digits, pretrained, probes
+from nearfar.claims.table import read_results, render
+from nearfar.cli import main
+from nearfar.methods import registry
+
+
+def toy(gain: float, spread: float) -> Claim:
+    def measure(arm: str, seed: int) -> Mapping[str, float]:
+        return {"score": 10.0 * seed + (gain + spread * (-1) ** seed if arm == "new" else 0.0), "other": 1.0}
+
+    return Claim("New beats old.", "new", "old", "score", measure, "numbers made up for this test", seeds=4)
+
+
+@pytest.mark.parametrize(
+    ("gain", "spread", "expected"), [(1.0, 0.1, HOLDS), (-1.0, 0.1, FAILS), (0.1, 1.0, OPEN), (0.0, 0.0, FAILS)]
+)
+def test_the_verdict_follows_from_the_interval_of_the_paired_difference(gain: float, spread: float, expected: str) -> None:
+    told: list[str] = []
+    result = claims.run("toy", toy(gain, spread), watch=told.append)
+    assert result.verdict == expected
+    assert result.difference == pytest.approx(gain)
+    assert result.low <= result.difference <= result.high
+    assert len(told) == 8
+    assert "seed 4 of 4 · old" in told[-1]
+
+
+def test_a_result_is_read_back_and_shown(tmp_path: Path) -> None:
+    result = claims.run("toy", toy(1.0, 0.1), seeds=3, watch=lambda _: None)
+    (tmp_path / "toy.json").write_text(result.to_json())
+    assert read_results(tmp_path) == [result]
+    table = render([result], ["swav"])
+    assert "| toy | new | old | score |" in table
+    assert "**holds**" in table
+    assert "Not measured: swav." in table
+    assert "1 holds, 0 does not hold here, 0 inconclusive" in table
+
+
+def test_the_verb_writes_json_and_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(claims, "names", lambda: ["toy"])
+    monkeypatch.setattr(claims, "get", lambda name: toy(1.0, 0.1))
+    assert main(["claim", "--all", "--seeds", "2", "--output", str(tmp_path)]) == 0
+    assert Result(**json.loads((tmp_path / "claims" / "toy.json").read_text())).verdict in (HOLDS, OPEN)
+    assert "| toy |" in (tmp_path / "claims.md").read_text()
+    before = (tmp_path / "claims" / "toy.json").read_bytes()
+    assert main(["claim", "--all", "--keep", "--output", str(tmp_path)]) == 0
+    assert (tmp_path / "claims" / "toy.json").read_bytes() == before
+    assert "New beats old." in capsys.readouterr().out
+
+
+def test_mistakes_get_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["claim", "no-such-claim"]) == 2
+    assert "Unknown claim 'no-such-claim'" in capsys.readouterr().err
+    assert main(["claim", "--all", "--seeds", "1"]) == 2
+    assert "expected at least 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", claims.names())
+def test_every_claim_is_complete(name: str) -> None:
+    found = claims.get(name)
+    assert name in registry.names(), "a claim bears the name of its method"
+    assert found.seeds >= 3
+    assert found.first != found.second
+    for text in (found.statement, found.setting):
+        assert text.endswith("."), text
+
+
+def test_the_harness_trains_through_the_real_loop_and_repeats() -> None:
+    training = Training(steps=3, batch_size=16)
+    first, second, other = (pretrained("simclr", digits(), training, seed=seed) for seed in (0, 0, 1))
+    scores = [probes(method, digits()) for method in (first, second, other)]
+    assert scores[0] == scores[1]
+    assert scores[0] != scores[2]
+    assert set(scores[0]) >= {"knn", "linear", "augmented_knn", "effective_rank"}
