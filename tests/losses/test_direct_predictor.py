@@ -120,6 +120,12 @@ def test_floor_clip_and_shrink() -> None:
     torch.testing.assert_close(direct_predictor(f, epsilon=-0.1, epsilon_inside=True), inside.diag())
 
 
+def test_directions_that_were_never_seen_get_epsilon_alone() -> None:
+    f = correlation(dimension=6, samples=3)
+    values = torch.linalg.eigvalsh(direct_predictor(f, epsilon=0.1))
+    torch.testing.assert_close(values[:3], torch.full((3,), 0.1, dtype=torch.float64), rtol=1e-13, atol=0)
+
+
 def test_set_holds_both_other_predictors() -> None:
     f = correlation()
     torch.testing.assert_close(direct_set(f, power=0.5, epsilon=0.1), direct_predictor(f, epsilon=0.1))

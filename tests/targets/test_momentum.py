@@ -60,3 +60,12 @@ def test_cosine_momentum_rises_from_base_to_one() -> None:
     assert cosine_momentum(0.99, 0.0) == pytest.approx(0.99, abs=1e-15)
     assert cosine_momentum(0.99, 0.5) == pytest.approx(0.995, abs=1e-15)
     assert cosine_momentum(0.99, 1.0) == 1.0
+
+
+def test_restart_gives_the_copy_weights_of_its_own() -> None:
+    online = _network()
+    target = MomentumEncoder(online)
+    target.restart()
+    for layer in (0, 2):
+        assert not torch.equal(target.module[layer].weight, online[layer].weight)
+    assert not any(p.requires_grad for p in target.parameters())

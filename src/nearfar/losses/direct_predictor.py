@@ -88,8 +88,7 @@ def direct_predictor(
         shrink: share that is taken off p in the end.
         as_published: p = sqrt(s) + epsilon max s, the paper's formula, where epsilon weighs sqrt(max s) times as much.
     """
-    values, vectors = torch.linalg.eigh(correlation)
-    values = values.clamp(min=0.0)
+    values, vectors = _spectrum(correlation)
     relative = _relative(values)
     if as_published:
         p = values.sqrt() + epsilon * values.max()
@@ -104,8 +103,8 @@ def direct_predictor(
 @full_precision
 def direct_set(correlation: Tensor, *, power: float = 0.5, epsilon: float = 0.3) -> Tensor:
     """DirectSet's predictor U diag((s / max s)^power) U^T + epsilon I; the power 1/2 is DirectPred, 1 is DirectCopy."""
-    values, vectors = torch.linalg.eigh(correlation)
-    return _compose(vectors, _relative(values.clamp(min=0.0)) ** power + epsilon)
+    values, vectors = _spectrum(correlation)
+    return _compose(vectors, _relative(values) ** power + epsilon)
 
 
 @torch.no_grad()
@@ -121,6 +120,14 @@ def direct_copy(correlation: Tensor, *, epsilon: float = 0.3, norm: float | str 
     if norm is not None:
         correlation = correlation / torch.linalg.matrix_norm(correlation, norm).clamp(min=_TINY)
     return correlation + epsilon * torch.eye(len(correlation), dtype=correlation.dtype, device=correlation.device)
+
+
+def _spectrum(correlation: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and eigenvectors. Eigenvalues within rounding of 0 become 0: a root would make 1e-8 of a rounding error of 1e-16,
+    in a direction that rounding has chosen."""
+    values, vectors = torch.linalg.eigh(correlation)
+    rounding = len(values) * torch.finfo(values.dtype).eps * values.abs().max()
+    return torch.where(values > rounding, values, 0.0), vectors
 
 
 def _relative(values: Tensor) -> Tensor:

@@ -21,6 +21,13 @@ class MomentumEncoder(nn.Module):
         super().__init__()
         self.module = copy.deepcopy(module).requires_grad_(False)
 
+    def restart(self) -> None:
+        """Give every layer fresh random weights, as some papers' code has it; layers that cannot start anew keep the copied ones."""
+        for layer in self.module.modules():
+            reset = getattr(layer, "reset_parameters", None)
+            if callable(reset):
+                reset()
+
     @torch.no_grad()
     def forward(self, *inputs: Any) -> Any:
         """What ``module`` gives, without gradient."""
