@@ -3,8 +3,7 @@
 A query must pick the key that a momentum copy of the network gives for the other view, out of a queue of earlier keys.
 The queue makes many negatives cheap; the slow copy keeps old keys comparable. Version 2 adds an MLP projector.
 
-    loss = mean over n of  - q.k / tau + log (e^{q.k / tau} + sum over queue rows u of e^{q.u / tau})
-    copy <- m copy + (1 - m) online,  after the optimiser's step
+    loss = mean_n  - q.k / tau + log (e^{q.k / tau} + sum_u e^{q.u / tau}),  u in the queue;  copy <- m copy + (1 - m) online
 Source: He et al. 2020, arXiv 1911.05722, algorithm 1; Chen et al. 2020, arXiv 2003.04297.
 """
 
@@ -32,8 +31,7 @@ class MoCoV2(Method):
             momentum: share of the copy that stays at each step, in [0, 1].
             queue: number of past keys; at most the number of training samples is used.
             hidden: width of the projector's hidden layer.
-            projection: dimensions in which views are compared.
-        """
+            projection: dimensions in which views are compared."""
 
         temperature: float = 0.2
         momentum: float = 0.999
@@ -44,12 +42,10 @@ class MoCoV2(Method):
     paper = Paper(
         "Improved Baselines with Momentum Contrastive Learning", "Chen, Fan, Girshick, He", 2020, "2003.04297",
         ("The copy moves after the optimiser's step, not before the next key: the same sequence, as it starts equal.",
-         "Batch norm sees the joined batch of all processes, so keys are not shuffled between devices."),
-    )
+         "Batch norm sees the joined batch of all processes, so keys are not shuffled between devices."))
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=1e-4, epochs=800, warmup=0.0),
-        "small": Recipe({"momentum": 0.99, "queue": 1024, "hidden": 512}),
-    }
+        "small": Recipe({"momentum": 0.99, "queue": 1024, "hidden": 512})}
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {
         "views": "two strong views", "encoder": "one, and a momentum copy for keys", "head": "2-layer projector, no norm",
@@ -64,12 +60,10 @@ class MoCoV2(Method):
         self.queue = Queue(fitting_length(s.queue, spec.length), s.projection)
 
     def forward(self, batch: Batch) -> Outputs:
-        first, second = batch.views
-        return {"query": self.projector(self.encoder(first)), "key": self.target(second)}
+        return {"query": self.projector(self.encoder(batch.views[0])), "key": self.target(batch.views[1])}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        query, key = outputs["query"], outputs["key"]
-        return {"info_nce": queue_info_nce(query, key, self.queue.rows, temperature=self.settings.temperature)}
+        return {"info_nce": queue_info_nce(**outputs, queue=self.queue.rows, temperature=self.settings.temperature)}
 
     def after_step(self, outputs: Outputs) -> None:
         self.queue.push(normalize(outputs["key"], dim=1))

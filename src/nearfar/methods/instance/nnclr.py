@@ -1,8 +1,7 @@
 """NNCLR: the positive of a view is not the other view, but its nearest neighbour among past embeddings.
 
-The projection of one view is replaced by its nearest neighbour in a queue of earlier projections (without gradient),
-and the prediction from the other view must find that neighbour among those of the batch. Positives go beyond
-augmentation.
+The projection of one view is replaced by its nearest neighbour in a queue of earlier projections (without gradient), and the
+prediction from the other view must find that neighbour among those of the batch: positives beyond augmentation.
 
     loss = 1/2 CE(nn(z1) p2^T / tau, diagonal) + 1/2 CE(nn(z2) p1^T / tau, diagonal),  rows of unit length
 Source: Dwibedi et al. 2021, arXiv 2104.14548, equations 2 to 4.
@@ -31,8 +30,7 @@ class NNCLR(Method):
             queue: number of past embeddings to look for neighbours in; at most the number of training samples is used.
             projector_hidden: width of the projector's two hidden layers.
             predictor_hidden: width of the predictor's hidden layer.
-            projection: dimensions in which views are compared.
-        """
+            projection: dimensions in which views are compared."""
 
         temperature: float = 0.1
         queue: int = 98304
@@ -42,23 +40,20 @@ class NNCLR(Method):
 
     paper = Paper(
         "With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual Representations",
-        "Dwibedi, Aytar, Tompson, Sermanet, Zisserman", 2021, "2104.14548",
-    )
+        "Dwibedi, Aytar, Tompson, Sermanet, Zisserman", 2021, "2104.14548")
     recipes = {
         "paper": Recipe({}, "lars", learning_rate=0.3, weight_decay=1e-6, batch_size=4096, epochs=1000, warmup=0.01),
         "small": Recipe({"queue": 1024, "projector_hidden": 512, "predictor_hidden": 512, "projection": 128}),
     }
     choices = {
         "views": "two strong views of each sample", "encoder": "one, shared", "head": "projector and predictor",
-        "target": "the other view's nearest neighbour in a queue; the batch's neighbours as negatives",
-        "loss": "InfoNCE both ways",
+        "target": "the other view's nearest neighbour in a queue; the batch's neighbours as negatives", "loss": "InfoNCE both ways",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
-        widths = (encoder.dimension, s.projector_hidden, s.projector_hidden, s.projection)
-        self.projector = mlp(widths, last_norm="batch")
+        self.projector = mlp((encoder.dimension, s.projector_hidden, s.projector_hidden, s.projection), last_norm="batch")
         self.predictor = mlp((s.projection, s.predictor_hidden, s.projection))
         self.queue = Queue(fitting_length(s.queue, spec.length), s.projection)
 
