@@ -15,7 +15,8 @@ from torch import Tensor
 from nearfar import networks, portable
 from nearfar.batch import Tokens
 from nearfar.data.spec import Spec
-from nearfar.encoder_files import check_input, encoder_spec, export_encoder, load_encoder, save_encoder
+from nearfar.data.tokenizer import Tokenizer
+from nearfar.encoder_files import check_input, encoder_spec, export_encoder, load_encoder, save_encoder, tokenizer_of
 from nearfar.errors import UserError
 from nearfar.networks.encoder import Encoder
 from tests.networks.specs import images, pairs, series, texts
@@ -263,3 +264,15 @@ def test_what_cannot_be_exported_is_said_in_one_sentence(tmp_path: Path, monkeyp
     with pytest.raises(UserError, match=r"The format onnx needs onnx, which is not installed: pip install 'nearfar\[export\]'"):
         export_encoder(encoder, tmp_path / "x", "onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_tokenizer_travels_with_an_encoder_of_texts(tmp_path: Path) -> None:
+    tokenizer = Tokenizer.train(["the cat sat on the mat", "the hat"])
+    save_encoder(networks.build("text-transformer", texts()), tmp_path / "first", CARD, tokenizer=tokenizer)
+    loaded = load_encoder(tmp_path / "first")[0]
+    save_encoder(loaded, tmp_path / "second")
+    for folder in ("first", "second"):
+        found = tokenizer_of(load_encoder(tmp_path / folder)[0])
+        assert found is not None
+        assert found.merges == tokenizer.merges
+    assert tokenizer_of(networks.build("small-convnet", images(1, 8, 8))) is None

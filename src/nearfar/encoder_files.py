@@ -1,7 +1,8 @@
 """Encoders as files: saved to be loaded again by nearfar, or exported to run without it.
 
 A saved encoder is two files in a folder: ``encoder.safetensors`` (the weights) and ``encoder.json`` (the architecture's name, the
-data's spec, preprocessing, versions and the card of the run). Nothing is pickled; reading one runs no code from it.
+data's spec, preprocessing, versions and the card of the run); an encoder of texts has its ``tokenizer.json`` beside them. Nothing is
+pickled; reading one runs no code from it.
 
 An exported encoder ("onnx", "torch") is one file with the normalisation inside; ``nearfar.portable`` says what it takes and gives.
 """
@@ -23,24 +24,28 @@ from torch import nn
 import nearfar
 from nearfar import networks, portable
 from nearfar.data.spec import Spec
+from nearfar.data.tokenizer import Tokenizer
 from nearfar.errors import UserError, unknown_name
 from nearfar.files import replacing, write_text
 from nearfar.networks.catalogue import PRETRAINED
 from nearfar.networks.encoder import Encoder
 
-WEIGHTS, DESCRIPTION = "encoder.safetensors", "encoder.json"
+WEIGHTS, DESCRIPTION, TOKENIZER = "encoder.safetensors", "encoder.json", "tokenizer.json"
 FORMATS = ("safetensors", "onnx", "torch")
 _PORTABLE = {"onnx": (portable.write_onnx, portable.read_onnx), "torch": (portable.write_program, portable.read_program)}
 _VERSION = 1
 
 
-def save_encoder(encoder: Encoder, folder: Path | str, card: dict[str, Any] | None = None) -> None:
-    """Write the two files of an encoder that ``networks.build`` made; files of an earlier save are replaced, each at once.
+def save_encoder(
+    encoder: Encoder, folder: Path | str, card: dict[str, Any] | None = None, *, tokenizer: Tokenizer | None = None
+) -> None:
+    """Write the files of an encoder that ``networks.build`` made; files of an earlier save are replaced, each at once.
 
     Args:
         encoder: on any device, in any mode.
         folder: made if it does not exist.
         card: where the encoder comes from, JSON values only; by default the card it was loaded with.
+        tokenizer: of its texts; by default the one it was loaded with.
 
     Raises:
         UserError: if ``networks.build`` did not make the encoder.
@@ -50,6 +55,9 @@ def save_encoder(encoder: Encoder, folder: Path | str, card: dict[str, Any] | No
     weights = {name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()}
     with replacing(folder / WEIGHTS, overwrite=True) as temporary:
         temporary.write_bytes(save(weights))  # save_file would hide the file from other users
+    tokenizer = tokenizer or _architecture(encoder).get("tokenizer")
+    if tokenizer is not None:
+        write_text(folder / TOKENIZER, tokenizer.to_json(), overwrite=True)
     write_text(folder / DESCRIPTION, description + "\n", overwrite=True)
 
 
@@ -78,6 +86,8 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
     except RuntimeError as error:
         raise UserError(f"{WEIGHTS} in {folder} does not fit {name}, which {DESCRIPTION} names; restore the pair.") from error
     _architecture(encoder).update(name=name, card=described["card"])
+    if (folder / TOKENIZER).exists():
+        _architecture(encoder)["tokenizer"] = Tokenizer.from_json((folder / TOKENIZER).read_text(encoding="utf-8"))
     return encoder.eval(), described["card"]
 
 
@@ -89,6 +99,12 @@ def encoder_spec(encoder: Encoder) -> Spec:
     """
     spec: Spec = _architecture(encoder)["spec"]
     return spec
+
+
+def tokenizer_of(encoder: Encoder) -> Tokenizer | None:
+    """The tokenizer that lay beside an encoder of texts; None for others."""
+    found: Tokenizer | None = _architecture(encoder).get("tokenizer")
+    return found
 
 
 def name_of(encoder: Encoder) -> str:

@@ -20,7 +20,7 @@ class PretrainOptions:
     """How to pretrain. ``None`` means: as the method's recipe says.
 
     Attributes:
-        data: name of a known data set or a path (see ``nearfar datasets``).
+        data: name of a known data set or a path (see ``nearfar datasets``); DATA#COLUMN=VALUE takes the rows with that value.
         encoder: name of an encoder; by default a small one that fits the data.
         output: run folder to create; by default runs/METHOD-DATA, numbered when that exists.
         start_from: run folder whose encoder's weights are the starting point; takes its architecture unless one is named.

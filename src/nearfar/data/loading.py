@@ -37,7 +37,8 @@ def load(
 
     Args:
         data: a name (see ``nearfar datasets``) or a path: a folder of images or of CSV series, with or without class folders and
-            train and test folders; a .parquet, .npz, .csv or .tsv file; a folder of parquet files.
+            train and test folders; a .parquet, .npz, .csv or .tsv file; a folder of parquet files. ``DATA#COLUMN=VALUE``
+            takes the rows with that value alone.
         options: see ``DataOptions``.
         like: the spec of other data, for which an encoder exists: images are decoded to its shape, series and texts to its length.
         tokenizer: for the texts, instead of one trained on them.
@@ -51,6 +52,8 @@ def load(
     """
     options = with_values(options, values)
     table = read(data, options)
+    if like is not None and like.modality != table.modality:
+        like = None  # nothing to be brought to; whoever needs the two to fit says so
     labels, groups, notes = _described(table, options)
     parts, split_notes = _parts(table, labels, groups, options)
     rows = np.sort(np.concatenate(parts))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nearfar.data import catalogue
 from nearfar.data.options import DataOptions
+from nearfar.data.rows import condition_of, where
 from nearfar.data.table import Table
 from nearfar.errors import UserError, unknown_name
 
@@ -13,11 +14,18 @@ FILE_ENDINGS = (".parquet", ".npz", ".csv", ".tsv")
 
 
 def read(data: str | Path, options: DataOptions) -> Table:
-    """The rows of a data set, by name or path.
+    """The rows of a data set, by name or path; ``NAME#COLUMN=VALUE`` takes those with that value alone.
 
     Raises:
-        UserError: for an unknown name, a path that does not exist, or a file of another kind.
+        UserError: for an unknown name, a path that does not exist, a file of another kind, or a condition that no row meets.
     """
+    name, condition = condition_of(str(data))
+    if condition is None or Path(data).expanduser().exists():
+        return _read(data, options)
+    return where(_read(name, options), *condition)
+
+
+def _read(data: str | Path, options: DataOptions) -> Table:
     if isinstance(data, str):
         table = _read_named(data, options)
         if table is not None:

@@ -11,6 +11,7 @@ import torch
 from nearfar import data, networks
 from nearfar.data.batches import EpochSampler
 from nearfar.data.spec import Spec
+from nearfar.data.tokenizer import Tokenizer
 from nearfar.encoder_files import encoder_spec, name_of
 from nearfar.errors import UserError
 from nearfar.methods import registry
@@ -32,8 +33,10 @@ class Assembled:
     notes: tuple[str, ...] = ()
 
 
-def load_data(options: PretrainOptions, like: Spec | None = None) -> data.Source:
-    """The data that the options name; with ``like``, images, series and texts are brought to the size of that spec's."""
+def load_data(
+    options: PretrainOptions, like: Spec | None = None, *, tokenizer: Tokenizer | None = None, split: bool = True
+) -> data.Source:
+    """The data that the options name; ``like``, ``tokenizer`` and ``split`` as for ``data.load``."""
     return data.load(
         options.data,
         limit=options.limit,
@@ -43,7 +46,9 @@ def load_data(options: PretrainOptions, like: Spec | None = None) -> data.Source
         text_column=options.text_column,
         image_column=options.image_column,
         strict=options.strict,
-        size=None if like is None else like.shape[-1],
+        split=split,
+        like=like,
+        tokenizer=tokenizer,
     )
 
 

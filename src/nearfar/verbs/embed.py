@@ -26,7 +26,8 @@ def embed(
 
     Args:
         run: the run folder.
-        data: name or path of the data; by default those of the run (training samples, then test samples).
+        data: name or path of the data; by default those of the run (training samples, then test samples); others
+            are not split, so that a single sample will do.
         output: .parquet (columns id, split, label, embedding) or .npz (arrays of the same names).
 
     Returns:
@@ -35,7 +36,7 @@ def embed(
     Raises:
         UserError: for another ending, an existing file, or data that do not fit the encoder.
     """
-    from nearfar.encoder_files import check_input, encoder_spec
+    from nearfar.encoder_files import check_input, encoder_spec, tokenizer_of
     from nearfar.verbs.assemble import load_data
 
     output = Path(output)
@@ -45,10 +46,14 @@ def embed(
         raise UserError(f"{output} exists already; choose another --output.")
     opened = Run(run)
     options, encoder = opened.config.options, opened.encoder()
-    source = load_data(options) if data is None else load_data(changed(options, {"data": data, "limit": None}), encoder_spec(encoder))
+    if data is None:
+        source = load_data(options, tokenizer=tokenizer_of(encoder))
+    else:
+        other = changed(options, {"data": data, "limit": None})
+        source = load_data(other, encoder_spec(encoder), tokenizer=tokenizer_of(encoder), split=False)
     check_input(encoder, source.spec)
     columns: dict[str, list[Any]] = {"id": [], "split": [], "label": [], "embedding": []}
-    for split, samples in (("train", source.train), ("test", source.test)):
+    for split, samples in (("train" if data is None else "all", source.train), ("test", source.test)):
         if samples is not None:
             columns["id"] += samples.ids
             columns["split"] += [split] * len(samples)

@@ -32,7 +32,7 @@ def evaluate(run: Path | str, *, data: str | None = None, protocols: str = "quic
     Raises:
         UserError: for an unknown protocol, or one that the data do not allow.
     """
-    from nearfar.encoder_files import encoder_spec
+    from nearfar.encoder_files import encoder_spec, tokenizer_of
     from nearfar.evaluation.protocols import check_names
     from nearfar.verbs.assemble import load_data
 
@@ -40,8 +40,12 @@ def evaluate(run: Path | str, *, data: str | None = None, protocols: str = "quic
     check_names(names)  # a wrong name is answered before anything is loaded
     opened = Run(run)
     options = opened.config.options
-    own = encoder_spec(opened.encoder())
-    source = load_data(options) if data is None else load_data(changed(options, {"data": data, "limit": None}), own)
+    encoder = opened.encoder()
+    own, tokenizer = encoder_spec(encoder), tokenizer_of(encoder)
+    if data is None:
+        source = load_data(options, tokenizer=tokenizer)
+    else:
+        source = load_data(changed(options, {"data": data, "limit": None}), own, tokenizer=tokenizer)
     return evaluate_run(opened, source, protocols=names, seeds=seeds, keep=data is None)
 
 
@@ -77,13 +81,15 @@ def _untrained(run: Run, paired: bool) -> Any:
 
     from nearfar import networks
     from nearfar.encoder_files import encoder_spec, name_of
+    from nearfar.networks.catalogue import PRETRAINED
     from nearfar.verbs.assemble import assemble
 
     config, encoder = run.config, run.encoder()
     seed = config.options.seed + 1
     if paired:
-        options = dataclasses.replace(config.options, seed=seed)
+        name = (config.options.encoder or "").replace(PRETRAINED, "") or None
+        options = dataclasses.replace(config.options, seed=seed, encoder=name)
         return assemble(dataclasses.replace(config, options=options), run.source()).method.eval()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return networks.build(name_of(encoder), encoder_spec(encoder)).eval()
+        return networks.build(name_of(encoder).replace(PRETRAINED, ""), encoder_spec(encoder)).eval()

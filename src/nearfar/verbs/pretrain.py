@@ -103,7 +103,7 @@ def _train(wanted: Config, method_class: Any, console: Console) -> Run:
     run = Run(folder)
     if collectives.is_first():
         card = {"method": config.method, "data": spec.name, "samples": spec.length, "steps": progress.step, "of_steps": progress.steps}
-        save_encoder(method.encoder, folder, card)
+        save_encoder(method.encoder, folder, card, tokenizer=source.tokenizer)
         if progress.step < progress.steps:
             console.print(f"Stopped after step {progress.step} of {progress.steps}; the encoder as it stands is saved. To go on: "
                           f"nearfar pretrain --resume {folder}", highlight=False, soft_wrap=True)

@@ -1,0 +1,78 @@
+"""``nearfar evaluate`` on a small run: other data, chosen protocols, the stored file, and the untrained twin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import nearfar
+from nearfar import networks
+from nearfar.errors import UserError
+from nearfar.run import Run
+from nearfar.verbs import evaluate as verb
+from tests.networks.specs import images
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    return nearfar.pretrain("simclr", data="digits", limit=200, epochs=1, output=folder, evaluate=False, quiet=True)
+
+
+def test_protocols_by_name_are_added_to_the_stored_evaluation(run: Run) -> None:
+    first = nearfar.evaluate(run.folder, protocols="knn,geometry", seeds=1)
+    assert first.protocols.keys() == {"knn-v1", "geometry-v2"}
+    nearfar.evaluate(run.folder, protocols="retrieval, knn", seeds=1)
+    stored = run.evaluation()
+    assert stored is not None
+    assert stored.protocols.keys() == {"knn-v1", "geometry-v2", "retrieval-v1"}
+    assert stored.value("kNN accuracy") == first.value("kNN accuracy")
+    assert stored.rows() == ["trained", "random encoder", "raw input"]
+
+
+def test_other_data_are_brought_to_the_encoders_size(run: Run, tmp_path: Path) -> None:
+    x = np.random.randint(0, 255, (40, 24, 20), dtype=np.uint8)
+    np.savez(tmp_path / "other.npz", x=x, label=np.arange(40) % 2)
+    found = run.evaluate(data=str(tmp_path / "other.npz"), protocols="knn", seeds=1)
+    assert found.data == "other"
+    stored = run.evaluation()
+    assert stored is None or stored.data == "digits"
+
+
+def test_a_single_new_sample_can_be_embedded(run: Run, tmp_path: Path) -> None:
+    np.savez(tmp_path / "one.npz", x=np.zeros((1, 8, 8), dtype=np.uint8))
+    written = nearfar.embed(run.folder, data=str(tmp_path / "one.npz"), output=tmp_path / "one-embedded.npz")
+    with np.load(written) as arrays:
+        assert arrays["embedding"].shape[0] == 1
+        assert arrays["split"].tolist() == ["all"]
+
+
+def test_data_of_another_modality_are_refused_in_one_sentence(run: Run, tmp_path: Path) -> None:
+    np.savez(tmp_path / "series.npz", x=np.zeros((10, 2, 30), dtype=np.float32))
+    with pytest.raises(UserError, match=r"series does not fit this encoder, which was trained on digits: its modality is series"):
+        run.evaluate(data=str(tmp_path / "series.npz"))
+
+
+def test_a_wrong_protocol_is_answered_before_anything_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Unknown protocol 'knm': did you mean knn"):
+        nearfar.evaluate(tmp_path / "no run", protocols="linear,knm")
+
+
+def test_the_random_twin_of_pretrained_weights_is_random(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def build(name: str, spec: Any) -> torch.nn.Module:
+        asked.append(name)
+        return torch.nn.Identity()
+
+    trained = networks.build("small-convnet", images(1, 8, 8))
+    trained.architecture = {"name": "timm:test_vit@pretrained", "spec": images(1, 8, 8)}  # type: ignore[assignment]
+    run = SimpleNamespace(config=SimpleNamespace(options=SimpleNamespace(seed=0)), encoder=lambda: trained)
+    monkeypatch.setattr(networks, "build", build)
+    verb._untrained(run, paired=False)  # type: ignore[arg-type]
+    assert asked == ["timm:test_vit"]
