@@ -79,3 +79,14 @@ def test_propagation_sharpens_to_the_value_and_flattens_to_the_mean() -> None:
     constant = torch.zeros(1, 5, 2, 2, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(propagate(constant, constant).sum(), constant)
     assert torch.isfinite(gradient).all()
+
+
+def test_values_of_single_images_average_to_the_losses() -> None:
+    q, k = (normalize(torch.randn(5, 6, 3, 3, dtype=torch.float64), dim=1) for _ in range(2))
+    box1, box2 = torch.rand(2, 5, 4, dtype=torch.float64)
+    pairs = pixel_pairs(box1, box2, 3, 3)
+    torch.testing.assert_close(pixpro(q, k, pairs, reduction="none").mean(), pixpro(q, k, pairs))
+    single = pixcontrast(q, k, pairs, reduction="none")
+    assert single.shape == (5, 9)
+    assert torch.equal(single > 0, pairs.any(2))
+    torch.testing.assert_close(single.sum() / pairs.any(2).sum(), pixcontrast(q, k, pairs))

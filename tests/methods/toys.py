@@ -25,7 +25,10 @@ class ToyEncoder(Encoder):
         self.dimension = 12
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x).mean(dim=(2, 3))
+        return self.feature_map(x).mean(dim=(2, 3))
+
+    def feature_map(self, x: Tensor) -> Tensor:
+        return self.layers(x)
 
 
 class Identity(Encoder):
@@ -62,6 +65,9 @@ def batch_for(method: Method, *, samples: int = SAMPLES) -> Batch:
     wanted = method.wanted_views
     views: list[Any] = [torch.randn(samples, 3, 16, 16) for _ in range(wanted.whole)]
     views += [torch.randn(samples, 3, 8, 8) for _ in range(wanted.local)]
+    views += [torch.randn(samples, 3, 16, 16) for _ in wanted.further]
+    if wanted.boxes:
+        views.append(torch.tensor([0.0, 0.0, 1.0, 1.0]) + 0.3 * torch.rand(samples, wanted.whole + wanted.local, 4))
     if method.encoder_kind == "towers":
         views.append(Tokens(torch.randint(1, 30, (samples, 6)), torch.ones(samples, 6, dtype=torch.bool)))
     if wanted.mask:

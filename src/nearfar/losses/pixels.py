@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from nearfar.losses.blocks import in_row_blocks
 from nearfar.losses.masked_contrast import masked_contrast
-from nearfar.losses.similarity import expect_temperature, full_precision
+from nearfar.losses.similarity import expect_temperature, full_precision, reduce
 
 __all__ = ["pixcontrast", "pixel_pairs", "pixpro", "propagate"]
 
@@ -45,7 +45,7 @@ def _centres(box: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tens
 
 
 @full_precision
-def pixpro(query: Tensor, key: Tensor, positive: Tensor) -> Tensor:
+def pixpro(query: Tensor, key: Tensor, positive: Tensor, *, reduction: str = "mean") -> Tensor:
     """Pixel-to-propagation consistency, one direction.
 
         - 2 mean_n ( sum over positive pairs of q . k / (number of positive pairs + 1e-6) );  both directions range from -4 to 4
@@ -54,16 +54,19 @@ def pixpro(query: Tensor, key: Tensor, positive: Tensor) -> Tensor:
         query: (N, C, H, W) propagated online maps, unit over channels.
         key: (N, C, H, W) target maps, unit over channels; pass them detached.
         positive: (N, HW, HW) bool from ``pixel_pairs``. An image without overlap adds 0.
+        reduction: "mean", or "none": (N,).
 
     Source: Xie et al. 2021 (PixPro), equation 5.
     """
     similar = torch.einsum("nci,ncj->nij", query.flatten(2), key.flatten(2))
     count = positive.sum((1, 2)).float() + 1e-6  # single precision at any input, as in the authors' code: it shows at 3e-8
-    return -2 * ((similar * positive).sum((1, 2)) / count).mean()
+    return reduce(-2 * (similar * positive).sum((1, 2)) / count, reduction)
 
 
 @full_precision
-def pixcontrast(query: Tensor, key: Tensor, positive: Tensor, *, temperature: float = 0.3) -> Tensor:
+def pixcontrast(
+    query: Tensor, key: Tensor, positive: Tensor, *, temperature: float = 0.3, reduction: str = "mean"
+) -> Tensor:
     """Pixel contrast, one direction: positive pixels against all other pixels of the same image's other view.
 
         - mean over pixels with a positive of log ( sum_pos exp(cos / tau) / sum_all exp(cos / tau) )
@@ -73,6 +76,7 @@ def pixcontrast(query: Tensor, key: Tensor, positive: Tensor, *, temperature: fl
         key: (N, C, H, W) target maps of the other view, unit over channels.
         positive: (N, HW, HW) bool from ``pixel_pairs``.
         temperature: above 0.
+        reduction: "mean" over the pixels that have a positive, or "none": (N, HW), 0 for those that have not.
 
     Source: Xie et al. 2021 (PixPro), equation 2.
     """
@@ -83,8 +87,8 @@ def pixcontrast(query: Tensor, key: Tensor, positive: Tensor, *, temperature: fl
         pairs = positive[images].flatten(0, 1)
         return masked_contrast(logits.flatten(0, 1), pairs, torch.ones_like(pairs), form="joint").view(logits.shape[:2])
 
-    total = in_row_blocks(losses, query, columns=positive[0].numel()).sum()
-    return total / positive.any(2).sum().clamp(min=1)
+    found = in_row_blocks(losses, query, columns=positive[0].numel())
+    return reduce(found, reduction) if reduction != "mean" else found.sum() / positive.any(2).sum().clamp(min=1)
 
 
 @full_precision
