@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import statistics
 import subprocess
@@ -37,9 +38,19 @@ def test_every_method_states_its_paper_choices_and_recipes(name: str) -> None:
 
 
 def test_method_files_are_short() -> None:
-    lengths = [len(registry.path_of(name).read_text().splitlines()) for name in registry.names()]
-    assert statistics.median(lengths) <= 70
-    assert max(lengths) <= 120
+    """Systems with many switches need lines to document them: the median is of lines of code, the limit of whole files."""
+    texts = [registry.path_of(name).read_text() for name in registry.names()]
+    assert statistics.median(map(lines_of_code, texts)) <= 50
+    assert max(len(text.splitlines()) for text in texts) <= 120
+
+
+def lines_of_code(text: str) -> int:
+    """Lines that are neither blank nor in a docstring."""
+    documented: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            documented.update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return sum(bool(line.strip()) and number not in documented for number, line in enumerate(text.splitlines(), 1))
 
 
 def test_wrong_names_are_answered_with_the_nearest() -> None:
