@@ -54,8 +54,8 @@ def runs(case: Case) -> None:
     outputs = method(batch)
     for leaf in _leaves(outputs):
         found = "a scalar" if isinstance(leaf, Tensor) and not leaf.ndim else ""
-        assert isinstance(leaf, Summed) or len(leaf) == ROWS, (
-            f"an output is {found or tuple(leaf.shape)}; expected {ROWS} rows or Summed"
+        assert isinstance(leaf, Summed) or len(leaf) == len(batch), (
+            f"an output is {found or tuple(leaf.shape)}; expected {len(batch)} rows or Summed"
         )
     terms = method.loss(outputs)
     assert any(term.requires_grad for term in terms.values()), f"none of the loss terms {sorted(terms)} has a gradient"
@@ -66,7 +66,7 @@ def runs(case: Case) -> None:
         assert not isinstance(view, Tensor) or torch.equal(view, old), "forward changes a view in place"
     features = method.eval().encode(batch.views[0])
     assert features.ndim == 2, f"encode gives the shape {tuple(features.shape)}; expected (N, D)"
-    assert len(features) == ROWS, f"encode gives {len(features)} rows for {ROWS} samples"
+    assert len(features) == len(batch), f"encode gives {len(features)} rows for {len(batch)} samples"
     assert bool(features.isfinite().all()), "encode gives values that are not finite"
 
 
@@ -158,7 +158,7 @@ def runs_in_bfloat16(case: Case) -> None:
 def few_samples_are_right_or_refused(case: Case) -> None:
     """A batch of one sample, and one of equal samples, give finite steps or a clear error."""
     _, batch = case.make()
-    equal = replace(batch, views=[concatenate([view[:1]] * ROWS) for view in batch.views])
+    equal = replace(batch, views=[concatenate([view[:1]] * len(batch)) for view in batch.views])
     for what, given in (("one sample", batch[:1]), ("equal samples", equal)):
         try:
             trained = train(case.make()[0], given, [0.5])

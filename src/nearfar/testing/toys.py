@@ -32,6 +32,9 @@ ROWS = 11
 _WIDEST = 24
 """Larger whole numbers among the settings (widths, queues) become this one, which most numbers of heads divide."""
 
+_EPISODE = {"way": 3, "shot": 1, "query": 2}
+"""Of methods that learn from episodes: each of the three classes has four samples."""
+
 _CHANNELS: dict[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
 _LABELS: dict[str, Any] = {"classes": ("a", "b", "c"), "target": "class"}
 _WORDS: dict[str, Any] = {"vocabulary": 20, "context": 6}
@@ -67,6 +70,7 @@ def toy(
     small = kind.recipes["small"].settings
     defaults = vars(resolved_settings(kind.Settings, small))
     lowered = {k: _WIDEST for k, v in defaults.items() if type(v) is int and v > _WIDEST}
+    lowered |= {k: v for k, v in _EPISODE.items() if k in defaults}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = _encoder(spec, kind.encoder_kind)

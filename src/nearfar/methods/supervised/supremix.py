@@ -1,0 +1,82 @@
+"""SupReMix: contrast for regression, with hard pairs mixed from the batch's own embeddings.
+
+Views with the same label attract. Mixtures of the anchor with a sample of another label are hard negatives; mixtures of a sample with a
+lower and one with a higher label, in just the proportion that gives the anchor's label, are hard positives. Negatives count more the
+farther their label is. SupCon is what is left without mixtures and weights.
+
+    L_i = - mean over real and mixed positives p of ( s_ip - log sum_t (|y_i - y_t| + 1) exp(s_it) ),  t: all real and mixed rows
+Source: Wu et al. 2023, arXiv 2309.16633, sections 3.2 and 3.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nearfar.losses.regression_pairs import supremix
+from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.networks.heads import mlp, together
+from nearfar.targets.step_generator import StepGenerator
+from nearfar.views.draws import beta
+
+
+class SupReMix(Method):
+    """Two strong views, one encoder, an MLP projector, views and mixtures of the same label as targets, distance-weighted SupCon."""
+
+    @dataclass(frozen=True)
+    class Settings:
+        """Attributes:
+            temperature: of the softmax over similarities, above 0.
+            window: label distance of the parents of a mixed positive lies below this; 0: no mixed positives.
+            mix_negatives: whether mixed negatives take part.
+            mixing: parameters of the Beta distribution of the anchor's share in a mixed negative.
+            distance_weight: of a negative, by label distance d: "l1-inverse" (d + 1), "l2-inverse" (d^2 + 1), "l1", "l2" or "none".
+            hidden: width of the projector's hidden layer.
+            projection: dimensions in which views are compared.
+        """
+
+        temperature: float = 0.5
+        window: float = 5.0
+        mix_negatives: bool = True
+        mixing: tuple[float, float] = (2.0, 8.0)
+        distance_weight: str = "l1-inverse"
+        hidden: int = 2048
+        projection: int = 128
+
+    paper = Paper(
+        "Mixup Your Own Pairs", "Wu, Dong, Ma, Chen, Wang, Yang, Zhou", 2023, "2309.16633",
+        ("Real and mixed pairs share one softmax; the authors' code shifts their logits by different maxima and sorts weights apart.",
+         "The learning rate falls along a cosine, the paper's by 10 after 80 of 100 epochs."),
+    )
+    recipes = {
+        "paper": Recipe({}, "adamw", learning_rate=2e-3, weight_decay=0.0, batch_size=128, epochs=100, warmup=0.0),
+        "small": Recipe({"hidden": 512}, batch_size=64),
+    }
+    needs_labels = True
+    label_kind = "value"
+    wanted_views = WantedViews(whole_scale=(0.2, 1.0))
+    choices = {
+        "views": "two strong views of each sample", "encoder": "one, shared", "head": "2-layer projector",
+        "target": "views and mixtures of the same label; all others by distance", "loss": "supervised contrastive with mixtures",
+    }
+
+    def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
+        super().__init__(encoder, spec, settings)
+        s = self.settings
+        self.projector = nn.Sequential(*mlp((encoder.dimension, s.hidden, s.projection)), nn.BatchNorm1d(s.projection))
+        self.generator = StepGenerator()
+
+    def forward(self, batch: Batch) -> Outputs:
+        z1, z2 = together(self.projector, together(self.encoder, batch.views))
+        return {"z1": z1, "z2": z2, "label": batch.label}
+
+    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+        s, z = self.settings, torch.cat([outputs["z1"], outputs["z2"]])
+        shares = beta((len(z), len(z)), s.mixing, self.generator()).to(z) if s.mix_negatives else None
+        how = {"window": s.window or None, "temperature": s.temperature, "distance_weight": s.distance_weight}
+        return {"supremix": supremix(z, outputs["label"].repeat(2), shares, **how)}
+
+    def after_step(self, outputs: Outputs) -> None:
+        self.generator.advance()

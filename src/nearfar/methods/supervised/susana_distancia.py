@@ -1,0 +1,102 @@
+"""SuSana Distancia: few-shot episodes whose losses separate the classes' neighbourhoods and their means.
+
+An episode holds a few samples of a few classes, some as support, the others as queries. ICNN scores how tight each class's nearest
+neighbours are within it and how far those of other classes; Proto-Triplet asks each query to be nearer to the mean of its class's
+support than to any other mean, by a margin. Both work on distances, unlike the cross-entropy of prototypical networks.
+
+    loss = mean of the chosen terms:  - log score(features),  mean_q max(0, d(q, own mean) - min_other d(q, mean) + margin)
+Source: Mendez-Ruiz et al. 2023, arXiv 2305.09062, ICNN and Proto-Triplet losses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from nearfar.errors import UserError, unknown_name
+from nearfar.losses.episodes import distances, neighbour_score, prototype_triplet, prototypes
+from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedBatches, WantedViews
+
+TERMS = ("icnn", "icnn-support", "icnn-query", "triplet", "cross-entropy")
+
+
+class SuSanaDistancia(Method):
+    """One lightly cropped view of an episode's samples, one encoder, no head, class means and neighbours, distance losses."""
+
+    @dataclass(frozen=True)
+    class Settings:
+        """Attributes:
+            terms: which are averaged: "icnn" (support and queries together), "icnn-support", "icnn-query" (queries against class
+                means), "triplet", "cross-entropy" (of the squared distances to class means).
+            way: classes of an episode, at least 2.
+            shot: support samples of each class.
+            query: query samples of each class.
+            neighbours: k of the score.
+            margin: of the triplets, at least 0.
+        """
+
+        terms: tuple[str, ...] = ("icnn", "triplet")
+        way: int = 20
+        shot: int = 5
+        query: int = 15
+        neighbours: int = 4
+        margin: float = 0.5
+
+    paper = Paper(
+        "SuSana Distancia is all you need: Enforcing class separability in metric learning via two novel distance-based loss functions"
+        " for few-shot image classification", "Mendez-Ruiz, Gonzalez-Zapata, Reyes-Amezcua et al.", 2023, "2305.09062",
+        ("The score's variance term is left out, as in the author's code.",
+         "A distance of exactly 0 takes part in the triplets, the author's code drops it."),
+    )
+    recipes = {
+        "paper": Recipe({}, "sgd", learning_rate=2e-3, weight_decay=5e-4, batch_size=400, epochs=200, warmup=0.0),
+        "small": Recipe({"way": 5, "query": 5}, batch_size=50),
+    }
+    needs_labels = True
+    label_kind = "class"
+    wanted_views = WantedViews(whole=1, style="crop", whole_scale=(0.8, 1.0))
+    choices = {
+        "views": "one lightly cropped view", "encoder": "one, shared", "head": "none",
+        "target": "class means of the support, neighbours of the same class", "loss": "neighbour score and triplets",
+    }
+
+    def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
+        super().__init__(encoder, spec, settings)
+        for term in self.settings.terms or ("none",):
+            if term not in TERMS:
+                raise unknown_name("term", term, TERMS)
+
+    @property
+    def wanted_batches(self) -> WantedBatches:
+        s = self.settings
+        return WantedBatches("episodes", way=min(s.way, len(self.spec.classes)), shot=s.shot, query=s.query)
+
+    def forward(self, batch: Batch) -> Outputs:
+        return {"features": self.encoder(batch.views[0]), "label": batch.label}
+
+    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+        s, features = self.settings, outputs["features"]
+        names, label = outputs["label"].unique(return_inverse=True)
+        support = self._support(label)
+        means = prototypes(features[support], label[support], len(names))
+        query, own, every = features[~support], label[~support], torch.arange(len(names), device=label.device)
+        k = s.neighbours
+        made = {
+            "icnn": lambda: -neighbour_score(features, label, neighbours=k, looked_at=s.shot + s.query)["score"].log(),
+            "icnn-support": lambda: -neighbour_score(features[support], label[support], neighbours=k)["score"].log(),
+            "icnn-query": lambda: -neighbour_score(query, own, means, every, neighbours=k)["score"].log(),
+            "triplet": lambda: prototype_triplet(query, own, means, every, margin=s.margin),
+            "cross-entropy": lambda: cross_entropy(-distances(query, means).square(), own),
+        }
+        return {term: made[term]() / len(s.terms) for term in s.terms}
+
+    def _support(self, label: Tensor) -> Tensor:
+        """(N,) bool, the first ``shot`` rows of each class, but never all of them."""
+        count = label.bincount()
+        if len(count) < 2 or int(count.min()) < 2:
+            raise UserError("An episode needs at least 2 classes with 2 samples each; raise --settings.way or --settings.query.")
+        same = label[:, None] == label
+        return same.tril(-1).sum(1) < (count - 1).clamp(max=self.settings.shot)[label]
