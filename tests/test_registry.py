@@ -40,7 +40,7 @@ def test_every_method_states_its_paper_choices_and_recipes(name: str) -> None:
 def test_method_files_are_short() -> None:
     """Systems with many switches need lines to document them: the median is of lines of code, the limit of whole files."""
     texts = [registry.path_of(name).read_text() for name in registry.names()]
-    assert statistics.median(map(lines_of_code, texts)) <= 50
+    assert statistics.median(map(lines_of_code, texts)) <= 60
     assert max(len(text.splitlines()) for text in texts) <= 120
 
 
