@@ -1,0 +1,79 @@
+"""GroCo: sort a sample's positives and nearest negatives softly, and ask that every positive ranks above every negative.
+
+For each view as anchor the similarities to its other views and to its nearest other samples pass a differentiable sorting
+network. A positive's probability mass in the top ranks should be 1, a negative's 0; groups that are in order have no say
+any more, however far apart they are. Gradient flows through the anchor only.
+
+    loss = mean over anchors and their P positives and k negatives of  BCE( mass in the top P ranks, whether a positive )
+
+Unlike NT-Xent it only ranks, and without the last, plain batch norm of the projector all embeddings gather in a cone.
+Source: Shvetsova et al. 2023, arXiv 2301.02009, sections 3.2 and 3.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nearfar.losses.groco import groco
+from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.networks.heads import mlp, together
+
+
+class GroCo(Method):
+    """Two or more views and small crops, one encoder, a 3-layer projector, the sample's other views, a differentiable sort."""
+
+    @dataclass(frozen=True)
+    class Settings:
+        """Attributes:
+            views: number of whole views, at least 2; each is an anchor and a positive.
+            local: number of small crops, which are anchors only.
+            negatives: k, how many of the nearest other samples (under the anchor's view) compete.
+            steepness: of the sorting network's Cauchy distributions, above 0.
+            network: "odd_even" or "bitonic".
+            hidden: width of the projector's hidden layers.
+            projection: dimensions in which views are compared.
+        """
+
+        views: int = 2
+        local: int = 0
+        negatives: int = 10
+        steepness: float = 1.0
+        network: str = "odd_even"
+        hidden: int = 2048
+        projection: int = 2048
+
+    paper = Paper(
+        "Learning by Sorting: Self-supervised Learning with Group Ordering Constraints", "Shvetsova, Petersen, Kukleva, Schiele, Kuehne",
+        2023, "2301.02009",
+        ("The projector's last bias, which the authors freeze, is left out: the batch norm after it removes it.",
+         "A batch with fewer than k other samples takes them all; the authors' code needs k."),
+    )
+    recipes = {
+        "paper": Recipe({}, "sgd", learning_rate=6.0, weight_decay=1e-6, batch_size=1024, epochs=100, warmup=0.01),
+        "small": Recipe({"hidden": 512, "projection": 128}),
+    }
+    choices = {
+        "views": "two or more whole views, unequal, and small crops", "encoder": "one, shared", "head": "3-layer projector",
+        "target": "the order: other views before the nearest other samples", "loss": "cross-entropy of a differentiable sort",
+    }
+
+    def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
+        super().__init__(encoder, spec, settings)
+        s = self.settings
+        widths = (encoder.dimension, s.hidden, s.hidden, s.projection)
+        self.projector = mlp(widths, hidden_bias=False, last_bias=False, last_norm="batch-plain")
+
+    @property
+    def wanted_views(self) -> WantedViews:
+        return WantedViews(self.settings.views, self.settings.local, "asymmetric", (0.14, 1.0), local_scale=(0.05, 0.14))
+
+    def forward(self, batch: Batch) -> Outputs:
+        return {"views": torch.stack(together(self.projector, together(self.encoder, batch.views)), dim=1)}
+
+    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+        s, views = self.settings, outputs["views"].transpose(0, 1)
+        value = groco(views, whole=s.views, negatives=s.negatives, steepness=s.steepness, network=s.network)
+        return {"groco": value}
