@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from nearfar.losses.multi_head import pair_temperature
 from nearfar.networks.heads import mlp
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """What methods with several heads and learned temperatures share.
+
+    Attributes:
+        heads: C, number of heads.
+        lowest: smallest temperature, above 0; the released sketch has 1e-5, with which the loss can fall to -1e5.
+        highest: largest temperature, above ``lowest``.
+        beta: weight of the temperatures' regulariser, at least 0.
+    """
+
+    heads: int = 3
+    lowest: float = 0.05
+    highest: float = 2.0
+    beta: float = 0.1
 
 
 class MultiHead(nn.Module):
@@ -47,7 +65,7 @@ class PairTemperature(nn.Module):
     Source: Wang et al. 2024, "Adaptive Multi-head Contrastive Learning", section 3.3.
     """
 
-    def __init__(self, dimension: int, *, lowest: float, highest: float, hidden: int = 128, heads: int = 0) -> None:
+    def __init__(self, dimension: int, lowest: float, highest: float, *, hidden: int = 128, heads: int = 0) -> None:
         super().__init__()
         self.lowest, self.highest = lowest, highest
         sizes = (2 * dimension, hidden, 1) if heads else (dimension, hidden, dimension)

@@ -1,10 +1,8 @@
 """AMCL on Barlow Twins: several heads, and a learned temperature for every entry of each head's cross-correlation matrix.
 
-Barlow Twins asks the same of all pairs of dimensions. Here each entry C_lm is compared at its own temperature, held by the
-regulariser Omega(tau) = (d / 2) log tau + 1 / tau of the Gaussian likelihood.
+Barlow Twins asks the same of all pairs of dimensions. Here each entry C_lm has its own temperature; Omega is that of amcl.
 
-    loss = sum over heads of  sum_l (1 - C_ll / tau_l)^2 + lambda sum_{l != m} C_lm^2 / tau_lm
-                              + beta sum_l Omega(tau_l) - beta sum_{l != m} Omega(tau_lm)
+    sum over heads of  sum_l [ (1 - C_ll / tau_ll)^2 + beta Omega(tau_ll) ] + sum_{l != m} [ lambda C_lm^2 / tau_lm - beta Omega(tau_lm) ]
 Source: Wang et al. 2024, arXiv 2310.05615, section 3.2, table 2.
 """
 
@@ -20,34 +18,23 @@ from nearfar.losses.multi_head import amcl_barlow_twins
 from nearfar.methods.instance.amcl import AMCL
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
-from nearfar.networks.multi_head import MultiHead
+from nearfar.networks.multi_head import HeadSettings, MultiHead
 
 
 class AMCLBarlowTwins(Method):
-    """Two unequal views, one encoder, several wide projectors, the other view's dimensions, redundancy reduction by temperature."""
+    """Two unequal views, one encoder, several wide projectors, the other view's dimensions, redundancy reduction."""
 
     @dataclass(frozen=True)
-    class Settings:
+    class Settings(HeadSettings):
         """Attributes:
-            heads: C, number of projectors.
-            lowest: smallest temperature, above 0.
-            highest: largest temperature, above ``lowest``.
-            beta: weight of the temperatures' regulariser, at least 0.
             off_diagonal: lambda, the weight of the off-diagonal terms, at least 0.
             projection: width of all layers of the projectors, and dimensions of each head's embedding.
         """
 
-        heads: int = 3
-        lowest: float = 0.05
-        highest: float = 2.0
-        beta: float = 0.1
         off_diagonal: float = 0.0051
         projection: int = 2048
 
-    paper = replace(AMCL.paper, departures=(
-        *AMCL.paper.departures,
-        "Each matrix entry's temperature is a free parameter, as dimensions are no pair of vectors for a network to look at.",
-    ))
+    paper = replace(AMCL.paper, departures=(*AMCL.paper.departures, "Each matrix entry's temperature is a parameter of its own."))
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=0.055, weight_decay=5e-4, batch_size=512, epochs=800, warmup=0.0125),
         "small": Recipe({"off_diagonal": 0.0078, "projection": 128}),
@@ -55,13 +42,12 @@ class AMCLBarlowTwins(Method):
     wanted_views = WantedViews(style="asymmetric")
     choices = {
         "views": "two strong, unequal", "encoder": "one, shared", "head": "several 3-layer projectors",
-        "target": "the other view, by dimension; no negatives", "loss": "cross-correlation towards the identity, at learned temperatures",
+        "target": "the other view, by dimension", "loss": "cross-correlation towards the identity, at learned temperatures",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        width, heads = self.settings.projection, self.settings.heads
-        sizes = (encoder.dimension, width, width, width)
+        sizes, width, heads = (encoder.dimension, *3 * [self.settings.projection]), self.settings.projection, self.settings.heads
         self.projectors = MultiHead(heads, lambda: mlp(sizes, hidden_bias=False, last_bias=False))
         self.logits = nn.Parameter(torch.zeros(heads, width, width))
 
@@ -75,6 +61,5 @@ class AMCLBarlowTwins(Method):
         return {"amcl": amcl_barlow_twins(z1, z2, temperature=temperature, off_diagonal=s.off_diagonal, beta=s.beta)}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Temperatures have no weight decay."""
         networks = [*self.encoder.parameters(), *self.projectors.parameters()]
         return [{"params": [p for p in networks if p.requires_grad]}, {"params": [self.logits], "decay": False}]

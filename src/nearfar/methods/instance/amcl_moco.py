@@ -1,10 +1,8 @@
 """AMCL on MoCo: several heads with learned pair temperatures, a momentum copy, and a queue of past keys for each head.
 
-MoCo v2's networks and queue, with AMCL's Gaussian likelihood in the place of InfoNCE: each query against its key and the
-hardest past keys of the same head.
+MoCo v2's networks and queue, with amcl's loss in the place of InfoNCE: s- is that of a head's hardest past keys.
 
     loss = mean over n of  sum over heads of  -s+ / tau+ + s- / tau- + beta Omega(tau+) - beta Omega(tau-)
-    copy <- m copy + (1 - m) online,  after the optimiser's step
 Source: Wang et al. 2024, arXiv 2310.05615, section 3.2, table 2.
 """
 
@@ -28,30 +26,14 @@ class AMCLMoCo(Method):
     """Two views, encoder and momentum copy, several projectors, the copy's keys and a queue, a Gaussian likelihood."""
 
     @dataclass(frozen=True)
-    class Settings:
+    class Settings(AMCL.Settings):
         """Attributes:
-            heads: C, number of projectors.
-            lowest: smallest temperature, above 0.
-            highest: largest temperature, above ``lowest``.
-            beta: weight of the temperatures' regulariser, at least 0.
-            hardest: number of nearest past keys over which the negative terms are averaged.
-            joint: give each head a network that sees both projections at once, as the released sketch does.
             momentum: share of the copy that stays at each step, in [0, 1].
             queue: number of past keys; at most the number of training samples is used.
-            hidden: width of the projectors' hidden layer.
-            projection: dimensions in which each head compares views.
         """
 
-        heads: int = 3
-        lowest: float = 0.05
-        highest: float = 2.0
-        beta: float = 0.1
-        hardest: int = 1
-        joint: bool = False
         momentum: float = 0.99
         queue: int = 4096
-        hidden: int = 512
-        projection: int = 128
 
     paper = AMCL.paper
     recipes = {
@@ -68,9 +50,7 @@ class AMCLMoCo(Method):
         super().__init__(encoder, spec, settings)
         s, sizes = self.settings, (encoder.dimension, self.settings.hidden, self.settings.projection)
         self.projectors = MultiHead(s.heads, lambda: mlp(sizes, hidden_norm=False))
-        self.temperature = PairTemperature(
-            s.projection, lowest=s.lowest, highest=s.highest, heads=s.heads if s.joint else 0
-        )
+        self.temperature = PairTemperature(s.projection, s.lowest, s.highest, heads=s.heads if s.joint else 0)
         self.target = MomentumEncoder(nn.Sequential(encoder, self.projectors))
         self.queue = Queue(fitting_length(s.queue, spec.length), s.heads * s.projection)
 
@@ -81,7 +61,7 @@ class AMCLMoCo(Method):
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         s, query, key = self.settings, outputs["query"].transpose(0, 1), outputs["key"].transpose(0, 1)
         past = self.queue.rows.to(query).view(-1, s.heads, s.projection).transpose(0, 1)
-        past = normalize(past, dim=-1)  # the queue's random first rows are unit over all heads together
+        past = normalize(past, dim=-1)  # random first rows are unit over all heads together
         return {"amcl": amcl(query, key, temperature=self.temperature, queue=past, beta=s.beta, hardest=s.hardest)}
 
     def after_step(self, outputs: Outputs) -> None:

@@ -1,9 +1,8 @@
 """AMCL on SimSiam: several projectors and predictors, each prediction compared at a learned temperature; no negatives.
 
-SimSiam's networks once for each head, with the cosine divided by the pair's learned temperature, which the regulariser
-Omega(tau) = (d / 2) log tau + 1 / tau of the Gaussian likelihood holds.
+SimSiam's networks once for each head, with the cosine divided by the pair's learned temperature.
 
-    loss = mean over n of  sum over heads and both directions of  - cos(p, stop(z')) / (2 tau) + beta Omega(tau)
+    loss = mean over n of  sum over heads and both directions of  - cos(p, stop(z')) / (2 tau) + beta Omega(tau),  Omega as in amcl
 Source: Wang et al. 2024, arXiv 2310.05615, section 3.2, table 2.
 """
 
@@ -17,28 +16,20 @@ from nearfar.losses.multi_head import amcl_simsiam
 from nearfar.methods.instance.amcl import AMCL
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
-from nearfar.networks.multi_head import MultiHead, PairTemperature
+from nearfar.networks.multi_head import HeadSettings, MultiHead, PairTemperature
 
 
 class AMCLSimSiam(Method):
     """Two views, one encoder, several projectors and predictors, the other view's projections, a Gaussian likelihood."""
 
     @dataclass(frozen=True)
-    class Settings:
+    class Settings(HeadSettings):
         """Attributes:
-            heads: C, number of projectors, each with a predictor.
-            lowest: smallest temperature, above 0.
-            highest: largest temperature, above ``lowest``.
-            beta: weight of the temperatures' regulariser, at least 0.
             joint: give each head a network that sees both vectors at once, as the released sketch does.
             projection: width of all layers of the projectors, and dimensions in which each head compares views.
             bottleneck: width of the predictors' hidden layer.
         """
 
-        heads: int = 3
-        lowest: float = 0.05
-        highest: float = 2.0
-        beta: float = 0.1
         joint: bool = False
         projection: int = 2048
         bottleneck: int = 512
@@ -51,17 +42,15 @@ class AMCLSimSiam(Method):
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {
         "views": "two strong views", "encoder": "one, shared", "head": "several projectors and predictors",
-        "target": "the other view's projections, without gradient; no negatives",
-        "loss": "Gaussian likelihood with learned variances",
+        "target": "the other view's projections, constant; no negatives", "loss": "Gaussian likelihood with learned variances",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        s, width = self.settings, self.settings.projection
-        sizes = (encoder.dimension, width, width, width)
+        s, sizes, width = self.settings, (encoder.dimension, *3 * [self.settings.projection]), self.settings.projection
         self.projectors = MultiHead(s.heads, lambda: mlp(sizes, hidden_bias=False, last_bias=False, last_norm="batch-plain"))
         self.predictors = MultiHead(s.heads, lambda: mlp((width, s.bottleneck, width), hidden_bias=False))
-        self.temperature = PairTemperature(width, lowest=s.lowest, highest=s.highest, heads=s.heads if s.joint else 0)
+        self.temperature = PairTemperature(width, s.lowest, s.highest, heads=s.heads if s.joint else 0)
 
     def forward(self, batch: Batch) -> Outputs:
         z1, z2 = each(nn.Sequential(self.encoder, self.projectors), batch.views)

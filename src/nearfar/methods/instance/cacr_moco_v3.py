@@ -1,8 +1,7 @@
 """CACR on MoCo v3: each momentum key is sought by the predictions of all other crops, the farthest of them most.
 
-MoCo v3's networks and momentum schedule. The predictions of one sample that seek a key are weighed by their squared distance
-from it, as constants; each then pays MoCo v3's InfoNCE (the kernel cost), or its distance from the key less its expected
-distance from the other samples' keys (the Euclidean cost). With two crops alone there is nothing to weigh: add small ones.
+Each prediction of a sample that seeks a key pays MoCo v3's InfoNCE (the kernel cost), or its distance from the key less the
+expected distance from other samples' keys (the Euclidean cost). With two crops alone nothing is weighed: add small ones.
 
     loss = mean over keys k of  sum_q mean_n p_qn 2 T InfoNCE_n(q, k),   p = softmax over predictions q of |q - k|^2 / T
 Source: Zheng et al. 2023, arXiv 2105.03746, section 4 and the authors' code for ImageNet.
@@ -58,10 +57,8 @@ class CACRMoCoV3(Method):
         "small": Recipe({"temperature": 0.2, "local": 4, "momentum": 0.99, "hidden": 512, "projection": 128}),
     }
     choices = {
-        "views": "two whole crops, unequal, and several small ones", "encoder": "one, and a momentum copy",
-        "head": "projector and predictor",
-        "target": "the copy's key of a whole crop, sought by all other crops, the farther the heavier",
-        "loss": "weighted InfoNCE, or weighted distances",
+        "views": "two whole crops, unequal, and small ones", "encoder": "one, and a momentum copy", "head": "projector and predictor",
+        "target": "the copy's key of a whole crop, sought by all others, the farther the heavier", "loss": "weighted InfoNCE or distances",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:

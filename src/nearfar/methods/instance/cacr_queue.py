@@ -1,10 +1,9 @@
 """CACR with a queue: MoCo v2's networks and past keys, with contrastive attraction and repulsion as the loss.
 
-Every view gives a query (online network) and a key (momentum copy). A query is attracted by the keys of the sample's other
-views, the farthest most, and repelled by the queue's keys and the batch's other queries, the nearest most.
+Every view gives a query, and a key by the momentum copy. A query is attracted by the keys of the sample's other views, and
+repelled by the queue's keys and the batch's other queries.
 
-    loss = mean over views and samples of  sum_p w+(p) c(q, k_p)  -  sum_n w-(n) c(q, n),   c = 2 - 2 cosine
-    w+ = softmax of t+ c (constants),  w- = softmax of - t- c over queue and batch;  copy <- m copy + (1 - m) online
+    loss = mean over views and samples of  sum_p w+(p) c(q, k_p)  -  sum_n w-(n) c(q, n),  with w and c as in cacr
 Source: Zheng et al. 2023, arXiv 2105.03746, section 4 and the authors' code for large data.
 """
 
@@ -84,12 +83,9 @@ class CACRQueue(Method):
         s, query, key = self.settings, outputs["query"].transpose(0, 1), outputs["key"].transpose(0, 1)
         return {
             "attraction": queue_attraction(query, key, temperature=s.positive_temperature),
-            "repulsion": queue_repulsion(
-                query, self.queue.rows, temperature=s.negative_temperature, within_batch=s.within_batch
-            ),
+            "repulsion": queue_repulsion(query, self.queue.rows, temperature=s.negative_temperature, within_batch=s.within_batch),
         }
 
     def after_step(self, outputs: Outputs) -> None:
-        """The keys of the last view are enqueued."""
-        self.queue.push(normalize(outputs["key"][:, -1], dim=1))
+        self.queue.push(normalize(outputs["key"][:, -1], dim=1))  # of the last view alone
         self.target.update(nn.Sequential(self.encoder, self.projector), self.settings.momentum)

@@ -1,12 +1,8 @@
 """GroCo: sort a sample's positives and nearest negatives softly, and ask that every positive ranks above every negative.
 
-For each view as anchor the similarities to its other views and to its nearest other samples pass a differentiable sorting
-network. A positive's probability mass in the top ranks should be 1, a negative's 0; groups that are in order have no say
-any more, however far apart they are. Gradient flows through the anchor only.
+Only the anchor gets gradient. Without the projector's last, plain batch norm embeddings would gather in a cone: the loss only ranks.
 
     loss = mean over anchors and their P positives and k negatives of  BCE( mass in the top P ranks, whether a positive )
-
-Unlike NT-Xent it only ranks, and without the last, plain batch norm of the projector all embeddings gather in a cone.
 Source: Shvetsova et al. 2023, arXiv 2301.02009, sections 3.2 and 3.3.
 """
 
@@ -47,9 +43,7 @@ class GroCo(Method):
 
     paper = Paper(
         "Learning by Sorting: Self-supervised Learning with Group Ordering Constraints", "Shvetsova, Petersen, Kukleva, Schiele, Kuehne",
-        2023, "2301.02009",
-        ("The projector's last bias, which the authors freeze, is left out: the batch norm after it removes it.",
-         "A batch with fewer than k other samples takes them all; the authors' code needs k."),
+        2023, "2301.02009", ("A batch with fewer than k other samples takes them all; the authors' code needs k.",),
     )
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=6.0, weight_decay=1e-6, batch_size=1024, epochs=100, warmup=0.01),
@@ -62,8 +56,7 @@ class GroCo(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        s = self.settings
-        widths = (encoder.dimension, s.hidden, s.hidden, s.projection)
+        widths = (encoder.dimension, self.settings.hidden, self.settings.hidden, self.settings.projection)
         self.projector = mlp(widths, hidden_bias=False, last_bias=False, last_norm="batch-plain")
 
     @property
@@ -75,5 +68,4 @@ class GroCo(Method):
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         s, views = self.settings, outputs["views"].transpose(0, 1)
-        value = groco(views, whole=s.views, negatives=s.negatives, steepness=s.steepness, network=s.network)
-        return {"groco": value}
+        return {"groco": groco(views, whole=s.views, negatives=s.negatives, steepness=s.steepness, network=s.network)}

@@ -1,8 +1,7 @@
 """Hard contrastive loss: how much a loss attends to the nearest negatives, by temperature or by choice.
 
 The softmax weighs negative j of anchor i by exp(s_ij / tau): the temperature alone sets how hard negatives are fought, at the
-price of tearing samples of one class apart. Keeping only each anchor's nearest negatives does the same openly, and then even
-the loss without softmax learns. One method with the paper's four losses; s_ij compares a view with the memory bank.
+price of tearing classes apart. Keeping only an anchor's nearest negatives does it openly; then even a loss without softmax learns.
 
     contrastive:  - s_ii / tau + log sum_{j in H or i} exp(s_ij / tau)       simple:  - s_ii + lambda sum_{j in H} s_ij
     H: all negatives, or for the hard losses the share alpha with the largest s_ij
