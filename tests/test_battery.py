@@ -30,6 +30,7 @@ SKIPPED_METHOD_CHECKS = {
     "groco": STOPPED,
     "isogclr": STOPPED,
     "isogclr-pairs": STOPPED,
+    "mochi": STOPPED,
     "supremix": STOPPED,
     "swav": STOPPED,
 }

@@ -44,16 +44,17 @@ def mixed_twins(settings: dict[str, Any]) -> MixedBarlowTwins:
 @pytest.mark.parametrize("name", named("a-mixbt-case*"))
 def test_mixed_barlow_twins_reference_step(golden: Any, name: str) -> None:
     case = golden(name)
-    network = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Tanh()).double()
+    width, dimension = case["in_net_w"].shape
+    network = nn.Sequential(nn.Linear(dimension, width, bias=False), nn.Tanh()).double()
     method = MixedBarlowTwins(
-        Identity(4), spec_of(MixedBarlowTwins),
+        Identity(dimension), spec_of(MixedBarlowTwins),
         MixedBarlowTwins.Settings(off_diagonal=float(case["hp_lambda"]), regularisation=float(case["hp_lambda_reg"]), projection=4),
     ).double()  # fmt: skip
     method.projector = network
     with torch.no_grad():
         network[0].weight.copy_(case["in_net_w"])
-    x1, x2, index = case["in_x1"], case["in_x2"], 10 * torch.arange(6).flip(0)
-    share = case["hp_mix"].double().expand(6)
+    x1, x2, index = case["in_x1"], case["in_x2"], 10 * torch.arange(len(case["in_x1"])).flip(0)
+    share = case["hp_mix"].double().expand(len(x1))
     mixed = share[:, None] * x1 + (1 - share[:, None]) * x2[case["in_perm"]]
     batch = Batch([x1, x2, mixed], index, extra={"share": share, "partner": index[case["in_perm"]]})
     terms = method.loss(method(batch))
