@@ -53,7 +53,8 @@ class PairTemperature(nn.Module):
         tau(a, b) = lowest + (highest - lowest) sigmoid( <phi(a), phi(b)> )
 
     with one small network phi for all heads and views. The authors' released sketch has, instead of the product, a network for
-    each head that sees both vectors at once: ``heads`` above 0 selects it.
+    each head that sees both vectors at once: ``heads`` above 0 selects it. Only that can make close pairs cold: <phi(a), phi(a)>
+    is never negative, so the product gives equal vectors at least the middle of the range.
 
     Args:
         dimension: of the vectors.

@@ -12,11 +12,11 @@ Source: Zhu et al. 2021, arXiv 2108.02982, sections 3 and 4.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from nearfar.errors import unknown_name
 from nearfar.losses.feature_transformation import Mixing, draw_mixing, feature_transformation, mix, score_statistics
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp
@@ -24,7 +24,6 @@ from nearfar.targets.momentum import MomentumEncoder
 from nearfar.targets.queue import Queue, fitting_length
 from nearfar.targets.step_generator import StepGenerator
 
-_ELEMENTWISE = ("none", "positive", "negative", "both")
 _SCORES = ("negative_score", "negative_variance", "positive_score", "negative_exponential", "positive_exponential")
 """Columns of the score display."""
 
@@ -38,28 +37,27 @@ class FeatureTransformation(Method):
             temperature: of the softmax over similarities, above 0.
             extrapolate: mix the positives.
             interpolate: mix the negatives.
-            elementwise: what is mixed with a weight for every element instead of one for all: "none", "positive", "negative"
-                or "both" (the paper's dimension-level mixing).
+            elementwise: what is mixed with a weight for every element instead of one for all ("both" is the paper's strongest).
             normalise: bring the mixed positives back to unit length.
             mix_start: share of the run after which features are mixed.
             momentum: share of the copy that stays at each step, in [0, 1].
             queue: number of past keys; at most the number of training samples is used.
             hidden: width of the projector's hidden layer.
             projection: dimensions in which views are compared.
-            last_norm: "none" as in the paper, or "batch-plain": a batch norm that keeps small data out of a cone.
+            last_norm: none as in the paper, or a batch norm that keeps the features of small data out of a cone.
         """
 
         temperature: float = 0.2
         extrapolate: bool = True
         interpolate: bool = True
-        elementwise: str = "none"
+        elementwise: Literal["none", "positive", "negative", "both"] = "none"
         normalise: bool = False
         mix_start: float = 0.0
         momentum: float = 0.999
         queue: int = 65536
         hidden: int = 2048
         projection: int = 128
-        last_norm: str = "none"
+        last_norm: Literal["none", "batch-plain"] = "none"
 
     paper = Paper(
         "Improving Contrastive Learning by Visualizing Feature Transformation", "Zhu, Zhao, Liu, Sun, Chen", 2021, "2108.02982",
@@ -79,8 +77,6 @@ class FeatureTransformation(Method):
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
-        if s.elementwise not in _ELEMENTWISE:
-            raise unknown_name("elementwise", s.elementwise, _ELEMENTWISE)
         self.projector = mlp((encoder.dimension, s.hidden, s.projection), hidden_norm=False, last_norm=s.last_norm)
         self.target = MomentumEncoder(nn.Sequential(encoder, self.projector))
         self.queue = Queue(fitting_length(s.queue, spec.length), s.projection)

@@ -9,6 +9,7 @@ Source: Shvetsova et al. 2023, arXiv 2301.02009, sections 3.2 and 3.3.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ class GroCo(Method):
             local: number of small crops, which are anchors only.
             negatives: k, how many of the nearest other samples (under the anchor's view) compete.
             steepness: of the sorting network's Cauchy distributions, above 0.
-            network: "odd_even" or "bitonic".
+            network: which pairs the sorting network compares.
             hidden: width of the projector's hidden layers.
             projection: dimensions in which views are compared.
         """
@@ -37,7 +38,7 @@ class GroCo(Method):
         local: int = 0
         negatives: int = 10
         steepness: float = 1.0
-        network: str = "odd_even"
+        network: Literal["odd_even", "bitonic"] = "odd_even"
         hidden: int = 2048
         projection: int = 2048
 

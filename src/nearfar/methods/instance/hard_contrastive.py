@@ -11,18 +11,16 @@ Source: Wang and Liu 2021, arXiv 2012.09740, sections 3 and 4.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nearfar.errors import unknown_name
 from nearfar.losses.behaviour import contrastive, hard_contrastive, hard_simple, penalty_entropy, simple
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
 from nearfar.targets.memory_bank import MemoryBank
-
-_LOSSES = ("contrastive", "hard-contrastive", "simple", "hard-simple")
 
 
 class HardContrastive(Method):
@@ -31,7 +29,7 @@ class HardContrastive(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            loss: "contrastive", "hard-contrastive", "simple" or "hard-simple".
+            loss: with softmax or "simple", against all negatives or the hard ones.
             temperature: of the softmax over similarities, above 0; the simple losses have none.
             alpha: share of the negatives that the hard losses keep, in (0, 1].
             weight: lambda of the simple losses; None for one over the number of negatives.
@@ -41,7 +39,7 @@ class HardContrastive(Method):
             projection: dimensions in which views are compared.
         """
 
-        loss: str = "hard-contrastive"
+        loss: Literal["contrastive", "hard-contrastive", "simple", "hard-simple"] = "hard-contrastive"
         temperature: float = 0.3
         alpha: float = 0.0819
         weight: float | None = None
@@ -68,8 +66,6 @@ class HardContrastive(Method):
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
-        if s.loss not in _LOSSES:
-            raise unknown_name("loss", s.loss, _LOSSES)
         self.projector = mlp((encoder.dimension, s.hidden, s.projection), last_bias=False, last_norm="batch-plain")
         self.bank = MemoryBank(spec.length, s.projection) if s.bank else None
 
