@@ -18,10 +18,6 @@ from .toys import batch_for, build
 SMALL = {"queue": 20, "hidden": 16, "projection": 8, "bottleneck": 4}
 
 
-def _fix_share(method: Hallucinator, share: torch.Tensor) -> None:
-    method.draws.forward = lambda index: share.flatten()  # type: ignore[method-assign]
-
-
 @pytest.mark.parametrize("name", named("b-hallucinator-moco-*"))
 def test_reference_step(golden: Any, name: str) -> None:
     case = golden(name)
@@ -33,8 +29,9 @@ def test_reference_step(golden: Any, name: str) -> None:
     for place, weight, bias in ((0, case["in_W1"], case["in_b1"]), (2, case["in_W2"], case["in_b2"])):
         method.hallucinate[place].load_state_dict({"weight": weight, "bias": bias})
     method.host.forward = lambda batch: {"query": query, "key": key}
-    _fix_share(method, case["in_lambda"])
-    outputs = method(batch_for(method, samples=len(query)))
+    batch = batch_for(method, samples=len(query))
+    batch.extra["share"] = case["in_lambda"]
+    outputs = method(batch)
     close(outputs["hallucinated_query"], case["out_hallucinated"])
     terms = method.loss(outputs)
     close(terms["info_nce"], case["out_loss_base"])
@@ -78,24 +75,25 @@ def test_extrapolation_never_brings_unit_vectors_of_acute_angle_nearer() -> None
     for dimension in (2, 3, 16):
         query, key = normalize(torch.randn(2, 500, dimension, dtype=torch.float64), dim=2)
         key = torch.where((query * key).sum(1, keepdim=True) < 0, -key, key)
-        _fix_share(method, 5 * torch.rand(500, dtype=torch.float64))
+        batch.extra["share"] = 5 * torch.rand(500, 1, dtype=torch.float64)
         harder = method.harder(query, key, batch)
         assert (cosine_similarity(harder, key) <= cosine_similarity(query, key) + 1e-12).all()
 
 
-def test_shares_are_drawn_anew_each_step_and_pushed_by_the_concentration() -> None:
+def test_shares_are_drawn_for_each_sample_and_pushed_by_the_concentration() -> None:
+    generator = torch.Generator().manual_seed(0)
     method = build(Hallucinator, {**SMALL, "form": "identity", "host": "simclr"}).train()
-    batch, outputs = batch_for(method), []
-    for _ in range(2):
-        outputs.append(method(batch))
-        method.after_step(outputs[-1])
-    assert not torch.equal(outputs[0]["hallucinated_z1"], outputs[1]["hallucinated_z1"])
-    torch.testing.assert_close(outputs[0]["z1"], outputs[1]["z1"])
-    q, k = outputs[0]["z1"], outputs[0]["z2"]
-    share = ((outputs[0]["hallucinated_z1"] - q) / (q - k)).mean(1)
-    assert share.min() >= 0
-    assert share.max() < 1
-    assert share.std() > 0.05
+    batch = method.prepare(batch_for(method), generator)
+    outputs = method(batch)
+    q, k = outputs["z1"], outputs["z2"]
+    share = ((outputs["hallucinated_z1"] - q) / (q - k)).mean(1)
+    torch.testing.assert_close(share, batch.extra["share"][:, 0], rtol=1e-3, atol=1e-3)
+    assert not torch.equal(method.prepare(batch, generator).extra["share"], batch.extra["share"])
+    many = batch_for(method, samples=2000)
+    for concentration in (1.0, 3.0):
+        pushed = build(Hallucinator, {**SMALL, "concentration": concentration}).prepare(many, generator).extra["share"]
+        assert 0 <= pushed.min() <= pushed.max() < 1
+        assert pushed.mean().item() == pytest.approx(concentration / (concentration + 1), abs=0.02)
 
 
 def test_views_have_their_centres_apart_and_are_the_hosts_otherwise() -> None:

@@ -40,7 +40,7 @@ def test_reference_batches_of_one_group_each(golden: Any, name: str) -> None:
 def test_reference_integration(golden: Any, name: str) -> None:
     case = golden(name)
     features = [case["in_f0"], case["in_f1"], case["in_f2"]]
-    stages = Stages(4, 2, [nn.ModuleList(nn.Identity() for _ in range(3))])
+    stages = Stages(4, 2, nn.ModuleList(nn.Identity() for _ in range(3)))
     stages.current.fill_(2)
     close(normalize(stages.integrated(features, unit=False), dim=1), case["out_concat"])
     close(normalize(stages.integrated(features, unit=True), dim=1), case["out_unit"])
@@ -48,7 +48,7 @@ def test_reference_integration(golden: Any, name: str) -> None:
 
 def test_pseudo_labels_are_mixed_radix_numbers_of_all_stages_clusters() -> None:
     networks = nn.ModuleList(nn.Linear(2, 2) for _ in range(3))
-    stages = Stages(40, 4, [networks])
+    stages = Stages(40, 4, networks)
     clouds = [torch.arange(40) % 4, torch.arange(40) // 10]
     for cloud in clouds:
         stages.finish(5 * torch.eye(4)[cloud] + 0.01 * torch.randn(40, 4), seed=0)
@@ -64,7 +64,7 @@ def test_pseudo_labels_are_mixed_radix_numbers_of_all_stages_clusters() -> None:
 def test_finished_stages_keep_their_weights_and_the_next_one_starts_fresh() -> None:
     networks = nn.ModuleList(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)) for _ in range(3))
     fresh = [network[0].weight.clone() for network in networks]
-    stages, learning = Stages(10, 2, [networks]), networks[2][0].weight
+    stages, learning = Stages(10, 2, networks), networks[2][0].weight
     assert [all(p.requires_grad for p in n.parameters()) for n in networks] == [False, False, True]
     trained = []
     for start in (fresh[2], fresh[0], fresh[1]):
@@ -82,7 +82,7 @@ def test_finished_stages_keep_their_weights_and_the_next_one_starts_fresh() -> N
 
 
 def test_places_of_stages_to_come_are_empty() -> None:
-    stages = Stages(10, 2, [nn.ModuleList(nn.Linear(2, 2) for _ in range(3))])
+    stages = Stages(10, 2, nn.ModuleList(nn.Linear(2, 2) for _ in range(3)))
     features = [torch.ones(4, 2), 2 * torch.ones(4, 2), 3 * torch.ones(4, 2)]
     assert stages.integrated(features, unit=False)[0].tolist() == [0, 0, 0, 0, 3, 3]
     stages.finish(torch.randn(10, 4), seed=0)
@@ -90,7 +90,7 @@ def test_places_of_stages_to_come_are_empty() -> None:
 
 
 def test_a_stage_is_due_at_equal_shares_of_the_run() -> None:
-    stages = Stages(10, 2, [nn.ModuleList(nn.Linear(2, 2) for _ in range(3))])
+    stages = Stages(10, 2, nn.ModuleList(nn.Linear(2, 2) for _ in range(3)))
     due = []
     for epoch in range(9):
         if stages.due(epoch, epoch / 9):
@@ -98,7 +98,7 @@ def test_a_stage_is_due_at_equal_shares_of_the_run() -> None:
             due.append(epoch)
     assert due == [3, 6]
     with pytest.raises(UserError, match="2 epochs are too few for 3 stages; choose --epochs 3 or more"):
-        Stages(10, 2, [nn.ModuleList(nn.Linear(2, 2) for _ in range(3))]).due(1, 0.5)
+        Stages(10, 2, nn.ModuleList(nn.Linear(2, 2) for _ in range(3))).due(1, 0.5)
 
 
 def test_exchange_swaps_everything_twice_to_the_start() -> None:

@@ -29,14 +29,14 @@ class Stages(nn.Module):
     groups: Tensor
     current: Tensor
 
-    def __init__(self, samples: int, clusters: int, networks: Sequence[nn.ModuleList]) -> None:
+    def __init__(self, samples: int, clusters: int, *networks: nn.ModuleList) -> None:
         """Args:
             samples: number of training samples.
             clusters: K, at least 1.
             networks: lists of networks that learn together, each with one for each stage; all but the last are frozen.
         """
         super().__init__()
-        self.count, self.clusters, self._networks = len(networks[0]), clusters, tuple(networks)  # a tuple: the method owns them
+        self.count, self.clusters, self._networks = len(networks[0]), clusters, networks  # in a tuple, as the method owns them
         self.register_buffer("groups", torch.zeros(samples, dtype=torch.int64))
         self.register_buffer("current", torch.zeros((), dtype=torch.int64))
         for network in (network for each in networks for network in list(each)[:-1]):

@@ -43,7 +43,7 @@ class FixedHead(Method):
         "Investigating the Benefits of Projection Head for Representation Learning", "Xue, Gan, Ni, Joshi, Mirzasoleiman", 2024,
         "2403.11391", ("kappa is tuned in the paper to values that we do not know; the default is a guess near 1.",),
     )
-    recipes = {"paper": Recipe({}, "lars", learning_rate=0.3, weight_decay=1e-6, batch_size=512, epochs=400, warmup=0.01), "small": Recipe()}
+    recipes = {"paper": Recipe({}, "lars", learning_rate=0.3, weight_decay=1e-6, batch_size=512, epochs=400), "small": Recipe()}
     choices = {
         "views": "two strong views", "encoder": "one, shared", "head": "constants that fall geometrically; or a 2-layer MLP",
         "target": "the other view, or the class", "loss": "NT-Xent, SupCon or cross-entropy",

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from nearfar.methods.distillation.simsiam import SimSiam
@@ -19,7 +20,6 @@ from nearfar.methods.instance.moco_v2 import MoCoV2
 from nearfar.methods.instance.simclr import SimCLR
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
-from nearfar.targets.sample_draws import SampleDraws
 
 HOSTS: dict[str, type[Method]] = {"simclr": SimCLR, "moco-v2": MoCoV2, "simsiam": SimSiam}
 
@@ -74,12 +74,15 @@ class Hallucinator(Method):
         self.host = HOSTS[s.host](encoder, spec, known(**{f.name: getattr(s, f.name) for f in fields(known)}))
         if s.weight:
             self.hallucinate = nn.Identity() if s.form == "identity" else mlp([s.projection] * 3, hidden_norm=s.form == "norm")
-            self.draws = SampleDraws()
 
     @property
     def wanted_views(self) -> WantedViews:
         distance = self.settings.centre_distance if self.spec.modality.startswith("image") else 0.0
         return replace(self.host.wanted_views, centre_distance=distance)
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        share = torch.rand(len(batch), 1, generator=generator) ** (1 / self.settings.concentration)
+        return replace(batch, extra=batch.extra | {"share": share.to(batch.index.device)})
 
     def forward(self, batch: Batch) -> Outputs:
         if not self.settings.weight:
@@ -94,8 +97,7 @@ class Hallucinator(Method):
 
     def harder(self, query: Tensor, key: Tensor, batch: Batch) -> Tensor:
         """The hallucinated projection (N, D) of a query, away from its key."""
-        share = self.draws(batch.index)[:, None].to(query) ** (1 / self.settings.concentration)
-        hallucinated: Tensor = self.hallucinate(query + share * (query - key))
+        hallucinated: Tensor = self.hallucinate(query + batch.extra["share"].to(query) * (query - key))
         return hallucinated
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
@@ -107,8 +109,6 @@ class Hallucinator(Method):
 
     def after_step(self, outputs: Outputs) -> None:
         self.host.after_step(outputs)
-        if self.settings.weight:
-            self.draws.advance()
 
     def parameter_groups(self) -> list[dict[str, object]]:
         added = list(self.hallucinate.parameters()) if self.settings.weight else []

@@ -45,7 +45,8 @@ class MCL(Method):
         projection: int = 128
 
     paper = Paper(
-        "Learning the Unlearned: Mitigating Feature Suppression in Contrastive Learning", "Zhang, Lan, Qu, Cheng, Feng, Hooi", 2024, "2402.11816",
+        "Learning the Unlearned: Mitigating Feature Suppression in Contrastive Learning", "Zhang, Lan, Qu, Cheng, Feng, Hooi", 2024,
+        "2402.11816",
         ("All processes draw the same permutations, so a joined batch is of one group; the authors' processes draw their own.",
          "Each stage starts from fresh weights, but keeps the optimiser's moments; the authors' code for images alone is not public."),
     )
@@ -60,11 +61,12 @@ class MCL(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         s = settings or self.Settings()
-        super().__init__(several(encoder, s.stages), spec, s)
-        self.parts: Any = self.encoder.parts
+        made: Any = several(encoder, s.stages)
+        super().__init__(made, spec, s)
+        self.parts = made.parts
         widths = (encoder.dimension, s.hidden, s.projection)
         self.projectors = nn.ModuleList(mlp(widths, last_bias=False, last_norm="batch") for _ in range(s.stages))
-        self.stages = Stages(spec.length, s.clusters, [self.parts, self.projectors])
+        self.stages = Stages(spec.length, s.clusters, self.parts, self.projectors)
 
     @property
     def wanted_batches(self) -> WantedBatches:
