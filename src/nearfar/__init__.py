@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nearfar.run import Run
+    from nearfar.verbs.advise import advise
     from nearfar.verbs.claim import claim
+    from nearfar.verbs.compare import compare
     from nearfar.verbs.describe import datasets, doctor, methods
     from nearfar.verbs.embed import embed
     from nearfar.verbs.evaluate import evaluate
@@ -20,11 +22,13 @@ if TYPE_CHECKING:
     from nearfar.verbs.report import report
 
 __version__ = "0.1.0"
-__all__ = ["Run", "claim", "datasets", "doctor", "embed", "evaluate", "export", "methods", "pretrain", "report"]
+__all__ = ["Run", "advise", "claim", "compare", "datasets", "doctor", "embed", "evaluate", "export", "methods", "pretrain", "report"]
 
 HOMES = {  # in which module each public name is found
     "Run": "nearfar.run",
+    "advise": "nearfar.verbs.advise",
     "claim": "nearfar.verbs.claim",
+    "compare": "nearfar.verbs.compare",
     "datasets": "nearfar.verbs.describe",
     "doctor": "nearfar.verbs.describe",
     "embed": "nearfar.verbs.embed",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ _VERBS = {
     "embed": "features of data as parquet or npz",
     "export": "the encoder as safetensors, ONNX or a torch program",
     "report": "one self-contained page about a run",
+    "compare": "several methods under equal conditions, with intervals and a verdict",
     "claim": "a paper's central claim, as an experiment with seeds and intervals",
     "methods": "the methods, or one method's paper and settings",
     "datasets": "the data sets known by name",
@@ -59,6 +59,8 @@ def _dispatch(words: list[str]) -> int:
         raise unknown_name("command", verb, _VERBS)
     if verb == "pretrain":
         return _pretrain(rest)
+    if verb == "compare":
+        return _compare(rest)
     import importlib
 
     import tyro
@@ -136,7 +138,6 @@ def _pretrain(words: list[str]) -> int:
         ("options", Annotated[PretrainOptions, tyro.conf.arg(name="")], dataclasses.field(default_factory=PretrainOptions)),
     ]
     if settings is not None:
-        _indent_attributes(settings)
         fields.append(("settings", settings, dataclasses.field(default_factory=settings)))
     command = dataclasses.make_dataclass("pretrain", fields)
     command.__doc__ = (
@@ -153,14 +154,49 @@ def _pretrain(words: list[str]) -> int:
     return 0
 
 
-def _indent_attributes(kind: type) -> None:
-    """Where a docstring opens with its attributes, dedenting takes their indentation for the text's own and the parser finds no
-    attributes; behind an empty line it does."""
-    for part in kind.__mro__:
-        text = part.__doc__ or ""
-        if part is not object and text.startswith("Attributes:"):
-            body = textwrap.indent(textwrap.dedent(text.partition("\n")[2]), "    ")
-            part.__doc__ = f"\nAttributes:\n{body}"
+def _compare(words: list[str]) -> int:
+    import tyro
+    from rich.console import Console
+
+    import nearfar
+    from nearfar.comparison.options import CompareOptions
+
+    rest, grid = _grid(words)
+    fields: list[Any] = [
+        ("methods", cast(Any, tyro.conf.Positional)[tuple[str, ...]], dataclasses.field(default=())),
+        ("advise", bool, dataclasses.field(default=False)),
+        ("options", Annotated[CompareOptions, tyro.conf.arg(name="")], dataclasses.field(default_factory=CompareOptions)),
+    ]
+    command = dataclasses.make_dataclass("compare", fields)
+    command.__doc__ = (
+        "Compare methods under equal conditions. Beside the options below, --settings.NAME VALUE,VALUE runs each method that has the\n"
+        "setting with each value.\n\n"
+        "Attributes:\n    methods: names; the others are compared with the first.\n"
+        "    advise: propose methods and a batch size for the data and this machine, and train nothing."
+    )
+    parsed: Any = tyro.cli(command, args=rest, prog="nearfar compare")
+    if parsed.advise:
+        Console().print(nearfar.advise(parsed.options.data, limit=parsed.options.limit, label=parsed.options.label).text(), highlight=False)
+        return 0
+    Console().print(nearfar.compare(*parsed.methods, settings=grid, **vars(parsed.options)).table())
+    return 0
+
+
+def _grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """The words without those that set a method's settings, and these: ``--settings.temperature 0.1,0.2`` or with "="."""
+    rest: list[str] = []
+    grid: dict[str, list[str]] = {}
+    left = iter(words)
+    for word in left:
+        if not word.startswith("--settings."):
+            rest.append(word)
+            continue
+        name, equals, values = word.removeprefix("--settings.").partition("=")
+        values = values if equals else next(left, "")
+        if not values or values.startswith("--"):
+            raise UserError(f"{word} has no value; expected values to try, joined by commas, such as --settings.temperature 0.1,0.2.")
+        grid[name.replace("-", "_")] = values.split(",")
+    return rest, grid
 
 
 def _given(words: list[str]) -> set[str]:

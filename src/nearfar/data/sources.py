@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 from nearfar.data import catalogue
@@ -58,9 +57,9 @@ def _read_named(name: str, options: DataOptions) -> Table | None:
 
         return read_aeon(rest, options)
     if name in catalogue.EMBEDDED:
-        module, _, function = catalogue.EMBEDDED[name].partition(":")
-        made: Table = getattr(importlib.import_module(f"nearfar.data.{module}"), function)()
-        return made
+        from nearfar.data import embedded
+
+        return embedded.read_digits() if name == "digits" else embedded.read_cluttered_digits()
     return None
 
 

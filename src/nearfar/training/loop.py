@@ -155,8 +155,7 @@ def _batch(method: Method, samples: Any, sampler: Sampler, views: MakeViews, pla
         return column[index.to(column.device)].to(plan.device)
 
     label = None if samples.label is None else own(samples.label)
-    batch = Batch(made, number, label, {name: own(column) for name, column in samples.group.items()})
-    return method.prepare(batch, generator)
+    return Batch(made, number, label, {name: own(column) for name, column in samples.group.items()})
 
 
 def _update(

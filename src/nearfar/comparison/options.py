@@ -1,0 +1,59 @@
+"""The options of ``nearfar compare``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from nearfar.errors import UserError
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Under which equal conditions methods are compared.
+
+    Attributes:
+        data: name of a known data set or a path.
+        seeds: runs of each arm; the same seeds for all, at least 1 (an interval needs 2).
+        epochs: budget of every run in passes over the data; by default those of the first method's recipe.
+        steps: budget in optimiser steps.
+        seconds: budget in seconds of training, turned into each arm's number of steps by timing it on this machine.
+        batch_size: the same for all; by default the first method's.
+        encoder: the same for all; by default a small one that fits the data and all methods.
+        recipe: "small", "paper" or "auto", for everything else of a method's training.
+        limit: use at most this many training samples.
+        label: which column or array holds the label.
+        group: which column or array holds the group that a split must not tear apart.
+        text_column: which column holds the text of pairs.
+        image_column: which column holds the image.
+        precision: "auto", "float32" or "bfloat16".
+        device: "auto", "cpu", "cuda", "mps" ...
+        output: folder of the comparison, continued when it exists; by default runs/compare-DATA.
+    """
+
+    data: str = "cluttered-digits"
+    seeds: int = 3
+    epochs: int | None = None
+    steps: int | None = None
+    seconds: float | None = None
+    batch_size: int | None = None
+    encoder: str | None = None
+    recipe: Literal["auto", "small", "paper"] = "auto"
+    limit: int | None = None
+    label: str | None = None
+    group: str | None = None
+    text_column: str | None = None
+    image_column: str | None = None
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
+    output: Path | None = None
+
+    def __post_init__(self) -> None:
+        budgets = [name for name in ("epochs", "steps", "seconds") if getattr(self, name) is not None]
+        if len(budgets) > 1:
+            raise UserError(f"Options {' and '.join(budgets)} were both given; a comparison has one budget: choose one.")
+        if self.seeds < 1:
+            raise UserError(f"Option seeds is {self.seeds}; expected at least 1, and 2 or more for intervals.")
+        if self.seconds is not None and not 0 < self.seconds < float("inf"):
+            raise UserError(f"Option seconds is {self.seconds}; expected a finite number above 0.")

@@ -1,0 +1,181 @@
+"""The runs of a comparison, each in a process of its own; what is done already is skipped, what was interrupted goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from nearfar.comparison.arms import Arm
+from nearfar.comparison.options import CompareOptions
+from nearfar.comparison.result import Comparison, Entry
+from nearfar.errors import UserError
+from nearfar.files import write_text
+from nearfar.options import Config, PretrainOptions
+from nearfar.run import CONFIG, EVALUATION, Run
+
+PLAN, MEMORY = "comparison.json", "memory.json"
+_TIMED, _UNTIMED = 8, 3  # steps
+
+
+def planned(arms: Sequence[Arm], options: CompareOptions, folder: Path) -> dict[str, Any]:
+    """What every run gets, written into the folder once and read back from then on, so that a comparison can be continued.
+
+    Raises:
+        UserError: if the folder holds another comparison, or is something else.
+    """
+    asked = {"arms": [[arm.method, dict(arm.settings)] for arm in arms], "options": _jsonable(options)}
+    path = folder / PLAN
+    if path.exists():
+        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        old = {**plan["asked"], "options": {**plan["asked"]["options"], "seeds": options.seeds}}
+        if not _extends(asked, old):
+            raise UserError(f"{folder} holds another comparison, with other methods or options; choose another --output.")
+        missing = [arm for arm in arms if arm.name not in plan["steps"]]
+    elif folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder} exists and is not a comparison; choose another --output.")
+    else:
+        plan, missing = {"steps": {}, **_conditions(arms, options)}, list(arms)
+    plan["asked"] = asked
+    for arm in missing:
+        plan["steps"][arm.name] = _steps(arm, options, plan)
+    write_text(path, json.dumps(plan, indent=1) + "\n", overwrite=True)
+    return plan
+
+
+def run_all(
+    arms: Sequence[Arm], options: CompareOptions, plan: dict[str, Any], folder: Path, watch: Callable[[str], None]
+) -> Comparison:
+    """Train and judge every arm on every seed, seed by seed, so that an early stop leaves something to compare.
+
+    Raises:
+        UserError: if a run fails; the others are kept, and the same command goes on.
+    """
+    for seed in range(options.seeds):
+        for arm in arms:
+            place = folder / arm.folder / f"seed-{seed}"
+            if (place / EVALUATION).exists():
+                watch(f"{arm.name}, seed {seed}: done already")
+                continue
+            watch(f"{arm.name}, seed {seed}")
+            _run_one(config_of(arm, options, plan, seed), place)
+    return gathered(arms, options, plan, folder)
+
+
+def gathered(arms: Sequence[Arm], options: CompareOptions, plan: dict[str, Any], folder: Path) -> Comparison:
+    """The comparison from the finished runs of a folder."""
+    entries = [_entry(arm, seed, folder / arm.folder / f"seed-{seed}") for arm in arms for seed in range(options.seeds)]
+    return Comparison(entries[0].evaluation.data, plan["budget"], tuple(entries))
+
+
+def config_of(arm: Arm, options: CompareOptions, plan: dict[str, Any], seed: int) -> Config:
+    """The configuration of one run."""
+    same = {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name in _SHARED}
+    budget = {"steps": plan["steps"][arm.name]} if plan["steps"][arm.name] else {"epochs": plan["epochs"]}
+    return Config(
+        arm.method,
+        PretrainOptions(**same, **budget, batch_size=plan["batch_size"], encoder=plan["encoder"], seed=seed),
+        arm.settings,
+    )
+
+
+_SHARED = {"data", "recipe", "limit", "label", "group", "text_column", "image_column", "precision", "device"}
+
+
+def _jsonable(options: CompareOptions) -> dict[str, Any]:
+    return {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name != "output"}
+
+
+def _extends(asked: dict[str, Any], old: dict[str, Any]) -> bool:
+    """Whether the same options are asked for, and at least the same arms (more arms, and more seeds, may be added)."""
+    wanted = json.loads(json.dumps(asked))
+    first = wanted["arms"][0] == old["arms"][0]
+    return bool(wanted["options"] == old["options"] and first and all(arm in wanted["arms"] for arm in old["arms"]))
+
+
+def _conditions(arms: Sequence[Arm], options: CompareOptions) -> dict[str, Any]:
+    """The batch size, encoder and number of epochs that all arms share."""
+    from nearfar import networks
+    from nearfar.encoder_files import name_of
+    from nearfar.methods import registry
+    from nearfar.verbs.assemble import assemble, load_data
+
+    first = PretrainOptions(**{name: getattr(options, name) for name in _SHARED}, batch_size=options.batch_size, encoder=options.encoder)
+    source = load_data(first)
+    kinds = {registry.get(arm.method).encoder_kind for arm in arms}
+    encoder = options.encoder
+    if encoder is None:
+        strictest = next((kind for kind in ("towers", "tokens") if kind in kinds), "any")
+        encoder = name_of(networks.build(None, source.spec, kind=strictest))
+    first = dataclasses.replace(first, encoder=encoder)
+    recipes = {arm.name: assemble(Config(arm.method, first, arm.settings), source).recipe for arm in arms}  # refuses what does not fit
+    recipe = recipes[arms[0].name]
+    epochs = options.epochs or recipe.epochs
+    budget = f"{options.steps} steps" if options.steps else f"{epochs} epochs"
+    budget = f"{options.seconds:g} seconds of training" if options.seconds else budget
+    words = f"{budget} each, batches of {recipe.batch_size}, {encoder}"
+    return {"encoder": encoder, "batch_size": recipe.batch_size, "epochs": epochs, "budget": words}
+
+
+def _steps(arm: Arm, options: CompareOptions, plan: dict[str, Any]) -> int:
+    """Optimiser steps of an arm's runs; 0 when the budget is in epochs."""
+    if options.seconds is None:
+        return options.steps or 0
+    from rich.console import Console
+
+    from nearfar.training.loop import fit
+    from nearfar.verbs.assemble import assemble, load_data
+    from nearfar.verbs.watch import plan_of
+    from nearfar.views import make_views
+
+    config = config_of(arm, options, {**plan, "steps": {arm.name: 1}}, seed=0)
+    source = load_data(config.options)
+    assembled = assemble(config, source)
+    views = make_views(source.spec, assembled.method.wanted_views, patches=getattr(assembled.method.encoder, "patches", 0))
+    training, _ = plan_of(assembled, source, views, Console(quiet=True))
+    fit(assembled.method, source, views, dataclasses.replace(training, steps=_UNTIMED))
+    started = time.perf_counter()
+    fit(assembled.method, source, views, dataclasses.replace(training, steps=_TIMED))
+    return max(1, int(options.seconds * _TIMED / (time.perf_counter() - started)))
+
+
+def _run_one(config: Config, place: Path) -> None:
+    """One run in a new process, whose peak memory is then its own."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if (place / CONFIG).exists():
+        words = ["--resume", str(place)]
+    else:
+        asked = place.with_name(f"{place.name}.toml")
+        write_text(asked, config.to_toml(), overwrite=True)
+        words = ["--config", str(asked), "--output", str(place)]
+    process = subprocess.Popen([sys.executable, "-m", "nearfar", "pretrain", *words])
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except KeyboardInterrupt:
+        process.wait()  # it got the signal too, and saves what it has
+        raise
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode or not (place / EVALUATION).exists():
+        raise UserError(f"The run {place} did not finish; see above. What is done is kept: the same command goes on.")
+    scale = 1 if sys.platform == "darwin" else 1024
+    write_text(place / MEMORY, json.dumps({"peak_memory_mib": usage.ru_maxrss * scale / 2**20}) + "\n", overwrite=True)
+
+
+def _entry(arm: Arm, seed: int, place: Path) -> Entry:
+    run, memory = Run(place), place / MEMORY
+    evaluation = run.evaluation()
+    if evaluation is None:
+        raise UserError(f"{place} has not been judged; run the same comparison again to finish it.")
+    speeds = [row["samples_per_second"] for row in run.metrics() if "samples_per_second" in row]
+    peak = json.loads(memory.read_text())["peak_memory_mib"] if memory.exists() else math.nan
+    seconds = max((row["seconds"] for row in run.metrics()), default=math.nan)
+    speed = statistics.median(speeds) if speeds else math.nan
+    return Entry(arm.name, arm.method, dict(arm.settings), seed, place, evaluation, speed, peak, seconds)

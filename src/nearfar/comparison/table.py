@@ -1,0 +1,71 @@
+"""A comparison as a table for the terminal."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import TYPE_CHECKING
+
+from nearfar.evaluation.intervals import Interval
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from nearfar.comparison.result import Comparison
+
+_SHOWN = ("linear accuracy", "10 % of labels", "effective rank")
+"""Metrics beside the headline, where they were measured."""
+
+
+def rich_table(comparison: Comparison) -> Group:
+    """A line for each arm and for the two baselines, then the verdicts."""
+    from rich.box import SIMPLE
+    from rich.console import Group
+    from rich.markup import escape
+    from rich.table import Table
+
+    metrics = [comparison.headline, *(m for m in _SHOWN if m in comparison.metrics() and m != comparison.headline)]
+    table = Table("", box=SIMPLE)
+    for metric in metrics:
+        table.add_column(escape(metric), justify="right")
+        table.add_column("to first", justify="right")
+    for name in ("samples/s", "peak MiB", "s"):
+        table.add_column(name, justify="right")
+    for arm in comparison.arms():
+        cells = [arm]
+        for metric in metrics:
+            difference = comparison.difference(arm, metric) if arm != comparison.arms()[0] else None
+            cells += [text_of(comparison.mean(arm, metric), comparison.unit(metric)), _signed(difference, comparison.unit(metric))]
+        table.add_row(*map(escape, [*cells, *_costs(comparison, arm)]))
+    for row in ("random encoder", "raw input"):
+        if row in comparison.entries[0].evaluation.rows():
+            cells = [row]
+            for metric in metrics:
+                judged = any((s.metric, s.row) == (metric, row) for s in comparison.entries[0].evaluation.scores)
+                cells += [text_of(comparison.mean(comparison.arms()[0], metric, row), comparison.unit(metric)) if judged else "–", ""]
+            table.add_row(*map(escape, cells), style="dim")
+    seeds = len(comparison.of(comparison.arms()[0]))
+    head = f"{comparison.data}, {comparison.budget}, {seeds} seed{'s' if seeds > 1 else ''}; shares in %, mean ± 95 % interval over seeds"
+    return Group(escape(head), table, *(escape(sentence) for sentence in comparison.verdicts()))
+
+
+def text_of(interval: Interval, unit: str) -> str:
+    """"61.2 ± 1.3", a share as a percentage."""
+    scale, digits = (100, 1) if unit == "%" else (1, 3)
+    half = (interval.high - interval.low) / 2
+    text = f"{scale * interval.value:.{digits}f}"
+    return text if math.isnan(half) else f"{text} ± {scale * half:.{digits}f}"
+
+
+def _signed(difference: Interval | None, unit: str) -> str:
+    if difference is None:
+        return ""
+    text = text_of(difference, unit)
+    return text if text.startswith("-") else f"+{text}"
+
+
+def _costs(comparison: Comparison, arm: str) -> list[str]:
+    entries = comparison.of(arm)
+    costs = ((entry.samples_per_second, entry.peak_memory, entry.seconds) for entry in entries)
+    medians = [statistics.median(values) for values in zip(*costs, strict=True)]
+    return ["–" if math.isnan(value) else f"{value:,.0f}" for value in medians]

@@ -1,0 +1,53 @@
+"""``nearfar compare``: several methods on the same data, under the same conditions, with intervals and a verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from nearfar.comparison import Comparison
+from nearfar.comparison.arms import arms_of
+from nearfar.comparison.options import CompareOptions
+from nearfar.errors import unknown_name
+
+RESULTS = "results.parquet"
+
+
+def compare(*methods: str, settings: Mapping[str, Sequence[Any]] | None = None, quiet: bool = False, **options: Any) -> Comparison:
+    """Train and judge methods under equal conditions: same data in the same order, same budget, encoder and evaluation.
+
+    Each method keeps its own recipe otherwise. Runs that are done are skipped and interrupted ones continued when the same
+    comparison is asked for again; more seeds and more methods may be added.
+
+    Args:
+        methods: names; the others are compared with the first.
+        settings: for a setting's name the values to try; every method that has the setting runs with each of them.
+        quiet: print nothing beside the runs' own output.
+        options: see ``CompareOptions``.
+
+    Returns:
+        The comparison; its folder holds a run folder for each arm and seed, results.parquet and report.html.
+
+    Raises:
+        UserError: for any mistake in the arguments or the data, or when a run fails.
+    """
+    names = {f.name for f in dataclasses.fields(CompareOptions)}
+    for name in options:
+        if name not in names:
+            raise unknown_name("option", name, names)
+    chosen = CompareOptions(**options)
+    arms = arms_of(methods, settings or {})
+    from nearfar.comparison.running import planned, run_all
+
+    console = Console(quiet=quiet)
+    folder = Path(chosen.output) if chosen.output else Path("runs") / f"compare-{Path(chosen.data).stem}"
+    plan = planned(arms, chosen, folder)
+    console.print(f"{len(arms)} arms x {chosen.seeds} seeds: {plan['budget']}; writing {folder}", highlight=False, soft_wrap=True)
+    found = run_all(arms, chosen, plan, folder, lambda text: console.print(f"[bold]{text}[/]", highlight=False))
+    found.write_parquet(folder / RESULTS)
+    console.print(f"Results: {folder / RESULTS}", highlight=False, soft_wrap=True)
+    return found
