@@ -92,7 +92,8 @@ class Method(nn.Module):
 
     Class data: ``paper``; ``Settings``, a frozen dataclass whose defaults are the paper's; ``recipes`` with the keys "paper"
     and "small" (what works on a laptop with small samples); ``modalities``, or () for any; ``encoder_kind``, "any", "tokens"
-    (needs a ``TokenEncoder``) or "towers" (needs a pair of encoders); ``needs_labels``, and then ``label_kind``, "class", "value"
+    (needs a ``TokenEncoder``) or "towers" (needs a pair of encoders); ``default_encoder``, the built-in one
+    that is taken when none is named, for methods that bring their own; ``needs_labels``, and then ``label_kind``, "class", "value"
     (real numbers) or "any"; ``choices``, one phrase for each of the five choices.
 
     Attributes:
@@ -109,6 +110,7 @@ class Method(nn.Module):
     recipes: ClassVar[Mapping[str, Recipe]]
     modalities: ClassVar[tuple[str, ...]] = ()
     encoder_kind: ClassVar[str] = "any"
+    default_encoder: ClassVar[str | None] = None
     needs_labels: ClassVar[bool] = False
     label_kind: ClassVar[str] = "any"
     choices: ClassVar[Mapping[str, str]] = {}

@@ -81,7 +81,7 @@ def assemble(config: Config, source: data.Source, method_class: type[Method] | N
 def _encoder(options: PretrainOptions, spec: Spec, kind: type[Method]) -> Encoder:
     """A fresh encoder, with another run's weights if the options say so."""
     if options.start_from is None:
-        return networks.build(options.encoder, spec, kind=kind.encoder_kind)
+        return networks.build(options.encoder or kind.default_encoder, spec, kind=kind.encoder_kind)
     from nearfar.run import Run
 
     trained = Run(options.start_from).encoder()
