@@ -58,7 +58,7 @@ class ScatSimCLR(Method):
     )
     recipes = {
         "paper": Recipe({}, "adamw", learning_rate=1.2e-3, weight_decay=1e-5, batch_size=64, epochs=1000, warmup=0.01),
-        "small": Recipe({"dropout": 0.0, "hidden": 512}),
+        "small": Recipe({"dropout": 0.0, "hidden": 512}, epochs=5, batch_size=64),
     }
     modalities = ("image",)
     default_encoder = "scatnet8"
@@ -89,8 +89,7 @@ class ScatSimCLR(Method):
     def view_sources(self, samples: Any, index: Tensor) -> list[Any] | None:
         if self.settings.pretext != "rotation":
             return None
-        turned = expand(samples, "rotation").view(-1, TURNS, *samples.shape[1:])
-        return [samples, samples, *turned.unbind(1)]
+        return [samples, samples, *expand(samples, "rotation").view(-1, TURNS, *samples.shape[1:]).unbind(1)]
 
     def forward(self, batch: Batch) -> Outputs:
         first, second, *further = batch.views
@@ -106,11 +105,10 @@ class ScatSimCLR(Method):
 
     def _guess(self, x: Tensor) -> Tensor:
         assert self.pretext_head is not None
-        logits: Tensor = self.pretext_head(self.encoder(x))
-        return logits
+        return self.pretext_head(self.encoder(x))  # type: ignore[no-any-return]
 
     def _orders(self, index: Tensor) -> Tensor:
-        """An order for each sample, drawn anew at each step; of step and sample alone, so that processes and resumed runs agree."""
+        """New orders at each step, of step and sample alone, so that processes and resumed runs agree."""
         generator = torch.Generator().manual_seed(round(self.progress * 0x7FFFFFFF))
         return torch.randint(len(ORDERS), (self.spec.length,), generator=generator).to(index.device)[index]
 
