@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -85,3 +86,14 @@ def test_every_option_is_documented() -> None:
     documentation = PretrainOptions.__doc__ or ""
     for field in dataclasses.fields(PretrainOptions):
         assert f"    {field.name}: " in documentation
+
+
+@dataclass(frozen=True)
+class Chosen(Settings):
+    network: Literal["odd_even", "bitonic"] = "odd_even"
+
+
+def test_a_setting_of_few_values_takes_no_other() -> None:
+    assert resolved_settings(Chosen, {"network": "bitonic"}).network == "bitonic"
+    with pytest.raises(UserError, match="Unknown setting network 'bitonick': did you mean bitonic"):
+        resolved_settings(Chosen, {"network": "bitonick"})

@@ -31,7 +31,7 @@ def test_every_method_states_its_paper_choices_and_recipes(name: str) -> None:
     assert set(kind.recipes) == {"paper", "small"}
     for recipe in kind.recipes.values():
         resolved_settings(kind.Settings, recipe.settings)
-    documentation = kind.Settings.__doc__ or ""
+    documentation = "\n".join(part.__doc__ or "" for part in kind.Settings.__mro__)
     for field in dataclasses.fields(kind.Settings):
         assert f"    {field.name}: " in documentation, f"{name}'s setting {field.name} is not documented"
     assert "Source:" in (sys.modules[kind.__module__].__doc__ or "")

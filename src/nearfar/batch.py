@@ -9,6 +9,8 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from nearfar.errors import UserError
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -88,6 +90,28 @@ class Batch:
         label = None if self.label is None else self.label[rows]
         extra = {name: value[rows] for name, value in self.extra.items()}
         return Batch([view[rows] for view in self.views], self.index[rows], label, extra)
+
+
+def rows_of(wanted: Tensor, index: Tensor) -> Tensor:
+    """In which rows of a batch certain samples are.
+
+    Args:
+        wanted: (M,) int64, numbers of the samples.
+        index: (N,) int64, the samples of the batch's rows, none twice.
+
+    Returns:
+        (M,) int64 rows.
+
+    Raises:
+        UserError: if one of them is not in the batch.
+    """
+    order = index.argsort()
+    rows = order[torch.searchsorted(index[order], wanted).clamp(max=len(index) - 1)]
+    if not torch.equal(index[rows], wanted):
+        raise UserError(
+            "This method relates samples of the whole batch to one another, but --accumulate has split them; use --gradient-cache instead."
+        )
+    return rows
 
 
 class TrainingSet(Protocol):

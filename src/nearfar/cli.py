@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -138,6 +139,7 @@ def _pretrain(words: list[str]) -> int:
         ("options", Annotated[PretrainOptions, tyro.conf.arg(name="")], dataclasses.field(default_factory=PretrainOptions)),
     ]
     if settings is not None:
+        _indent_attributes(settings)
         fields.append(("settings", settings, dataclasses.field(default_factory=settings)))
     command = dataclasses.make_dataclass("pretrain", fields)
     command.__doc__ = (
@@ -152,6 +154,16 @@ def _pretrain(words: list[str]) -> int:
 
     nearfar.pretrain(parsed.method, settings=chosen, config=parsed.config, **options)
     return 0
+
+
+def _indent_attributes(kind: type) -> None:
+    """Where a docstring opens with its attributes, dedenting takes their indentation for the text's own and the parser finds no
+    attributes; behind an empty line it does."""
+    for part in kind.__mro__:
+        text = part.__doc__ or ""
+        if part is not object and text.startswith("Attributes:"):
+            body = textwrap.indent(textwrap.dedent(text.partition("\n")[2]), "    ")
+            part.__doc__ = f"\nAttributes:\n{body}"
 
 
 def _compare(words: list[str]) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,9 +161,10 @@ def resolved_settings(kind: type[Any], *layers: Mapping[str, Any]) -> Any:
     """An instance of a method's ``Settings`` from layers of values, the last one winning.
 
     Raises:
-        UserError: for an unknown setting or a value of the wrong type.
+        UserError: for an unknown setting, a value of the wrong type, or one that is none of a ``Literal`` type's.
     """
     fields = {f.name: f for f in dataclasses.fields(kind)}
+    types = typing.get_type_hints(kind)
     values: dict[str, Any] = {}
     defaults = kind()
     for layer in layers:
@@ -170,6 +172,8 @@ def resolved_settings(kind: type[Any], *layers: Mapping[str, Any]) -> Any:
             if name not in fields:
                 raise unknown_name("setting", name, fields)
             values[name] = _as_type_of(getattr(defaults, name), name, value)
+            if typing.get_origin(types[name]) is Literal and value not in typing.get_args(types[name]):
+                raise unknown_name(f"setting {name}", str(value), typing.get_args(types[name]))
     return kind(**values)
 
 

@@ -75,11 +75,11 @@ def test_scaling_keeps_the_picture() -> None:
 
 
 def test_fragments_are_squares_of_other_digits_of_the_same_part() -> None:
-    digits, _ = embedded._digits()
+    digits, _ = embedded.handwritten_digits()
     numbered = np.broadcast_to(1.0 + np.arange(len(digits))[:, None, None], digits.shape)
     fragment, corner, side = embedded._fragments(numbered, np.random.RandomState(1))
     origin = fragment.max(axis=(1, 2)).astype(int) - 1
-    is_test = embedded._is_test(len(digits))
+    is_test = embedded.is_test(len(digits))
     assert np.all(origin != np.arange(len(digits)))
     assert np.array_equal(is_test[origin], is_test)
     assert set(side) == {2.0, 3.0}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nearfar.data.labels import as_groups, as_labels
+from nearfar.data.labels import as_groups, as_labels, group_names
 
 
 @pytest.mark.parametrize(
@@ -56,4 +56,6 @@ def test_one_class_only_is_noted() -> None:
 
 def test_groups_are_numbered() -> None:
     assert as_groups(np.array(["b", "a", "b"])).tolist() == [1, 0, 1]
+    assert group_names(np.array(["b", "a", "b"])) == ("a", "b")
+    assert group_names(np.array([7, 3], dtype=np.int16)) == ("3", "7")
     assert as_groups(np.array(["b", None, "b"], dtype=object)).tolist() == [1, 0, 1]

@@ -108,6 +108,15 @@ def test_help_is_instant_and_free_of_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_help_explains_a_methods_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["pretrain", "amcl-moco", "--help"])
+    text = capsys.readouterr().out
+    assert "number of heads" in text, "of shared settings"
+    assert "sketch does" in text, "of inherited settings"
+    assert "number of past keys" in text, "of the method's own"
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -153,6 +153,12 @@ def test_lower_precision(loss: Callable[..., Tensor]) -> None:
     agrees_in_lower_precision(loss, torch.rand(16, 16) * 2 - 1)
 
 
+@pytest.mark.parametrize("function", [relative_penalty, penalty_entropy])
+def test_a_penalty_needs_a_negative(function: Callable[..., Tensor]) -> None:
+    with pytest.raises(ValueError, match=r"needs a positive and a negative; found \(3, 1\)"):
+        function(torch.ones(3, 1), positive=torch.zeros(3, dtype=torch.int64))
+
+
 @pytest.mark.parametrize("function", [contrastive, hard_contrastive, relative_penalty, penalty_entropy])
 def test_temperature_must_be_positive(function: Callable[..., Tensor]) -> None:
     with pytest.raises(ValueError, match="above 0; found 0"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from nearfar.losses.common_salient import alignment, attribute_alignment, joint_entropy, log_uniformity, sepclr
+from nearfar.losses.common_salient import alignment, attribute_alignment, joint_entropy, log_uniformity, sepclr, sepclr_with_attributes
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 
 
@@ -92,3 +92,29 @@ def test_background_rows_are_told_to_be_zero_in_the_salient_space_only() -> None
 def test_degenerate_embeddings_stay_finite(z: torch.Tensor) -> None:
     z, target = z.clone().requires_grad_(), torch.tensor([True, False, True, False, True, False])
     finite_with_gradient(sum(sepclr((z, z), (z, z), target).values()), z)
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_terms_with_attributes_equal_their_loop(discrete: bool) -> None:
+    c1, c2 = torch.randn(2, 6, 3, dtype=torch.float64)
+    x = torch.randn(6, 2, dtype=torch.float64, requires_grad=True)
+    target = torch.tensor([1, 0, 1, 1, 0, 1]).bool()
+    attributes = torch.tensor([[0, 1], [9, 9], [1, 1], [0, 0], [9, 9], [1, 2]], dtype=torch.float64) / (1 if discrete else 10)
+    found = sepclr_with_attributes((c1, c2), x, attributes, target, discrete=discrete)
+    u1, u2 = normalize(c1, dim=1), normalize(c2, dim=1)
+    chosen = target.nonzero().flatten().tolist()
+    pairs = [(i, j) for i in range(6) for j in range(i + 1, 6)]
+    spread = [sum((-((u[i] - u[j]) ** 2).sum()).exp() for i, j in pairs) / 15 for u in (u1, u2)]
+    torch.testing.assert_close(found["common"], ((u1 - u2) ** 2).sum(1).mean() + (spread[0].log() + spread[1].log()) / 2)
+    salient = []
+    for a in range(2):
+        y = [x[i, a] if target[i] else torch.zeros(()).double() for i in range(6)]
+        uniform = (sum((-((y[i] - y[j]) ** 2)).exp() for i, j in pairs) / 15).log()
+        alike = [((attributes[i, a] - attributes[j, a]) ** 2 / (1e-5 if discrete else 0.05), i, j) for i in chosen for j in chosen if i < j]
+        aligned = sum((-d).exp() * (x[i, a] - x[j, a]) ** 2 for d, i, j in alike) / len(alike)
+        still = sum(x[i, a] ** 2 for i in (1, 4)) / 2 / (1.0 if discrete else 0.05)
+        salient.append(uniform + (aligned + still) / 2)
+    torch.testing.assert_close(found["salient"], sum(salient) / 2)
+    torch.testing.assert_close(found["joint_entropy"], joint_entropy(u1, x * target[:, None]))
+    (gradient,) = torch.autograd.grad(found["joint_entropy"], x)
+    assert (gradient[~target] == 0).all(), "background rows are constants in the joint entropy"

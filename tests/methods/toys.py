@@ -73,4 +73,4 @@ def batch_for(method: Method, *, samples: int = SAMPLES) -> Batch:
     if wanted.mask:
         views.append(torch.rand(samples, method.encoder.patches))
     label = torch.arange(samples) % 4 * 0.75 if method.label_kind == "value" else torch.arange(samples) % 2
-    return Batch(views, torch.arange(samples), label)
+    return method.prepare(Batch(views, torch.arange(samples), label), torch.Generator().manual_seed(0))

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 from nearfar.cache_folder import cache_folder
 
-EMBEDDED = ("cluttered-digits", "digits")
+EMBEDDED = {
+    "cluttered-digits": "embedded:read_cluttered_digits",
+    "digits": "embedded:read_digits",
+    "colour-digits": "composites:read_colour_digits",
+    "striped-digits": "composites:read_striped_digits",
+}
+"""Sets made from what is installed: the module and the function that makes each."""
 TORCHVISION, HUGGING_FACE, AEON = "torchvision:", "hf:", "aeon:"
 PREFIXES = (TORCHVISION, HUGGING_FACE, AEON)
 
@@ -57,6 +63,8 @@ def missing(prefix: str) -> str:
 _ENTRIES = (
     Entry("cluttered-digits", "image", "1,437 + 360, 1 x 32 x 32", "a handwritten digit among fragments of others; the default", True),
     Entry("digits", "image", "1,437 + 360, 1 x 8 x 8", "handwritten digits (scikit-learn)", True),
+    Entry("colour-digits", "image", "1,437 + 360, 3 x 16 x 16", "a white digit on one of 8 colours; --label digit or colour", True),
+    Entry("striped-digits", "image", "2,874 + 720, 1 x 16 x 16", "stripes alone (background) or with a digit (target)", True),
     Entry("torchvision:CIFAR10", "image", "50,000 + 10,000, 3 x 32 x 32", "small photographs, 10 classes"),
     Entry("torchvision:CIFAR100", "image", "50,000 + 10,000, 3 x 32 x 32", "small photographs, 100 classes"),
     Entry("torchvision:MNIST", "image", "60,000 + 10,000, 1 x 28 x 28", "handwritten digits"),

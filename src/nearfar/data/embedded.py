@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 def read_digits() -> Table:
     """1,797 digits, uint8 (1, 8, 8), with a fixed split."""
-    images, label = _digits()
+    images, label = handwritten_digits()
     return _table("digits", np.rint(images).astype(np.uint8), label)
 
 
@@ -59,7 +59,7 @@ def cluttered_digit_regions(ids: Sequence[str]) -> NDArray[np.int64]:
 
 def _layers() -> tuple[list[Floats], NDArray[np.int64]]:
     """The digits and their fragments, each alone on its canvas (N, 32, 32), and the labels."""
-    images, label = _digits()
+    images, label = handwritten_digits()
     random = np.random.RandomState(SEED)  # its streams are frozen for good, unlike those of newer generators
     layers = [_placed(images, np.zeros((len(images), 2)), np.full(len(images), float(CELLS)), random)]
     for _ in range(FRAGMENTS):
@@ -68,19 +68,21 @@ def _layers() -> tuple[list[Floats], NDArray[np.int64]]:
     return layers, label
 
 
-def _digits() -> tuple[Floats, NDArray[np.int64]]:
+def handwritten_digits() -> tuple[Floats, NDArray[np.int64]]:
+    """scikit-learn's 1,797 digits (N, 8, 8) in [0, 255], and which they show."""
     digits = load_digits()
     return digits.images * (255 / 16), digits.target.astype(np.int64)
 
 
-def _is_test(length: int) -> NDArray[np.bool_]:
+def is_test(length: int) -> NDArray[np.bool_]:
+    """Which of ``length`` samples are the test set, (N,): the same draw for every set made from the digits."""
     chosen = np.zeros(length, dtype=bool)
     chosen[np.random.RandomState(SEED).permutation(length)[:TEST_COUNT]] = True
     return chosen
 
 
 def _table(name: str, images: NDArray[np.uint8], label: NDArray[np.int64]) -> Table:
-    part = np.where(_is_test(len(images)), "test", "train").tolist()
+    part = np.where(is_test(len(images)), "test", "train").tolist()
     columns: dict[str, NDArray[Any]] = {"label": label}
     ids = [str(i) for i in range(len(images))]
     return Table(name, ids, ReadyArray(images[:, None], name), None, columns, part, "label", extra={"flip": False})
@@ -88,7 +90,7 @@ def _table(name: str, images: NDArray[np.uint8], label: NDArray[np.int64]) -> Ta
 
 def _fragments(images: Floats, random: np.random.RandomState) -> tuple[Floats, Floats, Floats]:
     """For each digit a piece of another one of its part: (N, 8, 8) with all else blank, its first cell (N, 2) and side (N,)."""
-    length, test = len(images), _is_test(len(images))
+    length, test = len(images), is_test(len(images))
     other = np.empty(length, dtype=np.int64)
     for rows in (np.flatnonzero(test), np.flatnonzero(~test)):
         shift = random.randint(1, len(rows), len(rows))

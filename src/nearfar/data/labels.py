@@ -84,6 +84,11 @@ def as_groups(values: NDArray[Any]) -> NDArray[np.int64]:
     return np.unique(kept, return_inverse=True)[1].astype(np.int64)
 
 
+def group_names(values: NDArray[Any]) -> tuple[str, ...]:
+    """The names of the groups that ``as_groups`` numbers."""
+    return tuple(map(str, np.unique(values.astype(str) if values.dtype.kind == "O" else values)))
+
+
 def _missing(values: NDArray[Any]) -> int:
     if values.dtype.kind == "f":
         return int(np.isnan(values).sum())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfar.batch import Pair, Tokens
-from nearfar.data.labels import GROUP_NAMES, Labels, as_groups, as_labels, chosen_column
+from nearfar.data.labels import GROUP_NAMES, Labels, as_groups, as_labels, chosen_column, group_names
 from nearfar.data.options import DataOptions, with_values
 from nearfar.data.samples import Samples, Source
 from nearfar.data.sources import read
@@ -69,7 +69,8 @@ def load(
         content = tokens if content is None else Pair(content, tokens)
     train, test = (_samples(table, content, labels, groups, np.searchsorted(rows, part), part) for part in parts)
     spec = _spec(table, train, labels, loaded.extra if loaded else {}, len(tokenizer) if tokenizer and table.texts is not None else 0)
-    return Source(spec, train, test if len(test) else None, [*table.notes, *notes, *split_notes], tokenizer)
+    members = {name: group_names(table.columns[name]) for name in groups}
+    return Source(spec, train, test if len(test) else None, [*table.notes, *notes, *split_notes], tokenizer, members)
 
 
 def _described(table: Table, options: DataOptions) -> tuple[Labels, dict[str, Rows], list[str]]:

@@ -88,6 +88,7 @@ class Source:
         test: the test samples; None if there are too few to split.
         notes: sentences that a user should see: what was skipped, resized, split or chosen.
         tokenizer: of the texts, if there are any.
+        members: for each group column, the names of its members by number.
     """
 
     spec: Spec
@@ -95,6 +96,7 @@ class Source:
     test: Samples | None
     notes: list[str] = field(default_factory=list)
     tokenizer: Tokenizer | None = None
+    members: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def _rows(content: Content, index: Tensor) -> Content:

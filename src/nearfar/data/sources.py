@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 from nearfar.data import catalogue
@@ -57,9 +58,9 @@ def _read_named(name: str, options: DataOptions) -> Table | None:
 
         return read_aeon(rest, options)
     if name in catalogue.EMBEDDED:
-        from nearfar.data import embedded
-
-        return embedded.read_digits() if name == "digits" else embedded.read_cluttered_digits()
+        module, _, function = catalogue.EMBEDDED[name].partition(":")
+        made: Table = getattr(importlib.import_module(f"nearfar.data.{module}"), function)()
+        return made
     return None
 
 

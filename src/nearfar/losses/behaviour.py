@@ -130,8 +130,12 @@ def relative_penalty(similarity: Tensor, *, positive: Tensor | None = None, temp
 
     Returns:
         (N, K); 0 at the positive, each row sums to 1.
+
+    Raises:
+        ValueError: if there are no negatives.
     """
     expect_temperature(temperature)
+    _expect_negatives(similarity)
     return torch.softmax(_split(similarity, positive)[1] / temperature, dim=1)
 
 
@@ -142,9 +146,15 @@ def penalty_entropy(similarity: Tensor, *, positive: Tensor | None = None, tempe
     It rises strictly with the temperature unless all negatives of the row are equally near. Arguments as above.
     """
     expect_temperature(temperature)
+    _expect_negatives(similarity)
     logits = _split(similarity, positive)[1] / temperature
     mean = (torch.softmax(logits, dim=1) * logits.masked_fill(logits.isneginf(), 0.0)).sum(dim=1)
     return torch.logsumexp(logits, dim=1) - mean
+
+
+def _expect_negatives(similarity: Tensor) -> None:
+    if similarity.shape[1] < 2:
+        raise ValueError(f"An anchor needs a positive and a negative; found {tuple(similarity.shape)}: take a larger batch.")
 
 
 def _column(similarity: Tensor, positive: Tensor | None) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from nearfar.losses.blocks import in_row_blocks, squared_distances
 from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, unit
 
-__all__ = ["alignment", "attribute_alignment", "joint_entropy", "log_uniformity", "sepclr"]
+__all__ = ["alignment", "attribute_alignment", "joint_entropy", "log_uniformity", "sepclr", "sepclr_with_attributes"]
 
 
 @full_precision
@@ -110,3 +110,44 @@ def attribute_alignment(latent: Tensor, attribute: Tensor, *, bandwidth: float =
         return (likeness * (latent[block, None] - latent).square()).sum(dim=1)
 
     return in_row_blocks(rows, latent).sum() / (count * (count - 1))
+
+
+@full_precision
+def sepclr_with_attributes(
+    common: tuple[Tensor, Tensor], latents: Tensor, attributes: Tensor, target: Tensor, *,
+    discrete: bool = False, temperature: float = 0.5, bandwidth: float = 0.025,
+) -> dict[str, Tensor]:
+    """The unweighted terms of SepCLR when attributes of the targets are known: a salient dimension for each, ordered by it.
+
+        salient = mean over attributes a of  log_uniformity(x~_a) + ( attribute_alignment(x_a on targets) + mean x_a^2 / (2 tau) ) / 2,
+        the mean over background, x~_a the latent with background at 0, tau the bandwidth (discrete: the temperature)
+
+    Args:
+        common: projections of two views in the common space, (N, D) each, normalised here.
+        latents: (N, A) salient projection of the first view.
+        attributes: (N, A) of the targets; rows of background are not looked at.
+        target: (N,) bool, true for targets; at least two.
+        discrete: whether attributes are classes, alike only when equal.
+        temperature: of the kernels, above 0.
+        bandwidth: of likeness in a continuous attribute, above 0.
+
+    Returns:
+        "common" (alignment + mean uniformity), "salient", "joint_entropy".
+
+    Source: Louiset et al. 2024 (SepCLR), supervised objective, as in the authors' code.
+    """
+    c1, c2 = (unit(view) for view in common)
+    masked, background = latents * target[:, None].to(latents.dtype), latents[~target]
+    near, pull = (5e-6, temperature) if discrete else (bandwidth, bandwidth)
+    terms = [
+        log_uniformity(masked[:, a : a + 1], temperature=temperature)
+        + attribute_alignment(latents[target, a], attributes[target, a], bandwidth=near) / 2
+        + alignment(background[:, a : a + 1], torch.zeros_like(background[:, :1]), temperature=pull) / 2
+        for a in range(latents.shape[1])
+    ]
+    spread = (log_uniformity(c1, temperature=temperature) + log_uniformity(c2, temperature=temperature)) / 2
+    return {
+        "common": alignment(c1, c2, temperature=temperature) + spread,
+        "salient": torch.stack(terms).mean(),
+        "joint_entropy": joint_entropy(c1, masked, temperature=temperature),
+    }

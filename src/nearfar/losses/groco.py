@@ -23,7 +23,15 @@ __all__ = ["groco"]
 
 
 @full_precision
-def groco(views: Tensor, *, whole: int | None = None, negatives: int = 10, steepness: float = 1.0, reduction: str = "mean") -> Tensor:
+def groco(
+    views: Tensor,
+    *,
+    whole: int | None = None,
+    negatives: int = 10,
+    steepness: float = 1.0,
+    network: str = "odd_even",
+    reduction: str = "mean",
+) -> Tensor:
     """The group-ordering loss of V views of N samples; every view is an anchor once.
 
     Positives are the sample's other whole views; negatives are the nearest other samples under the anchor's own view.
@@ -32,11 +40,12 @@ def groco(views: Tensor, *, whole: int | None = None, negatives: int = 10, steep
         views: (V, N, D) projections, normalised here; whole views first, at least 2 of them.
         whole: number of whole views; None for all.
         negatives: how many of the nearest others count; all of them in a smaller batch.
-        steepness: of the sorting network (odd-even, Cauchy), above 0.
+        steepness: of the sorting network's Cauchy distributions, above 0.
+        network: "odd_even" or "bitonic".
         reduction: "mean", or "none" for (N,).
 
     Raises:
-        ValueError: if ``views`` has not three dimensions or fewer than two whole views.
+        ValueError: if ``views`` has not three dimensions or fewer than two whole views, or for an unknown network.
     """
     whole = len(views) if whole is None else whole
     if views.ndim != 3 or not 2 <= whole <= len(views):
@@ -50,15 +59,16 @@ def groco(views: Tensor, *, whole: int | None = None, negatives: int = 10, steep
     place = torch.arange(whole, device=views.device)
     elsewhere = place[:-1] + (place[:-1] >= place[:, None])
     within = positive[:whole].take_along_dim(elsewhere[:, None], dim=2)
-    losses = [_ordering(nearest[:whole], within, steepness), _ordering(nearest[whole:], positive[whole:], steepness)]
+    groups = [(nearest[:whole], within), (nearest[whole:], positive[whole:])]
+    losses = [_ordering(*group, steepness, network) for group in groups]
     return reduce(torch.cat(losses).mean(dim=0), reduction)
 
 
-def _ordering(negative: Tensor, positive: Tensor, steepness: float) -> Tensor:
+def _ordering(negative: Tensor, positive: Tensor, steepness: float, network: str) -> Tensor:
     """How far (V, N) the positives (V, N, P) are from ranking above the negatives (V, N, k), which come sorted."""
     count = positive.shape[-1]
     group = torch.cat([negative, positive.sort(dim=-1).values], dim=-1)
-    _, permutation = soft_sort(group, steepness=steepness)
+    _, permutation = soft_sort(group, steepness=steepness, network=network)
     top = permutation[..., -count:].sum(dim=-1).clamp(0.0, 1.0)
     target = torch.zeros_like(top)
     target[..., -count:] = 1.0

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from nearfar.batch import Batch, TrainingSet
@@ -150,6 +151,13 @@ class Method(nn.Module):
     def view_sources(self, samples: Any, index: Tensor) -> list[Any] | None:
         """Raw samples for each view in turn, where views are not all made of ``samples`` (whose numbers are ``index``)."""
         return None
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Change this process's batch before it is embedded, where samples must meet one another (mixed inputs); as it is by default.
+
+        What is added has N rows like all else; ``generator`` is that of the views.
+        """
+        return batch
 
     def forward(self, batch: Batch) -> Outputs:
         """Outputs of this process's samples: tensors with N rows (joined by concatenation) or ``Summed`` statistics."""

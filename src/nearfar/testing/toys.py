@@ -114,7 +114,7 @@ def _batch(method: Method, samples: Samples) -> Batch:
     views = make_views(method.spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0))
     sources = method.view_sources(raw, index)
     made = [v.double() if isinstance(v, Tensor) else v for v in views(raw if sources is None else sources, generator)]
-    return Batch(made, index, None if samples.label is None else samples.label[index])
+    return method.prepare(Batch(made, index, None if samples.label is None else samples.label[index]), generator)
 
 
 def _samples(spec: Spec, generator: torch.Generator) -> Any:

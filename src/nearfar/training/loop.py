@@ -155,7 +155,8 @@ def _batch(method: Method, samples: Any, sampler: Sampler, views: MakeViews, pla
         return column[index.to(column.device)].to(plan.device)
 
     label = None if samples.label is None else own(samples.label)
-    return Batch(made, number, label, {name: own(column) for name, column in samples.group.items()})
+    batch = Batch(made, number, label, {name: own(column) for name, column in samples.group.items()})
+    return method.prepare(batch, generator)
 
 
 def _update(

@@ -15,15 +15,27 @@ if TYPE_CHECKING:
     from nearfar.evaluation import Evaluation
 
 
-def evaluate(run: Path | str, *, data: str | None = None, protocols: str = "quick", seeds: int = 3) -> Evaluation:
+def evaluate(
+    run: Path | str,
+    *,
+    data: str | None = None,
+    protocols: str = "quick",
+    outsiders: str | None = None,
+    seeds: int = 3,
+    label: str | None = None,
+    group: str | None = None,
+) -> Evaluation:
     """Judge a run's encoder beside a random encoder and the raw input.
 
     Args:
         run: the run folder.
         data: other labelled data to judge on, by name or path; by default those of the run.
-        protocols: names joined by commas (knn, linear, few-labels, ridge, pairs, retrieval, clustering, geometry);
-            "quick" stands for the cheap ones, "all" for all that the data allow.
+        protocols: names joined by commas: knn, linear, few-labels, few-shot, ridge, pairs, retrieval, clustering, fairness, robustness,
+            ood, geometry; "quick" stands for the cheap ones, "all" for all that the data allow.
+        outsiders: further data, by name or path, that ood tells apart from those that are judged.
         seeds: draws of validation splits and of few labels.
+        label: which column or array holds the label; by default the run's, of other data the one with a common name.
+        group: the same for the groups that a split must not tear apart and that fairness compares.
 
     Returns:
         The evaluation; that of the run's own data is also written to the run folder, where it replaces the protocols of an earlier
@@ -32,24 +44,40 @@ def evaluate(run: Path | str, *, data: str | None = None, protocols: str = "quic
     Raises:
         UserError: for an unknown protocol, or one that the data do not allow.
     """
-    from nearfar.encoder_files import encoder_spec, tokenizer_of
     from nearfar.evaluation.protocols import check_names
-    from nearfar.verbs.assemble import load_data
 
     names = tuple(name.strip() for name in protocols.split(",") if name.strip())
     check_names(names)  # a wrong name is answered before anything is loaded
-    opened = Run(run)
-    options = opened.config.options
-    encoder = opened.encoder()
-    own, tokenizer = encoder_spec(encoder), tokenizer_of(encoder)
-    if data is None:
-        source = load_data(options, tokenizer=tokenizer)
-    else:
-        source = load_data(changed(options, {"data": data, "limit": None}), own, tokenizer=tokenizer)
-    return evaluate_run(opened, source, protocols=names, seeds=seeds, keep=data is None)
+    opened, strangers = Run(run), None
+    if outsiders is not None:
+        strangers = _other(opened, outsiders, {"image_column": None, "text_column": None})
+        names = names if {"ood", "all"} & set(names) else (*names, "ood")
+    columns = {name: value for name, value in (("label", label), ("group", group)) if value is not None}
+    source = _own(opened, columns) if data is None else _other(opened, data, columns)
+    return evaluate_run(opened, source, protocols=names, outsiders=strangers, seeds=seeds, keep=data is None)
 
 
-def evaluate_run(run: Run, source: Source, *, protocols: Sequence[str] = ("quick",), seeds: int = 3, keep: bool = True) -> Evaluation:
+def _own(run: Run, columns: dict[str, Any]) -> Source:
+    """The run's data, perhaps with labels or groups of other columns."""
+    from nearfar.encoder_files import tokenizer_of
+    from nearfar.verbs.assemble import load_data
+
+    return load_data(changed(run.config.options, columns), tokenizer=tokenizer_of(run.encoder()))
+
+
+def _other(run: Run, data: str, columns: dict[str, Any]) -> Source:
+    """Other data, brought to the size of the run's; labels and groups of the run's columns are not expected in them."""
+    from nearfar.encoder_files import encoder_spec, tokenizer_of
+    from nearfar.verbs.assemble import load_data
+
+    encoder = run.encoder()
+    options = changed(run.config.options, {"data": data, "limit": None, "label": None, "group": None, **columns})
+    return load_data(options, encoder_spec(encoder), tokenizer=tokenizer_of(encoder))
+
+
+def evaluate_run(
+    run: Run, source: Source, *, protocols: Sequence[str] = ("quick",), outsiders: Source | None = None, seeds: int = 3, keep: bool = True
+) -> Evaluation:
     """As ``evaluate`` for an opened run and loaded data; ``keep``: write evaluation.json into the run folder."""
     from nearfar.encoder_files import check_input, encoder_spec
     from nearfar.evaluation import Wanted
@@ -58,19 +86,25 @@ def evaluate_run(run: Run, source: Source, *, protocols: Sequence[str] = ("quick
     from nearfar.views import plain_view
 
     encoder, paired = run.encoder(), source.spec.modality == "image-text"
-    check_input(encoder, source.spec)
+    for spec in (source.spec, *([outsiders.spec] if outsiders is not None else [])):
+        check_input(encoder, spec)
     found = judge(
         run.method() if paired else encoder,
         source,
         plain_view(encoder_spec(encoder)),  # normalised as in training, whatever the data
         baselines={"random encoder": _untrained(run, paired)},
-        wanted=Wanted(protocols, seeds, device=device_of(run.config.options.device)),
+        wanted=Wanted(protocols, seeds, _samples(outsiders), device_of(run.config.options.device)),
     )
     if keep:
         earlier = run.evaluation()
         kept = found if earlier is None else earlier.updated(found)
         write_text(run.folder / EVALUATION, kept.to_json(), overwrite=True)
     return found
+
+
+def _samples(source: Source | None) -> Any:
+    """Test samples, or the training samples where there are none."""
+    return None if source is None else source.test or source.train
 
 
 def _untrained(run: Run, paired: bool) -> Any:

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from nearfar.errors import UserError, unknown_name
 from nearfar.evaluation.protocol import Protocol, Task
 from nearfar.evaluation.protocols.classes import FEW_LABELS, KNN, LINEAR
+from nearfar.evaluation.protocols.foreign import OOD, ROBUSTNESS
 from nearfar.evaluation.protocols.neighbours import CLUSTERING, RETRIEVAL
 from nearfar.evaluation.protocols.pairs import PAIRS
+from nearfar.evaluation.protocols.parts import FAIRNESS, FEW_SHOT
 from nearfar.evaluation.protocols.space import GEOMETRY
 from nearfar.evaluation.protocols.values import RIDGE
 
-ALL = (PAIRS, KNN, LINEAR, FEW_LABELS, RIDGE, RETRIEVAL, CLUSTERING, GEOMETRY)
+ALL = (PAIRS, KNN, LINEAR, FEW_LABELS, FEW_SHOT, RIDGE, RETRIEVAL, CLUSTERING, FAIRNESS, ROBUSTNESS, OOD, GEOMETRY)
 """In the order of the table."""
 
 PROTOCOLS = {one.version: one.statement for one in ALL}

@@ -51,7 +51,10 @@ class SimSiam(Method):
         self.predictor = mlp((width, self.settings.bottleneck, width), hidden_bias=False)
 
     def forward(self, batch: Batch) -> Outputs:
-        z1, z2 = each(nn.Sequential(self.encoder, self.projector), batch.views)
+        return self.predict(*each(nn.Sequential(self.encoder, self.projector), batch.views))
+
+    def predict(self, z1: Tensor, z2: Tensor) -> Outputs:
+        """Predictions from the two views' projections (N, D), and those as constants."""
         p1, p2 = each(self.predictor, (z1, z2))
         return {"p1": p1, "p2": p2, "z1": z1.detach(), "z2": z2.detach()}
 

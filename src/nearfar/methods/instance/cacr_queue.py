@@ -1,0 +1,91 @@
+"""CACR with a queue: MoCo v2's networks and past keys, with contrastive attraction and repulsion as the loss.
+
+Every view gives a query, and a key by the momentum copy. A query is attracted by the keys of the sample's other views, and
+repelled by the queue's keys and the batch's other queries.
+
+    loss = mean over views and samples of  sum_p w+(p) c(q, k_p)  -  sum_n w-(n) c(q, n),  with w and c as in cacr
+Source: Zheng et al. 2023, arXiv 2105.03746, section 4 and the authors' code for large data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from nearfar.losses.cacr import queue_attraction, queue_repulsion
+from nearfar.methods.instance.cacr import CACR
+from nearfar.methods.method import Batch, Encoder, Method, Outputs, Recipe, Spec, WantedViews
+from nearfar.networks.heads import each, mlp
+from nearfar.targets.momentum import MomentumEncoder
+from nearfar.targets.queue import Queue, fitting_length
+
+
+class CACRQueue(Method):
+    """Several views, encoder and momentum copy, an MLP projector, other views' keys and a queue, weighted distances."""
+
+    @dataclass(frozen=True)
+    class Settings:
+        """Attributes:
+            views: V of each sample, at least 2; V - 1 positives compete.
+            positive_temperature: t+, at least 0.
+            negative_temperature: t-, at least 0.
+            within_batch: whether the batch's other queries repel, too.
+            momentum: share of the copy that stays at each step, in [0, 1].
+            queue: number of past keys; at most the number of training samples is used.
+            hidden: width of the projector's hidden layer.
+            projection: dimensions in which views are compared.
+        """
+
+        views: int = 4
+        positive_temperature: float = 1.0
+        negative_temperature: float = 2.0
+        within_batch: bool = True
+        momentum: float = 0.999
+        queue: int = 65536
+        hidden: int = 2048
+        projection: int = 128
+
+    paper = replace(CACR.paper, departures=(
+        "Every view meets the queue by its own similarities; the authors' code uses the first view's for all, by mistake.",
+        "The copy moves after the optimiser's step, not before the next key: the same sequence, as it starts equal.",
+        "Batch norm sees the joined batch of all processes, so keys are not shuffled between devices.",
+    ))
+    recipes = {
+        "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=1e-4, batch_size=256, epochs=200, warmup=0.0),
+        "small": Recipe({"momentum": 0.99, "queue": 1024, "hidden": 512}),
+    }
+    choices = {
+        "views": "several strong views of each sample", "encoder": "one, and a momentum copy for keys",
+        "head": "2-layer projector, no norm",
+        "target": "keys of the sample's other views, the farther the heavier; queue and batch, the nearer the heavier",
+        "loss": "contrastive attraction plus contrastive repulsion",
+    }
+
+    def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
+        super().__init__(encoder, spec, settings)
+        s = self.settings
+        self.projector = mlp((encoder.dimension, s.hidden, s.projection), hidden_norm=False)
+        self.target = MomentumEncoder(nn.Sequential(encoder, self.projector))
+        self.queue = Queue(fitting_length(s.queue, spec.length), s.projection)
+
+    @property
+    def wanted_views(self) -> WantedViews:
+        return WantedViews(self.settings.views, whole_scale=(0.2, 1.0))
+
+    def forward(self, batch: Batch) -> Outputs:
+        queries = each(nn.Sequential(self.encoder, self.projector), batch.views)
+        return {"query": torch.stack(queries, dim=1), "key": torch.stack(each(self.target, batch.views), dim=1)}
+
+    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+        s, query, key = self.settings, outputs["query"].transpose(0, 1), outputs["key"].transpose(0, 1)
+        return {
+            "attraction": queue_attraction(query, key, temperature=s.positive_temperature),
+            "repulsion": queue_repulsion(query, self.queue.rows, temperature=s.negative_temperature, within_batch=s.within_batch),
+        }
+
+    def after_step(self, outputs: Outputs) -> None:
+        self.queue.push(normalize(outputs["key"][:, -1], dim=1))  # of the last view alone
+        self.target.update(nn.Sequential(self.encoder, self.projector), self.settings.momentum)

@@ -1,0 +1,36 @@
+"""Settings that change what a method computes: two and three processes take the steps of one, all in one start of the processes."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pytest
+
+from nearfar.testing import on_processes
+from nearfar.testing.methods import assert_processes_equal
+from nearfar.testing.steps import Trained, train_by_name
+
+VARIANTS: list[tuple[str, str | None, dict[str, Any]]] = [
+    ("fixed-head", None, {"loss": "supcon"}),
+    ("fixed-head", None, {"loss": "cross-entropy"}),
+    ("fixed-head", None, {"head": "mlp"}),
+    ("hallucinator", None, {"host": "moco-v2"}),
+    ("hallucinator", None, {"host": "simsiam", "form": "norm"}),
+    ("hallucinator", None, {"host": "simclr", "form": "identity"}),
+    ("mcl", None, {"batches": "mixed"}),
+    ("sepclr", None, {"attributes": "discrete"}),
+    ("sepclr", None, {"attributes": "continuous"}),
+]
+
+
+@functools.cache
+def several() -> tuple[dict[int, list[list[Trained]]], list[Trained]]:
+    return on_processes(train_by_name, VARIANTS), train_by_name(VARIANTS)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("place", range(len(VARIANTS)), ids=[f"{name}-{settings}" for name, _, settings in VARIANTS])
+def test_several_processes_equal_one(place: int, count: int) -> None:
+    found, expected = several()
+    assert_processes_equal([process[place] for process in found[count]], expected[place])
