@@ -15,6 +15,7 @@ from nearfar.data.samples import Samples, Source
 from nearfar.errors import UserError
 from nearfar.evaluation import PROTOCOLS, Evaluation, Wanted, evaluate
 from nearfar.evaluation.features import Labelled, extract, raw_features
+from nearfar.evaluation.fine_tuning import Budget
 from nearfar.evaluation.linear import linear_probes, ridge_probes
 from nearfar.evaluation.protocol import Row, Task
 from nearfar.evaluation.protocols import ALL
@@ -204,7 +205,8 @@ def test_protocols_are_chosen_by_name() -> None:
         metrics()
 
 
-def test_all_protocols_that_the_data_allow() -> None:
+def test_all_protocols_that_the_data_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nearfar.evaluation.protocols.tuning._BUDGET", Budget(steps=5))
     source = image_source()
     found = evaluate(Flatten().eval(), source, plain_view(source.spec), wanted=Wanted(("all",), seeds=1))
     assert {"retrieval-v1", "clustering-v1"} < found.protocols.keys()

@@ -15,9 +15,10 @@ from nearfar.evaluation.protocols.neighbours import CLUSTERING, RETRIEVAL
 from nearfar.evaluation.protocols.pairs import PAIRS
 from nearfar.evaluation.protocols.parts import FAIRNESS, FEW_SHOT
 from nearfar.evaluation.protocols.space import GEOMETRY
+from nearfar.evaluation.protocols.tuning import FINE_TUNE
 from nearfar.evaluation.protocols.values import RIDGE
 
-ALL = (PAIRS, KNN, LINEAR, FEW_LABELS, FEW_SHOT, RIDGE, RETRIEVAL, CLUSTERING, FAIRNESS, ROBUSTNESS, OOD, GEOMETRY)
+ALL = (PAIRS, KNN, LINEAR, FEW_LABELS, FEW_SHOT, FINE_TUNE, RIDGE, RETRIEVAL, CLUSTERING, FAIRNESS, ROBUSTNESS, OOD, GEOMETRY)
 """In the order of the table."""
 
 PROTOCOLS = {one.version: one.statement for one in ALL}

@@ -1,0 +1,43 @@
+"""Fine-tuning of the whole encoder and of its last block; the random encoder's row is training from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from nearfar.evaluation.fine_tuning import RATES, Budget, Labels, fine_tune, picked_rate
+from nearfar.evaluation.protocol import Protocol, Row, Task, needs_classes, share
+from nearfar.evaluation.result import Score
+
+_BUDGET = Budget()
+_MOST = 2000  # test samples that are judged; the encoder runs over them for each fit
+
+
+def _fine_tune(row: Row) -> Iterator[Score]:
+    task, encoder = row.task, row.encoder
+    if encoder is None:
+        return
+    device = task.wanted.device
+    train = Labels(task.train, task.train.label.cpu(), task.classes, task.view, device)
+    test = Labels(task.test, task.test.label.cpu(), task.classes, task.view, device)
+    test = test[torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[:_MOST].sort().values]
+    for metric, last in (("fine-tuned accuracy", None), ("fine-tuned accuracy, last block", 1)):
+        rate = picked_rate(encoder, train, last=last, budget=_BUDGET)
+        fits = (fine_tune(encoder, train, last=last, rate=rate, budget=_BUDGET, seed=seed) for seed in range(task.wanted.seeds))
+        accuracies = [float(fit.right(test).double().mean()) for fit in fits]
+        yield share(row.name, FINE_TUNE.version, metric, accuracies, len(test), over="seeds", setting=f"learning rate {rate:g}")
+
+
+def _needs_one_modality(task: Task) -> str | None:
+    return needs_classes(task) or (None if "-" not in task.modality else "data of one modality")
+
+
+FINE_TUNE = Protocol(
+    "fine-tune", "fine-tune-v1",
+    f"the encoder and a linear head, or its last block and the head, trained for {_BUDGET.steps} steps of {_BUDGET.batch_size} samples in "
+    f"their plain view (AdamW, weight decay {_BUDGET.weight_decay:g}, 10 % warm-up, cosine), learning rate of "
+    f"{', '.join(f'{rate:g}' for rate in RATES)} picked on 20 % of the training samples and refitted on all, mean over seeds; at most "
+    f"{_MOST:,} test samples; interval over seeds (t) or test samples (Wilson), the wider",
+    _fine_tune, _needs_one_modality,
+)  # fmt: skip
