@@ -37,9 +37,7 @@ def test_small_form_equals_the_reference(golden: Any, name: str) -> None:
     uniform = bool(case["hp_uniform_weights"])
     attract = attraction(z, temperature=float(case["hp_tau_pos"]), weight=float(case["hp_alpha"]), uniform=uniform)
     debias = float(case["hp_tau_plus"]) * int(case["hp_debiased"])
-    repel = repulsion(
-        z, temperature=float(case["hp_tau_neg"]), weight=float(case["hp_beta"]), uniform=uniform, debias=debias
-    )
+    repel = repulsion(z, temperature=float(case["hp_tau_neg"]), weight=float(case["hp_beta"]), uniform=uniform, debias=debias)
     close(attract, case["out_loss_attract"])
     close(repel, case["out_loss_repel"])
     close(attract + repel, case["out_loss"])
@@ -78,9 +76,7 @@ def test_moco_v3_form_equals_the_reference(golden: Any, name: str) -> None:
     close(torch.autograd.grad(euclidean, q)[0], case["out_grad_q_euclidean"])
 
 
-def looped_repulsion(
-    z: Tensor, temperature: float, weight: float, uniform: bool, debias: float, kernel_width: float | None
-) -> Tensor:
+def looped_repulsion(z: Tensor, temperature: float, weight: float, uniform: bool, debias: float, kernel_width: float | None) -> Tensor:
     """One anchor at a time, with differences of vectors."""
     pairs = []
     for x in range(len(z)):

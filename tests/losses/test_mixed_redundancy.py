@@ -77,9 +77,7 @@ def test_equals_the_papers_correlation_matrices(samples: int) -> None:
     found = mixed_barlow_twins_terms(z1, z2, mixed, Mix(a, permutation), off_diagonal=0.01)
     torch.testing.assert_close(found["mixing"], 0.01 * expected)
     correlation = h1.T @ h2 / samples
-    plain = sum(
-        (correlation[i, j] - 1) ** 2 if i == j else 0.01 * correlation[i, j] ** 2 for i in range(4) for j in range(4)
-    )
+    plain = sum((correlation[i, j] - 1) ** 2 if i == j else 0.01 * correlation[i, j] ** 2 for i in range(4) for j in range(4))
     torch.testing.assert_close(found["barlow_twins"], plain)
 
 

@@ -68,8 +68,14 @@ def test_conr_equals_the_reference(golden: Any, name: str, official: bool, suffi
     case = golden(name)
     (features,) = leaves(case, "features")
     loss = conr(
-        features, case["in_labels"], case["in_preds"], density_weight=case.get("in_weights"), window=case["hp_w"].item(),
-        temperature=case["hp_temperature"].item(), push=case["hp_e"].item(), official=official,
+        features,
+        case["in_labels"],
+        case["in_preds"],
+        density_weight=case.get("in_weights"),
+        window=case["hp_w"].item(),
+        temperature=case["hp_temperature"].item(),
+        push=case["hp_e"].item(),
+        official=official,
     )
     loss.backward()
     close(loss, case[f"out_loss{suffix}"])
@@ -81,8 +87,14 @@ def test_dense_conr_equals_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     (features,) = leaves(case, "features")
     loss = conr_dense(
-        features, case["in_depth"], case["in_output"], density_weight=case.get("in_weights"), window=case["hp_w"].item(),
-        temperature=case["hp_temperature"].item(), push=case["hp_e"].item(), official=True,
+        features,
+        case["in_depth"],
+        case["in_output"],
+        density_weight=case.get("in_weights"),
+        window=case["hp_w"].item(),
+        temperature=case["hp_temperature"].item(),
+        push=case["hp_e"].item(),
+        official=True,
     )
     loss.backward()
     close(loss, case["out_loss"])

@@ -7,19 +7,26 @@ derivatives and ``torch.compile`` work. ``logsumexp`` does the same by hand, fas
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["block_height", "in_row_blocks", "squared_distances"]
+__all__ = ["block_height", "gathered", "in_row_blocks", "nearest_rows", "row_blocks", "squared_distances"]
 
 
 def block_height(columns: int, device: torch.device) -> int:
     """Rows of a block of about 2^22 entries; few on CPUs, whose caches are small."""
     height = max(1, 2**22 // max(1, columns))
     return min(height, 128) if device.type == "cpu" else height
+
+
+def row_blocks(rows: Tensor, *, columns: int | None = None, height: int | None = None) -> list[slice]:
+    """The ranges of rows that ``in_row_blocks`` takes one after another; arguments as there."""
+    height = height or block_height(len(rows) if columns is None else columns, rows.device)
+    return [slice(start, min(start + height, len(rows))) for start in range(0, len(rows), height)]
 
 
 def in_row_blocks(function: Callable[[slice], Tensor], rows: Tensor, *, columns: int | None = None, height: int | None = None) -> Tensor:
@@ -32,13 +39,37 @@ def in_row_blocks(function: Callable[[slice], Tensor], rows: Tensor, *, columns:
         columns: entries that a row takes on the way; None for N, as in a matrix of all pairs.
         height: rows in a block; None for a good number.
     """
-    height = height or block_height(len(rows) if columns is None else columns, rows.device)
-    if len(rows) <= height:
+    blocks = row_blocks(rows, columns=columns, height=height)
+    if len(blocks) < 2:
         return function(slice(0, len(rows)))
-    blocks = [slice(start, min(start + height, len(rows))) for start in range(0, len(rows), height)]
     if not torch.is_grad_enabled():
         return torch.cat([function(block) for block in blocks])
     return torch.cat([checkpoint(function, block, use_reentrant=False, preserve_rng_state=False) for block in blocks])
+
+
+@torch.no_grad()
+def nearest_rows(query: Tensor, key: Tensor, count: int, *, exclude: tuple[int, ...] = ()) -> Tensor:
+    """Places (V, N, count) int64 of the keys (V, M, D) with the largest products with each query (V, N, D), the largest first.
+
+    Args:
+        query: (V, N, D).
+        key: (V, M, D), each V's own.
+        count: at most M less the number of excluded diagonals.
+        exclude: diagonals that are no candidates, each by its offset (key's place) - (query's place).
+    """
+
+    def places(block: slice) -> Tensor:
+        similarity = query[:, block] @ key.mT
+        for offset in exclude:
+            similarity.diagonal(offset + block.start, dim1=1, dim2=2).fill_(-math.inf)
+        return similarity.topk(count, dim=-1).indices.transpose(0, 1)
+
+    return in_row_blocks(places, query[0], columns=len(query) * key.shape[1]).transpose(0, 1)
+
+
+def gathered(rows: Tensor, places: Tensor) -> Tensor:
+    """The rows (V, N, k, D) of ``rows`` (V, M, D) at ``places`` (V, N, k)."""
+    return rows[torch.arange(len(rows), device=rows.device)[:, None, None], places]
 
 
 def squared_distances(first: Tensor, second: Tensor) -> Tensor:

@@ -168,12 +168,13 @@ def moco_v3_key(query: Tensor, key: Tensor, *, temperature: float = 1.0, euclide
     with p = softmax over the predictions of |q - k|^2 / T, and in the Euclidean form c = 1 - cosine, w- = softmax(-c / T).
 
     Args:
-        query: (Q, N, D) predictions, normalised here; N at least 2.
+        query: (Q, N, D) predictions, normalised here; N at least 2 in the Euclidean form.
         key: (N, D), normalised here; no gradient reaches it.
         temperature: T, above 0.
         euclidean: take the Euclidean form; the released code then sums over the batch, N times this mean.
         reduction: "mean", or "none" for (N,).
     """
+    _expect_views(query, views=1, samples=2 if euclidean else 1)
     query, key = unit(query), unit(key.detach())
     with torch.no_grad():
         share = torch.softmax((query - key).square().sum(dim=-1) / temperature, dim=0)

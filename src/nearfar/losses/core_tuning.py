@@ -104,10 +104,12 @@ def focal_contrast(z: Tensor, soft_label: Tensor, *, temperature: float = 0.07, 
 
     def terms_and_positives(block: slice) -> Tensor:
         logits, other = rows[block] @ rows.T / temperature, place[block, None] != place
-        log_p = logits - logits.masked_fill(~other, -torch.inf).logsumexp(1, keepdim=True)
         positive = (torch.cdist(soft_label[block], soft_label, p=torch.inf) < 1e-6) & other
-        terms = torch.where(positive, -(1 - log_p.exp()) * log_p, 0.0).sum(1)
-        return torch.stack([terms, positive.sum(1).to(terms)], dim=1)
+        lowest = torch.finfo(logits.dtype).min  # not -inf, which has no gradient where a row has no others
+        log_p = logits - logits.masked_fill(~other, lowest).logsumexp(1, keepdim=True)
+        log_p = torch.where(positive, log_p, 0.0)
+        terms = -(1 - log_p.exp()) * log_p
+        return torch.stack([terms.sum(1), positive.sum(1).to(terms)], dim=1)
 
     terms, positives = in_row_blocks(terms_and_positives, z).unbind(dim=1)
     anchors = (positives > 0).sum().clamp(min=1)

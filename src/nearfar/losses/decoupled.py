@@ -12,41 +12,49 @@ Source: Yeh et al. 2022, "Decoupled Contrastive Learning", equations 4 and 6.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-from nearfar.losses.logsumexp import row_logsumexp, self_logsumexp
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, reduce, unit
+from nearfar.losses.contrastive import log_negatives
+from nearfar.losses.logsumexp import row_logsumexp
+from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, own_range, reduce, unit
 
 __all__ = ["coupling", "cross_view_dcl", "dcl", "dclw", "positive_weights", "queue_dcl"]
 
 
 @full_precision
-def dcl(z1: Tensor, z2: Tensor, *, temperature: float = 0.1, reduction: str = "mean") -> Tensor:
+def dcl(z1: Tensor, z2: Tensor, *, temperature: float = 0.1, rows: slice | None = None, reduction: str = "mean") -> Tensor:
     """The decoupled loss of two views.
 
     Args:
         z1, z2: (N, D) embeddings of any length, N at least 2.
         temperature: tau, above 0.
-        reduction: "mean", or "none" for (N,), each sample's mean over its two rows.
+        rows: samples whose views are anchors, of which the mean takes its share (see ``contrastive``); None for all.
+        reduction: "mean", or "none" for (N,) or one for each of ``rows``, each sample's mean over its two rows.
 
     Raises:
         ValueError: if shapes differ, N < 2, or the temperature is not above 0.
     """
-    return _decoupled(z1, z2, None, temperature, reduction)
+    return _decoupled(z1, z2, None, temperature, rows, reduction)
 
 
 @full_precision
-def dclw(z1: Tensor, z2: Tensor, *, temperature: float = 0.1, sigma: float = 0.5, reduction: str = "mean") -> Tensor:
+def dclw(
+    z1: Tensor,
+    z2: Tensor,
+    *,
+    temperature: float = 0.1,
+    sigma: float = 0.5,
+    rows: slice | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """The decoupled loss with weighted positives.
 
     Args:
-        z1, z2, temperature, reduction, Raises: as in ``dcl``.
+        z1, z2, temperature, rows, reduction, Raises: as in ``dcl``.
         sigma: temperature of the weights, above 0; large values give ``dcl``.
     """
-    return _decoupled(z1, z2, sigma, temperature, reduction)
+    return _decoupled(z1, z2, sigma, temperature, rows, reduction)
 
 
 def positive_weights(z1: Tensor, z2: Tensor, *, sigma: float = 0.5) -> Tensor:
@@ -55,17 +63,16 @@ def positive_weights(z1: Tensor, z2: Tensor, *, sigma: float = 0.5) -> Tensor:
     return 2.0 - len(z1) * torch.softmax(similarity / sigma, dim=0)
 
 
-def _decoupled(z1: Tensor, z2: Tensor, sigma: float | None, temperature: float, reduction: str) -> Tensor:
+def _decoupled(z1: Tensor, z2: Tensor, sigma: float | None, temperature: float, rows: slice | None, reduction: str) -> Tensor:
     expect_rows(least=2, z1=z1, z2=z2)
     expect_temperature(temperature)
     first, second = unit(z1), unit(z2)
     attraction = (first * second).sum(dim=1) / temperature
     if sigma is not None:
         attraction = positive_weights(z1, z2, sigma=sigma) * attraction
-    samples = len(z1)
-    rows = torch.cat([first, second]) / math.sqrt(temperature)
-    repulsion = self_logsumexp(rows, exclude=(0, samples, -samples), bound=1.0 / temperature)
-    return reduce(repulsion.view(2, samples).mean(dim=0) - attraction, reduction)
+    attraction = attraction[own_range(rows, len(z1))]
+    repulsion = log_negatives(first, second, temperature, rows)
+    return reduce(repulsion.view(2, -1).mean(dim=0) - attraction, reduction, of=len(z1))
 
 
 @full_precision
@@ -102,7 +109,6 @@ def queue_dcl(query: Tensor, key: Tensor, queue: Tensor, *, temperature: float =
 @full_precision
 def coupling(z1: Tensor, z2: Tensor, *, temperature: float = 0.1) -> Tensor:
     """The factor (2, N) that NT-Xent multiplies every gradient of a row by: the negatives' share of its denominator."""
-    samples, first, second = len(z1), unit(z1), unit(z2)
-    rows = torch.cat([first, second]) / math.sqrt(temperature)
-    negatives = self_logsumexp(rows, exclude=(0, samples, -samples), bound=1.0 / temperature).view(2, samples)
+    first, second = unit(z1), unit(z2)
+    negatives = log_negatives(first, second, temperature).view(2, len(z1))
     return torch.sigmoid(negatives - (first * second).sum(dim=1) / temperature)

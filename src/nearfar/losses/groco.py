@@ -10,12 +10,11 @@ Source: Shvetsova et al. 2023, "Learning by Sorting: Self-supervised Learning wi
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
+from nearfar.losses.blocks import gathered, nearest_rows
 from nearfar.losses.similarity import full_precision, reduce, unit
 from nearfar.losses.sorting import soft_sort
 
@@ -52,9 +51,8 @@ def groco(
         raise ValueError(f"GroCo needs views (V, N, D), at least 2 of them whole; found {tuple(views.shape)}, {whole} whole.")
     anchor = unit(views)
     other = anchor.detach()
-    similarity = anchor @ other.mT
-    similarity.diagonal(dim1=-2, dim2=-1).fill_(-math.inf)
-    nearest = similarity.topk(min(negatives, views.shape[1] - 1), dim=-1).values.flip(-1)
+    nearest = nearest_rows(anchor, other, min(negatives, views.shape[1] - 1), exclude=(0,))
+    nearest = torch.einsum("vnd,vnkd->vnk", anchor, gathered(other, nearest)).flip(-1)
     positive = torch.einsum("vnd,wnd->vnw", anchor, other[:whole])
     place = torch.arange(whole, device=views.device)
     elsewhere = place[:-1] + (place[:-1] >= place[:, None])

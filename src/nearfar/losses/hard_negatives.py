@@ -14,7 +14,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
+from nearfar.losses.blocks import in_row_blocks
 from nearfar.losses.logsumexp import row_logsumexp
 from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, reduce, unit
 
@@ -40,6 +42,11 @@ class Draws:
     alpha: Tensor
     partner: Tensor
     beta: Tensor
+
+    def of(self, rows: slice) -> Draws:
+        """The draws of these queries alone."""
+        first, second, alpha = self.first[rows], self.second[rows], self.alpha[rows]
+        return Draws(self.hardest, first, second, alpha, self.partner[rows], self.beta[rows])
 
 
 def draw(
@@ -89,7 +96,7 @@ def synthesise(query: Tensor, queue: Tensor, draws: Draws) -> tuple[Tensor, Tens
     queue = queue.to(query.dtype)
     nearest = hardest_keys(query, queue, draws.hardest)
     first, second, partner = (queue[nearest.gather(1, place)] for place in (draws.first, draws.second, draws.partner))
-    alpha, beta = draws.alpha[..., None], draws.beta[..., None]
+    alpha, beta = (weight.to(query.dtype)[..., None] for weight in (draws.alpha, draws.beta))
     return unit(alpha * first + (1.0 - alpha) * second), unit(beta * query[:, None] + (1.0 - beta) * partner)
 
 
@@ -107,12 +114,16 @@ def mochi(query: Tensor, key: Tensor, queue: Tensor, draws: Draws, *, temperatur
     """
     expect_rows(query=query, key=key)
     expect_temperature(temperature)
-    synthetic = torch.cat(synthesise(query, queue, draws), dim=1)
-    query = query / temperature
-    positive = (query * key.detach()).sum(dim=1)
-    near = torch.cat([positive[:, None], (synthetic @ query[:, :, None]).squeeze(2)], dim=1)
-    far = row_logsumexp(query, queue.detach().to(query.dtype))
-    return reduce(torch.logaddexp(torch.logsumexp(near, dim=1), far) - positive, reduction)
+    scaled, queue = query / temperature, queue.detach().to(query.dtype)
+    own = (scaled * key.detach()).sum(dim=1)
+
+    def against_synthetic(rows: slice) -> Tensor:
+        synthetic = torch.cat(synthesise(query[rows], queue, draws.of(rows)), dim=1)
+        return torch.logsumexp((synthetic @ scaled[rows, :, None]).squeeze(2), dim=1)
+
+    each = len(queue) + query.shape[1] * (draws.alpha.shape[1] + draws.beta.shape[1])
+    near = in_row_blocks(against_synthetic, query, columns=each)
+    return reduce(-logsigmoid(own - torch.logaddexp(near, row_logsumexp(scaled, queue))), reduction)
 
 
 @torch.no_grad()

@@ -7,6 +7,8 @@ Robust global contrastive loss of anchor i with margins h_i(z) = s(i, z) - s(i, 
 the dual of the worst case over all weightings of the negatives within KL divergence rho of uniform. A step is a pure function
 from the batch's rows of the state to the loss and the rows' new values; the rows live in a table by sample number.
 
+The gradient is that of the weighted margins, the weights held constant; matrices of all pairs are made in blocks of samples.
+
 Rulings where paper and code differ: the first estimate of a sample is its batch value whenever it is first met (the authors:
 only in epoch 0; later, and with two modalities, it grows from 0, which ``seen`` set from the start reproduces); with two
 modalities the positive is left out of the sums. LibAUC's two-modality loss is (N - 1) / 2 times ours.
@@ -24,6 +26,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nearfar.losses.blocks import row_blocks
 from nearfar.losses.similarity import expect_rows, full_precision, reduce
 
 __all__ = [
@@ -119,20 +122,30 @@ def unimodal_step(
         the loss, and the new state of the N samples.
     """
     expect_rows(least=2, z1=z1, z2=z2)
-    samples, rows = len(z1), torch.cat([z1, z2])
-    paired = (z1 * z2).sum(dim=1).repeat(2)
-    with torch.no_grad():
-        similarity = rows @ rows.T
-        itself = torch.eye(2 * samples, dtype=torch.bool, device=z1.device)
-        if hinge is None:
-            weights, state = _step(similarity, ~(itself | itself.roll(samples, dims=1)), state, rule)
-            value, slope, pull = (weights * similarity).sum() - paired.sum(), weights, torch.ones_like(paired)
-        else:
-            margin = (similarity - paired[:, None] + hinge).clamp(min=0.0)
-            weights, state = _step(margin.square(), ~itself, state, rule)
-            value, slope = (weights * margin.square()).sum(), 2.0 * weights * margin
-            pull = slope.sum(dim=1)
-    return _with_gradient(value, rows, rows, slope, paired, pull) / samples, state
+    samples, rows, paired = len(z1), torch.cat([z1, z2]), (z1 * z2).sum(dim=1)
+    force, pull, value, states = torch.zeros_like(rows), torch.zeros_like(rows[:, 0]), paired.new_zeros(()), []
+    column = torch.arange(2 * samples, device=z1.device)
+    for block in row_blocks(z1, columns=4 * samples):
+        place = torch.cat([column[block], column[block] + samples])
+        with torch.no_grad():
+            query, own = rows[place], paired[block].repeat(2)
+            similarity, itself = query @ rows.T, place[:, None] == column
+            if hinge is None:
+                other = (place[:, None] - column) % samples != 0
+                slope, new = _step(similarity, other, SampleState(*(part[block] for part in state)), rule)
+                value += (slope * similarity).sum() - own.sum()
+                pull[place] = 1.0
+            else:
+                margin = (similarity - own[:, None] + hinge).clamp(min=0.0)
+                weights, new = _step(margin.square(), ~itself, SampleState(*(part[block] for part in state)), rule)
+                value += (weights * margin.square()).sum()
+                slope = 2.0 * weights * margin
+                pull[place] = slope.sum(dim=1)
+            force[place] += slope @ rows
+            force += slope.T @ query
+            states.append(new)
+    moved = (rows * force).sum() - (pull * paired.repeat(2)).sum()
+    return (value + moved - moved.detach()) / samples, _joined(states)
 
 
 @full_precision
@@ -155,32 +168,37 @@ def bimodal_step(
         first_state: of the samples' first modality.
         second_state: of the samples' second modality.
         rule: how the states change.
-        with_positive: keep j = i in the sums, although their divisor stays N - 1, as the released code does.
+        with_positive: keep j = i in the sums, although their divisor stays N - 1, as released.
 
     Returns:
         the loss, and the two new states.
     """
     expect_rows(least=2, first=first, second=second)
     samples, paired = len(first), (first * second).sum(dim=1)
-    with torch.no_grad():
-        similarity = first @ second.T
-        positive = similarity.diagonal()[:, None]  # not ``paired``: a margin of a pair with itself must be exactly 0
-        rows, columns = similarity - positive, similarity.T - positive
-        counted = torch.ones_like(similarity, dtype=torch.bool)
-        if not with_positive:
-            counted.fill_diagonal_(False)
-        along, first_state = _step(rows, counted, first_state, rule, count=samples - 1, shifted=True)
-        across, second_state = _step(columns, counted, second_state, rule, count=samples - 1, shifted=True)
-        value = (along * rows).sum() + (across * columns).sum()
-        pull = along.sum(dim=1) + across.sum(dim=1)
-    loss = _with_gradient(value, first, second, along + across.T, paired, pull) / samples
-    return loss, first_state, second_state
+    modalities, forces = (first, second), (torch.zeros_like(first), torch.zeros_like(second))
+    pull, value = torch.zeros_like(paired.detach()), paired.new_zeros(())
+    states: tuple[list[SampleState], list[SampleState]] = ([], [])
+    for block in row_blocks(first):
+        for here, state in enumerate((first_state, second_state)):
+            with torch.no_grad():
+                query, key = modalities[here][block], modalities[1 - here]
+                similarity = query @ key.T
+                margin = similarity - similarity.diagonal(block.start)[:, None]  # exactly 0 for a pair with itself
+                counted = torch.ones_like(margin, dtype=torch.bool)
+                if not with_positive:
+                    counted.diagonal(block.start).fill_(False)
+                weights, new = _step(margin, counted, SampleState(*(part[block] for part in state)), rule, count=samples - 1, shifted=True)
+                value += (weights * margin).sum()
+                pull[block] += weights.sum(dim=1)
+                forces[here][block] += weights @ key
+                forces[1 - here].add_(weights.T @ query)
+                states[here].append(new)
+    moved = (first * forces[0]).sum() + (second * forces[1]).sum() - (pull * paired).sum()
+    return (value + moved - moved.detach()) / samples, _joined(states[0]), _joined(states[1])
 
 
-def _with_gradient(value: Tensor, query: Tensor, key: Tensor, slope: Tensor, paired: Tensor, pull: Tensor) -> Tensor:
-    """``value`` with the gradient of sum_ij slope_ij query_i.key_j - sum_i pull_i paired_i; no N x N matrix is kept."""
-    moved = (query * (slope @ key.detach())).sum() + (key * (slope.T @ query.detach())).sum() - (pull * paired).sum()
-    return value + (moved - moved.detach())
+def _joined(states: list[SampleState]) -> SampleState:
+    return SampleState(*(torch.cat(parts) for parts in zip(*states, strict=True)))
 
 
 @torch.no_grad()

@@ -12,12 +12,12 @@ Source: Wang et al. 2024, "Adaptive Multi-head Contrastive Learning", section 3 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from nearfar.losses.blocks import gathered, nearest_rows
 from nearfar.losses.mixed_redundancy import standardise_exactly
 from nearfar.losses.similarity import full_precision, unit
 
@@ -75,11 +75,8 @@ def amcl(
         )
     first, second = unit(z1), unit(z2)
     others = second if queue is None else queue.detach()
-    with torch.no_grad():
-        similarity = first @ others.mT
-        if queue is None:
-            similarity.diagonal(dim1=1, dim2=2).fill_(-math.inf)
-        nearest = similarity.topk(min(hardest, others.shape[1] - (queue is None)), dim=-1).indices
+    count = min(hardest, others.shape[1] - (queue is None))
+    nearest = nearest_rows(first, others, count, exclude=(0,) if queue is None else ())
     return _contrast(first, second, others, nearest, temperature, in_batch=queue is None, beta=beta)
 
 
@@ -91,8 +88,7 @@ def amcl_info_nce(z1: Tensor, z2: Tensor, *, temperature: Temperature, beta: flo
         z1, z2, temperature, beta: as in ``amcl`` without queue.
     """
     first, second = unit(z1), unit(z2)
-    with torch.no_grad():
-        nearest = (first @ second.mT).argmax(dim=-1, keepdim=True)
+    nearest = nearest_rows(first, second, 1)
     return _contrast(first, second, second, nearest, temperature, in_batch=True, beta=beta)
 
 
@@ -101,7 +97,7 @@ def _contrast(
 ) -> Tensor:
     """The loss of unit rows (C, N, D) against ``others`` (C, M, D) at the places ``nearest`` (C, N, k)."""
     heads, samples, dimension = first.shape
-    negative = others[torch.arange(heads, device=first.device)[:, None, None], nearest]
+    negative = gathered(others, nearest)
     if callable(temperature):
         attracting, repelling = temperature(first, second), temperature(first[:, :, None], negative)
     else:

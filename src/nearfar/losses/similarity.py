@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-__all__ = ["expect_rows", "expect_temperature", "full_precision", "reduce", "unit"]
+__all__ = ["expect_rows", "expect_temperature", "full_precision", "own_range", "reduce", "unit"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,11 +51,29 @@ def unit(x: Tensor) -> Tensor:
     return normalize(x, dim=-1, eps=1e-12)
 
 
-def reduce(values: Tensor, reduction: str) -> Tensor:
-    """The mean of ``values`` ("mean") or the values themselves ("none")."""
+def reduce(values: Tensor, reduction: str, *, of: int | None = None) -> Tensor:
+    """The mean of ``values`` ("mean") or the values themselves ("none").
+
+    Args:
+        values: of the wanted rows.
+        reduction: "mean" or "none".
+        of: number of rows of the whole batch; the mean is then the wanted rows' share of the whole's mean.
+    """
     if reduction not in ("mean", "none"):
         raise ValueError(f"Unknown reduction {reduction!r}: valid are 'mean' and 'none'.")
-    return values.mean() if reduction == "mean" else values
+    if reduction == "none":
+        return values
+    return values.mean() if of is None or of == len(values) else values.sum() / of
+
+
+def own_range(rows: slice | None, samples: int) -> slice:
+    """The wanted rows of a batch as a range with both ends; all of them for None."""
+    if rows is None:
+        return slice(0, samples)
+    start, stop, step = rows.indices(samples)
+    if step != 1 or start >= stop:
+        raise ValueError(f"rows must be a range of the {samples} samples with at least one of them; found {rows}.")
+    return slice(start, stop)
 
 
 def expect_rows(*, least: int = 1, **tensors: Tensor) -> None:

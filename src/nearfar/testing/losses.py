@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError
 from torch.testing import assert_close
 
+from nearfar.testing.allocations import Allocations
+
 ROWS = 7
 """Samples of most checks; no other axis of the inputs may have this length."""
 
@@ -26,10 +28,15 @@ class LossCase:
         function: the loss; gives a scalar, or a dict of scalars, which are added.
         make_inputs: from a number of samples and a generator to the function's arguments by name, in float64; those
             that should receive gradient have ``requires_grad``.
+        tolerance: error of the value in float32 relative to the larger of 1 and the value; gradients may err by ten times as
+            much, relative to their largest entry.
+        exchanged: inputs that may be exchanged for one another, such as (("z1", "z2"),).
     """
 
     function: Callable[..., Tensor | dict[str, Tensor]]
     make_inputs: Callable[[int, torch.Generator], Inputs]
+    tolerance: float = 1e-4
+    exchanged: tuple[tuple[str, str], ...] = ()
 
     def make(self, rows: int = ROWS) -> Inputs:
         """The same inputs at each call."""
@@ -56,16 +63,12 @@ def finite_with_gradient(case: LossCase) -> None:
 
 def gradient_matches_differences(case: LossCase) -> None:
     """PyTorch's gradcheck in float64."""
-    inputs = case.make(4)
-    moving = [name for name, given in inputs.items() if isinstance(given, Tensor) and given.requires_grad]
+    _check_differences(case, torch.autograd.gradcheck)
 
-    def loss(*values: Tensor) -> Tensor:
-        return case.value({**inputs, **dict(zip(moving, values, strict=True))})
 
-    try:
-        torch.autograd.gradcheck(loss, [inputs[name] for name in moving])
-    except GradcheckError as error:
-        raise AssertionError(str(error)) from error
+def second_derivative_matches_differences(case: LossCase) -> None:
+    """PyTorch's gradgradcheck in float64."""
+    _check_differences(case, torch.autograd.gradgradcheck)
 
 
 def order_does_not_matter(case: LossCase) -> None:
@@ -81,35 +84,78 @@ def order_does_not_matter(case: LossCase) -> None:
         assert_close(found, _reordered(gradient, order), rtol=1e-9, atol=1e-12, msg=said.__add__)
 
 
+def views_may_be_exchanged(case: LossCase) -> None:
+    """Inputs that are declared exchangeable are."""
+    if not case.exchanged:
+        return
+    inputs = case.make()
+    moved = dict(inputs)
+    for one, other in case.exchanged:
+        moved[one], moved[other] = inputs[other], inputs[one]
+    said = "exchanging the views matters: "
+    assert_close(case.value(moved), case.value(inputs), rtol=1e-10, atol=1e-12, msg=said.__add__)
+
+
 def half_types_compute_in_float32(case: LossCase) -> None:
-    """bfloat16 inputs give, in float32, what the same numbers give in float64; also under autocast."""
-    inputs = {name: _cast(given, torch.bfloat16) for name, given in case.make().items()}
-    with torch.autocast("cpu", torch.bfloat16):
-        value = case.value(inputs)
-    assert value.dtype == torch.float32, f"bfloat16 inputs give a {value.dtype}"
-    _assert_finite(value, inputs, " in bfloat16")
-    expected = case.value({name: _cast(given, torch.float64) for name, given in inputs.items()})
-    assert_close(
-        value.double(), expected, rtol=1e-3, atol=1e-5, msg=lambda text: f"bfloat16 inputs lose precision: {text}"
-    )
+    """float32 inputs, alone and under bfloat16 autocast, and bfloat16 inputs give float64's value and gradients closely.
+
+    The numbers are rounded to bfloat16 beforehand, so that all types see the same.
+    """
+    rounded = {name: _cast(given, torch.bfloat16) for name, given in case.make().items()}
+    exact = {name: _cast(given, torch.float64) for name, given in rounded.items()}
+    expected = case.value(exact)
+    gradients = dict(_gradients(expected, exact))
+    for dtype, autocast in ((torch.float32, False), (torch.float32, True), (torch.bfloat16, True)):
+        kind = f"{str(dtype).removeprefix('torch.')} inputs{' under autocast' if autocast else ''}"
+        inputs = {name: _cast(given, dtype) for name, given in rounded.items()}
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            value = case.value(inputs)
+        assert value.dtype == torch.float32, f"{kind} give a {value.dtype}"
+        error = abs(value.item() - expected.item()) / max(1.0, abs(expected.item()))
+        assert error <= case.tolerance, f"{kind} lose precision: the value errs by {error:.1e} against float64"
+        for name, gradient in _gradients(value, inputs):
+            scale = gradients[name].abs().max()
+            rounding = 2**-8 * gradients[name].abs() if gradient.dtype == torch.bfloat16 else 0.0
+            excess = ((gradient.double() - gradients[name]).abs() - rounding).max() / scale.clamp(min=1e-30)
+            found = f"the gradient of {name} errs by {excess:.1e} of its largest entry"
+            assert excess <= 10 * case.tolerance, f"{kind} lose precision: {found}"
 
 
 def finite_at_any_temperature(case: LossCase) -> None:
     """Finite values and gradients from a temperature of 0.001 to 10, in float32; losses without one pass."""
-    if "temperature" not in inspect.signature(case.function).parameters:
-        return
-    for temperature in (1e-3, 1e-2, 0.1, 1.0, 10.0):
-        inputs = {name: _cast(given, torch.float32) for name, given in case.make().items()} | {
-            "temperature": temperature
-        }
+    names = [name for name in inspect.signature(case.function).parameters if name.endswith("temperature")]
+    for temperature in (1e-3, 1e-2, 0.1, 1.0, 10.0) if names else ():
+        inputs = {name: _cast(given, torch.float32) for name, given in case.make().items()}
+        inputs |= dict.fromkeys(names, temperature)
         _assert_finite(case.value(inputs), inputs, f" at temperature {temperature}")
 
 
+def degenerate_embeddings_stay_finite(case: LossCase) -> None:
+    """All samples alike, orthogonal samples, and a sample of zeros give finite values and gradients in both types."""
+    axes = {name: axis for name, given in case.make().items() if (axis := _sample_axis(given)) is not None}
+    changes: dict[str, Callable[[Tensor, int], Tensor]] = {
+        "equal": lambda given, axis: given.index_select(axis, torch.zeros(given.shape[axis], dtype=torch.int64)),
+        "orthogonal": _orthogonal,
+        "zero": lambda given, axis: given.index_fill(axis, torch.tensor([0]), 0.0),
+    }
+    for what, change in changes.items():
+        for dtype in (torch.float32, torch.float64):
+            inputs = case.make(4)
+            for name, axis in axes.items():
+                inputs[name] = change(inputs[name].detach(), axis).requires_grad_()
+            inputs = {name: _cast(given, dtype) for name, given in inputs.items()}
+            _assert_finite(case.value(inputs), inputs, f" for {what} samples in {dtype}")
+
+
 def few_samples_are_right_or_refused(case: LossCase) -> None:
-    """One sample, and equal samples, give finite values and gradients or a ``ValueError`` (a ``UserError`` is one)."""
+    """One sample, two, and equal samples, give finite values and gradients or a ``ValueError`` (a ``UserError`` is one)."""
     first = torch.zeros(ROWS, dtype=torch.int64)
     equal = {name: _reordered(given, first) for name, given in case.make().items()}
-    for what, inputs in ((" for one sample", case.make(1)), (" for equal samples", equal)):
+    for what, inputs in (
+        (" for one sample", case.make(1)),
+        (" for two samples", case.make(2)),
+        (" for equal samples", equal),
+    ):
         try:
             value = case.value(inputs)
         except ValueError:
@@ -118,9 +164,11 @@ def few_samples_are_right_or_refused(case: LossCase) -> None:
 
 
 def memory_is_linear(case: LossCase) -> None:
-    """What is kept for backward grows with the number of samples, not with its square."""
-    few, many = (_saved_bytes(case, rows) for rows in (64, 256))
-    assert many < 6 * few + 4096, f"64 samples keep {few} bytes for backward, 256 samples {many}"
+    """What lives between forward and backward, and the largest tensor of both, grow as the samples, not as their square."""
+    (few_kept, few_largest), (many_kept, many_largest) = (_memory(case, rows) for rows in (160, 640))
+    assert many_kept < 6 * few_kept + 4096, f"160 samples keep {few_kept} bytes for backward, 640 samples {many_kept}"
+    found = f"the largest tensor takes {few_largest} bytes with 160 samples, {many_largest} with 640"
+    assert many_largest < 6 * few_largest + 4096, found
 
 
 LOSS_CHECKS: Mapping[str, Callable[[LossCase], None]] = {
@@ -128,14 +176,30 @@ LOSS_CHECKS: Mapping[str, Callable[[LossCase], None]] = {
     for check in [
         finite_with_gradient,
         gradient_matches_differences,
+        second_derivative_matches_differences,
         order_does_not_matter,
+        views_may_be_exchanged,
         half_types_compute_in_float32,
         finite_at_any_temperature,
+        degenerate_embeddings_stay_finite,
         few_samples_are_right_or_refused,
         memory_is_linear,
     ]
 }
 """Every check of a loss, by name."""
+
+
+def _check_differences(case: LossCase, check: Callable[..., bool]) -> None:
+    inputs = case.make(4)
+    moving = [name for name, given in inputs.items() if isinstance(given, Tensor) and given.requires_grad]
+
+    def loss(*values: Tensor) -> Tensor:
+        return case.value({**inputs, **dict(zip(moving, values, strict=True))})
+
+    try:
+        check(loss, [inputs[name] for name in moving])
+    except GradcheckError as error:
+        raise AssertionError(str(error)) from error
 
 
 def _reordered(given: Any, order: Tensor) -> Any:
@@ -146,6 +210,22 @@ def _reordered(given: Any, order: Tensor) -> Any:
     for axis in [axis for axis, length in enumerate(given.shape) if length == ROWS]:
         moved = moved.index_select(axis, order)
     return moved.clone().requires_grad_(given.requires_grad)
+
+
+def _sample_axis(given: Any) -> int | None:
+    """The first axis of length ``ROWS`` of a tensor that asks for a gradient."""
+    if isinstance(given, Tensor) and given.requires_grad and ROWS in given.shape:
+        return given.shape.index(ROWS)
+    return None
+
+
+def _orthogonal(given: Tensor, axis: int) -> Tensor:
+    """Sample i is the unit vector i along the last axis, or the number i where samples are numbers."""
+    samples, axis = given.shape[axis], axis - given.ndim
+    if axis == -1:
+        return torch.arange(samples, dtype=given.dtype).expand_as(given).clone()
+    rows = torch.eye(samples, given.shape[-1], dtype=given.dtype)
+    return rows.view(samples, *[1] * (-axis - 2), -1).expand_as(given).clone()
 
 
 def _cast(given: Any, dtype: torch.dtype) -> Any:
@@ -169,18 +249,11 @@ def _assert_finite(value: Tensor, inputs: Inputs, where: str) -> None:
         assert bool(gradient.isfinite().all()), f"the gradient of {name} is not finite{where}"
 
 
-def _saved_bytes(case: LossCase, rows: int) -> int:
-    """Bytes of the distinct storages that the graph holds, without the inputs themselves."""
+def _memory(case: LossCase, rows: int) -> tuple[int, int]:
+    """Bytes that live between forward and backward, inputs aside, and bytes of the largest tensor of both."""
     inputs = case.make(rows)
-    given = {value.untyped_storage().data_ptr() for value in inputs.values() if isinstance(value, Tensor)}
-    kept: dict[int, Tensor] = {}
-
-    def keep(saved: Tensor) -> Tensor:
-        kept[saved.untyped_storage().data_ptr()] = saved
-        return saved
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved):
+    with Allocations() as made:
         value = case.value(inputs)
-    sizes = {place: saved.untyped_storage().nbytes() for place, saved in kept.items() if place not in given}
-    del value
-    return sum(sizes.values())
+        kept = made.living()
+        dict(_gradients(value, inputs))
+    return kept, made.largest
