@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch.nn.functional import normalize
 
 from nearfar.methods.clustering.swav import SwAV
+from nearfar.targets.sinkhorn import sinkhorn
+from nearfar.training.optimisers import build_optimizer
 
 from .toys import batch_for, build
 
@@ -69,3 +73,51 @@ def test_prototypes_do_not_learn_while_frozen() -> None:
         method.progress = progress
         method.after_backward()
         assert (method.prototypes.weight.grad is None) == held
+
+
+def test_alarm_tells_of_codes_that_are_too_soft() -> None:
+    method = build(SwAV, SMALL | {"frozen": 0.2, "epsilon": 500.0}).train()
+    outputs = method(batch_for(method))
+    with torch.no_grad():
+        scores = method.prototypes(normalize(outputs["crops"], dim=-1)).transpose(0, 1)
+    torch.testing.assert_close(method.codes(scores[:2]), torch.full((2, 8, 7), 1 / 7), rtol=1e-2, atol=1e-3)
+    for progress, loss, told in ((0.1, math.log(7), False), (0.5, math.log(7) + 1e-3, True), (0.5, math.log(7) - 0.1, False)):
+        method.progress = progress
+        alarm = method.alarm({"swav": loss, "loss": loss})
+        assert (alarm is not None) == told
+    method.progress = 0.5
+    assert method.alarm({"swav": math.log(7)}) == (
+        "The loss stays at log K = 1.95: codes are too soft. Lower epsilon (now 500.0) or take more prototypes."
+    )
+
+
+def test_larc_decays_biases_and_norms_too() -> None:
+    method = build(SwAV, SMALL)
+    recipe = SwAV.recipes["paper"]
+    (group,) = build_optimizer(method, recipe).param_groups
+    assert group["weight_decay"] == recipe.weight_decay == 1e-6
+    assert {id(p) for p in group["params"]} == {id(p) for p in method.parameters()}
+
+
+def test_crops_pass_the_encoder_by_resolution_and_the_head_at_once() -> None:
+    """Rows come out crop by crop, and batch norm sees whole crops together, small ones together, and all of them in the head."""
+    method = build(SwAV, SMALL).train()
+    batch = batch_for(method)
+    outputs = method(batch)
+    seen = [method.encoder(torch.cat(batch.views[:2])), method.encoder(torch.cat(batch.views[2:]))]
+    expected = method.projector(torch.cat(seen)).reshape(4, 8, 6).transpose(0, 1)
+    torch.testing.assert_close(outputs["crops"], expected)
+
+
+def test_each_crop_has_its_own_queue_scored_by_todays_prototypes() -> None:
+    method = build(SwAV, SMALL | {"queue": 16}).double()
+    rows = torch.nn.functional.normalize(torch.randn(16, 2, 6, dtype=torch.float64), dim=-1)
+    method.queue.push(rows.flatten(1))
+    with torch.no_grad():
+        method.prototypes.weight.copy_(normalize(torch.randn(7, 6, dtype=torch.float64), dim=1))
+    scores = torch.rand(2, 8, 7, dtype=torch.float64)
+    codes = method.codes(scores)
+    for crop in range(2):
+        past = rows[:, crop] @ method.prototypes.weight.detach().T
+        expected = sinkhorn(torch.cat([past, scores[crop]]), epsilon=0.05, iterations=3)[-8:]
+        torch.testing.assert_close(codes[crop], expected)

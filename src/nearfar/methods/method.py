@@ -173,6 +173,10 @@ class Method(nn.Module):
     def after_step(self, outputs: Outputs) -> None:
         """Momentum, queue, centre: what follows the optimiser's step, from the joined, detached outputs."""
 
+    def alarm(self, terms: Mapping[str, float]) -> str | None:
+        """What the user should be told when the loss's terms show a failure that this method is known for; None when all is well."""
+        return None
+
     def encode(self, x: Any) -> Tensor:
         """Features (N, D) for evaluation and users."""
         features: Tensor = self.encoder(x)

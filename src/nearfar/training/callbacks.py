@@ -87,7 +87,7 @@ class Display:
 
 
 class OnlineEvaluation:
-    """Every few epochs: kNN accuracy and effective rank of the encoder as it stands, and the collapse alarm."""
+    """Every few epochs: kNN accuracy and effective rank of the encoder as it stands, and the alarms of collapse and of the method."""
 
     def __init__(self, probe: OnlineProbe, every: int, log: MetricsLog, display: Display, alarm: Callable[[str], None]) -> None:
         self.probe, self.every, self.log, self.display, self.alarm = probe, every, log, display, alarm
@@ -104,6 +104,7 @@ class OnlineEvaluation:
             return
         method.eval()
         values, warning = self.probe(method.encode)
+        warning = warning or method.alarm(progress.terms)
         method.train()
         self.display.health = values
         self.log.write(progress, **values)

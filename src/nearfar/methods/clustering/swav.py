@@ -5,14 +5,15 @@ queue of past embeddings, are turned into balanced soft codes by Sinkhorn's iter
 too) predict these codes. No pairs of samples are compared.
 
     loss = mean over whole crops a, other crops v, samples n of  - sum_k Q_ank log softmax(z_vn C^T / tau)_k
-
-A loss that stays at log K means codes too soft: lower ``epsilon`` or take more prototypes.
 Source: Caron et al. 2020, arXiv 2006.09882, equations 2 to 5.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,8 +26,7 @@ from nearfar.targets.prototypes import Prototypes
 from nearfar.targets.queue import Queue, fitting_length
 from nearfar.targets.sinkhorn import sinkhorn
 
-_WHOLE = 2
-"""Crops that are assigned codes."""
+_WHOLE = 2  # crops that are assigned codes
 
 
 class SwAV(Method):
@@ -69,8 +69,8 @@ class SwAV(Method):
     }
     choices = {
         "views": "two whole crops and several small ones", "encoder": "one, shared",
-        "head": "2-layer projector and unit-length prototypes",
-        "target": "the balanced cluster codes of another crop", "loss": "cross-entropy over prototypes",
+        "head": "2-layer projector and unit-length prototypes", "target": "the balanced cluster codes of another crop",
+        "loss": "cross-entropy over prototypes",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
@@ -82,8 +82,7 @@ class SwAV(Method):
 
     @property
     def wanted_views(self) -> WantedViews:
-        local = self.settings.local
-        return WantedViews(_WHOLE, local, whole_scale=(0.14, 1.0) if local else None, local_scale=(0.05, 0.14))
+        return WantedViews(_WHOLE, self.settings.local, whole_scale=(0.14, 1.0) if self.settings.local else None, local_scale=(0.05, 0.14))
 
     def forward(self, batch: Batch) -> Outputs:
         crops = together(self.projector, together(self.encoder, batch.views))
@@ -105,6 +104,15 @@ class SwAV(Method):
     def after_backward(self) -> None:
         if self.progress < self.settings.frozen:
             self.prototypes.weight.grad = None
+
+    def alarm(self, terms: Mapping[str, float]) -> str | None:
+        s, even = self.settings, math.log(self.settings.prototypes)
+        if self.progress < max(0.1, s.frozen) or abs(terms["swav"] - even) > 0.005 * even:
+            return None
+        return f"The loss stays at log K = {even:.2f}: codes are too soft. Lower epsilon (now {s.epsilon}) or take more prototypes."
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        return [{"params": [p for p in self.parameters() if p.requires_grad], "decay": True}]  # LARC decays vectors too
 
     def after_step(self, outputs: Outputs) -> None:
         self.prototypes.normalise()
