@@ -27,6 +27,8 @@ class PretrainOptions:
         start_from: run folder whose encoder's weights are the starting point; takes its architecture unless one is named.
         resume: run folder to continue, to the bit, from its last checkpoint.
         recipe: "small" for laptops and small samples, "paper" for the published settings, "auto" to choose by the amount of data.
+        inflate: name or path of generated images to train on beside the real ones, or "mixture:NUMBER" to generate that many here.
+        copies: how often each real sample is repeated in the training set.
         epochs: passes over the training samples.
         steps: optimiser steps in all, instead of epochs.
         batch_size: samples in one optimiser step, over all processes.
@@ -58,6 +60,8 @@ class PretrainOptions:
     start_from: Path | None = None
     resume: Path | None = None
     recipe: Literal["auto", "small", "paper"] = "auto"
+    inflate: str | None = None
+    copies: int = 1
     epochs: int | None = None
     steps: int | None = None
     batch_size: int | None = None
@@ -136,7 +140,7 @@ def changed(options: PretrainOptions, values: Mapping[str, Any]) -> PretrainOpti
 
 
 def _check_ranges(options: PretrainOptions) -> None:
-    least = {"epochs": 1, "steps": 1, "batch_size": 2, "accumulate": 1, "gradient_cache": 0, "limit": 2, "evaluate_every": 0}
+    least = {"epochs": 1, "steps": 1, "batch_size": 2, "accumulate": 1, "copies": 1, "gradient_cache": 0, "limit": 2, "evaluate_every": 0}
     for name, smallest in least.items():
         value = getattr(options, name)
         if value is not None and (not isinstance(value, int) or value < smallest):

@@ -52,6 +52,15 @@ def load_data(
     )
 
 
+def inflated_data(options: PretrainOptions, source: data.Source) -> data.Source:
+    """What to train on: the source itself, or its inflation as the options say."""
+    if options.inflate is None and options.copies == 1:
+        return source
+    from nearfar.data.inflation import inflated
+
+    return inflated(source, options.inflate, options.copies, seed=options.seed)
+
+
 def assemble(config: Config, source: data.Source, method_class: type[Method] | None = None) -> Assembled:
     """Build encoder and method, seeded, and resolve every option.
 
@@ -61,6 +70,8 @@ def assemble(config: Config, source: data.Source, method_class: type[Method] | N
     options, spec = config.options, source.spec
     kind = method_class or registry.get(config.method)
     _check_fit(config.method, kind, source)
+    if kind.needs_labels and options.inflate is not None:
+        raise UserError(f"{config.method} learns from labels, but generated images have none; leave out --inflate or take another method.")
     name = options.recipe if options.recipe != "auto" else ("paper" if spec.length >= _PAPER_SCALE else "small")
     recipe, notes = _recipe(kind.recipes[name], options, spec.length)
     EpochSampler(spec.length, recipe.batch_size, seed=options.seed)  # refuses a batch that is larger than the data

@@ -76,17 +76,18 @@ def _train(wanted: Config, method_class: Any, console: Console) -> Run:
     from nearfar.encoder_files import save_encoder
     from nearfar.training import collectives
     from nearfar.training.loop import fit
-    from nearfar.verbs.assemble import assemble, load_data
+    from nearfar.verbs.assemble import assemble, inflated_data, load_data
     from nearfar.verbs.watch import callbacks, plan_of
     from nearfar.views import make_views
 
     source = load_data(wanted.options)
-    assembled = assemble(wanted, source, method_class)
-    for note in (*source.notes, *assembled.notes):
+    training = inflated_data(wanted.options, source)
+    assembled = assemble(wanted, training, method_class)
+    for note in (*training.notes, *assembled.notes):
         console.print(f"[yellow]note[/] {note}", highlight=False)
-    method, spec = assembled.method, source.spec
+    method, spec = assembled.method, training.spec
     views = make_views(spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0))
-    plan, config = plan_of(assembled, source, views, console)
+    plan, config = plan_of(assembled, training, views, console)
     folder = _folder(config, spec.name)
     if config.options.resume is None and collectives.is_first():
         config = dataclasses.replace(config, options=dataclasses.replace(config.options, output=folder))
@@ -99,7 +100,7 @@ def _train(wanted: Config, method_class: Any, console: Console) -> Run:
         f"{length} of batches of {plan.recipe.batch_size}; writing {folder}",
         highlight=False, soft_wrap=True,
     )
-    progress = fit(method, source, views, plan, folder / CHECKPOINTS, callbacks(source, config, plan, folder, console))
+    progress = fit(method, training, views, plan, folder / CHECKPOINTS, callbacks(source, config, plan, folder, console))
     run = Run(folder)
     if collectives.is_first():
         card = {"method": config.method, "data": spec.name, "samples": spec.length, "steps": progress.step, "of_steps": progress.steps}
