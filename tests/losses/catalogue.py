@@ -47,6 +47,11 @@ def unit_rows(*shape: int) -> Maker:
     return lambda rows, generator: losses.similarity.unit(fixed(*shape)(rows, generator)).requires_grad_()
 
 
+def share_of_first(rows: int, generator: torch.Generator) -> Tensor:
+    """(N,) in (0, 1)."""
+    return fixed(-1)(rows, generator).sigmoid()
+
+
 def constant(value: Any) -> Maker:
     return lambda rows, generator: value
 
@@ -116,6 +121,10 @@ def hinged(z1: Tensor, z2: Tensor) -> Tensor:
 
 def sepclr(c1: Tensor, c2: Tensor, s1: Tensor, s2: Tensor, target: Tensor, *, temperature: float = 0.5) -> dict[str, Tensor]:
     return common_salient.sepclr((c1, c2), (s1, s2), target, temperature=temperature)
+
+
+def attributed(c1: Tensor, c2: Tensor, latents: Tensor, attributes: Tensor, target: Tensor, *, temperature: float = 0.5) -> Any:
+    return common_salient.sepclr_with_attributes((c1, c2), latents, attributes, target, temperature=temperature)
 
 
 def augmented(joint_logits: Tensor, label: Tensor) -> Tensor:
@@ -195,6 +204,16 @@ LOSSES: dict[str, Spec] = {
         },
         sepclr,
         exchanged=(("c1", "c2"), ("s1", "s2")),
+    ),
+    "common_salient.sepclr_with_attributes": Spec(
+        {
+            **dict.fromkeys(("c1", "c2"), online(-1, 5)),
+            "latents": online(-1, 2),
+            "attributes": fixed(-1, 2),
+            "target": lambda rows, generator: torch.arange(rows) % 4 != 1,
+        },
+        attributed,
+        compiles=False,
     ),
     "contrastive.clip": Spec({"first": unit_rows(-1, 5), "second": unit_rows(-1, 5)}, like_first, exchanged=(("first", "second"),)),
     "contrastive.info_nce": Spec({"key": online(-1, 5)}),
@@ -303,6 +322,17 @@ LOSSES: dict[str, Spec] = {
     ),
     "regression_pairs.supremix unmixed": Spec({"label": REGRESSION["label"], "mixing": constant(None), "window": constant(None)}),
     "siglip.siglip": Spec({"first": unit_rows(-1, 5), "second": unit_rows(-1, 5)}, sigmoid_pairs, exchanged=(("first", "second"),)),
+    "soft_targets.cwcl": Spec({name: online(-1, 5) for name in ("trained", "frozen")}, skip=CONSTANT),
+    "soft_targets.mixed_clip": Spec(
+        {
+            **dict.fromkeys(("mixed", "other"), online(-1, 5)),
+            "share": share_of_first,
+            "partner": lambda rows, generator: torch.arange(rows).roll(1),
+        },
+        skip=DRAWN,
+    ),
+    "soft_targets.soft_clip": Spec(),
+    "soft_targets.soft_info_nce": Spec({"key": online(-1, 5), "target": share(-1, -1)}, skip=MATRIX),
     "spectral.spectral_contrast": Spec(exchanged=VIEWS),
     "supervised.supcon": Spec({"features": unit_rows(-1, 2, 5)}),
     "supervised.supcon one": Spec({"features": unit_rows(-1, 2, 5), "mode": constant("one")}),

@@ -6,6 +6,7 @@ from nearfar.losses.distillation import byol, dino, simsiam
 from nearfar.losses.masked import masked_reconstruction
 from nearfar.losses.redundancy import barlow_twins, vicreg, vicreg_terms
 from nearfar.losses.siglip import siglip
+from nearfar.losses.soft_targets import soft_info_nce
 from nearfar.losses.supervised import supcon
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "queue_info_nce",
     "siglip",
     "simsiam",
+    "soft_info_nce",
     "supcon",
     "swav",
     "vicreg",

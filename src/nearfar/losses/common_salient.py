@@ -114,8 +114,14 @@ def attribute_alignment(latent: Tensor, attribute: Tensor, *, bandwidth: float =
 
 @full_precision
 def sepclr_with_attributes(
-    common: tuple[Tensor, Tensor], latents: Tensor, attributes: Tensor, target: Tensor, *,
-    discrete: bool = False, temperature: float = 0.5, bandwidth: float = 0.025,
+    common: tuple[Tensor, Tensor],
+    latents: Tensor,
+    attributes: Tensor,
+    target: Tensor,
+    *,
+    discrete: bool = False,
+    temperature: float = 0.5,
+    bandwidth: float = 0.025,
 ) -> dict[str, Tensor]:
     """The unweighted terms of SepCLR when attributes of the targets are known: a salient dimension for each, ordered by it.
 
@@ -133,6 +139,8 @@ def sepclr_with_attributes(
 
     Returns:
         "common" (alignment + mean uniformity), "salient", "joint_entropy".
+
+    ``torch.compile`` breaks the graph where the targets are picked out, since their number depends on the data.
 
     Source: Louiset et al. 2024 (SepCLR), supervised objective, as in the authors' code.
     """

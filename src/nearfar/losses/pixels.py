@@ -64,9 +64,7 @@ def pixpro(query: Tensor, key: Tensor, positive: Tensor, *, reduction: str = "me
 
 
 @full_precision
-def pixcontrast(
-    query: Tensor, key: Tensor, positive: Tensor, *, temperature: float = 0.3, reduction: str = "mean"
-) -> Tensor:
+def pixcontrast(query: Tensor, key: Tensor, positive: Tensor, *, temperature: float = 0.3, reduction: str = "mean") -> Tensor:
     """Pixel contrast, one direction: positive pixels against all other pixels of the same image's other view.
 
         - mean over pixels with a positive of log ( sum_pos exp(cos / tau) / sum_all exp(cos / tau) )
