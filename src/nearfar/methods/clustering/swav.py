@@ -107,7 +107,7 @@ class SwAV(Method):
 
     def alarm(self, terms: Mapping[str, float]) -> str | None:
         s, even = self.settings, math.log(self.settings.prototypes)
-        if self.progress < max(0.1, s.frozen) or abs(terms["swav"] - even) > 0.005 * even:
+        if self.progress < max(0.1, s.frozen) or abs(terms["swav"] - even) > 0.01 * even:
             return None
         return f"The loss stays at log K = {even:.2f}: codes are too soft. Lower epsilon (now {s.epsilon}) or take more prototypes."
 
