@@ -6,6 +6,7 @@ Nothing here imports torch, so that help is instant.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nearfar.errors import UserError, unknown_name
+
+TRACKERS = ("tensorboard", "wandb")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class PretrainOptions:
         limit: use at most this many training samples.
         evaluate_every: epochs between two online kNN probes; 0 means about ten times a run.
         checkpoint_minutes: minutes between two checkpoints.
+        log: trackers to write to beside metrics.jsonl: tensorboard, wandb.
         evaluate: judge the encoder at the end and write the report.
         strict: refuse data with unreadable files instead of skipping them.
         text_column: which column holds the text of image-text pairs.
@@ -79,6 +83,7 @@ class PretrainOptions:
     limit: int | None = None
     evaluate_every: int = 0
     checkpoint_minutes: float = 5.0
+    log: tuple[str, ...] = ()
     evaluate: bool = True
     strict: bool = False
     text_column: str | None = None
@@ -99,10 +104,14 @@ class Config:
         """As TOML; what is None is left out."""
         import tomli_w
 
-        options = {k: str(v) if isinstance(v, Path) else v for k, v in vars(self.options).items() if v is not None}
-        settings = {k: list(v) if isinstance(v, tuple) else v for k, v in self.settings.items() if v is not None}
+        options, settings = _toml_values(vars(self.options)), _toml_values(self.settings)
         options.pop("resume", None)
         return tomli_w.dumps({"method": self.method, **options, "settings": settings})
+
+
+def _toml_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    written = {key: str(value) if isinstance(value, Path) else value for key, value in values.items() if value is not None}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in written.items()}
 
 
 def read_config(path: Path) -> Config:
@@ -134,6 +143,7 @@ def changed(options: PretrainOptions, values: Mapping[str, Any]) -> PretrainOpti
         if name not in names:
             raise unknown_name("option", name, names)
     values = {k: Path(v) if k in ("output", "resume", "start_from") and v is not None else v for k, v in values.items()}
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     options = dataclasses.replace(options, **values)
     _check_ranges(options)
     return options
@@ -157,6 +167,11 @@ def _check_ranges(options: PretrainOptions) -> None:
     for name, valid in choices.items():
         if getattr(options, name) not in valid:
             raise unknown_name(name, str(getattr(options, name)), filter(None, valid))
+    for tracker in options.log:
+        if tracker not in TRACKERS:
+            raise unknown_name("tracker", tracker, TRACKERS)
+        if importlib.util.find_spec(tracker) is None:
+            raise UserError(f"Logging to {tracker} needs its package: pip install {tracker}.")
     if options.accumulate > 1 and options.gradient_cache:
         raise UserError("Options accumulate and gradient_cache were both given; choose one: gradient_cache keeps all negatives.")
 

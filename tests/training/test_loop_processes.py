@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,3 +50,39 @@ def test_a_run_on_several_processes_equals_a_run_on_one() -> None:
     for results in on_processes(weights).values():
         for result in results:
             torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-12)
+
+
+def with_dropout() -> list[dict[str, Tensor]]:
+    """The state after an uninterrupted run with dropout, and after one that was stopped and resumed; called on every process."""
+    found = []
+    for lengths in ((3,), (1, 3)):
+        folder = Path(collectives.broadcast_object(tempfile.mkdtemp()))
+        for epochs in lengths:
+            torch.manual_seed(5)
+            method = Toy(ToyEncoder(dropout=0.5)).double()
+            plan = Plan(Recipe(learning_rate=0.3, batch_size=11, epochs=3), seed=3)
+            views = same_views if epochs == 3 else stopping_views()
+            fit(method, ToySource(), views, dataclasses.replace(plan, log_every=1), folder)
+        found.append({key: value.clone() for key, value in method.state_dict().items()})
+    return found
+
+
+def stopping_views() -> Callable[[Tensor, torch.Generator], list[Tensor]]:
+    """As ``same_views``, and at the second batch this process is asked to stop."""
+    calls: list[int] = []
+
+    def views(samples: Tensor, generator: torch.Generator) -> list[Tensor]:
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return same_views(samples, generator)
+
+    return views
+
+
+@pytest.mark.slow
+def test_dropout_resumes_to_the_bit_on_two_processes() -> None:
+    for results in on_processes(with_dropout, counts=(2,)).values():
+        for whole, resumed in results:
+            for name, value in whole.items():
+                assert torch.equal(value, resumed[name]), name

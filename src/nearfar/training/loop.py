@@ -180,12 +180,13 @@ def _update(
 
 
 def _save(folder: Path | None, method: Method, optimizer: torch.optim.Optimizer, step: int) -> None:
+    random_states = collectives.gather_rows(torch.get_rng_state())  # each process has its own, for dropout
     if folder is not None and collectives.is_first():
         state: dict[str, Any] = {
             "step": step,
             "method": method.state_dict(),
             "optimizer": optimizer.state_dict(),
-            "random": {"torch": torch.get_rng_state(), "python": random.getstate(), "numpy": _numpy_state()},
+            "random": {"torch": random_states, "python": random.getstate(), "numpy": _numpy_state()},
         }
         if torch.cuda.is_available():
             state["random"]["cuda"] = torch.cuda.get_rng_state_all()
@@ -197,12 +198,14 @@ def _restore(folder: Path | None, method: Method, optimizer: torch.optim.Optimiz
     """Load the newest checkpoint if there is one; the number of finished steps."""
     path = None if folder is None else latest_checkpoint(folder)
     if path is None:
-        torch.manual_seed(plan.seed)  # from here on the run owns the global state: dropout draws from it
+        torch.manual_seed(plan.seed + collectives.rank())  # from here on the run owns the global state: dropout draws from it
         return 0
     state = load_checkpoint(path)
     method.load_state_dict(state["method"])
     optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"]["torch"])
+    states = state["random"]["torch"]
+    # A copy, as PyTorch crashes on a row of a larger tensor. Exact with as many processes as there were.
+    torch.set_rng_state(states[collectives.rank() % len(states)].clone())
     version, words, gauss = state["random"]["python"]
     random.setstate((version, tuple(words), gauss))
     np.random.set_state(tuple(state["random"]["numpy"]))

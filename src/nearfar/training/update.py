@@ -38,7 +38,7 @@ def gradients(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan
     for number, rows in enumerate(_parts(len(batch), plan.accumulate)):
         with _synchronising(model, number == plan.accumulate - 1):
             outputs = collectives.join(_forward(model, batch[rows] if plan.accumulate > 1 else batch, plan))
-            terms = _terms(method, phase, outputs)
+            terms = loss_terms(method, phase, outputs)
             (terms["loss"] / plan.accumulate).backward()  # type: ignore[no-untyped-call]
         for name, value in terms.items():
             totals[name] = totals.get(name, torch.zeros_like(value.detach())) + value.detach() / plan.accumulate
@@ -65,7 +65,7 @@ def _cached(method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dic
             value.copy_(buffers[name])
     leaves: list[Tensor] = []
     outputs = collectives.join(_with_leaves(merged(embedded), leaves))
-    terms = _terms(method, phase, outputs)
+    terms = loss_terms(method, phase, outputs)
     terms["loss"].backward()  # type: ignore[no-untyped-call]
     for number, rows in enumerate(parts):
         torch.set_rng_state(states[number])  # dropout repeats itself
@@ -86,6 +86,11 @@ def _forward(model: nn.Module, batch: Batch, plan: Plan) -> Outputs:
     its half-precision weights until it is left."""
     with torch.autocast(plan.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
         outputs = model(batch)
+    return widened(outputs)
+
+
+def widened(outputs: Outputs) -> Outputs:
+    """The same outputs, half-precision ones in float32."""
     return dict(_mapped(outputs, lambda t: t.float() if t.dtype in (torch.bfloat16, torch.float16) else t))
 
 
@@ -95,7 +100,7 @@ def _parts(length: int, count: int) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(bounds)]
 
 
-def _terms(method: Method, phase: Phase, outputs: Outputs) -> dict[str, Tensor]:
+def loss_terms(method: Method, phase: Phase, outputs: Outputs) -> dict[str, Tensor]:
     """The loss's terms in float32 or wider, whatever the forward pass computed in, and under "loss" what is minimised: the sum
     of those that have a gradient. The others are diagnostics."""
     device = next(method.parameters()).device.type

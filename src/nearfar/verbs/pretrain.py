@@ -80,7 +80,8 @@ def _train(wanted: Config, method_class: Any, console: Console) -> Run:
     from nearfar.verbs.watch import callbacks, plan_of
     from nearfar.views import make_views
 
-    source = load_data(wanted.options)
+    with collectives.first_process_first():  # it fills the decoded cache
+        source = load_data(wanted.options)
     training = inflated_data(wanted.options, source)
     assembled = assemble(wanted, training, method_class)
     for note in (*training.notes, *assembled.notes):

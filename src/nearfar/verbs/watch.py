@@ -13,6 +13,7 @@ from nearfar.evaluation.online import OnlineProbe
 from nearfar.options import Config, changed
 from nearfar.training import collectives
 from nearfar.training.callbacks import Display, MetricsLog, OnlineEvaluation
+from nearfar.training.loggers import trackers
 from nearfar.training.loop import Callback
 from nearfar.training.plan import Plan
 from nearfar.training.precision import choose_precision, device_of
@@ -59,4 +60,6 @@ def callbacks(source: Any, config: Config, plan: Plan, folder: Path, console: Co
     def alarm(sentence: str) -> None:
         console.print(f"[bold red]collapse[/] {sentence}", highlight=False)
 
-    return [log, OnlineEvaluation(probe, every, log, display, alarm), display]
+    told = {"method": config.method, **vars(config.options), "settings": dict(config.settings)}
+    sent = trackers(config.options.log, folder, told, lambda: display.health)
+    return [log, OnlineEvaluation(probe, every, log, display, alarm), display, *sent]

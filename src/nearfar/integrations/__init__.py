@@ -1,0 +1,1 @@
+"""nearfar's methods in other people's engines."""

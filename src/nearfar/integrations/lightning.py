@@ -1,0 +1,78 @@
+"""A method as a LightningModule, for people who own a Trainer.
+
+Batches are the loader's ``(samples, index)`` or ``(samples, index, label)``; views are made on the Trainer's device. Outputs are
+joined over the Trainer's processes as nearfar's own loop joins them, with the same gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nearfar.batch import Batch
+from nearfar.errors import UserError
+from nearfar.methods.method import Method, Recipe
+from nearfar.training import collectives
+from nearfar.training.batch_norm import synchronise
+from nearfar.training.optimisers import build_optimizer
+from nearfar.training.schedules import apply_schedule, learning_rate_factor
+from nearfar.training.update import detached, loss_terms, widened
+from nearfar.views import make_views
+
+try:
+    import lightning
+except ImportError as error:
+    raise UserError("nearfar.integrations.lightning needs the package lightning: pip install lightning.") from error
+
+
+class LightningMethod(lightning.LightningModule):
+    """Any nearfar method under ``lightning.Trainer``; without its grouped batches and looks at the data between epochs.
+
+    Args:
+        method: on its encoder.
+        recipe: optimiser, learning rate, weight decay, batch size, warm-up; clipping and epochs are the Trainer's.
+        seed: of the views.
+
+    Raises:
+        UserError: if the method has several phases, or wants batches or looks that a loader cannot give.
+    """
+
+    def __init__(self, method: Method, recipe: Recipe, *, seed: int = 0) -> None:
+        super().__init__()
+        if len(method.phases()) > 1 or method.wanted_batches.kind != "shuffled":
+            raise UserError(f"{type(method).__name__} needs nearfar's own loop; train it with nearfar.pretrain.")
+        self.method, self.recipe, self.seed = method, recipe, seed
+        self.views = make_views(method.spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0))
+
+    def setup(self, stage: str) -> None:
+        if collectives.world() > 1:
+            synchronise(self.method)
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        steps = int(self.trainer.estimated_stepping_batches)
+        self.method.progress = self.global_step / steps
+        apply_schedule(self.trainer.optimizers[0], learning_rate_factor(self.global_step, steps, round(self.recipe.warmup * steps)))
+
+    def training_step(self, given: Sequence[Any], number: int) -> Tensor:
+        samples, index, *label = given
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.global_step) * 4096 + self.global_rank)
+        batch = Batch(self.views(samples, generator), index, label[0] if label else None)
+        outputs = collectives.join(widened(self.method(batch)))
+        terms = loss_terms(self.method, self.method.phases()[0], outputs)
+        self.outputs = detached(outputs)
+        self.log_dict({name: term.detach() for name, term in terms.items()})
+        return terms["loss"]
+
+    def on_after_backward(self) -> None:
+        self.method.after_backward()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.method.progress = self.global_step / int(self.trainer.estimated_stepping_batches)
+        with torch.no_grad():
+            self.method.after_step(self.outputs)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return build_optimizer(self.method, self.recipe)
