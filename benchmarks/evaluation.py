@@ -3,8 +3,8 @@
     python benchmarks/evaluation.py [CLASSES]
 
 8,000 training and 2,000 test samples of 10 classes (or as many as asked for), features as encoders give them: correlated,
-rectified, badly scaled; the linear probe reaches about 95 % on 10 of them. Encoding is not part of it. The bar: kNN, linear probe (3 seeds) and
-geometry together in 60 s on 2 cores.
+rectified, badly scaled; the linear probe reaches about 95 % on 10 classes. Encoding is not part of it. The bar: kNN, linear probe
+(3 seeds) and geometry together in 60 s on 2 cores.
 """
 
 from __future__ import annotations

@@ -79,10 +79,14 @@ def test_large_raw_samples_are_averaged_down(shape: tuple[int, ...]) -> None:
     assert torch.allclose(raw_features(flat, plain), torch.tensor(2.5))
 
 
-def test_text_has_no_raw_features() -> None:
-    ids = torch.ones(3, 4, dtype=torch.int64)
-    with pytest.raises(UserError, match="found Tokens"):
-        raw_features(Samples(Tokens(ids, ids.bool()), list("abc")), lambda tokens: tokens)
+def test_raw_features_of_texts_count_their_tokens() -> None:
+    ids = torch.tensor([[2, 7, 7, 9, 3], [2, 9, RAW_VALUES + 7, 3, 0]])
+    found = raw_features(Samples(Tokens(ids, ids > 0), list("ab")), lambda tokens: tokens)
+    assert found.shape == (2, RAW_VALUES)
+    assert found.sum(dim=1).tolist() == [3, 2], "start, end and padding are not counted"
+    assert found[:, [7, 9]].tolist() == [[2, 1], [1, 1]]
+    with pytest.raises(UserError, match="found str"):
+        raw_features(samples(2, 3), lambda _: "text")
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 SERIES_ENDINGS = (".csv", ".tsv")
 TEXT_NAMES = ("caption", "text", "sentence", "sentence1", "description", "title", "name")
 PATH_NAMES = ("path", "file", "filename", "file_name", "filepath", "image_path", "image")
+SCORE_NAMES = ("score", "similarity", "similarity_score", "relatedness")
+"""Columns that say how near two texts are in meaning."""
 ID_NAMES = ("id", "name", "short_name")
 
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8", b"GIF8", b"BM", b"RIFF")
@@ -108,6 +110,8 @@ def table_of(pieces: Sequence[Piece], name: str, classes: Any, options: DataOpti
         content = _blobs(pieces, choice.image, ids, name)
     texts = ["" if text is None else str(text) for text in columns[choice.text]] if choice.text else None
     table = Table(name, ids, content, texts, columns)
+    if texts is not None and content is None:
+        _add_partners(table, str(choice.text))
     if any(piece.part for piece in pieces):
         table.part = [piece.part for piece in pieces for _ in range(len(piece))]
     elif "split" in columns:
@@ -210,6 +214,18 @@ def _name_classes(table: Table, classes: Any) -> None:
             pairs = zip(table.columns[kind], table.columns[table.label], strict=True)
             full = np.array([f"{value}/{classes[value][number]}" for value, number in pairs])
             table.columns = {**table.columns, table.label: full}
+
+
+def _add_partners(table: Table, text: str) -> None:
+    """Where ``sentence1`` has a ``sentence2`` beside it and a score: the second text of each row, and how near it is in meaning."""
+    second = f"{text[:-1]}2"
+    score = next((name for name in SCORE_NAMES if name in table.columns), None)
+    if not text.endswith("1") or second not in table.columns or score is None:
+        return
+    closeness = table.columns[score]
+    if closeness.dtype.kind in "fiu" and np.isfinite(closeness).all():
+        table.partners = ["" if value is None else str(value) for value in table.columns[second]]
+        table.annotations["closeness"] = closeness.astype(np.float32)
 
 
 def _listed(schema: pa.Schema) -> str:

@@ -44,7 +44,9 @@ def read_cluttered_digits() -> Table:
     """
     layers, label = _layers()
     canvas = np.max(layers, axis=0)
-    return _table("cluttered-digits", np.floor(canvas + 0.5 + 1e-6).astype(np.uint8), label)
+    table = _table("cluttered-digits", np.floor(canvas + 0.5 + 1e-6).astype(np.uint8), label)
+    table.annotations["regions"] = _regions(np.stack(layers)).astype(np.uint8)
+    return table
 
 
 def cluttered_digit_regions(ids: Sequence[str]) -> NDArray[np.int64]:
@@ -53,7 +55,10 @@ def cluttered_digit_regions(ids: Sequence[str]) -> NDArray[np.int64]:
     Args:
         ids: of the samples, as the loaded set has them.
     """
-    layers = np.stack(_layers()[0])[:, [int(name) for name in ids]]
+    return _regions(np.stack(_layers()[0])[:, [int(name) for name in ids]])
+
+
+def _regions(layers: Floats) -> NDArray[np.int64]:
     return np.where(layers.max(axis=0) < FAINTEST, 0, np.where(layers.argmax(axis=0) == 0, 1, 2))
 
 

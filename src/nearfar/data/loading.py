@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,10 +65,13 @@ def load(
     _check_number(table.name, len(parts[0]), 2 if options.split else 1)
     content: Any = loaded.content if loaded is not None else None
     if table.texts is not None:
-        tokenizer = tokenizer or Tokenizer.train([table.texts[row] for row in parts[0]], options.vocabulary)
+        both = [*table.texts], [*(table.partners or ())]
+        tokenizer = tokenizer or Tokenizer.train([texts[row] for texts in both if texts for row in parts[0]], options.vocabulary)
         tokens = _encoded(table, rows, tokenizer, options, like)
         content = tokens if content is None else Pair(content, tokens)
-    train, test = (_samples(table, content, labels, groups, np.searchsorted(rows, part), part) for part in parts)
+    found = [_samples(table, content, labels, groups, np.searchsorted(rows, part), part) for part in parts]
+    annotated = [_annotations(table, part, content, tokenizer) for part in parts]
+    train, test = (dataclasses.replace(one, annotations=more) for one, more in zip(found, annotated, strict=True))
     spec = _spec(table, train, labels, loaded.extra if loaded else {}, len(tokenizer) if tokenizer and table.texts is not None else 0)
     members = {name: group_names(table.columns[name]) for name in groups}
     return Source(spec, train, test if len(test) else None, [*table.notes, *notes, *split_notes], tokenizer, members)
@@ -134,6 +138,17 @@ def _samples(table: Table, content: Any, labels: Labels, groups: Mapping[str, Ro
     label = None if labels.values is None else torch.from_numpy(labels.values[part])
     group = {name: torch.from_numpy(number[part]) for name, number in groups.items()}
     return Samples(content, [table.ids[row] for row in part], label, group, torch.from_numpy(places))
+
+
+def _annotations(table: Table, part: Rows, content: Any, tokenizer: Tokenizer | None) -> dict[str, Any]:
+    found: dict[str, Any] = {name: torch.from_numpy(values[part]) for name, values in table.annotations.items()}
+    if "regions" in found and isinstance(content, Tensor):
+        (height, width), (rows, columns) = content.shape[2:], found["regions"].shape[1:]
+        if height * columns != width * rows:  # images were cropped to another shape, their regions were not
+            del found["regions"]
+    if table.partners is not None and tokenizer is not None:
+        found["partner"] = tokenizer.encode([table.partners[row] for row in part], content.ids.shape[1])
+    return found
 
 
 def _spec(table: Table, train: Samples, labels: Labels, extra: Mapping[str, Any], vocabulary: int) -> Spec:

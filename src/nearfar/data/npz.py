@@ -18,6 +18,7 @@ from nearfar.errors import UserError
 Arrays = Mapping[str, NDArray[Any]]
 
 _SAMPLE_NAMES = ("x", "X", "data", "series", "images", "image", "samples")
+_MASK_NAMES = ("mask", "masks", "regions")
 _SHORTEST = 8
 """Steps below which a last axis is hardly time."""
 
@@ -27,7 +28,8 @@ def read_npz(path: Path) -> Table:
 
     uint8 arrays are images: (N, H, W), (N, H, W, C) or (N, C, H, W). All others are series: (N, T) with one channel,
     (N, C, T), or (N, D, C, T), whose D x C channels are taken together. Arrays of length N with one axis are columns; a column
-    ``activity`` with an array ``activity_names`` beside it is a label, its values numbers of those names.
+    ``activity`` with an array ``activity_names`` beside it is a label, its values numbers of those names. An array ``mask`` (or
+    ``masks``, ``regions``) of N images' sizes says what each pixel shows.
 
     Raises:
         UserError: if the file is broken, needs pickle, or holds no such array.
@@ -43,6 +45,9 @@ def read_npz(path: Path) -> Table:
     label = next((k for k in (*LABEL_NAMES, *named) if k in columns), None)
     table = Table(path.stem, [str(i) for i in range(len(x))], ReadyArray(x, path.name), None, columns, label=label, classes=classes)
     table.notes += notes
+    mask = next((arrays[name] for name in _MASK_NAMES if name in arrays), None)
+    if mask is not None and x.ndim == 4 and mask.shape == (len(x), *x.shape[2:]) and mask.dtype.kind in "ub":
+        table.annotations["regions"] = mask.astype(np.uint8)
     if "split" in columns:
         table.part = [str(value) for value in columns["split"]]
     if arrays.get("sampling_rate", x).ndim == 0:

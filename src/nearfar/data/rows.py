@@ -51,6 +51,8 @@ def where(table: Table, column: str, value: str) -> Table:
         texts=of(table.texts),
         columns={name: one[rows] for name, one in table.columns.items()},
         part=of(table.part),
+        partners=of(table.partners),
+        annotations={name: one[rows] for name, one in table.annotations.items()},
     )
 
 

@@ -33,6 +33,8 @@ class Samples:
         group: for each group column, (N,) int64 numbers of its members.
         rows: (N,) int64, where these samples lie in ``content``; None if they are all of it, in order.
         device: where ``take`` puts what it takes.
+        annotations: what else is known of each sample, by name, each of length N: "regions", (N, H, W) uint8, what each pixel of an
+            image shows; "partner", ``Tokens`` of a second text, and "closeness", (N,) float32, how near it is in meaning.
     """
 
     content: Any
@@ -41,6 +43,7 @@ class Samples:
     group: dict[str, Tensor] = field(default_factory=dict)
     rows: Tensor | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    annotations: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -64,7 +67,9 @@ class Samples:
         rows = index if self.rows is None else self.rows[index.to(self.rows.device)]
         label = None if self.label is None else self.label[index.to(self.label.device)]
         group = {name: value[index.to(value.device)] for name, value in self.group.items()}
-        return dataclasses.replace(self, ids=[self.ids[i] for i in index.tolist()], label=label, group=group, rows=rows)
+        annotations = {name: value[index] for name, value in self.annotations.items()}  # these stay where they were loaded
+        ids = [self.ids[i] for i in index.tolist()]
+        return dataclasses.replace(self, ids=ids, label=label, group=group, rows=rows, annotations=annotations)
 
     def to(self, device: torch.device | str) -> Samples:
         """The same samples for use on a device: small sets are moved there, of larger ones each batch will be."""

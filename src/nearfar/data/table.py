@@ -56,7 +56,9 @@ class Table:
         ids: N names.
         content: images or series; None for texts alone.
         texts: N texts; None without.
+        partners: N texts, each to be compared with the text of its row; None without.
         columns: values (N,) by name: labels, groups and anything else.
+        annotations: arrays (N, ...) for ``Samples.annotations``.
         part: the part ("train", "test" ...) of each row, where the data say so.
         label: column that holds the labels unless the user names another.
         classes: for columns of class numbers, the names of the classes.
@@ -74,6 +76,8 @@ class Table:
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
+    partners: list[str] | None = None
+    annotations: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def modality(self) -> str:

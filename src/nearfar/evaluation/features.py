@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from nearfar.batch import Tokens
+from nearfar.data.tokenizer import MASK
 from nearfar.errors import UserError
 
 BATCH = 128  # on a CPU larger batches are slower: their activations leave the cache
@@ -94,13 +96,14 @@ def extract_pairs(
 def raw_features(samples: Samples, view: View, *, batch_size: int = BATCH, device: torch.device | str = "cpu") -> Tensor:
     """The plain view itself as features: what a probe reaches without any encoder.
 
-    Samples of more than ``RAW_VALUES`` values are first averaged down to about that many.
+    Samples of more than ``RAW_VALUES`` values are first averaged down to about that many. Of a text each token is counted (without
+    start, end and padding), the tokens' numbers taken modulo ``RAW_VALUES``.
 
     Returns:
         (N, D) float32.
 
     Raises:
-        UserError: if views are not tensors (text has no raw features), or a value is not finite.
+        UserError: if views are neither tensors nor ``Tokens``, or a value is not finite.
     """
     blocks = [_flattened(x) for x in _views(samples, view, batch_size, device)]
     return check_features(torch.cat(blocks), "raw input")
@@ -161,8 +164,11 @@ def _rows(features: Tensor) -> Tensor:
 
 
 def _flattened(view: Any) -> Tensor:
+    if isinstance(view, Tokens):
+        counted = (view.mask & (view.ids > MASK)).float()
+        return counted.new_zeros(len(view), RAW_VALUES).scatter_add_(1, view.ids % RAW_VALUES, counted)
     if not isinstance(view, Tensor):
-        raise UserError(f"Raw features need a tensor for a view; found {type(view).__name__}.")
+        raise UserError(f"Raw features need a tensor or tokens for a view; found {type(view).__name__}.")
     if view[0].numel() > RAW_VALUES and view.ndim == 3:
         view = nn.functional.adaptive_avg_pool1d(view, max(1, RAW_VALUES // view.shape[1]))
     if view[0].numel() > RAW_VALUES and view.ndim == 4:

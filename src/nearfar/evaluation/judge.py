@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nearfar.batch import Pair
+from nearfar.batch import Pair, Tokens
 from nearfar.evaluation.features import Encode, View, extract, raw_features
 from nearfar.evaluation.protocol import Features, Row, Task, Wanted
 from nearfar.evaluation.protocols import PROTOCOLS, check_names, chosen
@@ -30,7 +30,7 @@ def evaluate(
         wanted: protocols, seeds, outsiders and device; by default the quick protocols with three seeds on the CPU.
 
     Returns:
-        Rows "trained", the baselines and "raw input" (not for texts); for pairs also "shuffled pairs" and "chance".
+        Rows "trained", the baselines and "raw input" (of texts: counts of tokens); for pairs also "shuffled pairs" and "chance".
 
     Raises:
         UserError: for an unknown protocol or one that the data do not allow, if an encoder is in training mode, features are not
@@ -79,7 +79,7 @@ def _rows(encoders: Mapping[str, Any], task: Task) -> list[Row]:
         module = one.to(device) if isinstance(one, nn.Module) else None
         # A method's call is its training step; its features come from ``encode``.
         rows.append(Row(name, encoded(one.encode if hasattr(one, "embed_pair") else one), task, module))
-    if isinstance(_first_part(task.view(task.train.take(torch.arange(1)))), Tensor):
+    if isinstance(_first_part(task.view(task.train.take(torch.arange(1)))), Tensor | Tokens):
         raw: Features = lambda samples, view: raw_features(samples, lambda s: _first_part(view(s)), device=device)  # noqa: E731
         rows.append(Row("raw input", raw, task))
     return rows

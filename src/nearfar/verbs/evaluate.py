@@ -30,8 +30,8 @@ def evaluate(
     Args:
         run: the run folder.
         data: other labelled data to judge on, by name or path; by default those of the run.
-        protocols: names joined by commas: knn, linear, few-labels, few-shot, fine-tune, ridge, pairs, retrieval, clustering, fairness,
-            robustness, ood, geometry; "quick" stands for the cheap ones, "all" for all that the data allow.
+        protocols: names joined by commas: knn, linear, few-labels, few-shot, fine-tune, ridge, pairs, similarity, dense, retrieval,
+            clustering, fairness, robustness, ood, geometry; "quick" stands for the cheap ones, "all" for all that the data allow.
         outsiders: further data, by name or path, that ood tells apart from those that are judged.
         seeds: draws of validation splits and of few labels.
         label: which column or array holds the label; by default the run's, of other data the one with a common name.

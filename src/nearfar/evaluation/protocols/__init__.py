@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from nearfar.errors import UserError, unknown_name
 from nearfar.evaluation.protocol import Protocol, Task
+from nearfar.evaluation.protocols.annotated import DENSE, SIMILARITY
 from nearfar.evaluation.protocols.classes import FEW_LABELS, KNN, LINEAR
 from nearfar.evaluation.protocols.foreign import OOD, ROBUSTNESS
 from nearfar.evaluation.protocols.neighbours import CLUSTERING, RETRIEVAL
@@ -18,7 +19,10 @@ from nearfar.evaluation.protocols.space import GEOMETRY
 from nearfar.evaluation.protocols.tuning import FINE_TUNE
 from nearfar.evaluation.protocols.values import RIDGE
 
-ALL = (PAIRS, KNN, LINEAR, FEW_LABELS, FEW_SHOT, FINE_TUNE, RIDGE, RETRIEVAL, CLUSTERING, FAIRNESS, ROBUSTNESS, OOD, GEOMETRY)
+ALL = (
+    PAIRS, SIMILARITY, KNN, LINEAR, FEW_LABELS, FEW_SHOT, FINE_TUNE, RIDGE, DENSE, RETRIEVAL, CLUSTERING, FAIRNESS, ROBUSTNESS, OOD,
+    GEOMETRY,
+)  # fmt: skip
 """In the order of the table."""
 
 PROTOCOLS = {one.version: one.statement for one in ALL}
