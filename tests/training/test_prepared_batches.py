@@ -1,0 +1,61 @@
+"""A method may change its batch before it is embedded, and tell of failures that it is known for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from nearfar import networks
+from nearfar.batch import Batch, rows_of
+from nearfar.claims.harness import digits
+from nearfar.methods.instance.simclr import SimCLR
+from nearfar.methods.method import Outputs, Recipe
+from nearfar.training.callbacks import Display, MetricsLog, OnlineEvaluation
+from nearfar.training.loop import fit
+from nearfar.training.plan import Plan
+from nearfar.views import make_views
+
+
+class Flattering(SimCLR):
+    """SimCLR whose second view is the first of another sample, and which is never content."""
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        partner = torch.randperm(len(batch), generator=generator)
+        return replace(batch, views=[batch.views[0], batch.views[0][partner]], extra={"partner": batch.index[partner]})
+
+    def forward(self, batch: Batch) -> Outputs:
+        first, second = batch.views
+        assert torch.equal(second, first[rows_of(batch.extra["partner"], batch.index)])
+        return super().forward(batch)
+
+    def alarm(self, terms: Mapping[str, float]) -> str | None:
+        return f"The loss is {terms['nt_xent']:.1f}."
+
+
+def trained(folder: Path, told: list[str]) -> Tensor:
+    torch.manual_seed(0)
+    source = digits()
+    method = Flattering(networks.build("perceptron", source.spec), source.spec, SimCLR.Settings(hidden=16, projection=8))
+    console, log = Console(quiet=True), MetricsLog(folder)
+    health = OnlineEvaluation(lambda encode: ({"knn": 0.5}, None), 1, log, Display(console), told.append)  # type: ignore[arg-type]
+    views = make_views(source.spec, method.wanted_views)
+    fit(method, source, views, Plan(Recipe(batch_size=512, epochs=2), log_every=1), None, [log, health])
+    return next(method.encoder.parameters()).detach()
+
+
+def test_the_loop_embeds_the_prepared_batch_and_passes_the_alarm_on_once(tmp_path: Path) -> None:
+    told: list[str] = []
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first, second = trained(tmp_path / "a", told), trained(tmp_path / "b", told)
+    assert torch.equal(first, second), "draws come from the batch's generator"
+    assert len(told) == 2, "one alarm a run"
+    assert told[0].startswith("The loss is ")
+    rows = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["alarm"] for row in rows if "alarm" in row] == told[:1]
