@@ -92,6 +92,17 @@ class Batch:
         return Batch([view[rows] for view in self.views], self.index[rows], label, extra)
 
 
+def joined(parts: Sequence[Batch]) -> Batch:
+    """Consecutive parts of one batch as the batch."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    label = None if first.label is None else torch.cat([part.label for part in parts if part.label is not None])
+    views = [concatenate(same) for same in zip(*(part.views for part in parts), strict=True)]
+    extra = {name: torch.cat([part.extra[name] for part in parts]) for name in first.extra}
+    return Batch(views, torch.cat([part.index for part in parts]), label, extra)
+
+
 def rows_of(wanted: Tensor, index: Tensor) -> Tensor:
     """In which rows of a batch certain samples are.
 
@@ -108,8 +119,10 @@ def rows_of(wanted: Tensor, index: Tensor) -> Tensor:
     order = index.argsort()
     rows = order[torch.searchsorted(index[order], wanted).clamp(max=len(index) - 1)]
     if not torch.equal(index[rows], wanted):
+        missing = set(wanted.tolist()) - set(index.tolist())
         raise UserError(
-            "This method relates samples of the whole batch to one another, but --accumulate has split them; use --gradient-cache instead."
+            f"The batch relates samples to one another, but {len(missing)} of them, such as number {min(missing)}, are not in it; expected"
+            " all: make what relates samples for each part of a batch that is split."
         )
     return rows
 

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from rich.console import Console
 from torch import Tensor
 
 from nearfar import networks
-from nearfar.batch import Batch, rows_of
+from nearfar.batch import Batch, Tokens, joined, rows_of
 from nearfar.claims.harness import digits
+from nearfar.errors import UserError
 from nearfar.methods.instance.simclr import SimCLR
 from nearfar.methods.method import Outputs, Recipe
 from nearfar.training.callbacks import Display, MetricsLog, OnlineEvaluation
@@ -38,14 +40,14 @@ class Flattering(SimCLR):
         return f"The loss is {terms['nt_xent']:.1f}."
 
 
-def trained(folder: Path, told: list[str]) -> Tensor:
+def trained(folder: Path, told: list[str], accumulate: int = 1) -> Tensor:
     torch.manual_seed(0)
     source = digits()
     method = Flattering(networks.build("perceptron", source.spec), source.spec, SimCLR.Settings(hidden=16, projection=8))
     console, log = Console(quiet=True), MetricsLog(folder)
     health = OnlineEvaluation(lambda encode: ({"knn": 0.5}, None), 1, log, Display(console), told.append)  # type: ignore[arg-type]
     views = make_views(source.spec, method.wanted_views)
-    fit(method, source, views, Plan(Recipe(batch_size=512, epochs=2), log_every=1), None, [log, health])
+    fit(method, source, views, Plan(Recipe(batch_size=512, epochs=2), log_every=1, accumulate=accumulate), None, [log, health])
     return next(method.encoder.parameters()).detach()
 
 
@@ -59,3 +61,21 @@ def test_the_loop_embeds_the_prepared_batch_and_passes_the_alarm_on_once(tmp_pat
     assert told[0].startswith("The loss is ")
     rows = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
     assert [row["alarm"] for row in rows if "alarm" in row] == told[:1]
+
+
+def test_parts_of_an_accumulated_batch_are_prepared_each_by_itself(tmp_path: Path) -> None:
+    assert trained(tmp_path, [], accumulate=3).isfinite().all(), "forward checks that every partner is in its part"
+
+
+def test_parts_join_to_the_batch() -> None:
+    words = Tokens(torch.arange(12).reshape(6, 2), torch.ones(6, 2, dtype=torch.bool))
+    batch = Batch([torch.randn(6, 3), words], torch.randperm(6), torch.arange(6), {"who": torch.arange(6) % 2})
+    again = joined([batch[:1], batch[1:4], batch[4:]])
+    for found, expected in ((again.views[0], batch.views[0]), (again.views[1].ids, words.ids), (again.index, batch.index)):
+        assert torch.equal(found, expected)
+    assert torch.equal(again.label, batch.label)
+    assert torch.equal(again.extra["who"], batch.extra["who"])
+    assert joined([batch]) is batch
+    assert torch.equal(rows_of(batch.index[[4, 0]], batch.index), torch.tensor([4, 0]))
+    with pytest.raises(UserError, match="1 of them, such as number 9, are not in it"):
+        rows_of(torch.tensor([3, 9]), batch.index)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nearfar.batch import Batch
+from nearfar.batch import Batch, joined
 from nearfar.data.batches import Sampler, part, sampler_for
 from nearfar.methods.method import Method
 from nearfar.training import collectives
@@ -29,7 +29,7 @@ from nearfar.training.optimisers import build_optimizer
 from nearfar.training.plan import Plan
 from nearfar.training.schedules import apply_schedule, learning_rate_factor
 from nearfar.training.training_set import LoadedTrainingSet
-from nearfar.training.update import check_finite, gradients
+from nearfar.training.update import check_finite, gradients, slices
 
 MakeViews = Callable[[Any, torch.Generator], list[Any]]
 
@@ -156,7 +156,7 @@ def _batch(method: Method, samples: Any, sampler: Sampler, views: MakeViews, pla
 
     label = None if samples.label is None else own(samples.label)
     batch = Batch(made, number, label, {name: own(column) for name, column in samples.group.items()})
-    return method.prepare(batch, generator)
+    return joined([method.prepare(batch[rows], generator) for rows in slices(len(batch), plan.accumulate)])
 
 
 def _update(

@@ -35,7 +35,7 @@ def gradients(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan
         return _cached(method, phase, batch, plan)
     totals: dict[str, Tensor] = {}
     joined: list[Outputs] = []
-    for number, rows in enumerate(_parts(len(batch), plan.accumulate)):
+    for number, rows in enumerate(slices(len(batch), plan.accumulate)):
         with _synchronising(model, number == plan.accumulate - 1):
             outputs = collectives.join(_forward(model, batch[rows] if plan.accumulate > 1 else batch, plan))
             terms = loss_terms(method, phase, outputs)
@@ -53,7 +53,7 @@ def _cached(method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dic
     The loss is that of the whole batch at the memory of a chunk. Batch norm sees the statistics of a chunk.
     """
     count = math.ceil(plan.recipe.batch_size / collectives.world() / plan.gradient_cache)  # the same on every process
-    parts = _parts(len(batch), count)
+    parts = slices(len(batch), count)
     states: list[Tensor] = []
     embedded: list[Outputs] = []
     buffers = {name: value.clone() for name, value in method.named_buffers()}
@@ -94,7 +94,7 @@ def widened(outputs: Outputs) -> Outputs:
     return dict(_mapped(outputs, lambda t: t.float() if t.dtype in (torch.bfloat16, torch.float16) else t))
 
 
-def _parts(length: int, count: int) -> list[slice]:
+def slices(length: int, count: int) -> list[slice]:
     """``count`` nearly equal slices of ``length`` rows."""
     bounds = [length * number // count for number in range(count + 1)]
     return [slice(start, stop) for start, stop in pairwise(bounds)]
