@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from nearfar.claims.harness import Training, digits, pretrained, probes
 from nearfar.claims.table import read_results, render
 from nearfar.cli import main
 from nearfar.methods import registry
+from nearfar.training.interruption import Interruption
 
 
 def toy(gain: float, spread: float) -> Claim:
@@ -34,6 +36,12 @@ def test_the_verdict_follows_from_the_interval_of_the_paired_difference(gain: fl
     assert result.low <= result.difference <= result.high
     assert len(told) == 8
     assert "seed 4 of 4 · old" in told[-1]
+
+
+def test_an_interrupted_training_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Interruption, "__enter__", lambda self: self._request(signal.SIGTERM, None) or self)
+    with pytest.raises(KeyboardInterrupt):
+        pretrained("simclr", digits(), Training(steps=30, batch_size=16), seed=0)
 
 
 def test_a_result_is_read_back_and_shown(tmp_path: Path) -> None:

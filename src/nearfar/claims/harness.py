@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nearfar import data, networks
+from nearfar.batch import Batch
 from nearfar.data.samples import Samples, Source
 from nearfar.data.spec import Spec
 from nearfar.evaluation.features import Labelled, extract
@@ -71,6 +72,9 @@ def pretrained(
         training: how; the same for every arm.
         seed: of the weights, the order of samples and the views.
         settings: that differ from those of the method's "small" recipe.
+
+    Raises:
+        KeyboardInterrupt: when interrupted; a shortened training must not count.
     """
     kind = registry.get(method)
     torch.manual_seed(seed)
@@ -80,8 +84,19 @@ def pretrained(
     batch_size = made.wanted_batches.rows or training.batch_size
     recipe = Recipe({}, training.optimizer, training.learning_rate * 256 / batch_size, training.weight_decay, batch_size)
     views = make_views(source.spec, made.wanted_views, patches=getattr(encoder, "patches", 0), settings=training.views)
-    fit(made, source, views, Plan(recipe, steps=training.steps, seed=seed))
+    progress = fit(made, source, views, Plan(recipe, steps=training.steps, seed=seed))
+    if progress.step < progress.steps:
+        raise KeyboardInterrupt
     return made.eval()
+
+
+def training_batches(method: Method, source: Source, *, seed: int, batch_size: int, count: int = 10) -> Iterator[Batch]:
+    """Batches of views of random training samples as the method wants them, to look at a trained method's loss."""
+    generator = torch.Generator().manual_seed(seed)
+    views = make_views(source.spec, method.wanted_views, settings=DIGIT_VIEWS)
+    for _ in range(count):
+        index = torch.randperm(len(source.train), generator=generator)[:batch_size]
+        yield Batch(views(source.train.take(index), generator), index)
 
 
 def features_of(method: Method, samples: Samples) -> Tensor:
