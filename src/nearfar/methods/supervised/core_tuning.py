@@ -58,7 +58,7 @@ class CoreTuning(Method):
     )
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=0.01, weight_decay=1e-4, epochs=100, warmup=0.0),
-        "small": Recipe({"contrast": 1.0, "hidden": 512}, learning_rate=1e-3, batch_size=128),
+        "small": Recipe({"contrast": 1.0, "detach": False, "hidden": 512}, "sgd", learning_rate=0.1, batch_size=128),
     }
     needs_labels = True
     label_kind = "class"
