@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from nearfar.verbs.export import export
     from nearfar.verbs.pretrain import pretrain
     from nearfar.verbs.report import report
+    from nearfar.verbs.search import dedupe, label, search
 
 __version__ = "0.1.0"
-__all__ = ["Run", "advise", "claim", "compare", "datasets", "doctor", "embed", "evaluate", "export", "methods", "pretrain", "report"]
+__all__ = [
+    "Run", "advise", "claim", "compare", "datasets", "dedupe", "doctor", "embed", "evaluate", "export",
+    "label", "methods", "pretrain", "report", "search",
+]
 
 HOMES = {  # in which module each public name is found
     "Run": "nearfar.run",
@@ -37,6 +41,9 @@ HOMES = {  # in which module each public name is found
     "methods": "nearfar.verbs.describe",
     "pretrain": "nearfar.verbs.pretrain",
     "report": "nearfar.verbs.report",
+    "dedupe": "nearfar.verbs.search",
+    "label": "nearfar.verbs.search",
+    "search": "nearfar.verbs.search",
 }
 
 

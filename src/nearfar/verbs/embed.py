@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
+import torch
 import tyro
+from torch import Tensor
 
+from nearfar.batch import Pair, Tokens
 from nearfar.errors import UserError
 from nearfar.files import replacing
 from nearfar.options import changed
 from nearfar.run import Run
 
 if TYPE_CHECKING:
-    import numpy as np
+    from nearfar.data import Source
 
 
 def embed(
@@ -23,6 +28,8 @@ def embed(
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("embeddings.parquet"),
 ) -> Path:
     """Embed data with a run's encoder.
+
+    Of image-text pairs both parts are embedded in the space that they share: "embedding" is the image's, "text_embedding" the text's.
 
     Args:
         run: the run folder.
@@ -36,8 +43,7 @@ def embed(
     Raises:
         UserError: for another ending, an existing file, or data that do not fit the encoder.
     """
-    from nearfar.encoder_files import check_input, encoder_spec, tokenizer_of
-    from nearfar.verbs.assemble import load_data
+    from nearfar.encoder_files import check_input
 
     output = Path(output)
     if output.suffix not in (".parquet", ".npz"):
@@ -45,21 +51,18 @@ def embed(
     if output.exists():
         raise UserError(f"{output} exists already; choose another --output.")
     opened = Run(run)
-    options, encoder = opened.config.options, opened.encoder()
-    if data is None:
-        source = load_data(options, tokenizer=tokenizer_of(encoder))
-    else:
-        other = changed(options, {"data": data, "limit": None})
-        source = load_data(other, encoder_spec(encoder), tokenizer=tokenizer_of(encoder), split=False)
-    check_input(encoder, source.spec)
-    columns: dict[str, list[Any]] = {"id": [], "split": [], "label": [], "embedding": []}
+    source = loaded(opened, data)
+    check_input(opened.encoder(), source.spec)
+    columns: dict[str, list[Any]] = {"id": [], "split": [], "label": []}
+    vectors: dict[str, list[Tensor]] = {}
     for split, samples in (("train" if data is None else "all", source.train), ("test", source.test)):
         if samples is not None:
             columns["id"] += samples.ids
             columns["split"] += [split] * len(samples)
-            columns["label"] += _labels(samples, source.spec.classes)
-            columns["embedding"].append(_features(opened, samples))
-    _write(columns, output)
+            columns["label"] += labels_of(samples, source.spec.classes)
+            for name, features in _embeddings(opened, samples, source.spec.modality).items():
+                vectors.setdefault(name, []).append(features)
+    _write(columns, {name: np.concatenate([part.numpy() for part in parts]) for name, parts in vectors.items()}, output)
     return output
 
 
@@ -67,38 +70,86 @@ def embed_samples(run: Run, samples: Any) -> np.ndarray[Any, Any]:
     """Features (N, D) float32 of raw samples of the run's modality."""
     from nearfar.data.arrays import in_memory
 
-    return _features(run, in_memory(samples))
+    found: np.ndarray[Any, Any] = features_of(run, in_memory(samples)).numpy()
+    return found
 
 
-def _features(run: Run, samples: Any) -> np.ndarray[Any, Any]:
+def loaded(run: Run, data: str | None) -> Source:
+    """A run's own data, or other data as its encoder takes them, whole."""
+    from nearfar.encoder_files import encoder_spec, tokenizer_of
+    from nearfar.verbs.assemble import load_data
+
+    options, encoder = run.config.options, run.encoder()
+    if data is None:
+        return load_data(options, tokenizer=tokenizer_of(encoder))
+    other = changed(options, {"data": data, "limit": None})
+    return load_data(other, encoder_spec(encoder), tokenizer=tokenizer_of(encoder), split=False)
+
+
+def features_of(run: Run, samples: Any) -> Tensor:
+    """(N, D) float32: the encoder's features, or for a run on pairs the first part's embeddings in the shared space."""
     from nearfar.encoder_files import encoder_spec
     from nearfar.evaluation.features import extract
     from nearfar.views import plain_view
 
     encoder = run.encoder()
-    features: np.ndarray[Any, Any] = extract(encoder, samples, plain_view(encoder_spec(encoder))).numpy()
-    return features
+    spec = encoder_spec(encoder)
+    if spec.modality != "image-text":
+        return extract(encoder, samples, plain_view(spec))
+    plain = plain_view(dataclasses.replace(spec, modality="image"))
+    return extract(_shared_space(run), samples, lambda pair: plain(pair.first if isinstance(pair, Pair) else pair))
 
 
-def _labels(samples: Any, classes: tuple[str, ...]) -> list[Any]:
+def text_features(run: Run, tokens: Tokens) -> Tensor:
+    """(N, D) float32 of texts, in the space in which they are compared."""
+    from nearfar.data.arrays import in_memory
+    from nearfar.encoder_files import encoder_spec
+    from nearfar.evaluation.features import extract
+
+    encoder = run.encoder()
+    encode = _shared_space(run) if encoder_spec(encoder).modality == "image-text" else encoder
+    return extract(encode, in_memory(tokens), lambda part: part)
+
+
+def labels_of(samples: Any, classes: tuple[str, ...]) -> list[Any]:
+    """Class names, values, or None for each sample."""
     if samples.label is None:
         return [None] * len(samples)
     values = samples.label.tolist()
     return [classes[value] for value in values] if classes else values
 
 
-def _write(columns: dict[str, list[Any]], output: Path) -> None:
-    import numpy as np
+def in_rows(tokens: Tokens) -> Any:
+    """Texts as samples."""
+    from nearfar.data.arrays import in_memory
 
-    embedding = np.concatenate(columns.pop("embedding"))
+    return in_memory(tokens)
+
+
+def _shared_space(run: Run) -> Any:
+    method: Any = run.method()
+    return method.embed_pair
+
+
+def _embeddings(run: Run, samples: Any, modality: str) -> dict[str, Tensor]:
+    found = {"embedding": features_of(run, samples)}
+    if modality == "image-text":
+        everything = samples.take(torch.arange(len(samples)))
+        found["text_embedding"] = text_features(run, everything.second)
+    return found
+
+
+def _write(columns: dict[str, list[Any]], vectors: dict[str, np.ndarray[Any, Any]], output: Path) -> None:
     with replacing(output) as temporary:
         if output.suffix == ".npz":
             with temporary.open("wb") as file:
-                known: dict[str, Any] = {k: np.array(v) for k, v in columns.items() if None not in v}
-                np.savez(file, embedding=embedding, **known)
+                known: dict[str, Any] = {**vectors, **{k: np.array(v) for k, v in columns.items() if None not in v}}
+                np.savez(file, **known)
         else:
             import pyarrow as pa
             import pyarrow.parquet as pq
 
-            vectors = pa.FixedSizeListArray.from_arrays(pa.array(embedding.reshape(-1)), embedding.shape[1])
-            pq.write_table(pa.table({**{k: pa.array(v) for k, v in columns.items()}, "embedding": vectors}), temporary)
+            table = {name: pa.array(values) for name, values in columns.items()}
+            for name, rows in vectors.items():
+                table[name] = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
+            pq.write_table(pa.table(table), temporary)

@@ -1,0 +1,205 @@
+"""An embedded set that can be asked: what is like this, what is there twice, what should be labelled next, what is labelled wrongly."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from nearfar.errors import UserError
+from nearfar.evaluation.features import check_features
+from nearfar.evaluation.knn import nearest
+
+_BLOCK = 2048
+
+
+class Hit(NamedTuple):
+    """One answer: its row in the set, its id, its label ("" without) and its cosine to the query."""
+
+    row: int
+    id: str
+    label: str
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Index:
+    """N embedded samples.
+
+    Attributes:
+        features: (N, D) float32; scaled to unit length when compared.
+        ids: N names.
+        labels: N labels as text, "" where there is none.
+        notes: what a reader must know.
+    """
+
+    features: Tensor
+    ids: Sequence[str]
+    labels: Sequence[str]
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        check_features(self.features, "index")
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def search(self, queries: Tensor, k: int = 10) -> list[list[Hit]]:
+        """The k nearest by cosine of each query (Q, D), nearest first; exact, by faiss where it is installed.
+
+        Raises:
+            UserError: if k is below 1 or the dimensions differ.
+        """
+        similarity, rows = nearest_rows(self.features, queries, k)
+        return [
+            [Hit(row, self.ids[row], self.labels[row], value) for value, row in zip(values, found, strict=True)]
+            for values, found in zip(similarity.tolist(), rows.tolist(), strict=True)
+        ]
+
+    def like(self, row: int, k: int = 10) -> list[Hit]:
+        """The k nearest of one of the set's own samples, without itself."""
+        (hits,) = self.search(self.features[row : row + 1], k + 1)
+        return [hit for hit in hits if hit.row != row][:k]
+
+
+def nearest_rows(bank: Tensor, queries: Tensor, k: int, *, faiss: bool | None = None) -> tuple[Tensor, Tensor]:
+    """Cosines and rows (Q, min(k, N)) of each query's nearest rows of the bank.
+
+    Args:
+        bank: (N, D).
+        queries: (Q, D).
+        k: at least 1.
+        faiss: whether to search by faiss; None: where it is installed. The results are the same up to rounding and ties.
+    """
+    use = importlib.util.find_spec("faiss") is not None if faiss is None else faiss
+    if not use or k < 1 or bank.shape[1] != queries.shape[1]:
+        return nearest(bank, queries, k=k)
+    import faiss as library
+
+    found = library.IndexFlatIP(bank.shape[1])
+    found.add(np.ascontiguousarray(normalize(bank.float(), dim=1).numpy()))
+    similarity, rows = found.search(np.ascontiguousarray(normalize(queries.float(), dim=1).numpy()), min(k, len(bank)))
+    return torch.from_numpy(similarity), torch.from_numpy(rows)
+
+
+def read_index(path: Path | str) -> Index:
+    """The index that ``nearfar embed`` wrote, .parquet or .npz.
+
+    Raises:
+        UserError: if the file is missing or something else.
+    """
+    path = Path(path)
+    try:
+        columns = _npz(path) if path.suffix == ".npz" else _parquet(path)
+        features = torch.from_numpy(np.array(columns["embedding"], dtype=np.float32))
+        ids = [str(value) for value in columns["id"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} holds no embeddings ({error}); expected a .parquet or .npz file that `nearfar embed` wrote.") from error
+    labels = columns.get("label")
+    return Index(features, ids, [""] * len(ids) if labels is None else ["" if value is None else str(value) for value in labels])
+
+
+def _parquet(path: Path) -> dict[str, Any]:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    flat = table["embedding"].combine_chunks()
+    values = np.asarray(flat.flatten() if hasattr(flat, "flatten") else flat)
+    columns = {name: table[name].to_pylist() for name in table.column_names if name != "embedding"}
+    return {**columns, "embedding": values.reshape(len(table), -1)}
+
+
+def _npz(path: Path) -> dict[str, Any]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def duplicate_groups(features: Tensor, threshold: float) -> list[list[int]]:
+    """Groups of rows that are connected by cosines of at least ``threshold``, largest first; single rows are left out.
+
+    Args:
+        features: (N, D); similarities are made a block at a time.
+        threshold: in (-1, 1].
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    unit = normalize(check_features(features, "index"), dim=1)
+    rows, columns = [], []
+    for start in range(0, len(unit), _BLOCK):
+        near = (unit[start : start + _BLOCK] @ unit[start:].T >= threshold).nonzero() + start
+        rows.append(near[:, 0])
+        columns.append(near[:, 1])
+    first, second = torch.cat(rows).numpy(), torch.cat(columns).numpy()
+    edges = coo_matrix((np.ones(len(first), dtype=bool), (first, second)), shape=(len(unit), len(unit)))
+    _, component = connected_components(edges, directed=False)
+    order = np.argsort(component, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(component[order])) + 1)
+    return sorted((group.tolist() for group in groups if len(group) > 1), key=lambda group: (-len(group), group[0]))
+
+
+def worth_labelling(features: Tensor, count: int, *, labelled: Sequence[int] = (), neighbours: int = 20, seed: int = 0) -> list[int]:
+    """Rows to label next: of as many clusters as there will be labels, the typical row of each that has no label yet, large clusters
+    first. Typical is what lies near its neighbours.
+
+    Args:
+        features: (N, D).
+        count: at least 1; at most the number of rows without label are given.
+        labelled: rows that have a label.
+        neighbours: for typicality.
+        seed: of the clustering.
+
+    Source: Hacohen et al. 2022 (TypiClust), section 3.
+    """
+    from sklearn.cluster import KMeans
+
+    unit = normalize(check_features(features, "index").float(), dim=1)
+    known = np.zeros(len(unit), dtype=bool)
+    known[list(labelled)] = True
+    clusters = min(len(unit), count + int(known.sum()))
+    cluster = KMeans(clusters, n_init=1, random_state=seed).fit(unit.numpy()).labels_
+    similarity, _ = nearest(unit, unit, k=min(neighbours + 1, len(unit)))
+    typicality = 1 / (2 - 2 * similarity[:, 1:].clamp(max=1)).clamp_min(0).sqrt().mean(dim=1).clamp_min(1e-6).numpy()
+    size = np.bincount(cluster, minlength=clusters)
+    open_first = sorted(range(clusters), key=lambda c: (bool(known[cluster == c].any()), -size[c], c))
+    chosen: list[int] = []
+    while len(chosen) < min(count, int((~known).sum())):
+        for c in open_first:
+            free = np.flatnonzero((cluster == c) & ~known)
+            if len(free) and len(chosen) < count:
+                best = int(free[typicality[free].argmax()])
+                known[best] = True
+                chosen.append(best)
+    return chosen
+
+
+def doubtful_labels(features: Tensor, labels: Sequence[str], *, neighbours: int = 10) -> list[tuple[int, str, float]]:
+    """Rows whose neighbours mostly bear another label: (row, the neighbours' label, their share of votes), the surest first.
+
+    Args:
+        features: (N, D).
+        labels: N labels; rows with "" neither vote nor are judged.
+        neighbours: that vote, each with its cosine.
+
+    Source: after Zhu et al. 2022, "Detecting Corrupted Labels Without Training a Model to Predict", section 4.1.
+    """
+    rows = [row for row, label in enumerate(labels) if label]
+    names = sorted({labels[row] for row in rows})
+    if len(names) < 2:
+        return []
+    number = torch.tensor([names.index(labels[row]) for row in rows])
+    similarity, found = nearest(features[rows], features[rows], k=min(neighbours + 1, len(rows)))
+    own = found == torch.arange(len(rows))[:, None]
+    votes = torch.zeros(len(rows), len(names)).scatter_add_(1, number[found], similarity.clamp_min(0).masked_fill(own, 0))
+    share = votes / votes.sum(dim=1, keepdim=True).clamp_min(1e-12)
+    best, choice = share.max(dim=1)
+    wrong = ((choice != number) & (best > 0.5)).nonzero().flatten()
+    order = wrong[best[wrong].argsort(descending=True, stable=True)]
+    return [(rows[place], names[int(choice[place])], float(best[place])) for place in order.tolist()]

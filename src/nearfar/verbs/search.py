@@ -1,0 +1,195 @@
+"""``nearfar search``, ``nearfar dedupe`` and ``nearfar label``: an embedded set put to use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nearfar.errors import UserError
+from nearfar.run import Run
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from torch import Tensor
+
+    from nearfar.index import Index
+
+_IMAGES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"}
+_SERIES = {".csv", ".tsv"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Rows for a person and for a program.
+
+    Attributes:
+        title: one line.
+        columns: names.
+        rows: values, in order.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    def table(self) -> Table:
+        """For rich."""
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(*self.columns, title=escape(self.title), title_justify="left")
+        for row in self.rows:
+            table.add_row(*(escape(f"{value:.4f}" if isinstance(value, float) else str(value)) for value in row))
+        return table
+
+
+def search(run: Path | str, query: str, *, data: str | None = None, index: Path | None = None, k: int = 10) -> Answer:
+    """Find the samples that are most like a query.
+
+    Args:
+        run: the run folder whose encoder compares.
+        query: an image file, a series as .csv, a text (for text and image-text encoders), or a sample of the searched set: its id,
+            or "#" and its row.
+        data: name or path of the searched set; by default the run's own.
+        index: a file that `nearfar embed` wrote, to be searched instead.
+        k: number of answers.
+
+    Raises:
+        UserError: for a query that is none of these, or data that do not fit the encoder.
+    """
+    opened = Run(run)
+    searched = _index(opened, data, index)
+    row = _own_row(searched, query)
+    hits = searched.like(row, k) if row is not None else searched.search(_embedded(opened, query), k)[0]
+    return Answer(f"nearest to {query}", ("id", "label", "similarity"), tuple((hit.id, hit.label, hit.similarity) for hit in hits))
+
+
+def dedupe(run: Path | str, *, data: str | None = None, index: Path | None = None, threshold: float = 0.98) -> Answer:
+    """Find groups of near-duplicates: samples connected by similarities of at least the threshold.
+
+    Args:
+        run: the run folder whose encoder compares.
+        data: name or path of the set; by default the run's own.
+        index: a file that `nearfar embed` wrote, to be looked through instead.
+        threshold: least cosine of two near-duplicates, in (0, 1].
+
+    Raises:
+        UserError: for a threshold out of range, or data that do not fit the encoder.
+    """
+    from nearfar.index import duplicate_groups
+
+    if not 0 < threshold <= 1:
+        raise UserError(f"The threshold is {threshold}; expected a cosine above 0 and at most 1.")
+    searched = _index(Run(run), data, index)
+    groups = duplicate_groups(searched.features, threshold)
+    rows = tuple((number, searched.ids[row], searched.labels[row]) for number, group in enumerate(groups, 1) for row in group)
+    extra = sum(len(group) - 1 for group in groups)
+    title = f"{len(groups)} groups of near-duplicates among {len(searched):,} samples; {extra} could go"
+    return Answer(title, ("group", "id", "label"), rows)
+
+
+def label(run: Path | str, *, data: str | None = None, index: Path | None = None, k: int = 20, errors: bool = False) -> Answer:
+    """Suggest which samples to label next, or with ``errors`` which labels are likely wrong.
+
+    Args:
+        run: the run folder whose encoder compares.
+        data: name or path of the set; by default the run's own.
+        index: a file that `nearfar embed` wrote, to be looked through instead.
+        k: number of suggestions.
+        errors: list likely label errors instead: samples whose neighbours mostly bear another label.
+
+    Raises:
+        UserError: if errors are asked for and there are no labels, or data do not fit the encoder.
+    """
+    from nearfar.index import doubtful_labels, worth_labelling
+
+    searched = _index(Run(run), data, index)
+    if errors:
+        if not any(searched.labels):
+            raise UserError("There are no labels to doubt; name the label column with the run's --label, or leave --errors out.")
+        found = doubtful_labels(searched.features, searched.labels)[:k]
+        rows = tuple((searched.ids[row], searched.labels[row], other, share) for row, other, share in found)
+        return Answer("likely label errors", ("id", "label", "neighbours say", "share of votes"), rows)
+    known = [row for row, text in enumerate(searched.labels) if text]
+    known = known if len(known) < len(searched) else []  # all labelled: as if none were
+    chosen = worth_labelling(searched.features, k, labelled=known)
+    return Answer("worth labelling next", ("id", "label so far"), tuple((searched.ids[row], searched.labels[row]) for row in chosen))
+
+
+def _index(run: Run, data: str | None, index: Path | None) -> Index:
+    from nearfar.index import read_index
+
+    if index is None:
+        return index_of(run, data)
+    if data is not None:
+        raise UserError("Options data and index were both given; the index holds its data already: choose one.")
+    return read_index(index)
+
+
+def index_of(run: Run, data: str | None = None) -> Index:
+    """The embedded set: a run's own data (training samples, then test samples), or other data of the same kind."""
+    import torch
+
+    from nearfar.encoder_files import check_input
+    from nearfar.index import Index
+    from nearfar.verbs.embed import features_of, labels_of, loaded
+
+    source = loaded(run, data)
+    check_input(run.encoder(), source.spec)
+    parts = [part for part in (source.train, source.test) if part is not None]
+    features = torch.cat([features_of(run, part) for part in parts])
+    ids = [name for part in parts for name in part.ids]
+    labels = ["" if value is None else str(value) for part in parts for value in labels_of(part, source.spec.classes)]
+    return Index(features, ids, labels)
+
+
+def _own_row(index: Index, query: str) -> int | None:
+    """The row that a query names, if it names one."""
+    if query.startswith("#"):
+        row = int(query[1:]) if query[1:].isdigit() else -1
+        if not 0 <= row < len(index):
+            raise UserError(f"The query {query} names no row; expected #0 to #{len(index) - 1}.")
+        return row
+    return index.ids.index(query) if query in index.ids and not Path(query).is_file() else None
+
+
+def _embedded(run: Run, query: str) -> Tensor:
+    """(1, D) of an image file, a series file or a text."""
+    import torch
+
+    from nearfar.data.arrays import in_memory
+    from nearfar.encoder_files import encoder_spec, tokenizer_of
+    from nearfar.verbs.embed import features_of, text_features
+
+    spec, path = encoder_spec(run.encoder()), Path(query)
+    if spec.modality.startswith("image") and path.suffix.lower() in _IMAGES:
+        return features_of(run, in_memory(torch.from_numpy(_pixels(path, spec.shape).copy())[None]))
+    if spec.modality == "series" and path.suffix.lower() in _SERIES:
+        return features_of(run, in_memory(torch.from_numpy(_series(path, spec.shape))[None]))
+    tokenizer = tokenizer_of(run.encoder())
+    if tokenizer is not None:
+        return text_features(run, tokenizer.encode([query], spec.context))
+    kind = "an image file" if spec.modality.startswith("image") else "a .csv file"
+    raise UserError(f"Cannot search for {query!r}: expected {kind}, the id of a sample of the searched set, or # and its row.")
+
+
+def _pixels(path: Path, shape: tuple[int, ...]) -> Any:
+    from nearfar.data.decode import pixels
+
+    try:
+        return pixels(path, (shape[0], shape[1], shape[2]))
+    except Exception as error:  # Pillow's decoders raise errors of any kind
+        raise UserError(f"Cannot read the image {path}: {error}; give an image file that exists.") from error
+
+
+def _series(path: Path, shape: tuple[int, ...]) -> Any:
+    from nearfar.data.series import fit_lengths, read_series
+
+    try:
+        series = read_series(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"Cannot read the series {path}: {error}; expected a column of numbers for each channel.") from error
+    if len(series) != shape[0]:
+        raise UserError(f"The series {path} has {len(series)} channels; the encoder expects {shape[0]}.")
+    return fit_lengths([series], str(path), shape[1])[0]

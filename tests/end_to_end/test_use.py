@@ -1,0 +1,83 @@
+"""A trained run put to use from the command line: search by file, row and id; near-duplicates; labels; every refusal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import nearfar
+from nearfar.cli import main
+from nearfar.run import Run
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("use") / "run"
+    options = {"data": "digits", "limit": 200, "encoder": "perceptron", "epochs": 2, "batch_size": 50, "evaluate": False}
+    return nearfar.pretrain("simclr", **options, quiet=True, output=folder)
+
+
+def test_a_picture_finds_itself(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sample, name = run.source().train.take(number(5))[0, 0], run.source().train.ids[5]
+    Image.fromarray(sample.numpy()).save(tmp_path / "query.png")
+    (first, *others) = nearfar.search(run.folder, str(tmp_path / "query.png"), k=4).rows
+    assert (first[0], round(first[2], 4)) == (name, 1.0)
+    assert len(others) == 3
+    assert [row[0] for row in nearfar.search(run.folder, name, k=3).rows] == [row[0] for row in others]
+    assert [row[0] for row in nearfar.search(run.folder, "#5", k=3).rows] == [row[0] for row in others]
+    assert main(["search", str(run.folder), "#5", "--k", "3"]) == 0
+    assert f"{others[0][2]:.4f}" in capsys.readouterr().out
+
+
+def number(row: int) -> torch.Tensor:
+    return torch.tensor([row])
+
+
+def test_a_written_index_gives_the_same_answers(run: Run, tmp_path: Path) -> None:
+    for name in ("e.parquet", "e.npz"):
+        nearfar.embed(run.folder, output=tmp_path / name)
+        assert nearfar.search(run.folder, "#5", index=tmp_path / name).rows == nearfar.search(run.folder, "#5").rows
+
+
+def test_duplicates_and_suggestions(run: Run) -> None:
+    count = len(run.source().train)
+    everything = nearfar.dedupe(run.folder, threshold=0.01)
+    assert len(everything.rows) >= count
+    assert "groups of near-duplicates" in nearfar.dedupe(run.folder).title
+    chosen = [row[0] for row in nearfar.label(run.folder, k=7).rows]
+    assert len(set(chosen)) == 7
+    assert all(row[1] != row[2] for row in nearfar.label(run.folder, errors=True).rows)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["search", "RUN", "#999999"], "names no row; expected #0 to #"),
+        (["search", "RUN", "seven"], "Cannot search for 'seven': expected an image file"),
+        (["search", "RUN", "missing.png"], "Cannot read the image missing.png"),
+        (["search", "RUN", "#1", "--index", "none.parquet"], "none.parquet holds no embeddings"),
+        (["search", "RUN", "#1", "--index", "x.npz", "--data", "digits"], "data and index were both given"),
+        (["dedupe", "RUN", "--threshold", "1.5"], "The threshold is 1.5"),
+    ],
+)
+def test_mistakes_get_one_sentence(words: list[str], sentence: str, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(run.folder) if word == "RUN" else word for word in words]) == 2
+    told = capsys.readouterr().err
+    assert sentence in told
+    assert len(told.strip().splitlines()) == 1
+
+
+def test_a_series_file_is_searched_for(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(40, 1, 32)).astype(np.float32)
+    np.savez(tmp_path / "set.npz", x=values)
+    options = {"data": str(tmp_path / "set.npz"), "epochs": 1, "batch_size": 16, "evaluate": False}
+    run = nearfar.pretrain("simclr", **options, quiet=True, output=tmp_path / "r")
+    first = run.source().train.take(number(0))[0, 0].numpy()
+    (tmp_path / "query.csv").write_text("value\n" + "\n".join(map(str, first)) + "\n")
+    assert nearfar.search(run.folder, str(tmp_path / "query.csv"), k=1).rows[0][2] == pytest.approx(1.0, abs=1e-4)
