@@ -91,6 +91,20 @@ def test_moco_v3_reference(golden: Golden, name: str) -> None:
     close(query.grad, case["out_grad_q"])
 
 
+@pytest.mark.parametrize("name", named("b-genview-mocov3-*"))
+def test_info_nce_with_a_weight_for_each_pair_equals_the_reference(golden: Golden, name: str) -> None:
+    """GenView weighs MoCo v3's pairs by the quality of their views."""
+    case = golden(name)
+    q1, q2 = leaves(case, "q1", "q2")
+    temperature, weight = case["hp_temperature"].item(), case["in_weight"]
+    losses = [info_nce(q, case[k], temperature=temperature, reduction="none") for q, k in ((q1, "in_k2"), (q2, "in_k1"))]
+    loss = 2 * temperature * (weight * (losses[0] + losses[1])).mean()
+    loss.backward()
+    close(loss, case["out_loss"])
+    close(q1.grad, case["out_grad_q1"])
+    close(q2.grad, case["out_grad_q2"])
+
+
 @pytest.mark.parametrize("name", named("a-nnclr-*"))
 def test_nnclr_reference(golden: Golden, name: str) -> None:
     case = golden(name)

@@ -31,6 +31,18 @@ def test_byol_and_simsiam_reference(golden: Golden, name: str) -> None:
     close(p2.grad, case["out_grad_p2"])
 
 
+@pytest.mark.parametrize("name", named("b-genview-simsiam-*"))
+def test_simsiam_with_a_weight_for_each_pair_equals_the_reference(golden: Golden, name: str) -> None:
+    """GenView weighs SimSiam's pairs by the quality of their views."""
+    case = golden(name)
+    p1, p2 = leaves(case, "p1", "p2")
+    loss = (case["in_weight"] * simsiam(p1, p2, case["in_z1"], case["in_z2"], reduction="none")).mean()
+    loss.backward()
+    close(loss, case["out_loss"])
+    close(p1.grad, case["out_grad_p1"])
+    close(p2.grad, case["out_grad_p2"])
+
+
 @pytest.mark.parametrize("name", named("a-dino-*"))
 def test_dino_reference(golden: Golden, name: str) -> None:
     """Two steps of the authors' loss; between them the centre moves."""
