@@ -1,8 +1,9 @@
 """What the temperature does: contrastive losses with more and less attention to hard negatives, and how to measure it.
 
 All functions take a matrix of similarities, one row an anchor, so that a batch and a memory bank are treated alike, and so
-that gradients with respect to similarities, the paper's subject, can be had: memory is that of the caller's matrix. The softmax loss weighs negative j of anchor i
-by exp(s_ij / tau); the simple loss weighs all alike; the hard losses keep the nearest negatives only.
+that gradients with respect to similarities, the paper's subject, can be had. Memory is that of the caller's matrix: to
+train on large batches take the losses of ``contrastive``. The softmax loss weighs negative j of anchor i by exp(s_ij /
+tau); the simple loss weighs all alike; the hard losses keep the nearest negatives only.
 
 Source: Wang and Liu 2021, "Understanding the Behaviour of Contrastive Loss".
 """
