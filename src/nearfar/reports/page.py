@@ -49,6 +49,7 @@ def write_page(run: Run, path: Path) -> Path:
     for value, title in (("loss", "training loss"), ("knn", "online kNN accuracy"), ("effective_rank", "effective rank of the features")):
         if any(value in row for row in rows):
             charts[value] = curve(rows, value, title)
+    charts |= _terms(rows)
     sections.append(_section("Learning curves", "".join(f'<div class="chart" id="{name}"></div>' for name in charts)))
     charts["map"] = embedding_map(_points(features, thumbnails, names, shown.ids), labelled=shown.label is not None)
     sections.append(_section(f"Map of {len(shown)} samples (two principal components)", '<div class="chart" id="map"></div>'))
@@ -58,6 +59,13 @@ def write_page(run: Run, path: Path) -> Path:
     title = f"{run.config.method} on {source.spec.name}"
     write_text(path, _document(title, "".join(sections), charts), overwrite=True)
     return path
+
+
+def _terms(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """A curve for each term of the loss and each diagnostic that the method logs, where there is more than the loss."""
+    terms = [{"step": row["step"], **row["terms"]} for row in rows if "terms" in row]
+    names = sorted({name for row in terms for name in row} - {"step"})
+    return {f"term-{name}": curve(terms, name, name.replace("_", " ")) for name in names} if len(names) > 1 else {}
 
 
 def _document(title: str, body: str, charts: dict[str, Any]) -> str:
