@@ -28,7 +28,7 @@ def test_equals_the_reference(golden: Any, name: str) -> None:
     close(torch.autograd.grad(loss, z)[0], case["out_grad_z"])
 
 
-def looped(views: Tensor, whole: int, negatives: int, steepness: float) -> Tensor:
+def looped(views: Tensor, whole: int, negatives: int, steepness: float, network: str = "odd_even") -> Tensor:
     """One anchor at a time (V, N), both halves of the authors' cross-entropy."""
     unit = views / views.norm(dim=-1, keepdim=True)
     fixed = unit.detach()
@@ -39,7 +39,7 @@ def looped(views: Tensor, whole: int, negatives: int, steepness: float) -> Tenso
             others = [unit[a, n] @ fixed[a, m] for m in range(views.shape[1]) if m != n]
             negative = sorted(others, key=Tensor.item)[-negatives:]
             values = torch.stack([*negative, *sorted(positive, key=Tensor.item)])
-            _, permutation = soft_sort(values[None], steepness=steepness)
+            _, permutation = soft_sort(values[None], steepness=steepness, network=network)
             k = len(negative)
             low, high = permutation[0, :, :k].sum(dim=1), permutation[0, :, k:].sum(dim=1)
             elements = [-(low[i].log() + (1 - high[i]).log()) / 2 for i in range(k)]
@@ -51,10 +51,11 @@ def looped(views: Tensor, whole: int, negatives: int, steepness: float) -> Tenso
 @pytest.mark.parametrize(
     ("count", "whole", "samples", "negatives"), [(2, 2, 5, 2), (4, 4, 4, 3), (5, 2, 6, 4), (2, 2, 2, 1), (3, 3, 4, 10)]
 )
-def test_equals_its_loop(count: int, whole: int, samples: int, negatives: int) -> None:
+@pytest.mark.parametrize("network", ["odd_even", "bitonic"])
+def test_equals_its_loop(count: int, whole: int, samples: int, negatives: int, network: str) -> None:
     views = torch.randn(count, samples, 4, dtype=torch.float64, requires_grad=True)
-    found = groco(views, whole=whole, negatives=negatives, steepness=2.0, reduction="none")
-    expected = looped(views, whole, negatives, 2.0).mean(dim=0)
+    found = groco(views, whole=whole, negatives=negatives, steepness=2.0, network=network, reduction="none")
+    expected = looped(views, whole, negatives, 2.0, network).mean(dim=0)
     torch.testing.assert_close(found, expected)
     gradients = [torch.autograd.grad(loss.sum(), views)[0] for loss in (found, expected)]
     torch.testing.assert_close(*gradients)
