@@ -39,7 +39,7 @@ def test_contrast_equals_the_reference(golden: Any, name: str) -> None:
 def test_each_further_view_is_made_of_the_sample_turned_once_more() -> None:
     method = build(ScatSimCLR, SMALL)
     images = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8)
-    sources = method.view_sources(images, torch.arange(5))
+    sources = method.view_sources(images, torch.arange(5), torch.Generator())
     assert len(sources) == 6 == method.wanted_views.whole + len(method.wanted_views.further)
     for turn, source in enumerate(sources[2:]):
         assert torch.equal(source, torch.rot90(images, turn, dims=(2, 3)))

@@ -38,7 +38,7 @@ class Curious(SimCLR):
         self.seen.append((epoch, tuple(features.shape), self.training))
         self.groups.copy_((features[:, 0] > features[:, 0].median()).long())
 
-    def view_sources(self, samples: Tensor, index: Tensor) -> list[Tensor]:
+    def view_sources(self, samples: Tensor, index: Tensor, generator: torch.Generator) -> list[Tensor]:
         return [samples, 255 - samples]
 
     def forward(self, batch: Batch) -> Outputs:

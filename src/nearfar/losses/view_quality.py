@@ -6,9 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from nearfar.losses.contrastive import info_nce
+from nearfar.losses.distillation import simsiam
 from nearfar.losses.similarity import full_precision
 
-__all__ = ["foreground_map", "noise_level", "pooled", "principal_axis", "quality_weights"]
+__all__ = [
+    "foreground_map", "foreground_threshold", "noise_level", "pair_quality", "pooled", "principal_axis", "quality_weights",
+    "weighted_moco_v3", "weighted_simsiam", "weights_of",
+]
 
 
 @full_precision
@@ -50,9 +55,65 @@ def quality_weights(tokens1: Tensor, tokens2: Tensor, axis: Tensor, *, sharpness
 
     Source: Li et al. 2024 (GenView), equations 5 to 8.
     """
+    return weights_of(pair_quality(tokens1, tokens2, axis), sharpness=sharpness)
+
+
+@full_precision
+def pair_quality(tokens1: Tensor, tokens2: Tensor, axis: Tensor) -> Tensor:
+    """The score (N,) behind ``quality_weights``, cos(F1, F2) - cos(B1, B2) in [-2, 2], without gradient."""
     (front1, back1), (front2, back2) = (pooled(tokens.detach(), axis) for tokens in (tokens1, tokens2))
-    score = cosine_similarity(front1, front2) - cosine_similarity(back1, back2)
+    return cosine_similarity(front1, front2) - cosine_similarity(back1, back2)
+
+
+@full_precision
+def weights_of(score: Tensor, *, sharpness: float = 1.0) -> Tensor:
+    """Weights (N,) with mean 1 of pairs with these scores (N,): N softmax(sharpness * score)."""
     return len(score) * torch.softmax(sharpness * score, dim=0)
+
+
+@full_precision
+def weighted_simsiam(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, weight: Tensor) -> Tensor:
+    """SimSiam's loss with a weight for each sample: the mean of w_i (D(p1_i, z2_i) + D(p2_i, z1_i)) / 2, D = - cosine.
+
+    Args:
+        p1, p2: (N, D) predictions.
+        z1, z2: (N, D) projections; constants.
+        weight: (N,), mean 1.
+
+    Source: Li et al. 2024 (GenView), equation 9 on Chen and He 2021 (SimSiam).
+    """
+    return (weight * simsiam(p1, p2, z1, z2, reduction="none")).mean()
+
+
+@full_precision
+def weighted_moco_v3(
+    q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor, weight: Tensor, *, temperature: float = 1.0
+) -> Tensor:
+    """MoCo v3's loss with a weight for each sample's queries: 2 tau mean of w_i (CE(q1_i, k2) + CE(q2_i, k1)).
+
+    Args:
+        q1, q2: (N, D) predictions.
+        k1, k2: (N, D) momentum projections; constants. Other samples' keys are the negatives.
+        weight: (N,), mean 1.
+        temperature: tau, above 0.
+
+    Source: Li et al. 2024 (GenView), equation 9 on Chen et al. 2021 (MoCo v3).
+    """
+    first = info_nce(q1, k2.detach(), temperature=temperature, reduction="none")
+    second = info_nce(q2, k1.detach(), temperature=temperature, reduction="none")
+    return 2 * temperature * (weight * (first + second)).mean()
+
+
+@full_precision
+def foreground_threshold(along: Tensor, *, share: float = 0.65, bins: int = 200) -> float:
+    """Projection above which a token is foreground: where the cumulative histogram of projections (M,) first reaches ``share``.
+
+    Source: Li et al. 2024 (GenView), authors' code.
+    """
+    low, high = float(along.min()), float(along.max())
+    counts = torch.histc(along.flatten().float().cpu(), bins, low, high).cumsum(0)
+    first = int((counts >= share * counts[-1]).int().argmax())
+    return low + (high - low) * (first + 1) / bins
 
 
 @full_precision

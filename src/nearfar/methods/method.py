@@ -148,8 +148,11 @@ class Method(nn.Module):
         those, the samples and ``training_set.seed`` alone, so that a resumed run is the uninterrupted one.
         """
 
-    def view_sources(self, samples: Any, index: Tensor) -> list[Any] | None:
-        """Raw samples for each view in turn, where views are not all made of ``samples`` (whose numbers are ``index``)."""
+    def view_sources(self, samples: Any, index: Tensor, generator: torch.Generator) -> list[Any] | None:
+        """Raw samples for each view in turn, where views are not all made of ``samples`` (whose numbers are ``index``).
+
+        ``generator``, on the CPU, is that of the views.
+        """
         return None
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:

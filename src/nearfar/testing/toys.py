@@ -112,7 +112,7 @@ def _batch(method: Method, samples: Samples) -> Batch:
         index = torch.randperm(len(samples), generator=generator)[:ROWS]
     raw = samples.take(index)
     views = make_views(method.spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0))
-    sources = method.view_sources(raw, index)
+    sources = method.view_sources(raw, index, generator)
     made = [v.double() if isinstance(v, Tensor) else v for v in views(raw if sources is None else sources, generator)]
     return method.prepare(Batch(made, index, None if samples.label is None else samples.label[index]), generator)
 

@@ -147,7 +147,7 @@ def _batch(method: Method, samples: Any, sampler: Sampler, views: MakeViews, pla
     index = part(sampler.batch(epoch, position), collectives.rank(), collectives.world())
     generator = torch.Generator().manual_seed((plan.seed * 1_000_003 + step) * 4096 + collectives.rank())
     raw, number = samples.take(index), index.to(plan.device)
-    sources = method.view_sources(raw, number)
+    sources = method.view_sources(raw, number, generator)
     made = views(raw if sources is None else sources, generator)
 
 

@@ -38,13 +38,24 @@ def normalise(values: Tensor, spec: Spec) -> Tensor:
     Raises:
         UserError: if the spec does not have a mean and a standard deviation for each channel.
     """
+    mean, std = _statistics(values, spec)
+    return values.sub_(mean).div_(std)
+
+
+def denormalise(values: Tensor, spec: Spec) -> Tensor:
+    """The inverse of ``normalise``, as a new tensor."""
+    mean, std = _statistics(values, spec)
+    return values * std + mean
+
+
+def _statistics(values: Tensor, spec: Spec) -> tuple[Tensor, Tensor]:
     channels = values.shape[1]
     if not len(spec.mean) == len(spec.std) == channels:
         found = f"{len(spec.mean)} means and {len(spec.std)} standard deviations"
         raise UserError(f"The spec of {spec.name!r} has {found}: expected {channels} of each, one a channel.")
     shape = (channels,) + (1,) * (values.dim() - 2)
     mean, std = (values.new_tensor(statistic).view(shape) for statistic in (spec.mean, spec.std))
-    return values.sub_(mean).div_(std)
+    return mean, std
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -86,7 +86,7 @@ class ScatSimCLR(Method):
         further = {"rotation": ("contrastive",) * TURNS, "jigsaw": ("plain",), "none": ()}
         return WantedViews(further=further[self.settings.pretext])
 
-    def view_sources(self, samples: Any, index: Tensor) -> list[Any] | None:
+    def view_sources(self, samples: Any, index: Tensor, generator: torch.Generator) -> list[Any] | None:
         if self.settings.pretext != "rotation":
             return None
         return [samples, samples, *expand(samples, "rotation").view(-1, TURNS, *samples.shape[1:]).unbind(1)]

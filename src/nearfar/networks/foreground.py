@@ -1,0 +1,42 @@
+"""Where the objects of an image are: the first principal axis of a frozen encoder's tokens, and a threshold along it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nearfar.losses.view_quality import foreground_threshold, principal_axis
+
+
+class Foreground(nn.Module):
+    """What is foreground among tokens (N, L, K) of images; ``fit`` it once.
+
+    Attributes:
+        axis: (K,), objects on its high side; unit length once fitted.
+        threshold: projection, without a mean taken off, above which a token is foreground.
+
+    Source: Li et al. 2024 (GenView), section 3.2 and authors' code.
+    """
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__()
+        self.axis: Tensor
+        self.threshold: Tensor
+        self.register_buffer("axis", torch.zeros(dimension))
+        self.register_buffer("threshold", torch.zeros(()))
+
+    @torch.no_grad()
+    def fit(self, maps: Tensor) -> None:
+        """Axis and threshold from feature maps (N, K, h, w) of many images; the sign is such that the middle of images lies high."""
+        axis = principal_axis(maps.permute(0, 2, 3, 1).flatten(0, 2))
+        along = torch.einsum("nkhw,k->nhw", maps, axis)
+        height, width = along.shape[1:]
+        top, left = height // 4, width // 4
+        middle = along[:, top : height - top, left : width - left].mean()
+        sign = 1.0 if middle >= along.mean() else -1.0
+        self.axis.copy_(sign * axis)
+        self.threshold.fill_(foreground_threshold(sign * along))
+
+    def share(self, tokens: Tensor) -> Tensor:
+        """Share of foreground, (N,) in [0, 1]."""
+        return (tokens @ self.axis > self.threshold).to(tokens.dtype).mean(1)
