@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 import torch
 
 from nearfar.errors import UserError
+from nearfar.evaluation import evaluate
+from nearfar.evaluation.protocol import Wanted
 from nearfar.evaluation.shots import shot_errors
+from nearfar.views import plain_view
+
+from .toys import Flatten, image_source
 
 
 def test_equals_its_loop() -> None:
@@ -35,6 +41,31 @@ def test_a_group_without_samples_is_left_out_and_a_wider_bin_holds_more() -> Non
     assert shot_errors(errors, targets, train)["few"] == (4.0, pytest.approx(4.0), 1)
     wide = shot_errors(errors, targets, train, width=10)
     assert wide["many"] == wide["all"] == (2.5, pytest.approx(2.0), 2)
+
+
+def test_the_protocol_judges_whole_targets_alone() -> None:
+    source = image_source(target="value", train=240, test=60)
+    with pytest.raises(UserError, match="The protocol 'shots' needs targets that are whole numbers, which bars has not"):
+        evaluate(Flatten().eval(), source, plain_view(source.spec), wanted=Wanted(("shots",)))
+    parts = []
+    for samples in (source.train, source.test):
+        label = samples.label.round()  # type: ignore[union-attr]
+        label[-4:] = 7
+        parts.append(dataclasses.replace(samples, label=label))
+    rare = dataclasses.replace(source, train=parts[0], test=parts[1])
+    found = evaluate(Flatten().eval(), rare, plain_view(rare.spec), wanted=Wanted(("shots", "ridge"), seeds=1))
+    metrics = [metric for metric in found.metrics() if "shots" in metric]
+    assert metrics == [
+        "geometric mean error, all shots",
+        "mean absolute error, medium shots",
+        "geometric mean error, medium shots",
+        "mean absolute error, few shots",
+        "geometric mean error, few shots",
+    ]
+    common, seldom = (found.value(f"mean absolute error, {group} shots") for group in ("medium", "few"))
+    assert 0 < common < seldom
+    assert (56 * common + 4 * seldom) / 60 == pytest.approx(found.value("mean absolute error"))
+    assert found.score("mean absolute error, few shots").setting == "4 test samples"
 
 
 def test_what_does_not_fit_is_refused() -> None:

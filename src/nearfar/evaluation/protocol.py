@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nearfar.errors import UserError
 from nearfar.evaluation.features import Labelled, View
 from nearfar.evaluation.intervals import mean_interval, wilson
-from nearfar.evaluation.linear import Probe, linear_probes
+from nearfar.evaluation.linear import Probe, linear_probes, ridge_probes
 from nearfar.evaluation.result import Score
 
 Features = Callable[[Any, View], Tensor]
@@ -109,6 +109,12 @@ class Row:
     def probes(self) -> list[Probe]:
         """The linear probes, one a seed."""
         return linear_probes(self.labelled[0], seeds=range(self.task.wanted.seeds))
+
+    @cached_property
+    def value_errors(self) -> tuple[list[Probe], Tensor]:
+        """The ridge probes of real-valued targets, one a seed, and their errors (seeds, N) on the test samples."""
+        probes = ridge_probes(self.train, self.task.train.label, seeds=range(self.task.wanted.seeds))
+        return probes, torch.stack([probe.errors(self.test, self.task.test.label) for probe in probes]).double()
 
 
 @dataclass(frozen=True)

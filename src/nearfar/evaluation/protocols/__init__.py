@@ -17,10 +17,10 @@ from nearfar.evaluation.protocols.pairs import PAIRS
 from nearfar.evaluation.protocols.parts import FAIRNESS, FEW_SHOT
 from nearfar.evaluation.protocols.space import GEOMETRY
 from nearfar.evaluation.protocols.tuning import FINE_TUNE
-from nearfar.evaluation.protocols.values import RIDGE
+from nearfar.evaluation.protocols.values import RIDGE, SHOTS
 
 ALL = (
-    PAIRS, SIMILARITY, KNN, LINEAR, FEW_LABELS, FEW_SHOT, FINE_TUNE, RIDGE, DENSE, RETRIEVAL, CLUSTERING, FAIRNESS, ROBUSTNESS, OOD,
+    PAIRS, SIMILARITY, KNN, LINEAR, FEW_LABELS, FEW_SHOT, FINE_TUNE, RIDGE, SHOTS, DENSE, RETRIEVAL, CLUSTERING, FAIRNESS, ROBUSTNESS, OOD,
     GEOMETRY,
 )  # fmt: skip
 """In the order of the table."""

@@ -1,24 +1,20 @@
-"""The ridge probe of real-valued targets."""
+"""Protocols of real-valued targets: the ridge probe, and its errors by how common a target is."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 
-import torch
-
 from nearfar.evaluation.intervals import mean_interval
-from nearfar.evaluation.linear import ridge_probes
 from nearfar.evaluation.protocol import Protocol, Row, Task, penalties
 from nearfar.evaluation.regression import BINS, balanced_error
 from nearfar.evaluation.result import Score
+from nearfar.evaluation.shots import FEW, MANY, shot_errors
 
 
 def _ridge(row: Row) -> Iterator[Score]:
-    task, test = row.task, row.test
-    probes = ridge_probes(row.train, task.train.label, seeds=range(task.wanted.seeds))
-    targets = task.test.label.to(test)
-    errors = torch.stack([probe.errors(test, targets) for probe in probes]).double()
+    (probes, errors), test = row.value_errors, row.test
+    targets = row.task.test.label.to(test)
     absolute, squared = errors.abs().mean(dim=0), mean_interval(errors.square().mean(dim=0).tolist())
     variance = float(targets.double().var(correction=0))
     scaled = [1 - end / variance if variance else math.nan for end in (squared.value, squared.high, squared.low)]
@@ -31,8 +27,29 @@ def _ridge(row: Row) -> Iterator[Score]:
         yield Score(row.name, RIDGE.version, metric, value, low, high, "test samples", len(test), setting=penalties(probes))
 
 
+def _shots(row: Row) -> Iterator[Score]:
+    _, errors = row.value_errors
+    targets, train = row.task.test.label.to(errors), row.task.train.label.to(errors)
+    found = [shot_errors(one, targets, train) for one in errors]
+    for group in found[0]:
+        about = f"{found[0][group].samples} test samples"
+        for metric, values in (
+            ("mean absolute error", [one[group].mean for one in found]),
+            ("geometric mean error", [one[group].geometric for one in found]),
+        ):
+            if group != "all" or metric != "mean absolute error":  # which the ridge protocol has
+                yield Score(row.name, SHOTS.version, f"{metric}, {group} shots", sum(values) / len(values), setting=about)
+
+
 def _needs_values(task: Task) -> str | None:
     return None if task.target == "value" else "real-valued labels"
+
+
+def _needs_whole_values(task: Task) -> str | None:
+    lacking = _needs_values(task)
+    if lacking is None and bool((task.train.label != task.train.label.round()).any()):
+        return "targets that are whole numbers"
+    return lacking
 
 
 RIDGE = Protocol(
@@ -41,4 +58,10 @@ RIDGE = Protocol(
     f"splits; balanced: each of {BINS} even bins of the test targets' range that holds samples counts alike; interval over test "
     "samples (t; of R2 with their variance held fixed)",
     _ridge, _needs_values, quick=True,
+)  # fmt: skip
+SHOTS = Protocol(
+    "shots", "shots-v1",
+    f"ridge-v2 by how many training samples have the target of a test sample: many (more than {MANY}), medium, few (fewer than {FEW})"
+    " shots; mean over splits of the mean and of the geometric mean of absolute errors",
+    _shots, _needs_whole_values,
 )  # fmt: skip
