@@ -102,7 +102,7 @@ def training_batches(method: Method, source: Source, *, seed: int, batch_size: i
     views = make_views(source.spec, method.wanted_views, settings=DIGIT_VIEWS)
     for _ in range(count):
         index = torch.randperm(len(source.train), generator=generator)[:batch_size]
-        yield Batch(views(source.train.take(index), generator), index)
+        yield method.prepare(Batch(views(source.train.take(index), generator), index), generator)
 
 
 def features_of(method: Method, samples: Samples) -> Tensor:
