@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from nearfar.verbs.evaluate import evaluate
     from nearfar.verbs.export import export
     from nearfar.verbs.pretrain import pretrain
+    from nearfar.verbs.push import push
     from nearfar.verbs.report import report
     from nearfar.verbs.search import dedupe, label, search
 
 __version__ = "0.1.0"
 __all__ = [
     "Run", "advise", "claim", "compare", "datasets", "dedupe", "doctor", "embed", "evaluate", "export",
-    "label", "methods", "pretrain", "report", "search",
+    "label", "methods", "pretrain", "push", "report", "search",
 ]
 
 HOMES = {  # in which module each public name is found
@@ -40,6 +41,7 @@ HOMES = {  # in which module each public name is found
     "export": "nearfar.verbs.export",
     "methods": "nearfar.verbs.describe",
     "pretrain": "nearfar.verbs.pretrain",
+    "push": "nearfar.verbs.push",
     "report": "nearfar.verbs.report",
     "dedupe": "nearfar.verbs.search",
     "label": "nearfar.verbs.search",

@@ -20,6 +20,7 @@ _VERBS = {
     "dedupe": "groups of near-duplicates",
     "label": "what to label next, and which labels are likely wrong",
     "export": "the encoder as safetensors, ONNX or a torch program",
+    "push": "the encoder and its model card to the Hugging Face hub",
     "report": "one self-contained page about a run",
     "compare": "several methods under equal conditions, with intervals and a verdict",
     "claim": "a paper's central claim, as an experiment with seeds and intervals",

@@ -10,7 +10,9 @@ import torch
 from PIL import Image
 
 import nearfar
+import nearfar.hub
 from nearfar.cli import main
+from nearfar.errors import UserError
 from nearfar.run import Run
 
 pytestmark = pytest.mark.slow
@@ -53,6 +55,31 @@ def test_duplicates_and_suggestions(run: Run) -> None:
     chosen = [row[0] for row in nearfar.label(run.folder, k=7).rows]
     assert len(set(chosen)) == 7
     assert all(row[1] != row[2] for row in nearfar.label(run.folder, errors=True).rows)
+
+
+def test_a_pushed_run_is_loaded_and_described(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nearfar.evaluate(run.folder, protocols="knn")
+    assert main(["push", str(run.folder), str(tmp_path / "shelf")]) == 0
+    encoder = nearfar.hub.load(str(tmp_path / "shelf"))
+    view = torch.randn(2, 1, 8, 8)
+    assert torch.equal(encoder(view), run.encoder()(view))
+    card = (tmp_path / "shelf" / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: nearfar\n")
+    assert "| kNN accuracy | " in card
+    assert "random encoder" in card
+    assert 'method = "simclr"' in card
+
+
+def test_a_hub_that_cannot_be_reached_is_one_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("huggingface_hub")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    assert main(["push", str(run.folder), "someone/something"]) == 2
+    assert "Cannot push to someone/something" in capsys.readouterr().err
+    with pytest.raises(UserError, match="Cannot load someone/something from the hub"):
+        nearfar.hub.load("someone/something")
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ ENTRIES: Mapping[str, Entry] = {
     "vit-small": Entry("image", "vision transformer, 21 M parameters", _VIT, {"width": 384, "depth": 12, "heads": 6}),
     "vit-base": Entry("image", "vision transformer, 85 M parameters", _VIT, {"width": 768, "depth": 12, "heads": 12}),
     "series-convnet": Entry("series", "dilated convolutions over time, 0.2 M parameters", "series_convnet:SeriesConvNet"),
+    "series-perceptron": Entry("series", "two linear layers on the values, for short series and rows", "perceptron:Perceptron"),
     "series-transformer": Entry("series", "transformer over patches of time, 0.4 M parameters", _VIT, _MICRO),
     "text-transformer": Entry("text", "bidirectional transformer over tokens, mean of the tokens", "text_transformer:TextTransformer"),
 }
