@@ -13,15 +13,38 @@ from nearfar.cli import main
 from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint
 
 TINY = ["--data", "digits", "--encoder", "perceptron", "--batch-size", "32", "--limit", "200", "--precision", "float32", "--no-evaluate"]
+HEAD = ["--settings.hidden", "32", "--settings.projection", "16"]
 SMALL = {
+    "amcl": HEAD,
+    "amcl-barlow-twins": ["--settings.projection", "16"],
+    "amcl-moco": [*HEAD, "--settings.queue", "64"],
+    "amcl-simsiam": ["--settings.projection", "16", "--settings.bottleneck", "8"],
+    "cacr": HEAD,
+    "cacr-moco-v3": [*HEAD, "--settings.local", "0"],
+    "cacr-queue": [*HEAD, "--settings.queue", "64"],
+    "dcl": [*HEAD, "--settings.weighted"],
     "directpred": ["--settings.projection", "16"],
-    "isogclr": ["--settings.hidden", "32", "--settings.projection", "16"],
+    "feature-transformation": [*HEAD, "--settings.queue", "64", "--settings.elementwise", "both"],
+    "groco": [*HEAD, "--settings.network", "bitonic"],
+    "hard-contrastive": [*HEAD, "--settings.bank"],
+    "isogclr": HEAD,
     "mixed-barlow-twins": ["--settings.projection", "16"],
     "mochi": ["--settings.hardest", "8", "--settings.pairs", "4", "--settings.with-query", "2", "--settings.queue", "64"],
     "swav": ["--settings.prototypes", "6", "--settings.local", "0", "--settings.queue", "64"],
 }
 STATE = {
+    "amcl": ["temperature.networks.0.0.weight"],
+    "amcl-barlow-twins": ["logits"],
+    "amcl-moco": ["queue.rows", "queue.pointer", "target.module.1.heads.2.0.weight"],
+    "amcl-simsiam": ["predictors.heads.2.0.weight"],
+    "cacr": [],
+    "cacr-moco-v3": ["target.module.1.0.weight"],
+    "cacr-queue": ["queue.rows", "queue.pointer", "target.module.1.0.weight"],
+    "dcl": [],
     "directpred": ["correlation.matrix", "correlation.mean", "correlation.updates"],
+    "feature-transformation": ["queue.rows", "queue.pointer", "draws.seed", "draws.step"],
+    "groco": [],
+    "hard-contrastive": ["bank.rows"],
     "isogclr": ["table.estimate", "table.temperature", "table.momentum", "table.shift", "table.seen"],
     "mixed-barlow-twins": [],
     "mochi": ["queue.rows", "queue.pointer", "draws.seed", "draws.step"],
