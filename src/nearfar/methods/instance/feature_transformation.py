@@ -62,7 +62,8 @@ class FeatureTransformation(Method):
     paper = Paper(
         "Improving Contrastive Learning by Visualizing Feature Transformation", "Zhu, Zhao, Liu, Sun, Chen", 2021, "2108.02982",
         ("Weights are one number for all, as in the released commands; the paper finds one an element stronger.",
-         "The queue always receives the unmixed keys; a fallback of the released code enqueues the mixed ones."),
+         "The queue always receives the unmixed keys; a fallback of the released code enqueues the mixed ones.",
+         "The small recipe ends the projector in a batch norm, without which features of small data gather in a cone."),
     )
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=1e-4, epochs=200, warmup=0.0),
