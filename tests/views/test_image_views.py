@@ -207,6 +207,23 @@ def test_data_without_mirror_images_are_never_flipped() -> None:
         assert all(one.flip == 0.5 for one in settings_of(WantedViews(style=style, local=1), spec()))
 
 
+def test_data_to_which_bright_parts_matter_are_never_solarised() -> None:
+    wanted = WantedViews(style="asymmetric")
+    assert [one.solarise for one in settings_of(wanted, spec(solarise=False))] == [0.0, 0.0]
+    assert [one.solarise for one in settings_of(wanted, spec())] == [0.0, 0.2]
+
+
+@pytest.mark.parametrize("style", ["contrastive", "asymmetric", "crop", "plain"])
+def test_no_crop_is_smaller_than_the_data_allow(style: str) -> None:
+    """Whatever asks for it: the preset, the method's whole views or its local ones."""
+    wanted = WantedViews(style=style, local=1, local_scale=(0.05, 0.14), further=("contrastive",))
+    for one in (wanted, replace(wanted, whole_scale=(0.1, 0.9))):
+        kept = [settings.scale for settings in settings_of(one, spec(crop=0.3))]
+        assert kept[2] == (0.3, 0.6)
+        assert all(low >= 0.3 and high >= 0.9 for low, high in (*kept[:2], kept[3]))
+    assert settings_of(wanted, spec())[2].scale == (0.05, 0.14)
+
+
 def test_own_settings_replace_the_presets() -> None:
     mine = ImageViewSettings(scale=(0.5, 0.7), grey=1.0)
     kinds = module.image_views(spec(), WantedViews(whole_scale=(0.9, 1.0), local=1, local_scale=(0.1, 0.2)), mine).kinds

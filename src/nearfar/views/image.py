@@ -19,7 +19,7 @@ from nearfar.views.image_blur import gaussian_blur, kernel_size
 from nearfar.views.image_colour import colour_jitter, greyscale, solarise
 from nearfar.views.image_geometry import resized_crop
 from nearfar.views.image_placement import Placement, place, placements, relative_boxes
-from nearfar.views.image_settings import ImageViewSettings, styles_for
+from nearfar.views.image_settings import ImageViewSettings, at_least, styles_for
 from nearfar.views.rows import change_rows, rows_at_once
 from nearfar.views.samples import check_samples, normalise
 from nearfar.views.wanted import WantedViews
@@ -69,14 +69,16 @@ def image_views(
     """The view maker of images.
 
     Args:
-        spec: of the data; ``spec.extra["flip"]`` false takes mirror images out of the presets (digits, letters).
+        spec: of the data, whose ``extra`` may hold facts for the presets, as ``styles_for`` takes them (no mirror images of digits).
         wanted: which views; local views have sides of ``round(local_size * side)``.
         settings: instead of the style's presets, as ``settings_by_view`` takes them.
     """
     _, height, width = spec.shape
     small = (max(1, round(wanted.local_size * height)), max(1, round(wanted.local_size * width)))
     sizes = [(height, width)] * wanted.whole + [small] * wanted.local + [(height, width)] * len(wanted.further)
-    styles = styles_for(min(height, width), bool(spec.extra.get("flip", True)))
+    styles = styles_for(min(height, width), spec.extra)
+    whole, local = wanted.whole_scale and at_least(wanted.whole_scale, spec.extra), at_least(wanted.local_scale, spec.extra)
+    wanted = replace(wanted, whole_scale=whole, local_scale=local)
     chosen = settings_by_view(wanted, styles, ImageViewSettings, settings)
     if wanted.boxes:  # a box cannot describe a turned view
         chosen = [replace(one, rotation=0.0) for one in chosen]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from nearfar.errors import UserError
 from nearfar.views.choice import Styles
@@ -99,16 +101,25 @@ _ON_SMALL_IMAGES = {settings: replace(settings, blur=0.0) for settings in (WEAK,
 _ON_SMALL_IMAGES[CONTRASTIVE] = replace(CONTRASTIVE, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, blur=0.0)
 
 
-def styles_for(side: int, flip: bool) -> Styles[ImageViewSettings]:
+def styles_for(side: int, facts: Mapping[str, Any]) -> Styles[ImageViewSettings]:
     """The presets for images of a size.
 
     Args:
         side: the image's shorter side in pixels; up to 64 the practice on CIFAR-10 is followed.
-        flip: whether a mirror image keeps the meaning.
+        facts: of the data (``Spec.extra``). "flip" or "solarise" false: a mirror image, or inverted bright parts, would change the
+            meaning. "crop": the least share of the area that shows what an image is of.
     """
 
     def fitted(settings: ImageViewSettings) -> ImageViewSettings:
         settings = _ON_SMALL_IMAGES.get(settings, settings) if side <= _SMALL_SIDE else settings
-        return settings if flip else replace(settings, flip=0.0)
+        flip, solarise = (value if facts.get(name, True) else 0.0 for name, value in
+                          (("flip", settings.flip), ("solarise", settings.solarise)))
+        return replace(settings, scale=at_least(settings.scale, facts), flip=flip, solarise=solarise)
 
     return {style: (tuple(map(fitted, whole)), fitted(local)) for style, (whole, local) in STYLES.items()}
+
+
+def at_least(scale: tuple[float, float], facts: Mapping[str, Any]) -> tuple[float, float]:
+    """A range of crops whose least is no less than the data's, nor the most less than twice that (or all)."""
+    least = float(facts.get("crop", 0.0))
+    return max(scale[0], least), max(scale[1], min(1.0, 2 * least))
