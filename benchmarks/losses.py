@@ -1,15 +1,21 @@
-"""NT-Xent, forward and backward: nearfar against the plain matrix, lightly and pytorch-metric-learning, one thread.
+"""Losses, forward and backward, in time and memory: nearfar against its peers, one thread.
 
-    python benchmarks/losses.py
+    python benchmarks/losses.py                       # writes docs/results/loss-speed.md
+    python benchmarks/losses.py --pairs 256 2048      # smaller sizes only
 
-N pairs of 128 dimensions, float32, temperature 0.1. Each library is timed in a process of its own: the median CPU time of
-several rounds, and the most memory that a round holds beyond what was held before it (Linux only). pytorch-metric-learning
-forms all triplets, N^3, and is left out above 256 pairs. A library that is not installed is left out.
+N pairs of 128 dimensions, float32. Times are CPU times of alternating rounds in one process, the median; memory is the most that
+one round in a process of its own holds beyond what was held before (Linux only). The bound is the matrix products that the
+arithmetic needs (three: the logits forwards, and both sides' gradients), at this machine's speed for one large product, without the
+exponentials. A library that is not installed is left out, pytorch-metric-learning's NT-Xent, which is cubic, above 256 pairs.
 """
 
 from __future__ import annotations
 
+import argparse
+import datetime
 import json
+import os
+import platform
 import re
 import statistics
 import subprocess
@@ -24,34 +30,76 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+from nearfar import losses
+from nearfar.losses.decoupled import dcl
+
 DIMENSION, TEMPERATURE = 128, 0.1
-ROUNDS = {256: 31, 1024: 11, 4096: 5}
-LIBRARIES = ("nearfar", "plain", "lightly", "pytorch_metric_learning")
+ROUNDS = {256: 15, 2048: 5, 8192: 3, 32768: 1}
+ALONE = 32768
+"""From here on nearfar is measured alone."""
+TARGET = Path(__file__).parents[1] / "docs" / "results" / "loss-speed.md"
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def plain(z1: Tensor, z2: Tensor) -> Tensor:
+def plain_nt_xent(z1: Tensor, z2: Tensor) -> Tensor:
     """What a tutorial writes: the whole matrix, its diagonal masked, cross-entropy."""
     z = normalize(torch.cat([z1, z2]), dim=1)
     logits = (z @ z.T / TEMPERATURE).fill_diagonal_(float("-inf"))
     return cross_entropy(logits, torch.arange(len(z)).roll(len(z1)))
 
 
-def loss_of(library: str) -> Loss:
-    if library == "nearfar":
-        from nearfar.losses import nt_xent
+def lightly(name: str) -> Callable[[], Loss]:
+    def build() -> Loss:
+        from lightly import loss
 
-        return lambda z1, z2: nt_xent(z1, z2, temperature=TEMPERATURE)
-    if library == "lightly":
-        from lightly.loss import NTXentLoss
+        return getattr(loss, name)(temperature=TEMPERATURE)
 
-        return NTXentLoss(TEMPERATURE)
-    if library == "pytorch_metric_learning":
-        from pytorch_metric_learning.losses import NTXentLoss as TripletNTXent
+    return build
 
-        criterion = TripletNTXent(TEMPERATURE)
-        return lambda z1, z2: criterion(torch.cat([z1, z2]), torch.arange(len(z1)).repeat(2))
-    return plain
+
+def metric_learning() -> Loss:
+    from pytorch_metric_learning.losses import NTXentLoss
+
+    criterion = NTXentLoss(TEMPERATURE)
+    return lambda z1, z2: criterion(torch.cat([z1, z2]), torch.arange(len(z1)).repeat(2))
+
+
+def open_clip(name: str, *scales: float) -> Callable[[], Loss]:
+    def build() -> Loss:
+        from open_clip import loss
+
+        criterion = getattr(loss, name)()
+        return lambda a, b: criterion(normalize(a, dim=1), normalize(b, dim=1), *map(torch.tensor, scales))
+
+    return build
+
+
+def info_nce() -> Loss:
+    from info_nce import InfoNCE
+
+    return InfoNCE(temperature=TEMPERATURE)
+
+
+def clip(a: Tensor, b: Tensor) -> Tensor:
+    return losses.clip(normalize(a, dim=1), normalize(b, dim=1), logit_scale=10.0)
+
+
+def siglip(a: Tensor, b: Tensor) -> Tensor:
+    return losses.siglip(normalize(a, dim=1), normalize(b, dim=1), logit_scale=10.0, logit_bias=-10.0)
+
+
+OBJECTIVES: dict[str, dict[str, Callable[[], Loss]]] = {
+    "NT-Xent": {
+        "nearfar": lambda: losses.nt_xent,
+        "plain": lambda: plain_nt_xent,
+        "lightly": lightly("NTXentLoss"),
+        "pytorch_metric_learning": metric_learning,
+    },
+    "DCL": {"nearfar": lambda: dcl, "lightly": lightly("DCLLoss")},
+    "CLIP": {"nearfar": lambda: clip, "open_clip": open_clip("ClipLoss", 10.0)},
+    "InfoNCE": {"nearfar": lambda: losses.info_nce, "info_nce": info_nce},
+    "SigLIP": {"nearfar": lambda: siglip, "open_clip": open_clip("SigLipLoss", 10.0, -10.0)},
+}
 
 
 def memory(entry: str) -> float:
@@ -61,43 +109,96 @@ def memory(entry: str) -> float:
     return int(found[1]) / 1024 if found else float("nan")
 
 
-def measure(library: str, pairs: int) -> dict[str, float]:
-    """Median milliseconds, extra MiB and the value of one library's loss, in this process."""
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    loss, generator = loss_of(library), torch.Generator().manual_seed(0)
-    z1, z2 = (torch.randn(pairs, DIMENSION, generator=generator).requires_grad_() for _ in range(2))
-    loss(z1[:8], z2[:8]).backward()  # whatever is set up by the first call
+def views(pairs: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(pairs, DIMENSION, generator=generator).requires_grad_() for _ in range(2)]
+
+
+def seconds(loss: Loss, given: list[Tensor]) -> float:
+    start = time.process_time()
+    torch.autograd.grad(loss(*given), given)
+    return time.process_time() - start
+
+
+def extra_memory(objective: str, library: str, pairs: int) -> float:
+    """MiB of one round beyond what this process holds already."""
+    loss, given = OBJECTIVES[objective][library](), views(pairs)
+    seconds(loss, views(8))  # whatever is set up by the first call
     if Path("/proc/self/clear_refs").exists():
         Path("/proc/self/clear_refs").write_text("5")  # forget the most held so far
-    before, times = memory("VmRSS"), []
-    for _ in range(ROUNDS[pairs] if library != "pytorch_metric_learning" else 1):
-        z1.grad = z2.grad = None
+    before = memory("VmRSS")
+    seconds(loss, given)
+    return memory("VmHWM") - before
+
+
+def product_seconds(rows: int, columns: int) -> float:
+    """CPU time of the product of (rows, D) and (D, columns), from the best of some products of at most 4096 rows and columns."""
+    first, second = torch.randn(min(rows, 4096), DIMENSION), torch.randn(DIMENSION, min(columns, 4096))
+    best = float("inf")
+    for _ in range(5):
         start = time.process_time()
-        value = loss(z1, z2)
-        value.backward()
-        times.append(1e3 * (time.process_time() - start))
-    return {"ms": statistics.median(times), "mib": memory("VmHWM") - before, "value": value.item()}
+        first @ second
+        best = min(best, time.process_time() - start)
+    return best * rows * columns / (first.shape[0] * second.shape[1])
+
+
+def measure(objective: str, pairs: int) -> list[str]:
+    """Lines of the table."""
+    builders = {
+        name: build
+        for name, build in OBJECTIVES[objective].items()
+        if name in ("nearfar", "plain") or (find_spec(name) and not (name == "pytorch_metric_learning" and pairs > 256))
+    }
+    if pairs >= ALONE:
+        builders = {"nearfar": builders["nearfar"]}
+    built, given = {name: build() for name, build in builders.items()}, views(pairs)
+    times: dict[str, list[float]] = {name: [] for name in built}
+    for number in range(ROUNDS.get(pairs, 3)):
+        for name, loss in built.items():
+            if name != "pytorch_metric_learning" or number < 1:
+                times[name].append(seconds(loss, given))
+    own = statistics.median(times["nearfar"])
+    side = 2 * pairs if objective in ("NT-Xent", "DCL") else pairs
+    bound = 3 * product_seconds(side, side)
+    lines, held = [], 0.0
+    for name, found in times.items():
+        command = [sys.executable, __file__, "--memory", objective, name, "--pairs", str(pairs)]
+        extra = float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        held = held or extra
+        median, spread = statistics.median(found), (max(found) - min(found)) / 2
+        ratios = f"{median / own:.2f} | {median / bound:.1f} | {extra:.1f} | {extra / held:.1f}"
+        lines.append(f"| {objective} | {pairs} | {name} | {1e3 * median:.1f} ± {1e3 * spread:.1f} | {ratios} |")
+    return lines
 
 
 def main() -> None:
-    print(f"{'pairs':>5}  {'library':<24}{'ms':>9}{'to ours':>9}{'extra MiB':>11}{'to ours':>9}{'value':>11}")
-    for pairs in ROUNDS:
-        ours: dict[str, float] = {}
-        for library in LIBRARIES:
-            installed = library == "plain" or find_spec(library) is not None
-            if not installed or (library == "pytorch_metric_learning" and pairs > 256):
-                continue
-            command = [sys.executable, __file__, library, str(pairs)]
-            row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            ours = ours or row
-            time_ratio, memory_ratio = row["ms"] / ours["ms"], row["mib"] / ours["mib"]
-            timed = f"{row['ms']:>9.1f}{time_ratio:>9.2f}{row['mib']:>11.1f}{memory_ratio:>9.2f}"
-            print(f"{pairs:>5}  {library:<24}{timed}{row['value']:>11.6f}", flush=True)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, nargs="+", default=list(ROUNDS))
+    parser.add_argument("--memory", nargs=2, metavar=("LOSS", "LIBRARY"), help="extra memory of one loss, in MiB")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    if options.memory:
+        print(json.dumps(extra_memory(*options.memory, options.pairs[0])))
+        return
+    lines = []
+    for pairs in options.pairs:
+        for objective in OBJECTIVES if pairs < ALONE else ["NT-Xent"]:
+            for line in measure(objective, pairs):
+                print(line, flush=True)
+                lines.append(line)
+    load = f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores"
+    TARGET.write_text(f"""# Time and memory of losses
+
+Made by `python benchmarks/losses.py` on {datetime.date.today()}, {platform.machine()}, torch {torch.__version__}, one thread, {load}.
+Forward and backward of N pairs of {DIMENSION} dimensions in float32. CPU time of alternating rounds, median and half the range; "x bound"
+is relative to the three matrix products that are needed at least; memory is what a round holds beyond its inputs.
+
+| loss | N | library | ms | x ours | x bound | extra MiB | x ours |
+|---|---|---|---|---|---|---|---|
+{chr(10).join(lines)}
+""")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        print(json.dumps(measure(sys.argv[1], int(sys.argv[2]))))
-    else:
-        main()
+    main()

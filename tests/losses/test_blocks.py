@@ -77,7 +77,8 @@ def test_the_ranges_cover_all_rows_once() -> None:
     assert row_blocks(torch.zeros(7), height=3) == [slice(0, 3), slice(3, 6), slice(6, 7)]
     assert row_blocks(torch.zeros(0)) == []
     assert block_height(2**30, torch.device("cpu")) == 1
-    assert block_height(10, torch.device("cpu")) == 128
+    assert block_height(256, torch.device("cpu")) == 256
+    assert block_height(2**15, torch.device("cpu")) == 128
     assert block_height(2**12, torch.device("meta")) == 2**10
 
 

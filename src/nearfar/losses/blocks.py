@@ -18,9 +18,9 @@ __all__ = ["block_height", "gathered", "in_row_blocks", "nearest_rows", "row_blo
 
 
 def block_height(columns: int, device: torch.device) -> int:
-    """Rows of a block of about 2^22 entries; few on CPUs, whose caches are small."""
+    """Rows of a block: about 2^22 entries, on CPUs, whose caches are small, 128 rows or 2^16 entries if those are more."""
     height = max(1, 2**22 // max(1, columns))
-    return min(height, 128) if device.type == "cpu" else height
+    return min(height, max(128, 2**16 // max(1, columns))) if device.type == "cpu" else height
 
 
 def row_blocks(rows: Tensor, *, columns: int | None = None, height: int | None = None) -> list[slice]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
+import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, softplus
 
-from nearfar.losses.blocks import in_row_blocks
+from nearfar.losses.blocks import row_blocks
 from nearfar.losses.similarity import expect_rows, full_precision, own_range, reduce
 
 __all__ = ["siglip"]
@@ -43,9 +46,40 @@ def siglip(
     own = (scaled * second).sum(dim=1)[anchors] + logit_bias
     scaled = scaled[anchors]
 
-    def wrong_pairs(block: slice) -> Tensor:
-        logits = scaled[block] @ second.T + logit_bias
-        logits.diagonal(anchors.start + block.start).fill_(-math.inf)
-        return -logsigmoid(-logits).sum(dim=1)
+    bias = torch.as_tensor(logit_bias, dtype=scaled.dtype, device=scaled.device)
+    wrong: Tensor = _WrongPairs.apply(scaled, second, bias, anchors.start)
+    return reduce(wrong - logsigmoid(own), reduction, of=len(first))
 
-    return reduce(in_row_blocks(wrong_pairs, scaled, columns=len(second)) - logsigmoid(own), reduction, of=len(first))
+
+class _WrongPairs(torch.autograd.Function):
+    """sum_j softplus(query_i . key_j + bias) of each row over all keys but the partner; backward makes the blocks again."""
+
+    @staticmethod
+    def forward(query: Tensor, key: Tensor, bias: Tensor, offset: int) -> Tensor:
+        sums = [softplus(block, threshold=40.0).sum(dim=1) for _, block in _blocks(query, key, bias, offset)]
+        return torch.cat(sums)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        query, key, bias, ctx.offset = inputs
+        ctx.save_for_backward(query, key, bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        query, key, bias = ctx.saved_tensors
+        query_gradient, key_gradient, bias_gradient = (torch.zeros_like(x) for x in (query, key, bias))
+        with torch.autocast(query.device.type, enabled=False):
+            for rows, block in _blocks(query, key, bias, ctx.offset):
+                weight = torch.sigmoid(block) * gradient[rows, None]
+                query_gradient[rows].addmm_(weight, key)
+                key_gradient.addmm_(weight.T, query[rows])
+                bias_gradient.add_(weight.sum())
+        return query_gradient, key_gradient, bias_gradient, None
+
+
+def _blocks(query: Tensor, key: Tensor, bias: Tensor, offset: int) -> Iterator[tuple[slice, Tensor]]:
+    """The logits in blocks of rows, -inf for partners: row i's is key i + offset."""
+    for rows in row_blocks(query, columns=len(key)):
+        block = torch.addmm(bias, query[rows], key.T)
+        block.diagonal(offset + rows.start).fill_(-math.inf)
+        yield rows, block
