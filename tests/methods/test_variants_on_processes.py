@@ -19,6 +19,7 @@ VARIANTS: list[tuple[str, str | None, dict[str, Any]]] = [
     ("hallucinator", None, {"host": "simsiam", "form": "norm"}),
     ("hallucinator", None, {"host": "simclr", "form": "identity"}),
     ("mcl", None, {"batches": "mixed"}),
+    ("mcl-clip", "image-text", {"batches": "mixed"}),
     ("sepclr", None, {"attributes": "discrete"}),
     ("sepclr", None, {"attributes": "continuous"}),
 ]

@@ -109,7 +109,7 @@ def grouped_nt_xent(z1: Tensor, z2: Tensor, group: Tensor, *, temperature: float
 
 
 @full_precision
-def grouped_clip(first: Tensor, second: Tensor, group: Tensor, *, temperature: float = 0.5) -> Tensor:
+def grouped_clip(first: Tensor, second: Tensor, group: Tensor, *, temperature: float | Tensor = 0.5) -> Tensor:
     """Symmetric InfoNCE of pairs with negatives from the anchor's own group only.
 
     Args:

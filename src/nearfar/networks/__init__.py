@@ -50,14 +50,18 @@ def build(name: str | None, spec: Spec, *, kind: str = "any") -> Encoder:
 def several(encoder: Encoder, count: int) -> Encoder:
     """``count`` encoders as a ``SideBySide``: this one, and others of its architecture with fresh weights of their own.
 
-    An encoder that ``build`` did not make is copied, and what can be is initialised anew.
+    An encoder that ``build`` did not make is copied, and what can be is initialised anew. Of towers, each becomes several.
     """
     from nearfar.networks.side_by_side import SideBySide
+    from nearfar.networks.towers import TwoTowers
 
-    made: Any = SideBySide([encoder, *(fresh(encoder) for _ in range(count - 1))])
+    if isinstance(encoder, TwoTowers):
+        made: Any = TwoTowers(several(encoder.first, count), several(encoder.second, count))
+    else:
+        made = SideBySide([encoder, *(fresh(encoder) for _ in range(count - 1))])
     architecture: Any = getattr(encoder, "architecture", None)
     if architecture is not None:
-        made.architecture = {**architecture, "name": f"{count}*{architecture['name']}"}
+        made.architecture = {**architecture, "name": "+".join(f"{count}*{name}" for name in architecture["name"].split("+"))}
     several_encoders: Encoder = made
     return several_encoders
 

@@ -1,0 +1,117 @@
+"""MCL for pairs: CLIP in stages; each contrasts only pairs whose images all earlier stages find alike.
+
+As ``mcl``, with CLIP as what is trained: after a stage the images are clustered by their embeddings, and the next stage sees batches
+from one cluster only, so that it must learn what tells alike images apart. A pair is compared by the embeddings of all stages.
+
+    p_s = p_{s-1} K + c_s;  loss of stage s + 1: CLIP's among pairs of one p_s;  similarity: cosine of all stages' embeddings
+Source: Zhang, Lan, Qu, Cheng, Feng, Hooi 2024, arXiv 2402.11816, section 3; CLIP: Radford et al. 2021."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from nearfar.batch import Batch, Pair, Tokens
+from nearfar.losses.contrastive import clip
+from nearfar.losses.masked_contrast import grouped_clip
+from nearfar.methods.method import Method, Outputs, Paper, Recipe, Spec, TrainingSet, WantedBatches, WantedViews
+from nearfar.networks import several
+from nearfar.networks.towers import TwoTowers
+from nearfar.targets.stages import Stages
+
+
+class MCLClip(Method):
+    """One view of a pair, two encoders and linear projections a stage, the partner as target, InfoNCE among pairs of one pseudo-label."""
+
+    @dataclass(frozen=True)
+    class Settings:
+        """Attributes:
+            stages: number of pairs of networks, trained one after another for equal shares of the run, at least 1.
+            clusters: K, clusters of each stage's image embeddings.
+            batches: "grouped" (from one group each; smaller groups never appear) or "mixed" (negatives from the anchor's group only).
+            restart: from where a stage starts: "same" (the weights that the encoders were given, as for pretrained ones) or "fresh".
+            unit_stages: whether embeddings of each stage are brought to length 1 before they are put side by side.
+            projection: dimensions of the shared space.
+            temperature: at the start of each stage; learned from there, above 0."""
+
+        stages: int = 4
+        clusters: int = 10
+        batches: Literal["grouped", "mixed"] = "grouped"
+        restart: Literal["same", "fresh"] = "same"
+        unit_stages: bool = False
+        projection: int = 512
+        temperature: float = 0.07
+
+    paper = Paper(
+        "Learning the Unlearned: Mitigating Feature Suppression in Contrastive Learning", "Zhang, Lan, Qu, Cheng, Feng, Hooi", 2024,
+        "2402.11816", ("All processes draw the same permutations; the authors' draw their own.", "No tower is locked and no layer frozen."),
+    )
+    recipes = {
+        "paper": Recipe({}, "adamw", learning_rate=1e-5, weight_decay=0.1, batch_size=8000, epochs=80, warmup=0.01),
+        "small": Recipe({"stages": 3, "clusters": 4, "restart": "fresh", "projection": 128}, learning_rate=1e-3, batch_size=64, epochs=60),
+    }
+    modalities = ("image-text",)
+    encoder_kind = "towers"
+    encoder: TwoTowers
+    wanted_views = WantedViews(whole=1, style="crop", whole_scale=(0.8, 1.0))
+    choices = {
+        "views": "one view of each pair", "encoder": "one for each modality and stage", "head": "a linear projection for each",
+        "target": "the sample's other half; negatives that earlier stages find alike", "loss": "InfoNCE both ways",
+    }
+
+    def __init__(self, encoder: TwoTowers, spec: Spec, settings: Settings | None = None) -> None:
+        s = settings or self.Settings()
+        made: Any = several(encoder, s.stages)
+        super().__init__(made, spec, s)
+        self.parts: Any = (made.first.parts, made.second.parts)
+        sizes = (encoder.first.dimension, encoder.second.dimension)
+        lists = [nn.ModuleList(nn.Linear(size, s.projection, bias=False) for _ in range(s.stages)) for size in sizes]
+        self.projections: Any = nn.ModuleList(lists)
+        for parts in self.parts if s.restart == "same" else ():
+            for part in parts:
+                part.load_state_dict(parts[0].state_dict())
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(s.temperature)))
+        self.stages = Stages(spec.length, s.clusters, *self.parts, *lists)
+
+    @property
+    def wanted_batches(self) -> WantedBatches:
+        return WantedBatches("grouped" if self.settings.batches == "grouped" else "shuffled")
+
+    @property
+    def groups(self) -> Tensor:
+        """Pseudo-label of each training pair."""
+        return self.stages.groups
+
+    @torch.no_grad()
+    def before_epoch(self, epoch: int, training_set: TrainingSet) -> None:
+        if self.stages.due(epoch, self.progress):
+            self.stages.finish(training_set.features(lambda x: self.embeddings(x)[-1]), seed=training_set.seed)
+            self.log_scale.fill_(-math.log(self.settings.temperature))
+
+    def embeddings(self, x: Any) -> list[Tensor]:
+        """Embeddings (N, projection) of each stage, of texts (``Tokens``), images, or the images of a ``Pair``; not normalised."""
+        place, x = (1, x) if isinstance(x, Tokens) else (0, x.first if isinstance(x, Pair) else x)
+        return [project(part(x)) for project, part in zip(self.projections[place], self.parts[place], strict=True)]
+
+    def forward(self, batch: Batch) -> Outputs:
+        (images, texts), (i, t), (u, v) = batch.views, (parts[-1] for parts in self.parts), (heads[-1] for heads in self.projections)
+        return {"first": u(i(images)), "second": v(t(texts)), "group": self.groups[batch.index]}
+
+    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+        first, second, scale = normalize(outputs["first"], dim=1), normalize(outputs["second"], dim=1), self.log_scale.exp()
+        if self.settings.batches == "mixed":
+            return {"clip": grouped_clip(first, second, outputs["group"], temperature=1 / scale), "scale": scale.detach()}
+        return {"clip": clip(first, second, logit_scale=scale), "scale": scale.detach()}
+
+    @torch.no_grad()
+    def after_step(self, outputs: Outputs) -> None:
+        self.log_scale.clamp_(0.0, math.log(100.0))
+
+    def embed_pair(self, x: Any) -> Tensor:
+        """Unit embeddings (N, stages * projection) in the shared space, of texts (``Tokens``) or of the other modality."""
+        return normalize(self.stages.integrated(self.embeddings(x), unit=self.settings.unit_stages), dim=1)
