@@ -185,6 +185,8 @@ def test_susana_asks_for_episodes_no_wider_than_the_data_and_refuses_what_is_non
     assert (wanted.kind, wanted.way, wanted.rows) == ("episodes", 4, 80)
     with pytest.raises(UserError, match="An episode needs at least 2 classes with 2 samples each"):
         made(SuSanaDistancia, 4).loss(episode(way=1))
+    with pytest.raises(UserError, match="An episode of 1 class compares nothing"):
+        made(SuSanaDistancia, 4, way=1)
     with pytest.raises(UserError, match="Unknown term 'fullicn'"):
         made(SuSanaDistancia, 4, terms=("fullicn",))
 

@@ -68,6 +68,8 @@ class SuSanaDistancia(Method):
         for term in self.settings.terms or ("none",):
             if term not in TERMS:
                 raise unknown_name("term", term, TERMS)
+        if self.settings.way < 2:
+            raise UserError(f"An episode of {self.settings.way} class compares nothing; set --settings.way to at least 2.")
 
     @property
     def wanted_batches(self) -> WantedBatches:
