@@ -14,7 +14,7 @@ from nearfar.errors import UserError, unknown_name
 
 _VERBS = {
     "pretrain": "train an encoder on unlabelled data and judge it",
-    "evaluate": "kNN, linear probe, few labels and geometry of a run's encoder",
+    "evaluate": "judge a run's encoder: kNN, linear probe, few labels, outsiders, robustness ...",
     "embed": "features of data as parquet or npz",
     "search": "the samples that are most like an image, a series, a text or another sample",
     "dedupe": "groups of near-duplicates",

@@ -93,8 +93,13 @@ def detect(insiders: Tensor, outsiders: Tensor, *, resamples: int = RESAMPLES, s
     weights = torch.cat([torch.ones(1, len(score), dtype=torch.float64), weights])  # the first row: the samples themselves
     outside = torch.arange(len(score)) >= len(insiders)
     figures = _figures(score, outside, weights)
+    return Detected(*(_interval(float(figure[0]), figure[1:]) for figure in figures))
+
+
+def _interval(value: float, resampled: Tensor) -> Interval:
+    """Percentiles, widened to the value itself: near 0 and 1 resampling, which repeats samples, can miss it."""
     tail = (1 - CONFIDENCE) / 2
-    return Detected(*(Interval(float(f[0]), float(f[1:].quantile(tail)), float(f[1:].quantile(1 - tail))) for f in figures))
+    return Interval(value, min(value, float(resampled.quantile(tail))), max(value, float(resampled.quantile(1 - tail))))
 
 
 def _counts(samples: int, resamples: int, generator: torch.Generator) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -159,9 +160,11 @@ def share(row: str, protocol: str, metric: str, values: Sequence[float], samples
     return Score(row, protocol, metric, *score, "test samples", samples, "%", setting)
 
 
-def averaged(row: str, protocol: str, metric: str, values: Sequence[float], over: str, *, unit: str = "", setting: str = "") -> Score:
-    """A mean with its t-interval."""
-    return Score(row, protocol, metric, *mean_interval(values), over, len(values), unit, setting)
+def averaged(row: str, protocol: str, metric: str, values: Sequence[float], over: str, *, unit: str = "%", setting: str = "") -> Score:
+    """A mean of values that are at most 1 with its t-interval, which ends there."""
+    mean = mean_interval(values)
+    high = mean.high if math.isnan(mean.high) else min(1.0, mean.high)
+    return Score(row, protocol, metric, mean.value, mean.low, high, over, len(values), unit, setting)
 
 
 def penalties(probes: Sequence[Probe]) -> str:

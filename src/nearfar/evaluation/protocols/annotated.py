@@ -34,8 +34,8 @@ def _dense(row: Row) -> Iterator[Score]:
     classes = 1 + int(max(regions.max() for _, regions in parts))
     found = [segment(parts[0], parts[1], classes, seed=seed) for seed in range(task.wanted.seeds)]
     setting = f"{classes} classes, {parts[0][0].shape[2]} x {parts[0][0].shape[3]} cells"
-    yield averaged(row.name, DENSE.version, "segmentation mIoU", [one.mean_iou for one in found], "splits", unit="%", setting=setting)
-    yield averaged(row.name, DENSE.version, "pixel accuracy", [one.accuracy for one in found], "splits", unit="%", setting=setting)
+    yield averaged(row.name, DENSE.version, "segmentation mIoU", [one.mean_iou for one in found], "splits", setting=setting)
+    yield averaged(row.name, DENSE.version, "pixel accuracy", [one.accuracy for one in found], "splits", setting=setting)
 
 
 def _mapping(row: Row) -> Callable[[Any], Tensor] | None:

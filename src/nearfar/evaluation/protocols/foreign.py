@@ -48,7 +48,7 @@ def _robustness(row: Row) -> Iterator[Score]:
     found = {"error on clean images": clean, **{f"error under {kind}": one for kind, one in worse.items()}}
     found |= {"mean corruption error": mean, "mean corruption error over clean": mean - clean}
     for metric, errors in found.items():
-        yield averaged(row.name, ROBUSTNESS.version, metric, errors.tolist(), "test samples", unit="%")
+        yield averaged(row.name, ROBUSTNESS.version, metric, errors.tolist(), "test samples")
 
 
 def _errors(row: Row, samples: Any, view: Callable[[Any], Any]) -> Tensor:

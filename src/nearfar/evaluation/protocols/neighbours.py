@@ -28,15 +28,15 @@ def _retrieval(row: Row) -> Iterator[Score]:
         return
     for k in (1, 5, 10):
         yield share(row.name, RETRIEVAL.version, f"recall@{k}", [found.recall_at(k)], len(found.precision))
-    yield averaged(row.name, RETRIEVAL.version, "mean average precision", found.precision.tolist(), "test samples", unit="%")
+    yield averaged(row.name, RETRIEVAL.version, "mean average precision", found.precision.tolist(), "test samples")
 
 
 def _clustering(row: Row) -> Iterator[Score]:
     data = _some(row.labelled[1])
     found = [cluster(data, seed=seed) for seed in range(row.task.wanted.seeds)]
     setting = f"{len(torch.unique(data.labels))} clusters"
-    yield averaged(row.name, CLUSTERING.version, "cluster NMI", [one.information for one in found], "starts", setting=setting)
-    yield averaged(row.name, CLUSTERING.version, "cluster ARI", [one.rand for one in found], "starts", setting=setting)
+    yield averaged(row.name, CLUSTERING.version, "cluster NMI", [one.information for one in found], "starts", unit="", setting=setting)
+    yield averaged(row.name, CLUSTERING.version, "cluster ARI", [one.rand for one in found], "starts", unit="", setting=setting)
     accuracies = [one.accuracy for one in found]
     yield share(row.name, CLUSTERING.version, "cluster accuracy", accuracies, len(data), over="starts", setting=setting)
 

@@ -23,9 +23,8 @@ def _few_shot(row: Row) -> Iterator[Score]:
         if query < 1:
             continue
         accuracies = few_shot_accuracies(test, way=way, shot=shot, query=query, unit=True)
-        yield averaged(
-            row.name, FEW_SHOT.version, f"{way}-way {shot}-shot accuracy", accuracies, "episodes", unit="%", setting=f"{query} queries"
-        )
+        metric, setting = f"{way}-way {shot}-shot accuracy", f"{query} queries"
+        yield averaged(row.name, FEW_SHOT.version, metric, accuracies, "episodes", setting=setting)
 
 
 def _fairness(row: Row) -> Iterator[Score]:
