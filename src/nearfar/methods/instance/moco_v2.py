@@ -31,7 +31,8 @@ class MoCoV2(Method):
             momentum: share of the copy that stays at each step, in [0, 1].
             queue: number of past keys; at most the number of training samples is used.
             hidden: width of the projector's hidden layer.
-            projection: dimensions in which views are compared."""
+            projection: dimensions in which views are compared.
+        """
 
         temperature: float = 0.2
         momentum: float = 0.999
@@ -42,10 +43,12 @@ class MoCoV2(Method):
     paper = Paper(
         "Improved Baselines with Momentum Contrastive Learning", "Chen, Fan, Girshick, He", 2020, "2003.04297",
         ("The copy moves after the optimiser's step, not before the next key: the same sequence, as it starts equal.",
-         "Batch norm sees the joined batch of all processes, so keys are not shuffled between devices."))
+         "Batch norm sees the joined batch of all processes, so keys are not shuffled between devices."),
+    )
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=1e-4, epochs=800, warmup=0.0),
-        "small": Recipe({"momentum": 0.99, "queue": 1024, "hidden": 512})}
+        "small": Recipe({"momentum": 0.99, "queue": 1024, "hidden": 512}),
+    }
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {
         "views": "two strong views", "encoder": "one, and a momentum copy for keys", "head": "2-layer projector, no norm",

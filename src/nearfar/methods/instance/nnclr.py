@@ -30,7 +30,8 @@ class NNCLR(Method):
             queue: number of past embeddings to look for neighbours in; at most the number of training samples is used.
             projector_hidden: width of the projector's two hidden layers.
             predictor_hidden: width of the predictor's hidden layer.
-            projection: dimensions in which views are compared."""
+            projection: dimensions in which views are compared.
+        """
 
         temperature: float = 0.1
         queue: int = 98304
@@ -40,7 +41,8 @@ class NNCLR(Method):
 
     paper = Paper(
         "With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual Representations",
-        "Dwibedi, Aytar, Tompson, Sermanet, Zisserman", 2021, "2104.14548")
+        "Dwibedi, Aytar, Tompson, Sermanet, Zisserman", 2021, "2104.14548",
+    )
     recipes = {
         "paper": Recipe({}, "lars", learning_rate=0.3, weight_decay=1e-6, batch_size=4096, epochs=1000, warmup=0.01),
         "small": Recipe({"queue": 1024, "projector_hidden": 512, "predictor_hidden": 512, "projection": 128}),

@@ -33,7 +33,8 @@ class MixedBarlowTwins(Method):
             ramp: share of the run over which that weight rises from 0 (the authors' ImageNet script: 10 epochs).
             unit_rows: whether projections are brought to unit length first (the authors' networks for small data, not ImageNet).
             hidden: width of the projector's hidden layer.
-            projection: dimensions of the embedding."""
+            projection: dimensions of the embedding.
+        """
 
         off_diagonal: float = 0.0078125
         regularisation: float = 4.0
@@ -45,14 +46,17 @@ class MixedBarlowTwins(Method):
     paper = Paper(
         "Guarding Barlow Twins Against Overfitting with Mixed Samples", "Bandara, De Melo, Patel", 2023, "2312.02151",
         ("Several processes mix their own samples, each with a share of its own, as the authors' ImageNet script does.",
-         "That script's second target has z2 where the paper has z1; the paper is followed.", "AdamW stands for Adam."))
+         "That script's second target has z2 where the paper has z1; the paper is followed.", "AdamW stands for Adam."),
+    )
     recipes = {
         "paper": Recipe({}, learning_rate=0.01, weight_decay=1e-6, epochs=1000, warmup=0.01),
-        "small": Recipe({"projection": 512})}
+        "small": Recipe({"projection": 512}),
+    }
     modalities = ("image", "series")
     choices = {
         "views": "two strong views and a mix of them", "encoder": "one, shared", "head": "2-layer projector, wide",
-        "target": "the other view, and for the mix both, by dimension", "loss": "cross-correlation towards identity and towards the mix"}
+        "target": "the other view, and for the mix both, by dimension", "loss": "cross-correlation towards identity and towards the mix",
+    }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
