@@ -72,5 +72,6 @@ def test_the_foreground_is_what_lies_in_the_middle() -> None:
     found = Foreground(6)
     found.fit(images)
     assert found.axis[0].item() == pytest.approx(1.0, abs=0.01)
-    share = found.share(images.flatten(2).mT)
+    share = found.share(found.tokens(images))
+    assert found.tokens(images).mean((0, 1)).abs().max() < 1e-6
     torch.testing.assert_close(share, torch.full((50,), 9 / 64))

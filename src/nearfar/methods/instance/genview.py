@@ -53,8 +53,8 @@ class GenView(Method):
     paper = Paper(
         "GenView: Enhancing View Quality with Pretrained Generative Model for Self-Supervised Learning",
         "Li, Yang, Li, Wu, Yu, Ghanem, Zhang", 2024, "2403.12003",
-        ("An autoencoder fitted to the run's images generates the variations and gives the tokens, not Stable unCLIP and CLIP.",
-         "Variations are made anew at each step, not once for each image; their noise is that of the autoencoder's latent.",
+        ("An autoencoder fitted to the run's images makes variations (anew at each step, by noise on its latent) and tokens (less their"
+         " mean, because they have much in common), not Stable unCLIP (once for each image) and CLIP.",
          "Foreground begins at 0.65 of the tokens' histogram, as in the authors' code; the paper takes 40 % of them.",
          "Weights have mean 1 over the batch of all processes, the authors' over each process's."),
     )
@@ -103,7 +103,7 @@ class GenView(Method):
     @torch.no_grad()
     def _tokens(self, images: Tensor) -> Tensor:
         """(N, L, K) from images in [0, 1]."""
-        return self.autoencoder.map(images.to(self.autoencoder.centre)).flatten(2).mT  # type: ignore[no-any-return]
+        return self.foreground.tokens(self.autoencoder.map(images.to(self.autoencoder.centre)))
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         weight = weights_of(outputs["quality"], sharpness=self.settings.sharpness)
