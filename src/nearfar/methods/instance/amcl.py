@@ -12,6 +12,7 @@ Source: Wang et al. 2024, arXiv 2310.05615, sections 3.2 and 3.3, table 2.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
@@ -28,12 +29,14 @@ class AMCL(Method):
     class Settings(HeadSettings):
         """Attributes:
             hardest: number of nearest negatives over which the negative terms are averaged.
+            last_norm: none as in the paper, or a batch norm that keeps the projections of small data out of a cone.
             joint: give each head a network that sees both projections at once, as the released sketch does.
             hidden: width of the projectors' hidden layer.
             projection: dimensions in which each head compares views.
         """
 
         hardest: int = 1
+        last_norm: Literal["none", "batch-plain"] = "none"
         joint: bool = False
         hidden: int = 512
         projection: int = 128
@@ -41,12 +44,10 @@ class AMCL(Method):
     paper = Paper(
         "Adaptive Multi-head Contrastive Learning", "Wang, Koniusz, Gedeon, Zheng", 2024, "2310.05615",
         ("Formulas are those of the paper's tables: the released code cannot run, and lacks negatives.",
-         "Temperatures stay above 0.05, not 1e-5; several hardest negatives are averaged, which is our reading."),
-    )
+         "Temperatures stay above 0.05, not 1e-5; several hardest negatives are averaged, which is our reading."))
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=5e-4, batch_size=512, epochs=800, warmup=0.0125),
-        "small": Recipe(),
-    }
+        "small": Recipe({"lowest": 0.1, "highest": 0.5, "hardest": 10, "last_norm": "batch-plain"})}
     choices = {
         "views": "two strong views of each sample", "encoder": "one, shared", "head": "several 2-layer projectors",
         "target": "the other view; the hardest negative of the batch", "loss": "Gaussian likelihood with learned variances",
@@ -55,7 +56,7 @@ class AMCL(Method):
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s, sizes = self.settings, (encoder.dimension, self.settings.hidden, self.settings.projection)
-        self.projectors = MultiHead(s.heads, lambda: mlp(sizes, hidden_norm=False))
+        self.projectors = MultiHead(s.heads, lambda: mlp(sizes, hidden_norm=False, last_norm=s.last_norm))
         self.temperature = PairTemperature(s.projection, s.lowest, s.highest, heads=s.heads if s.joint else 0)
 
     def forward(self, batch: Batch) -> Outputs:

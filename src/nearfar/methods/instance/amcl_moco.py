@@ -38,7 +38,7 @@ class AMCLMoCo(Method):
     paper = AMCL.paper
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=0.04, weight_decay=5e-4, batch_size=512, epochs=800, warmup=0.0),
-        "small": Recipe({"queue": 1024}),
+        "small": Recipe({"lowest": 0.1, "highest": 0.5, "hardest": 10, "last_norm": "batch-plain", "queue": 1024}),
     }
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {
@@ -49,7 +49,7 @@ class AMCLMoCo(Method):
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s, sizes = self.settings, (encoder.dimension, self.settings.hidden, self.settings.projection)
-        self.projectors = MultiHead(s.heads, lambda: mlp(sizes, hidden_norm=False))
+        self.projectors = MultiHead(s.heads, lambda: mlp(sizes, hidden_norm=False, last_norm=s.last_norm))
         self.temperature = PairTemperature(s.projection, s.lowest, s.highest, heads=s.heads if s.joint else 0)
         self.target = MomentumEncoder(nn.Sequential(encoder, self.projectors))
         self.queue = Queue(fitting_length(s.queue, spec.length), s.heads * s.projection)
