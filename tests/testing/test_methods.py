@@ -166,6 +166,13 @@ def test_a_toy_is_small_seeded_and_of_its_modality() -> None:
         toy(Sound, "images")
 
 
+def test_a_toys_labels_are_of_the_kind_that_the_method_needs() -> None:
+    assert toy("supcon")[1].label.dtype == torch.int64  # type: ignore[union-attr]
+    assert toy("conr")[1].label.dtype == torch.float32  # type: ignore[union-attr]
+    _, episode = toy("susana-distancia")
+    assert torch.equal(episode.label.view(3, 3), episode.label[::3, None].expand(3, 3))  # type: ignore[union-attr, index]
+
+
 def test_making_a_toy_leaves_the_random_state_alone() -> None:
     before = torch.get_rng_state()
     toy("simclr")
