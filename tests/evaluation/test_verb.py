@@ -7,6 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -76,3 +78,18 @@ def test_the_random_twin_of_pretrained_weights_is_random(monkeypatch: pytest.Mon
     monkeypatch.setattr(networks, "build", build)
     verb._untrained(run, paired=False)  # type: ignore[arg-type]
     assert asked == ["timm:test_vit"]
+
+
+def test_columns_of_the_runs_data_are_not_asked_of_others(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"caption": [f"a red {i}" for i in range(20)], "note": ["x y"] * 20}), tmp_path / "captions.parquet")
+    pq.write_table(pa.table({"text": [f"a blue {i}" for i in range(20)]}), tmp_path / "texts.parquet")
+    run = nearfar.pretrain(
+        "simclr", data=str(tmp_path / "captions.parquet"), text_column="caption", epochs=1, batch_size=8, output=tmp_path / "run",
+        evaluate=False, quiet=True,
+    )  # fmt: skip
+    found = run.evaluate(data=str(tmp_path / "texts.parquet"), protocols="geometry", seeds=1)
+    assert found.data == "texts"
+    assert found.rows() == ["trained", "random encoder", "raw input"]
+    written = nearfar.embed(run.folder, data=str(tmp_path / "texts.parquet"), output=tmp_path / "texts-embedded.npz")
+    with np.load(written) as arrays:
+        assert arrays["embedding"].shape == (20, 128)

@@ -12,12 +12,12 @@ from nearfar import data, networks
 from nearfar.data.batches import EpochSampler
 from nearfar.data.spec import Spec
 from nearfar.data.tokenizer import Tokenizer
-from nearfar.encoder_files import encoder_spec, name_of
+from nearfar.encoder_files import encoder_spec, name_of, tokenizer_of
 from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Recipe
 from nearfar.networks.encoder import Encoder, TokenEncoder
-from nearfar.options import Config, PretrainOptions, resolved_settings
+from nearfar.options import Config, PretrainOptions, changed, resolved_settings
 
 _PAPER_SCALE = 100_000
 """From this many training samples on, "auto" takes the paper's recipe."""
@@ -50,6 +50,22 @@ def load_data(
         like=like,
         tokenizer=tokenizer,
     )
+
+
+def load_other(options: PretrainOptions, name: str, encoder: Encoder, *, split: bool = True, **columns: str | None) -> data.Source:
+    """Other data for an encoder that was trained with these options, brought to its size, texts encoded by its tokenizer.
+
+    All samples are taken. Labels and groups are those of ``columns``, or of a column with a common name; images and texts are in the
+    run's columns, or, where the data have none of that name, where they would be found without.
+    """
+    values = {"data": name, "limit": None, "label": None, "group": None, **columns}
+    how: dict[str, Any] = {"like": encoder_spec(encoder), "tokenizer": tokenizer_of(encoder), "split": split}
+    try:
+        return load_data(changed(options, values), **how)
+    except UserError:
+        if options.text_column is None and options.image_column is None:
+            raise
+        return load_data(changed(options, {**values, "text_column": None, "image_column": None}), **how)
 
 
 def inflated_data(options: PretrainOptions, source: data.Source) -> data.Source:

@@ -14,7 +14,6 @@ from torch import Tensor
 from nearfar.batch import Pair, Tokens
 from nearfar.errors import UserError
 from nearfar.files import replacing
-from nearfar.options import changed
 from nearfar.run import Run
 
 if TYPE_CHECKING:
@@ -76,14 +75,13 @@ def embed_samples(run: Run, samples: Any) -> np.ndarray[Any, Any]:
 
 def loaded(run: Run, data: str | None) -> Source:
     """A run's own data, or other data as its encoder takes them, whole."""
-    from nearfar.encoder_files import encoder_spec, tokenizer_of
-    from nearfar.verbs.assemble import load_data
+    from nearfar.encoder_files import tokenizer_of
+    from nearfar.verbs.assemble import load_data, load_other
 
     options, encoder = run.config.options, run.encoder()
     if data is None:
         return load_data(options, tokenizer=tokenizer_of(encoder))
-    other = changed(options, {"data": data, "limit": None})
-    return load_data(other, encoder_spec(encoder), tokenizer=tokenizer_of(encoder), split=False)
+    return load_other(options, data, encoder, split=False)
 
 
 def features_of(run: Run, samples: Any) -> Tensor:

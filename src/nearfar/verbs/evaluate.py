@@ -45,15 +45,16 @@ def evaluate(
         UserError: for an unknown protocol, or one that the data do not allow.
     """
     from nearfar.evaluation.protocols import check_names
+    from nearfar.verbs.assemble import load_other
 
     names = tuple(name.strip() for name in protocols.split(",") if name.strip())
     check_names(names)  # a wrong name is answered before anything is loaded
     opened, strangers = Run(run), None
     if outsiders is not None:
-        strangers = _other(opened, outsiders, {"image_column": None, "text_column": None})
+        strangers = load_other(opened.config.options, outsiders, opened.encoder())
         names = names if {"ood", "all"} & set(names) else (*names, "ood")
-    columns = {name: value for name, value in (("label", label), ("group", group)) if value is not None}
-    source = _own(opened, columns) if data is None else _other(opened, data, columns)
+    columns: dict[str, Any] = {name: value for name, value in (("label", label), ("group", group)) if value is not None}
+    source = _own(opened, columns) if data is None else load_other(opened.config.options, data, opened.encoder(), **columns)
     return evaluate_run(opened, source, protocols=names, outsiders=strangers, seeds=seeds, keep=data is None)
 
 
@@ -63,16 +64,6 @@ def _own(run: Run, columns: dict[str, Any]) -> Source:
     from nearfar.verbs.assemble import load_data
 
     return load_data(changed(run.config.options, columns), tokenizer=tokenizer_of(run.encoder()))
-
-
-def _other(run: Run, data: str, columns: dict[str, Any]) -> Source:
-    """Other data, brought to the size of the run's; labels and groups of the run's columns are not expected in them."""
-    from nearfar.encoder_files import encoder_spec, tokenizer_of
-    from nearfar.verbs.assemble import load_data
-
-    encoder = run.encoder()
-    options = changed(run.config.options, {"data": data, "limit": None, "label": None, "group": None, **columns})
-    return load_data(options, encoder_spec(encoder), tokenizer=tokenizer_of(encoder))
 
 
 def evaluate_run(
