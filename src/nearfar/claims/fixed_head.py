@@ -19,6 +19,8 @@ from nearfar.views import ImageViewSettings
 CROPS = ImageViewSettings(scale=(0.5, 1.0), ratio=(0.8, 1.25))
 """Views that leave colours as they are."""
 REMOVED = 0.7
+UNTRAINED = {"digit_with_fixed_head": 1.2, "digit_without_head": 1.0}
+"""For comparison, kappa of heads that are never trained."""
 
 
 @cache
@@ -51,7 +53,10 @@ def probed(encode: Callable[[Any], Tensor], seed: int) -> dict[str, float]:
 
 def measure(arm: str, seed: int) -> Mapping[str, float]:
     method = trained(seed, head="mlp")
-    return probed(method.encode if arm == "before the head" else method.project, seed)
+    if arm == "after the head":
+        return probed(method.project, seed)
+    untrained = {name: probed(trained(seed, kappa=kappa).encode, seed)["digit"] for name, kappa in UNTRAINED.items()}
+    return {**probed(method.encode, seed), **untrained}
 
 
 CLAIM = Claim(
