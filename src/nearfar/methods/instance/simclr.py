@@ -39,7 +39,7 @@ class SimCLR(Method):
     )
     recipes = {
         "paper": Recipe({}, "lars", learning_rate=0.3, weight_decay=1e-6, batch_size=4096, epochs=1000, warmup=0.01),
-        "small": Recipe({"temperature": 0.2, "hidden": 512}),
+        "small": Recipe({"hidden": 512}, learning_rate=8e-3, batch_size=128, epochs=40),
     }
     choices = {
         "views": "two strong views of each sample", "encoder": "one, shared", "head": "2-layer projector",

@@ -45,7 +45,7 @@ class CLIP(Method):
     )
     recipes = {
         "paper": Recipe({}, "adamw", learning_rate=3.9e-6, weight_decay=0.2, batch_size=32768, epochs=32, warmup=0.005),
-        "small": Recipe({"projection": 128}, learning_rate=1e-3, weight_decay=0.1),
+        "small": Recipe({"projection": 128}, learning_rate=2e-3, weight_decay=0.1, batch_size=128),
     }
     modalities = ("image-text",)
     encoder_kind = "towers"

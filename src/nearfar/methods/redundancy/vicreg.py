@@ -41,7 +41,7 @@ class VICReg(Method):
     )
     recipes = {
         "paper": Recipe({}, "lars", learning_rate=0.2, weight_decay=1e-6, batch_size=2048, epochs=1000, warmup=0.01),
-        "small": Recipe({"projection": 512}),
+        "small": Recipe({"projection": 512}, learning_rate=8e-3, batch_size=64, epochs=40),
     }
     wanted_views = WantedViews(style="asymmetric")
     choices = {

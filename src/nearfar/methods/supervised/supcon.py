@@ -40,7 +40,7 @@ class SupCon(Method):
     paper = Paper("Supervised Contrastive Learning", "Khosla, Teterwak, Wang, Sarna, Tian et al.", 2020, "2004.11362")
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=0.05, weight_decay=1e-4, epochs=1000, warmup=0.0),
-        "small": Recipe({"temperature": 0.1, "base_temperature": 0.1, "hidden": 512}),
+        "small": Recipe({"temperature": 0.1, "base_temperature": 0.1, "hidden": 512}, batch_size=64, warmup=0.1),
     }
     needs_labels = True
     label_kind = "class"
