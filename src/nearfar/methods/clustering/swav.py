@@ -65,8 +65,8 @@ class SwAV(Method):
     )
     recipes = {
         "paper": Recipe({}, "larc", learning_rate=0.3, weight_decay=1e-6, batch_size=4096, epochs=800, warmup=0.0125),
-        "small": Recipe({"epsilon": 0.03, "prototypes": 60, "frozen": 0.1, "local": 4, "hidden": 512}),
-    }
+        "small": Recipe({"epsilon": 0.03, "prototypes": 60, "frozen": 0.1, "local": 0, "hidden": 512},
+                        learning_rate=4e-3, batch_size=64, epochs=50, warmup=0.1)}
     choices = {
         "views": "two whole crops and several small ones", "encoder": "one, shared",
         "head": "2-layer projector and unit-length prototypes", "target": "the balanced cluster codes of another crop",

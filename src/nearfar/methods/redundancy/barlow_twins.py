@@ -42,7 +42,8 @@ class BarlowTwins(Method):
     )
     recipes = {
         "paper": Recipe({}, "lars", learning_rate=0.2, weight_decay=1e-6, batch_size=2048, epochs=1000, warmup=0.01),
-        "small": Recipe({"off_diagonal": 0.0078, "projection": 512, "vector_learning_rate": 1.0}),
+        "small": Recipe({"off_diagonal": 0.0078, "projection": 512, "vector_learning_rate": 1.0},
+                        learning_rate=8e-3, batch_size=64, epochs=50, warmup=0.1),
     }
     wanted_views = WantedViews(style="asymmetric")
     choices = {
