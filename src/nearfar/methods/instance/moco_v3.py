@@ -42,7 +42,7 @@ class MoCoV3(Method):
     )
     recipes = {
         "paper": Recipe({}, "lars", learning_rate=0.3, weight_decay=1e-6, batch_size=4096, epochs=300, warmup=0.033),
-        "small": Recipe({"temperature": 0.2, "hidden": 512, "projection": 128}),
+        "small": Recipe({"temperature": 0.1, "momentum": 0.9, "hidden": 512, "projection": 128}, batch_size=64, epochs=45, warmup=0.2),
     }
     wanted_views = WantedViews(style="asymmetric")
     choices = {
