@@ -94,5 +94,6 @@ def test_conr_weighs_rare_labels_once_it_has_seen_them_all() -> None:
     assert torch.equal(method.weight, torch.ones(1000))
     method.before_epoch(0, Training())
     assert (method.weight[-1] / method.weight[0]).item() == pytest.approx(99, rel=1e-5)
+    assert method.regressor.bias.item() == 30
     outputs = method.train()(batch_for(method))
     torch.testing.assert_close(outputs["weight"], method.weight[:8])
