@@ -13,7 +13,12 @@ from nearfar.data.samples import Source
 from nearfar.evaluation.splits import stratified
 from nearfar.views import ImageViewSettings, plain_view
 
-JOINT, BASELINE = "SLA, aggregated", "baseline"
+JOINT, BASELINE, AUGMENTED = "SLA, aggregated", "baseline", "rotation as augmentation"
+SETTINGS = {
+    JOINT: {"expansion": "rotation"},
+    BASELINE: {"expansion": "none"},
+    AUGMENTED: {"expansion": "rotation", "objective": "augmentation"},
+}
 TRAINING = Training(
     steps=250, batch_size=50, learning_rate=0.05, optimizer="sgd", weight_decay=1e-4, encoder=tiny_convnet, views=ImageViewSettings()
 )
@@ -32,7 +37,7 @@ def few_digits(seed: int) -> Source:
 def measure(arm: str, seed: int) -> dict[str, float]:
     """Test accuracy."""
     source = few_digits(seed)
-    method = pretrained("sla", source, TRAINING, seed=seed, settings={"expansion": "rotation" if arm == JOINT else "none"})
+    method = pretrained("sla", source, TRAINING, seed=seed, settings=SETTINGS[arm])
     assert source.test is not None
     assert source.test.label is not None
     x = plain_view(source.spec)(source.test.take(torch.arange(len(source.test))))

@@ -1,0 +1,15 @@
+"""SLA: joint labels of class and rotation classify better than the class of rotated samples."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from nearfar.claims import sla
+
+CLAIM = dataclasses.replace(
+    sla.CLAIM,
+    statement="Where a transformation changes the meaning, one classifier of class and rotation together is more accurate than one that"
+    " must give every rotation the same class.",
+    second=sla.AUGMENTED,
+    seeds=3,
+)
