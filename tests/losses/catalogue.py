@@ -335,6 +335,10 @@ LOSSES: dict[str, Spec] = {
     "soft_targets.soft_info_nce": Spec({"key": online(-1, 5), "target": share(-1, -1)}, skip=MATRIX),
     "spectral.spectral_contrast": Spec(exchanged=VIEWS),
     "supervised.supcon": Spec({"features": unit_rows(-1, 2, 5)}),
+    "view_quality.weighted_moco_v3": Spec({"weight": share_of_first}, exchanged=(("q1", "q2"), ("k1", "k2"))),
+    "view_quality.weighted_simsiam": Spec(
+        {"weight": share_of_first, **dict.fromkeys(("z1", "z2"), fixed(-1, 5))}, exchanged=(("p1", "p2"), ("z1", "z2"))
+    ),
     "supervised.supcon one": Spec({"features": unit_rows(-1, 2, 5), "mode": constant("one")}),
 }
 """Cases by module and function, and after a blank the name of a variant."""
@@ -395,10 +399,13 @@ PARTS: dict[str, str] = {
     "spectral.feature_gains": "theory",
     "spectral.linear_minimiser": "theory",
     "view_quality.foreground_map": "attention",
+    "view_quality.foreground_threshold": "a number",
     "view_quality.noise_level": "noise levels",
+    "view_quality.pair_quality": "a score for each pair",
     "view_quality.pooled": "features",
     "view_quality.principal_axis": "a direction",
     "view_quality.quality_weights": "weights, constants",
+    "view_quality.weights_of": "weights, constants",
 }
 
 
