@@ -100,6 +100,8 @@ def test_annotated_pixels_are_segmented(name: str) -> None:
     found = evaluate(encoder, source, plain_view(source.spec), wanted=Wanted(("dense",), seeds=2))
     assert found.rows() == ["trained", "raw input"]
     assert found.metrics() == ["segmentation mIoU", "pixel accuracy"]
+    with pytest.raises(UserError, match="is in training mode"):
+        evaluate(encoder.train(), source, plain_view(source.spec), wanted=Wanted(("dense",)))
     cells = {"small-convnet": "4 x 4", "vit-micro": "8 x 8"}[name]
     assert found.score("segmentation mIoU").setting == f"3 classes, {cells} cells"
     assert 0.2 < found.value("segmentation mIoU") < found.value("pixel accuracy") < 1

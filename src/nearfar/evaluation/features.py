@@ -76,7 +76,7 @@ def extract(encode: Encode, samples: Samples, view: View, *, batch_size: int = B
     Raises:
         UserError: if ``encode`` belongs to a module in training mode, there are no samples, or a feature is not finite.
     """
-    _require_evaluation_mode(encode)
+    require_evaluation_mode(encode)
     blocks = [_rows(encode(x)) for x in _views(samples, view, batch_size, device)]
     return check_features(torch.cat(blocks), "encoder")
 
@@ -86,7 +86,7 @@ def extract_pairs(
     encode: Encode, samples: Samples, view: View, *, batch_size: int = BATCH, device: torch.device | str = "cpu"
 ) -> tuple[Tensor, Tensor]:
     """Both embeddings of samples that are pairs; ``encode`` gives two tensors (n, D). Otherwise as ``extract``."""
-    _require_evaluation_mode(encode)
+    require_evaluation_mode(encode)
     firsts, seconds = zip(*(encode(x) for x in _views(samples, view, batch_size, device)), strict=True)
     first = check_features(torch.cat([_rows(f) for f in firsts]), "first encoder")
     return first, check_features(torch.cat([_rows(s) for s in seconds]), "second encoder")
@@ -142,7 +142,12 @@ def check_labels(labels: Tensor, samples: int, classes: int) -> Tensor:
     return labels
 
 
-def _require_evaluation_mode(encode: Encode) -> None:
+def require_evaluation_mode(encode: Encode) -> None:
+    """Refuse an encoder, or a bound method of one, that is in training mode.
+
+    Raises:
+        UserError: naming it.
+    """
     module = encode if isinstance(encode, nn.Module) else getattr(encode, "__self__", None)
     if isinstance(module, nn.Module) and module.training:
         raise UserError(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.batch import Pair, Tokens
-from nearfar.evaluation.features import Encode, View, extract, raw_features
+from nearfar.evaluation.features import Encode, View, extract, raw_features, require_evaluation_mode
 from nearfar.evaluation.protocol import Features, Row, Task, Wanted
 from nearfar.evaluation.protocols import PROTOCOLS, check_names, chosen
 from nearfar.evaluation.result import Evaluation
@@ -76,6 +76,7 @@ def _rows(encoders: Mapping[str, Any], task: Task) -> list[Row]:
 
     rows = []
     for name, one in encoders.items():
+        require_evaluation_mode(one)
         module = one.to(device) if isinstance(one, nn.Module) else None
         # A method's call is its training step; its features come from ``encode``.
         rows.append(Row(name, encoded(one.encode if hasattr(one, "embed_pair") else one), task, module))

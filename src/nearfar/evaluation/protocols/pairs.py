@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from nearfar.batch import Pair
-from nearfar.errors import UserError
 from nearfar.evaluation.features import Labelled, extract_pairs
 from nearfar.evaluation.pairs import modality_gap, partner_ranks, recall_at, zero_shot
 from nearfar.evaluation.protocol import Protocol, Row, Task, share
@@ -24,8 +23,6 @@ def _pairs(row: Row) -> Iterator[Score]:
     task = row.task
     if method is None or not hasattr(method, "embed_pair"):
         return
-    if method.training:
-        raise UserError(f"{type(method).__name__} is in training mode; call its eval() before evaluating.")
     embed = method.embed_pair
 
     def parts(pair: Pair) -> tuple[Tensor, Tensor]:
