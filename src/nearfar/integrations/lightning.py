@@ -59,7 +59,9 @@ class LightningMethod(lightning.LightningModule):
     def training_step(self, given: Sequence[Any], number: int) -> Tensor:
         samples, index, *label = given
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.global_step) * 4096 + self.global_rank)
-        batch = Batch(self.views(samples, generator), index, label[0] if label else None)
+        sources = self.method.view_sources(samples, index, generator)
+        batch = Batch(self.views(samples if sources is None else sources, generator), index, label[0] if label else None)
+        batch = self.method.prepare(batch, generator)
         outputs = collectives.join(widened(self.method(batch)))
         terms = loss_terms(self.method, self.method.phases()[0], outputs)
         self.outputs = detached(outputs)

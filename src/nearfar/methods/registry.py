@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from nearfar.methods.method import Method
 
 _FOLDER = Path(__file__).parent
+COSTS = _FOLDER / "costs.json"
+"""What a step of each method costs, measured."""
 
 
 def families() -> dict[str, list[str]]:

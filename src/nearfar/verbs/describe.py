@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import importlib.metadata
 import importlib.util
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -71,8 +72,20 @@ def _describe(name: str, console: Console) -> None:
         if field.name != "settings":
             table.add_row(f"--{field.name.replace('_', '-')}", *(str(getattr(kind.recipes[r], field.name)) for r in ("paper", "small")))
     console.print(table)
+    console.print(_cost(name), highlight=False)
     for sentence in paper.departures:
         console.print(f"departs from the paper or its code: {sentence}")
+
+
+def _cost(name: str) -> str:
+    """What a step costs relative to SimCLR's, as measured by benchmarks/costs.py."""
+    from nearfar.methods import registry
+
+    measured = json.loads(registry.COSTS.read_text(encoding="utf-8"))
+    if name not in measured["costs"]:
+        return "cost a step: not measured"
+    about = measured["about"]
+    return f"cost a step: {measured['costs'][name]:.2f} x SimCLR's ({about['what']}; {about['date']}, {about['machine']})"
 
 
 def _labels(kind: Any) -> str:

@@ -1,0 +1,89 @@
+"""What a step of each method costs relative to one of SimCLR: written to src/nearfar/methods/costs.json, shown by `nearfar methods NAME`.
+
+Processor time on one thread, so that other programs hardly matter: the small convnet (or what the method brings) on random
+3 x 32 x 32 images (pairs: with random texts), batches of 128, each method's "small" recipe. Each method alternates with SimCLR; the cost is the median of
+the ratios. What happens between epochs (clustering, fitting a generator) is left out.
+
+    python benchmarks/costs.py [NAME ...]
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import statistics
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+import nearfar
+from nearfar import networks
+from nearfar.batch import Pair, Tokens
+from nearfar.data.samples import Samples, Source
+from nearfar.data.spec import Spec
+from nearfar.methods import registry
+from nearfar.methods.method import Method
+from nearfar.options import resolved_settings
+from nearfar.training.loop import fit
+from nearfar.training.plan import Plan
+from nearfar.views import make_views
+
+PATH = Path(nearfar.__file__).parent / "methods" / "costs.json"
+SAMPLES, BATCH, STEPS, UNTIMED, ROUNDS = 512, 128, 6, 2, 3
+
+
+def source_for(method: type[Method]) -> Source:
+    """Random samples of a kind that the method learns from."""
+    modality = next((m for m in ("image", "image-text") if not method.modalities or m in method.modalities), "image")
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (SAMPLES, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    classes = 2 if method.__name__ == "SepCLR" else 10
+    values = method.label_kind == "value"
+    label = 100 * torch.rand(SAMPLES, generator=generator) if values else torch.arange(SAMPLES) % classes
+    spec = Spec(
+        "random", modality, (3, 32, 32), SAMPLES, () if values else tuple(map(str, range(classes))), "value" if values else "class",
+        mean=(0.5,) * 3, std=(0.3,) * 3, vocabulary=500 if modality == "image-text" else 0, context=16 if modality == "image-text" else 0,
+    )
+    ids = torch.randint(5, 500, (SAMPLES, 16), generator=generator)
+    content = Pair(images, Tokens(ids, torch.ones_like(ids, dtype=torch.bool))) if modality == "image-text" else images
+    return Source(spec, Samples(content, [str(i) for i in range(SAMPLES)], label), None)
+
+
+def seconds_a_step(name: str) -> float:
+    """Processor seconds of one step."""
+    kind = registry.get(name)
+    source = source_for(kind)
+    torch.manual_seed(0)
+    encoder = networks.build(kind.default_encoder, source.spec, kind=kind.encoder_kind)
+    method = kind(encoder, source.spec, resolved_settings(kind.Settings, kind.recipes["small"].settings))
+    recipe = dataclasses.replace(kind.recipes["small"], batch_size=method.wanted_batches.rows or BATCH)
+    views = make_views(source.spec, method.wanted_views, patches=getattr(encoder, "patches", 0))
+    taken = []
+    for steps in (UNTIMED, UNTIMED + STEPS):
+        started = time.process_time()
+        fit(method, source, views, Plan(recipe, steps=steps))
+        taken.append(time.process_time() - started)
+    return (taken[1] - taken[0]) / STEPS * BATCH / recipe.batch_size
+
+
+def main(names: list[str]) -> None:
+    """Measure, and keep what is known of the other methods."""
+    torch.set_num_threads(1)
+    known = json.loads(PATH.read_text())["costs"] if PATH.exists() else {}
+    for name in names or registry.names():
+        ratios = [seconds_a_step(name) / seconds_a_step("simclr") for _ in range(ROUNDS)]
+        known[name] = round(statistics.median(ratios), 2)
+        print(f"{name}: {known[name]:.2f} ({min(ratios):.2f} to {max(ratios):.2f})", flush=True)
+    about = {
+        "date": datetime.now(UTC).date().isoformat(), "torch": torch.__version__, "machine": platform.machine(),
+        "what": f"processor time of a step on one thread, small recipes, batches of {BATCH}, random 32 x 32 images",
+    }
+    PATH.write_text(json.dumps({"about": about, "costs": dict(sorted(known.items()))}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
