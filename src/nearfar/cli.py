@@ -105,14 +105,18 @@ def _with_positional_first(function: Callable[..., Any]) -> Callable[..., Any]:
     hints = typing.get_type_hints(function, include_extras=True, localns=_annotation_names())
     signature = inspect.signature(function)
 
+    several = next((name for name, p in signature.parameters.items() if p.kind is p.VAR_POSITIONAL), None)
+
     def command(*args: Any, **kwargs: Any) -> Any:
-        return function(*args, **kwargs)
+        return function(*args, *kwargs.pop(several, ()), **kwargs)
 
     parameters, positional = [], cast(Any, tyro.conf.Positional)
     for parameter in signature.parameters.values():
         hint = hints[parameter.name]
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
             hint = positional[hint]
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            parameter, hint = parameter.replace(kind=parameter.KEYWORD_ONLY), positional[tuple[hint, ...]]  # type: ignore[valid-type]
         parameters.append(parameter.replace(annotation=hint))
     command.__signature__ = signature.replace(parameters=parameters, return_annotation=Any)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}

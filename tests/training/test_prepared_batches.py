@@ -18,7 +18,7 @@ from nearfar.claims.harness import digits
 from nearfar.errors import UserError
 from nearfar.methods.instance.simclr import SimCLR
 from nearfar.methods.method import Outputs, Recipe
-from nearfar.training.callbacks import Display, MetricsLog, OnlineEvaluation
+from nearfar.training.callbacks import Display, MetricsLog, OnlineEvaluation, Probes
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
 from nearfar.views import make_views
@@ -45,7 +45,8 @@ def trained(folder: Path, told: list[str], accumulate: int = 1) -> Tensor:
     source = digits()
     method = Flattering(networks.build("perceptron", source.spec), source.spec, SimCLR.Settings(hidden=16, projection=8))
     console, log = Console(quiet=True), MetricsLog(folder)
-    health = OnlineEvaluation(lambda encode: ({"knn": 0.5}, None), 1, log, Display(console), told.append)  # type: ignore[arg-type]
+    probes = Probes(lambda encode: ({"knn": 0.5}, None), lambda encode: {})  # type: ignore[arg-type]
+    health = OnlineEvaluation(probes, 1, log, Display(console), told.append)
     views = make_views(source.spec, method.wanted_views)
     fit(method, source, views, Plan(Recipe(batch_size=512, epochs=2), log_every=1, accumulate=accumulate), None, [log, health])
     return next(method.encoder.parameters()).detach()

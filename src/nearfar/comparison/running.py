@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -15,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from nearfar.comparison.arms import Arm
+from nearfar.comparison.gathering import MEMORY, entry_of
 from nearfar.comparison.options import CompareOptions
-from nearfar.comparison.result import Comparison, Entry
+from nearfar.comparison.result import Comparison
 from nearfar.errors import UserError
 from nearfar.files import write_text
 from nearfar.options import Config, PretrainOptions
 from nearfar.run import CONFIG, EVALUATION, Run
 
-PLAN, MEMORY = "comparison.json", "memory.json"
+PLAN = "comparison.json"
 _TIMED, _UNTIMED = 8, 3  # steps
 
 
@@ -72,7 +71,9 @@ def run_all(
 
 def gathered(arms: Sequence[Arm], options: CompareOptions, plan: dict[str, Any], folder: Path) -> Comparison:
     """The comparison from the finished runs of a folder."""
-    entries = [_entry(arm, seed, folder / arm.folder / f"seed-{seed}") for arm in arms for seed in range(options.seeds)]
+    entries = [
+        entry_of(Run(folder / arm.folder / f"seed-{seed}"), arm.name, dict(arm.settings)) for arm in arms for seed in range(options.seeds)
+    ]
     return Comparison(entries[0].evaluation.data, plan["budget"], tuple(entries))
 
 
@@ -167,15 +168,3 @@ def _run_one(config: Config, place: Path) -> None:
         raise UserError(f"The run {place} did not finish; see above. What is done is kept: the same command goes on.")
     scale = 1 if sys.platform == "darwin" else 1024
     write_text(place / MEMORY, json.dumps({"peak_memory_mib": usage.ru_maxrss * scale / 2**20}) + "\n", overwrite=True)
-
-
-def _entry(arm: Arm, seed: int, place: Path) -> Entry:
-    run, memory = Run(place), place / MEMORY
-    evaluation = run.evaluation()
-    if evaluation is None:
-        raise UserError(f"{place} has not been judged; run the same comparison again to finish it.")
-    speeds = [row["samples_per_second"] for row in run.metrics() if "samples_per_second" in row]
-    peak = json.loads(memory.read_text())["peak_memory_mib"] if memory.exists() else math.nan
-    seconds = max((row["seconds"] for row in run.metrics()), default=math.nan)
-    speed = statistics.median(speeds) if speeds else math.nan
-    return Entry(arm.name, arm.method, dict(arm.settings), seed, place, evaluation, speed, peak, seconds)

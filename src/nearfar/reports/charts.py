@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair
@@ -13,6 +14,7 @@ from nearfar.cache_folder import cache_folder
 from nearfar.files import write_text
 
 Row = dict[str, Any]
+Chart = dict[str, Any]
 
 
 def script() -> str:
@@ -30,30 +32,87 @@ def script() -> str:
     return text
 
 
-def curve(rows: list[Row], value: str, title: str) -> dict[str, Any]:
-    """One quantity over the steps of the run."""
-    points = [{"step": row["step"], value: row[value]} for row in rows if value in row]
+def curve(rows: Sequence[Row], value: str, title: str) -> Chart:
+    """One quantity over the steps of a run; rows of several runs are told apart by their "run"."""
+    points = [{key: row[key] for key in ("step", value, "run") if key in row} for row in rows if value in row]
     chart = altair.Chart({"values": points}, title=title, width="container", height=200).mark_line(point=len(points) < 40)
-    chart = chart.encode(
-        x=altair.X("step:Q", title="step"),
-        y=altair.Y(f"{value}:Q", title=None, scale=altair.Scale(zero=False)),
-        tooltip=["step:Q", altair.Tooltip(f"{value}:Q", format=".4f")],
+    encoding: dict[str, Any] = {
+        "x": altair.X("step:Q", title="step"),
+        "y": altair.Y(f"{value}:Q", title=None, scale=altair.Scale(zero=False)),
+        "tooltip": ["step:Q", altair.Tooltip(f"{value}:Q", format=".4f")],
+    }
+    if any("run" in point for point in points):
+        encoding["color"] = altair.Color("run:N", title=None, legend=altair.Legend(orient="bottom", columns=2, labelLimit=320))
+        encoding["tooltip"].append("run:N")
+    return _specification(chart.encode(**encoding))
+
+
+def embedding_map(points: Sequence[Row], colours: Mapping[str, str]) -> Chart:
+    """Samples in the plane; hovering shows the sample, and a select box chooses what colours mean.
+
+    Args:
+        points: "x", "y", for the tooltip "image" (a data address), "caption", and a column for each colour.
+        colours: column to what the select box calls it; the first is chosen at first.
+    """
+    tooltip = [f"{key}:N" for key in ("image", "caption", *colours) if any(point.get(key) for point in points)]
+    base = altair.Chart({"values": list(points)}, width="container", height=420)
+    encoding: dict[str, Any] = {"x": altair.X("x:Q", axis=None), "y": altair.Y("y:Q", axis=None), "tooltip": tooltip}
+    if not colours:
+        return _specification(base.mark_circle(size=45, opacity=0.75).encode(**encoding).interactive())
+    columns = list(colours)
+    choice = altair.binding_select(options=columns, labels=[colours[column] for column in columns], name="Colour by ")
+    chosen = altair.param(name="colour", value=columns[0], bind=choice)
+    encoding["color"] = altair.Color("shown:N", title=None, legend=altair.Legend(orient="bottom", columns=6, symbolLimit=24))
+    chart = base.transform_calculate(shown="datum[colour]").mark_circle(size=45, opacity=0.75).encode(**encoding).add_params(chosen)
+    return _specification(chart.interactive())
+
+
+def similarity_histograms(rows: Sequence[Row]) -> Chart:
+    """Positive and negative similarities at the first, the middle and the last look, one panel each."""
+    looks = [row for row in rows if "positive_similarity" in row]
+    picked = [looks[place] for place in sorted({0, len(looks) // 2, len(looks) - 1})]
+    points = []
+    for row in picked:
+        for kind in ("positive", "negative"):
+            shares = row[f"{kind}_similarity"]
+            width = 2 / len(shares)
+            for place, share in enumerate(shares):
+                start = -1 + place * width
+                points.append({"from": start, "to": start + width, "share": share, "pairs": kind, "step": f"step {row['step']}"})
+    panel = altair.Chart(height=130, width=220).mark_bar(opacity=0.55).encode(
+        x=altair.X("from:Q", title="cosine", bin="binned"), x2="to:Q", y=altair.Y("share:Q", title=None, stack=None),
+        color=altair.Color("pairs:N", title=None, legend=altair.Legend(orient="bottom")),
+        tooltip=["pairs:N", altair.Tooltip("from:Q", format=".2f"), altair.Tooltip("share:Q", format=".3f")],
+    )
+    order = [f"step {row['step']}" for row in picked]
+    chart = panel.properties(data={"values": points}).facet(facet=altair.Facet("step:N", title=None, sort=order), columns=3)
+    return _specification(chart)
+
+
+def confusion(counts: Tensor, classes: Sequence[str]) -> Chart:
+    """(C, C) counts of true (row) against predicted class."""
+    cells = [
+        {"true": classes[row], "predicted": classes[column], "samples": int(counts[row, column])}
+        for row in range(len(classes)) for column in range(len(classes)) if counts[row, column]
+    ]
+    side = min(28 * len(classes) + 40, 420)
+    chart = altair.Chart({"values": cells}, width=side, height=side).mark_rect().encode(
+        x=altair.X("predicted:N", sort=list(classes), title="predicted"), y=altair.Y("true:N", sort=list(classes), title="true"),
+        color=altair.Color("samples:Q", scale=altair.Scale(scheme="blues"), legend=None), tooltip=["true:N", "predicted:N", "samples:Q"],
     )
     return _specification(chart)
 
 
-def embedding_map(points: list[Row], labelled: bool) -> dict[str, Any]:
-    """Samples in the plane; hovering shows the sample (``image`` as a data address, or ``text``)."""
-    tooltip = [key for key in ("image", "text", "label", "id") if key in points[0]]
-    chart = altair.Chart({"values": points}, width="container", height=420).mark_circle(size=45, opacity=0.75)
-    encoding: dict[str, Any] = {
-        "x": altair.X("x:Q", axis=None),
-        "y": altair.Y("y:Q", axis=None),
-        "tooltip": [f"{key}:N" for key in tooltip],
-    }
-    if labelled:
-        encoding["color"] = altair.Color("label:N", title="label")
-    return _specification(chart.encode(**encoding).interactive())
+def intervals(rows: Sequence[Row], title: str) -> Chart:
+    """A point with its interval for each "arm": "value", "low", "high"; "kind" tells methods from baselines."""
+    base = altair.Chart({"values": list(rows)}, title=title, width="container", height=34 * len(rows) + 30)
+    y = altair.Y("arm:N", sort=[row["arm"] for row in rows], title=None, axis=altair.Axis(labelLimit=320))
+    colour = altair.Color("kind:N", legend=None)
+    x = altair.X("low:Q", title=None, scale=altair.Scale(zero=False))
+    bars = base.mark_rule(strokeWidth=3).encode(x=x, x2="high:Q", y=y, color=colour)
+    tooltip = ["arm:N", *(altair.Tooltip(f"{key}:Q", format=".4f") for key in ("value", "low", "high"))]
+    points = base.mark_point(filled=True, size=90, opacity=1).encode(x="value:Q", y=y, color=colour, tooltip=tooltip)
+    return _specification(bars + points)
 
 
 def plane(features: Tensor) -> Tensor:
@@ -67,6 +126,6 @@ def plane(features: Tensor) -> Tensor:
     return torch.nn.functional.pad(projected, (0, 2 - projected.shape[1]))
 
 
-def _specification(chart: Any) -> dict[str, Any]:
-    specification: dict[str, Any] = json.loads(chart.to_json())
+def _specification(chart: Any) -> Chart:
+    specification: Chart = json.loads(chart.to_json())
     return specification

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
-from torchvision.io import encode_png
 
 from nearfar.batch import Pair, Tokens
+from nearfar.data.spec import Spec
+from nearfar.data.tokenizer import Tokenizer
+from nearfar.views.samples import denormalise
 
 _LARGEST = 64
 """Side in pixels above which a thumbnail is shrunk."""
+_LOSSLESS = 40
+"""Side up to which PNG is as small as JPEG."""
 
 
-def pictures(samples: Any, ids: list[str]) -> list[str]:
-    """One data address (images and series) for each sample, or "" where there is no picture (text)."""
+def pictures(samples: Any) -> list[str]:
+    """One data address (images and series) for each raw sample, or "" where there is no picture (text)."""
     if isinstance(samples, Pair):
-        return pictures(samples.first, ids)
+        return pictures(samples.first)
     if isinstance(samples, Tokens):
         return [""] * len(samples)
     if samples.dtype == torch.uint8:
@@ -27,12 +33,30 @@ def pictures(samples: Any, ids: list[str]) -> list[str]:
     return [_sparkline(sample) for sample in samples]
 
 
-def element(picture: str, caption: str) -> str:
-    """A figure with a caption; the caption alone where there is no picture."""
-    text = html.escape(caption)
+def view_pictures(view: Any, spec: Spec) -> list[str]:
+    """The same of a normalised view, undone; values outside the data's range are cut."""
+    if isinstance(view, Tokens):
+        return [""] * len(view)
+    if spec.modality.startswith("image"):
+        return pictures((denormalise(view, spec).clamp(0, 1) * 255).round().to(torch.uint8))
+    return pictures(view)
+
+
+def captions(samples: Any, tokenizer: Tokenizer | None) -> list[str]:
+    """The text of each sample that has one, else ""."""
+    if isinstance(samples, Pair):
+        return captions(samples.second, tokenizer)
+    if not isinstance(samples, Tokens) or tokenizer is None:
+        return [""] * len(samples)
+    return [tokenizer.decode(ids[mask].tolist()) for ids, mask in zip(samples.ids, samples.mask, strict=True)]
+
+
+def element(picture: str, caption: str, *, first: bool = False) -> str:
+    """A figure with a caption; the caption alone where there is no picture. The first of a row is set off."""
+    text, mark = html.escape(caption), ' class="first"' if first else ""
     if not picture:
-        return f"<figure><figcaption>{text}</figcaption></figure>"
-    return f'<figure><img src="{picture}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+        return f"<figure{mark}><figcaption>{text}</figcaption></figure>"
+    return f'<figure{mark}><img src="{picture}" alt="{text}" loading="lazy"><figcaption>{text}</figcaption></figure>'
 
 
 def _image(pixels: Tensor) -> str:
@@ -42,7 +66,10 @@ def _image(pixels: Tensor) -> str:
         pixels = torch.nn.functional.interpolate(pixels[None].float(), size=shape, mode="area")[0].round().to(torch.uint8)
     if pixels.shape[0] not in (1, 3):
         pixels = pixels[:1]
-    return "data:image/png;base64," + base64.b64encode(encode_png(pixels.cpu()).numpy().tobytes()).decode()
+    array = pixels.cpu().permute(1, 2, 0).numpy()
+    kind, encoded = "jpeg" if max(pixels.shape[1:]) > _LOSSLESS else "png", io.BytesIO()
+    Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(encoded, kind, quality=80)
+    return f"data:image/{kind};base64," + base64.b64encode(encoded.getvalue()).decode()
 
 
 def _sparkline(series: Tensor) -> str:

@@ -6,12 +6,13 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from nearfar.evaluation.online import OnlineProbe
+from nearfar.evaluation.similarities import SimilarityProbe
 from nearfar.files import write_text
 from nearfar.methods.method import Method
 from nearfar.training import loop
@@ -86,11 +87,18 @@ class Display:
         self._bar.stop()
 
 
+class Probes(NamedTuple):
+    """What looks at the encoder now and then."""
+
+    online: OnlineProbe
+    similarities: SimilarityProbe
+
+
 class OnlineEvaluation:
     """Every few epochs: kNN accuracy and effective rank of the encoder as it stands, and the alarms of collapse and of the method."""
 
-    def __init__(self, probe: OnlineProbe, every: int, log: MetricsLog, display: Display, alarm: Callable[[str], None]) -> None:
-        self.probe, self.every, self.log, self.display, self.alarm = probe, every, log, display, alarm
+    def __init__(self, probes: Probes, every: int, log: MetricsLog, display: Display, alarm: Callable[[str], None]) -> None:
+        self.probes, self.every, self.log, self.display, self.alarm = probes, every, log, display, alarm
         self._alarmed = False
 
     def on_start(self, progress: loop.Progress) -> None:
@@ -103,11 +111,12 @@ class OnlineEvaluation:
         if progress.epoch % self.every and progress.step < progress.steps:
             return
         method.eval()
-        values, warning = self.probe(method.encode)
+        values, warning = self.probes.online(method.encode)
+        histograms = self.probes.similarities(method.encode)
         warning = warning or method.alarm(progress.terms)
         method.train()
         self.display.health = values
-        self.log.write(progress, **values)
+        self.log.write(progress, **values, **histograms)
         if warning and not self._alarmed:
             self.log.write(progress, alarm=warning)
             self.alarm(warning)

@@ -13,6 +13,7 @@ from nearfar.comparison import Comparison
 from nearfar.comparison.arms import arms_of
 from nearfar.comparison.options import CompareOptions
 from nearfar.errors import unknown_name
+from nearfar.run import REPORT
 
 RESULTS = "results.parquet"
 
@@ -42,6 +43,7 @@ def compare(*methods: str, settings: Mapping[str, Sequence[Any]] | None = None, 
     chosen = CompareOptions(**options)
     arms = arms_of(methods, settings or {})
     from nearfar.comparison.running import planned, run_all
+    from nearfar.reports.comparison_page import write_comparison
 
     console = Console(quiet=quiet)
     folder = Path(chosen.output) if chosen.output else Path("runs") / f"compare-{Path(chosen.data).stem}"
@@ -49,5 +51,6 @@ def compare(*methods: str, settings: Mapping[str, Sequence[Any]] | None = None, 
     console.print(f"{len(arms)} arms x {chosen.seeds} seeds: {plan['budget']}; writing {folder}", highlight=False, soft_wrap=True)
     found = run_all(arms, chosen, plan, folder, lambda text: console.print(f"[bold]{text}[/]", highlight=False))
     found.write_parquet(folder / RESULTS)
-    console.print(f"Results: {folder / RESULTS}", highlight=False, soft_wrap=True)
+    page = write_comparison(found, folder / REPORT)
+    console.print(f"Results: {folder / RESULTS}\nReport: {page}", highlight=False, soft_wrap=True)
     return found

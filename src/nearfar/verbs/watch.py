@@ -10,9 +10,10 @@ import torch
 from rich.console import Console
 
 from nearfar.evaluation.online import OnlineProbe
+from nearfar.evaluation.similarities import SimilarityProbe
 from nearfar.options import Config, changed
 from nearfar.training import collectives
-from nearfar.training.callbacks import Display, MetricsLog, OnlineEvaluation
+from nearfar.training.callbacks import Display, MetricsLog, OnlineEvaluation, Probes
 from nearfar.training.loggers import trackers
 from nearfar.training.loop import Callback
 from nearfar.training.plan import Plan
@@ -55,11 +56,11 @@ def callbacks(source: Any, config: Config, plan: Plan, folder: Path, console: Co
     log, display = MetricsLog(folder), Display(console)
     epochs = plan.steps // max(1, len(source.train) // plan.recipe.batch_size) if plan.steps else plan.recipe.epochs
     every = config.options.evaluate_every or max(1, epochs // 10)
-    probe = OnlineProbe(source, plain_view(source.spec), plan.device)
+    probes = Probes(OnlineProbe(source, plain_view(source.spec), plan.device), SimilarityProbe(source, plan.device))
 
     def alarm(sentence: str) -> None:
         console.print(f"[bold red]collapse[/] {sentence}", highlight=False)
 
     told = {"method": config.method, **vars(config.options), "settings": dict(config.settings)}
     sent = trackers(config.options.log, folder, told, lambda: display.health)
-    return [log, OnlineEvaluation(probe, every, log, display, alarm), display, *sent]
+    return [log, OnlineEvaluation(probes, every, log, display, alarm), display, *sent]

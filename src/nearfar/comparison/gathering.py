@@ -1,0 +1,82 @@
+"""A comparison of any finished runs, however they were started."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from nearfar.comparison.result import Comparison, Entry
+from nearfar.errors import UserError
+from nearfar.run import Run
+
+MEMORY = "memory.json"
+
+
+def entry_of(run: Run, arm: str, settings: dict[str, Any]) -> Entry:
+    """One finished run as an entry of an arm.
+
+    Raises:
+        UserError: if it has not been judged.
+    """
+    memory = run.folder / MEMORY
+    evaluation, config = run.evaluation(), run.config
+    if evaluation is None:
+        raise UserError(f"{run.folder} has not been judged; run `nearfar evaluate {run.folder}` first.")
+    speeds = [row["samples_per_second"] for row in run.metrics() if "samples_per_second" in row]
+    peak = json.loads(memory.read_text(encoding="utf-8"))["peak_memory_mib"] if memory.exists() else math.nan
+    seconds = max((row["seconds"] for row in run.metrics()), default=math.nan)
+    speed = statistics.median(speeds) if speeds else math.nan
+    return Entry(arm, config.method, settings, config.options.seed, run.folder, evaluation, speed, peak, seconds)
+
+
+def comparison_of(runs: Sequence[Run]) -> Comparison:
+    """Runs of one method and the same settings but other seeds form an arm; arms are named by what tells them apart.
+
+    Raises:
+        UserError: if the runs are on different data, a run is given twice, or the arms do not have the same seeds.
+    """
+    folders = [run.folder.resolve() for run in runs]
+    twice = next((folder for folder in folders if folders.count(folder) > 1), None)
+    if twice:
+        raise UserError(f"{twice} is given twice; name each run once.")
+    configs = {run.folder: run.config for run in runs}
+    varying: set[str] = set()
+    for method in {config.method for config in configs.values()}:
+        varying |= _varying([dict(config.settings) for config in configs.values() if config.method == method])
+    entries = []
+    for run in runs:
+        config = configs[run.folder]
+        settings = {key: value for key, value in config.settings.items() if key in varying}
+        arm = " ".join([config.method, *(f"{key}={value}" for key, value in settings.items())])
+        entries.append(entry_of(run, arm, settings))
+    _check(entries)
+    budgets = {_budget(run) for run in runs}
+    words = budgets.pop() if len(budgets) == 1 else "with different budgets"
+    return Comparison(entries[0].evaluation.data, words, tuple(entries))
+
+
+def _varying(settings: Sequence[dict[str, Any]]) -> set[str]:
+    return {key for key in settings[0] if any(other.get(key) != settings[0][key] for other in settings)}
+
+
+def _budget(run: Run) -> str:
+    options = run.config.options
+    length = f"{options.steps} steps" if options.steps else f"{options.epochs} epochs"
+    return f"{length} each, batches of {options.batch_size}, {options.encoder}"
+
+
+def _check(entries: Sequence[Entry]) -> None:
+    data = {entry.evaluation.data for entry in entries}
+    if len(data) > 1:
+        raise UserError(f"The runs are judged on different data ({', '.join(sorted(data))}); compare runs on one data set.")
+    seeds: dict[str, list[int]] = {}
+    for entry in entries:
+        seeds.setdefault(entry.arm, []).append(entry.seed)
+    first, *others = seeds.items()
+    for arm, found in others:
+        if sorted(found) != sorted(first[1]):
+            raise UserError(f"{arm} has the seeds {sorted(found)} and {first[0]} {sorted(first[1])}; compare arms with the same seeds.")
+

@@ -1,0 +1,142 @@
+"""One self-contained page about several runs, side by side: which is best, by how much, whether that is sure, and what the views were."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nearfar.comparison.result import Comparison
+from nearfar.comparison.table import text_of
+from nearfar.files import write_text
+from nearfar.reports import sections
+from nearfar.reports.charts import Chart, curve, embedding_map, intervals, plane
+from nearfar.reports.document import Section, chart, document
+from nearfar.reports.look import Look
+from nearfar.run import Run
+
+_BASELINES = ("random encoder", "raw input")
+_MAPPED = 300
+"""Samples in each arm's map: their pictures must not make the page large."""
+
+
+def write_comparison(comparison: Comparison, path: Path) -> Path:
+    """Write the page, replacing an older one; opens without a network.
+
+    Args:
+        comparison: of at least one arm; the first run of each arm is looked at.
+        path: the page's file.
+    """
+    looks = {arm: _look(comparison, arm) for arm in comparison.arms()}
+    made = [_scores(comparison), _costs(comparison), _curves(comparison), _maps(looks), *_views(looks), _recipes(comparison, looks)]
+    title = f"{' against '.join(comparison.arms())} on {comparison.data}"
+    write_text(path, document(title, _lead(comparison), made), overwrite=True)
+    return path
+
+
+def _look(comparison: Comparison, arm: str) -> Look:
+    run = Run(comparison.of(arm)[0].folder)
+    return Look(run, run.source())
+
+
+def _lead(comparison: Comparison) -> str:
+    """The verdict: the best arm, and a sentence for each other one."""
+    metric, seeds = comparison.headline, len(comparison.of(comparison.arms()[0]))
+    unit = comparison.unit(metric)
+    best = max(comparison.arms(), key=lambda arm: comparison.mean(arm, metric).value)
+    value = text_of(comparison.mean(best, metric), unit) + (" %" if unit == "%" else "")
+    told = f"Best by {metric}: {best}, {value}; {comparison.budget}, {seeds} seed{'s' if seeds > 1 else ''}, 95 % intervals over seeds."
+    items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in comparison.verdicts())
+    return f"<p><b>{html.escape(told)}</b></p><ul>{items}</ul>"
+
+
+def _scores(comparison: Comparison) -> Section:
+    metrics = comparison.metrics()
+    rows: list[dict[str, Any]] = []
+    for arm in comparison.arms():
+        rows.append({"arm": arm, "kind": "method", **comparison.mean(arm, comparison.headline)._asdict()})
+    for row in _baselines(comparison):
+        rows.append({"arm": row, "kind": "baseline", **comparison.mean(comparison.arms()[0], comparison.headline, row)._asdict()})
+    rows = [{key: None if value != value else value for key, value in row.items()} for row in rows]
+    head = "".join(f"<th scope='col'>{html.escape(metric)}</th><th scope='col'>to the first</th>" for metric in metrics)
+    body = "".join(_row(comparison, arm, metrics) for arm in comparison.arms())
+    body += "".join(_baseline_row(comparison, row, metrics) for row in _baselines(comparison))
+    table = f"<div class='scroll' tabindex='0'><table><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    place = chart("scores", f"{comparison.headline} of each arm with its interval")
+    return Section("Scores", f"{place}<p>Shares in %, mean ± half of the 95 % interval over seeds.</p>{table}",
+                   {"scores": intervals(rows, comparison.headline)})
+
+
+def _baselines(comparison: Comparison) -> list[str]:
+    first = comparison.entries[0].evaluation
+    return [row for row in _BASELINES if any((s.row, s.metric) == (row, comparison.headline) for s in first.scores)]
+
+
+def _row(comparison: Comparison, arm: str, metrics: Sequence[str]) -> str:
+    cells = []
+    for metric in metrics:
+        unit = comparison.unit(metric)
+        against = "" if arm == comparison.arms()[0] else text_of(comparison.difference(arm, metric), unit)
+        cells.append(f"<td>{text_of(comparison.mean(arm, metric), unit)}</td><td>{against}</td>")
+    return f"<tr><th scope='row'>{html.escape(arm)}</th>{''.join(cells)}</tr>"
+
+
+def _baseline_row(comparison: Comparison, row: str, metrics: Sequence[str]) -> str:
+    known = {s.metric for s in comparison.entries[0].evaluation.scores if s.row == row}
+    first = comparison.arms()[0]
+    texts = [text_of(comparison.mean(first, m, row), comparison.unit(m)) if m in known else "–" for m in metrics]
+    return f"<tr><th scope='row'>{row}</th>{''.join(f'<td>{text}</td><td></td>' for text in texts)}</tr>"
+
+
+def _costs(comparison: Comparison) -> Section:
+    head = "<tr><td></td><th scope='col'>samples/s</th><th scope='col'>peak memory, MiB</th><th scope='col'>seconds of training</th></tr>"
+    body = ""
+    for arm in comparison.arms():
+        entry = comparison.of(arm)[0]
+        memory = "–" if entry.peak_memory != entry.peak_memory else f"{entry.peak_memory:,.0f}"
+        cells = f"<td>{entry.samples_per_second:,.0f}</td><td>{memory}</td><td>{entry.seconds:,.0f}</td>"
+        body += f"<tr><th scope='row'>{html.escape(arm)}</th>{cells}</tr>"
+    return Section("Costs", f"<p>Of the first seed.</p><div class='scroll'><table>{head}{body}</table></div>")
+
+
+def _curves(comparison: Comparison) -> Section:
+    rows = [
+        {**row, "run": entry.arm}
+        for arm in comparison.arms() for entry in comparison.of(arm)[:1] for row in Run(entry.folder).metrics()
+    ]
+    charts: dict[str, Chart] = {}
+    for value, title in (("knn", "online kNN accuracy"), ("effective_rank", "effective rank of the features")):
+        if any(value in row for row in rows):
+            charts[f"curve-{value}"] = curve(rows, value, title)
+    places = "".join(chart(name, f"{spec['title']} over the steps, one line an arm") for name, spec in charts.items())
+    told = "First seed of each arm. Losses of different methods cannot be compared and are not shown."
+    return Section("Learning curves", f'<p>{told}</p><div class="side">{places}</div>', charts)
+
+
+def _maps(looks: dict[str, Look]) -> Section:
+    charts: dict[str, Chart] = {}
+    places = []
+    for number, (arm, look) in enumerate(looks.items()):
+        rows = zip(plane(look.features).tolist(), look.captions, look.labels, strict=True)
+        points = [{"x": x, "y": y, "caption": caption, "label": label} for (x, y), caption, label in rows][:_MAPPED]
+        coloured = {"label": "label"} if look.source.spec.target == "class" else {}
+        charts[f"map-{number}"] = embedding_map(points, coloured)
+        places.append(f"<div><h3>{html.escape(arm)}</h3>{chart(f'map-{number}', f'Map of the embeddings of {arm}')}</div>")
+    return Section("Maps of the embeddings", f'<div class="side">{"".join(places)}</div>', charts)
+
+
+def _views(looks: dict[str, Look]) -> list[Section]:
+    """The views of each method; methods with the same views share a section."""
+    bodies: dict[str, list[str]] = {}
+    for arm, look in looks.items():
+        bodies.setdefault(sections.views(look).body, []).append(arm)
+    return [Section(f"What the views look like: {', '.join(arms)}", body) for body, arms in bodies.items()]
+
+
+def _recipes(comparison: Comparison, looks: dict[str, Look]) -> Section:
+    parts = []
+    for arm, look in looks.items():
+        pages = "".join(f"<li><code>{html.escape(str(entry.folder))}</code></li>" for entry in comparison.of(arm))
+        parts.append(f"<h3>{html.escape(arm)}</h3><ul>{pages}</ul>{sections.recipe(look).body}")
+    return Section("How they were made", "".join(parts))

@@ -1,0 +1,221 @@
+"""The parts of a run's page."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import torch
+
+from nearfar.evaluation.knn import nearest
+from nearfar.index import doubtful_labels, duplicate_groups
+from nearfar.methods import registry
+from nearfar.reports.charts import confusion, curve, embedding_map, plane, similarity_histograms
+from nearfar.reports.document import Section, chart
+from nearfar.reports.health import findings
+from nearfar.reports.look import Look
+from nearfar.reports.samples import element, pictures, view_pictures
+from nearfar.run import CONFIG
+from nearfar.views import make_views
+
+QUERIES, NEIGHBOURS, VIEWED, WORST, DOUBTED, DUPLICATE = 8, 6, 6, 16, 12, 0.99
+
+
+def views(look: Look) -> Section:
+    """Some samples and the views that the method gets of them: the mistake most people make is seen here."""
+    from nearfar.verbs.assemble import assemble
+
+    run, source = look.run, look.source
+    method = assemble(run.config, source).method
+    wanted = method.wanted_views
+    samples = look.train.subset(torch.arange(min(VIEWED, len(look.train))))
+    raw = samples.take(torch.arange(len(samples)))
+    make = make_views(source.spec, wanted, patches=getattr(method.encoder, "patches", 0))
+    made = [make(raw, torch.Generator().manual_seed(draw)) for draw in range(2)]
+    count = wanted.whole + wanted.local + len(wanted.further)
+    columns = [(pictures(raw), "the sample", True)]
+    for draw, batch in enumerate(made):
+        columns += [(view_pictures(view, source.spec), f"view {n + 1}, draw {draw + 1}", False) for n, view in enumerate(batch[:count])]
+    names = look.names_of(samples)
+    lines = []
+    for row in range(len(samples)):
+        cells = [element(of[row], f"{names[row]} {what}".strip() if first else what, first=first) for of, what, first in columns if of[row]]
+        lines.append(f'<div class="row">{"".join(cells)}</div>')
+    told = (
+        "Each row is a sample and what the method sees of it in two draws. If you cannot tell any more what it shows, neither can the"
+        " encoder."
+    )
+    body = "".join(lines) if columns[0][0][0] else "<p>Texts have no picture.</p>"
+    return Section("What the views look like", f"<p>{told}</p>{body}")
+
+
+def results(look: Look) -> Section:
+    """The table of all scores beside the baselines."""
+    evaluation = look.run.evaluation()
+    if evaluation is None:
+        body = f"<p>Not evaluated yet: <code>nearfar evaluate {html.escape(str(look.run.folder))}</code></p>"
+    else:
+        body = f'<div class="scroll" tabindex="0">{evaluation.to_html()}</div>'
+    return Section("Results", body)
+
+
+def curves(look: Look) -> Section:
+    """Loss, its terms and diagnostics, online probes."""
+    rows = look.run.metrics()
+    charts = {}
+    for value, title in (("loss", "training loss"), ("knn", "online kNN accuracy"), ("effective_rank", "effective rank of the features")):
+        if any(value in row for row in rows):
+            charts[f"curve-{value}"] = curve(rows, value, title)
+    charts |= terms(rows)
+    places = "".join(chart(name, f"{spec['title']} over the steps of the run") for name, spec in charts.items())
+    return Section("Learning curves", f'<div class="side">{places}</div>', charts)
+
+
+def terms(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """A curve for each term of the loss and each diagnostic that the method logs, where there is more than the loss."""
+    found = [{"step": row["step"], **row["terms"]} for row in rows if "terms" in row]
+    names = sorted({name for row in found for name in row} - {"step"})
+    return {f"term-{name.replace(' ', '-')}": curve(found, name, name.replace("_", " ")) for name in names} if len(names) > 1 else {}
+
+
+def similarities(look: Look) -> Section | None:
+    """Histograms of positive and negative similarities through training."""
+    rows = look.run.metrics()
+    if not any("positive_similarity" in row for row in rows):
+        return None
+    told = (
+        "Cosines of the features of two views of one sample (positive) and of different samples (negative). As training goes on the"
+        " two should part; both near 1 is collapse."
+    )
+    place = chart("similarities", "Histograms of positive and negative cosines at the first, middle and last look")
+    return Section("Similar and different pairs", f"<p>{told}</p>{place}", {"similarities": similarity_histograms(rows)})
+
+
+def embedding(look: Look) -> Section:
+    """The map of the shown samples, coloured by label, probe error, cluster or group."""
+    columns: dict[str, list[str]] = {}
+    colours: dict[str, str] = {}
+
+    def colour(key: str, called: str, values: list[str]) -> None:
+        if len(set(values)) > 1:
+            columns[key], colours[key] = values, called
+
+    if look.source.spec.target == "class":
+        colour("label", "label", look.labels)
+    colour("probe", "linear probe right or wrong", _right_or_wrong(look))
+    colour("cluster", "k-means cluster", look.clusters)
+    for name, numbers in look.shown.group.items():
+        colour(f"group_{name}", name, [f"{name} {number}" for number in numbers.tolist()])
+    positions, how = _positions(look)
+    points = [
+        {"x": x, "y": y, "image": picture, "caption": caption, **{key: values[row] for key, values in columns.items()}}
+        for row, ((x, y), picture, caption) in enumerate(zip(positions, look.pictures, look.captions, strict=True))
+    ]
+    told = f"{len(points):,} samples by their features ({how}); point at one to see it, drag to move, scroll to zoom."
+    place = chart("map", f"Map of {len(points)} samples by their features")
+    return Section("Map of the embeddings", f"<p>{told}</p>{place}", {"map": embedding_map(points, colours)})
+
+
+def _positions(look: Look) -> tuple[list[list[float]], str]:
+    """Two coordinates for each shown sample, by UMAP where it is installed."""
+    import importlib.util
+
+    if importlib.util.find_spec("umap") is None or len(look.features) < 50:
+        found: list[list[float]] = plane(look.features).tolist()
+        return found, "two principal components"
+    import umap
+
+    return umap.UMAP(metric="cosine", random_state=0, n_jobs=1).fit_transform(look.features.numpy()).tolist(), "UMAP"
+
+
+def _right_or_wrong(look: Look) -> list[str]:
+    if look.predictions is None:
+        return []
+    right = look.predictions.argmax(dim=1) == look.shown.label
+    return ["right" if one else "wrong" for one in right.tolist()]
+
+
+def neighbours(look: Look) -> Section:
+    """Some queries and what lies nearest to them."""
+    features = look.features
+    queries = torch.linspace(0, len(features) - 1, min(QUERIES, len(features))).long()
+    _, rows = nearest(features, features[queries], k=min(NEIGHBOURS + 1, len(features)))
+    lines = []
+    for query, found in zip(queries.tolist(), rows.tolist(), strict=True):
+        order = [query, *[row for row in found if row != query][:NEIGHBOURS]]
+        cells = [element(look.pictures[row], look.labels[row] or look.captions[row], first=row == query) for row in order]
+        lines.append(f'<div class="row">{"".join(cells)}</div>')
+    return Section("Nearest neighbours", "<p>The query comes first in each row.</p>" + "".join(lines))
+
+
+def mistakes(look: Look) -> Section | None:
+    """Confusion of a linear probe and the samples it gets wrong most surely; for values, the largest errors."""
+    if look.predictions is not None:
+        classes = look.source.spec.classes
+        guess, truth = look.predictions.argmax(dim=1), look.shown.label
+        counts = torch.zeros(len(classes), len(classes), dtype=torch.int64).index_put_((truth, guess), torch.tensor(1), accumulate=True)
+        doubt = look.predictions.max(dim=1).values * (guess != truth)
+        rows = doubt.argsort(descending=True)[: min(WORST, int((guess != truth).sum()))].tolist()
+        cells = [element(look.pictures[r], f"{look.labels[r]}, taken for {classes[int(guess[r])]}") for r in rows]
+        place = chart("confusion", "Confusion of a linear probe: true class by predicted class") if len(classes) <= 30 else ""
+        told = f"A linear probe on the features gets {int((guess != truth).sum())} of {len(guess)} shown samples wrong; the surest of them:"
+        body = f"{place}<p>{told}</p>" + f'<div class="row">{"".join(cells)}</div>'
+        return Section("Where a linear probe fails", body, {"confusion": confusion(counts, classes)} if place else {})
+    if look.errors is not None:
+        rows = look.errors.abs().argsort(descending=True)[:WORST].tolist()
+        cells = [element(look.pictures[r], f"{look.labels[r]}, off by {float(look.errors[r]):+.3g}") for r in rows]
+        return Section("Where a linear probe fails", f'<p>Largest errors of a ridge probe:</p><div class="row">{"".join(cells)}</div>')
+    return None
+
+
+def suspects(look: Look) -> Section:
+    """Likely label errors and near-duplicates among the training samples that were looked at."""
+    names = look.names_of(look.train) if look.has_classes else []
+    parts = [f"<p>Among {len(look.train):,} training samples.</p>"]
+    doubted = doubtful_labels(look.train_features, names)[:DOUBTED] if names else []
+    if doubted:
+        shown = pictures(look.train.take(torch.tensor([row for row, _, _ in doubted])))
+        said = [f"{names[row]}; its neighbours: {other}" for row, other, _ in doubted]
+        cells = [element(picture, text) for picture, text in zip(shown, said, strict=True)]
+        parts.append(f'<h3>Labels that the neighbours contradict</h3><div class="row">{"".join(cells)}</div>')
+    groups = duplicate_groups(look.train_features, DUPLICATE)
+    extra = sum(len(group) - 1 for group in groups)
+    parts.append(f"<h3>Near-duplicates</h3><p>{len(groups)} groups with a cosine of {DUPLICATE} or more; {extra} samples could go.</p>")
+    for group in groups[:4]:
+        shown = pictures(look.train.take(torch.tensor(group[:8])))
+        cells = [element(picture, look.train.ids[row]) for picture, row in zip(shown, group[:8], strict=True)]
+        parts.append(f'<div class="row">{"".join(cells)}</div>')
+    return Section("Suspects", "".join(parts))
+
+
+def health(look: Look) -> Section:
+    """A sentence for each indicator."""
+    found = findings(look.run.metrics(), look.run.evaluation(), look.features.shape[1])
+    items = "".join(f'<li class="{"good" if fine else "bad"}">{"✓" if fine else "⚠"} {html.escape(text)}</li>' for fine, text in found)
+    return Section("Health", f"<ul>{items}</ul>")
+
+
+def recipe(look: Look) -> Section:
+    """The method's five choices, the configuration, the versions and the command that repeats the run."""
+    config = look.run.config
+    kind = registry.get(config.method)
+    choices = "".join(f"<tr><th scope='row'>{what}</th><td>{html.escape(text)}</td></tr>" for what, text in kind.choices.items())
+    paper = f"{kind.paper.title}. {kind.paper.authors}, {kind.paper.year}"
+    path = look.run.folder / CONFIG
+    body = (
+        f"<p>{html.escape(config.method)}: {html.escape(paper)}.</p><div class='scroll'><table>{choices}</table></div>"
+        f"<details><summary>Configuration</summary><pre>{html.escape(path.read_text(encoding='utf-8'))}</pre></details>"
+        f"<details><summary>Versions</summary><pre>{html.escape(versions(look))}</pre></details>"
+        f"<p>Repeat it with <code>nearfar pretrain --config {html.escape(str(path))}</code></p>"
+    )
+    return Section("How it was made", body)
+
+
+def versions(look: Look) -> str:
+    """What the encoder was written with, a line each."""
+    import json
+
+    from nearfar.encoder_files import DESCRIPTION
+
+    described = json.loads((look.run.folder / DESCRIPTION).read_text(encoding="utf-8"))
+    return "\n".join(f"{name} {version}" for name, version in described["versions"].items())

@@ -1,0 +1,80 @@
+"""Pages hold what they promise, escape what they show, and findings say what the numbers say."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from nearfar.evaluation.result import Evaluation, Score
+from nearfar.evaluation.similarities import BINS, histograms
+from nearfar.reports.charts import confusion, curve, embedding_map
+from nearfar.reports.document import Section, chart, document
+from nearfar.reports.health import findings, gain
+from nearfar.reports.samples import element, pictures
+
+
+def test_a_page_is_self_contained_escaped_and_navigable() -> None:
+    spec = curve([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}], "loss", "</script><b>")
+    page = document("<i>title</i>", "<p>lead</p>", [Section("One & two", chart("c", 'say "this"'), {"c": spec}), Section("Three", "")])
+    assert "&lt;i&gt;title&lt;/i&gt;" in page
+    assert 'aria-label="say &quot;this&quot;"' in page
+    assert '<a href="#part-one---two">' in page
+    assert 'id="part-one---two"' in page
+    assert "</script><b>" not in page
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', page)
+    assert '<html lang="en">' in page
+    assert "prefers-color-scheme: dark" in page
+    assert "@media print" in page
+
+
+def test_the_map_has_a_select_box_for_the_colours() -> None:
+    points = [{"x": 0.0, "y": 1.0, "label": "a", "cluster": "c1", "image": "data:", "caption": "x"}] * 3
+    spec = embedding_map(points, {"label": "label", "cluster": "k-means"})
+    (choice,) = [p for p in spec["params"] if p["name"] == "colour"]
+    assert choice["bind"]["options"] == ["label", "cluster"]
+    assert choice["bind"]["labels"] == ["label", "k-means"]
+    assert "params" in embedding_map(points, {})
+
+
+def test_confusion_counts_true_by_predicted() -> None:
+    spec = confusion(torch.tensor([[3, 1], [0, 2]]), ["cat", "dog"])
+    (cells,) = spec["datasets"].values()
+    assert {(c["true"], c["predicted"]): c["samples"] for c in cells} == {("cat", "cat"): 3, ("cat", "dog"): 1, ("dog", "dog"): 2}
+
+
+def test_histograms_part_positives_from_negatives() -> None:
+    features = torch.eye(30)
+    found = histograms(features, features)
+    assert found["positive_similarity"] == [0.0] * (BINS - 1) + [1.0]
+    middle = BINS // 2
+    assert found["negative_similarity"][middle] == 1.0
+    collapsed = histograms(torch.ones(5, 4), torch.ones(5, 4))
+    assert collapsed["positive_similarity"] == collapsed["negative_similarity"]
+
+
+def evaluation(trained: float) -> Evaluation:
+    values = {"trained": trained, "random encoder": 0.4, "raw input": 0.3}
+    return Evaluation("toys", tuple(Score(row, "knn-v1", "kNN accuracy", v, unit="%") for row, v in values.items()))
+
+
+def test_findings_say_what_the_numbers_say() -> None:
+    rows = [{"step": i, "loss": 5.0 - i / 10, "knn": 0.3 + i / 50, "effective_rank": 40.0, "relative_std": 0.9} for i in range(8)]
+    assert gain(evaluation(0.7), "kNN accuracy") == (0.7 - 0.4, "random encoder")
+    said = findings(rows, evaluation(0.7), 128)
+    assert all(fine for fine, _ in said)
+    assert "By kNN accuracy the encoder is 30.0 points above the random encoder." in [text for _, text in said]
+    assert any("a longer run should help" in text for _, text in said)
+    bad = dict(enumerate(findings([{**row, "relative_std": 1e-4, "loss": 1.0 + row["step"]} for row in rows], evaluation(0.2), 128)))
+    said = [text for fine, text in bad.values() if not fine]
+    assert any("All samples have nearly the same features" in text for text in said)
+    assert any("20.0 points below the random encoder: it has learned nothing useful" in text for text in said)
+    assert any(text.startswith("The loss went from 1.5 to 7.5") for text in said)
+
+
+def test_pictures_are_small_and_captions_escaped() -> None:
+    large = pictures(torch.randint(0, 256, (2, 3, 200, 100), dtype=torch.uint8))
+    assert all(p.startswith("data:image/jpeg;base64,") and len(p) < 9000 for p in large)
+    assert pictures(torch.zeros(1, 1, 8, 8, dtype=torch.uint8))[0].startswith("data:image/png")
+    assert pictures(torch.randn(1, 2, 50))[0].startswith("data:image/svg+xml")
+    assert "<b>" not in element("", "<b>bold</b>")
