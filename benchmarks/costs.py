@@ -1,8 +1,8 @@
 """What a step of each method costs relative to one of SimCLR: written to src/nearfar/methods/costs.json, shown by `nearfar methods NAME`.
 
 Processor time on one thread, so that other programs hardly matter: the small convnet (or what the method brings) on random
-3 x 32 x 32 images (pairs: with random texts), batches of 128, each method's "small" recipe. Each method alternates with SimCLR; the cost is the median of
-the ratios. What happens between epochs (clustering, fitting a generator) is left out.
+3 x 32 x 32 images (pairs: with random texts), batches of 128, each method's "small" recipe. Each method alternates with SimCLR; the
+cost is the median of the ratios. What happens between epochs (clustering, fitting a generator) is left out.
 
     python benchmarks/costs.py [NAME ...]
 """
