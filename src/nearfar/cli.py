@@ -108,7 +108,7 @@ def _with_positional_first(function: Callable[..., Any]) -> Callable[..., Any]:
     several = next((name for name, p in signature.parameters.items() if p.kind is p.VAR_POSITIONAL), None)
 
     def command(*args: Any, **kwargs: Any) -> Any:
-        return function(*args, *kwargs.pop(several, ()), **kwargs)
+        return function(*args, *kwargs.pop(several or "", ()), **kwargs)
 
     parameters, positional = [], cast(Any, tyro.conf.Positional)
     for parameter in signature.parameters.values():
