@@ -69,5 +69,6 @@ CLAIM = Claim(
     metric="matching",
     measure=measure,
     setting="Windows of 48 x 48 of scikit-learn's two photographs, three convolutions with maps of 12 x 12, 150 steps of 16; nearest"
-    " neighbours by cosine across two crops of windows not trained on. PixPro's own maps, smooth by its loss, match less well than an untrained network's here.",
+    " neighbours by cosine across two crops of windows not trained on. PixPro's own maps, smooth by its loss, match less well than an"
+    " untrained network's here.",
 )
