@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,10 +24,12 @@ from nearfar.data.batches import Sampler, part, sampler_for
 from nearfar.methods.method import Method
 from nearfar.training import collectives
 from nearfar.training.batch_norm import synchronise
+from nearfar.training.bound import bound_seconds
 from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from nearfar.training.interruption import Interruption
 from nearfar.training.optimisers import build_optimizer
 from nearfar.training.plan import Plan
+from nearfar.training.profile import BETWEEN
 from nearfar.training.schedules import apply_schedule, learning_rate_factor
 from nearfar.training.training_set import LoadedTrainingSet
 from nearfar.training.update import check_finite, gradients, slices
@@ -94,7 +97,8 @@ def fit(
         while progress.step < progress.steps:
             method.progress = progress.step / progress.steps
             if progress.step % len(sampler) == 0:
-                method.before_epoch(progress.epoch, LoadedTrainingSet(samples, method, plan.seed))
+                with plan.profile(BETWEEN):
+                    method.before_epoch(progress.epoch, LoadedTrainingSet(samples, method, plan.seed))
             factor = learning_rate_factor(progress.step, progress.steps, round(plan.recipe.warmup * progress.steps))
             apply_schedule(optimizer, factor)
             batch = _batch(method, samples, sampler, views, plan, progress.step)
@@ -104,21 +108,24 @@ def fit(
             epoch_ended, last = progress.step % len(sampler) == 0, progress.step == progress.steps
             stopping = False
             if progress.step % plan.log_every == 0 or epoch_ended:
-                stopping = collectives.any_process(interruption.requested)
-                progress.terms = check_finite(terms, progress.step)
-                progress.learning_rate = optimizer.param_groups[0]["lr"]
-                progress.samples_per_second = since / max(time.monotonic() - logged, 1e-9)
-                for callback in callbacks:
-                    callback.on_log(progress)
+                with plan.profile("logging"):
+                    stopping = collectives.any_process(interruption.requested)
+                    progress.terms = check_finite(terms, progress.step)
+                    progress.learning_rate = optimizer.param_groups[0]["lr"]
+                    progress.samples_per_second = since / max(time.monotonic() - logged, 1e-9)
+                    for callback in callbacks:
+                        callback.on_log(progress)
                 logged, since = time.monotonic(), 0
-            if epoch_ended:
-                for callback in callbacks:
-                    callback.on_epoch(progress, method)
-                logged = time.monotonic()
-            due = collectives.any_process(time.monotonic() - saved > 60 * plan.checkpoint_minutes) if epoch_ended else False
-            if due or stopping or last:
-                _save(folder, method, optimizer, progress.step)
-                saved = time.monotonic()
+            with plan.profile(BETWEEN):
+                if epoch_ended:
+                    for callback in callbacks:
+                        callback.on_epoch(progress, method)
+                    logged = time.monotonic()
+                due = collectives.any_process(time.monotonic() - saved > 60 * plan.checkpoint_minutes) if epoch_ended else False
+                if due or stopping or last:
+                    _save(folder, method, optimizer, progress.step)
+                    saved = time.monotonic()
+            plan.profile.after_step(last or stopping, partial(bound_seconds, method, batch.views, plan))
             if stopping:
                 break
     return progress
@@ -146,17 +153,18 @@ def _batch(method: Method, samples: Any, sampler: Sampler, views: MakeViews, pla
     epoch, position = divmod(step, len(sampler))
     index = part(sampler.batch(epoch, position), collectives.rank(), collectives.world())
     generator = torch.Generator().manual_seed((plan.seed * 1_000_003 + step) * 4096 + collectives.rank())
-    raw, number = samples.take(index), index.to(plan.device)
-    sources = method.view_sources(raw, number, generator)
-    made = views(raw if sources is None else sources, generator)
-
 
     def own(column: Tensor) -> Tensor:
         return column[index.to(column.device)].to(plan.device)
 
-    label = None if samples.label is None else own(samples.label)
-    batch = Batch(made, number, label, {name: own(column) for name, column in samples.group.items()})
-    return joined([method.prepare(batch[rows], generator) for rows in slices(len(batch), plan.accumulate)])
+    with plan.profile("data"):
+        raw, number = samples.take(index), index.to(plan.device)
+        label = None if samples.label is None else own(samples.label)
+        group = {name: own(column) for name, column in samples.group.items()}
+    with plan.profile("views"):
+        sources = method.view_sources(raw, number, generator)
+        batch = Batch(views(raw if sources is None else sources, generator), number, label, group)
+        return joined([method.prepare(batch[rows], generator) for rows in slices(len(batch), plan.accumulate)])
 
 
 def _update(
@@ -168,13 +176,14 @@ def _update(
     for phase in method.phases():
         optimizer.zero_grad(set_to_none=True)
         found, outputs = gradients(model, method, phase, batch, plan)
-        method.after_backward()
-        if plan.recipe.clip:
-            torch.nn.utils.clip_grad_norm_(phase.parameters, plan.recipe.clip)
-        optimizer.step()
+        with plan.profile("optimiser"):
+            method.after_backward()
+            if plan.recipe.clip:
+                torch.nn.utils.clip_grad_norm_(phase.parameters, plan.recipe.clip)
+            optimizer.step()
         terms |= found
     method.progress = progress
-    with torch.no_grad():
+    with plan.profile("momentum"), torch.no_grad():
         method.after_step(outputs)
     return terms
 

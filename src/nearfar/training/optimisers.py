@@ -142,6 +142,15 @@ def build_optimizer(method: Method, recipe: Recipe) -> Optimizer:
     peak = recipe.learning_rate * recipe.batch_size / 256
     groups = [part for group in method.parameter_groups() for part in _split(group, peak, recipe.weight_decay)]
     _check_cover(method, groups)
+    return optimizer_of(recipe.optimizer, groups, peak)
+
+
+def optimizer_of(name: str, groups: list[dict[str, Any]], peak: float) -> Optimizer:
+    """The optimiser of that name for parameter groups.
+
+    Raises:
+        UserError: for an unknown name.
+    """
     fused = all(p.device.type in _FUSED for group in groups for p in group["params"])
     makers: dict[str, Callable[[], Optimizer]] = {
         "adamw": lambda: AdamW(groups, lr=peak, betas=(0.9, 0.95), fused=fused),
@@ -149,9 +158,9 @@ def build_optimizer(method: Method, recipe: Recipe) -> Optimizer:
         "lars": lambda: LARS(groups, lr=peak),
         "larc": lambda: LARC(groups, lr=peak),
     }
-    if recipe.optimizer not in makers:
-        raise unknown_name("optimizer", recipe.optimizer, makers)
-    return makers[recipe.optimizer]()
+    if name not in makers:
+        raise unknown_name("optimizer", name, makers)
+    return makers[name]()
 
 
 def _split(group: dict[str, Any], peak: float, weight_decay: float) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from nearfar.methods.method import Recipe
+from nearfar.training.profile import Untimed
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Plan:
         checkpoint_minutes: time between two checkpoints.
         log_every: steps between two rows of metrics.
         compile: compile the encoder.
+        profile: times the parts of a step, or does nothing.
     """
 
     recipe: Recipe
@@ -36,3 +38,4 @@ class Plan:
     checkpoint_minutes: float = 5.0
     log_every: int = 5
     compile: bool = False
+    profile: Untimed = field(default_factory=Untimed)

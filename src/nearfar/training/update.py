@@ -37,9 +37,13 @@ def gradients(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan
     joined: list[Outputs] = []
     for number, rows in enumerate(slices(len(batch), plan.accumulate)):
         with _synchronising(model, number == plan.accumulate - 1):
-            outputs = collectives.join(_forward(model, batch[rows] if plan.accumulate > 1 else batch, plan))
-            terms = loss_terms(method, phase, outputs)
-            (terms["loss"] / plan.accumulate).backward()  # type: ignore[no-untyped-call]
+            with plan.profile("forward"):
+                outputs = _forward(model, batch[rows] if plan.accumulate > 1 else batch, plan)
+            with plan.profile("objective"):
+                outputs = collectives.join(outputs)
+                terms = loss_terms(method, phase, outputs)
+            with plan.profile("backward"):
+                (terms["loss"] / plan.accumulate).backward()  # type: ignore[no-untyped-call]
         for name, value in terms.items():
             totals[name] = totals.get(name, torch.zeros_like(value.detach())) + value.detach() / plan.accumulate
         joined.append(detached(outputs))
@@ -57,25 +61,28 @@ def _cached(method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dic
     states: list[Tensor] = []
     embedded: list[Outputs] = []
     buffers = {name: value.clone() for name, value in method.named_buffers()}
-    with torch.no_grad():
+    with plan.profile("forward"), torch.no_grad():
         for rows in parts:
             states.append(torch.get_rng_state())
             embedded.append(_forward(method, batch[rows], plan))
         for name, value in method.named_buffers():  # the second pass updates running statistics again, from the same start
             value.copy_(buffers[name])
     leaves: list[Tensor] = []
-    outputs = collectives.join(_with_leaves(merged(embedded), leaves))
-    terms = loss_terms(method, phase, outputs)
-    terms["loss"].backward()  # type: ignore[no-untyped-call]
+    with plan.profile("objective"):
+        outputs = collectives.join(_with_leaves(merged(embedded), leaves))
+        terms = loss_terms(method, phase, outputs)
+        terms["loss"].backward()  # type: ignore[no-untyped-call]
     for number, rows in enumerate(parts):
         torch.set_rng_state(states[number])  # dropout repeats itself
-        again = _flat(_forward(method, batch[rows], plan))
+        with plan.profile("forward"):
+            again = _flat(_forward(method, batch[rows], plan))
         pairs = [
             (value, leaf.grad if summed else leaf.grad[rows])
             for (value, summed), leaf in zip(again, leaves, strict=True)
             if leaf.grad is not None and value.requires_grad
         ]
-        torch.autograd.backward([value for value, _ in pairs], [gradient for _, gradient in pairs])
+        with plan.profile("backward"):
+            torch.autograd.backward([value for value, _ in pairs], [gradient for _, gradient in pairs])
     # Data parallel's hooks would exchange after the loss's own backward pass, before the chunks': exchange once, here.
     collectives.average_gradients(phase.parameters)
     return {name: value.detach() for name, value in terms.items()}, detached(outputs)

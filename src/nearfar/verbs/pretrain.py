@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,13 @@ from nearfar.run import CHECKPOINTS, CONFIG, EVALUATION, Run
 
 
 def pretrain(
-    method: Any = None, *, settings: Mapping[str, Any] | None = None, config: Path | str | None = None, quiet: bool = False, **options: Any
+    method: Any = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    config: Path | str | None = None,
+    quiet: bool = False,
+    profile: bool = False,
+    **options: Any,
 ) -> Run:
     """Pretrain an encoder without labels (or with, where the method uses them) and judge it.
 
@@ -26,6 +33,7 @@ def pretrain(
         settings: values of the method's own settings, by name.
         config: a ``config.toml`` whose values are the starting point.
         quiet: print nothing.
+        profile: print where the time of the first steps went; the result is the same.
         options: see ``nearfar.options.PretrainOptions``.
 
     Returns:
@@ -43,7 +51,7 @@ def pretrain(
 
     with collectives.processes():
         console = Console(quiet=quiet or not collectives.is_first())
-        return _train(wanted, method_class, console)
+        return _train(wanted, method_class, console, profile)
 
 
 def _wanted(name: str | None, settings: Mapping[str, Any], config: Path | str | None, options: Mapping[str, Any]) -> Config:
@@ -72,10 +80,11 @@ def _resumed(folder: Path, name: str | None, settings: Mapping[str, Any], option
     return dataclasses.replace(config, options=dataclasses.replace(config.options, resume=folder, output=folder))
 
 
-def _train(wanted: Config, method_class: Any, console: Console) -> Run:
+def _train(wanted: Config, method_class: Any, console: Console, profile: bool) -> Run:
     from nearfar.encoder_files import save_encoder
     from nearfar.training import collectives
     from nearfar.training.loop import fit
+    from nearfar.training.profile import Profile
     from nearfar.verbs.assemble import assemble, inflated_data, load_data
     from nearfar.verbs.watch import callbacks, plan_of
     from nearfar.views import make_views
@@ -89,6 +98,9 @@ def _train(wanted: Config, method_class: Any, console: Console) -> Run:
     method, spec = assembled.method, training.spec
     views = make_views(spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0))
     plan, config = plan_of(assembled, training, views, console)
+    if profile:
+        told = partial(console.print, highlight=False, soft_wrap=True)
+        plan = dataclasses.replace(plan, profile=Profile(plan.device, told))
     folder = _folder(config, spec.name)
     if config.options.resume is None and collectives.is_first():
         config = dataclasses.replace(config, options=dataclasses.replace(config.options, output=folder))
