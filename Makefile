@@ -1,9 +1,11 @@
 # make demo: install nearfar here, pretrain SimCLR on the embedded data and judge the encoder.
 # make test: install the test tools as well and run the tests.
+# make bench: install the peers into an environment of their own, measure nearfar against them, write docs/results/speed.md.
+#   make bench ARGS=--quick for a short run.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check bench clean
 
 demo: .venv/installed
 	$(BIN)/nearfar pretrain simclr
@@ -29,5 +31,14 @@ check: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	@touch $@
 
+bench: .venv-bench/installed
+	.venv-bench/bin/python benchmarks/run.py $(ARGS)
+
+.venv-bench/installed: pyproject.toml benchmarks/requirements.txt
+	@echo "== creating the environment .venv-bench with $(PYTHON) and installing nearfar and its peers"
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --editable . --requirement benchmarks/requirements.txt
+	@touch $@
+
 clean:
-	rm -rf .venv build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-bench build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
