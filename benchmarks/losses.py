@@ -1,6 +1,6 @@
 """Losses, forward and backward, in time and memory: nearfar against its peers, one thread.
 
-    python benchmarks/losses.py                       # writes docs/results/loss-speed.md
+    python benchmarks/losses.py                       # part of `make bench`
     python benchmarks/losses.py --pairs 256 2048      # smaller sizes only
 
 N pairs of 128 dimensions, float32. Times are CPU times of alternating rounds in one process, the median; memory is the most that
@@ -11,11 +11,7 @@ exponentials. A library that is not installed is left out, pytorch-metric-learni
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import json
-import os
-import platform
 import re
 import statistics
 import subprocess
@@ -27,6 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from record import Table, finish, parser_of, ratios, spread
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
@@ -34,10 +31,10 @@ from nearfar import losses
 from nearfar.losses.decoupled import dcl
 
 DIMENSION, TEMPERATURE = 128, 0.1
-ROUNDS = {256: 15, 2048: 5, 8192: 3, 32768: 1}
+ROUNDS = {256: 15, 2048: 7, 4096: 5, 8192: 5, 32768: 1}
+QUICK = [256, 2048, 4096, 8192, 32768]
 ALONE = 32768
 """From here on nearfar is measured alone."""
-TARGET = Path(__file__).parents[1] / "docs" / "results" / "loss-speed.md"
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -142,8 +139,8 @@ def product_seconds(rows: int, columns: int) -> float:
     return best * rows * columns / (first.shape[0] * second.shape[1])
 
 
-def measure(objective: str, pairs: int) -> list[str]:
-    """Lines of the table."""
+def measure(objective: str, pairs: int, rounds: int) -> list[dict[str, object]]:
+    """Rows of the table."""
     builders = {
         name: build
         for name, build in OBJECTIVES[objective].items()
@@ -153,27 +150,30 @@ def measure(objective: str, pairs: int) -> list[str]:
         builders = {"nearfar": builders["nearfar"]}
     built, given = {name: build() for name, build in builders.items()}, views(pairs)
     times: dict[str, list[float]] = {name: [] for name in built}
-    for number in range(ROUNDS.get(pairs, 3)):
+    for number in range(rounds):
         for name, loss in built.items():
             if name != "pytorch_metric_learning" or number < 1:
                 times[name].append(seconds(loss, given))
-    own = statistics.median(times["nearfar"])
     side = 2 * pairs if objective in ("NT-Xent", "DCL") else pairs
     bound = 3 * product_seconds(side, side)
-    lines, held = [], 0.0
+    rows: list[dict[str, object]] = []
+    held = 0.0
     for name, found in times.items():
         command = [sys.executable, __file__, "--memory", objective, name, "--pairs", str(pairs)]
         extra = float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
         held = held or extra
-        median, spread = statistics.median(found), (max(found) - min(found)) / 2
-        ratios = f"{median / own:.2f} | {median / bound:.1f} | {extra:.1f} | {extra / held:.1f}"
-        lines.append(f"| {objective} | {pairs} | {name} | {1e3 * median:.1f} ± {1e3 * spread:.1f} | {ratios} |")
-    return lines
+        rows.append({
+            "loss": objective, "pairs": pairs, "library": name, "ms": spread([1e3 * one for one in found]),
+            "time / ours": spread(ratios(found, times["nearfar"])), "time / bound": statistics.median(found) / bound,
+            "extra MiB": extra, "extra / ours": extra / held,
+        })
+    return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, nargs="+", default=list(ROUNDS))
+    parser = parser_of(__doc__)
+    parser.add_argument("--pairs", type=int, nargs="+", default=[])
+    parser.add_argument("--objectives", nargs="+", choices=list(OBJECTIVES), default=list(OBJECTIVES))
     parser.add_argument("--memory", nargs=2, metavar=("LOSS", "LIBRARY"), help="extra memory of one loss, in MiB")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -181,23 +181,18 @@ def main() -> None:
     if options.memory:
         print(json.dumps(extra_memory(*options.memory, options.pairs[0])))
         return
-    lines = []
-    for pairs in options.pairs:
-        for objective in OBJECTIVES if pairs < ALONE else ["NT-Xent"]:
-            for line in measure(objective, pairs):
-                print(line, flush=True)
-                lines.append(line)
-    load = f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores"
-    TARGET.write_text(f"""# Time and memory of losses
-
-Made by `python benchmarks/losses.py` on {datetime.date.today()}, {platform.machine()}, torch {torch.__version__}, one thread, {load}.
-Forward and backward of N pairs of {DIMENSION} dimensions in float32. CPU time of alternating rounds, median and half the range; "x bound"
-is relative to the three matrix products that are needed at least; memory is what a round holds beyond its inputs.
-
-| loss | N | library | ms | x ours | x bound | extra MiB | x ours |
-|---|---|---|---|---|---|---|---|
-{chr(10).join(lines)}
-""")
+    sizes = options.pairs or (QUICK if options.quick else list(ROUNDS))
+    rows = []
+    for pairs in sizes:
+        large = pairs >= ALONE or (options.quick and pairs > 2048)
+        for objective in ["NT-Xent"] if large else options.objectives:
+            rows += measure(objective, pairs, 3 if options.quick and pairs == 8192 else ROUNDS.get(pairs, 5))
+            print(rows[-1], flush=True)
+    about = f"""Forward and backward of N pairs of {DIMENSION} dimensions in float32, CPU time on one thread. The bound is the three matrix
+products that the arithmetic needs, at the speed of one large product here, without the exponentials. Extra memory is the most that a
+round in a process of its own holds beyond what was held before. pytorch-metric-learning's NT-Xent is cubic and measured once, at 256
+pairs; from {ALONE} pairs on nearfar is measured alone."""
+    finish([Table("Losses", about, rows)], options)
 
 
 if __name__ == "__main__":

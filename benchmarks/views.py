@@ -1,10 +1,11 @@
-"""Two SimCLR views of a batch: nearfar against lightly (one PIL image at a time) and kornia (batched), one thread.
+"""Two SimCLR views of a batch: nearfar against lightly (one PIL image at a time), torchvision v2 (one
+tensor at a time) and kornia (batched), one thread.
 
-    python benchmarks/views.py
+    python benchmarks/views.py       # part of `make bench`
 
 All make the same distribution: crop (0.08, 1), flip, jitter with probability 0.8 (strength 0.5 at 32 pixels, 1 at 224),
 greyscale 0.2, blur 0.5 (at 224 only), normalise. lightly starts from PIL images, the others from one uint8 batch. The time is
-the process's CPU time, the best of several rounds in which all take turns.
+the process's CPU time; all take turns in several rounds.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import warnings
 from collections.abc import Callable
 
 import torch
+from record import Table, finish, parser_of, ratios, spread
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,7 +24,7 @@ from nearfar.views import WantedViews, make_views
 
 ROUNDS = 9
 # Side, images a batch, images that lightly gets, which takes them one by one.
-SIZES = ((32, 512, 128), (224, 64, 16))
+SIZES = ((32, 512, 128), (96, 256, 64), (224, 64, 16))
 
 
 def pictures(count: int, side: int) -> Tensor:
@@ -49,6 +51,24 @@ def with_lightly(images: Tensor) -> Callable[[], object]:
     return lambda: [transform(picture) for picture in pictures]
 
 
+def with_torchvision(images: Tensor) -> Callable[[], object]:
+    from torchvision.transforms import v2
+
+    side = images.shape[-1]
+    strength = 0.5 if side <= 64 else 1.0
+    jitter = v2.ColorJitter(0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength)
+    transform = v2.Compose([
+        v2.RandomResizedCrop((side, side), scale=(0.08, 1.0)),
+        v2.RandomHorizontalFlip(),
+        v2.RandomApply([jitter], p=0.8),
+        v2.RandomGrayscale(p=0.2),
+        *([] if side <= 64 else [v2.RandomApply([v2.GaussianBlur(23, (0.1, 2.0))], p=0.5)]),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize([0.5] * 3, [0.25] * 3),
+    ])
+    return lambda: [[transform(image) for image in images] for _ in range(2)]
+
+
 def with_kornia(images: Tensor) -> Callable[[], object]:
     from kornia import augmentation
 
@@ -67,25 +87,42 @@ def with_kornia(images: Tensor) -> Callable[[], object]:
     return lambda: [transform(images.float() / 255) for _ in range(2)]
 
 
+def measure(side: int, count: int, few: int, rounds: int) -> list[dict[str, object]]:
+    """Rows of the table for one size."""
+    images = pictures(count, side)
+    entries = {
+        "nearfar": (ours(images), count),
+        "lightly": (with_lightly(images[:few]), few),
+        "torchvision": (with_torchvision(images[:few]), few),
+        "kornia": (with_kornia(images), count),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in entries}
+    for number in range(rounds + 1):
+        for name, (run, samples) in entries.items():
+            start = time.process_time()
+            run()
+            if number:  # the first round warms up
+                taken[name].append((time.process_time() - start) / (2 * samples))
+    return [
+        {
+            "pixels": side, "library": name, "us a view": spread([1e6 * one for one in found]),
+            "views/s": 1 / sorted(found)[len(found) // 2], "time / ours": spread(ratios(found, taken["nearfar"])),
+        }
+        for name, found in taken.items()
+    ]
+
+
 def main() -> None:
+    options = parser_of(__doc__).parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    print(f"{'pixels':>6}  {'library':<10}{'us a view':>10}{'views/s':>10}{'to ours':>9}")
+    rows = []
     for side, count, few in SIZES:
-        images = pictures(count, side)
-        entries = {
-            "nearfar": (ours(images), count),
-            "lightly": (with_lightly(images[:few]), few),
-            "kornia": (with_kornia(images), count),
-        }
-        best = dict.fromkeys(entries, float("inf"))
-        for _ in range(ROUNDS):
-            for name, (run, samples) in entries.items():
-                start = time.process_time()
-                run()
-                best[name] = min(best[name], (time.process_time() - start) / (2 * samples))
-        for name, seconds in best.items():
-            print(f"{side:>6}  {name:<10}{seconds * 1e6:>10.1f}{1 / seconds:>10.0f}{seconds / best['nearfar']:>8.1f}x")
+        rows += measure(side, count, few, 5 if options.quick else ROUNDS)
+        print(*rows[-4:], sep="\n", flush=True)
+    about = """Two SimCLR views of a batch of decoded images, CPU time on one thread. lightly and torchvision (v2, tensors) take images
+one by one, kornia and nearfar as a batch. Blur at 224 pixels only."""
+    finish([Table("Views", about, rows)], options)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,86 @@
+"""All benchmarks, in turn: writes docs/results/speed.md and speed.json, and docs/results/parity.md.
+
+    make bench                                       # installs the peers into .venv-bench and runs this
+    make bench ARGS="--quick --data FOLDER"          # fewer sizes and rounds; CIFAR-10 from a folder for the end-to-end part
+    python benchmarks/run.py --only views losses     # replaces these parts of what was measured before
+
+Each part runs in a process of its own on one thread.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from record import Table, machine, parser_of
+
+HERE = Path(__file__).parent
+RESULTS = HERE.parent / "docs" / "results"
+PARTS = ("views", "losses", "end_to_end", "evaluation")
+
+
+def part(name: str, words: list[str]) -> list[Any]:
+    """The tables of one part."""
+    print(f"== {name}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tables.json"
+        run(name, [*words, "--json", str(path)])
+        found: list[Any] = json.loads(path.read_text())
+        return found
+
+
+def run(name: str, words: list[str]) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, str(HERE / f"{name}.py"), *words], check=True, env=environment)
+
+
+def document(measured: dict[str, Any]) -> str:
+    """speed.md."""
+    text = """# Speed
+
+Made by `make bench`; all numbers are in `speed.json` beside this page. A value that was measured several times is a median with its least
+and most; "time / ours" is the library's time over nearfar's in the same round, all taking turns, so above 1 nearfar is faster. CPU
+times of one thread, as other programs may run beside: they then hardly touch ratios, but caches and memory bandwidth are shared.
+"""
+    for name in PARTS:
+        if name in measured:
+            about = measured[name]["machine"]
+            versions = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
+            for table in measured[name]["tables"]:
+                text += "\n" + Table(**table).markdown()
+            text += (
+                f"\n{measured[name]['date']}{', --quick' if measured[name]['quick'] else ''}; {about['processor']}, {about['cores']} cores,"
+                f" load {about['load at the start']} from other programs at the start; Python {about['python']}, {versions}.\n"
+            )
+    return text
+
+
+def main() -> None:
+    parser = parser_of(__doc__)
+    parser.add_argument("--data", type=Path, help="folder or file with CIFAR-10's images; random ones without")
+    parser.add_argument("--only", nargs="+", choices=(*PARTS, "parity"), default=(*PARTS, "parity"))
+    options = parser.parse_args()
+    path = RESULTS / "speed.json"
+    measured: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    for name in (one for one in PARTS if one in options.only):
+        words = ["--quick"] if options.quick else []
+        if name == "end_to_end" and options.data:
+            words += ["--data", str(options.data)]
+        about = machine()
+        measured[name] = {
+            "date": str(datetime.date.today()), "quick": options.quick, "machine": about, "tables": part(name, words),
+        }
+        path.write_text(json.dumps(measured, indent=1) + "\n")
+        (RESULTS / "speed.md").write_text(document(measured))
+    if "parity" in options.only:
+        run("parity", [])
+
+
+if __name__ == "__main__":
+    main()
