@@ -7,12 +7,14 @@ Images of 32 pixels (CIFAR-10 where --data names it, else random ones), batches 
 lightly runs as its documentation shows: a DataLoader over PIL images with its SimCLRTransform, one forward pass for each view,
 NTXentLoss. The bound is the encoder alone on ready views, channels last, both views in one pass: forward, backward, optimiser.
 
-All take turns, one thread, no worker processes; CPU time of each step, so that other programs hardly matter.
+All take turns. CPU time of each step on one thread, without worker processes, so that other programs hardly matter; with --wall, on an
+idle machine, wall-clock time with as many threads, and for lightly worker processes, as there are cores.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -37,7 +39,8 @@ from nearfar.training.precision import choose_precision
 from nearfar.training.profile import Profile
 from nearfar.views import make_views
 
-BATCH, IMAGES, WIDTHS = 256, 2048, (32, 64, 128, 256)
+BATCH, IMAGES, WIDTHS, ROUNDS = 256, 2048, (32, 64, 128, 256), 5
+Now = Callable[[], float]
 RECIPE = Recipe(optimizer="sgd", learning_rate=0.06, batch_size=BATCH, epochs=1)
 
 
@@ -59,16 +62,17 @@ class FullResolution(Encoder):
 
 
 class Clock:
-    """A callback that notes the CPU time after each step."""
+    """A callback that notes the time after each step."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Now) -> None:
+        self.now = now
         self.ticks: list[float] = []
 
     def on_start(self, progress: Progress) -> None:
         pass
 
     def on_log(self, progress: Progress) -> None:
-        self.ticks.append(time.process_time())
+        self.ticks.append(self.now())
 
     def on_epoch(self, progress: Progress, method: Method) -> None:
         pass
@@ -92,12 +96,12 @@ def simclr(spec: Spec) -> Method:
     return kind(FullResolution(), spec, kind.Settings(hidden=512, temperature=0.5))
 
 
-def with_nearfar(source: Source, precision: str) -> Callable[[int], list[float]]:
+def with_nearfar(source: Source, precision: str, now: Now) -> Callable[[int], list[float]]:
     method = simclr(source.spec)
     views = make_views(source.spec, method.wanted_views)
 
     def run(steps: int) -> list[float]:
-        clock = Clock()
+        clock = Clock(now)
         fit(method, source, views, Plan(RECIPE, steps=steps, precision=precision, log_every=1), callbacks=[clock])
         return np.diff(clock.ticks).tolist()
 
@@ -119,7 +123,7 @@ class Pictures(torch.utils.data.Dataset[Any]):
         return self.transform(Image.fromarray(self.arrays[index])), 0
 
 
-def with_lightly(source: Source, precision: str) -> Callable[[int], list[float]]:
+def with_lightly(source: Source, precision: str, now: Now) -> Callable[[int], list[float]]:
     from lightly.loss import NTXentLoss
     from lightly.models.modules import SimCLRProjectionHead
     from lightly.transforms import SimCLRTransform
@@ -128,7 +132,8 @@ def with_lightly(source: Source, precision: str) -> Callable[[int], list[float]]
     model = nn.Sequential(FullResolution(), SimCLRProjectionHead(WIDTHS[-1], 512, 128))
     transform = SimCLRTransform(input_size=32, cj_strength=0.5, gaussian_blur=0.0)
     pictures = Pictures(source.train.take(torch.arange(min(IMAGES, len(source.train)))), transform)
-    loader = torch.utils.data.DataLoader(pictures, batch_size=BATCH, shuffle=True, drop_last=True)
+    workers = os.cpu_count() or 1 if now is time.perf_counter else 0
+    loader = torch.utils.data.DataLoader(pictures, batch_size=BATCH, shuffle=True, drop_last=True, num_workers=workers)
     criterion, optimizer = NTXentLoss(), torch.optim.SGD(model.parameters(), lr=0.06)
 
     def run(steps: int) -> list[float]:
@@ -141,7 +146,7 @@ def with_lightly(source: Source, precision: str) -> Callable[[int], list[float]]
                 loss.backward()
                 optimizer.step()
                 optimizer.zero_grad()
-                ticks.append(time.process_time())
+                ticks.append(now())
                 if len(ticks) == steps:
                     break
         return np.diff(ticks).tolist()
@@ -149,7 +154,7 @@ def with_lightly(source: Source, precision: str) -> Callable[[int], list[float]]
     return run
 
 
-def with_bound(source: Source, precision: str) -> Callable[[int], list[float]]:
+def with_bound(source: Source, precision: str, now: Now) -> Callable[[int], list[float]]:
     method = simclr(source.spec).to(memory_format=torch.channels_last)
     made = make_views(source.spec, method.wanted_views)(source.train.take(torch.arange(BATCH)), torch.Generator().manual_seed(0))
     made = [view.contiguous(memory_format=torch.channels_last) for view in made]
@@ -160,18 +165,18 @@ def with_bound(source: Source, precision: str) -> Callable[[int], list[float]]:
         ticks = []
         for _ in range(steps):
             step()
-            ticks.append(time.process_time())
+            ticks.append(now())
         return np.diff(ticks).tolist()
 
     return run
 
 
-def measure(source: Source, precision: str, rounds: int, steps: int) -> list[dict[str, Any]]:
+def measure(source: Source, precision: str, now: Now, steps: int) -> list[dict[str, Any]]:
     """Rows of one precision; each round is the median step of some."""
     builders = {"nearfar": with_nearfar, "bound": with_bound, "lightly": with_lightly}
-    entries = {name: build(source, precision) for name, build in builders.items()}
+    entries = {name: build(source, precision, now) for name, build in builders.items()}
     taken: dict[str, list[float]] = {name: [] for name in entries}
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         for name, run in entries.items():
             taken[name].append(float(np.median(run(steps)[1:])))  # two steps warm up: before the first tick and after it
     return [
@@ -197,8 +202,10 @@ def split(source: Source, precision: str, steps: int) -> dict[str, Any]:
 def main() -> None:
     parser: argparse.ArgumentParser = parser_of(__doc__)
     parser.add_argument("--data", type=Path, help="folder or file with CIFAR-10's images")
+    parser.add_argument("--wall", action="store_true", help="wall-clock time on all cores")
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    now = time.perf_counter if options.wall else time.process_time
+    torch.set_num_threads(os.cpu_count() or 1 if options.wall else 1)
     warnings.simplefilter("ignore")
     source = source_of(options.data)
     example = torch.zeros(64, *source.spec.shape)
@@ -206,15 +213,18 @@ def main() -> None:
     print(why)
     rows, parts = [], []
     for precision in ("float32", "bfloat16"):
-        rows += measure(source, precision, 5, 4 if options.quick else 8)
+        rows += measure(source, precision, now, 4 if options.quick else 8)
         print(*rows[-3:], sep="\n", flush=True)
         parts.append(split(source, precision, 4 if options.quick else 20))
     by = {(row["precision"], row["what"]): row for row in rows}
     ours, theirs = by[default, "nearfar"], by["float32", "lightly"]
     crossed = theirs["ms a step"]["median"] / ours["ms a step"]["median"]
     what = "CIFAR-10" if options.data else "random images"
+    how = "CPU time on one thread without worker processes (samples/s are samples per second of it)"
+    if options.wall:
+        how = "wall-clock time, with as many threads, and for lightly worker processes, as cores"
     about = f"""SimCLR on {what} of 32 pixels, batches of {BATCH}, convolutions of widths 32, 64, 128 and 256, the first at full
-resolution; CPU time on one thread without worker processes (samples/s are samples per second of it). lightly is its documented loop.
+resolution; {how}. lightly is its documented loop.
 nearfar's default here is {why}. At each one's default (lightly: float32) lightly takes
 {crossed:.2f} x nearfar's time."""
     split_about = "Wall-clock milliseconds of nearfar's step by part, a single run; \"between epochs\" is spread over all steps."

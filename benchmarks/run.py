@@ -36,7 +36,7 @@ def part(name: str, words: list[str]) -> list[Any]:
 
 
 def run(name: str, words: list[str]) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # a part that wants more threads says so
     subprocess.run([sys.executable, str(HERE / f"{name}.py"), *words], check=True, env=environment)
 
 
@@ -64,6 +64,7 @@ times of one thread, as other programs may run beside: they then hardly touch ra
 def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--data", type=Path, help="folder or file with CIFAR-10's images; random ones without")
+    parser.add_argument("--wall", action="store_true", help="end to end by the wall clock on all cores, for an idle machine")
     parser.add_argument("--only", nargs="+", choices=(*PARTS, "parity"), default=(*PARTS, "parity"))
     options = parser.parse_args()
     path = RESULTS / "speed.json"
@@ -72,6 +73,8 @@ def main() -> None:
         words = ["--quick"] if options.quick else []
         if name == "end_to_end" and options.data:
             words += ["--data", str(options.data)]
+        if name == "end_to_end" and options.wall:
+            words.append("--wall")
         about = machine()
         measured[name] = {
             "date": str(datetime.date.today()), "quick": options.quick, "machine": about, "tables": part(name, words),
