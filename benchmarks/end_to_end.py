@@ -40,6 +40,7 @@ from nearfar.training.profile import Profile
 from nearfar.views import make_views
 
 BATCH, IMAGES, WIDTHS, ROUNDS = 256, 2048, (32, 64, 128, 256), 5
+PRECISIONS = ("float32", "bfloat16")
 Now = Callable[[], float]
 RECIPE = Recipe(optimizer="sgd", learning_rate=0.06, batch_size=BATCH, epochs=1)
 
@@ -171,22 +172,25 @@ def with_bound(source: Source, precision: str, now: Now) -> Callable[[int], list
     return run
 
 
-def measure(source: Source, precision: str, now: Now, steps: int) -> list[dict[str, Any]]:
-    """Rows of one precision; each round is the median step of some."""
+def measure(source: Source, now: Now, steps: int) -> dict[tuple[str, str], list[float]]:
+    """Seconds a step of each precision and program, all taking turns; each round is the median of some steps."""
     builders = {"nearfar": with_nearfar, "bound": with_bound, "lightly": with_lightly}
-    entries = {name: build(source, precision, now) for name, build in builders.items()}
-    taken: dict[str, list[float]] = {name: [] for name in entries}
+    entries = {(precision, name): build(source, precision, now) for precision in PRECISIONS for name, build in builders.items()}
+    taken: dict[tuple[str, str], list[float]] = {key: [] for key in entries}
     for _ in range(ROUNDS):
-        for name, run in entries.items():
-            taken[name].append(float(np.median(run(steps)[1:])))  # two steps warm up: before the first tick and after it
-    return [
-        {
-            "precision": precision, "what": name, "ms a step": spread([1e3 * one for one in found]),
-            "samples/s": BATCH / float(np.median(found)),
-            "time / ours": spread(ratios(found, taken["nearfar"])), "time / bound": spread(ratios(found, taken["bound"])),
-        }
-        for name, found in taken.items()
-    ]
+        for key, run in entries.items():
+            taken[key].append(float(np.median(run(steps)[1:])))  # two steps warm up: before the first tick and after it
+    return taken
+
+
+def row(taken: dict[tuple[str, str], list[float]], precision: str, name: str) -> dict[str, Any]:
+    """A row of the table."""
+    found, ours, bound = (taken[precision, one] for one in (name, "nearfar", "bound"))
+    return {
+        "precision": precision, "what": name, "ms a step": spread([1e3 * one for one in found]),
+        "samples/s": BATCH / float(np.median(found)),
+        "time / ours": spread(ratios(found, ours)), "time / bound": spread(ratios(found, bound)),
+    }
 
 
 def split(source: Source, precision: str, steps: int) -> dict[str, Any]:
@@ -211,24 +215,26 @@ def main() -> None:
     example = torch.zeros(64, *source.spec.shape)
     default, why = choose_precision("auto", FullResolution().to(memory_format=torch.channels_last), example, torch.device("cpu"))
     print(why)
-    rows, parts = [], []
-    for precision in ("float32", "bfloat16"):
-        rows += measure(source, precision, now, 4 if options.quick else 8)
-        print(*rows[-3:], sep="\n", flush=True)
-        parts.append(split(source, precision, 4 if options.quick else 20))
-    by = {(row["precision"], row["what"]): row for row in rows}
-    ours, theirs = by[default, "nearfar"], by["float32", "lightly"]
-    crossed = theirs["ms a step"]["median"] / ours["ms a step"]["median"]
+    taken = measure(source, now, 4 if options.quick else 8)
+    rows = [row(taken, *key) for key in taken]
+    print(*rows, sep="\n", flush=True)
+    parts = [split(source, precision, 4 if options.quick else 20) for precision in PRECISIONS]
+    crossed = ratios(taken["float32", "lightly"], taken[default, "nearfar"])
     what = "CIFAR-10" if options.data else "random images"
     how = "CPU time on one thread without worker processes (samples/s are samples per second of it)"
     if options.wall:
         how = "wall-clock time, with as many threads, and for lightly worker processes, as cores"
     about = f"""SimCLR on {what} of 32 pixels, batches of {BATCH}, convolutions of widths 32, 64, 128 and 256, the first at full
 resolution; {how}. lightly is its documented loop.
-nearfar's default here is {why}. At each one's default (lightly: float32) lightly takes
-{crossed:.2f} x nearfar's time."""
+nearfar's default here is {why}."""
+    defaults = [{"nearfar": default, "lightly": "float32", "lightly's time / ours": spread(crossed)}]
     split_about = "Wall-clock milliseconds of nearfar's step by part, a single run; \"between epochs\" is spread over all steps."
-    finish([Table("End to end", about, rows), Table("Where nearfar's step goes", split_about, parts)], options)
+    tables = [
+        Table("End to end", about, rows),
+        Table("End to end, defaults", "The precision that each takes unless told otherwise; the same rounds.", defaults),
+        Table("Where nearfar's step goes", split_about, parts),
+    ]
+    finish(tables, options)
 
 
 if __name__ == "__main__":

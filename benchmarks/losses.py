@@ -5,8 +5,8 @@
 
 N pairs of 128 dimensions, float32. Times are CPU times of alternating rounds in one process, the median; memory is the most that
 one round in a process of its own holds beyond what was held before (Linux only). The bound is the matrix products that the
-arithmetic needs (three: the logits forwards, and both sides' gradients), at this machine's speed for one large product, without the
-exponentials. A library that is not installed is left out, pytorch-metric-learning's NT-Xent, which is cubic, above 256 pairs.
+arithmetic needs (``operations``) at this machine's speed for a large product, without the exponentials. A library that is not
+installed is left out, pytorch-metric-learning's NT-Xent, which is cubic, above 256 pairs.
 """
 
 from __future__ import annotations
@@ -128,15 +128,24 @@ def extra_memory(objective: str, library: str, pairs: int) -> float:
     return memory("VmHWM") - before
 
 
-def product_seconds(rows: int, columns: int) -> float:
-    """CPU time of the product of (rows, D) and (D, columns), from the best of some products of at most 4096 rows and columns."""
-    first, second = torch.randn(min(rows, 4096), DIMENSION), torch.randn(DIMENSION, min(columns, 4096))
+def multiplication_speed() -> float:
+    """Floating point operations a second of a large matrix product that needs no new memory: the best of some, CPU time."""
+    side = 1024
+    first, second, product = torch.randn(side, side), torch.randn(side, side), torch.empty(side, side)
     best = float("inf")
-    for _ in range(5):
+    for _ in range(20):
         start = time.process_time()
-        first @ second
+        torch.mm(first, second, out=product)
         best = min(best, time.process_time() - start)
-    return best * rows * columns / (first.shape[0] * second.shape[1])
+    return 2 * side**3 / best
+
+
+def operations(objective: str, pairs: int) -> float:
+    """What the matrix products need at least: half of the symmetric logits and one product for the gradient, or, for two sides, the
+    logits and a product for each side's gradient."""
+    symmetric = objective in ("NT-Xent", "DCL")
+    side, products = (2 * pairs, 1.5) if symmetric else (pairs, 3)
+    return products * 2 * side**2 * DIMENSION
 
 
 def measure(objective: str, pairs: int, rounds: int) -> list[dict[str, object]]:
@@ -154,8 +163,7 @@ def measure(objective: str, pairs: int, rounds: int) -> list[dict[str, object]]:
         for name, loss in built.items():
             if name != "pytorch_metric_learning" or number < 1:
                 times[name].append(seconds(loss, given))
-    side = 2 * pairs if objective in ("NT-Xent", "DCL") else pairs
-    bound = 3 * product_seconds(side, side)
+    bound = operations(objective, pairs) / multiplication_speed()
     rows: list[dict[str, object]] = []
     held = 0.0
     for name, found in times.items():
@@ -188,10 +196,10 @@ def main() -> None:
         for objective in ["NT-Xent"] if large else options.objectives:
             rows += measure(objective, pairs, 3 if options.quick and pairs == 8192 else ROUNDS.get(pairs, 5))
             print(rows[-1], flush=True)
-    about = f"""Forward and backward of N pairs of {DIMENSION} dimensions in float32, CPU time on one thread. The bound is the three matrix
-products that the arithmetic needs, at the speed of one large product here, without the exponentials. Extra memory is the most that a
-round in a process of its own holds beyond what was held before. pytorch-metric-learning's NT-Xent is cubic and measured once, at 256
-pairs; from {ALONE} pairs on nearfar is measured alone."""
+    about = f"""Forward and backward of N pairs of {DIMENSION} dimensions in float32, CPU time on one thread. The bound is the matrix
+products that the arithmetic needs (three of N x N; of the symmetric 2N x 2N one and a half) at the speed of a 1024-wide product here,
+without the exponentials. Extra memory is the most that a round in a process of its own holds beyond what it held before, 0 where that
+sufficed. pytorch-metric-learning's NT-Xent is cubic and measured once, at 256 pairs; from {ALONE} pairs on nearfar is alone."""
     finish([Table("Losses", about, rows)], options)
 
 

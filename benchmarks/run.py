@@ -40,6 +40,36 @@ def run(name: str, words: list[str]) -> None:
     subprocess.run([sys.executable, str(HERE / f"{name}.py"), *words], check=True, env=environment)
 
 
+def bars(measured: dict[str, Any]) -> Table | None:
+    """What was aimed at, and what was reached, from the other tables."""
+    tables = {table["title"]: table["rows"] for part in measured.values() for table in part["tables"]}
+    rows: list[dict[str, Any]] = []
+
+    def add(what: str, title: str, column: str, aim: float, least: bool, **where: Any) -> None:
+        for row in tables.get(title, []):
+            if all(row[key] == value for key, value in where.items()):
+                reached = row[column]["median"] if isinstance(row[column], dict) else row[column]
+                met = reached >= aim if least else reached <= aim
+                rows.append({"what": what, "aim": f"{'at least' if least else 'at most'} {aim:.3g}", "reached": row[column],
+                             "met": "yes" if met else "no"})
+
+    for pairs in (4096, 8192):
+        peer = {"loss": "NT-Xent", "pairs": pairs, "library": "lightly"}
+        add(f"NT-Xent, {pairs} pairs: lightly's time / ours", "Losses", "time / ours", 2, True, **peer)
+        add(f"NT-Xent, {pairs} pairs: lightly's extra memory / ours", "Losses", "extra / ours", 6, True, **peer)
+    add("NT-Xent, 32768 pairs: extra MiB", "Losses", "extra MiB", 1000, False, loss="NT-Xent", pairs=32768)
+    for pixels, library, aim in ((32, "lightly", 15), (32, "kornia", 2.5), (224, "lightly", 2)):
+        add(f"views, {pixels} pixels: {library}'s time / ours", "Views", "time / ours", aim, True, pixels=pixels, library=library)
+    add("end to end, float32: lightly's time / ours", "End to end", "time / ours", 1.6, True, precision="float32", what="lightly")
+    add("end to end, each one's default: lightly's time / ours", "End to end, defaults", "lightly's time / ours", 3.2, True)
+    for precision in ("float32", "bfloat16"):
+        add(f"end to end, {precision}: step / bound", "End to end", "time / bound", 1 / 0.9, False, precision=precision, what="nearfar")
+    add("kNN, linear probe and geometry: CPU s", "Evaluation", "CPU s", 60, False, protocol="knn + linear + geometry")
+    about = """The aims are for an idle machine with two cores, those end to end for wall-clock time on both; what was measured here is said
+with each table below."""
+    return Table("Aims", about, rows) if rows else None
+
+
 def document(measured: dict[str, Any]) -> str:
     """speed.md."""
     text = """# Speed
@@ -48,6 +78,8 @@ Made by `make bench`; all numbers are in `speed.json` beside this page. A value 
 and most; "time / ours" is the library's time over nearfar's in the same round, all taking turns, so above 1 nearfar is faster. CPU
 times of one thread, as other programs may run beside: they then hardly touch ratios, but caches and memory bandwidth are shared.
 """
+    aims = bars(measured)
+    text += f"\n{aims.markdown()}" if aims else ""
     for name in PARTS:
         if name in measured:
             about = measured[name]["machine"]
