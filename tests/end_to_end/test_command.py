@@ -19,7 +19,7 @@ from nearfar.cli import main
 from nearfar.encoder_files import load_encoder
 
 NEARFAR = [sys.executable, "-m", "nearfar"]
-SHORT = ["--epochs", "2", "--limit", "512", "--precision", "float32"]
+SHORT = ["--epochs", "2", "--limit", "512", "--batch-size", "256", "--precision", "float32"]
 
 
 def nearfar(*words: str, cwd: Path, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:

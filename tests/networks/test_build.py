@@ -60,7 +60,7 @@ def test_towers_take_a_name_for_each_part_and_dispatch_by_type() -> None:
     [
         ("resnet19", images(3, 32, 32), "any", r"^Unknown encoder 'resnet19': did you mean resnet18"),
         ("vit_micro", images(3, 32, 32), "tokens", r"did you mean vit-micro"),
-        ("resnet18", series(2, 40), "any", r"^resnet18 encodes image data, but sensors holds series data; .* series-convnet, series-tr"),
+        ("resnet18", series(2, 40), "any", r"^resnet18 encodes image data, but sensors holds series data; .* series-convnet, series-p"),
         ("timm:resnet10t", series(2, 40), "any", r"^timm:resnet10t encodes image data, but sensors holds series data"),
         ("small-convnet+text-transformer", images(3, 32, 32), "any", r"^Unknown encoder"),
         ("small-convnet+text-tranformer", pairs(), "towers", r"^Unknown encoder 'text-tranformer': did you mean text-transformer"),

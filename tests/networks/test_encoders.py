@@ -11,6 +11,7 @@ from nearfar.errors import UserError
 from nearfar.networks.catalogue import names_for
 from nearfar.networks.convnet import SmallConvNet
 from nearfar.networks.encoder import Encoder, TokenEncoder
+from nearfar.networks.perceptron import Perceptron
 from nearfar.networks.resnet import ResNet
 from nearfar.networks.scatnet import ScatNet
 from nearfar.networks.series_convnet import SeriesConvNet
@@ -55,6 +56,10 @@ def _check_parts(encoder: Encoder, x: torch.Tensor) -> None:
         assert min(found.shape) >= 1
         with pytest.raises(UserError, match="has no tokens; choose a transformer encoder"):
             encoder.tokens(x)
+    elif isinstance(encoder, Perceptron):
+        for part in (encoder.feature_map, encoder.tokens):
+            with pytest.raises(UserError, match="Perceptron has no"):
+                part(x)
     else:
         assert isinstance(encoder, TokenEncoder)
         assert encoder.tokens(x).shape == (2, encoder.patches, encoder.dimension)
