@@ -198,3 +198,16 @@ def test_a_parameter_must_be_in_exactly_one_group(count: int) -> None:
         UserError, match=rf"scale learns but is in {count} of the groups .* of Grouped gives; put it in"
     ):
         build_optimizer(method, RECIPE)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lars", "larc"])
+def test_parameters_may_get_their_first_gradient_late(name: str) -> None:
+    method = Toy(ToyEncoder())
+    optimizer = build_optimizer(method, Recipe(optimizer=name, batch_size=8))
+    early, late = method.encoder.layers[1].weight, method.scale
+    before = late.detach().clone()
+    for step in range(3):
+        early.grad = torch.ones_like(early)
+        late.grad = torch.ones_like(late) if step else None
+        optimizer.step()
+        assert torch.equal(late, before) == (step == 0)

@@ -154,7 +154,8 @@ def optimizer_of(name: str, groups: list[dict[str, Any]], peak: float) -> Optimi
     fused = all(p.device.type in _FUSED for group in groups for p in group["params"])
     makers: dict[str, Callable[[], Optimizer]] = {
         "adamw": lambda: AdamW(groups, lr=peak, betas=(0.9, 0.95), fused=fused),
-        "sgd": lambda: SGD(groups, lr=peak, momentum=0.9, fused=fused),
+        # Not fused: PyTorch's kernel fails when some parameters get their first gradient later than others (frozen prototypes).
+        "sgd": lambda: SGD(groups, lr=peak, momentum=0.9, foreach=True),
         "lars": lambda: LARS(groups, lr=peak),
         "larc": lambda: LARC(groups, lr=peak),
     }

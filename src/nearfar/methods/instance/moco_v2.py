@@ -47,7 +47,9 @@ class MoCoV2(Method):
     )
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=1e-4, epochs=800, warmup=0.0),
-        "small": Recipe({"momentum": 0.99, "queue": 1024, "hidden": 512}),
+        "small": Recipe(
+            {"temperature": 0.1, "momentum": 0.99, "queue": 512, "hidden": 512}, "sgd", 0.3, batch_size=64, epochs=100, warmup=0.1
+        ),
     }
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {
