@@ -45,12 +45,12 @@ def bars(measured: dict[str, Any]) -> Table | None:
     tables = {table["title"]: table["rows"] for part in measured.values() for table in part["tables"]}
     rows: list[dict[str, Any]] = []
 
-    def add(what: str, title: str, column: str, aim: float, least: bool, **where: Any) -> None:
+    def add(name: str, title: str, column: str, aim: float, least: bool, /, **where: Any) -> None:
         for row in tables.get(title, []):
             if all(row[key] == value for key, value in where.items()):
                 reached = row[column]["median"] if isinstance(row[column], dict) else row[column]
                 met = reached >= aim if least else reached <= aim
-                rows.append({"what": what, "aim": f"{'at least' if least else 'at most'} {aim:.3g}", "reached": row[column],
+                rows.append({"what": name, "aim": f"{'at least' if least else 'at most'} {aim:,.4g}", "reached": row[column],
                              "met": "yes" if met else "no"})
 
     for pairs in (4096, 8192):

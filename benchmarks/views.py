@@ -3,8 +3,8 @@ tensor at a time) and kornia (batched), one thread.
 
     python benchmarks/views.py       # part of `make bench`
 
-All make the same distribution: crop (0.08, 1), flip, jitter with probability 0.8 (strength 0.5 at 32 pixels, 1 at 224),
-greyscale 0.2, blur 0.5 (at 224 only), normalise. lightly starts from PIL images, the others from one uint8 batch. The time is
+All make the same distribution: crop (0.08, 1), flip, jitter with probability 0.8 (strength 0.5 at 32 pixels, 1 above 64),
+greyscale 0.2, blur 0.5 (above 64 pixels), normalise. lightly starts from PIL images, the others from one uint8 batch. The time is
 the process's CPU time; all take turns in several rounds.
 """
 
@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from nearfar.data.spec import Spec
 from nearfar.views import WantedViews, make_views
+from nearfar.views.image_blur import kernel_size
 
 ROUNDS = 9
 # Side, images a batch, images that lightly gets, which takes them one by one.
@@ -62,7 +63,7 @@ def with_torchvision(images: Tensor) -> Callable[[], object]:
         v2.RandomHorizontalFlip(),
         v2.RandomApply([jitter], p=0.8),
         v2.RandomGrayscale(p=0.2),
-        *([] if side <= 64 else [v2.RandomApply([v2.GaussianBlur(23, (0.1, 2.0))], p=0.5)]),
+        *([] if side <= 64 else [v2.RandomApply([v2.GaussianBlur(kernel_size(side), (0.1, 2.0))], p=0.5)]),
         v2.ToDtype(torch.float32, scale=True),
         v2.Normalize([0.5] * 3, [0.25] * 3),
     ])
@@ -75,7 +76,7 @@ def with_kornia(images: Tensor) -> Callable[[], object]:
     side = images.shape[-1]
     strength = 0.5 if side <= 64 else 1.0
     jitter = augmentation.ColorJitter(0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength, p=0.8)
-    blur = [] if side <= 64 else [augmentation.RandomGaussianBlur((23, 23), (0.1, 2.0), p=0.5)]
+    blur = [] if side <= 64 else [augmentation.RandomGaussianBlur((kernel_size(side),) * 2, (0.1, 2.0), p=0.5)]
     transform = nn.Sequential(
         augmentation.RandomResizedCrop((side, side), scale=(0.08, 1.0)),
         augmentation.RandomHorizontalFlip(),
@@ -121,7 +122,7 @@ def main() -> None:
         rows += measure(side, count, few, 5 if options.quick else ROUNDS)
         print(*rows[-4:], sep="\n", flush=True)
     about = """Two SimCLR views of a batch of decoded images, CPU time on one thread. lightly and torchvision (v2, tensors) take images
-one by one, kornia and nearfar as a batch. Blur at 224 pixels only."""
+one by one, kornia and nearfar as a batch. Blur (a tenth of the side wide) above 64 pixels."""
     finish([Table("Views", about, rows)], options)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from nearfar.cli import main
 from nearfar.methods.method import Recipe
 from nearfar.training.bound import bound_seconds
 from nearfar.training.loop import fit
@@ -79,3 +81,13 @@ def test_a_run_that_is_too_short_says_so() -> None:
     assert said == ["profile: too few steps; expected more than 3."]
     trained(dataclasses.replace(PLAN, steps=7, profile=Profile(CPU, said.append)))
     assert said[1].startswith("profile of 4 steps")
+
+
+def test_pretrain_prints_the_profile_and_its_bound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["pretrain", "simclr", "--profile", "--limit", "48", "--batch-size", "16", "--steps", "6", "--precision", "float32",
+                 "--no-evaluate", "--output", str(tmp_path / "run")])
+    assert code == 0
+    said = capsys.readouterr().out
+    assert "profile of 3 steps after the first 3" in said
+    assert re.search(r"bound: [\d.]+ ms, the encoder alone on ready views in one pass", said)
+    assert "profile" not in (tmp_path / "run" / "config.toml").read_text()
