@@ -63,7 +63,7 @@ def with_torchvision(images: Tensor) -> Callable[[], object]:
         v2.RandomHorizontalFlip(),
         v2.RandomApply([jitter], p=0.8),
         v2.RandomGrayscale(p=0.2),
-        *([] if side <= 64 else [v2.RandomApply([v2.GaussianBlur(kernel_size(side), (0.1, 2.0))], p=0.5)]),
+        *([] if side <= 64 else [v2.RandomApply([v2.GaussianBlur(kernel_size((side, side)), (0.1, 2.0))], p=0.5)]),
         v2.ToDtype(torch.float32, scale=True),
         v2.Normalize([0.5] * 3, [0.25] * 3),
     ])
@@ -76,7 +76,7 @@ def with_kornia(images: Tensor) -> Callable[[], object]:
     side = images.shape[-1]
     strength = 0.5 if side <= 64 else 1.0
     jitter = augmentation.ColorJitter(0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength, p=0.8)
-    blur = [] if side <= 64 else [augmentation.RandomGaussianBlur((kernel_size(side),) * 2, (0.1, 2.0), p=0.5)]
+    blur = [] if side <= 64 else [augmentation.RandomGaussianBlur((kernel_size((side, side)),) * 2, (0.1, 2.0), p=0.5)]
     transform = nn.Sequential(
         augmentation.RandomResizedCrop((side, side), scale=(0.08, 1.0)),
         augmentation.RandomHorizontalFlip(),
