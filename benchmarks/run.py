@@ -66,7 +66,7 @@ def bars(measured: dict[str, Any]) -> Table | None:
         add(f"end to end, {precision}: step / bound", "End to end", "time / bound", 1 / 0.9, False, precision=precision, what="nearfar")
     add("kNN, linear probe and geometry: CPU s", "Evaluation", "CPU s", 60, False, protocol="knn + linear + geometry")
     about = """The aims are for an idle machine with two cores, those end to end for wall-clock time on both; what was measured here is said
-with each table below."""
+with each table below. Not measured: solo-learn, the time to a given kNN accuracy, multi-crop, series and spectrograms."""
     return Table("Aims", about, rows) if rows else None
 
 
