@@ -33,7 +33,7 @@ from nearfar.training.plan import Plan
 from nearfar.views import make_views
 
 PATH = Path(nearfar.__file__).parent / "methods" / "costs.json"
-SAMPLES, BATCH, STEPS, UNTIMED, ROUNDS = 512, 128, 6, 2, 3
+SAMPLES, BATCH, STEPS, UNTIMED, ROUNDS = 512, 128, 5, 1, 2
 
 
 def source_for(method: type[Method]) -> Source:

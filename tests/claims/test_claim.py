@@ -55,6 +55,16 @@ def test_a_result_is_read_back_and_shown(tmp_path: Path) -> None:
     assert "1 holds, 0 does not hold here, 0 inconclusive" in table
 
 
+def test_a_metric_of_one_arm_alone_is_shown_with_a_dash() -> None:
+    def measure(arm: str, seed: int) -> Mapping[str, float]:
+        return {"score": seed + (arm == "new"), **({"extra": 2.0} if arm == "new" else {})}
+
+    result = claims.run("toy", Claim("New beats old.", "new", "old", "score", measure, "made up."), watch=lambda _: None)
+    table = render([result])
+    assert "| new | 2 | 2 |" in table
+    assert "| old | 1 | – |" in table
+
+
 def test_the_verb_writes_json_and_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(claims, "names", lambda: ["toy"])
     monkeypatch.setattr(claims, "get", lambda name: toy(1.0, 0.1))

@@ -51,12 +51,16 @@ def _row(result: Result) -> str:
 
 
 def _all_metrics(result: Result) -> list[str]:
-    """What else was measured, as means over seeds."""
-    names = list(result.values[result.first][0])
+    """What else was measured, as means over seeds; an arm need not have every metric of the other."""
+    names = list(dict.fromkeys(name for arm in (result.first, result.second) for name in result.values[arm][0]))
     head = "| mean over seeds | " + " | ".join(name.replace("_", " ") for name in names) + " |"
-    means = {arm: [f"{_mean(result, arm, name):.4g}" for name in names] for arm in (result.first, result.second)}
+    means = {arm: [_text(result, arm, name) for name in names] for arm in (result.first, result.second)}
     rows = [f"| {arm} | " + " | ".join(values) + " |" for arm, values in means.items()]
     return [head, "|---" * (len(names) + 1) + "|", *rows]
+
+
+def _text(result: Result, arm: str, metric: str) -> str:
+    return f"{_mean(result, arm, metric):.4g}" if metric in result.values[arm][0] else "–"
 
 
 def _mean(result: Result, arm: str, metric: str) -> float:
