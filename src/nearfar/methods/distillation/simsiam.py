@@ -27,15 +27,20 @@ class SimSiam(Method):
         """Attributes:
             projection: width of all layers of the projector, and dimensions in which views are compared.
             bottleneck: width of the predictor's hidden layer.
+            predictor_rate: the predictor's constant learning rate, relative to the peak of the others, above 0.
         """
 
         projection: int = 2048
         bottleneck: int = 512
+        predictor_rate: float = 1.0
 
     paper = Paper("Exploring Simple Siamese Representation Learning", "Chen, He", 2021, "2011.10566")
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=0.05, weight_decay=1e-4, batch_size=512, epochs=100, warmup=0.0),
-        "small": Recipe({"projection": 512, "bottleneck": 128}),
+        "small": Recipe(
+            {"projection": 512, "bottleneck": 128, "predictor_rate": 10.0},
+            "sgd", learning_rate=0.3, weight_decay=5e-4, batch_size=64, epochs=150, warmup=0.1,
+        ),
     }
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {
@@ -65,5 +70,8 @@ class SimSiam(Method):
         decaying = [*self.encoder.parameters(), *self.projector.parameters()]
         return [
             {"params": [p for p in decaying if p.requires_grad]},
-            {"params": list(self.predictor.parameters()), "constant_learning_rate": True},
+            {
+                "params": list(self.predictor.parameters()), "constant_learning_rate": True,
+                "learning_rate_scale": self.settings.predictor_rate,
+            },
         ]

@@ -71,7 +71,7 @@ class Hallucinator(Method):
         super().__init__(encoder, spec, settings)
         s = self.settings
         known = HOSTS[s.host].Settings
-        self.host = HOSTS[s.host](encoder, spec, known(**{f.name: getattr(s, f.name) for f in fields(known)}))
+        self.host = HOSTS[s.host](encoder, spec, known(**{f.name: getattr(s, f.name) for f in fields(known) if hasattr(s, f.name)}))
         if s.weight:
             self.hallucinate = nn.Identity() if s.form == "identity" else mlp([s.projection] * 3, hidden_norm=s.form == "norm")
 
