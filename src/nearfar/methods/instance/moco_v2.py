@@ -1,11 +1,10 @@
 """MoCo v2: a view finds the slowly moving copy's key of the other view among the keys of past batches.
 
-A query must pick the key that a momentum copy of the network gives for the other view, out of a queue of earlier keys.
-The queue makes many negatives cheap; the slow copy keeps old keys comparable. Version 2 adds an MLP projector.
+A query must pick the key that a momentum copy of the network gives for the other view, out of a queue of earlier keys: cheap
+negatives, which the copy's slowness keeps comparable. Version 2 adds an MLP projector.
 
     loss = mean_n  - q.k / tau + log (e^{q.k / tau} + sum_u e^{q.u / tau}),  u in the queue;  copy <- m copy + (1 - m) online
-Source: He et al. 2020, arXiv 1911.05722, algorithm 1; Chen et al. 2020, arXiv 2003.04297.
-"""
+Source: He et al. 2020, arXiv 1911.05722, algorithm 1; Chen et al. 2020, arXiv 2003.04297."""
 
 from __future__ import annotations
 
@@ -31,8 +30,7 @@ class MoCoV2(Method):
             momentum: share of the copy that stays at each step, in [0, 1].
             queue: number of past keys; at most the number of training samples is used.
             hidden: width of the projector's hidden layer.
-            projection: dimensions in which views are compared.
-        """
+            projection: dimensions in which views are compared."""
 
         temperature: float = 0.2
         momentum: float = 0.999
@@ -47,9 +45,7 @@ class MoCoV2(Method):
     )
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=1e-4, epochs=800, warmup=0.0),
-        "small": Recipe(
-            {"temperature": 0.1, "momentum": 0.99, "queue": 512, "hidden": 512}, "sgd", 0.3, batch_size=64, epochs=100, warmup=0.1
-        ),
+        "small": Recipe({"temperature": 0.1, "momentum": 0.99, "queue": 512, "hidden": 512}, "sgd", 0.3, 1e-4, 64, 100, 0.1),
     }
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {
