@@ -40,8 +40,7 @@ class MoCoV2(Method):
 
     paper = Paper(
         "Improved Baselines with Momentum Contrastive Learning", "Chen, Fan, Girshick, He", 2020, "2003.04297",
-        ("The copy moves after the optimiser's step, not before the next key: the same sequence, as it starts equal.",
-         "Batch norm sees the joined batch of all processes, so keys are not shuffled between devices."),
+        ("The copy moves after the step: the same sequence, as it starts equal.", "Keys are not shuffled: batch norms see all of it."),
     )
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=1e-4, epochs=800, warmup=0.0),
