@@ -47,7 +47,7 @@ class NNCLR(Method):
         "paper": Recipe({}, "lars", learning_rate=0.3, weight_decay=1e-6, batch_size=4096, epochs=1000, warmup=0.01),
         "small": Recipe(
             {"queue": 1024, "projector_hidden": 512, "predictor_hidden": 512, "projection": 128},
-            "sgd", learning_rate=0.3, batch_size=64, epochs=80, warmup=0.1,
+            "sgd", learning_rate=0.3, batch_size=64, epochs=110, warmup=0.1,
         ),
     }
     choices = {
