@@ -13,9 +13,7 @@ from torch.autograd.gradcheck import GradcheckError
 from torch.testing import assert_close
 
 from nearfar.testing.allocations import Allocations
-
-ROWS = 7
-"""Samples of most checks; no other axis of the inputs may have this length."""
+from nearfar.testing.inputs import ROWS, cast, orthogonal, reordered, sample_axis
 
 Inputs = dict[str, Any]
 
@@ -75,13 +73,13 @@ def order_does_not_matter(case: LossCase) -> None:
     """Samples in another order give the same loss, and their gradients in that order."""
     inputs = case.make()
     order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(1))
-    moved = {name: _reordered(given, order) for name, given in inputs.items()}
+    moved = {name: reordered(given, order) for name, given in inputs.items()}
     value, other = case.value(inputs), case.value(moved)
     assert_close(other, value, rtol=1e-10, atol=1e-12, msg=lambda text: f"the order of samples matters: {text}")
     gradients = zip(_gradients(value, inputs), _gradients(other, moved), strict=True)
     for (name, gradient), (_, found) in gradients:
         said = f"the order of samples matters to the gradient of {name}: "
-        assert_close(found, _reordered(gradient, order), rtol=1e-9, atol=1e-12, msg=said.__add__)
+        assert_close(found, reordered(gradient, order), rtol=1e-9, atol=1e-12, msg=said.__add__)
 
 
 def views_may_be_exchanged(case: LossCase) -> None:
@@ -101,13 +99,13 @@ def half_types_compute_in_float32(case: LossCase) -> None:
 
     The numbers are rounded to bfloat16 beforehand, so that all types see the same.
     """
-    rounded = {name: _cast(given, torch.bfloat16) for name, given in case.make().items()}
-    exact = {name: _cast(given, torch.float64) for name, given in rounded.items()}
+    rounded = {name: cast(given, torch.bfloat16) for name, given in case.make().items()}
+    exact = {name: cast(given, torch.float64) for name, given in rounded.items()}
     expected = case.value(exact)
     gradients = dict(_gradients(expected, exact))
     for dtype, autocast in ((torch.float32, False), (torch.float32, True), (torch.bfloat16, True)):
         kind = f"{str(dtype).removeprefix('torch.')} inputs{' under autocast' if autocast else ''}"
-        inputs = {name: _cast(given, dtype) for name, given in rounded.items()}
+        inputs = {name: cast(given, dtype) for name, given in rounded.items()}
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             value = case.value(inputs)
         assert value.dtype == torch.float32, f"{kind} give a {value.dtype}"
@@ -125,17 +123,17 @@ def finite_at_any_temperature(case: LossCase) -> None:
     """Finite values and gradients from a temperature of 0.001 to 10, in float32; losses without one pass."""
     names = [name for name in inspect.signature(case.function).parameters if name.endswith("temperature")]
     for temperature in (1e-3, 1e-2, 0.1, 1.0, 10.0) if names else ():
-        inputs = {name: _cast(given, torch.float32) for name, given in case.make().items()}
+        inputs = {name: cast(given, torch.float32) for name, given in case.make().items()}
         inputs |= dict.fromkeys(names, temperature)
         _assert_finite(case.value(inputs), inputs, f" at temperature {temperature}")
 
 
 def degenerate_embeddings_stay_finite(case: LossCase) -> None:
     """All samples alike, orthogonal samples, and a sample of zeros give finite values and gradients in both types."""
-    axes = {name: axis for name, given in case.make().items() if (axis := _sample_axis(given)) is not None}
+    axes = {name: axis for name, given in case.make().items() if (axis := sample_axis(given)) is not None}
     changes: dict[str, Callable[[Tensor, int], Tensor]] = {
         "equal": lambda given, axis: given.index_select(axis, torch.zeros(given.shape[axis], dtype=torch.int64)),
-        "orthogonal": _orthogonal,
+        "orthogonal": orthogonal,
         "zero": lambda given, axis: given.index_fill(axis, torch.tensor([0]), 0.0),
     }
     for what, change in changes.items():
@@ -143,14 +141,14 @@ def degenerate_embeddings_stay_finite(case: LossCase) -> None:
             inputs = case.make(4)
             for name, axis in axes.items():
                 inputs[name] = change(inputs[name].detach(), axis).requires_grad_()
-            inputs = {name: _cast(given, dtype) for name, given in inputs.items()}
+            inputs = {name: cast(given, dtype) for name, given in inputs.items()}
             _assert_finite(case.value(inputs), inputs, f" for {what} samples in {dtype}")
 
 
 def few_samples_are_right_or_refused(case: LossCase) -> None:
     """One sample, two, and equal samples, give finite values and gradients or a ``ValueError`` (a ``UserError`` is one)."""
     first = torch.zeros(ROWS, dtype=torch.int64)
-    equal = {name: _reordered(given, first) for name, given in case.make().items()}
+    equal = {name: reordered(given, first) for name, given in case.make().items()}
     for what, inputs in (
         (" for one sample", case.make(1)),
         (" for two samples", case.make(2)),
@@ -200,38 +198,6 @@ def _check_differences(case: LossCase, check: Callable[..., bool]) -> None:
         check(loss, [inputs[name] for name in moving])
     except GradcheckError as error:
         raise AssertionError(str(error)) from error
-
-
-def _reordered(given: Any, order: Tensor) -> Any:
-    """A tensor with the samples of every axis of length ``ROWS`` taken in ``order``, as a leaf of its own."""
-    if not isinstance(given, Tensor):
-        return given
-    moved = given.detach()
-    for axis in [axis for axis, length in enumerate(given.shape) if length == ROWS]:
-        moved = moved.index_select(axis, order)
-    return moved.clone().requires_grad_(given.requires_grad)
-
-
-def _sample_axis(given: Any) -> int | None:
-    """The first axis of length ``ROWS`` of a tensor that asks for a gradient."""
-    if isinstance(given, Tensor) and given.requires_grad and ROWS in given.shape:
-        return given.shape.index(ROWS)
-    return None
-
-
-def _orthogonal(given: Tensor, axis: int) -> Tensor:
-    """Sample i is the unit vector i along the last axis, or the number i where samples are numbers."""
-    samples, axis = given.shape[axis], axis - given.ndim
-    if axis == -1:
-        return torch.arange(samples, dtype=given.dtype).expand_as(given).clone()
-    rows = torch.eye(samples, given.shape[-1], dtype=given.dtype)
-    return rows.view(samples, *[1] * (-axis - 2), -1).expand_as(given).clone()
-
-
-def _cast(given: Any, dtype: torch.dtype) -> Any:
-    if not isinstance(given, Tensor) or not given.is_floating_point():
-        return given
-    return given.detach().to(dtype).requires_grad_(given.requires_grad)
 
 
 def _gradients(value: Tensor, inputs: Inputs) -> Iterable[tuple[str, Tensor]]:

@@ -100,18 +100,6 @@ def gather_rows(own: Tensor) -> Tensor:
     return own[None] if world() == 1 else _gathered(own[None], [1] * world())
 
 
-@contextmanager
-def first_process_first() -> Iterator[None]:
-    """The first process does the block before the others start it, so that what it leaves on disk serves them all."""
-    if not is_first():
-        barrier()
-    try:
-        yield
-    finally:
-        if is_first():
-            barrier()
-
-
 def broadcast_object(value: Any) -> Any:
     """The first process's ``value``, on every process; anything that JSON can hold."""
     if world() == 1:

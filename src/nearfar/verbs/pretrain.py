@@ -89,8 +89,13 @@ def _train(wanted: Config, method_class: Any, console: Console, profile: bool) -
     from nearfar.verbs.watch import callbacks, plan_of
     from nearfar.views import make_views
 
-    with collectives.first_process_first():  # it fills the decoded cache
+    if not collectives.is_first():
+        collectives.barrier()
+    try:
         source = load_data(wanted.options)
+    finally:
+        if collectives.is_first():
+            collectives.barrier()  # the others start when the first process has filled the decoded cache, or failed to
     training = inflated_data(wanted.options, source)
     assembled = assemble(wanted, training, method_class)
     for note in (*training.notes, *assembled.notes):
