@@ -23,7 +23,7 @@ from torch import nn
 
 import nearfar
 from nearfar import networks, portable
-from nearfar.data.spec import Spec
+from nearfar.data.spec import Spec, part_of
 from nearfar.data.tokenizer import Tokenizer
 from nearfar.errors import UserError, unknown_name
 from nearfar.files import replacing, write_text
@@ -101,6 +101,15 @@ def encoder_spec(encoder: Encoder) -> Spec:
     return spec
 
 
+def tower_for(encoder: Encoder, modality: str) -> Encoder:
+    """The encoder itself, or of two towers the one that takes images or texts alone."""
+    from nearfar.networks.towers import TwoTowers
+
+    if not isinstance(encoder, TwoTowers) or modality == encoder_spec(encoder).modality:
+        return encoder
+    return encoder.second if modality == "text" else encoder.first
+
+
 def tokenizer_of(encoder: Encoder) -> Tokenizer | None:
     """The tokenizer that lay beside an encoder of texts; None for others."""
     found: Tokenizer | None = _architecture(encoder).get("tokenizer")
@@ -118,12 +127,13 @@ def name_of(encoder: Encoder) -> str:
 
 
 def check_input(encoder: Encoder, spec: Spec) -> None:
-    """Refuse data that the encoder was not built for.
+    """Refuse data that the encoder was not built for; towers for pairs take images or texts alone as well.
 
     Raises:
         UserError: if modality, shape of a sample or vocabulary differ.
     """
-    own = encoder_spec(encoder)
+    whole = encoder_spec(encoder)
+    own = part_of(whole, spec.modality) or whole
     for what in ("modality", "shape", "vocabulary"):
         found, expected = getattr(spec, what), getattr(own, what)
         if found != expected:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
 import nearfar
 from nearfar import networks
@@ -76,7 +78,7 @@ def test_the_random_twin_of_pretrained_weights_is_random(monkeypatch: pytest.Mon
     trained.architecture = {"name": "timm:test_vit@pretrained", "spec": images(1, 8, 8)}  # type: ignore[assignment]
     run = SimpleNamespace(config=SimpleNamespace(options=SimpleNamespace(seed=0)), encoder=lambda: trained)
     monkeypatch.setattr(networks, "build", build)
-    verb._untrained(run, paired=False)  # type: ignore[arg-type]
+    verb._untrained(run, trained, paired=False)  # type: ignore[arg-type]
     assert asked == ["timm:test_vit"]
 
 
@@ -93,3 +95,32 @@ def test_columns_of_the_runs_data_are_not_asked_of_others(tmp_path: Path) -> Non
     written = nearfar.embed(run.folder, data=str(tmp_path / "texts.parquet"), output=tmp_path / "texts-embedded.npz")
     with np.load(written) as arrays:
         assert arrays["embedding"].shape == (20, 128)
+
+
+def _emoji_like(folder: Path) -> Path:
+    random = np.random.default_rng(0)
+    rows: dict[str, Any] = {"image": [], "text": [], "label": []}
+    for number in range(40):
+        content = io.BytesIO()
+        Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(content, "PNG")
+        rows["image"].append({"bytes": content.getvalue(), "path": None})
+        rows["text"].append(f"a picture of {'cats' if number % 2 else 'dogs'} number {number}")
+        rows["label"].append(number % 2)
+    pq.write_table(pa.table(rows), folder / "pairs.parquet")
+    return folder / "pairs.parquet"
+
+
+def test_a_run_on_pairs_is_judged_on_images_or_texts_alone(tmp_path: Path) -> None:
+    pairs = nearfar.pretrain("clip", data=str(_emoji_like(tmp_path)), steps=2, output=tmp_path / "run", evaluate=False, quiet=True)
+    x = np.random.default_rng(1).integers(0, 255, (40, 24, 20, 3), dtype=np.uint8)
+    np.savez(tmp_path / "images.npz", x=x, label=np.arange(40) % 2)
+    found = pairs.evaluate(data=str(tmp_path / "images.npz"), protocols="knn,linear", seeds=1)
+    assert found.rows() == ["trained", "random encoder", "raw input"]
+    texts = {"sentence1": ["a b", "c d", "e f", "g h"] * 5, "sentence2": ["a b", "c d", "x y", "z"] * 5, "score": [5.0, 4.0, 1.0, 0.5] * 5}
+    pq.write_table(pa.table(texts), tmp_path / "texts.parquet")
+    found = pairs.evaluate(data=str(tmp_path / "texts.parquet"), protocols="similarity", seeds=1)
+    assert found.metrics() == ["similarity, Spearman"]
+    for name, count in (("images.npz", 40), ("texts.parquet", 20)):
+        written = nearfar.embed(pairs.folder, data=str(tmp_path / name), output=tmp_path / f"{name}-embedded.npz")
+        with np.load(written) as arrays:
+            assert arrays["embedding"].shape[0] == count

@@ -18,7 +18,7 @@ from nearfar.data.labels import GROUP_NAMES, Labels, as_groups, as_labels, chose
 from nearfar.data.options import DataOptions, with_values
 from nearfar.data.samples import Samples, Source
 from nearfar.data.sources import read
-from nearfar.data.spec import Spec
+from nearfar.data.spec import Spec, part_of
 from nearfar.data.split import TEST_SHARE, given_split, limited, own_split
 from nearfar.data.statistics import channel_statistics
 from nearfar.data.table import Table
@@ -53,8 +53,8 @@ def load(
     """
     options = with_values(options, values)
     table = read(data, options)
-    if like is not None and like.modality != table.modality:
-        like = None  # nothing to be brought to; whoever needs the two to fit says so
+    if like is not None:
+        like = part_of(like, table.modality)  # None: nothing to be brought to; whoever needs the two to fit says so
     labels, groups, notes = _described(table, options)
     parts, split_notes = _parts(table, labels, groups, options)
     rows = np.sort(np.concatenate(parts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -37,3 +37,14 @@ class Spec:
     vocabulary: int = 0
     context: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+def part_of(spec: Spec, modality: str) -> Spec | None:
+    """The spec itself, or of pairs that of their images or texts alone; None if it has nothing of that modality."""
+    if spec.modality == modality:
+        return spec
+    if spec.modality != "image-text" or modality not in ("image", "text"):
+        return None
+    if modality == "image":
+        return replace(spec, modality="image", vocabulary=0, context=0)
+    return replace(spec, modality="text", shape=(spec.context,), mean=(), std=())

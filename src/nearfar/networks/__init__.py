@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nearfar.data.spec import Spec, part_of
 from nearfar.errors import UserError, unknown_name
 from nearfar.networks import catalogue
 from nearfar.networks.catalogue import names
 
 if TYPE_CHECKING:
-    from nearfar.data.spec import Spec
     from nearfar.networks.encoder import Encoder
 
 __all__ = ["build", "fresh", "names", "several"]
@@ -115,6 +114,7 @@ def _towers(name: str | None, spec: Spec) -> tuple[str, Encoder]:
 
     first, _, second = (name or "").partition("+")
     first, second = first or catalogue.default("image"), second or catalogue.default("text")
-    images = dataclasses.replace(spec, modality="image")
-    texts = dataclasses.replace(spec, modality="text", shape=(spec.context,))
+    images, texts = part_of(spec, "image"), part_of(spec, "text")
+    assert images is not None
+    assert texts is not None
     return f"{first}+{second}", TwoTowers(build(first, images), build(second, texts))

@@ -85,7 +85,8 @@ def loaded(run: Run, data: str | None) -> Source:
 
 
 def features_of(run: Run, samples: Any) -> Tensor:
-    """(N, D) float32: the encoder's features, or for a run on pairs the first part's embeddings in the shared space."""
+    """(N, D) float32: the encoder's features, or for a run on pairs the embeddings of the first part (of texts alone: of these) in the
+    shared space."""
     from nearfar.encoder_files import encoder_spec
     from nearfar.evaluation.features import extract
     from nearfar.views import plain_view
@@ -95,7 +96,11 @@ def features_of(run: Run, samples: Any) -> Tensor:
     if spec.modality != "image-text":
         return extract(encoder, samples, plain_view(spec))
     plain = plain_view(dataclasses.replace(spec, modality="image"))
-    return extract(_shared_space(run), samples, lambda pair: plain(pair.first if isinstance(pair, Pair) else pair))
+
+    def first_part(part: Any) -> Any:
+        return part if isinstance(part, Tokens) else plain(part.first if isinstance(part, Pair) else part)
+
+    return extract(_shared_space(run), samples, first_part)
 
 
 def text_features(run: Run, tokens: Tokens) -> Tensor:

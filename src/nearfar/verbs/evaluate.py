@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nearfar.errors import UserError
 from nearfar.files import write_text
 from nearfar.options import changed
 from nearfar.run import EVALUATION, Run
@@ -13,6 +14,7 @@ from nearfar.run import EVALUATION, Run
 if TYPE_CHECKING:
     from nearfar.data import Source
     from nearfar.evaluation import Evaluation
+    from nearfar.networks.encoder import Encoder
 
 
 def evaluate(
@@ -29,7 +31,8 @@ def evaluate(
 
     Args:
         run: the run folder.
-        data: other labelled data to judge on, by name or path; by default those of the run.
+        data: other labelled data to judge on, by name or path; by default those of the run. A run on pairs can also be judged on
+            images or texts alone, by the encoder of that part.
         protocols: names joined by commas: knn, linear, few-labels, few-shot, fine-tune, ridge, pairs, similarity, dense, retrieval,
             clustering, fairness, robustness, ood, geometry; "quick" stands for the cheap ones, "all" for all that the data allow.
         outsiders: further data, by name or path, that ood tells apart from those that are judged.
@@ -39,7 +42,8 @@ def evaluate(
 
     Returns:
         The evaluation; that of the run's own data is also written to the run folder, where it replaces the protocols of an earlier
-        one that it holds as well.
+        one that it holds as well. If data, labels or groups are other than the run's, and test samples are among those that the
+        encoder was trained on, a note says how many.
 
     Raises:
         UserError: for an unknown protocol, or one that the data do not allow.
@@ -55,7 +59,8 @@ def evaluate(
         names = names if {"ood", "all"} & set(names) else (*names, "ood")
     columns: dict[str, Any] = {name: value for name, value in (("label", label), ("group", group)) if value is not None}
     source = _own(opened, columns) if data is None else load_other(opened.config.options, data, opened.encoder(), **columns)
-    return evaluate_run(opened, source, protocols=names, outsiders=strangers, seeds=seeds, keep=data is None)
+    notes = _told(opened, source, data, columns) if data is not None or columns else ()
+    return evaluate_run(opened, source, protocols=names, outsiders=strangers, seeds=seeds, keep=data is None, notes=notes)
 
 
 def _own(run: Run, columns: dict[str, Any]) -> Source:
@@ -66,11 +71,34 @@ def _own(run: Run, columns: dict[str, Any]) -> Source:
     return load_data(changed(run.config.options, columns), tokenizer=tokenizer_of(run.encoder()))
 
 
+def _told(run: Run, source: Source, data: str | None, columns: dict[str, Any]) -> tuple[str, ...]:
+    """What a reader must know of an evaluation whose data, labels or groups may differ from the run's."""
+    from nearfar.evaluation.leakage import trained_on
+
+    own = run.config.options
+    chosen = {name: value for name, value in columns.items() if data is not None or value != getattr(own, name)}
+    notes = [f"The {name} column of this evaluation is {value!r}, given by --{name}." for name, value in chosen.items()]
+    try:
+        trained = run.source().train
+    except UserError as error:
+        return (*notes, f"Whether the encoder was trained on the test samples is not known: the run's data cannot be loaded ({error}).")
+    judged = source.test if source.test is not None and len(source.test) else source.train
+    count = trained_on(trained, judged)
+    if not count:
+        return tuple(notes)
+    means = "with the same --label and --group" if data is None else "on other data"
+    return (*notes, f"The encoder was trained on {count:,} of the {len(judged):,} test samples (or exact copies of them), so these figures "
+                    f"flatter it beside the baselines; for a fair judgement pretrain {means}.")  # fmt: skip
+
+
 def evaluate_run(
-    run: Run, source: Source, *, protocols: Sequence[str] = ("quick",), outsiders: Source | None = None, seeds: int = 3, keep: bool = True
-) -> Evaluation:
-    """As ``evaluate`` for an opened run and loaded data; ``keep``: write evaluation.json into the run folder."""
-    from nearfar.encoder_files import check_input, encoder_spec
+    run: Run, source: Source, *, protocols: Sequence[str] = ("quick",), outsiders: Source | None = None, seeds: int = 3,
+    keep: bool = True, notes: Sequence[str] = (),
+) -> Evaluation:  # fmt: skip
+    """As ``evaluate`` for an opened run and loaded data; ``keep``: write evaluation.json into the run folder; ``notes``: further ones."""
+    import dataclasses
+
+    from nearfar.encoder_files import check_input, encoder_spec, tower_for
     from nearfar.evaluation import Wanted
     from nearfar.evaluation import evaluate as judge
     from nearfar.training.precision import device_of
@@ -79,13 +107,15 @@ def evaluate_run(
     encoder, paired = run.encoder(), source.spec.modality == "image-text"
     for spec in (source.spec, *([outsiders.spec] if outsiders is not None else [])):
         check_input(encoder, spec)
+    encoder = tower_for(encoder, source.spec.modality)
     found = judge(
         run.method() if paired else encoder,
         source,
         plain_view(encoder_spec(encoder)),  # normalised as in training, whatever the data
-        baselines={"random encoder": _untrained(run, paired)},
+        baselines={"random encoder": _untrained(run, encoder, paired)},
         wanted=Wanted(protocols, seeds, _samples(outsiders), device_of(run.config.options.device)),
     )
+    found = dataclasses.replace(found, notes=(*found.notes, *notes))
     if keep:
         earlier = run.evaluation()
         kept = found if earlier is None else earlier.updated(found)
@@ -98,8 +128,8 @@ def _samples(source: Source | None) -> Any:
     return None if source is None else source.test or source.train
 
 
-def _untrained(run: Run, paired: bool) -> Any:
-    """The run's encoder (for pairs: its method) with fresh random weights, in evaluation mode."""
+def _untrained(run: Run, encoder: Encoder, paired: bool) -> Any:
+    """The encoder (for pairs: the run's method) with fresh random weights, in evaluation mode."""
     import dataclasses
 
     import torch
@@ -109,7 +139,7 @@ def _untrained(run: Run, paired: bool) -> Any:
     from nearfar.networks.catalogue import PRETRAINED
     from nearfar.verbs.assemble import assemble
 
-    config, encoder = run.config, run.encoder()
+    config = run.config
     seed = config.options.seed + 1
     if paired:
         name = (config.options.encoder or "").replace(PRETRAINED, "") or None
