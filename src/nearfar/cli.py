@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 import textwrap
 import traceback
@@ -33,6 +34,9 @@ _VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it went well, 2 for the user's mistake, 1 for ours, 130 when interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    # Read when torch is first imported: threads that wait must not spin, or a step takes ten times as long once another program
+    # wants one of the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         return _dispatch(words)
     except UserError as error:

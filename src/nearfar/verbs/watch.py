@@ -26,7 +26,7 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
     """The loop's plan, and the configuration with the chosen precision written in."""
     options, recipe = assembled.config.options, assembled.recipe
     device = device_of(options.device)
-    index = torch.arange(min(recipe.batch_size, 64, len(source.train)))
+    index = torch.arange(min(2 * recipe.batch_size, 256, len(source.train)))  # two views of a batch pass together
     example = views(source.train.to(device).take(index), torch.Generator().manual_seed(0))[0]
     encoder = assembled.method.encoder.to(device)
     probed = choose_precision(options.precision, encoder, example, device) if collectives.is_first() else None
