@@ -9,7 +9,6 @@ from nearfar.networks import build
 from nearfar.training import precision
 from tests.networks.specs import images
 
-
 IMAGES = images(3, 16, 16)
 
 
