@@ -33,8 +33,10 @@ from nearfar.methods import registry
 from nearfar.methods.method import Recipe, Summed
 from nearfar.targets.momentum import MomentumEncoder
 from nearfar.testing import on_processes
+from nearfar.training import collectives
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
+from nearfar.training.update import joined_loss, takes_rows
 from nearfar.views import make_views
 
 TARGET = Path(__file__).parents[1] / "docs" / "results" / "scaling.md"
@@ -95,6 +97,28 @@ def by_processes(batch_size: int = 256) -> Iterator[str]:
         yield f"| {count} | {batch_size // count} | {1e3 * found:.0f} | {one / found / count:.2f} |"
 
 
+def loss_seconds(pairs: int = 4096) -> Tensor:
+    """Median CPU seconds of this process in SimCLR's loss of a joined batch, forwards and backwards, exchanges included."""
+    torch.set_num_threads(1)
+    kind, spec = registry.get("simclr"), random_source(8).spec
+    method = kind(networks.build("small-convnet", spec), spec, kind.Settings(hidden=512))
+    z1, z2 = (torch.randn(pairs // collectives.world(), 128, requires_grad=True) for _ in range(2))
+    taken = []
+    for _ in range(5):
+        start = time.process_time()
+        joined_loss(method, method.phases()[0], {"z1": z1, "z2": z2})[1]["loss"].backward()
+        taken.append(time.process_time() - start)
+    return torch.tensor(statistics.median(taken[1:]))
+
+
+def by_share() -> Iterator[str]:
+    together = importlib.import_module("scaling").loss_seconds
+    one = together().item()
+    for count in (1, 2, 4):
+        found = one if count == 1 else on_processes(together, counts=(count,))[count][0].item()
+        yield f"| {count} | {1e3 * found:.0f} | {found / one:.2f} |"
+
+
 def leaves(value: Any) -> Iterator[tuple[Tensor, bool]]:
     """The tensors of a method's outputs, each with whether it is summed."""
     if isinstance(value, Summed):
@@ -107,20 +131,21 @@ def leaves(value: Any) -> Iterator[tuple[Tensor, bool]]:
 
 
 def facts(name: str) -> dict[str, float]:
-    """Of a method with the paper's settings on a ResNet-50: bytes a sample that are concatenated, bytes that are summed, bytes of
-    gradients, bytes of batch norm statistics and how often they are exchanged."""
+    """Of a method with the paper's settings on a ResNet-50: bytes a sample that are concatenated, bytes a sample whose gradients are
+    added up, bytes that are summed, bytes of gradients, bytes of batch norm statistics and how often they are exchanged."""
     kind, spec = registry.get(name), random_source(8).spec
     torch.manual_seed(0)
     method = kind(networks.build("resnet50", spec), spec, kind.Settings())
     images = torch.zeros(4, 3, 32, 32, dtype=torch.uint8).random_(0, 256)
     made = make_views(spec, method.wanted_views)(images, torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        found = list(leaves(method(Batch(made, torch.arange(4), None))))
+    found = list(leaves(method(Batch(made, torch.arange(4), None))))
+    back = found if takes_rows(method, method.phases()[0]) else []
     # A batch norm exchanges mean and variance forwards, and their gradients backwards; a momentum copy has no backward pass.
     copies = {id(part) for module in method.modules() if isinstance(module, MomentumEncoder) for part in module.modules()}
     norms = [(module.num_features, 2 if id(module) in copies else 4) for module in method.modules() if isinstance(module, _BatchNorm)]
     return {
         "rows": sum(t.numel() * t.element_size() for t, summed in found if not summed) / 4,
+        "back": sum(t.numel() * t.element_size() for t, summed in back if t.requires_grad and not summed) / 4,
         "sums": sum(t.numel() * t.element_size() for t, summed in found if summed),
         "gradients": sum(4 * p.numel() for p in method.parameters() if p.requires_grad),
         "statistics": sum(4 * channels * times for channels, times in norms),
@@ -138,7 +163,7 @@ def on_paper() -> Iterator[str]:
     for name in METHODS:
         fact = facts(name)
         around = 2  # (p - 1) / p is taken as 1
-        columns = [megabytes((count - 1) * EACH * fact["rows"] + around * fact["sums"]) for count in GPUS]
+        columns = [megabytes((count - 1) * EACH * (fact["rows"] + 2 * fact["back"]) + around * fact["sums"]) for count in GPUS]
         fixed = [megabytes(around * fact["gradients"]), megabytes(around * fact["statistics"]), str(int(fact["exchanges"]))]
         yield f"| {name} | {' | '.join(fixed + columns)} |"
 
@@ -170,10 +195,17 @@ Processes on this machine, joined by gloo, that share a batch of 256. The effici
 |---|---|---|---|
 {chr(10).join(by_processes())}
 
+SimCLR's loss alone, of 4,096 joined pairs of 128 dimensions, forwards and backwards, exchanges included.
+
+| processes | CPU ms, each | over one process |
+|---|---|---|
+{chr(10).join(by_share())}
+
 ## On paper
 
 Megabytes that one GPU receives in a step, float32, ResNet-50, the papers' heads, {EACH} samples a GPU. "Gradients" and "batch norm" hardly
-depend on the number of GPUs (ring all-reduce: 2 (p - 1) / p times their size); the outputs of all other GPUs' samples do.
+depend on the number of GPUs (ring all-reduce: 2 (p - 1) / p times their size); the outputs of all other GPUs' samples do, and where
+processes share a loss (of these SimCLR's), the gradients of all shares.
 
 {chr(10).join(on_paper())}
 """

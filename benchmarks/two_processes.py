@@ -14,6 +14,7 @@ from nearfar import losses
 from nearfar.losses.decoupled import dcl
 from nearfar.testing import on_processes
 from nearfar.training import collectives
+from nearfar.training.joining import join
 
 DIMENSION = 16
 Loss = Callable[..., Tensor]
@@ -50,7 +51,7 @@ def joined(loss: Loss) -> Callable[[], Loss]:
     """Ours, as the training loop calls it: on the outputs of all processes."""
 
     def on_all(a: Tensor, b: Tensor) -> Tensor:
-        outputs = collectives.join({"a": a, "b": b})
+        outputs = join({"a": a, "b": b})
         return loss(outputs["a"], outputs["b"])
 
     return lambda: on_all

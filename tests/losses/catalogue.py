@@ -392,6 +392,7 @@ PARTS: dict[str, str] = {
     "similarity.full_precision": "a decorator",
     "similarity.own_range": "a range",
     "similarity.reduce": "a mean",
+    "similarity.similarity_bound": "a number",
     "similarity.unit": "unit rows",
     "sorting.bitonic_layers": "a network",
     "sorting.odd_even_layers": "a network",

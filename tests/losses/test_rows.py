@@ -88,7 +88,8 @@ def test_no_tensor_of_a_process_is_larger_than_a_block_of_its_rows(name: str) ->
     views = pair(2048, 4)
     with Allocations() as made:
         LOSSES[name](*views, rows=slice(512, 576)).backward()
-    assert made.largest <= 8 * 64 * 2 * 2048 * 1.01
+    own = 64 * 2 if name in ("nt_xent", "dcl") else 64  # these take the anchors of both views together
+    assert made.largest <= 8 * own * 2 * 2048 * 1.01
 
 
 def test_a_wrong_range_is_named() -> None:

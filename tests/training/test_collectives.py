@@ -14,6 +14,7 @@ from nearfar.methods.method import Summed
 from nearfar.testing.processes import on_processes
 from nearfar.training import collectives
 from nearfar.training.batch_norm import synchronise
+from nearfar.training.joining import join
 
 PARTS = {2: [(5, 3), (4, 4), (1, 7)], 3: [(4, 3, 1), (2, 2, 2), (1, 1, 6)]}
 ROWS = (2, 3)
@@ -58,7 +59,7 @@ def train(counts: tuple[int, ...]) -> dict[str, Any]:
     losses, gradients = [], []
     for _ in range(2):
         network.zero_grad()
-        loss = network.loss(collectives.join(model(own_rows(batch, counts))))  # type: ignore[operator]
+        loss = network.loss(join(model(own_rows(batch, counts))))  # type: ignore[operator]
         loss.backward()
         losses.append(loss.detach())
         gradients.append({name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None})
@@ -83,7 +84,7 @@ def joined_types() -> dict[str, Any]:
     )
     outputs = {str(kind): (torch.arange(rows * 2).view(2, rows).T + 10 * rank).to(kind) for kind in types}
     outputs["count"] = Summed(torch.tensor(rows))
-    joined = collectives.join(outputs)
+    joined = join(outputs)
     collectives.barrier()
     return {
         "joined": {name: value.value if isinstance(value, Summed) else value for name, value in joined.items()},
@@ -123,7 +124,7 @@ def averaged() -> list[Tensor | None]:
 
 def wrong_output(kind: str) -> str:
     try:
-        collectives.join({"pair": [torch.ones(2), torch.tensor(1.0) if kind == "scalar" else kind]})
+        join({"pair": [torch.ones(2), torch.tensor(1.0) if kind == "scalar" else kind]})
     except UserError as error:
         return str(error)
     return ""
@@ -196,7 +197,7 @@ def test_one_process_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     outputs = {"z": torch.ones(2, 3), "sum": Summed(torch.ones(3))}
     with collectives.processes():
-        assert collectives.join(outputs) is outputs
+        assert join(outputs) is outputs
         assert collectives.all_reduce_sum(outputs["z"]) is outputs["z"]
         assert (collectives.rank(), collectives.world(), collectives.is_first()) == (0, 1, True)
         assert collectives.any_process(True)

@@ -1,8 +1,9 @@
-"""A whole run on two and three processes gives the weights of one, with uneven parts, also through the gradient cache."""
+"""A whole run on two, three and four processes gives the weights of one, with uneven parts, also through the gradient cache."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import signal
 import tempfile
@@ -18,7 +19,7 @@ from nearfar.testing import on_processes
 from nearfar.training import collectives
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
-from tests.training.toys import Toy, ToyEncoder, ToySource
+from tests.training.toys import SharedToy, Toy, ToyEncoder, ToySource
 
 PLANS = {
     "whole": Plan(Recipe(learning_rate=0.3, batch_size=11, epochs=3), seed=3),
@@ -32,22 +33,25 @@ def same_views(samples: Tensor, generator: torch.Generator) -> list[Tensor]:
 
 
 def weights() -> dict[str, dict[str, Tensor]]:
-    """The state after a run of each plan; called on every process."""
-    found = {}
-    for name, plan in PLANS.items():
+    """The state after a run of each plan, by methods whose loss every process computes whole or by rows; called on every process."""
+    found: dict[str, dict[str, Tensor]] = {}
+    for (name, plan), kind in itertools.product(PLANS.items(), (Toy, SharedToy)):
         torch.manual_seed(5)
-        method = Toy(ToyEncoder()).double()
+        method = kind(ToyEncoder()).double()
         folder = Path(collectives.broadcast_object(tempfile.mkdtemp()))
-        fit(method, ToySource(), same_views, dataclasses.replace(plan), folder)
-        found[name] = {key: value.clone() for key, value in method.state_dict().items()}
+        progress = fit(method, ToySource(), same_views, dataclasses.replace(plan), folder)
+        found[f"{name}, {kind.__name__}"] = {key: value.clone() for key, value in method.state_dict().items()} | {
+            f"term {key}": torch.tensor(value, dtype=torch.float64) for key, value in progress.terms.items()
+        }
     return found
 
 
 @pytest.mark.slow
 def test_a_run_on_several_processes_equals_a_run_on_one() -> None:
     expected = weights()
-    torch.testing.assert_close(expected["cached"], expected["whole"], rtol=1e-10, atol=1e-12)
-    for results in on_processes(weights).values():
+    for found in expected.values():
+        torch.testing.assert_close(found, expected["whole, Toy"], rtol=1e-10, atol=1e-12)
+    for results in on_processes(weights, counts=(2, 3, 4)).values():
         for result in results:
             torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-12)
 

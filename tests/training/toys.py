@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nearfar.batch import Batch
 from nearfar.data.spec import Spec
+from nearfar.losses.similarity import own_range
 from nearfar.methods.method import Method, Outputs, Paper, Recipe, Summed
 from nearfar.networks.encoder import Encoder
 
@@ -94,3 +95,15 @@ class Toy(Method):
 
     def after_step(self, outputs: Outputs) -> None:
         self.centre.lerp_(outputs["sum"].value / len(outputs["z1"]), 0.1)
+
+
+class SharedToy(Toy):
+    """The same method with a loss that takes rows."""
+
+    def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
+        z1, (z2, _) = outputs["z1"], outputs["pair"]
+        own = own_range(rows, len(z1))
+        spread = torch.log_softmax(self.scale * (z1[own] @ z2.T), dim=1).diagonal(own.start)
+        drift = (outputs["sum"].value / len(z1) - self.centre).square().sum()
+        part = len(spread) / len(z1)
+        return {"contrast": -spread.sum() / len(z1), "drift": 0.1 * part * drift, "seen": torch.tensor(float(len(z1)))}

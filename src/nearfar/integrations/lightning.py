@@ -19,7 +19,7 @@ from nearfar.training import collectives
 from nearfar.training.batch_norm import synchronise
 from nearfar.training.optimisers import build_optimizer
 from nearfar.training.schedules import apply_schedule, learning_rate_factor
-from nearfar.training.update import detached, loss_terms, widened
+from nearfar.training.update import detached, joined_loss, widened
 from nearfar.views import make_views
 
 try:
@@ -62,8 +62,7 @@ class LightningMethod(lightning.LightningModule):
         sources = self.method.view_sources(samples, index, generator)
         batch = Batch(self.views(samples if sources is None else sources, generator), index, label[0] if label else None)
         batch = self.method.prepare(batch, generator)
-        outputs = collectives.join(widened(self.method(batch)))
-        terms = loss_terms(self.method, self.method.phases()[0], outputs)
+        outputs, terms = joined_loss(self.method, self.method.phases()[0], widened(self.method(batch)))
         self.outputs = detached(outputs)
         self.log_dict({name: term.detach() for name, term in terms.items()})
         return terms["loss"]

@@ -15,14 +15,12 @@ columns: "mean" then is its share of the loss, and shares and their gradients ad
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from nearfar.losses.logsumexp import mutual_logsumexp, row_logsumexp, self_logsumexp
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, own_range, reduce, unit
+from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, own_range, reduce, similarity_bound, unit
 
 __all__ = ["clip", "info_nce", "moco_v3", "nnclr", "nt_xent", "queue_info_nce"]
 
@@ -63,12 +61,13 @@ def log_negatives(u1: Tensor, u2: Tensor, temperature: float | Tensor, rows: sli
     Returns:
         (2N,), or 2 for each of ``rows``, those of ``u1`` first.
     """
-    n, both = len(u1), torch.cat([u1, u2]) * (1 / temperature) ** 0.5
-    if rows is None:
-        return self_logsumexp(both, exclude=(0, n, -n), bound=_bound(temperature))
-    own = own_range(rows, n)
-    exclude = (own.start, own.start + n)
-    return torch.cat([row_logsumexp(view[own], both, exclude=exclude) for view in torch.split(both, n)])
+    own, bound, scale = own_range(rows, len(u1)), similarity_bound(temperature), (1 / temperature) ** 0.5
+    near, n = torch.cat([u1[own], u2[own]]) * scale, own.stop - own.start
+    among = self_logsumexp(near, exclude=(0, n, -n), bound=bound)
+    if n == len(u1):
+        return among
+    far = torch.cat([part for u in (u1, u2) for part in (u[: own.start], u[own.stop :])]) * scale
+    return torch.logaddexp(among, row_logsumexp(near, far, bound=bound))
 
 
 @full_precision
@@ -99,15 +98,23 @@ def info_nce(
     expect_temperature(temperature)
     scaled, key, anchors = unit(query) / temperature, unit(key), own_range(rows, len(query))
     if symmetric:
-        values = _both_directions(scaled, key, rows, _bound(temperature))
+        values = _both_directions(scaled, key, rows, similarity_bound(temperature))
     else:
-        others = row_logsumexp(scaled[anchors], key, exclude=(anchors.start,))
+        others = row_logsumexp(scaled[anchors], key, exclude=(anchors.start,), bound=similarity_bound(temperature))
         values = -logsigmoid((scaled * key).sum(dim=1)[anchors] - others)
     return reduce(values, reduction, of=len(query))
 
 
 @full_precision
-def queue_info_nce(query: Tensor, key: Tensor, queue: Tensor, *, temperature: float | Tensor = 0.2, reduction: str = "mean") -> Tensor:
+def queue_info_nce(
+    query: Tensor,
+    key: Tensor,
+    queue: Tensor,
+    *,
+    temperature: float | Tensor = 0.2,
+    rows: slice | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """MoCo's loss: each query must find its own key among the keys of earlier batches.
 
         loss_i = -q_i . k_i / tau + log( exp(q_i . k_i / tau) + sum_m exp(q_i . queue_m / tau) )
@@ -115,17 +122,20 @@ def queue_info_nce(query: Tensor, key: Tensor, queue: Tensor, *, temperature: fl
     Args:
         query: (N, D), made unit rows here.
         key: (N, D), made unit rows here; a constant.
-        queue: (K, D) unit rows as they were stored; constants. No query sees another, so a process may give its own rows alone.
+        queue: (K, D) unit rows as they were stored; constants.
         temperature: tau, above 0; a scalar tensor receives its gradient.
-        reduction: "mean" over the N queries, or "none": (N,).
+        rows: queries that are wanted; None for all.
+        reduction: "mean" over the N queries, or "none": (N,), or one for each of ``rows``.
 
     Source: He et al. 2019, "Momentum Contrast for Unsupervised Visual Representation Learning", equation 1.
     """
     expect_rows(query=query, key=key)
     expect_temperature(temperature)
-    scaled = unit(query) / temperature
-    own = (scaled * unit(key.detach())).sum(dim=1)
-    return reduce(-logsigmoid(own - row_logsumexp(scaled, queue.detach())), reduction)
+    anchors = own_range(rows, len(query))
+    scaled = unit(query[anchors]) / temperature
+    own = (scaled * unit(key[anchors].detach())).sum(dim=1)
+    others = row_logsumexp(scaled, queue.detach(), bound=similarity_bound(temperature, queue))
+    return reduce(-logsigmoid(own - others), reduction, of=len(query))
 
 
 @full_precision
@@ -145,7 +155,8 @@ def clip(first: Tensor, second: Tensor, *, logit_scale: float | Tensor, rows: sl
     Source: Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision", figure 3.
     """
     expect_rows(first=first, second=second)
-    return reduce(_both_directions(first * logit_scale, second, rows, math.inf), reduction, of=len(first))
+    scaled = first * logit_scale
+    return reduce(_both_directions(scaled, second, rows, similarity_bound(1.0, scaled, second)), reduction, of=len(first))
 
 
 def _both_directions(scaled: Tensor, key: Tensor, rows: slice | None, bound: float) -> Tensor:
@@ -154,8 +165,8 @@ def _both_directions(scaled: Tensor, key: Tensor, rows: slice | None, bound: flo
     if rows is None:
         forth, back = mutual_logsumexp(scaled, key, exclude=(0,), bound=bound)
     else:
-        forth = row_logsumexp(scaled[anchors], key, exclude=(anchors.start,))
-        back = row_logsumexp(key[anchors], scaled, exclude=(anchors.start,))
+        forth = row_logsumexp(scaled[anchors], key, exclude=(anchors.start,), bound=bound)
+        back = row_logsumexp(key[anchors], scaled, exclude=(anchors.start,), bound=bound)
     return -(logsigmoid(own[anchors] - forth) + logsigmoid(own[anchors] - back)) / 2
 
 
@@ -193,6 +204,3 @@ def nnclr(nn1: Tensor, nn2: Tensor, p1: Tensor, p2: Tensor, *, temperature: floa
     return (first + info_nce(nn2.detach(), p1, temperature=temperature, rows=rows)) / 2
 
 
-def _bound(temperature: float | Tensor) -> float:
-    """The largest possible |cosine / temperature|, where it is known without waiting for a device."""
-    return math.inf if isinstance(temperature, Tensor) else 1 / temperature

@@ -107,8 +107,12 @@ def queue_dcl(query: Tensor, key: Tensor, queue: Tensor, *, temperature: float =
 
 @torch.no_grad()
 @full_precision
-def coupling(z1: Tensor, z2: Tensor, *, temperature: float = 0.1) -> Tensor:
-    """The factor (2, N) that NT-Xent multiplies every gradient of a row by: the negatives' share of its denominator."""
+def coupling(z1: Tensor, z2: Tensor, *, temperature: float = 0.1, rows: slice | None = None) -> Tensor:
+    """The factor (2, N) that NT-Xent multiplies every gradient of a row by: the negatives' share of its denominator.
+
+    Args:
+        rows: samples that are wanted; None for all N.
+    """
     first, second = unit(z1), unit(z2)
-    negatives = log_negatives(first, second, temperature).view(2, len(z1))
-    return torch.sigmoid(negatives - (first * second).sum(dim=1) / temperature)
+    negatives = log_negatives(first, second, temperature, rows).view(2, -1)
+    return torch.sigmoid(negatives - (first * second).sum(dim=1)[own_range(rows, len(z1))] / temperature)

@@ -55,19 +55,22 @@ def self_logsumexp(rows: Tensor, *, exclude: tuple[int, ...] = (0,), bound: floa
 
 
 @full_precision
-def row_logsumexp(query: Tensor, key: Tensor, *, exclude: tuple[int, ...] = (), height: int | None = None) -> Tensor:
+def row_logsumexp(
+    query: Tensor, key: Tensor, *, exclude: tuple[int, ...] = (), bound: float = math.inf, height: int | None = None
+) -> Tensor:
     """log sum_j exp(query_i . key_j) for each query i, over the keys j that are not excluded.
 
     Args:
         query: (N, D), already divided by the temperature (one for all, or one a row).
         key: (M, D); its gradient is computed only if it is needed.
         exclude: diagonals to leave out, each by its offset j - i: 0 is a query's own key.
+        bound: a known upper bound of |query_i . key_j|: a small one saves time.
         height: rows in a block; None for a good number.
 
     Returns:
         (N,); -inf, without a gradient, where all columns are excluded.
     """
-    result: Tensor = _LogSumExp.apply(query, key, _layout(query, key, exclude, math.inf, height, columns=False))
+    result: Tensor = _LogSumExp.apply(query, key, _layout(query, key, exclude, bound, height, columns=False))
     return result
 
 
@@ -149,7 +152,8 @@ class _LogSumExp(torch.autograd.Function):
             if layout.bounded:
                 block.exp_()
                 row[rows] += block.sum(dim=1)
-                column[beyond] += block[:, mirrored:].sum(dim=0)
+                if layout.columns:
+                    column[beyond] += block[:, mirrored:].sum(dim=0)
                 continue
             row[rows] = torch.logaddexp(row[rows], block.logsumexp(dim=1))
             if layout.columns:
@@ -195,6 +199,8 @@ def _weight(block: Tensor, row: tuple[Tensor, Tensor], column: tuple[Tensor, Ten
         mirrored: the first columns, whose pairs the block holds in both orders: the rows alone serve them.
         bounded: whether one exponential may serve both directions.
     """
+    if bounded and column is None:
+        return block.exp_() * (row[1] * (-row[0]).exp())[:, None]
     if column is None:
         return block.sub_(row[0][:, None]).exp_() * row[1][:, None]
     if bounded:

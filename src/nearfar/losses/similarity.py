@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-__all__ = ["expect_rows", "expect_temperature", "full_precision", "own_range", "reduce", "unit"]
+__all__ = ["expect_rows", "expect_temperature", "full_precision", "own_range", "reduce", "similarity_bound", "unit"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,6 +75,22 @@ def own_range(rows: slice | None, samples: int) -> slice:
     if step != 1 or start >= stop:
         raise ValueError(f"rows must be a range of the {samples} samples with at least one of them; found {rows}.")
     return slice(start, stop)
+
+
+def similarity_bound(temperature: float | Tensor, *factors: Tensor) -> float:
+    """The largest possible |x . y / temperature|, or infinity where it is not known without waiting for a device.
+
+    Args:
+        temperature: above 0.
+        factors: the matrices whose rows are multiplied; none for unit rows.
+    """
+    tensors = [value.detach() for value in (temperature, *factors) if isinstance(value, Tensor)]
+    if not tensors:
+        return 1 / float(temperature)
+    if torch.compiler.is_compiling() or any(value.device.type != "cpu" for value in tensors):
+        return math.inf
+    scale = float(temperature.detach() if isinstance(temperature, Tensor) else temperature)
+    return math.prod(float(factor.detach().norm(dim=1).max()) for factor in factors) / scale
 
 
 def expect_rows(*, least: int = 1, **tensors: Tensor) -> None:

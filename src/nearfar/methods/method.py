@@ -91,6 +91,10 @@ class Method(nn.Module):
     joined batch, in float32 or wider; ``after_backward()`` once gradients are complete; the optimiser; ``after_step(outputs)``.
     Before each epoch it calls ``before_epoch``.
 
+    A loss that also takes ``rows: slice | None = None`` says that it can compute a range of the samples' share alone: the terms that
+    have a gradient of a partition's ranges add up to the whole's, the others are means over the range, or do not depend on it. On
+    several processes each is then asked for the share of its own samples.
+
     Class data: ``paper``; ``Settings``, a frozen dataclass whose defaults are the paper's; ``recipes`` with the keys "paper"
     and "small" (what works on a laptop with small samples); ``modalities``, or () for any; ``encoder_kind``, "any", "tokens"
     (needs a ``TokenEncoder``) or "towers" (needs a pair of encoders); ``default_encoder``, the built-in one

@@ -40,13 +40,19 @@ class Queue(nn.Module):
         self.pointer.add_(pushed).remainder_(length)
 
     @torch.no_grad()
-    def nearest(self, query: Tensor, *, block: int = 1024) -> Tensor:
+    def nearest(self, query: Tensor, *, rows: slice | None = None, block: int = 1024) -> Tensor:
         """For each row of ``query`` (N, dimension) the stored row with the largest dot product: (N, dimension).
 
         Looks up ``block`` queries at a time, so that memory is block x length and not N x length.
+
+        Args:
+            rows: the queries that are looked up; None for all. Of the others the result holds the queries themselves.
         """
-        places = [(part @ self.rows.to(part).T).argmax(dim=1) for part in torch.split(query, block)]
-        return self.rows[torch.cat(places)]
+        found = query.to(self.rows, copy=True)
+        wanted = query if rows is None else query[rows]
+        places = [(part @ self.rows.to(part).T).argmax(dim=1) for part in torch.split(wanted, block)]
+        found[slice(None) if rows is None else rows] = self.rows[torch.cat(places)]
+        return found
 
 
 def fitting_length(wanted: int, samples: int, batch: int = 1) -> int:

@@ -6,6 +6,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from nearfar.testing.steps import Trained, train, train_by_name
 from nearfar.testing.toys import ROWS, toy
 from nearfar.training.checkpoints import load_checkpoint, save_checkpoint
 from nearfar.training.optimisers import build_optimizer
-from nearfar.training.update import detached
+from nearfar.training.update import detached, takes_rows
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,24 @@ def gradient_matches_differences(case: Case) -> None:
     assert same, f"by its gradient the loss changes by {expected:.6g} where it changes by {found:.6g}"
 
 
+def shares_add_up(case: Case) -> None:
+    """A loss that takes ``rows``: the terms of unequal ranges add up to the whole's; those without gradient are means. Others pass."""
+    method, batch = case.make()
+    method.progress = 0.5
+    outputs = detached(method(batch))
+    for value in _tensors(outputs):
+        value.requires_grad_(value.is_floating_point())
+    for phase in method.phases():
+        if not takes_rows(method, phase):
+            continue
+        loss = getattr(method, phase.loss)
+        expected, ends = loss(outputs), (0, 1, len(batch) // 2, len(batch))
+        parts = [(loss(outputs, rows=slice(a, b)), (b - a) / len(batch)) for a, b in pairwise(ends)]
+        for name, term in expected.items():
+            found = torch.stack([terms[name] if term.requires_grad else part * terms[name] for terms, part in parts]).sum()
+            assert_close(found, term, rtol=1e-10, atol=1e-10, msg=f"the shares of {name} do not add up: ".__add__)
+
+
 def repeats(case: Case) -> None:
     """The same seed gives the same steps to the bit; other weights do not."""
     first, second, other = (train(*case.make(seed)) for seed in (0, 0, 1))
@@ -203,6 +222,7 @@ METHOD_CHECKS: Mapping[str, Callable[[Case], None]] = {
         runs,
         gradient_reaches_parameters,
         gradient_matches_differences,
+        shares_add_up,
         repeats,
         resumes,
         gradient_cache_equals_plain,

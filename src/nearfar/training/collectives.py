@@ -1,10 +1,6 @@
 """The only file that talks to other processes. With one process nothing here changes anything.
 
-Every process runs ``forward`` on its own samples; ``join`` then gives each of them the outputs of the whole batch, so
-that all compute the same loss. Backwards, ``join`` hands a process the gradient of its own rows times the number of
-processes. Data parallel training averages parameter gradients over processes, so what comes out is exactly the gradient
-that one process has on the joined batch, both for parameters used before the seam (each process has its rows' share)
-and for parameters used in the loss (every process has the whole).
+What has a gradient here has its true adjoint: the gradient of a sum over processes is the sum of all processes' gradients.
 """
 
 from __future__ import annotations
@@ -21,9 +17,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-
-from nearfar.errors import UserError
-from nearfar.methods.method import Outputs, Summed
 
 
 def start(address: str = "env://") -> None:
@@ -112,27 +105,6 @@ def broadcast_object(value: Any) -> Any:
     return json.loads(bytes(message.tolist()))
 
 
-def join(outputs: Outputs) -> Outputs:
-    """The outputs of all processes' samples, on every process, with gradient.
-
-    Tensors are concatenated in the order of ranks; their numbers of rows may differ between processes. ``Summed``
-    statistics are added. Lists, tuples and dicts are joined item by item.
-
-    Args:
-        outputs: what a method's ``forward`` gave for this process's samples.
-
-    Returns:
-        The same structure for the joined batch; ``outputs`` itself with one process.
-
-    Raises:
-        UserError: if an output is neither of these, or a scalar that is not ``Summed``.
-    """
-    if world() == 1:
-        return outputs
-    counts = _row_counts(outputs)
-    return {name: _joined(value, counts) for name, value in outputs.items()}
-
-
 def data_parallel(module: nn.Module, *, unused: bool = False) -> nn.Module:
     """``module`` with its parameter gradients averaged over processes; ``module`` itself with one process.
 
@@ -185,49 +157,9 @@ class _Sum(torch.autograd.Function):
         return all_reduce_sum(gradient)
 
 
-class _Concatenation(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, own: Tensor, counts: list[int]) -> Tensor:
-        ctx.counts = counts
-        return _gathered(own, counts)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        first = sum(ctx.counts[: rank()])
-        return world() * gradient[first : first + ctx.counts[rank()]], None
-
-
-def _joined(value: Any, counts: Iterator[list[int]]) -> Any:
-    if isinstance(value, Summed):
-        # All processes have the same gradient of the sum, so its adjoint is that gradient times their number.
-        return Summed(all_reduce_sum(value.value))
-    if isinstance(value, Tensor):
-        return _Concatenation.apply(value, next(counts))
-    if isinstance(value, dict):
-        return {name: _joined(item, counts) for name, item in value.items()}
-    return type(value)(_joined(item, counts) for item in value)
-
-
-def _row_counts(outputs: Outputs) -> Iterator[list[int]]:
-    """For each tensor to be concatenated, in order, its rows on each process; one exchange for all of them."""
-    own = torch.tensor(list(_rows(outputs)), dtype=torch.int64)
-    parts = [torch.empty_like(own) for _ in range(world())]
-    dist.all_gather(parts, own)
-    return iter(torch.stack(parts, dim=1).tolist())
-
-
-def _rows(value: Any, name: str = "outputs") -> Iterator[int]:
-    if isinstance(value, Summed):
-        return
-    if isinstance(value, Tensor) and value.ndim:
-        yield len(value)
-    elif isinstance(value, dict | list | tuple):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _rows(item, f"{name}[{key!r}]")
-    else:
-        found = "a scalar tensor" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        expected = "expected a tensor with a row for each sample, or Summed(tensor)"
-        raise UserError(f"{name} of the method is {found}; {expected}.")
+def gather_parts(own: Tensor, counts: list[int]) -> Tensor:
+    """All processes' rows in order of rank, without gradient; ``counts`` holds the number of rows of each."""
+    return own if world() == 1 else _gathered(own, counts)
 
 
 def _gathered(own: Tensor, counts: list[int]) -> Tensor:

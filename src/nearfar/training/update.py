@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any
@@ -16,6 +17,7 @@ from nearfar.batch import Batch
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Outputs, Phase, Summed
 from nearfar.training import collectives
+from nearfar.training.joining import join, join_rows, summed_terms
 from nearfar.training.plan import Plan
 
 
@@ -40,8 +42,7 @@ def gradients(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan
             with plan.profile("forward"):
                 outputs = _forward(model, batch[rows] if plan.accumulate > 1 else batch, plan)
             with plan.profile("objective"):
-                outputs = collectives.join(outputs)
-                terms = loss_terms(method, phase, outputs)
+                outputs, terms = joined_loss(method, phase, outputs)
             with plan.profile("backward"):
                 (terms["loss"] / plan.accumulate).backward()  # type: ignore[no-untyped-call]
         for name, value in terms.items():
@@ -69,8 +70,7 @@ def _cached(method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dic
             value.copy_(buffers[name])
     leaves: list[Tensor] = []
     with plan.profile("objective"):
-        outputs = collectives.join(_with_leaves(merged(embedded), leaves))
-        terms = loss_terms(method, phase, outputs)
+        outputs, terms = joined_loss(method, phase, _with_leaves(merged(embedded), leaves))
         terms["loss"].backward()  # type: ignore[no-untyped-call]
     for number, rows in enumerate(parts):
         torch.set_rng_state(states[number])  # dropout repeats itself
@@ -107,13 +107,22 @@ def slices(length: int, count: int) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(bounds)]
 
 
-def loss_terms(method: Method, phase: Phase, outputs: Outputs) -> dict[str, Tensor]:
-    """The loss's terms in float32 or wider, whatever the forward pass computed in, and under "loss" what is minimised: the sum
-    of those that have a gradient. The others are diagnostics."""
-    device = next(method.parameters()).device.type
-    with torch.autocast(device, enabled=False):
-        terms: dict[str, Tensor] = getattr(method, phase.loss)(outputs)
-        return {**terms, "loss": torch.stack([term for term in terms.values() if term.requires_grad]).sum()}
+def joined_loss(method: Method, phase: Phase, outputs: Outputs) -> tuple[Outputs, dict[str, Tensor]]:
+    """Outputs of the joined batch, and its loss terms in float32 or wider, whatever the forward pass computed in.
+
+    Under "loss" is what is minimised, the sum of the terms that have a gradient; the others are diagnostics. Where the method's loss
+    takes ``rows``, this process computes its own samples' share alone; the terms are the whole's either way.
+    """
+    compute: Callable[..., dict[str, Tensor]] = getattr(method, phase.loss)
+    outputs, share = join_rows(outputs) if takes_rows(method, phase) else (join(outputs), None)
+    with torch.autocast(next(method.parameters()).device.type, enabled=False):
+        terms = compute(outputs) if share is None else summed_terms(compute(outputs, rows=share.rows), share)
+        return outputs, {**terms, "loss": torch.stack([term for term in terms.values() if term.requires_grad]).sum()}
+
+
+def takes_rows(method: Method, phase: Phase) -> bool:
+    """Whether the phase's loss can be asked for a range of the samples' share."""
+    return "rows" in inspect.signature(getattr(method, phase.loss)).parameters
 
 
 def check_finite(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:

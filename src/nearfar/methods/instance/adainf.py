@@ -62,5 +62,5 @@ class AdaInf(Method):
         z1, z2 = together(lambda x: self.projector(self.encoder(x)), batch.views)
         return {"z1": z1, "z2": z2}
 
-    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        return {"nt_xent": nt_xent(outputs["z1"], outputs["z2"], temperature=self.settings.temperature)}
+    def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
+        return {"nt_xent": nt_xent(outputs["z1"], outputs["z2"], temperature=self.settings.temperature, rows=rows)}

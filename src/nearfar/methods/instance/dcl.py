@@ -12,6 +12,7 @@ Source: Yeh et al. 2022, arXiv 2110.06848, equations 4 and 6.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
@@ -62,8 +63,9 @@ class DCL(Method):
         z1, z2 = together(self.projector, (first, second))
         return {"z1": z1, "z2": z2}
 
-    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+    def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
         """The loss, and as a diagnostic "coupling", the mean factor by which NT-Xent would weaken its gradients."""
         s, z1, z2 = self.settings, outputs["z1"], outputs["z2"]
-        value = dclw(z1, z2, temperature=s.temperature, sigma=s.sigma) if s.weighted else dcl(z1, z2, temperature=s.temperature)
-        return {"dcl": value, "coupling": coupling(z1, z2, temperature=s.temperature).mean()}
+        loss = partial(dclw, sigma=s.sigma) if s.weighted else dcl
+        value, factor = (f(z1, z2, temperature=s.temperature, rows=rows) for f in (loss, coupling))
+        return {"dcl": value, "coupling": factor.mean()}

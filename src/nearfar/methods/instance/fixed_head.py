@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from nearfar.errors import UserError
 from nearfar.losses.contrastive import nt_xent
-from nearfar.losses.similarity import unit
+from nearfar.losses.similarity import own_range, reduce, unit
 from nearfar.losses.supervised import supcon
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import mlp, together
@@ -62,13 +62,15 @@ class FixedHead(Method):
         z1, z2 = together(self.project, batch.views)
         return {"z1": z1, "z2": z2} if self.settings.loss == "nt-xent" else {"z1": z1, "z2": z2, "label": batch.label}
 
-    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+    def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
         z1, z2, label, tau = outputs["z1"], outputs["z2"], outputs.get("label"), self.settings.temperature
         if label is None:
-            return {"nt_xent": nt_xent(z1, z2, temperature=tau)}
+            return {"nt_xent": nt_xent(z1, z2, temperature=tau, rows=rows)}
         if self.classifier is not None:
-            return {"cross_entropy": cross_entropy(self.classifier(torch.cat([z1, z2])), label.repeat(2))}
-        return {"supcon": supcon(unit(torch.stack([z1, z2], dim=1)), label, temperature=tau, base_temperature=tau)}
+            own = own_range(rows, len(label))
+            errors = cross_entropy(self.classifier(torch.cat([z1[own], z2[own]])), label[own].repeat(2), reduction="none")
+            return {"cross_entropy": reduce(errors, "mean", of=2 * len(label))}
+        return {"supcon": supcon(unit(torch.stack([z1, z2], dim=1)), label, temperature=tau, base_temperature=tau, rows=rows)}
 
     def project(self, x: Any) -> Tensor:
         """What the loss sees (N, D): features after the head."""

@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 
 from nearfar.losses.contrastive import queue_info_nce
 from nearfar.losses.hard_negatives import draw, mochi, proxy_accuracy
+from nearfar.losses.similarity import own_range, reduce
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp
 from nearfar.targets.momentum import MomentumEncoder
@@ -78,15 +79,16 @@ class MoCHi(Method):
     def forward(self, batch: Batch) -> Outputs:
         return {"query": self.projector(self.encoder(batch.views[0])), "key": self.target(batch.views[1])}
 
-    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+    def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
         s, queue = self.settings, self.queue.rows
         query, key = (normalize(outputs[name], dim=1) for name in ("query", "key"))
+        own, draws = own_range(rows, len(query)), None
         if self.progress < s.warmup:
-            loss, accuracy = queue_info_nce(query, key, queue, temperature=s.temperature), proxy_accuracy(query, key, queue)
+            losses = queue_info_nce(query, key, queue, temperature=s.temperature, rows=own, reduction="none")
         else:
-            draws = draw(query, queue, generator=self.draws(), hardest=s.hardest, pairs=s.pairs, with_query=s.with_query)
-            loss, accuracy = mochi(query, key, queue, draws, temperature=s.temperature), proxy_accuracy(query, key, queue, draws)
-        return {"mochi": loss, "proxy accuracy": accuracy}
+            draws = draw(query, queue, generator=self.draws(), hardest=s.hardest, pairs=s.pairs, with_query=s.with_query).of(own)
+            losses = mochi(query[own], key[own], queue, draws, temperature=s.temperature, reduction="none")
+        return {"mochi": reduce(losses, "mean", of=len(query)), "proxy accuracy": proxy_accuracy(query[own], key[own], queue, draws)}
 
     def after_step(self, outputs: Outputs) -> None:
         self.queue.push(normalize(outputs["key"], dim=1))

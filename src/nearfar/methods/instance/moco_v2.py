@@ -62,8 +62,8 @@ class MoCoV2(Method):
     def forward(self, batch: Batch) -> Outputs:
         return {"query": self.projector(self.encoder(batch.views[0])), "key": self.target(batch.views[1])}
 
-    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        return {"info_nce": queue_info_nce(**outputs, queue=self.queue.rows, temperature=self.settings.temperature)}
+    def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
+        return {"info_nce": queue_info_nce(**outputs, queue=self.queue.rows, temperature=self.settings.temperature, rows=rows)}
 
     def after_step(self, outputs: Outputs) -> None:
         self.queue.push(normalize(outputs["key"], dim=1))

@@ -62,8 +62,8 @@ class MoCoV3(Method):
         k1, k2 = each(self.target, batch.views)
         return {"q1": q1, "q2": q2, "k1": k1, "k2": k2}
 
-    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        return {"moco_v3": moco_v3(**outputs, temperature=self.settings.temperature)}
+    def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
+        return {"moco_v3": moco_v3(**outputs, temperature=self.settings.temperature, rows=rows)}
 
     def after_step(self, outputs: Outputs) -> None:
         self.target.update(nn.Sequential(self.encoder, self.projector), cosine_momentum(self.settings.momentum, self.progress))

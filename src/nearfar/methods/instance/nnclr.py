@@ -67,9 +67,9 @@ class NNCLR(Method):
         p1, p2 = each(self.predictor, (z1, z2))
         return {"z1": z1.detach(), "z2": z2.detach(), "p1": p1, "p2": p2}
 
-    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        nn1, nn2 = self.queue.nearest(outputs["z1"]), self.queue.nearest(outputs["z2"])
-        return {"nnclr": nnclr(nn1, nn2, outputs["p1"], outputs["p2"], temperature=self.settings.temperature)}
+    def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
+        nn1, nn2 = (self.queue.nearest(outputs[name], rows=rows) for name in ("z1", "z2"))
+        return {"nnclr": nnclr(nn1, nn2, outputs["p1"], outputs["p2"], temperature=self.settings.temperature, rows=rows)}
 
     def after_step(self, outputs: Outputs) -> None:
         self.queue.push(normalize(outputs["z1"], dim=1))

@@ -69,10 +69,10 @@ class CLIP(Method):
         second = self.second_projection(self.encoder.second(texts))
         return {"first": first, "second": second}
 
-    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+    def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
         scale = self.log_scale.exp()
         first, second = (normalize(outputs[part], dim=1) for part in ("first", "second"))
-        return {"clip": clip(first, second, logit_scale=scale), "scale": scale.detach()}
+        return {"clip": clip(first, second, logit_scale=scale, rows=rows), "scale": scale.detach()}
 
     @torch.no_grad()
     def after_step(self, outputs: Outputs) -> None:

@@ -58,7 +58,7 @@ class SupCon(Method):
         views = together(self.projector, together(self.encoder, batch.views))
         return {"views": torch.stack(views, dim=1), "label": batch.label}
 
-    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        s = self.settings
-        features = normalize(outputs["views"], dim=-1)
-        return {"supcon": supcon(features, outputs["label"], temperature=s.temperature, base_temperature=s.base_temperature)}
+    def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
+        features, label = normalize(outputs["views"], dim=-1), outputs["label"]
+        tau, base = self.settings.temperature, self.settings.base_temperature
+        return {"supcon": supcon(features, label, temperature=tau, base_temperature=base, rows=rows)}
