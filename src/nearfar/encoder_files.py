@@ -180,7 +180,7 @@ def export_encoder(encoder: Encoder, path: Path | str, format: str = "safetensor
 def _description(encoder: Encoder, card: dict[str, Any] | None) -> dict[str, Any]:
     architecture = _architecture(encoder)
     spec: Spec = architecture["spec"]
-    scale = 255 if spec.modality.startswith("image") else 1
+    scale = 255 if spec.modality.startswith(("image", "video")) else 1
     return {
         "version": _VERSION,
         "architecture": architecture["name"],

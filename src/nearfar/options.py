@@ -54,6 +54,7 @@ class PretrainOptions:
         strict: refuse data with unreadable files instead of skipping them.
         text_column: which column holds the text of image-text pairs.
         image_column: which column holds the image.
+        size: side of the square images (of clips: frames) in pixels, steps of series, tokens of texts, frames of sound, or points.
         label: which column or array holds the label.
         group: which column or array holds the group (patient, speaker) that a split must not tear apart.
     """
@@ -88,6 +89,7 @@ class PretrainOptions:
     strict: bool = False
     text_column: str | None = None
     image_column: str | None = None
+    size: int | None = None
     label: str | None = None
     group: str | None = None
 

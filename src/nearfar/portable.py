@@ -129,7 +129,7 @@ def random_samples(spec: Spec, samples: int) -> Any:
     if spec.modality == "text":
         ids = torch.randint(spec.vocabulary, (samples, spec.context), generator=generator)
         return Tokens(ids, torch.ones_like(ids, dtype=torch.bool))
-    if spec.modality == "image":
+    if spec.modality in ("image", "video"):
         return torch.rand(samples, *spec.shape, generator=generator)
     mean, std = _moments(spec)
     return torch.randn(samples, *spec.shape, generator=generator) * std.view(-1, 1) + mean.view(-1, 1)

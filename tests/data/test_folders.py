@@ -88,7 +88,7 @@ def test_sizes(image_folder: Write, sizes: list[tuple[int, int]], options: dict[
     source = load(image_folder({f"{i}.png": {"size": size} for i, size in enumerate(sizes)}), **options)
     assert source.spec.shape == (3, *shape)
     assert source.spec.extra.get("resized", 0) == resized
-    said = f"{resized} of {len(sizes)} images were resized and cropped to {shape[0]} x {shape[1]} pixels; size= sets another size."
+    said = f"{resized} of {len(sizes)} images were resized and cropped to {shape[0]} x {shape[1]} pixels; --size sets another size."
     assert [note for note in source.notes if "resized" in note] == ([said] if resized else [])
 
 
@@ -145,7 +145,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 def test_a_folder_of_other_files_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "a.doc").write_text("x")
     (tmp_path / "b").write_text("x")
-    with pytest.raises(UserError, match=r"holds no image, CSV or parquet file; .*1 \.doc, 1 without ending"):
+    with pytest.raises(UserError, match=r"holds no image, sound, CSV or parquet file; .*1 \.doc, 1 without ending"):
         load(tmp_path)
 
 

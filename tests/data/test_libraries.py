@@ -43,7 +43,7 @@ def test_bundled_series(offline: None, name: str, shape: tuple[int, int], train:
 
 def test_bundled_series_of_many_lengths() -> None:
     pytest.importorskip("aeon")
-    with pytest.raises(UserError, match="JapaneseVowels are from 7 to 29 steps long; give one length with size="):
+    with pytest.raises(UserError, match="JapaneseVowels are from 7 to 29 steps long; give one length with --size"):
         load("aeon:JapaneseVowels")
     assert load("aeon:JapaneseVowels", size=16).spec.shape == (12, 16)
 

@@ -73,10 +73,47 @@ def test_ages_are_values(shared_data: Find) -> None:
     [
         ("cora.npz", "holds graphs"),
         ("volumes.npz", r"shape \(80, 36, 52, 36\); expected images"),
-        ("points.npz", r"shape \(499, 1024, 3\); expected \(N, C, T\)"),
-        ("spoken_digits.parquet", "spoken_digits has no column of images"),
     ],
 )
 def test_what_cannot_be_read_yet_is_said(shared_data: Find, name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load(shared_data(name))
+
+
+def test_spoken_digits_are_split_by_speaker(shared_data: Find) -> None:
+    source = load(shared_data("spoken_digits.parquet"), label="digit", limit=100)
+    assert (source.spec.modality, source.spec.shape[0], source.spec.groups, len(source.spec.classes)) == ("audio", 64, ("speaker",), 10)
+    assert source.test is not None
+    assert not set(source.train.group["speaker"].tolist()) & set(source.test.group["speaker"].tolist())
+
+
+def test_environmental_sounds(shared_data: Find) -> None:
+    pytest.importorskip("soundfile", reason="compressed sound needs the extra audio")
+    source = load(shared_data("esc10.parquet"), limit=40, group="fold")
+    assert (source.spec.modality, source.spec.classes[0], source.spec.extra["sampling_rate"]) == ("audio", "dog_bark", 16000)
+    assert source.spec.shape[1] <= 128
+
+
+def test_clips_are_split_by_scene(shared_data: Find) -> None:
+    source = load(shared_data("clips.parquet"), size=32)
+    assert (source.spec.modality, source.spec.shape, source.spec.groups) == ("video", (3, 8, 32, 32), ("group",))
+    assert source.spec.classes == ("no_fight", "fight")
+
+
+def test_lidar_objects_keep_their_split(shared_data: Find) -> None:
+    source = load(shared_data("points.npz"))
+    assert source.test is not None
+    assert (source.spec.modality, source.spec.shape, len(source.train), len(source.test)) == ("points", (3, 1024), 374, 125)
+
+
+@pytest.mark.parametrize(("kind", "count"), [("brain_mri", 4), ("blood_cells", 3)])
+def test_one_set_of_the_medical_images(shared_data: Find, kind: str, count: int) -> None:
+    source = load(f"{shared_data('medical_images.parquet')}#set={kind}", limit=60)
+    assert source.spec.shape[1:] == (64, 64)
+    assert source.test is not None
+    assert len(torch.unique(source.test.label)) == count
+
+
+def test_captions_are_texts(shared_data: Find) -> None:
+    source = load(shared_data("captions_en.parquet"), limit=200)
+    assert (source.spec.modality, source.spec.target) == ("text", "none")

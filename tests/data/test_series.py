@@ -65,7 +65,7 @@ def test_a_constant_channel_has_a_deviation_of_one(tmp_path: Path) -> None:
 
 def test_different_lengths_need_a_size(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, [8, 12, 10], classes=False)
-    with pytest.raises(UserError, match="series of waves are from 8 to 12 steps long; give one length with size="):
+    with pytest.raises(UserError, match="series of waves are from 8 to 12 steps long; give one length with --size"):
         load(folder)
     x = load(folder, size=10, split=False).train.take(torch.arange(3))
     assert x.shape == (3, 3, 10)
@@ -159,7 +159,7 @@ def test_a_size_crops_ready_arrays(tmp_path: Path) -> None:
     ("arrays", "message"),
     [
         ({"y": np.arange(4)}, r"no array of samples: expected x with shape \(N, C, T\).*found y \(4,\)"),
-        ({"x": np.zeros((4, 100, 3))}, r"x in a\.npz has shape \(4, 100, 3\); expected \(N, C, T\) with at least 8 time steps"),
+        ({"x": np.zeros((4, 100, 4))}, r"x in a\.npz has shape \(4, 100, 4\); expected \(N, C, T\) with at least 8 time steps"),
         ({"x": np.zeros((4, 9, 9, 9), np.uint8)}, r"uint8 array x in a\.npz has shape \(4, 9, 9, 9\); expected images"),
         ({"x": np.zeros((4, 9)), "edge_index": np.zeros((2, 5))}, "holds graphs"),
         ({"x": np.array([None, {}], dtype=object)}, "holds Python objects, which could run code"),

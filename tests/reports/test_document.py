@@ -73,8 +73,8 @@ def test_findings_say_what_the_numbers_say() -> None:
 
 
 def test_pictures_are_small_and_captions_escaped() -> None:
-    large = pictures(torch.randint(0, 256, (2, 3, 200, 100), dtype=torch.uint8))
+    large = pictures(torch.randint(0, 256, (2, 3, 200, 100), dtype=torch.uint8), "image")
     assert all(p.startswith("data:image/jpeg;base64,") and len(p) < 9000 for p in large)
-    assert pictures(torch.zeros(1, 1, 8, 8, dtype=torch.uint8))[0].startswith("data:image/png")
-    assert pictures(torch.randn(1, 2, 50))[0].startswith("data:image/svg+xml")
+    assert pictures(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), "image")[0].startswith("data:image/png")
+    assert pictures(torch.randn(1, 2, 50), "series")[0].startswith("data:image/svg+xml")
     assert "<b>" not in element("", "<b>bold</b>")

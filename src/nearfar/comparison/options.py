@@ -27,6 +27,7 @@ class CompareOptions:
         group: which column or array holds the group that a split must not tear apart.
         text_column: which column holds the text of pairs.
         image_column: which column holds the image.
+        size: as in `nearfar pretrain`.
         precision: "auto", "float32" or "bfloat16".
         device: "auto", "cpu", "cuda", "mps" ...
         output: folder of the comparison, continued when it exists; by default runs/compare-DATA.
@@ -45,6 +46,7 @@ class CompareOptions:
     group: str | None = None
     text_column: str | None = None
     image_column: str | None = None
+    size: int | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
     output: Path | None = None

@@ -88,7 +88,7 @@ def config_of(arm: Arm, options: CompareOptions, plan: dict[str, Any], seed: int
     )
 
 
-_SHARED = {"data", "recipe", "limit", "label", "group", "text_column", "image_column", "precision", "device"}
+_SHARED = {"data", "recipe", "limit", "label", "group", "text_column", "image_column", "size", "precision", "device"}
 
 
 def _jsonable(options: CompareOptions) -> dict[str, Any]:
@@ -99,7 +99,8 @@ def _extends(asked: dict[str, Any], old: dict[str, Any]) -> bool:
     """Whether the same options are asked for, and at least the same arms (more arms, and more seeds, may be added)."""
     wanted = json.loads(json.dumps(asked))
     first = wanted["arms"][0] == old["arms"][0]
-    return bool(wanted["options"] == old["options"] and first and all(arm in wanted["arms"] for arm in old["arms"]))
+    then = {**json.loads(json.dumps(_jsonable(CompareOptions()))), **old["options"]}  # an option may be newer than the comparison
+    return bool(wanted["options"] == then and first and all(arm in wanted["arms"] for arm in old["arms"]))
 
 
 def _conditions(arms: Sequence[Arm], options: CompareOptions) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Folders of images or series, with or without folders for parts and classes."""
+"""Folders of images, recordings or series, with or without folders for parts and classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from nearfar.data.cache import file_facts
 from nearfar.data.columns import IMAGE_ENDINGS, SERIES_ENDINGS
 from nearfar.data.options import DataOptions
 from nearfar.data.pictures import Pictures
+from nearfar.data.recordings import Recordings
 from nearfar.data.series import SeriesFiles
+from nearfar.data.sound import SOUND_ENDINGS
 from nearfar.data.split import TRAIN_NAMES
 from nearfar.data.table import Table
 from nearfar.data.tables import read_files
@@ -21,7 +23,8 @@ from nearfar.errors import UserError
 
 
 def read_folder(folder: Path, options: DataOptions) -> Table:
-    """Samples of a folder: its parquet files if it has any, else all images below it, else all CSV and TSV files, one a series.
+    """Samples of a folder: its parquet files if it has any, else all images below it, else all recordings, else all CSV and TSV
+    files, one a series.
 
     Raises:
         UserError: if the folder is empty or holds none of these.
@@ -32,13 +35,13 @@ def read_folder(folder: Path, options: DataOptions) -> Table:
         return read_files(tables, name, options)
     files = _visible_files(folder)
     if not files:
-        raise UserError(f"The folder {folder} is empty; expected images, CSV files or parquet files in it.")
-    for endings in (IMAGE_ENDINGS, SERIES_ENDINGS):
+        raise UserError(f"The folder {folder} is empty; expected images, recordings, CSV files or parquet files in it.")
+    for endings in (IMAGE_ENDINGS, SOUND_ENDINGS, SERIES_ENDINGS):
         chosen = [path for path in files if path.suffix.lower() in endings]
         if chosen:
             return _table(folder, name, chosen)
     there = ", ".join(f"{count} {ending or 'without ending'}" for ending, count in Counter(p.suffix for p in files).most_common(5))
-    raise UserError(f"The folder {folder} holds no image, CSV or parquet file; it holds files that end in: {there}.")
+    raise UserError(f"The folder {folder} holds no image, sound, CSV or parquet file; it holds files that end in: {there}.")
 
 
 def _visible_files(folder: Path) -> list[Path]:
@@ -54,7 +57,8 @@ def _table(folder: Path, name: str, paths: Sequence[Path]) -> Table:
     if paths[0].suffix.lower() in SERIES_ENDINGS:
         table = Table(name, ids, SeriesFiles(paths, ids, name))
     else:
-        table = Table(name, ids, Pictures(lambda rows: [paths[row] for row in rows], ids, tuple(file_facts(paths)), name))
+        kind = Recordings if paths[0].suffix.lower() in SOUND_ENDINGS else Pictures
+        table = Table(name, ids, kind(lambda rows: [paths[row] for row in rows], ids, tuple(file_facts(paths)), name))
     above = [path.relative_to(folder).parts[:-1] for path in paths]
     if any(parts and parts[0].lower() in TRAIN_NAMES for parts in above):
         table.part = [parts[0] if parts else "" for parts in above]

@@ -17,14 +17,15 @@ from nearfar.errors import UserError
 
 
 class HuggingFacePiece:
-    """One part of a data set; its images stay encoded."""
+    """One part of a data set; its images and recordings stay encoded."""
 
     def __init__(self, part: str, data: Any) -> None:
-        from datasets import Image
+        from datasets import Audio, Image
 
         for name, feature in data.features.items():
-            if isinstance(feature, Image):
-                data = data.cast_column(name, Image(decode=False))
+            for kind in (Image, Audio):
+                if isinstance(feature, kind):
+                    data = data.cast_column(name, kind(decode=False))
         self._data = data
         self.part = part
         self.schema = data.features.arrow_schema
@@ -36,7 +37,7 @@ class HuggingFacePiece:
     def column(self, name: str) -> pa.ChunkedArray:
         return self._data.select_columns([name]).with_format("arrow")[:][name]
 
-    def blobs(self, name: str, rows: NDArray[np.int64]) -> list[bytes]:
+    def blobs(self, name: str, rows: NDArray[np.int64]) -> list[Any]:
         column = self._data.select_columns([name]).with_format("arrow")[rows][name]
         return bytes_in(column, np.arange(len(rows)))
 

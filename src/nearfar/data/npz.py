@@ -1,4 +1,4 @@
-"""Arrays in a .npz file: series (N, C, T) or images, with labels and groups beside them."""
+"""Arrays in a .npz file: series (N, C, T), images or point clouds, with labels and groups beside them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from nearfar.data.arrays import ReadyArray
 from nearfar.data.labels import LABEL_NAMES
-from nearfar.data.table import Table
+from nearfar.data.points import PointClouds
+from nearfar.data.table import Content, Table
 from nearfar.errors import UserError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -27,9 +28,9 @@ def read_npz(path: Path) -> Table:
     """Samples from the array ``x`` (or ``data``, ``series``, ``images``, ``samples``, or the only one with 3 or 4 axes).
 
     uint8 arrays are images: (N, H, W), (N, H, W, C) or (N, C, H, W). All others are series: (N, T) with one channel,
-    (N, C, T), or (N, D, C, T), whose D x C channels are taken together. Arrays of length N with one axis are columns; a column
-    ``activity`` with an array ``activity_names`` beside it is a label, its values numbers of those names. An array ``mask`` (or
-    ``masks``, ``regions``) of N images' sizes says what each pixel shows.
+    (N, C, T), or (N, D, C, T), whose D x C channels are taken together; but (N, K, 3) with 8 points or more are point clouds.
+    Arrays of length N with one axis are columns; a column ``activity`` with an array ``activity_names`` beside it is a label, its
+    values numbers of those names. An array ``mask`` (or ``masks``, ``regions``) of N images' sizes says what each pixel shows.
 
     Raises:
         UserError: if the file is broken, needs pickle, or holds no such array.
@@ -38,12 +39,18 @@ def read_npz(path: Path) -> Table:
     if "edge_index" in arrays:
         raise UserError(f"{path} holds graphs (edge_index), which cannot be read yet; expected series (N, C, T) or uint8 images.")
     key = _sample_key(arrays, path)
-    x, notes = _shaped(arrays[key], f"{key} in {path.name}")
+    content: Content
+    notes: list[str] = []
+    if _is_points(arrays[key]):
+        x, content = arrays[key], PointClouds(arrays[key], path.name)
+    else:
+        x, notes = _shaped(arrays[key], f"{key} in {path.name}")
+        content = ReadyArray(x, path.name)
     columns = {k: v for k, v in arrays.items() if v.shape == (len(x),) and k != key}
     classes = {k.removesuffix("_names"): v.tolist() for k, v in arrays.items() if k.endswith("_names") and v.ndim == 1}
     named = [k for k in columns if k in classes]
     label = next((k for k in (*LABEL_NAMES, *named) if k in columns), None)
-    table = Table(path.stem, [str(i) for i in range(len(x))], ReadyArray(x, path.name), None, columns, label=label, classes=classes)
+    table = Table(path.stem, [str(i) for i in range(len(x))], content, None, columns, label=label, classes=classes)
     table.notes += notes
     mask = next((arrays[name] for name in _MASK_NAMES if name in arrays), None)
     if mask is not None and x.ndim == 4 and mask.shape == (len(x), *x.shape[2:]) and mask.dtype.kind in "ub":
@@ -81,12 +88,19 @@ def _sample_key(arrays: Arrays, path: Path) -> str:
     )
 
 
+def _is_points(x: NDArray[Any]) -> bool:
+    return x.dtype.kind == "f" and x.ndim == 3 and x.shape[2] == 3 and x.shape[1] >= _SHORTEST
+
+
 def _shaped(x: NDArray[Any], name: str) -> tuple[NDArray[Any], list[str]]:
     """As uint8 (N, C, H, W) or float32 (N, C, T)."""
     if x.dtype == np.uint8 and x.ndim >= 3:
         return _as_images(x, name), []
     if x.ndim > 4 or x.shape[-1] < _SHORTEST:
-        raise UserError(f"The array {name} has shape {x.shape}; expected (N, C, T) with at least {_SHORTEST} time steps in the last axis.")
+        raise UserError(
+            f"The array {name} has shape {x.shape}; expected (N, C, T) with at least {_SHORTEST} time steps in the last axis, or (N, K, 3)"
+            " for points."
+        )
     notes = []
     if x.ndim == 4:
         notes.append(f"The {x.shape[1]} x {x.shape[2]} series of each sample of {name} are taken as {x.shape[1] * x.shape[2]} channels.")

@@ -63,7 +63,7 @@ class Pictures:
         notes = skipped_note(names, len(rows), f"images of {self.name}", strict=options.strict)
         if about["resized"]:
             side = " x ".join(map(str, about["shape"][1:]))
-            notes.append(f"{about['resized']} of {len(rows)} images were resized and cropped to {side} pixels; size= sets another size.")
+            notes.append(f"{about['resized']} of {len(rows)} images were resized and cropped to {side} pixels; --size sets another size.")
         readable = np.ones(len(rows), dtype=bool)
         readable[unreadable] = False
         extra = {"resized": about["resized"]} if about["resized"] else {}

@@ -26,7 +26,8 @@ class Samples:
     """N samples.
 
     Attributes:
-        content: what ``take`` draws from: uint8 images (M, C, H, W), float32 series (M, C, T), ``Tokens`` or a ``Pair`` of two.
+        content: what ``take`` draws from: uint8 images (M, C, H, W) or clips (M, C, F, H, W), float32 series (M, C, T) or likewise sound
+            and points, ``Tokens`` or a ``Pair`` of two.
             May be memory-mapped, and may hold more than these samples.
         ids: N names (file, row).
         label: (N,) int64 classes or float32 values; None without labels.
@@ -55,7 +56,7 @@ class Samples:
             index: (K,) int64 in [0, N), any order, on any device.
 
         Returns:
-            uint8 (K, C, H, W), float32 (K, C, T), ``Tokens`` or ``Pair`` of length K, on ``self.device``.
+            uint8 (K, C, H, W) or (K, C, F, H, W), float32 (K, C, T), ``Tokens`` or ``Pair`` of length K, on ``self.device``.
         """
         if self.rows is not None:
             index = self.rows[index.to(self.rows.device)]

@@ -57,7 +57,7 @@ def fit_lengths(series: Sequence[NDArray[Any]] | NDArray[Any], source: str, step
         raise UserError(f"The series of {source} have from {min(channels)} to {max(channels)} channels; give all the same columns.")
     if steps is None and len(lengths) > 1:
         raise UserError(
-            f"The series of {source} are from {min(lengths)} to {max(lengths)} steps long; give one length with size= "
+            f"The series of {source} are from {min(lengths)} to {max(lengths)} steps long; give one length with --size "
             "(longer ones are cropped in the middle, shorter ones followed by zeros)."
         )
     steps = steps or lengths.pop()

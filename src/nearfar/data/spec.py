@@ -12,8 +12,9 @@ class Spec:
 
     Attributes:
         name: the data set's name or the last part of its path.
-        modality: "image", "series", "text" or "image-text"; later also "audio", "graph", "video", "volume", "points".
-        shape: of one sample without the batch axis: image (C, H, W), series (C, T), text (L,); of a pair, the first part's.
+        modality: "image", "series", "text", "image-text", "audio", "video" or "points"; later also "graph", "volume".
+        shape: of one sample without the batch axis: image (C, H, W), series (C, T), text (L,), audio (bands, T) in log-mel, video
+            (C, F, H, W), points (3, K); of a pair, the first part's.
         length: number of training samples, at least 1.
         classes: names of the classes in label order; empty when there are no class labels.
         target: "class", "value" (a real number to regress) or "none".

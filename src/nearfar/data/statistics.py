@@ -14,7 +14,7 @@ def channel_statistics(content: Tensor, rows: Tensor) -> tuple[tuple[float, ...]
     """Mean and standard deviation of each channel over some samples.
 
     Args:
-        content: uint8 (M, C, H, W), scaled to [0, 1] here, or float (M, C, T).
+        content: uint8 (M, C, ...), scaled to [0, 1] here, or float (M, C, T).
         rows: (N,) int64, at least one.
 
     Returns:

@@ -20,7 +20,7 @@ class Loaded:
     """Decoded content of some rows.
 
     Attributes:
-        content: uint8 (M, C, H, W) or float32 (M, C, T), a place for each row that was asked for.
+        content: uint8 (M, C, H, W) or (M, C, F, H, W), or float32 (M, C, T), a place for each row that was asked for.
         readable: (M,) whether the place is filled; the others hold nothing of use.
         notes: sentences for the user.
         extra: facts for ``Spec.extra``.
@@ -33,11 +33,11 @@ class Loaded:
 
 
 class Content(Protocol):
-    """Images or series that have not been decoded yet."""
+    """Images, series, recordings, clips or points that have not been decoded yet."""
 
     @property
     def modality(self) -> str:
-        """"image" or "series"."""
+        """"image", "series", "audio", "video" or "points"."""
 
     def load(self, rows: NDArray[np.int64], options: DataOptions, like: Spec | None) -> Loaded:
         """Decode M ascending rows, in the shape of ``like`` where it is given.
@@ -54,7 +54,7 @@ class Table:
     Attributes:
         name: of the data set.
         ids: N names.
-        content: images or series; None for texts alone.
+        content: images, series and so on; None for texts alone.
         texts: N texts; None without.
         partners: N texts, each to be compared with the text of its row; None without.
         columns: values (N,) by name: labels, groups and anything else.

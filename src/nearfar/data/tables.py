@@ -43,9 +43,9 @@ class ParquetPiece:
     def column(self, name: str) -> pa.ChunkedArray:
         return self._file.read(columns=[name])[name]
 
-    def blobs(self, name: str, rows: NDArray[np.int64]) -> list[bytes]:
+    def blobs(self, name: str, rows: NDArray[np.int64]) -> list[Any]:
         groups = np.searchsorted(self._starts, rows, side="right") - 1
-        found: list[bytes] = []
+        found: list[Any] = []
         for group in np.unique(groups):
             found += bytes_in(self._group(name, int(group)), rows[groups == group] - self._starts[group])
         return found
@@ -73,14 +73,19 @@ class CsvPiece:
     def column(self, name: str) -> pa.ChunkedArray:
         return self._table[name]
 
-    def blobs(self, name: str, rows: NDArray[np.int64]) -> list[bytes]:
+    def blobs(self, name: str, rows: NDArray[np.int64]) -> list[Any]:
         raise NotImplementedError(f"{name}: text files hold no bytes")
 
 
-def bytes_in(column: pa.ChunkedArray, rows: NDArray[np.int64]) -> list[bytes]:
-    """Bytes in some rows of a binary column or of a struct's field ``bytes``; b"" where there are none."""
-    values = column.take(pa.array(rows)).to_pylist()
-    return [(value["bytes"] if isinstance(value, dict) else value) or b"" for value in values]
+def bytes_in(column: pa.ChunkedArray, rows: NDArray[np.int64]) -> list[Any]:
+    """Bytes in some rows of a binary column or of a struct's field ``bytes``; b"" where there are none. Of lists of such, lists."""
+    return [_bytes(value) for value in column.take(pa.array(rows)).to_pylist()]
+
+
+def _bytes(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_bytes(one) for one in value]
+    return (value["bytes"] if isinstance(value, dict) else value) or b""
 
 
 def read_files(paths: Sequence[Path], name: str, options: DataOptions) -> Table:

@@ -179,5 +179,8 @@ def _flattened(view: Any) -> Tensor:
     if view[0].numel() > RAW_VALUES and view.ndim == 4:
         side = max(1, math.isqrt(RAW_VALUES // view.shape[1]))
         view = nn.functional.adaptive_avg_pool2d(view, (min(side, view.shape[2]), min(side, view.shape[3])))
+    if view[0].numel() > RAW_VALUES and view.ndim == 5:
+        side = max(1, math.isqrt(RAW_VALUES // (view.shape[1] * view.shape[2])))
+        view = nn.functional.adaptive_avg_pool3d(view, (view.shape[2], min(side, view.shape[3]), min(side, view.shape[4])))
     raw: Tensor = view.float().flatten(1)
     return raw

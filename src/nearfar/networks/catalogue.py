@@ -19,7 +19,7 @@ class Entry:
     """One built-in encoder.
 
     Attributes:
-        modality: "image", "series" or "text".
+        modality: "image", "series", "text", "audio", "video" or "points".
         summary: one line for lists.
         home: "module:Class" under ``nearfar.networks``; the class is called with the spec and ``options``.
         options: keyword arguments that make this one of the class's variants.
@@ -51,6 +51,9 @@ ENTRIES: Mapping[str, Entry] = {
     "series-perceptron": Entry("series", "two linear layers on the values, for short series and rows", "perceptron:Perceptron"),
     "series-transformer": Entry("series", "transformer over patches of time, 0.4 M parameters", _VIT, _MICRO),
     "text-transformer": Entry("text", "bidirectional transformer over tokens, mean of the tokens", "text_transformer:TextTransformer"),
+    "audio-convnet": Entry("audio", "small-convnet over time and frequency, 0.4 M parameters", "audio_convnet:AudioConvNet"),
+    "frame-convnet": Entry("video", "small-convnet on frames, their mean and change, 0.4 M parameters", "frame_convnet:FrameConvNet"),
+    "point-net": Entry("points", "PointNet without alignment, 0.04 M parameters", "point_net:PointNet"),
 }
 
 # vit-micro, not vit-tiny, is the default for masked methods: forward and backward take it a fifth of the time at 32 pixels,
@@ -61,6 +64,9 @@ _DEFAULTS = {
     ("series", "any"): "series-convnet",
     ("series", "tokens"): "series-transformer",
     ("text", "any"): "text-transformer",
+    ("audio", "any"): "audio-convnet",
+    ("video", "any"): "frame-convnet",
+    ("points", "any"): "point-net",
 }
 
 

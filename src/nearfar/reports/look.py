@@ -42,13 +42,14 @@ class Look:
         samples = self.source.test or self.source.train
         index = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:SHOWN].sort().values
         chosen = samples.subset(index)
-        sizes = torch.tensor([len(picture) for picture in pictures(chosen.take(torch.arange(len(chosen))))]).cumsum(0)
+        drawn = pictures(chosen.take(torch.arange(len(chosen))), self.source.spec.modality)
+        sizes = torch.tensor([len(picture) for picture in drawn]).cumsum(0)
         return chosen.subset(torch.arange(int((sizes <= _PICTURE_BYTES).sum().clamp_min(1))))
 
     @cached_property
     def pictures(self) -> list[str]:
         """A data address for each shown sample; "" for texts."""
-        return pictures(self.shown.take(torch.arange(len(self.shown))))
+        return pictures(self.shown.take(torch.arange(len(self.shown))), self.source.spec.modality)
 
     @cached_property
     def captions(self) -> list[str]:

@@ -1,10 +1,11 @@
-"""Samples as small pieces of HTML: an image, a sparkline or a text."""
+"""Samples as small pieces of HTML: an image, a sparkline, a spectrogram, a strip of frames, points from the side, or a text."""
 
 from __future__ import annotations
 
 import base64
 import html
 import io
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,26 +21,32 @@ _LARGEST = 64
 """Side in pixels above which a thumbnail is shrunk."""
 _LOSSLESS = 40
 """Side up to which PNG is as small as JPEG."""
+_FRAMES = 4
+"""Of a clip that are shown."""
+_DOTS = 200
+"""About as many points of a cloud are shown."""
 
 
-def pictures(samples: Any) -> list[str]:
-    """One data address (images and series) for each raw sample, or "" where there is no picture (text)."""
+def pictures(samples: Any, modality: str) -> list[str]:
+    """One data address for each raw sample of a modality, or "" where there is no picture (text)."""
     if isinstance(samples, Pair):
-        return pictures(samples.first)
+        return pictures(samples.first, "image")
     if isinstance(samples, Tokens):
         return [""] * len(samples)
-    if samples.dtype == torch.uint8:
-        return [_image(sample) for sample in samples]
-    return [_sparkline(sample) for sample in samples]
+    drawers: dict[str, Callable[[Tensor], str]] = {"image": _image, "audio": _spectrogram, "video": _strip, "points": _side_view}
+    draw = drawers.get(modality, _sparkline)
+    return [draw(sample) for sample in samples]
 
 
 def view_pictures(view: Any, spec: Spec) -> list[str]:
     """The same of a normalised view, undone; values outside the data's range are cut."""
     if isinstance(view, Tokens):
         return [""] * len(view)
-    if spec.modality.startswith("image"):
-        return pictures((denormalise(view, spec).clamp(0, 1) * 255).round().to(torch.uint8))
-    return pictures(view)
+    modality = "image" if spec.modality.startswith("image") else spec.modality
+    if modality == "series":
+        return pictures(view, modality)
+    raw = denormalise(view, spec)
+    return pictures((raw.clamp(0, 1) * 255).round().to(torch.uint8) if modality in ("image", "video") else raw, modality)
 
 
 def captions(samples: Any, tokenizer: Tokenizer | None) -> list[str]:
@@ -59,10 +66,10 @@ def element(picture: str, caption: str, *, first: bool = False) -> str:
     return f'<figure{mark}><img src="{picture}" alt="{text}" loading="lazy"><figcaption>{text}</figcaption></figure>'
 
 
-def _image(pixels: Tensor) -> str:
+def _image(pixels: Tensor, largest: int = _LARGEST) -> str:
     side = max(pixels.shape[1:])
-    if side > _LARGEST:
-        shape = [max(1, round(n * _LARGEST / side)) for n in pixels.shape[1:]]
+    if side > largest:
+        shape = [max(1, round(n * largest / side)) for n in pixels.shape[1:]]
         pixels = torch.nn.functional.interpolate(pixels[None].float(), size=shape, mode="area")[0].round().to(torch.uint8)
     if pixels.shape[0] not in (1, 3):
         pixels = pixels[:1]
@@ -83,4 +90,31 @@ def _sparkline(series: Tensor) -> str:
         points = " ".join(f"{x:.0f},{y:.0f}" for x, y in zip(steps.tolist(), heights.tolist(), strict=True))
         lines.append(f'<polyline points="{points}" fill="none" stroke="#4269d0" stroke-width="1"/>')
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 32" width="128" height="64">{"".join(lines)}</svg>'
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+def _spectrogram(bands: Tensor) -> str:
+    """Log-mel bands (M, T), low ones below, from its 5 % quietest values (black) to its loudest (white)."""
+    low, high = bands.quantile(0.05), bands.max()
+    grey = ((bands.flip(0) - low) / (high - low).clamp(min=1e-9)).clamp(0, 1)
+    width = min(bands.shape[1], 2 * _LARGEST)
+    resized = torch.nn.functional.interpolate(grey[None, None], size=(min(len(grey), _LARGEST), width), mode="area")[0, 0]
+    return _image((resized * 255).round().to(torch.uint8)[None], 2 * _LARGEST)
+
+
+def _strip(clip: Tensor) -> str:
+    """Four frames of (C, F, H, W), side by side."""
+    frames = clip[:, [place * clip.shape[1] // _FRAMES for place in range(_FRAMES)]]
+    return _image(torch.cat(list(frames.unbind(dim=1)), dim=2), _FRAMES * 48)
+
+
+def _side_view(points: Tensor) -> str:
+    """Points (3, K) seen along the second axis, height upwards, both axes at one scale."""
+    shown = points[:, :: max(1, points.shape[1] // _DOTS)]
+    x, z = shown[0], shown[2]
+    extent = max(float(x.max() - x.min()), float(z.max() - z.min()), 1e-9)
+    across, down = (60 * (along - (along.max() + along.min()) / 2) / extent for along in (x, z))
+    dots = "".join(f"M{32 + a:.1f} {32 - d:.1f}h.01" for a, d in zip(across.tolist(), down.tolist(), strict=True))
+    path = f'<path d="{dots}" stroke="#4269d0" stroke-width="1.4" stroke-linecap="round"/>'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64" width="96" height="96">{path}</svg>'
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()

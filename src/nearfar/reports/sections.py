@@ -33,7 +33,7 @@ def views(look: Look) -> Section:
     make = make_views(source.spec, wanted, patches=getattr(method.encoder, "patches", 0))
     made = [make(raw, torch.Generator().manual_seed(draw)) for draw in range(2)]
     count = wanted.whole + wanted.local + len(wanted.further)
-    columns = [(pictures(raw), "the sample", True)]
+    columns = [(pictures(raw, source.spec.modality), "the sample", True)]
     for draw, batch in enumerate(made):
         columns += [(view_pictures(view, source.spec), f"view {n + 1}, draw {draw + 1}", False) for n, view in enumerate(batch[:count])]
     names = look.names_of(samples)
@@ -174,7 +174,7 @@ def suspects(look: Look) -> Section:
     parts = [f"<p>Among {len(look.train):,} training samples.</p>"]
     doubted = doubtful_labels(look.train_features, names)[:DOUBTED] if names else []
     if doubted:
-        shown = pictures(look.train.take(torch.tensor([row for row, _, _ in doubted])))
+        shown = pictures(look.train.take(torch.tensor([row for row, _, _ in doubted])), look.source.spec.modality)
         said = [f"{names[row]}; its neighbours: {other}" for row, other, _ in doubted]
         cells = [element(picture, text) for picture, text in zip(shown, said, strict=True)]
         parts.append(f'<h3>Labels that the neighbours contradict</h3><div class="row">{"".join(cells)}</div>')
@@ -182,7 +182,7 @@ def suspects(look: Look) -> Section:
     extra = sum(len(group) - 1 for group in groups)
     parts.append(f"<h3>Near-duplicates</h3><p>{len(groups)} groups with a cosine of {DUPLICATE} or more; {extra} samples could go.</p>")
     for group in groups[:4]:
-        shown = pictures(look.train.take(torch.tensor(group[:8])))
+        shown = pictures(look.train.take(torch.tensor(group[:8])), look.source.spec.modality)
         cells = [element(picture, look.train.ids[row]) for picture, row in zip(shown, group[:8], strict=True)]
         parts.append(f'<div class="row">{"".join(cells)}</div>')
     return Section("Suspects", "".join(parts))

@@ -16,9 +16,12 @@ from nearfar.data.spec import Spec
 from nearfar.errors import unknown_name
 from nearfar.methods import registry
 from nearfar.methods.method import Method
+from nearfar.networks.audio_convnet import AudioConvNet
 from nearfar.networks.convnet import SmallConvNet
 from nearfar.networks.encoder import Encoder
+from nearfar.networks.frame_convnet import FrameConvNet
 from nearfar.networks.patch_transformer import PatchTransformer
+from nearfar.networks.point_net import PointNet
 from nearfar.networks.series_convnet import SeriesConvNet
 from nearfar.networks.text_transformer import TextTransformer
 from nearfar.networks.towers import TwoTowers
@@ -42,6 +45,9 @@ SPECS = {
     "image": Spec("toy images", "image", (3, 8, 8), 12, **_CHANNELS, **_LABELS),
     "series": Spec("toy series", "series", (2, 32), 12, mean=(0.0, 0.0), std=(1.0, 1.0), **_LABELS),
     "text": Spec("toy texts", "text", (6,), 12, **_WORDS, **_LABELS),
+    "audio": Spec("toy sounds", "audio", (8, 16), 12, mean=(0.0,) * 8, std=(1.0,) * 8, **_LABELS),
+    "video": Spec("toy clips", "video", (3, 2, 8, 8), 12, **_CHANNELS, **_LABELS),
+    "points": Spec("toy points", "points", (3, 20), 12, mean=(0.0,) * 3, std=(1.0,) * 3, **_LABELS),
     "image-text": Spec("toy pairs", "image-text", (3, 8, 8), 12, **_CHANNELS, **_WORDS, **_LABELS),
 }
 
@@ -88,11 +94,11 @@ def _encoder(spec: Spec, kind: str) -> Encoder:
         return TextTransformer(spec, width=12, depth=1, heads=2)
     if kind == "tokens":
         return PatchTransformer(spec, width=24, depth=1, heads=3)
-    return (
-        SmallConvNet(spec, widths=(4, 8))
-        if spec.modality == "image"
-        else SeriesConvNet(spec, width=4, depth=1, dimension=8)
-    )
+    if spec.modality == "series":
+        return SeriesConvNet(spec, width=4, depth=1, dimension=8)
+    convolutional: dict[str, Any] = {"audio": AudioConvNet, "video": FrameConvNet, "points": PointNet}
+    encoder: Encoder = convolutional.get(spec.modality, SmallConvNet)(spec, widths=(4, 8))
+    return encoder
 
 
 def _training_samples(spec: Spec) -> Samples:
@@ -126,6 +132,6 @@ def _samples(spec: Spec, generator: torch.Generator) -> Any:
         length = torch.randint(3, spec.context + 1, (spec.length, 1), generator=generator)
         mask = torch.arange(spec.context) < length
         return Tokens(torch.randint(5, spec.vocabulary, mask.shape, generator=generator) * mask, mask)
-    if spec.modality == "image":
+    if spec.modality in ("image", "video"):
         return torch.randint(0, 256, (spec.length, *spec.shape), generator=generator, dtype=torch.uint8)
     return torch.randn(spec.length, *spec.shape, generator=generator)

@@ -45,6 +45,7 @@ def load_data(
         group=options.group,
         text_column=options.text_column,
         image_column=options.image_column,
+        size=options.size,
         strict=options.strict,
         split=split,
         like=like,

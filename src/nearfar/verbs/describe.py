@@ -102,7 +102,10 @@ def datasets() -> None:
         table.add_row(entry.name, entry.modality, entry.samples, entry.what, entry.here)
     console = Console()
     console.print(table)
-    console.print("Or a path: a folder of images (with or without class folders), a folder of CSV series, a parquet, npz, csv or tsv file.")
+    console.print(
+        "Or a path: a folder of images or recordings (with or without class folders), a folder of CSV series, a parquet, npz, csv or tsv"
+        " file. Columns may hold images, recordings, clips (lists of frames), texts or file names; npz arrays images, series or points."
+    )
 
 
 def doctor() -> None:

@@ -170,8 +170,8 @@ def _embedded(run: Run, query: str) -> Tensor:
     tokenizer = tokenizer_of(run.encoder())
     if tokenizer is not None:
         return text_features(run, tokenizer.encode([query], spec.context))
-    kind = "an image file" if spec.modality.startswith("image") else "a .csv file"
-    raise UserError(f"Cannot search for {query!r}: expected {kind}, the id of a sample of the searched set, or # and its row.")
+    kind = {"image": "an image file, ", "image-text": "an image file, ", "series": "a .csv file, "}.get(spec.modality, "")
+    raise UserError(f"Cannot search for {query!r}: expected {kind}the id of a sample of the searched set, or # and its row.")
 
 
 def _pixels(path: Path, shape: tuple[int, ...]) -> Any:

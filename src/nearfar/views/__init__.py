@@ -14,14 +14,20 @@ import torch
 from nearfar.batch import Tokens
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError, unknown_name
+from nearfar.views.audio import AudioViewSettings, audio_views, plain_audio
 from nearfar.views.image import image_views, plain_images
 from nearfar.views.image_settings import ImageViewSettings
 from nearfar.views.pairs import pair_views, plain_pairs
+from nearfar.views.points import PointViewSettings, plain_points, point_views
 from nearfar.views.series import SeriesViewSettings, plain_series, series_views
 from nearfar.views.text import TextViewSettings, plain_text, text_views
+from nearfar.views.video import plain_video, video_views
 from nearfar.views.wanted import WantedViews
 
-__all__ = ["ImageViewSettings", "SeriesViewSettings", "TextViewSettings", "WantedViews", "make_views", "plain_view"]
+__all__ = [
+    "AudioViewSettings", "ImageViewSettings", "PointViewSettings", "SeriesViewSettings", "TextViewSettings", "WantedViews", "make_views",
+    "plain_view",
+]  # fmt: skip
 
 F = TypeVar("F")
 Views = Callable[[Any, torch.Generator], list[Any]]
@@ -31,12 +37,18 @@ _MAKERS: dict[str, Callable[[Spec, WantedViews, Any], Views]] = {
     "series": series_views,
     "text": text_views,
     "image-text": pair_views,
+    "audio": audio_views,
+    "video": video_views,
+    "points": point_views,
 }
 _PLAIN: dict[str, Callable[[Any, Spec], Any]] = {
     "image": plain_images,
     "series": plain_series,
     "text": plain_text,
     "image-text": plain_pairs,
+    "audio": plain_audio,
+    "video": plain_video,
+    "points": plain_points,
 }
 
 
@@ -46,15 +58,17 @@ def make_views(spec: Spec, wanted: WantedViews, *, patches: int = 0, settings: A
     The list holds the whole views, the local views, the further views, if ``wanted.boxes`` their boxes, for image-text pairs the
     ``Tokens``, and last, if ``wanted.mask``, noise (N, patches) uniform in [0, 1). Parameters are drawn for the whole batch at once
     on the generator's device, which may differ from the samples'; the same generator state gives the same views to the bit.
-    Samples: uint8 (N, C, H, W) images, float32 (N, C, T) series, ``Tokens``, or a ``Pair`` of images and ``Tokens``; views are
-    float32, normalised by the spec.
+    Samples: uint8 (N, C, H, W) images, float32 (N, C, T) series, ``Tokens``, a ``Pair`` of images and ``Tokens``, float32
+    (N, bands, T) log-mel spectrograms, uint8 (N, C, F, H, W) clips or float32 (N, 3, K) points; views are float32, normalised by the
+    spec.
 
     Args:
         spec: of the data.
         wanted: which views.
         patches: number of patches of one sample, for the mask noise.
         settings: instead of the style's preset: the modality's settings (``ImageViewSettings``, ``SeriesViewSettings``,
-            ``TextViewSettings``; for pairs the image's), one for all views or a sequence with one for each.
+            ``TextViewSettings``, ``AudioViewSettings``, ``PointViewSettings``; for pairs and clips the image's), one for all views or
+            a sequence with one for each.
 
     Raises:
         UserError: for a modality without views or without boxes, an unknown style, settings that do not fit, a mask without patches.
