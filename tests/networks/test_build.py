@@ -86,7 +86,11 @@ def test_the_summary_states_the_size(name: str) -> None:
     entry = catalogue.ENTRIES[name]
     found = re.search(r"([\d.]+) M parameters", entry.summary)
     assert found
+    specs = {
+        "image": images(3, 32, 32), "series": series(3, 100), "audio": Spec("sounds", "audio", (64, 100), 100),
+        "video": Spec("clips", "video", (3, 8, 32, 32), 100), "points": Spec("objects", "points", (3, 100), 100),
+    }  # fmt: skip
     with torch.device("meta"):
-        encoder = networks.build(name, images(3, 32, 32) if entry.modality == "image" else series(3, 100))
+        encoder = networks.build(name, specs[entry.modality])
     millions = sum(p.numel() for p in encoder.parameters()) / 1e6
     assert found[1] == (f"{millions:.1f}" if "." in found[1] else f"{millions:.0f}")
