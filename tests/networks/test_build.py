@@ -93,4 +93,5 @@ def test_the_summary_states_the_size(name: str) -> None:
     with torch.device("meta"):
         encoder = networks.build(name, specs[entry.modality])
     millions = sum(p.numel() for p in encoder.parameters()) / 1e6
-    assert found[1] == (f"{millions:.1f}" if "." in found[1] else f"{millions:.0f}")
+    decimals = len(found[1].partition(".")[2])
+    assert found[1] == f"{millions:.{decimals}f}"
