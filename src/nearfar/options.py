@@ -55,7 +55,7 @@ class PretrainOptions:
         text_column: which column holds the text of image-text pairs.
         image_column: which column holds the image.
         size: side of the square images (of clips: frames) in pixels, steps of series, tokens of texts, frames of sound, or points.
-        label: which column or array holds the label.
+        label: which column or array holds the label; NAME,NAME joins several of real numbers.
         group: which column or array holds the group (patient, speaker) that a split must not tear apart.
     """
 

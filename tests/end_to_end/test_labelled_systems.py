@@ -82,6 +82,32 @@ def test_a_skewed_regression(name: str, tmp_path: Path, shared_data: Callable[[s
     assert found.value("mean absolute error, few shots") > 0
 
 
+@pytest.fixture
+def turned_digits(tmp_path: Path) -> Path:
+    """Digits with two real numbers each."""
+    images, draws = np.rint(load_digits().images[:120] * 255 / 16).astype(np.uint8), np.random.default_rng(0)
+    path = tmp_path / "turned.npz"
+    np.savez(path, images=images, pitch=draws.normal(size=120), yaw=draws.normal(size=120), name=np.array(["a"] * 120))
+    return path
+
+
+def test_labels_of_two_numbers_are_regressed_together(turned_digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, data = tmp_path / "run", ["--data", str(turned_digits), "--encoder", "perceptron", "--batch-size", "16", "--steps", "2"]
+    density = ["--settings.density", "inverse-root"]
+    assert main(["pretrain", "conr", *data, "--label", "pitch,yaw", *density, "--output", str(run)]) == 0
+    path = latest_checkpoint(run / "checkpoints")
+    assert path is not None
+    state = load_checkpoint(path)["method"]
+    assert state["regressor.weight"].shape[0] == 2
+    assert state["weight"].max() > state["weight"].min()
+    capsys.readouterr()
+    for label, said in (("pitch,roll", "turned has no label column 'roll'"), ("pitch,name", "holds 'a'; of several columns all")):
+        assert main(["pretrain", "conr", *data, "--label", label]) == 2
+        assert said in capsys.readouterr().err
+    assert main(["pretrain", "supremix", *data, "--label", "pitch,yaw"]) == 2
+    assert "the labels of turned are 2 numbers: choose one" in capsys.readouterr().err
+
+
 def test_labels_of_the_wrong_kind_are_refused(capsys: pytest.CaptureFixture[str], shared_data: Callable[[str], Path]) -> None:
     assert main(["pretrain", "conr", "--data", "digits"]) == 2
     assert "conr needs real numbers to regress; the labels of digits are classes: take another method." in capsys.readouterr().err

@@ -166,6 +166,11 @@ PIXELS = {
     "key": fixed(-1, 5, 2, 3),
     "positive": lambda rows, generator: fixed(-1, 6, 6)(rows, generator) > 0.3,
 }
+def anchor_shares(rows: int, generator: torch.Generator) -> Tensor:
+    """Between 0 and 1 for each pair."""
+    return fixed(-1, -1)(rows, generator).sigmoid()
+
+
 REGRESSION = {
     "features": online(-1, 5),
     "label": lambda rows, generator: (torch.arange(rows) * 3 % 5).double(),
@@ -308,6 +313,9 @@ LOSSES: dict[str, Spec] = {
     "redundancy.vicreg_terms": Spec(exchanged=VIEWS),
     "regression_pairs.conr": Spec(REGRESSION),
     "regression_pairs.conr official": Spec({**REGRESSION, "official": constant(True)}),
+    "regression_pairs.conr two dimensions": Spec(
+        REGRESSION | dict.fromkeys(("label", "prediction"), lambda rows, generator: (torch.arange(2 * rows) * 5 % 7).double().view(-1, 2))
+    ),
     "regression_pairs.conr_dense": Spec(
         {
             "features": online(-1, 5, 1, 2),
@@ -316,8 +324,13 @@ LOSSES: dict[str, Spec] = {
         }
     ),
     "regression_pairs.supremix": Spec(
-        {"label": REGRESSION["label"], "mixing": lambda rows, generator: fixed(-1, -1)(rows, generator).sigmoid()},
-        skip=CONSTANT | because("an anchor has up to M^2 mixed positives; without them it is tried below", "memory_is_linear"),
+        {"label": REGRESSION["label"], "mixing": anchor_shares},
+        skip=CONSTANT,
+        compiles=False,
+    ),
+    "regression_pairs.supremix official": Spec(
+        {"label": REGRESSION["label"], "mixing": anchor_shares, "official": constant(True)},
+        skip=CONSTANT,
         compiles=False,
     ),
     "regression_pairs.supremix unmixed": Spec({"label": REGRESSION["label"], "mixing": constant(None), "window": constant(None)}),
@@ -381,6 +394,8 @@ PARTS: dict[str, str] = {
     "logsumexp.mutual_logsumexp": "values for each row, tested in test_logsumexp",
     "logsumexp.row_logsumexp": "values for each row, tested in test_logsumexp",
     "logsumexp.self_logsumexp": "values for each row, tested in test_logsumexp",
+    "masked_contrast.masked_logsumexp": "values for each row",
+    "mixed_positives.mixed_positives": "sums for each anchor, behind supremix",
     "mixed_redundancy.draw_mix": "draws",
     "mixed_redundancy.standardise_exactly": "standardised embeddings",
     "multi_head.gaussian_regulariser": "a value for each temperature",
@@ -394,6 +409,7 @@ PARTS: dict[str, str] = {
     "similarity.reduce": "a mean",
     "similarity.similarity_bound": "a number",
     "similarity.unit": "unit rows",
+    "regression_pairs.label_distances": "a matrix",
     "sorting.bitonic_layers": "a network",
     "sorting.odd_even_layers": "a network",
     "sorting.soft_sort": "sorted values and a matrix, behind groco",

@@ -25,7 +25,7 @@ class Labels:
     """Labels as numbers.
 
     Attributes:
-        values: (N,) int64 in [0, number of classes), or float32; None without labels.
+        values: (N,) int64 in [0, number of classes), or float32 (N,), or (N, K) from K columns; None without labels.
         classes: names of the classes in label order; empty for values.
         target: "class", "value" or "none".
         notes: what a user should know of them.
@@ -76,6 +76,25 @@ def as_labels(values: NDArray[Any], names: Sequence[str], column: str) -> Labels
         only = found.classes[int(found.values[0])]  # type: ignore[index]
         found.notes.append(f"All {len(values)} samples are of one class, {only!r}: such labels can judge nothing.")
     return found
+
+
+def as_joined_labels(columns: Mapping[str, NDArray[Any]], names: Sequence[str], source: str) -> Labels:
+    """Real numbers of several columns as labels (N, K) to regress.
+
+    Raises:
+        UserError: if a column is not there, or holds what is no finite number.
+    """
+    parts = []
+    for name in names:
+        values = columns[str(chosen_column(columns, name, "label", (), source))]
+        try:
+            parts.append(values.astype(np.float32))
+        except (TypeError, ValueError) as error:
+            said = f"The label column {name!r} of {source} holds {str(values[0])!r}; of several columns all must be numbers."
+            raise UserError(said) from error
+        if not np.isfinite(parts[-1]).all():
+            raise UserError(f"The label column {name!r} of {source} has values that are missing or infinite; fill them or choose others.")
+    return Labels(np.stack(parts, axis=1), (), "value")
 
 
 def as_groups(values: NDArray[Any]) -> NDArray[np.int64]:

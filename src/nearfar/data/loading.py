@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfar.batch import Pair, Tokens
-from nearfar.data.labels import GROUP_NAMES, Labels, as_groups, as_labels, chosen_column, group_names
+from nearfar.data.labels import GROUP_NAMES, Labels, as_groups, as_joined_labels, as_labels, chosen_column, group_names
 from nearfar.data.options import DataOptions, with_values
 from nearfar.data.samples import Samples, Source
 from nearfar.data.sources import read
@@ -80,8 +80,12 @@ def load(
 def _described(table: Table, options: DataOptions) -> tuple[Labels, dict[str, Rows], list[str]]:
     """Labels and groups of all rows, and what to say of them."""
     columns = table.columns
-    column = chosen_column(columns, options.label, "label", [table.label] if table.label else [], table.name)
-    labels = as_labels(columns[column], table.classes.get(column, ()), column) if column else Labels()
+    column: str | None
+    if options.label and "," in options.label and options.label not in columns:
+        column, labels = options.label, as_joined_labels(columns, options.label.split(","), table.name)
+    else:
+        column = chosen_column(columns, options.label, "label", [table.label] if table.label else [], table.name)
+        labels = as_labels(columns[column], table.classes.get(column, ()), column) if column else Labels()
     named = chosen_column(columns, options.group, "group", (), table.name)
     names = [named] if named else [name for name in GROUP_NAMES if name in columns]
     notes = list(labels.notes)
@@ -172,4 +176,5 @@ def _spec(table: Table, train: Samples, labels: Labels, extra: Mapping[str, Any]
         vocabulary=vocabulary,
         context=tokens.ids.shape[1] if isinstance(tokens, Tokens) else 0,
         extra={**table.extra, **extra},
+        values=labels.values.shape[1] if labels.values is not None and labels.values.ndim == 2 else 1,
     )

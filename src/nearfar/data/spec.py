@@ -24,6 +24,7 @@ class Spec:
         vocabulary: number of token ids of a text part, 0 without text.
         context: longest text in tokens, 0 without text.
         extra: further facts of one modality, by name.
+        values: real numbers in a label where the target is "value".
     """
 
     name: str
@@ -38,6 +39,7 @@ class Spec:
     vocabulary: int = 0
     context: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
+    values: int = 1
 
 
 def part_of(spec: Spec, modality: str) -> Spec | None:

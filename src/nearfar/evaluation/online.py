@@ -54,6 +54,8 @@ class OnlineProbe:
         if self.target == "class":
             bank = Labelled(train, self.train.label, self.classes)
             return {"knn": knn_accuracy(bank, Labelled(test, self.test.label, self.classes))}
+        if self.train.label.ndim > 1:  # the probe is of one number
+            return {}
         (probe,) = ridge_probes(train, self.train.label)
         return {"r2": probe.explained(test, self.test.label)}
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from nearfar.losses.blocks import in_row_blocks
 from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, unit
 
-__all__ = ["grouped_clip", "grouped_nt_xent", "masked_contrast", "tagged_contrast"]
+__all__ = ["grouped_clip", "grouped_nt_xent", "masked_contrast", "masked_logsumexp", "tagged_contrast"]
 
 
 @full_precision
@@ -39,18 +39,18 @@ def masked_contrast(logits: Tensor, positive: Tensor, valid: Tensor, *, log_weig
     weighted = logits if log_weight is None else logits + log_weight
     any_positive = positive.any(1)
     if form == "single":
-        against = _logsumexp(weighted, valid & ~positive)[:, None]
+        against = masked_logsumexp(weighted, valid & ~positive)[:, None]
         each = torch.where(positive, torch.logaddexp(logits, against) - logits, 0.0)
         return each.sum(1)
-    denominator = torch.where(any_positive, _logsumexp(weighted, valid), 0.0)
+    denominator = torch.where(any_positive, masked_logsumexp(weighted, valid), 0.0)
     if form == "joint":
-        return torch.where(any_positive, denominator - _logsumexp(logits, positive), 0.0)
+        return torch.where(any_positive, denominator - masked_logsumexp(logits, positive), 0.0)
     attraction = torch.where(positive, logits, 0.0).sum(1) / positive.sum(1).clamp(min=1)
     return torch.where(any_positive, denominator - attraction, 0.0)
 
 
-def _logsumexp(values: Tensor, mask: Tensor) -> Tensor:
-    """Over the masked entries of each row; the lowest finite number (and no gradient) for a row without any."""
+def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
+    """log sum exp over the masked entries of each row (A, K): (A,); the lowest finite number, without gradient, for a row without any."""
     lowest = torch.finfo(values.dtype).min
     some = mask.any(1)
     filled = torch.where(some[:, None], values.masked_fill(~mask, -torch.inf), 0.0)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from nearfar.losses.blocks import in_row_blocks
-from nearfar.losses.masked_contrast import masked_contrast
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, unit
+from nearfar.losses.masked_contrast import masked_contrast, masked_logsumexp
+from nearfar.losses.mixed_positives import Labels, Terms, mixed_positives
+from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, reduce, unit
 
-__all__ = ["DISTANCE_WEIGHTS", "conr", "conr_dense", "supremix"]
+__all__ = ["DISTANCE_WEIGHTS", "Distance", "conr", "conr_dense", "label_distances", "supremix"]
 
 DISTANCE_WEIGHTS = ("none", "l1-inverse", "l2-inverse", "l1", "l2")
 
@@ -25,6 +27,8 @@ def supremix(
     window: float | None = 5.0,
     temperature: float = 0.5,
     distance_weight: str = "l1-inverse",
+    official: bool = False,
+    reduction: str = "mean",
 ) -> Tensor:
     """Supervised contrast with mixed hard negatives and mixed hard positives.
 
@@ -32,8 +36,7 @@ def supremix(
         mixed negative of k, y_k != y_i:       lambda_ik sg(z_i) + (1 - lambda_ik) sg(z_k), label mixed alike
         mixed positive of y_j < y_i < y_k:     alpha sg(z_j) + (1 - alpha) sg(z_k),  alpha = (y_k - y_i) / (y_k - y_j), label y_i
         L_i = - mean over real and mixed positives of ( s_ip - log sum over all terms t of W_it exp(s_it) ),  s = z . z / tau
-    A term's weight W grows with the distance of its label. The loss is the mean over anchors that have a positive. All terms share
-    one softmax; the authors' code shifts real and mixed logits by different maxima, which changes the loss.
+    A term's weight W grows with the distance of its label. The loss is the mean over anchors that have a positive.
 
     Args:
         z: (M, D) embeddings of all views, normalised here; M = views x samples.
@@ -42,8 +45,12 @@ def supremix(
         window: largest label distance (exclusive) of a mixed positive's parents; None: no mixed positives.
         temperature: above 0.
         distance_weight: "l1-inverse" d + 1, "l2-inverse" d^2 + 1, "l1" 1 / (d + 1), "l2" 1 / (d^2 + 1), or "none".
+        official: as the authors' code, which takes the largest logit off real and mixed terms, each their own, before they
+            share the softmax; that changes the loss.
+        reduction: "mean", or "none": (M,), 0 for an anchor without a positive.
 
-    An anchor has up to M^2 / 4 mixed positives, so time grows with M^3; memory is that of a block of anchors.
+    An anchor has up to M^2 / 4 mixed positives, which are summed label by label (see ``mixed_positives``), so time grows with
+    M^2 times the number of labels within the window; memory is that of a block of anchors, and linear in M.
     ``torch.compile`` breaks the graph where mixed positives are sought, since their number depends on the labels.
 
     Source: Wu et al. 2023 (SupReMix), sections 3.2 and 3.3.
@@ -51,50 +58,59 @@ def supremix(
     expect_rows(z=z)
     expect_temperature(temperature)
     rows, place = unit(z), torch.arange(len(z), device=z.device)
+    labels = None if window is None else Labels.of(label)
 
     def losses_and_anchors(block: slice) -> Tensor:
         distance, other = (label[block, None] - label).abs(), place[block, None] != place
-        constant = rows[block] @ rows.detach().T / temperature
-        logits, positive, valid = [rows[block] @ rows.T / temperature], [(distance == 0) & other], [other]
-        weights = [_log_distance_weight(distance, distance_weight)]
+        constant, mixtures = rows[block] @ rows.detach().T / temperature, []
+        terms = _real_terms(rows[block] @ rows.T / temperature, (distance == 0) & other, other, _log_weight(distance, distance_weight))
         if mixing is not None:
-            own, share = constant.diagonal(block.start)[:, None], mixing[block]
-            logits.append(share * own + (1 - share) * constant)
-            valid.append(distance != 0)
-            positive.append(torch.zeros_like(other))
-            weights.append(_log_distance_weight((1 - share) * distance, distance_weight))
-        if window is not None:
-            mixed, exists = _mixed_positives(constant, label[block], label, window)
-            logits.append(mixed)
-            positive.append(exists)
-            valid.append(exists)
-            weights.append(torch.zeros_like(mixed))
-        chosen = torch.cat(positive, 1)
-        losses = masked_contrast(torch.cat(logits, 1), chosen, torch.cat(valid, 1), log_weight=torch.cat(weights, 1))
-        return torch.stack([losses, chosen.any(1).to(losses)], dim=1)
+            share, own = mixing[block], constant.diagonal(block.start)[:, None]
+            weight = _log_weight((1 - share) * distance, distance_weight)
+            mixtures.append(_negative_terms(share * own + (1 - share) * constant, distance != 0, weight))
+        if labels is not None and window is not None:
+            mixtures.append(mixed_positives(constant, label[block], labels, window))
+        if mixtures:
+            mixed = functools.reduce(Terms.beside, mixtures)
+            terms = terms.from_largest().beside(mixed.from_largest()) if official else terms.beside(mixed)
+        losses = torch.where(terms.number > 0, terms.logsumexp - terms.total / terms.number.clamp(min=1), 0.0)
+        return torch.stack([losses, (terms.number > 0).to(losses)], dim=1)
 
-    sums = in_row_blocks(losses_and_anchors, z, columns=len(z) ** (1 if window is None else 2)).sum(dim=0)
-    return sums[0] / sums[1].clamp(min=1)
+    columns = len(z) if labels is None or window is None else max(len(z), labels.entries(window))
+    losses, anchors = in_row_blocks(losses_and_anchors, z, columns=columns).unbind(dim=1)
+    return losses.sum() / anchors.sum().clamp(min=1) if reduction == "mean" else reduce(losses, reduction)
 
 
-def _mixed_positives(constant: Tensor, anchor: Tensor, label: Tensor, window: float) -> tuple[Tensor, Tensor]:
-    """Logits (A, T) of the mixed positives and which (anchor, pair) exist; T pairs (j, k) that serve any of the anchors."""
-    below = (anchor[:, None] > label) & (anchor[:, None] - label < window)  # (i, j): y_j below y_i within the window
-    above = (anchor[:, None] < label) & (label - anchor[:, None] < window)
-    exists = below[:, :, None] & above[:, None, :]
-    used = exists.any(0)
-    j, k = used.nonzero(as_tuple=True)
-    alpha = (label[k] - anchor[:, None]) / (label[k] - label[j])
-    return alpha * constant[:, j] + (1 - alpha) * constant[:, k], exists[:, j, k]
+def _real_terms(logits: Tensor, positive: Tensor, other: Tensor, log_weight: Tensor) -> Terms:
+    """The other rows; the anchor itself counts for the largest logit alone."""
+    total, count = torch.where(positive, logits, 0.0).sum(1), positive.sum(1).to(logits)
+    return Terms(masked_logsumexp(logits + log_weight, other), total, count, logits.detach().amax(1))
 
 
-def _log_distance_weight(distance: Tensor, kind: str) -> Tensor:
+def _negative_terms(logits: Tensor, valid: Tensor, log_weight: Tensor) -> Terms:
+    none = logits.new_zeros(len(logits))
+    largest = logits.detach().masked_fill(~valid, -torch.inf).amax(1)
+    return Terms(masked_logsumexp(logits + log_weight, valid), none, none, largest)
+
+
+def _log_weight(distance: Tensor, kind: str) -> Tensor:
     if kind not in DISTANCE_WEIGHTS:
         raise ValueError(f"distance_weight is {kind!r}; expected one of {', '.join(DISTANCE_WEIGHTS)}.")
     if kind == "none":
         return torch.zeros_like(distance)
     value = torch.log1p(distance if kind.startswith("l1") else distance.square())
     return value if kind.endswith("inverse") else -value
+
+
+def label_distances(first: Tensor, second: Tensor) -> Tensor:
+    """Distances of labels of one or several dimensions: (N,) or (N, K), and (M,) or (M, K), to (N, M), Euclidean."""
+    if first.ndim == 1 or first.shape[1] == 1:
+        return (first.reshape(-1, 1) - second.reshape(-1)).abs()
+    return torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")  # exact for equal labels
+
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""From labels (N, K) and (M, K), or (N,) and (M,), to their distances (N, M)."""
 
 
 @full_precision
@@ -107,52 +123,62 @@ def conr(
     window: float = 1.0,
     temperature: float = 0.07,
     push: float = 0.01,
+    distance: Distance = label_distances,
     official: bool = False,
+    reduction: str = "mean",
 ) -> Tensor:
     """Contrastive regulariser of imbalanced regression.
 
-        positives P_i: |y_i - y_j| <= window, j != i;   negatives: |y_i - y_j| > window and |p_i - p_j| <= window (confusions)
-        L_i = - 1/|P_i| sum_P ( l_ip - log( sum_P exp(l) + sum_N S_in exp(l_in) ) ),   S_ij = omega_i exp(push |y_i - y_j|)
+        positives P_i: d(y_i, y_j) <= window, j != i;   negatives: d(y_i, y_j) > window and d(p_i, p_j) <= window (confusions)
+        L_i = - 1/|P_i| sum_P ( l_ip - log( sum_P exp(l) + sum_N S_in exp(l_in) ) ),   S_ij = omega_i exp(push d(y_i, y_j))
         loss = mean over all rows of omega_i L_i, where L_i = 0 without a negative or without a positive
 
     Args:
         features: (M, D), normalised here.
-        label: (M,) or (M, 1) floats.
-        prediction: (M,) or (M, 1) predictions, used without gradient.
+        label: (M,) or (M, K) floats.
+        prediction: (M,) or (M, K) predictions, used without gradient.
         density_weight: (M,) or (M, 1) weights omega by the rarity of the label; 1 by default.
         window: label distance up to which a pair is alike.
         temperature: above 0.
         push: strength with which the label distance pushes.
+        distance: d, of labels and of predictions; the absolute difference by default, Euclidean for K above 1.
         official: as the authors' code, where every column that is not a positive or a negative adds 1 to the denominator and
             weights its negatives inside.
+        reduction: "mean", or "none": (M,), omega_i L_i.
+
+    Raises:
+        ValueError: if labels and predictions are not of one shape with a row for each of the features.
 
     Source: Keramati et al. 2024 (ConR), equations 3 to 5.
     """
     expect_rows(features=features)
-    y, p = label.reshape(-1), prediction.detach().reshape(-1)
-    omega = torch.ones_like(y) if density_weight is None else density_weight.reshape(-1)
+    y, p = (values.squeeze(1) if values.ndim == 2 and values.shape[1] == 1 else values for values in (label, prediction.detach()))
+    if y.shape != p.shape or y.ndim not in (1, 2) or len(y) != len(features):
+        shapes = f"{tuple(label.shape)} and {tuple(prediction.shape)} for {len(features)} features"
+        raise ValueError(f"label and prediction must both be (M,) or (M, K), a row for each feature; found {shapes}.")
+    omega = y.new_ones(len(y)) if density_weight is None else density_weight.reshape(-1)
 
-    def log_push(rows: slice, distance: Tensor) -> Tensor:
-        return omega[rows, None].log() + push * distance
+    def log_push(rows: slice, distances: Tensor) -> Tensor:
+        return omega[rows, None].log() + push * distances
 
-    losses, _ = _confusions(features, y, p, log_push, (window, temperature, official))
-    return (omega * losses).mean()
+    losses, _ = _confusions(features, (y, p), distance, log_push, (window, temperature, official))
+    return reduce(omega * losses, reduction)
 
 
 def _confusions(
     features: Tensor,
-    y: Tensor,
-    p: Tensor,
+    labels: tuple[Tensor, Tensor],
+    measure: Distance,
     log_push: Callable[[slice, Tensor], Tensor],
     how: tuple[float, float, bool],
 ) -> tuple[Tensor, Tensor]:
     """ConR's loss of each anchor, 0 without a negative or a positive, and the numbers of positives."""
-    window, temperature, official = how
+    (y, p), (window, temperature, official) = labels, how
     expect_temperature(temperature)
     rows, place = unit(features), torch.arange(len(y), device=y.device)
 
     def losses_and_positives(block: slice) -> Tensor:
-        distance, pushed = (y[block, None] - y).abs(), (p[block, None] - p).abs() <= window
+        distance, pushed = measure(y[block], y), measure(p[block], p) <= window
         positive, negative = (distance <= window) & (place[block, None] != place), (distance > window) & pushed
         logits, weight = rows[block] @ rows.T / temperature, log_push(block, distance)
         if official:
@@ -208,5 +234,5 @@ def conr_dense(
     def log_push(rows: slice, distance: Tensor) -> Tensor:
         return (push * omega[rows, None] * distance).log()
 
-    losses, positives = _confusions(features.flatten(1), y, p, log_push, (window, temperature, official))
+    losses, positives = _confusions(features.flatten(1), (y, p), label_distances, log_push, (window, temperature, official))
     return (losses * positives / (positives + 1)).mean()

@@ -91,7 +91,7 @@ class Look:
     @cached_property
     def errors(self) -> Tensor | None:
         """(N,) predicted minus true values of a ridge probe of the shown samples; None without values."""
-        if self.source.spec.target != "value" or self.shown.label is None:
+        if self.source.spec.target != "value" or self.source.spec.values > 1 or self.shown.label is None:
             return None
         rows = torch.arange(min(PROBED, len(self.train)))
         (probe,) = ridge_probes(self.train_features[rows], self.train.label[rows])
@@ -121,7 +121,9 @@ class Look:
         classes: Sequence[str] = self.source.spec.classes
         if samples.label is None:
             return [""] * len(samples)
-        return [classes[value] if classes else f"{value:.3g}" for value in samples.label.tolist()]
+        if classes:
+            return [classes[value] for value in samples.label.tolist()]
+        return [", ".join(f"{value:.3g}" for value in row) for row in samples.label.view(len(samples.label), -1).tolist()]
 
     @cached_property
     def _encoder(self) -> Any:

@@ -15,10 +15,10 @@ _BLOCK = 2**22
 def density_weights(label: Tensor, *, kind: str = "inverse-root", bandwidth: float = 2.0) -> Tensor:
     """A weight for each sample, 1 on average: the inverse of the smoothed number of samples around its label, or of its root.
 
-        density(y) = sum_j exp(-(y - y_j)^2 / (2 bandwidth^2))
+        density(y) = sum_j exp(-|y - y_j|^2 / (2 bandwidth^2))
 
     Args:
-        label: (N,) floats.
+        label: (N,) or (N, K) floats.
         kind: "inverse", "inverse-root", or "none" (all 1).
         bandwidth: standard deviation of the smoothing in units of the label, above 0.
 
@@ -37,8 +37,8 @@ def density_weights(label: Tensor, *, kind: str = "inverse-root", bandwidth: flo
         raise UserError(f"The bandwidth of the density of labels is {bandwidth}; expected a number above 0.")
     if kind == "none":
         return torch.ones(len(label), device=label.device)
-    values, place, count = torch.unique(label.double(), return_inverse=True, return_counts=True)
+    values, place, count = torch.unique(label.double().view(len(label), -1), dim=0, return_inverse=True, return_counts=True)
     rows = max(1, _BLOCK // len(values))
-    parts = [torch.exp(-((part[:, None] - values) / bandwidth).square() / 2) @ count.double() for part in torch.split(values, rows)]
+    parts = [torch.exp(-(torch.cdist(part, values) / bandwidth).square() / 2) @ count.double() for part in torch.split(values, rows)]
     weight = torch.cat(parts)[place].pow(-1.0 if kind == "inverse" else -0.5)
     return (weight / weight.mean()).float()

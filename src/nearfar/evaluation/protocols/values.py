@@ -42,7 +42,7 @@ def _shots(row: Row) -> Iterator[Score]:
 
 
 def _needs_values(task: Task) -> str | None:
-    return None if task.target == "value" else "real-valued labels"
+    return None if task.target == "value" and task.source.spec.values == 1 else "real-valued labels, one a sample"
 
 
 def _needs_whole_values(task: Task) -> str | None:

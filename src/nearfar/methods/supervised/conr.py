@@ -30,7 +30,7 @@ class ConR(Method):
     class Settings:
         """Attributes:
             contrast: beta, weight of the contrastive term, at least 0.
-            window: w, label distance up to which samples are alike, in units of the label.
+            window: w, label distance (Euclidean if labels are several numbers) up to which samples are alike, in units of the label.
             temperature: of the softmax over similarities, above 0.
             push: e, growth of a negative's weight with its label distance.
             density: weights omega by the rarity of labels: "none", "inverse" or "inverse-root".
@@ -67,7 +67,7 @@ class ConR(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        self.regressor = nn.Linear(encoder.dimension, 1)
+        self.regressor = nn.Linear(encoder.dimension, spec.values)
         self.weight: Tensor
         self.register_buffer("weight", torch.ones(spec.length))
 
@@ -75,24 +75,25 @@ class ConR(Method):
         s, label = self.settings, training_set.label
         if epoch == 0 and label is not None:
             self.weight.copy_(density_weights(label, kind=s.density, bandwidth=s.bandwidth))
-            nn.init.constant_(self.regressor.bias, float(label.median()))
+            self.regressor.bias.data.copy_(label.view(len(label), -1).median(dim=0).values)
 
     def forward(self, batch: Batch) -> Outputs:
         features = torch.stack(together(self.encoder, batch.views), dim=1)
-        prediction = self.regressor(features).squeeze(2)
+        prediction = self.regressor(features)
         return {"features": features[:, :2], "prediction": prediction, "label": batch.label, "weight": self.weight[batch.index]}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        s, label, weight = self.settings, outputs["label"], outputs["weight"]
+        s, weight = self.settings, outputs["weight"]
+        label = outputs["label"].view(len(weight), -1)
         first, second, usual = outputs["prediction"].unbind(1)
         contrast = conr(
-            torch.cat(outputs["features"].unbind(1)), label.repeat(2), torch.cat([first, second]), density_weight=weight.repeat(2),
+            torch.cat(outputs["features"].unbind(1)), label.repeat(2, 1), torch.cat([first, second]), density_weight=weight.repeat(2),
             window=s.window, temperature=s.temperature, push=s.push, official=s.official,
         )
-        return {"regression": (weight * (usual - label).abs()).mean(), "contrast": s.contrast * contrast}
+        return {"regression": (weight[:, None] * (usual - label).abs()).mean(), "contrast": s.contrast * contrast}
 
     @torch.no_grad()
     def predict(self, x: Any) -> Tensor:
-        """Predicted values (N,)."""
-        found: Tensor = self.regressor(self.encode(x)).squeeze(1)
-        return found
+        """Predicted values (N,), or (N, K) where labels are K numbers."""
+        found: Tensor = self.regressor(self.encode(x))
+        return found.squeeze(1)
