@@ -30,6 +30,8 @@ SMALL = {
     "isogclr": HEAD,
     "mixed-barlow-twins": ["--settings.projection", "16"],
     "mochi": ["--settings.hardest", "8", "--settings.pairs", "4", "--settings.with-query", "2", "--settings.queue", "64"],
+    "moco-v2": [*HEAD, "--settings.queue", "64", "--settings.decoupled"],
+    "nnclr": ["--settings.projection", "16", "--settings.queue", "64", "--settings.decoupled"],
     "swav": ["--settings.prototypes", "6", "--settings.local", "0", "--settings.queue", "64"],
 }
 STATE = {
@@ -48,6 +50,8 @@ STATE = {
     "isogclr": ["table.estimate", "table.temperature", "table.momentum", "table.shift", "table.seen"],
     "mixed-barlow-twins": [],
     "mochi": ["queue.rows", "queue.pointer", "draws.seed", "draws.step"],
+    "moco-v2": ["queue.rows", "queue.pointer", "target.module.1.0.weight"],
+    "nnclr": ["queue.rows", "queue.pointer"],
     "swav": ["queue.rows", "queue.pointer", "queue.full"],
 }
 

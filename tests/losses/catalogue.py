@@ -232,6 +232,7 @@ LOSSES: dict[str, Spec] = {
     "decoupled.cross_view_dcl": Spec({"key": online(-1, 5)}),
     "decoupled.dcl": Spec(exchanged=VIEWS),
     "decoupled.dclw": Spec(skip=CONSTANT, exchanged=VIEWS),
+    "decoupled.nnclr_dcl": Spec(exchanged=(("p1", "p2"), ("nn1", "nn2"))),
     "decoupled.queue_dcl": Spec(),
     "direct_predictor.direct_prediction": Spec(exchanged=BOTH),
     "distillation.byol": Spec(exchanged=BOTH),

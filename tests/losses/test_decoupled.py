@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nearfar.losses.contrastive import nt_xent
-from nearfar.losses.decoupled import coupling, cross_view_dcl, dcl, dclw, positive_weights, queue_dcl
+from nearfar.losses.decoupled import coupling, cross_view_dcl, dcl, dclw, nnclr_dcl, positive_weights, queue_dcl
 from nearfar.losses.similarity import unit
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 from tests.losses.precision import agrees_in_lower_precision, saved_sizes
@@ -86,6 +86,16 @@ def test_cross_view_and_queue_forms_equal_their_loops() -> None:
         queued.append((queue @ uq[n] / 0.3).logsumexp(0) - own)
     torch.testing.assert_close(cross_view_dcl(q, k, temperature=0.3, reduction="none"), torch.stack(crossed))
     torch.testing.assert_close(queue_dcl(q, k, queue, temperature=0.3, reduction="none"), torch.stack(queued))
+
+
+def test_nnclr_form_is_the_mean_of_both_directions() -> None:
+    nn1, nn2, p1, p2 = (torch.randn(5, 4, dtype=torch.float64, requires_grad=True) for _ in range(4))
+    loss = nnclr_dcl(nn1, nn2, p1, p2, temperature=0.2)
+    torch.testing.assert_close(loss, (cross_view_dcl(nn1, p2, temperature=0.2) + cross_view_dcl(nn2, p1, temperature=0.2)) / 2)
+    gradients = torch.autograd.grad(loss, (nn1, nn2, p1, p2), allow_unused=True)
+    assert gradients[0] is None
+    assert gradients[1] is None
+    assert all(gradient.abs().sum() > 0 for gradient in gradients[2:])
 
 
 @pytest.mark.parametrize("hardness", [0.0, 0.5, 0.999])

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from nearfar.losses import clip, info_nce, moco_v3, nnclr, nt_xent, siglip, supcon
-from nearfar.losses.decoupled import dcl, dclw
+from nearfar.losses.decoupled import cross_view_dcl, dcl, dclw, nnclr_dcl, queue_dcl
 from nearfar.losses.similarity import unit
 from nearfar.testing import on_processes
 from nearfar.testing.allocations import Allocations
@@ -19,6 +19,7 @@ from nearfar.training import collectives
 
 SAMPLES = 12
 LABEL = torch.arange(SAMPLES) % 4
+PAST = torch.eye(5, dtype=torch.float64)
 
 
 def stacked(a: Tensor, b: Tensor) -> Tensor:
@@ -37,6 +38,9 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "siglip": lambda a, b, **how: siglip(unit(a), unit(b), logit_scale=10.0, logit_bias=-5.0, **how),
     "dcl": dcl,
     "dclw": dclw,
+    "cross_view_dcl": cross_view_dcl,
+    "nnclr_dcl": lambda a, b, **how: nnclr_dcl(a.flip(1), b.flip(1), a, b, **how),
+    "queue_dcl": lambda a, b, **how: queue_dcl(a, b, PAST, **how) + queue_dcl(b, a, PAST, **how),
     "moco_v3": lambda a, b, **how: moco_v3(a, b, a.flip(1), b.flip(1), **how),
     "nnclr": lambda a, b, **how: nnclr(a.flip(1), b.flip(1), a, b, **how),
     "supcon": lambda a, b, **how: supcon(stacked(a, b), LABEL, **how),
@@ -63,7 +67,7 @@ def test_shares_of_a_partition_add_up(name: str, ends: tuple[int, ...]) -> None:
         torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize("name", ["nt_xent", "info_nce", "info_nce symmetric", "clip", "siglip", "dcl", "dclw"])
+@pytest.mark.parametrize("name", ["nt_xent", "info_nce", "info_nce symmetric", "clip", "siglip", "dcl", "dclw", "cross_view_dcl"])
 def test_values_of_the_rows_are_those_of_the_whole(name: str) -> None:
     whole = LOSSES[name](*pair(), reduction="none")
     part = LOSSES[name](*pair(), rows=slice(3, 8), reduction="none")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 from torch.nn.functional import normalize
 
+from nearfar import networks
+from nearfar.errors import UserError
 from nearfar.methods.instance.moco_v2 import MoCoV2
 from nearfar.methods.instance.moco_v3 import MoCoV3
 from nearfar.methods.instance.nnclr import NNCLR
@@ -105,6 +108,57 @@ def test_nnclr_reference_loss(golden) -> None:
     torch.testing.assert_close(loss.detach(), case["out_loss"], rtol=1e-8, atol=0)
     for name in ("p1", "p2"):
         torch.testing.assert_close(outputs[name].grad, case[f"out_grad_{name}"], rtol=1e-8, atol=1e-12)
+
+
+def test_decoupled_moco_v2_drops_the_positive_from_the_denominator() -> None:
+    sizes = {"queue": 20, "hidden": 16, "projection": 8, "temperature": 0.3}
+    method = build(MoCoV2, sizes | {"decoupled": True}).train()
+    outputs = method(batch_for(method))
+    (name, loss), = method.loss(outputs).items()
+    query, key = (normalize(outputs[part], dim=1) for part in ("query", "key"))
+    expected = (query @ method.queue.rows.T / 0.3).logsumexp(1) - (query * key).sum(1) / 0.3
+    assert name == "dcl"
+    torch.testing.assert_close(loss, expected.mean())
+    coupled = build(MoCoV2, sizes)
+    coupled.queue.rows.copy_(method.queue.rows)
+    joint = torch.logaddexp(expected, torch.zeros(8))  # -log of the positive's share is log(1 + exp(n - p))
+    torch.testing.assert_close(coupled.loss(outputs)["info_nce"], joint.mean())
+
+
+def test_decoupled_nnclr_drops_the_diagonal_from_the_denominator() -> None:
+    sizes = {"queue": 30, "projector_hidden": 16, "predictor_hidden": 16, "projection": 8, "temperature": 0.3}
+    method = build(NNCLR, sizes | {"decoupled": True}).train()
+    outputs = method(batch_for(method))
+    loss, expected = method.loss(outputs)["dcl"], []
+    for z, p in (("z1", "p2"), ("z2", "p1")):
+        logits = method.queue.nearest(outputs[z]) @ normalize(outputs[p], dim=1).T / 0.3
+        others = logits.masked_fill(torch.eye(8, dtype=torch.bool), -torch.inf)
+        expected.append((others.logsumexp(1) - logits.diagonal()).mean())
+    torch.testing.assert_close(loss, torch.stack(expected).mean())
+    loss.backward()
+    assert method.predictor[0].weight.grad.abs().sum() > 0
+
+
+def test_moco_v2_without_a_hidden_layer_is_moco_v1() -> None:
+    method = build(MoCoV2, {"queue": 20, "hidden": 0, "projection": 8})
+    (layer,) = method.projector
+    assert isinstance(layer, nn.Linear)
+    assert layer.out_features == 8
+
+
+def test_moco_v3_for_transformers_has_their_heads_and_fixed_patches() -> None:
+    spec = spec_of(MoCoV3)
+    encoder = networks.build("vit-tiny", spec)
+    method = MoCoV3(encoder, spec, MoCoV3.Settings(hidden=16, projection=8, transformer=True)).train()
+    assert [type(layer).__name__ for layer in method.projector].count("Linear") == 3
+    assert isinstance(method.predictor[-1], nn.BatchNorm1d)
+    assert not encoder.embedding.weight.requires_grad
+    learning = {id(p) for group in method.parameter_groups() for p in group["params"]}
+    assert id(encoder.embedding.weight) not in learning
+    torch.stack(list(method.loss(method(batch_for(method))).values())).sum().backward()
+    assert encoder.class_token.grad.abs().sum() > 0
+    with pytest.raises(UserError, match="has no projection of patches; choose a transformer encoder such as vit-tiny"):
+        MoCoV3(Identity(4), spec, MoCoV3.Settings(transformer=True))
 
 
 def test_nnclr_enqueues_unit_rows_of_the_first_view_after_the_lookup() -> None:

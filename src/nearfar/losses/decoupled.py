@@ -17,9 +17,9 @@ from torch import Tensor
 
 from nearfar.losses.contrastive import log_negatives
 from nearfar.losses.logsumexp import row_logsumexp
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, own_range, reduce, unit
+from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, own_range, reduce, similarity_bound, unit
 
-__all__ = ["coupling", "cross_view_dcl", "dcl", "dclw", "positive_weights", "queue_dcl"]
+__all__ = ["coupling", "cross_view_dcl", "dcl", "dclw", "nnclr_dcl", "positive_weights", "queue_dcl"]
 
 
 @full_precision
@@ -76,33 +76,47 @@ def _decoupled(z1: Tensor, z2: Tensor, sigma: float | None, temperature: float, 
 
 
 @full_precision
-def cross_view_dcl(query: Tensor, key: Tensor, *, temperature: float = 0.1, reduction: str = "mean") -> Tensor:
+def cross_view_dcl(
+    query: Tensor, key: Tensor, *, temperature: float = 0.1, rows: slice | None = None, reduction: str = "mean"
+) -> Tensor:
     """One direction, with the other samples' keys alone as negatives: what DCL makes of NNCLR's and CLIP's matrix.
 
     Args:
         query, key: (N, D) of any length, N at least 2.
-        temperature, reduction, Raises: as in ``dcl``, "none" being (N,).
+        temperature, rows, reduction, Raises: as in ``dcl``, "none" being (N,) or one for each of ``rows``.
     """
     expect_rows(least=2, query=query, key=key)
     expect_temperature(temperature)
-    query, key = unit(query) / temperature, unit(key)
-    return reduce(row_logsumexp(query, key, exclude=(0,)) - (query * key).sum(dim=1), reduction)
+    anchors = own_range(rows, len(query))
+    query, key = unit(query[anchors]) / temperature, unit(key)
+    others = row_logsumexp(query, key, exclude=(anchors.start,), bound=similarity_bound(temperature))
+    return reduce(others - (query * key[anchors]).sum(dim=1), reduction, of=len(key))
+
+
+def nnclr_dcl(nn1: Tensor, nn2: Tensor, p1: Tensor, p2: Tensor, *, temperature: float = 0.1, rows: slice | None = None) -> Tensor:
+    """NNCLR with DCL: the mean of ``cross_view_dcl`` of both directions, arguments as in ``nnclr``; neighbours are constants."""
+    first = cross_view_dcl(nn1.detach(), p2, temperature=temperature, rows=rows)
+    return (first + cross_view_dcl(nn2.detach(), p1, temperature=temperature, rows=rows)) / 2
 
 
 @full_precision
-def queue_dcl(query: Tensor, key: Tensor, queue: Tensor, *, temperature: float = 0.2, reduction: str = "mean") -> Tensor:
+def queue_dcl(
+    query: Tensor, key: Tensor, queue: Tensor, *, temperature: float = 0.2, rows: slice | None = None, reduction: str = "mean"
+) -> Tensor:
     """MoCo with DCL: -q.k / tau + log sum over the queue of exp(q.Q / tau).
 
     Args:
         query: (N, D) of any length.
         key: (N, D) of any length; receives no gradient.
         queue: (K, D) unit keys; receives no gradient.
-        temperature, reduction, Raises: as in ``dcl``, "none" being (N,).
+        temperature, rows, reduction, Raises: as in ``dcl``, "none" being (N,) or one for each of ``rows``.
     """
     expect_rows(query=query, key=key)
     expect_temperature(temperature)
-    query, key = unit(query) / temperature, unit(key.detach())
-    return reduce(row_logsumexp(query, queue.detach()) - (query * key).sum(dim=1), reduction)
+    anchors = own_range(rows, len(query))
+    scaled, own = unit(query[anchors]) / temperature, unit(key[anchors].detach())
+    others = row_logsumexp(scaled, queue.detach(), bound=similarity_bound(temperature, queue))
+    return reduce(others - (scaled * own).sum(dim=1), reduction, of=len(query))
 
 
 @torch.no_grad()

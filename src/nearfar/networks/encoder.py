@@ -36,6 +36,14 @@ class Encoder(nn.Module):
         """
         raise UserError(f"{type(self).__name__} has no tokens; choose a transformer encoder such as vit-tiny.")
 
+    def freeze_patches(self) -> None:
+        """Keep the first projection of raw patches as it is drawn, which steadies the training of transformers (MoCo v3).
+
+        Raises:
+            UserError: if this architecture has none.
+        """
+        raise UserError(f"{type(self).__name__} has no projection of patches; choose a transformer encoder such as vit-tiny.")
+
 
 class TokenEncoder(Encoder):
     """A transformer over patches, open in the middle so that masked methods can drop tokens.

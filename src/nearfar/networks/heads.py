@@ -50,6 +50,29 @@ def mlp(
     return nn.Sequential(*layers)
 
 
+def simclr_projector(dimension: int, hidden: int, projection: int) -> nn.Sequential:
+    """SimCLR's projector: two layers, the last one normalised over the batch with a learned scale. Source: Chen et al. 2020."""
+    return mlp((dimension, hidden, projection), last_bias=False, last_norm="batch")
+
+
+def moco_v3_heads(dimension: int, hidden: int, projection: int, *, transformer: bool = False) -> tuple[nn.Sequential, nn.Sequential]:
+    """MoCo v3's projector and predictor.
+
+    Args:
+        dimension: of the encoder's features.
+        hidden: width of the hidden layers.
+        projection: dimensions in which views are compared.
+        transformer: three layers in the projector and a normalised end of the predictor, as the authors have it for transformers;
+            otherwise two layers and a bare end, as for ResNet-50.
+
+    Source: Chen et al. 2021 (MoCo v3), section 4.1 and the authors' code.
+    """
+    widths = (dimension, hidden, hidden, projection) if transformer else (dimension, hidden, projection)
+    projector = mlp(widths, hidden_bias=False, last_bias=False, last_norm="batch-plain")
+    last_norm = "batch-plain" if transformer else "none"
+    return projector, mlp((projection, hidden, projection), hidden_bias=False, last_bias=False, last_norm=last_norm)
+
+
 class DinoHead(nn.Module):
     """Representations (N, dimension) to logits over prototypes (N, prototypes), through a bottleneck of unit length.
 

@@ -61,6 +61,9 @@ class PatchTransformer(TokenEncoder):
     def tokens(self, x: Tensor) -> Tensor:
         return self.encode_tokens(self.embed(x))[:, 1:]
 
+    def freeze_patches(self) -> None:
+        self.embedding.requires_grad_(False)
+
     def patchify(self, x: Tensor) -> Tensor:
         fill = [amount for side in reversed(x.shape[2:]) for amount in (0, -side % self.patch)]
         x = pad(x, fill) if any(fill) else x

@@ -56,6 +56,13 @@ class TimmEncoder(Encoder):
         found = self._unpooled(x)
         return found[:, getattr(self.model, "num_prefix_tokens", 0) :] if found.ndim == 3 else super().tokens(x)
 
+    def freeze_patches(self) -> None:
+        projection = getattr(self.model, "patch_embed", None)
+        if projection is None:
+            super().freeze_patches()
+        else:
+            projection.requires_grad_(False)
+
     def _unpooled(self, x: Tensor) -> Tensor:
         found: Tensor = self.model.forward_features(self._sized(x))
         return found

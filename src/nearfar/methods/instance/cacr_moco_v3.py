@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nearfar.losses.cacr import moco_v3_cacr
 from nearfar.methods.instance.cacr import CACR
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Recipe, Spec, WantedViews
-from nearfar.networks.heads import each, mlp
+from nearfar.networks.heads import each, moco_v3_heads
 from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
 
 _WHOLE = 2
@@ -35,6 +35,7 @@ class CACRMoCoV3(Method):
             local: number of small crops.
             full: whether small crops give keys, too.
             momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a cosine.
+            transformer: heads as the authors have them for transformers, and fixed random projections of patches.
             hidden: width of the hidden layers of projector and predictor.
             projection: dimensions in which views are compared.
         """
@@ -44,13 +45,14 @@ class CACRMoCoV3(Method):
         local: int = 6
         full: bool = False
         momentum: float = 0.996
+        transformer: bool = False
         hidden: int = 4096
         projection: int = 256
 
     paper = replace(CACR.paper, departures=(
         "The Euclidean cost is a mean over the batch; the authors' code sums over it.",
         "Small crops are on; the authors' headline figures are without them, where the kernel cost equals MoCo v3 up to scale.",
-        "Heads are those of the authors' ResNet-50; for transformers theirs differ, and patch projections are frozen.",
+        "Heads are those of the authors' ResNet-50 whatever the encoder, unless transformer is set.",
     ))
     recipes = {
         "paper": Recipe({}, "lars", learning_rate=0.3, weight_decay=1.5e-6, batch_size=4096, epochs=1000, warmup=0.01),
@@ -63,9 +65,10 @@ class CACRMoCoV3(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        hidden, out = self.settings.hidden, self.settings.projection
-        self.projector = mlp((encoder.dimension, hidden, out), hidden_bias=False, last_bias=False, last_norm="batch-plain")
-        self.predictor = mlp((out, hidden, out), hidden_bias=False, last_bias=False)
+        s = self.settings
+        self.projector, self.predictor = moco_v3_heads(encoder.dimension, s.hidden, s.projection, transformer=s.transformer)
+        if s.transformer:
+            encoder.freeze_patches()
         self.target = MomentumEncoder(nn.Sequential(encoder, self.projector))
 
     @property

@@ -13,40 +13,30 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from nearfar.losses.cacr import queue_attraction, queue_repulsion
 from nearfar.methods.instance.cacr import CACR
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Recipe, Spec, WantedViews
-from nearfar.networks.heads import each, mlp
-from nearfar.targets.momentum import MomentumEncoder
-from nearfar.targets.queue import Queue, fitting_length
+from nearfar.methods.momentum_contrast import QueueSettings, advance, with_queue
+from nearfar.networks.heads import each
 
 
 class CACRQueue(Method):
     """Several views, encoder and momentum copy, an MLP projector, other views' keys and a queue, weighted distances."""
 
     @dataclass(frozen=True)
-    class Settings:
+    class Settings(QueueSettings):
         """Attributes:
             views: V of each sample, at least 2; V - 1 positives compete.
             positive_temperature: t+, at least 0.
             negative_temperature: t-, at least 0.
             within_batch: whether the batch's other queries repel, too.
-            momentum: share of the copy that stays at each step, in [0, 1].
-            queue: number of past keys; at most the number of training samples is used.
-            hidden: width of the projector's hidden layer.
-            projection: dimensions in which views are compared.
         """
 
         views: int = 4
         positive_temperature: float = 1.0
         negative_temperature: float = 2.0
         within_batch: bool = True
-        momentum: float = 0.999
-        queue: int = 65536
-        hidden: int = 2048
-        projection: int = 128
 
     paper = replace(CACR.paper, departures=(
         "Every view meets the queue by its own similarities; the authors' code uses the first view's for all, by mistake.",
@@ -66,10 +56,7 @@ class CACRQueue(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        s = self.settings
-        self.projector = mlp((encoder.dimension, s.hidden, s.projection), hidden_norm=False)
-        self.target = MomentumEncoder(nn.Sequential(encoder, self.projector))
-        self.queue = Queue(fitting_length(s.queue, spec.length), s.projection)
+        self.projector, self.target, self.queue = with_queue(encoder, spec.length, self.settings)
 
     @property
     def wanted_views(self) -> WantedViews:
@@ -87,5 +74,5 @@ class CACRQueue(Method):
         }
 
     def after_step(self, outputs: Outputs) -> None:
-        self.queue.push(normalize(outputs["key"][:, -1], dim=1))  # of the last view alone
-        self.target.update(nn.Sequential(self.encoder, self.projector), self.settings.momentum)
+        last, online = outputs["key"][:, -1], nn.Sequential(self.encoder, self.projector)
+        advance(self.queue, self.target, last, online, self.settings.momentum)

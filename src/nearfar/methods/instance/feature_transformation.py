@@ -19,9 +19,7 @@ from torch.nn.functional import normalize
 
 from nearfar.losses.feature_transformation import Mixing, draw_mixing, feature_transformation, mix, score_statistics
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
-from nearfar.networks.heads import mlp
-from nearfar.targets.momentum import MomentumEncoder
-from nearfar.targets.queue import Queue, fitting_length
+from nearfar.methods.momentum_contrast import QueueSettings, advance, with_queue
 from nearfar.targets.step_generator import StepGenerator
 
 _SCORES = ("negative_score", "negative_variance", "positive_score", "negative_exponential", "positive_exponential")
@@ -32,7 +30,7 @@ class FeatureTransformation(Method):
     """Two views, encoder and momentum copy, an MLP projector, mixed keys and a mixed queue, InfoNCE."""
 
     @dataclass(frozen=True)
-    class Settings:
+    class Settings(QueueSettings):
         """Attributes:
             temperature: of the softmax over similarities, above 0.
             extrapolate: mix the positives.
@@ -40,10 +38,6 @@ class FeatureTransformation(Method):
             elementwise: what is mixed with a weight for every element instead of one for all ("both" is the paper's strongest).
             normalise: bring the mixed positives back to unit length.
             mix_start: share of the run after which features are mixed.
-            momentum: share of the copy that stays at each step, in [0, 1].
-            queue: number of past keys; at most the number of training samples is used.
-            hidden: width of the projector's hidden layer.
-            projection: dimensions in which views are compared.
             last_norm: none as in the paper, or a batch norm that keeps the features of small data out of a cone.
         """
 
@@ -53,10 +47,6 @@ class FeatureTransformation(Method):
         elementwise: Literal["none", "positive", "negative", "both"] = "none"
         normalise: bool = False
         mix_start: float = 0.0
-        momentum: float = 0.999
-        queue: int = 65536
-        hidden: int = 2048
-        projection: int = 128
         last_norm: Literal["none", "batch-plain"] = "none"
 
     paper = Paper(
@@ -77,10 +67,7 @@ class FeatureTransformation(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        s = self.settings
-        self.projector = mlp((encoder.dimension, s.hidden, s.projection), hidden_norm=False, last_norm=s.last_norm)
-        self.target = MomentumEncoder(nn.Sequential(encoder, self.projector))
-        self.queue = Queue(fitting_length(s.queue, spec.length), s.projection)
+        self.projector, self.target, self.queue = with_queue(encoder, spec.length, self.settings, last_norm=self.settings.last_norm)
         self.draws = StepGenerator()
 
     def forward(self, batch: Batch) -> Outputs:
@@ -108,5 +95,4 @@ class FeatureTransformation(Method):
 
     def after_step(self, outputs: Outputs) -> None:
         self.draws.advance()
-        self.queue.push(normalize(outputs["key"], dim=1))
-        self.target.update(nn.Sequential(self.encoder, self.projector), self.settings.momentum)
+        advance(self.queue, self.target, outputs["key"], nn.Sequential(self.encoder, self.projector), self.settings.momentum)

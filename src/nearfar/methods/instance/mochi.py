@@ -20,9 +20,7 @@ from nearfar.losses.contrastive import queue_info_nce
 from nearfar.losses.hard_negatives import draw, mochi, proxy_accuracy
 from nearfar.losses.similarity import own_range, reduce
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
-from nearfar.networks.heads import mlp
-from nearfar.targets.momentum import MomentumEncoder
-from nearfar.targets.queue import Queue, fitting_length
+from nearfar.methods.momentum_contrast import QueueSettings, advance, with_queue
 from nearfar.targets.step_generator import StepGenerator
 
 
@@ -30,17 +28,13 @@ class MoCHi(Method):
     """Two views, encoder and momentum copy, an MLP projector, past keys and mixtures of the hardest as negatives, InfoNCE."""
 
     @dataclass(frozen=True)
-    class Settings:
+    class Settings(QueueSettings):
         """Attributes:
             hardest: number of hardest keys that are mixed, for each query.
             pairs: mixtures of two of them.
             with_query: mixtures of one of them with the query; 0: none.
             warmup: share of the run before mixing begins.
             temperature: of the softmax over similarities, above 0.
-            momentum: share of the copy that stays at each step, in [0, 1].
-            queue: number of past keys; at most the number of training samples is used.
-            hidden: width of the projector's hidden layer.
-            projection: dimensions in which views are compared.
         """
 
         hardest: int = 1024
@@ -48,10 +42,6 @@ class MoCHi(Method):
         with_query: int = 128
         warmup: float = 0.075
         temperature: float = 0.2
-        momentum: float = 0.999
-        queue: int = 65536
-        hidden: int = 2048
-        projection: int = 128
 
     paper = Paper(
         "Hard Negative Mixing for Contrastive Learning", "Kalantidis, Sariyildiz, Pion, Weinzaepfel, Larlus", 2020, "2010.01028",
@@ -70,10 +60,7 @@ class MoCHi(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        s = self.settings
-        self.projector = mlp((encoder.dimension, s.hidden, s.projection), hidden_norm=False)
-        self.target = MomentumEncoder(nn.Sequential(encoder, self.projector))
-        self.queue = Queue(fitting_length(s.queue, spec.length), s.projection)
+        self.projector, self.target, self.queue = with_queue(encoder, spec.length, self.settings)
         self.draws = StepGenerator()
 
     def forward(self, batch: Batch) -> Outputs:
@@ -91,6 +78,5 @@ class MoCHi(Method):
         return {"mochi": reduce(losses, "mean", of=len(query)), "proxy accuracy": proxy_accuracy(query[own], key[own], queue, draws)}
 
     def after_step(self, outputs: Outputs) -> None:
-        self.queue.push(normalize(outputs["key"], dim=1))
-        self.target.update(nn.Sequential(self.encoder, self.projector), self.settings.momentum)
+        advance(self.queue, self.target, outputs["key"], nn.Sequential(self.encoder, self.projector), self.settings.momentum)
         self.draws.advance()

@@ -11,32 +11,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from nearfar.losses.contrastive import queue_info_nce
+from nearfar.losses.decoupled import queue_dcl
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
-from nearfar.networks.heads import mlp
-from nearfar.targets.momentum import MomentumEncoder
-from nearfar.targets.queue import Queue, fitting_length
+from nearfar.methods.momentum_contrast import QueueSettings, advance, with_queue
 
 
 class MoCoV2(Method):
     """Two views, encoder and momentum copy, an MLP projector, a queue of past keys as negatives, InfoNCE."""
 
     @dataclass(frozen=True)
-    class Settings:
+    class Settings(QueueSettings):
         """Attributes:
             temperature: of the softmax over similarities, above 0.
-            momentum: share of the copy that stays at each step, in [0, 1].
-            queue: number of past keys; at most the number of training samples is used.
-            hidden: width of the projector's hidden layer.
-            projection: dimensions in which views are compared."""
+            decoupled: leave the positive out of the denominator (DCL)."""
 
         temperature: float = 0.2
-        momentum: float = 0.999
-        queue: int = 65536
-        hidden: int = 2048
-        projection: int = 128
+        decoupled: bool = False
 
     paper = Paper(
         "Improved Baselines with Momentum Contrastive Learning", "Chen, Fan, Girshick, He", 2020, "2003.04297",
@@ -54,17 +46,15 @@ class MoCoV2(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        s = self.settings
-        self.projector = mlp((encoder.dimension, s.hidden, s.projection), hidden_norm=False)
-        self.target = MomentumEncoder(nn.Sequential(encoder, self.projector))
-        self.queue = Queue(fitting_length(s.queue, spec.length), s.projection)
+        self.projector, self.target, self.queue = with_queue(encoder, spec.length, self.settings)
 
     def forward(self, batch: Batch) -> Outputs:
         return {"query": self.projector(self.encoder(batch.views[0])), "key": self.target(batch.views[1])}
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
-        return {"info_nce": queue_info_nce(**outputs, queue=self.queue.rows, temperature=self.settings.temperature, rows=rows)}
+        s, name = self.settings, "dcl" if self.settings.decoupled else "info_nce"
+        contrast = queue_dcl if s.decoupled else queue_info_nce
+        return {name: contrast(**outputs, queue=self.queue.rows, temperature=s.temperature, rows=rows)}
 
     def after_step(self, outputs: Outputs) -> None:
-        self.queue.push(normalize(outputs["key"], dim=1))
-        self.target.update(nn.Sequential(self.encoder, self.projector), self.settings.momentum)
+        advance(self.queue, self.target, outputs["key"], nn.Sequential(self.encoder, self.projector), self.settings.momentum)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nearfar.losses.contrastive import moco_v3
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
-from nearfar.networks.heads import each, mlp
+from nearfar.networks.heads import each, moco_v3_heads
 from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
 
 
@@ -27,18 +27,20 @@ class MoCoV3(Method):
         """Attributes:
             temperature: of the softmax over similarities, above 0.
             momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a cosine.
+            transformer: heads as the authors have them for transformers, and fixed random projections of patches.
             hidden: width of the hidden layers of projector and predictor.
             projection: dimensions in which views are compared.
         """
 
         temperature: float = 1.0
         momentum: float = 0.99
+        transformer: bool = False
         hidden: int = 4096
         projection: int = 256
 
     paper = Paper(
         "An Empirical Study of Training Self-Supervised Vision Transformers", "Chen, Xie, He", 2021, "2104.02057",
-        ("Heads are those of the authors' ResNet-50; for transformers theirs differ, and patch projections are frozen.",),
+        ("Heads are those of the authors' ResNet-50 whatever the encoder, unless transformer is set.",),
     )
     recipes = {
         "paper": Recipe({}, "lars", learning_rate=0.3, weight_decay=1e-6, batch_size=4096, epochs=300, warmup=0.033),
@@ -52,9 +54,10 @@ class MoCoV3(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        hidden, out = self.settings.hidden, self.settings.projection
-        self.projector = mlp((encoder.dimension, hidden, out), hidden_bias=False, last_bias=False, last_norm="batch-plain")
-        self.predictor = mlp((out, hidden, out), hidden_bias=False, last_bias=False)
+        s = self.settings
+        self.projector, self.predictor = moco_v3_heads(encoder.dimension, s.hidden, s.projection, transformer=s.transformer)
+        if s.transformer:
+            encoder.freeze_patches()
         self.target = MomentumEncoder(nn.Sequential(encoder, self.projector))
 
     def forward(self, batch: Batch) -> Outputs:

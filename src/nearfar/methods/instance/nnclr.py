@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from nearfar.losses.contrastive import nnclr
+from nearfar.losses.decoupled import nnclr_dcl
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import each, mlp
 from nearfar.targets.queue import Queue, fitting_length
@@ -27,6 +28,7 @@ class NNCLR(Method):
     class Settings:
         """Attributes:
             temperature: of the softmax over similarities, above 0.
+            decoupled: leave the positive out of the denominator (DCL).
             queue: number of past embeddings to look for neighbours in; at most the number of training samples is used.
             projector_hidden: width of the projector's two hidden layers.
             predictor_hidden: width of the predictor's hidden layer.
@@ -34,6 +36,7 @@ class NNCLR(Method):
         """
 
         temperature: float = 0.1
+        decoupled: bool = False
         queue: int = 98304
         projector_hidden: int = 2048
         predictor_hidden: int = 4096
@@ -69,7 +72,9 @@ class NNCLR(Method):
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
         nn1, nn2 = (self.queue.nearest(outputs[name], rows=rows) for name in ("z1", "z2"))
-        return {"nnclr": nnclr(nn1, nn2, outputs["p1"], outputs["p2"], temperature=self.settings.temperature, rows=rows)}
+        s, name = self.settings, "dcl" if self.settings.decoupled else "nnclr"
+        contrast = nnclr_dcl if s.decoupled else nnclr
+        return {name: contrast(nn1, nn2, outputs["p1"], outputs["p2"], temperature=s.temperature, rows=rows)}
 
     def after_step(self, outputs: Outputs) -> None:
         self.queue.push(normalize(outputs["z1"], dim=1))

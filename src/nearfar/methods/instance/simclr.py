@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nearfar.losses.contrastive import nt_xent
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
-from nearfar.networks.heads import mlp, together
+from nearfar.networks.heads import simclr_projector, together
 
 
 class SimCLR(Method):
@@ -48,11 +48,10 @@ class SimCLR(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        self.projector = mlp((encoder.dimension, self.settings.hidden, self.settings.projection), last_bias=False, last_norm="batch")
+        self.projector = simclr_projector(encoder.dimension, self.settings.hidden, self.settings.projection)
 
     def forward(self, batch: Batch) -> Outputs:
-        first, second = together(self.encoder, batch.views)
-        z1, z2 = together(self.projector, (first, second))
+        z1, z2 = together(self.projector, together(self.encoder, batch.views))
         return {"z1": z1, "z2": z2}
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
