@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from nearfar.batch import Pair
+from nearfar.errors import UserError
 from nearfar.methods.paired.mcl_clip import MCLClip
+from nearfar.networks.locking import layer_groups
 from nearfar.testing import METHOD_CHECKS, Case
 from tests.losses.cases import close, leaves, named
 
@@ -78,6 +80,21 @@ def test_stages_start_from_the_same_or_from_fresh_weights(restart: str) -> None:
     for parts in method.parts:
         weights = [torch.cat([p.flatten() for p in part.parameters()]) for part in parts]
         assert [torch.equal(w, weights[0]) for w in weights] == [True, restart == "same", restart == "same"]
+
+
+def test_locked_towers_stay_and_their_projections_learn() -> None:
+    method = build(MCLClip, {**SMALL, "lock_texts": True, "image_layers": 1}).train()
+    images, texts = (parts[-1] for parts in method.parts)
+    torch.stack([value for value in method.loss(method(batch_for(method))).values() if value.requires_grad]).sum().backward()
+    assert all(p.grad is None for p in texts.parameters())
+    learned = [group[0].grad is not None for group in layer_groups(images)]
+    assert learned == [False] * (len(learned) - 1) + [True]
+    assert all(heads[-1].weight.grad.abs().sum() > 0 for heads in method.projections)
+
+
+def test_locked_towers_cannot_start_fresh() -> None:
+    with pytest.raises(UserError, match="so stages cannot start fresh: set restart to same"):
+        build(MCLClip, {**SMALL, "lock_texts": True, "restart": "fresh"})
 
 
 @pytest.mark.parametrize("check", ["runs", "gradient_reaches_parameters", "gradient_matches_differences", "resumes"])

@@ -24,6 +24,7 @@ VARIANTS: list[tuple[str, str | None, dict[str, Any]]] = [
     ("supremix", None, {"pool": 2}),
     ("supremix", None, {"views": 1, "official": True}),
     ("mcl-clip", "image-text", {"batches": "mixed"}),
+    ("mcl-clip", "image-text", {"restart": "same", "lock_texts": True, "image_layers": 1}),
     ("sepclr", None, {"attributes": "discrete"}),
     ("sepclr", None, {"attributes": "continuous"}),
 ]

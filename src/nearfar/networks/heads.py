@@ -12,6 +12,7 @@ from torch.nn.functional import linear, normalize
 
 from nearfar.batch import Pair, Tokens, concatenate
 from nearfar.errors import unknown_name
+from nearfar.networks.encoder import Encoder
 from nearfar.networks.positions import sincos_positions
 from nearfar.networks.transformer import Transformer, xavier
 
@@ -55,19 +56,24 @@ def simclr_projector(dimension: int, hidden: int, projection: int) -> nn.Sequent
     return mlp((dimension, hidden, projection), last_bias=False, last_norm="batch")
 
 
-def moco_v3_heads(dimension: int, hidden: int, projection: int, *, transformer: bool = False) -> tuple[nn.Sequential, nn.Sequential]:
+def moco_v3_heads(encoder: Encoder, hidden: int, projection: int, *, transformer: bool = False) -> tuple[nn.Sequential, nn.Sequential]:
     """MoCo v3's projector and predictor.
 
     Args:
-        dimension: of the encoder's features.
+        encoder: whose features they take; with ``transformer`` its projection of patches is kept as it was drawn.
         hidden: width of the hidden layers.
         projection: dimensions in which views are compared.
         transformer: three layers in the projector and a normalised end of the predictor, as the authors have it for transformers;
             otherwise two layers and a bare end, as for ResNet-50.
 
+    Raises:
+        UserError: with ``transformer``, if the encoder has no projection of patches.
+
     Source: Chen et al. 2021 (MoCo v3), section 4.1 and the authors' code.
     """
-    widths = (dimension, hidden, hidden, projection) if transformer else (dimension, hidden, projection)
+    if transformer:
+        encoder.freeze_patches()
+    widths = (encoder.dimension, *[hidden] * (2 if transformer else 1), projection)
     projector = mlp(widths, hidden_bias=False, last_bias=False, last_norm="batch-plain")
     last_norm = "batch-plain" if transformer else "none"
     return projector, mlp((projection, hidden, projection), hidden_bias=False, last_bias=False, last_norm=last_norm)

@@ -66,9 +66,7 @@ class CACRMoCoV3(Method):
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
-        self.projector, self.predictor = moco_v3_heads(encoder.dimension, s.hidden, s.projection, transformer=s.transformer)
-        if s.transformer:
-            encoder.freeze_patches()
+        self.projector, self.predictor = moco_v3_heads(encoder, s.hidden, s.projection, transformer=s.transformer)
         self.target = MomentumEncoder(nn.Sequential(encoder, self.projector))
 
     @property

@@ -2,14 +2,13 @@
 
 As ``mcl``, with CLIP as what is trained: after a stage the images are clustered by their embeddings, and the next stage sees batches
 from one cluster only, so that it must learn what tells alike images apart. A pair is compared by the embeddings of all stages.
-
     p_s = p_{s-1} K + c_s;  loss of stage s + 1: CLIP's among pairs of one p_s;  similarity: cosine of all stages' embeddings
 Source: Zhang, Lan, Qu, Cheng, Feng, Hooi 2024, arXiv 2402.11816, section 3; CLIP: Radford et al. 2021."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -19,8 +18,10 @@ from torch.nn.functional import normalize
 from nearfar.batch import Batch, Pair, Tokens
 from nearfar.losses.contrastive import clip
 from nearfar.losses.masked_contrast import grouped_clip
-from nearfar.methods.method import Method, Outputs, Paper, Recipe, Spec, TrainingSet, WantedBatches, WantedViews
+from nearfar.methods.instance.mcl import MCL
+from nearfar.methods.method import Method, Outputs, Recipe, Spec, TrainingSet, WantedBatches, WantedViews
 from nearfar.networks import several
+from nearfar.networks.locking import lock_towers
 from nearfar.networks.towers import TwoTowers
 from nearfar.targets.stages import Stages
 
@@ -35,6 +36,8 @@ class MCLClip(Method):
             clusters: K, clusters of each stage's image embeddings.
             batches: "grouped" (from one group each; smaller groups never appear) or "mixed" (negatives from the anchor's group only).
             restart: from where a stage starts: "same" (the weights that the encoders were given, as for pretrained ones) or "fresh".
+            lock_texts: hold a pretrained text encoder still; its projections learn.
+            image_layers: how many of the image encoder's last layers learn; None: all.
             unit_stages: whether embeddings of each stage are brought to length 1 before they are put side by side.
             projection: dimensions of the shared space.
             temperature: at the start of each stage; learned from there, above 0."""
@@ -43,14 +46,14 @@ class MCLClip(Method):
         clusters: int = 10
         batches: Literal["grouped", "mixed"] = "grouped"
         restart: Literal["same", "fresh"] = "same"
+        lock_texts: bool = False
+        image_layers: int | None = None
         unit_stages: bool = False
         projection: int = 512
         temperature: float = 0.07
 
-    paper = Paper(
-        "Learning the Unlearned: Mitigating Feature Suppression in Contrastive Learning", "Zhang, Lan, Qu, Cheng, Feng, Hooi", 2024,
-        "2402.11816", ("All processes draw the same permutations; the authors' draw their own.", "No tower is locked and no layer frozen."),
-    )
+    paper = replace(MCL.paper, departures=(
+        "All processes draw the same permutations; the authors' draw their own.", "All learns unless locked by the settings."))
     recipes = {
         "paper": Recipe({}, "adamw", learning_rate=1e-5, weight_decay=0.1, batch_size=8000, epochs=80, warmup=0.01),
         "small": Recipe({"stages": 3, "clusters": 4, "restart": "fresh", "projection": 128}, learning_rate=1e-3, batch_size=64, epochs=60),
@@ -69,14 +72,14 @@ class MCLClip(Method):
         made: Any = several(encoder, s.stages)
         super().__init__(made, spec, s)
         self.parts: Any = (made.first.parts, made.second.parts)
-        sizes = (encoder.first.dimension, encoder.second.dimension)
-        lists = [nn.ModuleList(nn.Linear(size, s.projection, bias=False) for _ in range(s.stages)) for size in sizes]
-        self.projections: Any = nn.ModuleList(lists)
+        width = [encoder.first.dimension] * s.stages, [encoder.second.dimension] * s.stages
+        self.projections: Any = nn.ModuleList(nn.ModuleList(nn.Linear(size, s.projection, bias=False) for size in each) for each in width)
         for parts in self.parts if s.restart == "same" else ():
             for part in parts:
                 part.load_state_dict(parts[0].state_dict())
+        lock_towers(*self.parts, texts=s.lock_texts, image_layers=s.image_layers, kept=s.restart == "same")
         self.log_scale = nn.Parameter(torch.tensor(-math.log(s.temperature)))
-        self.stages = Stages(spec.length, s.clusters, *self.parts, *lists)
+        self.stages = Stages(spec.length, s.clusters, *self.parts, *self.projections)
 
     @property
     def wanted_batches(self) -> WantedBatches:
@@ -104,9 +107,9 @@ class MCLClip(Method):
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         first, second, scale = normalize(outputs["first"], dim=1), normalize(outputs["second"], dim=1), self.log_scale.exp()
-        if self.settings.batches == "mixed":
-            return {"clip": grouped_clip(first, second, outputs["group"], temperature=1 / scale), "scale": scale.detach()}
-        return {"clip": clip(first, second, logit_scale=scale), "scale": scale.detach()}
+        mixed = self.settings.batches == "mixed"
+        loss = grouped_clip(first, second, outputs["group"], temperature=1 / scale) if mixed else clip(first, second, logit_scale=scale)
+        return {"clip": loss, "scale": scale.detach()}
 
     @torch.no_grad()
     def after_step(self, outputs: Outputs) -> None:
