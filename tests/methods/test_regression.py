@@ -115,7 +115,7 @@ def test_conr_reaches_encoder_and_regressor_and_predicts() -> None:
 
 
 def test_conr_regresses_labels_of_several_numbers() -> None:
-    spec = dataclasses.replace(spec_of(ConR), values=2)
+    spec = dataclasses.replace(spec_of(ConR, length=8), values=2)
     method = ConR(ToyEncoder(), spec, ConR.Settings(window=1.0, temperature=0.5)).train()
     label = torch.tensor([[0.0, 0.0], [0.0, 0.5], [3.0, 4.0], [3.0, 4.5], [9.0, 0.0], [9.0, 0.5], [0.0, 9.0], [0.5, 9.0]])
 
