@@ -11,7 +11,7 @@ from torch import nn
 from nearfar import networks
 from nearfar.errors import UserError
 from nearfar.evaluation import Wanted, evaluate
-from nearfar.evaluation.fine_tuning import RATES, Budget, Labels, blocks, fine_tune, picked_rate
+from nearfar.evaluation.fine_tuning import RATES, Budget, Labels, blocks, divided, fine_tune, picked_rate
 from nearfar.views import plain_view
 from tests.networks.specs import images, series, texts
 
@@ -77,6 +77,40 @@ def test_the_rate_is_picked_on_training_samples_alone() -> None:
     assert picked_rate(encoder, train, budget=Budget(steps=8, batch_size=16)) > RATES[0], "the lowest rate learns nothing in 8 steps"
     alone = train[torch.tensor([0, 1, 2])]
     assert picked_rate(encoder, alone, budget=SHORT) == RATES[1]
+
+
+def test_it_stops_when_held_out_samples_gain_nothing_and_keeps_the_best() -> None:
+    train, test = bars()
+    encoder = networks.build("small-convnet", images(1, 8, 8)).eval()
+    fitted, held_out = divided(train, SHORT, seed=0)
+    assert held_out is not None
+    assert not set(fitted.samples.ids) & set(held_out.samples.ids)
+    long = Budget(steps=200, batch_size=16)
+    tuned = fine_tune(encoder, fitted, held_out=held_out, rate=1e-3, budget=long, seed=0)
+    assert 20 <= tuned.steps <= 140, "bars are learned long before the budget ends"
+    assert float(tuned.right(held_out).double().mean()) == 1
+    whole = fine_tune(encoder, fitted, rate=1e-3, budget=Budget(steps=tuned.steps, batch_size=16), seed=0)
+    assert whole.steps == tuned.steps
+    wrong = Labels(held_out.samples, (held_out.labels + 1) % 3, 3, held_out.view)
+    assert fine_tune(encoder, fitted, held_out=wrong, rate=1e-3, budget=long, seed=0).steps < 100
+    assert float(tuned.right(test).double().mean()) > 0.9
+
+
+def test_what_is_held_out_is_bounded_and_may_be_nothing() -> None:
+    train, _ = bars()
+    held_out = divided(train, Budget(held_out=5), seed=0)[1]
+    assert held_out is not None
+    assert len(held_out) == 5
+    alone = train[torch.tensor([0, 1, 2])]
+    assert divided(alone, SHORT, seed=0) == (alone, None)
+
+
+def test_bfloat16_learns_as_well() -> None:
+    train, test = bars()
+    encoder = networks.build("small-convnet", images(1, 8, 8)).eval()
+    tuned = fine_tune(encoder, train, rate=1e-3, budget=SHORT, seed=0, precision="bfloat16")
+    assert float(tuned.right(test).double().mean()) > 0.9
+    assert all(p.dtype == torch.float32 for p in tuned.model.parameters())
 
 
 def test_errors() -> None:

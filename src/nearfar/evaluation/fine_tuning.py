@@ -53,17 +53,25 @@ class Labels:
 
 @dataclass(frozen=True)
 class Budget:
-    """How much training there is: AdamW, a rise over the first tenth, then a cosine to 0.
+    """How much training there is at most: AdamW, a rise over the first tenth, then a cosine to 0.
 
     Attributes:
-        steps: optimiser steps.
+        steps: most optimiser steps.
         batch_size: samples in a step (all, if there are fewer).
         weight_decay: for all parameters.
+        trial: steps in which each learning rate is tried.
+        checks: how often the held-out samples are looked at, evenly over the steps.
+        patience: looks without a better one after which the training stops.
+        held_out: most samples that are looked at.
     """
 
-    steps: int = 200
+    steps: int = 150
     batch_size: int = 64
     weight_decay: float = 1e-4
+    trial: int = 40
+    checks: int = 10
+    patience: int = 3
+    held_out: int = 500
 
 
 @dataclass(frozen=True)
@@ -73,18 +81,23 @@ class Tuned:
     Attributes:
         model: encoder and head, in evaluation mode.
         rate: the peak learning rate.
+        steps: after which the model stood as it is.
+        precision: in which it runs, "float32" or "bfloat16".
     """
 
     model: nn.Module
     rate: float
+    steps: int
+    precision: str = "float32"
 
     @torch.no_grad()
     def right(self, test: Labels) -> Tensor:
         """Whether each sample gets its class, (N,) bool."""
         found = []
-        for rows in torch.split(torch.arange(len(test)), BATCH):
-            x, label = test.batch(rows)
-            found.append(self.model(x).argmax(dim=1) == label)
+        with _precise(test, self.precision):
+            for rows in torch.split(torch.arange(len(test)), BATCH):
+                x, label = test.batch(rows)
+                found.append(self.model(x).argmax(dim=1) == label)
         return torch.cat(found)
 
 
@@ -109,7 +122,10 @@ def blocks(encoder: nn.Module) -> list[list[nn.Parameter]]:
     return merged
 
 
-def fine_tune(encoder: nn.Module, train: Labels, *, last: int | None = None, rate: float, budget: Budget, seed: int) -> Tuned:
+def fine_tune(
+    encoder: nn.Module, train: Labels, *, held_out: Labels | None = None, last: int | None = None, rate: float, budget: Budget, seed: int,
+    precision: str = "float32",
+) -> Tuned:  # fmt: skip
     """Train a copy of the encoder with a linear head on labelled samples in their plain view.
 
     Batch norm and dropout work as in training where the parameters are trained, and as in evaluation where they are frozen.
@@ -117,10 +133,12 @@ def fine_tune(encoder: nn.Module, train: Labels, *, last: int | None = None, rat
     Args:
         encoder: from views (n, ...) to features (n, D); it is not changed.
         train: the samples.
+        held_out: further samples; the model is kept as it stood when it did best on them. None trains for the whole budget.
         last: number of blocks to train, from the end, at least 1; None trains all.
         rate: peak learning rate.
         budget: of the training.
         seed: of the head and of the batches.
+        precision: "float32", or "bfloat16" for the forward pass.
 
     Raises:
         UserError: if ``last`` is below 1, or the samples are of one class.
@@ -137,38 +155,93 @@ def fine_tune(encoder: nn.Module, train: Labels, *, last: int | None = None, rat
         parameter.requires_grad_(True)
     _train_mode(model)
     optimizer = torch.optim.AdamW([*trained, *model[1].parameters()], lr=rate, weight_decay=budget.weight_decay)
+    best = _Best(held_out, budget)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # dropout draws from the global state
-        for step, rows in enumerate(_batches(len(train), budget, generator)):
+        for step, rows in enumerate(_batches(len(train), budget, generator), 1):
             for group in optimizer.param_groups:
-                group["lr"] = rate * _course((step + 1) / budget.steps)
+                group["lr"] = rate * _course(step / budget.steps)
             x, label = train.batch(rows)
             optimizer.zero_grad()
-            torch.autograd.backward(F.cross_entropy(model(x), label))
+            with _precise(train, precision):
+                logits = model(x)
+            torch.autograd.backward(F.cross_entropy(logits.float(), label))
             optimizer.step()
-    return Tuned(model.eval(), rate)
+            if best.has_enough(Tuned(model, rate, step, precision)):
+                break
+    return best.of(Tuned(model.eval(), rate, step, precision))
 
 
-def picked_rate(encoder: nn.Module, train: Labels, *, last: int | None = None, budget: Budget, seed: int = 0) -> float:
-    """The learning rate with the best accuracy on a stratified fifth of the samples, the lower of equals.
+class _Best:
+    """The weights that did best on held-out samples, the first of equals."""
 
-    Where no class has a second sample the middle rate is taken.
+    def __init__(self, held_out: Labels | None, budget: Budget) -> None:
+        self.held_out, self.budget, self.every = held_out, budget, max(1, budget.steps // budget.checks)
+        self.accuracy, self.step, self.weights = -1.0, 0, dict[str, Tensor]()
+
+    def has_enough(self, tuned: Tuned) -> bool:
+        """Look, if it is time to; whether there was nothing better for too long."""
+        if self.held_out is None or (tuned.steps % self.every and tuned.steps != self.budget.steps):
+            return False
+        modes = {module: module.training for module in tuned.model.modules()}
+        tuned.model.eval()
+        accuracy = float(tuned.right(self.held_out).double().mean())
+        for module, mode in modes.items():
+            module.training = mode
+        if accuracy > self.accuracy:
+            self.accuracy, self.step = accuracy, tuned.steps
+            self.weights = {name: value.clone() for name, value in tuned.model.state_dict().items()}
+        return tuned.steps - self.step >= self.budget.patience * self.every
+
+    def of(self, tuned: Tuned) -> Tuned:
+        """The model with its best weights."""
+        if not self.weights:
+            return tuned
+        tuned.model.load_state_dict(self.weights)
+        return replace(tuned, steps=self.step)
+
+
+def divided(train: Labels, budget: Budget, *, seed: int) -> tuple[Labels, Labels | None]:
+    """The samples without a stratified fifth, and at most ``budget.held_out`` of this; all and None where no class can spare any or
+    two classes would not be left."""
+    chosen = stratified(train.labels, VALIDATION_SHARE, seed=seed, leave=1)
+    if not chosen.any() or len(torch.unique(train.labels[~chosen])) < 2:
+        return train, None
+    rows = chosen.nonzero()[:, 0]
+    kept = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[: budget.held_out]]
+    return train[~chosen], train[kept.sort().values]
+
+
+def picked_rate(
+    encoder: nn.Module, train: Labels, *, last: int | None = None, budget: Budget, seed: int = 0, precision: str = "float32"
+) -> float:
+    """The learning rate with the best accuracy on held-out samples after a short training of its own, the lower of equals.
+
+    Where none can be held out the middle rate is taken.
     """
-    held_out = stratified(train.labels, VALIDATION_SHARE, seed=seed, leave=1)
-    if not held_out.any() or len(torch.unique(train.labels[~held_out])) < 2:
+    fitted, held_out = divided(train, budget, seed=seed)
+    if held_out is None:
         return RATES[1]
+    trial = replace(budget, steps=min(budget.steps, budget.trial))
 
     def accuracy(rate: float) -> float:
-        tuned = fine_tune(encoder, train[~held_out], last=last, rate=rate, budget=budget, seed=seed)
-        return float(tuned.right(train[held_out]).double().mean())
+        tuned = fine_tune(encoder, fitted, last=last, rate=rate, budget=trial, seed=seed, precision=precision)
+        return float(tuned.right(held_out).double().mean())
 
     return max(RATES, key=accuracy)
 
 
+def _precise(samples: Labels, precision: str) -> torch.autocast:
+    return torch.autocast(torch.device(samples.device).type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
 def _with_head(encoder: nn.Module, train: Labels, seed: int) -> nn.Sequential:
     copied = copy.deepcopy(encoder).to(train.device).eval()
+    example = train.batch(torch.arange(1))[0]
+    if isinstance(example, Tensor) and example.ndim == 4:
+        copied = copied.to(memory_format=torch.channels_last)
     with torch.no_grad():
-        dimension = copied(train.batch(torch.arange(1))[0]).shape[1]
+        dimension = copied(example).shape[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = nn.Linear(dimension, train.classes)
