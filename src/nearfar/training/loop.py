@@ -27,6 +27,7 @@ from nearfar.training.batch_norm import synchronise
 from nearfar.training.bound import bound_seconds
 from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from nearfar.training.interruption import Interruption
+from nearfar.training.memory import freed_memory_kept
 from nearfar.training.optimisers import build_optimizer
 from nearfar.training.plan import Plan
 from nearfar.training.profile import BETWEEN
@@ -90,7 +91,7 @@ def fit(
     # The gradient cache averages the gradients itself, once all chunks are through.
     model = method if plan.gradient_cache else collectives.data_parallel(method, unused=len(method.phases()) > 1)
     callbacks = callbacks if collectives.is_first() else ()
-    with Interruption() as interruption, _ending(callbacks, progress):
+    with Interruption() as interruption, freed_memory_kept(plan.device), _ending(callbacks, progress):
         for callback in callbacks:
             callback.on_start(progress)
         saved, logged, since = time.monotonic(), time.monotonic(), 0

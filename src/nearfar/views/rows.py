@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-_CACHED_VALUES = 2**20
+_CACHED_VALUES = 2**18
 
 
 def rows_at_once(images: Tensor) -> int:
