@@ -9,6 +9,7 @@ import pytest
 
 from nearfar import HOMES, cli
 from nearfar.errors import UserError
+from nearfar.parsing import sentence
 
 
 def test_every_command_is_a_public_function() -> None:
@@ -49,6 +50,35 @@ def test_settings_to_try_are_taken_out_of_the_words() -> None:
 def test_a_setting_without_a_value_is_refused(words: list[str]) -> None:
     with pytest.raises(UserError, match=r"temperature has no value"):
         cli._grid(words)
+
+
+MALFORMED = {
+    "claim dcl --seeds x": "--seeds is 'x'; expected a whole number. See nearfar claim --help.",
+    "pretrain simclr --epochs x": "--epochs is 'x'; expected a whole number. See nearfar pretrain --help.",
+    "pretrain simclr --learning-rate=": "--learning-rate is ''; expected a number. See nearfar pretrain --help.",
+    "pretrain simclr --settings.temperature hot": "--settings.temperature is 'hot'; expected a number. See nearfar pretrain --help.",
+    "pretrain supremix --settings.mixing 1 b": "--settings.mixing is 'b'; expected a number and a number. See nearfar pretrain --help.",
+    "pretrain simclr --recipe big": "--recipe is 'big'; expected one of 'auto', 'small', 'paper'. See nearfar pretrain --help.",
+    "compare simclr dcl --sedes 3": "Unknown words on the command line, '--sedes' first: did you mean --seeds? See nearfar compare --help.",
+    "compare simclr dcl --seeds x": "--seeds is 'x'; expected a whole number. See nearfar compare --help.",
+    "compare simclr dcl --seeds": "--seeds has no value; give one behind it. See nearfar compare --help.",
+    "evaluate": "A word is missing on the command line: the run folder. See nearfar evaluate --help.",
+    "doctor loudly": "Unknown words on the command line, 'loudly' first. See nearfar doctor --help.",
+}
+
+
+@pytest.mark.parametrize("words", MALFORMED)
+def test_a_malformed_word_is_answered_in_one_sentence(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words.split(" ")) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", f"nearfar: {MALFORMED[words]}\n")
+
+
+def test_what_the_parser_says_otherwise_is_kept_in_its_words() -> None:
+    box = "╭─ Odd ─╮\n│ Something new went wrong. │\n│ ───── │\n│ For full helptext, run x --help │\n╰──╯\n"
+    plain = " Odd   \n ------- \n  Something new went wrong. \n ------- \n  For full helptext, run x --help\n"
+    assert sentence(box) == sentence(plain) == "The words cannot be read: Something new went wrong."
+    assert sentence("") == "The words cannot be read: the parser does not say why."
 
 
 def test_options_count_as_given_under_their_python_names() -> None:

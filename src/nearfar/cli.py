@@ -72,12 +72,11 @@ def _dispatch(words: list[str]) -> int:
         return _compare(rest)
     import importlib
 
-    import tyro
-
     from nearfar import HOMES
+    from nearfar.parsing import parsed
 
     function: Callable[..., Any] = getattr(importlib.import_module(HOMES[verb]), verb)
-    result = tyro.cli(_with_positional_first(function), args=rest, prog=f"nearfar {verb}")
+    result = parsed(_with_positional_first(function), rest, prog=f"nearfar {verb}")()
     if isinstance(result, Path):
         print(result)
     elif hasattr(result, "table"):
@@ -100,7 +99,8 @@ def _overview() -> str:
 
 
 def _with_positional_first(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function with its positional-or-keyword arguments as positional words of the command line."""
+    """From its arguments to a call of the function that is still to be made; its positional-or-keyword arguments are positional words
+    of the command line."""
     import inspect
     import typing
 
@@ -112,7 +112,7 @@ def _with_positional_first(function: Callable[..., Any]) -> Callable[..., Any]:
     several = next((name for name, p in signature.parameters.items() if p.kind is p.VAR_POSITIONAL), None)
 
     def command(*args: Any, **kwargs: Any) -> Any:
-        return function(*args, *kwargs.pop(several or "", ()), **kwargs)
+        return lambda: function(*args, *kwargs.pop(several or "", ()), **kwargs)
 
     parameters, positional = [], cast(Any, tyro.conf.Positional)
     for parameter in signature.parameters.values():
@@ -138,6 +138,7 @@ def _pretrain(words: list[str]) -> int:
 
     from nearfar.methods import registry
     from nearfar.options import PretrainOptions
+    from nearfar.parsing import parsed
 
     name = words[0] if words and not words[0].startswith("-") else None
     settings: Any = None
@@ -160,13 +161,13 @@ def _pretrain(words: list[str]) -> int:
         "Attributes:\n    method: a name from `nearfar methods`.\n    config: a config.toml to start from.\n"
         "    profile: print where the time of the first steps went; the result is the same."
     )
-    parsed: Any = tyro.cli(command, args=words, prog="nearfar pretrain")
+    made = parsed(command, words, prog="nearfar pretrain")
     given = _given(words)
-    options = {k: v for k, v in vars(parsed.options).items() if k in given}
-    chosen = {k: v for k, v in vars(parsed.settings).items() if f"settings.{k}" in given} if settings is not None else {}
+    options = {k: v for k, v in vars(made.options).items() if k in given}
+    chosen = {k: v for k, v in vars(made.settings).items() if f"settings.{k}" in given} if settings is not None else {}
     import nearfar
 
-    nearfar.pretrain(parsed.method, settings=chosen, config=parsed.config, profile=parsed.profile, **options)
+    nearfar.pretrain(made.method, settings=chosen, config=made.config, profile=made.profile, **options)
     return 0
 
 
@@ -186,6 +187,7 @@ def _compare(words: list[str]) -> int:
 
     import nearfar
     from nearfar.comparison.options import CompareOptions
+    from nearfar.parsing import parsed
 
     rest, grid = _grid(words)
     fields: list[Any] = [
@@ -200,11 +202,11 @@ def _compare(words: list[str]) -> int:
         "Attributes:\n    methods: names; the others are compared with the first.\n"
         "    advise: propose methods and a batch size for the data and this machine, and train nothing."
     )
-    parsed: Any = tyro.cli(command, args=rest, prog="nearfar compare")
-    if parsed.advise:
-        Console().print(nearfar.advise(parsed.options.data, limit=parsed.options.limit, label=parsed.options.label).text(), highlight=False)
+    made = parsed(command, rest, prog="nearfar compare")
+    if made.advise:
+        Console().print(nearfar.advise(made.options.data, limit=made.options.limit, label=made.options.label).text(), highlight=False)
         return 0
-    Console().print(nearfar.compare(*parsed.methods, settings=grid, **vars(parsed.options)).table())
+    Console().print(nearfar.compare(*made.methods, settings=grid, **vars(made.options)).table())
     return 0
 
 
