@@ -5,7 +5,7 @@ tensor at a time) and kornia (batched), one thread.
 
 All make the same distribution: crop (0.08, 1), flip, jitter with probability 0.8 (strength 0.5 at 32 pixels, 1 above 64),
 greyscale 0.2, blur 0.5 (above 64 pixels), normalise. lightly starts from PIL images, the others from one uint8 batch. The time is
-the process's CPU time; all take turns in several rounds.
+the process's CPU time; all take turns in several rounds, in a process that keeps freed memory, as nearfar's training loop does.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nearfar.data.spec import Spec
+from nearfar.training.memory import freed_memory_kept
 from nearfar.views import WantedViews, make_views
 from nearfar.views.image_blur import kernel_size
 
@@ -98,12 +99,13 @@ def measure(side: int, count: int, few: int, rounds: int) -> list[dict[str, obje
         "kornia": (with_kornia(images), count),
     }
     taken: dict[str, list[float]] = {name: [] for name in entries}
-    for number in range(rounds + 1):
-        for name, (run, samples) in entries.items():
-            start = time.process_time()
-            run()
-            if number:  # the first round warms up
-                taken[name].append((time.process_time() - start) / (2 * samples))
+    with freed_memory_kept(torch.device("cpu")):  # as in nearfar's training loop, here for all of them
+        for number in range(rounds + 1):
+            for name, (run, samples) in entries.items():
+                start = time.process_time()
+                run()
+                if number:  # the first round warms up
+                    taken[name].append((time.process_time() - start) / (2 * samples))
     return [
         {
             "pixels": side, "library": name, "us a view": spread([1e6 * one for one in found]),
@@ -122,7 +124,8 @@ def main() -> None:
         rows += measure(side, count, few, 5 if options.quick else ROUNDS)
         print(*rows[-4:], sep="\n", flush=True)
     about = """Two SimCLR views of a batch of decoded images, CPU time on one thread. lightly and torchvision (v2, tensors) take images
-one by one, kornia and nearfar as a batch. Blur (a tenth of the side wide) above 64 pixels."""
+one by one, kornia and nearfar as a batch. Blur (a tenth of the side wide) above 64 pixels. The process keeps freed memory, as nearfar's
+training loop does."""
     finish([Table("Views", about, rows)], options)
 
 

@@ -110,6 +110,7 @@ def test_jitter_has_an_order_for_each_sample() -> None:
 
 def test_rows_are_changed_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nearfar.views.rows._CACHED_VALUES", 2 * 3 * 4 * 4)
+    monkeypatch.setattr("nearfar.views.rows._LEAST_ROWS", 1)
     images = torch.zeros(7, 3, 4, 4)
     rows = torch.tensor([6, 1, 2, 4, 0])
     seen = []

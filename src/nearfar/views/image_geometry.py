@@ -100,10 +100,10 @@ def _straight_grid(images: Tensor, boxes: Tensor, size: tuple[int, int], flip: T
     top, left, height, width = boxes.unbind(1)
     y = _positions(top, height, size[0]).clamp(top[:, None], (top + height - 1)[:, None])
     x = _positions(left, width, size[1], flip).clamp(left[:, None], (left + width - 1)[:, None])
-    grid = images.new_empty(len(images), *size, 2)
-    grid[..., 0] = ((2 * x + 1) / images.shape[3] - 1)[:, None, :]
-    grid[..., 1] = ((2 * y + 1) / images.shape[2] - 1)[:, :, None]
-    return grid
+    x, y = ((2 * place + 1).div_(side).sub_(1) for place, side in ((x, images.shape[3]), (y, images.shape[2])))
+    # As complex numbers x + iy, one pass writes both coordinates of a pixel side by side.
+    pair = torch.complex(x, torch.zeros_like(x))[:, None, :] + torch.complex(torch.zeros_like(y), y)[:, :, None]
+    return torch.view_as_real(pair)
 
 
 def _rotated_grid(images: Tensor, boxes: Tensor, size: tuple[int, int], flip: Tensor, angle: Tensor) -> Tensor:

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from torch import Tensor
 
 _CACHED_VALUES = 2**18
+_LEAST_ROWS = 4
 
 
 def rows_at_once(images: Tensor) -> int:
     """How many samples to change at a time: as many as fit a CPU's cache, elsewhere all."""
     if images.device.type != "cpu":
         return max(1, len(images))
-    return max(1, _CACHED_VALUES // max(1, images.shape[1:].numel()))
+    return max(_LEAST_ROWS, _CACHED_VALUES // max(1, images.shape[1:].numel()))
 
 
 def change_rows(images: Tensor, rows: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> None:
