@@ -51,6 +51,8 @@ def test_nt_xent_reference(golden: Golden, name: str) -> None:
     close(loss, case["out_loss"])
     close(z1.grad, case["out_grad_z1"])
     close(z2.grad, case["out_grad_z2"])
+    if "out_loss_simclr_sum" in case:
+        close(nt_xent(z1, z2, temperature=case["hp_temperature"].item(), reduction="simclr_sum"), case["out_loss_simclr_sum"])
 
 
 @pytest.mark.parametrize("name", named("a-infonce-inbatch-*"))

@@ -67,6 +67,14 @@ def separated(turn: float) -> Tensor:
     return torch.stack([angles.cos(), angles.sin()], dim=2)
 
 
+@pytest.mark.parametrize("distribution", ["logistic", "gaussian", "reciprocal", "optimal", "logistic_phi"])
+def test_any_distribution_sorts(distribution: str) -> None:
+    views = torch.randn(2, 6, 4, dtype=torch.float64, requires_grad=True)
+    loss = groco(views, negatives=3, steepness=2.0, distribution=distribution)
+    finite_with_gradient(loss, views)
+    assert loss != groco(views, negatives=3, steepness=2.0)
+
+
 def test_vanishes_for_ordered_groups_as_the_sort_gets_steep() -> None:
     losses = [groco(separated(0.0), negatives=3, steepness=s).item() for s in (1.0, 10.0, 100.0, 1e4, 1e6)]
     assert losses == sorted(losses, reverse=True)

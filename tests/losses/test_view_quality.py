@@ -90,6 +90,20 @@ def test_scores_equal_the_reference(golden: Any, name: str) -> None:
     close(weights_of(score, sharpness=case["hp_gamma"].item()), case["out_weight"])
 
 
+@pytest.mark.parametrize("name", named("b-genview-quality-*"))
+def test_scores_by_dot_products_are_those_of_the_references_features(golden: Any, name: str) -> None:
+    case = golden(name)
+    parts = [pooled(case[f"in_tokens{view}"], case["in_pc1"]) for view in (1, 2)]
+    close(parts[0][0], case["out_fg1"])
+    close(parts[0][1], case["out_bg1"])
+    expected = (parts[0][0] * parts[1][0]).sum(1) - (parts[0][1] * parts[1][1]).sum(1)
+    tokens = case["in_tokens1"], case["in_tokens2"], case["in_pc1"]
+    close(pair_quality(*tokens, similarity="dot"), expected)
+    close(quality_weights(*tokens, similarity="dot"), weights_of(expected))
+    with pytest.raises(ValueError, match="Unknown similarity 'l2': valid are 'cosine' and 'dot'"):
+        pair_quality(*tokens, similarity="l2")
+
+
 def test_equal_weights_give_the_plain_losses() -> None:
     a, b, c, d = torch.randn(4, 6, 5, dtype=torch.float64)
     ones = torch.ones(6, dtype=torch.float64)

@@ -157,6 +157,7 @@ def test_susana_terms_equal_their_parts_and_are_averaged() -> None:
     expected = {
         "icnn": -neighbour_score(features, label, looked_at=6)["score"].log(),
         "icnn-support": -neighbour_score(rows[:, :2].flatten(0, 1), label.view(3, 6)[:, :2].flatten())["score"].log(),
+        "icnn-query-support": -neighbour_score(query, own, rows[:, :2].flatten(0, 1), own.view(3, 4)[:, :2].flatten())["score"].log(),
         "triplet": (distance[torch.arange(12), own] - others + 0.5).clamp(min=0).mean(),
         "cross-entropy": cross_entropy(-distance.square(), own),
     }
@@ -164,7 +165,7 @@ def test_susana_terms_equal_their_parts_and_are_averaged() -> None:
     terms = method.loss(outputs)
     for name, value in expected.items():
         # Means and neighbours do not know the order in which classes are named.
-        torch.testing.assert_close(terms[name], value / 4)
+        torch.testing.assert_close(terms[name], value / 5)
     sum(terms.values()).backward()
     assert bool((features.grad.abs().sum(1) > 0).all())
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -38,20 +40,28 @@ def simclr(seed: int) -> Encoder:
     return pretrained("simclr", digits(), PRETRAINING, seed=seed).encoder
 
 
-def measure(arm: str, seed: int) -> dict[str, float]:
+def tuned(name: str, settings: Mapping[str, Any], seed: int) -> dict[str, float]:
     """Scatter within classes over scatter between them, of test features, and test accuracy."""
 
     def start(_: Spec) -> Encoder:
         return copy.deepcopy(simclr(seed))
 
     source, training = few_digits(), dataclasses.replace(TUNING, encoder=start)
-    name, settings = ("core-tuning", {"contrast": 1.0, "detach": False}) if arm == CORE else ("sla", {"expansion": "none"})
     method = pretrained(name, source, training, seed=seed, settings=settings)
     assert source.test is not None
     assert source.test.label is not None
     x = plain_view(source.spec)(source.test.take(torch.arange(len(source.test))))
     right = method.predict(x).argmax(1) == source.test.label  # type: ignore[operator]
     return {"scatter ratio": scatter_ratio(labelled(method, source.test)), "accuracy": float(right.double().mean())}
+
+
+def measure(arm: str, seed: int) -> dict[str, float]:
+    """With gradient through the originals, which decides, and beside it without, as in the authors' code (the method's default)."""
+    if arm == ENTROPY:
+        return tuned("sla", {"expansion": "none"}, seed)
+    found = tuned("core-tuning", {"contrast": 1.0, "detach": False}, seed)
+    detached = tuned("core-tuning", {"contrast": 1.0, "detach": True}, seed)
+    return found | {f"{name} with originals detached": value for name, value in detached.items()}
 
 
 CLAIM = Claim(
@@ -62,7 +72,9 @@ CLAIM = Claim(
     metric="scatter ratio",
     measure=measure,
     setting="three convolutions pretrained on digits by SimCLR (180 steps of 64), then fine-tuned on 10 labels a class for 150 steps of 50,"
-    " contrast weight 1, originals with gradient (without, as in the authors' code, classes scatter more than after cross-entropy here);"
+    " contrast weight 1. What decides lets the originals' gradient through, as cross-entropy does; the authors' code and the method's"
+    " default detach them, which is measured beside it and scatters classes more than cross-entropy does here, so for that form the"
+    " claim does not hold at this size;"
     " the scatter ratio is the mean squared distance within classes over that between them, of test features. The paper fine-tunes"
     " ResNet-50 on CIFAR and others.",
     seeds=5,

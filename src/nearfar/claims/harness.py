@@ -59,11 +59,6 @@ class Training:
     before: Callable[[Tensor, torch.Generator], Tensor] | None = None
 
 
-def tiny_convnet(spec: Spec) -> Encoder:
-    """Three narrow convolutions with batch norm: about as much as digits need, and trained in seconds."""
-    return SmallConvNet(spec, widths=(24, 32, 32))
-
-
 @cache
 def digits() -> Source:
     """The plain digits, 8 x 8, with their fixed split."""
@@ -73,6 +68,10 @@ def digits() -> Source:
 def thin_convnet(*widths: int) -> MakeEncoder:
     """What makes a ``SmallConvNet`` of few channels: for images of 16 pixels it trains in seconds."""
     return lambda spec: SmallConvNet(spec, widths=widths)
+
+
+tiny_convnet = thin_convnet(24, 32, 32)
+"""About as much as digits need."""
 
 
 def pretrained(

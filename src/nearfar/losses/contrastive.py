@@ -36,9 +36,8 @@ def nt_xent(z1: Tensor, z2: Tensor, *, temperature: float | Tensor = 0.1, rows: 
         z2: (N, D) of the second view, in the same order.
         temperature: tau, above 0; a scalar tensor receives its gradient.
         rows: samples whose views are anchors; None for all.
-        reduction: "mean" over the 2N rows, or "none": (2N,), or 2 for each of ``rows``, those of ``z1`` first.
-
-    The authors' TensorFlow code adds the means of the two views, which is twice the mean.
+        reduction: "mean" over the 2N rows; "simclr_sum", the sum of the two views' means as in the authors' TensorFlow code, which
+            is twice as much; or "none": (2N,), or 2 for each of ``rows``, those of ``z1`` first.
 
     Source: Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", equation 1.
     """
@@ -47,7 +46,8 @@ def nt_xent(z1: Tensor, z2: Tensor, *, temperature: float | Tensor = 0.1, rows: 
     u1, u2 = unit(z1), unit(z2)
     others = log_negatives(u1, u2, temperature, rows)
     partner = (u1 * u2).sum(dim=1)[own_range(rows, len(z1))] / temperature
-    return reduce(-logsigmoid(partner.repeat(2) - others), reduction, of=2 * len(z1))
+    losses = -logsigmoid(partner.repeat(2) - others)
+    return 2 * reduce(losses, "mean", of=2 * len(z1)) if reduction == "simclr_sum" else reduce(losses, reduction, of=2 * len(z1))
 
 
 def log_negatives(u1: Tensor, u2: Tensor, temperature: float | Tensor, rows: slice | None = None) -> Tensor:

@@ -29,6 +29,7 @@ def groco(
     negatives: int = 10,
     steepness: float = 1.0,
     network: str = "odd_even",
+    distribution: str = "cauchy",
     reduction: str = "mean",
 ) -> Tensor:
     """The group-ordering loss of V views of N samples; every view is an anchor once.
@@ -39,12 +40,14 @@ def groco(
         views: (V, N, D) projections, normalised here; whole views first, at least 2 of them.
         whole: number of whole views; None for all.
         negatives: how many of the nearest others count; all of them in a smaller batch.
-        steepness: of the sorting network's Cauchy distributions, above 0.
+        steepness: of the sorting network's distributions, above 0.
         network: "odd_even" or "bitonic".
+        distribution: of the soft comparisons, as in ``soft_sort``.
         reduction: "mean", or "none" for (N,).
 
     Raises:
-        ValueError: if ``views`` has not three dimensions or fewer than two whole views, or for an unknown network.
+        ValueError: if ``views`` has not three dimensions or fewer than two whole views, or for an unknown network or
+            distribution.
     """
     whole = len(views) if whole is None else whole
     if views.ndim != 3 or not 2 <= whole <= len(views):
@@ -58,15 +61,15 @@ def groco(
     elsewhere = place[:-1] + (place[:-1] >= place[:, None])
     within = positive[:whole].take_along_dim(elsewhere[:, None], dim=2)
     groups = [(nearest[:whole], within), (nearest[whole:], positive[whole:])]
-    losses = [_ordering(*group, steepness, network) for group in groups]
+    losses = [_ordering(*group, steepness, network, distribution) for group in groups]
     return reduce(torch.cat(losses).mean(dim=0), reduction)
 
 
-def _ordering(negative: Tensor, positive: Tensor, steepness: float, network: str) -> Tensor:
+def _ordering(negative: Tensor, positive: Tensor, steepness: float, network: str, distribution: str) -> Tensor:
     """How far (V, N) the positives (V, N, P) are from ranking above the negatives (V, N, k), which come sorted."""
     count = positive.shape[-1]
     group = torch.cat([negative, positive.sort(dim=-1).values], dim=-1)
-    _, permutation = soft_sort(group, steepness=steepness, network=network)
+    _, permutation = soft_sort(group, steepness=steepness, network=network, distribution=distribution)
     top = permutation[..., -count:].sum(dim=-1).clamp(0.0, 1.0)
     target = torch.zeros_like(top)
     target[..., -count:] = 1.0

@@ -41,7 +41,7 @@ def noise_level(foreground: Tensor) -> Tensor:
 
 
 @full_precision
-def quality_weights(tokens1: Tensor, tokens2: Tensor, axis: Tensor, *, sharpness: float = 1.0) -> Tensor:
+def quality_weights(tokens1: Tensor, tokens2: Tensor, axis: Tensor, *, sharpness: float = 1.0, similarity: str = "cosine") -> Tensor:
     """Weights of positive pairs with mean 1, without gradient.
 
         a = tokens . axis;  f = (a - min) / (max - min + 1e-7), b = 1 - f, each divided by its sum + 1e-7
@@ -52,16 +52,25 @@ def quality_weights(tokens1: Tensor, tokens2: Tensor, axis: Tensor, *, sharpness
         tokens2: (N, L, K) of the second.
         axis: (K,) principal direction, objects on its high side.
         sharpness: gamma, 0 gives equal weights.
+        similarity: of the pooled features: "cosine" or "dot".
 
-    Source: Li et al. 2024 (GenView), equations 5 to 8.
+    Source: Li et al. 2024 (GenView), equations 5 to 8; the dot product is an option of the authors' code.
     """
-    return weights_of(pair_quality(tokens1, tokens2, axis), sharpness=sharpness)
+    return weights_of(pair_quality(tokens1, tokens2, axis, similarity=similarity), sharpness=sharpness)
 
 
 @full_precision
-def pair_quality(tokens1: Tensor, tokens2: Tensor, axis: Tensor) -> Tensor:
-    """The score (N,) behind ``quality_weights``, cos(F1, F2) - cos(B1, B2) in [-2, 2], without gradient."""
+def pair_quality(tokens1: Tensor, tokens2: Tensor, axis: Tensor, *, similarity: str = "cosine") -> Tensor:
+    """The score (N,) behind ``quality_weights``, cos(F1, F2) - cos(B1, B2) in [-2, 2], without gradient; or with dot products.
+
+    Raises:
+        ValueError: for a similarity other than "cosine" and "dot".
+    """
+    if similarity not in ("cosine", "dot"):
+        raise ValueError(f"Unknown similarity {similarity!r}: valid are 'cosine' and 'dot'.")
     (front1, back1), (front2, back2) = (pooled(tokens.detach(), axis) for tokens in (tokens1, tokens2))
+    if similarity == "dot":
+        return (front1 * front2).sum(dim=1) - (back1 * back2).sum(dim=1)
     return cosine_similarity(front1, front2) - cosine_similarity(back1, back2)
 
 

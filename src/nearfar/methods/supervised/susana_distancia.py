@@ -20,7 +20,7 @@ from nearfar.errors import UserError, unknown_name
 from nearfar.losses.episodes import distances, neighbour_score, prototype_triplet, prototypes
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedBatches, WantedViews
 
-TERMS = ("icnn", "icnn-support", "icnn-query", "triplet", "cross-entropy")
+TERMS = ("icnn", "icnn-support", "icnn-query", "icnn-query-support", "triplet", "cross-entropy")
 
 
 class SuSanaDistancia(Method):
@@ -30,7 +30,8 @@ class SuSanaDistancia(Method):
     class Settings:
         """Attributes:
             terms: which are averaged: "icnn" (support and queries together), "icnn-support", "icnn-query" (queries against class
-                means), "triplet", "cross-entropy" (of the squared distances to class means).
+                means), "icnn-query-support" (queries against the support), "triplet", "cross-entropy" (of the squared distances to
+                class means).
             way: classes of an episode, at least 2.
             shot: support samples of each class.
             query: query samples of each class.
@@ -90,6 +91,7 @@ class SuSanaDistancia(Method):
             "icnn": lambda: -neighbour_score(features, label, neighbours=k, looked_at=s.shot + s.query)["score"].log(),
             "icnn-support": lambda: -neighbour_score(features[support], label[support], neighbours=k)["score"].log(),
             "icnn-query": lambda: -neighbour_score(query, own, means, every, neighbours=k)["score"].log(),
+            "icnn-query-support": lambda: -neighbour_score(query, own, features[support], label[support], neighbours=k)["score"].log(),
             "triplet": lambda: prototype_triplet(query, own, means, every, margin=s.margin),
             "cross-entropy": lambda: cross_entropy(-distances(query, means).square(), own),
         }
