@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 
+import pytest
 import torch
 
 from nearfar.evaluation.result import Evaluation, Score
@@ -53,22 +55,44 @@ def test_histograms_part_positives_from_negatives() -> None:
     assert collapsed["positive_similarity"] == collapsed["negative_similarity"]
 
 
-def evaluation(trained: float) -> Evaluation:
+def evaluation(trained: float, metric: str = "kNN accuracy", unit: str = "%", width: float = 0.02) -> Evaluation:
     values = {"trained": trained, "random encoder": 0.4, "raw input": 0.3}
-    return Evaluation("toys", tuple(Score(row, "knn-v1", "kNN accuracy", v, unit="%") for row, v in values.items()))
+    scores = (Score(row, "knn-v1", metric, v, v - width, v + width, "test samples", 100, unit) for row, v in values.items())
+    return Evaluation("toys", tuple(scores))
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "told"),
+    [
+        (evaluation(0.7), "good", "By kNN accuracy the encoder is 30.0 points above the random encoder, the better baseline."),
+        (evaluation(0.2), "bad", "By kNN accuracy the encoder is 20.0 points below the random encoder, the better baseline."),
+        (evaluation(0.41), "open", "1.0 points above the random encoder, the better baseline; their 95 % intervals overlap"),
+        (evaluation(0.4), "open", "is level with the random encoder, the better baseline; their 95 % intervals overlap"),
+        (evaluation(0.7, "R2", ""), "good", "By R2 the encoder is 0.300 above the random encoder"),
+        (evaluation(0.7, width=math.nan), "open", "30.0 points above the random encoder, the better baseline; their"),
+    ],
+)
+def test_the_gain_is_told_with_its_doubt(found: Evaluation, state: str, told: str) -> None:
+    better = gain(found)
+    assert better is not None
+    assert better.state == state
+    assert told in better.text()
+
+
+def test_what_is_neither_better_high_nor_low_is_no_gain() -> None:
+    assert gain(evaluation(0.7, "uniformity", "")) is None
 
 
 def test_findings_say_what_the_numbers_say() -> None:
     rows = [{"step": i, "loss": 5.0 - i / 10, "knn": 0.3 + i / 50, "effective_rank": 40.0, "relative_std": 0.9} for i in range(8)]
-    assert gain(evaluation(0.7), "kNN accuracy") == (0.7 - 0.4, "random encoder")
     said = findings(rows, evaluation(0.7), 128)
     assert all(fine for fine, _ in said)
-    assert "By kNN accuracy the encoder is 30.0 points above the random encoder." in [text for _, text in said]
+    assert "By kNN accuracy the encoder is 30.0 points above the random encoder, the better baseline." in [text for _, text in said]
     assert any("a longer run should help" in text for _, text in said)
     bad = dict(enumerate(findings([{**row, "relative_std": 1e-4, "loss": 1.0 + row["step"]} for row in rows], evaluation(0.2), 128)))
     said = [text for fine, text in bad.values() if not fine]
     assert any("All samples have nearly the same features" in text for text in said)
-    assert any("20.0 points below the random encoder: it has learned nothing useful" in text for text in said)
+    assert any("20.0 points below the random encoder, the better baseline. It may have learned nothing useful" in text for text in said)
     assert any(text.startswith("The loss went from 1.5 to 7.5") for text in said)
 
 

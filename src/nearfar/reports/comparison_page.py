@@ -123,7 +123,8 @@ def _maps(looks: dict[str, Look]) -> Section:
         coloured = {"label": "label"} if look.source.spec.target == "class" else {}
         charts[f"map-{number}"] = embedding_map(points, coloured)
         places.append(f"<div><h3>{html.escape(arm)}</h3>{chart(f'map-{number}', f'Map of the embeddings of {arm}')}</div>")
-    return Section("Maps of the embeddings", f'<div class="side">{"".join(places)}</div>', charts)
+    told = "<p>Test samples by the two principal components of their features; first seed of each arm.</p>"
+    return Section("Maps of the embeddings", f'{told}<div class="side">{"".join(places)}</div>', charts)
 
 
 def _views(looks: dict[str, Look]) -> list[Section]:

@@ -21,11 +21,13 @@ table { border-collapse: collapse; } td, th { padding: .25rem .75rem; border-bot
 pre { overflow-x: auto; padding: 1rem; border: 1px solid var(--line); }
 .cards { display: flex; flex-wrap: wrap; gap: 1rem; }
 .card { border: 1px solid var(--line); border-radius: .5rem; padding: .75rem 1rem; flex: 1 1 12rem; }
-.card b { font-size: 1.7rem; display: block; } .good { color: var(--good); } .bad { color: var(--bad); }
+.card b { font-size: 1.7rem; display: block; } .card div { font-size: .9rem; }
+.good { color: var(--good); } .bad { color: var(--bad); }
 .row { display: flex; gap: .5rem; flex-wrap: wrap; align-items: start; border-bottom: 1px solid var(--line); padding: .5rem 0; }
-figure { margin: 0; width: 5.5rem; font-size: .75rem; overflow-wrap: anywhere; } .first { border-right: 3px solid var(--line); }
+figure { margin: 0; width: min-content; min-width: 5.5rem; font-size: .75rem; overflow-wrap: anywhere; }
+.first { border-right: 3px solid var(--line); }
 .side { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 1rem; }
-img { image-rendering: pixelated; width: 4.5rem; background: #fff; }
+img { image-rendering: pixelated; height: 4.5rem; max-width: 85vw; background: #fff; }
 @media print { nav, .skip, .vega-bindings { display: none; } section { break-inside: avoid; } body { max-width: none; } }
 """
 

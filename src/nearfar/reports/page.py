@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
+import math
 from pathlib import Path
 
 from nearfar.evaluation.result import Evaluation
 from nearfar.files import write_text
 from nearfar.reports import sections
 from nearfar.reports.document import document
-from nearfar.reports.health import gain, headline_metric
+from nearfar.reports.health import gain
 from nearfar.reports.look import Look
 from nearfar.run import Run
 
@@ -43,19 +44,17 @@ def lead(evaluation: Evaluation | None) -> str:
         return "<p>This run has not been evaluated.</p>"
     metrics = [m for name in _CARDS for m in evaluation.metrics() if name in m][:_MOST_CARDS]
     cards = "".join(_card(evaluation, metric) for metric in dict.fromkeys(metrics))
-    metric = headline_metric(evaluation)
-    better = gain(evaluation, metric)
-    sentence = ""
-    if better is not None:
-        points, baseline = better
-        word = "above" if points > 0 else "below"
-        sentence = f'<p class="{"good" if points > 0 else "bad"}">{metric}: {abs(100 * points):.1f} points {word} the {baseline}.</p>'
+    better = gain(evaluation)
+    sentence = "" if better is None else f'<p class="{better.state}"><b>{html.escape(better.text())}</b></p>'
     return f'{sentence}<div class="cards">{cards}</div>'
 
 
 def _card(evaluation: Evaluation, metric: str) -> str:
     trained = evaluation.score(metric)
     others = [s for s in evaluation.scores if s.metric == metric and s.row in ("random encoder", "raw input")]
-    lines = "".join(f"<div>{html.escape(s.row)}: {html.escape(s.text())}</div>" for s in others)
-    value = f"{100 * trained.value:.1f} %" if trained.unit == "%" else f"{trained.value:.3g}"
-    return f'<div class="card">{html.escape(metric)}<b>{value}</b><div>{html.escape(trained.text())}</div>{lines}</div>'
+    value, space, interval = trained.text().partition(" ")
+    lines = [f"95 %: {interval.strip('()')}"] if space else []
+    lines += [f"{s.row}: {s.text().partition(' ')[0]}" for s in others]
+    unit = " %" if trained.unit == "%" and not math.isnan(trained.value) else ""
+    told = "".join(f"<div>{html.escape(line)}</div>" for line in lines)
+    return f'<div class="card">{html.escape(metric)}<b>{html.escape(value)}{unit}</b>{told}</div>'

@@ -28,7 +28,8 @@ def views(look: Look) -> Section:
     run, source = look.run, look.source
     method = assemble(run.config, source).method
     wanted = method.wanted_views
-    samples = look.train.subset(torch.arange(min(VIEWED, len(look.train))))
+    count = min(VIEWED, len(look.train))
+    samples = look.train.subset(torch.arange(count) * len(look.train) // count)  # evenly: data often come class by class
     raw = samples.take(torch.arange(len(samples)))
     make = make_views(source.spec, wanted, patches=getattr(method.encoder, "patches", 0))
     made = [make(raw, torch.Generator().manual_seed(draw)) for draw in range(2)]
@@ -39,7 +40,8 @@ def views(look: Look) -> Section:
     names = look.names_of(samples)
     lines = []
     for row in range(len(samples)):
-        cells = [element(of[row], f"{names[row]} {what}".strip() if first else what, first=first) for of, what, first in columns if of[row]]
+        first_told = f"the sample: {names[row]}" if names[row] else "the sample"
+        cells = [element(of[row], first_told if first else what, first=first) for of, what, first in columns if of[row]]
         lines.append(f'<div class="row">{"".join(cells)}</div>')
     told = (
         "Each row is a sample and what the method sees of it in two draws. If you cannot tell any more what it shows, neither can the"
@@ -111,7 +113,7 @@ def embedding(look: Look) -> Section:
         {"x": x, "y": y, "image": picture, "caption": caption, **{key: values[row] for key, values in columns.items()}}
         for row, ((x, y), picture, caption) in enumerate(zip(positions, look.pictures, look.captions, strict=True))
     ]
-    told = f"{len(points):,} samples by their features ({how}); point at one to see it, drag to move, scroll to zoom."
+    told = f"{len(points):,} samples by their features ({how}): point at one to see it, drag to move, scroll to zoom."
     place = chart("map", f"Map of {len(points)} samples by their features")
     return Section("Map of the embeddings", f"<p>{told}</p>{place}", {"map": embedding_map(points, colours)})
 
@@ -122,7 +124,7 @@ def _positions(look: Look) -> tuple[list[list[float]], str]:
 
     if importlib.util.find_spec("umap") is None or len(look.features) < 50:
         found: list[list[float]] = plane(look.features).tolist()
-        return found, "two principal components"
+        return found, "their two principal components; UMAP where umap-learn is installed"
     import umap
 
     return umap.UMAP(metric="cosine", random_state=0, n_jobs=1).fit_transform(look.features.numpy()).tolist(), "UMAP"
