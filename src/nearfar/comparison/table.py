@@ -18,48 +18,56 @@ _SHOWN = ("linear accuracy", "10 % of labels", "effective rank")
 
 
 def rich_table(comparison: Comparison) -> Group:
-    """A line for each arm and for the two baselines, then the verdicts."""
+    """A line for each arm and for the two baselines with differences to the first arm below the means, the costs, the verdicts."""
     from rich.box import SIMPLE
     from rich.console import Group
     from rich.markup import escape
     from rich.table import Table
 
     metrics = [comparison.headline, *(m for m in _SHOWN if m in comparison.metrics() and m != comparison.headline)]
-    table = Table("", box=SIMPLE)
+    table = Table(box=SIMPLE, padding=0)  # four metrics with their differences fit 80 columns
+    table.add_column("", no_wrap=True, min_width=max(map(len, ("random encoder", *comparison.arms()))))
     for metric in metrics:
         table.add_column(escape(metric), justify="right")
-        table.add_column("to first", justify="right")
-    for name in ("samples/s", "peak MiB", "s"):
-        table.add_column(name, justify="right")
     for arm in comparison.arms():
-        cells = [arm]
-        for metric in metrics:
-            difference = comparison.difference(arm, metric) if arm != comparison.arms()[0] else None
-            cells += [text_of(comparison.mean(arm, metric), comparison.unit(metric)), _signed(difference, comparison.unit(metric))]
-        table.add_row(*map(escape, [*cells, *_costs(comparison, arm)]))
+        table.add_row(*map(escape, [arm, *(_cell(comparison, arm, metric) for metric in metrics)]))
     for row in ("random encoder", "raw input"):
         if row in comparison.entries[0].evaluation.rows():
-            cells = [row]
+            cells: list[str] = [row]
             for metric in metrics:
                 judged = any((s.metric, s.row) == (metric, row) for s in comparison.entries[0].evaluation.scores)
-                cells += [text_of(comparison.mean(comparison.arms()[0], metric, row), comparison.unit(metric)) if judged else "–", ""]
+                cells.append(text_of(comparison.mean(comparison.arms()[0], metric, row), comparison.unit(metric)) if judged else "–")
             table.add_row(*map(escape, cells), style="dim")
+    costs = Table("", box=SIMPLE)
+    for name in ("samples/s", "peak MiB", "seconds"):
+        costs.add_column(name, justify="right")
+    for arm in comparison.arms():
+        costs.add_row(*map(escape, [arm, *_costs(comparison, arm)]))
     seeds = len(comparison.of(comparison.arms()[0]))
-    head = f"{comparison.data}, {comparison.budget}, {seeds} seed{'s' if seeds > 1 else ''}; shares in %, mean ± 95 % interval over seeds"
-    return Group(escape(head), table, *(escape(sentence) for sentence in comparison.verdicts()))
+    head = (
+        f"{comparison.data}, {comparison.budget}, {seeds} seed{'s' if seeds > 1 else ''}; shares in %, mean ± 95 % interval over seeds, "
+        "in brackets the paired difference to the first"
+    )
+    return Group(escape(head), table, costs, *(escape(sentence) for sentence in comparison.verdicts()))
+
+
+def _cell(comparison: Comparison, arm: str, metric: str) -> str:
+    unit = comparison.unit(metric)
+    mean = text_of(comparison.mean(arm, metric), unit)
+    return mean if arm == comparison.arms()[0] else f"{mean}\n({signed(comparison.difference(arm, metric), unit)})"
 
 
 def text_of(interval: Interval, unit: str) -> str:
-    """"61.2 ± 1.3", a share as a percentage."""
-    scale, digits = (100, 1) if unit == "%" else (1, 3)
+    """"61.2 ± 1.3", a share as a percentage; numbers under 10 that are none with three digits."""
+    scale = 100 if unit == "%" else 1
+    digits = 1 if unit == "%" or abs(interval.value) >= 10 else 3
     half = (interval.high - interval.low) / 2
     text = f"{scale * interval.value:.{digits}f}"
     return text if math.isnan(half) else f"{text} ± {scale * half:.{digits}f}"
 
 
-def _signed(difference: Interval | None, unit: str) -> str:
-    if difference is None:
-        return ""
+def signed(difference: Interval, unit: str) -> str:
+    """``text_of`` a difference, with its sign."""
     text = text_of(difference, unit)
     return text if text.startswith("-") else f"+{text}"
 

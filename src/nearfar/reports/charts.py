@@ -108,7 +108,7 @@ def intervals(rows: Sequence[Row], title: str) -> Chart:
     base = altair.Chart({"values": list(rows)}, title=title, width="container", height=34 * len(rows) + 30)
     y = altair.Y("arm:N", sort=[row["arm"] for row in rows], title=None, axis=altair.Axis(labelLimit=320))
     colour = altair.Color("kind:N", legend=None)
-    x = altair.X("low:Q", title=None, scale=altair.Scale(zero=False))
+    x = altair.X("low:Q", title=None, scale=altair.Scale(zero=False), axis=altair.Axis(tickCount=8, labelOverlap=True))
     bars = base.mark_rule(strokeWidth=3).encode(x=x, x2="high:Q", y=y, color=colour)
     tooltip = ["arm:N", *(altair.Tooltip(f"{key}:Q", format=".4f") for key in ("value", "low", "high"))]
     points = base.mark_point(filled=True, size=90, opacity=1).encode(x="value:Q", y=y, color=colour, tooltip=tooltip)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nearfar.comparison.result import Comparison
-from nearfar.comparison.table import text_of
+from nearfar.comparison.table import signed, text_of
 from nearfar.files import write_text
 from nearfar.reports import sections
 from nearfar.reports.charts import Chart, curve, embedding_map, intervals, plane
@@ -52,20 +52,20 @@ def _lead(comparison: Comparison) -> str:
 
 
 def _scores(comparison: Comparison) -> Section:
-    metrics = comparison.metrics()
     rows: list[dict[str, Any]] = []
     for arm in comparison.arms():
         rows.append({"arm": arm, "kind": "method", **comparison.mean(arm, comparison.headline)._asdict()})
     for row in _baselines(comparison):
         rows.append({"arm": row, "kind": "baseline", **comparison.mean(comparison.arms()[0], comparison.headline, row)._asdict()})
     rows = [{key: None if value != value else value for key, value in row.items()} for row in rows]
-    head = "".join(f"<th scope='col'>{html.escape(metric)}</th><th scope='col'>to the first</th>" for metric in metrics)
-    body = "".join(_row(comparison, arm, metrics) for arm in comparison.arms())
-    body += "".join(_baseline_row(comparison, row, metrics) for row in _baselines(comparison))
-    table = f"<div class='scroll' tabindex='0'><table><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    baselines = _baselines(comparison)
+    head = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in (*comparison.arms(), *baselines))
+    body = "".join(_line(comparison, metric, baselines) for metric in comparison.metrics())
+    table = f"<table class='scores'><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
     place = chart("scores", f"{comparison.headline} of each arm with its interval")
-    return Section("Scores", f"{place}<p>Shares in %, mean ± half of the 95 % interval over seeds.</p>{table}",
-                   {"scores": intervals(rows, comparison.headline)})
+    told = "Shares in %, mean ± half of the 95 % interval over seeds; in brackets the paired difference to the first."
+    body = f"{place}<p>{told}</p><div class='scroll' tabindex='0'>{table}</div>"
+    return Section("Scores", body, {"scores": intervals(rows, comparison.headline)})
 
 
 def _baselines(comparison: Comparison) -> list[str]:
@@ -73,20 +73,16 @@ def _baselines(comparison: Comparison) -> list[str]:
     return [row for row in _BASELINES if any((s.row, s.metric) == (row, comparison.headline) for s in first.scores)]
 
 
-def _row(comparison: Comparison, arm: str, metrics: Sequence[str]) -> str:
-    cells = []
-    for metric in metrics:
-        unit = comparison.unit(metric)
-        against = "" if arm == comparison.arms()[0] else text_of(comparison.difference(arm, metric), unit)
-        cells.append(f"<td>{text_of(comparison.mean(arm, metric), unit)}</td><td>{against}</td>")
-    return f"<tr><th scope='row'>{html.escape(arm)}</th>{''.join(cells)}</tr>"
-
-
-def _baseline_row(comparison: Comparison, row: str, metrics: Sequence[str]) -> str:
-    known = {s.metric for s in comparison.entries[0].evaluation.scores if s.row == row}
-    first = comparison.arms()[0]
-    texts = [text_of(comparison.mean(first, m, row), comparison.unit(m)) if m in known else "–" for m in metrics]
-    return f"<tr><th scope='row'>{row}</th>{''.join(f'<td>{text}</td><td></td>' for text in texts)}</tr>"
+def _line(comparison: Comparison, metric: str, baselines: Sequence[str]) -> str:
+    """One metric: each arm with its difference to the first, then the baselines."""
+    unit, first = comparison.unit(metric), comparison.arms()[0]
+    cells = [text_of(comparison.mean(first, metric), unit)]
+    for arm in comparison.arms()[1:]:
+        difference = signed(comparison.difference(arm, metric), unit)
+        cells.append(f"{text_of(comparison.mean(arm, metric), unit)}<br><small>({difference})</small>")
+    judged = {s.row for s in comparison.entries[0].evaluation.scores if s.metric == metric}
+    cells += [text_of(comparison.mean(first, metric, row), unit) if row in judged else "–" for row in baselines]
+    return f"<tr><th scope='row'>{html.escape(metric)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
 def _costs(comparison: Comparison) -> Section:

@@ -17,7 +17,7 @@ h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); } a:focus-visible
 nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .25rem 1rem; padding: 0; }
 .skip { position: absolute; left: -99rem; } .skip:focus { left: 1rem; background: Canvas; }
 table { border-collapse: collapse; } td, th { padding: .25rem .75rem; border-bottom: 1px solid var(--line); text-align: left; }
-.scroll { overflow-x: auto; } .chart { width: 100%; overflow-x: auto; }
+.scores td { white-space: nowrap; } .scroll { overflow-x: auto; } .chart { width: 100%; overflow-x: auto; }
 pre { overflow-x: auto; padding: 1rem; border: 1px solid var(--line); }
 .cards { display: flex; flex-wrap: wrap; gap: 1rem; }
 .card { border: 1px solid var(--line); border-radius: .5rem; padding: .75rem 1rem; flex: 1 1 12rem; }
