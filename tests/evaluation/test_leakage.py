@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import nearfar
 from nearfar.batch import Pair, Tokens
@@ -98,3 +99,15 @@ def test_data_that_are_gone_are_told(run: Run, tmp_path: Path) -> None:
 def test_the_note_does_not_touch_the_scores(run: Run) -> None:
     first = run.evaluate(protocols="geometry", seeds=1)
     assert dataclasses.replace(first, notes=()) == dataclasses.replace(run.evaluate(protocols="geometry", seeds=1), notes=())
+
+
+def test_another_split_is_brought_to_the_encoders_shape(tmp_path: Path) -> None:
+    for number in range(20):
+        path = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8 + number, 8 + number), number, dtype=np.uint8)).save(path)
+    data = str(tmp_path / "photos")
+    run = nearfar.pretrain("simclr", data=data, limit=6, steps=1, size=12, output=tmp_path / "run", evaluate=False, quiet=True)
+    config = run.folder / "config.toml"  # now the data alone would give another shape than the encoder has
+    config.write_text(config.read_text().replace("size = 12", "size = 16"))
+    assert run.evaluate(label="label", protocols="knn", seeds=1).rows()

@@ -65,10 +65,12 @@ def evaluate(
 
 def _own(run: Run, columns: dict[str, Any]) -> Source:
     """The run's data, perhaps with labels or groups of other columns."""
-    from nearfar.encoder_files import tokenizer_of
+    from nearfar.encoder_files import encoder_spec, tokenizer_of
     from nearfar.verbs.assemble import load_data
 
-    return load_data(changed(run.config.options, columns), tokenizer=tokenizer_of(run.encoder()))
+    encoder = run.encoder()
+    like = encoder_spec(encoder) if columns else None  # another split holds other samples, whose common shape may differ
+    return load_data(changed(run.config.options, columns), like, tokenizer=tokenizer_of(encoder))
 
 
 def _told(run: Run, source: Source, data: str | None, columns: dict[str, Any]) -> tuple[str, ...]:
