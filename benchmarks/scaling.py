@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from programs import Clock
 from record import machine, parser_of
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from end_to_end import Clock
 from nearfar import networks
 from nearfar.batch import Batch
 from nearfar.data.batches import EpochSampler
