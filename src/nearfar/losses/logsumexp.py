@@ -182,21 +182,22 @@ class _LogSumExp(torch.autograd.Function):
             for rows, columns, mirrored, block in _blocks(query, key, ctx.layout):
                 by_row = (row[rows], row_gradient[rows])
                 by_column = None if column_gradient is None else (column[columns], column_gradient[columns])
-                weight = _weight(block, by_row, by_column, mirrored, ctx.layout.bounded)
+                weight = _weight(block, by_row, by_column, ctx.layout.bounded)
                 if query_gradient is not None:
                     query_gradient[rows].addmm_(weight, others[columns])
-                if key_gradient is not None:
-                    key_gradient[columns].addmm_(weight.T, query[rows])
+                # The rows have served both orders of a mirrored pair.
+                beyond = slice(columns.start + mirrored, columns.stop)
+                if key_gradient is not None and beyond.start < beyond.stop:
+                    key_gradient[beyond].addmm_(weight[:, mirrored:].T, query[rows])
         return query_gradient, None if key is None else key_gradient, None
 
 
-def _weight(block: Tensor, row: tuple[Tensor, Tensor], column: tuple[Tensor, Tensor] | None, mirrored: int, bounded: bool) -> Tensor:
+def _weight(block: Tensor, row: tuple[Tensor, Tensor], column: tuple[Tensor, Tensor] | None, bounded: bool) -> Tensor:
     """dL/ds of a block of similarities s, (n, m), which is overwritten.
 
     Args:
         row: log-sum-exps (n,) and their upstream gradients (n,).
         column: the same of the columns, (m,) each; None if only rows were asked for.
-        mirrored: the first columns, whose pairs the block holds in both orders: the rows alone serve them.
         bounded: whether one exponential may serve both directions.
     """
     if bounded and column is None:
@@ -205,9 +206,6 @@ def _weight(block: Tensor, row: tuple[Tensor, Tensor], column: tuple[Tensor, Ten
         return block.sub_(row[0][:, None]).exp_() * row[1][:, None]
     if bounded:
         by_row, by_column = row[1] * (-row[0]).exp(), column[1] * (-column[0]).exp()
-        by_column[:mirrored] = 0.0
         return (by_row[:, None] + by_column).mul_(block.exp_())
-    second = (block[:, mirrored:] - column[0][mirrored:]).exp_() * column[1][mirrored:]
-    weight = _weight(block, row, None, mirrored, bounded)
-    weight[:, mirrored:] += second
-    return weight
+    second = (block - column[0]).exp_() * column[1]
+    return _weight(block, row, None, bounded).add_(second)
