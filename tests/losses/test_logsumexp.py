@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from nearfar.losses.logsumexp import mutual_logsumexp, row_logsumexp, self_logsumexp
 
@@ -185,3 +186,21 @@ def test_functional_gradients() -> None:
 def test_an_asymmetric_exclusion_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"negative of each of its offsets; found \(0, 3\)"):
         self_logsumexp(rows(6), exclude=(0, 3))
+
+
+def test_a_small_matrix_is_made_once_and_a_large_one_again_for_backward() -> None:
+    def products(rows: int) -> float:
+        x = torch.randn(rows, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        with FlopCounterMode(display=False) as counter:
+            row_logsumexp(x, x.detach(), bound=10.0).sum().backward()
+        return counter.get_total_flops() / (2 * rows * rows * 8)
+
+    assert products(512) == 1  # the matrix; the gradient's product is done in place, which the counter does not see
+    assert products(576) == 2
+
+
+def test_a_small_matrix_gives_the_same_gradient_twice() -> None:
+    x = torch.randn(20, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    value = self_logsumexp(x, bound=10.0).sum()
+    first, second = (torch.autograd.grad(value, x, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, second)

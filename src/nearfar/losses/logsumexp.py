@@ -1,7 +1,8 @@
 """Log-sum-exps over the rows of a similarity matrix that is never kept: what the InfoNCE family stands on.
 
 Autograd would keep the matrix s. Here it is made in blocks of rows; only the embeddings and the log-sum-exps are kept,
-and backward makes the blocks again. With upstream gradients g_i on row i's log-sum-exp l_i and g_j on column j's l_j,
+and backward makes the blocks again (those of a small matrix, of up to ``_KEPT`` entries, stay until then). With upstream
+gradients g_i on row i's log-sum-exp l_i and g_j on column j's l_j,
 
     dL / ds_ij = g_i exp(s_ij - l_i) + g_j exp(s_ij - l_j)
 
@@ -99,6 +100,12 @@ def mutual_logsumexp(
     return result
 
 
+_KEPT = 2**18
+"""Entries of a small matrix: a megabyte in float32, as a single block of a large one has."""
+
+_Block = tuple[slice, slice, int, Tensor]
+
+
 @dataclass(frozen=True)
 class _Layout:
     """How the matrix is cut and read.
@@ -108,12 +115,14 @@ class _Layout:
         exclude: offsets of the diagonals that are left out.
         bounded: whether exp(s) of every similarity stays well inside the number type, so that no maximum is subtracted.
         columns: whether the log-sum-exps of the columns are wanted.
+        kept: where forward leaves the exponentials of a small matrix's blocks for backward; None to make them again.
     """
 
     height: int
     exclude: tuple[int, ...]
     bounded: bool
     columns: bool
+    kept: list[_Block] | None
 
 
 def _layout(query: Tensor, key: Tensor, exclude: tuple[int, ...], bound: float, height: int | None, *, columns: bool = True) -> _Layout:
@@ -121,10 +130,11 @@ def _layout(query: Tensor, key: Tensor, exclude: tuple[int, ...], bound: float, 
         height = max(16, block_height(len(key), query.device))
     # Entries and weights both reach exp(bound): below 0.45 of the exponent range, their products and sums still fit.
     bounded = bound <= 0.45 * math.log(torch.finfo(query.dtype).max)
-    return _Layout(height, exclude, bounded, columns)
+    small = bounded and len(query) * len(key) <= _KEPT and not torch.compiler.is_compiling()
+    return _Layout(height, exclude, bounded, columns, [] if small else None)
 
 
-def _blocks(query: Tensor, key: Tensor | None, layout: _Layout) -> Iterator[tuple[slice, slice, int, Tensor]]:
+def _blocks(query: Tensor, key: Tensor | None, layout: _Layout) -> Iterator[_Block]:
     """The matrix as blocks, excluded entries -inf: rows, columns, how many of these columns are mirrored, entries.
 
     Without a key the rows meet themselves. A block then starts at its diagonal, since what is left of it mirrors the
@@ -151,6 +161,8 @@ class _LogSumExp(torch.autograd.Function):
             beyond = slice(columns.start + mirrored, columns.stop)
             if layout.bounded:
                 block.exp_()
+                if layout.kept is not None:
+                    layout.kept.append((rows, columns, mirrored, block))
                 row[rows] += block.sum(dim=1)
                 if layout.columns:
                     column[beyond] += block[:, mirrored:].sum(dim=0)
@@ -179,10 +191,12 @@ class _LogSumExp(torch.autograd.Function):
         query_gradient = torch.zeros_like(query) if ctx.needs_input_grad[0] else None
         key_gradient = query_gradient if key is None else torch.zeros_like(key) if ctx.needs_input_grad[1] else None
         with torch.autocast(query.device.type, enabled=False):
-            for rows, columns, mirrored, block in _blocks(query, key, ctx.layout):
+            # A second derivative needs blocks that depend on the embeddings.
+            kept = None if torch.is_grad_enabled() else ctx.layout.kept
+            for rows, columns, mirrored, block in kept or _blocks(query, key, ctx.layout):
                 by_row = (row[rows], row_gradient[rows])
                 by_column = None if column_gradient is None else (column[columns], column_gradient[columns])
-                weight = _weight(block, by_row, by_column, ctx.layout.bounded)
+                weight = _weight(block, by_row, by_column, ctx.layout.bounded, made=bool(kept))
                 if query_gradient is not None:
                     query_gradient[rows].addmm_(weight, others[columns])
                 # The rows have served both orders of a mirrored pair.
@@ -192,20 +206,24 @@ class _LogSumExp(torch.autograd.Function):
         return query_gradient, None if key is None else key_gradient, None
 
 
-def _weight(block: Tensor, row: tuple[Tensor, Tensor], column: tuple[Tensor, Tensor] | None, bounded: bool) -> Tensor:
-    """dL/ds of a block of similarities s, (n, m), which is overwritten.
+def _weight(
+    block: Tensor, row: tuple[Tensor, Tensor], column: tuple[Tensor, Tensor] | None, bounded: bool, *, made: bool = False
+) -> Tensor:
+    """dL/ds of a block of similarities s, (n, m), which is overwritten; or of exp(s) if ``made``, which stays as it is.
 
     Args:
         row: log-sum-exps (n,) and their upstream gradients (n,).
         column: the same of the columns, (m,) each; None if only rows were asked for.
         bounded: whether one exponential may serve both directions.
     """
+    if bounded and not made:
+        block.exp_()
     if bounded and column is None:
-        return block.exp_() * (row[1] * (-row[0]).exp())[:, None]
+        return block * (row[1] * (-row[0]).exp())[:, None]
     if column is None:
         return block.sub_(row[0][:, None]).exp_() * row[1][:, None]
     if bounded:
         by_row, by_column = row[1] * (-row[0]).exp(), column[1] * (-column[0]).exp()
-        return (by_row[:, None] + by_column).mul_(block.exp_())
+        return (by_row[:, None] + by_column).mul_(block)
     second = (block - column[0]).exp_() * column[1]
     return _weight(block, row, None, bounded).add_(second)
