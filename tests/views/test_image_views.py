@@ -257,8 +257,8 @@ def test_wrong_wishes_are_named() -> None:
         make_views(spec(), WantedViews(style="contrastiv"))
     with pytest.raises(UserError, match=r"Unknown modality 'images': did you mean image"):
         make_views(replace(spec(), modality="images"), WantedViews())
-    with pytest.raises(UserError, match="Unknown modality 'points'"):
-        plain_view(replace(spec(), modality="points"))
+    with pytest.raises(UserError, match="Unknown modality 'smells'"):
+        plain_view(replace(spec(), modality="smells"))
     with pytest.raises(UserError, match="encoder has none: choose a transformer"):
         make_views(spec(), WantedViews(mask=True))
     with pytest.raises(UserError, match="are 1 of ImageViewSettings: expected one ImageViewSettings for all views, or 3"):

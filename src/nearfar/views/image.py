@@ -17,7 +17,7 @@ from nearfar.views.choice import settings_by_view
 from nearfar.views.draws import rows_drawn, uniform
 from nearfar.views.image_blur import gaussian_blur, kernel_size
 from nearfar.views.image_colour import colour_jitter, greyscale, solarise
-from nearfar.views.image_geometry import resized_crop
+from nearfar.views.image_geometry import resampler
 from nearfar.views.image_placement import Placement, place, placements, relative_boxes
 from nearfar.views.image_settings import ImageViewSettings, at_least, styles_for
 from nearfar.views.rows import change_rows, rows_at_once
@@ -137,10 +137,9 @@ def _placed(images: Tensor, placement: Placement, settings: ImageViewSettings, s
     angle = uniform(count, (-settings.rotation, settings.rotation), generator) if settings.rotation else None
     view = torch.empty(count, images.shape[1], *size, device=images.device)
     block = rows_at_once(images)
+    resampled = resampler(boxes.to(view), (height, width), size, flip=flipped, angle=angle)
     for part in (slice(first, first + block) for first in range(0, count, block)):
-        turned = None if angle is None else angle[part]
-        values = images[part].to(torch.float32)
-        torch.div(resized_crop(values, boxes[part], size, flip=flipped[part], angle=turned), 255, out=view[part])
+        torch.div(resampled(images[part].to(torch.float32), part), 255, out=view[part])
     return view
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -77,15 +78,38 @@ def resized_crop(
     Returns:
         (N, C, height, width) of the images' dtype.
     """
-    boxes = boxes.to(images)
-    flip = torch.zeros(len(images), dtype=torch.bool, device=images.device) if flip is None else flip.to(images.device)
+    return resampler(boxes.to(images), (images.shape[2], images.shape[3]), size, flip=flip, angle=angle)(images, slice(None))
+
+
+def resampler(
+    boxes: Tensor, sides: tuple[int, int], size: tuple[int, int], *, flip: Tensor | None = None, angle: Tensor | None = None
+) -> Callable[[Tensor, slice], Tensor]:
+    """``resized_crop`` of a batch that is worked through in parts: a function of some rows' images and the range of these rows.
+
+    Args:
+        boxes: (N, 4) of the images' dtype and on their device.
+        sides: (height, width) of the images.
+        size, flip, angle: as in ``resized_crop``.
+    """
+    flip = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device) if flip is None else flip.to(boxes.device)
     if angle is not None:
-        grid = _rotated_grid(images, boxes, size, flip, angle.to(images))
-        return functional.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
-    if size[0] < images.shape[2] or size[1] < images.shape[3]:
-        return _separable_resample(images, boxes, size, flip)
-    # A crop that is only ever enlarged needs two taps an axis; grid_sample then beats dense matrices from about 64 pixels on.
-    return functional.grid_sample(images, _straight_grid(images, boxes, size, flip), align_corners=False)
+        turned = angle.to(boxes)
+
+        def rotated(images: Tensor, rows: slice) -> Tensor:
+            grid = _rotated_grid(images, boxes[rows], size, flip[rows], turned[rows])
+            return functional.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
+
+        return rotated
+    if size[0] < sides[0] or size[1] < sides[1]:
+        return lambda images, rows: _separable_resample(images, boxes[rows], size, flip[rows])
+    across, down = _straight_axes(boxes, sides, size, flip)
+
+    def enlarged(images: Tensor, rows: slice) -> Tensor:
+        # Two taps an axis are enough; grid_sample then beats dense matrices from about 64 pixels on.
+        grid = torch.view_as_real(across[rows, None, :] + down[rows, :, None])
+        return functional.grid_sample(images, grid, align_corners=False)
+
+    return enlarged
 
 
 def _positions(start: Tensor, length: Tensor, count: int, flip: Tensor | None = None) -> Tensor:
@@ -95,15 +119,16 @@ def _positions(start: Tensor, length: Tensor, count: int, flip: Tensor | None = 
     return positions if flip is None else torch.where(flip[:, None], positions.flip(1), positions)
 
 
-def _straight_grid(images: Tensor, boxes: Tensor, size: tuple[int, int], flip: Tensor) -> Tensor:
-    """Sampling grid (N, h, w, 2) in [-1, 1]; positions stay inside the box, so that no pixel from outside it is mixed in."""
+def _straight_axes(boxes: Tensor, sides: tuple[int, int], size: tuple[int, int], flip: Tensor) -> tuple[Tensor, Tensor]:
+    """x (N, w) and iy (N, h) in [-1, 1], whose complex sums x + iy are the sampling grid: one pass writes both coordinates of a pixel.
+
+    Positions stay inside the box, so that no pixel from outside it is mixed in.
+    """
     top, left, height, width = boxes.unbind(1)
     y = _positions(top, height, size[0]).clamp(top[:, None], (top + height - 1)[:, None])
     x = _positions(left, width, size[1], flip).clamp(left[:, None], (left + width - 1)[:, None])
-    x, y = ((2 * place + 1).div_(side).sub_(1) for place, side in ((x, images.shape[3]), (y, images.shape[2])))
-    # As complex numbers x + iy, one pass writes both coordinates of a pixel side by side.
-    pair = torch.complex(x, torch.zeros_like(x))[:, None, :] + torch.complex(torch.zeros_like(y), y)[:, :, None]
-    return torch.view_as_real(pair)
+    x, y = ((2 * place + 1).div_(side).sub_(1) for place, side in ((x, sides[1]), (y, sides[0])))
+    return torch.complex(x, torch.zeros_like(x)), torch.complex(torch.zeros_like(y), y)
 
 
 def _rotated_grid(images: Tensor, boxes: Tensor, size: tuple[int, int], flip: Tensor, angle: Tensor) -> Tensor:
