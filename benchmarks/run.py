@@ -53,10 +53,11 @@ def bars(measured: dict[str, Any]) -> Table | None:
                 rows.append({"what": name, "aim": f"{'at least' if least else 'at most'} {aim:,.4g}", "reached": row[column],
                              "met": "yes" if met else "no"})
 
-    for pairs in (4096, 8192):
-        peer = {"loss": "NT-Xent", "pairs": pairs, "library": "lightly"}
-        add(f"NT-Xent, {pairs} pairs: lightly's time / ours", "Losses", "time / ours", 2, True, **peer)
-        add(f"NT-Xent, {pairs} pairs: lightly's extra memory / ours", "Losses", "extra / ours", 6, True, **peer)
+    for loss, library in (("NT-Xent", "lightly"), ("CLIP", "open_clip"), ("InfoNCE", "info_nce"), ("SigLIP", "open_clip")):
+        for pairs in (4096, 8192):
+            peer = {"loss": loss, "pairs": pairs, "library": library}
+            add(f"{loss}, {pairs} pairs: {library}'s time / ours", "Losses", "time / ours", 2, True, **peer)
+            add(f"{loss}, {pairs} pairs: {library}'s extra memory / ours", "Losses", "extra / ours", 6, True, **peer)
     add("NT-Xent, 32768 pairs: extra MiB", "Losses", "extra MiB", 1000, False, loss="NT-Xent", pairs=32768)
     for pixels, library, aim in ((32, "lightly", 15), (32, "kornia", 2.5), (224, "lightly", 2)):
         add(f"views, {pixels} pixels: {library}'s time / ours", "Views", "time / ours", aim, True, pixels=pixels, library=library)
@@ -66,7 +67,7 @@ def bars(measured: dict[str, Any]) -> Table | None:
         add(f"end to end, {precision}: step / bound", "End to end", "time / bound", 1 / 0.9, False, precision=precision, what="nearfar")
     add("kNN, linear probe and geometry: CPU s", "Evaluation", "CPU s", 60, False, protocol="knn + linear + geometry")
     about = """The aims are for an idle machine with two cores, those end to end for wall-clock time on both; what was measured here is said
-with each table below. Not measured: solo-learn, the time to a given kNN accuracy, multi-crop, series and spectrograms."""
+with each table below. Not measured: solo-learn, the time to a given kNN accuracy, spectrograms."""
     return Table("Aims", about, rows) if rows else None
 
 

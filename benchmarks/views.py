@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from record import Table, finish, parser_of, ratios, spread
@@ -25,6 +25,7 @@ from nearfar.views import WantedViews, make_views
 from nearfar.views.image_blur import kernel_size
 
 ROUNDS = 9
+SERIES = (256, 3, 512)
 # Side, images a batch, images that lightly gets, which takes them one by one.
 SIZES = ((32, 512, 128), (96, 256, 64), (224, 64, 16))
 
@@ -89,8 +90,36 @@ def with_kornia(images: Tensor) -> Callable[[], object]:
     return lambda: [transform(images.float() / 255) for _ in range(2)]
 
 
+def crops(images: Tensor) -> Callable[[], object]:
+    side = images.shape[-1]
+    spec = Spec("benchmark", "image", (3, side, side), len(images), mean=(0.5,) * 3, std=(0.25,) * 3)
+    views, generator = make_views(spec, WantedViews(local=6)), torch.Generator().manual_seed(0)
+    return lambda: views(images, generator)
+
+
+def crops_with_lightly(images: Tensor) -> Callable[[], object]:
+    from lightly.transforms.swav_transform import SwaVTransform
+    from torchvision.transforms.functional import to_pil_image
+
+    side = images.shape[-1]
+    wanted = WantedViews(local=6)
+    transform = SwaVTransform(
+        crop_sizes=(side, round(wanted.local_size * side)), crop_counts=(2, 6), crop_min_scales=(0.08, wanted.local_scale[0]),
+        crop_max_scales=(1.0, wanted.local_scale[1]), cj_strength=1.0, gaussian_blur=0.5,
+    )
+    pictures = [to_pil_image(image) for image in images]
+    return lambda: [transform(picture) for picture in pictures]
+
+
+def series() -> Callable[[], object]:
+    values = torch.randn(*SERIES, generator=torch.Generator().manual_seed(0))
+    spec = Spec("benchmark", "series", SERIES[1:], len(values), mean=(0.0,) * SERIES[1], std=(1.0,) * SERIES[1])
+    views, generator = make_views(spec, WantedViews()), torch.Generator().manual_seed(0)
+    return lambda: views(values, generator)
+
+
 def measure(side: int, count: int, few: int, rounds: int) -> list[dict[str, object]]:
-    """Rows of the table for one size."""
+    """Rows of the table for two views of one size."""
     images = pictures(count, side)
     entries = {
         "nearfar": (ours(images), count),
@@ -98,6 +127,11 @@ def measure(side: int, count: int, few: int, rounds: int) -> list[dict[str, obje
         "torchvision": (with_torchvision(images[:few]), few),
         "kornia": (with_kornia(images), count),
     }
+    return [{"pixels": side, **row} for row in timed(entries, 2, rounds)]
+
+
+def timed(entries: Mapping[str, tuple[Callable[[], object], int]], views: int, rounds: int) -> list[dict[str, object]]:
+    """A row for each entry, a function that makes ``views`` views of a number of samples."""
     taken: dict[str, list[float]] = {name: [] for name in entries}
     with freed_memory_kept(torch.device("cpu")):  # as in nearfar's training loop, here for all of them
         for number in range(rounds + 1):
@@ -105,10 +139,10 @@ def measure(side: int, count: int, few: int, rounds: int) -> list[dict[str, obje
                 start = time.process_time()
                 run()
                 if number:  # the first round warms up
-                    taken[name].append((time.process_time() - start) / (2 * samples))
+                    taken[name].append((time.process_time() - start) / (views * samples))
     return [
         {
-            "pixels": side, "library": name, "us a view": spread([1e6 * one for one in found]),
+            "library": name, "us a view": spread([1e6 * one for one in found]),
             "views/s": 1 / sorted(found)[len(found) // 2], "time / ours": spread(ratios(found, taken["nearfar"])),
         }
         for name, found in taken.items()
@@ -126,7 +160,19 @@ def main() -> None:
     about = """Two SimCLR views of a batch of decoded images, CPU time on one thread. lightly and torchvision (v2, tensors) take images
 one by one, kornia and nearfar as a batch. Blur (a tenth of the side wide) above 64 pixels. The process keeps freed memory, as nearfar's
 training loop does."""
-    finish([Table("Views", about, rows)], options)
+    side, count, few = 96, 128, 16
+    small = round(WantedViews().local_size * side)
+    images, rounds = pictures(count, side), 5 if options.quick else ROUNDS
+    several = timed({"nearfar": (crops(images), count), "lightly": (crops_with_lightly(images[:few]), few)}, 8, rounds)
+    waves = timed({"nearfar": (series(), SERIES[0])}, 2, rounds)
+    for row in several + waves:
+        print(row, flush=True)
+    tables = [
+        Table("Views", about, rows),
+        Table("Multi-crop", f"Two whole views of {side} pixels and six local ones of {small}, otherwise as above.", several),
+        Table("Series", f"Two views of series of {SERIES[1]} channels and {SERIES[2]} points, otherwise as above; no peer.", waves),
+    ]
+    finish(tables, options)
 
 
 if __name__ == "__main__":
