@@ -202,3 +202,13 @@ def test_many_images_pass_through_several_blocks(image_folder: Write, monkeypatc
     source = load(folder, split=False)
     assert source.train.ids == [f"{i}.png" for i in range(10)]
     assert torch.equal(source.train.take(torch.tensor([9]))[0], torch.from_numpy(np.asarray(picture(9)).transpose(2, 0, 1).copy()))
+
+
+@pytest.mark.parametrize("name", [".", "./", "given"])
+def test_names_are_the_same_however_the_folder_is_given(image_folder: Write, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    files: dict[str, dict[str, object]] = {f"{label}/{i}.png": {} for label in "ab" for i in range(3)}
+    folder = image_folder(files)
+    monkeypatch.chdir(folder if name.startswith(".") else folder.parent)
+    found = load(name if name.startswith(".") else folder.name)
+    assert set(found.train.ids) <= set(files)
+    assert found.spec.classes == ("a", "b")

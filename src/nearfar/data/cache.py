@@ -35,10 +35,14 @@ def key_of(*facts: object) -> str:
 
 
 def file_facts(paths: Iterable[Path]) -> Iterator[tuple[str, int, int]]:
-    """Resolved path, size in bytes and time of change in nanoseconds of each file: what tells a changed file."""
+    """Path in its resolved folder, size in bytes and time of change in nanoseconds of each file: what tells a changed file."""
+    folders: dict[str, str] = {}  # each is resolved once, as there may be very many files in it
     for path in paths:
-        state = path.stat()
-        yield str(path.resolve()), state.st_size, state.st_mtime_ns
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        state = os.stat(path)
+        yield os.path.join(folders[folder], name), state.st_size, state.st_mtime_ns
 
 
 def remembered(key: str, make: Make, folder: Path | None = None) -> tuple[NDArray[Any], dict[str, Any]]:

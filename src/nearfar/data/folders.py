@@ -53,13 +53,14 @@ def _visible_files(folder: Path) -> list[Path]:
 
 
 def _table(folder: Path, name: str, paths: Sequence[Path]) -> Table:
-    ids = [path.relative_to(folder).as_posix() for path in paths]
+    start = 0 if folder == Path() else len(os.path.join(folder, ""))  # the paths' own text: there may be very many
+    ids = [str(path)[start:].replace(os.sep, "/") for path in paths]
     if paths[0].suffix.lower() in SERIES_ENDINGS:
         table = Table(name, ids, SeriesFiles(paths, ids, name))
     else:
         kind = Recordings if paths[0].suffix.lower() in SOUND_ENDINGS else Pictures
         table = Table(name, ids, kind(lambda rows: [paths[row] for row in rows], ids, tuple(file_facts(paths)), name))
-    above = [path.relative_to(folder).parts[:-1] for path in paths]
+    above = [tuple(one.split("/")[:-1]) for one in ids]
     if any(parts and parts[0].lower() in TRAIN_NAMES for parts in above):
         table.part = [parts[0] if parts else "" for parts in above]
         above = [parts[1:] for parts in above]

@@ -22,12 +22,13 @@ def channel_statistics(content: Tensor, rows: Tensor) -> tuple[tuple[float, ...]
     """
     values = content[0].numel()
     rows = rows[:: max(1, -(-len(rows) * values // _MOST_VALUES))]
-    largest = 255.0 if content.dtype == torch.uint8 else 1.0
+    if content.dtype == torch.uint8:
+        return _of_levels(content, rows, max(1, _BLOCK_VALUES // values))
     count, total, square = 0, torch.zeros(content.shape[1], dtype=torch.float64), torch.zeros(content.shape[1], dtype=torch.float64)
     shift: Tensor | None = None
     for block in torch.split(rows, max(1, _BLOCK_VALUES // values)):
         x = content.index_select(0, block).flatten(2).transpose(0, 1).flatten(1)  # (C, values)
-        x = x.float() / largest
+        x = x.float()
         if shift is None:
             shift = x.mean(dim=1, keepdim=True)  # squares of values far from zero would cancel
         x = x - shift
@@ -39,3 +40,17 @@ def channel_statistics(content: Tensor, rows: Tensor) -> tuple[tuple[float, ...]
     std = (square / count - mean.square()).clamp(min=0).sqrt()
     std[std < 1e-6 * (shift[:, 0].abs() + mean.abs()).clamp(min=1e-6)] = 1.0
     return tuple((mean + shift[:, 0]).tolist()), tuple(std.tolist())
+
+
+def _of_levels(content: Tensor, rows: Tensor, block: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """From how often each of the 256 levels occurs in each channel, which is exact and quickly counted."""
+    counts = torch.zeros(content.shape[1], 256, dtype=torch.int64, device=content.device)
+    for part in torch.split(rows, block):
+        x = content.index_select(0, part)
+        counts += torch.stack([torch.bincount(x[:, channel].flatten(), minlength=256) for channel in range(x.shape[1])])
+    share = counts.double() / counts[0].sum()
+    level = torch.arange(256, dtype=torch.float64, device=content.device) / 255
+    mean = share @ level
+    std = (share * (level - mean[:, None]).square()).sum(dim=1).sqrt()
+    std[std == 0] = 1.0
+    return tuple(mean.tolist()), tuple(std.tolist())
