@@ -67,7 +67,8 @@ def bars(measured: dict[str, Any]) -> Table | None:
         add(f"end to end, {precision}: step / bound", "End to end", "time / bound", 1 / 0.9, False, precision=precision, what="nearfar")
     add("kNN, linear probe and geometry: CPU s", "Evaluation", "CPU s", 60, False, protocol="knn + linear + geometry")
     about = """The aims are for an idle machine with two cores, those end to end for wall-clock time on both; what was measured here is said
-with each table below. Not measured: solo-learn, the time to a given kNN accuracy, spectrograms."""
+with each table below. Not measured: the time to a given kNN accuracy, spectrograms, and solo-learn, whose released package wants torch
+1.9.1 and does not install beside the others."""
     return Table("Aims", about, rows) if rows else None
 
 

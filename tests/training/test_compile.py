@@ -15,11 +15,11 @@ from nearfar.training.plan import Plan
 from tests.training.toys import Toy, ToyEncoder, ToySource, views
 
 
-def state_after_a_run(*, compile: bool) -> dict[str, Tensor]:
+def state_after_a_run(*, compiled: bool) -> dict[str, Tensor]:
     torch.manual_seed(5)
     method = Toy(ToyEncoder())
     plan = Plan(Recipe(learning_rate=0.3, batch_size=12, epochs=2), seed=3)
-    fit(method, ToySource(), views, dataclasses.replace(plan, compile=compile))
+    fit(method, ToySource(), views, dataclasses.replace(plan, compile=compiled))
     return method.state_dict()
 
 
@@ -29,6 +29,6 @@ def state_after_a_run(*, compile: bool) -> dict[str, Tensor]:
 def test_a_compiled_encoder_takes_the_same_steps() -> None:
     torch._dynamo.reset()
     before = torch._dynamo.utils.counters["frames"]["ok"]
-    found = state_after_a_run(compile=True)
+    found = state_after_a_run(compiled=True)
     assert torch._dynamo.utils.counters["frames"]["ok"] > before, "nothing was compiled"
-    torch.testing.assert_close(found, state_after_a_run(compile=False), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found, state_after_a_run(compiled=False), rtol=1e-5, atol=1e-6)
