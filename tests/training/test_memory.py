@@ -19,7 +19,7 @@ from nearfar.training.memory import freed_memory_kept
 
 def new_pages():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(4):
+    for _ in range(16):
         torch.ones(16, 2**20)  # 64 MiB, 16,384 pages of 4 KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
@@ -29,7 +29,7 @@ def held():
 torch.ones(1)
 start = held()
 with freed_memory_kept(torch.device("cpu")):
-    new_pages()  # until a free block fits, glibc takes some more
+    new_pages()  # until a free block fits its aligned place, glibc takes a few more
     print(new_pages(), (held() - start) >> 20, end=" ")
 print((held() - start) >> 20)
 """
@@ -39,8 +39,8 @@ print((held() - start) >> 20)
 def test_steps_touch_no_new_pages_and_all_is_returned_in_the_end() -> None:
     found = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True, check=True).stdout
     pages, within, after = map(int, found.split())
-    assert pages < 1000  # without, 4 times 16,384
-    assert 60 <= within <= 4 * 64 + 16
+    assert pages <= 2 * 16384  # without, 16 times 16,384
+    assert 60 <= within < 16 * 64  # it stops growing: not a new place for each tensor
     assert after < 10
 
 

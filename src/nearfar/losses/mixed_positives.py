@@ -39,7 +39,7 @@ class Labels(NamedTuple):
     @classmethod
     def of(cls, label: Tensor) -> Labels:
         """From (M,) labels."""
-        values, group, size = torch.unique(label, return_inverse=True, return_counts=True)
+        values, group, size = torch.unique(label.detach(), return_inverse=True, return_counts=True)
         return cls(values, group, size, group.argsort(stable=True), size.cumsum(0) - size)
 
     def parents(self, anchor: Tensor, window: float) -> tuple[Tensor, Tensor]:
