@@ -17,7 +17,7 @@ from nearfar.evaluation.knn import knn_predict
 def test_shape_and_split(name: str, side: int) -> None:
     source = load(name)
     assert (source.spec.name, source.spec.shape, source.spec.classes) == (name, (1, side, side), tuple("0123456789"))
-    assert source.spec.extra == {"flip": False, "solarise": False, "crop": 0.2}
+    assert source.spec.extra == {"flip": False, "solarise": False, "crop": 0.5}
     assert source.test is not None
     assert (len(source.train), len(source.test)) == (1437, 360)
     assert not set(source.train.ids) & set(source.test.ids)

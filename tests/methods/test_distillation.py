@@ -11,6 +11,7 @@ from nearfar.methods.distillation.byol import BYOL
 from nearfar.methods.distillation.dino import DINO
 from nearfar.methods.distillation.simsiam import SimSiam
 from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
+from nearfar.targets.sinkhorn import sinkhorn
 
 from .toys import Identity, batch_for, build, spec_of
 
@@ -91,6 +92,30 @@ def test_dino_centre_takes_the_mean_of_both_whole_crops_after_the_loss() -> None
     method.after_step(outputs)
     expected = torch.stack([method.teacher(torch.cat(batch.views[:2]))]).mean(dim=(0, 1)) * 0.1
     torch.testing.assert_close(method.centre.value, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_dino_balanced_is_the_cross_entropy_against_the_teachers_balanced_shares() -> None:
+    method = build(DINO, SMALL_DINO | {"sinkhorn": True, "head_norm": True}).train()
+    outputs = method(batch_for(method))
+    loss, temperature = method.loss(outputs)["dino"], method.temperature(method.progress)
+    student, terms = (outputs["student"] / 0.1).log_softmax(dim=-1), []
+    for a in range(2):
+        shares = sinkhorn(outputs["teacher"][:, a], epsilon=temperature)
+        torch.testing.assert_close(shares.sum(dim=1), torch.ones(len(shares)))
+        terms += [-(shares * student[:, v]).sum(dim=1).mean() for v in range(student.shape[1]) if v != a]
+    torch.testing.assert_close(loss, torch.stack(terms).mean())
+    method.after_step(outputs)
+    assert not method.centre.value.any(), "nothing is centred"
+
+
+def test_byols_predictor_learns_at_its_own_rate() -> None:
+    method = build(BYOL, {"hidden": 16, "projection": 8, "predictor_rate": 10.0, "predictor_decays": False, "last_norm": True}).train()
+    others, predictor = method.parameter_groups()
+    assert (predictor["learning_rate_scale"], predictor["constant_learning_rate"]) == (10.0, True)
+    assert {id(p) for p in predictor["params"]} == {id(p) for p in method.predictor.parameters()}
+    assert not {id(p) for p in others["params"]} & {id(p) for p in method.target.parameters()}
+    target = method(batch_for(method))["target1"]
+    torch.testing.assert_close(target.mean(0), torch.zeros(8), atol=1e-5, rtol=0)
 
 
 def test_dino_holds_the_last_layer_still_at_first() -> None:

@@ -12,6 +12,8 @@ from nearfar.testing.methods import assert_processes_equal
 from nearfar.testing.steps import Trained, train_by_name
 
 VARIANTS: list[tuple[str, str | None, dict[str, Any]]] = [
+    ("byol", None, {"last_norm": True, "predictor_rate": 10.0, "predictor_decays": False}),
+    ("dino", None, {"sinkhorn": True, "head_norm": True}),
     ("fixed-head", None, {"loss": "supcon"}),
     ("fixed-head", None, {"loss": "cross-entropy"}),
     ("fixed-head", None, {"head": "mlp"}),

@@ -24,9 +24,9 @@ FRAGMENT_CELLS = (2, 2)
 """Side of a fragment in cells of the 8 x 8 digit that it is cut from, least and most."""
 FRAGMENT_SIZE = (8.0, 8.0)
 """Side in pixels of that digit, had it been placed as a whole, least and most."""
-VIEWS = {"flip": False, "solarise": False, "crop": 0.2}
-"""What views must respect: a mirrored digit is another sign, a solarised bright stroke vanishes on the black ground, and a crop
-of much less than a fifth of the canvas shows most digits only in part. Facts for ``Spec.extra``."""
+VIEWS = {"flip": False, "solarise": False, "crop": 0.5}
+"""What views must respect: a mirrored digit is another sign, a solarised bright stroke vanishes on the black ground, and two crops
+of less than half of the canvas often share no digit: its side is a quarter to half of the canvas. Facts for ``Spec.extra``."""
 FAINTEST = 48.0
 """Value, of 255, from which a pixel belongs to what is drawn there and not to the background."""
 

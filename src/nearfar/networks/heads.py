@@ -82,12 +82,14 @@ def moco_v3_heads(encoder: Encoder, hidden: int, projection: int, *, transformer
 class DinoHead(nn.Module):
     """Representations (N, dimension) to logits over prototypes (N, prototypes), through a bottleneck of unit length.
 
+    ``norm`` puts batch norm before the hidden activations, as the authors' code can.
+
     Source: Caron et al. 2021 (DINO), appendix C, "Projection head".
     """
 
-    def __init__(self, dimension: int, prototypes: int, *, hidden: int = 2048, bottleneck: int = 256) -> None:
+    def __init__(self, dimension: int, prototypes: int, *, hidden: int = 2048, bottleneck: int = 256, norm: bool = False) -> None:
         super().__init__()
-        self.layers = mlp((dimension, hidden, hidden, bottleneck), hidden_norm=False, activation=nn.GELU)
+        self.layers = mlp((dimension, hidden, hidden, bottleneck), hidden_norm=norm, activation=nn.GELU)
         self.last = UnitLinear(bottleneck, prototypes)
         for module in self.layers:
             if isinstance(module, nn.Linear):

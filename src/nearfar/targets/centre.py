@@ -26,3 +26,8 @@ class Centre(nn.Module):
     def update(self, total: Tensor, count: Tensor | int) -> None:
         """Take in ``count`` rows whose sum is ``total`` (dimension,)."""
         self.value.lerp_((total / count).to(self.value), 1.0 - self.momentum)
+
+
+def warmed(first: float, last: float, share: float, progress: float) -> float:
+    """A temperature at ``progress`` of the run: from ``first`` to ``last`` in a straight line over the first ``share`` of it."""
+    return first + (last - first) * (min(1.0, progress / share) if share else 1.0)

@@ -10,10 +10,12 @@ Source: Grill et al. 2020, arXiv 2006.07733, equations 2 and 3.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
 from nearfar.losses.distillation import byol
+from nearfar.methods.gradients import grouped_apart
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
 from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
@@ -28,11 +30,17 @@ class BYOL(Method):
             momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a cosine.
             hidden: width of the hidden layers of projector and predictor.
             projection: dimensions in which views are compared.
+            last_norm: standardise projections by their batch, without learned scale, as SimSiam does.
+            predictor_rate: the predictor's learning rate, relative to that of the others, above 0.
+            predictor_decays: whether the predictor's learning rate falls as that of the others.
         """
 
         momentum: float = 0.996
         hidden: int = 4096
         projection: int = 256
+        last_norm: bool = False
+        predictor_rate: float = 1.0
+        predictor_decays: bool = True
 
     paper = Paper(
         "Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning", "Grill, Strub, Altché et al.", 2020,
@@ -40,7 +48,10 @@ class BYOL(Method):
     )
     recipes = {
         "paper": Recipe({}, "lars", learning_rate=0.2, weight_decay=1.5e-6, batch_size=4096, epochs=1000, warmup=0.01),
-        "small": Recipe({"momentum": 0.98, "hidden": 512, "projection": 128}),
+        "small": Recipe(
+            {"momentum": 0.9, "hidden": 512, "projection": 128, "last_norm": True, "predictor_rate": 10.0, "predictor_decays": False},
+            batch_size=64, epochs=65, warmup=0.1,
+        ),
     }
     wanted_views = WantedViews(style="asymmetric")
     choices = {
@@ -51,7 +62,8 @@ class BYOL(Method):
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
-        self.projector = mlp((encoder.dimension, s.hidden, s.projection), last_bias=False)
+        last_norm = "batch-plain" if s.last_norm else "none"
+        self.projector = mlp((encoder.dimension, s.hidden, s.projection), last_bias=False, last_norm=last_norm)
         self.predictor = mlp((s.projection, s.hidden, s.projection), last_bias=False)
         self.target = MomentumEncoder(nn.Sequential(encoder, self.projector))
 
@@ -62,6 +74,10 @@ class BYOL(Method):
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         return {"byol": byol(**outputs)}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        s = self.settings
+        return grouped_apart(self, self.predictor, learning_rate_scale=s.predictor_rate, constant_learning_rate=not s.predictor_decays)
 
     def after_step(self, outputs: Outputs) -> None:
         self.target.update(nn.Sequential(self.encoder, self.projector), cosine_momentum(self.settings.momentum, self.progress))

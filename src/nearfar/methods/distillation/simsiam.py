@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from nearfar.losses.distillation import simsiam
+from nearfar.methods.gradients import grouped_apart
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
 
@@ -67,11 +68,5 @@ class SimSiam(Method):
         return {"simsiam": simsiam(**outputs)}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        decaying = [*self.encoder.parameters(), *self.projector.parameters()]
-        return [
-            {"params": [p for p in decaying if p.requires_grad]},
-            {
-                "params": list(self.predictor.parameters()), "constant_learning_rate": True,
-                "learning_rate_scale": self.settings.predictor_rate,
-            },
-        ]
+        rate = self.settings.predictor_rate
+        return grouped_apart(self, self.predictor, constant_learning_rate=True, learning_rate_scale=rate)
