@@ -211,6 +211,8 @@ def test_groco_sorts_by_either_network() -> None:
     apart = torch.eye(8, dtype=torch.float64)[:, None].expand(8, 2, 8)
     for name in ("odd_even", "bitonic"):
         assert build(GroCo, SMALL | {"network": name, "steepness": 1e6}).loss({"views": apart})["groco"] < 1e-4
+    soft = build(GroCo, SMALL | {"distribution": "gaussian"}).loss({"views": views})["groco"]
+    assert not torch.allclose(soft, odd_even)
 
 
 def ft(**settings: Any) -> FeatureTransformation:

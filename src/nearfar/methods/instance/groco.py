@@ -28,7 +28,8 @@ class GroCo(Method):
             views: number of whole views, at least 2; each is an anchor and a positive.
             local: number of small crops, which are anchors only.
             negatives: k, how many of the nearest other samples (under the anchor's view) compete.
-            steepness: of the sorting network's Cauchy distributions, above 0.
+            steepness: of the sorting network's distributions, above 0.
+            distribution: that decides how softly two similarities are compared.
             network: which pairs the sorting network compares.
             hidden: width of the projector's hidden layers.
             projection: dimensions in which views are compared.
@@ -38,6 +39,7 @@ class GroCo(Method):
         local: int = 0
         negatives: int = 10
         steepness: float = 1.0
+        distribution: Literal["cauchy", "logistic", "logistic_phi", "gaussian", "reciprocal", "optimal"] = "cauchy"
         network: Literal["odd_even", "bitonic"] = "odd_even"
         hidden: int = 2048
         projection: int = 2048
@@ -69,4 +71,5 @@ class GroCo(Method):
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         s, views = self.settings, outputs["views"].transpose(0, 1)
-        return {"groco": groco(views, whole=s.views, negatives=s.negatives, steepness=s.steepness, network=s.network)}
+        how = {"steepness": s.steepness, "network": s.network, "distribution": s.distribution}
+        return {"groco": groco(views, whole=s.views, negatives=s.negatives, **how)}
