@@ -40,7 +40,7 @@ class SimSiam(Method):
         "paper": Recipe({}, "sgd", learning_rate=0.05, weight_decay=1e-4, batch_size=512, epochs=100, warmup=0.0),
         "small": Recipe(
             {"projection": 512, "bottleneck": 128, "predictor_rate": 10.0},
-            "sgd", learning_rate=0.3, weight_decay=5e-4, batch_size=64, epochs=150, warmup=0.1,
+            "sgd", learning_rate=0.3, weight_decay=5e-4, batch_size=64, epochs=100, warmup=0.1,
         ),
     }
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
