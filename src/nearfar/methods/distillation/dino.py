@@ -1,8 +1,7 @@
 """DINO: a student's distribution over prototypes follows that of its momentum teacher on other crops; no labels.
 
-The teacher, a momentum copy, sees the two whole crops; the student sees all crops and learns to give the teacher's
-softmax for every other crop. Subtracting a running centre keeps one prototype from winning everywhere, the teacher's low
-temperature keeps the outputs from becoming uniform; only together they prevent collapse.
+The teacher, a momentum copy, sees the two whole crops; the student sees all and learns to give the teacher's softmax for every
+other crop. A running centre keeps one prototype from winning everywhere, the teacher's low temperature prevents uniform outputs.
 
     loss = mean over teacher crops a, student crops v != a of  - softmax((t_a - c) / tau_t) . log softmax(s_v / tau_s)
 Source: Caron et al. 2021, arXiv 2104.14294, algorithm 1, equations 3 and 4.
@@ -39,7 +38,7 @@ class DINO(Method):
             first_teacher_temperature: the same at the first step.
             temperature_warmup: share of the run over which the teacher's temperature changes linearly.
             momentum: share of the teacher that stays at the first step, in [0, 1]; rises to 1 along a cosine.
-            sinkhorn: balance the teacher's shares over the batch, as SwAV does, instead of subtracting a centre (section 5.2).
+            sinkhorn: balance the teacher's shares over the batch, as SwAV does, instead of subtracting a centre (table 7).
             centre_momentum: share of the centre that stays at each step, in [0, 1].
             prototypes: dimensions of the output.
             frozen: share of the run during which the last layer does not learn.
@@ -66,10 +65,8 @@ class DINO(Method):
         head_norm: bool = False
 
     paper = Paper(
-        "Emerging Properties in Self-Supervised Vision Transformers",
-        "Caron, Touvron, Misra, Jégou, Mairal, Bojanowski, Joulin", 2021, "2104.14294",
-        ("Weight decay stays at its first value; the authors raise it from 0.04 to 0.4.",
-         "Evaluation and export take the student's encoder; the authors publish the teacher's."))
+        "Emerging Properties in Self-Supervised Vision Transformers", "Caron, Touvron, Misra et al.", 2021, "2104.14294",
+        ("Weight decay stays at its first value, not from 0.04 to 0.4.", "Evaluation takes the student's encoder, not the teacher's."))
     recipes = {
         "paper": Recipe({}, "adamw", learning_rate=5e-4, weight_decay=0.04, batch_size=1024, epochs=300, warmup=0.033),
         "small": Recipe(
@@ -78,7 +75,7 @@ class DINO(Method):
             learning_rate=4e-3, batch_size=64, epochs=75, warmup=0.1)}
     choices = {
         "views": "two whole crops, several small ones for the student", "encoder": "one, and a momentum copy",
-        "head": "3-layer head, unit-length bottleneck, prototypes", "target": "the teacher's centred and sharpened softmax",
+        "head": "3 layers, unit-length bottleneck, prototypes", "target": "the teacher's centred and sharpened softmax",
         "loss": "cross-entropy over prototypes"}
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
