@@ -38,10 +38,8 @@ class SimSiam(Method):
     paper = Paper("Exploring Simple Siamese Representation Learning", "Chen, He", 2021, "2011.10566")
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=0.05, weight_decay=1e-4, batch_size=512, epochs=100, warmup=0.0),
-        "small": Recipe(
-            {"projection": 512, "bottleneck": 128, "predictor_rate": 10.0},
-            "sgd", learning_rate=0.3, weight_decay=5e-4, batch_size=64, epochs=100, warmup=0.1,
-        ),
+        "small": Recipe({"projection": 512, "bottleneck": 128, "predictor_rate": 10.0},
+                        "sgd", learning_rate=0.3, weight_decay=5e-4, batch_size=64, epochs=100, warmup=0.1),
     }
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {
@@ -68,5 +66,4 @@ class SimSiam(Method):
         return {"simsiam": simsiam(**outputs)}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        rate = self.settings.predictor_rate
-        return grouped_apart(self, self.predictor, constant_learning_rate=True, learning_rate_scale=rate)
+        return grouped_apart(self, self.predictor, constant_learning_rate=True, learning_rate_scale=self.settings.predictor_rate)
