@@ -199,7 +199,7 @@ def test_protocols_are_chosen_by_name() -> None:
     assert metrics("linear", "knn") == ["kNN accuracy", "linear accuracy"], "the order of the table does not depend on the question"
     with pytest.raises(UserError, match="Unknown protocol 'knnn': did you mean knn"):
         metrics("knnn")
-    with pytest.raises(UserError, match="'ridge' needs real-valued labels, which bars has not; leave it out"):
+    with pytest.raises(UserError, match="'ridge' needs real-valued labels, one a sample, which bars has not; leave it out"):
         metrics("ridge")
     with pytest.raises(UserError, match="No protocol was named; choose from quick, all, "):
         metrics()
@@ -210,7 +210,7 @@ def test_all_protocols_that_the_data_allow(monkeypatch: pytest.MonkeyPatch) -> N
     source = image_source()
     found = evaluate(Flatten().eval(), source, plain_view(source.spec), wanted=Wanted(("all",), seeds=1))
     assert {"retrieval-v1", "clustering-v1"} < found.protocols.keys()
-    assert "ridge was left out: it needs real-valued labels." in found.notes
+    assert "ridge was left out: it needs real-valued labels, one a sample." in found.notes
     for score in found.scores:
         assert math.isfinite(score.value)
 
