@@ -15,6 +15,7 @@ from nearfar.losses.distillation import simsiam
 from nearfar.losses.view_quality import noise_level
 from nearfar.methods import registry
 from nearfar.methods.instance.genview import GenView
+from nearfar.methods.per_sample import PER_SAMPLE
 from nearfar.testing import METHOD_CHECKS, Case
 from nearfar.training.training_set import LoadedTrainingSet
 from nearfar.views.image import to_unit
@@ -59,6 +60,20 @@ def test_more_foreground_gets_more_noise() -> None:
     method.foreground.threshold.fill_((tokens @ method.foreground.axis).median())
     method.view_sources(images, torch.arange(50), torch.Generator())
     assert torch.equal(method.generator.level, noise_level(method.foreground.share(tokens)))
+
+
+@pytest.mark.parametrize("host", PER_SAMPLE)
+def test_every_host_trains_and_keeps_its_loss_where_pairs_are_equal(host: str) -> None:
+    method = build(GenView, SMALL | {"host": host, "sharpness": 0.0}).train()
+    outputs = method(batch_for(method))
+    pairs = {name: value for name, value in outputs.items() if name != "quality"}
+    (loss,) = method.loss(outputs).values()
+    expected = next(term for term in method.host.loss(pairs).values() if term.requires_grad)
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    method.after_backward()
+    method.after_step(outputs)
+    assert all(p.grad is not None for p in method.host.encoder.parameters())
 
 
 @pytest.mark.parametrize(("host", "plain"), [("simsiam", simsiam), ("moco-v3", moco_v3)])
@@ -122,5 +137,5 @@ def test_moco_v3_as_host_passes_the_battery(check: str) -> None:
 
 
 def test_unknown_hosts_are_refused() -> None:
-    with pytest.raises(UserError, match="Unknown host 'moco-v2': did you mean moco-v3"):
-        build(GenView, {"host": "moco-v2"})
+    with pytest.raises(UserError, match="Unknown host 'moco-v4': did you mean moco-v"):
+        build(GenView, {"host": "moco-v4"})

@@ -17,6 +17,8 @@ VARIANTS: list[tuple[str, str | None, dict[str, Any]]] = [
     ("fixed-head", None, {"loss": "supcon"}),
     ("fixed-head", None, {"loss": "cross-entropy"}),
     ("fixed-head", None, {"head": "mlp"}),
+    ("genview", None, {"host": "swav", "host_recipe": "small", "generator_steps": 2}),
+    ("genview", None, {"host": "moco-v2", "host_recipe": "small", "generator_steps": 2}),
     ("hallucinator", None, {"host": "moco-v2"}),
     ("hallucinator", None, {"host": "simsiam", "form": "norm"}),
     ("hallucinator", None, {"host": "simclr", "form": "identity"}),

@@ -1,7 +1,7 @@
 """GenView: one view shows a generated variation of the sample, and pairs count by how good they are.
 
 One view's source is a variation of the image, the noisier the more foreground the image has, and each sample's loss in the host
-(SimSiam or MoCo v3) is weighted: up where the views agree in the foreground, down where they agree in the background.
+(SimSiam, MoCo v3 ...) is weighted: up where the views agree in the foreground, down where they agree in the background.
 
     a = tokens . axis;  f = a scaled to [0, 1], b = 1 - f, each over its sum;  F, B = sums of tokens weighted by f and b
     loss = mean_i w_i host_i,   w_i = N softmax_i( gamma (cos(F1, F2) - cos(B1, B2)) )
@@ -18,15 +18,14 @@ import torch
 from torch import Tensor
 
 from nearfar.errors import unknown_name
-from nearfar.losses.view_quality import noise_level, pair_quality, weighted_moco_v3, weighted_simsiam, weights_of
+from nearfar.losses.view_quality import noise_level, pair_quality, weights_of
 from nearfar.methods import registry
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, TrainingSet, WantedViews
+from nearfar.methods.per_sample import PER_SAMPLE, weighted
 from nearfar.networks.foreground import Foreground
 from nearfar.networks.generator import Generator, VariationalGenerator
 from nearfar.views.image import to_unit
 from nearfar.views.samples import denormalise
-
-HOSTS = ("simsiam", "moco-v3")
 
 
 class GenView(Method):
@@ -35,7 +34,7 @@ class GenView(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            host: "simsiam" or "moco-v3".
+            host: "simsiam", "moco-v3", "moco-v2", "simclr", "byol" or "swav" (its two whole crops).
             host_recipe: "paper" or "small", whose settings the host has.
             share: probability that a sample has a generated view at all.
             sharpness: gamma of the weights; 0: all pairs count the same.
@@ -60,21 +59,20 @@ class GenView(Method):
     )
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=0.05, weight_decay=1e-4, batch_size=256, epochs=200, warmup=0.0),
-        "small": Recipe({"host_recipe": "small", "generator_steps": 300}),
-    }
+        "small": Recipe({"host_recipe": "small", "generator_steps": 300})}
     modalities = ("image",)
     generator: Generator | None = None
     choices = {
         "views": "the host's, one of a generated variation", "encoder": "the host's, and a frozen one for foreground",
-        "head": "the host's", "target": "the host's", "loss": "the host's, each pair weighted by its quality",
-    }
+        "head": "the host's", "target": "the host's", "loss": "the host's, each pair weighted by its quality"}
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        if (s := self.settings).host not in HOSTS:
-            raise unknown_name("host", s.host, HOSTS)
+        if (s := self.settings).host not in PER_SAMPLE:
+            raise unknown_name("host", s.host, PER_SAMPLE)
         kind = registry.get(s.host)
-        self.host = kind(encoder, spec, kind.Settings(**kind.recipes[s.host_recipe].settings))
+        crops: dict[str, Any] = {"local": 0} if s.host == "swav" else {}
+        self.host = kind(encoder, spec, kind.Settings(**{**kind.recipes[s.host_recipe].settings, **crops}))
         self.autoencoder = VariationalGenerator(spec.shape, latent=s.latent).requires_grad_(False)
         self.foreground = Foreground(self.autoencoder.map_dimension)
 
@@ -108,9 +106,11 @@ class GenView(Method):
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         weight = weights_of(outputs["quality"], sharpness=self.settings.sharpness)
         pairs = {name: value for name, value in outputs.items() if name != "quality"}
-        if self.settings.host == "moco-v3":
-            return {"moco_v3": weighted_moco_v3(**pairs, weight=weight, temperature=self.host.settings.temperature)}
-        return {"simsiam": weighted_simsiam(**pairs, weight=weight)}
+        return {self.settings.host.replace("-", "_"): weighted(self.settings.host, self.host, pairs, weight)}
+
+    def after_backward(self) -> None:
+        self.host.progress = self.progress
+        self.host.after_backward()
 
     def after_step(self, outputs: Outputs) -> None:
         self.host.progress = self.progress
