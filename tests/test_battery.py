@@ -8,8 +8,7 @@ import pytest
 
 from nearfar.methods import registry
 from nearfar.testing import METHOD_CHECKS, Case, on_processes
-from nearfar.testing.methods import assert_processes_equal
-from nearfar.testing.steps import Trained, train_by_name
+from nearfar.testing.steps import Trained, assert_processes_equal, train_by_name
 
 STOPPED = {"gradient_matches_differences"}
 """For methods whose loss stops a gradient on purpose."""

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from nearfar.testing import on_processes
-from nearfar.testing.methods import assert_processes_equal
-from nearfar.testing.steps import Trained, train_by_name
+from nearfar.testing.steps import Trained, assert_processes_equal, train_by_name
 
 VARIANTS: list[tuple[str, str | None, dict[str, Any]]] = [
     ("byol", None, {"last_norm": True, "predictor_rate": 10.0, "predictor_decays": False}),

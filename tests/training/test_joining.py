@@ -12,8 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nearfar.methods import registry
 from nearfar.methods.method import Summed
 from nearfar.testing import on_processes, toy
-from nearfar.testing.methods import assert_processes_equal
-from nearfar.testing.steps import train
+from nearfar.testing.steps import assert_processes_equal, train
 from nearfar.training import collectives
 from nearfar.training.joining import join_rows, summed_terms
 from nearfar.training.update import detached, joined_loss, takes_rows

@@ -63,7 +63,7 @@ def test_wrong_samples_are_refused(modality: str) -> None:
 
 def test_a_louder_view_is_louder_by_at_most_its_gain() -> None:
     raw = samples("audio")
-    view = audio.augment(raw, AUDIO, AudioViewSettings(gain=6.0), 40, generator())
+    view = audio.augment(raw, AudioViewSettings(gain=6.0), 40, generator(), spec=AUDIO)
     change = (view - plain_view(AUDIO)(raw)) * 2.0  # undo the deviation
     torch.testing.assert_close(change, change[:, :1, :1].expand_as(change))
     assert float(change.abs().max()) <= 0.6 * math.log(10)
@@ -72,7 +72,7 @@ def test_a_louder_view_is_louder_by_at_most_its_gain() -> None:
 
 @pytest.mark.parametrize(("name", "axis", "size"), [("masked_time", 2, 40), ("masked_bands", 1, 8)])
 def test_masks_blank_one_span_of_all_the_rest(name: str, axis: int, size: int) -> None:
-    view = audio.augment(samples("audio", 200), AUDIO, AudioViewSettings(**{name: 0.5}), 40, generator())  # type: ignore[arg-type]
+    view = audio.augment(samples("audio", 200), AudioViewSettings(**{name: 0.5}), 40, generator(), spec=AUDIO)  # type: ignore[arg-type]
     blank = (view == 0).all(dim=3 - axis)
     assert torch.equal(view == 0, blank.unsqueeze(3 - axis).expand_as(view))
     assert float(blank.sum(dim=1).max()) <= size / 2 + 1

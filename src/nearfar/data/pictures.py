@@ -17,7 +17,7 @@ from nearfar.data.cache import key_of, remembered, write_blocks
 from nearfar.data.decode import Encoded, measure, pixels
 from nearfar.data.options import DataOptions
 from nearfar.data.spec import Spec
-from nearfar.data.table import Loaded, skipped_note
+from nearfar.data.table import Loaded, decoded_rows
 from nearfar.errors import UserError
 
 LARGEST_SIDE = 224
@@ -58,14 +58,10 @@ class Pictures:
         wanted = like.shape if like is not None else None
         key = key_of(_VERSION, self.facts, rows.tobytes(), options.size, wanted)
         array, about = remembered(key, lambda file: self._write(file, rows, options.size, wanted), options.cache)
-        unreadable = np.array(about["unreadable"], dtype=np.int64)
-        names = [self.ids[rows[place]] for place in unreadable]
-        notes = skipped_note(names, len(rows), f"images of {self.name}", strict=options.strict)
+        readable, notes = decoded_rows(about["unreadable"], self.ids, rows, f"images of {self.name}", strict=options.strict)
         if about["resized"]:
             side = " x ".join(map(str, about["shape"][1:]))
             notes.append(f"{about['resized']} of {len(rows)} images were resized and cropped to {side} pixels; --size sets another size.")
-        readable = np.ones(len(rows), dtype=bool)
-        readable[unreadable] = False
         extra = {"resized": about["resized"]} if about["resized"] else {}
         return Loaded(torch.from_numpy(array), readable, notes, extra)
 

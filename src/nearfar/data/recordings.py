@@ -15,7 +15,7 @@ from nearfar.data.cache import key_of, remembered, write_blocks
 from nearfar.data.options import DataOptions
 from nearfar.data.sound import BANDS, Encoded, Wave, decode, log_mel, resampled
 from nearfar.data.spec import Spec
-from nearfar.data.table import Loaded, skipped_note
+from nearfar.data.table import Loaded, decoded_rows
 from nearfar.errors import UserError
 
 HOP = 0.01
@@ -66,15 +66,12 @@ class Recordings:
         wanted = None if like is None else _Grid(*(int(like.extra[name]) for name in ("sampling_rate", "samples", "hop")))
         key = key_of(_VERSION, "log-mel", self.facts, rows.tobytes(), options.size, wanted)
         array, about = remembered(key, lambda file: self._write(file, rows, options.size, wanted), options.cache)
-        unreadable = np.array(about["unreadable"], dtype=np.int64)
-        notes = skipped_note([self.ids[rows[i]] for i in unreadable], len(rows), f"recordings of {self.name}", strict=options.strict)
+        readable, notes = decoded_rows(about["unreadable"], self.ids, rows, f"recordings of {self.name}", strict=options.strict)
         if about["cropped"] or about["padded"]:
             notes.append(
                 f"Of {len(rows)} recordings {about['cropped']} were cropped in the middle and {about['padded']} followed by silence, "
                 f"to {about['samples'] / about['sampling_rate']:.2f} s."
             )
-        readable = np.ones(len(rows), dtype=bool)
-        readable[unreadable] = False
         return Loaded(torch.from_numpy(array), readable, notes, {name: about[name] for name in ("sampling_rate", "samples", "hop")})
 
     def _write(self, file: BinaryIO, rows: NDArray[np.int64], size: int | None, wanted: _Grid | None) -> dict[str, Any]:

@@ -102,3 +102,21 @@ def skipped_note(names: Sequence[str], total: int, kind: str, *, strict: bool) -
     if strict:
         raise UserError(f"{found}; repair or remove them, or leave out --strict to skip them.")
     return [f"{found}; skipped."]
+
+
+def decoded_rows(
+    unreadable: Sequence[int], ids: Sequence[str], rows: NDArray[np.int64], kind: str, *, strict: bool
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """Which of M decoded places are filled, and the sentence on those that are not.
+
+    Args:
+        unreadable: places in [0, M) that could not be decoded.
+        ids: names of all N samples.
+        rows: (M,) their numbers.
+        kind: what they are, for the sentence.
+        strict: as for ``skipped_note``, whose errors are raised.
+    """
+    places = np.array(unreadable, dtype=np.int64)
+    readable = np.ones(len(rows), dtype=bool)
+    readable[places] = False
+    return readable, skipped_note([ids[rows[place]] for place in places], len(rows), kind, strict=strict)

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nearfar.errors import UserError
+from nearfar.evaluation.blocks import blocks
 from nearfar.evaluation.features import BATCH, View
 from nearfar.evaluation.linear import VALIDATION_SHARE
 from nearfar.evaluation.splits import stratified
+from nearfar.training.schedules import learning_rate_factor
 
 RATES = (1e-4, 1e-3, 1e-2)
 """Peak learning rates to choose from."""
@@ -101,27 +103,6 @@ class Tuned:
         return torch.cat(found)
 
 
-def blocks(encoder: nn.Module) -> list[list[nn.Parameter]]:
-    """The encoder's parameters in order, in the blocks that "the last k" counts.
-
-    A block is what stands under one number of the first numbered level (a residual block, a transformer's block, a convolution),
-    or one unnumbered part; scales and shifts alone, as of a norm, belong to the block before them.
-    """
-    found: dict[str, list[nn.Parameter]] = {}
-    for name, parameter in encoder.named_parameters():
-        parts = name.split(".")
-        numbered = next((place for place, part in enumerate(parts) if part.isdigit()), None)
-        key = ".".join(parts[: numbered + 1]) if numbered is not None else ".".join(parts[:-1] or parts)
-        found.setdefault(key, []).append(parameter)
-    merged: list[list[nn.Parameter]] = []
-    for parameters in found.values():
-        if merged and all(parameter.ndim < 2 for parameter in parameters):
-            merged[-1] += parameters
-        else:
-            merged.append(parameters)
-    return merged
-
-
 def fine_tune(
     encoder: nn.Module, train: Labels, *, held_out: Labels | None = None, last: int | None = None, rate: float, budget: Budget, seed: int,
     precision: str = "float32",
@@ -160,7 +141,7 @@ def fine_tune(
         torch.manual_seed(seed)  # dropout draws from the global state
         for step, rows in enumerate(_batches(len(train), budget, generator), 1):
             for group in optimizer.param_groups:
-                group["lr"] = rate * _course(step / budget.steps)
+                group["lr"] = rate * learning_rate_factor(step, budget.steps, round(0.1 * budget.steps))
             x, label = train.batch(rows)
             optimizer.zero_grad()
             with _precise(train, precision):
@@ -265,11 +246,3 @@ def _batches(samples: int, budget: Budget, generator: torch.Generator) -> Iterat
             order = torch.randperm(samples, generator=generator)
         yield order[:size]
         order = order[size:]
-
-
-def _course(progress: float) -> float:
-    """The learning rate relative to its peak."""
-    rise = 0.1
-    if progress < rise:
-        return progress / rise
-    return 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * (progress - rise) / (1 - rise)))))

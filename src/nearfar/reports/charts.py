@@ -25,7 +25,7 @@ def script() -> str:
         return path.read_text(encoding="utf-8")
     import vl_convert
 
-    bundle: Any = vl_convert.javascript_bundle  # its type stub wrongly requires an optional argument
+    bundle: Any = vl_convert.javascript_bundle  # its annotation wrongly requires an optional argument
     text: str = bundle(vl_version=version)
     with contextlib.suppress(OSError):  # a cache that cannot be written only costs the seconds to make the script again
         write_text(path, text, overwrite=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +20,7 @@ from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Recipe, Summed
 from nearfar.testing.processes import on_processes
-from nearfar.testing.steps import Trained, train, train_by_name
+from nearfar.testing.steps import Trained, assert_processes_equal, train, train_by_name
 from nearfar.testing.toys import ROWS, toy
 from nearfar.training.checkpoints import load_checkpoint, save_checkpoint
 from nearfar.training.optimisers import build_optimizer
@@ -207,20 +207,6 @@ def processes_equal_one(case: Case) -> None:
     (expected,) = train_by_name([task])
     for results in on_processes(train_by_name, [task]).values():
         assert_processes_equal([found for (found,) in results], expected)
-
-
-def assert_processes_equal(results: Sequence[Trained], expected: Trained) -> None:
-    """What each process of a group found is what one process finds alone, to 1e-10 of each entry or of the step's largest gradient.
-
-    The latter because some gradients, as of a bias before batch norm, are 0 but for the rounding of others.
-    """
-    for rank, found in enumerate(results):
-        where = f"process {rank} of {len(results)} differs from one process: "
-        for own, alone in zip(found["gradients"], expected["gradients"], strict=True):
-            largest = max((float(gradient.abs().max()) for gradient in alone.values()), default=0.0)
-            assert_close(own, alone, rtol=1e-10, atol=1e-10 * max(1.0, largest), msg=where.__add__)
-        for part in ("terms", "state"):
-            assert_close(found[part], expected[part], rtol=1e-10, atol=1e-10, msg=where.__add__)
 
 
 METHOD_CHECKS: Mapping[str, Callable[[Case], None]] = {

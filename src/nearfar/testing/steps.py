@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
+from torch.testing import assert_close
 
 from nearfar.batch import Batch
 from nearfar.data.batches import part
@@ -111,3 +112,15 @@ def train_by_name(tasks: Sequence[tuple[str, str | None, Mapping[str, Any]]]) ->
             error.add_note(f"in the method {name} on {modality} data")
             raise
     return trained
+
+
+def assert_processes_equal(results: Sequence[Trained], expected: Trained) -> None:
+    """What each process of a group found is what one process finds alone, to 1e-10; gradients to 1e-14 of the step's largest where
+    that is more, as some (of a bias before batch norm) are 0 but for the rounding of others."""
+    for rank, found in enumerate(results):
+        where = f"process {rank} of {len(results)} differs from one process: "
+        for own, alone in zip(found["gradients"], expected["gradients"], strict=True):
+            largest = max((float(gradient.abs().max()) for gradient in alone.values()), default=0.0)
+            assert_close(own, alone, rtol=1e-10, atol=max(1e-10, 1e-14 * largest), msg=where.__add__)
+        for what in ("terms", "state"):
+            assert_close(found[what], expected[what], rtol=1e-10, atol=1e-10, msg=where.__add__)

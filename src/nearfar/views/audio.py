@@ -12,13 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
-from nearfar.views.choice import settings_by_view
+from nearfar.views.along import ViewsAlong, kinds_along
 from nearfar.views.draws import uniform
 from nearfar.views.samples import check_samples, normalise
 from nearfar.views.series import blank_span, crop_and_resample
@@ -73,30 +74,9 @@ STYLES = {
 }
 
 
-@dataclass(frozen=True)
-class AudioViews:
-    """``views(samples, generator)``: float32 (N, bands, T) to one float32 (N, bands, t) for each entry of ``kinds``.
-
-    Attributes:
-        spec: of the data.
-        kinds: settings and length of each view, whole views first.
-    """
-
-    spec: Spec
-    kinds: tuple[tuple[AudioViewSettings, int], ...]
-
-    def __call__(self, samples: Tensor, generator: torch.Generator) -> list[Tensor]:
-        checked = _check(samples, self.spec)
-        return [augment(checked, self.spec, settings, length, generator) for settings, length in self.kinds]
-
-
-def audio_views(spec: Spec, wanted: WantedViews, settings: AudioViewSettings | Sequence[AudioViewSettings] | None = None) -> AudioViews:
-    """The view maker of sound; local views have ``round(local_size * T)`` frames, ``settings`` as ``settings_by_view`` takes them."""
-    length = spec.shape[1]
-    lengths = [length] * wanted.whole + [max(1, round(wanted.local_size * length))] * wanted.local
-    lengths += [length] * len(wanted.further)
-    chosen = settings_by_view(wanted, STYLES, AudioViewSettings, settings)
-    return AudioViews(spec, tuple(zip(chosen, lengths, strict=True)))
+def audio_views(spec: Spec, wanted: WantedViews, settings: AudioViewSettings | Sequence[AudioViewSettings] | None = None) -> ViewsAlong:
+    """The view maker of sound; ``settings`` as ``settings_by_view`` takes them."""
+    return ViewsAlong(spec, kinds_along(spec, wanted, STYLES, AudioViewSettings, settings), _check, partial(augment, spec=spec))
 
 
 def plain_audio(samples: Tensor, spec: Spec) -> Tensor:
@@ -108,7 +88,7 @@ def plain_audio(samples: Tensor, spec: Spec) -> Tensor:
     return normalise(_check(samples, spec).clone(), spec)
 
 
-def augment(samples: Tensor, spec: Spec, settings: AudioViewSettings, length: int, generator: torch.Generator) -> Tensor:
+def augment(samples: Tensor, settings: AudioViewSettings, length: int, generator: torch.Generator, *, spec: Spec) -> Tensor:
     """One view: log-mel spectrograms (N, bands, T) to normalised (N, bands, length). All parameters are drawn at once."""
     count, bands, steps = samples.shape
     share = uniform(count, settings.scale, generator)

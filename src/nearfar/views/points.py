@@ -12,13 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
-from nearfar.views.choice import settings_by_view
+from nearfar.views.along import ViewsAlong, kinds_along
 from nearfar.views.draws import uniform
 from nearfar.views.samples import check_samples, normalise
 from nearfar.views.wanted import WantedViews
@@ -68,29 +69,9 @@ STYLES = {
 }
 
 
-@dataclass(frozen=True)
-class PointViews:
-    """``views(samples, generator)``: float32 (N, 3, K) to one float32 (N, 3, k) for each entry of ``kinds``.
-
-    Attributes:
-        spec: of the data.
-        kinds: settings and number of points of each view, whole views first.
-    """
-
-    spec: Spec
-    kinds: tuple[tuple[PointViewSettings, int], ...]
-
-    def __call__(self, samples: Tensor, generator: torch.Generator) -> list[Tensor]:
-        checked = _check(samples, self.spec)
-        return [augment(checked, self.spec, settings, count, generator) for settings, count in self.kinds]
-
-
-def point_views(spec: Spec, wanted: WantedViews, settings: PointViewSettings | Sequence[PointViewSettings] | None = None) -> PointViews:
-    """The view maker of point clouds; local views have ``round(local_size * K)`` points."""
-    whole = spec.shape[1]
-    counts = [whole] * wanted.whole + [max(1, round(wanted.local_size * whole))] * wanted.local + [whole] * len(wanted.further)
-    chosen = settings_by_view(wanted, STYLES, PointViewSettings, settings)
-    return PointViews(spec, tuple(zip(chosen, counts, strict=True)))
+def point_views(spec: Spec, wanted: WantedViews, settings: PointViewSettings | Sequence[PointViewSettings] | None = None) -> ViewsAlong:
+    """The view maker of point clouds; ``settings`` as ``settings_by_view`` takes them."""
+    return ViewsAlong(spec, kinds_along(spec, wanted, STYLES, PointViewSettings, settings), _check, partial(augment, spec=spec))
 
 
 def plain_points(samples: Tensor, spec: Spec) -> Tensor:
@@ -102,7 +83,7 @@ def plain_points(samples: Tensor, spec: Spec) -> Tensor:
     return normalise(_check(samples, spec).clone(), spec)
 
 
-def augment(points: Tensor, spec: Spec, settings: PointViewSettings, count: int, generator: torch.Generator) -> Tensor:
+def augment(points: Tensor, settings: PointViewSettings, count: int, generator: torch.Generator, *, spec: Spec) -> Tensor:
     """One view: clouds (N, 3, K) to normalised (N, 3, count). All parameters of all samples are drawn at once."""
     samples = len(points)
     share = uniform(samples, settings.scale, generator)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
-from nearfar.views.choice import settings_by_view
+from nearfar.views.along import ViewsAlong, kinds_along
 from nearfar.views.draws import rows_drawn, uniform
 from nearfar.views.rows import change_rows
 from nearfar.views.samples import check_samples, normalise
@@ -81,32 +81,9 @@ STYLES = {
 }
 
 
-@dataclass(frozen=True)
-class SeriesViews:
-    """``views(samples, generator)``: float32 (N, C, T) to one float32 (N, C, t) for each entry of ``kinds``.
-
-    Attributes:
-        spec: of the data.
-        kinds: settings and length of each view, whole views first.
-    """
-
-    spec: Spec
-    kinds: tuple[tuple[SeriesViewSettings, int], ...]
-
-    def __call__(self, samples: Tensor, generator: torch.Generator) -> list[Tensor]:
-        series = plain_series(samples, self.spec)
-        return [augment(series, settings, length, generator) for settings, length in self.kinds]
-
-
-def series_views(
-    spec: Spec, wanted: WantedViews, settings: SeriesViewSettings | Sequence[SeriesViewSettings] | None = None
-) -> SeriesViews:
-    """The view maker of series; local views have ``round(local_size * T)`` steps, ``settings`` as ``settings_by_view`` takes them."""
-    length = spec.shape[1]
-    lengths = [length] * wanted.whole + [max(1, round(wanted.local_size * length))] * wanted.local
-    lengths += [length] * len(wanted.further)
-    chosen = settings_by_view(wanted, STYLES, SeriesViewSettings, settings)
-    return SeriesViews(spec, tuple(zip(chosen, lengths, strict=True)))
+def series_views(spec: Spec, wanted: WantedViews, settings: SeriesViewSettings | Sequence[SeriesViewSettings] | None = None) -> ViewsAlong:
+    """The view maker of series; ``settings`` as ``settings_by_view`` takes them."""
+    return ViewsAlong(spec, kinds_along(spec, wanted, STYLES, SeriesViewSettings, settings), plain_series, augment)
 
 
 def plain_series(samples: Tensor, spec: Spec) -> Tensor:
