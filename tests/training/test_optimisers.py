@@ -190,6 +190,14 @@ def test_an_unknown_optimiser_is_answered_with_the_nearest() -> None:
         build_optimizer(grouped(), dataclasses.replace(RECIPE, optimizer="adam"))
 
 
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])
+def test_a_relative_learning_rate_must_be_above_zero(scale: float) -> None:
+    method = grouped()
+    method.groups[0]["learning_rate_scale"] = scale
+    with pytest.raises(UserError, match=rf"relative to the others' is {scale}; expected a number above 0"):
+        build_optimizer(method, RECIPE)
+
+
 @pytest.mark.parametrize("count", [0, 2])
 def test_a_parameter_must_be_in_exactly_one_group(count: int) -> None:
     method = grouped()

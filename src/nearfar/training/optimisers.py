@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -137,7 +138,7 @@ def build_optimizer(method: Method, recipe: Recipe) -> Optimizer:
     learning rates are then moved by ``schedules.apply_schedule``.
 
     Raises:
-        UserError: for an unknown optimiser, or a learning parameter that is in no group or in several.
+        UserError: for an unknown optimiser, a learning parameter that is in no group or in several, or a scale that is not above 0.
     """
     peak = recipe.learning_rate * recipe.batch_size / 256
     groups = [part for group in method.parameter_groups() for part in _split(group, peak, recipe.weight_decay)]
@@ -166,7 +167,10 @@ def optimizer_of(name: str, groups: list[dict[str, Any]], peak: float) -> Optimi
 
 def _split(group: dict[str, Any], peak: float, weight_decay: float) -> list[dict[str, Any]]:
     """A method's group as one with weight decay and one without, where they have members."""
-    decay, scaled = group.get("decay"), peak * group.get("learning_rate_scale", 1.0)
+    decay, scale = group.get("decay"), group.get("learning_rate_scale", 1.0)
+    if not 0 < scale < math.inf:
+        raise UserError(f"A learning rate relative to the others' is {scale}; expected a number above 0.")
+    scaled = peak * scale
     constant = group.get("constant_learning_rate", False)
     shared = {"lr": scaled, "peak_learning_rate": scaled, "constant_learning_rate": constant}
     parts: dict[bool, list[nn.Parameter]] = {True: [], False: []}

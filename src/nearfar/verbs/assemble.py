@@ -18,6 +18,7 @@ from nearfar.methods import registry
 from nearfar.methods.method import Method, Recipe
 from nearfar.networks.encoder import Encoder, TokenEncoder
 from nearfar.options import Config, PretrainOptions, changed, resolved_settings
+from nearfar.training.optimisers import build_optimizer
 
 _PAPER_SCALE = 100_000
 """From this many training samples on, "auto" takes the paper's recipe."""
@@ -101,6 +102,7 @@ def assemble(config: Config, source: data.Source, method_class: type[Method] | N
         )
     encoder_name, method = name_of(encoder), kind(encoder, spec, settings)
     recipe = dataclasses.replace(recipe, batch_size=method.wanted_batches.rows or recipe.batch_size)
+    build_optimizer(method, recipe)  # refuses what cannot be optimised before anything is written
     training = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe) if f.name != "settings"}
     resolved = dataclasses.replace(options, recipe=name, encoder=encoder_name, **training)
     return Assembled(method, recipe, Config(config.method, resolved, vars(settings)), tuple(notes))
