@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,6 +123,16 @@ def averaged() -> list[Tensor | None]:
     return [parameter.grad for parameter in parameters]
 
 
+def threads_after_leaving() -> list[str]:
+    """Names of this process's threads once it trained with the others and left them."""
+    model = collectives.data_parallel(nn.Linear(3, 3))
+    model(torch.ones(2, 3)).sum().backward()
+    model.itself = [model]
+    del model
+    collectives.stop()
+    return [name.read_text().strip() for name in Path("/proc/self/task").glob("*/comm")]
+
+
 def wrong_output(kind: str) -> str:
     try:
         join({"pair": [torch.ones(2), torch.tensor(1.0) if kind == "scalar" else kind]})
@@ -191,6 +202,12 @@ def test_an_output_that_cannot_be_joined_is_named(several: dict[int, list[dict[s
     for messages in (result["errors"] for result in several[2]):
         assert messages[0] == f"outputs['pair'][1] of the method is a scalar tensor; {expected}"
         assert messages[1] == f"outputs['pair'][1] of the method is a str; {expected}"
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not list the threads of a process")
+def test_no_thread_is_left_that_could_abort_the_ending_interpreter() -> None:
+    for threads in on_processes(threads_after_leaving, counts=(2,))[2]:
+        assert threads and not [name for name in threads if "gloo" in name]
 
 
 def test_one_process_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ What has a gradient here has its true adjoint: the gradient of a sum over proces
 
 from __future__ import annotations
 
+import gc
 import inspect
 import json
 import os
@@ -15,6 +16,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+
+# It keeps the group that exists when it is imported, for ever; DistributedDataParallel imports it late. See ``stop``.
+import torch.distributed.nn.functional
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -42,8 +46,13 @@ def start(address: str = "env://") -> None:
 
 
 def stop() -> None:
-    """Leave the other processes."""
+    """Leave the other processes; the threads that carried tensors have ended afterwards.
+
+    They end with the last reference to the group. One that still lets go of a tensor while the interpreter ends aborts the process,
+    so the cycles that hold the group, such as a wrapped model, are collected here.
+    """
     if dist.is_initialized():
+        gc.collect()
         dist.destroy_process_group()
 
 
