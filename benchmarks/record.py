@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "torchvision", "lightly", "pytorch-metric-learning", "open_clip_torch", "info-nce-pytorch", "kornia")
+PACKAGES = ("torch", "torchvision", "lightly", "pytorch-metric-learning", "open_clip_torch", "info-nce-pytorch", "kornia", "torchaudio")
 
 
 @dataclass(frozen=True)

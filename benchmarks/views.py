@@ -10,6 +10,7 @@ the process's CPU time; all take turns in several rounds, in a process that keep
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -22,10 +23,12 @@ from torch.nn import functional
 from nearfar.data.spec import Spec
 from nearfar.training.memory import freed_memory_kept
 from nearfar.views import WantedViews, make_views
+from nearfar.views.audio import CONTRASTIVE
 from nearfar.views.image_blur import kernel_size
 
 ROUNDS = 9
 SERIES = (256, 3, 512)
+SPECTROGRAMS, FEW_SPECTROGRAMS = (256, 64, 128), 64
 # Side, images a batch, images that lightly gets, which takes them one by one.
 SIZES = ((32, 512, 128), (96, 256, 64), (224, 64, 16))
 
@@ -118,6 +121,34 @@ def series() -> Callable[[], object]:
     return lambda: views(values, generator)
 
 
+def spectrograms(values: Tensor) -> Callable[[], object]:
+    bands = values.shape[1]
+    spec = Spec("benchmark", "audio", tuple(values.shape[1:]), len(values), mean=(0.0,) * bands, std=(1.0,) * bands)
+    views, generator = make_views(spec, WantedViews()), torch.Generator().manual_seed(0)
+    return lambda: views(values, generator)
+
+
+def spectrograms_with_torchaudio(values: Tensor) -> Callable[[], object]:
+    """The same distribution one spectrogram at a time: torchaudio's masks, and plain tensor operations for what it does not have."""
+    from torchaudio import transforms
+
+    bands, steps = values.shape[1:]
+    masks = nn.Sequential(
+        transforms.TimeMasking(steps, p=CONTRASTIVE.masked_time), transforms.FrequencyMasking(round(CONTRASTIVE.masked_bands * bands))
+    )
+    least, most = CONTRASTIVE.scale
+
+    def view(sample: Tensor) -> Tensor:
+        width = round(float(torch.empty(()).uniform_(least, most)) * steps)
+        start = int(torch.randint(0, steps - width + 1, ()))
+        crop = functional.interpolate(sample[None, :, start : start + width], size=steps, mode="linear")
+        crop = crop + float(torch.empty(()).uniform_(-1, 1)) * CONTRASTIVE.gain * math.log(10) / 10
+        masked: Tensor = masks(crop + CONTRASTIVE.noise * torch.randn(crop.shape))
+        return masked
+
+    return lambda: [[view(sample) for sample in values] for _ in range(2)]
+
+
 def measure(side: int, count: int, few: int, rounds: int) -> list[dict[str, object]]:
     """Rows of the table for two views of one size."""
     images = pictures(count, side)
@@ -165,12 +196,20 @@ training loop does."""
     images, rounds = pictures(count, side), 5 if options.quick else ROUNDS
     several = timed({"nearfar": (crops(images), count), "lightly": (crops_with_lightly(images[:few]), few)}, 8, rounds)
     waves = timed({"nearfar": (series(), SERIES[0])}, 2, rounds)
-    for row in several + waves:
+    sound = torch.randn(*SPECTROGRAMS, generator=torch.Generator().manual_seed(0))
+    sounds = timed({
+        "nearfar": (spectrograms(sound), len(sound)),
+        "torchaudio": (spectrograms_with_torchaudio(sound[:FEW_SPECTROGRAMS]), FEW_SPECTROGRAMS),
+    }, 2, rounds)
+    for row in several + waves + sounds:
         print(row, flush=True)
+    spectrograms_about = f"""Two views of log-mel spectrograms of {SPECTROGRAMS[1]} bands and {SPECTROGRAMS[2]} steps: a crop in time, gain,
+noise, a mask in time and one in frequency. The other is torchaudio's masks and plain tensor operations, one sample at a time."""
     tables = [
         Table("Views", about, rows),
         Table("Multi-crop", f"Two whole views of {side} pixels and six local ones of {small}, otherwise as above.", several),
         Table("Series", f"Two views of series of {SERIES[1]} channels and {SERIES[2]} points, otherwise as above; no peer.", waves),
+        Table("Spectrograms", spectrograms_about, sounds),
     ]
     finish(tables, options)
 

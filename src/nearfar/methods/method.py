@@ -155,7 +155,8 @@ class Method(nn.Module):
     def view_sources(self, samples: Any, index: Tensor, generator: torch.Generator) -> list[Any] | None:
         """Raw samples for each view in turn, where views are not all made of ``samples`` (whose numbers are ``index``).
 
-        ``generator``, on the CPU, is that of the views.
+        ``generator``, on the CPU, is that of the views. This and ``prepare`` may run while the step before computes: they use what
+        ``before_epoch`` sets, and nothing that steps change.
         """
         return None
 

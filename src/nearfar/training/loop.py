@@ -23,6 +23,7 @@ from nearfar.batch import Batch, joined
 from nearfar.data.batches import Sampler, part, sampler_for
 from nearfar.methods.method import Method
 from nearfar.training import collectives
+from nearfar.training.ahead import Batches, cores_allow
 from nearfar.training.batch_norm import synchronise
 from nearfar.training.bound import bound_seconds
 from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
@@ -91,7 +92,9 @@ def fit(
     # The gradient cache averages the gradients itself, once all chunks are through.
     model = method if plan.gradient_cache else collectives.data_parallel(method, unused=len(method.phases()) > 1)
     callbacks = callbacks if collectives.is_first() else ()
-    with Interruption() as interruption, freed_memory_kept(plan.device), _ending(callbacks, progress):
+    make = partial(_batch, method, samples, sampler, views, plan)
+    batches = Batches(make, len(sampler), progress.steps, ahead=cores_allow(plan.device) and not plan.profile.times)
+    with Interruption() as interruption, freed_memory_kept(plan.device), _ending(callbacks, progress), batches:
         for callback in callbacks:
             callback.on_start(progress)
         saved, logged, since = time.monotonic(), time.monotonic(), 0
@@ -102,7 +105,7 @@ def fit(
                     method.before_epoch(progress.epoch, LoadedTrainingSet(samples, method, plan.seed))
             factor = learning_rate_factor(progress.step, progress.steps, round(plan.recipe.warmup * progress.steps))
             apply_schedule(optimizer, factor)
-            batch = _batch(method, samples, sampler, views, plan, progress.step)
+            batch = batches(progress.step)
             terms = _update(model, method, optimizer, batch, plan, (progress.step + 1) / progress.steps)
             progress.step += 1
             since += plan.recipe.batch_size

@@ -20,6 +20,8 @@ BETWEEN = "between epochs"
 class Untimed:
     """Times nothing: what a plan has where no profile was asked for."""
 
+    times = False
+
     def __call__(self, part: str) -> AbstractContextManager[None]:
         """``with profile("views"): ...`` counts the block's time as that part's."""
         return _NOTHING
@@ -32,7 +34,8 @@ _NOTHING = nullcontext()
 
 
 class Profile(Untimed):
-    """Times some steps of a run, reports once, and is silent from then on. The run computes what it computes without.
+    """Times some steps of a run, reports once, and is silent from then on. The run computes what it computes without; its batches are
+    not made ahead, so that parts add up to steps.
 
     Args:
         device: of the run; a part ends when the device has done its work.
@@ -40,6 +43,8 @@ class Profile(Untimed):
         steps: how many are timed.
         untimed: how many go before them, in which memory is found and kernels are chosen.
     """
+
+    times = True
 
     def __init__(self, device: torch.device, report: Callable[[str], None], steps: int = 40, untimed: int = 3) -> None:
         self.device, self.report, self.steps, self.untimed = device, report, steps, untimed
