@@ -43,13 +43,14 @@ BUILDERS = {"nearfar": with_nearfar, "bound": with_bound, "lightly": with_lightl
 def clock_of(wall: bool) -> Now:
     """The clock, after setting the number of threads that goes with it."""
     torch.set_num_threads(os.cpu_count() or 1 if wall else 1)
-    return time.perf_counter if wall else time.process_time
+    now = time.perf_counter if wall else time.process_time
+    return lambda encoder: now()
 
 
 def serve(orders: Connection, name: str, precision: str, folder: Path | None, wall: bool) -> None:
     """One program in a process of its own: for each number of steps that is sent, the seconds of each step but the first; None ends it."""
     warnings.simplefilter("ignore")
-    run = BUILDERS[name](source_of(folder), precision, clock_of(wall))
+    run = BUILDERS[name](source_of(folder), precision, clock_of(wall), os.cpu_count() or 1 if wall else 0)
     while steps := orders.recv():
         orders.send(run(steps))
 

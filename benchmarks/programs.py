@@ -1,9 +1,7 @@
-"""What ``end_to_end`` runs: nearfar's training loop, lightly's documented one and the bound, with the same encoder and images."""
+"""What ``end_to_end`` and ``to_accuracy`` run: nearfar's loop, lightly's documented one and the bound, with the same encoder and images."""
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,9 @@ from nearfar.training.plan import Plan
 from nearfar.views import make_views
 
 BATCH, IMAGES, WIDTHS = 256, 2048, (32, 64, 128, 256)
-Now = Callable[[], float]
+Now = Callable[[Encoder], float]
+"""The time after a step; who asks may look at the encoder."""
+
 RECIPE = Recipe(optimizer="sgd", learning_rate=0.06, batch_size=BATCH, epochs=1)
 
 
@@ -49,15 +49,15 @@ class FullResolution(Encoder):
 class Clock:
     """A callback that notes the time after each step."""
 
-    def __init__(self, now: Now) -> None:
-        self.now = now
+    def __init__(self, now: Now, encoder: Encoder) -> None:
+        self.now, self.encoder = now, encoder
         self.ticks: list[float] = []
 
     def on_start(self, progress: Progress) -> None:
         pass
 
     def on_log(self, progress: Progress) -> None:
-        self.ticks.append(self.now())
+        self.ticks.append(self.now(self.encoder))
 
     def on_epoch(self, progress: Progress, method: Method) -> None:
         pass
@@ -66,10 +66,10 @@ class Clock:
         pass
 
 
-def source_of(folder: Path | None) -> Source:
+def source_of(folder: Path | None, limit: int = IMAGES) -> Source:
     """CIFAR-10's first images, or random ones of its size."""
     if folder is not None:
-        return data.load(folder, limit=IMAGES)
+        return data.load(folder, limit=limit)
     images = torch.randint(0, 256, (IMAGES, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     spec = Spec("random", "image", (3, 32, 32), IMAGES, mean=(0.5,) * 3, std=(0.25,) * 3)
     return Source(spec, Samples(images, [str(i) for i in range(IMAGES)], None), None)
@@ -81,13 +81,13 @@ def simclr(spec: Spec) -> Method:
     return kind(FullResolution(), spec, kind.Settings(hidden=512, temperature=0.5))
 
 
-def with_nearfar(source: Source, precision: str, now: Now) -> Callable[[int], list[float]]:
+def with_nearfar(source: Source, precision: str, now: Now, workers: int = 0, recipe: Recipe = RECIPE) -> Callable[[int], list[float]]:
     method = simclr(source.spec)
     views = make_views(source.spec, method.wanted_views)
 
     def run(steps: int) -> list[float]:
-        clock = Clock(now)
-        fit(method, source, views, Plan(RECIPE, steps=steps, precision=precision, log_every=1), callbacks=[clock])
+        clock = Clock(now, method.encoder)
+        fit(method, source, views, Plan(recipe, steps=steps, precision=precision, log_every=1), callbacks=[clock])
         return np.diff(clock.ticks).tolist()
 
     return run
@@ -108,16 +108,16 @@ class Pictures(torch.utils.data.Dataset[Any]):
         return self.transform(Image.fromarray(self.arrays[index])), 0
 
 
-def with_lightly(source: Source, precision: str, now: Now) -> Callable[[int], list[float]]:
+def with_lightly(source: Source, precision: str, now: Now, workers: int = 0) -> Callable[[int], list[float]]:
     from lightly.loss import NTXentLoss
     from lightly.models.modules import SimCLRProjectionHead
     from lightly.transforms import SimCLRTransform
 
     torch.manual_seed(0)
-    model = nn.Sequential(FullResolution(), SimCLRProjectionHead(WIDTHS[-1], 512, 128))
+    encoder = FullResolution()
+    model = nn.Sequential(encoder, SimCLRProjectionHead(WIDTHS[-1], 512, 128))
     transform = SimCLRTransform(input_size=32, cj_strength=0.5, gaussian_blur=0.0)
-    pictures = Pictures(source.train.take(torch.arange(min(IMAGES, len(source.train)))), transform)
-    workers = os.cpu_count() or 1 if now is time.perf_counter else 0
+    pictures = Pictures(source.train.take(torch.arange(len(source.train))), transform)
     loader = torch.utils.data.DataLoader(pictures, batch_size=BATCH, shuffle=True, drop_last=True, num_workers=workers)
     criterion, optimizer = NTXentLoss(), torch.optim.SGD(model.parameters(), lr=0.06)
 
@@ -131,7 +131,7 @@ def with_lightly(source: Source, precision: str, now: Now) -> Callable[[int], li
                 loss.backward()
                 optimizer.step()
                 optimizer.zero_grad()
-                ticks.append(now())
+                ticks.append(now(encoder))
                 if len(ticks) == steps:
                     break
         return np.diff(ticks).tolist()
@@ -139,7 +139,7 @@ def with_lightly(source: Source, precision: str, now: Now) -> Callable[[int], li
     return run
 
 
-def with_bound(source: Source, precision: str, now: Now) -> Callable[[int], list[float]]:
+def with_bound(source: Source, precision: str, now: Now, workers: int = 0) -> Callable[[int], list[float]]:
     method = simclr(source.spec).to(memory_format=torch.channels_last)
     made = make_views(source.spec, method.wanted_views)(source.train.take(torch.arange(BATCH)), torch.Generator().manual_seed(0))
     made = [view.contiguous(memory_format=torch.channels_last) for view in made]
@@ -151,7 +151,7 @@ def with_bound(source: Source, precision: str, now: Now) -> Callable[[int], list
         with freed_memory_kept(torch.device("cpu")):  # as in the loop, so that the bound is one
             for _ in range(steps):
                 step()
-                ticks.append(now())
+                ticks.append(now(method.encoder))
         return np.diff(ticks).tolist()
 
     return run

@@ -22,7 +22,8 @@ from record import Table, machine, parser_of
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "docs" / "results"
-PARTS = ("views", "losses", "end_to_end", "evaluation")
+PARTS = ("views", "losses", "end_to_end", "to_accuracy", "evaluation")
+ON_IMAGES = ("end_to_end", "to_accuracy")
 
 
 def part(name: str, words: list[str]) -> list[Any]:
@@ -67,8 +68,7 @@ def bars(measured: dict[str, Any]) -> Table | None:
         add(f"end to end, {precision}: step / bound", "End to end", "time / bound", 1 / 0.9, False, precision=precision, what="nearfar")
     add("kNN, linear probe and geometry: CPU s", "Evaluation", "CPU s", 60, False, protocol="knn + linear + geometry")
     about = """The aims are for an idle machine with two cores, those end to end for wall-clock time on both; what was measured here is said
-with each table below. Not measured: the time to a given kNN accuracy, spectrograms, and solo-learn, whose released package wants torch
-1.9.1 and does not install beside the others."""
+with each table below. Not measured: solo-learn, whose released package wants torch 1.9.1 and does not install beside the others."""
     return Table("Aims", about, rows) if rows else None
 
 
@@ -97,7 +97,7 @@ times of one thread, as other programs may run beside: they then hardly touch ra
 
 def main() -> None:
     parser = parser_of(__doc__)
-    parser.add_argument("--data", type=Path, help="folder or file with CIFAR-10's images; random ones without")
+    parser.add_argument("--data", type=Path, help="folder or file with CIFAR-10's images and labels; random ones without")
     parser.add_argument("--wall", action="store_true", help="end to end by the wall clock on all cores, for an idle machine")
     parser.add_argument("--only", nargs="+", choices=(*PARTS, "parity"), default=(*PARTS, "parity"))
     options = parser.parse_args()
@@ -105,7 +105,10 @@ def main() -> None:
     measured: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     for name in (one for one in PARTS if one in options.only):
         words = ["--quick"] if options.quick else []
-        if name == "end_to_end" and options.data:
+        if name == "to_accuracy" and not options.data:
+            print("== to_accuracy is left out: it needs labelled images, --data FOLDER", flush=True)
+            continue
+        if name in ON_IMAGES and options.data:
             words += ["--data", str(options.data)]
         if name == "end_to_end" and options.wall:
             words.append("--wall")
