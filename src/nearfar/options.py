@@ -37,6 +37,7 @@ class PretrainOptions:
         batch_size: samples in one optimiser step, over all processes.
         learning_rate: peak for a batch of 256; scales linearly with the batch.
         weight_decay: for weight matrices.
+        final_weight_decay: the same at the end of the run, reached along half a cosine; by default it stays.
         optimizer: adamw, sgd, lars or larc.
         warmup: share of the steps in which the learning rate rises.
         clip: largest gradient norm; 0 means no clipping.
@@ -72,6 +73,7 @@ class PretrainOptions:
     batch_size: int | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
+    final_weight_decay: float | None = None
     optimizer: str | None = None
     warmup: float | None = None
     clip: float | None = None
@@ -157,7 +159,7 @@ def _check_ranges(options: PretrainOptions) -> None:
         value = getattr(options, name)
         if value is not None and (not isinstance(value, int) or value < smallest):
             raise UserError(f"Option {name} is {value!r}; expected a whole number of at least {smallest}.")
-    for name in ("learning_rate", "weight_decay", "warmup", "clip", "checkpoint_minutes"):
+    for name in ("learning_rate", "weight_decay", "final_weight_decay", "warmup", "clip", "checkpoint_minutes"):
         value = getattr(options, name)
         if value is not None and not 0 <= value < float("inf"):
             raise UserError(f"Option {name} is {value!r}; expected a finite number of at least 0.")

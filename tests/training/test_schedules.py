@@ -47,9 +47,28 @@ def test_constant_groups_keep_their_peak() -> None:
                 {"params": [self.scale], "constant_learning_rate": True},
             ]
 
-    optimizer = build_optimizer(Constant(ToyEncoder()), Recipe(learning_rate=0.1, batch_size=128))
-    for factor in (0.0, 0.3, 1.0):
-        apply_schedule(optimizer, factor)
+    recipe = Recipe(learning_rate=0.1, batch_size=128, warmup=0.5)
+    optimizer = build_optimizer(Constant(ToyEncoder()), recipe)
+    for step, factor in enumerate((0.0, 0.2, 0.4, 0.6, 0.8, 1.0)):
+        apply_schedule(optimizer, recipe, step, 10)
         assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(
             [0.025 * factor, 0.025 * factor, 0.05]
         )
+
+
+def test_weight_decay_rises_along_half_a_cosine_where_there_is_any() -> None:
+    recipe = Recipe(weight_decay=0.04, final_weight_decay=0.4)
+    optimizer = build_optimizer(Toy(ToyEncoder()), recipe)
+    decaying = [group["decays"] for group in optimizer.param_groups]
+    assert set(decaying) == {True, False}
+    for step, expected in ((0, 0.04), (5, 0.22), (10, 0.4)):
+        apply_schedule(optimizer, recipe, step, 10)
+        assert [group["weight_decay"] for group in optimizer.param_groups] == pytest.approx([expected * decays for decays in decaying])
+
+
+def test_weight_decay_stays_without_a_final_one() -> None:
+    recipe = Recipe(weight_decay=0.04)
+    optimizer = build_optimizer(Toy(ToyEncoder()), recipe)
+    before = [group["weight_decay"] for group in optimizer.param_groups]
+    apply_schedule(optimizer, recipe, 9, 10)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == before

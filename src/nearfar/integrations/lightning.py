@@ -18,7 +18,7 @@ from nearfar.methods.method import Method, Recipe
 from nearfar.training import collectives
 from nearfar.training.batch_norm import synchronise
 from nearfar.training.optimisers import build_optimizer
-from nearfar.training.schedules import apply_schedule, learning_rate_factor
+from nearfar.training.schedules import apply_schedule
 from nearfar.training.update import detached, joined_loss, widened
 from nearfar.views import make_views
 
@@ -54,7 +54,7 @@ class LightningMethod(lightning.LightningModule):
     def on_train_batch_start(self, *_: Any) -> None:
         steps = int(self.trainer.estimated_stepping_batches)
         self.method.progress = self.global_step / steps
-        apply_schedule(self.trainer.optimizers[0], learning_rate_factor(self.global_step, steps, round(self.recipe.warmup * steps)))
+        apply_schedule(self.trainer.optimizers[0], self.recipe, self.global_step, steps)
 
     def training_step(self, given: Sequence[Any], number: int) -> Tensor:
         samples, index, *label = given

@@ -49,6 +49,7 @@ class Recipe:
         optimizer: "adamw", "sgd", "lars" or "larc".
         learning_rate: peak, per 256 samples of the whole batch.
         weight_decay: for weights of two and more dimensions; vectors (biases, norms) have none unless the method says so.
+        final_weight_decay: the same at the end, reached along half a cosine; None: it stays.
         batch_size: samples of the whole batch, over all processes.
         epochs: passes over the training set.
         warmup: share of the steps over which the learning rate rises linearly from 0.
@@ -63,6 +64,7 @@ class Recipe:
     epochs: int = 30
     warmup: float = 0.05
     clip: float = 0.0
+    final_weight_decay: float | None = None
 
 
 @dataclass

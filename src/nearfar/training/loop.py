@@ -32,7 +32,7 @@ from nearfar.training.memory import freed_memory_kept
 from nearfar.training.optimisers import build_optimizer
 from nearfar.training.plan import Plan
 from nearfar.training.profile import BETWEEN
-from nearfar.training.schedules import apply_schedule, learning_rate_factor
+from nearfar.training.schedules import apply_schedule
 from nearfar.training.training_set import LoadedTrainingSet
 from nearfar.training.update import check_finite, gradients, slices
 
@@ -103,8 +103,7 @@ def fit(
             if progress.step % len(sampler) == 0:
                 with plan.profile(BETWEEN):
                     method.before_epoch(progress.epoch, LoadedTrainingSet(samples, method, plan.seed))
-            factor = learning_rate_factor(progress.step, progress.steps, round(plan.recipe.warmup * progress.steps))
-            apply_schedule(optimizer, factor)
+            apply_schedule(optimizer, plan.recipe, progress.step, progress.steps)
             batch = batches(progress.step)
             terms = _update(model, method, optimizer, batch, plan, (progress.step + 1) / progress.steps)
             progress.step += 1

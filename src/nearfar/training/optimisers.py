@@ -177,7 +177,7 @@ def _split(group: dict[str, Any], peak: float, weight_decay: float) -> list[dict
     for parameter in group["params"]:
         parts[parameter.ndim >= 2 if decay is None else decay].append(parameter)
     decays = {True: weight_decay, False: 0.0}
-    return [{"params": part, "weight_decay": decays[key], **shared} for key, part in parts.items() if part]
+    return [{"params": part, "decays": key, "weight_decay": decays[key], **shared} for key, part in parts.items() if part]
 
 
 def _check_cover(method: Method, groups: list[dict[str, Any]]) -> None:

@@ -1,10 +1,12 @@
-"""How the learning rate moves during a run."""
+"""How the learning rate and the weight decay move during a run."""
 
 from __future__ import annotations
 
 import math
 
 from torch.optim import Optimizer
+
+from nearfar.methods.method import Recipe
 
 
 def learning_rate_factor(step: int, steps: int, warmup_steps: int, final: float = 0.0) -> float:
@@ -25,12 +27,20 @@ def learning_rate_factor(step: int, steps: int, warmup_steps: int, final: float 
     return final + (1.0 - final) * (1.0 + math.cos(math.pi * progress)) / 2.0
 
 
-def apply_schedule(optimizer: Optimizer, factor: float) -> None:
-    """Set each group's learning rate to ``factor`` times its peak; groups with ``constant_learning_rate`` stay at it.
+def apply_schedule(optimizer: Optimizer, recipe: Recipe, step: int, steps: int) -> None:
+    """Set each group's learning rate by ``learning_rate_factor``, but for groups with ``constant_learning_rate``; and, where the
+    recipe has a final weight decay, the weight decay of those that have any, along half a cosine over the whole run.
 
     Args:
-        optimizer: from ``optimisers.build_optimizer``.
-        factor: see ``learning_rate_factor``.
+        optimizer: from ``optimisers.build_optimizer`` with the same recipe.
+        step: number of finished steps, from 0.
+        steps: of the whole run.
+
+    Source of the rising weight decay: Caron et al. 2021 (DINO), section 3.2.
     """
+    factor = learning_rate_factor(step, steps, round(recipe.warmup * steps))
     for group in optimizer.param_groups:
         group["lr"] = group["peak_learning_rate"] * (1.0 if group["constant_learning_rate"] else factor)
+        if recipe.final_weight_decay is not None and group["decays"]:
+            left = learning_rate_factor(step, steps, 0)
+            group["weight_decay"] = recipe.final_weight_decay + (recipe.weight_decay - recipe.final_weight_decay) * left
