@@ -68,8 +68,7 @@ class DINO(Method):
         "Emerging Properties in Self-Supervised Vision Transformers", "Caron, Touvron, Misra et al.", 2021, "2104.14294",
         ("Evaluation takes the student's encoder, not the teacher's.",))
     recipes = {
-        "paper": Recipe(
-            {}, "adamw", learning_rate=5e-4, weight_decay=0.04, batch_size=1024, epochs=300, warmup=0.033, final_weight_decay=0.4),
+        "paper": Recipe({}, "adamw", 5e-4, 0.04, batch_size=1024, epochs=300, warmup=0.033, final_weight_decay=0.4),
         "small": Recipe(
             {"momentum": 0.9, "sinkhorn": True, "first_teacher_temperature": 0.03, "teacher_temperature": 0.03, "prototypes": 60,
              "frozen": 0.1, "clip": 0.0, "local": 0, "hidden": 512, "bottleneck": 128, "head_norm": True},
