@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import UserError
+from nearfar.networks import transformer
 from nearfar.networks.heads import MaskedDecoder
 from nearfar.networks.patch_transformer import PatchTransformer, patch_length
 from nearfar.networks.positions import sincos_positions
@@ -128,3 +129,24 @@ def test_attention_is_torchs_own() -> None:
         torch.testing.assert_close(mine(x, shown), expected, rtol=1e-4, atol=1e-5)
     with pytest.raises(UserError, match="multiple of its heads, found a width of 10 with 3 heads"):
         Transformer(10, 1, 3)
+
+
+def test_attention_on_the_cpu_stays_in_float32_under_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's bfloat16 kernel would take most of a step's time."""
+    seen, attend = [], transformer.scaled_dot_product_attention
+
+    def watched(*parts: Tensor, attn_mask: Tensor | None) -> Tensor:
+        mixed = attend(*parts, attn_mask=attn_mask)
+        seen.append((mixed.dtype, *(part.dtype for part in parts)))
+        return mixed
+
+    monkeypatch.setattr(transformer, "scaled_dot_product_attention", watched)
+    attention, x = Attention(12, 3), torch.randn(2, 5, 12)
+    visible = torch.tensor([[True] * 5, [True, True, False, True, False]])
+    exact = attention(x, visible)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = attention(x, visible)
+    rounded.sum().backward()
+    assert seen == [(torch.float32,) * 4] * 2
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded.float(), exact, rtol=0.05, atol=0.02)
