@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 def agrees_in_lower_precision(loss: Callable[..., Tensor], *inputs: Tensor, rtol: float = 1e-4) -> None:
@@ -43,3 +45,27 @@ def saved_sizes() -> Iterator[list[int]]:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         yield sizes
+
+
+class Work(TorchDispatchMode):
+    """Counts, forwards and backwards, what costs time over all pairs.
+
+    Attributes:
+        products: multiplications of all matrix products, also of those in place, which PyTorch's own counter does not see.
+        exponentials: entries of exponentials, logarithms and the like.
+    """
+
+    dear = ("exp", "exp2", "log", "log2", "log1p", "sigmoid", "softplus", "log_sigmoid_forward", "_softmax", "_log_softmax")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products = self.exponentials = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        name = func.overloadpacket.__name__.removesuffix("_")
+        if name in ("mm", "bmm", "addmm", "baddbmm"):
+            first, second = args[-2:]
+            self.products += first.numel() * second.shape[-1]
+        if name in self.dear:
+            self.exponentials += args[0].numel()
+        return func(*args, **(kwargs or {}))

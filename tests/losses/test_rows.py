@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nearfar.losses import clip, info_nce, moco_v3, nnclr, nt_xent, siglip, supcon
 from nearfar.losses.decoupled import cross_view_dcl, dcl, dclw, nnclr_dcl, queue_dcl
+from nearfar.losses.masked_contrast import grouped_clip, grouped_nt_xent
 from nearfar.losses.similarity import unit
 from nearfar.testing import on_processes
 from nearfar.testing.allocations import Allocations
@@ -43,6 +44,8 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "queue_dcl": lambda a, b, **how: queue_dcl(a, b, PAST, **how) + queue_dcl(b, a, PAST, **how),
     "moco_v3": lambda a, b, **how: moco_v3(a, b, a.flip(1), b.flip(1), **how),
     "nnclr": lambda a, b, **how: nnclr(a.flip(1), b.flip(1), a, b, **how),
+    "grouped_nt_xent": lambda a, b, **how: grouped_nt_xent(a, b, LABEL, **how),
+    "grouped_clip": lambda a, b, **how: grouped_clip(a, b, LABEL, **how),
     "supcon": lambda a, b, **how: supcon(stacked(a, b), LABEL, **how),
     "supcon without labels": lambda a, b, **how: supcon(stacked(a, b), **how),
     "supcon one": lambda a, b, **how: supcon(stacked(a, b), LABEL, mode="one", **how),

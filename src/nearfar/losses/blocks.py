@@ -3,18 +3,21 @@
 Autograd would keep every matrix on the way from the embeddings to the loss. Here it keeps the embeddings; a block's matrices
 live while the block is computed, forwards and once more backwards. Values and gradients are those of the plain form. Second
 derivatives and ``torch.compile`` work. ``logsumexp`` does the same by hand, faster, for the plain InfoNCE family.
+
+Where a block tells its part of the gradient as soon as it is made, nothing need be made again: ``with_gradients``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["block_height", "gathered", "in_row_blocks", "nearest_rows", "row_blocks", "squared_distances"]
+__all__ = ["block_height", "gathered", "in_row_blocks", "nearest_rows", "row_blocks", "squared_distances", "with_gradients"]
 
 
 def block_height(columns: int, device: torch.device) -> int:
@@ -75,3 +78,47 @@ def gathered(rows: Tensor, places: Tensor) -> Tensor:
 def squared_distances(first: Tensor, second: Tensor) -> Tensor:
     """(..., N, D) and (..., M, D) to (..., N, M), without the tensor of differences; rounding may give values just below 0."""
     return first.square().sum(-1)[..., :, None] + second.square().sum(-1)[..., None, :] - 2.0 * first @ second.mT
+
+
+Differentiated = Callable[..., tuple[Tensor, ...]]
+
+
+def with_gradients(function: Differentiated, *inputs: Tensor) -> Tensor:
+    """A value whose gradients are made together with it, in one pass over its blocks; backward only multiplies them.
+
+    A second derivative calls ``function`` once more and then keeps what that made; in a forward pass alone it makes no gradient.
+
+    Args:
+        function: ``function(wanted, *inputs)`` gives the value and then, for each input of which ``wanted`` is true, the derivative of
+            the value, a scalar, or else of row i of a value (N,) by row i of the input. Differentiable itself (in what it writes in
+            place too), it has neither tensors around it that need a gradient nor random numbers.
+        inputs: what may need a gradient.
+    """
+    wanted = tuple(torch.is_grad_enabled() and x.requires_grad for x in inputs)
+    if not any(wanted):
+        return function(wanted, *inputs)[0]
+    value: Tensor = _WithGradients.apply(function, wanted, *inputs)[0]
+    return value
+
+
+class _WithGradients(torch.autograd.Function):
+    """The value, and the gradients, as results only to be saved."""
+
+    @staticmethod
+    def forward(function: Differentiated, wanted: tuple[bool, ...], *inputs: Tensor) -> tuple[Tensor, ...]:
+        return function(wanted, *inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.function, ctx.wanted, *tensors = inputs
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*tensors, *output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor, *unused: Any) -> tuple[Tensor | None, ...]:
+        inputs, made = ctx.saved_tensors[: len(ctx.wanted)], ctx.saved_tensors[len(ctx.wanted) :]
+        if torch.is_grad_enabled():
+            with torch.autocast(upstream.device.type, enabled=False):
+                made = ctx.function(ctx.wanted, *inputs)[1:]
+        scaled = (upstream.reshape(upstream.shape + (1,) * (gradient.ndim - upstream.ndim)) * gradient for gradient in made)
+        return None, None, *(next(scaled) if wanted else None for wanted in ctx.wanted)

@@ -15,10 +15,14 @@ columns: "mean" then is its share of the loss, and shares and their gradients ad
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from nearfar.losses.cross_entropy import row_cross_entropy
 from nearfar.losses.logsumexp import mutual_logsumexp, row_logsumexp, self_logsumexp
 from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, own_range, reduce, similarity_bound, unit
 
@@ -96,13 +100,11 @@ def info_nce(
     """
     expect_rows(query=query, key=key)
     expect_temperature(temperature)
-    scaled, key, anchors = unit(query) / temperature, unit(key), own_range(rows, len(query))
+    bound, anchors = similarity_bound(temperature), own_range(rows, len(query))
     if symmetric:
-        values = _both_directions(scaled, key, rows, similarity_bound(temperature))
-    else:
-        others = row_logsumexp(scaled[anchors], key, exclude=(anchors.start,), bound=similarity_bound(temperature))
-        values = -logsigmoid((scaled * key).sum(dim=1)[anchors] - others)
-    return reduce(values, reduction, of=len(query))
+        return _both_directions(unit(query) / temperature, unit(key), rows, bound, reduction)
+    how: dict[str, Any] = {"temperature": temperature, "start": anchors.start, "bound": bound, "reduction": reduction}
+    return row_cross_entropy(query if rows is None else query[anchors], key, cosine=True, **how, of=len(key))
 
 
 @full_precision
@@ -156,18 +158,17 @@ def clip(first: Tensor, second: Tensor, *, logit_scale: float | Tensor, rows: sl
     """
     expect_rows(first=first, second=second)
     scaled = first * logit_scale
-    return reduce(_both_directions(scaled, second, rows, similarity_bound(1.0, scaled, second)), reduction, of=len(first))
+    return _both_directions(scaled, second, rows, similarity_bound(1.0, scaled, second), reduction)
 
 
-def _both_directions(scaled: Tensor, key: Tensor, rows: slice | None, bound: float) -> Tensor:
+def _both_directions(scaled: Tensor, key: Tensor, rows: slice | None, bound: float, reduction: str) -> Tensor:
     """The mean of each pair's losses as a row and as a column of the matrix scaled @ key.T."""
-    own, anchors = (scaled * key).sum(dim=1), own_range(rows, len(key))
-    if rows is None:
-        forth, back = mutual_logsumexp(scaled, key, exclude=(0,), bound=bound)
-    else:
-        forth = row_logsumexp(scaled[anchors], key, exclude=(anchors.start,), bound=bound)
-        back = row_logsumexp(key[anchors], scaled, exclude=(anchors.start,), bound=bound)
-    return -(logsigmoid(own[anchors] - forth) + logsigmoid(own[anchors] - back)) / 2
+    if rows is not None:
+        anchors = own_range(rows, len(key))
+        alone = functools.partial(row_cross_entropy, start=anchors.start, bound=bound, reduction=reduction, of=len(key))
+        return (alone(scaled[anchors], key) + alone(key[anchors], scaled)) / 2
+    own, (forth, back) = (scaled * key).sum(dim=1), mutual_logsumexp(scaled, key, exclude=(0,), bound=bound)
+    return reduce(-(logsigmoid(own - forth) + logsigmoid(own - back)) / 2, reduction)
 
 
 def moco_v3(q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor, *, temperature: float | Tensor = 1.0, rows: slice | None = None) -> Tensor:

@@ -12,10 +12,13 @@ Source: Yeh et al. 2022, "Decoupled Contrastive Learning", equations 4 and 6.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from nearfar.losses.contrastive import log_negatives
+from nearfar.losses.cross_entropy import row_cross_entropy
 from nearfar.losses.logsumexp import row_logsumexp
 from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, own_range, reduce, similarity_bound, unit
 
@@ -88,9 +91,9 @@ def cross_view_dcl(
     expect_rows(least=2, query=query, key=key)
     expect_temperature(temperature)
     anchors = own_range(rows, len(query))
-    query, key = unit(query[anchors]) / temperature, unit(key)
-    others = row_logsumexp(query, key, exclude=(anchors.start,), bound=similarity_bound(temperature))
-    return reduce(others - (query * key[anchors]).sum(dim=1), reduction, of=len(key))
+    how: dict[str, Any] = {"temperature": temperature, "start": anchors.start, "bound": similarity_bound(temperature)}
+    own = query if rows is None else query[anchors]
+    return row_cross_entropy(own, key, cosine=True, decoupled=True, **how, reduction=reduction, of=len(key))
 
 
 def nnclr_dcl(nn1: Tensor, nn2: Tensor, p1: Tensor, p2: Tensor, *, temperature: float = 0.1, rows: slice | None = None) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nearfar.losses.blocks import in_row_blocks
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, unit
+from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, own_range, unit
 
 __all__ = ["grouped_clip", "grouped_nt_xent", "masked_contrast", "masked_logsumexp", "tagged_contrast"]
 
@@ -83,7 +83,7 @@ def tagged_contrast(z: Tensor, tag: Tensor, *, temperature: float = 0.2) -> Tens
 
 
 @full_precision
-def grouped_nt_xent(z1: Tensor, z2: Tensor, group: Tensor, *, temperature: float = 0.5) -> Tensor:
+def grouped_nt_xent(z1: Tensor, z2: Tensor, group: Tensor, *, temperature: float = 0.5, rows: slice | None = None) -> Tensor:
     """NT-Xent whose negatives come from the anchor's own group only; the own positive always stays.
 
     Args:
@@ -91,25 +91,30 @@ def grouped_nt_xent(z1: Tensor, z2: Tensor, group: Tensor, *, temperature: float
         z2: (N, D) second views.
         group: (N,) int64 pseudo-labels. An anchor alone in its group contributes 0.
         temperature: above 0.
+        rows: samples whose views are anchors, of which the mean takes its share (see ``contrastive``); None for all.
 
     Source: Zhang et al. 2024 (MCL), feature-aware negatives; NT-Xent: Chen et al. 2020.
     """
     expect_rows(z1=z1, z2=z2)
     expect_temperature(temperature)
-    rows, groups = unit(torch.cat([z1, z2])), group.repeat(2)
-    place = torch.arange(len(rows), device=z1.device)
+    z, groups = unit(torch.cat([z1, z2])), group.repeat(2)
+    place = torch.arange(len(z), device=z1.device)
+    anchors = place.view(2, -1)[:, own_range(rows, len(z1))].flatten()
 
     def losses(block: slice) -> Tensor:
-        other = place[block, None] != place
-        partner = (place[block, None] - place) % len(z1) == 0
-        alike = groups[block, None] == groups
-        return masked_contrast(rows[block] @ rows.T / temperature, partner & other, alike & other, form="joint")
+        anchor = anchors[block]
+        other = anchor[:, None] != place
+        partner = (anchor[:, None] - place) % len(z1) == 0
+        alike = groups[anchor, None] == groups
+        return masked_contrast(z[anchor] @ z.T / temperature, partner & other, alike & other, form="joint")
 
-    return in_row_blocks(losses, rows).mean()
+    return in_row_blocks(losses, anchors, columns=len(z)).sum() / len(z)
 
 
 @full_precision
-def grouped_clip(first: Tensor, second: Tensor, group: Tensor, *, temperature: float | Tensor = 0.5) -> Tensor:
+def grouped_clip(
+    first: Tensor, second: Tensor, group: Tensor, *, temperature: float | Tensor = 0.5, rows: slice | None = None
+) -> Tensor:
     """Symmetric InfoNCE of pairs with negatives from the anchor's own group only.
 
     Args:
@@ -117,16 +122,19 @@ def grouped_clip(first: Tensor, second: Tensor, group: Tensor, *, temperature: f
         second: (N, D) of the other.
         group: (N,) int64 pseudo-labels.
         temperature: above 0.
+        rows: pairs that are anchors, of which the mean takes its share (see ``contrastive``); None for all.
 
     Source: Zhang et al. 2024 (MCL); Radford et al. 2021 (CLIP).
     """
     expect_rows(first=first, second=second)
     expect_temperature(temperature)
     first, second, place = unit(first), unit(second), torch.arange(len(first), device=first.device)
+    anchors = place[own_range(rows, len(first))]
 
     def losses(block: slice) -> Tensor:
-        own, alike = place[block, None] == place, group[block, None] == group
-        forth, back = first[block] @ second.T / temperature, second[block] @ first.T / temperature
+        anchor = anchors[block]
+        own, alike = anchor[:, None] == place, group[anchor, None] == group
+        forth, back = first[anchor] @ second.T / temperature, second[anchor] @ first.T / temperature
         return masked_contrast(forth, own, alike) + masked_contrast(back, own, alike)
 
-    return in_row_blocks(losses, first).mean() / 2
+    return in_row_blocks(losses, anchors, columns=len(first)).sum() / (2 * len(first))

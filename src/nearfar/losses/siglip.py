@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid, softplus
+from torch.nn.functional import softplus
 
-from nearfar.losses.blocks import row_blocks
-from nearfar.losses.similarity import expect_rows, full_precision, own_range, reduce
+from nearfar.losses.blocks import in_row_blocks, row_blocks, with_gradients
+from nearfar.losses.similarity import expect_rows, full_precision, own_range, reduce, similarity_bound
 
 __all__ = ["siglip"]
 
@@ -42,44 +41,67 @@ def siglip(
     """
     expect_rows(first=first, second=second)
     anchors = own_range(rows, len(first))
-    scaled = first * logit_scale
-    own = (scaled * second).sum(dim=1)[anchors] + logit_bias
-    scaled = scaled[anchors]
-
+    scaled = first[anchors] * logit_scale
     bias = torch.as_tensor(logit_bias, dtype=scaled.dtype, device=scaled.device)
-    wrong: Tensor = _WrongPairs.apply(scaled, second, bias, anchors.start)
-    return reduce(wrong - logsigmoid(own), reduction, of=len(first))
+    if reduction == "mean":
+        limit = similarity_bound(1.0, scaled, second) + similarity_bound(1.0, bias[None, None])
+        return with_gradients(functools.partial(_sum, anchors.start, limit), scaled, second, bias) / len(first)
+
+    def losses(block: slice) -> Tensor:
+        logits = torch.addmm(bias, scaled[block], second.T)
+        logits.diagonal(anchors.start + block.start).neg_()
+        return softplus(logits, threshold=40.0).sum(dim=1)
+
+    return reduce(in_row_blocks(losses, scaled, columns=len(second)), reduction)
 
 
-class _WrongPairs(torch.autograd.Function):
-    """sum_j softplus(query_i . key_j + bias) of each row over all keys but the partner; backward makes the blocks again."""
-
-    @staticmethod
-    def forward(query: Tensor, key: Tensor, bias: Tensor, offset: int) -> Tensor:
-        sums = [softplus(block, threshold=40.0).sum(dim=1) for _, block in _blocks(query, key, bias, offset)]
-        return torch.cat(sums)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        query, key, bias, ctx.offset = inputs
-        ctx.save_for_backward(query, key, bias)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        query, key, bias = ctx.saved_tensors
-        query_gradient, key_gradient, bias_gradient = (torch.zeros_like(x) for x in (query, key, bias))
-        with torch.autocast(query.device.type, enabled=False):
-            for rows, block in _blocks(query, key, bias, ctx.offset):
-                weight = torch.sigmoid(block) * gradient[rows, None]
-                query_gradient[rows].addmm_(weight, key)
-                key_gradient.addmm_(weight.T, query[rows])
-                bias_gradient.add_(weight.sum())
-        return query_gradient, key_gradient, bias_gradient, None
-
-
-def _blocks(query: Tensor, key: Tensor, bias: Tensor, offset: int) -> Iterator[tuple[slice, Tensor]]:
-    """The logits in blocks of rows, -inf for partners: row i's is key i + offset."""
+def _sum(start: int, limit: float, wanted: tuple[bool, ...], query: Tensor, key: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+    """The sum of all pairs' losses and its derivatives where they are wanted; the logits are at most ``limit``."""
+    unit, top = 1 / math.log(2), _FOUR * math.log(torch.finfo(query.dtype).max)
+    totals, by_query, by_key = [], [], torch.zeros_like(key) if wanted[1] else None
+    by_bias = torch.zeros_like(bias)
     for rows in row_blocks(query, columns=len(key)):
-        block = torch.addmm(bias, query[rows], key.T)
-        block.diagonal(offset + rows.start).fill_(-math.inf)
-        yield rows, block
+        block = torch.addmm(bias * unit, query[rows], key.T, alpha=unit)  # powers of 2 are several times as fast
+        block.diagonal(start + rows.start).neg_()
+        if limit > top:
+            totals.append((block - top * unit).clamp(min=0.0).sum() / unit)
+            block = block.clamp(max=top * unit)
+        power = block.exp2_()
+        totals.append(_log_of_one_more(power))
+        if not any(wanted):
+            continue
+        weight = power / (1.0 + power)
+        weight.diagonal(start + rows.start).neg_()
+        if wanted[0]:
+            by_query.append(weight @ key)
+        if by_key is not None:
+            by_key.addmm_(weight.T, query[rows])
+        by_bias = by_bias + weight.sum()
+    gradients = (torch.cat(by_query) if by_query else None, by_key, by_bias)
+    return torch.stack(totals).sum(), *(gradient for gradient, one in zip(gradients, wanted, strict=True) if one and gradient is not None)
+
+
+_FOUR = 0.24
+"""Share of the exponent's range within which the product of four numbers stays finite."""
+
+
+def _log_of_one_more(values: Tensor) -> Tensor:
+    """The sum of log(1 + v) over values above 0, each to full relative precision.
+
+    Logarithms are dear: of 1 + a and 1 + b together it is one, of 1 + (a + b + ab). log1p is dearer still: log(1 + v) v / ((1 + v) - 1)
+    is exact where 1 + v is rounded.
+
+    Source: Kahan 1980s as told by Goldberg 1991, "What Every Computer Scientist Should Know About Floating-Point Arithmetic", theorem 4.
+    """
+    flat, quarter = values.flatten(), values.numel() // 4
+    first, second, third, fourth = flat[: 4 * quarter].view(4, quarter)
+    some, others = (torch.addcmul(a + b, a, b) for a, b in ((first, second), (third, fourth)))
+    four = torch.addcmul(some + others, some, others)
+    return _log1p(four).sum() + _log1p(flat[4 * quarter :]).sum()
+
+
+def _log1p(values: Tensor) -> Tensor:
+    more = 1.0 + values
+    rounded = more - 1.0
+    lost = rounded == 0
+    return torch.where(lost, values, more.log() * (values / rounded.masked_fill(lost, 1.0)))
