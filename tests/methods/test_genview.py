@@ -136,6 +136,11 @@ def test_moco_v3_as_host_passes_the_battery(check: str) -> None:
     METHOD_CHECKS[check](Case(GenView, settings={"host": "moco-v3"}))
 
 
+@pytest.mark.parametrize("host", PER_SAMPLE)
+def test_the_shares_of_every_hosts_loss_add_up(host: str) -> None:
+    METHOD_CHECKS["shares_add_up"](Case(GenView, settings={"host": host}))
+
+
 def test_unknown_hosts_are_refused() -> None:
     with pytest.raises(UserError, match="Unknown host 'moco-v4': did you mean moco-v"):
         build(GenView, {"host": "moco-v4"})

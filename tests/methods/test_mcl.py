@@ -51,6 +51,6 @@ def test_too_few_epochs_are_refused(tmp_path: Path) -> None:
         nearfar.pretrain("mcl", data="digits", limit=100, epochs=2, batch_size=32, output=tmp_path / "run", evaluate=False, quiet=True)
 
 
-@pytest.mark.parametrize("check", ["runs", "gradient_reaches_parameters", "gradient_matches_differences", "resumes"])
+@pytest.mark.parametrize("check", ["runs", "gradient_reaches_parameters", "gradient_matches_differences", "shares_add_up", "resumes"])
 def test_mixed_batches_pass_the_battery(check: str) -> None:
     METHOD_CHECKS[check](Case(MCL, settings={"batches": "mixed"}))

@@ -97,6 +97,6 @@ def test_locked_towers_cannot_start_fresh() -> None:
         build(MCLClip, {**SMALL, "lock_texts": True, "restart": "fresh"})
 
 
-@pytest.mark.parametrize("check", ["runs", "gradient_reaches_parameters", "gradient_matches_differences", "resumes"])
+@pytest.mark.parametrize("check", ["runs", "gradient_reaches_parameters", "gradient_matches_differences", "shares_add_up", "resumes"])
 def test_mixed_batches_pass_the_battery(check: str) -> None:
     METHOD_CHECKS[check](Case(MCLClip, settings={"batches": "mixed"}))

@@ -77,7 +77,7 @@ def test_heads_drop_half(head: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("pretext", ["jigsaw", "none"])
-@pytest.mark.parametrize("check", ["runs", "gradient_reaches_parameters", "resumes"])
+@pytest.mark.parametrize("check", ["runs", "gradient_reaches_parameters", "shares_add_up", "resumes"])
 def test_other_pretexts_pass_the_battery(pretext: str, check: str) -> None:
     METHOD_CHECKS[check](Case(ScatSimCLR, settings={"pretext": pretext}))
 

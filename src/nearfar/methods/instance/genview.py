@@ -103,10 +103,10 @@ class GenView(Method):
         """(N, L, K) from images in [0, 1]."""
         return self.foreground.tokens(self.autoencoder.map(images.to(self.autoencoder.centre)))
 
-    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+    def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
         weight = weights_of(outputs["quality"], sharpness=self.settings.sharpness)
         pairs = {name: value for name, value in outputs.items() if name != "quality"}
-        return {self.settings.host.replace("-", "_"): weighted(self.settings.host, self.host, pairs, weight)}
+        return {self.settings.host.replace("-", "_"): weighted(self.settings.host, self.host, pairs, weight, rows)}
 
     def after_backward(self) -> None:
         self.host.progress = self.progress

@@ -85,11 +85,11 @@ class MCL(Method):
         z1, z2 = together(self.projectors[-1], together(self.parts[-1], batch.views))
         return {"z1": z1, "z2": z2, "group": self.groups[batch.index]}
 
-    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+    def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
         z1, z2, tau = outputs["z1"], outputs["z2"], self.settings.temperature
         if self.settings.batches == "grouped":
-            return {"nt_xent": nt_xent(z1, z2, temperature=tau)}
-        return {"nt_xent": grouped_nt_xent(z1, z2, outputs["group"], temperature=tau)}
+            return {"nt_xent": nt_xent(z1, z2, temperature=tau, rows=rows)}
+        return {"nt_xent": grouped_nt_xent(z1, z2, outputs["group"], temperature=tau, rows=rows)}
 
     def encode(self, x: Any) -> Tensor:
         """Features of all stages side by side (N, D); 0 in the places of stages that have not learned yet."""

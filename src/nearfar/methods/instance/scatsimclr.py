@@ -4,8 +4,7 @@ The scattering (encoders scatnet8 to scatnet45) leaves little to learn, so that 
 features tells which of four quarter turns an augmented image has had, or in which of 35 orders its nine tiles lie.
 
     loss = NT-Xent(z1, z2) + lambda CE(head(features of the turned images or tiles), their label)
-Source: Kinakh, Taran, Voloshynovskiy 2021, arXiv 2108.13939, equations 2 to 5.
-"""
+Source: Kinakh, Taran, Voloshynovskiy 2021, arXiv 2108.13939, equations 2 to 5."""
 
 from __future__ import annotations
 
@@ -99,8 +98,8 @@ class ScatSimCLR(Method):
             answer = torch.arange(TURNS, device=z1.device).expand(len(batch), TURNS)
             outputs |= {"answer": answer, "logits": torch.stack(together(self._guess, further), dim=1)}
         if self.settings.pretext == "jigsaw":
-            outputs["answer"] = self._orders(batch.index)
-            outputs["logits"] = self._guess(jigsaw(further[0], outputs["answer"]))
+            answer = self._orders(batch.index)
+            outputs |= {"answer": answer, "logits": self._guess(jigsaw(further[0], answer))}
         return outputs
 
     def _guess(self, x: Tensor) -> Tensor:
@@ -112,9 +111,10 @@ class ScatSimCLR(Method):
         generator = torch.Generator().manual_seed(round(self.progress * 0x7FFFFFFF))
         return torch.randint(len(ORDERS), (self.spec.length,), generator=generator).to(index.device)[index]
 
-    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        terms = {"nt_xent": nt_xent(outputs["z1"], outputs["z2"], temperature=self.settings.temperature)}
+    def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
+        terms = {"nt_xent": nt_xent(outputs["z1"], outputs["z2"], temperature=self.settings.temperature, rows=rows)}
         if "logits" in outputs:
-            guess = cross_entropy(outputs["logits"].flatten(0, -2), outputs["answer"].flatten())
-            terms["pretext"] = self.settings.pretext_weight * guess
+            logits, answer = (outputs[name][rows or slice(None)] for name in ("logits", "answer"))
+            part, guess = len(answer) / len(outputs["answer"]), cross_entropy(logits.flatten(0, -2), answer.flatten())
+            terms["pretext"] = self.settings.pretext_weight * part * guess
         return terms

@@ -105,10 +105,10 @@ class MCLClip(Method):
         (images, texts), (i, t), (u, v) = batch.views, (parts[-1] for parts in self.parts), (heads[-1] for heads in self.projections)
         return {"first": u(i(images)), "second": v(t(texts)), "group": self.groups[batch.index]}
 
-    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+    def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
         first, second, scale = normalize(outputs["first"], dim=1), normalize(outputs["second"], dim=1), self.log_scale.exp()
-        mixed = self.settings.batches == "mixed"
-        loss = grouped_clip(first, second, outputs["group"], temperature=1 / scale) if mixed else clip(first, second, logit_scale=scale)
+        loss = (grouped_clip(first, second, outputs["group"], temperature=1 / scale, rows=rows) if self.settings.batches == "mixed"
+                else clip(first, second, logit_scale=scale, rows=rows))
         return {"clip": loss, "scale": scale.detach()}
 
     @torch.no_grad()
