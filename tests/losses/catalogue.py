@@ -407,6 +407,7 @@ PARTS: dict[str, str] = {
     "pixels.propagate": "a feature map",
     "similarity_blocks.exponentials": "sums for each row",
     "similarity_blocks.layout_of": "a layout",
+    "similarity_blocks.one_pass_height": "a number",
     "similarity_blocks.similarity_blocks": "a matrix in blocks",
     "similarity.expect_rows": "a check",
     "similarity.expect_temperature": "a check",

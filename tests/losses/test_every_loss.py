@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nearfar.losses import blocks
+from nearfar.losses import blocks, similarity_blocks
 from nearfar.testing import LOSS_CHECKS
 from tests.losses.catalogue import LOSSES, PARTS, case_of, public_functions
 
@@ -35,7 +35,8 @@ def value_and_gradients(key: str) -> list[torch.Tensor]:
 @pytest.mark.parametrize("key", LOSSES)
 def test_blocks_change_nothing(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = value_and_gradients(key)
-    monkeypatch.setattr(blocks, "block_height", lambda columns, device: 3)
+    for module in (blocks, similarity_blocks):
+        monkeypatch.setattr(module, "block_height", lambda columns, device: 3)
     for found, expected in zip(value_and_gradients(key), whole, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
@@ -45,7 +46,8 @@ def test_blocks_change_nothing(key: str, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_compile_traces_the_loss_without_a_break(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if not LOSSES[key].compiles:
         pytest.skip("the docstring says where the graph breaks")
-    monkeypatch.setattr(blocks, "block_height", lambda columns, device: 4)
+    for module in (blocks, similarity_blocks):
+        monkeypatch.setattr(module, "block_height", lambda columns, device: 4)
     case = case_of(key)
     inputs = case.make()
     moving = [given for given in inputs.values() if isinstance(given, torch.Tensor) and given.requires_grad]

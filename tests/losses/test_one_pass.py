@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize, softplus
 
-from nearfar.losses import blocks, info_nce, moco_v3, nnclr, queue_info_nce, siglip
+from nearfar.losses import info_nce, moco_v3, nnclr, queue_info_nce, siglip
 from nearfar.losses.blocks import with_gradients
 from nearfar.losses.cross_entropy import row_cross_entropy
 from nearfar.losses.decoupled import cross_view_dcl, nnclr_dcl, queue_dcl
@@ -57,7 +57,7 @@ def close(found: Tensor, expected: Tensor, inputs: list[Tensor]) -> None:
 def test_row_losses_equal_the_plain_form(
     loss: Loss, plain: Loss, rows: int, temperature: float, tensor: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nearfar.losses.cross_entropy.block_height", lambda columns, device: 2)
+    monkeypatch.setattr("nearfar.losses.similarity_blocks.block_height", lambda columns, device: 2)
     inputs, tau = pair(rows), scalar(temperature)
     close(loss(*inputs, temperature=tau if tensor else temperature), plain(*inputs, tau), inputs + [tau] * tensor)
 
@@ -65,7 +65,7 @@ def test_row_losses_equal_the_plain_form(
 @pytest.mark.parametrize(("scale", "bias"), [(1.0, 0.0), (10.0, -10.0), (100.0, -12.0), (1000.0, 0.0), (10.0, 300.0)])
 @pytest.mark.parametrize("rows", [1, 2, 9])
 def test_siglip_equals_the_plain_form(rows: int, scale: float, bias: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "block_height", lambda columns, device: 2)
+    monkeypatch.setattr("nearfar.losses.similarity_blocks.block_height", lambda columns, device: 2)
     inputs = [normalize(x.detach(), dim=1).requires_grad_() for x in pair(rows)] + [scalar(scale), scalar(bias)]
     found = siglip(*inputs[:2], logit_scale=inputs[2], logit_bias=inputs[3])
     close(found, plain_siglip(*inputs), inputs)
@@ -105,7 +105,7 @@ def test_a_zero_row_has_a_finite_gradient_and_a_row_alone_none() -> None:
 @pytest.mark.parametrize("decoupled", [False, True])
 @pytest.mark.parametrize("cosine", [False, True])
 def test_first_and_second_derivatives(cosine: bool, decoupled: bool, bound: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nearfar.losses.cross_entropy.block_height", lambda columns, device: 1)
+    monkeypatch.setattr("nearfar.losses.similarity_blocks.block_height", lambda columns, device: 1)
     query, key = pair(6, 3)
     inputs = (query.detach()[:4].requires_grad_(), key)
 
@@ -121,8 +121,7 @@ def test_first_and_second_derivatives(cosine: bool, decoupled: bool, bound: floa
 
 @pytest.mark.filterwarnings("ignore")  # of the compiler's own
 def test_compile_traces_forward_and_backward_without_a_break(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nearfar.losses.cross_entropy.block_height", lambda columns, device: 2)
-    monkeypatch.setattr(blocks, "block_height", lambda columns, device: 4)
+    monkeypatch.setattr("nearfar.losses.similarity_blocks.block_height", lambda columns, device: 2)
     inputs = pair(9)
 
     def total(a: Tensor, b: Tensor) -> Tensor:

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from nearfar.losses.blocks import block_height, with_gradients
+from nearfar.losses.blocks import with_gradients
 from nearfar.losses.logsumexp import row_logsumexp
 from nearfar.losses.similarity import reduce, unit, unit_and_length, unit_gradient
-from nearfar.losses.similarity_blocks import Layout, exponentials, layout_of, similarity_blocks
+from nearfar.losses.similarity_blocks import Layout, exponentials, layout_of, one_pass_height, similarity_blocks
 
 __all__ = ["row_cross_entropy"]
 
@@ -56,9 +56,7 @@ def row_cross_entropy(
     if isinstance(temperature, Tensor) or reduction != "mean":
         query, temperature = query / temperature, 1.0
     if reduction == "mean":
-        # The whole gradient of the keys is read and written once a block: of many keys, blocks are taken higher.
-        height = max(block_height(len(key), query.device), min(256, len(key) // 8))
-        layout = layout_of(query, key, (), bound, height, scale=1 / temperature)
+        layout = layout_of(query, key, (), bound, one_pass_height(len(key), query.device), scale=1 / temperature)
         return with_gradients(functools.partial(_cross_entropies, layout, cosine, start, decoupled), query, key) / (of or len(query))
     own = (query * key[start : start + len(query)]).sum(dim=1)
     margin = row_logsumexp(query, key, exclude=(start,), bound=bound) - own
@@ -71,7 +69,7 @@ def _cross_entropies(
     """The sum of ``row_cross_entropy`` and its derivatives by the query and the key, where they are wanted."""
     if cosine:
         (query, query_length), (key, key_length) = unit_and_length(query), unit_and_length(key)
-    by_query, by_key = (torch.zeros_like(side) if needed else None for side, needed in zip((query, key), wanted, strict=True))
+    by_query, by_key = (torch.empty_like(side) if needed else None for side, needed in zip((query, key), wanted, strict=True))
     margins = []
     for rows, _, _, block in similarity_blocks(query, key, layout):
         diagonal = block.diagonal(start + rows.start)
@@ -86,9 +84,9 @@ def _cross_entropies(
         weight = block.clone() if torch.is_grad_enabled() else block
         weight.diagonal(start + rows.start).copy_(-sums)
         if by_query is not None:
-            by_query[rows].addmm_(weight, key).mul_(factor[:, None])
+            by_query[rows].addmm_(weight, key, beta=0).mul_(factor[:, None])
         if by_key is not None:
-            by_key.addmm_(weight.T, query[rows] * factor[:, None])
+            by_key.addmm_(weight.T, query[rows] * factor[:, None], beta=int(rows.start > 0))
     margin = torch.cat(margins)
     total = (margin if decoupled else softplus(margin, threshold=_EXACT)).sum()
     if cosine:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nearfar.losses.blocks import block_height
 
-__all__ = ["Block", "Layout", "exponentials", "layout_of", "similarity_blocks"]
+__all__ = ["Block", "Layout", "exponentials", "layout_of", "one_pass_height", "similarity_blocks"]
 
 _KEPT = 2**18
 """Entries of a small matrix: a megabyte in float32, as a single block of a large one has."""
@@ -57,13 +57,22 @@ def layout_of(
     return Layout(height, exclude, bounded, columns, [] if small else None, scale)
 
 
-def similarity_blocks(query: Tensor, key: Tensor | None, layout: Layout) -> Iterator[Block]:
+def one_pass_height(columns: int, device: torch.device) -> int:
+    """Rows of a block where both gradients are made at once: that of all columns is read and written once a block, so of many columns
+    blocks are taken higher."""
+    return max(block_height(columns, device), min(256, columns // 8))
+
+
+def similarity_blocks(query: Tensor, key: Tensor | None, layout: Layout, shift: Tensor | None = None) -> Iterator[Block]:
     """The matrix as blocks, excluded entries -inf: rows, columns, how many of these columns are mirrored, entries in ``unit``.
+
+    A block is good until the next one. ``shift``, a scalar, is added to each similarity.
 
     Without a key the rows meet themselves. A block then starts at its diagonal, since what is left of it mirrors the
     blocks above; its first columns, as many as it has rows, hold both orders of each of their pairs.
     """
-    others, unused, factor = query if key is None else key, query.new_empty(()), layout.unit * layout.scale
+    others, factor = query if key is None else key, layout.unit * layout.scale
+    added, beta = (query.new_empty(()), 0.0) if shift is None else (shift, layout.unit)
     # One piece of memory serves all blocks, unless they are kept, by backward or for a second derivative.
     single = torch.is_grad_enabled() or layout.kept is not None or layout.height >= len(query)
     reused = None if single else query.new_empty(layout.height * len(others))
@@ -72,7 +81,7 @@ def similarity_blocks(query: Tensor, key: Tensor | None, layout: Layout) -> Iter
         first, mirrored = (start, rows.stop - start) if key is None else (0, 0)
         shape = (rows.stop - start, len(others) - first)
         out = None if reused is None else reused[: math.prod(shape)].view(shape)
-        block = torch.addmm(unused, query[rows], others[first:].T, beta=0, alpha=factor, out=out)
+        block = torch.addmm(added, query[rows], others[first:].T, beta=beta, alpha=factor, out=out)
         for offset in layout.exclude:
             block.diagonal(offset + start - first).fill_(-math.inf)
         yield rows, slice(first, len(others)), mirrored, block
