@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, reduce, unit
 
@@ -39,6 +42,19 @@ def test_unit_rows_and_the_zero_vector() -> None:
     unit(x).sum().backward()
     assert x.grad is not None
     assert x.grad.isfinite().all()
+
+
+def test_unit_rows_have_the_derivatives_of_the_plain_form() -> None:
+    x = torch.randn(4, 3, dtype=torch.float64)
+    x[1] = 0
+    x[2] *= 1e-13  # below the least length, where only a constant divides
+    upstream = torch.randn(4, 3, dtype=torch.float64)
+    found, expected = (torch.func.grad(lambda x, f=f: (f(x) * upstream).sum())(x) for f in (unit, partial(normalize, dim=-1)))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(torch.func.vmap(unit)(x), unit(x), rtol=0, atol=0)
+    long = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(unit, long)
+    assert torch.autograd.gradgradcheck(unit, long)
 
 
 def test_reductions() -> None:
