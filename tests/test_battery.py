@@ -44,14 +44,16 @@ def test_method(name: str, modality: str, check: str) -> None:
 
 @functools.cache
 def several() -> tuple[dict[int, list[list[Trained]]], list[Trained]]:
-    """All methods on groups of processes, started once for all, and on this process."""
+    """All methods on groups of processes, started once for all, on two of them also sharded; and on this process."""
     tasks = [(name, None, {}) for name in registry.names()]
-    return on_processes(train_by_name, tasks), train_by_name(tasks)
+    found = on_processes(train_by_name, tasks, [False, True], counts=[2], seconds=300) | on_processes(train_by_name, tasks, counts=[3])
+    return found, train_by_name(tasks)
 
 
 @pytest.mark.parametrize("name", registry.names())
-@pytest.mark.parametrize("count", [2, 3])
-def test_several_processes_equal_one(name: str, count: int) -> None:
+@pytest.mark.parametrize(("count", "sharded"), [(2, False), (3, False), (2, True)])
+def test_several_processes_equal_one(name: str, count: int, sharded: bool) -> None:
     found, expected = several()
     place = registry.names().index(name)
-    assert_processes_equal([process[place] for process in found[count]], expected[place])
+    own = [process[place + sharded * len(expected)] for process in found[count]]
+    assert_processes_equal(own, expected[place], ", sharded," if sharded else "")

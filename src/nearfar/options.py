@@ -46,6 +46,7 @@ class PretrainOptions:
         precision: "auto" uses bfloat16 where a probe of this machine shows a gain.
         device: "auto", "cpu", "cuda", "mps" ...
         compile: compile the encoder with torch.compile.
+        shard: divide parameters, gradients and optimiser state over the processes, for networks that are large for one device.
         seed: of every random draw.
         limit: use at most this many training samples.
         evaluate_every: epochs between two online kNN probes; 0 means about ten times a run.
@@ -82,6 +83,7 @@ class PretrainOptions:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
     compile: bool = False
+    shard: bool = False
     seed: int = 0
     limit: int | None = None
     evaluate_every: int = 0

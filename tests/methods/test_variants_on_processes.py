@@ -35,11 +35,13 @@ VARIANTS: list[tuple[str, str | None, dict[str, Any]]] = [
 
 @functools.cache
 def several() -> tuple[dict[int, list[list[Trained]]], list[Trained]]:
-    return on_processes(train_by_name, VARIANTS), train_by_name(VARIANTS)
+    found = on_processes(train_by_name, VARIANTS, [False, True], counts=[2]) | on_processes(train_by_name, VARIANTS, counts=[3])
+    return found, train_by_name(VARIANTS)
 
 
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize(("count", "sharded"), [(2, False), (3, False), (2, True)])
 @pytest.mark.parametrize("place", range(len(VARIANTS)), ids=[f"{name}-{settings}" for name, _, settings in VARIANTS])
-def test_several_processes_equal_one(place: int, count: int) -> None:
+def test_several_processes_equal_one(place: int, count: int, sharded: bool) -> None:
     found, expected = several()
-    assert_processes_equal([process[place] for process in found[count]], expected[place])
+    own = [process[place + sharded * len(expected)] for process in found[count]]
+    assert_processes_equal(own, expected[place], ", sharded," if sharded else "")

@@ -196,7 +196,8 @@ def few_samples_are_right_or_refused(case: Case) -> None:
 def processes_equal_one(case: Case) -> None:
     """Two and three processes with unequal parts take the steps of one process on the joined batch.
 
-    Losses, gradients and what ``after_step`` leaves (queues, centres, momentum encoders, batch norms) agree to 1e-10.
+    Losses, gradients and what ``after_step`` leaves (queues, centres, momentum encoders, batch norms) agree to 1e-10, also with the
+    parameters divided over the processes.
     """
     if case.method.__module__ == "__main__":
         raise UserError(
@@ -205,8 +206,9 @@ def processes_equal_one(case: Case) -> None:
         )
     task = (registry.name_of(case.method), case.modality, dict(case.settings))
     (expected,) = train_by_name([task])
-    for results in on_processes(train_by_name, [task]).values():
-        assert_processes_equal([found for (found,) in results], expected)
+    for results in on_processes(train_by_name, [task], [False, True]).values():
+        for how, found in zip(("", ", sharded,"), zip(*results, strict=True), strict=True):
+            assert_processes_equal(found, expected, how)
 
 
 METHOD_CHECKS: Mapping[str, Callable[[Case], None]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypedDict
@@ -14,7 +15,7 @@ from nearfar.batch import Batch
 from nearfar.data.batches import part
 from nearfar.methods.method import Method, Recipe
 from nearfar.testing.toys import toy
-from nearfar.training import collectives
+from nearfar.training import collectives, sharding
 from nearfar.training.batch_norm import synchronise
 from nearfar.training.plan import Plan
 from nearfar.training.update import gradients
@@ -43,6 +44,7 @@ def train(
     *,
     gradient_cache: int = 0,
     precision: str = "float32",
+    shard: bool = False,
 ) -> Trained:
     """Take one step of plain gradient descent for each value of ``progress``, each on the same batch.
 
@@ -52,11 +54,13 @@ def train(
         progress: share of the run that is done, for each step.
         gradient_cache: samples embedded at once; 0: off.
         precision: "float32" (that is, as the method is) or "bfloat16".
+        shard: divide the parameters over the processes; ``method`` holds them whole again at the end.
     """
-    plan = Plan(Recipe(batch_size=len(batch)), gradient_cache=gradient_cache, precision=precision)
+    plan = Plan(Recipe(batch_size=len(batch)), gradient_cache=gradient_cache, precision=precision, shard=shard)
     if collectives.world() > 1:
         synchronise(method)
-    model = collectives.data_parallel(method, unused=len(method.phases()) > 1)
+    whole, method = method, sharding.sharded(method, plan.device) if shard and collectives.world() > 1 else method
+    model = method if shard else collectives.data_parallel(method, unused=len(method.phases()) > 1)
     own = batch[part(torch.arange(len(batch)), collectives.rank(), collectives.world())]
     trained = Trained(terms=[], gradients=[], state={})
     with torch.random.fork_rng(devices=[]), _one_thread():
@@ -66,7 +70,8 @@ def train(
             terms, found = _step(model, method, own, plan)
             trained["terms"].append(terms)
             trained["gradients"].append(found)
-    trained["state"] = {name: value.clone() for name, value in method.state_dict().items()}
+    sharding.fill(whole, method)
+    trained["state"] = {name: value.clone() for name, value in whole.state_dict().items()}
     return trained
 
 
@@ -91,34 +96,35 @@ def _step(
         method.zero_grad(set_to_none=True)
         made, outputs = gradients(model, method, phase, own, plan)
         terms |= made
-        method.after_backward()
-        with torch.no_grad():
+        with torch.no_grad(), sharding.mixed():
+            method.after_backward()
             for name, parameter in method.named_parameters():
                 if parameter.grad is not None:
-                    found[f"{phase.name}: {name}"] = parameter.grad.clone()
+                    found[f"{phase.name}: {name}"] = sharding.whole(parameter.grad).clone()
                     parameter.sub_(_RATE * parameter.grad)
-    with torch.no_grad():
+    with torch.no_grad(), sharding.mixed():
         method.after_step(outputs)
     return terms, found
 
 
-def train_by_name(tasks: Sequence[tuple[str, str | None, Mapping[str, Any]]]) -> list[Trained]:
-    """``train`` on the toys of several methods, each a registered name (or "module:Class"), a modality and settings."""
+def train_by_name(tasks: Sequence[tuple[str, str | None, Mapping[str, Any]]], shards: Sequence[bool] = (False,)) -> list[Trained]:
+    """``train`` on the toys of several methods, each a registered name (or "module:Class"), a modality and settings; all of them once
+    for each value of ``shard`` that is asked for."""
     trained = []
-    for name, modality, settings in tasks:
+    for shard, (name, modality, settings) in itertools.product(shards, tasks):
         try:
-            trained.append(train(*toy(name, modality, settings=settings)))
+            trained.append(train(*toy(name, modality, settings=settings), shard=shard))
         except Exception as error:
-            error.add_note(f"in the method {name} on {modality} data")
+            error.add_note(f"in the method {name} on {modality} data{', sharded' if shard else ''}")
             raise
     return trained
 
 
-def assert_processes_equal(results: Sequence[Trained], expected: Trained) -> None:
+def assert_processes_equal(results: Sequence[Trained], expected: Trained, how: str = "") -> None:
     """What each process of a group found is what one process finds alone, to 1e-10; gradients to 1e-14 of the step's largest where
-    that is more, as some (of a bias before batch norm) are 0 but for the rounding of others."""
+    that is more, as some (of a bias before batch norm) are 0 but for the rounding of others. ``how`` they trained is told if not."""
     for rank, found in enumerate(results):
-        where = f"process {rank} of {len(results)} differs from one process: "
+        where = f"process {rank} of {len(results)}{how} differs from one process: "
         for own, alone in zip(found["gradients"], expected["gradients"], strict=True):
             largest = max((float(gradient.abs().max()) for gradient in alone.values()), default=0.0)
             assert_close(own, alone, rtol=1e-10, atol=max(1e-10, 1e-14 * largest), msg=where.__add__)

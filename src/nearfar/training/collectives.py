@@ -20,6 +20,7 @@ import torch.distributed as dist
 # It keeps the group that exists when it is imported, for ever; DistributedDataParallel imports it late. See ``stop``.
 import torch.distributed.nn.functional
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -127,6 +128,15 @@ def data_parallel(module: nn.Module, *, unused: bool = False) -> nn.Module:
     name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # up to PyTorch 2.13
     options: dict[str, Any] = {name: False, "find_unused_parameters": unused}
     return DistributedDataParallel(module, **options)
+
+
+def mesh(kind: str) -> DeviceMesh:
+    """All processes in a row, on devices of that kind ("cpu", "cuda"), for tensors that are divided over them."""
+    made = init_device_mesh(kind, (world(),))
+    # DTensor keeps meshes in the caches of its operations, for ever; ``stop`` would wait in vain for the group that they hold. Only
+    # tracing asks the mesh for it: what runs finds the group of the day by its name.
+    getattr(made, "_pg_registry", {}).clear()
+    return made
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:

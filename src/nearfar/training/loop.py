@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from nearfar.batch import Batch, joined
 from nearfar.data.batches import Sampler, part, sampler_for
 from nearfar.methods.method import Method
-from nearfar.training import collectives
+from nearfar.training import collectives, sharding
 from nearfar.training.ahead import Batches, cores_allow
 from nearfar.training.batch_norm import synchronise
 from nearfar.training.bound import bound_seconds
@@ -85,27 +85,30 @@ def fit(
         UserError: if the batch is larger than the data, the loss is no longer finite, or a checkpoint cannot be written.
     """
     method, samples = _placed(method, plan), source.train.to(plan.device)
-    optimizer = build_optimizer(method, plan.recipe)
-    sampler = sampler_of(method, samples, plan.recipe.batch_size, plan.seed)
+    trained = _to_train(method, plan)
+    optimizer = build_optimizer(trained, plan.recipe)
+    sampler = sampler_of(trained, samples, plan.recipe.batch_size, plan.seed)
     progress = Progress(0, plan.steps or plan.recipe.epochs * len(sampler), len(sampler), plan.recipe.batch_size, {})
-    progress.step = _restore(folder, method, optimizer, plan)
-    # The gradient cache averages the gradients itself, once all chunks are through.
-    model = method if plan.gradient_cache else collectives.data_parallel(method, unused=len(method.phases()) > 1)
+    progress.step = _restore(folder, trained, optimizer, plan)
+    # Without data parallel's hooks, ``gradients`` sees to the average.
+    replicated = not (plan.gradient_cache or plan.shard)
+    model = collectives.data_parallel(trained, unused=len(trained.phases()) > 1) if replicated else trained
     callbacks = callbacks if collectives.is_first() else ()
-    make = partial(_batch, method, samples, sampler, views, plan)
-    batches = Batches(make, len(sampler), progress.steps, ahead=cores_allow(plan.device) and not plan.profile.times)
+    make = partial(_batch, trained, samples, sampler, views, plan)
+    ahead = cores_allow(plan.device) and not plan.profile.times and not sharding.gathered_for_batches(trained)
+    batches = Batches(make, len(sampler), progress.steps, ahead=ahead)
     with Interruption() as interruption, freed_memory_kept(plan.device), _ending(callbacks, progress), batches:
         for callback in callbacks:
             callback.on_start(progress)
         saved, logged, since = time.monotonic(), time.monotonic(), 0
         while progress.step < progress.steps:
-            method.progress = progress.step / progress.steps
+            trained.progress = progress.step / progress.steps
             if progress.step % len(sampler) == 0:
-                with plan.profile(BETWEEN):
+                with plan.profile(BETWEEN), sharding.rewritten(method, trained):
                     method.before_epoch(progress.epoch, LoadedTrainingSet(samples, method, plan.seed))
             apply_schedule(optimizer, plan.recipe, progress.step, progress.steps)
             batch = batches(progress.step)
-            terms = _update(model, method, optimizer, batch, plan, (progress.step + 1) / progress.steps)
+            terms = _update(model, trained, optimizer, batch, plan, (progress.step + 1) / progress.steps)
             progress.step += 1
             since += plan.recipe.batch_size
             epoch_ended, last = progress.step % len(sampler) == 0, progress.step == progress.steps
@@ -121,16 +124,18 @@ def fit(
                 logged, since = time.monotonic(), 0
             with plan.profile(BETWEEN):
                 if epoch_ended:
-                    for callback in callbacks:
-                        callback.on_epoch(progress, method)
+                    with sharding.filled(method, trained):
+                        for callback in callbacks:
+                            callback.on_epoch(progress, method)
                     logged = time.monotonic()
                 due = collectives.any_process(time.monotonic() - saved > 60 * plan.checkpoint_minutes) if epoch_ended else False
                 if due or stopping or last:
-                    _save(folder, method, optimizer, progress.step)
+                    _save(folder, trained, optimizer, progress.step)
                     saved = time.monotonic()
-            plan.profile.after_step(last or stopping, partial(bound_seconds, method, batch.views, plan))
+            plan.profile.after_step(last or stopping, partial(_bound, method, trained, batch.views, plan))
             if stopping:
                 break
+        sharding.fill(method, trained)
     return progress
 
 
@@ -138,11 +143,17 @@ def _placed(method: Method, plan: Plan) -> Method:
     method = method.to(plan.device)
     if method.spec.modality.startswith("image"):
         method = method.to(memory_format=torch.channels_last)
-    if plan.compile:
-        method.encoder.compile()
     if collectives.world() > 1:
         synchronise(method)
     return method
+
+
+def _to_train(method: Method, plan: Plan) -> Method:
+    """What is trained: the method itself, or where that is asked for a copy that is divided over the processes."""
+    trained = sharding.sharded(method, plan.device) if plan.shard and collectives.world() > 1 else method
+    if plan.compile:
+        trained.encoder.compile()
+    return trained
 
 
 def sampler_of(method: Method, samples: Any, batch_size: int, seed: int) -> Sampler:
@@ -179,25 +190,26 @@ def _update(
     for phase in method.phases():
         optimizer.zero_grad(set_to_none=True)
         found, outputs = gradients(model, method, phase, batch, plan)
-        with plan.profile("optimiser"):
+        with plan.profile("optimiser"), sharding.mixed():
             method.after_backward()
             if plan.recipe.clip:
                 torch.nn.utils.clip_grad_norm_(phase.parameters, plan.recipe.clip)
             optimizer.step()
         terms |= found
     method.progress = progress
-    with plan.profile("momentum"), torch.no_grad():
+    with plan.profile("momentum"), torch.no_grad(), sharding.mixed():
         method.after_step(outputs)
     return terms
 
 
 def _save(folder: Path | None, method: Method, optimizer: torch.optim.Optimizer, step: int) -> None:
     random_states = collectives.gather_rows(torch.get_rng_state())  # each process has its own, for dropout
+    trained, optimised = sharding.whole(method.state_dict()), sharding.whole(optimizer.state_dict())
     if folder is not None and collectives.is_first():
         state: dict[str, Any] = {
             "step": step,
-            "method": method.state_dict(),
-            "optimizer": optimizer.state_dict(),
+            "method": trained,
+            "optimizer": optimised,
             "random": {"torch": random_states, "python": random.getstate(), "numpy": _numpy_state()},
         }
         if torch.cuda.is_available():
@@ -213,8 +225,8 @@ def _restore(folder: Path | None, method: Method, optimizer: torch.optim.Optimiz
         torch.manual_seed(plan.seed + collectives.rank())  # from here on the run owns the global state: dropout draws from it
         return 0
     state = load_checkpoint(path)
-    method.load_state_dict(state["method"])
-    optimizer.load_state_dict(state["optimizer"])
+    sharding.load(method, state["method"])
+    sharding.load_optimizer(optimizer, state["optimizer"])
     states = state["random"]["torch"]
     # A copy, as PyTorch crashes on a row of a larger tensor. Exact with as many processes as there were.
     torch.set_rng_state(states[collectives.rank() % len(states)].clone())
@@ -224,6 +236,11 @@ def _restore(folder: Path | None, method: Method, optimizer: torch.optim.Optimiz
     if torch.cuda.is_available() and "cuda" in state["random"]:
         torch.cuda.set_rng_state_all(state["random"]["cuda"])
     return int(state["step"])
+
+
+def _bound(method: Method, trained: Method, views: list[Any], plan: Plan) -> float | None:
+    with sharding.filled(method, trained, everywhere=True):
+        return bound_seconds(method, views, plan)
 
 
 def _numpy_state() -> list[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import SGD, AdamW, Optimizer
 
 from nearfar.errors import UserError, unknown_name
@@ -193,5 +194,6 @@ def _check_cover(method: Method, groups: list[dict[str, Any]]) -> None:
 
 
 def _norms(tensors: Sequence[Tensor]) -> Tensor:
-    """Euclidean norm of each tensor: (len(tensors),)."""
-    return torch.stack(torch._foreach_norm(list(tensors)))
+    """Euclidean norm of each tensor, of the whole where a process holds a shard: (len(tensors),)."""
+    norms = torch.stack(torch._foreach_norm(list(tensors)))
+    return norms.full_tensor() if isinstance(norms, DTensor) else norms

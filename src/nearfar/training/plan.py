@@ -25,6 +25,7 @@ class Plan:
         checkpoint_minutes: time between two checkpoints.
         log_every: steps between two rows of metrics.
         compile: compile the encoder.
+        shard: divide parameters, gradients and optimiser state over the processes.
         profile: times the parts of a step, or does nothing.
     """
 
@@ -38,4 +39,5 @@ class Plan:
     checkpoint_minutes: float = 5.0
     log_every: int = 5
     compile: bool = False
+    shard: bool = False
     profile: Untimed = field(default_factory=Untimed)

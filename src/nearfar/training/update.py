@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from nearfar.batch import Batch
@@ -33,8 +34,15 @@ def gradients(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan
     Returns:
         The detached loss ("loss") and its terms, and the joined, detached outputs of the whole batch.
     """
-    if plan.gradient_cache:
-        return _cached(method, phase, batch, plan)
+    found = _cached(method, phase, batch, plan) if plan.gradient_cache else _in_parts(model, method, phase, batch, plan)
+    # Data parallel's hooks would exchange after the gradient cache's first backward pass, before the chunks': exchange once, here.
+    # Sharding's hooks leave out what is not divided.
+    if plan.gradient_cache or plan.shard:
+        collectives.average_gradients(p for p in phase.parameters if not isinstance(p, DTensor))
+    return found
+
+
+def _in_parts(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dict[str, Tensor], Outputs]:
     totals: dict[str, Tensor] = {}
     joined: list[Outputs] = []
     for number, rows in enumerate(slices(len(batch), plan.accumulate)):
@@ -83,8 +91,6 @@ def _cached(method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dic
         ]
         with plan.profile("backward"):
             torch.autograd.backward([value for value, _ in pairs], [gradient for _, gradient in pairs])
-    # Data parallel's hooks would exchange after the loss's own backward pass, before the chunks': exchange once, here.
-    collectives.average_gradients(phase.parameters)
     return {name: value.detach() for name, value in terms.items()}, detached(outputs)
 
 

@@ -32,6 +32,8 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
     probed = choose_precision(options.precision, encoder, example, device) if collectives.is_first() else None
     precision, why = collectives.broadcast_object(probed)  # every process computes in the same format
     console.print(f"precision {why}", highlight=False)
+    if options.shard and collectives.world() == 1:
+        console.print("shard: this is the only process, so there is nothing to divide; start several with torchrun", highlight=False)
     if options.accumulate > 1:
         console.print(
             f"accumulate {options.accumulate}: each part is contrasted with itself only, so there are no more negatives than in"
@@ -47,6 +49,7 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
         gradient_cache=options.gradient_cache,
         checkpoint_minutes=options.checkpoint_minutes,
         compile=options.compile,
+        shard=options.shard,
     )
     return plan, dataclasses.replace(assembled.config, options=changed(options, {"precision": precision}))
 
