@@ -28,7 +28,7 @@ from nearfar.training.plan import Plan
 from nearfar.training.profile import Profile
 from nearfar.views import make_views
 from tests.training.test_loop_processes import same_views, stopping_views
-from tests.training.toys import Toy, ToyEncoder, ToySource
+from tests.training.toys import SharedToy, Toy, ToyEncoder, ToySource
 
 ADAMW = Recipe(batch_size=5, epochs=2)
 METHODS: Mapping[str, tuple[str, dict[str, Any], Plan]] = {
@@ -164,7 +164,7 @@ def toy_run(
     folder: Path | None = None,
     views: Callable[..., list[Tensor]] = same_views,
     dropout: float = 0.0,
-    kind: type[Toy] = Toy,
+    kind: type[Toy] = SharedToy,
 ) -> dict[str, Tensor]:
     torch.manual_seed(5)
     method = kind(ToyEncoder(dropout)).double()
