@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch.distributed.tensor import DTensor
 from torch.testing import assert_close
 
 from nearfar.methods.distillation.byol import BYOL
-from nearfar.methods.method import Batch, Method, Outputs, Phase, Recipe
+from nearfar.methods.method import Batch, Method, Outputs, Phase, Recipe, Summed
 from nearfar.networks.encoder import Encoder
 from nearfar.networks.patch_transformer import PatchTransformer
 from nearfar.testing import on_processes
@@ -159,6 +160,18 @@ class InTurn(Toy):
         return {"guess": (self.scale * outputs["guess"] - outputs["pair"][0]).square().mean()}
 
 
+class InPlace(Toy):
+    """The toy with a block whose output is a view that the next layer changes in place."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__(encoder)
+        self.head = nn.Sequential(nn.Linear(6, 6), nn.ReLU(inplace=True), nn.Linear(6, 6))
+
+    def forward(self, batch: Batch) -> Outputs:
+        z1, z2 = (self.head(self.encoder(view).unsqueeze(1).expand(-1, 2, -1)).mean(dim=1) for view in batch.views)
+        return {"z1": z1, "pair": (z2, batch.index), "sum": Summed(z1.sum(0))}
+
+
 def toy_run(
     plan: Plan,
     folder: Path | None = None,
@@ -247,6 +260,9 @@ def told() -> dict[str, Any]:
     """All that one process has to tell."""
     plan = Plan(OPTIMIZERS["adamw"], seed=3, shard=True)
     found: dict[str, Any] = {"optimised": optimised(True), "held": held(), "in turn": toy_run(IN_TURN, kind=InTurn)}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".* returned a view tensor")
+        found["in place"] = toy_run(IN_TURN, kind=InPlace)
     if collectives.world() == 2:
         found["cached"] = toy_run(dataclasses.replace(plan, gradient_cache=2))
         found["uninterrupted"] = {str(shard): toy_run(dataclasses.replace(plan, shard=shard), dropout=0.5) for shard in (False, True)}
@@ -277,6 +293,13 @@ def test_phases_take_the_steps_of_one_process(count: int) -> None:
     expected = toy_run(IN_TURN, kind=InTurn)
     for found in several()[count]:
         assert_close(found["in turn"], expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_block_may_be_followed_by_an_operation_in_place(count: int) -> None:
+    expected = toy_run(IN_TURN, kind=InPlace)
+    for found in several()[count]:
+        assert_close(found["in place"], expected, rtol=1e-10, atol=1e-12)
 
 
 def test_clipping_and_rescaling_matter_in_these_runs() -> None:

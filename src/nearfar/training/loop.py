@@ -81,6 +81,9 @@ def fit(
     Returns where the run stands: ``progress.step < progress.steps`` means that it was interrupted (Ctrl-C or SIGTERM) after its
     last step was finished and saved.
 
+    Where the plan shards, ``method`` holds its parameters while ``before_epoch`` or a callback looks at it and at the end; in between,
+    and after an error, they are empty.
+
     Raises:
         UserError: if the batch is larger than the data, the loss is no longer finite, or a checkpoint cannot be written.
     """

@@ -73,11 +73,13 @@ def _resumed(folder: Path, name: str | None, settings: Mapping[str, Any], option
     config = Run(folder).config
     if name not in (None, config.method):
         raise UserError(f"{folder} was started with {config.method}, not {name}; leave the method out to resume it.")
-    different = [key for key, value in options.items() if key != "evaluate" and getattr(config.options, key, value) != value]
+    free = ("evaluate", "shard")
+    different = [key for key, value in options.items() if key not in free and getattr(config.options, key, value) != value]
     different += [key for key, value in settings.items() if config.settings.get(key) != value]
     if different:
         raise UserError(f"A resumed run keeps its configuration, but {', '.join(different)} differ(s); leave it out or start a new run.")
-    return dataclasses.replace(config, options=dataclasses.replace(config.options, resume=folder, output=folder))
+    shard = options.get("shard", config.options.shard)  # where a whole run keeps its parameters is no part of what it computes
+    return dataclasses.replace(config, options=dataclasses.replace(config.options, resume=folder, output=folder, shard=shard))
 
 
 def _train(wanted: Config, method_class: Any, console: Console, profile: bool) -> Run:
