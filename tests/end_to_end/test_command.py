@@ -101,6 +101,20 @@ def test_ctrl_c_leaves_a_usable_run_and_says_how_to_resume(tmp_path: Path) -> No
     assert "epochs" in refused.stderr
 
 
+@pytest.mark.slow
+def test_a_sharded_run_is_evaluated_and_goes_on_whole(tmp_path: Path) -> None:
+    words = ["pretrain", "simclr", "--shard", "--limit", "256", "--batch-size", "64", "--steps", "4", "--output", "r"]
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "nearfar", *words]
+    done = subprocess.run(start, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "r" / "evaluation.json").exists()
+    assert any("knn" in json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines())
+    sharded = load_encoder(tmp_path / "r")[0].state_dict()
+    assert "only process" in nearfar("pretrain", "--resume", "r", "--no-evaluate", cwd=tmp_path).stdout
+    assert "only process" not in nearfar("pretrain", "--resume", "r", "--no-shard", "--no-evaluate", cwd=tmp_path).stdout
+    assert all(torch.equal(value, sharded[name]) for name, value in load_encoder(tmp_path / "r")[0].state_dict().items())
+
+
 def test_help_is_instant_and_free_of_torch() -> None:
     code = "import sys; from nearfar.cli import main; main(['--help']); main(['methods']); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
