@@ -131,6 +131,29 @@ def test_attention_is_torchs_own() -> None:
         Transformer(10, 1, 3)
 
 
+def test_the_transformer_is_torchs_pre_norm_encoder() -> None:
+    mine = Transformer(12, depth=2, heads=3)
+    layer = nn.TransformerEncoderLayer(12, 3, 48, dropout=0.0, activation="gelu", layer_norm_eps=1e-6, batch_first=True, norm_first=True)
+    reference = nn.TransformerEncoder(layer, 2, nn.LayerNorm(12, eps=1e-6), enable_nested_tensor=False)
+    names = {
+        "self_attn.in_proj_": "attention.query_key_value.", "self_attn.out_proj": "attention.output", "linear1": "perceptron.0",
+        "linear2": "perceptron.2", "norm1": "attention_norm", "norm2": "perceptron_norm", "layers": "blocks",
+    }
+
+    def translated(name: str) -> str:
+        for torchs, ours in names.items():
+            name = name.replace(torchs, ours)
+        return name
+
+    with torch.no_grad():
+        for parameter in mine.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+    weights = mine.state_dict()
+    reference.load_state_dict({name: weights[translated(name)] for name in reference.state_dict()})
+    x = torch.randn(2, 5, 12)
+    torch.testing.assert_close(mine(x), reference(x), rtol=1e-4, atol=1e-4)
+
+
 def test_attention_on_the_cpu_stays_in_float32_under_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch's bfloat16 kernel would take most of a step's time."""
     seen, attend = [], transformer.scaled_dot_product_attention
