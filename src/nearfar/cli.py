@@ -34,9 +34,10 @@ _VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it went well, 2 for the user's mistake, 1 for ours, 130 when interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    # Read when torch is first imported: threads that wait must not spin, or a step takes ten times as long once another program
-    # wants one of the cores.
+    # Read when torch is first imported: threads that wait spin for some microseconds only, by GNU's OpenMP, or not at all. Longer, and a
+    # step takes ten times as long once another program wants one of the cores; without, and small steps on idle cores take up to twice.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         return _dispatch(words)
     except UserError as error:
