@@ -62,8 +62,10 @@ def measure(folder: Path | None, wall: bool, steps: int) -> dict[tuple[str, str]
     pipes, processes = {}, []
     for precision, name in itertools.product(PRECISIONS, BUILDERS):
         pipes[precision, name], other = context.Pipe()
-        processes.append(context.Process(target=serve, args=(other, name, precision, folder, wall), daemon=True))
+        # No daemon, as lightly's loader has worker processes of its own; one whose orders break off ends by itself.
+        processes.append(context.Process(target=serve, args=(other, name, precision, folder, wall)))
         processes[-1].start()
+        other.close()
     taken: dict[tuple[str, str], list[float]] = {key: [] for key in pipes}
     for _ in range(ROUNDS):
         for key, pipe in pipes.items():

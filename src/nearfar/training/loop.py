@@ -6,7 +6,6 @@ the loss of the joined batch, and steps the optimiser; see ``nearfar.methods.met
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,12 +24,12 @@ from nearfar.training import collectives, sharding
 from nearfar.training.ahead import Batches, cores_allow
 from nearfar.training.batch_norm import synchronise
 from nearfar.training.bound import bound_seconds
-from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from nearfar.training.interruption import Interruption
 from nearfar.training.memory import freed_memory_kept
 from nearfar.training.optimisers import build_optimizer
 from nearfar.training.plan import Plan
 from nearfar.training.profile import BETWEEN
+from nearfar.training.resuming import restore, save
 from nearfar.training.schedules import apply_schedule
 from nearfar.training.training_set import LoadedTrainingSet
 from nearfar.training.update import check_finite, gradients, slices
@@ -92,7 +90,7 @@ def fit(
     optimizer = build_optimizer(trained, plan.recipe)
     sampler = sampler_of(trained, samples, plan.recipe.batch_size, plan.seed)
     progress = Progress(0, plan.steps or plan.recipe.epochs * len(sampler), len(sampler), plan.recipe.batch_size, {})
-    progress.step = _restore(folder, trained, optimizer, plan)
+    progress.step = restore(folder, trained, optimizer, plan.seed)
     # Without data parallel's hooks, ``gradients`` sees to the average.
     replicated = not (plan.gradient_cache or plan.shard)
     model = collectives.data_parallel(trained, unused=len(trained.phases()) > 1) if replicated else trained
@@ -133,7 +131,7 @@ def fit(
                     logged = time.monotonic()
                 due = collectives.any_process(time.monotonic() - saved > 60 * plan.checkpoint_minutes) if epoch_ended else False
                 if due or stopping or last:
-                    _save(folder, trained, optimizer, progress.step)
+                    save(folder, trained, optimizer, progress.step)
                     saved = time.monotonic()
             plan.profile.after_step(last or stopping, partial(_bound, method, trained, batch.views, plan))
             if stopping:
@@ -205,50 +203,9 @@ def _update(
     return terms
 
 
-def _save(folder: Path | None, method: Method, optimizer: torch.optim.Optimizer, step: int) -> None:
-    random_states = collectives.gather_rows(torch.get_rng_state())  # each process has its own, for dropout
-    trained, optimised = sharding.whole(method.state_dict()), sharding.whole(optimizer.state_dict())
-    if folder is not None and collectives.is_first():
-        state: dict[str, Any] = {
-            "step": step,
-            "method": trained,
-            "optimizer": optimised,
-            "random": {"torch": random_states, "python": random.getstate(), "numpy": _numpy_state()},
-        }
-        if torch.cuda.is_available():
-            state["random"]["cuda"] = torch.cuda.get_rng_state_all()
-        save_checkpoint(folder, state)
-    collectives.barrier()
-
-
-def _restore(folder: Path | None, method: Method, optimizer: torch.optim.Optimizer, plan: Plan) -> int:
-    """Load the newest checkpoint if there is one; the number of finished steps."""
-    path = None if folder is None else latest_checkpoint(folder)
-    if path is None:
-        torch.manual_seed(plan.seed + collectives.rank())  # from here on the run owns the global state: dropout draws from it
-        return 0
-    state = load_checkpoint(path)
-    sharding.load(method, state["method"])
-    sharding.load_optimizer(optimizer, state["optimizer"])
-    states = state["random"]["torch"]
-    # A copy, as PyTorch crashes on a row of a larger tensor. Exact with as many processes as there were.
-    torch.set_rng_state(states[collectives.rank() % len(states)].clone())
-    version, words, gauss = state["random"]["python"]
-    random.setstate((version, tuple(words), gauss))
-    np.random.set_state(tuple(state["random"]["numpy"]))
-    if torch.cuda.is_available() and "cuda" in state["random"]:
-        torch.cuda.set_rng_state_all(state["random"]["cuda"])
-    return int(state["step"])
-
-
 def _bound(method: Method, trained: Method, views: list[Any], plan: Plan) -> float | None:
     with sharding.filled(method, trained, everywhere=True):
         return bound_seconds(method, views, plan)
-
-
-def _numpy_state() -> list[Any]:
-    name, words, position, has_gauss, gauss = np.random.get_state(legacy=True)
-    return [name, np.asarray(words).tolist(), position, has_gauss, gauss]
 
 
 @contextmanager
