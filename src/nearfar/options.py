@@ -38,7 +38,7 @@ class PretrainOptions:
         learning_rate: peak for a batch of 256; scales linearly with the batch.
         weight_decay: for weight matrices.
         final_weight_decay: the same at the end of the run, reached along half a cosine; by default it stays.
-        optimizer: adamw, sgd, lars or larc.
+        optimizer: adamw, sgd, lars, larc or muon.
         warmup: share of the steps in which the learning rate rises.
         clip: largest gradient norm; 0 means no clipping.
         accumulate: split each batch into this many parts for the forward pass; negatives then come from one part only.
@@ -168,7 +168,7 @@ def _check_ranges(options: PretrainOptions) -> None:
     choices = {
         "precision": ("auto", "float32", "bfloat16"),
         "recipe": ("auto", "small", "paper"),
-        "optimizer": (None, "adamw", "sgd", "lars", "larc"),
+        "optimizer": (None, "adamw", "sgd", "lars", "larc", "muon"),
     }
     for name, valid in choices.items():
         if getattr(options, name) not in valid:

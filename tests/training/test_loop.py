@@ -64,7 +64,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(tmp_path: Path) -> None
     assert not same(first, other)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "lars", "larc"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "lars", "larc", "muon"])
 def test_interrupted_and_resumed_equals_uninterrupted(tmp_path: Path, optimizer: str) -> None:
     plan = dataclasses.replace(PLAN, recipe=dataclasses.replace(RECIPE, optimizer=optimizer, learning_rate=0.1))
     whole, resumed = toy(), toy()

@@ -148,7 +148,7 @@ def grouped() -> Grouped:
 RECIPE = Recipe(optimizer="sgd", learning_rate=0.2, weight_decay=0.05, batch_size=512)
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "lars", "larc"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lars", "larc", "muon"])
 def test_groups_are_split_by_decay_and_scaled_by_the_batch(name: str) -> None:
     method = grouped()
     optimizer = build_optimizer(method, dataclasses.replace(RECIPE, optimizer=name))
@@ -168,7 +168,7 @@ def test_a_group_may_refuse_decay() -> None:
     assert [g["weight_decay"] for g in build_optimizer(method, RECIPE).param_groups] == [0.0, 0.05]
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "lars", "larc"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lars", "larc", "muon"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_every_optimiser_lowers_a_quadratic(name: str, dtype: torch.dtype) -> None:
     method = Toy(ToyEncoder()).to(dtype)
@@ -208,7 +208,7 @@ def test_a_parameter_must_be_in_exactly_one_group(count: int) -> None:
         build_optimizer(method, RECIPE)
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "lars", "larc"])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lars", "larc", "muon"])
 def test_parameters_may_get_their_first_gradient_late(name: str) -> None:
     method = Toy(ToyEncoder())
     optimizer = build_optimizer(method, Recipe(optimizer=name, batch_size=8))

@@ -55,6 +55,7 @@ OPTIMIZERS = {
     "sgd": Recipe(optimizer="sgd", learning_rate=0.3, batch_size=11, epochs=3, clip=0.01),
     "lars": Recipe(optimizer="lars", learning_rate=20.0, batch_size=11, epochs=3, clip=0.01),
     "larc": Recipe(optimizer="larc", learning_rate=20.0, batch_size=11, epochs=3),
+    "muon": Recipe(optimizer="muon", learning_rate=0.3, batch_size=11, epochs=3),
 }
 
 IN_TURN = Plan(OPTIMIZERS["sgd"], seed=3, shard=True)
@@ -204,9 +205,9 @@ def held() -> dict[str, Any]:
     trainers: list[Method] = []
     build = loop.build_optimizer
 
-    def remember(method: Method, recipe: Recipe) -> torch.optim.Optimizer:
+    def remember(method: Method, recipe: Recipe, precision: str) -> torch.optim.Optimizer:
         trainers.append(method)
-        optimizers.append(build(method, recipe))
+        optimizers.append(build(method, recipe, precision))
         return optimizers[-1]
 
     emptied: list[int] = []

@@ -42,7 +42,7 @@ class Training:
         steps: optimiser steps.
         batch_size: samples a step.
         learning_rate: peak, as it is (not scaled by the batch).
-        optimizer: "adamw", "sgd", "lars" or "larc".
+        optimizer: "adamw", "sgd", "lars", "larc" or "muon".
         weight_decay: for weight matrices.
         encoder: a name, or what makes an encoder for a spec; "perceptron" by default.
         views: settings of all views; None for the presets of the method's style.

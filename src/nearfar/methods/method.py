@@ -46,7 +46,7 @@ class Recipe:
 
     Attributes:
         settings: values that differ from the defaults of the method's ``Settings``, by name.
-        optimizer: "adamw", "sgd", "lars" or "larc".
+        optimizer: "adamw", "sgd", "lars", "larc" or "muon".
         learning_rate: peak, per 256 samples of the whole batch.
         weight_decay: for weights of two and more dimensions; vectors (biases, norms) have none unless the method says so.
         final_weight_decay: the same at the end, reached along half a cosine; None: it stays.

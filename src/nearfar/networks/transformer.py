@@ -9,6 +9,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from nearfar.errors import UserError
 
 _EPSILON = 1e-6
+_LONG = 1024
+"""Tokens beyond which the attention's weights are not kept on a CPU."""
 
 
 class Attention(nn.Module):
@@ -34,13 +36,21 @@ class Attention(nn.Module):
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """Scaled dot products of (N, heads, L, d), in float32 on the CPU, where PyTorch's bfloat16 kernel is up to eight times as slow
-    backward (measured from 17 to 257 tokens); the linear layers around it keep what bfloat16 gains."""
+    """Scaled dot products of (N, heads, L, d); ``mask`` broadcasts to (N, heads, L, L).
+
+    On the CPU PyTorch's bfloat16 kernel is up to eight times as slow backward as its float32 one (measured from 17 to 257 tokens), and
+    plain products with the weights kept are two to three times as fast as that; long sequences, whose weights would fill the memory,
+    take the float32 kernel.
+    """
     if query.device.type != "cpu" or query.dtype != torch.bfloat16:
         return scaled_dot_product_attention(query, key, value, attn_mask=mask)
     with torch.autocast("cpu", enabled=False):
-        mixed = scaled_dot_product_attention(query.float(), key.float(), value.float(), attn_mask=mask)
-    return mixed.to(query.dtype)
+        if query.shape[2] > _LONG:
+            return scaled_dot_product_attention(query.float(), key.float(), value.float(), attn_mask=mask).to(query.dtype)
+        similarity = (query * query.shape[3] ** -0.5) @ key.transpose(2, 3)
+        if mask is not None:
+            similarity = similarity.masked_fill(~mask, -torch.inf)
+        return similarity.softmax(dim=3) @ value
 
 
 class Block(nn.Module):

@@ -32,7 +32,8 @@ def encoder_alone(method: Method, views: list[Any], plan: Plan) -> Callable[[], 
         encoder.compile()
     ready = [torch.cat(list(run)) for _, run in groupby(views, key=lambda view: view.shape[1:])]
     learning = [p for p in encoder.parameters() if p.requires_grad]
-    optimizer = optimizer_of(plan.recipe.optimizer, [{"params": learning, "lr": 1e-6, "weight_decay": plan.recipe.weight_decay}], 1e-6)
+    group = {"params": learning, "lr": 1e-6, "weight_decay": plan.recipe.weight_decay}
+    optimizer = optimizer_of(plan.recipe.optimizer, [group], 1e-6, plan.precision)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)

@@ -87,7 +87,7 @@ def fit(
     """
     method, samples = _placed(method, plan), source.train.to(plan.device)
     trained = _to_train(method, plan)
-    optimizer = build_optimizer(trained, plan.recipe)
+    optimizer = build_optimizer(trained, plan.recipe, plan.precision)
     sampler = sampler_of(trained, samples, plan.recipe.batch_size, plan.seed)
     progress = Progress(0, plan.steps or plan.recipe.epochs * len(sampler), len(sampler), plan.recipe.batch_size, {})
     progress.step = restore(folder, trained, optimizer, plan.seed)

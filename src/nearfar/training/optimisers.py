@@ -1,4 +1,4 @@
-"""Optimisers by name, made from a method's parameter groups; LARS and LARC are ours."""
+"""Optimisers by name, made from a method's parameter groups; LARS, LARC and Muon are ours."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from nearfar.errors import UserError, unknown_name
 from nearfar.methods.method import Method, Recipe
+from nearfar.training.muon import Muon
 
 _FUSED = ("cpu", "cuda", "mps")
 """Devices on which PyTorch updates all parameters in one kernel."""
@@ -131,8 +132,10 @@ class LARC(_LayerwiseSGD):
         return list(updates)
 
 
-def build_optimizer(method: Method, recipe: Recipe) -> Optimizer:
+def build_optimizer(method: Method, recipe: Recipe, precision: str = "float32") -> Optimizer:
     """The optimiser of a method by its recipe, at the peak learning rate ``recipe.learning_rate * batch_size / 256``.
+
+    ``precision``, "float32" or "bfloat16", is that of Muon's own products; parameters and what is remembered of them keep theirs.
 
     Each group of ``method.parameter_groups()`` is split by whether it has weight decay, which falls on parameters of
     two and more dimensions unless the group's ``decay`` says otherwise (LARS never lets it fall on others). The groups'
@@ -144,11 +147,11 @@ def build_optimizer(method: Method, recipe: Recipe) -> Optimizer:
     peak = recipe.learning_rate * recipe.batch_size / 256
     groups = [part for group in method.parameter_groups() for part in _split(group, peak, recipe.weight_decay)]
     _check_cover(method, groups)
-    return optimizer_of(recipe.optimizer, groups, peak)
+    return optimizer_of(recipe.optimizer, groups, peak, precision)
 
 
-def optimizer_of(name: str, groups: list[dict[str, Any]], peak: float) -> Optimizer:
-    """The optimiser of that name for parameter groups.
+def optimizer_of(name: str, groups: list[dict[str, Any]], peak: float, precision: str = "float32") -> Optimizer:
+    """The optimiser of that name for parameter groups; ``precision`` as for ``build_optimizer``.
 
     Raises:
         UserError: for an unknown name.
@@ -160,6 +163,7 @@ def optimizer_of(name: str, groups: list[dict[str, Any]], peak: float) -> Optimi
         "sgd": lambda: SGD(groups, lr=peak, momentum=0.9, foreach=True),
         "lars": lambda: LARS(groups, lr=peak),
         "larc": lambda: LARC(groups, lr=peak),
+        "muon": lambda: Muon(groups, lr=peak, dtype=getattr(torch, precision), fused=fused),
     }
     if name not in makers:
         raise unknown_name("optimizer", name, makers)
