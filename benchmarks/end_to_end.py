@@ -7,8 +7,9 @@ Images of 32 pixels (CIFAR-10 where --data names it, else random ones), batches 
 lightly runs as its documentation shows: a DataLoader over PIL images with its SimCLRTransform, one forward pass for each view,
 NTXentLoss. The bound is the encoder alone on ready views, channels last, both views in one pass: forward, backward, optimiser.
 
-All take turns, each in a process of its own. CPU time of each step on one thread, without worker processes, so that other programs hardly
-matter; with --wall, on an idle machine, wall-clock time with as many threads, and for lightly worker processes, as there are cores.
+All take turns, each in a process of its own; a round is one whole epoch, from one step's end to that of the same step in the next epoch,
+so that what a loader or a loop does between epochs counts. CPU time on one thread, without worker processes, so that other programs
+hardly matter; with --wall, on an idle machine, wall-clock time with as many threads, and for lightly worker processes, as cores.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from nearfar.training.profile import Profile
 from nearfar.views import make_views
 
 ROUNDS = 5
+IMAGES, QUICK_IMAGES = 10_000, 2048
 PRECISIONS = ("float32", "bfloat16")
 BUILDERS = {"nearfar": with_nearfar, "bound": with_bound, "lightly": with_lightly}
 
@@ -47,30 +49,32 @@ def clock_of(wall: bool) -> Now:
     return lambda encoder: now()
 
 
-def serve(orders: Connection, name: str, precision: str, folder: Path | None, wall: bool) -> None:
-    """One program in a process of its own: for each number of steps that is sent, the seconds of each step but the first; None ends it."""
+def serve(orders: Connection, name: str, precision: str, folder: Path | None, images: int, wall: bool) -> None:
+    """One program in a process of its own: for each number of steps that is sent, the seconds that they took; None ends it."""
     warnings.simplefilter("ignore")
-    run = BUILDERS[name](source_of(folder), precision, clock_of(wall), os.cpu_count() or 1 if wall else 0)
+    run = BUILDERS[name](source_of(folder, images), precision, clock_of(wall), os.cpu_count() or 1 if wall else 0)
     while steps := orders.recv():
-        orders.send(run(steps))
+        orders.send(sum(run(steps + 1)))  # the first step starts the clock
 
 
-def measure(folder: Path | None, wall: bool, steps: int) -> dict[tuple[str, str], list[float]]:
-    """Seconds a step of each precision and program, all taking turns, each in a process of its own, as nearfar's loop changes how its
-    process keeps memory; each round is the median of some steps."""
+def measure(folder: Path | None, wall: bool, images: int) -> dict[tuple[str, str], list[float]]:
+    """Mean seconds a step of one epoch, for each precision and program, all taking turns, each in a process of its own, as nearfar's
+    loop changes how its process keeps memory."""
     context = multiprocessing.get_context("spawn")
-    pipes, processes = {}, []
+    pipes, processes, steps = {}, [], images // BATCH
     for precision, name in itertools.product(PRECISIONS, BUILDERS):
         pipes[precision, name], other = context.Pipe()
         # No daemon, as lightly's loader has worker processes of its own; one whose orders break off ends by itself.
-        processes.append(context.Process(target=serve, args=(other, name, precision, folder, wall)))
+        processes.append(context.Process(target=serve, args=(other, name, precision, folder, images, wall)))
         processes[-1].start()
         other.close()
     taken: dict[tuple[str, str], list[float]] = {key: [] for key in pipes}
-    for _ in range(ROUNDS):
+    for number in range(1 + ROUNDS):
         for key, pipe in pipes.items():
-            pipe.send(steps)
-            taken[key].append(float(np.median(pipe.recv()[1:])))  # two steps warm up: before the first tick and after it
+            pipe.send(steps if number else 2)  # the first round warms up
+            seconds = pipe.recv()
+            if number:
+                taken[key].append(seconds / steps)
     for pipe, process in zip(pipes.values(), processes, strict=True):
         pipe.send(None)
         process.join()
@@ -104,21 +108,23 @@ def main() -> None:
     options = parser.parse_args()
     clock_of(options.wall)
     warnings.simplefilter("ignore")
-    source = source_of(options.data)
+    images = QUICK_IMAGES if options.quick else IMAGES
+    source = source_of(options.data, images)
     example = torch.zeros(64, *source.spec.shape)
     default, why = choose_precision("auto", FullResolution().to(memory_format=torch.channels_last), example, torch.device("cpu"))
     print(why)
-    taken = measure(options.data, options.wall, 4 if options.quick else 8)
+    taken = measure(options.data, options.wall, images)
     rows = [row(taken, *key) for key in taken]
     print(*rows, sep="\n", flush=True)
     parts = [split(source, precision, 4 if options.quick else 20) for precision in PRECISIONS]
     crossed = ratios(taken["float32", "lightly"], taken[default, "nearfar"])
-    what = "CIFAR-10" if options.data else "random images"
+    what = "images of CIFAR-10" if options.data else "random images"
     how = "CPU time on one thread without worker processes (samples/s are samples per second of it)"
     if options.wall:
         how = "wall-clock time, with as many threads, and for lightly worker processes, as cores"
-    about = f"""SimCLR on {what} of 32 pixels, batches of {BATCH}, convolutions of widths 32, 64, 128 and 256, the first at full
-resolution; {how}. lightly is its documented loop.
+    about = f"""SimCLR on {images:,} {what} of 32 pixels, whole epochs in batches of {BATCH}, convolutions of widths 32, 64, 128
+and 256, the first at full resolution; {how}. lightly is its
+documented loop.
 nearfar's default here is {why}."""
     defaults = [{"nearfar": default, "lightly": "float32", "lightly's time / ours": spread(crossed)}]
     split_about = "Wall-clock milliseconds of nearfar's step by part, a single run; \"between epochs\" is spread over all steps."

@@ -22,7 +22,7 @@ from nearfar.training.memory import freed_memory_kept
 from nearfar.training.plan import Plan
 from nearfar.views import make_views
 
-BATCH, IMAGES, WIDTHS = 256, 2048, (32, 64, 128, 256)
+BATCH, WIDTHS = 256, (32, 64, 128, 256)
 Now = Callable[[Encoder], float]
 """The time after a step; who asks may look at the encoder."""
 
@@ -66,13 +66,13 @@ class Clock:
         pass
 
 
-def source_of(folder: Path | None, limit: int = IMAGES) -> Source:
+def source_of(folder: Path | None, count: int) -> Source:
     """CIFAR-10's first images, or random ones of its size."""
     if folder is not None:
-        return data.load(folder, limit=limit)
-    images = torch.randint(0, 256, (IMAGES, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    spec = Spec("random", "image", (3, 32, 32), IMAGES, mean=(0.5,) * 3, std=(0.25,) * 3)
-    return Source(spec, Samples(images, [str(i) for i in range(IMAGES)], None), None)
+        return data.load(folder, limit=count)
+    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    spec = Spec("random", "image", (3, 32, 32), count, mean=(0.5,) * 3, std=(0.25,) * 3)
+    return Source(spec, Samples(images, [str(i) for i in range(count)], None), None)
 
 
 def simclr(spec: Spec) -> Method:

@@ -154,22 +154,26 @@ def test_the_transformer_is_torchs_pre_norm_encoder() -> None:
     torch.testing.assert_close(mine(x), reference(x), rtol=1e-4, atol=1e-4)
 
 
-def test_attention_on_the_cpu_stays_in_float32_under_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyTorch's bfloat16 kernel would take most of a step's time."""
+@pytest.mark.parametrize("length", [5, 1040])
+def test_attention_on_the_cpu_never_takes_the_bfloat16_kernel(monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+    """It would take most of a step's time; short sequences do without a kernel, long ones take the float32 one."""
     seen, attend = [], transformer.scaled_dot_product_attention
 
     def watched(*parts: Tensor, attn_mask: Tensor | None) -> Tensor:
-        mixed = attend(*parts, attn_mask=attn_mask)
-        seen.append((mixed.dtype, *(part.dtype for part in parts)))
-        return mixed
+        seen.extend(part.dtype for part in parts)
+        return attend(*parts, attn_mask=attn_mask)
 
-    monkeypatch.setattr(transformer, "scaled_dot_product_attention", watched)
-    attention, x = Attention(12, 3), torch.randn(2, 5, 12)
-    visible = torch.tensor([[True] * 5, [True, True, False, True, False]])
+    attention, x = Attention(12, 3), torch.randn(2, length, 12)
+    visible = torch.rand(2, length) < 0.5
+    visible[:, 0] = True
     exact = attention(x, visible)
+    expected = torch.autograd.grad(exact.square().mean(), list(attention.parameters()))
+    monkeypatch.setattr(transformer, "scaled_dot_product_attention", watched)
     with torch.autocast("cpu", torch.bfloat16):
         rounded = attention(x, visible)
-    rounded.sum().backward()
-    assert seen == [(torch.float32,) * 4] * 2
+    assert seen == ([] if length < 1024 else [torch.float32] * 3)
     assert rounded.dtype == torch.bfloat16
     torch.testing.assert_close(rounded.float(), exact, rtol=0.05, atol=0.02)
+    found = torch.autograd.grad(rounded.float().square().mean(), list(attention.parameters()))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours - theirs).norm() < 0.03 * theirs.norm()

@@ -56,7 +56,7 @@ def test_singular_values_come_near_one_and_directions_stay(shape: tuple[int, int
     tensor = 100 * drawn([shape])[0].detach().to(dtype)
     (found,) = orthogonalised([tensor])
     assert found.dtype == dtype
-    left, values, right = torch.linalg.svd(tensor, full_matrices=False)
+    left, _, right = torch.linalg.svd(tensor, full_matrices=False)
     among = left.mT @ found @ right.mT
     torch.testing.assert_close(among, among.diagonal().diag(), rtol=0, atol=1e-4 if dtype == torch.float32 else 1e-12)
     assert among.diagonal().min() > 0.6

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from nearfar.losses.similarity import full_precision
@@ -34,8 +33,10 @@ def masked_reconstruction(prediction: Tensor, target: Tensor, mask: Tensor, *, n
     if normalise:
         if target.shape[2] < 2:
             raise ValueError("A patch of one value cannot be standardised: take larger patches, or normalise=False.")
-        variance, mean = torch.var_mean(target, dim=2, keepdim=True)
-        target = (target - mean) / (variance + 1e-6).sqrt()
+        # torch.var_mean takes ten times as long along rows this short
+        target = target - target.mean(dim=2, keepdim=True)
+        variance = target.square().sum(dim=2, keepdim=True) / (target.shape[2] - 1)
+        target = target / (variance + 1e-6).sqrt()
     removed = mask.to(prediction.dtype)
     sums = ((prediction - target).square().mean(dim=2) * removed).sum(dim=1)
     return sums.sum() / removed.sum().clamp(min=1) if reduction == "mean" else sums

@@ -14,7 +14,7 @@ from nearfar.batch import Pair, Tokens, concatenate
 from nearfar.errors import unknown_name
 from nearfar.networks.encoder import Encoder
 from nearfar.networks.positions import sincos_positions
-from nearfar.networks.transformer import Transformer, xavier
+from nearfar.networks.transformer import Transformer, select_tokens, xavier
 
 _LAST_NORMS = ("none", "batch", "batch-plain")
 
@@ -153,7 +153,7 @@ class MaskedDecoder(nn.Module):
         x = self.entry(tokens)
         removed = self.mask_token.expand(x.shape[0], restore.shape[1] + 1 - x.shape[1], -1)
         shuffled = torch.cat([x[:, 1:], removed], dim=1)
-        patches = shuffled.gather(1, restore.unsqueeze(2).expand(-1, -1, x.shape[2])) + self.positions
+        patches = select_tokens(shuffled, restore) + self.positions
         decoded = self.transformer(torch.cat([x[:, :1], patches], dim=1))
         prediction: Tensor = self.predict(decoded[:, 1:])
         return prediction

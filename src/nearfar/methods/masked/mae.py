@@ -18,6 +18,7 @@ from nearfar.losses.masked import masked_reconstruction
 from nearfar.methods.method import Batch, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.encoder import TokenEncoder
 from nearfar.networks.heads import MaskedDecoder
+from nearfar.networks.transformer import select_tokens
 
 
 class MAE(Method):
@@ -66,8 +67,7 @@ class MAE(Method):
     def forward(self, batch: Batch) -> Outputs:
         samples, noise = batch.views
         kept, restore, mask = random_mask(noise, self.settings.removed)
-        tokens = self.encoder.embed(samples)
-        visible = tokens.gather(1, kept.unsqueeze(2).expand(-1, -1, tokens.shape[2]))
+        visible = select_tokens(self.encoder.embed(samples), kept)
         prediction = self.decoder(self.encoder.encode_tokens(visible), restore)
         error = masked_reconstruction(
             prediction, self.encoder.patchify(samples), mask, normalise=self.settings.normalise, reduction="none"
