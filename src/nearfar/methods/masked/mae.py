@@ -46,7 +46,7 @@ class MAE(Method):
     recipes = {
         "paper": Recipe({}, "adamw", learning_rate=1.5e-4, weight_decay=0.05, batch_size=4096, epochs=800, warmup=0.05),
         "small": Recipe(
-            {"width": 64, "depth": 1, "heads": 4}, "muon", learning_rate=1.6e-2, weight_decay=0.05, batch_size=128, epochs=200, warmup=0.1
+            {"width": 64, "depth": 1, "heads": 4}, "muon", learning_rate=1.6e-2, weight_decay=0.05, batch_size=128, epochs=180, warmup=0.1
         ),
     }
     encoder_kind = "tokens"
