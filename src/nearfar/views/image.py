@@ -6,8 +6,9 @@ solarisation of the samples that drew them, then normalisation by the data's mea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -53,10 +54,15 @@ class ImageViews:
         placed = placements(
             len(images[0]), sides, [kind for kind, _ in self.kinds], generator, centre_distance=self.centre_distance
         ) if self.boxed or self.centre_distance else [None] * len(self.kinds)
-        views = [
-            normalise(augment(one, settings, size, generator, placement), self.spec)
-            for one, (settings, size), placement in zip(images, self.kinds, placed, strict=True)
+        drawn = [
+            draw(one, settings, generator, placement)
+            for one, (settings, _), placement in zip(images, self.kinds, placed, strict=True)
         ]
+        views: list[Tensor] = []
+        for size, group in groupby(range(len(self.kinds)), key=lambda place: self.kinds[place][1]):
+            alike = list(group)
+            made = normalise(make([images[place] for place in alike], [drawn[place] for place in alike], size), self.spec)
+            views += made.view(len(alike), len(images[0]), *made.shape[1:]).unbind()
         if self.boxed:
             boxes = [relative_boxes(placement, sides) for placement in placed[: self.boxed] if placement is not None]
             views.append(torch.stack(boxes, dim=1).to(images[0].device))
@@ -100,47 +106,98 @@ def to_unit(images: Tensor) -> Tensor:
     return images.to(torch.float32).div_(255)
 
 
-def augment(
-    images: Tensor, settings: ImageViewSettings, size: Size, generator: torch.Generator, placement: Placement | None = None
-) -> Tensor:
-    """One view before normalisation: uint8 (N, C, H, W) to float32 (N, C, *size) in [0, 1].
+def augment(images: Tensor, settings: ImageViewSettings, size: Size, generator: torch.Generator) -> Tensor:
+    """One view before normalisation: uint8 (N, C, H, W) to float32 (N, C, *size) in [0, 1]."""
+    return make([images], [draw(images, settings, generator)], size)
 
-    The parameters of all samples are drawn at once, on the generator's device, then moved to the images' device. ``placement``
-    says where the view looks; by default it is drawn here.
+
+@dataclass(frozen=True)
+class Drawn:
+    """What happens to each of N samples in one view: all that is random, on the generator's device.
+
+    Attributes:
+        placement: where the view looks.
+        angle: (N,) degrees of rotation; None: none is turned.
+        cropped: whether the view is resampled at all where its size is the image's.
+        jittered, grey, blurred, solarised: int64 numbers of the samples that drew it, rising.
+        factors, order: (N, 4), of the colour jitter.
+        sigma: (N,) of the blur.
     """
-    if images.shape[1] != 3:
+
+    placement: Placement
+    angle: Tensor | None
+    cropped: bool
+    jittered: Tensor
+    factors: Tensor
+    order: Tensor
+    grey: Tensor
+    blurred: Tensor
+    sigma: Tensor
+    solarised: Tensor
+
+
+def draw(images: Tensor, settings: ImageViewSettings, generator: torch.Generator, placement: Placement | None = None) -> Drawn:
+    """The parameters of all samples at once; ``placement`` says where the view looks, by default it is drawn here."""
+    count, channels, *sides = images.shape
+    if channels != 3:
         settings = replace(settings, saturation=0.0, hue=0.0, grey=0.0)
-    placement = placement or place(len(images), (images.shape[2], images.shape[3]), settings, generator)
-    view = _placed(images, placement, settings, size, generator)
+    placement = placement or place(count, (sides[0], sides[1]), settings, generator)
+    limits = (-settings.rotation, settings.rotation)
+    angle = uniform(count, limits, generator) if settings.rotation else None
+    jittered, factors, order = _none(generator), torch.zeros(count, 4, device=generator.device), torch.zeros(count, 4).long()
     if settings.jitter > 0:
-        rows = rows_drawn(len(view), settings.jitter, generator)
-        colour_jitter(view, rows, *_jitter_parameters(len(view), settings, generator))
-    if settings.grey > 0:
-        change_rows(view, rows_drawn(len(view), settings.grey, generator), lambda part, _: greyscale(part))
+        jittered = rows_drawn(count, settings.jitter, generator)
+        factors, order = _jitter_parameters(count, settings, generator)
+    grey = rows_drawn(count, settings.grey, generator) if settings.grey > 0 else _none(generator)
+    blurred, sigma = _none(generator), torch.ones(count, device=generator.device)
     if settings.blur > 0:
-        rows = rows_drawn(len(view), settings.blur, generator)
-        sigma = uniform(len(view), settings.sigma, generator)
-        change_rows(view, rows[sigma[rows].argsort()], lambda part, index: gaussian_blur(part, sigma[index], kernel_size(size)))
-    if settings.solarise > 0:
-        change_rows(view, rows_drawn(len(view), settings.solarise, generator), lambda part, _: solarise(part))
-    return view
+        blurred, sigma = rows_drawn(count, settings.blur, generator), uniform(count, settings.sigma, generator)
+    solarised = rows_drawn(count, settings.solarise, generator) if settings.solarise > 0 else _none(generator)
+    cropped = settings.scale[0] != 1 or settings.rotation != 0
+    return Drawn(placement, angle, cropped, jittered, factors, order.to(generator.device), grey, blurred, sigma, solarised)
 
 
-def _placed(images: Tensor, placement: Placement, settings: ImageViewSettings, size: Size, generator: torch.Generator) -> Tensor:
-    """Crop, flip and rotation."""
-    count, _, height, width = images.shape
-    boxes, flipped = placement.boxes, placement.flipped
-    if settings.scale[0] == 1 and settings.rotation == 0 and size == (height, width):
-        view = to_unit(images)
+def make(images: Sequence[Tensor], drawn: Sequence[Drawn], size: Size) -> Tensor:
+    """Views of one size before normalisation, one after another: from uint8 (N, C, H, W) each to float32 (views N, C, *size) in [0, 1].
+
+    All views go through each operation together, as small images cost more in calls than in arithmetic.
+    """
+    count = len(images[0])
+    separate = torch.empty(len(images), count, images[0].shape[1], *size, device=images[0].device)
+    for view, one, parameters in zip(separate, images, drawn, strict=True):
+        _place_into(view, one, parameters)
+    views = separate.flatten(0, 1)
+
+    def rows(of: Callable[[Drawn], Tensor]) -> Tensor:
+        return torch.cat([of(parameters) + number * count for number, parameters in enumerate(drawn)])
+
+    def all_of(of: Callable[[Drawn], Tensor]) -> Tensor:
+        return torch.cat([of(parameters) for parameters in drawn])
+
+    colour_jitter(views, rows(lambda one: one.jittered), all_of(lambda one: one.factors), all_of(lambda one: one.order))
+    change_rows(views, rows(lambda one: one.grey), lambda part, _: greyscale(part))
+    blurred, sigma = rows(lambda one: one.blurred), all_of(lambda one: one.sigma)
+    change_rows(views, blurred[sigma[blurred].argsort()], lambda part, index: gaussian_blur(part, sigma[index], kernel_size(size)))
+    change_rows(views, rows(lambda one: one.solarised), lambda part, _: solarise(part))
+    return views
+
+
+def _none(generator: torch.Generator) -> Tensor:
+    return torch.empty(0, dtype=torch.int64, device=generator.device)
+
+
+def _place_into(view: Tensor, images: Tensor, drawn: Drawn) -> None:
+    """Crop, flip and rotation, written into the view."""
+    _, _, height, width = images.shape
+    boxes, flipped, size = drawn.placement.boxes, drawn.placement.flipped, (view.shape[2], view.shape[3])
+    if not drawn.cropped and size == (height, width):
+        torch.div(images, 255, out=view)
         change_rows(view, flipped.nonzero().flatten(), lambda part, _: part.flip(3))
-        return view
-    angle = uniform(count, (-settings.rotation, settings.rotation), generator) if settings.rotation else None
-    view = torch.empty(count, images.shape[1], *size, device=images.device)
+        return
     block = rows_at_once(images)
-    resampled = resampler(boxes.to(view), (height, width), size, flip=flipped, angle=angle)
-    for part in (slice(first, first + block) for first in range(0, count, block)):
+    resampled = resampler(boxes.to(view), (height, width), size, flip=flipped, angle=drawn.angle)
+    for part in (slice(first, first + block) for first in range(0, len(images), block)):
         torch.div(resampled(images[part].to(torch.float32), part), 255, out=view[part])
-    return view
 
 
 def _jitter_parameters(count: int, settings: ImageViewSettings, generator: torch.Generator) -> tuple[Tensor, Tensor]:

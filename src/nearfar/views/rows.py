@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-_CACHED_VALUES = 2**18
+_CACHED_VALUES = 2**19
 _LEAST_ROWS = 4
 
 
