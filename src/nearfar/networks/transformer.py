@@ -39,7 +39,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> T
     """Scaled dot products of (N, heads, L, d); ``mask`` broadcasts to (N, heads, L, L).
 
     On the CPU PyTorch's bfloat16 kernel is up to eight times as slow backward as its float32 one (measured from 17 to 257 tokens), and
-    plain products with the weights kept are two to three times as fast as that; long sequences, whose weights would fill the memory,
+    plain products with the weights kept are two to three times as fast as that (65 to 1,025); long sequences, whose weights are large,
     take the float32 kernel.
     """
     if query.device.type != "cpu" or query.dtype != torch.bfloat16:
