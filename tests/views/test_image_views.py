@@ -16,6 +16,7 @@ from nearfar.errors import UserError
 from nearfar.views import ImageViewSettings, WantedViews, make_views, plain_view
 from nearfar.views import image as module
 from nearfar.views.image_settings import BYOL_FIRST, BYOL_SECOND, CONTRASTIVE, CROP, DINO_LOCAL
+from nearfar.views.samples import normalise
 
 STRONG = replace(CONTRASTIVE, rotation=30.0, solarise=0.3)
 
@@ -111,6 +112,24 @@ def test_values_stay_in_the_unit_range(
         view = module.augment(images, kind, size, generator(values))
         assert view.min() >= -1e-6, "interpolation weights sum to one up to rounding"
         assert view.max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_views_that_are_made_together_are_those_made_one_by_one(channels: int) -> None:
+    of, images = spec(channels, (16, 12)), pixels(9, channels, (16, 12))
+    everything = {
+        "jitter": 0.8, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "grey": 0.3, "blur": 0.5, "solarise": 0.3
+    }
+    kinds = (
+        (ImageViewSettings(scale=(0.2, 1.0), flip=0.5, **everything), (16, 12)),
+        (ImageViewSettings(flip=0.5, blur=1.0), (16, 12)),
+        (ImageViewSettings(rotation=30.0, solarise=1.0), (16, 12)),
+        (ImageViewSettings(scale=(0.2, 1.0), **everything), (7, 5)),
+        (ImageViewSettings(), (16, 12)),
+    )
+    together, alone = generator(3), generator(3)
+    for found, (kind, size) in zip(module.ImageViews(of, kinds)(images, together), kinds, strict=True):
+        assert torch.equal(found, normalise(module.augment(images, kind, size, alone), of))
 
 
 def test_probability_one_is_always_and_zero_is_never() -> None:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
-from torch.optim import Optimizer
 from torch.optim.adamw import adamw
+
+from nearfar.training.grouped import GroupedOptimizer
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 
 
-class Muon(Optimizer):
+class Muon(GroupedOptimizer):
     """Descent in the spectral norm: every direction of a matrix moves equally far, however small its share of the gradient is.
 
     For a parameter W of two and more dimensions, taken as a matrix of a rows and b columns (of a convolution: output channels, all
@@ -57,21 +58,13 @@ class Muon(Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "betas": betas, "weight_decay": weight_decay})
         self.dtype, self.fused = dtype, fused
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            learning = [p for p in group["params"] if p.grad is not None]
-            matrices = [p for p in learning if _is_matrix(p)]
-            if matrices:
-                self._step_matrices(matrices, group)
-            others = [p for p in learning if not _is_matrix(p)]
-            if others:
-                self._step_others(others, group)
-        return loss
+    def _step_group(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+        matrices = [p for p in parameters if _is_matrix(p)]
+        if matrices:
+            self._step_matrices(matrices, group)
+        others = [p for p in parameters if not _is_matrix(p)]
+        if others:
+            self._step_others(others, group)
 
     def _step_matrices(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         gradients = [p.grad for p in parameters if p.grad is not None]
@@ -118,7 +111,7 @@ def orthogonalised(tensors: Sequence[Tensor], dtype: torch.dtype = torch.float32
         alike[tensor.device, *sorted(_sides(tensor))].append(place)
     found: dict[int, Tensor] = {}
     for places in alike.values():
-        kept = torch.promote_types(whole[places[0]].dtype, dtype) if whole[places[0]].dtype == torch.float64 else dtype
+        kept = torch.float64 if whole[places[0]].dtype == torch.float64 else dtype
         wide = torch.stack([_wide(whole[place].to(kept)) for place in places])
         for place, matrix in zip(places, _iterated(wide), strict=True):
             rows, columns = _sides(whole[place])

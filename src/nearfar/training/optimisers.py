@@ -14,34 +14,25 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from nearfar.errors import UserError, unknown_name
 from nearfar.methods.method import Method, Recipe
+from nearfar.training.grouped import GroupedOptimizer
 from nearfar.training.muon import Muon
 
 _FUSED = ("cpu", "cuda", "mps")
 """Devices on which PyTorch updates all parameters in one kernel."""
 
 
-class _LayerwiseSGD(Optimizer):
+class _LayerwiseSGD(GroupedOptimizer):
     """Gradient descent with heavy-ball momentum on gradients that a subclass rescales layer by layer."""
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            parameters = [p for p in group["params"] if p.grad is not None]
-            gradients = [p.grad for p in parameters]
-            if not parameters:
-                continue
-            for p in parameters:
-                if "momentum" not in self.state[p]:
-                    self.state[p]["momentum"] = torch.zeros_like(p)
-            momenta = [self.state[p]["momentum"] for p in parameters]
-            torch._foreach_mul_(momenta, group["momentum"])
-            torch._foreach_add_(momenta, self._rescaled(group, parameters, gradients))
-            torch._foreach_add_(parameters, momenta, alpha=-group["lr"])
-        return loss
+    def _step_group(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        for p in parameters:
+            if "momentum" not in self.state[p]:
+                self.state[p]["momentum"] = torch.zeros_like(p)
+        momenta = [self.state[p]["momentum"] for p in parameters]
+        torch._foreach_mul_(momenta, group["momentum"])
+        torch._foreach_add_(momenta, self._rescaled(group, parameters, gradients))
+        torch._foreach_add_(parameters, momenta, alpha=-group["lr"])
 
     def _rescaled(self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
         raise NotImplementedError

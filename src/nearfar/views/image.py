@@ -144,7 +144,8 @@ def draw(images: Tensor, settings: ImageViewSettings, generator: torch.Generator
     placement = placement or place(count, (sides[0], sides[1]), settings, generator)
     limits = (-settings.rotation, settings.rotation)
     angle = uniform(count, limits, generator) if settings.rotation else None
-    jittered, factors, order = _none(generator), torch.zeros(count, 4, device=generator.device), torch.zeros(count, 4).long()
+    jittered, factors = _none(generator), torch.zeros(count, 4, device=generator.device)
+    order = torch.zeros(count, 4, dtype=torch.int64, device=generator.device)
     if settings.jitter > 0:
         jittered = rows_drawn(count, settings.jitter, generator)
         factors, order = _jitter_parameters(count, settings, generator)
@@ -154,7 +155,7 @@ def draw(images: Tensor, settings: ImageViewSettings, generator: torch.Generator
         blurred, sigma = rows_drawn(count, settings.blur, generator), uniform(count, settings.sigma, generator)
     solarised = rows_drawn(count, settings.solarise, generator) if settings.solarise > 0 else _none(generator)
     cropped = settings.scale[0] != 1 or settings.rotation != 0
-    return Drawn(placement, angle, cropped, jittered, factors, order.to(generator.device), grey, blurred, sigma, solarised)
+    return Drawn(placement, angle, cropped, jittered, factors, order, grey, blurred, sigma, solarised)
 
 
 def make(images: Sequence[Tensor], drawn: Sequence[Drawn], size: Size) -> Tensor:
