@@ -18,6 +18,7 @@ from nearfar.data.wanted import WantedBatches
 from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.networks.encoder import Encoder
+from nearfar.ranges import check_settings
 from nearfar.views.wanted import WantedViews
 
 __all__ = [
@@ -109,7 +110,7 @@ class Method(nn.Module):
         progress: share of the run that is done, in [0, 1]; set by the engine before each step and before ``after_step``.
 
     Raises:
-        UserError: if the data's labels are not of the method's kind.
+        UserError: if the data's labels are not of the method's kind, or a setting is out of its range.
     """
 
     paper: ClassVar[Paper]
@@ -128,6 +129,7 @@ class Method(nn.Module):
         self.encoder = encoder
         self.spec = spec
         self.settings = self.Settings() if settings is None else settings
+        check_settings(self.settings)
         self.progress = 0.0
 
     def _check_labels(self, spec: Spec) -> None:

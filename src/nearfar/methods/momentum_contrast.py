@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from nearfar.networks.encoder import Encoder
 from nearfar.networks.heads import mlp
+from nearfar.ranges import unit_interval, whole_number
 from nearfar.targets.momentum import MomentumEncoder
 from nearfar.targets.queue import Queue, fitting_length
 
@@ -24,10 +26,10 @@ class QueueSettings:
         projection: dimensions in which views are compared.
     """
 
-    momentum: float = 0.999
-    queue: int = 65536
-    hidden: int = 2048
-    projection: int = 128
+    momentum: Annotated[float, unit_interval()] = 0.999
+    queue: Annotated[int, whole_number()] = 65536
+    hidden: Annotated[int, whole_number(0)] = 2048
+    projection: Annotated[int, whole_number()] = 128
 
 
 def with_queue(

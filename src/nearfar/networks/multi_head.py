@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from nearfar.losses.multi_head import pair_temperature
 from nearfar.networks.heads import mlp
+from nearfar.ranges import above, at_least, check_order, whole_number
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,13 @@ class HeadSettings:
         beta: weight of the temperatures' regulariser, at least 0.
     """
 
-    heads: int = 3
-    lowest: float = 0.05
-    highest: float = 2.0
-    beta: float = 0.1
+    heads: Annotated[int, whole_number(1, 64)] = 3
+    lowest: Annotated[float, above(0)] = 0.05
+    highest: Annotated[float, above(0)] = 2.0
+    beta: Annotated[float, at_least(0)] = 0.1
+
+    def __post_init__(self) -> None:
+        check_order(self, "lowest", "highest")
 
 
 class MultiHead(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +14,13 @@ _RGB = ((0, 1, 2),)
 _CYCLES = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
 _ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
 
-EXPANSIONS: dict[str, tuple[Sequence[int], Sequence[Sequence[int]]]] = {
+Expansion = Literal[
+    "none", "rotation", "rotation-2", "colour", "colour-3",
+    "rotation-colour-6", "rotation-colour-12", "rotation-colour-24",
+]
+"""Names of the expansions."""
+
+EXPANSIONS: dict[Expansion, tuple[Sequence[int], Sequence[Sequence[int]]]] = {
     "none": ((0,), _RGB),
     "rotation": (range(4), _RGB),
     "rotation-2": ((0, 2), _RGB),
@@ -29,7 +36,7 @@ Source: Lee et al. 2020 (SLA), section 3 and the authors' code.
 """
 
 
-def transformations(expansion: str, shape: Sequence[int]) -> int:
+def transformations(expansion: Expansion, shape: Sequence[int]) -> int:
     """Number M of transformations of an expansion, the first of which changes nothing.
 
     Args:
@@ -49,7 +56,7 @@ def transformations(expansion: str, shape: Sequence[int]) -> int:
     return len(turns) * len(orders)
 
 
-def expand(images: Tensor, expansion: str) -> Tensor:
+def expand(images: Tensor, expansion: Expansion) -> Tensor:
     """Images (N, C, H, W) to (N * M, C, H, W), sample-major: row n * M + m is image n under transformation m."""
     turns, orders = EXPANSIONS[expansion]
     views = []

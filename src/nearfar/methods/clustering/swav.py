@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from torch.nn.functional import normalize
 from nearfar.losses.clustering import swav
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
+from nearfar.ranges import above, unit_interval, whole_number
 from nearfar.targets.prototypes import Prototypes
 from nearfar.targets.queue import Queue, fitting_length
 from nearfar.targets.sinkhorn import sinkhorn
@@ -47,16 +48,16 @@ class SwAV(Method):
             projection: dimensions in which crops are compared with prototypes.
         """
 
-        temperature: float = 0.1
-        epsilon: float = 0.05
-        iterations: int = 3
-        prototypes: int = 3000
-        frozen: float = 0.00125
-        queue: int = 0
-        queue_start: float = 0.0375
-        local: int = 6
-        hidden: int = 2048
-        projection: int = 128
+        temperature: Annotated[float, above(0)] = 0.1
+        epsilon: Annotated[float, above(0)] = 0.05
+        iterations: Annotated[int, whole_number(1, 1000)] = 3
+        prototypes: Annotated[int, whole_number()] = 3000
+        frozen: Annotated[float, unit_interval()] = 0.00125
+        queue: Annotated[int, whole_number(0)] = 0
+        queue_start: Annotated[float, unit_interval()] = 0.0375
+        local: Annotated[int, whole_number(0, 64)] = 6
+        hidden: Annotated[int, whole_number()] = 2048
+        projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
         "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments",

@@ -13,18 +13,17 @@ Source: Xie et al. 2021, arXiv 2011.10043, equations 1 to 6 and section 3.4.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from nearfar.errors import unknown_name
 from nearfar.losses.distillation import byol
 from nearfar.losses.pixels import pixcontrast, pixel_pairs, pixpro
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.pixels import PixelPropagation, ProjectedMaps, pixel_mlp
+from nearfar.ranges import above, at_least, unit_interval, whole_number
 from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
-
-FORMS = ("pixpro", "pixcontrast")
 
 
 class PixPro(Method):
@@ -44,15 +43,15 @@ class PixPro(Method):
             projection: dimensions in which pixels are compared.
         """
 
-        form: str = "pixpro"
-        instance: float = 0.0
-        ratio: float = 0.7
-        sharpness: float = 2.0
-        layers: int = 1
-        temperature: float = 0.3
-        momentum: float = 0.99
-        hidden: int = 4096
-        projection: int = 256
+        form: Literal["pixpro", "pixcontrast"] = "pixpro"
+        instance: Annotated[float, at_least(0)] = 0.0
+        ratio: Annotated[float, at_least(0)] = 0.7
+        sharpness: Annotated[float, at_least(0)] = 2.0
+        layers: Annotated[int, whole_number(0, 2)] = 1
+        temperature: Annotated[float, above(0)] = 0.3
+        momentum: Annotated[float, unit_interval()] = 0.99
+        hidden: Annotated[int, whole_number()] = 4096
+        projection: Annotated[int, whole_number()] = 256
 
     paper = Paper(
         "Propagate Yourself: Exploring Pixel-Level Consistency for Unsupervised Visual Representation Learning",
@@ -76,8 +75,6 @@ class PixPro(Method):
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
-        if s.form not in FORMS:
-            raise unknown_name("form", s.form, FORMS)
         sizes = (encoder.map_dimension, s.hidden, s.projection)
         self.projectors = nn.ModuleList([pixel_mlp(sizes) for _ in range(2 if s.instance else 1)])
         self.propagation = PixelPropagation(s.projection, layers=s.layers, sharpness=s.sharpness) if s.form == "pixpro" else nn.Identity()

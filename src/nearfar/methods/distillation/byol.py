@@ -10,7 +10,7 @@ Source: Grill et al. 2020, arXiv 2006.07733, equations 2 and 3.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor, nn
 
@@ -18,6 +18,7 @@ from nearfar.losses.distillation import byol
 from nearfar.methods.gradients import grouped_apart
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
+from nearfar.ranges import above, unit_interval, whole_number
 from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
 
 
@@ -35,11 +36,11 @@ class BYOL(Method):
             predictor_decays: whether the predictor's learning rate falls as that of the others.
         """
 
-        momentum: float = 0.996
-        hidden: int = 4096
-        projection: int = 256
+        momentum: Annotated[float, unit_interval()] = 0.996
+        hidden: Annotated[int, whole_number()] = 4096
+        projection: Annotated[int, whole_number()] = 256
         last_norm: bool = False
-        predictor_rate: float = 1.0
+        predictor_rate: Annotated[float, above(0)] = 1.0
         predictor_decays: bool = True
 
     paper = Paper(

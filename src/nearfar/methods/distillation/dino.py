@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from nearfar.losses.distillation import dino
 from nearfar.methods.gradients import clip_each
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, Summed, WantedViews
 from nearfar.networks.heads import DinoHead, together
+from nearfar.ranges import above, at_least, unit_interval, whole_number
 from nearfar.targets.centre import Centre, warmed
 from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
 from nearfar.targets.sinkhorn import sinkhorn
@@ -49,19 +51,19 @@ class DINO(Method):
             head_norm: batch norm in the head's hidden layers.
         """
 
-        student_temperature: float = 0.1
-        teacher_temperature: float = 0.07
-        first_teacher_temperature: float = 0.04
-        temperature_warmup: float = 0.1
-        momentum: float = 0.996
+        student_temperature: Annotated[float, above(0)] = 0.1
+        teacher_temperature: Annotated[float, above(0)] = 0.07
+        first_teacher_temperature: Annotated[float, above(0)] = 0.04
+        temperature_warmup: Annotated[float, unit_interval()] = 0.1
+        momentum: Annotated[float, unit_interval()] = 0.996
         sinkhorn: bool = False
-        centre_momentum: float = 0.9
-        prototypes: int = 65536
-        frozen: float = 0.0033
-        clip: float = 3.0
-        local: int = 8
-        hidden: int = 2048
-        bottleneck: int = 256
+        centre_momentum: Annotated[float, unit_interval()] = 0.9
+        prototypes: Annotated[int, whole_number()] = 65536
+        frozen: Annotated[float, unit_interval()] = 0.0033
+        clip: Annotated[float, at_least(0)] = 3.0
+        local: Annotated[int, whole_number(0, 64)] = 8
+        hidden: Annotated[int, whole_number()] = 2048
+        bottleneck: Annotated[int, whole_number()] = 256
         head_norm: bool = False
 
     paper = Paper(

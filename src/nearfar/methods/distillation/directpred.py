@@ -11,18 +11,18 @@ Source: Tian et al. 2021, arXiv 2102.06810, section 3; DirectSet and DirectCopy:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from nearfar.errors import unknown_name
 from nearfar.losses.direct_predictor import direct_copy, direct_prediction, direct_predictor, direct_set
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import each
+from nearfar.ranges import at_least, unit_interval, whole_number
 from nearfar.targets.correlation import RunningCorrelation
 from nearfar.targets.momentum import MomentumEncoder
 
-_PREDICTORS = ("eigen", "set", "copy", "learned")
 _NORMS: dict[str, float | str | None] = {"spectral": 2, "frobenius": "fro", "none": None}
 
 
@@ -47,20 +47,20 @@ class DirectPred(Method):
             hidden: width of the projector's hidden layer.
             projection: dimensions in which views are compared."""
 
-        predictor: str = "eigen"
-        epsilon: float = 0.01
+        predictor: Literal["eigen", "set", "copy", "learned"] = "eigen"
+        epsilon: Annotated[float, at_least(0)] = 0.01
         epsilon_inside: bool = False
-        power: float = 0.5
-        norm: str = "spectral"
-        shrink: float = 0.0
-        every: int = 1
-        rho: float = 0.3
+        power: Annotated[float, at_least(0)] = 0.5
+        norm: Literal["spectral", "frobenius", "none"] = "spectral"
+        shrink: Annotated[float, unit_interval()] = 0.0
+        every: Annotated[int, whole_number()] = 1
+        rho: Annotated[float, unit_interval()] = 0.3
         centred: bool = False
         normalise: bool = True
-        momentum: float = 0.996
+        momentum: Annotated[float, unit_interval()] = 0.996
         random_target: bool = False
-        hidden: int = 512
-        projection: int = 128
+        hidden: Annotated[int, whole_number()] = 512
+        projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
         "Understanding Self-Supervised Learning Dynamics without Contrastive Pairs", "Tian, Chen, Ganguli", 2021, "2102.06810",
@@ -79,9 +79,6 @@ class DirectPred(Method):
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
-        for name, known in (("predictor", _PREDICTORS), ("norm", _NORMS)):
-            if getattr(s, name) not in known:
-                raise unknown_name(name, getattr(s, name), known)
         first, last = nn.Linear(encoder.dimension, s.hidden), nn.Linear(s.hidden, s.projection)
         self.projector = nn.Sequential(first, nn.BatchNorm1d(s.hidden, affine=False), nn.ReLU(), last)
         self.predictor = nn.Linear(s.projection, s.projection, bias=False).requires_grad_(s.predictor == "learned")

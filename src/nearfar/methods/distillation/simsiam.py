@@ -10,7 +10,7 @@ Source: Chen, He 2021, arXiv 2011.10566, equation 4.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor, nn
 
@@ -18,6 +18,7 @@ from nearfar.losses.distillation import simsiam
 from nearfar.methods.gradients import grouped_apart
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
+from nearfar.ranges import above, whole_number
 
 
 class SimSiam(Method):
@@ -31,9 +32,9 @@ class SimSiam(Method):
             predictor_rate: the predictor's constant learning rate, relative to the peak of the others, above 0.
         """
 
-        projection: int = 2048
-        bottleneck: int = 512
-        predictor_rate: float = 1.0
+        projection: Annotated[int, whole_number()] = 2048
+        bottleneck: Annotated[int, whole_number()] = 512
+        predictor_rate: Annotated[float, above(0)] = 1.0
 
     paper = Paper("Exploring Simple Siamese Representation Learning", "Chen, He", 2021, "2011.10566")
     recipes = {

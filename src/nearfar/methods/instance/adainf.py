@@ -11,12 +11,14 @@ Source: Wang et al. 2024, "Do Generated Data Always Help Contrastive Learning?",
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from torch import Tensor
 
 from nearfar.losses.contrastive import nt_xent
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
+from nearfar.ranges import above, whole_number
 
 
 class AdaInf(Method):
@@ -31,10 +33,10 @@ class AdaInf(Method):
             projection: dimensions in which views are compared.
         """
 
-        style: str = "weak"
-        temperature: float = 0.2
-        hidden: int = 2048
-        projection: int = 256
+        style: Literal["weak", "contrastive"] = "weak"
+        temperature: Annotated[float, above(0)] = 0.2
+        hidden: Annotated[int, whole_number()] = 2048
+        projection: Annotated[int, whole_number()] = 256
 
     paper = Paper(
         "Do Generated Data Always Help Contrastive Learning?", "Wang, Zhang, Wang", 2024, "2403.12448",

@@ -12,7 +12,7 @@ Source: Wang et al. 2024, arXiv 2310.05615, sections 3.2 and 3.3, table 2.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor
 
@@ -20,6 +20,7 @@ from nearfar.losses.multi_head import amcl
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import mlp, together
 from nearfar.networks.multi_head import HeadSettings, MultiHead, PairTemperature
+from nearfar.ranges import whole_number
 
 
 class AMCL(Method):
@@ -35,11 +36,11 @@ class AMCL(Method):
             projection: dimensions in which each head compares views.
         """
 
-        hardest: int = 1
+        hardest: Annotated[int, whole_number()] = 1
         last_norm: Literal["none", "batch-plain"] = "none"
         joint: bool = False
-        hidden: int = 512
-        projection: int = 128
+        hidden: Annotated[int, whole_number()] = 512
+        projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
         "Adaptive Multi-head Contrastive Learning", "Wang, Koniusz, Gedeon, Zheng", 2024, "2310.05615",

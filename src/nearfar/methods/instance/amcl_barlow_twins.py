@@ -9,7 +9,7 @@ Source: Wang et al. 2024, arXiv 2310.05615, section 3.2, table 2.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from nearfar.methods.instance.amcl import AMCL
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
 from nearfar.networks.multi_head import HeadSettings, MultiHead
+from nearfar.ranges import at_least, whole_number
 
 
 class AMCLBarlowTwins(Method):
@@ -31,8 +32,8 @@ class AMCLBarlowTwins(Method):
             projection: width of all layers of the projectors, and dimensions of each head's embedding.
         """
 
-        off_diagonal: float = 0.0051
-        projection: int = 2048
+        off_diagonal: Annotated[float, at_least(0)] = 0.0051
+        projection: Annotated[int, whole_number()] = 2048
 
     paper = replace(AMCL.paper, departures=(*AMCL.paper.departures, "Each matrix entry's temperature is a parameter of its own."))
     recipes = {

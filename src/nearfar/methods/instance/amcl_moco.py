@@ -9,6 +9,7 @@ Source: Wang et al. 2024, arXiv 2310.05615, section 3.2, table 2.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -18,6 +19,7 @@ from nearfar.methods.instance.amcl import AMCL
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp
 from nearfar.networks.multi_head import MultiHead, PairTemperature
+from nearfar.ranges import unit_interval, whole_number
 from nearfar.targets.momentum import MomentumEncoder
 from nearfar.targets.queue import Queue, fitting_length
 
@@ -32,8 +34,8 @@ class AMCLMoCo(Method):
             queue: number of past keys; at most the number of training samples is used.
         """
 
-        momentum: float = 0.99
-        queue: int = 4096
+        momentum: Annotated[float, unit_interval()] = 0.99
+        queue: Annotated[int, whole_number()] = 4096
 
     paper = AMCL.paper
     recipes = {

@@ -9,6 +9,7 @@ Source: Wang et al. 2024, arXiv 2310.05615, section 3.2, table 2.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from nearfar.methods.instance.amcl import AMCL
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
 from nearfar.networks.multi_head import HeadSettings, MultiHead, PairTemperature
+from nearfar.ranges import whole_number
 
 
 class AMCLSimSiam(Method):
@@ -31,8 +33,8 @@ class AMCLSimSiam(Method):
         """
 
         joint: bool = False
-        projection: int = 2048
-        bottleneck: int = 512
+        projection: Annotated[int, whole_number()] = 2048
+        bottleneck: Annotated[int, whole_number()] = 512
 
     paper = AMCL.paper
     recipes = {

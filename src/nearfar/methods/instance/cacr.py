@@ -12,6 +12,7 @@ Source: Zheng et al. 2023, arXiv 2105.03746, equations 3 to 7.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from nearfar.losses.cacr import attraction, repulsion
 from nearfar.losses.similarity import unit
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
+from nearfar.ranges import above, at_least, unit_interval, whole_number
 
 
 class CACR(Method):
@@ -41,17 +43,17 @@ class CACR(Method):
             projection: dimensions in which views are compared.
         """
 
-        views: int = 5
-        positive_temperature: float = 1.0
-        negative_temperature: float = 2.0
-        attraction: float = 1.0
-        repulsion: float = 1.0
+        views: Annotated[int, whole_number(2, 64)] = 5
+        positive_temperature: Annotated[float, at_least(0)] = 1.0
+        negative_temperature: Annotated[float, at_least(0)] = 2.0
+        attraction: Annotated[float, at_least(0)] = 1.0
+        repulsion: Annotated[float, at_least(0)] = 1.0
         uniform_attraction: bool = False
         uniform_repulsion: bool = False
-        debias: float = 0.0
-        kernel_width: float | None = None
-        hidden: int = 4096
-        projection: int = 128
+        debias: Annotated[float, unit_interval(one=False)] = 0.0
+        kernel_width: Annotated[float, above(0)] | None = None
+        hidden: Annotated[int, whole_number()] = 4096
+        projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
         "Contrastive Attraction and Contrastive Repulsion for Representation Learning",

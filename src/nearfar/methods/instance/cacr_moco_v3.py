@@ -10,6 +10,7 @@ Source: Zheng et al. 2023, arXiv 2105.03746, section 4 and the authors' code for
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from nearfar.losses.cacr import moco_v3_cacr
 from nearfar.methods.instance.cacr import CACR
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, moco_v3_heads
+from nearfar.ranges import above, unit_interval, whole_number
 from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
 
 _WHOLE = 2
@@ -40,14 +42,14 @@ class CACRMoCoV3(Method):
             projection: dimensions in which views are compared.
         """
 
-        temperature: float = 1.0
+        temperature: Annotated[float, above(0)] = 1.0
         euclidean: bool = False
-        local: int = 6
+        local: Annotated[int, whole_number(0, 64)] = 6
         full: bool = False
-        momentum: float = 0.996
+        momentum: Annotated[float, unit_interval()] = 0.996
         transformer: bool = False
-        hidden: int = 4096
-        projection: int = 256
+        hidden: Annotated[int, whole_number()] = 4096
+        projection: Annotated[int, whole_number()] = 256
 
     paper = replace(CACR.paper, departures=(
         "The Euclidean cost is a mean over the batch; the authors' code sums over it.",

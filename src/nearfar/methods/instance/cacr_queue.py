@@ -10,6 +10,7 @@ Source: Zheng et al. 2023, arXiv 2105.03746, section 4 and the authors' code for
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from nearfar.methods.instance.cacr import CACR
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Recipe, Spec, WantedViews
 from nearfar.methods.momentum_contrast import QueueSettings, advance, with_queue
 from nearfar.networks.heads import each
+from nearfar.ranges import at_least, whole_number
 
 
 class CACRQueue(Method):
@@ -33,9 +35,9 @@ class CACRQueue(Method):
             within_batch: whether the batch's other queries repel, too.
         """
 
-        views: int = 4
-        positive_temperature: float = 1.0
-        negative_temperature: float = 2.0
+        views: Annotated[int, whole_number(2, 64)] = 4
+        positive_temperature: Annotated[float, at_least(0)] = 1.0
+        negative_temperature: Annotated[float, at_least(0)] = 2.0
         within_batch: bool = True
 
     paper = replace(CACR.paper, departures=(

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 from torch import Tensor
 
 from nearfar.losses.decoupled import coupling, dcl, dclw
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import simclr_projector, together
+from nearfar.ranges import above, whole_number
 
 
 class DCL(Method):
@@ -34,11 +36,11 @@ class DCL(Method):
             projection: dimensions in which views are compared.
         """
 
-        temperature: float = 0.1
+        temperature: Annotated[float, above(0)] = 0.1
         weighted: bool = False
-        sigma: float = 0.5
-        hidden: int = 2048
-        projection: int = 128
+        sigma: Annotated[float, above(0)] = 0.5
+        hidden: Annotated[int, whole_number()] = 2048
+        projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
         "Decoupled Contrastive Learning", "Yeh, Hong, Hsu, Liu, Chen, LeCun", 2022, "2110.06848",

@@ -12,7 +12,7 @@ Source: Zhu et al. 2021, arXiv 2108.02982, sections 3 and 4.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -20,6 +20,7 @@ from torch.nn.functional import normalize
 from nearfar.losses.feature_transformation import Mixing, draw_mixing, feature_transformation, mix, score_statistics
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.methods.momentum_contrast import QueueSettings, advance, with_queue
+from nearfar.ranges import above, unit_interval
 from nearfar.targets.step_generator import StepGenerator
 
 _SCORES = ("negative_score", "negative_variance", "positive_score", "negative_exponential", "positive_exponential")
@@ -41,12 +42,12 @@ class FeatureTransformation(Method):
             last_norm: none as in the paper, or a batch norm that keeps the features of small data out of a cone.
         """
 
-        temperature: float = 0.2
+        temperature: Annotated[float, above(0)] = 0.2
         extrapolate: bool = True
         interpolate: bool = True
         elementwise: Literal["none", "positive", "negative", "both"] = "none"
         normalise: bool = False
-        mix_start: float = 0.0
+        mix_start: Annotated[float, unit_interval()] = 0.0
         last_norm: Literal["none", "batch-plain"] = "none"
 
     paper = Paper(

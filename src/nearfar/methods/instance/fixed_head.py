@@ -9,7 +9,7 @@ Source: Xue, Gan, Ni, Joshi, Mirzasoleiman 2024, arXiv 2403.11391, section 6; th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from nearfar.losses.supervised import supcon
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import mlp, together
 from nearfar.networks.reweighting import Reweighting
+from nearfar.ranges import above, at_least
 
 
 class FixedHead(Method):
@@ -36,9 +37,9 @@ class FixedHead(Method):
             temperature: of the contrastive losses, above 0."""
 
         head: Literal["fixed", "mlp"] = "fixed"
-        kappa: float = 1.05
+        kappa: Annotated[float, at_least(1)] = 1.05
         loss: Literal["nt-xent", "supcon", "cross-entropy"] = "nt-xent"
-        temperature: float = 0.5
+        temperature: Annotated[float, above(0)] = 0.5
 
     paper = Paper(
         "Investigating the Benefits of Projection Head for Representation Learning", "Xue, Gan, Ni, Joshi, Mirzasoleiman", 2024,

@@ -12,18 +12,18 @@ Source: Li et al. 2024, arXiv 2403.12003, equations 3 to 9.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 
-from nearfar.errors import unknown_name
 from nearfar.losses.view_quality import noise_level, pair_quality, weights_of
 from nearfar.methods import registry
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, TrainingSet, WantedViews
-from nearfar.methods.per_sample import PER_SAMPLE, weighted
+from nearfar.methods.per_sample import weighted
 from nearfar.networks.foreground import Foreground
 from nearfar.networks.generator import Generator, VariationalGenerator
+from nearfar.ranges import at_least, unit_interval, whole_number
 from nearfar.views.image import to_unit
 from nearfar.views.samples import denormalise
 
@@ -42,12 +42,12 @@ class GenView(Method):
             latent: dimensions of the generator.
         """
 
-        host: str = "simsiam"
-        host_recipe: str = "paper"
-        share: float = 1.0
-        sharpness: float = 1.0
-        generator_steps: int = 1000
-        latent: int = 64
+        host: Literal["simsiam", "moco-v3", "moco-v2", "simclr", "byol", "swav"] = "simsiam"
+        host_recipe: Literal["paper", "small"] = "paper"
+        share: Annotated[float, unit_interval()] = 1.0
+        sharpness: Annotated[float, at_least(0)] = 1.0
+        generator_steps: Annotated[int, whole_number()] = 1000
+        latent: Annotated[int, whole_number()] = 64
 
     paper = Paper(
         "GenView: Enhancing View Quality with Pretrained Generative Model for Self-Supervised Learning",
@@ -68,8 +68,7 @@ class GenView(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        if (s := self.settings).host not in PER_SAMPLE:
-            raise unknown_name("host", s.host, PER_SAMPLE)
+        s = self.settings
         kind = registry.get(s.host)
         crops: dict[str, Any] = {"local": 0} if s.host == "swav" else {}
         self.host = kind(encoder, spec, kind.Settings(**{**kind.recipes[s.host_recipe].settings, **crops}))

@@ -9,7 +9,7 @@ Source: Shvetsova et al. 2023, arXiv 2301.02009, sections 3.2 and 3.3.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 from nearfar.losses.groco import groco
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
+from nearfar.ranges import above, whole_number
 
 
 class GroCo(Method):
@@ -35,14 +36,14 @@ class GroCo(Method):
             projection: dimensions in which views are compared.
         """
 
-        views: int = 2
-        local: int = 0
-        negatives: int = 10
-        steepness: float = 1.0
+        views: Annotated[int, whole_number(2, 64)] = 2
+        local: Annotated[int, whole_number(0, 64)] = 0
+        negatives: Annotated[int, whole_number()] = 10
+        steepness: Annotated[float, above(0)] = 1.0
         distribution: Literal["cauchy", "logistic", "logistic_phi", "gaussian", "reciprocal", "optimal"] = "cauchy"
         network: Literal["odd_even", "bitonic"] = "odd_even"
-        hidden: int = 2048
-        projection: int = 2048
+        hidden: Annotated[int, whole_number()] = 2048
+        projection: Annotated[int, whole_number()] = 2048
 
     paper = Paper(
         "Learning by Sorting: Self-supervised Learning with Group Ordering Constraints", "Shvetsova, Petersen, Kukleva, Schiele, Kuehne",

@@ -10,7 +10,7 @@ Source: Wu, Hobbs, Hovakimyan 2023, arXiv 2307.12168; its code is not public and
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from nearfar.methods.instance.moco_v2 import MoCoV2
 from nearfar.methods.instance.simclr import SimCLR
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
+from nearfar.ranges import above, at_least, unit_interval, whole_number
 
 HOSTS: dict[str, type[Method]] = {"simclr": SimCLR, "moco-v2": MoCoV2, "simsiam": SimSiam}
 
@@ -43,16 +44,16 @@ class Hallucinator(Method):
             bottleneck: likewise."""
 
         host: Literal["simclr", "moco-v2", "simsiam"] = "moco-v2"
-        weight: float = 1.0
-        concentration: float = 1.0
+        weight: Annotated[float, at_least(0)] = 1.0
+        concentration: Annotated[float, above(0)] = 1.0
         form: Literal["mlp", "norm", "identity"] = "mlp"
-        centre_distance: float = 0.1
-        temperature: float = 0.2
-        momentum: float = 0.999
-        queue: int = 65536
-        hidden: int = 2048
-        projection: int = 128
-        bottleneck: int = 512
+        centre_distance: Annotated[float, unit_interval(one=False)] = 0.1
+        temperature: Annotated[float, above(0)] = 0.2
+        momentum: Annotated[float, unit_interval()] = 0.999
+        queue: Annotated[int, whole_number()] = 65536
+        hidden: Annotated[int, whole_number()] = 2048
+        projection: Annotated[int, whole_number()] = 128
+        bottleneck: Annotated[int, whole_number()] = 512
 
     paper = Paper(
         "Hallucination Improves the Performance of Unsupervised Visual Representation Learning", "Wu, Hobbs, Hovakimyan", 2023,

@@ -11,7 +11,7 @@ Source: Wang and Liu 2021, arXiv 2012.09740, sections 3 and 4.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from torch.nn.functional import normalize
 from nearfar.losses.behaviour import contrastive, hard_contrastive, hard_simple, penalty_entropy, simple
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
+from nearfar.ranges import above, at_least, unit_interval, whole_number
 from nearfar.targets.memory_bank import MemoryBank
 
 
@@ -40,13 +41,13 @@ class HardContrastive(Method):
         """
 
         loss: Literal["contrastive", "hard-contrastive", "simple", "hard-simple"] = "hard-contrastive"
-        temperature: float = 0.3
-        alpha: float = 0.0819
-        weight: float | None = None
+        temperature: Annotated[float, above(0)] = 0.3
+        alpha: Annotated[float, unit_interval(zero=False)] = 0.0819
+        weight: Annotated[float, at_least(0)] | None = None
         bank: bool = True
-        bank_momentum: float = 0.5
-        hidden: int = 2048
-        projection: int = 128
+        bank_momentum: Annotated[float, unit_interval()] = 0.5
+        hidden: Annotated[int, whole_number()] = 2048
+        projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
         "Understanding the Behaviour of Contrastive Loss", "Wang, Liu", 2021, "2012.09740",

@@ -12,6 +12,7 @@ Source: Qiu et al. 2023, arXiv 2305.11965, equations 6 to 8, algorithm 1; SogCLR
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -19,6 +20,7 @@ from torch.nn.functional import normalize
 from nearfar.losses.individual_temperature import Rule, SampleState, cosine_gamma, unimodal_step
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
+from nearfar.ranges import above, at_least, check_bounds, unit_interval, whole_number
 from nearfar.targets.sample_table import SampleTable
 
 
@@ -41,17 +43,20 @@ class ISogCLR(Method):
             projection: dimensions in which views are compared.
         """
 
-        temperature: float = 0.1
+        temperature: Annotated[float, above(0)] = 0.1
         individual: bool = True
-        rho: float = 0.4
-        gamma: float = 0.8
-        descent: float = 0.0
-        rate: float = 0.03
-        beta: float = 0.5
-        bounds: tuple[float, float] = (0.05, 1.0)
-        hinge: float = 0.0
-        hidden: int = 8192
-        projection: int = 8192
+        rho: Annotated[float, at_least(0)] = 0.4
+        gamma: Annotated[float, unit_interval(zero=False)] = 0.8
+        descent: Annotated[float, unit_interval()] = 0.0
+        rate: Annotated[float, at_least(0)] = 0.03
+        beta: Annotated[float, unit_interval(zero=False)] = 0.5
+        bounds: tuple[Annotated[float, above(0)], Annotated[float, above(0)]] = (0.05, 1.0)
+        hinge: Annotated[float, at_least(0)] = 0.0
+        hidden: Annotated[int, whole_number()] = 8192
+        projection: Annotated[int, whole_number()] = 8192
+
+        def __post_init__(self) -> None:
+            check_bounds("bounds", self.bounds, "temperature", self.temperature)
 
     paper = Paper(
         "Not All Semantics are Created Equal: Contrastive Self-supervised Learning with Automatic Temperature Individualization",

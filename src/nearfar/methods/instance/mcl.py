@@ -10,7 +10,7 @@ Source: Zhang, Lan, Qu, Cheng, Feng, Hooi 2024, arXiv 2402.11816, section 3."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from torch import Tensor, nn
 
@@ -19,6 +19,7 @@ from nearfar.losses.masked_contrast import grouped_nt_xent
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, TrainingSet, WantedBatches
 from nearfar.networks import several
 from nearfar.networks.heads import mlp, together
+from nearfar.ranges import above, whole_number
 from nearfar.targets.stages import Stages
 
 
@@ -36,13 +37,13 @@ class MCL(Method):
             hidden: width of the projectors' hidden layer.
             projection: dimensions in which views are compared."""
 
-        stages: int = 4
-        clusters: int = 10
+        stages: Annotated[int, whole_number(1, 100)] = 4
+        clusters: Annotated[int, whole_number(1, 100_000)] = 10
         batches: Literal["grouped", "mixed"] = "grouped"
         unit_stages: bool = False
-        temperature: float = 0.1
-        hidden: int = 2048
-        projection: int = 128
+        temperature: Annotated[float, above(0)] = 0.1
+        hidden: Annotated[int, whole_number()] = 2048
+        projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
         "Learning the Unlearned: Mitigating Feature Suppression in Contrastive Learning", "Zhang, Lan, Qu, Cheng, Feng, Hooi", 2024,

@@ -12,6 +12,7 @@ Source: Kalantidis et al. 2020, arXiv 2010.01028, section 4.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -21,6 +22,7 @@ from nearfar.losses.hard_negatives import draw, mochi, proxy_accuracy
 from nearfar.losses.similarity import own_range, reduce
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.methods.momentum_contrast import QueueSettings, advance, with_queue
+from nearfar.ranges import above, unit_interval, whole_number
 from nearfar.targets.step_generator import StepGenerator
 
 
@@ -37,11 +39,11 @@ class MoCHi(Method):
             temperature: of the softmax over similarities, above 0.
         """
 
-        hardest: int = 1024
-        pairs: int = 1024
-        with_query: int = 128
-        warmup: float = 0.075
-        temperature: float = 0.2
+        hardest: Annotated[int, whole_number()] = 1024
+        pairs: Annotated[int, whole_number(0)] = 1024
+        with_query: Annotated[int, whole_number(0)] = 128
+        warmup: Annotated[float, unit_interval()] = 0.075
+        temperature: Annotated[float, above(0)] = 0.2
 
     paper = Paper(
         "Hard Negative Mixing for Contrastive Learning", "Kalantidis, Sariyildiz, Pion, Weinzaepfel, Larlus", 2020, "2010.01028",

@@ -9,6 +9,7 @@ Source: He et al. 2020, arXiv 1911.05722, algorithm 1; Chen et al. 2020, arXiv 2
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor, nn
 
@@ -16,6 +17,7 @@ from nearfar.losses.contrastive import queue_info_nce
 from nearfar.losses.decoupled import queue_dcl
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.methods.momentum_contrast import QueueSettings, advance, with_queue
+from nearfar.ranges import above
 
 
 class MoCoV2(Method):
@@ -27,7 +29,7 @@ class MoCoV2(Method):
             temperature: of the softmax over similarities, above 0.
             decoupled: leave the positive out of the denominator (DCL)."""
 
-        temperature: float = 0.2
+        temperature: Annotated[float, above(0)] = 0.2
         decoupled: bool = False
 
     paper = Paper(

@@ -10,12 +10,14 @@ Source: Chen, Xie, He 2021, arXiv 2104.02057, algorithm 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor, nn
 
 from nearfar.losses.contrastive import moco_v3
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, moco_v3_heads
+from nearfar.ranges import above, unit_interval, whole_number
 from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
 
 
@@ -32,11 +34,11 @@ class MoCoV3(Method):
             projection: dimensions in which views are compared.
         """
 
-        temperature: float = 1.0
-        momentum: float = 0.99
+        temperature: Annotated[float, above(0)] = 1.0
+        momentum: Annotated[float, unit_interval()] = 0.99
         transformer: bool = False
-        hidden: int = 4096
-        projection: int = 256
+        hidden: Annotated[int, whole_number()] = 4096
+        projection: Annotated[int, whole_number()] = 256
 
     paper = Paper(
         "An Empirical Study of Training Self-Supervised Vision Transformers", "Chen, Xie, He", 2021, "2104.02057",

@@ -10,6 +10,7 @@ Source: Dwibedi et al. 2021, arXiv 2104.14548, equations 2 to 4.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -18,6 +19,7 @@ from nearfar.losses.contrastive import nnclr
 from nearfar.losses.decoupled import nnclr_dcl
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import each, mlp
+from nearfar.ranges import above, whole_number
 from nearfar.targets.queue import Queue, fitting_length
 
 
@@ -35,12 +37,12 @@ class NNCLR(Method):
             projection: dimensions in which views are compared.
         """
 
-        temperature: float = 0.1
+        temperature: Annotated[float, above(0)] = 0.1
         decoupled: bool = False
-        queue: int = 98304
-        projector_hidden: int = 2048
-        predictor_hidden: int = 4096
-        projection: int = 256
+        queue: Annotated[int, whole_number()] = 98304
+        projector_hidden: Annotated[int, whole_number()] = 2048
+        predictor_hidden: Annotated[int, whole_number()] = 4096
+        projection: Annotated[int, whole_number()] = 256
 
     paper = Paper(
         "With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual Representations",

@@ -9,21 +9,20 @@ Source: Kinakh, Taran, Voloshynovskiy 2021, arXiv 2108.13939, equations 2 to 5."
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from nearfar.errors import unknown_name
 from nearfar.losses.contrastive import nt_xent
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
 from nearfar.networks.pretext_heads import jigsaw_head, rotation_head
+from nearfar.ranges import above, at_least, unit_interval, whole_number
 from nearfar.views.expansions import expand, transformations
 from nearfar.views.jigsaw import ORDERS, TILES, jigsaw
 
-PRETEXTS = ("rotation", "jigsaw", "none")
 TURNS = 4
 
 
@@ -41,12 +40,12 @@ class ScatSimCLR(Method):
             projection: dimensions in which views are compared.
         """
 
-        pretext: str = "rotation"
-        pretext_weight: float = 0.3
-        dropout: float = 0.5
-        temperature: float = 0.5
-        hidden: int = 2048
-        projection: int = 128
+        pretext: Literal["rotation", "jigsaw", "none"] = "rotation"
+        pretext_weight: Annotated[float, at_least(0)] = 0.3
+        dropout: Annotated[float, unit_interval(one=False)] = 0.5
+        temperature: Annotated[float, above(0)] = 0.5
+        hidden: Annotated[int, whole_number()] = 2048
+        projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
         "ScatSimCLR: self-supervised contrastive learning with pretext task regularization for small-scale datasets",
@@ -70,8 +69,6 @@ class ScatSimCLR(Method):
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s, width = self.settings, encoder.dimension
-        if s.pretext not in PRETEXTS:
-            raise unknown_name("pretext", s.pretext, PRETEXTS)
         self.projector = mlp((width, s.hidden, s.projection), hidden_norm=False)
         self.pretext_head: nn.Module | None = None
         if s.pretext == "rotation":

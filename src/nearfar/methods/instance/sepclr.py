@@ -10,7 +10,7 @@ Source: Louiset, Duchesnay, Grigis, Gori 2024, arXiv 2402.11928, section 3."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from torch import Tensor, nn
 
@@ -18,6 +18,7 @@ from nearfar.losses.common_salient import sepclr, sepclr_with_attributes
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks import several
 from nearfar.networks.heads import mlp, together
+from nearfar.ranges import at_least, whole_number
 
 
 class SepCLR(Method):
@@ -35,13 +36,13 @@ class SepCLR(Method):
             background: the label of background samples; every other one is a target's.
             attributes: whether targets' labels are used beyond that: "none", "discrete" (classes) or "continuous"."""
 
-        common: int = 32
-        salient: int = 32
-        hidden: int = 128
-        salient_weight: float = 1000.0
-        background_weight: float = 1000.0
-        joint_entropy_weight: float = 10.0
-        background: int = 0
+        common: Annotated[int, whole_number()] = 32
+        salient: Annotated[int, whole_number()] = 32
+        hidden: Annotated[int, whole_number()] = 128
+        salient_weight: Annotated[float, at_least(0)] = 1000.0
+        background_weight: Annotated[float, at_least(0)] = 1000.0
+        joint_entropy_weight: Annotated[float, at_least(0)] = 10.0
+        background: Annotated[int, whole_number(0)] = 0
         attributes: Literal["none", "discrete", "continuous"] = "none"
 
     paper = Paper(

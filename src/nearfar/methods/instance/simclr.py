@@ -10,12 +10,14 @@ Source: Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
 from nearfar.losses.contrastive import nt_xent
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import simclr_projector, together
+from nearfar.ranges import above, whole_number
 
 
 class SimCLR(Method):
@@ -29,9 +31,9 @@ class SimCLR(Method):
             projection: dimensions in which views are compared.
         """
 
-        temperature: float = 0.1
-        hidden: int = 2048
-        projection: int = 128
+        temperature: Annotated[float, above(0)] = 0.1
+        hidden: Annotated[int, whole_number()] = 2048
+        projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
         "A Simple Framework for Contrastive Learning of Visual Representations", "Chen, Kornblith, Norouzi, Hinton",

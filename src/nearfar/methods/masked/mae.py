@@ -11,6 +11,7 @@ Source: He et al. 2021, arXiv 2111.06377, section 3.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from nearfar.methods.method import Batch, Method, Outputs, Paper, Recipe, Spec, 
 from nearfar.networks.encoder import TokenEncoder
 from nearfar.networks.heads import MaskedDecoder
 from nearfar.networks.transformer import select_tokens
+from nearfar.ranges import unit_interval, whole_number
 
 
 class MAE(Method):
@@ -34,11 +36,11 @@ class MAE(Method):
             heads: attention heads of the decoder.
         """
 
-        removed: float = 0.75
+        removed: Annotated[float, unit_interval(zero=False, one=False)] = 0.75
         normalise: bool = True
-        width: int = 512
-        depth: int = 8
-        heads: int = 16
+        width: Annotated[int, whole_number()] = 512
+        depth: Annotated[int, whole_number(1, 1000)] = 8
+        heads: Annotated[int, whole_number(1, 64)] = 16
 
     paper = Paper(
         "Masked Autoencoders Are Scalable Vision Learners", "He, Chen, Xie, Li, Dollár, Girshick", 2021, "2111.06377"

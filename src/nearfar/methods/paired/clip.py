@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from nearfar.batch import Batch, Tokens
 from nearfar.losses.contrastive import clip
 from nearfar.methods.method import Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.towers import TwoTowers
+from nearfar.ranges import above, at_least, whole_number
 
 
 class CLIP(Method):
@@ -35,9 +36,9 @@ class CLIP(Method):
             largest_scale: bound of the learned factor 1 / temperature, at least 1.
         """
 
-        projection: int = 512
-        temperature: float = 0.07
-        largest_scale: float = 100.0
+        projection: Annotated[int, whole_number()] = 512
+        temperature: Annotated[float, above(0)] = 0.07
+        largest_scale: Annotated[float, at_least(1)] = 100.0
 
     paper = Paper(
         "Learning Transferable Visual Models From Natural Language Supervision", "Radford, Kim, Hallacy, Ramesh et al.",

@@ -11,7 +11,7 @@ Source: Qiu et al. 2023, arXiv 2305.11965, section 3.2, algorithm 2; SogCLR: Yua
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -20,6 +20,7 @@ from nearfar.batch import Batch, Tokens
 from nearfar.losses.individual_temperature import BIMODAL, SampleState, bimodal_step
 from nearfar.methods.method import Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.towers import TwoTowers
+from nearfar.ranges import above, at_least, check_bounds, unit_interval, whole_number
 from nearfar.targets.sample_table import SampleTable
 
 
@@ -39,14 +40,17 @@ class ISogCLRPairs(Method):
             projection: dimensions of the shared space.
         """
 
-        temperature: float = 0.01
+        temperature: Annotated[float, above(0)] = 0.01
         individual: bool = True
-        rho: float = 6.0
-        gamma: float = 0.8
-        rate: float = 0.03
-        beta: float = 0.9
-        bounds: tuple[float, float] = (0.005, 1.0)
-        projection: int = 256
+        rho: Annotated[float, at_least(0)] = 6.0
+        gamma: Annotated[float, unit_interval(zero=False)] = 0.8
+        rate: Annotated[float, at_least(0)] = 0.03
+        beta: Annotated[float, unit_interval(zero=False)] = 0.9
+        bounds: tuple[Annotated[float, above(0)], Annotated[float, above(0)]] = (0.005, 1.0)
+        projection: Annotated[int, whole_number()] = 256
+
+        def __post_init__(self) -> None:
+            check_bounds("bounds", self.bounds, "temperature", self.temperature)
 
     paper = Paper(
         "Not All Semantics are Created Equal: Contrastive Self-supervised Learning with Automatic Temperature Individualization",

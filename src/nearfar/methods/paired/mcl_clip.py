@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from nearfar.methods.method import Method, Outputs, Recipe, Spec, TrainingSet, W
 from nearfar.networks import several
 from nearfar.networks.locking import lock_towers
 from nearfar.networks.towers import TwoTowers
+from nearfar.ranges import above, whole_number
 from nearfar.targets.stages import Stages
 
 
@@ -42,15 +43,15 @@ class MCLClip(Method):
             projection: dimensions of the shared space.
             temperature: at the start of each stage; learned from there, above 0."""
 
-        stages: int = 4
-        clusters: int = 10
+        stages: Annotated[int, whole_number(1, 100)] = 4
+        clusters: Annotated[int, whole_number(1, 100_000)] = 10
         batches: Literal["grouped", "mixed"] = "grouped"
         restart: Literal["same", "fresh"] = "same"
         lock_texts: bool = False
-        image_layers: int | None = None
+        image_layers: Annotated[int, whole_number(1, 1000)] | None = None
         unit_stages: bool = False
-        projection: int = 512
-        temperature: float = 0.07
+        projection: Annotated[int, whole_number()] = 512
+        temperature: Annotated[float, above(0)] = 0.07
 
     paper = replace(MCL.paper, departures=(
         "All processes draw the same permutations; the authors' draw their own.", "All learns unless locked by the settings."))

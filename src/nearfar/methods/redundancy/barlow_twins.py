@@ -10,13 +10,14 @@ Source: Zbontar et al. 2021, arXiv 2103.03230, equations 1 and 2.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor, nn
 
 from nearfar.losses.redundancy import barlow_twins
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
+from nearfar.ranges import at_least, whole_number
 
 
 class BarlowTwins(Method):
@@ -32,9 +33,9 @@ class BarlowTwins(Method):
             vector_learning_rate: learning rate of biases and norms relative to that of the weights.
         """
 
-        off_diagonal: float = 0.0051
-        projection: int = 8192
-        vector_learning_rate: float = 0.024
+        off_diagonal: Annotated[float, at_least(0)] = 0.0051
+        projection: Annotated[int, whole_number()] = 8192
+        vector_learning_rate: Annotated[float, at_least(0)] = 0.024
 
     paper = Paper(
         "Barlow Twins: Self-Supervised Learning via Redundancy Reduction", "Zbontar, Jing, Misra, LeCun, Deny", 2021,

@@ -11,6 +11,7 @@ Source: Bandara, De Melo, Patel 2023, arXiv 2312.02151, equations 4 to 8.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from nearfar.batch import rows_of
 from nearfar.losses.mixed_redundancy import Mix, draw_mix, mixed_barlow_twins_terms
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import each, mlp
+from nearfar.ranges import at_least, unit_interval, whole_number
 
 
 class MixedBarlowTwins(Method):
@@ -36,12 +38,12 @@ class MixedBarlowTwins(Method):
             projection: dimensions of the embedding.
         """
 
-        off_diagonal: float = 0.0078125
-        regularisation: float = 4.0
-        ramp: float = 0.0
+        off_diagonal: Annotated[float, at_least(0)] = 0.0078125
+        regularisation: Annotated[float, at_least(0)] = 4.0
+        ramp: Annotated[float, unit_interval()] = 0.0
         unit_rows: bool = True
-        hidden: int = 512
-        projection: int = 1024
+        hidden: Annotated[int, whole_number()] = 512
+        projection: Annotated[int, whole_number()] = 1024
 
     paper = Paper(
         "Guarding Barlow Twins Against Overfitting with Mixed Samples", "Bandara, De Melo, Patel", 2023, "2312.02151",

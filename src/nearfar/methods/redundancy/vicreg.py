@@ -10,12 +10,14 @@ Source: Bardes, Ponce, LeCun 2022, arXiv 2105.04906, equation 6; the half of the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor, nn
 
 from nearfar.losses.redundancy import vicreg_terms
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
+from nearfar.ranges import at_least, whole_number
 
 
 class VICReg(Method):
@@ -30,10 +32,10 @@ class VICReg(Method):
             projection: width of all layers of the expander, and dimensions of the embedding.
         """
 
-        invariance: float = 25.0
-        variance: float = 25.0
-        covariance: float = 1.0
-        projection: int = 8192
+        invariance: Annotated[float, at_least(0)] = 25.0
+        variance: Annotated[float, at_least(0)] = 25.0
+        covariance: Annotated[float, at_least(0)] = 1.0
+        projection: Annotated[int, whole_number()] = 8192
 
     paper = Paper(
         "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning", "Bardes, Ponce, LeCun",

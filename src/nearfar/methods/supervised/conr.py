@@ -12,7 +12,7 @@ Source: Keramati, Meng, Evans 2024, arXiv 2309.06651, equations 1 to 5.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from nearfar.losses.regression_pairs import conr
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, TrainingSet, WantedViews
 from nearfar.networks.heads import together
+from nearfar.ranges import above, at_least
 from nearfar.targets.density import density_weights
 
 
@@ -38,12 +39,12 @@ class ConR(Method):
             official: whether other columns add 1 to the denominator, as in the authors' code.
         """
 
-        contrast: float = 4.0
-        window: float = 1.0
-        temperature: float = 0.07
-        push: float = 0.01
-        density: str = "none"
-        bandwidth: float = 2.0
+        contrast: Annotated[float, at_least(0)] = 4.0
+        window: Annotated[float, at_least(0)] = 1.0
+        temperature: Annotated[float, above(0)] = 0.07
+        push: Annotated[float, at_least(0)] = 0.01
+        density: Literal["none", "inverse", "inverse-root"] = "none"
+        bandwidth: Annotated[float, above(0)] = 2.0
         official: bool = False
 
     paper = Paper(

@@ -11,7 +11,7 @@ Source: Zhang et al. 2021, arXiv 2102.06605, equations 3 to 7.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from torch.nn.functional import softmax
 from nearfar.losses.core_tuning import focal_contrast, mixed_pairs, soft_cross_entropy
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp
+from nearfar.ranges import above, at_least, unit_interval, whole_number
 from nearfar.targets.step_generator import StepGenerator
 from nearfar.views.draws import beta
 
@@ -41,14 +42,14 @@ class CoreTuning(Method):
             projection: dimensions in which rows are contrasted.
         """
 
-        contrast: float = 0.1
-        temperature: float = 0.07
-        mixing: float = 1.0
-        least: float = 0.8
+        contrast: Annotated[float, at_least(0)] = 0.1
+        temperature: Annotated[float, above(0)] = 0.07
+        mixing: Annotated[float, above(0)] = 1.0
+        least: Annotated[float, unit_interval()] = 0.8
         detach: bool = True
         official: bool = False
-        hidden: int = 2048
-        projection: int = 256
+        hidden: Annotated[int, whole_number()] = 2048
+        projection: Annotated[int, whole_number()] = 256
 
     paper = Paper(
         "Unleashing the Power of Contrastive Self-Supervised Visual Models via Contrast-Regularized Fine-Tuning",

@@ -12,19 +12,19 @@ Source: Wu et al. 2024, arXiv 2410.18200, section 3.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from nearfar.errors import unknown_name
 from nearfar.losses.gated_pairs import gated_contrast
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedBatches, WantedViews
 from nearfar.networks.gate import ClassPairGate
 from nearfar.networks.heads import mlp
+from nearfar.ranges import above, whole_number
 from nearfar.targets.step_generator import StepGenerator
 
-PARTNERS = ("arbitrary", "identical", "distinct")
 
 
 class Hydra(Method):
@@ -45,14 +45,14 @@ class Hydra(Method):
             probe_gradient: whether the probe's gradient reaches the encoder.
         """
 
-        partners: str = "arbitrary"
-        gate: str = "fused"
-        temperature: float = 0.1
-        copies: int = 3
-        hidden: int = 2048
-        projection: int = 256
-        embedding: int = 512
-        gate_hidden: int = 1024
+        partners: Literal["arbitrary", "identical", "distinct"] = "arbitrary"
+        gate: Literal["fused", "product", "none"] = "fused"
+        temperature: Annotated[float, above(0)] = 0.1
+        copies: Annotated[int, whole_number(2, 64)] = 3
+        hidden: Annotated[int, whole_number()] = 2048
+        projection: Annotated[int, whole_number()] = 256
+        embedding: Annotated[int, whole_number()] = 512
+        gate_hidden: Annotated[int, whole_number()] = 1024
         probe_gradient: bool = False
 
     paper = Paper(
@@ -74,8 +74,6 @@ class Hydra(Method):
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s, classes = self.settings, len(spec.classes)
-        if s.partners not in PARTNERS:
-            raise unknown_name("kind of partners", s.partners, PARTNERS)
         layers = mlp((encoder.dimension, s.hidden, s.projection), last_bias=False)
         self.projector = nn.Sequential(*layers, nn.LayerNorm(s.projection))
         self.probe = nn.Linear(encoder.dimension, classes)

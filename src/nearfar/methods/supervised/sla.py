@@ -11,18 +11,17 @@ Source: Lee, Hwang, Shin 2020, arXiv 1910.05872, equations 2 to 4.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softmax
 
-from nearfar.errors import unknown_name
 from nearfar.losses.label_augmentation import aggregated, label_augmentation, self_distillation, single
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
-from nearfar.views.expansions import expand, transformations
+from nearfar.ranges import above
+from nearfar.views.expansions import Expansion, expand, transformations
 
-OBJECTIVES = ("joint", "augmentation", "multi-task")
 
 
 class SLA(Method):
@@ -39,10 +38,10 @@ class SLA(Method):
             total: sum over a sample's transformations instead of their mean, as on large data.
         """
 
-        expansion: str = "rotation"
-        objective: str = "joint"
+        expansion: Expansion = "rotation"
+        objective: Literal["joint", "augmentation", "multi-task"] = "joint"
         distillation: bool = False
-        temperature: float = 1.0
+        temperature: Annotated[float, above(0)] = 1.0
         total: bool = False
 
     paper = Paper(
@@ -68,8 +67,6 @@ class SLA(Method):
         s, classes = self.settings, len(spec.classes)
         count = self.transformations = transformations(s.expansion, spec.shape)
         width = {"joint": classes * count, "augmentation": classes, "multi-task": classes + count}
-        if s.objective not in width:
-            raise unknown_name("objective", s.objective, OBJECTIVES)
         self.classifier = nn.Linear(encoder.dimension, width[s.objective])
         self.plain = nn.Linear(encoder.dimension, classes) if s.distillation and s.objective == "joint" else None
 

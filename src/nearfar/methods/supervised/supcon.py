@@ -10,6 +10,7 @@ Source: Khosla et al. 2020, arXiv 2004.11362, equation 2.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from torch.nn.functional import normalize
 from nearfar.losses.supervised import supcon
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
+from nearfar.ranges import above, whole_number
 
 
 class SupCon(Method):
@@ -32,10 +34,10 @@ class SupCon(Method):
             projection: dimensions in which views are compared.
         """
 
-        temperature: float = 0.07
-        base_temperature: float = 0.07
-        hidden: int = 2048
-        projection: int = 128
+        temperature: Annotated[float, above(0)] = 0.07
+        base_temperature: Annotated[float, above(0)] = 0.07
+        hidden: Annotated[int, whole_number()] = 2048
+        projection: Annotated[int, whole_number()] = 128
 
     paper = Paper("Supervised Contrastive Learning", "Khosla, Teterwak, Wang, Sarna, Tian et al.", 2020, "2004.11362")
     recipes = {

@@ -11,6 +11,7 @@ Source: Wu et al. 2023, arXiv 2309.16633, sections 3.2 and 3.3.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from nearfar.errors import UserError
 from nearfar.losses.regression_pairs import supremix
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
+from nearfar.ranges import above, at_least, whole_number
 from nearfar.targets.step_generator import StepGenerator
 from nearfar.views.draws import beta
 
@@ -41,16 +43,16 @@ class SupReMix(Method):
             projection: dimensions in which views are compared.
         """
 
-        views: int = 2
-        temperature: float = 0.5
-        window: float = 5.0
+        views: Annotated[int, whole_number(1, 64)] = 2
+        temperature: Annotated[float, above(0)] = 0.5
+        window: Annotated[float, at_least(0)] = 5.0
         mix_negatives: bool = True
-        mixing: tuple[float, float] = (2.0, 8.0)
-        distance_weight: str = "l1-inverse"
-        pool: int = 1
+        mixing: tuple[Annotated[float, above(0)], Annotated[float, above(0)]] = (2.0, 8.0)
+        distance_weight: Literal["l1-inverse", "l2-inverse", "l1", "l2", "none"] = "l1-inverse"
+        pool: Annotated[int, whole_number()] = 1
         official: bool = False
-        hidden: int = 2048
-        projection: int = 128
+        hidden: Annotated[int, whole_number()] = 2048
+        projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
         "Mixup Your Own Pairs", "Wu, Dong, Ma, Chen, Wang, Yang, Zhou", 2023, "2309.16633",
@@ -73,9 +75,6 @@ class SupReMix(Method):
         s = self.settings
         if spec.values > 1:
             raise UserError(f"supremix orders samples by one number; the labels of {spec.name} are {spec.values} numbers: choose one.")
-        for name in ("views", "pool"):
-            if getattr(s, name) < 1:
-                raise UserError(f"The setting {name} of supremix is {getattr(s, name)}; expected at least 1.")
         self.projector = nn.Sequential(*mlp((encoder.dimension, s.hidden, s.projection)), nn.BatchNorm1d(s.projection))
         self.generator = StepGenerator()
 

@@ -11,16 +11,21 @@ Source: Mendez-Ruiz et al. 2023, arXiv 2305.09062, ICNN and Proto-Triplet losses
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from nearfar.errors import UserError, unknown_name
+from nearfar.errors import UserError
 from nearfar.losses.episodes import distances, neighbour_score, prototype_triplet, prototypes
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedBatches, WantedViews
+from nearfar.ranges import at_least, whole_number
 
-TERMS = ("icnn", "icnn-support", "icnn-query", "icnn-query-support", "triplet", "cross-entropy")
+Term = Literal[
+    "icnn", "icnn-support", "icnn-query", "icnn-query-support", "triplet", "cross-entropy"
+]
+"""What an episode's loss may be made of."""
 
 
 class SuSanaDistancia(Method):
@@ -39,12 +44,12 @@ class SuSanaDistancia(Method):
             margin: of the triplets, at least 0.
         """
 
-        terms: tuple[str, ...] = ("icnn", "triplet")
-        way: int = 20
-        shot: int = 5
-        query: int = 15
-        neighbours: int = 4
-        margin: float = 0.5
+        terms: tuple[Term, ...] = ("icnn", "triplet")
+        way: Annotated[int, whole_number(2)] = 20
+        shot: Annotated[int, whole_number()] = 5
+        query: Annotated[int, whole_number()] = 15
+        neighbours: Annotated[int, whole_number()] = 4
+        margin: Annotated[float, at_least(0)] = 0.5
 
     paper = Paper(
         "SuSana Distancia is all you need: Enforcing class separability in metric learning via two novel distance-based loss functions"
@@ -66,11 +71,10 @@ class SuSanaDistancia(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        for term in self.settings.terms or ("none",):
-            if term not in TERMS:
-                raise unknown_name("term", term, TERMS)
-        if self.settings.way < 2:
-            raise UserError(f"An episode of {self.settings.way} class compares nothing; set --settings.way to at least 2.")
+        if not self.settings.terms:
+            raise UserError(
+                f"Setting terms is empty; expected one or more of {', '.join(get_args(Term))}."
+            )
 
     @property
     def wanted_batches(self) -> WantedBatches:
