@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 
+import nearfar
 from nearfar import HOMES, cli
 from nearfar.errors import UserError
+from nearfar.methods import registry
+from nearfar.options import OPTION_GROUPS, PretrainOptions, resolved_settings
 from nearfar.parsing import sentence
 
 
@@ -62,6 +68,13 @@ MALFORMED = {
     "compare simclr dcl --sedes 3": "Unknown words on the command line, '--sedes' first: did you mean --seeds? See nearfar compare --help.",
     "compare simclr dcl --seeds x": "--seeds is 'x'; expected a whole number. See nearfar compare --help.",
     "compare simclr dcl --seeds": "--seeds has no value; give one behind it. See nearfar compare --help.",
+    "pretrain simclr --temperature 0.3": "Unknown option --temperature: did you mean --settings.temperature?",
+    "pretrain moco-v2 --settings.no-decoupled=1": "--settings.no-decoupled was given the value '1'; expected none: write "
+    "--settings.decoupled or --settings.no-decoupled.",
+    "pretrain simclr --strict=yes": "--strict was given the value 'yes'; expected none: write --strict or --no-strict.",
+    "pretrain simclr --settings.temperature 0": "Setting temperature is 0.0; expected a number above 0.",
+    "pretrain simclr --seed -1": "Option seed is -1; expected a whole number from 0 to 2,147,483,647.",
+    "pretrain --settings.temperature 1": "--settings.NAME was given without a method; name the method first: nearfar pretrain METHOD ...",
     "evaluate": "A word is missing on the command line: the run folder. See nearfar evaluate --help.",
     "doctor loudly": "Unknown words on the command line, 'loudly' first. See nearfar doctor --help.",
 }
@@ -81,8 +94,84 @@ def test_what_the_parser_says_otherwise_is_kept_in_its_words() -> None:
     assert sentence("") == "The words cannot be read: the parser does not say why."
 
 
-def test_options_count_as_given_under_their_python_names() -> None:
-    assert cli._given(["simclr", "--batch-size=8", "--no-evaluate"]) == {"batch_size", "no_evaluate", "evaluate"}
+BOOLEAN_SETTINGS = [
+    (method, name, value)
+    for method in registry.names()
+    for name, hint in get_type_hints(registry.get(method).Settings).items()
+    if hint is bool
+    for value in (True, False)
+]
+
+
+def _given_to_pretrain(words: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[str | None, dict[str, Any]]:
+    """What the command hands to the verb, which does not run."""
+    calls: list[tuple[str | None, dict[str, Any]]] = []
+    monkeypatch.setattr(nearfar, "pretrain", lambda method=None, **found: calls.append((method, found)))
+    assert cli.main(["pretrain", *words]) == 0
+    (call,) = calls
+    return call
+
+
+@pytest.mark.parametrize(("method", "name", "value"), BOOLEAN_SETTINGS)
+def test_every_boolean_setting_acts_from_the_command_line(
+    method: str, name: str, value: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    option = f"--settings.{'' if value else 'no-'}{name.replace('_', '-')}"
+    found = _given_to_pretrain([method, option], monkeypatch)[1]["settings"]
+    assert found == {name: value}
+    kind = registry.get(method)
+    for recipe in kind.recipes.values():
+        assert getattr(resolved_settings(kind.Settings, recipe.settings, found), name) is value
+
+
+def test_there_are_boolean_settings_that_a_recipe_turns_on() -> None:
+    on = [(m, n) for m, n, _ in BOOLEAN_SETTINGS for r in registry.get(m).recipes.values() if r.settings.get(n)]
+    assert len(on) >= 2, "else the test above would not see a parser that drops --settings.no-NAME"
+
+
+def test_only_what_stands_on_the_command_line_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--epochs=3", "simclr", "--no-evaluate", "--settings.hidden", "8", "--log", "wandb", "tensorboard"]
+    method, found = _given_to_pretrain(words, monkeypatch)
+    options = {"epochs": 3, "evaluate": False, "log": ("wandb", "tensorboard")}
+    assert (method, found) == ("simclr", {"settings": {"hidden": 8}, "config": None, "profile": False, **options})
+
+
+def test_settings_can_be_changed_of_a_method_that_the_configuration_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config.toml").write_text('method = "moco-v2"\n')
+    words = ["--config", str(tmp_path / "config.toml"), "--settings.decoupled"]
+    assert _given_to_pretrain(words, monkeypatch)[1]["settings"] == {"decoupled": True}
+
+
+def test_help_groups_the_options_and_names_ranges(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["pretrain", "simclr", "--help"])
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for title in (*OPTION_GROUPS, "settings"):
+        assert f" {title} options " in told
+    assert "--settings.NAME" in told
+    assert "paper: 2048; small: 512; from 1 to 1,048,576" in told
+
+
+def test_every_option_stands_in_one_group() -> None:
+    names = [name for group in OPTION_GROUPS.values() for name in group]
+    assert sorted(names) == sorted(field.name for field in dataclasses.fields(PretrainOptions))
+
+
+@pytest.mark.parametrize(
+    ("words", "grid"),
+    [
+        (["moco-v2", "--settings.decoupled"], {"decoupled": ["true"]}),
+        (["moco-v2", "--settings.no-decoupled", "simclr"], {"decoupled": ["false"]}),
+        (["moco-v2", "--settings.decoupled", "true,false"], {"decoupled": ["true", "false"]}),
+        (["moco-v2", "--settings.decoupled=false"], {"decoupled": ["false"]}),
+    ],
+)
+def test_boolean_settings_to_try(words: list[str], grid: dict[str, list[str]]) -> None:
+    rest, found = cli._grid(words)
+    assert found == grid
+    assert rest == [word for word in words if not word.startswith("--") and word not in ("true,false",)]
 
 
 def test_the_overview_imports_no_torch() -> None:

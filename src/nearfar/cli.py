@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-import textwrap
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
 from nearfar.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from nearfar.methods.method import Method
 
 _VERBS = {
     "pretrain": "train an encoder on unlabelled data and judge it",
@@ -135,51 +137,124 @@ def _annotation_names() -> dict[str, Any]:
 
 
 def _pretrain(words: list[str]) -> int:
-    import tyro
+    from nearfar.options import OPTION_GROUPS, PretrainOptions
+    from nearfar.parsing import flags_of, given, parsed
 
-    from nearfar.methods import registry
-    from nearfar.options import PretrainOptions
-    from nearfar.parsing import parsed
-
-    name = words[0] if words and not words[0].startswith("-") else None
-    settings: Any = None
-    if name is not None and (any(w.startswith("--settings") for w in words) or {"-h", "--help"} & set(words)):
-        settings = registry.get(name).Settings
-    elif name is not None and ":" not in name and name not in registry.names():
-        registry.get(name)
-    fields: list[Any] = [
-        ("method", cast(Any, tyro.conf.Positional)[str | None], dataclasses.field(default=None)),
-        ("config", Path | None, dataclasses.field(default=None)),
-        ("profile", bool, dataclasses.field(default=False)),
-        ("options", Annotated[PretrainOptions, tyro.conf.arg(name="")], dataclasses.field(default_factory=PretrainOptions)),
-    ]
-    if settings is not None:
-        _indent_attributes(settings)
-        fields.append(("settings", settings, dataclasses.field(default_factory=settings)))
-    command = dataclasses.make_dataclass("pretrain", fields)
-    command.__doc__ = (
-        "Pretrain an encoder and judge it.\n\n"
-        "Attributes:\n    method: a name from `nearfar methods`.\n    config: a config.toml to start from.\n"
-        "    profile: print where the time of the first steps went; the result is the same."
-    )
-    made = parsed(command, words, prog="nearfar pretrain")
-    given = _given(words)
-    options = {k: v for k, v in vars(made.options).items() if k in given}
-    chosen = {k: v for k, v in vars(made.settings).items() if f"settings.{k}" in given} if settings is not None else {}
+    kind = _method_of(words)
+    groups = {name: given(PretrainOptions, _GROUPS[name], names) for name, names in OPTION_GROUPS.items()}
+    flags = flags_of(get_type_hints(PretrainOptions)) | {"--profile", "--no-profile"}
+    if kind is not None:
+        hints = get_type_hints(kind.Settings)
+        _refuse_bare_settings(words, hints, get_type_hints(PretrainOptions))
+        flags |= flags_of(hints, "settings.")
+        groups["settings"] = given(kind.Settings, _GROUPS["settings"], defaults=_setting_defaults(kind))
+    found = parsed(_pretrain_command(groups), words, prog="nearfar pretrain", flags=flags)
+    settings = found.pop("settings", {})
+    options = {key: value for group in OPTION_GROUPS for key, value in found.pop(group).items()}
     import nearfar
 
-    nearfar.pretrain(made.method, settings=chosen, config=made.config, profile=made.profile, **options)
+    nearfar.pretrain(found.pop("method"), settings=settings, **found, **options)
     return 0
 
 
-def _indent_attributes(kind: type) -> None:
-    """Where a docstring opens with its attributes, dedenting takes their indentation for the text's own and the parser finds no
-    attributes; behind an empty line it does."""
-    for part in kind.__mro__:
-        text = part.__doc__ or ""
-        if part is not object and text.startswith("Attributes:"):
-            body = textwrap.indent(textwrap.dedent(text.partition("\n")[2]), "    ")
-            part.__doc__ = f"\nAttributes:\n{body}"
+_GROUPS = {
+    "data": "What to learn from.",
+    "training": "How to train; what is left out is as the method's recipe says.",
+    "machine": "Where and how to compute.",
+    "output": "What is written, watched and continued.",
+    "settings": "The method's own settings.",
+}
+
+
+def _pretrain_command(groups: Mapping[str, Any]) -> Callable[..., dict[str, Any]]:
+    """A function whose signature holds the words of ``nearfar pretrain``, group by group, and that returns what was given."""
+    import inspect
+
+    import tyro
+
+    def command(**found: Any) -> dict[str, Any]:
+        return found
+
+    keyword, conf = inspect.Parameter.KEYWORD_ONLY, cast(Any, tyro.conf)
+    parameters = [
+        inspect.Parameter("method", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=conf.Positional[str | None]),
+        inspect.Parameter("config", keyword, default=None, annotation=Path | None),
+        inspect.Parameter("profile", keyword, default=False, annotation=bool),
+    ]
+    for name, group in groups.items():
+        kind = group if name == "settings" else conf.OmitArgPrefixes[group]
+        parameters.append(inspect.Parameter(name, keyword, default={}, annotation=kind))
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__doc__ = (
+        "Pretrain an encoder and judge it. `nearfar pretrain METHOD --help` also lists the method's own settings, --settings.NAME.\n\n"
+        "Args:\n    method: a name from `nearfar methods`.\n    config: a config.toml to start from.\n"
+        "    profile: print where the time of the first steps went; the result is the same."
+    )
+    return command
+
+
+def _method_of(words: list[str]) -> type[Method] | None:
+    """The method that the words name, by itself or through the configuration or run that they continue; None if there is none."""
+    from nearfar.methods import registry
+    from nearfar.options import read_config
+
+    known = registry.names()
+    first = words[0] if words and not words[0].startswith("-") else None
+    name = first or next((word for word in words if word in known), None)
+    if name is None and any(word.startswith("--settings.") for word in words):
+        source = _value_of(words, "--config") or _value_of(words, "--resume")
+        if source is None:
+            raise UserError("--settings.NAME was given without a method; name the method first: nearfar pretrain METHOD ...")
+        path = Path(source)
+        name = read_config(path / "config.toml" if path.is_dir() else path).method
+    if name is None or (":" not in name and name in known and not _asks_for_settings(words)):
+        return None
+    return registry.get(name)
+
+
+def _asks_for_settings(words: list[str]) -> bool:
+    """Whether any word may concern a setting: asks for help, names a setting, or is no option of every run."""
+    from nearfar.options import PretrainOptions
+
+    if {"-h", "--help"} & set(words):
+        return True
+    names = {f.name for f in dataclasses.fields(PretrainOptions)} | {"config", "profile"}
+    options = [word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--")]
+    return any(option not in names and option.removeprefix("no_") not in names for option in options)
+
+
+def _value_of(words: list[str], option: str) -> str | None:
+    """The word behind ``option``, or behind its "="."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name == option:
+            return value if equals else following
+    return None
+
+
+def _refuse_bare_settings(words: list[str], settings: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    """``--temperature`` is answered with ``--settings.temperature``."""
+    for word in words:
+        name = word.removeprefix("--").partition("=")[0]
+        plain = name.replace("-", "_")
+        if word.startswith("--") and plain in settings and plain not in options:
+            raise UserError(f"Unknown option --{name}: did you mean --settings.{name}?")
+
+
+def _setting_defaults(kind: type[Method]) -> dict[str, str]:
+    """What help says of a setting's default: the paper's value and, where the recipe for laptops has another, that one, too."""
+    plain = vars(kind.Settings())
+    paper, small = ({**plain, **kind.recipes[name].settings} if name in kind.recipes else plain for name in ("paper", "small"))
+    same = {name: f"default: {_in_words(value)}" for name, value in paper.items()}
+    other = {n: f"paper: {_in_words(paper[n])}; small: {_in_words(v)}" for n, v in small.items() if v != paper[n]}
+    return {**same, **other}
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _compare(words: list[str]) -> int:
@@ -212,23 +287,40 @@ def _compare(words: list[str]) -> int:
 
 
 def _grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """The words without those that set a method's settings, and these: ``--settings.temperature 0.1,0.2`` or with "="."""
+    """The words without those that set a method's settings, and these: ``--settings.temperature 0.1,0.2`` or with "=".
+
+    A setting that is true or false may stand alone, ``--settings.no-decoupled`` for false.
+    """
+    flags = _boolean_settings(words)
     rest: list[str] = []
     grid: dict[str, list[str]] = {}
-    left = iter(words)
-    for word in left:
+    left = list(words)
+    while left:
+        word = left.pop(0)
         if not word.startswith("--settings."):
             rest.append(word)
             continue
-        name, equals, values = word.removeprefix("--settings.").partition("=")
-        values = values if equals else next(left, "")
+        option, equals, text = word.removeprefix("--settings.").partition("=")
+        name = option.replace("-", "_")
+        if not equals and name.removeprefix("no_") in flags and not _are_truths(left[:1]):
+            grid[name.removeprefix("no_")] = ["false" if name.startswith("no_") else "true"]
+            continue
+        values = text if equals else (left.pop(0) if left else "")
         if not values or values.startswith("--"):
             raise UserError(f"{word} has no value; expected values to try, joined by commas, such as --settings.temperature 0.1,0.2.")
-        grid[name.replace("-", "_")] = values.split(",")
+        grid[name] = values.split(",")
     return rest, grid
 
 
-def _given(words: list[str]) -> set[str]:
-    """Names of the options that stand on the command line, as Python names; ``--no-evaluate`` gives "evaluate"."""
-    names = {w[2:].partition("=")[0].replace("-", "_") for w in words if w.startswith("--")}
-    return names | {n.removeprefix("no_") for n in names}
+def _boolean_settings(words: list[str]) -> set[str]:
+    """Names of the settings that are true or false of the methods among the words."""
+    from nearfar.methods import registry
+
+    if not any(word.startswith("--settings.") for word in words):
+        return set()
+    kinds = [registry.get(name).Settings for name in registry.names() if name in words]
+    return {name for kind in kinds for name, hint in get_type_hints(kind).items() if hint is bool}
+
+
+def _are_truths(words: Sequence[str]) -> bool:
+    return any(set(word.lower().split(",")) <= {"true", "false"} for word in words)

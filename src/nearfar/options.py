@@ -12,11 +12,13 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from nearfar.errors import UserError, unknown_name
+from nearfar.ranges import at_least, checked, unit_interval, whole_number
 
-TRACKERS = ("tensorboard", "wandb")
+MOST_SAMPLES = 1 << 40
+MOST_SEED = (1 << 31) - 1
 
 
 @dataclass(frozen=True)
@@ -68,34 +70,48 @@ class PretrainOptions:
     resume: Path | None = None
     recipe: Literal["auto", "small", "paper"] = "auto"
     inflate: str | None = None
-    copies: int = 1
-    epochs: int | None = None
-    steps: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    weight_decay: float | None = None
-    final_weight_decay: float | None = None
-    optimizer: str | None = None
-    warmup: float | None = None
-    clip: float | None = None
-    accumulate: int = 1
-    gradient_cache: int = 0
+    copies: Annotated[int, whole_number()] = 1
+    epochs: Annotated[int, whole_number()] | None = None
+    steps: Annotated[int, whole_number(most=MOST_SAMPLES)] | None = None
+    batch_size: Annotated[int, whole_number(2)] | None = None
+    learning_rate: Annotated[float, at_least(0)] | None = None
+    weight_decay: Annotated[float, at_least(0)] | None = None
+    final_weight_decay: Annotated[float, at_least(0)] | None = None
+    optimizer: Literal["adamw", "sgd", "lars", "larc", "muon"] | None = None
+    warmup: Annotated[float, unit_interval()] | None = None
+    clip: Annotated[float, at_least(0)] | None = None
+    accumulate: Annotated[int, whole_number()] = 1
+    gradient_cache: Annotated[int, whole_number(0)] = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
     compile: bool = False
     shard: bool = False
-    seed: int = 0
-    limit: int | None = None
-    evaluate_every: int = 0
-    checkpoint_minutes: float = 5.0
-    log: tuple[str, ...] = ()
+    seed: Annotated[int, whole_number(0, MOST_SEED)] = 0
+    limit: Annotated[int, whole_number(2, MOST_SAMPLES)] | None = None
+    evaluate_every: Annotated[int, whole_number(0)] = 0
+    checkpoint_minutes: Annotated[float, at_least(0)] = 5.0
+    log: tuple[Literal["tensorboard", "wandb"], ...] = ()
     evaluate: bool = True
     strict: bool = False
     text_column: str | None = None
     image_column: str | None = None
-    size: int | None = None
+    size: Annotated[int, whole_number(1)] | None = None
     label: str | None = None
     group: str | None = None
+
+
+OPTION_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "data": (
+        "data", "label", "group", "text_column", "image_column", "size", "limit", "strict", "inflate", "copies",
+    ),
+    "training": (
+        "recipe", "encoder", "start_from", "epochs", "steps", "batch_size", "optimizer", "learning_rate",
+        "weight_decay", "final_weight_decay", "warmup", "clip", "accumulate", "gradient_cache", "seed",
+    ),
+    "machine": ("device", "precision", "compile", "shard"),
+    "output": ("output", "resume", "evaluate", "evaluate_every", "checkpoint_minutes", "log"),
+}
+"""The sections in which help lists the options; each option stands in one."""
 
 
 @dataclass(frozen=True)
@@ -144,38 +160,18 @@ def changed(options: PretrainOptions, values: Mapping[str, Any]) -> PretrainOpti
     Raises:
         UserError: for an unknown name (with the nearest valid ones) or a value out of range.
     """
-    names = {f.name for f in dataclasses.fields(PretrainOptions)}
+    hints = typing.get_type_hints(PretrainOptions, include_extras=True)
     for name in values:
-        if name not in names:
-            raise unknown_name("option", name, names)
-    values = {k: Path(v) if k in ("output", "resume", "start_from") and v is not None else v for k, v in values.items()}
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    options = dataclasses.replace(options, **values)
-    _check_ranges(options)
+        if name not in hints:
+            raise unknown_name("option", name, hints)
+    fitting = {key: checked(hints[key], f"Option {key}", value) for key, value in values.items()}
+    options = dataclasses.replace(options, **fitting)
+    _check_together(options)
     return options
 
 
-def _check_ranges(options: PretrainOptions) -> None:
-    least = {"epochs": 1, "steps": 1, "batch_size": 2, "accumulate": 1, "copies": 1, "gradient_cache": 0, "limit": 2, "evaluate_every": 0}
-    for name, smallest in least.items():
-        value = getattr(options, name)
-        if value is not None and (not isinstance(value, int) or value < smallest):
-            raise UserError(f"Option {name} is {value!r}; expected a whole number of at least {smallest}.")
-    for name in ("learning_rate", "weight_decay", "final_weight_decay", "warmup", "clip", "checkpoint_minutes"):
-        value = getattr(options, name)
-        if value is not None and not 0 <= value < float("inf"):
-            raise UserError(f"Option {name} is {value!r}; expected a finite number of at least 0.")
-    choices = {
-        "precision": ("auto", "float32", "bfloat16"),
-        "recipe": ("auto", "small", "paper"),
-        "optimizer": (None, "adamw", "sgd", "lars", "larc", "muon"),
-    }
-    for name, valid in choices.items():
-        if getattr(options, name) not in valid:
-            raise unknown_name(name, str(getattr(options, name)), filter(None, valid))
+def _check_together(options: PretrainOptions) -> None:
     for tracker in options.log:
-        if tracker not in TRACKERS:
-            raise unknown_name("tracker", tracker, TRACKERS)
         if importlib.util.find_spec(tracker) is None:
             raise UserError(f"Logging to {tracker} needs its package: pip install {tracker}.")
     if options.accumulate > 1 and options.gradient_cache:
@@ -186,28 +182,14 @@ def resolved_settings(kind: type[Any], *layers: Mapping[str, Any]) -> Any:
     """An instance of a method's ``Settings`` from layers of values, the last one winning.
 
     Raises:
-        UserError: for an unknown setting, a value of the wrong type, or one that is none of a ``Literal`` type's.
+        UserError: for an unknown setting, a value of the wrong type, or one outside its declared range or choice.
     """
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    types = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
+    names = [f.name for f in dataclasses.fields(kind)]
     values: dict[str, Any] = {}
-    defaults = kind()
     for layer in layers:
         for name, value in layer.items():
-            if name not in fields:
-                raise unknown_name("setting", name, fields)
-            values[name] = _as_type_of(getattr(defaults, name), name, value)
-            if typing.get_origin(types[name]) is Literal and value not in typing.get_args(types[name]):
-                raise unknown_name(f"setting {name}", str(value), typing.get_args(types[name]))
+            if name not in names:
+                raise unknown_name("setting", name, names)
+            values[name] = checked(hints[name], f"Setting {name}", value)
     return kind(**values)
-
-
-def _as_type_of(default: Any, name: str, value: Any) -> Any:
-    if isinstance(default, tuple) and isinstance(value, list | tuple):
-        return tuple(value)
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if default is not None and value is not None and type(value) is not type(default):
-        expected = type(default).__name__
-        raise UserError(f"Setting {name} is {value!r}, a {type(value).__name__}; expected a {expected} such as {default!r}.")
-    return value

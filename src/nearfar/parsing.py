@@ -3,24 +3,109 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import textwrap
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, TypedDict
 
 from nearfar.errors import UserError
+from nearfar.ranges import limits
 
 _KINDS = {"INT": "a whole number", "FLOAT": "a number", "BOOL": "True or False", "PATH": "a path", "STR": "text"}
 
 
-def parsed(command: Callable[..., Any], words: Sequence[str], *, prog: str) -> Any:
+def given(
+    kind: type, summary: str, names: Iterable[str] | None = None, *, defaults: Mapping[str, str] | None = None
+) -> Any:
+    """A type from which the parser returns only the options that stand on the command line.
+
+    Args:
+        kind: A dataclass whose fields are the options and whose docstring documents them.
+        summary: One sentence that help prints above them.
+        names: The fields to take; all by default.
+        defaults: What help says about an option's default, by name; by default the field's own.
+
+    Returns:
+        A ``TypedDict`` of optional keys, annotated for the parser.
+    """
+    import tyro
+
+    hints = typing.get_type_hints(kind, include_extras=True)
+    texts = documented(kind)
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        if names is None or field.name in names:
+            default = (defaults or {}).get(field.name, _shown(field.default))
+            hint = "; ".join(filter(None, (default, limits(hints[field.name]))))
+            note = tyro.conf.arg(help=texts.get(field.name, ""), help_behavior_hint=f"({hint})" if hint else "")
+            fields[field.name] = Annotated[hints[field.name], note]
+    made: Any = TypedDict("Options", fields, total=False)  # type: ignore[misc]
+    made.__doc__ = summary
+    return made
+
+
+def _shown(default: Any) -> str:
+    if default is None or default is dataclasses.MISSING:
+        return ""
+    if isinstance(default, bool):
+        return "default: on" if default else "default: off"
+    if isinstance(default, tuple):
+        return f"default: {' '.join(map(str, default))}" if default else ""
+    return f"default: {default}"
+
+
+def documented(kind: type) -> dict[str, str]:
+    """Field name to text, from the ``Attributes:`` of a class's docstring and those of the classes that it extends.
+
+    >>> from nearfar.options import PretrainOptions
+    >>> documented(PretrainOptions)["epochs"]
+    'passes over the training samples.'
+    """
+    found: dict[str, str] = {}
+    for part in reversed(kind.__mro__):
+        _, _, text = (part.__doc__ or "").partition("Attributes:")
+        block = textwrap.dedent(text.strip("\n"))
+        for entry in re.split(r"\n(?=\w+: )", block):
+            name, colon, words = entry.strip().partition(": ")
+            if colon and part is not object:
+                found[name] = " ".join(words.split())
+    return found
+
+
+def flags_of(hints: Mapping[str, Any], prefix: str = "") -> set[str]:
+    """The option words of those hints that are true or false: "--strict" and "--no-strict"."""
+    names = [name.replace("_", "-") for name, hint in hints.items() if _bare(hint) is bool]
+    return {f"--{prefix}{negation}{name}" for name in names for negation in ("", "no-")}
+
+
+def _bare(hint: Any) -> Any:
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
+
+
+def parsed(command: Callable[..., Any], words: Sequence[str], *, prog: str, flags: Iterable[str] = ()) -> Any:
     """What tyro makes of the words, after which it has called ``command``; help is printed and leaves by ``SystemExit``.
+
+    Args:
+        command: What is called with the values.
+        words: Of the command line, behind the verb.
+        prog: The command's name, for help and errors.
+        flags: Options that take no value; one that is given a value is refused, as the parser would take the value for a word of its own.
 
     Raises:
         UserError: for words that do not fit; names the option, what was found and what was expected.
     """
     import tyro
+
+    for word in words:
+        name, equals, value = word.partition("=")
+        if equals and name in set(flags):
+            plain = name.replace("--no-", "--").replace(".no-", ".")
+            negated = re.sub(r"([^.-]+)$", r"no-\1", plain) if "." in plain else plain.replace("--", "--no-", 1)
+            raise UserError(f"{name} was given the value {value!r}; expected none: write {plain} or {negated}.")
 
     said = io.StringIO()
     asks_for_help = bool({"-h", "--help"} & set(words))

@@ -44,10 +44,13 @@ class Range:
         return over and under
 
     def __str__(self) -> str:
+        closed = not (self.low_open or self.high_open)
+        if closed and math.isfinite(self.low) and math.isfinite(self.high):
+            return f"from {_plain(self.low)} to {_plain(self.high)}"
         low = f"{'above' if self.low_open else 'at least'} {_plain(self.low)}"
         high = f"{'below' if self.high_open else 'at most'} {_plain(self.high)}"
-        bounded = [text for text, end in ((low, self.low), (high, self.high)) if math.isfinite(end)]
-        return " and ".join(bounded) or "finite"
+        ends = [text for text, end in ((low, self.low), (high, self.high)) if math.isfinite(end)]
+        return " and ".join(ends) or "finite"
 
 
 def above(low: float) -> Range:
@@ -162,14 +165,14 @@ def described(hint: Any) -> str:
         return f"one of {', '.join(map(repr, arguments))}"
     if _is_union(origin):
         known = [one for one in arguments if one is not type(None)]
-        words = " or ".join(described(one) for one in known)
-        return f"{words} or nothing" if len(known) < len(arguments) else words
+        return " or ".join(described(one) for one in known)
     if origin is tuple:
         several = arguments[-1] is Ellipsis
         inner = f"a list of which each is {described(arguments[0])}"
         return inner if several else f"a list of {len(arguments)}: {', '.join(described(one) for one in arguments)}"
     kinds = {float: "a number", int: "a whole number", bool: "true or false", str: "a text", Path: "a path"}
-    return " ".join([kinds.get(base, getattr(base, "__name__", str(base))), *map(str, declared)])
+    words = [kinds.get(base, getattr(base, "__name__", str(base))), *map(str, declared)]
+    return " ".join(words).replace(" at least", " of at least", 1)
 
 
 def limits(hint: Any) -> str:
@@ -276,4 +279,4 @@ def _outside(hint: Any, value: Any) -> str | None:
 
 
 def _plain(number: float) -> str:
-    return f"{number:,.0f}" if number == round(number) and abs(number) >= 1000 else f"{number:g}"
+    return f"{number:,.0f}" if math.isfinite(number) and number == round(number) and abs(number) >= 1000 else f"{number:g}"

@@ -150,7 +150,7 @@ class EpisodeSampler:
 
     def batch(self, epoch: int, position: int) -> Tensor:
         """(way * (shot + query),) int64, class-major; of each class first the support, then the queries."""
-        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) * 100_003 + position)
+        generator = torch.Generator().manual_seed(((self.seed * 1_000_003 + epoch) * 100_003 + position) % (1 << 63))
         each = self.wanted.shot + self.wanted.query
         chosen = torch.randperm(len(self.members), generator=generator)[: self.wanted.way]
         rows = (self.members[number] for number in chosen.tolist())

@@ -42,7 +42,7 @@ def trackers(names: Sequence[str], folder: Path, config: Mapping[str, Any], prob
     """The trackers that were asked for.
 
     Args:
-        names: of ``nearfar.options.TRACKERS``; their packages are installed.
+        names: "tensorboard" or "wandb"; their packages are installed.
         folder: of the run; TensorBoard's files lie in it, W&B's run bears its name.
         config: of the run.
         probed: gives the newest numbers of the online probe.

@@ -100,12 +100,30 @@ def assemble(config: Config, source: data.Source, method_class: type[Method] | N
         raise UserError(
             f"{config.method} drops patches and needs a transformer encoder, found {options.encoder!r}; choose one such as vit-micro."
         )
-    encoder_name, method = name_of(encoder), kind(encoder, spec, settings)
+    encoder_name = name_of(encoder)
+    method = _built(config.method, kind, encoder, spec, settings)
     recipe = dataclasses.replace(recipe, batch_size=method.wanted_batches.rows or recipe.batch_size)
     build_optimizer(method, recipe)  # refuses what cannot be optimised before anything is written
     training = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe) if f.name != "settings"}
     resolved = dataclasses.replace(options, recipe=name, encoder=encoder_name, **training)
     return Assembled(method, recipe, Config(config.method, resolved, vars(settings)), tuple(notes))
+
+
+def _built(name: str, kind: type[Method], encoder: Encoder, spec: Spec, settings: Any) -> Method:
+    """The method on its encoder.
+
+    Raises:
+        UserError: if its networks do not fit in memory.
+    """
+    try:
+        return kind(encoder, spec, settings)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate" not in str(error):
+            raise
+        raise UserError(
+            f"The networks of {name} with these settings need more memory than there is; choose smaller"
+            " widths, queues or numbers of prototypes (see `nearfar methods NAME`)."
+        ) from error
 
 
 def _encoder(options: PretrainOptions, spec: Spec, kind: type[Method]) -> Encoder:

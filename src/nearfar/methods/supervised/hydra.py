@@ -26,7 +26,6 @@ from nearfar.ranges import above, whole_number
 from nearfar.targets.step_generator import StepGenerator
 
 
-
 class Hydra(Method):
     """One weak view a row and several rows a sample, one encoder, a projector behind a class-pair gate, gated contrast."""
 

@@ -23,7 +23,6 @@ from nearfar.ranges import above
 from nearfar.views.expansions import Expansion, expand, transformations
 
 
-
 class SLA(Method):
     """One lightly cropped view under M transformations, one encoder, a joint linear classifier, joint labels, cross-entropy."""
 
