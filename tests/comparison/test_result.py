@@ -84,7 +84,7 @@ def test_a_grid_runs_each_method_with_the_settings_it_has() -> None:
         (["simclr", "simclr"], {}, "simclr is named twice"),
         (["simclrr"], {}, "did you mean simclr"),
         (["simclr"], {"temprature": ["1"]}, "did you mean temperature"),
-        (["simclr"], {"temperature": ["warm"]}, "Setting temperature is 'warm', a str; expected a float"),
+        (["simclr"], {"temperature": ["warm"]}, "Setting temperature is 'warm', a str; expected a number above 0"),
     ],
 )
 def test_wrong_arms_get_one_sentence(methods: list[str], grid: dict[str, list[str]], sentence: str) -> None:

@@ -134,7 +134,7 @@ def test_every_form_passes_the_battery(settings: dict[str, Any]) -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(UserError, match="Unknown form 'pixcontrst': did you mean pixcontrast"):
+    with pytest.raises(UserError, match="Unknown setting form 'pixcontrst': did you mean pixcontrast"):
         build(PixPro, {"form": "pixcontrst"})
     spec = spec_of(PixPro)
     method = PixPro(networks.build("vit-micro", spec), spec, PixPro.Settings(**SMALL))

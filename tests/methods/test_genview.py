@@ -142,5 +142,5 @@ def test_the_shares_of_every_hosts_loss_add_up(host: str) -> None:
 
 
 def test_unknown_hosts_are_refused() -> None:
-    with pytest.raises(UserError, match="Unknown host 'moco-v4': did you mean moco-v"):
+    with pytest.raises(UserError, match="Unknown setting host 'moco-v4': did you mean moco-v"):
         build(GenView, {"host": "moco-v4"})

@@ -82,7 +82,7 @@ def test_supremix_takes_one_view_where_samples_share_labels() -> None:
 
 @pytest.mark.parametrize("name", ["views", "pool"])
 def test_supremix_refuses_no_views_and_no_parts(name: str) -> None:
-    with pytest.raises(UserError, match=f"The setting {name} of supremix is 0; expected at least 1"):
+    with pytest.raises(UserError, match=f"Setting {name} is 0; expected a whole number from 1"):
         build(SupReMix, SMALL | {name: 0})
 
 

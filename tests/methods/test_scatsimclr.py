@@ -96,5 +96,5 @@ def test_the_scattering_gets_no_gradient_and_is_the_encoder_by_default() -> None
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(UserError, match="Unknown pretext 'rotations': did you mean rotation"):
+    with pytest.raises(UserError, match="Unknown setting pretext 'rotations': did you mean rotation"):
         build(ScatSimCLR, {"pretext": "rotations"})
