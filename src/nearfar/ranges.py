@@ -103,8 +103,11 @@ def checked(hint: Any, what: str, value: Any) -> Any:
     >>> checked(Annotated[float, above(0)], "Setting temperature", 1)
     1.0
     """
-    if isinstance(value, str) and (choices := choices_of(hint)) and value not in choices:
-        raise unknown_name(what[:1].lower() + what[1:], value, choices)
+    texts = [one for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, str)]
+    choices = choices_of(hint)
+    for text in texts:
+        if choices and text not in choices:
+            raise unknown_name(what[:1].lower() + what[1:], text, choices)
     fits, converted = _fitted(hint, value)
     if not fits:
         raise UserError(f"{what} is {value!r}, a {type(value).__name__}; expected {described(hint)}.")
@@ -199,7 +202,7 @@ def choices_of(hint: Any) -> tuple[str, ...]:
     origin, arguments = typing.get_origin(base), typing.get_args(base)
     if origin is Literal:
         return tuple(one for one in arguments if isinstance(one, str))
-    if _is_union(origin):
+    if _is_union(origin) or origin is tuple:
         return next((found for one in arguments if (found := choices_of(one))), ())
     return ()
 

@@ -188,7 +188,7 @@ def test_susana_asks_for_episodes_no_wider_than_the_data_and_refuses_what_is_non
         made(SuSanaDistancia, 4).loss(episode(way=1))
     with pytest.raises(UserError, match="Setting way is 1; expected a whole number from 2"):
         made(SuSanaDistancia, 4, way=1)
-    with pytest.raises(UserError, match="Unknown term 'fullicn'"):
+    with pytest.raises(UserError, match="Unknown setting terms 'fullicn': did you mean icnn"):
         made(SuSanaDistancia, 4, terms=("fullicn",))
 
 

@@ -112,7 +112,8 @@ def test_the_copy_starts_equal_or_with_weights_of_its_own(random: bool) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"predictor": "eigne"}, "Unknown setting predictor 'eigne': did you mean eigen"), ({"norm": "l2"}, "Unknown setting norm 'l2': valid names")],
+    [({"predictor": "eigne"}, "Unknown setting predictor 'eigne': did you mean eigen"),
+     ({"norm": "l2"}, "Unknown setting norm 'l2': valid names")],
 )
 def test_unknown_choices_are_named(settings: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):

@@ -65,7 +65,7 @@ def test_variants_pass_the_battery(settings: dict[str, str], check: str) -> None
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(UserError, match=r"kappa of the fixed head is 0\.0; expected a number above 0"):
+    with pytest.raises(UserError, match=r"Setting kappa is 0\.0; expected a number above 0"):
         build(FixedHead, {"kappa": 0.0})
     unlabelled = dataclasses.replace(spec_of(FixedHead), target="none", classes=())
     with pytest.raises(UserError, match="learns from class labels, but toy has none"):

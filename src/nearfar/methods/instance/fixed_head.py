@@ -22,7 +22,7 @@ from nearfar.losses.supervised import supcon
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import mlp, together
 from nearfar.networks.reweighting import Reweighting
-from nearfar.ranges import above, at_least
+from nearfar.ranges import above
 
 
 class FixedHead(Method):
@@ -37,7 +37,7 @@ class FixedHead(Method):
             temperature: of the contrastive losses, above 0."""
 
         head: Literal["fixed", "mlp"] = "fixed"
-        kappa: Annotated[float, at_least(1)] = 1.05
+        kappa: Annotated[float, above(0)] = 1.05
         loss: Literal["nt-xent", "supcon", "cross-entropy"] = "nt-xent"
         temperature: Annotated[float, above(0)] = 0.5
 
