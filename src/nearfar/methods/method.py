@@ -107,7 +107,6 @@ class Method(nn.Module):
     Attributes:
         encoder: what the user gets in the end.
         settings: this run's settings.
-        progress: share of the run that is done, in [0, 1]; set by the engine before each step and before ``after_step``.
 
     Raises:
         UserError: if the data's labels are not of the method's kind, or a setting is out of its range.
@@ -130,7 +129,27 @@ class Method(nn.Module):
         self.spec = spec
         self.settings = self.Settings() if settings is None else settings
         check_settings(self.settings)
-        self.progress = 0.0
+        self._progress = 0.0
+
+    @property
+    def stands_on(self) -> Method | None:
+        """The method that this one holds as ``host`` and stands on; None for most.
+
+        The hooks below hand on to it. A method that defines one of them itself calls ``super()`` as well, so that its host lacks nothing.
+        """
+        host = self._modules.get("host")
+        return host if isinstance(host, Method) else None
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, in [0, 1]; set by the engine before each step and before ``after_step``."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, share: float) -> None:
+        self._progress = share
+        if (host := self.stands_on) is not None:
+            host.progress = share
 
     def _check_labels(self, spec: Spec) -> None:
         name = registry.name_of(type(self))
@@ -142,12 +161,12 @@ class Method(nn.Module):
     @property
     def wanted_views(self) -> WantedViews:
         """Which views a batch must carry; may depend on the settings."""
-        return WantedViews()
+        return WantedViews() if (host := self.stands_on) is None else host.wanted_views
 
     @property
     def wanted_batches(self) -> WantedBatches:
         """Which samples a batch holds together; may depend on the settings."""
-        return WantedBatches()
+        return WantedBatches() if (host := self.stands_on) is None else host.wanted_batches
 
     def before_epoch(self, epoch: int, training_set: TrainingSet) -> None:
         """Look at all training samples (cluster them, fit a generator) before epoch ``epoch``, from 0; nothing by default.
@@ -155,6 +174,8 @@ class Method(nn.Module):
         Every process calls it with the same samples; whatever it changes must lie in buffers or parameters, and be a function of
         those, the samples and ``training_set.seed`` alone, so that a resumed run is the uninterrupted one.
         """
+        if (host := self.stands_on) is not None:
+            host.before_epoch(epoch, training_set)
 
     def view_sources(self, samples: Any, index: Tensor, generator: torch.Generator) -> list[Any] | None:
         """Raw samples for each view in turn, where views are not all made of ``samples`` (whose numbers are ``index``).
@@ -162,14 +183,14 @@ class Method(nn.Module):
         ``generator``, on the CPU, is that of the views. This and ``prepare`` may run while the step before computes: they use what
         ``before_epoch`` sets, and nothing that steps change.
         """
-        return None
+        return None if (host := self.stands_on) is None else host.view_sources(samples, index, generator)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Change this process's batch before it is embedded, where samples must meet one another (mixed inputs); as it is by default.
 
         What is added has N rows like all else; ``generator`` is that of the views.
         """
-        return batch
+        return batch if (host := self.stands_on) is None else host.prepare(batch, generator)
 
     def forward(self, batch: Batch) -> Outputs:
         """Outputs of this process's samples: tensors with N rows (joined by concatenation) or ``Summed`` statistics."""
@@ -181,13 +202,17 @@ class Method(nn.Module):
 
     def after_backward(self) -> None:
         """Change gradients before clipping and the optimiser (freeze a layer early on); nothing by default."""
+        if (host := self.stands_on) is not None:
+            host.after_backward()
 
     def after_step(self, outputs: Outputs) -> None:
         """Momentum, queue, centre: what follows the optimiser's step, from the joined, detached outputs."""
+        if (host := self.stands_on) is not None:
+            host.after_step(outputs)
 
     def alarm(self, terms: Mapping[str, float]) -> str | None:
         """What the user should be told when the loss's terms show a failure that this method is known for; None when all is well."""
-        return None
+        return None if (host := self.stands_on) is None else host.alarm(terms)
 
     def encode(self, x: Any) -> Tensor:
         """Features (N, D) for evaluation and users."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nearfar.losses.view_quality import noise_level, pair_quality, weights_of
 from nearfar.methods import registry
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, TrainingSet, WantedViews
+from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, TrainingSet
 from nearfar.methods.per_sample import weighted
 from nearfar.networks.foreground import Foreground
 from nearfar.networks.generator import Generator, VariationalGenerator
@@ -75,11 +75,8 @@ class GenView(Method):
         self.autoencoder = VariationalGenerator(spec.shape, latent=s.latent).requires_grad_(False)
         self.foreground = Foreground(self.autoencoder.map_dimension)
 
-    @property
-    def wanted_views(self) -> WantedViews:
-        return self.host.wanted_views
-
     def before_epoch(self, epoch: int, training_set: TrainingSet) -> None:
+        super().before_epoch(epoch, training_set)
         if epoch == 0:
             s, count, seed = self.settings, len(training_set), training_set.seed
             self.autoencoder.fit(lambda g: training_set.take(torch.randint(count, (128,), generator=g)), s.generator_steps, seed=seed)
@@ -106,14 +103,6 @@ class GenView(Method):
         weight = weights_of(outputs["quality"], sharpness=self.settings.sharpness)
         pairs = {name: value for name, value in outputs.items() if name != "quality"}
         return {self.settings.host.replace("-", "_"): weighted(self.settings.host, self.host, pairs, weight, rows)}
-
-    def after_backward(self) -> None:
-        self.host.progress = self.progress
-        self.host.after_backward()
-
-    def after_step(self, outputs: Outputs) -> None:
-        self.host.progress = self.progress
-        self.host.after_step(outputs)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return self.host.parameter_groups()

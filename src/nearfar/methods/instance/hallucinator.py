@@ -82,6 +82,7 @@ class Hallucinator(Method):
         return replace(self.host.wanted_views, centre_distance=distance)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        batch = super().prepare(batch, generator)
         share = torch.rand(len(batch), 1, generator=generator) ** (1 / self.settings.concentration)
         return replace(batch, extra=batch.extra | {"share": share.to(batch.index.device)})
 
@@ -107,9 +108,6 @@ class Hallucinator(Method):
             return self.host.loss(given)
         (harder,) = self.host.loss({name: outputs.get(f"hallucinated_{name}", value) for name, value in given.items()}).values()
         return {**self.host.loss(given), "hallucinated": self.settings.weight * harder}
-
-    def after_step(self, outputs: Outputs) -> None:
-        self.host.after_step(outputs)
 
     def parameter_groups(self) -> list[dict[str, object]]:
         added = list(self.hallucinate.parameters()) if self.settings.weight else []
