@@ -67,29 +67,42 @@ def toy(
         UserError: for an unknown modality.
     """
     kind = registry.get(method) if isinstance(method, str) else method
-    modality = modality or next(iter(kind.modalities), "image")
-    if modality not in SPECS:
-        raise unknown_name("modality", modality, SPECS)
-    spec = SPECS[modality]
-    if kind.label_kind == "value":
-        spec = dataclasses.replace(spec, classes=(), target="value")
+    spec = spec_for(kind, modality)
     small = kind.recipes["small"].settings
     defaults = vars(resolved_settings(kind.Settings, small))
     lowered = {k: _WIDEST for k, v in defaults.items() if type(v) is int and v > _WIDEST}
     lowered |= {k: v for k, v in _EPISODE.items() if k in defaults}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = _encoder(spec, kind.encoder_kind)
+        encoder = toy_encoder(spec, kind.encoder_kind)
         made = kind(encoder, spec, resolved_settings(kind.Settings, small, lowered, settings or {}))
-        samples = _training_samples(spec)
+        samples = toy_samples(spec)
         made.before_epoch(0, LoadedTrainingSet(samples, made, seed=0))
     return made.double().train(), _batch(made, samples)
 
 
-def _encoder(spec: Spec, kind: str) -> Encoder:
+def spec_for(kind: type[Method], modality: str | None = None) -> Spec:
+    """The toy data that a method learns from.
+
+    Args:
+        kind: the method's class.
+        modality: of the samples; by default the method's first, or "image".
+
+    Raises:
+        UserError: for an unknown modality.
+    """
+    modality = modality or next(iter(kind.modalities), "image")
+    if modality not in SPECS:
+        raise unknown_name("modality", modality, SPECS)
+    spec = SPECS[modality]
+    return dataclasses.replace(spec, classes=(), target="value") if kind.label_kind == "value" else spec
+
+
+def toy_encoder(spec: Spec, kind: str = "any") -> Encoder:
+    """The tiny encoder of the toys for one modality and kind of encoder."""
     if spec.modality == "image-text":
         texts = dataclasses.replace(spec, modality="text", shape=(spec.context,))
-        return TwoTowers(_encoder(dataclasses.replace(spec, modality="image"), kind), _encoder(texts, kind))
+        return TwoTowers(toy_encoder(dataclasses.replace(spec, modality="image"), kind), toy_encoder(texts, kind))
     if spec.modality == "text":
         return TextTransformer(spec, width=12, depth=1, heads=2)
     if kind == "tokens":
@@ -101,7 +114,7 @@ def _encoder(spec: Spec, kind: str) -> Encoder:
     return encoder
 
 
-def _training_samples(spec: Spec) -> Samples:
+def toy_samples(spec: Spec) -> Samples:
     """As many raw samples as the spec says, with classes in turn."""
     content = _samples(spec, torch.Generator().manual_seed(1))
     label = torch.arange(spec.length) % 4 * 0.75 if spec.target == "value" else torch.arange(spec.length) % len(spec.classes)
