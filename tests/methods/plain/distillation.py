@@ -1,0 +1,139 @@
+"""Predicting what another network, or the same one without gradient, says of the other view; masked values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nearfar.batch import Batch
+
+from .formulas import cosine, in_one_pass, one_by_one, plain_form, sinkhorn, unit
+
+
+def _predictions_and_targets(method: Any, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
+    predictions = one_by_one(lambda x: method.predictor(method.projector(method.encoder(x))), batch.views)
+    with torch.no_grad():
+        targets = one_by_one(method.target.module, batch.views)
+    return predictions, targets
+
+
+@plain_form
+def byol(method: Any, batch: Batch) -> dict[str, Tensor]:
+    (p1, p2), (t1, t2) = _predictions_and_targets(method, batch)
+    forth, back = (unit(p1) - unit(t2)).square().sum(1), (unit(p2) - unit(t1)).square().sum(1)
+    return {"byol": (forth + back).mean()}
+
+
+@plain_form
+def directpred(method: Any, batch: Batch) -> dict[str, Tensor]:
+    (p1, p2), (t1, t2) = _predictions_and_targets(method, batch)
+    if not method.settings.normalise:
+        return {"directpred": ((p1 - t2).square() + (p2 - t1).square()).sum(1).mean()}
+    return {"directpred": (-2 * cosine(p1, t2) - 2 * cosine(p2, t1)).mean()}
+
+
+@plain_form
+def simsiam(method: Any, batch: Batch) -> dict[str, Tensor]:
+    z1, z2 = one_by_one(lambda x: method.projector(method.encoder(x)), batch.views)
+    p1, p2 = one_by_one(method.predictor, (z1, z2))
+    return {"simsiam": -(cosine(p1, z2.detach()).mean() + cosine(p2, z1.detach()).mean()) / 2}
+
+
+@plain_form
+def dino(method: Any, batch: Batch) -> dict[str, Tensor]:
+    """The student's distribution of every crop follows the teacher's of every other whole crop."""
+    s, whole = method.settings, batch.views[:2]
+    tau = s.teacher_temperature
+    if method.progress < s.temperature_warmup:
+        share = method.progress / s.temperature_warmup
+        tau = s.first_teacher_temperature + share * (s.teacher_temperature - s.first_teacher_temperature)
+    features = in_one_pass(method.encoder, batch.views)
+    students = in_one_pass(method.head, features)
+    with torch.no_grad():
+        teachers = in_one_pass(method.teacher.module, whole)
+    centred = [((t - method.centre.value) / tau).softmax(1) for t in teachers]
+    targets = [sinkhorn(t, tau, 3) for t in teachers] if s.sinkhorn else centred
+    pairs = [
+        -(target * (student / s.student_temperature).log_softmax(1)).sum(1).mean()
+        for a, target in enumerate(targets)
+        for v, student in enumerate(students)
+        if v != a
+    ]
+    return {"dino": torch.stack(pairs).mean()}
+
+
+@plain_form
+def swav(method: Any, batch: Batch) -> dict[str, Tensor]:
+    s = method.settings
+    crops = [unit(z) for z in in_one_pass(method.projector, in_one_pass(method.encoder, batch.views))]
+    scores = [z @ method.prototypes.weight.T for z in crops]
+    pairs = []
+    for a in (0, 1):
+        codes = sinkhorn(scores[a], s.epsilon, s.iterations)
+        pairs += [-(codes * (p / s.temperature).log_softmax(1)).sum(1).mean() for v, p in enumerate(scores) if v != a]
+    return {"swav": torch.stack(pairs).mean()}
+
+
+@plain_form
+def mae(method: Any, batch: Batch) -> dict[str, Tensor]:
+    """The patches with the least noise stay; the error of the others is averaged over all that were removed."""
+    s, (samples, noise) = method.settings, batch.views
+    order = noise.argsort(1)
+    kept = int(noise.shape[1] * (1 - s.removed))
+    tokens = method.encoder.embed(samples)
+    visible = torch.stack([tokens[i, order[i, :kept]] for i in range(len(samples))])
+    prediction = method.decoder(method.encoder.encode_tokens(visible), order.argsort(1))
+    target = method.encoder.patchify(samples)
+    if s.normalise:
+        target = (target - target.mean(2, keepdim=True)) / (target.var(2, keepdim=True) + 1e-6).sqrt()
+    error = (prediction - target).square().mean(2)
+    removed = torch.stack([error[i, order[i, kept:]] for i in range(len(samples))])
+    return {"reconstruction": removed.mean()}
+
+
+@plain_form
+def pixpro(method: Any, batch: Batch) -> dict[str, Tensor]:
+    s, (*views, boxes) = method.settings, batch.views
+    online = [method.projectors[0](method.encoder.feature_map(view)) for view in views]
+    with torch.no_grad():
+        target = [method.target.module(view)[0] for view in views]
+    keys = [k / k.norm(dim=1, keepdim=True) for k in target]
+    near = _near(boxes, *online[0].shape[2:], s.ratio)
+    total = 0.0
+    for own, other, pairs in ((0, 1, near), (1, 0, near.mT)):
+        x = online[own] / online[own].norm(dim=1, keepdim=True)
+        if s.form == "pixpro":
+            value = method.propagation.value(online[own])
+            value = (value / value.norm(dim=1, keepdim=True)).flatten(2)
+            similar = torch.einsum("nci,ncj->nij", x.flatten(2), x.flatten(2)).clamp(min=0) ** s.sharpness
+            y = torch.einsum("nij,ncj->nci", similar, value)
+            cosines = torch.einsum("nci,ncj->nij", y / y.norm(dim=1, keepdim=True), keys[other].flatten(2))
+            total = total - 2 * ((cosines * pairs).sum((1, 2)) / (pairs.sum((1, 2)).float() + 1e-6)).mean()
+        else:
+            logits = torch.einsum("nci,ncj->nij", x.flatten(2), keys[other].flatten(2)) / s.temperature
+            each = logits.logsumexp(2) - logits.masked_fill(~pairs, -torch.inf).logsumexp(2)
+            total = total + each[pairs.any(2)].mean()
+    terms = {s.form: total}
+    if s.instance:
+        pooled = [method.predictor(method.projectors[1](method.encoder.feature_map(v))).mean((2, 3)) for v in views]
+        with torch.no_grad():
+            copies = [method.target.module(v)[1].mean((2, 3)) for v in views]
+        ways = [(unit(pooled[a]) - unit(copies[1 - a])).square().sum(1).mean() for a in (0, 1)]
+        terms["instance"] = s.instance * (ways[0] + ways[1])
+    return terms
+
+
+def _near(boxes: Tensor, height: int, width: int, ratio: float) -> Tensor:
+    """(N, HW, HW): whether two pixels' centres lie closer than ``ratio`` of the larger pixel's diagonal."""
+    places, diagonals = [], []
+    for box in boxes.unbind(1):
+        step_x, step_y = (box[:, 2] - box[:, 0]) / width, (box[:, 3] - box[:, 1]) / height
+        x = box[:, :1] + (torch.arange(width) + 0.5) * step_x[:, None]
+        y = box[:, 1:2] + (torch.arange(height) + 0.5) * step_y[:, None]
+        grid = torch.stack([x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=-1)
+        places.append(grid.flatten(1, 2))
+        diagonals.append((step_x.square() + step_y.square()).sqrt())
+    distance = (places[0][:, :, None] - places[1][:, None]).square().sum(-1).sqrt()
+    return distance / torch.maximum(*diagonals)[:, None, None] < ratio
