@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nearfar.losses.blocks import in_row_blocks, squared_distances
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, unit
+from nearfar.losses.similarity import expect_rows, expect_temperature, expect_values, full_precision, unit
 
 __all__ = ["alignment", "attribute_alignment", "joint_entropy", "log_uniformity", "sepclr", "sepclr_with_attributes"]
 
@@ -144,6 +144,7 @@ def sepclr_with_attributes(
 
     Source: Louiset et al. 2024 (SepCLR), supervised objective, as in the authors' code.
     """
+    expect_values("sepclr_with_attributes", target=target)
     c1, c2 = (unit(view) for view in common)
     masked, background = latents * target[:, None].to(latents.dtype), latents[~target]
     near, pull = (5e-6, temperature) if discrete else (bandwidth, bandwidth)

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nearfar.losses.blocks import row_blocks
+from nearfar.losses.blocks import mapped_together, row_blocks
 from nearfar.losses.similarity import expect_rows, full_precision, reduce
 
 __all__ = [
@@ -122,6 +122,7 @@ def unimodal_step(
         the loss, and the new state of the N samples.
     """
     expect_rows(least=2, z1=z1, z2=z2)
+    z1, z2, _ = mapped_together(z1, z2, state.temperature)
     samples, rows, paired = len(z1), torch.cat([z1, z2]), (z1 * z2).sum(dim=1)
     force, pull, value, states = torch.zeros_like(rows), torch.zeros_like(rows[:, 0]), paired.new_zeros(()), []
     column = torch.arange(2 * samples, device=z1.device)
@@ -174,6 +175,7 @@ def bimodal_step(
         the loss, and the two new states.
     """
     expect_rows(least=2, first=first, second=second)
+    first, second, _, _ = mapped_together(first, second, first_state.temperature, second_state.temperature)
     samples, paired = len(first), (first * second).sum(dim=1)
     modalities, forces = (first, second), (torch.zeros_like(first), torch.zeros_like(second))
     pull, value = torch.zeros_like(paired.detach()), paired.new_zeros(())
