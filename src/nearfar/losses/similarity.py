@@ -22,6 +22,7 @@ __all__ = [
     "unit",
     "unit_and_length",
     "unit_gradient",
+    "values_can_be_read",
     "without_autocast",
 ]
 
@@ -167,6 +168,11 @@ def expect_values(loss: str, **tensors: Tensor) -> None:
             raise ValueError(f"{loss} looks at the values of {name}, and tensors on the meta device have none: take another device.")
         if not torch.compiler.is_compiling() and _stands_for_several(tensor):
             raise ValueError(f"{loss} looks at the values of {name}, so torch.vmap cannot map over it: take one batch after another.")
+
+
+def values_can_be_read(tensor: Tensor) -> bool:
+    """Whether a tensor's values are there to be looked at without waiting for a device: on a CPU, outside of compile and vmap."""
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not _stands_for_several(tensor)
 
 
 def _stands_for_several(tensor: Tensor) -> bool:
