@@ -1,14 +1,16 @@
-"""Fixtures shared by all tests: the reference values and the real data that may lie beside the repository."""
+"""Fixtures shared by all tests: the reference values in ``tests/golden`` and the real data that may lie beside the repository."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+from tests.references import ReferenceCase, comparison
 
 SHARED = Path(os.environ.get("NEARFAR_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
@@ -21,17 +23,13 @@ def _one_seed() -> None:
 
 
 @pytest.fixture
-def golden() -> Callable[[str], dict[str, torch.Tensor]]:
-    """Load one reference case by name ("a-ntxent-case1") as float64 tensors; skips where the references are not at hand."""
+def golden() -> Iterator[Callable[[str], ReferenceCase]]:
+    """Load one reference case by name ("a-ntxent-case1") as float64 tensors.
 
-    def load(name: str) -> dict[str, torch.Tensor]:
-        path = SHARED / "golden" / f"{name}.npz"
-        if not path.exists():
-            pytest.skip(f"reference values are not at hand ({path}); set NEARFAR_SHARED to their folder")
-        with np.load(path, allow_pickle=False) as arrays:
-            return {key: torch.from_numpy(np.asarray(arrays[key])) for key in arrays.files if arrays[key].dtype.kind in "fiub"}
-
-    return load
+    A missing file fails. A test that loads a case and reads none of its results (``out_*``) compares nothing, and fails too.
+    """
+    with comparison() as load:
+        yield load
 
 
 @pytest.fixture

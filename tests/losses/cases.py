@@ -8,12 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.conftest import SHARED
+from tests.references import reference_names as named
 
-
-def named(pattern: str) -> list[str]:
-    """Names of the reference cases that match ("b-hydra-loss-*"); the pattern itself, which then skips, where there are none."""
-    return sorted(path.stem for path in (SHARED / "golden").glob(f"{pattern}.npz")) or [pattern]
+__all__ = ["close", "degenerate", "finite_with_gradient", "leaves", "named"]
 
 
 def leaves(case: Mapping[str, Tensor], *names: str) -> list[Tensor]:

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -105,18 +105,27 @@ VIEWS = (("z1", "z2"),)
 BOTH = (("p1", "p2"), ("target1", "target2"))
 
 
-def bimodal(first: Tensor, second: Tensor) -> Tensor:
-    state = individual_temperature.fresh_state(torch.full((len(first),), 0.25, dtype=first.dtype))
-    return individual_temperature.bimodal_step(first, second, state, state)[0]
+ANY_TEMPERATURE = (1e-4, 100.0)
+"""Bounds of the samples' temperatures that no check leaves."""
 
 
-def unimodal(z1: Tensor, z2: Tensor, *, hinge: float | None = None) -> Tensor:
-    state = individual_temperature.fresh_state(torch.full((len(z1),), 0.25, dtype=z1.dtype))
-    return individual_temperature.unimodal_step(z1, z2, state, hinge=hinge)[0]
+def state_of(rows: Tensor, temperature: float) -> individual_temperature.SampleState:
+    return individual_temperature.fresh_state(torch.full_like(rows[:, 0].detach(), temperature))
 
 
-def hinged(z1: Tensor, z2: Tensor) -> Tensor:
-    return unimodal(z1, z2, hinge=0.8)
+def bimodal(first: Tensor, second: Tensor, *, temperature: float = 0.25) -> Tensor:
+    state = state_of(first, temperature)
+    rule = replace(individual_temperature.BIMODAL, bounds=ANY_TEMPERATURE)
+    return individual_temperature.bimodal_step(first, second, state, state, rule=rule)[0]
+
+
+def unimodal(z1: Tensor, z2: Tensor, *, temperature: float = 0.25, hinge: float | None = None) -> Tensor:
+    rule = individual_temperature.Rule(bounds=ANY_TEMPERATURE)
+    return individual_temperature.unimodal_step(z1, z2, state_of(z1, temperature), rule=rule, hinge=hinge)[0]
+
+
+def hinged(z1: Tensor, z2: Tensor, *, temperature: float = 0.25) -> Tensor:
+    return unimodal(z1, z2, temperature=temperature, hinge=0.8)
 
 
 def sepclr(c1: Tensor, c2: Tensor, s1: Tensor, s2: Tensor, target: Tensor, *, temperature: float = 0.5) -> dict[str, Tensor]:
@@ -364,6 +373,8 @@ PARTS: dict[str, str] = {
     "blocks.block_height": "a number",
     "blocks.in_row_blocks": "computes others in blocks",
     "blocks.gathered": "rows",
+    "blocks.each_alone": "a rule of vmap",
+    "blocks.mapped_together": "the same tensors",
     "blocks.nearest_rows": "places",
     "blocks.row_blocks": "ranges",
     "blocks.squared_distances": "a matrix",
@@ -390,6 +401,7 @@ PARTS: dict[str, str] = {
     "hard_negatives.proxy_accuracy": "a diagnostic",
     "hard_negatives.synthesise": "mixtures, constants",
     "individual_temperature.cosine_gamma": "a schedule",
+    "individual_temperature.expect_start": "a check",
     "individual_temperature.fresh_state": "a state",
     "label_augmentation.aggregated": "logits",
     "label_augmentation.joint_labels": "labels",
@@ -405,12 +417,14 @@ PARTS: dict[str, str] = {
     "multi_head.pair_temperature": "temperatures",
     "pixels.pixel_pairs": "a mask",
     "pixels.propagate": "a feature map",
+    "similarity_blocks.block_ranges": "ranges",
     "similarity_blocks.exponentials": "sums for each row",
     "similarity_blocks.layout_of": "a layout",
     "similarity_blocks.one_pass_height": "a number",
     "similarity_blocks.similarity_blocks": "a matrix in blocks",
     "similarity.expect_rows": "a check",
     "similarity.expect_temperature": "a check",
+    "similarity.expect_values": "a check",
     "similarity.full_precision": "a decorator",
     "similarity.own_range": "a range",
     "similarity.reduce": "a mean",
@@ -418,6 +432,8 @@ PARTS: dict[str, str] = {
     "similarity.unit": "unit rows",
     "similarity.unit_and_length": "unit rows",
     "similarity.unit_gradient": "a gradient, behind unit",
+    "similarity.values_can_be_read": "whether a tensor has values",
+    "similarity.without_autocast": "a context",
     "regression_pairs.label_distances": "a matrix",
     "sorting.bitonic_layers": "a network",
     "sorting.odd_even_layers": "a network",

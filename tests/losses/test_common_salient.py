@@ -118,3 +118,24 @@ def test_terms_with_attributes_equal_their_loop(discrete: bool) -> None:
     torch.testing.assert_close(found["joint_entropy"], joint_entropy(u1, x * target[:, None]))
     (gradient,) = torch.autograd.grad(found["joint_entropy"], x)
     assert (gradient[~target] == 0).all(), "background rows are constants in the joint entropy"
+
+
+@pytest.mark.parametrize("distance", [10.0, 1e3, 1e4])
+def test_rows_far_apart_lose_nothing_in_float32(distance: float) -> None:
+    """Clusters far from one another: what counts are the small distances within them."""
+    place = distance * torch.randn(4, 3).repeat_interleave(6, dim=0)
+    far = (place + torch.randn(24, 3)).requires_grad_()
+    exact = far.detach().double().requires_grad_()
+    losses = [log_uniformity, lambda z: joint_entropy(z, z[:, :2]), lambda z: joint_entropy(z[:, :1], z)]
+    for loss in losses:
+        found, expected = loss(far), loss(exact)
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
+        (gradient,), (wanted,) = torch.autograd.grad(found, far), torch.autograd.grad(expected, exact)
+        torch.testing.assert_close(gradient.double(), wanted, rtol=0, atol=2e-6 * wanted.abs().max().item())
+
+
+@pytest.mark.parametrize("shapes", [((4, 3), (5, 2)), ((4,), (4, 2)), ((4, 3), (4, 2, 1)), ((0, 3), (0, 2))])
+def test_joint_entropy_names_wrong_shapes(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    with pytest.raises(ValueError, match=r"common \(N, D\) and salient \(N, E\) must be matrices"):
+        joint_entropy(torch.randn(shapes[0]), torch.randn(shapes[1]))

@@ -132,6 +132,19 @@ def test_clip_reference(golden: Golden, name: str) -> None:
     close(log_scale.grad, case["out_grad_log_scale"])
 
 
+@pytest.mark.parametrize("name", named("c-cliprocket-clip-*"))
+def test_clip_reference_of_rows_of_any_length(golden: Golden, name: str) -> None:
+    case = golden(name)
+    image, text = leaves(case, "z_image", "z_text")
+    log_scale = case["hp_log_scale"].clone().requires_grad_()
+    loss = clip(unit(image), unit(text), logit_scale=log_scale.exp())
+    loss.backward()
+    close(loss, case["out_loss"])
+    close(image.grad, case["out_grad_z_image"])
+    close(text.grad, case["out_grad_z_text"])
+    close(log_scale.grad, case["out_grad_log_scale"])
+
+
 def test_nt_xent_value_of_optax() -> None:
     """The number frozen in optax's tests: four points, classes 0 0 1 1, temperature 0.07."""
     points = torch.tensor([[-1.9540, 1.0780], [0.2380, -0.5703], [1.8745, -0.0195], [-0.6719, -1.9210]])

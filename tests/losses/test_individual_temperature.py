@@ -291,3 +291,49 @@ def test_one_sample_has_no_negatives(step: Any) -> None:
     states = [fresh_state(torch.ones(1))] * (1 if step is unimodal_step else 2)
     with pytest.raises(ValueError, match="at least 2 rows"):
         step(torch.ones(1, 3), torch.ones(1, 3), *states)
+
+
+@pytest.mark.parametrize("hinge", [None, 0.8])
+@pytest.mark.parametrize("temperature", [0.02, 0.01, 0.005, 0.001])
+def test_small_temperatures_give_in_float32_what_float64_gives(temperature: float, hinge: float | None) -> None:
+    """Two steps, since the second one meets an estimate that only a shift could hold."""
+    exact = [unit(torch.randn(8, 4, dtype=torch.float64)) for _ in range(2)]
+    rule = Rule(bounds=(temperature, 1.0), rate=temperature / 100)
+    results = []
+    for dtype in (torch.float64, torch.float32):
+        z1, z2 = (z.to(dtype).requires_grad_() for z in exact)
+        state = fresh_state(torch.full((8,), temperature, dtype=dtype))
+        for _ in range(2):
+            loss, state = unimodal_step(z1, z2, state, rule=rule, hinge=hinge)
+        logs = state.estimate.log() + state.shift
+        results.append([loss.detach(), *torch.autograd.grad(loss, (z1, z2)), logs, state.temperature])
+    for found, expected in zip(results[1], results[0], strict=True):
+        assert found.isfinite().all()
+        scale = expected.abs().max().item()
+        torch.testing.assert_close(found.double(), expected, rtol=0, atol=2e-6 / temperature * scale)
+
+
+def test_an_estimate_that_fits_is_kept_without_a_shift() -> None:
+    z1, z2 = (unit(torch.randn(6, 4)) for _ in range(2))
+    _, state = unimodal_step(z1, z2, fresh_state(torch.full((6,), 0.05)))
+    assert not state.shift.any()
+
+
+def test_the_past_fits_when_the_temperature_has_risen() -> None:
+    z1, z2 = (unit(torch.randn(6, 4)) for _ in range(2))
+    none = torch.zeros(6)
+    past = SampleState(torch.full((6,), 1e-3), torch.full((6,), 0.5), none, none + 400.0, none == 0)
+    loss, state = unimodal_step(z1, z2, past)
+    assert loss.isfinite()
+    logs = state.estimate.log() + state.shift
+    torch.testing.assert_close(logs, torch.full((6,), 400.0 + math.log(1e-3) + math.log(0.2)), rtol=1e-5, atol=0)
+
+
+def test_temperatures_below_their_bounds_are_refused_where_they_learn() -> None:
+    z1, z2 = (unit(torch.randn(6, 4)) for _ in range(2))
+    state = fresh_state(torch.tensor([0.02, 0.1, 0.1, 0.1, 0.1, 0.1]))
+    with pytest.raises(ValueError, match=r"may not lie below the rule's least, 0.05; found 0.02: start within bounds"):
+        unimodal_step(z1, z2, state)
+    with pytest.raises(ValueError, match=r"may not lie below the rule's least, 0.005; found 0.001"):
+        bimodal_step(z1, z2, state, fresh_state(torch.full((6,), 1e-3)))
+    assert unimodal_step(z1, z2, state, rule=Rule(rho=None))[0].isfinite()

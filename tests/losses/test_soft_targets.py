@@ -35,10 +35,12 @@ def test_cwcl_equals_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     (z,) = leaves(case, "z_trainable")
     log_scale = (-case["hp_temperature"].log()).requires_grad_()
-    trusted = case.get("in_z_pretrained")
-    loss = cwcl(z, case["in_z_frozen"], temperature=(-log_scale).exp(), trusted=trusted)
+    loss = cwcl(z, case["in_z_frozen"], temperature=(-log_scale).exp())
     loss.backward()
     close(loss, case["out_loss"])
+    back = info_nce(z, case["in_z_frozen"], temperature=case["hp_temperature"].item())
+    close(back, case["out_loss_cl"])
+    close(loss - back, case["out_loss_cwcl"])
     close(z.grad, case["out_grad_z_trainable"])
     close(log_scale.grad, case["out_grad_log_scale"])
 
@@ -76,13 +78,15 @@ def test_soft_info_nce_equals_its_loop_and_is_info_nce_for_hard_targets() -> Non
 
 
 def test_cwcl_equals_its_loop_also_with_other_features_to_trust() -> None:
-    z, f = pair(6, 4)
+    z, f = (rows.requires_grad_() for rows in pair(6, 4))
     for trusted in (None, torch.randn(6, 3, dtype=F64)):
-        alike = unit(f if trusted is None else trusted)
+        alike = unit(f if trusted is None else trusted).detach()
         weight = (alike @ alike.T + 1) / 2
         scores = unit(f) @ unit(z).T / 0.3
         expected = (cross_entropy(scores, weight) / weight.sum(1)).mean() + info_nce(z, f, temperature=0.3)
-        torch.testing.assert_close(cwcl(z, f, temperature=0.3, trusted=trusted), expected)
+        found = cwcl(z, f, temperature=0.3, trusted=trusted)
+        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(torch.autograd.grad(found, (z, f)), torch.autograd.grad(expected, (z, f)))
 
 
 def test_opposite_samples_make_cwcl_the_plain_loss() -> None:

@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import normalize
 
 from nearfar.batch import Tokens
+from nearfar.errors import UserError
 from nearfar.losses.individual_temperature import BIMODAL, Rule, SampleState, bimodal_step, fresh_state, unimodal_step
 from nearfar.methods.instance.isogclr import ISogCLR
 from nearfar.methods.paired.isogclr_pairs import ISogCLRPairs
@@ -117,3 +118,10 @@ def test_pairs_take_the_two_modal_step_of_unit_rows() -> None:
         method.after_step(outputs)
     for table, new in ((method.first_table, first), (method.second_table, second)):
         torch.testing.assert_close(table(batch.index), new._asdict())
+
+
+def test_a_start_outside_the_bounds_is_refused() -> None:
+    for temperature in (0.02, 1.5):
+        with pytest.raises(UserError, match=r"temperatures start at .*, outside their bounds of 0.05 to 1: take"):
+            build(ISogCLR, {"temperature": temperature})
+    build(ISogCLR, {"temperature": 0.02, "individual": False})

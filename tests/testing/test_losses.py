@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from nearfar.errors import UserError
 from nearfar.losses.contrastive import nt_xent
@@ -73,6 +74,59 @@ class _Square(torch.autograd.Function):
         return 2 * ctx.kept.detach() * gradient
 
 
+class _ReadTwice(torch.autograd.Function):
+    """Right, but it reads its saved tensors twice, and has no rule for vmap."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.square()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return (ctx.saved_tensors[0] + ctx.saved_tensors[0]) * gradient
+
+
+def read_twice(z1: Tensor, z2: Tensor) -> Tensor:
+    return _ReadTwice.apply(z1).sum() + _ReadTwice.apply(z2).sum()
+
+
+def in_checkpoints(z1: Tensor, z2: Tensor) -> Tensor:
+    return checkpoint(lambda: (z1 * z2).square().sum(), use_reentrant=False)
+
+
+def by_storage(z1: Tensor, z2: Tensor) -> Tensor:
+    """Looks at the numbers as they lie in memory."""
+    beside = torch.as_strided(z1.detach(), (len(z1),), (1,))
+    return ((z1 * z2).sum(1) * beside).sum()
+
+
+def on_the_cpu(z1: Tensor, z2: Tensor) -> Tensor:
+    return (z1 * z2 * torch.ones(z1.shape[1], device="cpu")).sum()
+
+
+class _Hoarder(torch.autograd.Function):
+    """Holds a matrix of all pairs as long as the loss lives."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        ctx.save_for_backward(x, y)
+        ctx.pairs = x @ y.T
+        return ctx.pairs.square().sum()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = ctx.saved_tensors
+        return 2 * gradient * ctx.pairs @ y, 2 * gradient * ctx.pairs.T @ x
+
+
+def hoarder(z1: Tensor, z2: Tensor) -> Tensor:
+    return _Hoarder.apply(z1, z2)
+
+
 def constant_slope(z1: Tensor, z2: Tensor) -> Tensor:
     return _Square.apply(z1).sum() + _Square.apply(z2).sum()
 
@@ -94,6 +148,12 @@ DEFECTS: list[tuple[Callable[..., Tensor], str, str]] = [
     (all_pairs, "memory_is_linear", r"160 samples keep \d+ bytes for backward, 640 samples \d+"),
     (hidden_pairs, "memory_is_linear", r"the largest tensor takes \d+ bytes with 160 samples, \d+ with 640"),
     (constant_slope, "second_derivative_matches_differences", "Jacobian mismatch|not reentrant|numerical"),
+    (read_twice, "checkpointing_changes_nothing", "use_reentrant=False fails: .*unpacked"),
+    (in_checkpoints, "functional_gradient_is_the_gradient", "torch.func.grad of 7 samples fails: .*saved tensor hooks"),
+    (read_twice, "vmap_equals_a_loop_or_is_refused", "vmap fails: .*vmap support"),
+    (by_storage, "layout_in_memory_does_not_matter", "inputs that are not contiguous change the value"),
+    (on_the_cpu, "meta_tensors_give_a_shape_or_are_refused", "the meta device fails: .*device"),
+    (hoarder, "nothing_is_held_after_backward", r"\d+ bytes are held after backward; a matrix of all pairs takes 204800"),
     (root, "degenerate_embeddings_stay_finite", "the gradient of z1 is not finite for zero samples in torch.float32"),
 ]
 

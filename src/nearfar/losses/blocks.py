@@ -17,7 +17,19 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["block_height", "gathered", "in_row_blocks", "nearest_rows", "row_blocks", "squared_distances", "with_gradients"]
+from nearfar.losses.similarity import without_autocast
+
+__all__ = [
+    "block_height",
+    "each_alone",
+    "gathered",
+    "in_row_blocks",
+    "mapped_together",
+    "nearest_rows",
+    "row_blocks",
+    "squared_distances",
+    "with_gradients",
+]
 
 
 def block_height(columns: int, device: torch.device) -> int:
@@ -41,13 +53,20 @@ def in_row_blocks(function: Callable[[slice], Tensor], rows: Tensor, *, columns:
         rows: (N, ...); only its length and device are used.
         columns: entries that a row takes on the way; None for N, as in a matrix of all pairs.
         height: rows in a block; None for a good number.
+
+    ``torch.func.grad`` and its kin do not allow checkpoints: under them every block's matrices are kept.
     """
     blocks = row_blocks(rows, columns=columns, height=height)
     if len(blocks) < 2:
         return function(slice(0, len(rows)))
-    if not torch.is_grad_enabled():
+    if not torch.is_grad_enabled() or _under_functional_transforms():
         return torch.cat([function(block) for block in blocks])
     return torch.cat([checkpoint(function, block, use_reentrant=False, preserve_rng_state=False) for block in blocks])
+
+
+def _under_functional_transforms() -> bool:
+    """Whether ``torch.func.grad``, ``vmap`` or the like are at work, other than inside ``torch.compile``."""
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
 @torch.no_grad()
@@ -101,6 +120,29 @@ def with_gradients(function: Differentiated, *inputs: Tensor) -> Tensor:
     return value
 
 
+def mapped_together(*tensors: Tensor | None) -> list[Any]:
+    """The same tensors. Under ``torch.vmap`` each of them stands for several if one of them does, as writing in place demands."""
+    if not _under_functional_transforms():
+        return list(tensors)
+    nothing = sum(torch.zeros_like(x.reshape(-1)[:1]).sum() for x in tensors if x is not None)
+    return [None if x is None else x + nothing for x in tensors]
+
+
+def each_alone(apply: Callable[..., tuple[Tensor, ...]], info: Any, in_dims: tuple[int | None, ...], args: tuple[Any, ...]) -> Any:
+    """The ``vmap`` rule of a function that works in blocks: one batch after another, the results stacked.
+
+    Args:
+        apply: of an autograd function, which gives a tuple of tensors.
+        info, in_dims, args: what PyTorch hands to a ``vmap`` rule.
+    """
+    several = []
+    for number in range(info.batch_size):
+        pairs = zip(args, in_dims, strict=True)
+        several.append(apply(*(x if axis is None else x.select(axis, number) for x, axis in pairs)))
+    stacked = tuple(torch.stack(values) for values in zip(*several, strict=True))
+    return stacked, (0,) * len(stacked)
+
+
 class _WithGradients(torch.autograd.Function):
     """The value, and the gradients, as results only to be saved."""
 
@@ -116,9 +158,14 @@ class _WithGradients(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor, *unused: Any) -> tuple[Tensor | None, ...]:
-        inputs, made = ctx.saved_tensors[: len(ctx.wanted)], ctx.saved_tensors[len(ctx.wanted) :]
+        saved = ctx.saved_tensors  # to be read once: activation checkpointing refuses a second time
+        inputs, made = saved[: len(ctx.wanted)], saved[len(ctx.wanted) :]
         if torch.is_grad_enabled():
-            with torch.autocast(upstream.device.type, enabled=False):
-                made = ctx.function(ctx.wanted, *inputs)[1:]
+            with without_autocast(upstream.device.type):
+                made = ctx.function(ctx.wanted, *mapped_together(*inputs))[1:]
         scaled = (upstream.reshape(upstream.shape + (1,) * (gradient.ndim - upstream.ndim)) * gradient for gradient in made)
         return None, None, *(next(scaled) if wanted else None for wanted in ctx.wanted)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], function: Differentiated, wanted: tuple[bool, ...], *inputs: Tensor) -> Any:
+        return each_alone(_WithGradients.apply, info, (None, None, *in_dims[2:]), (function, wanted, *inputs))

@@ -26,8 +26,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nearfar.losses.blocks import row_blocks
-from nearfar.losses.similarity import expect_rows, full_precision, reduce
+from nearfar.errors import UserError
+from nearfar.losses.blocks import mapped_together, row_blocks
+from nearfar.losses.similarity import expect_rows, full_precision, reduce, values_can_be_read
 
 __all__ = [
     "BIMODAL",
@@ -36,6 +37,7 @@ __all__ = [
     "SampleState",
     "bimodal_step",
     "cosine_gamma",
+    "expect_start",
     "fresh_state",
     "robust_contrastive",
     "unimodal_step",
@@ -49,7 +51,7 @@ class SampleState(NamedTuple):
         estimate: s, running mean over negatives of exp(score / tau - shift).
         temperature: tau.
         momentum: u, running gradient with respect to the temperature.
-        shift: b, running maximum of score / tau with two modalities, 0 with one.
+        shift: b, running maximum of score / tau with two modalities; with one it is 0 unless exponents outgrow the number type.
         seen: bool, whether ``estimate`` holds anything yet.
     """
 
@@ -103,6 +105,16 @@ def cosine_gamma(gamma: float, progress: float) -> float:
     return gamma + (1.0 - gamma) * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
 
 
+def expect_start(temperature: float, bounds: tuple[float, float]) -> None:
+    """Raise UserError unless samples that learn their temperatures start within these bounds."""
+    low, high = bounds
+    if not low <= temperature <= high:
+        raise UserError(
+            f"The samples' temperatures start at {temperature:g}, outside their bounds of {low:g} to {high:g}: "
+            "take a temperature within them, or other bounds."
+        )
+
+
 @full_precision
 def unimodal_step(
     z1: Tensor, z2: Tensor, state: SampleState, *, rule: Rule = Rule(), hinge: float | None = None
@@ -115,13 +127,15 @@ def unimodal_step(
         z1: (N, D) unit rows of view 1, N at least 2.
         z2: (N, D) of view 2.
         state: of the N samples.
-        rule: how the state changes.
+        rule: how the state changes; temperatures that learn start within its bounds.
         hinge: c, takes max(0, s_ij - s_ii+ + c)^2 of all other 2N - 1 rows for the scores (the authors' variant has 0.8).
 
     Returns:
         the loss, and the new state of the N samples.
     """
     expect_rows(least=2, z1=z1, z2=z2)
+    _expect_bounds(rule, state)
+    z1, z2, _ = mapped_together(z1, z2, state.temperature)
     samples, rows, paired = len(z1), torch.cat([z1, z2]), (z1 * z2).sum(dim=1)
     force, pull, value, states = torch.zeros_like(rows), torch.zeros_like(rows[:, 0]), paired.new_zeros(()), []
     column = torch.arange(2 * samples, device=z1.device)
@@ -167,13 +181,15 @@ def bimodal_step(
         second: (N, D) of the other.
         first_state: of the samples' first modality.
         second_state: of the samples' second modality.
-        rule: how the states change.
+        rule: how the states change; temperatures that learn start within its bounds.
         with_positive: keep j = i in the sums, although their divisor stays N - 1, as released.
 
     Returns:
         the loss, and the two new states.
     """
     expect_rows(least=2, first=first, second=second)
+    _expect_bounds(rule, first_state, second_state)
+    first, second, _, _ = mapped_together(first, second, first_state.temperature, second_state.temperature)
     samples, paired = len(first), (first * second).sum(dim=1)
     modalities, forces = (first, second), (torch.zeros_like(first), torch.zeros_like(second))
     pull, value = torch.zeros_like(paired.detach()), paired.new_zeros(())
@@ -212,25 +228,57 @@ def _step(
     Args:
         negative: (V N, M) bool, which scores count, equally many in each row.
         count: what the sums over negatives are divided by; None for their number.
-        shifted: take the running maximum out of the exponent, so that small temperatures cannot overflow.
+        shifted: take the running maximum out of the exponent, as the authors do with two modalities; else no more than needed.
     """
     samples = len(state.seen)
     exponent = scores.view(-1, samples, scores.shape[1]) / state.temperature[:, None]
-    shift = torch.maximum(state.shift, exponent.amax(dim=(0, 2))) if shifted else state.shift
-    masked = (exponent - shift[:, None]).masked_fill(~negative.view_as(exponent), -math.inf)
-    terms = masked.exp() / (negative[0].sum() if count is None else count)
+    masked = exponent.masked_fill(~negative.view_as(exponent), -math.inf)
+    if shifted:
+        shift = torch.maximum(state.shift, exponent.amax(dim=(0, 2))).expand(exponent.shape[:2])
+    else:
+        shift = _least_shift(masked, state)
+    terms = (masked - shift[..., None]).exp() / (negative[0].sum() if count is None else count)
     share = torch.where(state.seen, rule.gamma, torch.ones_like(state.estimate))
-    past = (1.0 - share) * state.estimate * torch.exp(state.shift - shift)
-    estimate = past + share * terms.sum(dim=2)
-    weights = terms / (estimate.clamp(min=rule.floor) + rule.epsilon)[..., None]
+    # Where the shift stays, the estimate keeps its bits.
+    moved = torch.where(state.shift == shift, state.estimate, (state.estimate.log() + state.shift - shift).exp())
+    estimate = (1.0 - share) * moved + share * terms.sum(dim=2)
+    scale = torch.ones_like(shift) if shifted else (-shift).exp()
+    weights = terms / (torch.maximum(estimate, rule.floor * scale) + rule.epsilon * scale)[..., None]
     temperature, momentum = state.temperature, state.momentum
     if rule.rho is not None:
         slope = estimate.log() + shift + rule.rho - (weights * exponent).sum(dim=2)
         slope = slope.mean(dim=0).clamp(-rule.clip, rule.clip)
         momentum = (1.0 - rule.beta) * momentum + rule.beta * slope
         temperature = (temperature - rule.rate * momentum).clamp(*rule.bounds)
-    new = SampleState(estimate.mean(dim=0), temperature, momentum, shift, torch.ones_like(state.seen))
+    common = shift.amax(dim=0)
+    mean = (estimate * (shift - common).exp()).mean(dim=0)
+    new = SampleState(mean, temperature, momentum, common, torch.ones_like(state.seen))
     return weights.view_as(scores), new
+
+
+def _least_shift(exponent: Tensor, state: SampleState) -> Tensor:
+    """What is taken off the exponents (V, N, M) so that terms and estimates fit the number type: 0 where they fit as they are.
+
+    The estimate of the past must fit too. It may be the larger one, when the temperature has risen since.
+    """
+    largest = torch.maximum(exponent.amax(dim=2), state.estimate.log() + state.shift)
+    return (largest - 0.45 * math.log(torch.finfo(exponent.dtype).max)).clamp(min=0.0)
+
+
+def _expect_bounds(rule: Rule, *states: SampleState) -> None:
+    """Raise ValueError where temperatures that learn are below their bounds; on CPUs only, since a look would stall a GPU.
+
+    A first step would bring them to the bounds, but estimates made at a smaller temperature are larger by many orders, and
+    repulsion is divided by them. From above, estimates are smaller, and recover in one step.
+    """
+    low = rule.bounds[0]
+    for state in states:
+        temperature = state.temperature
+        if rule.rho is None or not values_can_be_read(temperature):
+            continue
+        if bool((temperature < low).any()):
+            found = f"{float(temperature.min()):.4g}"
+            raise ValueError(f"The samples' temperatures may not lie below the rule's least, {low}; found {found}: start within bounds.")
 
 
 @full_precision

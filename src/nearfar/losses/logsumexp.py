@@ -23,14 +23,15 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from nearfar.losses.blocks import with_gradients
-from nearfar.losses.similarity import full_precision
-from nearfar.losses.similarity_blocks import Layout, exponentials, layout_of, similarity_blocks
+from nearfar.losses.blocks import each_alone, mapped_together, with_gradients
+from nearfar.losses.similarity import full_precision, without_autocast
+from nearfar.losses.similarity_blocks import Block, Layout, block_ranges, exponentials, layout_of, similarity_blocks
 
 __all__ = ["mutual_logsumexp", "row_logsumexp", "self_logsumexp"]
 
@@ -54,7 +55,7 @@ def self_logsumexp(rows: Tensor, *, exclude: tuple[int, ...] = (0,), bound: floa
     """
     if any(-offset not in exclude for offset in exclude):
         raise ValueError(f"exclude must hold the negative of each of its offsets; found {exclude}.")
-    result: Tensor = _LogSumExp.apply(rows, None, layout_of(rows, rows, exclude, bound, height))
+    result: Tensor = _LogSumExp.apply(rows, None, layout_of(rows, rows, exclude, bound, height))[0]
     return result
 
 
@@ -76,8 +77,8 @@ def row_logsumexp(
     """
     layout = layout_of(query, key, exclude, bound, height, columns=False)
     if not (torch.is_grad_enabled() and key.requires_grad):
-        return with_gradients(functools.partial(_rows_alone, layout, key), query)
-    result: Tensor = _LogSumExp.apply(query, key, layout)
+        return with_gradients(functools.partial(_rows_alone, layout), query, key.detach())
+    result: Tensor = _LogSumExp.apply(query, key, layout)[0]
     return result
 
 
@@ -102,11 +103,11 @@ def mutual_logsumexp(
     Returns:
         (N,) over the rows of second, and (M,) over the rows of first.
     """
-    result: tuple[Tensor, Tensor] = _LogSumExp.apply(first, second, layout_of(first, second, exclude, bound, height))
-    return result
+    rows, columns = _LogSumExp.apply(first, second, layout_of(first, second, exclude, bound, height))[:2]
+    return rows, columns
 
 
-def _rows_alone(layout: Layout, key: Tensor, wanted: tuple[bool, ...], query: Tensor) -> tuple[Tensor, ...]:
+def _rows_alone(layout: Layout, wanted: tuple[bool, ...], query: Tensor, key: Tensor) -> tuple[Tensor, ...]:
     """Log-sum-exps of the rows, and their derivatives by the query: the means of the keys by softmax."""
     values, mean = [], torch.zeros_like(query) if wanted[0] else None
     for rows, _, _, block in similarity_blocks(query, key, layout):
@@ -118,18 +119,22 @@ def _rows_alone(layout: Layout, key: Tensor, wanted: tuple[bool, ...], query: Te
 
 
 class _LogSumExp(torch.autograd.Function):
-    """Log-sum-exps of the rows, and of the columns if wanted, of query @ key.T; query @ query.T if the key is None."""
+    """Log-sum-exps of the rows, and of the columns if wanted, of query @ key.T; query @ query.T if the key is None.
+
+    The blocks that the layout keeps are results too, only to be saved: so PyTorch lets go of them after backward.
+    """
 
     @staticmethod
-    def forward(query: Tensor, key: Tensor | None, layout: Layout) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(query: Tensor, key: Tensor | None, layout: Layout) -> tuple[Tensor, ...]:
+        kept: list[Tensor] = []
         row = query.new_full((len(query),), 0.0 if layout.bounded else -math.inf)
         column = row if key is None else row.new_full((len(key),), 0.0 if layout.bounded else -math.inf)
         for rows, columns, mirrored, block in similarity_blocks(query, key, layout):
             beyond = slice(columns.start + mirrored, columns.stop)
             if layout.bounded:
                 block.exp2_()
-                if layout.kept is not None:
-                    layout.kept.append((rows, columns, mirrored, block))
+                if layout.kept:
+                    kept.append(block)
                 row[rows] += block.sum(dim=1)
                 if layout.columns:
                     column[beyond] += block[:, mirrored:].sum(dim=0)
@@ -139,16 +144,22 @@ class _LogSumExp(torch.autograd.Function):
                 column[beyond] = torch.logaddexp(column[beyond], block[:, mirrored:].logsumexp(dim=0))
         if layout.bounded:
             row, column = row.log(), column.log()
-        return (row, column) if key is not None and layout.columns else row
+        return (row, column, *kept) if key is not None and layout.columns else (row, *kept)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         query, key, ctx.layout = inputs
-        ctx.save_for_backward(query, key, *(output if isinstance(output, tuple) else (output, None)))
+        both = key is not None and ctx.layout.columns
+        logs, kept = (output[:2], output[2:]) if both else ((output[0], None), output[1:])
+        ctx.mark_non_differentiable(*kept)
+        ctx.save_for_backward(query, key, *logs, *kept)
 
     @staticmethod
-    def backward(ctx: Any, row_gradient: Tensor, column_gradient: Tensor | None = None) -> tuple[Tensor | None, Tensor | None, None]:
-        query, key, row, column = ctx.saved_tensors
+    def backward(ctx: Any, row_gradient: Tensor, *others_gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        query, key, row, column, *kept = ctx.saved_tensors
+        column_gradient = None if column is None else others_gradients[0]
+        tensors = query, key, row, column, row_gradient, column_gradient
+        query, key, row, column, row_gradient, column_gradient = mapped_together(*tensors)
         row = row.masked_fill(row == -math.inf, 0.0)  # of a row without columns: exp(-inf - 0) = 0
         others = key
         if key is None:
@@ -157,13 +168,14 @@ class _LogSumExp(torch.autograd.Function):
             column = column.masked_fill(column == -math.inf, 0.0)
         query_gradient = torch.zeros_like(query) if ctx.needs_input_grad[0] else None
         key_gradient = query_gradient if key is None else torch.zeros_like(key) if ctx.needs_input_grad[1] else None
-        with torch.autocast(query.device.type, enabled=False):
+        with without_autocast(query.device.type):
             # A second derivative needs blocks that depend on the embeddings.
-            kept = None if torch.is_grad_enabled() else ctx.layout.kept
-            for rows, columns, mirrored, block in kept or similarity_blocks(query, key, ctx.layout):
+            made = bool(kept) and not torch.is_grad_enabled()
+            blocks = _kept_blocks(kept, query, key, ctx.layout) if made else similarity_blocks(query, key, ctx.layout)
+            for rows, columns, mirrored, block in blocks:
                 by_row = (row[rows], row_gradient[rows])
                 by_column = None if column_gradient is None else (column[columns], column_gradient[columns])
-                weight = _weight(block, by_row, by_column, ctx.layout.bounded, made=bool(kept))
+                weight = _weight(block, by_row, by_column, ctx.layout.bounded, made=made)
                 if query_gradient is not None:
                     query_gradient[rows].addmm_(weight, others[columns])
                 # The rows have served both orders of a mirrored pair.
@@ -171,6 +183,17 @@ class _LogSumExp(torch.autograd.Function):
                 if key_gradient is not None and beyond.start < beyond.stop:
                     key_gradient[beyond].addmm_(weight[:, mirrored:].T, query[rows])
         return query_gradient, None if key is None else key_gradient, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], query: Tensor, key: Tensor | None, layout: Layout) -> Any:
+        return each_alone(_LogSumExp.apply, info, (*in_dims[:2], None), (query, key, layout))
+
+
+def _kept_blocks(kept: list[Tensor], query: Tensor, key: Tensor | None, layout: Layout) -> Iterator[Block]:
+    """The kept blocks, each with its place."""
+    ranges = block_ranges(len(query), None if key is None else len(key), layout.height)
+    for (rows, columns, mirrored), block in zip(ranges, kept, strict=True):
+        yield rows, columns, mirrored, block
 
 
 def _weight(

@@ -11,7 +11,7 @@ from torch import Tensor
 from nearfar.losses.blocks import in_row_blocks
 from nearfar.losses.masked_contrast import masked_contrast, masked_logsumexp
 from nearfar.losses.mixed_positives import Labels, Terms, mixed_positives
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, reduce, unit
+from nearfar.losses.similarity import expect_rows, expect_temperature, expect_values, full_precision, reduce, unit
 
 __all__ = ["DISTANCE_WEIGHTS", "Distance", "conr", "conr_dense", "label_distances", "supremix"]
 
@@ -58,6 +58,8 @@ def supremix(
     expect_rows(z=z)
     expect_temperature(temperature)
     rows, place = unit(z), torch.arange(len(z), device=z.device)
+    if window is not None:
+        expect_values("supremix", label=label)
     labels = None if window is None else Labels.of(label)
 
     def losses_and_anchors(block: slice) -> Tensor:

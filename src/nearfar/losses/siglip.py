@@ -58,23 +58,23 @@ def siglip(
 
 def _sum(start: int, limit: float, wanted: tuple[bool, ...], query: Tensor, key: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
     """The sum of all pairs' losses and its derivatives where they are wanted; the logits are at most ``limit``."""
-    layout = Layout(one_pass_height(len(key), query.device), (), bounded=True, columns=False, kept=None)
+    layout = Layout(one_pass_height(len(key), query.device), (), bounded=True, columns=False, kept=False)
     top = _FOUR * math.log(torch.finfo(query.dtype).max)
     by_query, by_key = (torch.empty_like(side) if needed else None for side, needed in zip((query, key), wanted[:2], strict=True))
     total, by_bias = query.new_zeros(()), torch.zeros_like(bias)
     for rows, _, _, block in similarity_blocks(query, key, layout, bias):
         block.diagonal(start + rows.start).neg_()
         if limit > top:
-            total += (block - top * layout.unit).clamp_(min=0.0).sum() / layout.unit
+            total = total + (block - top * layout.unit).clamp_(min=0.0).sum() / layout.unit
             block = block.clamp(max=top * layout.unit)
         power = block.exp2_()
-        total += _log_of_one_more(power)
+        total = total + _log_of_one_more(power)
         if not any(wanted):
             continue
         more = 1.0 + power
         weight = power / more if torch.is_grad_enabled() else power.div_(more)
         weight.diagonal(start + rows.start).neg_()
-        by_bias += weight.sum()
+        by_bias = by_bias + weight.sum()
         if by_query is not None:
             by_query[rows].addmm_(weight, key, beta=0)
         if by_key is not None:

@@ -12,8 +12,18 @@ import torch
 from torch import Tensor
 
 __all__ = [
-    "expect_rows", "expect_temperature", "full_precision", "own_range", "reduce", "similarity_bound", "unit", "unit_and_length",
+    "expect_rows",
+    "expect_temperature",
+    "expect_values",
+    "full_precision",
+    "own_range",
+    "reduce",
+    "similarity_bound",
+    "unit",
+    "unit_and_length",
     "unit_gradient",
+    "values_can_be_read",
+    "without_autocast",
 ]
 
 P = ParamSpec("P")
@@ -25,12 +35,17 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def exact(*args: P.args, **kwargs: P.kwargs) -> R:
-        device = _device_type((*args, *kwargs.values()))
-        with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else contextlib.nullcontext():
+        with without_autocast(_device_type((*args, *kwargs.values()))):
             named = {name: _promoted(value) for name, value in kwargs.items()}
             return function(*map(_promoted, args), **named)
 
     return exact
+
+
+def without_autocast(device: str) -> contextlib.AbstractContextManager[object]:
+    """A context in which autocast is off, for tensors on a type of device, such as "cpu"; "meta" has no autocast."""
+    on = device != "meta" and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if on else contextlib.nullcontext()
 
 
 def _device_type(values: tuple[Any, ...]) -> str:
@@ -130,8 +145,11 @@ def similarity_bound(temperature: float | Tensor, *factors: Tensor) -> float:
         return 1 / float(temperature)
     if torch.compiler.is_compiling() or any(value.device.type != "cpu" for value in tensors):
         return math.inf
-    scale = float(temperature.detach() if isinstance(temperature, Tensor) else temperature)
-    return math.prod(float(factor.detach().norm(dim=1).max()) for factor in factors) / scale
+    try:
+        scale = float(temperature.detach() if isinstance(temperature, Tensor) else temperature)
+        return math.prod(float(factor.detach().norm(dim=1).max()) for factor in factors) / scale
+    except RuntimeError:  # under torch.vmap a tensor stands for several, and has no value
+        return math.inf
 
 
 def expect_rows(*, least: int = 1, **tensors: Tensor) -> None:
@@ -141,6 +159,30 @@ def expect_rows(*, least: int = 1, **tensors: Tensor) -> None:
         raise ValueError(f"{names} must be matrices of one shape (N, D); found {', '.join(map(str, shapes))}.")
     if shapes[0][0] < least:
         raise ValueError(f"{names} need at least {least} rows; found {shapes[0][0]}: take a larger batch.")
+
+
+def expect_values(loss: str, **tensors: Tensor) -> None:
+    """Raise ValueError where a loss must look at values that a tensor does not have: on the meta device and under vmap."""
+    for name, tensor in tensors.items():
+        if tensor.device.type == "meta":
+            raise ValueError(f"{loss} looks at the values of {name}, and tensors on the meta device have none: take another device.")
+        if not torch.compiler.is_compiling() and _stands_for_several(tensor):
+            raise ValueError(f"{loss} looks at the values of {name}, so torch.vmap cannot map over it: take one batch after another.")
+
+
+def values_can_be_read(tensor: Tensor) -> bool:
+    """Whether a tensor's values are there to be looked at without waiting for a device: on a CPU, outside of compile and vmap."""
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not _stands_for_several(tensor)
+
+
+def _stands_for_several(tensor: Tensor) -> bool:
+    """Whether ``torch.vmap`` maps over the tensor, within other transforms or not."""
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        if functorch.is_batchedtensor(tensor):
+            return True
+        tensor = functorch.get_unwrapped(tensor)
+    return False
 
 
 def expect_temperature(temperature: float | Tensor) -> None:

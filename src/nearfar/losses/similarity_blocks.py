@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nearfar.losses.blocks import block_height
 
-__all__ = ["Block", "Layout", "exponentials", "layout_of", "one_pass_height", "similarity_blocks"]
+__all__ = ["Block", "Layout", "block_ranges", "exponentials", "layout_of", "one_pass_height", "similarity_blocks"]
 
 _KEPT = 2**18
 """Entries of a small matrix: a megabyte in float32, as a single block of a large one has."""
@@ -28,7 +28,7 @@ class Layout:
         exclude: offsets of the diagonals that are left out.
         bounded: whether exp(s) of every similarity stays well inside the number type, so that no maximum is subtracted.
         columns: whether the log-sum-exps of the columns are wanted.
-        kept: where forward leaves the exponentials of a small matrix's blocks for backward; None to make them again.
+        kept: whether the exponentials of a small matrix's blocks wait for backward, which else makes them again.
         scale: what the products are multiplied by.
     """
 
@@ -36,7 +36,7 @@ class Layout:
     exclude: tuple[int, ...]
     bounded: bool
     columns: bool
-    kept: list[Block] | None
+    kept: bool
     scale: float = 1.0
 
     @property
@@ -54,7 +54,8 @@ def layout_of(
     # Entries and weights both reach exp(bound): below 0.45 of the exponent range, their products and sums still fit.
     bounded = bound <= 0.45 * math.log(torch.finfo(query.dtype).max)
     small = bounded and len(query) * len(key) <= _KEPT and not torch.compiler.is_compiling()
-    return Layout(height, exclude, bounded, columns, [] if small else None, scale)
+    kept = small and torch.is_grad_enabled() and (query.requires_grad or key.requires_grad)
+    return Layout(height, exclude, bounded, columns, kept, scale)
 
 
 def one_pass_height(columns: int, device: torch.device) -> int:
@@ -72,19 +73,33 @@ def similarity_blocks(query: Tensor, key: Tensor | None, layout: Layout, shift: 
     blocks above; its first columns, as many as it has rows, hold both orders of each of their pairs.
     """
     others, factor = query if key is None else key, layout.unit * layout.scale
-    added, beta = (query.new_empty(()), 0.0) if shift is None else (shift, layout.unit)
+    added, beta = (query.new_zeros(()), 0.0) if shift is None else (shift, layout.unit)
     # One piece of memory serves all blocks, unless they are kept, by backward or for a second derivative.
-    single = torch.is_grad_enabled() or layout.kept is not None or layout.height >= len(query)
+    single = torch.is_grad_enabled() or layout.kept or layout.height >= len(query)
     reused = None if single else query.new_empty(layout.height * len(others))
-    for start in range(0, len(query), layout.height):
-        rows = slice(start, min(start + layout.height, len(query)))
-        first, mirrored = (start, rows.stop - start) if key is None else (0, 0)
-        shape = (rows.stop - start, len(others) - first)
+    for rows, columns, mirrored in block_ranges(len(query), None if key is None else len(key), layout.height):
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
         out = None if reused is None else reused[: math.prod(shape)].view(shape)
-        block = torch.addmm(added, query[rows], others[first:].T, beta=beta, alpha=factor, out=out)
+        block = torch.addmm(added, query[rows], others[columns].T, beta=beta, alpha=factor, out=out)
         for offset in layout.exclude:
-            block.diagonal(offset + start - first).fill_(-math.inf)
-        yield rows, slice(first, len(others)), mirrored, block
+            block.diagonal(offset + rows.start - columns.start).fill_(-math.inf)
+        yield rows, columns, mirrored, block
+
+
+def block_ranges(queries: int, keys: int | None, height: int) -> Iterator[tuple[slice, slice, int]]:
+    """Where the blocks of ``similarity_blocks`` lie: rows, columns, and how many of these columns are mirrored.
+
+    Args:
+        queries: number of rows of the matrix.
+        keys: number of its columns; None where the rows meet themselves.
+        height: rows in a block.
+    """
+    for start in range(0, queries, height):
+        stop = min(start + height, queries)
+        if keys is None:
+            yield slice(start, stop), slice(start, queries), stop - start
+        else:
+            yield slice(start, stop), slice(0, keys), 0
 
 
 def exponentials(block: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -42,3 +43,22 @@ def cast(given: Any, dtype: torch.dtype) -> Any:
     if not isinstance(given, Tensor) or not given.is_floating_point():
         return given
     return given.detach().to(dtype).requires_grad_(given.requires_grad)
+
+
+def interleaved(given: Any) -> Any:
+    """The same numbers as every second entry of a larger tensor with its axes reversed, as a leaf of its own."""
+    if not isinstance(given, Tensor) or given.ndim == 0:
+        return given
+    reversed_axes = tuple(range(given.ndim - 1, -1, -1))
+    larger = given.detach().permute(reversed_axes).repeat_interleave(2, dim=0)
+    return larger[::2].permute(reversed_axes).requires_grad_(given.requires_grad)
+
+
+def on_device(given: Any, device: str) -> Any:
+    """A tensor on another device, as a leaf of its own, also within a dataclass; anything else as it is."""
+    if dataclasses.is_dataclass(given) and not isinstance(given, type):
+        moved = {field.name: on_device(getattr(given, field.name), device) for field in dataclasses.fields(given)}
+        return dataclasses.replace(given, **moved)
+    if not isinstance(given, Tensor):
+        return given
+    return given.detach().to(device).requires_grad_(given.requires_grad)

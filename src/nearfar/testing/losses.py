@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -14,37 +12,16 @@ from torch.testing import assert_close
 
 from nearfar.testing.allocations import Allocations
 from nearfar.testing.inputs import ROWS, cast, orthogonal, reordered, sample_axis
+from nearfar.testing.loss_case import LossCase, assert_finite, gradients
+from nearfar.testing.loss_transforms import (
+    checkpointing_changes_nothing,
+    functional_gradient_is_the_gradient,
+    layout_in_memory_does_not_matter,
+    meta_tensors_give_a_shape_or_are_refused,
+    vmap_equals_a_loop_or_is_refused,
+)
 
-Inputs = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class LossCase:
-    """What a check looks at.
-
-    Attributes:
-        function: the loss; gives a scalar, or a dict of scalars, which are added.
-        make_inputs: from a number of samples and a generator to the function's arguments by name, in float64; those
-            that should receive gradient have ``requires_grad``.
-        tolerance: error of the value in float32 relative to the larger of 1 and the value; gradients may err by ten times as
-            much, relative to their largest entry.
-        exchanged: inputs that may be exchanged for one another, such as (("z1", "z2"),).
-    """
-
-    function: Callable[..., Tensor | dict[str, Tensor]]
-    make_inputs: Callable[[int, torch.Generator], Inputs]
-    tolerance: float = 1e-4
-    exchanged: tuple[tuple[str, str], ...] = ()
-
-    def make(self, rows: int = ROWS) -> Inputs:
-        """The same inputs at each call."""
-        return self.make_inputs(rows, torch.Generator().manual_seed(rows))
-
-    def value(self, inputs: Inputs) -> Tensor:
-        """The loss as one tensor."""
-        found = self.function(**inputs)
-        return torch.stack(list(found.values())).sum() if isinstance(found, dict) else found
-
+__all__ = ["LOSS_CHECKS", "LossCase"]
 
 def finite_with_gradient(case: LossCase) -> None:
     """A finite scalar whose finite gradient reaches every input that asks for one; inputs stay as they are."""
@@ -52,7 +29,7 @@ def finite_with_gradient(case: LossCase) -> None:
     value = case.value(inputs)
     assert value.ndim == 0, f"the loss has the shape {tuple(value.shape)}; expected a scalar"
     assert value.dtype == torch.float64, f"float64 inputs give a {value.dtype}"
-    _assert_finite(value, inputs, "")
+    assert_finite(value, inputs, "")
     fresh = case.make()
     for name, given in inputs.items():
         assert not isinstance(given, Tensor) or torch.equal(given, fresh[name]), f"the input {name} is changed in place"
@@ -76,8 +53,8 @@ def order_does_not_matter(case: LossCase) -> None:
     moved = {name: reordered(given, order) for name, given in inputs.items()}
     value, other = case.value(inputs), case.value(moved)
     assert_close(other, value, rtol=1e-10, atol=1e-12, msg=lambda text: f"the order of samples matters: {text}")
-    gradients = zip(_gradients(value, inputs), _gradients(other, moved), strict=True)
-    for (name, gradient), (_, found) in gradients:
+    pairs = zip(gradients(value, inputs), gradients(other, moved), strict=True)
+    for (name, gradient), (_, found) in pairs:
         said = f"the order of samples matters to the gradient of {name}: "
         assert_close(found, reordered(gradient, order), rtol=1e-9, atol=1e-12, msg=said.__add__)
 
@@ -102,7 +79,7 @@ def half_types_compute_in_float32(case: LossCase) -> None:
     rounded = {name: cast(given, torch.bfloat16) for name, given in case.make().items()}
     exact = {name: cast(given, torch.float64) for name, given in rounded.items()}
     expected = case.value(exact)
-    gradients = dict(_gradients(expected, exact))
+    exact_gradients = dict(gradients(expected, exact))
     for dtype, autocast in ((torch.float32, False), (torch.float32, True), (torch.bfloat16, True)):
         kind = f"{str(dtype).removeprefix('torch.')} inputs{' under autocast' if autocast else ''}"
         inputs = {name: cast(given, dtype) for name, given in rounded.items()}
@@ -111,10 +88,11 @@ def half_types_compute_in_float32(case: LossCase) -> None:
         assert value.dtype == torch.float32, f"{kind} give a {value.dtype}"
         error = abs(value.item() - expected.item()) / max(1.0, abs(expected.item()))
         assert error <= case.tolerance, f"{kind} lose precision: the value errs by {error:.1e} against float64"
-        for name, gradient in _gradients(value, inputs):
-            scale = gradients[name].abs().max()
-            rounding = 2**-8 * gradients[name].abs() if gradient.dtype == torch.bfloat16 else 0.0
-            excess = ((gradient.double() - gradients[name]).abs() - rounding).max() / scale.clamp(min=1e-30)
+        for name, gradient in gradients(value, inputs):
+            wanted = exact_gradients[name]
+            scale = wanted.abs().max()
+            rounding = 2**-8 * wanted.abs() if gradient.dtype == torch.bfloat16 else 0.0
+            excess = ((gradient.double() - wanted).abs() - rounding).max() / scale.clamp(min=1e-30)
             found = f"the gradient of {name} errs by {excess:.1e} of its largest entry"
             assert excess <= 10 * case.tolerance, f"{kind} lose precision: {found}"
 
@@ -125,7 +103,7 @@ def finite_at_any_temperature(case: LossCase) -> None:
     for temperature in (1e-3, 1e-2, 0.1, 1.0, 10.0) if names else ():
         inputs = {name: cast(given, torch.float32) for name, given in case.make().items()}
         inputs |= dict.fromkeys(names, temperature)
-        _assert_finite(case.value(inputs), inputs, f" at temperature {temperature}")
+        assert_finite(case.value(inputs), inputs, f" at temperature {temperature}")
 
 
 def degenerate_embeddings_stay_finite(case: LossCase) -> None:
@@ -142,7 +120,7 @@ def degenerate_embeddings_stay_finite(case: LossCase) -> None:
             for name, axis in axes.items():
                 inputs[name] = change(inputs[name].detach(), axis).requires_grad_()
             inputs = {name: cast(given, dtype) for name, given in inputs.items()}
-            _assert_finite(case.value(inputs), inputs, f" for {what} samples in {dtype}")
+            assert_finite(case.value(inputs), inputs, f" for {what} samples in {dtype}")
 
 
 def few_samples_are_right_or_refused(case: LossCase) -> None:
@@ -158,7 +136,25 @@ def few_samples_are_right_or_refused(case: LossCase) -> None:
             value = case.value(inputs)
         except ValueError:
             continue
-        _assert_finite(value, inputs, what)
+        assert_finite(value, inputs, what)
+
+
+def nothing_is_held_after_backward(case: LossCase) -> None:
+    """A loss that was differentiated, such as one in a list of an epoch's losses, holds no matrix of all pairs."""
+    inputs = case.make(HELD_ROWS)
+    with Allocations() as made:
+        value = case.value(inputs)
+        value.backward()  # type: ignore[no-untyped-call]
+        for given in inputs.values():
+            if isinstance(given, Tensor):
+                given.grad = None
+        held = made.living()
+    pairs = HELD_ROWS**2 * value.element_size()
+    assert held < pairs / 4, f"{held} bytes are held after backward; a matrix of all pairs takes {pairs}"
+
+
+HELD_ROWS = 160
+"""Samples of ``nothing_is_held_after_backward``: few, since only a small matrix is worth keeping until backward."""
 
 
 def memory_is_linear(case: LossCase) -> None:
@@ -182,6 +178,12 @@ LOSS_CHECKS: Mapping[str, Callable[[LossCase], None]] = {
         degenerate_embeddings_stay_finite,
         few_samples_are_right_or_refused,
         memory_is_linear,
+        nothing_is_held_after_backward,
+        checkpointing_changes_nothing,
+        functional_gradient_is_the_gradient,
+        vmap_equals_a_loop_or_is_refused,
+        layout_in_memory_does_not_matter,
+        meta_tensors_give_a_shape_or_are_refused,
     ]
 }
 """Every check of a loss, by name."""
@@ -200,26 +202,11 @@ def _check_differences(case: LossCase, check: Callable[..., bool]) -> None:
         raise AssertionError(str(error)) from error
 
 
-def _gradients(value: Tensor, inputs: Inputs) -> Iterable[tuple[str, Tensor]]:
-    moving = {name: given for name, given in inputs.items() if isinstance(given, Tensor) and given.requires_grad}
-    assert moving, "no input asks for a gradient"
-    found = torch.autograd.grad(value, list(moving.values()), allow_unused=True)
-    for name, gradient in zip(moving, found, strict=True):
-        assert gradient is not None, f"no gradient reaches the input {name}"
-        yield name, gradient
-
-
-def _assert_finite(value: Tensor, inputs: Inputs, where: str) -> None:
-    assert bool(value.isfinite()), f"the loss is {value.item()}{where}"
-    for name, gradient in _gradients(value, inputs):
-        assert bool(gradient.isfinite().all()), f"the gradient of {name} is not finite{where}"
-
-
 def _memory(case: LossCase, rows: int) -> tuple[int, int]:
     """Bytes that live between forward and backward, inputs aside, and bytes of the largest tensor of both."""
     inputs = case.make(rows)
     with Allocations() as made:
         value = case.value(inputs)
         kept = made.living()
-        dict(_gradients(value, inputs))
+        dict(gradients(value, inputs))
     return kept, made.largest

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from nearfar.batch import Batch, Tokens
-from nearfar.losses.individual_temperature import BIMODAL, SampleState, bimodal_step
+from nearfar.losses.individual_temperature import BIMODAL, SampleState, bimodal_step, expect_start
 from nearfar.methods.method import Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.towers import TwoTowers
 from nearfar.ranges import above, at_least, check_bounds, unit_interval, whole_number
@@ -75,6 +75,8 @@ class ISogCLRPairs(Method):
     def __init__(self, encoder: TwoTowers, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
+        if s.individual:
+            expect_start(s.temperature, s.bounds)
         self.first_projection = nn.Linear(encoder.first.dimension, s.projection)
         self.second_projection = nn.Linear(encoder.second.dimension, s.projection)
         columns: dict[str, float | bool] = {"estimate": 0.0, "temperature": s.temperature, "momentum": 0.0, "shift": 0.0, "seen": False}
