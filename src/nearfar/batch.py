@@ -64,6 +64,22 @@ def concatenate(views: Sequence[V]) -> V:
     return torch.cat(list(views))  # type: ignore[arg-type, return-value]
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a process's samples are in a batch that several processes share.
+
+    Attributes:
+        rows: (N,) int64 on the CPU, their numbers in the whole batch, rising.
+        total: samples of the whole batch.
+    """
+
+    rows: Tensor
+    total: int
+
+    def __getitem__(self, rows: Any) -> Place:
+        return Place(self.rows[rows.cpu() if isinstance(rows, Tensor) else rows], self.total)
+
+
 @dataclass
 class Batch:
     """What a method's ``forward`` receives: this process's own samples.
@@ -75,12 +91,14 @@ class Batch:
         index: (N,) int64, each sample's number in the training set (for tables keyed by sample).
         label: (N,) int64 classes or float targets; None when the data have none.
         extra: whatever else the data supply, by name (for each group column the numbers of its members), each of length N.
+        place: where the samples are in the batch that several processes share; None when this process has the whole batch.
     """
 
     views: list[Any]
     index: Tensor
     label: Tensor | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    place: Place | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -89,7 +107,8 @@ class Batch:
         """The same batch restricted to some rows (a slice, a bool mask or int64 positions)."""
         label = None if self.label is None else self.label[rows]
         extra = {name: value[rows] for name, value in self.extra.items()}
-        return Batch([view[rows] for view in self.views], self.index[rows], label, extra)
+        place = None if self.place is None else self.place[rows]
+        return Batch([view[rows] for view in self.views], self.index[rows], label, extra, place)
 
 
 def joined(parts: Sequence[Batch]) -> Batch:

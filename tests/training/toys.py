@@ -13,6 +13,7 @@ from nearfar.data.spec import Spec
 from nearfar.losses.similarity import own_range
 from nearfar.methods.method import Method, Outputs, Paper, Recipe, Summed
 from nearfar.networks.encoder import Encoder
+from nearfar.views.draws import randn
 
 SPEC = Spec("toy", "series", (2, 8), 24, classes=("a", "b"), target="class", mean=(0.0, 0.0), std=(1.0, 1.0))
 
@@ -46,7 +47,7 @@ class ToySource:
 
 def views(samples: Tensor, generator: torch.Generator) -> list[Tensor]:
     """Two noisy copies."""
-    return [samples + 0.1 * torch.randn(samples.shape, generator=generator) for _ in range(2)]
+    return [samples + 0.1 * randn(samples.shape, generator) for _ in range(2)]
 
 
 class ToyEncoder(Encoder):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from nearfar.batch import Batch, Place
 from nearfar.data.wanted import KINDS, WantedBatches
 from nearfar.errors import UserError, unknown_name
 
@@ -224,3 +227,32 @@ def part(index: Tensor, rank: int, world: int) -> Tensor:
         world: number of processes, at least 1.
     """
     return torch.tensor_split(index, world)[rank]
+
+
+def place_of(total: int, parts: int, rank: int, world: int) -> Place | None:
+    """Where one of ``world`` processes has its samples in a batch of ``total`` that is worked through in ``parts``.
+
+    A process takes its share of each part, so that a part holds the same samples however many processes share it. None with one process.
+    """
+    if world == 1:
+        return None
+    numbers = torch.arange(total)
+    ends = [total * number // parts for number in range(parts + 1)]
+    return Place(torch.cat([part(numbers[start:stop], rank, world) for start, stop in pairwise(ends)]), total)
+
+
+def parts_of(batch: Batch, count: int) -> list[Batch]:
+    """This process's rows of each of the parts of a batch, each with its place in its part."""
+    if count == 1:
+        return [batch]
+    place = batch.place
+    total = len(batch) if place is None else place.total
+    ends = torch.tensor([total * number // count for number in range(count + 1)])
+    if place is None:
+        return [batch[start:stop] for start, stop in pairwise(ends.tolist())]
+    starts = torch.searchsorted(place.rows, ends)
+    bounds = zip(pairwise(starts.tolist()), pairwise(ends.tolist()), strict=True)
+    return [
+        replace(batch[start:stop], place=Place(place.rows[start:stop] - first, last - first))
+        for (start, stop), (first, last) in bounds
+    ]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nearfar.batch import Batch
+from nearfar.batch import Batch, Place
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Recipe
 from nearfar.training import collectives
@@ -21,6 +21,7 @@ from nearfar.training.optimisers import build_optimizer
 from nearfar.training.schedules import apply_schedule
 from nearfar.training.update import detached, joined_loss, widened
 from nearfar.views import make_views
+from nearfar.views.draws import PartGenerator
 
 try:
     import lightning
@@ -58,7 +59,7 @@ class LightningMethod(lightning.LightningModule):
 
     def training_step(self, given: Sequence[Any], number: int) -> Tensor:
         samples, index, *label = given
-        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.global_step) * 4096 + self.global_rank)
+        generator = PartGenerator((self.seed * 1_000_003 + self.global_step) * 4096, self._place(len(index)))
         sources = self.method.view_sources(samples, index, generator)
         batch = Batch(self.views(samples if sources is None else sources, generator), index, label[0] if label else None)
         batch = self.method.prepare(batch, generator)
@@ -66,6 +67,11 @@ class LightningMethod(lightning.LightningModule):
         self.outputs = detached(outputs)
         self.log_dict({name: term.detach() for name, term in terms.items()})
         return terms["loss"]
+
+    def _place(self, samples: int) -> Place | None:
+        """Where this process's samples are in the batch of all, which are taken to have as many each; for draws alone."""
+        world = self.trainer.world_size
+        return None if world == 1 else Place(torch.arange(samples) + self.global_rank * samples, samples * world)
 
     def on_after_backward(self) -> None:
         self.method.after_backward()

@@ -26,7 +26,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nearfar.errors import UserError
 from nearfar.losses.blocks import mapped_together, row_blocks
 from nearfar.losses.similarity import expect_rows, full_precision, reduce, values_can_be_read
 
@@ -37,7 +36,6 @@ __all__ = [
     "SampleState",
     "bimodal_step",
     "cosine_gamma",
-    "expect_start",
     "fresh_state",
     "robust_contrastive",
     "unimodal_step",
@@ -103,16 +101,6 @@ def fresh_state(temperature: Tensor) -> SampleState:
 def cosine_gamma(gamma: float, progress: float) -> float:
     """LibAUC's schedule of ``gamma``: from 1 down to ``gamma`` along half a cosine; ``progress`` in [0, 1] of the descent."""
     return gamma + (1.0 - gamma) * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
-
-
-def expect_start(temperature: float, bounds: tuple[float, float]) -> None:
-    """Raise UserError unless samples that learn their temperatures start within these bounds."""
-    low, high = bounds
-    if not low <= temperature <= high:
-        raise UserError(
-            f"The samples' temperatures start at {temperature:g}, outside their bounds of {low:g} to {high:g}: "
-            "take a temperature within them, or other bounds."
-        )
 
 
 @full_precision
@@ -272,11 +260,12 @@ def _expect_bounds(rule: Rule, *states: SampleState) -> None:
     repulsion is divided by them. From above, estimates are smaller, and recover in one step.
     """
     low = rule.bounds[0]
+    least = low * (1 - 1e-6)  # a bound that was rounded to single precision may lie below itself
     for state in states:
         temperature = state.temperature
         if rule.rho is None or not values_can_be_read(temperature):
             continue
-        if bool((temperature < low).any()):
+        if bool((temperature < least).any()):
             found = f"{float(temperature.min()):.4g}"
             raise ValueError(f"The samples' temperatures may not lie below the rule's least, {low}; found {found}: start within bounds.")
 

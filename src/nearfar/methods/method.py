@@ -102,7 +102,8 @@ class Method(nn.Module):
     and "small" (what works on a laptop with small samples); ``modalities``, or () for any; ``encoder_kind``, "any", "tokens"
     (needs a ``TokenEncoder``) or "towers" (needs a pair of encoders); ``default_encoder``, the built-in one
     that is taken when none is named, for methods that bring their own; ``needs_labels``, and then ``label_kind``, "class", "value"
-    (real numbers) or "any"; ``choices``, one phrase for each of the five choices.
+    (real numbers) or "any"; ``by_row``, whether ``view_sources`` and ``prepare`` treat each sample by itself and draw through
+    ``nearfar.views.draws``; ``choices``, one phrase for each of the five choices.
 
     Attributes:
         encoder: what the user gets in the end.
@@ -120,6 +121,7 @@ class Method(nn.Module):
     default_encoder: ClassVar[str | None] = None
     needs_labels: ClassVar[bool] = False
     label_kind: ClassVar[str] = "any"
+    by_row: ClassVar[bool] = False
     choices: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Any = None) -> None:
@@ -186,9 +188,11 @@ class Method(nn.Module):
         return None if (host := self.stands_on) is None else host.view_sources(samples, index, generator)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Change this process's batch before it is embedded, where samples must meet one another (mixed inputs); as it is by default.
+        """Change the batch before it is embedded, where samples must meet one another (mixed inputs); as it is by default.
 
-        What is added has N rows like all else; ``generator`` is that of the views.
+        What is added has N rows like all else; ``generator`` is that of the views. The batch is the whole one (or the whole part that
+        is contrasted, where batches are split), of which each process then takes its rows. With ``by_row``, the batch is this process's
+        rows alone and takes 1 / p of the work.
         """
         return batch if (host := self.stands_on) is None else host.prepare(batch, generator)
 

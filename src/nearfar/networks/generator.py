@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from nearfar.views.draws import randn
+
 LEVELS = 1000
 """Noise levels run from 0 to this."""
 _LARGEST = 64
@@ -111,7 +113,7 @@ class VariationalGenerator(nn.Module):
 
     @staticmethod
     def _noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
-        return torch.randn(like.shape, generator=generator).to(like)
+        return (torch.randn(like.shape) if generator is None else randn(like.shape, generator)).to(like)
 
     def _start(self, generator: torch.Generator) -> None:
         for parameter in self.parameters():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,12 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.batch import Batch, joined
-from nearfar.data.batches import Sampler, part, sampler_for
+from nearfar.data.batches import Sampler, parts_of, place_of, sampler_for
 from nearfar.methods.method import Method
 from nearfar.training import collectives, sharding
 from nearfar.training.ahead import Batches, cores_allow
 from nearfar.training.batch_norm import synchronise
 from nearfar.training.bound import bound_seconds
+from nearfar.training.dropout import synchronise_dropout
 from nearfar.training.interruption import Interruption
 from nearfar.training.memory import freed_memory_kept
 from nearfar.training.optimisers import build_optimizer
@@ -32,7 +33,8 @@ from nearfar.training.profile import BETWEEN
 from nearfar.training.resuming import restore, save
 from nearfar.training.schedules import apply_schedule
 from nearfar.training.training_set import LoadedTrainingSet
-from nearfar.training.update import check_finite, gradients, slices
+from nearfar.training.update import check_finite, gradients
+from nearfar.views.draws import PartGenerator
 
 MakeViews = Callable[[Any, torch.Generator], list[Any]]
 
@@ -146,6 +148,7 @@ def _placed(method: Method, plan: Plan) -> Method:
         method = method.to(memory_format=torch.channels_last)
     if collectives.world() > 1:
         synchronise(method)
+        synchronise_dropout(method)
     return method
 
 
@@ -164,22 +167,43 @@ def sampler_of(method: Method, samples: Any, batch_size: int, seed: int) -> Samp
 
 
 def _batch(method: Method, samples: Any, sampler: Sampler, views: MakeViews, plan: Plan, step: int) -> Batch:
-    """This process's part of the batch of one step; a function of seed and step alone, so that resuming is exact."""
-    epoch, position = divmod(step, len(sampler))
-    index = part(sampler.batch(epoch, position), collectives.rank(), collectives.world())
-    generator = torch.Generator().manual_seed((plan.seed * 1_000_003 + step) * 4096 + collectives.rank())
+    """This process's part of the batch of one step.
 
-    def own(column: Tensor) -> Tensor:
+    A function of seed and step alone, so that resuming is exact, and of the sample, so that the number of processes changes nothing.
+    """
+    epoch, position = divmod(step, len(sampler))
+    whole = sampler.batch(epoch, position)
+    own = place_of(len(whole), plan.accumulate, collectives.rank(), collectives.world())
+    # Where a method's hooks look at the whole batch, every process makes all of it.
+    place = own if by_row(method) else None
+    index = whole if place is None else whole[place.rows]
+    generator = PartGenerator((plan.seed * 1_000_003 + step) * 4096, place)
+
+    def taken(column: Tensor) -> Tensor:
         return column[index.to(column.device)].to(plan.device)
 
     with plan.profile("data"):
         raw, number = samples.take(index), index.to(plan.device)
-        label = None if samples.label is None else own(samples.label)
-        group = {name: own(column) for name, column in samples.group.items()}
+        label = None if samples.label is None else taken(samples.label)
+        group = {name: taken(column) for name, column in samples.group.items()}
     with plan.profile("views"):
         sources = method.view_sources(raw, number, generator)
-        batch = Batch(views(raw if sources is None else sources, generator), number, label, group)
-        return joined([method.prepare(batch[rows], generator) for rows in slices(len(batch), plan.accumulate)])
+        batch = Batch(views(raw if sources is None else sources, generator), number, label, group, place)
+        prepared = joined([_prepared(method, part, generator) for part in parts_of(batch, plan.accumulate)])
+        if own is None:
+            return prepared
+        return replace(prepared if place is own else prepared[own.rows.to(plan.device)], place=own)
+
+
+def by_row(method: Method) -> bool:
+    """Whether what a method does to a batch before it is embedded can be done to some of its samples alone."""
+    hooks = ("view_sources", "prepare")
+    return method.by_row or all(getattr(type(method), name) is getattr(Method, name) for name in hooks)
+
+
+def _prepared(method: Method, part: Batch, generator: PartGenerator) -> Batch:
+    generator.place = part.place
+    return method.prepare(part, generator)
 
 
 def _update(

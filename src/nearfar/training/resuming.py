@@ -20,7 +20,7 @@ def save(folder: Path | None, method: Method, optimizer: torch.optim.Optimizer, 
     Raises:
         UserError: if it cannot be written.
     """
-    random_states = collectives.gather_rows(torch.get_rng_state())  # each process has its own, for dropout
+    random_states = collectives.gather_rows(torch.get_rng_state())  # alike, unless a network draws for its rows alone
     trained, optimised = sharding.whole(method.state_dict()), sharding.whole(optimizer.state_dict())
     if folder is not None and collectives.is_first():
         state: dict[str, Any] = {
@@ -43,7 +43,8 @@ def restore(folder: Path | None, method: Method, optimizer: torch.optim.Optimize
     """
     path = None if folder is None else latest_checkpoint(folder)
     if path is None:
-        torch.manual_seed(seed + collectives.rank())  # from here on the run owns the global state: dropout draws from it
+        # From here on the run owns the global state. It is the same on every process: dropout draws from it for the whole batch.
+        torch.manual_seed(seed)
         return 0
     state = load_checkpoint(path)
     sharding.load(method, state["method"])

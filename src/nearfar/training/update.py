@@ -15,9 +15,10 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from nearfar.batch import Batch
+from nearfar.data.batches import parts_of
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Outputs, Phase, Summed
-from nearfar.training import collectives
+from nearfar.training import collectives, dropout
 from nearfar.training.joining import join, join_rows, summed_terms
 from nearfar.training.plan import Plan
 
@@ -45,10 +46,10 @@ def gradients(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan
 def _in_parts(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dict[str, Tensor], Outputs]:
     totals: dict[str, Tensor] = {}
     joined: list[Outputs] = []
-    for number, rows in enumerate(slices(len(batch), plan.accumulate)):
+    for number, part in enumerate(parts_of(batch, plan.accumulate)):
         with _synchronising(model, number == plan.accumulate - 1):
             with plan.profile("forward"):
-                outputs = _forward(model, batch[rows] if plan.accumulate > 1 else batch, plan)
+                outputs = _forward(model, part, plan)
             with plan.profile("objective"):
                 outputs, terms = joined_loss(method, phase, outputs)
             with plan.profile("backward"):
@@ -67,12 +68,12 @@ def _cached(method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dic
     """
     count = math.ceil(plan.recipe.batch_size / collectives.world() / plan.gradient_cache)  # the same on every process
     parts = slices(len(batch), count)
-    states: list[Tensor] = []
+    states: list[tuple[Tensor, ...]] = []
     embedded: list[Outputs] = []
     buffers = {name: value.clone() for name, value in method.named_buffers()}
     with plan.profile("forward"), torch.no_grad():
         for rows in parts:
-            states.append(torch.get_rng_state())
+            states.append(_random_state(plan.device))
             embedded.append(_forward(method, batch[rows], plan))
         for name, value in method.named_buffers():  # the second pass updates running statistics again, from the same start
             value.copy_(buffers[name])
@@ -81,7 +82,7 @@ def _cached(method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dic
         outputs, terms = joined_loss(method, phase, _with_leaves(merged(embedded), leaves))
         terms["loss"].backward()  # type: ignore[no-untyped-call]
     for number, rows in enumerate(parts):
-        torch.set_rng_state(states[number])  # dropout repeats itself
+        _set_random_state(states[number], plan.device)  # dropout repeats itself
         with plan.profile("forward"):
             again = _flat(_forward(method, batch[rows], plan))
         pairs = [
@@ -97,9 +98,20 @@ def _cached(method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dic
 def _forward(model: nn.Module, batch: Batch, plan: Plan) -> Outputs:
     """Outputs in float32 or wider: the loss is never computed in less. Autocast is entered anew for each pass, as it keeps
     its half-precision weights until it is left."""
-    with torch.autocast(plan.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
+    with torch.autocast(plan.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"), dropout.of(batch.place):
         outputs = model(batch)
     return widened(outputs)
+
+
+def _random_state(device: torch.device) -> tuple[Tensor, ...]:
+    """The global random states that a forward pass on the device draws from."""
+    return (torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else []))
+
+
+def _set_random_state(states: tuple[Tensor, ...], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
 
 
 def widened(outputs: Outputs) -> Outputs:

@@ -15,6 +15,7 @@ from nearfar.batch import Tokens
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError, unknown_name
 from nearfar.views.audio import AudioViewSettings, audio_views, plain_audio
+from nearfar.views.draws import rand
 from nearfar.views.image import image_views, plain_images
 from nearfar.views.image_settings import ImageViewSettings
 from nearfar.views.pairs import pair_views, plain_pairs
@@ -83,7 +84,7 @@ def make_views(spec: Spec, wanted: WantedViews, *, patches: int = 0, settings: A
 
     def masked(samples: Any, generator: torch.Generator) -> list[Any]:
         views = maker(samples, generator)
-        noise = torch.rand(len(samples), patches, generator=generator, device=generator.device)
+        noise = rand((len(samples), patches), generator)
         first = views[0].ids if isinstance(views[0], Tokens) else views[0]
         return [*views, noise.to(first.device)]
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.views.along import ViewsAlong, kinds_along
-from nearfar.views.draws import uniform
+from nearfar.views.draws import randn, uniform
 from nearfar.views.samples import check_samples, normalise
 from nearfar.views.series import blank_span, crop_and_resample
 from nearfar.views.wanted import WantedViews
@@ -99,7 +99,7 @@ def augment(samples: Tensor, settings: AudioViewSettings, length: int, generator
         view += _DECIBEL * uniform(count, (-settings.gain, settings.gain), generator).to(view)[:, None, None]
     normalise(view, spec)
     if settings.noise > 0:
-        noise = torch.randn(view.shape, generator=generator, device=generator.device)
+        noise = randn(view.shape, generator)
         view = view.add(noise.to(view), alpha=settings.noise)
     if settings.masked_time > 0:
         view = blank_span(view, *_span(count, settings.masked_time, length, generator))

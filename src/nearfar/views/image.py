@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nearfar.data.spec import Spec
 from nearfar.views.choice import settings_by_view
-from nearfar.views.draws import rows_drawn, uniform
+from nearfar.views.draws import rand, rows_drawn, uniform
 from nearfar.views.image_blur import gaussian_blur, kernel_size
 from nearfar.views.image_colour import colour_jitter, greyscale, solarise
 from nearfar.views.image_geometry import resampler
@@ -206,5 +206,5 @@ def _jitter_parameters(count: int, settings: ImageViewSettings, generator: torch
     strengths = (settings.brightness, settings.contrast, settings.saturation)
     limits = [(max(0.0, 1 - strength), 1 + strength) for strength in strengths] + [(-settings.hue, settings.hue)]
     factors = torch.stack([uniform(count, limit, generator) for limit in limits], dim=1)
-    order = torch.rand(count, 4, generator=generator, device=generator.device).argsort(1)
+    order = rand((count, 4), generator).argsort(1)
     return factors, order

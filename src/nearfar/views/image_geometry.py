@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nearfar.views.draws import rand
+
 _ATTEMPTS = 10
 
 
@@ -34,7 +36,7 @@ def crop_boxes(
         (N, 4) float32 of whole numbers: top, left, height, width, on the generator's device.
     """
     height, width = sides
-    draws = torch.rand(2, _ATTEMPTS, count, generator=generator, device=generator.device)
+    draws = rand((2, _ATTEMPTS, count), generator, axis=2)
     area = height * width * (scale[0] + (scale[1] - scale[0]) * draws[0])
     aspect = torch.exp(math.log(ratio[0]) + math.log(ratio[1] / ratio[0]) * draws[1])
     widths, heights = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
@@ -44,7 +46,7 @@ def crop_boxes(
     central = _largest_central(sides, ratio)
     h = torch.where(found, heights.gather(0, first)[0], central[0])
     w = torch.where(found, widths.gather(0, first)[0], central[1])
-    places = torch.rand(2, count, generator=generator, device=generator.device)
+    places = rand((2, count), generator, axis=1)
     top = torch.where(found, (places[0] * (height - h + 1)).floor(), ((height - h) / 2).floor())
     left = torch.where(found, (places[1] * (width - w + 1)).floor(), ((width - w) / 2).floor())
     return torch.stack((top, left, h, w), dim=1)

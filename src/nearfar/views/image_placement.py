@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nearfar.views.draws import uniform
+from nearfar.views.draws import branch, uniform
 from nearfar.views.image_geometry import crop_boxes
 from nearfar.views.image_settings import ImageViewSettings
 
@@ -44,11 +44,12 @@ def placements(
     drawn = [place(count, sides, one, generator) for one in settings]
     if centre_distance > 0 and len(drawn) > 1:
         first, second = drawn[0].boxes, drawn[1].boxes
+        again = branch(generator)  # other processes may need another number of attempts for their samples
         for _ in range(_ATTEMPTS):
             near = centres_apart(first, second) < centre_distance * math.hypot(*sides)
             if not near.any():
                 break
-            second = torch.where(near[:, None], place(count, sides, settings[1], generator).boxes, second)
+            second = torch.where(near[:, None], place(count, sides, settings[1], again).boxes, second)
         drawn[1] = Placement(second, drawn[1].flipped)
     return drawn
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.views.along import ViewsAlong, kinds_along
-from nearfar.views.draws import uniform
+from nearfar.views.draws import rand, randn, uniform
 from nearfar.views.samples import check_samples, normalise
 from nearfar.views.wanted import WantedViews
 
@@ -92,14 +92,14 @@ def augment(points: Tensor, settings: PointViewSettings, count: int, generator: 
         view = nearest_part(view, uniform(samples, (0, 1), generator), share, count)
     if settings.dropout > 0:
         left = 1 - uniform(samples, (0, settings.dropout), generator)
-        view = thinned(view, torch.rand(samples, count, generator=generator, device=generator.device), left)
+        view = thinned(view, rand((samples, count), generator), left)
     if settings.turn:
         view = turned(view, uniform(samples, (0, 2 * math.pi), generator))
     if settings.size > 0:
         view = view * uniform(samples, (1 - settings.size, 1 + settings.size), generator).to(view)[:, None, None]
     normalise(view, spec)
     if settings.jitter > 0:
-        shake = torch.randn(view.shape, generator=generator, device=generator.device)
+        shake = randn(view.shape, generator)
         view = view.add(shake.to(view), alpha=settings.jitter)
     return view
 

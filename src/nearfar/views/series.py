@@ -20,7 +20,7 @@ from torch import Tensor
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.views.along import ViewsAlong, kinds_along
-from nearfar.views.draws import rows_drawn, uniform
+from nearfar.views.draws import rand, randn, rows_drawn, uniform
 from nearfar.views.rows import change_rows
 from nearfar.views.samples import check_samples, normalise
 from nearfar.views.wanted import WantedViews
@@ -105,13 +105,13 @@ def augment(series: Tensor, settings: SeriesViewSettings, length: int, generator
     if settings.permute > 0:
         rows = rows_drawn(count, settings.permute, generator)
         segments = uniform(count, (2, settings.segments + 1), generator).floor().long()
-        priority = torch.rand(count, settings.segments, generator=generator, device=generator.device)
+        priority = rand((count, settings.segments), generator)
         change_rows(view, rows, lambda part, index: permute_segments(part, segments[index], priority[index]))
     if settings.scaling > 0:
-        factor = torch.randn(count, channels, 1, generator=generator, device=generator.device)
+        factor = randn((count, channels, 1), generator)
         view = view * factor.to(view).mul_(settings.scaling).add_(1)
     if settings.noise > 0:
-        noise = torch.randn(view.shape, generator=generator, device=generator.device)
+        noise = randn(view.shape, generator)
         view = view.add(noise.to(view), alpha=settings.noise)
     if settings.mask > 0:
         rows = rows_drawn(count, settings.mask, generator)

@@ -18,7 +18,7 @@ from nearfar.batch import Tokens
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.views.choice import settings_by_view
-from nearfar.views.draws import uniform
+from nearfar.views.draws import rand, uniform
 from nearfar.views.wanted import WantedViews
 
 PADDING, UNKNOWN, START, END, MASK = range(5)
@@ -100,10 +100,10 @@ def augment(tokens: Tokens, settings: TextViewSettings, generator: torch.Generat
         share = uniform(shape[0], settings.scale, generator)
         tokens = keep_span(tokens, share, uniform(shape[0], (0, 1), generator))
     if settings.delete > 0:
-        draws = torch.rand(shape, generator=generator, device=generator.device)
+        draws = rand(shape, generator)
         tokens = delete_tokens(tokens, draws, settings.delete)
     if settings.mask > 0:
-        draws = torch.rand(shape, generator=generator, device=generator.device)
+        draws = rand(shape, generator)
         tokens = mask_tokens(tokens, draws, settings.mask)
     return tokens
 

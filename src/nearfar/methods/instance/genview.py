@@ -24,6 +24,7 @@ from nearfar.methods.per_sample import weighted
 from nearfar.networks.foreground import Foreground
 from nearfar.networks.generator import Generator, VariationalGenerator
 from nearfar.ranges import at_least, unit_interval, whole_number
+from nearfar.views.draws import rand
 from nearfar.views.image import to_unit
 from nearfar.views.samples import denormalise
 
@@ -61,6 +62,7 @@ class GenView(Method):
         "paper": Recipe({}, "sgd", learning_rate=0.05, weight_decay=1e-4, batch_size=256, epochs=200, warmup=0.0),
         "small": Recipe({"host_recipe": "small", "generator_steps": 300})}
     modalities = ("image",)
+    by_row = True
     generator: Generator | None = None
     choices = {
         "views": "the host's, one of a generated variation", "encoder": "the host's, and a frozen one for foreground",
@@ -86,7 +88,7 @@ class GenView(Method):
     def view_sources(self, samples: Any, index: Tensor, generator: torch.Generator) -> list[Any]:
         level = noise_level(self.foreground.share(self._tokens(to_unit(samples))))
         made = (self.generator or self.autoencoder).generate(samples, level, generator)
-        draws = torch.rand(len(samples), generator=generator).to(samples.device)[:, None, None, None]
+        draws = rand((len(samples),), generator).to(samples.device)[:, None, None, None]
         share = self.settings.share  # one half of it for each view
         return [torch.where(draws < share / 2, made, samples), torch.where(draws > 1 - share / 2, made, samples)]
 

@@ -21,6 +21,7 @@ from nearfar.methods.instance.simclr import SimCLR
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
 from nearfar.ranges import above, at_least, unit_interval, whole_number
+from nearfar.views.draws import rand
 
 HOSTS: dict[str, type[Method]] = {"simclr": SimCLR, "moco-v2": MoCoV2, "simsiam": SimSiam}
 
@@ -63,6 +64,7 @@ class Hallucinator(Method):
         "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=1e-4, epochs=200, warmup=0.0),
         "small": Recipe({"host": "simclr", "momentum": 0.99, "queue": 1024, "hidden": 512, "bottleneck": 128}),
     }
+    by_row = True
     choices = {
         "views": "two strong views whose centres lie apart", "encoder": "the host's", "head": "the host's",
         "target": "the host's, for a projection and for a hallucinated one", "loss": "the host's, twice",
@@ -83,7 +85,7 @@ class Hallucinator(Method):
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         batch = super().prepare(batch, generator)
-        share = torch.rand(len(batch), 1, generator=generator) ** (1 / self.settings.concentration)
+        share = rand((len(batch), 1), generator) ** (1 / self.settings.concentration)
         return replace(batch, extra=batch.extra | {"share": share.to(batch.index.device)})
 
     def forward(self, batch: Batch) -> Outputs:

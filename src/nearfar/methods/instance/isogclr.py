@@ -17,7 +17,7 @@ from typing import Annotated
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nearfar.losses.individual_temperature import Rule, SampleState, cosine_gamma, expect_start, unimodal_step
+from nearfar.losses.individual_temperature import Rule, SampleState, cosine_gamma, unimodal_step
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
 from nearfar.ranges import above, at_least, check_bounds, unit_interval, whole_number
@@ -56,7 +56,9 @@ class ISogCLR(Method):
         projection: Annotated[int, whole_number()] = 8192
 
         def __post_init__(self) -> None:
-            check_bounds("bounds", self.bounds, "temperature", self.temperature)
+            """Temperatures that learn start within their bounds."""
+            if self.individual:
+                check_bounds("bounds", self.bounds, "temperature", self.temperature)
 
     paper = Paper(
         "Not All Semantics are Created Equal: Contrastive Self-supervised Learning with Automatic Temperature Individualization",
@@ -77,8 +79,6 @@ class ISogCLR(Method):
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
-        if s.individual:
-            expect_start(s.temperature, s.bounds)
         self.projector = mlp((encoder.dimension, s.hidden, s.hidden, s.projection), last_bias=False)
         self.table = SampleTable(spec.length, estimate=0.0, temperature=s.temperature, momentum=0.0, shift=0.0, seen=False)
 

@@ -54,6 +54,7 @@ class ScatSimCLR(Method):
          "The authors' code builds a batch norm for the scattering that it never applies; there is none here.",
          "The learning rate decays with every step; the authors' schedule by epochs ends before it has begun to decay."),
     )
+    by_row = True
     recipes = {
         "paper": Recipe({}, "adamw", learning_rate=1.2e-3, weight_decay=1e-5, batch_size=64, epochs=1000, warmup=0.01),
         "small": Recipe({"dropout": 0.0, "hidden": 512}, epochs=5, batch_size=64),

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from nearfar.batch import Batch, Tokens
-from nearfar.losses.individual_temperature import BIMODAL, SampleState, bimodal_step, expect_start
+from nearfar.losses.individual_temperature import BIMODAL, SampleState, bimodal_step
 from nearfar.methods.method import Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.towers import TwoTowers
 from nearfar.ranges import above, at_least, check_bounds, unit_interval, whole_number
@@ -50,7 +50,9 @@ class ISogCLRPairs(Method):
         projection: Annotated[int, whole_number()] = 256
 
         def __post_init__(self) -> None:
-            check_bounds("bounds", self.bounds, "temperature", self.temperature)
+            """Temperatures that learn start within their bounds."""
+            if self.individual:
+                check_bounds("bounds", self.bounds, "temperature", self.temperature)
 
     paper = Paper(
         "Not All Semantics are Created Equal: Contrastive Self-supervised Learning with Automatic Temperature Individualization",
@@ -75,8 +77,6 @@ class ISogCLRPairs(Method):
     def __init__(self, encoder: TwoTowers, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
-        if s.individual:
-            expect_start(s.temperature, s.bounds)
         self.first_projection = nn.Linear(encoder.first.dimension, s.projection)
         self.second_projection = nn.Linear(encoder.second.dimension, s.projection)
         columns: dict[str, float | bool] = {"estimate": 0.0, "temperature": s.temperature, "momentum": 0.0, "shift": 0.0, "seen": False}

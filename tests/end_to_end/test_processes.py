@@ -1,0 +1,51 @@
+"""The real command on two real processes: a run computes what it computes on one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from nearfar.encoder_files import load_encoder
+
+# Adam takes the sign of gradients that are rounding alone (of biases before a batch norm), and PyTorch's batch norm of images is right
+# to five digits only: what grows from either is no difference in what is computed.
+SHORT = ["--encoder", "perceptron", "--limit", "256", "--batch-size", "50", "--steps", "10", "--precision", "float32"]
+SHORT += ["--optimizer", "sgd", "--learning-rate", "0.01", "--no-evaluate"]
+ONE = [sys.executable, "-m", "nearfar"]
+TWO = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "nearfar"]
+
+
+def run(start: list[str], *words: str, cwd: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([*start, *words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+
+
+def losses(folder: Path) -> list[tuple[int, float]]:
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [(row["step"], row["loss"]) for row in rows if "loss" in row]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [["simclr"], ["simclr", "--accumulate", "2"], ["mixed-barlow-twins"], ["hallucinator"]],
+    ids=" ".join,
+)
+def test_a_run_on_two_processes_is_the_run_on_one(words: list[str], tmp_path: Path) -> None:
+    run(ONE, "pretrain", *words, *SHORT, "--output", "one", cwd=tmp_path)
+    run(TWO, "pretrain", *words, *SHORT, "--output", "two", cwd=tmp_path)
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert len(one) == 2
+    assert [step for step, _ in two] == [step for step, _ in one]
+    for (_, found), (_, expected) in zip(two, one, strict=True):
+        assert found == pytest.approx(expected, rel=1e-4)
+    found_weights, expected_weights = (load_encoder(tmp_path / name)[0].state_dict() for name in ("two", "one"))
+    for name, expected_weight in expected_weights.items():
+        torch.testing.assert_close(found_weights[name], expected_weight, rtol=1e-3, atol=1e-4)
