@@ -151,7 +151,7 @@ def plain_values(column: pa.ChunkedArray) -> NDArray[Any]:
         column = pa.chunked_array([pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string())])
     elif pa.types.is_null(kind):
         return np.full(len(column), None, dtype=object)
-    values = column.to_numpy()
+    values: NDArray[Any] = column.to_numpy()
     if values.dtype.kind == "O":
         return np.array([as_text(value) if isinstance(value, str) else value for value in values], dtype=object)
     return values

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,7 +162,7 @@ def _decoded(image: Image.Image) -> Image.Image:
     except Exception as error:  # as above
         raise UnreadableError from error
     try:
-        return cast(Image.Image, ImageOps.exif_transpose(image))
+        return ImageOps.exif_transpose(image)
     except Exception:  # the EXIF block is damaged and the picture is not
         return image
 

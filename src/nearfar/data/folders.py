@@ -43,10 +43,7 @@ def read_folder(folder: Path, options: DataOptions) -> Table:
     kind = max(KINDS, key=lambda one: by_kind[one])  # the first of equals
     chosen = [path for path in found.paths if kind_of(path) == kind]
     others = [path for path in found.paths if kind_of(path) != kind]
-    if kind == "table":
-        table = read_files(chosen, name, options, folder)
-    else:
-        table = _table(folder, name, chosen, kind)
+    table = read_files(chosen, name, options, folder) if kind == "table" else _table(folder, name, chosen, kind)
     table.left_out.update(found.left_out)
     table.left_out.update(f"{ending_of(path) or 'nameless'} files" for path in others)
     table.notes += _notes(table.name, kind, others, found)

@@ -15,7 +15,6 @@ from nearfar.data.table import Table
 from nearfar.data.tables import bytes_in, lengths_in
 from nearfar.errors import UserError
 
-
 _BLOCK = 256
 """Rows of lists that are counted at a time."""
 

@@ -100,31 +100,35 @@ def match(table: Table, kept: Kept, options: DataOptions) -> Matched:
 
 
 def _by_content(known: Rows, kept: Kept, marks: Marks) -> tuple[Rows, Counter[str]]:
-    """For each row the number of the run's sample that it is, or -1; and what changed."""
-    by_mark: dict[int, int] = {}
-    for number in sorted(range(len(kept.ids)), key=lambda n: kept.parts[n] != TEST):  # the training part wins
-        if kept.parts[number] != UNUSED:
-            by_mark[int(kept.marks[number])] = number
+    """For each row the number of the run's sample that it is, or -1; and what changed.
+
+    No two rows are the same sample. First come rows of their name and content, then those of their content, then those of their name.
+    """
+    used = np.array([part != UNUSED for part in kept.parts])
     found = np.full(len(known), -1, dtype=np.int64)
-    claimed: set[int] = set()
+    same = known >= 0
+    same[same] = ~used[known[same]] | (kept.marks[known[same]] == marks[same])
+    found[same] = known[same]
+    claimed = set(found[same].tolist())
+    unclaimed: dict[int, list[int]] = {}
+    for number in sorted(np.flatnonzero(used).tolist(), key=lambda n: kept.parts[n] == TRAIN):  # the last is taken first
+        if number not in claimed:
+            unclaimed.setdefault(int(kept.marks[number]), []).append(number)
     changes: Counter[str] = Counter()
-    for row, (number, mark) in enumerate(zip(known.tolist(), marks.tolist(), strict=True)):
-        if number >= 0 and (kept.parts[number] == UNUSED or kept.marks[number] == mark):
-            found[row] = number
-            claimed.add(number)
-    for row, (number, mark) in enumerate(zip(known.tolist(), marks.tolist(), strict=True)):
-        if found[row] >= 0:
-            continue
-        if mark in by_mark:
-            found[row] = by_mark[mark]
+    for row in np.flatnonzero(found < 0).tolist():
+        numbers = unclaimed.get(int(marks[row]))
+        if numbers:
+            found[row] = numbers.pop()
             changes["moved"] += 1
-        elif number >= 0:
+    claimed, contents = set(found.tolist()), set(kept.marks[used].tolist())
+    for row in np.flatnonzero(found < 0).tolist():
+        number = int(known[row])
+        if number >= 0 and number not in claimed and marks[row] not in contents:  # no copy of another
             found[row] = number
             changes["changed"] += 1
         else:
             changes["new"] += 1
-        claimed.add(int(found[row]))
-    changes["gone"] = sum(part != UNUSED and number not in claimed for number, part in enumerate(kept.parts))
+    changes["gone"] = int(used.sum()) - int(np.isin(np.flatnonzero(used), found).sum())
     return found, changes
 
 
@@ -155,8 +159,11 @@ def _trained_otherwise(kept: Kept, numbers: Rows, changes: Counter[str]) -> bool
 
 def _told(changes: Counter[str]) -> str:
     words = {
-        "new": "{} new and left out", "gone": "{} gone", "changed": "{} with other content", "moved": "{} under other names or in other rows",
-    }  # fmt: skip
+        "new": "{} new and left out",
+        "gone": "{} gone",
+        "changed": "{} with other content",
+        "moved": "{} under other names or in other rows",
+    }
     told = [text.format(f"{changes[what]:,}") for what, text in words.items() if changes[what]]
     return f"of its samples {', '.join(told)}" if told else ""
 

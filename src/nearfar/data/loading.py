@@ -116,7 +116,8 @@ def load(
         tokenizer,
         {name: group_names(table.columns[name]) for name in groups},
         left_out,
-        [table.ids[row] for row in np.setdiff1d(np.arange(len(table.ids)), np.concatenate(parts))],
+        table.ids,
+        (torch.from_numpy(parts[0]), torch.from_numpy(parts[1])),
         whole,
     )
 
@@ -158,7 +159,7 @@ def _without_unlabelled_parts(table: Table, options: DataOptions, *, fixed: bool
     lacking = missing(np.asarray(table.columns[column]))
     if split is None or not lacking.any() or lacking[split[0]].any():
         return table, []
-    train, test, notes = split
+    train, test, _notes = split
     if not lacking[test].any():
         return some(table, np.sort(np.concatenate([train, test]))), []
     if not lacking[test].all():
@@ -166,7 +167,10 @@ def _without_unlabelled_parts(table: Table, options: DataOptions, *, fixed: bool
     found = dataclasses.replace(some(table, train), part=None)
     found.left_out["samples of other parts, without labels"] += len(table.ids) - len(train)
     name = table.part[int(test[0])]
-    said = f"None of the {len(test):,} samples of {name!r} has a label in {column!r}: they are left out, and the test set comes from the rest."
+    said = (
+        f"None of the {len(test):,} samples of {name!r} has a label in {column!r}: they are left out, "
+        "and the test set comes from the rest."
+    )
     return found, [said]
 
 

@@ -65,7 +65,7 @@ class Pictures:
         values = range_of(like)
         key = key_of(_VERSION, self.facts, rows.tobytes(), options.size, wanted, values)
         array, about = remembered(key, lambda file: self._write(file, rows, options.size, wanted, values), options.cache)
-        unreadable = {place: reason for place, reason in about["unreadable"]}
+        unreadable = dict(about["unreadable"])
         readable, notes = decoded_rows(unreadable, self.ids, rows, f"images of {self.name}", strict=options.strict)
         extra: dict[str, Any] = {}
         if about["resized"]:

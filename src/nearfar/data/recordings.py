@@ -71,7 +71,7 @@ class Recordings:
         wanted = None if like is None else _Grid(*(int(like.extra[name]) for name in ("sampling_rate", "samples", "hop")))
         key = key_of(_VERSION, "log-mel", self.facts, rows.tobytes(), options.size, wanted)
         array, about = remembered(key, lambda file: self._write(file, rows, options.size, wanted), options.cache)
-        unreadable = {place: reason for place, reason in about["unreadable"]}
+        unreadable = dict(about["unreadable"])
         readable, notes = decoded_rows(unreadable, self.ids, rows, f"recordings of {self.name}", strict=options.strict)
         if about["cropped"] or about["padded"]:
             notes.append(

@@ -103,7 +103,8 @@ class Source:
         tokenizer: of the texts, if there are any.
         members: for each group column, the names of its members by number.
         left_out: how much was found and is in neither part, by what it is.
-        unused: ids of samples that were read and are in neither part.
+        read: ids of all samples that were read, in their order, those in neither part among them.
+        rows: where the training samples and the test samples are among these.
         whole_marks: whether the samples' marks are of all of their content.
     """
 
@@ -114,7 +115,8 @@ class Source:
     tokenizer: Tokenizer | None = None
     members: dict[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
-    unused: list[str] = field(default_factory=list)
+    read: list[str] = field(default_factory=list)
+    rows: tuple[Tensor, Tensor] | None = None
     whole_marks: bool = True
 
     def summary(self) -> tuple[str, str, str]:

@@ -76,7 +76,7 @@ class ParquetPiece:
         stated = sum(
             metadata.row_group(g).column(i).total_uncompressed_size for g in range(metadata.num_row_groups) for i in columns
         )
-        return max(stated, metadata.num_rows * len(columns))
+        return max(int(stated), int(metadata.num_rows) * len(columns))
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -136,10 +136,8 @@ def _check_names(names: Sequence[str], path: Path) -> None:
     """Refuse columns that could be told apart by place alone."""
     for name, count in Counter(names).items():
         if count > 1 and name.strip():
-            raise UserError(f"{path} has {count} columns called {name!r} (the name occurs {_TIMES.get(count, f'{count} times')}); rename one.")
-
-
-_TIMES = {2: "twice"}
+            times = "twice" if count == 2 else f"{count} times"
+            raise UserError(f"The column name {name!r} occurs {times} in {path}; rename one of the columns.")
 
 
 def lengths_in(column: pa.ChunkedArray) -> NDArray[np.int64]:
@@ -173,7 +171,7 @@ def read_files(paths: Sequence[Path], name: str, options: DataOptions, folder: P
     several = len(paths) > 1
     pieces = [_piece(path, (part_of(path) or _part_above(path, folder)) if several else "") for path in paths]
     for piece, path in zip(pieces, paths, strict=True):
-        if not len(piece.schema.names) == len(set(piece.schema.names)):
+        if len(piece.schema.names) != len(set(piece.schema.names)):
             _check_names(piece.schema.names, path)
         if set(piece.schema.names) != set(pieces[0].schema.names):
             raise UserError(

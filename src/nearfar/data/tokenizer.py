@@ -34,7 +34,7 @@ _LONGEST_SPELLING = 4 * (LONGEST_PIECE + 1)
 """Bytes of a token, which no merge within a piece can exceed."""
 _MOST_MERGES = 1_000_000
 
-_WORD = re.compile(r" ?\w{1,%d}| ?[^\w\s]{1,%d}|\s" % (LONGEST_PIECE, LONGEST_PIECE))
+_WORD = re.compile(rf" ?\w{{1,{LONGEST_PIECE}}}| ?[^\w\s]{{1,{LONGEST_PIECE}}}|\s")
 
 Pair = tuple[int, int]
 
