@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but tab and line feed, marks that turn the direction of writing, and halves of surrogate pairs."""
+
+
+def printable(text: object) -> str:
+    """A text that a terminal shows as it is: each control character is spelled out, so that no name can steer the terminal.
+
+    >>> printable("a\\x1b[2Jb")
+    'a\\\\x1b[2Jb'
+    """
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), str(text))
 
 
 class UserError(ValueError):
     """A mistake of the user's: one sentence that names the thing, what was found, what was expected and how to mend it.
 
     The command line prints it without a traceback and exits with 2; everything else is a defect of ours (exit code 1).
+    Its text is ``printable``, as it may hold names that come from data.
     """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UserError:

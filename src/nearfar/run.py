@@ -69,10 +69,10 @@ class Run:
         return method.eval()
 
     def source(self) -> Source:
-        """The data the run was trained on, loaded as it was then."""
-        from nearfar.verbs.assemble import load_data
+        """The data the run was trained on, with the split that it was made with."""
+        from nearfar.verbs.assemble import own_data
 
-        return load_data(self.config.options)
+        return own_data(self.folder, self.config.options)
 
     def evaluation(self) -> Evaluation | None:
         """The stored evaluation, if there is one."""

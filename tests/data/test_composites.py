@@ -21,7 +21,7 @@ def _all(samples: Samples) -> torch.Tensor:
 def test_the_data_never_change(name: str, digest: str) -> None:
     """If this fails, scores can no longer be compared with earlier ones."""
     source, found = load(name), hashlib.sha256()
-    assert source.notes == []
+    assert all("exact copies" in note for note in source.notes)
     for samples in (source.train, source.test):
         found.update(_all(samples).numpy().tobytes())
     assert found.hexdigest()[:16] == digest

@@ -133,7 +133,7 @@ def test_images_that_break_only_when_decoded_are_refused_too(image_folder: Write
     folder = image_folder({"0.png": {}, "1.png": {}})
     for path in folder.iterdir():
         path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(UserError, match=r"None of the 2 images of photos can be read \(0\.png, 1\.png\)"):
+    with pytest.raises(UserError, match=r"None of the 2 images of photos can be read"):
         load(folder)
 
 

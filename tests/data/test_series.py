@@ -158,9 +158,9 @@ def test_a_size_crops_ready_arrays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"y": np.arange(4)}, r"no array of samples: expected x with shape \(N, C, T\).*found y \(4,\)"),
-        ({"x": np.zeros((4, 100, 4))}, r"x in a\.npz has shape \(4, 100, 4\); expected \(N, C, T\) with at least 8 time steps"),
-        ({"x": np.zeros((4, 9, 9, 9), np.uint8)}, r"uint8 array x in a\.npz has shape \(4, 9, 9, 9\); expected images"),
+        ({"y": np.arange(4)}, r"no array of samples: expected numbers x with shape \(N, C, T\).*found y \(4,\)"),
+        ({"x": np.zeros((4, 7, 4))}, r"x in a\.npz has shape \(4, 7, 4\); expected \(N, C, T\) with at least 8 time steps"),
+        ({"x": np.zeros((4, 9, 9, 9), np.uint8)}, r"array x in a\.npz has shape \(4, 9, 9, 9\) and type uint8; expected images"),
         ({"x": np.zeros((4, 9)), "edge_index": np.zeros((2, 5))}, "holds graphs"),
         ({"x": np.array([None, {}], dtype=object)}, "holds Python objects, which could run code"),
     ],

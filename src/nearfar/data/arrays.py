@@ -12,7 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nearfar.batch import Pair, Tokens
+from nearfar.data.bounds import check_side, check_steps
+from nearfar.data.decode import to_bytes
 from nearfar.data.options import DataOptions
+from nearfar.data.pictures import range_of
 from nearfar.data.samples import Samples
 from nearfar.data.series import check_finite, fit_lengths
 from nearfar.data.spec import Spec
@@ -47,7 +50,10 @@ def _checked(samples: Any) -> Tensor:
 
 @dataclass(frozen=True)
 class ReadyArray:
-    """Content of a ``Table`` that needs no decoding: uint8 images (N, C, H, W) or float32 series (N, C, T)."""
+    """Content of a ``Table`` that needs no decoding: images (N, C, H, W) or float32 series (N, C, T).
+
+    Images that are no uint8 are scaled by their own range, least to largest value, or by that of the data they must be like.
+    """
 
     array: NDArray[Any]
     name: str
@@ -60,13 +66,32 @@ class ReadyArray:
         chosen = self.array if len(rows) == len(self.array) else self.array[rows]
         readable = np.ones(len(rows), dtype=bool)
         if self.modality == "image":
+            check_side(options.size)
             size = (options.size, options.size) if options.size else self.array.shape[2:]
-            return Loaded(_covering(torch.from_numpy(chosen), like.shape[1:] if like is not None else size), readable)
+            size = like.shape[1:] if like is not None else size
+            notes: list[str] = []
+            extra: dict[str, Any] = {}
+            if chosen.dtype != np.uint8:
+                chosen, values = self._bytes(chosen, like)
+                extra["range"] = values
+                told = f"{values[0]:g} to {values[1]:g}"
+                notes.append(
+                    f"The images of {self.name} are of type {self.array.dtype}; their range, {told}, was scaled to 0 to 255 (uint8)."
+                )
+            return Loaded(_covering(torch.from_numpy(chosen), size), readable, notes, extra)
+        if options.size is not None:
+            check_steps(options.size, "The data option size is")
         broken = np.flatnonzero(~np.isfinite(chosen).all(axis=(1, 2)))
         for place in broken:
             check_finite(chosen[place], f"row {rows[place]} of {self.name}")
         steps = like.shape[-1] if like is not None else options.size
         return Loaded(torch.from_numpy(fit_lengths(chosen, self.name, steps)), readable)
+
+
+    def _bytes(self, chosen: NDArray[Any], like: Spec | None) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+        """Images as uint8, and the values that became 0 and 255."""
+        values = range_of(like) or (float(self.array.min()), float(self.array.max()))
+        return np.stack([to_bytes(one.astype(np.float32), values) for one in chosen]), values
 
 
 def _covering(images: Tensor, size: tuple[int, ...]) -> Tensor:

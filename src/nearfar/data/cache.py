@@ -22,6 +22,11 @@ from numpy.typing import NDArray
 from nearfar.cache_folder import cache_folder
 from nearfar.errors import UserError
 
+_DIGEST = "digest of the content"
+_WHOLE = 1 << 30
+"""Bytes up to which all of an entry is checked when it is read."""
+_LOOKS = 4096
+
 Make = Callable[[BinaryIO], dict[str, Any]]
 
 
@@ -34,15 +39,17 @@ def key_of(*facts: object) -> str:
     return digest.hexdigest()
 
 
-def file_facts(paths: Iterable[Path]) -> Iterator[tuple[str, int, int]]:
-    """Path in its resolved folder, size in bytes and time of change in nanoseconds of each file: what tells a changed file."""
+def file_facts(paths: Iterable[Path]) -> Iterator[tuple[str, int, int, int, int]]:
+    """What tells a changed file: its path in its resolved folder, its size in bytes, its number on the disk, when its content was
+    last written and when anything of it last changed, in nanoseconds. The last of these no program can set, so a file that was
+    written anew and given its old time is told from what it was."""
     folders: dict[str, str] = {}  # each is resolved once, as there may be very many files in it
     for path in paths:
         folder, name = os.path.split(path)
         if folder not in folders:
             folders[folder] = os.path.realpath(folder)
         state = os.stat(path)
-        yield os.path.join(folders[folder], name), state.st_size, state.st_mtime_ns
+        yield os.path.join(folders[folder], name), state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns
 
 
 def remembered(key: str, make: Make, folder: Path | None = None) -> tuple[NDArray[Any], dict[str, Any]]:
@@ -60,7 +67,11 @@ def remembered(key: str, make: Make, folder: Path | None = None) -> tuple[NDArra
         UserError: if the folder cannot be written (no space, no permission).
     """
     entry = (folder or cache_folder() / "decoded") / key
-    if not entry.is_dir():
+    existed = entry.is_dir()
+    found = _read(entry)
+    if found is None:
+        if existed:  # a damaged entry is made anew
+            shutil.rmtree(entry, ignore_errors=True)
         try:
             _make(entry, make)
         except OSError as error:
@@ -68,8 +79,39 @@ def remembered(key: str, make: Make, folder: Path | None = None) -> tuple[NDArra
                 f"Cannot write decoded data to {entry.parent}: {error.strerror or error}; "
                 "free some space there or set NEARFAR_CACHE to another folder."
             ) from error
-    array = np.load(entry / "content.npy", mmap_mode="c", allow_pickle=False)
-    return array, json.loads((entry / "about.json").read_text(encoding="utf-8"))
+        found = _read(entry)
+        if found is None:
+            raise UserError(f"The decoded data in {entry} cannot be read; remove that folder, or set NEARFAR_CACHE to another.")
+    return found
+
+
+def _read(entry: Path) -> tuple[NDArray[Any], dict[str, Any]] | None:
+    """The array and the facts of an entry; None if it is not there, or is not as it was written."""
+    content = entry / "content.npy"
+    try:
+        about = json.loads((entry / "about.json").read_text(encoding="utf-8"))
+        array = np.load(content, mmap_mode="c", allow_pickle=False)
+        digest = _digest(content)
+    except (OSError, ValueError, EOFError):
+        return None
+    if not isinstance(about, dict) or about.pop(_DIGEST, digest) != digest:
+        return None
+    return array, about
+
+
+def _digest(content: Path) -> str:
+    """Of a file's bytes, or of a large file's length, first and last bytes and evenly spaced ones between."""
+    digest, size = hashlib.blake2b(digest_size=16), content.stat().st_size
+    digest.update(str(size).encode())
+    with content.open("rb") as file:
+        if size <= _WHOLE:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        else:
+            for start in range(0, size, size // _LOOKS):
+                file.seek(start)
+                digest.update(file.read(1 << 12))
+    return digest.hexdigest()
 
 
 def _make(entry: Path, make: Make) -> None:
@@ -78,6 +120,7 @@ def _make(entry: Path, make: Make) -> None:
         temporary.mkdir(parents=True, exist_ok=True)
         with (temporary / "content.npy").open("wb") as file:
             about = make(file)
+        about = {**about, _DIGEST: _digest(temporary / "content.npy")}
         (temporary / "about.json").write_text(json.dumps(about), encoding="utf-8")
         try:
             os.rename(temporary, entry)

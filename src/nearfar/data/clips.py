@@ -25,21 +25,25 @@ class Clips:
         ids: N names, for the list of unreadable ones.
         facts: what tells this content from any other, for the cache.
         name: of the data, for errors.
-        length: frames of a clip; of longer ones evenly chosen frames are taken.
+        lengths: (N,) how many frames each has; of a clip with other than the most common number evenly chosen frames are taken.
     """
 
     frames: Callable[[NDArray[np.int64]], Sequence[Sequence[Encoded]]]
     ids: Sequence[str]
     facts: object
     name: str
-    length: int
+    lengths: NDArray[np.int64]
 
     @property
     def modality(self) -> str:
         return "video"
 
     def load(self, rows: NDArray[np.int64], options: DataOptions, like: Spec | None) -> Loaded:
-        count = like.shape[1] if like is not None else self.length
+        chosen = self.lengths[rows]
+        there = chosen[chosen > 0]
+        if not len(there):
+            raise UserError(f"None of the {len(rows)} clips of {self.name} has a frame; expected lists of encoded images.")
+        count = like.shape[1] if like is not None else _most_common(there)
         frames = Pictures(self._chosen(count), [name for name in self.ids for _ in range(count)], (self.facts, count), self.name)
         places = (rows[:, None] * count + np.arange(count)).reshape(-1)
         one = None if like is None else replace(like, modality="image", shape=(like.shape[0], *like.shape[2:]))
@@ -49,6 +53,15 @@ class Clips:
         if not readable.any():
             raise UserError(f"Of every clip of {self.name} some frame cannot be read; check that they are complete image files.")
         notes = [note.replace(" images ", " frames ") for note in found.notes]
+        other = int((there != count).sum())
+        if other:
+            notes.append(
+                f"{other:,} of {len(rows):,} clips have other than {count} frames, from {there.min()} to {there.max()}: "
+                "of longer ones evenly chosen frames are taken, frames of shorter ones are repeated."
+            )
+        empty = len(chosen) - len(there)
+        if empty:
+            notes.append(f"{empty:,} of {len(rows):,} clips have no frame and are left out.")
         return Loaded(content.contiguous(), readable, notes, found.extra)
 
     def _chosen(self, count: int) -> Callable[[NDArray[np.int64]], Sequence[Encoded]]:
@@ -64,3 +77,9 @@ class Clips:
             return found
 
         return encoded
+
+
+def _most_common(numbers: NDArray[np.int64]) -> int:
+    """The most common of some positive numbers, the largest of equals."""
+    counts = np.bincount(numbers)
+    return int(np.flatnonzero(counts == counts.max())[-1])

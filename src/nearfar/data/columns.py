@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,18 @@ from numpy.typing import NDArray
 
 from nearfar.data.cache import file_facts
 from nearfar.data.clips import Clips
-from nearfar.data.column_choice import Piece, choose, is_plain
-from nearfar.data.labels import LABEL_NAMES
+from nearfar.data.column_choice import Piece, choose, is_file, is_plain, plain_values
+from nearfar.data.endings import kind_of
+from nearfar.data.labels import LABEL_NAMES, missing
+from nearfar.data.names import as_texts, listed
 from nearfar.data.options import DataOptions
 from nearfar.data.pictures import Pictures
 from nearfar.data.recordings import Recordings
 from nearfar.data.series import SeriesFiles
-from nearfar.data.sound import SOUND_ENDINGS
+from nearfar.data.split import SPLIT_NAMES, are_parts
 from nearfar.data.table import Content, Table
 from nearfar.errors import UserError
 
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
-SERIES_ENDINGS = (".csv", ".tsv")
 SCORE_NAMES = ("score", "similarity", "similarity_score", "relatedness")
 """Columns that say how near two texts are in meaning."""
 ID_NAMES = ("id", "name", "short_name")
@@ -34,17 +35,30 @@ class _Columns(Mapping[str, NDArray[Any]]):
     def __init__(self, pieces: Sequence[Piece]) -> None:
         self._pieces = pieces
         self._names = [f.name for f in pieces[0].schema if is_plain(f.type)]
+        self._read: dict[str, NDArray[Any]] = {}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name not in self._names:
             raise KeyError(name)
-        return np.concatenate([piece.column(name).to_numpy() for piece in self._pieces])
+        if name not in self._read:
+            self._read[name] = self._joined_column(name)
+        return self._read[name]
+
+    def _joined_column(self, name: str) -> NDArray[Any]:
+        return _joined([plain_values(piece.column(name)) for piece in self._pieces])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Values of several files; where only some hold text, numbers of the others become text."""
+    if len({part.dtype.kind == "O" for part in parts}) > 1:
+        parts = [part if part.dtype.kind == "O" else np.array([str(value) for value in part], dtype=object) for part in parts]
+    return np.concatenate(parts)
 
 
 def table_of(pieces: Sequence[Piece], name: str, classes: Any, options: DataOptions, folder: Path | None = None) -> Table:
@@ -64,20 +78,23 @@ def table_of(pieces: Sequence[Piece], name: str, classes: Any, options: DataOpti
     if not sum(map(len, pieces)):
         raise UserError(f"{name} has no rows; expected at least 2 samples.")
     columns = _Columns(pieces)
-    choice = choose(pieces[0], columns, name, options, folder)
-    files = [str(value) for value in columns[choice.path]] if choice.path else []
+    choice = choose(pieces, columns, name, options, folder)
+    _check_asked(pieces[0], columns, name, options)
+    notes = list(choice.notes)
+    files = ["" if value is None else str(value) for value in columns[choice.path]] if choice.path else []
     ids = files or _ids(pieces, columns)
-    content = _files(files, folder, name) if folder is not None and files else None
+    content = _files(files, folder, name, notes) if folder is not None and files else None
     if choice.blobs is not None:
         content = _encoded(pieces, choice.blobs, choice.kind, ids, name)
     texts = ["" if text is None else str(text) for text in columns[choice.text]] if choice.text else None
-    table = Table(name, ids, content, texts, columns)
+    table = Table(name, as_texts(ids), content, texts, columns)
+    table.notes += notes
     if texts is not None and content is None:
         _add_partners(table, str(choice.text))
     if any(piece.part for piece in pieces):
         table.part = [piece.part for piece in pieces for _ in range(len(piece))]
-    elif "split" in columns:
-        table.part = [str(value) for value in columns["split"]]
+    else:
+        set_split(table)
     _name_classes(table, classes)
     return table
 
@@ -97,17 +114,53 @@ def _encoded(pieces: Sequence[Piece], column: str, kind: str, ids: Sequence[str]
     if kind == "audio":
         return Recordings(encoded, ids, facts, name)
     if kind == "video":
-        return Clips(encoded, ids, facts, name, max(1, len(encoded(np.zeros(1, dtype=np.int64))[0])))
+        return Clips(encoded, ids, facts, name, np.concatenate([piece.counts(column) for piece in pieces]))
     return Pictures(encoded, ids, facts, name)
 
 
-def _files(files: Sequence[str], folder: Path, name: str) -> Content:
+def _check_asked(piece: Piece, columns: Mapping[str, NDArray[Any]], name: str, options: DataOptions) -> None:
+    """Refuse columns that were asked for and are there, but hold what can be neither label nor group.
+
+    Raises:
+        UserError: that states their type.
+    """
+    types = {f.name: f.type for f in piece.schema}
+    for kind, asked in (("label", options.label), ("group", options.group)):
+        if asked in types and asked not in columns:
+            raise UserError(
+                f"The {kind} column {asked!r} of {name} holds {types[asked]}, which cannot be a {kind}; expected one number, string or "
+                "date a row."
+            )
+
+
+def set_split(table: Table) -> None:
+    """Take the parts of the rows from a column that names them."""
+    for name in SPLIT_NAMES:
+        if name not in table.columns:
+            continue
+        values = np.asarray(table.columns[name])
+        lacking = missing(values)
+        parts = ["" if gap else str(value) for value, gap in zip(values.tolist(), lacking, strict=True)]
+        if name == SPLIT_NAMES[0] or are_parts({part.strip().lower() for part in parts}):
+            table.part, table.split_column = parts, name
+            return
+
+
+def _files(files: Sequence[str], folder: Path, name: str, notes: list[str]) -> Content:
+    """Content of files that a column names: of the kind that most of those have that are there."""
     paths = [folder / file for file in files]
-    if paths[0].suffix.lower() in SERIES_ENDINGS:
-        return SeriesFiles(paths, files, name)
-    facts = tuple(file_facts(path for path in paths if path.is_file()))
-    kind = Recordings if paths[0].suffix.lower() in SOUND_ENDINGS else Pictures
-    return kind(lambda rows: [paths[row] for row in rows], files, facts, name)
+    there = [file and is_file(folder, file) for file in files]
+    kinds = Counter(kind_of(file) for file, is_there in zip(files, there, strict=True) if is_there)
+    kind = max(kinds, key=lambda one: (kinds[one], one == "image")) if kinds else None
+    others = [file for file, is_there in zip(files, there, strict=True) if is_there and kind_of(file) != kind]
+    if others:
+        notes.append(f"{len(others):,} of the {len(files):,} files that {name} names are of another kind than most: {listed(others)}.")
+    ids = as_texts(files)
+    if kind == "series":
+        return SeriesFiles(paths, ids, name)
+    facts = tuple(file_facts(path for path, is_there in zip(paths, there, strict=True) if is_there))
+    content = Recordings if kind == "sound" else Pictures
+    return content(lambda rows: [paths[row] if there[row] else b"" for row in rows], ids, (facts, tuple(files)), name)
 
 
 def _ids(pieces: Sequence[Piece], columns: Mapping[str, NDArray[Any]]) -> list[str]:

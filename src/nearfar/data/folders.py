@@ -10,61 +10,139 @@ from pathlib import Path
 import numpy as np
 
 from nearfar.data.cache import file_facts
-from nearfar.data.columns import IMAGE_ENDINGS, SERIES_ENDINGS
+from nearfar.data.endings import KINDS, ending_of, kind_of
+from nearfar.data.names import as_text, as_texts, listed
 from nearfar.data.options import DataOptions
 from nearfar.data.pictures import Pictures
 from nearfar.data.recordings import Recordings
 from nearfar.data.series import SeriesFiles
-from nearfar.data.sound import SOUND_ENDINGS
-from nearfar.data.split import TRAIN_NAMES
+from nearfar.data.split import EXTRA_NAMES, TEST_NAMES, TRAIN_NAMES
 from nearfar.data.table import Table
-from nearfar.data.tables import read_files
+from nearfar.data.tables import is_embeddings, read_files
+from nearfar.data.walk import Found, files_below
 from nearfar.errors import UserError
+
+_COMPANIONS = {"", ".md", ".txt", ".json", ".yaml", ".yml", ".html", ".py", ".log", ".toml", ".pdf", ".ini", ".license"}
+"""Endings of files that usually lie beside data; they are counted, and no note is made of them."""
+
+Parts = tuple[str, ...]
 
 
 def read_folder(folder: Path, options: DataOptions) -> Table:
-    """Samples of a folder: its parquet files if it has any, else all images below it, else all recordings, else all CSV and TSV
-    files, one a series.
+    """Samples of a folder: of images, recordings, CSV or TSV files (one a series) and parquet files below it, the kind with most files.
 
     Raises:
         UserError: if the folder is empty or holds none of these.
     """
-    name = folder.resolve().name
-    tables = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
-    if tables:
-        return read_files(tables, name, options)
-    files = _visible_files(folder)
-    if not files:
-        raise UserError(f"The folder {folder} is empty; expected images, recordings, CSV files or parquet files in it.")
-    for endings in (IMAGE_ENDINGS, SOUND_ENDINGS, SERIES_ENDINGS):
-        chosen = [path for path in files if path.suffix.lower() in endings]
-        if chosen:
-            return _table(folder, name, chosen)
-    there = ", ".join(f"{count} {ending or 'without ending'}" for ending, count in Counter(p.suffix for p in files).most_common(5))
-    raise UserError(f"The folder {folder} holds no image, sound, CSV or parquet file; it holds files that end in: {there}.")
+    name = as_text(folder.resolve().name)
+    found = files_below(folder)
+    _drop_embeddings(found)
+    by_kind = Counter(kind for kind in map(kind_of, found.paths) if kind is not None)
+    if not by_kind:
+        raise _nothing(folder, found)
+    kind = max(KINDS, key=lambda one: by_kind[one])  # the first of equals
+    chosen = [path for path in found.paths if kind_of(path) == kind]
+    others = [path for path in found.paths if kind_of(path) != kind]
+    table = read_files(chosen, name, options, folder) if kind == "table" else _table(folder, name, chosen, kind)
+    table.left_out.update(found.left_out)
+    table.left_out.update(f"{ending_of(path) or 'nameless'} files" for path in others)
+    table.notes += _notes(table.name, kind, others, found)
+    return table
 
 
-def _visible_files(folder: Path) -> list[Path]:
-    found = []
-    for where, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(where) / name for name in sorted(files) if not name.startswith(".")]
-    return found
+def _nothing(folder: Path, found: Found) -> UserError:
+    if not found.paths:
+        counts = _counted(found.left_out)
+        but = f" but {counts}" if counts else ""
+        return UserError(f"The folder {folder} is empty{but}; expected images, recordings, CSV files or parquet files in it.")
+    endings = Counter(ending_of(path) for path in found.paths).most_common(5)
+    there = ", ".join(f"{count} {ending or 'without ending'}" for ending, count in endings)
+    arrays = [path for path in found.paths if ending_of(path) == ".npz"]
+    hint = f"; name the file {arrays[0]} itself" if arrays else ""
+    return UserError(f"The folder {folder} holds no image, sound, CSV or parquet file; it holds files that end in: {there}{hint}.")
 
 
-def _table(folder: Path, name: str, paths: Sequence[Path]) -> Table:
+def _drop_embeddings(found: Found) -> None:
+    """Leave out what ``nearfar embed`` wrote; its parquet files look like data."""
+    ours = {path for path in found.paths if ending_of(path) == ".parquet" and is_embeddings(path)}
+    if ours:
+        found.paths = [path for path in found.paths if path not in ours]
+        found.left_out["embeddings that nearfar wrote"] += len(ours)
+
+
+def _notes(name: str, kind: str, others: Sequence[Path], found: Found) -> list[str]:
+    """What lies beside the files that are read."""
+    data = [path for path in others if ending_of(path) not in _COMPANIONS]
+    counts = Counter(f"{ending_of(path)} files" for path in data)
+    counts.update(found.left_out)
+    if not counts:
+        return []
+    notes = [f"{name} is read as a folder of {_PLURALS[kind]}; left out: {_counted(counts)}."]
+    lists = [path for path in data if kind_of(path) == "series"]
+    if kind in ("image", "sound") and lists:
+        first = listed([as_text(path.name) for path in lists])
+        notes.append(f"{first} is not used; if it lists the files with their labels, give its path as --data.")
+    return notes
+
+
+_PLURALS = {"image": "images", "sound": "recordings", "series": "series", "table": "parquet files"}
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in counts.most_common())
+
+
+def _table(folder: Path, name: str, paths: Sequence[Path], kind: str) -> Table:
     start = 0 if folder == Path() else len(os.path.join(folder, ""))  # the paths' own text: there may be very many
-    ids = [str(path)[start:].replace(os.sep, "/") for path in paths]
-    if paths[0].suffix.lower() in SERIES_ENDINGS:
+    ids = as_texts([str(path)[start:].replace(os.sep, "/") for path in paths])
+    if kind == "series":
         table = Table(name, ids, SeriesFiles(paths, ids, name))
     else:
-        kind = Recordings if paths[0].suffix.lower() in SOUND_ENDINGS else Pictures
-        table = Table(name, ids, kind(lambda rows: [paths[row] for row in rows], ids, tuple(file_facts(paths)), name))
+        content = Recordings if kind == "sound" else Pictures
+        table = Table(name, ids, content(lambda rows: [paths[row] for row in rows], ids, tuple(file_facts(paths)), name))
     above = [tuple(one.split("/")[:-1]) for one in ids]
-    if any(parts and parts[0].lower() in TRAIN_NAMES for parts in above):
-        table.part = [parts[0] if parts else "" for parts in above]
-        above = [parts[1:] for parts in above]
-    if all(above):  # every file lies in a folder: these are the classes
-        table.columns = {"label": np.array([parts[0] for parts in above])}
-        table.label = "label"
+    parts, note = _parts(above)
+    table.notes += note
+    if parts:
+        table.part = [one[0] if one else "" for one in above]
+        above = [one[1:] for one in above]
+    _set_classes(table, above)
     return table
+
+
+def _parts(above: Sequence[Parts]) -> tuple[bool, list[str]]:
+    """Whether the folders at the top are parts (train, test) and not classes, and what to say of it."""
+    top = {one[0] for one in above if one}
+    lower = {name.lower() for name in top}
+    train, test = lower & set(TRAIN_NAMES), lower & set(TEST_NAMES)
+    others = lower - train - test - set(EXTRA_NAMES)
+    if not train:
+        return False, []
+    nested = any(one[0].lower() in TRAIN_NAMES and len(one) > 1 for one in above if one)
+    if not others or (test and nested):
+        return True, []
+    if not test and nested:
+        return True, [f"The folder {' and '.join(sorted(train))} is taken as the training part, because it holds folders."]
+    names = " and ".join(sorted(train | test))
+    return False, [f"The folders {names} are taken as classes, because {listed(sorted(others))} lie beside them."]
+
+
+def _set_classes(table: Table, above: Sequence[Parts]) -> None:
+    """Take the folders of the files as labels, if every file (of some part) lies in one."""
+    if not any(above):
+        return
+    if all(above):
+        labels = [one[0] for one in above]
+    else:
+        parts = table.part or [""] * len(above)
+        within: dict[str, list[bool]] = {}
+        for part, one in zip(parts, above, strict=True):
+            within.setdefault(part, []).append(bool(one))
+        count = sum(not one for one in above)
+        if len(within) < 2 or any(any(those) and not all(those) for those in within.values()):
+            said = f"The folders of {table.name} are not used as labels: {count:,} of {len(above):,} files lie in none of them."
+            table.notes.append(said)
+            return
+        labels = [one[0] if one else "" for one in above]
+    table.columns = {"label": np.array(labels, dtype=object)}
+    table.label = "label"

@@ -12,8 +12,11 @@ from nearfar.data.catalogue import HUGGING_FACE, missing
 from nearfar.data.columns import table_of
 from nearfar.data.options import DataOptions
 from nearfar.data.table import Table
-from nearfar.data.tables import bytes_in
+from nearfar.data.tables import bytes_in, lengths_in
 from nearfar.errors import UserError
+
+_BLOCK = 256
+"""Rows of lists that are counted at a time."""
 
 
 class HuggingFacePiece:
@@ -30,6 +33,7 @@ class HuggingFacePiece:
         self.part = part
         self.schema = data.features.arrow_schema
         self.facts = data._fingerprint
+        self.notes: list[str] = []
 
     def __len__(self) -> int:
         return len(self._data)
@@ -40,6 +44,11 @@ class HuggingFacePiece:
     def blobs(self, name: str, rows: NDArray[np.int64]) -> list[Any]:
         column = self._data.select_columns([name]).with_format("arrow")[rows][name]
         return bytes_in(column, np.arange(len(rows)))
+
+    def counts(self, name: str) -> NDArray[np.int64]:
+        data = self._data.select_columns([name]).with_format("arrow")
+        blocks = range(0, len(self), _BLOCK)
+        return np.concatenate([lengths_in(data[start : start + _BLOCK][name]) for start in blocks])
 
 
 def read_hugging_face(name: str, options: DataOptions) -> Table:

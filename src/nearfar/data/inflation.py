@@ -61,7 +61,7 @@ def inflated(source: Source, inflate: str | None, copies: int = 1, *, seed: int 
         ids = [*ids, *(f"generated/{i}" for i in range(len(made)))]
     real = copies * len(train)
     notes.append(f"Training on {real:,} rows of {len(train):,} real images ({real / len(ids):.1%}) and {len(ids) - real:,} generated ones.")
-    samples = dataclasses.replace(train, content=content, ids=ids, label=label, group=groups, rows=rows)
+    samples = dataclasses.replace(train, content=content, ids=ids, label=label, group=groups, rows=rows, marks=None)
     return dataclasses.replace(source, spec=dataclasses.replace(source.spec, length=len(ids)), train=samples, notes=notes)
 
 

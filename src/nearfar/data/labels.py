@@ -51,7 +51,7 @@ def chosen_column(columns: Mapping[str, Any], asked: str | None, kind: str, comm
     return asked
 
 
-def as_labels(values: NDArray[Any], names: Sequence[str], column: str) -> Labels:
+def as_labels(values: NDArray[Any], names: Sequence[str], column: str, source: str = "the data") -> Labels:
     """Number the classes, sorted by value, or keep real numbers as they are.
 
     Floats are classes if they are few and whole, otherwise values to regress. Labels with gaps (missing, NaN) are not used.
@@ -60,10 +60,20 @@ def as_labels(values: NDArray[Any], names: Sequence[str], column: str) -> Labels
         values: (N,) of any type.
         names: names of the classes where the values are their numbers; may be empty.
         column: where the values come from, for the notes.
+        source: name of the data, for errors.
+
+    Raises:
+        UserError: for labels that are infinite.
     """
-    missing = _missing(values)
-    if missing:
-        return Labels(notes=[f"The labels in {column!r} are not used: {missing} of {len(values)} are missing; fill them or choose others."])
+    count = int(missing(values).sum())
+    if count:
+        return Labels(notes=[f"The labels in {column!r} are not used: {count} of {len(values)} are missing; fill them or choose others."])
+    if values.dtype.kind == "f" and np.isinf(values).any():
+        first = int(np.flatnonzero(np.isinf(values))[0])
+        raise UserError(
+            f"The label column {column!r} of {source} has {int(np.isinf(values).sum())} infinite values, the first in row {first}; "
+            "replace them by numbers or choose another column with --label."
+        )
     if values.dtype.kind == "f" and not _few_and_whole(values):
         return Labels(values.astype(np.float32), (), "value")
     if values.dtype.kind in "fiu" and len(names) and values.min() >= 0 and values.max() < len(names):
@@ -108,12 +118,18 @@ def group_names(values: NDArray[Any]) -> tuple[str, ...]:
     return tuple(map(str, np.unique(values.astype(str) if values.dtype.kind == "O" else values)))
 
 
-def _missing(values: NDArray[Any]) -> int:
+def missing(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which of (N,) values are none: NaN, None, or text without a character that can be seen."""
     if values.dtype.kind == "f":
-        return int(np.isnan(values).sum())
-    if values.dtype.kind == "O":
-        return sum(value is None or value != value for value in values.tolist())
-    return 0
+        found: NDArray[np.bool_] = np.isnan(values)
+        return found
+    if values.dtype.kind in "OU":
+        return np.array([_is_missing(value) for value in values.tolist()], dtype=bool)
+    return np.zeros(len(values), dtype=bool)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
 
 
 def _few_and_whole(values: NDArray[Any]) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfar.batch import Pair, Tokens
-from nearfar.data.labels import GROUP_NAMES, Labels, as_groups, as_joined_labels, as_labels, chosen_column, group_names
+from nearfar.data.kept import Kept, content_marks, match
+from nearfar.data.labels import (
+    GROUP_NAMES,
+    Labels,
+    as_groups,
+    as_joined_labels,
+    as_labels,
+    chosen_column,
+    group_names,
+    missing,
+)
 from nearfar.data.options import DataOptions, with_values
+from nearfar.data.rows import some
 from nearfar.data.samples import Samples, Source
 from nearfar.data.sources import read
 from nearfar.data.spec import Spec, part_of
@@ -32,7 +44,13 @@ Rows = NDArray[np.int64]
 
 
 def load(
-    data: str | Path, options: DataOptions | None = None, *, like: Spec | None = None, tokenizer: Tokenizer | None = None, **values: Any
+    data: str | Path,
+    options: DataOptions | None = None,
+    *,
+    like: Spec | None = None,
+    tokenizer: Tokenizer | None = None,
+    kept: Kept | None = None,
+    **values: Any,
 ) -> Source:
     """Load a data set.
 
@@ -43,6 +61,7 @@ def load(
         options: see ``DataOptions``.
         like: the spec of other data, for which an encoder exists: images are decoded to its shape, series and texts to its length.
         tokenizer: for the texts, instead of one trained on them.
+        kept: the samples of a run on these data: they keep their parts, and new samples are left out.
         values: single options by name, over those in ``options``.
 
     Returns:
@@ -53,28 +72,106 @@ def load(
     """
     options = with_values(options, values)
     table = read(data, options)
-    if like is not None:
+    matched = None if kept is None else match(table, kept, options)
+    if matched is not None:
+        table, like = matched.table, matched.like
+    elif like is not None:
         like = part_of(like, table.modality)  # None: nothing to be brought to; whoever needs the two to fit says so
+    table, gap_notes = _without_unlabelled_parts(table, options, fixed=matched is not None)
     labels, groups, notes = _described(table, options)
-    parts, split_notes = _parts(table, labels, groups, options)
+    parts, by, split_notes = _parts(table, labels, groups, options) if matched is None else (matched.parts, None, matched.notes)
     rows = np.sort(np.concatenate(parts))
     loaded = table.content.load(rows, options, like) if table.content is not None else None
+    left_out = Counter(table.left_out)
+    left_out["samples beyond the limit or of other parts"] += len(table.ids) - len(rows)
     if loaded is not None:
         parts = [part[np.isin(part, rows[loaded.readable])] for part in parts]
         notes += loaded.notes
+        left_out["samples that cannot be read"] += int((~loaded.readable).sum())
     _check_number(table.name, len(parts[0]), 2 if options.split else 1)
+    if by is not None:  # counted now that it is known what can be read
+        split_notes = [*split_notes, _split_note(parts, by)]
     content: Any = loaded.content if loaded is not None else None
+    marks, whole = content_marks(table, rows, loaded, None if kept is None else kept.whole)
     if table.texts is not None:
         both = [*table.texts], [*(table.partners or ())]
         tokenizer = tokenizer or Tokenizer.train([texts[row] for texts in both if texts for row in parts[0]], options.vocabulary)
         tokens = _encoded(table, rows, tokenizer, options, like)
         content = tokens if content is None else Pair(content, tokens)
-    found = [_samples(table, content, labels, groups, np.searchsorted(rows, part), part) for part in parts]
-    annotated = [_annotations(table, part, content, tokenizer) for part in parts]
-    train, test = (dataclasses.replace(one, annotations=more) for one, more in zip(found, annotated, strict=True))
+        notes += _text_notes([table.texts[row] for row in rows])
+    train, test = (
+        dataclasses.replace(
+            _samples(table, content, labels, groups, np.searchsorted(rows, part), part),
+            annotations=_annotations(table, part, content, tokenizer),
+            marks=torch.from_numpy(marks[np.searchsorted(rows, part)]),
+        )
+        for part in parts
+    )
     spec = _spec(table, train, labels, loaded.extra if loaded else {}, len(tokenizer) if tokenizer and table.texts is not None else 0)
-    members = {name: group_names(table.columns[name]) for name in groups}
-    return Source(spec, train, test if len(test) else None, [*table.notes, *notes, *split_notes], tokenizer, members)
+    return Source(
+        spec,
+        train,
+        test if len(test) else None,
+        [*table.notes, *gap_notes, *notes, *split_notes, *_copy_notes(train, test)],
+        tokenizer,
+        {name: group_names(table.columns[name]) for name in groups},
+        left_out,
+        table.ids,
+        (torch.from_numpy(parts[0]), torch.from_numpy(parts[1])),
+        whole,
+    )
+
+
+def _text_notes(texts: Sequence[str]) -> list[str]:
+    """What is odd about texts from which nothing can be learned."""
+    empty = sum(not text.strip() for text in texts)
+    if len(texts) > 1 and empty < len(texts) and len(set(texts)) == 1:
+        return [f"All {len(texts):,} texts are the same, {texts[0][:40]!r}: nothing can be learned from them."]
+    return [f"{empty:,} of {len(texts):,} texts are empty: nothing can be learned from those."] if empty else []
+
+
+def _copy_notes(train: Samples, test: Samples) -> list[str]:
+    """How many samples are there more than once."""
+    assert train.marks is not None
+    assert test.marks is not None
+    notes = []
+    for name, marks in (("training", train.marks), ("test", test.marks)):
+        copies = len(marks) - len(torch.unique(marks))
+        if copies:
+            notes.append(f"{copies:,} of the {len(marks):,} {name} samples are exact copies of others of them.")
+    shared = int(torch.isin(test.marks, train.marks).sum())
+    if shared:
+        notes.append(
+            f"{shared:,} of the {len(test):,} test samples are exact copies of training samples, so figures on them flatter the encoder."
+        )
+    return notes
+
+
+def _without_unlabelled_parts(table: Table, options: DataOptions, *, fixed: bool) -> tuple[Table, list[str]]:
+    """Where the data bring a split and all training rows have labels: without the parts in which labels are missing.
+
+    Test samples without labels can judge nothing, and would cost the training samples theirs.
+    """
+    column = options.label or table.label
+    if fixed or table.part is None or not options.split or column is None or column not in table.columns:
+        return table, []
+    split = given_split(table.part, table.split_column)
+    lacking = missing(np.asarray(table.columns[column]))
+    if split is None or not lacking.any() or lacking[split[0]].any():
+        return table, []
+    train, test, _notes = split
+    if not lacking[test].any():
+        return some(table, np.sort(np.concatenate([train, test]))), []
+    if not lacking[test].all():
+        return table, []
+    found = dataclasses.replace(some(table, train), part=None)
+    found.left_out["samples of other parts, without labels"] += len(table.ids) - len(train)
+    name = table.part[int(test[0])]
+    said = (
+        f"None of the {len(test):,} samples of {name!r} has a label in {column!r}: they are left out, "
+        "and the test set comes from the rest."
+    )
+    return found, [said]
 
 
 def _described(table: Table, options: DataOptions) -> tuple[Labels, dict[str, Rows], list[str]]:
@@ -85,21 +182,24 @@ def _described(table: Table, options: DataOptions) -> tuple[Labels, dict[str, Ro
         column, labels = options.label, as_joined_labels(columns, options.label.split(","), table.name)
     else:
         column = chosen_column(columns, options.label, "label", [table.label] if table.label else [], table.name)
-        labels = as_labels(columns[column], table.classes.get(column, ()), column) if column else Labels()
+        labels = as_labels(columns[column], table.classes.get(column, ()), column, table.name) if column else Labels()
     named = chosen_column(columns, options.group, "group", (), table.name)
     names = [named] if named else [name for name in GROUP_NAMES if name in columns]
     notes = list(labels.notes)
-    others = [name for name in columns if name != "split"]
+    others = [name for name in columns if name != table.split_column]
     if column is None and others:
         notes.append(f"No column has a common name for labels; choose one with --label: {', '.join(others)}.")
     return labels, {name: as_groups(columns[name]) for name in names}, notes
 
 
-def _parts(table: Table, labels: Labels, groups: Mapping[str, Rows], options: DataOptions) -> tuple[list[Rows], list[str]]:
-    """Training and test rows, and how they were chosen."""
+def _parts(
+    table: Table, labels: Labels, groups: Mapping[str, Rows], options: DataOptions
+) -> tuple[list[Rows], str | None, list[str]]:
+    """Training and test rows; by which groups they were split here, "" if by none, None if not here; and what to say of it."""
     length = len(table.ids)
-    given = given_split(table.part) if table.part is not None and options.split else None
+    given = given_split(table.part, table.split_column) if table.part is not None and options.split else None
     group = next(iter(groups), None)
+    by: str | None = None
     if given is not None:
         train, test, notes = given
         if group is not None:
@@ -108,17 +208,22 @@ def _parts(table: Table, labels: Labels, groups: Mapping[str, Rows], options: Da
     elif options.split:
         classes = labels.values if labels.target == "class" else None
         train, test = own_split(length, label=classes, group=groups[group] if group else None, seed=options.seed)
-        by = f" by {group}" if group else ""
-        notes = [f"Split{by} into {len(train):,} training and {len(test):,} test samples."]
-        if not len(test):
-            notes = [f"There is no test set: {length} samples{by} are too few to split."]
+        by, notes = (group or ""), []
     else:
         train, test, notes = np.arange(length), np.arange(0), []
     if options.limit is not None:
         if given is None:
             test = limited(test, math.ceil(options.limit * TEST_SHARE / (1 - TEST_SHARE)), options.seed)
         train = limited(train, options.limit, options.seed)
-    return [train, test], notes
+    return [train, test], by, notes
+
+
+def _split_note(parts: Sequence[Rows], group: str) -> str:
+    train, test = map(len, parts)
+    by = f" by {group}" if group else ""
+    if not test:
+        return f"There is no test set: {train} samples{by} are too few to split."
+    return f"Split{by} into {train:,} training and {test:,} test samples."
 
 
 def _check_number(name: str, found: int, least: int) -> None:
@@ -131,11 +236,13 @@ def _encoded(table: Table, rows: Rows, tokenizer: Tokenizer, options: DataOption
     """Texts of some rows, as long as the longest of them needs or as long as is wanted."""
     assert table.texts is not None
     texts = [table.texts[row] for row in rows]
-    tokens = tokenizer.encode(texts)
-    longest = tokens.ids.shape[1]
-    wanted = options.size if options.size and table.content is None else min(longest, LONGEST_TEXT)
-    context = like.context if like is not None else max(2, wanted)
-    return tokens if context == longest else tokenizer.encode(texts, context)
+    if like is not None:
+        return tokenizer.encode(texts, like.context)
+    if options.size and table.content is None:
+        return tokenizer.encode(texts, max(2, options.size))
+    tokens = tokenizer.encode(texts, LONGEST_TEXT)
+    longest = max(2, int(tokens.mask.sum(dim=1).max()))
+    return Tokens(tokens.ids[:, :longest].contiguous(), tokens.mask[:, :longest].contiguous())
 
 
 def _samples(table: Table, content: Any, labels: Labels, groups: Mapping[str, Rows], places: Rows, part: Rows) -> Samples:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -11,67 +13,116 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.data.arrays import ReadyArray
+from nearfar.data.bounds import SUSPICIOUS_BYTES, SUSPICIOUS_RATIO, check_memory, check_steps
+from nearfar.data.columns import set_split
 from nearfar.data.labels import LABEL_NAMES
+from nearfar.data.names import as_text
 from nearfar.data.points import PointClouds
+from nearfar.data.readings import is_points, shaped
 from nearfar.data.table import Content, Table
 from nearfar.errors import UserError
 
 Arrays = Mapping[str, NDArray[Any]]
 
-_SAMPLE_NAMES = ("x", "X", "data", "series", "images", "image", "samples")
+_SAMPLE_NAMES = ("x", "X", "data", "series", "images", "image", "pictures", "points", "samples")
 _MASK_NAMES = ("mask", "masks", "regions")
-_SHORTEST = 8
-"""Steps below which a last axis is hardly time."""
+_NPY, _ZIP = b"\x93NUMPY", b"PK"
 
 
 def read_npz(path: Path) -> Table:
     """Samples from the array ``x`` (or ``data``, ``series``, ``images``, ``samples``, or the only one with 3 or 4 axes).
 
-    uint8 arrays are images: (N, H, W), (N, H, W, C) or (N, C, H, W). All others are series: (N, T) with one channel,
-    (N, C, T), or (N, D, C, T), whose D x C channels are taken together; but (N, K, 3) with 8 points or more are point clouds.
+    uint8 arrays and arrays called ``images`` are images: (N, H, W), (N, H, W, C) or (N, C, H, W). All others are series: (N, T) with
+    one channel, (N, C, T), (N, T, C) where the last axis is much the shorter one, or (N, D, C, T), whose D x C channels are taken
+    together; but (N, K, 3) with 8 points or more are point clouds. Where an array could be read in two ways, a note names the reading.
     Arrays of length N with one axis are columns; a column ``activity`` with an array ``activity_names`` beside it is a label, its
-    values numbers of those names. An array ``mask`` (or ``masks``, ``regions``) of N images' sizes says what each pixel shows.
+    values numbers of those names. Labels may be one-hot (N, C). An array ``mask`` (or ``masks``, ``regions``) of N images' sizes says
+    what each pixel shows.
 
     Raises:
-        UserError: if the file is broken, needs pickle, or holds no such array.
+        UserError: if the file is broken, needs pickle, is too large, or holds no such array.
     """
     arrays = _arrays(path)
     if "edge_index" in arrays:
         raise UserError(f"{path} holds graphs (edge_index), which cannot be read yet; expected series (N, C, T) or uint8 images.")
     key = _sample_key(arrays, path)
+    _check_samples(arrays[key], key, path)
     content: Content
-    notes: list[str] = []
-    if _is_points(arrays[key]):
+    if is_points(arrays[key], key):
         x, content = arrays[key], PointClouds(arrays[key], path.name)
+        notes = _points_notes(x, key)
     else:
-        x, notes = _shaped(arrays[key], f"{key} in {path.name}")
+        x, notes = shaped(arrays[key], key, path.name)
         content = ReadyArray(x, path.name)
     columns = {k: v for k, v in arrays.items() if v.shape == (len(x),) and k != key}
+    columns.update(_label_columns(arrays, key, len(x), path, notes))
     classes = {k.removesuffix("_names"): v.tolist() for k, v in arrays.items() if k.endswith("_names") and v.ndim == 1}
     named = [k for k in columns if k in classes]
     label = next((k for k in (*LABEL_NAMES, *named) if k in columns), None)
-    table = Table(path.stem, [str(i) for i in range(len(x))], content, None, columns, label=label, classes=classes)
-    table.notes += notes
+    columns = {name: _as_strings(values) for name, values in columns.items()}
+    table = Table(as_text(path.stem), [str(i) for i in range(len(x))], content, None, columns, label=label, classes=classes)
     mask = next((arrays[name] for name in _MASK_NAMES if name in arrays), None)
     if mask is not None and x.ndim == 4 and mask.shape == (len(x), *x.shape[2:]) and mask.dtype.kind in "ub":
         table.annotations["regions"] = mask.astype(np.uint8)
-    if "split" in columns:
-        table.part = [str(value) for value in columns["split"]]
-    if arrays.get("sampling_rate", x).ndim == 0:
-        table.extra["sampling_rate"] = float(arrays["sampling_rate"])
+    set_split(table)
+    _take_rate(arrays, x, table, path)
+    table.notes += [*notes, *_unused(arrays, {key, *columns, *(f"{name}_names" for name in columns), "sampling_rate"}, table)]
     return table
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    with path.open("rb") as file:
+        start = file.read(6)
+    if start.startswith(_NPY):
+        raise UserError(f"{path} is a single array (.npy) and no archive; save it with numpy.savez(path, x=array).")
+    if not start.startswith(_ZIP):
+        raise UserError(f"{path} cannot be read as .npz (it does not begin as one); check that the file is complete.")
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except ValueError as error:
+        with path.open("rb") as opened:
+            _check_size(path, zipfile.ZipFile(opened))
+            opened.seek(0)
+            with np.load(opened, allow_pickle=False) as file:
+                return {as_text(key): file[key] for key in file.files if isinstance(file[key], np.ndarray)}
+    except UserError:
+        raise
+    except Exception as error:  # damaged archives raise errors of the archive, of its compression, and of the arrays in it
         if "pickle" in str(error):
             raise UserError(f"{path} holds Python objects, which could run code when loaded; save plain numbers and strings.") from error
-        raise UserError(f"{path} cannot be read as .npz ({error}); check that the file is complete.") from error
-    except (OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise UserError(f"{path} cannot be read as .npz ({error}); check that the file is complete.") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} cannot be read as .npz ({reason}); check that the file is complete.") from error
+
+
+def _check_size(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuse an archive by what its headers say, before anything is unpacked."""
+    stored = unpacked = 0
+    for member in archive.infolist():
+        if member.flag_bits & 1:
+            raise UserError(f"{path} is encrypted; save it again without a password.")
+        if member.filename.endswith(".npy"):
+            _check_header(path, archive, member)
+        stored += member.compress_size
+        unpacked += member.file_size
+    if unpacked > SUSPICIOUS_BYTES and unpacked > SUSPICIOUS_RATIO * stored:
+        raise UserError(
+            f"{path} unpacks from {stored:,} to {unpacked:,} bytes, as archives that are made to fill the memory do; if it is right, "
+            "save it with numpy.savez, uncompressed."
+        )
+    check_memory(3 * unpacked, f"{path}, read as arrays of {unpacked:,} bytes,")
+
+
+def _check_header(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """Refuse an array that states more values than it has room for."""
+    with archive.open(member) as file:
+        start = io.BytesIO(file.read(1 << 16))
+    layout: Any = np.lib.format
+    read = layout.read_array_header_1_0 if layout.read_magic(start) == (1, 0) else layout.read_array_header_2_0
+    shape, _, kind = read(start)
+    stated = prod(shape) * kind.itemsize
+    if not kind.hasobject and stated > member.file_size:
+        raise UserError(
+            f"The array {member.filename} in {path} states the shape {shape}, which is {stated:,} bytes, but has {member.file_size:,}; "
+            "the file is damaged."
+        )
 
 
 def _sample_key(arrays: Arrays, path: Path) -> str:
@@ -82,36 +133,82 @@ def _sample_key(arrays: Arrays, path: Path) -> str:
     deep = [k for k, v in numeric.items() if v.ndim in (3, 4)]
     if len(deep) == 1:
         return deep[0]
-    there = ", ".join(f"{k} {v.shape}" for k, v in list(arrays.items())[:8]) or "nothing"
+    there = ", ".join(f"{k} {v.shape} of {v.dtype}" for k, v in list(arrays.items())[:8]) or "nothing"
     raise UserError(
-        f"{path} has no array of samples: expected x with shape (N, C, T) for series or (N, H, W, C) uint8 for images; found {there}."
+        f"{path} has no array of samples: expected numbers x with shape (N, C, T) for series or (N, H, W, C) uint8 for images; "
+        f"found {there}."
     )
 
 
-def _is_points(x: NDArray[Any]) -> bool:
-    return x.dtype.kind == "f" and x.ndim == 3 and x.shape[2] == 3 and x.shape[1] >= _SHORTEST
+def _check_samples(x: NDArray[Any], key: str, path: Path) -> None:
+    if 0 in x.shape:
+        raise UserError(f"The array {key} in {path} has shape {x.shape}, an axis of which is empty; expected at least one value in each.")
+    if x.dtype != np.uint8:
+        check_steps(max(x.shape[1:]), f"The array {key} in {path} has")
 
 
-def _shaped(x: NDArray[Any], name: str) -> tuple[NDArray[Any], list[str]]:
-    """As uint8 (N, C, H, W) or float32 (N, C, T)."""
-    if x.dtype == np.uint8 and x.ndim >= 3:
-        return _as_images(x, name), []
-    if x.ndim > 4 or x.shape[-1] < _SHORTEST:
-        raise UserError(
-            f"The array {name} has shape {x.shape}; expected (N, C, T) with at least {_SHORTEST} time steps in the last axis, or (N, K, 3)"
-            " for points."
-        )
-    notes = []
-    if x.ndim == 4:
-        notes.append(f"The {x.shape[1]} x {x.shape[2]} series of each sample of {name} are taken as {x.shape[1] * x.shape[2]} channels.")
-    return x.reshape(len(x), -1, x.shape[-1]).astype(np.float32), notes
+def _points_notes(x: NDArray[Any], key: str) -> list[str]:
+    if key == "points":
+        return []
+    count = x.shape[1]
+    return [
+        f"{key} of shape {x.shape} is read as clouds of {count} points with 3 coordinates; if it holds {count} steps of 3 channels, "
+        "save it as (N, 3, T)."
+    ]
 
 
-def _as_images(x: NDArray[Any], name: str) -> NDArray[Any]:
-    if x.ndim == 3:
-        return x[:, None]
-    if x.ndim == 4 and x.shape[1] in (1, 3):
-        return x
-    if x.ndim == 4 and x.shape[-1] in (1, 3):
-        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-    raise UserError(f"The uint8 array {name} has shape {x.shape}; expected images (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3.")
+def _label_columns(arrays: Arrays, key: str, length: int, path: Path, notes: list[str]) -> dict[str, NDArray[Any]]:
+    """Labels and other columns of shape (N, 1), and labels that are one-hot, as columns (N,).
+
+    Raises:
+        UserError: for labels of another number than the samples.
+    """
+    found: dict[str, NDArray[Any]] = {}
+    for name, values in arrays.items():
+        if name == key or values.ndim == 0:
+            continue
+        if values.shape == (length, 1):
+            found[name] = values[:, 0]
+        elif name in LABEL_NAMES and len(values) != length:
+            raise UserError(f"The array {name} in {path} has {len(values):,} labels for {length:,} samples in {key}; give one for each.")
+        elif name in LABEL_NAMES and values.ndim == 2 and values.shape[1] > 1:
+            if _is_one_hot(values):
+                found[name] = values.argmax(axis=1)
+                notes.append(f"The labels {name} of shape {values.shape} are one-hot: the place of the one is the class.")
+            else:
+                notes.append(
+                    f"The labels {name} of shape {values.shape} are not used: each sample has {values.shape[1]} values that are "
+                    "not one-hot; save each as an array of its own, and give their names to --label, joined by commas."
+                )
+    return found
+
+
+def _is_one_hot(values: NDArray[Any]) -> bool:
+    if values.dtype.kind not in "biuf":
+        return False
+    return bool(np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all())
+
+
+def _as_strings(values: NDArray[Any]) -> NDArray[Any]:
+    """Bytes and dates as text, all else as it is."""
+    if values.dtype.kind == "S":
+        return np.array([as_text(value.decode("utf-8", "backslashreplace")) for value in values.tolist()], dtype=object)
+    if values.dtype.kind == "U":
+        return np.array([as_text(value) for value in values.tolist()], dtype=object)
+    return values.astype(str) if values.dtype.kind in "mMcV" else values
+
+
+def _take_rate(arrays: Arrays, x: NDArray[Any], table: Table, path: Path) -> None:
+    rate = arrays.get("sampling_rate")
+    if rate is None or rate.ndim:
+        return
+    if rate.dtype.kind not in "iuf" or not np.isfinite(rate) or rate <= 0:
+        raise UserError(f"The sampling_rate in {path} is {as_text(str(rate))}; expected a number of samples a second above 0.")
+    table.extra["sampling_rate"] = float(rate)
+
+
+def _unused(arrays: Arrays, used: set[str], table: Table) -> list[str]:
+    """A sentence on arrays that are neither samples nor columns."""
+    left = [f"{k} {v.shape}" for k, v in arrays.items() if k not in used and k not in _MASK_NAMES and k not in LABEL_NAMES]
+    table.left_out["arrays that are no columns"] += len(left)
+    return [f"Arrays that are not used, as they hold no single value for each sample: {', '.join(left)}."] if left else []

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nearfar.data.bounds import check_steps
 from nearfar.data.options import DataOptions
 from nearfar.data.spec import Spec
 from nearfar.data.table import Loaded
@@ -32,6 +33,8 @@ class PointClouds:
         return "points"
 
     def load(self, rows: NDArray[np.int64], options: DataOptions, like: Spec | None) -> Loaded:
+        if options.size is not None:
+            check_steps(options.size, "The data option size is")
         chosen = self.array[rows].astype(np.float32)
         broken = np.flatnonzero(~np.isfinite(chosen).all(axis=(1, 2)))
         if len(broken):

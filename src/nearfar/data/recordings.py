@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nearfar.data.bounds import check_steps
 from nearfar.data.cache import key_of, remembered, write_blocks
 from nearfar.data.options import DataOptions
-from nearfar.data.sound import BANDS, Encoded, Wave, decode, log_mel, resampled
+from nearfar.data.sound import BANDS, Encoded, UnreadableError, Wave, decode, log_mel, resampled
 from nearfar.data.spec import Spec
 from nearfar.data.table import Loaded, decoded_rows
 from nearfar.errors import UserError
@@ -25,7 +26,9 @@ COVERED = 0.95
 """Share of the recordings that the common length holds whole."""
 
 _BLOCK = 256
-_VERSION = 1
+_BLOCK_SAMPLES = 1 << 22
+"""Most samples of the waveforms whose spectrograms are made together, unless one alone is longer."""
+_VERSION = 2
 """Of what is written; a change makes old cache entries unused."""
 
 
@@ -63,10 +66,13 @@ class Recordings:
         return "audio"
 
     def load(self, rows: NDArray[np.int64], options: DataOptions, like: Spec | None) -> Loaded:
+        if options.size is not None:
+            check_steps(options.size, "The data option size is")
         wanted = None if like is None else _Grid(*(int(like.extra[name]) for name in ("sampling_rate", "samples", "hop")))
         key = key_of(_VERSION, "log-mel", self.facts, rows.tobytes(), options.size, wanted)
         array, about = remembered(key, lambda file: self._write(file, rows, options.size, wanted), options.cache)
-        readable, notes = decoded_rows(about["unreadable"], self.ids, rows, f"recordings of {self.name}", strict=options.strict)
+        unreadable = dict(about["unreadable"])
+        readable, notes = decoded_rows(unreadable, self.ids, rows, f"recordings of {self.name}", strict=options.strict)
         if about["cropped"] or about["padded"]:
             notes.append(
                 f"Of {len(rows)} recordings {about['cropped']} were cropped in the middle and {about['padded']} followed by silence, "
@@ -76,42 +82,43 @@ class Recordings:
 
     def _write(self, file: BinaryIO, rows: NDArray[np.int64], size: int | None, wanted: _Grid | None) -> dict[str, Any]:
         """Spectrograms of all rows into an open .npy; the facts say which are broken (and zero) and how the others were changed."""
-        found = [None if one is None else (len(one[0]), one[1]) for _, one in self._decoded(rows)]
-        measured = [one for one in found if one is not None]
+        found = [one if isinstance(one, str) else (len(one[0]), one[1]) for one in self._decoded(rows)]
+        measured = [one for one in found if not isinstance(one, str)]
+        broken = [(place, one) for place, one in enumerate(found) if isinstance(one, str)]
         if not measured:
-            raise UserError(f"None of the {len(rows)} recordings of {self.name} can be read; check that they are complete sound files.")
+            reasons = "; ".join(dict.fromkeys(reason for _, reason in broken if reason)) or "check that they are complete sound files"
+            raise UserError(f"None of the {len(rows)} recordings of {self.name} can be read: {reasons}.")
         grid = wanted or _common_grid(measured, size)
         seconds = np.array([samples / rate for samples, rate in measured])
         length = grid.samples / grid.rate
         write_blocks(file, (len(rows), BANDS, grid.frames), np.float32, self._spectrograms(rows, grid))
         return {
-            "unreadable": [place for place, one in enumerate(found) if one is None],
+            "unreadable": broken,
             "cropped": int((seconds > length + 1 / grid.rate).sum()), "padded": int((seconds < length - 1 / grid.rate).sum()),
             "sampling_rate": grid.rate, "samples": grid.samples, "hop": grid.hop,
         }  # fmt: skip
 
-    def _decoded(self, rows: NDArray[np.int64]) -> Iterator[tuple[int, tuple[Wave, int] | None]]:
+    def _decoded(self, rows: NDArray[np.int64]) -> Iterator[tuple[Wave, int] | str]:
+        """The waveform and rate of each recording, or the reason why there is none; one at a time, as they may be long."""
         for start in range(0, len(rows), _BLOCK):
-            for place, encoded in enumerate(self.encoded(rows[start : start + _BLOCK])):
-                yield start + place, _waveform(encoded)
+            for encoded in self.encoded(rows[start : start + _BLOCK]):
+                yield _waveform(encoded)
 
     def _spectrograms(self, rows: NDArray[np.int64], grid: _Grid) -> Iterator[NDArray[np.float32]]:
-        waves = np.zeros((min(_BLOCK, len(rows)), grid.samples), dtype=np.float32)
-        for place, one in self._decoded(rows):
-            waves[place % _BLOCK] = 0 if one is None else _fitted(resampled(*one, grid.rate), grid.samples)
-            count = place % _BLOCK + 1
-            if count == _BLOCK or place == len(rows) - 1:
+        block = max(1, min(_BLOCK, len(rows), _BLOCK_SAMPLES // grid.samples))
+        waves = np.zeros((block, grid.samples), dtype=np.float32)
+        for place, one in enumerate(self._decoded(rows)):
+            waves[place % block] = 0 if isinstance(one, str) else _fitted(resampled(*one, grid.rate), grid.samples)
+            count = place % block + 1
+            if count == block or place == len(rows) - 1:
                 yield log_mel(torch.from_numpy(waves[:count]), grid.rate, grid.hop).numpy()
 
 
-def _waveform(encoded: Encoded) -> tuple[Wave, int] | None:
+def _waveform(encoded: Encoded) -> tuple[Wave, int] | str:
     try:
-        wave, rate = decode(encoded)
-    except UserError:
-        raise
-    except Exception:  # decoders raise nearly anything on broken files
-        return None
-    return (wave, rate) if len(wave) and rate > 0 and np.isfinite(wave).all() else None
+        return decode(encoded)
+    except UnreadableError as error:
+        return str(error)
 
 
 def _common_grid(measured: Sequence[tuple[int, int]], size: int | None) -> _Grid:

@@ -40,12 +40,19 @@ def where(table: Table, column: str, value: str) -> Table:
         there = ", ".join(distinct[:_LISTED]) + (" ..." if len(distinct) > _LISTED else "")
         raise UserError(f"No row of {table.name} has {column} = {value!r}; its values: {there}.")
 
+    return dataclasses.replace(some(table, rows), name=f"{table.name}-{value}")
+
+
+def some(table: Table, rows: NDArray[np.int64]) -> Table:
+    """The table of some of its rows, in their order."""
+    if len(rows) == len(table.ids) and bool((rows == np.arange(len(rows))).all()):
+        return table
+
     def of(sequence: Sequence[Any] | None) -> list[Any] | None:
         return None if sequence is None else [sequence[row] for row in rows]
 
     return dataclasses.replace(
         table,
-        name=f"{table.name}-{value}",
         ids=of(table.ids) or [],
         content=None if table.content is None else _Some(table.content, rows),
         texts=of(table.texts),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +16,7 @@ from nearfar.data.spec import Spec
 if TYPE_CHECKING:
     from nearfar.data.tokenizer import Tokenizer
 
+_LISTED_CLASSES = 6
 _RESIDENT_BYTES = 2 << 30
 """Sets up to this size are moved to the device as a whole; of larger ones each batch is."""
 
@@ -36,6 +38,7 @@ class Samples:
         device: where ``take`` puts what it takes.
         annotations: what else is known of each sample, by name, each of length N: "regions", (N, H, W) uint8, what each pixel of an
             image shows; "partner", ``Tokens`` of a second text, and "closeness", (N,) float32, how near it is in meaning.
+        marks: (N,) int64, equal for samples of equal content and for no others; None where they were not read from data.
     """
 
     content: Any
@@ -45,6 +48,7 @@ class Samples:
     rows: Tensor | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     annotations: dict[str, Any] = field(default_factory=dict)
+    marks: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -70,7 +74,10 @@ class Samples:
         group = {name: value[index.to(value.device)] for name, value in self.group.items()}
         annotations = {name: value[index] for name, value in self.annotations.items()}  # these stay where they were loaded
         ids = [self.ids[i] for i in index.tolist()]
-        return dataclasses.replace(self, ids=ids, label=label, group=group, rows=rows, annotations=annotations)
+        marks = None if self.marks is None else self.marks[index]
+        return dataclasses.replace(
+            self, ids=ids, label=label, group=group, rows=rows, annotations=annotations, marks=marks
+        )
 
     def to(self, device: torch.device | str) -> Samples:
         """The same samples for use on a device: small sets are moved there, of larger ones each batch will be."""
@@ -95,6 +102,10 @@ class Source:
         notes: sentences that a user should see: what was skipped, resized, split or chosen.
         tokenizer: of the texts, if there are any.
         members: for each group column, the names of its members by number.
+        left_out: how much was found and is in neither part, by what it is.
+        read: ids of all samples that were read, in their order, those in neither part among them.
+        rows: where the training samples and the test samples are among these.
+        whole_marks: whether the samples' marks are of all of their content.
     """
 
     spec: Spec
@@ -103,6 +114,38 @@ class Source:
     notes: list[str] = field(default_factory=list)
     tokenizer: Tokenizer | None = None
     members: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
+    read: list[str] = field(default_factory=list)
+    rows: tuple[Tensor, Tensor] | None = None
+    whole_marks: bool = True
+
+    def summary(self) -> tuple[str, str, str]:
+        """Three lines: what was read, what it is labelled with, and what was left out and why."""
+        test = 0 if self.test is None else len(self.test)
+        size = " x ".join(map(str, self.spec.shape))
+        first = (
+            f"{self.spec.name}: {len(self.train) + test:,} {self.spec.modality} samples of {size}, "
+            f"{len(self.train):,} for training and {test:,} for testing"
+        )
+        groups = [f"{name} with {len(members):,} members" for name, members in self.members.items()]
+        left = [f"{count:,} {what}" for what, count in self.left_out.most_common() if count]
+        return (
+            first,
+            f"labels: {self._labels()}; groups: {', '.join(groups) or 'none'}",
+            f"left out: {', '.join(left) or 'nothing'}",
+        )
+
+    def _labels(self) -> str:
+        labels = [part.label for part in (self.train, self.test) if part is not None and part.label is not None]
+        if not labels:
+            return "none"
+        values = torch.cat(labels)
+        if not self.spec.classes:
+            return f"numbers from {float(values.min()):g} to {float(values.max()):g}"
+        counts = torch.bincount(values, minlength=len(self.spec.classes)).tolist()
+        pairs = list(zip(self.spec.classes, counts, strict=True))
+        told = ", ".join(f"{name} {count:,}" for name, count in pairs[:_LISTED_CLASSES])
+        return f"{len(pairs):,} classes ({told}{' ...' if len(pairs) > _LISTED_CLASSES else ''})"
 
 
 def _rows(content: Content, index: Tensor) -> Content:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,16 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from pyarrow import csv
 
+from nearfar.data.bounds import check_memory, check_steps
+from nearfar.data.csv_text import CsvText, read_text
 from nearfar.data.options import DataOptions
 from nearfar.data.spec import Spec
 from nearfar.data.table import Loaded, skipped_note
 from nearfar.errors import UserError
 
+INDEX_NAMES = ("", "index", "unnamed: 0")
+"""Names that programs give to a column of row numbers."""
 TIME_NAMES = ("time", "timestamp")
 """Columns of a file that count the time and are no channel."""
 
@@ -84,46 +88,137 @@ class SeriesFiles:
         return "series"
 
     def load(self, rows: NDArray[np.int64], options: DataOptions, like: Spec | None) -> Loaded:
+        if options.size is not None:
+            check_steps(options.size, "The data option size is")
         readable = np.zeros(len(rows), dtype=bool)
-        series, broken = [], []
+        series: list[NDArray[np.float32]] = []
+        broken: list[str] = []
+        told: Counter[str] = Counter()
+        names: tuple[str, ...] = ()
         for place, row in enumerate(rows):
             try:
-                values = read_series(self.paths[row])
+                one = read_channels(self.paths[row])
             except (OSError, ValueError, pa.ArrowException) as error:
-                broken.append(f"{self.ids[row]} ({str(error).splitlines()[0]})")
+                broken.append(f"{self.ids[row]} ({_first_line(error)})")
                 continue
+            names = names or one.names
+            values = _in_order(one, names, self.ids[row])
             check_finite(values, self.ids[row])
+            if options.size is None and like is None:
+                check_steps(values.shape[1], f"The series in {self.ids[row]} has")
             series.append(values)
+            told.update(one.told)
             readable[place] = True
         notes = skipped_note(broken, len(rows), f"series of {self.name}", strict=options.strict)
-        fitted = fit_lengths(series, self.name, like.shape[-1] if like is not None else options.size)
+        notes += [f"{what} in {count:,} of {len(rows):,} series of {self.name}." for what, count in told.items()]
+        steps = like.shape[-1] if like is not None else options.size
+        check_memory(4 * len(series) * len(series[0]) * (steps or series[0].shape[1]), f"The series of {self.name}")
+        fitted = fit_lengths(series, self.name, steps)
         content = np.zeros((len(rows), *fitted.shape[1:]), dtype=np.float32)
         content[readable] = fitted
         return Loaded(torch.from_numpy(content), readable, notes)
 
 
+@dataclass(frozen=True)
+class Channels:
+    """A series with what its file says of it.
+
+    Attributes:
+        values: (C, T).
+        names: of the channels; () where the file has no header.
+        told: what a user should know of how the file was read.
+    """
+
+    values: NDArray[np.float32]
+    names: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+
+
 def read_series(path: Path) -> NDArray[np.float32]:
-    """One file as (C, T); empty cells are NaN, a first row that is no numbers is the header.
+    """One file as (C, T); see ``read_channels``."""
+    return read_channels(path).values
+
+
+def read_channels(path: Path) -> Channels:
+    """One file; empty cells are NaN, and a first row that is no numbers, or counts from 0, is the header.
+
+    Columns that count the rows (named time or timestamp, index or nothing) are no channels.
 
     Raises:
         ValueError: (of pyarrow or ours) if it holds no numbers.
         OSError: if it cannot be read.
     """
-    parse = csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-    with path.open(encoding="utf-8") as file:
-        first = file.readline().strip().split(parse.delimiter)
+    text = read_text(path)
+    first, second = _cells(text, 0), _cells(text, 1)
+    told: list[str] = []
     headed = not all(_is_number(cell) for cell in first)
-    table = csv.read_csv(path, parse_options=parse, read_options=csv.ReadOptions(autogenerate_column_names=not headed))
-    names = [name for name in table.column_names if name.strip().lower() not in TIME_NAMES]
-    columns = [np.asarray(table[name].cast(pa.float64())) for name in names]
+    if not headed and _counts(first) and second and not all(_is_whole(cell) for cell in second):
+        headed = True
+        told.append("The first row counts the columns and is taken as the header")
+    table = text.table(header=headed)
+    names = table.column_names
+    places = [place for place, name in enumerate(names) if name.strip().lower() not in TIME_NAMES]
+    if headed and places and names[places[0]].strip().lower() in INDEX_NAMES and counts_rows(table.column(places[0])):
+        places = places[1:]
+        told.append("A first column without a name counts the rows and is left out")
+    columns = [_numbers(table.column(place), names[place]) for place in places]
     if not columns or not len(columns[0]):
         raise ValueError(f"{path} holds no values")
-    return np.stack(columns).astype(np.float32)
+    return Channels(np.stack(columns).astype(np.float32), tuple(names[place] for place in places) if headed else (), tuple(told))
+
+
+def _numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.float64]:
+    try:
+        return np.asarray(column.cast(pa.float64()))
+    except pa.ArrowException as error:
+        raise ValueError(f"the column {name!r} holds {column.type} and not numbers") from error
+
+
+def _in_order(one: Channels, names: tuple[str, ...], name: str) -> NDArray[np.float32]:
+    """The channels in the order of the first file's, by their names where both have them.
+
+    Raises:
+        UserError: if the names are others.
+    """
+    if one.names == names or not one.names or not names:
+        return one.values
+    if sorted(one.names) != sorted(names) or len(set(names)) < len(names):
+        raise UserError(
+            f"The series in {name} has the channels {', '.join(one.names[:8])}, the first one {', '.join(names[:8])}; "
+            "give all files the same columns."
+        )
+    return one.values[[one.names.index(wanted) for wanted in names]]
+
+
+def _cells(text: CsvText, number: int) -> list[str]:
+    return [cell.strip().strip('"') for cell in text.line(number).split(text.delimiter)] if text.line(number) else []
+
+
+def _counts(cells: Sequence[str]) -> bool:
+    """Whether cells read 0, 1, 2 ..."""
+    return list(cells) == [str(number) for number in range(len(cells))]
+
+
+def counts_rows(column: pa.ChunkedArray) -> bool:
+    """Whether a column counts up by one from 0 or 1."""
+    try:
+        values = np.asarray(column.cast(pa.int64()))
+    except pa.ArrowException:
+        return False
+    return len(values) > 0 and values[0] in (0, 1) and bool((np.diff(values) == 1).all())
+
+
+def _is_whole(cell: str) -> bool:
+    return cell.lstrip("+-").isdigit()
 
 
 def _is_number(cell: str) -> bool:
     try:
-        float(cell or "nan")
+        float(cell.replace(",", ".") or "nan")
     except ValueError:
         return False
     return True
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -14,15 +14,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nearfar.data.bounds import MOST_SOUND, RATES
 from nearfar.errors import UserError
 
-SOUND_ENDINGS = (".wav", ".flac", ".ogg", ".mp3")
 BANDS = 64
 WINDOW = 0.025
 """Seconds of a frame, the usual window of speech; more where two steps are longer, so that no sound falls between frames."""
 _FLOOR = 1e-6
 """Added to each band's power before the logarithm: what is quieter is silence."""
-_MARKS = (b"OggS", b"fLaC", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2")
+_MARKS = (b"OggS", b"fLaC", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"FORM")
+
+
+class UnreadableError(Exception):
+    """A recording that cannot be used; its text is the reason, or "" for mere damage."""
 
 Encoded = bytes | Path
 """A file's content, or a file."""
@@ -41,8 +45,34 @@ def decode(encoded: Encoded) -> tuple[Wave, int]:
 
     Raises:
         UserError: if soundfile is needed and not installed.
-        Exception: of any kind, if the recording is broken.
+        UnreadableError: if the recording is broken, empty, too long, or states a rate that no recording has.
     """
+    try:
+        wave, rate = _decoded(encoded)
+    except (UserError, UnreadableError):
+        raise
+    except Exception as error:  # decoders raise nearly anything on broken files
+        raise UnreadableError from error
+    _check_rate(rate)
+    if not len(wave) or not np.isfinite(wave).all():
+        raise UnreadableError("empty" if not len(wave) else "it holds values that are no finite numbers")
+    return wave, rate
+
+
+def _check_rate(rate: int) -> None:
+    least, most = RATES
+    if not least <= rate <= most:
+        raise UnreadableError(f"it states {rate:,} samples a second; expected {least:,} to {most:,}")
+
+
+def _check_length(samples: int) -> None:
+    if samples > MOST_SOUND:
+        raise UnreadableError(f"it has {samples:,} samples; at most {MOST_SOUND:,} are read")
+
+
+def _decoded(encoded: Encoded) -> tuple[Wave, int]:
+    if isinstance(encoded, Path):
+        _check_length(encoded.stat().st_size // 4)
     content = encoded.read_bytes() if isinstance(encoded, Path) else encoded
     if _is_wave(content):
         return _decode_wave(content)
@@ -50,6 +80,9 @@ def decode(encoded: Encoded) -> tuple[Wave, int]:
         raise UserError("Compressed sound (Ogg, FLAC, MP3) needs soundfile: pip install 'nearfar[audio]'.")
     import soundfile
 
+    about = soundfile.info(io.BytesIO(content))
+    _check_rate(int(about.samplerate))
+    _check_length(int(about.frames) * int(about.channels))
     samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
     return samples.mean(axis=1), int(rate)
 

@@ -6,6 +6,8 @@ import importlib
 from pathlib import Path
 
 from nearfar.data import catalogue
+from nearfar.data.endings import kind_of
+from nearfar.data.names import as_text
 from nearfar.data.options import DataOptions
 from nearfar.data.rows import condition_of, where
 from nearfar.data.table import Table
@@ -21,15 +23,18 @@ def read(data: str | Path, options: DataOptions) -> Table:
         UserError: for an unknown name, a path that does not exist, a file of another kind, or a condition that no row meets.
     """
     name, condition = condition_of(str(data))
-    if condition is None or Path(data).expanduser().exists():
+    if condition is None or _exists(str(data)):
         return _read(data, options)
     return where(_read(name, options), *condition)
 
 
 def _read(data: str | Path, options: DataOptions) -> Table:
+    _check_name(str(data))
     if isinstance(data, str):
         table = _read_named(data, options)
         if table is not None:
+            if _exists(data):
+                table.notes.append(f"{data} is the set that comes with nearfar; for the file or folder of that name give ./{data}.")
             return table
     path = Path(data).expanduser()
     if path.is_dir():
@@ -38,7 +43,26 @@ def _read(data: str | Path, options: DataOptions) -> Table:
         return read_folder(path, options)
     if path.is_file():
         return _read_file(path, options)
+    if path.exists():
+        raise UserError(f"{path} is neither a file nor a folder; expected data in one of these.")
     raise _not_found(str(data))
+
+
+def _check_name(data: str) -> None:
+    """Refuse names that could be neither written down nor be a path."""
+    if "\0" in data:
+        raise UserError(f"{data} is no name of data: it holds a zero byte.")
+    try:
+        data.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(f"The path {as_text(data)} is not valid UTF-8, so no run could remember it; rename it.") from error
+
+
+def _exists(data: str) -> bool:
+    try:
+        return Path(data).expanduser().exists()
+    except (OSError, RuntimeError):
+        return False
 
 
 def _read_named(name: str, options: DataOptions) -> Table | None:
@@ -74,6 +98,8 @@ def _read_file(path: Path, options: DataOptions) -> Table:
         from nearfar.data.tables import read_files
 
         return read_files([path], path.stem, options)
+    if kind_of(path) == "image":
+        raise UserError(f"{path} is a single image; expected the folder in which it lies with others, or a table that names it.")
     raise UserError(f"{path} is a single {ending or 'nameless'} file; expected a folder, or a file that ends in {', '.join(FILE_ENDINGS)}.")
 
 

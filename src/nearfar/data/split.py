@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-TRAIN_NAMES = ("train", "training")
-TEST_NAMES = ("test", "testing", "val", "valid", "validation", "dev", "eval")
+from nearfar.errors import UserError
+
+SPLIT_NAMES = ("split", "subset", "partition")
+"""Columns that name each row's part; of the others than the first only where every value is a common word."""
+TRAIN_NAMES = ("train", "training", "trn", "tr")
+TEST_NAMES = (
+    "test", "testing", "tst", "holdout", "hold-out", "hold_out", "heldout", "held-out", "held_out", "unseen",
+    "val", "valid", "validation", "dev", "development", "eval", "evaluation",
+)  # fmt: skip
 """The first of these that occurs is the test set."""
+EXTRA_NAMES = ("unlabelled", "unlabeled", "unsupervised", "unsup", "extra", "extras", "other", "none", "")
+"""Parts that are neither, and left out."""
 
 TEST_SHARE = 0.2
 
 
-def given_split(parts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]] | None:
+def given_split(
+    parts: Sequence[str], column: str | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]] | None:
     """Training rows, test rows and notes from the name of each row's part; None if there is no training or no test part.
 
     Parts that are neither (a validation set beside a test set, unlabelled extras) are left out, with a note.
+
+    Raises:
+        UserError: if ``column`` names the column that the parts come from, and it holds a word that is no part's.
     """
-    names = np.char.lower(np.asarray(parts, dtype=str))
+    names = np.char.lower(np.char.strip(np.asarray(parts, dtype=str)))
     found = set(names.tolist())
+    if column is not None and not are_parts(found):
+        words = sorted(found - {*TRAIN_NAMES, *TEST_NAMES, *EXTRA_NAMES})
+        raise UserError(
+            f"The column {column!r} says which part a row belongs to, but {', '.join(map(repr, words[:5]))} is not understood; "
+            "expected words such as train, test, validation and holdout, or rename the column if it is something else."
+        )
     test_name = next((name for name in TEST_NAMES if name in found), None)
     train = np.isin(names, TRAIN_NAMES)
     if test_name is None or not train.any():
         return None
     test = names == test_name
-    others = sorted(found - {test_name, *TRAIN_NAMES})
+    others = sorted(found - {test_name, *TRAIN_NAMES})  # missing ones are called ""
     count = int((~train & ~test).sum())
     notes = [f"{count} samples of {', '.join(map(repr, others))} are left out: {test_name!r} is the test set."] if count else []
     return np.flatnonzero(train), np.flatnonzero(test), notes
+
+
+def are_parts(words: Iterable[str]) -> bool:
+    """Whether all words, in small letters, are common names of parts."""
+    return set(words) <= {*TRAIN_NAMES, *TEST_NAMES, *EXTRA_NAMES}
 
 
 def own_split(

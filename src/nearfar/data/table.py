@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -64,6 +65,8 @@ class Table:
         classes: for columns of class numbers, the names of the classes.
         notes: sentences for the user.
         extra: facts for ``Spec.extra``.
+        left_out: how many things were found beside the samples and not read, by what they are.
+        split_column: column from which ``part`` comes; None if folders or files name the parts.
     """
 
     name: str
@@ -78,6 +81,8 @@ class Table:
     extra: dict[str, Any] = field(default_factory=dict)
     partners: list[str] | None = None
     annotations: dict[str, NDArray[Any]] = field(default_factory=dict)
+    left_out: Counter[str] = field(default_factory=Counter)
+    split_column: str | None = None
 
     @property
     def modality(self) -> str:
@@ -87,8 +92,10 @@ class Table:
         return self.content.modality if self.texts is None else f"{self.content.modality}-text"
 
 
-def skipped_note(names: Sequence[str], total: int, kind: str, *, strict: bool) -> list[str]:
-    """A sentence on files that could not be read, or none.
+def skipped_note(
+    names: Sequence[str], total: int, kind: str, *, strict: bool, reasons: Sequence[str] = ()
+) -> list[str]:
+    """A sentence on files that could not be read, or none; with the reasons that are no mere damage.
 
     Raises:
         UserError: if ``strict``, or if all of them are unreadable.
@@ -96,6 +103,9 @@ def skipped_note(names: Sequence[str], total: int, kind: str, *, strict: bool) -
     if not names:
         return []
     first = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+    told = list(dict.fromkeys(reason for reason in reasons if reason))
+    if told:
+        first += f" ({'; '.join(told[:2])}{' ...' if len(told) > 2 else ''})"
     if len(names) == total:
         raise UserError(f"None of the {total} {kind} can be read ({first}); check that the files are complete.")
     found = f"{len(names)} of {total} {kind} cannot be read: {first}"
@@ -105,18 +115,19 @@ def skipped_note(names: Sequence[str], total: int, kind: str, *, strict: bool) -
 
 
 def decoded_rows(
-    unreadable: Sequence[int], ids: Sequence[str], rows: NDArray[np.int64], kind: str, *, strict: bool
+    unreadable: Mapping[int, str], ids: Sequence[str], rows: NDArray[np.int64], kind: str, *, strict: bool
 ) -> tuple[NDArray[np.bool_], list[str]]:
     """Which of M decoded places are filled, and the sentence on those that are not.
 
     Args:
-        unreadable: places in [0, M) that could not be decoded.
+        unreadable: places in [0, M) that could not be decoded, with the reason or "" for mere damage.
         ids: names of all N samples.
         rows: (M,) their numbers.
         kind: what they are, for the sentence.
         strict: as for ``skipped_note``, whose errors are raised.
     """
-    places = np.array(unreadable, dtype=np.int64)
+    places = np.array(list(unreadable), dtype=np.int64)
     readable = np.ones(len(rows), dtype=bool)
     readable[places] = False
-    return readable, skipped_note([ids[rows[place]] for place in places], len(rows), kind, strict=strict)
+    names = [ids[rows[place]] for place in places]
+    return readable, skipped_note(names, len(rows), kind, strict=strict, reasons=list(unreadable.values()))

@@ -12,7 +12,7 @@ import heapq
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +28,13 @@ _BYTES = 5
 """The token of byte b is _BYTES + b; merged pairs follow in order of merging."""
 SMALLEST_VOCABULARY = _BYTES + 256
 
-_WORD = re.compile(r" ?\w+| ?[^\w\s]+|\s")
+LONGEST_PIECE = 64
+"""Characters of a word that are merged together; longer words are cut, so that time grows with a text's length and not its square."""
+_LONGEST_SPELLING = 4 * (LONGEST_PIECE + 1)
+"""Bytes of a token, which no merge within a piece can exceed."""
+_MOST_MERGES = 1_000_000
+
+_WORD = re.compile(rf" ?\w{{1,{LONGEST_PIECE}}}| ?[^\w\s]{{1,{LONGEST_PIECE}}}|\s")
 
 Pair = tuple[int, int]
 
@@ -38,6 +44,9 @@ class Tokenizer:
 
     Args:
         merges: pairs of tokens in order of merging; the i-th becomes the token 261 + i.
+
+    Raises:
+        UserError: for a merge of tokens that do not exist, or of so many bytes that no text could be it.
     """
 
     def __init__(self, merges: Sequence[Pair] = ()) -> None:
@@ -45,6 +54,11 @@ class Tokenizer:
         self._rank = {pair: rank for rank, pair in enumerate(self.merges)}
         self._spelling = [b""] * _BYTES + [bytes([b]) for b in range(256)]
         for first, second in self.merges:
+            if not (0 <= first < len(self._spelling) and 0 <= second < len(self._spelling)):
+                raise UserError(f"The merge {len(self._spelling) - SMALLEST_VOCABULARY} of a tokenizer joins tokens that are not made yet.")
+            joined = len(self._spelling[first]) + len(self._spelling[second])
+            if joined > _LONGEST_SPELLING:
+                raise UserError(f"A token of a tokenizer is {joined:,} bytes long; expected at most {_LONGEST_SPELLING}.")
             self._spelling.append(self._spelling[first] + self._spelling[second])
         self._word = lru_cache(maxsize=100_000)(self._encode_word)
 
@@ -79,7 +93,7 @@ class Tokenizer:
         Returns:
             ``Tokens`` with ids (N, L) int64 and mask (N, L).
         """
-        rows = [[token for word in _words(text) for token in self._word(word)] for text in texts]
+        rows = [self._encode_text(text, context) for text in texts]
         length = max((len(row) for row in rows), default=0) + 2 if context is None else context
         ids = torch.full((len(rows), length), PADDING, dtype=torch.int64)
         for number, row in enumerate(rows):
@@ -104,13 +118,25 @@ class Tokenizer:
             UserError: if it is something else.
         """
         try:
-            return cls([(first, second) for first, second in json.loads(text)["merges"]])
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+            merges = [(_whole(first), _whole(second)) for first, second in json.loads(text)["merges"]]
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
             raise UserError("This is no tokenizer of nearfar: expected JSON with a list of merges.") from error
+        if len(merges) > _MOST_MERGES:
+            raise UserError(f"A tokenizer has {len(merges):,} merges; expected at most {_MOST_MERGES:,}.")
+        return cls(merges)
 
     def save(self, path: Path) -> None:
         """Write ``to_json`` to a new file."""
         write_text(path, self.to_json())
+
+    def _encode_text(self, text: str, context: int | None) -> list[int]:
+        """All tokens of a text, or the first that fill ``context``."""
+        tokens: list[int] = []
+        for word in _words(text):
+            tokens += self._word(word)
+            if context is not None and len(tokens) >= context:
+                break
+        return tokens
 
     def _encode_word(self, word: str) -> tuple[int, ...]:
         tokens = [_BYTES + b for b in word.encode()]
@@ -122,9 +148,15 @@ class Tokenizer:
         return tuple(tokens)
 
 
-def _words(text: str) -> list[str]:
+def _words(text: str) -> Iterator[str]:
     # The leading space makes a word the same token at the start of a text as inside it.
-    return _WORD.findall(" " + text.lower().encode(errors="replace").decode())
+    return (found[0] for found in _WORD.finditer(" " + text.lower().encode(errors="replace").decode()))
+
+
+def _whole(number: object) -> int:
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise TypeError(f"{number!r} is no number of a token")
+    return number
 
 
 def _merged(tokens: list[int], pair: Pair, token: int) -> list[int]:

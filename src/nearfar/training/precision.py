@@ -11,15 +11,26 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.cache_folder import cache_folder
+from nearfar.errors import UserError
 
 _GAIN = 1.15
 """bfloat16 must be this much faster before its lower precision is worth it."""
 
 
 def device_of(name: str) -> torch.device:
-    """The device by name; "auto" takes the accelerator that torch sees, otherwise the CPU."""
+    """The device by name; "auto" takes the accelerator that torch sees, otherwise the CPU.
+
+    Raises:
+        UserError: for a name that is no device's, or a device that this machine does not have.
+    """
     if name != "auto":
-        return torch.device(name)
+        try:
+            device = torch.device(name)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+            raise UserError(f"The device {name!r} cannot be used here ({reason}); choose --device cpu or auto.") from error
+        return device
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return accelerator or torch.device("cpu")
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from nearfar import data, networks
 from nearfar.data.batches import EpochSampler
+from nearfar.data.kept import Kept
+from nearfar.data.remembered import recall
 from nearfar.data.spec import Spec
 from nearfar.data.tokenizer import Tokenizer
 from nearfar.encoder_files import encoder_spec, name_of, tokenizer_of
@@ -35,9 +38,22 @@ class Assembled:
 
 
 def load_data(
-    options: PretrainOptions, like: Spec | None = None, *, tokenizer: Tokenizer | None = None, split: bool = True
+    options: PretrainOptions,
+    like: Spec | None = None,
+    *,
+    tokenizer: Tokenizer | None = None,
+    split: bool = True,
+    kept: Kept | None = None,
 ) -> data.Source:
-    """The data that the options name; ``like``, ``tokenizer`` and ``split`` as for ``data.load``."""
+    """The data that the options name; ``like``, ``tokenizer``, ``split`` and ``kept`` as for ``data.load``.
+
+    A run that goes on gets the samples that it was started with.
+
+    Raises:
+        UserError: for data that cannot be read, or that are no longer those of the run that goes on.
+    """
+    if options.resume is not None and kept is None:
+        return own_data(options.resume, options, tokenizer=tokenizer, exact=True)
     return data.load(
         options.data,
         limit=options.limit,
@@ -51,7 +67,39 @@ def load_data(
         split=split,
         like=like,
         tokenizer=tokenizer,
+        kept=kept,
     )
+
+
+def own_data(
+    folder: Path,
+    options: PretrainOptions,
+    like: Spec | None = None,
+    *,
+    tokenizer: Tokenizer | None = None,
+    exact: bool = False,
+    again: bool = False,
+) -> data.Source:
+    """The data of a run with the split that it was made with, wherever the call comes from.
+
+    Args:
+        folder: the run folder.
+        options: the run's, perhaps with another label column.
+        like: as for ``data.load``, where the data are split anew.
+        tokenizer: of the run's texts.
+        exact: whether training samples that are gone or changed are refused.
+        again: whether the data are split anew, as other groups demand.
+
+    Raises:
+        UserError: for data that cannot be read, or of which the run knows no training sample.
+    """
+    found = recall(folder, exact=exact)
+    options = dataclasses.replace(options, resume=None)
+    if found is None:
+        return load_data(options, like, tokenizer=tokenizer)
+    path, kept = found
+    options = dataclasses.replace(options, data=path)
+    return load_data(options, like, tokenizer=tokenizer) if again else load_data(options, tokenizer=tokenizer, kept=kept)
 
 
 def load_other(options: PretrainOptions, name: str, encoder: Encoder, *, split: bool = True, **columns: str | None) -> data.Source:

@@ -76,12 +76,13 @@ def embed_samples(run: Run, samples: Any) -> np.ndarray[Any, Any]:
 def loaded(run: Run, data: str | None) -> Source:
     """A run's own data, or other data as its encoder takes them, whole."""
     from nearfar.encoder_files import tokenizer_of
-    from nearfar.verbs.assemble import load_data, load_other
+    from nearfar.verbs.assemble import load_other, own_data
+    from nearfar.verbs.told import tell
 
     options, encoder = run.config.options, run.encoder()
     if data is None:
-        return load_data(options, tokenizer=tokenizer_of(encoder))
-    return load_other(options, data, encoder, split=False)
+        return tell(own_data(run.folder, options, tokenizer=tokenizer_of(encoder)))
+    return tell(load_other(options, data, encoder, split=False))
 
 
 def features_of(run: Run, samples: Any) -> Tensor:

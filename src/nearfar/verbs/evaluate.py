@@ -50,6 +50,7 @@ def evaluate(
     """
     from nearfar.evaluation.protocols import check_names
     from nearfar.verbs.assemble import load_other
+    from nearfar.verbs.told import tell
 
     names = tuple(name.strip() for name in protocols.split(",") if name.strip())
     check_names(names)  # a wrong name is answered before anything is loaded
@@ -59,6 +60,7 @@ def evaluate(
         names = names if {"ood", "all"} & set(names) else (*names, "ood")
     columns: dict[str, Any] = {name: value for name, value in (("label", label), ("group", group)) if value is not None}
     source = _own(opened, columns) if data is None else load_other(opened.config.options, data, opened.encoder(), **columns)
+    tell(source)
     notes = _told(opened, source, data, columns) if data is not None or columns else ()
     return evaluate_run(opened, source, protocols=names, outsiders=strangers, seeds=seeds, keep=data is None, notes=notes)
 
@@ -66,11 +68,13 @@ def evaluate(
 def _own(run: Run, columns: dict[str, Any]) -> Source:
     """The run's data, perhaps with labels or groups of other columns."""
     from nearfar.encoder_files import encoder_spec, tokenizer_of
-    from nearfar.verbs.assemble import load_data
+    from nearfar.verbs.assemble import own_data
 
-    encoder = run.encoder()
-    like = encoder_spec(encoder) if columns else None  # another split holds other samples, whose common shape may differ
-    return load_data(changed(run.config.options, columns), like, tokenizer=tokenizer_of(encoder))
+    encoder, options = run.encoder(), run.config.options
+    other = {name: value for name, value in columns.items() if value != getattr(options, name)}
+    like = encoder_spec(encoder) if other else None  # another split holds other samples, whose common shape may differ
+    chosen = changed(options, columns)
+    return own_data(run.folder, chosen, like, tokenizer=tokenizer_of(encoder), again=bool(other))
 
 
 def _told(run: Run, source: Source, data: str | None, columns: dict[str, Any]) -> tuple[str, ...]:

@@ -70,7 +70,10 @@ def _wanted(name: str | None, settings: Mapping[str, Any], config: Path | str | 
 
 
 def _resumed(folder: Path, name: str | None, settings: Mapping[str, Any], options: Mapping[str, Any]) -> Config:
+    from nearfar.data.remembered import check_config
+
     config = Run(folder).config
+    check_config(folder, {**vars(config.options), "settings": config.settings})
     if name not in (None, config.method):
         raise UserError(f"{folder} was started with {config.method}, not {name}; leave the method out to resume it.")
     free = ("evaluate", "shard")
@@ -83,11 +86,13 @@ def _resumed(folder: Path, name: str | None, settings: Mapping[str, Any], option
 
 
 def _train(wanted: Config, method_class: Any, console: Console, profile: bool) -> Run:
+    from nearfar.data.remembered import remember
     from nearfar.encoder_files import save_encoder
     from nearfar.training import collectives
     from nearfar.training.loop import fit
     from nearfar.training.profile import Profile
     from nearfar.verbs.assemble import assemble, inflated_data, load_data
+    from nearfar.verbs.told import shown, tell
     from nearfar.verbs.watch import callbacks, plan_of
     from nearfar.views import make_views
 
@@ -100,8 +105,9 @@ def _train(wanted: Config, method_class: Any, console: Console, profile: bool) -
             collectives.barrier()  # the others start when the first process has filled the decoded cache, or failed to
     training = inflated_data(wanted.options, source)
     assembled = assemble(wanted, training, method_class)
-    for note in (*training.notes, *assembled.notes):
-        console.print(f"[yellow]note[/] {note}", highlight=False)
+    tell(training, console)
+    for note in assembled.notes:
+        console.print(f"[yellow]note[/] {shown(note)}", highlight=False, soft_wrap=True)
     method, spec = assembled.method, training.spec
     views = make_views(spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0))
     plan, config = plan_of(assembled, training, views, console)
@@ -112,12 +118,13 @@ def _train(wanted: Config, method_class: Any, console: Console, profile: bool) -
     if config.options.resume is None and collectives.is_first():
         config = dataclasses.replace(config, options=dataclasses.replace(config.options, output=folder))
         write_text(folder / CONFIG, config.to_toml())
+        remember(folder, config.options.data, source, {**vars(config.options), "settings": config.settings})
     collectives.barrier()
     parameters = sum(p.numel() for p in method.encoder.parameters())
     length = f"{plan.steps} steps" if plan.steps else f"{plan.recipe.epochs} epochs"
     console.print(
-        f"{config.method} on {spec.name}: {spec.length:,} samples, {config.options.encoder} ({parameters / 1e6:.2f} M parameters), "
-        f"{length} of batches of {plan.recipe.batch_size}; writing {folder}",
+        f"{config.method} on {shown(spec.name)}: {spec.length:,} samples, {config.options.encoder} ({parameters / 1e6:.2f} M parameters), "
+        f"{length} of batches of {plan.recipe.batch_size}; writing {shown(folder)}",
         highlight=False, soft_wrap=True,
     )
     progress = fit(method, training, views, plan, folder / CHECKPOINTS, callbacks(source, config, plan, folder, console))
@@ -127,7 +134,7 @@ def _train(wanted: Config, method_class: Any, console: Console, profile: bool) -
         save_encoder(method.encoder, folder, card, tokenizer=source.tokenizer)
         if progress.step < progress.steps:
             console.print(f"Stopped after step {progress.step} of {progress.steps}; the encoder as it stands is saved. To go on: "
-                          f"nearfar pretrain --resume {folder}", highlight=False, soft_wrap=True)
+                          f"nearfar pretrain --resume {shown(folder)}", highlight=False, soft_wrap=True)
         elif config.options.evaluate:
             _judge(run, source, console)
     collectives.barrier()
@@ -137,10 +144,11 @@ def _train(wanted: Config, method_class: Any, console: Console, profile: bool) -
 def _judge(run: Run, source: Any, console: Console) -> None:
     from nearfar.verbs.evaluate import evaluate_run
     from nearfar.verbs.report import report
+    from nearfar.verbs.told import shown
 
     (run.folder / EVALUATION).unlink(missing_ok=True)  # of the encoder as it was before it was trained on
     console.print(evaluate_run(run, source).table())
-    console.print(f"Report: {report(run.folder)}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {shown(report(run.folder))}", highlight=False, soft_wrap=True)
 
 
 def _folder(config: Config, data_name: str) -> Path:

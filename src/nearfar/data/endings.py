@@ -1,0 +1,28 @@
+"""Which files hold what: the one list of endings that all readers and verbs go by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+IMAGE_ENDINGS = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jp2", ".avif",
+)  # fmt: skip
+IMAGE_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
+"""The decoders that are tried. Others stay closed whatever a file is called: that of PostScript starts another program."""
+SOUND_ENDINGS = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
+SERIES_ENDINGS = (".csv", ".tsv")
+TABLE_ENDINGS = (".parquet",)
+
+KINDS = {"table": TABLE_ENDINGS, "image": IMAGE_ENDINGS, "sound": SOUND_ENDINGS, "series": SERIES_ENDINGS}
+"""Endings of each kind of files; of two kinds with as many files in a folder, the first here is read."""
+
+
+def ending_of(path: Path | str) -> str:
+    """The ending of a file's name in small letters, with its dot; "" without one."""
+    return Path(path).suffix.lower()
+
+
+def kind_of(path: Path | str) -> str | None:
+    """What a file holds, by its ending; None where no reader takes it."""
+    ending = ending_of(path)
+    return next((kind for kind, endings in KINDS.items() if ending in endings), None)
