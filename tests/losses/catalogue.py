@@ -401,7 +401,6 @@ PARTS: dict[str, str] = {
     "hard_negatives.proxy_accuracy": "a diagnostic",
     "hard_negatives.synthesise": "mixtures, constants",
     "individual_temperature.cosine_gamma": "a schedule",
-    "individual_temperature.expect_start": "a check",
     "individual_temperature.fresh_state": "a state",
     "label_augmentation.aggregated": "logits",
     "label_augmentation.joint_labels": "labels",
