@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from nearfar.claims import claim as claims
-from nearfar.claims.claim import FAILS, HOLDS, OPEN, Claim, Result
+from nearfar.claims.claim import FAILS, HOLDS, LEAST_SEEDS, OPEN, Claim, Result
 from nearfar.claims.harness import Training, digits, pretrained, probes
 from nearfar.claims.table import read_results, render
 from nearfar.cli import main
@@ -20,9 +20,16 @@ from nearfar.training.interruption import Interruption
 
 def toy(gain: float, spread: float) -> Claim:
     def measure(arm: str, seed: int) -> Mapping[str, float]:
-        return {"score": 10.0 * seed + (gain + spread * (-1) ** seed if arm == "new" else 0.0), "other": 1.0}
+        return {"score": 10.0 * (seed - 1000) + (gain + spread * (-1) ** seed if arm == "new" else 0.0), "other": 1.0}
 
-    return Claim("New beats old.", "new", "old", "score", measure, "numbers made up for this test", seeds=4)
+    return _claim(measure, seeds=4)
+
+
+def _claim(measure: Callable[[str, int], Mapping[str, float]], *, seeds: int = 5) -> Claim:
+    return Claim(
+        statement="New beats old.", first="new", second="old", metric="score", measure=measure,
+        setting="Numbers made up for this test.", tuning="Nothing was tried before.", seeds=seeds,
+    )
 
 
 @pytest.mark.parametrize(
@@ -35,7 +42,8 @@ def test_the_verdict_follows_from_the_interval_of_the_paired_difference(gain: fl
     assert result.difference == pytest.approx(gain)
     assert result.low <= result.difference <= result.high
     assert len(told) == 8
-    assert "seed 4 of 4 · old" in told[-1]
+    assert "seed 1003 (4 of 4) · old" in told[-1]
+    assert result.seeds == [1000, 1001, 1002, 1003]
 
 
 def test_an_interrupted_training_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,9 +65,9 @@ def test_a_result_is_read_back_and_shown(tmp_path: Path) -> None:
 
 def test_a_metric_of_one_arm_alone_is_shown_with_a_dash() -> None:
     def measure(arm: str, seed: int) -> Mapping[str, float]:
-        return {"score": seed + (arm == "new"), **({"extra": 2.0} if arm == "new" else {})}
+        return {"score": seed - 1000 + (arm == "new"), **({"extra": 2.0} if arm == "new" else {})}
 
-    result = claims.run("toy", Claim("New beats old.", "new", "old", "score", measure, "made up."), watch=lambda _: None)
+    result = claims.run("toy", _claim(measure, seeds=3), watch=lambda _: None)
     table = render([result])
     assert "| new | 2 | 2 |" in table
     assert "| old | 1 | – |" in table
@@ -77,6 +85,21 @@ def test_the_verb_writes_json_and_the_table(tmp_path: Path, monkeypatch: pytest.
     assert "New beats old." in capsys.readouterr().out
 
 
+def test_tuning_takes_other_seeds_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(claims, "names", lambda: ["toy"])
+    monkeypatch.setattr(claims, "get", lambda name: toy(1.0, 0.1))
+    assert main(["claim", "toy", "--tuning", "--output", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "Seeds from 0 on: for tuning, nothing is written." in told
+    assert "seed 3 (4 of 4)" in told
+    assert list(tmp_path.iterdir()) == []
+    assert main(["claim", "toy", "--output", str(tmp_path)]) == 0
+    assert "Seeds from 1000 on." in capsys.readouterr().out
+    assert Result(**json.loads((tmp_path / "claims" / "toy.json").read_text())).tuning == "Nothing was tried before."
+
+
 def test_mistakes_get_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["claim", "no-such-claim"]) == 2
     assert "Unknown claim 'no-such-claim'" in capsys.readouterr().err
@@ -88,9 +111,9 @@ def test_mistakes_get_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_claim_is_complete(name: str) -> None:
     found = claims.get(name)
     assert name.partition("-against-")[0] in registry.names(), "a claim bears the name of its method, a second one also what it is against"
-    assert found.seeds >= 3
+    assert found.seeds >= LEAST_SEEDS
     assert found.first != found.second
-    for text in (found.statement, found.setting):
+    for text in (found.statement, found.setting, found.tuning):
         assert text.endswith("."), text
 
 

@@ -122,6 +122,6 @@ def test_pairs_take_the_two_modal_step_of_unit_rows() -> None:
 
 def test_a_start_outside_the_bounds_is_refused() -> None:
     for temperature in (0.02, 1.5):
-        with pytest.raises(UserError, match="outside bounds, which is 0.05 to 1"):
+        with pytest.raises(UserError, match=r"outside bounds, which is 0\.05 to 1"):
             build(ISogCLR, {"temperature": temperature})
     build(ISogCLR, {"temperature": 0.02, "individual": False})

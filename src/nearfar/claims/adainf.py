@@ -39,8 +39,8 @@ CLAIM = Claim(
     second="real images once",
     metric="linear",
     measure=measure,
-    seeds=5,
     setting="200 digits of 8 x 8 and 2,000 from a Gaussian mixture on 20 of their principal components, SimCLR for 400 steps of 64, the"
     " same views in both arms; linear probe on the 200 labels, judged on the 1,597 other digits. The paper's second claim, weaker views,"
     " does not concern images this small.",
+    tuning="Setting and metric were chosen on seeds from 0, on which it was measured before.",
 )

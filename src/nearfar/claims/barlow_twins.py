@@ -35,4 +35,5 @@ CLAIM = Claim(
     measure=measure,
     setting="Digits of 8 x 8, perceptron, embeddings of 64 dimensions, lambda 0.0078 against 0, 600 steps of 128; effective rank of the"
     " test samples' embeddings.",
+    tuning="Setting and metric were chosen on seeds from 0, on which it was measured before.",
 )

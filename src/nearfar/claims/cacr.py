@@ -43,9 +43,9 @@ CLAIM = Claim(
     second="uniform",
     metric="augmented_knn",
     measure=measure,
-    seeds=5,
     setting=(
         "Digits of 8 x 8 pixels thinned from 120 samples of the first class to 6 of the last, a perceptron, 5 views, batch 64, 400 steps;"
         " kNN of changed test digits against all training digits. The paper has CIFAR thinned linearly or exponentially."
     ),
+    tuning="Setting and metric were chosen on seeds from 0, on which it was measured before.",
 )

@@ -16,10 +16,16 @@ from nearfar.evaluation.intervals import paired_difference
 _FOLDER = Path(__file__).parent
 _NOT_CLAIMS = {"__init__", "claim", "harness", "table"}
 
+FIRST_SEED = 1000
+"""Results are measured on the seeds from here on. Settings are chosen on smaller ones, 0 to 9, which no result uses."""
+
+LEAST_SEEDS = 5
+"""Of a claim of which one seed takes less than a minute."""
+
 HOLDS, FAILS, OPEN = "holds", "does not hold here", "inconclusive"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """What a paper says, as something that can be measured on a laptop.
 
@@ -29,8 +35,9 @@ class Claim:
         second: the other arm.
         metric: the number that decides; one of those that ``measure`` returns.
         measure: arm and seed to numbers by name; the seed fixes data order, views and initialisation, so that arms are paired.
-        seeds: number of seeds, at least 3.
+        seeds: number of seeds; at least ``LEAST_SEEDS``, or 3 where one takes over a minute.
         setting: data, budget and departures from the paper's setting, one sentence.
+        tuning: what was tried before setting and metric stood, on which seeds, and what it showed.
     """
 
     statement: str
@@ -39,7 +46,8 @@ class Claim:
     metric: str
     measure: Callable[[str, int], Mapping[str, float]]
     setting: str
-    seeds: int = 3
+    tuning: str
+    seeds: int = LEAST_SEEDS
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,8 @@ class Result:
     verdict: str
     seconds: float
     about: dict[str, str] = field(default_factory=dict)
+    seeds: list[int] = field(default_factory=list)
+    tuning: str = ""
 
     def to_json(self) -> str:
         """As JSON; ``Result(**json.loads(text))`` is the inverse."""
@@ -90,29 +100,33 @@ def get(name: str) -> Claim:
     return claim
 
 
-def run(name: str, claim: Claim, *, seeds: int | None = None, watch: Callable[[str], None] = print) -> Result:
+def run(
+    name: str, claim: Claim, *, seeds: int | None = None, first_seed: int = FIRST_SEED, watch: Callable[[str], None] = print
+) -> Result:
     """Measure both arms on every seed and judge.
 
     Args:
         name: the claim's name, for the record.
         claim: what to measure.
         seeds: number of seeds; at least 2 (an interval needs two), by default the claim's own.
+        first_seed: the seeds are this one and those after it.
         watch: told after each measurement.
     """
     count, start = claim.seeds if seeds is None else seeds, time.monotonic()
     values: dict[str, list[dict[str, float]]] = {claim.first: [], claim.second: []}
-    for seed in range(count):
+    chosen = list(range(first_seed, first_seed + count))
+    for number, seed in enumerate(chosen, 1):
         for arm in (claim.first, claim.second):
             measured = {key: float(value) for key, value in claim.measure(arm, seed).items()}
             values[arm].append(measured)
             shown = ", ".join(f"{key} {value:.4g}" for key, value in measured.items())
-            watch(f"{name} · seed {seed + 1} of {count} · {arm}: {shown} ({time.monotonic() - start:.0f} s)")
+            watch(f"{name} · seed {seed} ({number} of {count}) · {arm}: {shown} ({time.monotonic() - start:.0f} s)")
     first, second = ([row[claim.metric] for row in values[arm]] for arm in (claim.first, claim.second))
     mean, low, high = paired_difference(second, first)
     return Result(
         name=name, statement=claim.statement, setting=claim.setting, first=claim.first, second=claim.second, metric=claim.metric,
         values=values, difference=mean, low=low, high=high, verdict=verdict(low, high), seconds=round(time.monotonic() - start, 1),
-        about=_about(),
+        about=_about(), seeds=chosen, tuning=claim.tuning,
     )
 
 

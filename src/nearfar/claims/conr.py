@@ -40,5 +40,5 @@ CLAIM = Claim(
     setting="24 free embeddings in 3 dimensions with the labels 20, 30, 40 and 60 and equal predictions, 300 steps of the contrastive term"
     " alone (push 0.1 or 0, temperature 0.5); order is the rank correlation of label distance and cosine distance. The paper's gain on"
     " rare labels of AgeDB and IMDB-WIKI needs data and time that a laptop does not have.",
-    seeds=5,
+    tuning="Setting and metric were chosen on seeds from 0, on which it was measured before.",
 )

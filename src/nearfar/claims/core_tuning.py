@@ -77,5 +77,8 @@ CLAIM = Claim(
     " claim does not hold at this size;"
     " the scatter ratio is the mean squared distance within classes over that between them, of test features. The paper fine-tunes"
     " ResNet-50 on CIFAR and others.",
-    seeds=5,
+    tuning=(
+        "With the originals detached, as the authors' code has it, it did not hold (a scatter ratio of 0.245 "
+        "against 0.216 of cross-entropy, seeds from 0); the claim lets the gradient through the originals."
+    ),
 )

@@ -28,5 +28,5 @@ CLAIM = Claim(
     metric="augmented_knn",
     measure=measure,
     setting="Digits of 8 x 8, perceptron, embeddings of 64 dimensions, copy momentum 0.99, rho 0.3, epsilon 0.1, 1200 steps of 128.",
-    seeds=5,
+    tuning="On seeds 0 to 2 it was open (+0.021, -0.001 to +0.043), which is why it has more.",
 )

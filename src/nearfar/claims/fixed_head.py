@@ -67,4 +67,5 @@ CLAIM = Claim(
     measure=measure,
     setting="Colour-digits, views that lose the digit with probability 0.7, SimCLR with an MLP head on a thin convolutional net of 64"
     " features, 135 steps of 128; linear probe for the digit.",
+    tuning="Setting and metric were chosen on seeds from 0, on which it was measured before.",
 )

@@ -24,9 +24,9 @@ CLAIM = Claim(
     second="2 views",
     metric="augmented_knn",
     measure=measure,
-    seeds=5,
     setting=(
         "Digits of 8 x 8 pixels, a perceptron, batch 64, 400 steps, 10 negatives, crops from a quarter of the area; kNN of changed test"
         " digits. The paper has ImageNet, ResNet-50, batch 1024 and equal epochs."
     ),
+    tuning="With milder crops it was inconclusive (+0.003, -0.004 to +0.010 on seeds from 0).",
 )

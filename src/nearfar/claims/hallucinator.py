@@ -24,4 +24,5 @@ CLAIM = Claim(
     metric="linear",
     measure=measure,
     setting="Digits of 8 x 8, perceptron, 600 steps of 64; a reconstruction of the method, in the paper on photographs with ResNets.",
+    tuning="Setting and metric were chosen on seeds from 0, on which it was measured before.",
 )

@@ -22,9 +22,9 @@ CLAIM = Claim(
     second="all negatives",
     metric="augmented_knn",
     measure=measure,
-    seeds=5,
     setting=(
         "Digits of 8 x 8 pixels, a perceptron, batch 256, 400 steps, negatives of the batch, the hardest tenth; kNN of changed test"
         " digits. The paper has CIFAR with ResNet-18, a memory bank and the hardest 4,095 negatives."
     ),
+    tuning="Setting and metric were chosen on seeds from 0, on which it was measured before.",
 )

@@ -45,5 +45,5 @@ CLAIM = Claim(
     measure=measure,
     setting="digits, 200 steps of 86 images with 3 views each, perceptron encoder, temperature 0.1; projection knn is the accuracy of the 5"
     " nearest neighbours among projections. The paper trains ResNets on CIFAR-10 and ImageNet.",
-    seeds=5,
+    tuning="On seeds 0 to 2 it was open (+0.019, -0.005 to +0.044), which is why it has more.",
 )

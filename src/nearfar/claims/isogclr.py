@@ -55,4 +55,5 @@ CLAIM = Claim(
     measure=measure,
     setting="Digits of 8 x 8 thinned to 120 to 6 a class, once with 0 and once with 9 as the largest class, so that each class is compared"
     " with itself; perceptron, first temperature 0.3, rho 0.3, 800 steps of 64.",
+    tuning="Setting and metric were chosen on seeds from 0, on which it was measured before.",
 )

@@ -53,4 +53,8 @@ CLAIM = Claim(
     measure=measure,
     setting="Striped digits, 16 dimensions a space, weights 10, 10 and 10 (against 0) on thin convolutional nets, 300 steps of 64; linear"
     " probe for the targets' digit in the salient space minus that in the common space.",
+    tuning=(
+        "A first setting gave -0.03 with and -0.01 without the joint entropy; this one was chosen on seeds from "
+        "0."
+    ),
 )

@@ -11,5 +11,5 @@ CLAIM = dataclasses.replace(
     statement="Where a transformation changes the meaning, one classifier of class and rotation together is more accurate than one that"
     " must give every rotation the same class.",
     second=sla.AUGMENTED,
-    seeds=3,
+    tuning="Added after the first claim, against the plain baseline, stayed open in three forms on seeds from 0.",
 )

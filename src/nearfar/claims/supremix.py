@@ -82,5 +82,5 @@ CLAIM = Claim(
     setting="digits 2, 3, 4, 5 and 7 turned by a multiple of 3 degrees up to 60 either way, which is the label; 500 training and 300 test"
     " images, 150 steps of 50, window 10, temperature 0.5, three convolutions; order is the rank correlation between label differences and"
     " distances of projected test samples. The paper regresses ages from faces and others.",
-    seeds=3,
+    tuning="Setting and metric were chosen on seeds from 0, on which it was measured before.",
 )

@@ -54,5 +54,5 @@ CLAIM = Claim(
     measure=measure,
     setting="trained on the digits 0 to 4 by 150 episodes of 5 ways, 5 shots and 5 queries, three convolutions; tested by 400 episodes of"
     " 5 ways, 1 shot and 15 queries of the digits 5 to 9. The paper trains on miniImageNet, birds, dogs and cars.",
-    seeds=5,
+    tuning="Setting and metric were chosen on seeds from 0, on which it was measured before.",
 )

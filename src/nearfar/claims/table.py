@@ -11,6 +11,7 @@ from nearfar.claims.claim import FAILS, HOLDS, OPEN, Result
 _RULE = (
     "A claim *holds* when the whole 95 % t-interval of the paired difference (same seeds in both arms) lies above 0 in the paper's"
     " direction, *does not hold here* when it lies at or below 0, and is *inconclusive* otherwise. The rule is the same for all."
+    " Metric and setting stood before the measurement; they were chosen on seeds below 10, the results are on other seeds."
 )
 
 
@@ -35,7 +36,8 @@ def render(results: Sequence[Result], missing: Sequence[str] = ()) -> str:
     lines += ["|---|---|---|---|---|---|---|---|---|---|---|"]
     lines += [_row(result) for result in results]
     for result in results:
-        lines += ["", f"## {result.name}", "", result.statement, "", f"Setting: {result.setting}", "", *_all_metrics(result)]
+        lines += ["", f"## {result.name}", "", result.statement, "", f"Setting: {result.setting}", ""]
+        lines += [f"Before it: {result.tuning or 'not recorded.'}", "", *_all_metrics(result)]
         lines += ["", ", ".join(f"{key} {value}" for key, value in result.about.items()) + "."]
     return "\n".join(lines) + "\n"
 
@@ -45,9 +47,14 @@ def _row(result: Result) -> str:
     cells = [
         result.name, result.first, result.second, result.metric.replace("_", " "), f"{first:.4g}", f"{second:.4g}",
         f"{result.difference:+.4g}", f"{result.low:+.4g} to {result.high:+.4g}", f"**{result.verdict}**",
-        str(len(result.values[result.first])), f"{result.seconds:.0f}",
+        _seeds(result), f"{result.seconds:.0f}",
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def _seeds(result: Result) -> str:
+    count = len(result.values[result.first])
+    return f"{count} ({result.seeds[0]} to {result.seeds[-1]})" if result.seeds else str(count)
 
 
 def _all_metrics(result: Result) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -14,7 +15,13 @@ _RESULTS = Path("docs/results")
 
 
 def claim(
-    name: str | None = None, *, all: bool = False, seeds: int | None = None, output: Path | None = None, keep: bool = False  # noqa: A002
+    name: str | None = None,
+    *,
+    all: bool = False,  # noqa: A002
+    seeds: int | None = None,
+    output: Path | None = None,
+    keep: bool = False,
+    tuning: bool = False,
 ) -> None:
     """Run a paper's central claim as an experiment: arm A against arm B on several seeds, and one verdict rule for all claims.
 
@@ -24,12 +31,14 @@ def claim(
         seeds: number of seeds, at least 2; by default the claim's own.
         output: folder for claims/NAME.json and claims.md; by default docs/results where it exists, else runs.
         keep: leave out the claims whose result is there already.
+        tuning: measure on the seeds from 0 on, on which settings are chosen, and write nothing.
 
     Raises:
         UserError: for an unknown claim, or too few seeds.
     """
     from nearfar.claims import claim as claims
 
+    first_seed = 0 if tuning else claims.FIRST_SEED
     if seeds is not None and seeds < 2:
         raise UserError(f"The number of seeds is {seeds}; expected at least 2, because an interval needs two values.")
     console = Console()
@@ -42,14 +51,20 @@ def claim(
     experiments = {one: claims.get(one) for one in chosen}
     for one, experiment in experiments.items():
         path = folder / "claims" / f"{one}.json"
-        if keep and path.exists():
+        if keep and path.exists() and not tuning:
             continue
         console.print(f"[bold]{one}[/]: {experiment.statement}", highlight=False)
-        result = claims.run(one, experiment, seeds=seeds, watch=lambda text: console.print(f"  {text}", highlight=False, soft_wrap=True))
-        write_text(path, result.to_json() + "\n", overwrite=True)
+        console.print(f"  Seeds from {first_seed} on{': for tuning, nothing is written' if tuning else ''}.", highlight=False)
+        result = claims.run(one, experiment, seeds=seeds, first_seed=first_seed, watch=partial(_watch, console))
+        if not tuning:
+            write_text(path, result.to_json() + "\n", overwrite=True)
         console.print(_sentence(result), highlight=False, soft_wrap=True)
-    if all:
+    if all and not tuning:
         _write_table(folder, console)
+
+
+def _watch(console: Console, text: str) -> None:
+    console.print(f"  {text}", highlight=False, soft_wrap=True)
 
 
 def _sentence(result: object) -> str:
