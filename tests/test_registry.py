@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.methods.method import Method
 from nearfar.options import resolved_settings
+from tests.training.toys import Toy
 
 
 def test_names_are_listed_without_torch() -> None:
@@ -60,9 +62,22 @@ def test_wrong_names_are_answered_with_the_nearest() -> None:
     with pytest.raises(UserError, match="Unknown method 'simclrr': did you mean simclr"):
         registry.get("simclrr")
     with pytest.raises(UserError, match="Cannot import the method 'no_such_module:Thing'"):
-        registry.get("no_such_module:Thing")
+        registry.named_by_user("no_such_module:Thing")
     with pytest.raises(UserError, match="is not a method"):
         registry.get("pathlib:Path")
+
+
+def test_a_name_from_a_file_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "foreign.py").write_text("raise SystemExit('foreign code ran')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UserError, match="lies outside nearfar, and what a file says is not imported"):
+        registry.get("foreign:Method")
+    with pytest.raises(SystemExit, match="foreign code ran"):
+        registry.named_by_user("foreign:Method")
+
+
+def test_a_class_whose_module_is_imported_is_found() -> None:
+    assert registry.get(f"{Toy.__module__}:Toy") is Toy
 
 
 def test_a_class_elsewhere_is_named_by_module() -> None:

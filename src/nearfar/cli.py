@@ -201,7 +201,8 @@ def _method_of(words: list[str]) -> type[Method] | None:
 
     known = registry.names()
     first = words[0] if words and not words[0].startswith("-") else None
-    name = first or next((word for word in words if word in known), None)
+    given_name = first or next((word for word in words if word in known), None)
+    name = given_name
     if name is None and any(word.startswith("--settings.") for word in words):
         source = _value_of(words, "--config") or _value_of(words, "--resume")
         if source is None:
@@ -210,7 +211,7 @@ def _method_of(words: list[str]) -> type[Method] | None:
         name = read_config(path / "config.toml" if path.is_dir() else path).method
     if name is None or (":" not in name and name in known and not _asks_for_settings(words)):
         return None
-    return registry.get(name)
+    return registry.named_by_user(name) if name == given_name else registry.get(name)
 
 
 def _asks_for_settings(words: list[str]) -> bool:

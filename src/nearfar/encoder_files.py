@@ -29,6 +29,7 @@ from nearfar.errors import UserError, unknown_name
 from nearfar.files import replacing, write_text
 from nearfar.networks.catalogue import PRETRAINED
 from nearfar.networks.encoder import Encoder
+from nearfar.stored import field_of, record
 
 WEIGHTS, DESCRIPTION, TOKENIZER = "encoder.safetensors", "encoder.json", "tokenizer.json"
 FORMATS = ("safetensors", "onnx", "torch")
@@ -75,20 +76,23 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
         raise UserError(f"{folder} holds no encoder: expected {DESCRIPTION} and {WEIGHTS}; give a folder that nearfar wrote.") from error
     except (ValueError, safetensors.SafetensorError) as error:
         raise UserError(f"The encoder in {folder} is damaged ({error}); export or train it again.") from error
-    if described["version"] > _VERSION:
-        writer = described["versions"]["nearfar"]
+    where = str(folder / DESCRIPTION)
+    if field_of(described, "version", int, where) > _VERSION:
+        writer = str(field_of(described, "versions", dict[str, Any], where).get("nearfar", "of unknown version"))
         raise UserError(f"The encoder in {folder} was written by nearfar {writer}, a newer version than this; update nearfar.")
-    name, spec = described["architecture"], _spec_from_json(described["spec"])
+    name = field_of(described, "architecture", str, where)
+    spec = record(Spec, field_of(described, "spec", dict[str, Any], where), f"the spec in {where}")
+    card = field_of(described, "card", dict[str, Any], where)
     with torch.random.fork_rng(devices=[]):
         encoder = networks.build(name.replace(PRETRAINED, ""), spec)
     try:
         encoder.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(f"{WEIGHTS} in {folder} does not fit {name}, which {DESCRIPTION} names; restore the pair.") from error
-    _architecture(encoder).update(name=name, card=described["card"])
+    _architecture(encoder).update(name=name, card=card)
     if (folder / TOKENIZER).exists():
         _architecture(encoder)["tokenizer"] = Tokenizer.from_json((folder / TOKENIZER).read_text(encoding="utf-8"))
-    return encoder.eval(), described["card"]
+    return encoder.eval(), card
 
 
 def encoder_spec(encoder: Encoder) -> Spec:
@@ -200,8 +204,3 @@ def _architecture(encoder: nn.Module) -> dict[str, Any]:
             "save its state_dict yourself."
         )
     return architecture
-
-
-def _spec_from_json(values: dict[str, Any]) -> Spec:
-    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    return Spec(**fields)

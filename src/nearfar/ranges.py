@@ -173,6 +173,8 @@ def described(hint: Any) -> str:
         several = arguments[-1] is Ellipsis
         inner = f"a list of which each is {described(arguments[0])}"
         return inner if several else f"a list of {len(arguments)}: {', '.join(described(one) for one in arguments)}"
+    if origin is dict:
+        return "a table of names and values"
     kinds = {float: "a number", int: "a whole number", bool: "true or false", str: "a text", Path: "a path"}
     words = [kinds.get(base, getattr(base, "__name__", str(base))), *map(str, declared)]
     return " ".join(words).replace(" at least", " of at least", 1)
@@ -242,6 +244,8 @@ def _fitted(hint: Any, value: Any) -> tuple[bool, Any]:
     if base is Path:
         is_path = isinstance(value, str | Path)
         return is_path, Path(value) if is_path else value
+    if origin is dict:
+        return _fitted_dict(arguments, value)
     kind = origin or base
     return isinstance(kind, type) and isinstance(value, kind), value
 
@@ -254,6 +258,14 @@ def _fitted_tuple(arguments: tuple[Any, ...], value: Any) -> tuple[bool, Any]:
         return False, value
     found = [_fitted(hint, one) for hint, one in zip(hints, value, strict=True)]
     return all(fits for fits, _ in found), tuple(one for _, one in found)
+
+
+def _fitted_dict(arguments: tuple[Any, ...], value: Any) -> tuple[bool, Any]:
+    if not isinstance(value, dict):
+        return False, value
+    key_hint, value_hint = arguments
+    fits = all(_fitted(key_hint, key)[0] and _fitted(value_hint, one)[0] for key, one in value.items())
+    return fits, value
 
 
 def _as_float(value: float) -> float:

@@ -79,7 +79,7 @@ class Run:
         from nearfar.evaluation import Evaluation
 
         path = self.folder / EVALUATION
-        return Evaluation.from_json(path.read_text(encoding="utf-8")) if path.exists() else None
+        return Evaluation.from_json(path.read_text(encoding="utf-8"), str(path)) if path.exists() else None
 
     def evaluate(self, **options: Any) -> Evaluation:
         """As ``nearfar evaluate``."""

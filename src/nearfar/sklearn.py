@@ -67,7 +67,7 @@ class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """
         content = self._content(X, reset=True)
         label, classes = self._labels(y)
-        kind = registry.get(self.method)
+        kind = registry.named_by_user(self.method)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         source = _source(content, label, classes)
         recipe = kind.recipes["small"]
@@ -113,7 +113,7 @@ class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         return torch.from_numpy(np.array(array[:, None] if array.ndim == 2 else array, order="C"))
 
     def _labels(self, y: Any) -> tuple[Tensor | None, tuple[str, ...]]:
-        kind = registry.get(self.method)
+        kind = registry.named_by_user(self.method)
         if not kind.needs_labels:
             return None, ()
         if y is None:

@@ -34,8 +34,10 @@ def test_the_map_has_a_select_box_for_the_colours() -> None:
     points = [{"x": 0.0, "y": 1.0, "label": "a", "cluster": "c1", "image": "data:", "caption": "x"}] * 3
     spec = embedding_map(points, {"label": "label", "cluster": "k-means"})
     (choice,) = [p for p in spec["params"] if p["name"] == "colour"]
-    assert choice["bind"]["options"] == ["label", "cluster"]
+    assert choice["bind"]["options"] == ["colour0", "colour1"]
     assert choice["bind"]["labels"] == ["label", "k-means"]
+    (values,) = spec["datasets"].values()
+    assert values[0] == {"x": 0.0, "y": 1.0, "colour0": "a", "colour1": "c1", "image": "data:", "caption": "x"}
     assert "params" in embedding_map(points, {})
 
 

@@ -18,5 +18,5 @@ def test_every_term_and_diagnostic_has_a_curve_where_there_is_more_than_the_loss
     chart = charts["term-positive_score"]
     assert chart["title"] == "positive score"
     (points,) = chart["datasets"].values()
-    assert points == [{"step": 1, "positive_score": 0.2}, {"step": 2, "positive_score": 0.1}]
+    assert points == [{"step": 1, "value": 0.2}, {"step": 2, "value": 0.1}]
     assert terms([{"step": 1, "loss": 3.0, "terms": {"nt_xent": 3.0}}]) == {}

@@ -89,7 +89,7 @@ def pretrained(
     Raises:
         KeyboardInterrupt: when interrupted; a shortened training must not count.
     """
-    kind = registry.get(method)
+    kind = registry.named_by_user(method)
     torch.manual_seed(seed)
     encoder = training.encoder(source.spec) if callable(training.encoder) else networks.build(training.encoder, source.spec)
     chosen = resolved_settings(kind.Settings, kind.recipes["small"].settings, settings or {})

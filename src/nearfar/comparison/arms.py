@@ -52,7 +52,7 @@ def arms_of(methods: Sequence[str], grid: Mapping[str, Sequence[Any]]) -> list[A
     twice = next((name for name in methods if list(methods).count(name) > 1), None)
     if twice:
         raise UserError(f"{twice} is named twice; name each method once and vary it by --settings.NAME VALUE,VALUE.")
-    kinds = {name: registry.get(name).Settings for name in methods}
+    kinds = {name: registry.named_by_user(name).Settings for name in methods}
     own = {name: [f.name for f in dataclasses.fields(kind)] for name, kind in kinds.items()}
     known = {setting for settings in own.values() for setting in settings}
     for setting in grid:

@@ -112,7 +112,7 @@ def _conditions(arms: Sequence[Arm], options: CompareOptions) -> dict[str, Any]:
 
     first = PretrainOptions(**{name: getattr(options, name) for name in _SHARED}, batch_size=options.batch_size, encoder=options.encoder)
     source = load_data(first)
-    kinds = {registry.get(arm.method).encoder_kind for arm in arms}
+    kinds = {registry.named_by_user(arm.method).encoder_kind for arm in arms}
     encoder = options.encoder
     if encoder is None:
         strictest = next((kind for kind in ("towers", "tokens") if kind in kinds), "any")
@@ -152,12 +152,13 @@ def _steps(arm: Arm, options: CompareOptions, plan: dict[str, Any]) -> int:
 def _run_one(config: Config, place: Path) -> None:
     """One run in a new process, whose peak memory is then its own."""
     place.parent.mkdir(parents=True, exist_ok=True)
+    named = [config.method] if ":" in config.method else []  # a class from outside is imported because the user named it
     if (place / CONFIG).exists():
-        words = ["--resume", str(place)]
+        words = [*named, "--resume", str(place)]
     else:
         asked = place.with_name(f"{place.name}.toml")
         write_text(asked, config.to_toml(), overwrite=True)
-        words = ["--config", str(asked), "--output", str(place)]
+        words = [*named, "--config", str(asked), "--output", str(place)]
     process = subprocess.Popen([sys.executable, "-m", "nearfar", "pretrain", *words])
     try:
         _, status, usage = os.wait4(process.pid, 0)

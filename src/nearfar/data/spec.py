@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
+
+from nearfar.ranges import whole_number
+
+MOST_VALUES = 1 << 40
+"""More values than any sample or set has."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +34,17 @@ class Spec:
 
     name: str
     modality: str
-    shape: tuple[int, ...]
-    length: int
+    shape: tuple[Annotated[int, whole_number(1, MOST_VALUES)], ...]
+    length: Annotated[int, whole_number(0, MOST_VALUES)]
     classes: tuple[str, ...] = ()
     target: str = "none"
     groups: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    vocabulary: int = 0
-    context: int = 0
+    vocabulary: Annotated[int, whole_number(0, 1 << 24)] = 0
+    context: Annotated[int, whole_number(0, 1 << 24)] = 0
     extra: dict[str, Any] = field(default_factory=dict)
-    values: int = 1
+    values: Annotated[int, whole_number(1, 1 << 20)] = 1
 
 
 def part_of(spec: Spec, modality: str) -> Spec | None:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nearfar.errors import UserError
+from nearfar.stored import field_of, record
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -112,11 +113,19 @@ class Evaluation:
         return json.dumps(values, indent=1, allow_nan=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Evaluation:
-        """The inverse of ``to_json``."""
-        values = json.loads(text)
-        scores = (Score(**_with_nan(one)) for one in values["scores"])
-        return cls(values["data"], tuple(scores), values["protocols"], tuple(values["notes"]))
+    def from_json(cls, text: str, where: str = "the evaluation") -> Evaluation:
+        """The inverse of ``to_json``.
+
+        Raises:
+            UserError: if the text is no evaluation; ``where`` says which file it comes from.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise UserError(f"{where} is damaged ({error}); judge the run again with `nearfar evaluate`.") from error
+        scores = field_of(values, "scores", list, where)
+        found = tuple(record(Score, one, f"score {number} of {where}") for number, one in enumerate(scores))
+        return record(cls, {**values, "scores": found}, where)
 
     def table(self) -> Group:
         """For rich: a line for each metric, a column for each row; protocols with other rows get a table of their own."""
@@ -159,10 +168,6 @@ class Evaluation:
 
     def _caption(self) -> list[str]:
         return ["Shares in %; in brackets 95 % intervals.", *(f"{name}: {what}" for name, what in self.protocols.items()), *self.notes]
-
-
-def _with_nan(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: math.nan if value is None else value for key, value in values.items()}
 
 
 def _or_null(value: Any) -> Any:

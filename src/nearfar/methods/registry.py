@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,17 +41,28 @@ def path_of(name: str) -> Path:
 
 
 def get(name: str) -> type[Method]:
-    """The method class of that name; ``package.module:Class`` names one outside nearfar.
+    """The method class of that name; ``package.module:Class`` names one outside nearfar whose module is imported already.
+
+    Nothing outside nearfar is imported here, because the name may come from a file that somebody else wrote.
 
     Raises:
-        UserError: if there is no such method; names the nearest.
+        UserError: if there is no such method; names the nearest, or says how to import one from outside.
     """
     if ":" in name:
-        return _imported(name)
+        return _from_outside(name, importing=False)
     for family, members in families().items():
         if name in members:
             return _defined_in(f"nearfar.methods.{family}.{name.replace('-', '_')}")
     raise unknown_name("method", name, names())
+
+
+def named_by_user(name: str) -> type[Method]:
+    """The method class of a name that the user gave on the command line or in the call; its module is imported.
+
+    Raises:
+        UserError: if there is no such method, or its module cannot be imported.
+    """
+    return _from_outside(name, importing=True) if ":" in name else get(name)
 
 
 def name_of(method: type[Method]) -> str:
@@ -71,13 +83,18 @@ def _defined_in(module_name: str) -> type[Method]:
     raise RuntimeError(f"{module_name} defines no Method")
 
 
-def _imported(name: str) -> type[Method]:
+def _from_outside(name: str, *, importing: bool) -> type[Method]:
     from nearfar.methods.method import Method
 
     module_name, _, attribute = name.partition(":")
+    if not importing and module_name not in sys.modules:
+        raise UserError(
+            f"The method {name!r} lies outside nearfar, and what a file says is not imported. If you trust it, name it yourself:"
+            f" nearfar pretrain {name} ..., or import {module_name} in Python first."
+        )
     try:
         value = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(f"Cannot import the method {name!r}: {error}; expected package.module:Class on the Python path.") from error
     if not (isinstance(value, type) and issubclass(value, Method)):
         raise UserError(f"{name!r} is not a method: expected a subclass of nearfar.methods.method.Method.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,18 +34,26 @@ def script() -> str:
 
 
 def curve(rows: Sequence[Row], value: str, title: str) -> Chart:
-    """One quantity over the steps of a run; rows of several runs are told apart by their "run"."""
-    points = [{key: row[key] for key in ("step", value, "run") if key in row} for row in rows if value in row]
+    """One quantity over the steps of a run; rows of several runs are told apart by their "run".
+
+    The quantity's name may be any text: it comes from a file. It stands in titles alone, never in a field's name.
+    """
+    shown = [row for row in rows if _is_number(row.get(value)) and _is_number(row.get("step"))]
+    points = [{"step": row["step"], "value": row[value], **({"run": str(row["run"])} if "run" in row else {})} for row in shown]
     chart = altair.Chart({"values": points}, title=title, width="container", height=200).mark_line(point=len(points) < 40)
     encoding: dict[str, Any] = {
         "x": altair.X("step:Q", title="step"),
-        "y": altair.Y(f"{value}:Q", title=None, scale=altair.Scale(zero=False)),
-        "tooltip": ["step:Q", altair.Tooltip(f"{value}:Q", format=".4f")],
+        "y": altair.Y("value:Q", title=None, scale=altair.Scale(zero=False)),
+        "tooltip": ["step:Q", altair.Tooltip("value:Q", format=".4f")],
     }
     if any("run" in point for point in points):
         encoding["color"] = altair.Color("run:N", title=None, legend=altair.Legend(orient="bottom", columns=2, labelLimit=320))
         encoding["tooltip"].append("run:N")
     return _specification(chart.encode(**encoding))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def embedding_map(points: Sequence[Row], colours: Mapping[str, str]) -> Chart:
@@ -54,14 +63,18 @@ def embedding_map(points: Sequence[Row], colours: Mapping[str, str]) -> Chart:
         points: "x", "y", for the tooltip "image" (a data address), "caption", and a column for each colour.
         colours: column to what the select box calls it; the first is chosen at first.
     """
-    tooltip = [f"{key}:N" for key in ("image", "caption", *colours) if any(point.get(key) for point in points)]
-    base = altair.Chart({"values": list(points)}, width="container", height=420)
+    columns = {column: f"colour{number}" for number, column in enumerate(colours)}  # names from files stay out of fields' names
+    values = [{columns.get(key, key): value for key, value in point.items()} for point in points]
+    told = {"image": "image", "caption": "caption", **{columns[column]: called for column, called in colours.items()}}
+    shown = {key: called for key, called in told.items() if any(value.get(key) for value in values)}
+    tooltip = [altair.Tooltip(f"{key}:N", title=called) for key, called in shown.items()]
+    base = altair.Chart({"values": values}, width="container", height=420)
     encoding: dict[str, Any] = {"x": altair.X("x:Q", axis=None), "y": altair.Y("y:Q", axis=None), "tooltip": tooltip}
     if not colours:
         return _specification(base.mark_circle(size=45, opacity=0.75).encode(**encoding).interactive())
-    columns = list(colours)
-    choice = altair.binding_select(options=columns, labels=[colours[column] for column in columns], name="Colour by ")
-    chosen = altair.param(name="colour", value=columns[0], bind=choice)
+    keys = list(columns.values())
+    choice = altair.binding_select(options=keys, labels=list(colours.values()), name="Colour by ")
+    chosen = altair.param(name="colour", value=keys[0], bind=choice)
     encoding["color"] = altair.Color("shown:N", title=None, legend=altair.Legend(orient="bottom", columns=6, symbolLimit=24))
     chart = base.transform_calculate(shown="datum[colour]").mark_circle(size=45, opacity=0.75).encode(**encoding).add_params(chosen)
     return _specification(chart.interactive())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -33,10 +36,13 @@ img { image-rendering: pixelated; height: 4.5rem; max-width: 85vw; background: #
 
 _DRAW = """
 const dark = matchMedia('(prefers-color-scheme: dark)').matches && !matchMedia('print').matches;
-const plain = v => String(v).replace(/&/g, '&amp;').replace(/</g, '&lt;');
-for (const [id, chart] of Object.entries(CHARTS))
-  vegaEmbed('#' + id, chart, {actions: false, theme: dark ? 'dark' : undefined, config: {background: 'transparent'},
-    tooltip: {sanitize: plain}}).then(() => document.getElementById(id).dataset.drawn = 'yes');
+const signs = {'&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;'};
+const plain = v => String(v).replace(/[&<>"']/g, sign => signs[sign]);
+for (const [id, chart] of Object.entries(CHARTS)) {
+  const place = document.getElementById(id);
+  vegaEmbed(place, chart, {actions: false, ast: true, theme: dark ? 'dark' : undefined, config: {background: 'transparent'},
+    tooltip: {sanitize: plain}}).then(() => place.dataset.drawn = 'yes');
+}
 """
 
 
@@ -56,8 +62,27 @@ class Section:
 
 
 def chart(name: str, description: str) -> str:
-    """The place of a chart, with what a person who does not see it should know."""
-    return f'<div class="chart" id="{name}" role="img" aria-label="{html.escape(description)}"></div>'
+    """The place of a chart, with what a person who does not see it should know; ``name`` may be any text."""
+    return f'<div class="chart" id="{_place(name)}" role="img" aria-label="{html.escape(description)}"></div>'
+
+
+def _place(name: str) -> str:
+    """A chart's name as an element's id: itself where it is made of small letters, digits and dashes, else a number made of it."""
+    if re.fullmatch(r"[a-z][a-z0-9-]*", name):
+        return name
+    return f"chart-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def _as_script(value: object) -> str:
+    """JSON that can stand in a script element: no text in it can end the element or open a comment."""
+    text = json.dumps(value)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _policy(*scripts: str) -> str:
+    """What the page may load and run: these scripts, its styles and pictures that stand in it; nothing from a network."""
+    sums = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts)
+    return f"default-src 'none'; script-src {sums}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def document(title: str, lead: str, sections: Sequence[Section]) -> str:
@@ -68,7 +93,8 @@ def document(title: str, lead: str, sections: Sequence[Section]) -> str:
         lead: HTML that stands before the contents: what a reader in a hurry should know.
         sections: in order.
     """
-    charts = json.dumps({name: spec for section in sections for name, spec in section.charts.items()}).replace("</", "<\\/")
+    charts = _as_script({_place(name): spec for section in sections for name, spec in section.charts.items()})
+    scripts = (script(), _DRAW.replace("CHARTS", charts))
     contents = "".join(f'<li><a href="#{_anchor(s)}">{html.escape(s.title)}</a></li>' for s in sections)
     body = "".join(
         f'<section aria-labelledby="{_anchor(s)}"><h2 id="{_anchor(s)}" tabindex="-1">{html.escape(s.title)}</h2>{s.body}</section>'
@@ -76,11 +102,12 @@ def document(title: str, lead: str, sections: Sequence[Section]) -> str:
     )
     escaped = html.escape(title)
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escaped}</title>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy(*scripts)}"><title>{escaped}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>'
         f'<body><a class="skip" href="#main">Skip to the content</a><header><h1>{escaped}</h1>{lead}</header>'
         f'<nav aria-label="Contents"><ul>{contents}</ul></nav><main id="main">{body}</main>'
-        f"<script>{script()}</script><script>{_DRAW.replace('CHARTS', charts)}</script></body></html>"
+        f"{''.join(f'<script>{text}</script>' for text in scripts)}</body></html>"
     )
 
 

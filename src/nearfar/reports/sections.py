@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import html
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from nearfar.errors import UserError
 from nearfar.evaluation.knn import nearest
 from nearfar.index import doubtful_labels, duplicate_groups
 from nearfar.methods import registry
@@ -17,6 +18,9 @@ from nearfar.reports.look import Look
 from nearfar.reports.samples import element, pictures, view_pictures
 from nearfar.run import CONFIG
 from nearfar.views import make_views
+
+if TYPE_CHECKING:
+    from nearfar.methods.method import Method
 
 QUERIES, NEIGHBOURS, VIEWED, WORST, DOUBTED, DUPLICATE = 8, 6, 6, 16, 12, 0.99
 
@@ -75,9 +79,9 @@ def curves(look: Look) -> Section:
 
 def terms(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """A curve for each term of the loss and each diagnostic that the method logs, where there is more than the loss."""
-    found = [{"step": row["step"], **row["terms"]} for row in rows if "terms" in row]
+    found = [{**row["terms"], "step": row["step"]} for row in rows if isinstance(row.get("terms"), dict) and "step" in row]
     names = sorted({name for row in found for name in row} - {"step"})
-    return {f"term-{name.replace(' ', '-')}": curve(found, name, name.replace("_", " ")) for name in names} if len(names) > 1 else {}
+    return {f"term-{name}": curve(found, name, name.replace("_", " ")) for name in names} if len(names) > 1 else {}
 
 
 def similarities(look: Look) -> Section | None:
@@ -200,9 +204,12 @@ def health(look: Look) -> Section:
 def recipe(look: Look) -> Section:
     """The method's five choices, the configuration, the versions and the command that repeats the run."""
     config = look.run.config
-    kind = registry.get(config.method)
-    choices = "".join(f"<tr><th scope='row'>{what}</th><td>{html.escape(text)}</td></tr>" for what, text in kind.choices.items())
-    paper = f"{kind.paper.title}. {kind.paper.authors}, {kind.paper.year}"
+    kind = _known(config.method)
+    pairs = {} if kind is None else kind.choices
+    choices = "".join(f"<tr><th scope='row'>{html.escape(what)}</th><td>{html.escape(text)}</td></tr>" for what, text in pairs.items())
+    paper = "a method from outside nearfar"
+    if kind is not None:
+        paper = f"{kind.paper.title}. {kind.paper.authors}, {kind.paper.year}"
     path = look.run.folder / CONFIG
     body = (
         f"<p>{html.escape(config.method)}: {html.escape(paper)}.</p><div class='scroll'><table>{choices}</table></div>"
@@ -211,6 +218,14 @@ def recipe(look: Look) -> Section:
         f"<p>Repeat it with <code>nearfar pretrain --config {html.escape(str(path))}</code></p>"
     )
     return Section("How it was made", body)
+
+
+def _known(name: str) -> type[Method] | None:
+    """The method's class; None where it would have to be imported from outside, because a run folder says so."""
+    try:
+        return registry.get(name)
+    except UserError:
+        return None
 
 
 def versions(look: Look) -> str:

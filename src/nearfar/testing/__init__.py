@@ -44,7 +44,7 @@ def check_method(
         AssertionError: names the first check that fails and says what was found.
         UserError: for an unknown method, modality or check.
     """
-    kind = registry.get(method) if isinstance(method, str) else method
+    kind = registry.named_by_user(method) if isinstance(method, str) else method
     case = Case(kind, modality, settings or {}, tuple(without_gradient))
     _run(METHOD_CHECKS, case, skip, registry.name_of(kind))
 

@@ -26,7 +26,7 @@ def card(method: type[Method] | str) -> str:
         >>> print(card("simclr").splitlines()[0])
         simclr: A Simple Framework for Contrastive Learning of Visual Representations (2020)
     """
-    kind = registry.get(method) if isinstance(method, str) else method
+    kind = registry.named_by_user(method) if isinstance(method, str) else method
     recipe = kind.recipes["paper"]
     spec = spec_for(kind)
     with torch.device("meta"):

@@ -66,7 +66,7 @@ def toy(
     Raises:
         UserError: for an unknown modality.
     """
-    kind = registry.get(method) if isinstance(method, str) else method
+    kind = registry.named_by_user(method) if isinstance(method, str) else method
     spec = spec_for(kind, modality)
     small = kind.recipes["small"].settings
     defaults = vars(resolved_settings(kind.Settings, small))

@@ -55,7 +55,7 @@ def _tree() -> Tree:
 def _describe(name: str, console: Console) -> None:
     from nearfar.methods import registry
 
-    kind = registry.get(name)
+    kind = registry.named_by_user(name)
     paper = kind.paper
     console.print(f"[bold]{name}[/]: {paper.title}. {paper.authors}, {paper.year}" + (f", arXiv {paper.arxiv}" if paper.arxiv else ""))
     console.print(f"data: {' or '.join(kind.modalities) or 'any modality'}" + _labels(kind))

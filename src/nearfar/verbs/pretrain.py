@@ -44,9 +44,11 @@ def pretrain(
     """
     method_class = method if isinstance(method, type) else None
     name = registry.name_of(method_class) if method_class else method
+    if method_class is None and name is not None:
+        registry.named_by_user(name)  # a wrong name is answered before anything is loaded
     wanted = _wanted(name, settings or {}, config, options)
     if method_class is None:
-        registry.get(wanted.method)  # a wrong name is answered before anything is loaded
+        registry.get(wanted.method)
     from nearfar.training import collectives
 
     with collectives.processes():
