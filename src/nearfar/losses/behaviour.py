@@ -15,7 +15,7 @@ import math
 import torch
 from torch import Tensor
 
-from nearfar.losses.similarity import expect_temperature, full_precision, reduce
+from nearfar.losses.similarity import expect_shapes, expect_temperature, full_precision, reduce
 
 __all__ = [
     "contrastive",
@@ -160,6 +160,11 @@ def _expect_negatives(similarity: Tensor) -> None:
 
 def _column(similarity: Tensor, positive: Tensor | None) -> Tensor:
     """Places (N, 1) of the positives."""
+    expect_shapes(similarity=(similarity, "N K"))
+    if positive is not None:
+        expect_shapes(similarity=(similarity, "N K"), positive=(positive, "N"))
+    elif len(similarity) > similarity.shape[1]:
+        raise ValueError(f"Without places of the positives, each of N rows needs its own column; found {tuple(similarity.shape)}.")
     column = torch.arange(len(similarity), device=similarity.device) if positive is None else positive
     return column[:, None]
 

@@ -21,7 +21,14 @@ from torch import Tensor
 
 from nearfar.losses.blocks import in_row_blocks, squared_distances
 from nearfar.losses.contrastive import info_nce
-from nearfar.losses.similarity import full_precision, reduce, unit
+from nearfar.losses.similarity import (
+    expect_queue,
+    expect_shapes,
+    expect_temperature,
+    full_precision,
+    reduce,
+    unit,
+)
 
 __all__ = ["attraction", "cacr", "moco_v3_cacr", "moco_v3_key", "queue_attraction", "queue_repulsion", "repulsion"]
 
@@ -46,6 +53,7 @@ def attraction(views: Tensor, *, temperature: float = 1.0, weight: float = 1.0, 
         ValueError: if there are fewer than two views.
     """
     _expect_views(views, views=2)
+    expect_temperature(temperature, zero=True)
     return weight * _attracted(views, views, 0.0 if uniform else temperature).mean()
 
 
@@ -74,6 +82,7 @@ def repulsion(
         ValueError: if there are fewer than two views or samples.
     """
     _expect_views(views, views=2, samples=2)
+    expect_temperature(temperature, zero=True)
     temperature = 0.0 if uniform else temperature
     first, second = torch.triu_indices(len(views), len(views), offset=1, device=views.device)
 
@@ -107,6 +116,8 @@ def queue_attraction(query: Tensor, key: Tensor, *, temperature: float = 1.0) ->
         ValueError: if there are fewer than two views.
     """
     _expect_views(query, views=2)
+    expect_shapes(query=(query, "V N D"), key=(key, "V N D"))
+    expect_temperature(temperature, zero=True)
     return _attracted(unit(query), unit(key.detach()), temperature, constant=True).mean()
 
 
@@ -124,6 +135,9 @@ def queue_repulsion(query: Tensor, queue: Tensor, *, temperature: float = 2.0, w
         within_batch: whether the N - 1 other queries are negatives too.
         as_coded: meet the queue with the first view's queries in every view's term, as the released code does by mistake.
     """
+    _expect_views(query, views=1)
+    expect_queue(queue, query.shape[2])
+    expect_temperature(temperature, zero=True)
     query, queue = unit(query), queue.detach().to(query.dtype)
     anchor = query[:1].expand_as(query) if as_coded else query
     points = [_point(view, queue, temperature) for view in anchor]
@@ -152,6 +166,7 @@ def moco_v3_cacr(prediction: Tensor, key: Tensor, *, temperature: float = 1.0, e
         reduction: "mean", or "none" for (N,).
     """
     _expect_views(prediction, views=2, samples=2)
+    expect_shapes(prediction=(prediction, "V N D"), key=(key, "K N D"))
     losses = [
         moco_v3_key(torch.cat([prediction[:i], prediction[i + 1 :]]), k, temperature=temperature, euclidean=euclidean, reduction=reduction)
         for i, k in enumerate(key)
@@ -175,6 +190,8 @@ def moco_v3_key(query: Tensor, key: Tensor, *, temperature: float = 1.0, euclide
         reduction: "mean", or "none" for (N,).
     """
     _expect_views(query, views=1, samples=2 if euclidean else 1)
+    expect_shapes(query=(query, "Q N D"), key=(key, "N D"))
+    expect_temperature(temperature)
     query, key = unit(query), unit(key.detach())
     with torch.no_grad():
         share = torch.softmax((query - key).square().sum(dim=-1) / temperature, dim=0)
@@ -193,7 +210,7 @@ def moco_v3_key(query: Tensor, key: Tensor, *, temperature: float = 1.0, euclide
 
 
 def _expect_views(tensor: Tensor, *, views: int, samples: int = 1) -> None:
-    if tensor.ndim != 3 or tensor.shape[0] < views or tensor.shape[1] < samples:
+    if tensor.ndim != 3 or tensor.shape[0] < views or tensor.shape[1] < samples or tensor.shape[2] < 1:
         raise ValueError(f"CACR needs a tensor (V, N, D) with V at least {views} and N at least {samples}; found {tuple(tensor.shape)}.")
 
 

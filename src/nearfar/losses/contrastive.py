@@ -24,7 +24,16 @@ from torch.nn.functional import logsigmoid
 
 from nearfar.losses.cross_entropy import row_cross_entropy
 from nearfar.losses.logsumexp import mutual_logsumexp, row_logsumexp, self_logsumexp
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, own_range, reduce, similarity_bound, unit
+from nearfar.losses.similarity import (
+    expect_queue,
+    expect_rows,
+    expect_temperature,
+    full_precision,
+    own_range,
+    reduce,
+    similarity_bound,
+    unit,
+)
 
 __all__ = ["clip", "info_nce", "moco_v3", "nnclr", "nt_xent", "queue_info_nce"]
 
@@ -133,10 +142,11 @@ def queue_info_nce(
     """
     expect_rows(query=query, key=key)
     expect_temperature(temperature)
+    expect_queue(queue, query.shape[1])
     anchors = own_range(rows, len(query))
     scaled = unit(query[anchors]) / temperature
     own = (scaled * unit(key[anchors].detach())).sum(dim=1)
-    others = row_logsumexp(scaled, queue.detach(), bound=similarity_bound(temperature, queue))
+    others = row_logsumexp(scaled, queue.detach().to(query.dtype), bound=similarity_bound(temperature, queue))
     return reduce(-logsigmoid(own - others), reduction, of=len(query))
 
 
@@ -157,6 +167,7 @@ def clip(first: Tensor, second: Tensor, *, logit_scale: float | Tensor, rows: sl
     Source: Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision", figure 3.
     """
     expect_rows(first=first, second=second)
+    expect_temperature(logit_scale, "logit_scale")
     scaled = first * logit_scale
     return _both_directions(scaled, second, rows, similarity_bound(1.0, scaled, second), reduction)
 
@@ -171,6 +182,7 @@ def _both_directions(scaled: Tensor, key: Tensor, rows: slice | None, bound: flo
     return reduce(-(logsigmoid(own - forth) + logsigmoid(own - back)) / 2, reduction)
 
 
+@full_precision
 def moco_v3(q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor, *, temperature: float | Tensor = 1.0, rows: slice | None = None) -> Tensor:
     """MoCo v3's loss: predictions of one view against momentum projections of the other, no queue.
 

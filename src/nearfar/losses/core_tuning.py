@@ -7,7 +7,13 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from nearfar.losses.blocks import in_row_blocks
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, unit
+from nearfar.losses.similarity import (
+    expect_no_nan,
+    expect_shapes,
+    expect_temperature,
+    full_precision,
+    unit,
+)
 
 __all__ = ["focal_contrast", "hard_pairs", "mixed_pairs", "soft_cross_entropy"]
 
@@ -80,6 +86,7 @@ def mixed_pairs(
 @full_precision
 def soft_cross_entropy(logits: Tensor, soft_label: Tensor) -> Tensor:
     """- mean over rows of sum_c Y_c log softmax(logits)_c, both (N, C). Source: Zhang et al. 2021 (Core-tuning), equation 7."""
+    expect_shapes(logits=(logits, "N C"), soft_label=(soft_label, "N C"))
     return -(soft_label * log_softmax(logits, dim=1)).sum(1).mean()
 
 
@@ -98,8 +105,9 @@ def focal_contrast(z: Tensor, soft_label: Tensor, *, temperature: float = 0.07, 
 
     Source: Zhang et al. 2021 (Core-tuning), equation 6. The factor (1 - p) carries gradient too.
     """
-    expect_rows(z=z)
+    expect_shapes(z=(z, "N D"), soft_label=(soft_label, "N C"))
     expect_temperature(temperature)
+    expect_no_nan("focal_contrast", soft_label=soft_label)
     rows, place = unit(z), torch.arange(len(z), device=z.device)
 
     def terms_and_positives(block: slice) -> Tensor:

@@ -20,7 +20,16 @@ from torch import Tensor
 from nearfar.losses.contrastive import log_negatives
 from nearfar.losses.cross_entropy import row_cross_entropy
 from nearfar.losses.logsumexp import row_logsumexp
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, own_range, reduce, similarity_bound, unit
+from nearfar.losses.similarity import (
+    expect_queue,
+    expect_rows,
+    expect_temperature,
+    full_precision,
+    own_range,
+    reduce,
+    similarity_bound,
+    unit,
+)
 
 __all__ = ["coupling", "cross_view_dcl", "dcl", "dclw", "nnclr_dcl", "positive_weights", "queue_dcl"]
 
@@ -116,9 +125,10 @@ def queue_dcl(
     """
     expect_rows(query=query, key=key)
     expect_temperature(temperature)
+    expect_queue(queue, query.shape[1])
     anchors = own_range(rows, len(query))
     scaled, own = unit(query[anchors]) / temperature, unit(key[anchors].detach())
-    others = row_logsumexp(scaled, queue.detach(), bound=similarity_bound(temperature, queue))
+    others = row_logsumexp(scaled, queue.detach().to(query.dtype), bound=similarity_bound(temperature, queue))
     return reduce(others - (scaled * own).sum(dim=1), reduction, of=len(query))
 
 

@@ -17,7 +17,14 @@ import torch
 from torch import Tensor
 
 from nearfar.losses.logsumexp import row_logsumexp
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, reduce, unit
+from nearfar.losses.similarity import (
+    expect_queue,
+    expect_rows,
+    expect_temperature,
+    full_precision,
+    reduce,
+    unit,
+)
 
 __all__ = ["Mixing", "draw_mixing", "feature_transformation", "mix", "score_statistics"]
 
@@ -100,6 +107,7 @@ def feature_transformation(
     """
     expect_rows(query=query, key=key)
     expect_temperature(temperature)
+    expect_queue(queue, query.shape[1])
     query, key, queue = mix(query, key, queue, mixing)
     query = query / temperature
     positive = (query * key).sum(dim=1)

@@ -18,7 +18,14 @@ from torch.nn.functional import logsigmoid
 
 from nearfar.losses.blocks import in_row_blocks
 from nearfar.losses.logsumexp import row_logsumexp
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, reduce, unit
+from nearfar.losses.similarity import (
+    expect_queue,
+    expect_rows,
+    expect_temperature,
+    full_precision,
+    reduce,
+    unit,
+)
 
 __all__ = ["Draws", "draw", "hardest_keys", "mochi", "proxy_accuracy", "synthesise"]
 
@@ -114,6 +121,7 @@ def mochi(query: Tensor, key: Tensor, queue: Tensor, draws: Draws, *, temperatur
     """
     expect_rows(query=query, key=key)
     expect_temperature(temperature)
+    expect_queue(queue, query.shape[1])
     scaled, queue = query / temperature, queue.detach().to(query.dtype)
     own = (scaled * key.detach()).sum(dim=1)
 

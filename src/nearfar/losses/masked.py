@@ -25,9 +25,9 @@ def masked_reconstruction(prediction: Tensor, target: Tensor, mask: Tensor, *, n
 
     Source: He et al. 2021, "Masked Autoencoders Are Scalable Vision Learners", sections 3 and 4.1.
     """
-    if prediction.ndim != 3 or prediction.shape != target.shape or mask.shape != prediction.shape[:2]:
+    if prediction.ndim != 3 or 0 in prediction.shape or prediction.shape != target.shape or mask.shape != prediction.shape[:2]:
         shapes = ", ".join(str(tuple(x.shape)) for x in (prediction, target, mask))
-        raise ValueError(f"Expected prediction (N, L, P), target (N, L, P) and mask (N, L); found {shapes}.")
+        raise ValueError(f"Expected prediction (N, L, P), target (N, L, P) and mask (N, L), none of them empty; found {shapes}.")
     if reduction not in ("mean", "none"):
         raise ValueError(f"Unknown reduction {reduction!r}: valid are 'mean' and 'none'.")
     if normalise:

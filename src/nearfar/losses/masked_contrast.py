@@ -15,7 +15,14 @@ import torch
 from torch import Tensor
 
 from nearfar.losses.blocks import in_row_blocks
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, own_range, unit
+from nearfar.losses.similarity import (
+    expect_rows,
+    expect_shapes,
+    expect_temperature,
+    full_precision,
+    own_range,
+    unit,
+)
 
 __all__ = ["grouped_clip", "grouped_nt_xent", "masked_contrast", "masked_logsumexp", "tagged_contrast"]
 
@@ -36,6 +43,7 @@ def masked_contrast(logits: Tensor, positive: Tensor, valid: Tensor, *, log_weig
 
     Source: Khosla et al. 2020 (mean over positives outside the logarithm); Oord et al. 2018.
     """
+    expect_shapes(logits=(logits, "A K"), positive=(positive, "A K"), valid=(valid, "A K"))
     weighted = logits if log_weight is None else logits + log_weight
     any_positive = positive.any(1)
     if form == "single":
@@ -70,7 +78,7 @@ def tagged_contrast(z: Tensor, tag: Tensor, *, temperature: float = 0.2) -> Tens
 
     Source: Wang et al. 2024 (AdaInf), its SimCLR loss.
     """
-    expect_rows(z=z)
+    expect_shapes(z=(z, "M D"), tag=(tag, "M"))
     expect_temperature(temperature)
     rows, place = unit(z), torch.arange(len(z), device=z.device)
 
@@ -96,6 +104,7 @@ def grouped_nt_xent(z1: Tensor, z2: Tensor, group: Tensor, *, temperature: float
     Source: Zhang et al. 2024 (MCL), feature-aware negatives; NT-Xent: Chen et al. 2020.
     """
     expect_rows(z1=z1, z2=z2)
+    expect_shapes(z1=(z1, "N D"), group=(group, "N"))
     expect_temperature(temperature)
     z, groups = unit(torch.cat([z1, z2])), group.repeat(2)
     place = torch.arange(len(z), device=z1.device)
@@ -127,6 +136,7 @@ def grouped_clip(
     Source: Zhang et al. 2024 (MCL); Radford et al. 2021 (CLIP).
     """
     expect_rows(first=first, second=second)
+    expect_shapes(first=(first, "N D"), group=(group, "N"))
     expect_temperature(temperature)
     first, second, place = unit(first), unit(second), torch.arange(len(first), device=first.device)
     anchors = place[own_range(rows, len(first))]

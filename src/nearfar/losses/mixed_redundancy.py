@@ -105,6 +105,7 @@ def mixing_regulariser(z1: Tensor, z2: Tensor, mixed: Tensor, mix: Mix, *, as_co
         mix: how the inputs were mixed.
         as_coded: mix z2 with itself in the second term, as the authors' ImageNet script does by mistake.
     """
+    expect_rows(z1=z1, z2=z2, mixed=mixed)
     first = mixed - mix(z1, z2)
     second = mixed - mix(z2, z2) if as_coded else first
     return (first.T @ z1 / len(z1)).square().sum() + (second.T @ z2 / len(z2)).square().sum()

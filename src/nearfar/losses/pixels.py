@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from nearfar.losses.blocks import in_row_blocks
 from nearfar.losses.masked_contrast import masked_contrast
-from nearfar.losses.similarity import expect_temperature, full_precision, reduce
+from nearfar.losses.similarity import expect_shapes, expect_temperature, full_precision, reduce
 
 __all__ = ["pixcontrast", "pixel_pairs", "pixpro", "propagate"]
 
@@ -58,9 +58,17 @@ def pixpro(query: Tensor, key: Tensor, positive: Tensor, *, reduction: str = "me
 
     Source: Xie et al. 2021 (PixPro), equation 5.
     """
+    _expect_maps(query, key, positive)
     similar = torch.einsum("nci,ncj->nij", query.flatten(2), key.flatten(2))
     count = positive.sum((1, 2)).float() + 1e-6  # single precision at any input, as in the authors' code: it shows at 3e-8
     return reduce(-2 * (similar * positive).sum((1, 2)) / count, reduction)
+
+
+def _expect_maps(query: Tensor, key: Tensor, positive: Tensor) -> None:
+    expect_shapes(query=(query, "N C H W"), key=(key, "N C H W"))
+    pixels = query.shape[2] * query.shape[3]
+    if positive.shape != (len(query), pixels, pixels):
+        raise ValueError(f"positive must be (N, HW, HW), here {(len(query), pixels, pixels)}; found {tuple(positive.shape)}.")
 
 
 @full_precision
@@ -78,6 +86,7 @@ def pixcontrast(query: Tensor, key: Tensor, positive: Tensor, *, temperature: fl
 
     Source: Xie et al. 2021 (PixPro), equation 2.
     """
+    _expect_maps(query, key, positive)
     expect_temperature(temperature)
 
     def losses(images: slice) -> Tensor:

@@ -10,7 +10,14 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from nearfar.losses.blocks import in_row_blocks, with_gradients
-from nearfar.losses.similarity import expect_rows, full_precision, own_range, reduce, similarity_bound
+from nearfar.losses.similarity import (
+    expect_rows,
+    expect_temperature,
+    full_precision,
+    own_range,
+    reduce,
+    similarity_bound,
+)
 from nearfar.losses.similarity_blocks import Layout, one_pass_height, similarity_blocks
 
 __all__ = ["siglip"]
@@ -41,6 +48,9 @@ def siglip(
     Source: Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training", equation 1 and algorithm 1.
     """
     expect_rows(first=first, second=second)
+    expect_temperature(logit_scale, "logit_scale")
+    if isinstance(logit_bias, Tensor) and logit_bias.ndim:
+        raise ValueError(f"The logit_bias must be a number or a scalar tensor; found the shape {tuple(logit_bias.shape)}.")
     anchors = own_range(rows, len(first))
     scaled = first[anchors] * logit_scale
     bias = torch.as_tensor(logit_bias, dtype=scaled.dtype, device=scaled.device)

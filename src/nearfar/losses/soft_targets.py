@@ -16,7 +16,14 @@ from torch import Tensor
 from nearfar.losses.blocks import in_row_blocks
 from nearfar.losses.contrastive import info_nce
 from nearfar.losses.logsumexp import mutual_logsumexp, row_logsumexp
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, reduce, unit
+from nearfar.losses.similarity import (
+    expect_rows,
+    expect_shapes,
+    expect_temperature,
+    full_precision,
+    reduce,
+    unit,
+)
 
 __all__ = ["cwcl", "mixed_clip", "soft_clip", "soft_info_nce"]
 
@@ -35,9 +42,7 @@ def soft_info_nce(query: Tensor, key: Tensor, target: Tensor, *, temperature: fl
     Source: van den Oord et al. 2018 with the cross-entropy of a soft label.
     """
     expect_temperature(temperature)
-    if query.ndim != 2 or key.ndim != 2 or query.shape[1] != key.shape[1] or target.shape != (len(query), len(key)):
-        found = ", ".join(str(tuple(x.shape)) for x in (query, key, target))
-        raise ValueError(f"Expected query (N, D), key (M, D) and target (N, M); found {found}.")
+    expect_shapes(query=(query, "N D"), key=(key, "M D"), target=(target, "N M"))
     scaled, key, target = unit(query) / temperature, unit(key), target.to(query.dtype)
     attraction = (scaled * (target @ key)).sum(dim=1)
     return reduce(target.sum(dim=1) * row_logsumexp(scaled, key) - attraction, reduction)
@@ -63,7 +68,9 @@ def cwcl(trained: Tensor, frozen: Tensor, *, temperature: float | Tensor = 0.07,
     expect_rows(trained=trained, frozen=frozen)
     expect_temperature(temperature)
     z, f = unit(trained), unit(frozen)
-    alike = unit((f if trusted is None else trusted).detach())
+    if trusted is not None:
+        expect_shapes(trained=(trained, "N D"), trusted=(trusted, "N E"))
+    alike = unit((f if trusted is None else trusted).detach().to(z.dtype))
     scaled = f / temperature
     pulled = (z.sum(dim=0) + alike @ (alike.T @ z)) / 2
     total = (len(z) + alike @ alike.sum(dim=0)) / 2
@@ -88,6 +95,7 @@ def mixed_clip(mixed: Tensor, other: Tensor, share: Tensor, partner: Tensor, *, 
     Source: Kumar et al. 2024, "Harnessing Shared Relations via Multimodal Mixup Contrastive Learning", equations 3 and 4.
     """
     expect_rows(mixed=mixed, other=other)
+    expect_shapes(mixed=(mixed, "N D"), share=(share, "N"), partner=(partner, "N"))
     expect_temperature(temperature)
     scaled, other, share = unit(mixed) / temperature, unit(other), share.to(mixed.dtype)
     rows, columns = mutual_logsumexp(scaled, other, bound=math.inf)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nearfar.losses.similarity import full_precision
+from nearfar.losses.similarity import expect_rows, full_precision
 
 __all__ = ["feature_gains", "linear_minimiser", "spectral_contrast"]
 
@@ -22,6 +22,7 @@ def spectral_contrast(z1: Tensor, z2: Tensor) -> Tensor:
 
     Source: HaoChen et al. 2021, equation 6; the sum over squares is taken through D x D moments, so no N x N matrix is kept.
     """
+    expect_rows(z1=z1, z2=z2)
     count = len(z1)
     if count < 2:
         raise ValueError(f"spectral_contrast needs at least 2 samples to have negatives, found {count}.")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nearfar.losses.logsumexp import row_logsumexp, self_logsumexp
-from nearfar.losses.similarity import expect_temperature, full_precision, own_range
+from nearfar.losses.similarity import expect_no_nan, expect_temperature, full_precision, own_range
 
 __all__ = ["supcon"]
 
@@ -42,6 +42,8 @@ def supcon(
     """
     _expect_supcon(features, label, mask, mode)
     expect_temperature(temperature)
+    expect_temperature(base_temperature, "base_temperature")
+    expect_no_nan("supcon", label=label, mask=mask)
     samples, views = features.shape[:2]
     anchors, own = views if mode == "all" else 1, own_range(rows, samples)
     columns = features.transpose(0, 1).flatten(0, 1)  # view-major

@@ -8,7 +8,7 @@ from torch.nn.functional import cosine_similarity
 
 from nearfar.losses.contrastive import info_nce
 from nearfar.losses.distillation import simsiam
-from nearfar.losses.similarity import full_precision
+from nearfar.losses.similarity import expect_shapes, full_precision
 
 __all__ = [
     "foreground_map", "foreground_threshold", "noise_level", "pair_quality", "pooled", "principal_axis", "quality_weights",
@@ -91,6 +91,7 @@ def weighted_simsiam(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, weight: Ten
 
     Source: Li et al. 2024 (GenView), equation 9 on Chen and He 2021 (SimSiam).
     """
+    expect_shapes(p1=(p1, "N D"), weight=(weight, "N"))
     return (weight * simsiam(p1, p2, z1, z2, reduction="none")).mean()
 
 
@@ -108,6 +109,7 @@ def weighted_moco_v3(
 
     Source: Li et al. 2024 (GenView), equation 9 on Chen et al. 2021 (MoCo v3).
     """
+    expect_shapes(q1=(q1, "N D"), weight=(weight, "N"))
     first = info_nce(q1, k2.detach(), temperature=temperature, reduction="none")
     second = info_nce(q2, k1.detach(), temperature=temperature, reduction="none")
     return 2 * temperature * (weight * (first + second)).mean()
