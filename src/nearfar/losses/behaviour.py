@@ -42,6 +42,12 @@ def contrastive(similarity: Tensor, *, positive: Tensor | None = None, temperatu
         positive: (N,) int64, each anchor's positive column; None for the diagonal.
         temperature: tau, above 0.
         reduction: "mean", or "none" for (N,).
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.behaviour import contrastive
+        >>> contrastive(torch.eye(3))
+        tensor(0.0689)
     """
     expect_temperature(temperature)
     attraction = similarity.gather(1, _column(similarity, positive)).squeeze(1)
@@ -65,6 +71,12 @@ def hard_contrastive(
         positive: (N,) int64 columns; None for the diagonal.
         temperature: tau, above 0.
         reduction: "mean", or "none" for (N,).
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.behaviour import hard_contrastive
+        >>> hard_contrastive(torch.eye(3), alpha=0.5)
+        tensor(0.0689)
     """
     expect_temperature(temperature)
     attraction, negatives = _split(similarity, positive)
@@ -84,6 +96,12 @@ def simple(similarity: Tensor, *, positive: Tensor | None = None, weight: float 
         positive: (N,) int64 columns; None for the diagonal.
         weight: lambda; None for one over the number of negatives (the paper does not state its value).
         reduction: "mean", or "none" for (N,).
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.behaviour import simple
+        >>> simple(torch.eye(3))
+        tensor(-1.)
     """
     attraction = similarity.gather(1, _column(similarity, positive)).squeeze(1)
     weight = 1.0 / max(1, similarity.shape[1] - 1) if weight is None else weight
@@ -107,6 +125,12 @@ def hard_simple(
         positive: (N,) int64 columns; None for the diagonal.
         weight: lambda; None for one over the number of negatives that are to be kept.
         reduction: "mean", or "none" for (N,).
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.behaviour import hard_simple
+        >>> hard_simple(torch.eye(3), alpha=0.5)
+        tensor(-1.)
     """
     attraction, negatives = _split(similarity, positive)
     hard = (negatives.detach() >= _threshold(negatives, alpha)[:, None]) & negatives.isfinite()

@@ -35,7 +35,14 @@ __all__ = ["attraction", "cacr", "moco_v3_cacr", "moco_v3_key", "queue_attractio
 
 @full_precision
 def cacr(views: Tensor, *, positive_temperature: float = 1.0, negative_temperature: float = 0.9) -> Tensor:
-    """``attraction`` plus ``repulsion`` of unit views (V, N, D), as in the paper's experiments on small images."""
+    """``attraction`` plus ``repulsion`` of unit views (V, N, D), as in the paper's experiments on small images.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.cacr import cacr
+        >>> cacr(torch.eye(3).repeat(2, 1, 1))
+        tensor(-2.)
+    """
     return attraction(views, temperature=positive_temperature) + repulsion(views, temperature=negative_temperature)
 
 
@@ -51,6 +58,12 @@ def attraction(views: Tensor, *, temperature: float = 1.0, weight: float = 1.0, 
 
     Raises:
         ValueError: if there are fewer than two views.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.cacr import attraction
+        >>> attraction(torch.stack([torch.eye(3), -torch.eye(3)]))
+        tensor(4.)
     """
     _expect_views(views, views=2)
     expect_temperature(temperature, zero=True)
@@ -80,6 +93,12 @@ def repulsion(
 
     Raises:
         ValueError: if there are fewer than two views or samples.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.cacr import repulsion
+        >>> repulsion(torch.eye(3).repeat(2, 1, 1))
+        tensor(-2.)
     """
     _expect_views(views, views=2, samples=2)
     expect_temperature(temperature, zero=True)
@@ -114,6 +133,13 @@ def queue_attraction(query: Tensor, key: Tensor, *, temperature: float = 1.0) ->
 
     Raises:
         ValueError: if there are fewer than two views.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.cacr import queue_attraction
+        >>> query = torch.stack([torch.eye(3), -torch.eye(3)])
+        >>> queue_attraction(query, query)
+        tensor(4.)
     """
     _expect_views(query, views=2)
     expect_shapes(query=(query, "V N D"), key=(key, "V N D"))
@@ -134,6 +160,12 @@ def queue_repulsion(query: Tensor, queue: Tensor, *, temperature: float = 2.0, w
         temperature: t-, at least 0.
         within_batch: whether the N - 1 other queries are negatives too.
         as_coded: meet the queue with the first view's queries in every view's term, as the released code does by mistake.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.cacr import queue_repulsion
+        >>> queue_repulsion(torch.eye(4)[None, :2], torch.eye(4)[2:])
+        tensor(-2.)
     """
     _expect_views(query, views=1)
     expect_queue(queue, query.shape[2])
@@ -164,6 +196,13 @@ def moco_v3_cacr(prediction: Tensor, key: Tensor, *, temperature: float = 1.0, e
         temperature: T, above 0.
         euclidean: see ``moco_v3_key``.
         reduction: "mean", or "none" for (N,).
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.cacr import moco_v3_cacr
+        >>> prediction = torch.eye(3).repeat(2, 1, 1)
+        >>> moco_v3_cacr(prediction, prediction)
+        tensor(1.1029)
     """
     _expect_views(prediction, views=2, samples=2)
     expect_shapes(prediction=(prediction, "V N D"), key=(key, "K N D"))
@@ -188,6 +227,12 @@ def moco_v3_key(query: Tensor, key: Tensor, *, temperature: float = 1.0, euclide
         temperature: T, above 0.
         euclidean: take the Euclidean form; the released code then sums over the batch, N times this mean.
         reduction: "mean", or "none" for (N,).
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.cacr import moco_v3_key
+        >>> moco_v3_key(torch.eye(3)[None], torch.eye(3))
+        tensor(1.1029)
     """
     _expect_views(query, views=1, samples=2 if euclidean else 1)
     expect_shapes(query=(query, "Q N D"), key=(key, "N D"))

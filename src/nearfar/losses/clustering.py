@@ -22,6 +22,13 @@ def swav(scores: Tensor, codes: Tensor, *, temperature: float | Tensor = 0.1, re
         temperature: tau, above 0.
         reduction: "mean", or "none": (N,), a value for each sample.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import swav
+        >>> scores, codes = torch.zeros(2, 3, 4), torch.full((2, 3, 4), 0.25)
+        >>> swav(scores, codes)
+        tensor(1.3863)
+
     Source: Caron et al. 2020, "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments",
     equation 2.
     """

@@ -39,6 +39,13 @@ def prototype_triplet(query: Tensor, label: Tensor, prototype: Tensor, prototype
         prototype_label: (C,) int64.
         margin: at least 0.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.episodes import prototype_triplet
+        >>> place, label = torch.eye(3), torch.arange(3)
+        >>> prototype_triplet(place, label, place, label, margin=2.0)
+        tensor(0.5868)
+
     Source: Mendez-Ruiz et al. 2023 (SuSana Distancia), Proto-Triplet loss.
     """
     expect_shapes(query=(query, "N D"), label=(label, "N"), prototype=(prototype, "C D"), prototype_label=(prototype_label, "C"))
@@ -79,6 +86,14 @@ def neighbour_score(
 
     Returns:
         "score", "same", "apart", "share"; gradients go through the distances alone. The loss is ``-log(score)``.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.episodes import neighbour_score
+        >>> features = torch.tensor([[0.0], [1.0], [10.0], [11.0]])
+        >>> label = torch.tensor([0, 0, 1, 1])
+        >>> neighbour_score(features, label, neighbours=1)["share"]
+        tensor(1.)
 
     Source: Mendez-Ruiz et al. 2023 (SuSana Distancia), ICNN loss, without its variance term as in the author's code.
     """

@@ -104,6 +104,13 @@ def feature_transformation(
         mixing: this step's weights.
         temperature: tau, above 0.
         reduction: "mean", or "none" for (N,).
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.feature_transformation import Mixing, feature_transformation
+        >>> query, queue = torch.eye(4)[:2], torch.eye(4)[2:]
+        >>> feature_transformation(query, query, queue, Mixing(extrapolation=1.5))
+        tensor(0.0134)
     """
     expect_rows(query=query, key=key)
     expect_temperature(temperature)

@@ -48,6 +48,13 @@ def groco(
     Raises:
         ValueError: if ``views`` has not three dimensions or fewer than two whole views, or for an unknown network or
             distribution.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.groco import groco
+        >>> views = torch.eye(4).repeat(2, 1, 1)  # two equal views of four samples
+        >>> groco(views, negatives=2)
+        tensor(0.1849)
     """
     whole = len(views) if whole is None else whole
     if views.ndim != 3 or not 2 <= whole <= len(views):

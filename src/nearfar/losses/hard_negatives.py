@@ -118,6 +118,15 @@ def mochi(query: Tensor, key: Tensor, queue: Tensor, draws: Draws, *, temperatur
         draws: this step's choices.
         temperature: tau, above 0.
         reduction: "mean", or "none" for (N,).
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.hard_negatives import draw, mochi
+        >>> query, queue = torch.eye(4)[:2], torch.eye(4)[2:]
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> draws = draw(query, queue, generator=generator, pairs=2, with_query=0)
+        >>> mochi(query, query, queue, draws) > 0
+        tensor(True)
     """
     expect_rows(query=query, key=key)
     expect_temperature(temperature)

@@ -138,6 +138,14 @@ def unimodal_step(
 
     Returns:
         the loss, and the new state of the N samples.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.individual_temperature import fresh_state, unimodal_step
+        >>> z, state = torch.eye(3), fresh_state(torch.full((3,), 0.5))
+        >>> loss, state = unimodal_step(z, z, state)
+        >>> loss, state.temperature
+        (tensor(-2.), tensor([0.4940, 0.4940, 0.4940]))
     """
     expect_rows(least=2, z1=z1, z2=z2)
     expect_shapes(z1=(z1, "N D"), state=(state.temperature, "N"))
@@ -193,6 +201,14 @@ def bimodal_step(
 
     Returns:
         the loss, and the two new states.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.individual_temperature import bimodal_step, fresh_state
+        >>> z, state = torch.eye(3), fresh_state(torch.full((3,), 0.5))
+        >>> loss, first, second = bimodal_step(z, z, state, state)
+        >>> loss
+        tensor(-2.)
     """
     expect_rows(least=2, first=first, second=second)
     expect_shapes(first=(first, "N D"), first_state=(first_state.temperature, "N"), second_state=(second_state.temperature, "N"))
@@ -300,6 +316,12 @@ def robust_contrastive(margins: Tensor, temperature: Tensor, *, rho: float = 0.4
         temperature: (N,) above 0.
         rho: at least 0.
         reduction: "mean", or "none" for (N,).
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.individual_temperature import robust_contrastive
+        >>> robust_contrastive(torch.zeros(2, 3), torch.tensor([0.5, 1.0]), rho=0.4)
+        tensor(0.3000)
     """
     expect_shapes(margins=(margins, "N M"), temperature=(temperature, "N"))
     if not temperature.is_floating_point():

@@ -27,6 +27,12 @@ def label_augmentation(joint_logits: Tensor, label: Tensor, transformations: int
         transformations: M.
         total: sum over the transformations of a sample instead of their mean (M times as much).
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.label_augmentation import label_augmentation
+        >>> label_augmentation(torch.zeros(4, 6), torch.tensor([0, 1]), transformations=2)
+        tensor(1.7918)
+
     Source: Lee et al. 2020 (SLA), equation 2; the sum as in its large-scale experiments.
     """
     _expect_joint(joint_logits, label, transformations)
@@ -66,6 +72,13 @@ def self_distillation(
         label: (N,) int64.
         transformations: M.
         temperature: T, above 0.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.label_augmentation import self_distillation
+        >>> single, joint = torch.zeros(2, 3), torch.zeros(4, 6)
+        >>> self_distillation(single, joint, torch.tensor([0, 1]), transformations=2)
+        tensor(1.0986)
 
     Source: Lee et al. 2020 (SLA), equation 4.
     """

@@ -76,6 +76,12 @@ def tagged_contrast(z: Tensor, tag: Tensor, *, temperature: float = 0.2) -> Tens
         tag: (M,) int64; a sample's views share one, replicated copies of a sample have their own.
         temperature: above 0.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.masked_contrast import tagged_contrast
+        >>> tagged_contrast(torch.eye(4), torch.tensor([0, 0, 1, 1]))
+        tensor(1.0986)
+
     Source: Wang et al. 2024 (AdaInf), its SimCLR loss.
     """
     expect_shapes(z=(z, "M D"), tag=(tag, "M"))
@@ -100,6 +106,12 @@ def grouped_nt_xent(z1: Tensor, z2: Tensor, group: Tensor, *, temperature: float
         group: (N,) int64 pseudo-labels. An anchor alone in its group contributes 0.
         temperature: above 0.
         rows: samples whose views are anchors, of which the mean takes its share (see ``contrastive``); None for all.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.masked_contrast import grouped_nt_xent
+        >>> grouped_nt_xent(torch.eye(4), torch.eye(4), torch.tensor([0, 0, 1, 1]))
+        tensor(0.2395)
 
     Source: Zhang et al. 2024 (MCL), feature-aware negatives; NT-Xent: Chen et al. 2020.
     """
@@ -132,6 +144,12 @@ def grouped_clip(
         group: (N,) int64 pseudo-labels.
         temperature: above 0.
         rows: pairs that are anchors, of which the mean takes its share (see ``contrastive``); None for all.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.masked_contrast import grouped_clip
+        >>> grouped_clip(torch.eye(4), torch.eye(4), torch.tensor([0, 0, 1, 1]))
+        tensor(0.1269)
 
     Source: Zhang et al. 2024 (MCL); Radford et al. 2021 (CLIP).
     """

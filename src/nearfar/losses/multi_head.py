@@ -68,6 +68,13 @@ def amcl(
 
     Raises:
         ValueError: if shapes differ or there are no negatives.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.multi_head import amcl
+        >>> z = torch.eye(3).repeat(2, 1, 1)  # two heads
+        >>> amcl(z, z, temperature=0.5)
+        tensor(-4.)
     """
     if z1.ndim != 3 or z1.shape != z2.shape or (queue is None and z1.shape[1] < 2):
         raise ValueError(
@@ -89,6 +96,13 @@ def amcl_info_nce(z1: Tensor, z2: Tensor, *, temperature: Temperature, beta: flo
 
     Args:
         z1, z2, temperature, beta: as in ``amcl`` without queue.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.multi_head import amcl_info_nce
+        >>> z = torch.eye(3).repeat(2, 1, 1)  # two heads
+        >>> amcl_info_nce(z, z, temperature=0.5)
+        tensor(0.)
     """
     expect_shapes(z1=(z1, "C N D"), z2=(z2, "C N D"))
     first, second = unit(z1), unit(z2)
@@ -125,6 +139,13 @@ def amcl_simsiam(
         z1, z2: (C, N, D) projections of views 1 and 2; receive no gradient.
         temperature: of pairs (prediction, projection), as a function of unit rows or one number.
         beta: weight of the regulariser.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.multi_head import amcl_simsiam
+        >>> z = torch.eye(3).repeat(2, 1, 1)  # two heads
+        >>> amcl_simsiam(z, z, z, z, temperature=0.5)
+        tensor(-3.6159)
     """
     expect_shapes(p1=(p1, "C N D"), p2=(p2, "C N D"), z1=(z1, "C N D"), z2=(z2, "C N D"))
     total = p1.new_zeros(())
@@ -150,6 +171,13 @@ def amcl_barlow_twins(z1: Tensor, z2: Tensor, *, temperature: Tensor, off_diagon
 
     Returns:
         the sum over heads.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.multi_head import amcl_barlow_twins
+        >>> z = torch.eye(3).repeat(2, 1, 1)  # two heads
+        >>> amcl_barlow_twins(z, z, temperature=torch.ones(2, 3, 3))
+        tensor(-0.5847)
     """
     expect_shapes(z1=(z1, "C N D"), z2=(z2, "C N D"))
     if temperature.shape[-2:] != (z1.shape[2],) * 2:

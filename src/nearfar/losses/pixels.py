@@ -56,6 +56,13 @@ def pixpro(query: Tensor, key: Tensor, positive: Tensor, *, reduction: str = "me
         positive: (N, HW, HW) bool from ``pixel_pairs``. An image without overlap adds 0.
         reduction: "mean", or "none": (N,).
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.pixels import pixpro
+        >>> q, positive = torch.ones(1, 1, 2, 2), torch.ones(1, 4, 4, dtype=torch.bool)
+        >>> pixpro(q, q, positive)
+        tensor(-2.0000)
+
     Source: Xie et al. 2021 (PixPro), equation 5.
     """
     _expect_maps(query, key, positive)
@@ -83,6 +90,13 @@ def pixcontrast(query: Tensor, key: Tensor, positive: Tensor, *, temperature: fl
         positive: (N, HW, HW) bool from ``pixel_pairs``.
         temperature: above 0.
         reduction: "mean" over the pixels that have a positive, or "none": (N, HW), 0 for those that have not.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.pixels import pixcontrast
+        >>> q, positive = torch.ones(1, 1, 2, 2), torch.eye(4, dtype=torch.bool)[None]
+        >>> pixcontrast(q, q, positive)
+        tensor(1.3863)
 
     Source: Xie et al. 2021 (PixPro), equation 2.
     """

@@ -62,6 +62,12 @@ def supremix(
     M^2 times the number of labels within the window; memory is that of a block of anchors, and linear in M.
     ``torch.compile`` breaks the graph where mixed positives are sought, since their number depends on the labels.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.regression_pairs import supremix
+        >>> supremix(torch.eye(4), torch.tensor([1.0, 1.0, 2.0, 3.0]), torch.full((4, 4), 0.5))
+        tensor(2.8303)
+
     Source: Wu et al. 2023 (SupReMix), sections 3.2 and 3.3.
     """
     expect_shapes(z=(z, "M D"), label=(label, "M"))
@@ -163,6 +169,14 @@ def conr(
 
     Raises:
         ValueError: if labels and predictions are not of one shape with a row for each of the features.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.regression_pairs import conr
+        >>> label = torch.tensor([1.0, 1.0, 5.0, 5.0])
+        >>> prediction = torch.tensor([1.0, 1.0, 1.5, 5.0])
+        >>> conr(torch.eye(4), label, prediction)
+        tensor(0.6380)
 
     Source: Keramati et al. 2024 (ConR), equations 3 to 5.
     """

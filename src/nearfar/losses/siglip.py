@@ -45,6 +45,13 @@ def siglip(
         rows: rows of ``first`` that are anchors; None for all. See ``contrastive``.
         reduction: "mean" over the N rows, or "none": (N,), or one for each of ``rows``, each the sum over its N pairs.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import siglip
+        >>> image, text = torch.eye(3), torch.eye(3)
+        >>> siglip(image, text, logit_scale=10.0, logit_bias=-10.0)
+        tensor(0.6932)
+
     Source: Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training", equation 1 and algorithm 1.
     """
     expect_rows(first=first, second=second)

@@ -39,6 +39,13 @@ def soft_info_nce(query: Tensor, key: Tensor, target: Tensor, *, temperature: fl
         temperature: tau, above 0; a scalar tensor receives its gradient.
         reduction: "mean" over the N queries, or "none": (N,).
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import soft_info_nce
+        >>> query, key, target = torch.eye(3), torch.eye(3), torch.full((3, 3), 1 / 3)
+        >>> soft_info_nce(query, key, target, temperature=0.5)
+        tensor(1.5729)
+
     Source: van den Oord et al. 2018 with the cross-entropy of a soft label.
     """
     expect_temperature(temperature)
@@ -61,6 +68,12 @@ def cwcl(trained: Tensor, frozen: Tensor, *, temperature: float | Tensor = 0.07,
         frozen: f, (N, D) of the other.
         temperature: tau, above 0; a scalar tensor receives its gradient.
         trusted: (N, E) features whose similarities are the weights, a constant; None for ``frozen``.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.soft_targets import cwcl
+        >>> cwcl(torch.eye(3), torch.eye(3), temperature=0.5)
+        tensor(1.4791)
 
     Source: Srinivasa et al. 2023, "CWCL: Cross-Modal Transfer with Continuously Weighted Contrastive Loss", equations 4 to 6; the
     sum of the directions as a later paper has it.
@@ -92,6 +105,13 @@ def mixed_clip(mixed: Tensor, other: Tensor, share: Tensor, partner: Tensor, *, 
         partner: (N,) int64; where it is the sample itself, the shares add up to 1 (the released code overwrites one of them).
         temperature: tau, above 0; a scalar tensor receives its gradient.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.soft_targets import mixed_clip
+        >>> z, share, partner = torch.eye(3), torch.full((3,), 0.5), torch.tensor([1, 2, 0])
+        >>> mixed_clip(z + z[partner], z, share, partner)
+        tensor(0.6936)
+
     Source: Kumar et al. 2024, "Harnessing Shared Relations via Multimodal Mixup Contrastive Learning", equations 3 and 4.
     """
     expect_rows(mixed=mixed, other=other)
@@ -115,6 +135,12 @@ def soft_clip(first: Tensor, second: Tensor, *, temperature: float = 0.125) -> T
         first: (N, D).
         second: (N, D).
         temperature: tau, above 0.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.soft_targets import soft_clip
+        >>> soft_clip(torch.eye(3), torch.eye(3))
+        tensor(0.0060)
 
     Source: Kumar et al. 2024, "Harnessing Shared Relations via Multimodal Mixup Contrastive Learning", equation 5.
     """

@@ -38,6 +38,13 @@ def supcon(
         mode: "all" rows are anchors, or "one": those of the first view.
         rows: samples whose views are anchors; None for all. See ``contrastive``.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import supcon
+        >>> features = torch.eye(4)[:, None].repeat(1, 2, 1)  # four samples in two equal views
+        >>> supcon(features, torch.tensor([0, 0, 1, 1]), temperature=0.5)
+        tensor(13.7698)
+
     Source: Khosla et al. 2020, "Supervised Contrastive Learning", equation 2 (L_out); tau_base from the authors' code.
     """
     _expect_supcon(features, label, mask, mode)

@@ -89,6 +89,13 @@ def weighted_simsiam(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, weight: Ten
         z1, z2: (N, D) projections; constants.
         weight: (N,), mean 1.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.view_quality import weighted_simsiam
+        >>> p, weight = torch.eye(3), torch.tensor([0.5, 1.0, 1.5])
+        >>> weighted_simsiam(p, p, p, p, weight)
+        tensor(-1.)
+
     Source: Li et al. 2024 (GenView), equation 9 on Chen and He 2021 (SimSiam).
     """
     expect_shapes(p1=(p1, "N D"), weight=(weight, "N"))
@@ -106,6 +113,13 @@ def weighted_moco_v3(
         k1, k2: (N, D) momentum projections; constants. Other samples' keys are the negatives.
         weight: (N,), mean 1.
         temperature: tau, above 0.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.view_quality import weighted_moco_v3
+        >>> q, weight = torch.eye(3), torch.tensor([0.5, 1.0, 1.5])
+        >>> weighted_moco_v3(q, q, q, q, weight)
+        tensor(2.2058)
 
     Source: Li et al. 2024 (GenView), equation 9 on Chen et al. 2021 (MoCo v3).
     """
