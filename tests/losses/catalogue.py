@@ -110,7 +110,7 @@ ANY_TEMPERATURE = (1e-4, 100.0)
 
 
 def state_of(rows: Tensor, temperature: float) -> individual_temperature.SampleState:
-    return individual_temperature.fresh_state(torch.full_like(rows[:, 0].detach(), temperature))
+    return individual_temperature.fresh_state(rows.detach().new_full((len(rows),), temperature))
 
 
 def bimodal(first: Tensor, second: Tensor, *, temperature: float = 0.25) -> Tensor:
@@ -421,7 +421,10 @@ PARTS: dict[str, str] = {
     "similarity_blocks.layout_of": "a layout",
     "similarity_blocks.one_pass_height": "a number",
     "similarity_blocks.similarity_blocks": "a matrix in blocks",
+    "similarity.expect_no_nan": "a check",
+    "similarity.expect_queue": "a check",
     "similarity.expect_rows": "a check",
+    "similarity.expect_shapes": "a check",
     "similarity.expect_temperature": "a check",
     "similarity.expect_values": "a check",
     "similarity.full_precision": "a decorator",

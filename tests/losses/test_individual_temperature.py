@@ -332,7 +332,7 @@ def test_the_past_fits_when_the_temperature_has_risen() -> None:
 def test_temperatures_below_their_bounds_are_refused_where_they_learn() -> None:
     z1, z2 = (unit(torch.randn(6, 4)) for _ in range(2))
     state = fresh_state(torch.tensor([0.02, 0.1, 0.1, 0.1, 0.1, 0.1]))
-    with pytest.raises(ValueError, match=r"may not lie below the rule's least, 0.05; found 0.02: start within bounds"):
+    with pytest.raises(ValueError, match=r"may not lie below the rule's least, 0.05; found 0.02: start within its bounds"):
         unimodal_step(z1, z2, state)
     with pytest.raises(ValueError, match=r"may not lie below the rule's least, 0.005; found 0.001"):
         bimodal_step(z1, z2, state, fresh_state(torch.full((6,), 1e-3)))

@@ -15,7 +15,7 @@ import math
 import torch
 from torch import Tensor
 
-from nearfar.losses.similarity import expect_temperature, full_precision, reduce
+from nearfar.losses.similarity import expect_shapes, expect_temperature, full_precision, reduce
 
 __all__ = [
     "contrastive",
@@ -42,6 +42,12 @@ def contrastive(similarity: Tensor, *, positive: Tensor | None = None, temperatu
         positive: (N,) int64, each anchor's positive column; None for the diagonal.
         temperature: tau, above 0.
         reduction: "mean", or "none" for (N,).
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.behaviour import contrastive
+        >>> contrastive(torch.eye(3))
+        tensor(0.0689)
     """
     expect_temperature(temperature)
     attraction = similarity.gather(1, _column(similarity, positive)).squeeze(1)
@@ -65,6 +71,12 @@ def hard_contrastive(
         positive: (N,) int64 columns; None for the diagonal.
         temperature: tau, above 0.
         reduction: "mean", or "none" for (N,).
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.behaviour import hard_contrastive
+        >>> hard_contrastive(torch.eye(3), alpha=0.5)
+        tensor(0.0689)
     """
     expect_temperature(temperature)
     attraction, negatives = _split(similarity, positive)
@@ -84,6 +96,12 @@ def simple(similarity: Tensor, *, positive: Tensor | None = None, weight: float 
         positive: (N,) int64 columns; None for the diagonal.
         weight: lambda; None for one over the number of negatives (the paper does not state its value).
         reduction: "mean", or "none" for (N,).
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.behaviour import simple
+        >>> simple(torch.eye(3))
+        tensor(-1.)
     """
     attraction = similarity.gather(1, _column(similarity, positive)).squeeze(1)
     weight = 1.0 / max(1, similarity.shape[1] - 1) if weight is None else weight
@@ -107,6 +125,12 @@ def hard_simple(
         positive: (N,) int64 columns; None for the diagonal.
         weight: lambda; None for one over the number of negatives that are to be kept.
         reduction: "mean", or "none" for (N,).
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.behaviour import hard_simple
+        >>> hard_simple(torch.eye(3), alpha=0.5)
+        tensor(-1.)
     """
     attraction, negatives = _split(similarity, positive)
     hard = (negatives.detach() >= _threshold(negatives, alpha)[:, None]) & negatives.isfinite()
@@ -160,6 +184,11 @@ def _expect_negatives(similarity: Tensor) -> None:
 
 def _column(similarity: Tensor, positive: Tensor | None) -> Tensor:
     """Places (N, 1) of the positives."""
+    expect_shapes(similarity=(similarity, "N K"))
+    if positive is not None:
+        expect_shapes(similarity=(similarity, "N K"), positive=(positive, "N"))
+    elif len(similarity) > similarity.shape[1]:
+        raise ValueError(f"Without places of the positives, each of N rows needs its own column; found {tuple(similarity.shape)}.")
     column = torch.arange(len(similarity), device=similarity.device) if positive is None else positive
     return column[:, None]
 

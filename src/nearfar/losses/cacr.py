@@ -21,14 +21,28 @@ from torch import Tensor
 
 from nearfar.losses.blocks import in_row_blocks, squared_distances
 from nearfar.losses.contrastive import info_nce
-from nearfar.losses.similarity import full_precision, reduce, unit
+from nearfar.losses.similarity import (
+    expect_queue,
+    expect_shapes,
+    expect_temperature,
+    full_precision,
+    reduce,
+    unit,
+)
 
 __all__ = ["attraction", "cacr", "moco_v3_cacr", "moco_v3_key", "queue_attraction", "queue_repulsion", "repulsion"]
 
 
 @full_precision
 def cacr(views: Tensor, *, positive_temperature: float = 1.0, negative_temperature: float = 0.9) -> Tensor:
-    """``attraction`` plus ``repulsion`` of unit views (V, N, D), as in the paper's experiments on small images."""
+    """``attraction`` plus ``repulsion`` of unit views (V, N, D), as in the paper's experiments on small images.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.cacr import cacr
+        >>> cacr(torch.eye(3).repeat(2, 1, 1))
+        tensor(-2.)
+    """
     return attraction(views, temperature=positive_temperature) + repulsion(views, temperature=negative_temperature)
 
 
@@ -44,8 +58,15 @@ def attraction(views: Tensor, *, temperature: float = 1.0, weight: float = 1.0, 
 
     Raises:
         ValueError: if there are fewer than two views.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.cacr import attraction
+        >>> attraction(torch.stack([torch.eye(3), -torch.eye(3)]))
+        tensor(4.)
     """
     _expect_views(views, views=2)
+    expect_temperature(temperature, zero=True)
     return weight * _attracted(views, views, 0.0 if uniform else temperature).mean()
 
 
@@ -72,8 +93,15 @@ def repulsion(
 
     Raises:
         ValueError: if there are fewer than two views or samples.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.cacr import repulsion
+        >>> repulsion(torch.eye(3).repeat(2, 1, 1))
+        tensor(-2.)
     """
     _expect_views(views, views=2, samples=2)
+    expect_temperature(temperature, zero=True)
     temperature = 0.0 if uniform else temperature
     first, second = torch.triu_indices(len(views), len(views), offset=1, device=views.device)
 
@@ -105,8 +133,17 @@ def queue_attraction(query: Tensor, key: Tensor, *, temperature: float = 1.0) ->
 
     Raises:
         ValueError: if there are fewer than two views.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.cacr import queue_attraction
+        >>> query = torch.stack([torch.eye(3), -torch.eye(3)])
+        >>> queue_attraction(query, query)
+        tensor(4.)
     """
     _expect_views(query, views=2)
+    expect_shapes(query=(query, "V N D"), key=(key, "V N D"))
+    expect_temperature(temperature, zero=True)
     return _attracted(unit(query), unit(key.detach()), temperature, constant=True).mean()
 
 
@@ -123,7 +160,16 @@ def queue_repulsion(query: Tensor, queue: Tensor, *, temperature: float = 2.0, w
         temperature: t-, at least 0.
         within_batch: whether the N - 1 other queries are negatives too.
         as_coded: meet the queue with the first view's queries in every view's term, as the released code does by mistake.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.cacr import queue_repulsion
+        >>> queue_repulsion(torch.eye(4)[None, :2], torch.eye(4)[2:])
+        tensor(-2.)
     """
+    _expect_views(query, views=1)
+    expect_queue(queue, query.shape[2])
+    expect_temperature(temperature, zero=True)
     query, queue = unit(query), queue.detach().to(query.dtype)
     anchor = query[:1].expand_as(query) if as_coded else query
     points = [_point(view, queue, temperature) for view in anchor]
@@ -150,8 +196,16 @@ def moco_v3_cacr(prediction: Tensor, key: Tensor, *, temperature: float = 1.0, e
         temperature: T, above 0.
         euclidean: see ``moco_v3_key``.
         reduction: "mean", or "none" for (N,).
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.cacr import moco_v3_cacr
+        >>> prediction = torch.eye(3).repeat(2, 1, 1)
+        >>> moco_v3_cacr(prediction, prediction)
+        tensor(1.1029)
     """
     _expect_views(prediction, views=2, samples=2)
+    expect_shapes(prediction=(prediction, "V N D"), key=(key, "K N D"))
     losses = [
         moco_v3_key(torch.cat([prediction[:i], prediction[i + 1 :]]), k, temperature=temperature, euclidean=euclidean, reduction=reduction)
         for i, k in enumerate(key)
@@ -173,8 +227,16 @@ def moco_v3_key(query: Tensor, key: Tensor, *, temperature: float = 1.0, euclide
         temperature: T, above 0.
         euclidean: take the Euclidean form; the released code then sums over the batch, N times this mean.
         reduction: "mean", or "none" for (N,).
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.cacr import moco_v3_key
+        >>> moco_v3_key(torch.eye(3)[None], torch.eye(3))
+        tensor(1.1029)
     """
     _expect_views(query, views=1, samples=2 if euclidean else 1)
+    expect_shapes(query=(query, "Q N D"), key=(key, "N D"))
+    expect_temperature(temperature)
     query, key = unit(query), unit(key.detach())
     with torch.no_grad():
         share = torch.softmax((query - key).square().sum(dim=-1) / temperature, dim=0)
@@ -193,7 +255,7 @@ def moco_v3_key(query: Tensor, key: Tensor, *, temperature: float = 1.0, euclide
 
 
 def _expect_views(tensor: Tensor, *, views: int, samples: int = 1) -> None:
-    if tensor.ndim != 3 or tensor.shape[0] < views or tensor.shape[1] < samples:
+    if tensor.ndim != 3 or tensor.shape[0] < views or tensor.shape[1] < samples or tensor.shape[2] < 1:
         raise ValueError(f"CACR needs a tensor (V, N, D) with V at least {views} and N at least {samples}; found {tuple(tensor.shape)}.")
 
 

@@ -22,11 +22,18 @@ def swav(scores: Tensor, codes: Tensor, *, temperature: float | Tensor = 0.1, re
         temperature: tau, above 0.
         reduction: "mean", or "none": (N,), a value for each sample.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import swav
+        >>> scores, codes = torch.zeros(2, 3, 4), torch.full((2, 3, 4), 0.25)
+        >>> swav(scores, codes)
+        tensor(1.3863)
+
     Source: Caron et al. 2020, "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments",
     equation 2.
     """
     expect_temperature(temperature)
-    return reduce(swapped_cross_entropy(scores / temperature, codes.detach()), reduction)
+    return reduce(swapped_cross_entropy(scores / temperature, codes.detach().to(scores.dtype)), reduction)
 
 
 def swapped_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -46,9 +53,10 @@ def swapped_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
         ValueError: if the shapes do not fit, or no view is left to predict a target.
     """
     views, targets = len(logits), len(target)
-    if logits.ndim != 3 or target.ndim != 3 or logits.shape[1:] != target.shape[1:] or not 1 <= targets <= views:
+    fits = logits.ndim == 3 and target.ndim == 3 and logits.shape[1:] == target.shape[1:] and 1 <= targets <= views
+    if not fits or 0 in logits.shape:
         found = f"{tuple(logits.shape)} and {tuple(target.shape)}"
-        raise ValueError(f"Expected (V, N, K) for all views and (A, N, K), 1 <= A <= V, for targets; found {found}.")
+        raise ValueError(f"Expected (V, N, K) for all views and (A, N, K), 1 <= A <= V, for targets, none of them empty; found {found}.")
     if views < 2:
         raise ValueError("A view is never compared with itself: at least 2 views are needed, found 1.")
     total = target.sum(dim=0)

@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from nearfar.losses.blocks import in_row_blocks, squared_distances
-from nearfar.losses.similarity import expect_rows, expect_temperature, expect_values, full_precision, unit
+from nearfar.losses.similarity import (
+    expect_rows,
+    expect_shapes,
+    expect_temperature,
+    expect_values,
+    full_precision,
+    unit,
+)
 
 __all__ = ["alignment", "attribute_alignment", "joint_entropy", "log_uniformity", "sepclr", "sepclr_with_attributes"]
 
@@ -20,15 +27,31 @@ __all__ = ["alignment", "attribute_alignment", "joint_entropy", "log_uniformity"
 def alignment(first: Tensor, second: Tensor, *, temperature: float = 0.5) -> Tensor:
     """mean_i ||a_i - b_i||^2 / (2 tau) of (N, D) rows; 0 for N = 0.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.common_salient import alignment
+        >>> alignment(torch.eye(3), torch.zeros(3, 3))
+        tensor(1.)
+
     Source: Louiset et al. 2024 (SepCLR), equation 3.
     """
     expect_temperature(temperature)
+    if first.ndim != 2 or first.shape != second.shape:
+        found = f"{tuple(first.shape)} and {tuple(second.shape)}"
+        raise ValueError(f"first and second must be matrices of one shape (N, D); found {found}.")
     return (first - second).square().sum() / (2 * temperature * max(len(first), 1))
 
 
 @full_precision
 def log_uniformity(z: Tensor, *, temperature: float = 0.5) -> Tensor:
-    """log mean_{i < j} k(z_i, z_j) of (N, D) rows, N at least 2. Source: Louiset et al. 2024; Wang and Isola 2020."""
+    """log mean_{i < j} k(z_i, z_j) of (N, D) rows, N at least 2. Source: Louiset et al. 2024; Wang and Isola 2020.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.common_salient import log_uniformity
+        >>> log_uniformity(torch.eye(3))
+        tensor(-2.)
+    """
     expect_rows(least=2, z=z)
     expect_temperature(temperature)
     wide = _centred(z)
@@ -50,6 +73,16 @@ def _centred(z: Tensor) -> Tensor:
     return wide - wide.mean(dim=0)
 
 
+def _expect_views(common: tuple[Tensor, Tensor], salient: tuple[Tensor, Tensor], target: Tensor) -> None:
+    """Raise ValueError unless both views of both spaces have a row for each entry of ``target``."""
+    c1, c2, s1, s2 = ((view, axes) for space, axes in ((common, "N D"), (salient, "N E")) for view in space)
+    expect_shapes(c1=c1, c2=c2, s1=s1, s2=s2, target=(target, "N"))
+    types = {view.dtype for view in (*common, *salient)}
+    if len(types) > 1 or not common[0].is_floating_point():
+        found = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in types))
+        raise ValueError(f"All embeddings must be of one floating-point type; found {found}: convert them to one.")
+
+
 def _expect_spaces(common: Tensor, salient: Tensor) -> None:
     if common.ndim != 2 or salient.ndim != 2 or len(common) != len(salient) or len(common) == 0:
         found = f"{tuple(common.shape)} and {tuple(salient.shape)}"
@@ -63,6 +96,12 @@ def joint_entropy(common: Tensor, salient: Tensor, *, temperature: float = 0.5) 
     Args:
         common: (N, D) common embeddings.
         salient: (N, E) salient embeddings.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.common_salient import joint_entropy
+        >>> joint_entropy(torch.eye(3), torch.zeros(3, 2))
+        tensor(-0.8591)
 
     Source: Louiset et al. 2024 (SepCLR), kernel joint entropy.
     """
@@ -91,8 +130,19 @@ def sepclr(common: tuple[Tensor, Tensor], salient: tuple[Tensor, Tensor], target
         "common" (alignment + 2 x uniformity), "salient" (the same on targets, with background rows at 0 in the uniformity),
         "background" (salient rows of background to 0), "joint_entropy".
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.common_salient import sepclr
+        >>> c, s, target = torch.eye(4), torch.eye(4), torch.tensor([True, True, False, False])
+        >>> terms = sepclr((c, c), (s, s), target)
+        >>> sorted(terms)
+        ['background', 'common', 'joint_entropy', 'salient']
+        >>> terms["background"]
+        tensor(1.)
+
     Source: Louiset et al. 2024 (SepCLR), objective and the authors' code for the factor 2.
     """
+    _expect_views(common, salient, target)
     (c1, c2), (s1, s2) = (unit(view) for view in common), salient
     kept = target[:, None].to(s1.dtype)
     t1, t2, b1, b2 = s1 * kept, s2 * kept, s1 * (1 - kept), s2 * (1 - kept)  # rows of the other kind become the constant 0
@@ -114,11 +164,16 @@ def attribute_alignment(latent: Tensor, attribute: Tensor, *, bandwidth: float =
         latent: (N,) one salient dimension, N at least 2.
         attribute: (N,) its attribute; a discrete one takes a tiny bandwidth such as 5e-6.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.common_salient import attribute_alignment
+        >>> attribute_alignment(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([5.0, 5.0, 6.0]))
+        tensor(0.3333)
+
     Source: Louiset et al. 2024 (SepCLR), supervised salient attributes.
     """
+    expect_shapes(least=2, latent=(latent, "N"), attribute=(attribute, "N"))
     count = len(latent)
-    if count < 2:
-        raise ValueError(f"attribute_alignment needs at least 2 samples; found {count}: take a larger batch.")
 
     def rows(block: slice) -> Tensor:
         likeness = (-(attribute[block, None] - attribute).square() / (2 * bandwidth)).exp()
@@ -160,6 +215,8 @@ def sepclr_with_attributes(
     Source: Louiset et al. 2024 (SepCLR), supervised objective, as in the authors' code.
     """
     expect_values("sepclr_with_attributes", target=target)
+    expect_shapes(latents=(latents, "N A"), attributes=(attributes, "N A"), target=(target, "N"))
+    _expect_views(common, (latents, latents), target)
     c1, c2 = (unit(view) for view in common)
     masked, background = latents * target[:, None].to(latents.dtype), latents[~target]
     near, pull = (5e-6, temperature) if discrete else (bandwidth, bandwidth)

@@ -24,7 +24,16 @@ from torch.nn.functional import logsigmoid
 
 from nearfar.losses.cross_entropy import row_cross_entropy
 from nearfar.losses.logsumexp import mutual_logsumexp, row_logsumexp, self_logsumexp
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, own_range, reduce, similarity_bound, unit
+from nearfar.losses.similarity import (
+    expect_queue,
+    expect_rows,
+    expect_temperature,
+    full_precision,
+    own_range,
+    reduce,
+    similarity_bound,
+    unit,
+)
 
 __all__ = ["clip", "info_nce", "moco_v3", "nnclr", "nt_xent", "queue_info_nce"]
 
@@ -42,6 +51,15 @@ def nt_xent(z1: Tensor, z2: Tensor, *, temperature: float | Tensor = 0.1, rows: 
         rows: samples whose views are anchors; None for all.
         reduction: "mean" over the 2N rows; "simclr_sum", the sum of the two views' means as in the authors' TensorFlow code, which
             is twice as much; or "none": (2N,), or 2 for each of ``rows``, those of ``z1`` first.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import nt_xent
+        >>> z1, z2 = torch.eye(3), torch.eye(3).roll(1, 0)
+        >>> nt_xent(z1, z1, temperature=0.5)
+        tensor(0.4327)
+        >>> nt_xent(z1, z2, temperature=0.5, reduction="none")
+        tensor([2.4327, 2.4327, 2.4327, 2.4327, 2.4327, 2.4327])
 
     Source: Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", equation 1.
     """
@@ -96,6 +114,13 @@ def info_nce(
         rows: pairs that are anchors; None for all.
         reduction: "mean" over the N pairs, or "none": (N,), or one for each of ``rows``.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import info_nce
+        >>> query, key = torch.eye(3), torch.eye(3)
+        >>> info_nce(query, key, temperature=0.5)
+        tensor(0.2395)
+
     Source: van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding", equation 4.
     """
     expect_rows(query=query, key=key)
@@ -129,14 +154,22 @@ def queue_info_nce(
         rows: queries that are wanted; None for all.
         reduction: "mean" over the N queries, or "none": (N,), or one for each of ``rows``.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import queue_info_nce
+        >>> query, queue = torch.eye(4)[:2], torch.eye(4)[2:]
+        >>> queue_info_nce(query, query, queue)
+        tensor(0.0134)
+
     Source: He et al. 2019, "Momentum Contrast for Unsupervised Visual Representation Learning", equation 1.
     """
     expect_rows(query=query, key=key)
     expect_temperature(temperature)
+    expect_queue(queue, query.shape[1])
     anchors = own_range(rows, len(query))
     scaled = unit(query[anchors]) / temperature
     own = (scaled * unit(key[anchors].detach())).sum(dim=1)
-    others = row_logsumexp(scaled, queue.detach(), bound=similarity_bound(temperature, queue))
+    others = row_logsumexp(scaled, queue.detach().to(query.dtype), bound=similarity_bound(temperature, queue))
     return reduce(-logsigmoid(own - others), reduction, of=len(query))
 
 
@@ -154,9 +187,17 @@ def clip(first: Tensor, second: Tensor, *, logit_scale: float | Tensor, rows: sl
         rows: pairs that are anchors; None for all.
         reduction: "mean" over the N pairs, or "none": (N,), or one for each of ``rows``, each the mean of its two directions.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import clip
+        >>> image, text = torch.eye(3), torch.eye(3)
+        >>> clip(image, text, logit_scale=10.0)
+        tensor(9.0796e-05)
+
     Source: Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision", figure 3.
     """
     expect_rows(first=first, second=second)
+    expect_temperature(logit_scale, "logit_scale")
     scaled = first * logit_scale
     return _both_directions(scaled, second, rows, similarity_bound(1.0, scaled, second), reduction)
 
@@ -171,6 +212,7 @@ def _both_directions(scaled: Tensor, key: Tensor, rows: slice | None, bound: flo
     return reduce(-(logsigmoid(own - forth) + logsigmoid(own - back)) / 2, reduction)
 
 
+@full_precision
 def moco_v3(q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor, *, temperature: float | Tensor = 1.0, rows: slice | None = None) -> Tensor:
     """MoCo v3's loss: predictions of one view against momentum projections of the other, no queue.
 
@@ -181,6 +223,13 @@ def moco_v3(q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor, *, temperature: floa
         k1, k2: (N, D) projections by the momentum encoder; constants.
         temperature: tau, above 0.
         rows: samples whose queries are anchors; None for all.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import moco_v3
+        >>> q, k = torch.eye(3), torch.eye(3)
+        >>> moco_v3(q, q, k, k, temperature=0.2)
+        tensor(0.0107)
 
     Source: Chen et al. 2021, "An Empirical Study of Training Self-Supervised Vision Transformers", algorithm 1.
     """
@@ -198,6 +247,13 @@ def nnclr(nn1: Tensor, nn2: Tensor, p1: Tensor, p2: Tensor, *, temperature: floa
         p1, p2: (N, D) predictions of the two views.
         temperature: tau, above 0.
         rows: samples whose neighbours are anchors; None for all.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import nnclr
+        >>> p = torch.eye(3)
+        >>> nnclr(p, p, p, p, temperature=0.5)
+        tensor(0.2395)
 
     Source: Dwibedi et al. 2021, "With a Little Help from My Friends", equations 3 and 4.
     """

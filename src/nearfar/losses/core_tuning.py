@@ -7,7 +7,13 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from nearfar.losses.blocks import in_row_blocks
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, unit
+from nearfar.losses.similarity import (
+    expect_no_nan,
+    expect_shapes,
+    expect_temperature,
+    full_precision,
+    unit,
+)
 
 __all__ = ["focal_contrast", "hard_pairs", "mixed_pairs", "soft_cross_entropy"]
 
@@ -79,7 +85,15 @@ def mixed_pairs(
 
 @full_precision
 def soft_cross_entropy(logits: Tensor, soft_label: Tensor) -> Tensor:
-    """- mean over rows of sum_c Y_c log softmax(logits)_c, both (N, C). Source: Zhang et al. 2021 (Core-tuning), equation 7."""
+    """- mean over rows of sum_c Y_c log softmax(logits)_c, both (N, C). Source: Zhang et al. 2021 (Core-tuning), equation 7.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.core_tuning import soft_cross_entropy
+        >>> soft_cross_entropy(torch.zeros(2, 4), torch.full((2, 4), 0.25))
+        tensor(1.3863)
+    """
+    expect_shapes(logits=(logits, "N C"), soft_label=(soft_label, "N C"))
     return -(soft_label * log_softmax(logits, dim=1)).sum(1).mean()
 
 
@@ -96,10 +110,17 @@ def focal_contrast(z: Tensor, soft_label: Tensor, *, temperature: float = 0.07, 
         temperature: above 0.
         official: divide by N instead of |P_i|, as the authors' code does.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.core_tuning import focal_contrast
+        >>> focal_contrast(torch.eye(4), torch.eye(2).repeat(2, 1), temperature=0.5)
+        tensor(0.7324)
+
     Source: Zhang et al. 2021 (Core-tuning), equation 6. The factor (1 - p) carries gradient too.
     """
-    expect_rows(z=z)
+    expect_shapes(z=(z, "N D"), soft_label=(soft_label, "N C"))
     expect_temperature(temperature)
+    expect_no_nan("focal_contrast", soft_label=soft_label)
     rows, place = unit(z), torch.arange(len(z), device=z.device)
 
     def terms_and_positives(block: slice) -> Tensor:

@@ -20,7 +20,16 @@ from torch import Tensor
 from nearfar.losses.contrastive import log_negatives
 from nearfar.losses.cross_entropy import row_cross_entropy
 from nearfar.losses.logsumexp import row_logsumexp
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, own_range, reduce, similarity_bound, unit
+from nearfar.losses.similarity import (
+    expect_queue,
+    expect_rows,
+    expect_temperature,
+    full_precision,
+    own_range,
+    reduce,
+    similarity_bound,
+    unit,
+)
 
 __all__ = ["coupling", "cross_view_dcl", "dcl", "dclw", "nnclr_dcl", "positive_weights", "queue_dcl"]
 
@@ -37,6 +46,13 @@ def dcl(z1: Tensor, z2: Tensor, *, temperature: float = 0.1, rows: slice | None 
 
     Raises:
         ValueError: if shapes differ, N < 2, or the temperature is not above 0.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.decoupled import dcl
+        >>> z = torch.eye(3)
+        >>> dcl(z, z, temperature=0.5)
+        tensor(-0.6137)
     """
     return _decoupled(z1, z2, None, temperature, rows, reduction)
 
@@ -56,6 +72,13 @@ def dclw(
     Args:
         z1, z2, temperature, rows, reduction, Raises: as in ``dcl``.
         sigma: temperature of the weights, above 0; large values give ``dcl``.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.decoupled import dclw
+        >>> z = torch.eye(3)
+        >>> dclw(z, z, temperature=0.5)
+        tensor(-0.6137)
     """
     return _decoupled(z1, z2, sigma, temperature, rows, reduction)
 
@@ -87,6 +110,13 @@ def cross_view_dcl(
     Args:
         query, key: (N, D) of any length, N at least 2.
         temperature, rows, reduction, Raises: as in ``dcl``, "none" being (N,) or one for each of ``rows``.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.decoupled import cross_view_dcl
+        >>> z = torch.eye(3)
+        >>> cross_view_dcl(z, z, temperature=0.5)
+        tensor(-1.3069)
     """
     expect_rows(least=2, query=query, key=key)
     expect_temperature(temperature)
@@ -97,7 +127,15 @@ def cross_view_dcl(
 
 
 def nnclr_dcl(nn1: Tensor, nn2: Tensor, p1: Tensor, p2: Tensor, *, temperature: float = 0.1, rows: slice | None = None) -> Tensor:
-    """NNCLR with DCL: the mean of ``cross_view_dcl`` of both directions, arguments as in ``nnclr``; neighbours are constants."""
+    """NNCLR with DCL: the mean of ``cross_view_dcl`` of both directions, arguments as in ``nnclr``; neighbours are constants.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.decoupled import nnclr_dcl
+        >>> p = torch.eye(3)
+        >>> nnclr_dcl(p, p, p, p, temperature=0.5)
+        tensor(-1.3069)
+    """
     first = cross_view_dcl(nn1.detach(), p2, temperature=temperature, rows=rows)
     return (first + cross_view_dcl(nn2.detach(), p1, temperature=temperature, rows=rows)) / 2
 
@@ -113,12 +151,20 @@ def queue_dcl(
         key: (N, D) of any length; receives no gradient.
         queue: (K, D) unit keys; receives no gradient.
         temperature, rows, reduction, Raises: as in ``dcl``, "none" being (N,) or one for each of ``rows``.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.decoupled import queue_dcl
+        >>> query, queue = torch.eye(4)[:2], torch.eye(4)[2:]
+        >>> queue_dcl(query, query, queue)
+        tensor(-4.3069)
     """
     expect_rows(query=query, key=key)
     expect_temperature(temperature)
+    expect_queue(queue, query.shape[1])
     anchors = own_range(rows, len(query))
     scaled, own = unit(query[anchors]) / temperature, unit(key[anchors].detach())
-    others = row_logsumexp(scaled, queue.detach(), bound=similarity_bound(temperature, queue))
+    others = row_logsumexp(scaled, queue.detach().to(query.dtype), bound=similarity_bound(temperature, queue))
     return reduce(others - (scaled * own).sum(dim=1), reduction, of=len(query))
 
 

@@ -46,6 +46,13 @@ def direct_prediction(
         target2: (N, D) of view 2.
         normalise: False for the squared distances of the rows as they are.
         reduction: "mean", or "none" for (N,).
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.direct_predictor import direct_prediction
+        >>> p = torch.eye(3)
+        >>> direct_prediction(p, p, p, p)
+        tensor(-4.)
     """
     if normalise:
         return byol(p1, p2, target1, target2, reduction=reduction) - 4.0

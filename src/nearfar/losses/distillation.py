@@ -25,6 +25,13 @@ def byol(p1: Tensor, p2: Tensor, target1: Tensor, target2: Tensor, *, reduction:
         target1, target2: (N, D) projections of views 1 and 2 by the momentum encoder.
         reduction: "mean" (from 0 to 8), or "none": (N,).
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import byol
+        >>> p = torch.eye(3)
+        >>> byol(p, p, p, p), byol(p, p, -p, -p)
+        (tensor(0.), tensor(8.))
+
     Source: Grill et al. 2020, "Bootstrap your own latent", equation 2, with the exchanged term added.
     """
     return reduce(4 - 2 * _cosines(p1, p2, target1, target2), reduction)
@@ -40,6 +47,13 @@ def simsiam(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, *, reduction: str = 
         p1, p2: (N, D) predictions from views 1 and 2.
         z1, z2: (N, D) projections of views 1 and 2.
         reduction: "mean" (from -1 to 1), or "none": (N,).
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import simsiam
+        >>> p = torch.eye(3)
+        >>> simsiam(p, p, p, p)
+        tensor(-1.)
 
     Source: Chen and He 2020, "Exploring Simple Siamese Representation Learning", equations 3 and 4.
     """
@@ -75,6 +89,13 @@ def dino(
         student_temperature: tau_s, above 0.
         teacher_temperature: tau_t, above 0.
         reduction: "mean", or "none": (N,), a value for each sample, so that processes need not join the wide logits.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import dino
+        >>> student, teacher = torch.zeros(4, 2, 3), torch.zeros(2, 2, 3)
+        >>> dino(student, teacher, torch.zeros(3))
+        tensor(1.0986)
 
     Source: Caron et al. 2021, "Emerging Properties in Self-Supervised Vision Transformers", equation 3 and algorithm 1.
     """

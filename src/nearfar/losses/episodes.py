@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nearfar.losses.blocks import in_row_blocks
-from nearfar.losses.similarity import full_precision
+from nearfar.losses.similarity import expect_shapes, full_precision
 
 __all__ = ["distances", "neighbour_score", "prototype_triplet", "prototypes"]
 
@@ -39,8 +39,16 @@ def prototype_triplet(query: Tensor, label: Tensor, prototype: Tensor, prototype
         prototype_label: (C,) int64.
         margin: at least 0.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.episodes import prototype_triplet
+        >>> place, label = torch.eye(3), torch.arange(3)
+        >>> prototype_triplet(place, label, place, label, margin=2.0)
+        tensor(0.5868)
+
     Source: Mendez-Ruiz et al. 2023 (SuSana Distancia), Proto-Triplet loss.
     """
+    expect_shapes(query=(query, "N D"), label=(label, "N"), prototype=(prototype, "C D"), prototype_label=(prototype_label, "C"))
     distance, own = distances(query, prototype), label[:, None] == prototype_label
     to_own = torch.where(own, distance, 0.0).sum(1)
     to_other = distance.masked_fill(own, torch.inf).amin(1)
@@ -79,9 +87,18 @@ def neighbour_score(
     Returns:
         "score", "same", "apart", "share"; gradients go through the distances alone. The loss is ``-log(score)``.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.episodes import neighbour_score
+        >>> features = torch.tensor([[0.0], [1.0], [10.0], [11.0]])
+        >>> label = torch.tensor([0, 0, 1, 1])
+        >>> neighbour_score(features, label, neighbours=1)["share"]
+        tensor(1.)
+
     Source: Mendez-Ruiz et al. 2023 (SuSana Distancia), ICNN loss, without its variance term as in the author's code.
     """
     target, target_label = (features, label) if target is None or target_label is None else (target, target_label)
+    expect_shapes(features=(features, "N D"), label=(label, "N"), target=(target, "T D"), target_label=(target_label, "T"))
     count = len(target)
     if count < 3:
         raise ValueError(f"neighbour_score needs at least 3 targets; found {count}: take larger episodes.")

@@ -17,7 +17,14 @@ import torch
 from torch import Tensor
 
 from nearfar.losses.logsumexp import row_logsumexp
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, reduce, unit
+from nearfar.losses.similarity import (
+    expect_queue,
+    expect_rows,
+    expect_temperature,
+    full_precision,
+    reduce,
+    unit,
+)
 
 __all__ = ["Mixing", "draw_mixing", "feature_transformation", "mix", "score_statistics"]
 
@@ -97,9 +104,17 @@ def feature_transformation(
         mixing: this step's weights.
         temperature: tau, above 0.
         reduction: "mean", or "none" for (N,).
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.feature_transformation import Mixing, feature_transformation
+        >>> query, queue = torch.eye(4)[:2], torch.eye(4)[2:]
+        >>> feature_transformation(query, query, queue, Mixing(extrapolation=1.5))
+        tensor(0.0134)
     """
     expect_rows(query=query, key=key)
     expect_temperature(temperature)
+    expect_queue(queue, query.shape[1])
     query, key, queue = mix(query, key, queue, mixing)
     query = query / temperature
     positive = (query * key).sum(dim=1)

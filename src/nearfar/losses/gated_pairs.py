@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nearfar.losses.blocks import in_row_blocks
 from nearfar.losses.masked_contrast import masked_contrast
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision
+from nearfar.losses.similarity import expect_shapes, expect_temperature, full_precision
 
 __all__ = ["gated_contrast", "gated_cosines"]
 
@@ -31,9 +31,16 @@ def gated_contrast(z: Tensor, gate: Tensor, label: Tensor, partner: Tensor, *, t
     Returns:
         A scalar; 0 when the batch has no positive.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.gated_pairs import gated_contrast
+        >>> z, gate, label = torch.eye(4), torch.ones(4, 4), torch.tensor([0, 0, 1, 2])
+        >>> gated_contrast(z, gate, label, partner=torch.tensor([0, 0, 0, 0]))
+        tensor(0.6212)
+
     Source: Wu et al. 2024 ("Rethinking Positive Pairs in Contrastive Learning"), equation of the gated loss.
     """
-    expect_rows(z=z, gate=gate)
+    expect_shapes(z=(z, "N D"), gate=(gate, "N D"), label=(label, "N"), partner=(partner, "N"))
     expect_temperature(temperature)
 
     def losses_and_counts(block: slice) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
 from nearfar.losses.blocks import gathered, nearest_rows
-from nearfar.losses.similarity import full_precision, reduce, unit
+from nearfar.losses.similarity import expect_no_nan, full_precision, reduce, unit
 from nearfar.losses.sorting import soft_sort
 
 __all__ = ["groco"]
@@ -48,10 +48,20 @@ def groco(
     Raises:
         ValueError: if ``views`` has not three dimensions or fewer than two whole views, or for an unknown network or
             distribution.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.groco import groco
+        >>> views = torch.eye(4).repeat(2, 1, 1)  # two equal views of four samples
+        >>> groco(views, negatives=2)
+        tensor(0.1849)
     """
     whole = len(views) if whole is None else whole
     if views.ndim != 3 or not 2 <= whole <= len(views):
         raise ValueError(f"GroCo needs views (V, N, D), at least 2 of them whole; found {tuple(views.shape)}, {whole} whole.")
+    if 0 in views.shape:
+        raise ValueError(f"GroCo needs views (V, N, D), none of them empty; found {tuple(views.shape)}.")
+    expect_no_nan("groco", views=views)
     anchor = unit(views)
     other = anchor.detach()
     nearest = nearest_rows(anchor, other, min(negatives, views.shape[1] - 1), exclude=(0,))
@@ -73,4 +83,6 @@ def _ordering(negative: Tensor, positive: Tensor, steepness: float, network: str
     top = permutation[..., -count:].sum(dim=-1).clamp(0.0, 1.0)
     target = torch.zeros_like(top)
     target[..., -count:] = 1.0
-    return binary_cross_entropy(top, target, reduction="none").mean(dim=-1)
+    undefined = top.isnan()  # on a GPU, where NaN is not looked for, it must not reach the assertion of the cross-entropy
+    losses = binary_cross_entropy(top.masked_fill(undefined, 0.5), target, reduction="none")
+    return losses.masked_fill(undefined, torch.nan).mean(dim=-1)

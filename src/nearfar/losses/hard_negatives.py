@@ -18,7 +18,14 @@ from torch.nn.functional import logsigmoid
 
 from nearfar.losses.blocks import in_row_blocks
 from nearfar.losses.logsumexp import row_logsumexp
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, reduce, unit
+from nearfar.losses.similarity import (
+    expect_queue,
+    expect_rows,
+    expect_temperature,
+    full_precision,
+    reduce,
+    unit,
+)
 
 __all__ = ["Draws", "draw", "hardest_keys", "mochi", "proxy_accuracy", "synthesise"]
 
@@ -111,9 +118,19 @@ def mochi(query: Tensor, key: Tensor, queue: Tensor, draws: Draws, *, temperatur
         draws: this step's choices.
         temperature: tau, above 0.
         reduction: "mean", or "none" for (N,).
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.hard_negatives import draw, mochi
+        >>> query, queue = torch.eye(4)[:2], torch.eye(4)[2:]
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> draws = draw(query, queue, generator=generator, pairs=2, with_query=0)
+        >>> mochi(query, query, queue, draws) > 0
+        tensor(True)
     """
     expect_rows(query=query, key=key)
     expect_temperature(temperature)
+    expect_queue(queue, query.shape[1])
     scaled, queue = query / temperature, queue.detach().to(query.dtype)
     own = (scaled * key.detach()).sum(dim=1)
 

@@ -27,7 +27,13 @@ import torch
 from torch import Tensor
 
 from nearfar.losses.blocks import mapped_together, row_blocks
-from nearfar.losses.similarity import expect_rows, full_precision, reduce, values_can_be_read
+from nearfar.losses.similarity import (
+    expect_rows,
+    expect_shapes,
+    full_precision,
+    reduce,
+    values_can_be_read,
+)
 
 __all__ = [
     "BIMODAL",
@@ -120,8 +126,17 @@ def unimodal_step(
 
     Returns:
         the loss, and the new state of the N samples.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.individual_temperature import fresh_state, unimodal_step
+        >>> z, state = torch.eye(3), fresh_state(torch.full((3,), 0.5))
+        >>> loss, state = unimodal_step(z, z, state)
+        >>> loss, state.temperature
+        (tensor(-2.), tensor([0.4940, 0.4940, 0.4940]))
     """
     expect_rows(least=2, z1=z1, z2=z2)
+    expect_shapes(z1=(z1, "N D"), state=(state.temperature, "N"))
     _expect_bounds(rule, state)
     z1, z2, _ = mapped_together(z1, z2, state.temperature)
     samples, rows, paired = len(z1), torch.cat([z1, z2]), (z1 * z2).sum(dim=1)
@@ -174,8 +189,17 @@ def bimodal_step(
 
     Returns:
         the loss, and the two new states.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.individual_temperature import bimodal_step, fresh_state
+        >>> z, state = torch.eye(3), fresh_state(torch.full((3,), 0.5))
+        >>> loss, first, second = bimodal_step(z, z, state, state)
+        >>> loss
+        tensor(-2.)
     """
     expect_rows(least=2, first=first, second=second)
+    expect_shapes(first=(first, "N D"), first_state=(first_state.temperature, "N"), second_state=(second_state.temperature, "N"))
     _expect_bounds(rule, first_state, second_state)
     first, second, _, _ = mapped_together(first, second, first_state.temperature, second_state.temperature)
     samples, paired = len(first), (first * second).sum(dim=1)
@@ -221,10 +245,7 @@ def _step(
     samples = len(state.seen)
     exponent = scores.view(-1, samples, scores.shape[1]) / state.temperature[:, None]
     masked = exponent.masked_fill(~negative.view_as(exponent), -math.inf)
-    if shifted:
-        shift = torch.maximum(state.shift, exponent.amax(dim=(0, 2))).expand(exponent.shape[:2])
-    else:
-        shift = _least_shift(masked, state)
+    shift = _running_shift(exponent, state) if shifted else _least_shift(masked, state)
     terms = (masked - shift[..., None]).exp() / (negative[0].sum() if count is None else count)
     share = torch.where(state.seen, rule.gamma, torch.ones_like(state.estimate))
     # Where the shift stays, the estimate keeps its bits.
@@ -242,6 +263,11 @@ def _step(
     mean = (estimate * (shift - common).exp()).mean(dim=0)
     new = SampleState(mean, temperature, momentum, common, torch.ones_like(state.seen))
     return weights.view_as(scores), new
+
+
+def _running_shift(exponent: Tensor, state: SampleState) -> Tensor:
+    """The largest exponent (V, N) of each sample so far."""
+    return torch.maximum(state.shift, exponent.amax(dim=(0, 2))).expand(exponent.shape[:2])
 
 
 def _least_shift(exponent: Tensor, state: SampleState) -> Tensor:
@@ -265,9 +291,9 @@ def _expect_bounds(rule: Rule, *states: SampleState) -> None:
         temperature = state.temperature
         if rule.rho is None or not values_can_be_read(temperature):
             continue
-        if bool((temperature < least).any()):
-            found = f"{float(temperature.min()):.4g}"
-            raise ValueError(f"The samples' temperatures may not lie below the rule's least, {low}; found {found}: start within bounds.")
+        if not bool(((temperature >= least) & temperature.isfinite()).all()):
+            found = f"{float(temperature.min()):.4g}: start within its bounds"
+            raise ValueError(f"The samples' temperatures may not lie below the rule's least, {low}; found {found}.")
 
 
 @full_precision
@@ -279,6 +305,15 @@ def robust_contrastive(margins: Tensor, temperature: Tensor, *, rho: float = 0.4
         temperature: (N,) above 0.
         rho: at least 0.
         reduction: "mean", or "none" for (N,).
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.individual_temperature import robust_contrastive
+        >>> robust_contrastive(torch.zeros(2, 3), torch.tensor([0.5, 1.0]), rho=0.4)
+        tensor(0.3000)
     """
+    expect_shapes(margins=(margins, "N M"), temperature=(temperature, "N"))
+    if not temperature.is_floating_point():
+        raise ValueError(f"temperature must hold floating-point numbers; found {temperature.dtype}: convert it with .float().")
     logs = torch.logsumexp(margins / temperature[:, None], dim=1) - math.log(margins.shape[1])
     return reduce(temperature * (logs + rho), reduction)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 
-from nearfar.losses.similarity import full_precision
+from nearfar.losses.similarity import expect_shapes, expect_temperature, full_precision
 
 __all__ = ["aggregated", "joint_labels", "label_augmentation", "self_distillation", "single"]
 
@@ -27,8 +27,15 @@ def label_augmentation(joint_logits: Tensor, label: Tensor, transformations: int
         transformations: M.
         total: sum over the transformations of a sample instead of their mean (M times as much).
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.label_augmentation import label_augmentation
+        >>> label_augmentation(torch.zeros(4, 6), torch.tensor([0, 1]), transformations=2)
+        tensor(1.7918)
+
     Source: Lee et al. 2020 (SLA), equation 2; the sum as in its large-scale experiments.
     """
+    _expect_joint(joint_logits, label, transformations)
     loss = cross_entropy(joint_logits, joint_labels(label, transformations))
     return loss * transformations if total else loss
 
@@ -66,8 +73,26 @@ def self_distillation(
         transformations: M.
         temperature: T, above 0.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.label_augmentation import self_distillation
+        >>> single, joint = torch.zeros(2, 3), torch.zeros(4, 6)
+        >>> self_distillation(single, joint, torch.tensor([0, 1]), transformations=2)
+        tensor(1.0986)
+
     Source: Lee et al. 2020 (SLA), equation 4.
     """
+    _expect_joint(joint_logits, label, transformations)
+    expect_shapes(single_logits=(single_logits, "N C"), label=(label, "N"))
+    expect_temperature(temperature)
     teacher = softmax(aggregated(joint_logits.detach(), transformations) / temperature, dim=1)
     divergence = kl_div(log_softmax(single_logits / temperature, dim=1), teacher, reduction="batchmean")
     return cross_entropy(single_logits, label) + temperature**2 * divergence
+
+
+def _expect_joint(joint_logits: Tensor, label: Tensor, transformations: int) -> None:
+    """Raise ValueError unless there is a row for each sample and transformation, and a column for each class and transformation."""
+    fits = joint_logits.ndim == 2 and label.ndim == 1 and 0 not in joint_logits.shape
+    if not fits or len(joint_logits) != len(label) * transformations or joint_logits.shape[1] % transformations:
+        found = f"{tuple(joint_logits.shape)} and {tuple(label.shape)} with M = {transformations}"
+        raise ValueError(f"Expected joint_logits (N M, C M) and label (N,), none of them empty; found {found}.")

@@ -23,11 +23,18 @@ def masked_reconstruction(prediction: Tensor, target: Tensor, mask: Tensor, *, n
         reduction: "mean" (0 if nothing was removed), or "none": (N,) sums over each sample's removed patches, to be
             divided by ``mask.sum()``.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import masked_reconstruction
+        >>> prediction, target = torch.zeros(1, 2, 3), torch.ones(1, 2, 3)
+        >>> masked_reconstruction(prediction, target, torch.tensor([[1.0, 0.0]]))
+        tensor(1.)
+
     Source: He et al. 2021, "Masked Autoencoders Are Scalable Vision Learners", sections 3 and 4.1.
     """
-    if prediction.ndim != 3 or prediction.shape != target.shape or mask.shape != prediction.shape[:2]:
+    if prediction.ndim != 3 or 0 in prediction.shape or prediction.shape != target.shape or mask.shape != prediction.shape[:2]:
         shapes = ", ".join(str(tuple(x.shape)) for x in (prediction, target, mask))
-        raise ValueError(f"Expected prediction (N, L, P), target (N, L, P) and mask (N, L); found {shapes}.")
+        raise ValueError(f"Expected prediction (N, L, P), target (N, L, P) and mask (N, L), none of them empty; found {shapes}.")
     if reduction not in ("mean", "none"):
         raise ValueError(f"Unknown reduction {reduction!r}: valid are 'mean' and 'none'.")
     if normalise:

@@ -15,7 +15,14 @@ import torch
 from torch import Tensor
 
 from nearfar.losses.blocks import in_row_blocks
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, own_range, unit
+from nearfar.losses.similarity import (
+    expect_rows,
+    expect_shapes,
+    expect_temperature,
+    full_precision,
+    own_range,
+    unit,
+)
 
 __all__ = ["grouped_clip", "grouped_nt_xent", "masked_contrast", "masked_logsumexp", "tagged_contrast"]
 
@@ -36,6 +43,7 @@ def masked_contrast(logits: Tensor, positive: Tensor, valid: Tensor, *, log_weig
 
     Source: Khosla et al. 2020 (mean over positives outside the logarithm); Oord et al. 2018.
     """
+    expect_shapes(logits=(logits, "A K"), positive=(positive, "A K"), valid=(valid, "A K"))
     weighted = logits if log_weight is None else logits + log_weight
     any_positive = positive.any(1)
     if form == "single":
@@ -68,9 +76,15 @@ def tagged_contrast(z: Tensor, tag: Tensor, *, temperature: float = 0.2) -> Tens
         tag: (M,) int64; a sample's views share one, replicated copies of a sample have their own.
         temperature: above 0.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.masked_contrast import tagged_contrast
+        >>> tagged_contrast(torch.eye(4), torch.tensor([0, 0, 1, 1]))
+        tensor(1.0986)
+
     Source: Wang et al. 2024 (AdaInf), its SimCLR loss.
     """
-    expect_rows(z=z)
+    expect_shapes(z=(z, "M D"), tag=(tag, "M"))
     expect_temperature(temperature)
     rows, place = unit(z), torch.arange(len(z), device=z.device)
 
@@ -93,9 +107,16 @@ def grouped_nt_xent(z1: Tensor, z2: Tensor, group: Tensor, *, temperature: float
         temperature: above 0.
         rows: samples whose views are anchors, of which the mean takes its share (see ``contrastive``); None for all.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.masked_contrast import grouped_nt_xent
+        >>> grouped_nt_xent(torch.eye(4), torch.eye(4), torch.tensor([0, 0, 1, 1]))
+        tensor(0.2395)
+
     Source: Zhang et al. 2024 (MCL), feature-aware negatives; NT-Xent: Chen et al. 2020.
     """
     expect_rows(z1=z1, z2=z2)
+    expect_shapes(z1=(z1, "N D"), group=(group, "N"))
     expect_temperature(temperature)
     z, groups = unit(torch.cat([z1, z2])), group.repeat(2)
     place = torch.arange(len(z), device=z1.device)
@@ -124,9 +145,16 @@ def grouped_clip(
         temperature: above 0.
         rows: pairs that are anchors, of which the mean takes its share (see ``contrastive``); None for all.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.masked_contrast import grouped_clip
+        >>> grouped_clip(torch.eye(4), torch.eye(4), torch.tensor([0, 0, 1, 1]))
+        tensor(0.1269)
+
     Source: Zhang et al. 2024 (MCL); Radford et al. 2021 (CLIP).
     """
     expect_rows(first=first, second=second)
+    expect_shapes(first=(first, "N D"), group=(group, "N"))
     expect_temperature(temperature)
     first, second, place = unit(first), unit(second), torch.arange(len(first), device=first.device)
     anchors = place[own_range(rows, len(first))]

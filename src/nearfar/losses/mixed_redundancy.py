@@ -64,6 +64,14 @@ def mixed_barlow_twins(
         mix: how the inputs were mixed.
         off_diagonal: lambda, of the squared off-diagonal correlations.
         regularisation: lambda_reg, relative to lambda; the ImageNet script has 0.5.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.mixed_redundancy import Mix, mixed_barlow_twins
+        >>> z = torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]])
+        >>> mix = Mix(0.5, torch.tensor([0, 1, 2, 3]))
+        >>> mixed_barlow_twins(z, z, mix(z, z), mix) < 1e-6
+        tensor(False)
     """
     terms = mixed_barlow_twins_terms(z1, z2, mixed, mix, off_diagonal=off_diagonal)
     return terms["barlow_twins"] + regularisation * terms["mixing"]
@@ -105,6 +113,7 @@ def mixing_regulariser(z1: Tensor, z2: Tensor, mixed: Tensor, mix: Mix, *, as_co
         mix: how the inputs were mixed.
         as_coded: mix z2 with itself in the second term, as the authors' ImageNet script does by mistake.
     """
+    expect_rows(z1=z1, z2=z2, mixed=mixed)
     first = mixed - mix(z1, z2)
     second = mixed - mix(z2, z2) if as_coded else first
     return (first.T @ z1 / len(z1)).square().sum() + (second.T @ z2 / len(z2)).square().sum()

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nearfar.losses.blocks import gathered, nearest_rows
 from nearfar.losses.mixed_redundancy import standardise_exactly
-from nearfar.losses.similarity import full_precision, unit
+from nearfar.losses.similarity import expect_shapes, full_precision, unit
 
 __all__ = ["amcl", "amcl_barlow_twins", "amcl_info_nce", "amcl_simsiam", "gaussian_regulariser", "pair_temperature"]
 
@@ -68,11 +68,21 @@ def amcl(
 
     Raises:
         ValueError: if shapes differ or there are no negatives.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.multi_head import amcl
+        >>> z = torch.eye(3).repeat(2, 1, 1)  # two heads
+        >>> amcl(z, z, temperature=0.5)
+        tensor(-4.)
     """
     if z1.ndim != 3 or z1.shape != z2.shape or (queue is None and z1.shape[1] < 2):
         raise ValueError(
             f"AMCL needs two tensors (C, N, D), with N at least 2 unless there is a queue; found {tuple(z1.shape)} and {tuple(z2.shape)}."
         )
+    if queue is not None:
+        expect_shapes(z1=(z1, "C N D"), queue=(queue, "C K D"))
+        queue = queue.to(z1.dtype)
     first, second = unit(z1), unit(z2)
     others = second if queue is None else queue.detach()
     count = min(hardest, others.shape[1] - (queue is None))
@@ -86,7 +96,15 @@ def amcl_info_nce(z1: Tensor, z2: Tensor, *, temperature: Temperature, beta: flo
 
     Args:
         z1, z2, temperature, beta: as in ``amcl`` without queue.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.multi_head import amcl_info_nce
+        >>> z = torch.eye(3).repeat(2, 1, 1)  # two heads
+        >>> amcl_info_nce(z, z, temperature=0.5)
+        tensor(0.)
     """
+    expect_shapes(z1=(z1, "C N D"), z2=(z2, "C N D"))
     first, second = unit(z1), unit(z2)
     nearest = nearest_rows(first, second, 1)
     return _contrast(first, second, second, nearest, temperature, in_batch=True, beta=beta)
@@ -121,7 +139,15 @@ def amcl_simsiam(
         z1, z2: (C, N, D) projections of views 1 and 2; receive no gradient.
         temperature: of pairs (prediction, projection), as a function of unit rows or one number.
         beta: weight of the regulariser.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.multi_head import amcl_simsiam
+        >>> z = torch.eye(3).repeat(2, 1, 1)  # two heads
+        >>> amcl_simsiam(z, z, z, z, temperature=0.5)
+        tensor(-3.6159)
     """
+    expect_shapes(p1=(p1, "C N D"), p2=(p2, "C N D"), z1=(z1, "C N D"), z2=(z2, "C N D"))
     total = p1.new_zeros(())
     for p, z in ((p1, z2), (p2, z1)):
         p, z = unit(p), unit(z.detach())
@@ -145,7 +171,17 @@ def amcl_barlow_twins(z1: Tensor, z2: Tensor, *, temperature: Tensor, off_diagon
 
     Returns:
         the sum over heads.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.multi_head import amcl_barlow_twins
+        >>> z = torch.eye(3).repeat(2, 1, 1)  # two heads
+        >>> amcl_barlow_twins(z, z, temperature=torch.ones(2, 3, 3))
+        tensor(-0.5847)
     """
+    expect_shapes(z1=(z1, "C N D"), z2=(z2, "C N D"))
+    if temperature.shape[-2:] != (z1.shape[2],) * 2:
+        raise ValueError(f"temperature must be (C, D, D) with D = {z1.shape[2]}; found {tuple(temperature.shape)}.")
     samples, dimension = z1.shape[1:]
     correlation = standardise_exactly(z1, correction=0).mT @ standardise_exactly(z2, correction=0) / samples
     omega = gaussian_regulariser(temperature, dimension)

@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from nearfar.losses.blocks import in_row_blocks
 from nearfar.losses.masked_contrast import masked_contrast
-from nearfar.losses.similarity import expect_temperature, full_precision, reduce
+from nearfar.losses.similarity import expect_shapes, expect_temperature, full_precision, reduce
 
 __all__ = ["pixcontrast", "pixel_pairs", "pixpro", "propagate"]
 
@@ -56,11 +56,26 @@ def pixpro(query: Tensor, key: Tensor, positive: Tensor, *, reduction: str = "me
         positive: (N, HW, HW) bool from ``pixel_pairs``. An image without overlap adds 0.
         reduction: "mean", or "none": (N,).
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.pixels import pixpro
+        >>> q, positive = torch.ones(1, 1, 2, 2), torch.ones(1, 4, 4, dtype=torch.bool)
+        >>> pixpro(q, q, positive)
+        tensor(-2.0000)
+
     Source: Xie et al. 2021 (PixPro), equation 5.
     """
+    _expect_maps(query, key, positive)
     similar = torch.einsum("nci,ncj->nij", query.flatten(2), key.flatten(2))
     count = positive.sum((1, 2)).float() + 1e-6  # single precision at any input, as in the authors' code: it shows at 3e-8
     return reduce(-2 * (similar * positive).sum((1, 2)) / count, reduction)
+
+
+def _expect_maps(query: Tensor, key: Tensor, positive: Tensor) -> None:
+    expect_shapes(query=(query, "N C H W"), key=(key, "N C H W"))
+    pixels = query.shape[2] * query.shape[3]
+    if positive.shape != (len(query), pixels, pixels):
+        raise ValueError(f"positive must be (N, HW, HW), here {(len(query), pixels, pixels)}; found {tuple(positive.shape)}.")
 
 
 @full_precision
@@ -76,8 +91,16 @@ def pixcontrast(query: Tensor, key: Tensor, positive: Tensor, *, temperature: fl
         temperature: above 0.
         reduction: "mean" over the pixels that have a positive, or "none": (N, HW), 0 for those that have not.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.pixels import pixcontrast
+        >>> q, positive = torch.ones(1, 1, 2, 2), torch.eye(4, dtype=torch.bool)[None]
+        >>> pixcontrast(q, q, positive)
+        tensor(1.3863)
+
     Source: Xie et al. 2021 (PixPro), equation 2.
     """
+    _expect_maps(query, key, positive)
     expect_temperature(temperature)
 
     def losses(images: slice) -> Tensor:

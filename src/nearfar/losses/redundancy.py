@@ -25,6 +25,13 @@ def barlow_twins(z1: Tensor, z2: Tensor, *, off_diagonal: float = 0.0051) -> Ten
         z1, z2: (N, D) embeddings of the two views, N at least 2.
         off_diagonal: lambda, the weight of the second term.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import barlow_twins
+        >>> z = torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]])
+        >>> barlow_twins(z, z.flip(1))
+        tensor(2.0102)
+
     Source: Zbontar et al. 2021, "Barlow Twins: Self-Supervised Learning via Redundancy Reduction", equations 1 and 2.
     """
     expect_rows(least=2, z1=z1, z2=z2)
@@ -36,6 +43,13 @@ def barlow_twins(z1: Tensor, z2: Tensor, *, off_diagonal: float = 0.0051) -> Ten
 @full_precision
 def vicreg(z1: Tensor, z2: Tensor, *, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0) -> Tensor:
     """VICReg's loss: the weighted sum of the three terms of :func:`vicreg_terms`.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import vicreg
+        >>> z = torch.eye(3)
+        >>> vicreg(z, z)
+        tensor(10.6752)
 
     Source: Bardes et al. 2021, "VICReg: Variance-Invariance-Covariance Regularization", equation 6.
     """
@@ -58,6 +72,13 @@ def vicreg_terms(z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
 
     Returns:
         Scalars by the names "invariance", "variance" and "covariance".
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import vicreg_terms
+        >>> z = torch.eye(3)
+        >>> vicreg_terms(z, z)["covariance"]
+        tensor(0.1111)
 
     Source: Bardes et al. 2021, "VICReg: Variance-Invariance-Covariance Regularization", equations 1 to 5.
     """

@@ -11,7 +11,16 @@ from torch import Tensor
 from nearfar.losses.blocks import in_row_blocks
 from nearfar.losses.masked_contrast import masked_contrast, masked_logsumexp
 from nearfar.losses.mixed_positives import Labels, Terms, mixed_positives
-from nearfar.losses.similarity import expect_rows, expect_temperature, expect_values, full_precision, reduce, unit
+from nearfar.losses.similarity import (
+    expect_no_nan,
+    expect_rows,
+    expect_shapes,
+    expect_temperature,
+    expect_values,
+    full_precision,
+    reduce,
+    unit,
+)
 
 __all__ = ["DISTANCE_WEIGHTS", "Distance", "conr", "conr_dense", "label_distances", "supremix"]
 
@@ -53,11 +62,21 @@ def supremix(
     M^2 times the number of labels within the window; memory is that of a block of anchors, and linear in M.
     ``torch.compile`` breaks the graph where mixed positives are sought, since their number depends on the labels.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.regression_pairs import supremix
+        >>> supremix(torch.eye(4), torch.tensor([1.0, 1.0, 2.0, 3.0]), torch.full((4, 4), 0.5))
+        tensor(2.8303)
+
     Source: Wu et al. 2023 (SupReMix), sections 3.2 and 3.3.
     """
-    expect_rows(z=z)
+    expect_shapes(z=(z, "M D"), label=(label, "M"))
+    if mixing is not None:
+        expect_shapes(label=(label, "M"), mixing=(mixing, "M M"))
     expect_temperature(temperature)
-    rows, place = unit(z), torch.arange(len(z), device=z.device)
+    expect_no_nan("supremix", label=label, mixing=mixing)
+    rows, place, label = unit(z), torch.arange(len(z), device=z.device), label.to(z.dtype)
+    mixing = None if mixing is None else mixing.to(z.dtype)
     if window is not None:
         expect_values("supremix", label=label)
     labels = None if window is None else Labels.of(label)
@@ -151,6 +170,14 @@ def conr(
     Raises:
         ValueError: if labels and predictions are not of one shape with a row for each of the features.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.regression_pairs import conr
+        >>> label = torch.tensor([1.0, 1.0, 5.0, 5.0])
+        >>> prediction = torch.tensor([1.0, 1.0, 1.5, 5.0])
+        >>> conr(torch.eye(4), label, prediction)
+        tensor(0.6380)
+
     Source: Keramati et al. 2024 (ConR), equations 3 to 5.
     """
     expect_rows(features=features)
@@ -158,7 +185,9 @@ def conr(
     if y.shape != p.shape or y.ndim not in (1, 2) or len(y) != len(features):
         shapes = f"{tuple(label.shape)} and {tuple(prediction.shape)} for {len(features)} features"
         raise ValueError(f"label and prediction must both be (M,) or (M, K), a row for each feature; found {shapes}.")
+    expect_no_nan("conr", label=label, prediction=prediction, density_weight=density_weight)
     omega = y.new_ones(len(y)) if density_weight is None else density_weight.reshape(-1)
+    expect_shapes(features=(features, "M D"), density_weight=(omega, "M"))
 
     def log_push(rows: slice, distances: Tensor) -> Tensor:
         return omega[rows, None].log() + push * distances
@@ -230,6 +259,11 @@ def conr_dense(
 
     Source: Keramati et al. 2024 (ConR), its depth-estimation form.
     """
+    fits = target.ndim > 1 and target.shape == prediction.shape and len(features) == len(target) and features.ndim == 4
+    if not fits or 0 in features.shape or 0 in target.shape:
+        found = ", ".join(str(tuple(x.shape)) for x in (features, target, prediction))
+        raise ValueError(f"Expected features (N, C, H, W), target and prediction (N, 1, h, w), none of them empty; found {found}.")
+    expect_no_nan("conr_dense", target=target, prediction=prediction, density_weight=density_weight)
     y, p = (value.flatten(1).mean(1) for value in (target, prediction.detach()))
     omega = torch.ones_like(y) if density_weight is None else density_weight.flatten(1).mean(1)
 

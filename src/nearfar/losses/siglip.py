@@ -10,7 +10,14 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from nearfar.losses.blocks import in_row_blocks, with_gradients
-from nearfar.losses.similarity import expect_rows, full_precision, own_range, reduce, similarity_bound
+from nearfar.losses.similarity import (
+    expect_rows,
+    expect_temperature,
+    full_precision,
+    own_range,
+    reduce,
+    similarity_bound,
+)
 from nearfar.losses.similarity_blocks import Layout, one_pass_height, similarity_blocks
 
 __all__ = ["siglip"]
@@ -38,9 +45,19 @@ def siglip(
         rows: rows of ``first`` that are anchors; None for all. See ``contrastive``.
         reduction: "mean" over the N rows, or "none": (N,), or one for each of ``rows``, each the sum over its N pairs.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import siglip
+        >>> image, text = torch.eye(3), torch.eye(3)
+        >>> siglip(image, text, logit_scale=10.0, logit_bias=-10.0)
+        tensor(0.6932)
+
     Source: Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training", equation 1 and algorithm 1.
     """
     expect_rows(first=first, second=second)
+    expect_temperature(logit_scale, "logit_scale")
+    if isinstance(logit_bias, Tensor) and logit_bias.ndim:
+        raise ValueError(f"The logit_bias must be a number or a scalar tensor; found the shape {tuple(logit_bias.shape)}.")
     anchors = own_range(rows, len(first))
     scaled = first[anchors] * logit_scale
     bias = torch.as_tensor(logit_bias, dtype=scaled.dtype, device=scaled.device)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
+from nearfar.errors import UserError
+
 __all__ = [
+    "expect_no_nan",
+    "expect_queue",
     "expect_rows",
+    "expect_shapes",
     "expect_temperature",
     "expect_values",
     "full_precision",
@@ -33,13 +40,54 @@ R = TypeVar("R")
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a loss: tensors of half types reach it as float32, and autocast is off while it computes."""
 
+    names = tuple(inspect.signature(function).parameters)
+
     @functools.wraps(function)
     def exact(*args: P.args, **kwargs: P.kwargs) -> R:
         with without_autocast(_device_type((*args, *kwargs.values()))):
+            given = [_promoted(value) for value in args]
             named = {name: _promoted(value) for name, value in kwargs.items()}
-            return function(*map(_promoted, args), **named)
+            dtype = _expect_floats({**dict(zip(names, given, strict=False)), **named})
+            if dtype is not None:
+                named = {name: _scalar_in(dtype, value) for name, value in named.items()}
+            return function(*given, **named)
 
     return exact
+
+
+EMBEDDINGS = frozenset(
+    {
+        *("z", "z1", "z2", "p1", "p2", "q1", "q2", "k1", "k2", "nn1", "nn2", "target1", "target2"),
+        *("query", "key", "first", "second", "features", "views", "prediction", "prototype", "gate"),
+        *("similarity", "logits", "scores", "student", "teacher", "single_logits", "joint_logits"),
+        *("common", "salient", "latent", "latents", "mixed", "other", "trained", "frozen", "margins"),
+    }
+)
+"""Names of arguments that hold floating-point numbers, all of one type in a call."""
+
+
+def _expect_floats(given: dict[str, Any]) -> torch.dtype | None:
+    """The one floating-point type of all embeddings, None without any; ValueError for integers and for two types."""
+    found: dict[str, torch.dtype] = {}
+    for name, value in given.items():
+        if name in EMBEDDINGS and isinstance(value, Tensor):
+            if not value.is_floating_point():
+                raise ValueError(f"{name} must hold floating-point numbers; found {_word(value.dtype)}: convert it with .float().")
+            found[name] = value.dtype
+    if len(set(found.values())) > 1:
+        words = ", ".join(f"{name} {_word(dtype)}" for name, dtype in found.items())
+        raise ValueError(f"All embeddings must be of one number type; found {words}: convert them to one.")
+    return next(iter(found.values()), None)
+
+
+def _word(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _scalar_in(dtype: torch.dtype, value: Any) -> Any:
+    """A scalar tensor, such as a learned temperature, in the type of the embeddings; anything else as it is."""
+    scalar = isinstance(value, Tensor) and value.ndim == 0 and value.is_floating_point()
+    return value.to(dtype) if scalar else value
 
 
 def without_autocast(device: str) -> contextlib.AbstractContextManager[object]:
@@ -185,7 +233,58 @@ def _stands_for_several(tensor: Tensor) -> bool:
     return False
 
 
-def expect_temperature(temperature: float | Tensor) -> None:
-    """Raise ValueError unless the temperature is above 0; a tensor is not looked at, since that would stall a GPU."""
-    if not isinstance(temperature, Tensor) and not temperature > 0:
-        raise ValueError(f"The temperature must be above 0; found {temperature}.")
+def expect_shapes(least: int = 1, **tensors: tuple[Tensor, str]) -> None:
+    """Raise ValueError unless tensors have the axes that are named, such as ``z=(z, "N D"), label=(label, "N")``.
+
+    An axis has one length wherever it is named. No axis is empty, and the first axis of the first tensor has at least ``least``.
+    """
+    lengths: dict[str, int] = {}
+    fits = True
+    for tensor, axes in tensors.values():
+        names = axes.split()
+        fits = fits and len(names) == tensor.ndim and 0 not in tensor.shape
+        fits = fits and all(lengths.setdefault(name, length) == length for name, length in zip(names, tensor.shape, strict=True))
+    if not fits:
+        *others, last = [f"{name} ({', '.join(axes.split())})" for name, (_, axes) in tensors.items()]
+        expected = f"{', '.join(others)} and {last}" if others else last
+        found = ", ".join(str(tuple(tensor.shape)) for tensor, _ in tensors.values())
+        empty = ", none of them empty" if any(0 in tensor.shape for tensor, _ in tensors.values()) else ""
+        raise ValueError(f"Expected {expected}{empty}; found {found}.")
+    name, (tensor, axes) = next(iter(tensors.items()))
+    if len(tensor) < least:
+        raise ValueError(f"{name} needs at least {least} along {axes.split()[0]}; found {len(tensor)}: take a larger batch.")
+
+
+def expect_queue(queue: Tensor, width: int) -> None:
+    """Raise ValueError unless the queue (..., K, D) has keys, of the queries' width, in floating-point numbers."""
+    if queue.ndim < 2 or queue.shape[-1] != width or queue.shape[-2] == 0 or not queue.is_floating_point():
+        found = f"{tuple(queue.shape)} in {_word(queue.dtype)}"
+        raise ValueError(f"The queue must hold at least one key of {width} floating-point numbers; found {found}.")
+
+
+def expect_no_nan(loss: str, **tensors: Tensor | None) -> None:
+    """Raise UserError where one of these has NaN; on CPUs only, since a look would stall a GPU."""
+    for name, tensor in tensors.items():
+        if tensor is None or not tensor.is_floating_point() or not values_can_be_read(tensor):
+            continue
+        count = int(tensor.isnan().sum())
+        if count:
+            found = f"{count} of its {tensor.numel()} numbers are NaN"
+            raise UserError(f"{loss} cannot compare NaN in {name}; {found}: look for the step that made them.")
+
+
+def expect_temperature(temperature: float | Tensor, name: str = "temperature", *, zero: bool = False) -> None:
+    """Raise ValueError unless the temperature is a number above 0, or from 0 on with ``zero``, or a scalar tensor.
+
+    The value of a tensor is not looked at, since that would stall a GPU.
+    """
+    least = "at least 0" if zero else "above 0"
+    if isinstance(temperature, Tensor):
+        if temperature.ndim or not temperature.is_floating_point():
+            found = f"the shape {tuple(temperature.shape)} in {_word(temperature.dtype)}"
+            raise ValueError(f"The {name} must be a number or a scalar tensor; found {found}: take temperature.squeeze() or float().")
+        return
+    if not isinstance(temperature, numbers.Real) or math.isinf(temperature):
+        raise ValueError(f"The {name} must be a finite number {least}; found {temperature!r}.")
+    if not temperature >= 0 or (temperature == 0 and not zero):
+        raise ValueError(f"The {name} must be {least}; found {temperature}.")

@@ -16,7 +16,14 @@ from torch import Tensor
 from nearfar.losses.blocks import in_row_blocks
 from nearfar.losses.contrastive import info_nce
 from nearfar.losses.logsumexp import mutual_logsumexp, row_logsumexp
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, reduce, unit
+from nearfar.losses.similarity import (
+    expect_rows,
+    expect_shapes,
+    expect_temperature,
+    full_precision,
+    reduce,
+    unit,
+)
 
 __all__ = ["cwcl", "mixed_clip", "soft_clip", "soft_info_nce"]
 
@@ -32,12 +39,17 @@ def soft_info_nce(query: Tensor, key: Tensor, target: Tensor, *, temperature: fl
         temperature: tau, above 0; a scalar tensor receives its gradient.
         reduction: "mean" over the N queries, or "none": (N,).
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import soft_info_nce
+        >>> query, key, target = torch.eye(3), torch.eye(3), torch.full((3, 3), 1 / 3)
+        >>> soft_info_nce(query, key, target, temperature=0.5)
+        tensor(1.5729)
+
     Source: van den Oord et al. 2018 with the cross-entropy of a soft label.
     """
     expect_temperature(temperature)
-    if query.ndim != 2 or key.ndim != 2 or query.shape[1] != key.shape[1] or target.shape != (len(query), len(key)):
-        found = ", ".join(str(tuple(x.shape)) for x in (query, key, target))
-        raise ValueError(f"Expected query (N, D), key (M, D) and target (N, M); found {found}.")
+    expect_shapes(query=(query, "N D"), key=(key, "M D"), target=(target, "N M"))
     scaled, key, target = unit(query) / temperature, unit(key), target.to(query.dtype)
     attraction = (scaled * (target @ key)).sum(dim=1)
     return reduce(target.sum(dim=1) * row_logsumexp(scaled, key) - attraction, reduction)
@@ -57,13 +69,21 @@ def cwcl(trained: Tensor, frozen: Tensor, *, temperature: float | Tensor = 0.07,
         temperature: tau, above 0; a scalar tensor receives its gradient.
         trusted: (N, E) features whose similarities are the weights, a constant; None for ``frozen``.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.soft_targets import cwcl
+        >>> cwcl(torch.eye(3), torch.eye(3), temperature=0.5)
+        tensor(1.4791)
+
     Source: Srinivasa et al. 2023, "CWCL: Cross-Modal Transfer with Continuously Weighted Contrastive Loss", equations 4 to 6; the
     sum of the directions as a later paper has it.
     """
     expect_rows(trained=trained, frozen=frozen)
     expect_temperature(temperature)
     z, f = unit(trained), unit(frozen)
-    alike = unit((f if trusted is None else trusted).detach())
+    if trusted is not None:
+        expect_shapes(trained=(trained, "N D"), trusted=(trusted, "N E"))
+    alike = unit((f if trusted is None else trusted).detach().to(z.dtype))
     scaled = f / temperature
     pulled = (z.sum(dim=0) + alike @ (alike.T @ z)) / 2
     total = (len(z) + alike @ alike.sum(dim=0)) / 2
@@ -85,9 +105,17 @@ def mixed_clip(mixed: Tensor, other: Tensor, share: Tensor, partner: Tensor, *, 
         partner: (N,) int64; where it is the sample itself, the shares add up to 1 (the released code overwrites one of them).
         temperature: tau, above 0; a scalar tensor receives its gradient.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.soft_targets import mixed_clip
+        >>> z, share, partner = torch.eye(3), torch.full((3,), 0.5), torch.tensor([1, 2, 0])
+        >>> mixed_clip(z + z[partner], z, share, partner)
+        tensor(0.6936)
+
     Source: Kumar et al. 2024, "Harnessing Shared Relations via Multimodal Mixup Contrastive Learning", equations 3 and 4.
     """
     expect_rows(mixed=mixed, other=other)
+    expect_shapes(mixed=(mixed, "N D"), share=(share, "N"), partner=(partner, "N"))
     expect_temperature(temperature)
     scaled, other, share = unit(mixed) / temperature, unit(other), share.to(mixed.dtype)
     rows, columns = mutual_logsumexp(scaled, other, bound=math.inf)
@@ -107,6 +135,12 @@ def soft_clip(first: Tensor, second: Tensor, *, temperature: float = 0.125) -> T
         first: (N, D).
         second: (N, D).
         temperature: tau, above 0.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.soft_targets import soft_clip
+        >>> soft_clip(torch.eye(3), torch.eye(3))
+        tensor(0.0060)
 
     Source: Kumar et al. 2024, "Harnessing Shared Relations via Multimodal Mixup Contrastive Learning", equation 5.
     """

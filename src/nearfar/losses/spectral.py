@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nearfar.losses.similarity import full_precision
+from nearfar.losses.similarity import expect_rows, full_precision
 
 __all__ = ["feature_gains", "linear_minimiser", "spectral_contrast"]
 
@@ -20,8 +20,15 @@ def spectral_contrast(z1: Tensor, z2: Tensor) -> Tensor:
         z1: (N, D) embeddings of one view, N at least 2.
         z2: (N, D) embeddings of the other.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.spectral import spectral_contrast
+        >>> spectral_contrast(torch.eye(3), torch.eye(3))
+        tensor(-2.)
+
     Source: HaoChen et al. 2021, equation 6; the sum over squares is taken through D x D moments, so no N x N matrix is kept.
     """
+    expect_rows(z1=z1, z2=z2)
     count = len(z1)
     if count < 2:
         raise ValueError(f"spectral_contrast needs at least 2 samples to have negatives, found {count}.")

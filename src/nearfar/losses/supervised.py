@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nearfar.losses.logsumexp import row_logsumexp, self_logsumexp
-from nearfar.losses.similarity import expect_temperature, full_precision, own_range
+from nearfar.losses.similarity import expect_no_nan, expect_temperature, full_precision, own_range
 
 __all__ = ["supcon"]
 
@@ -38,10 +38,19 @@ def supcon(
         mode: "all" rows are anchors, or "one": those of the first view.
         rows: samples whose views are anchors; None for all. See ``contrastive``.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import supcon
+        >>> features = torch.eye(4)[:, None].repeat(1, 2, 1)  # four samples in two equal views
+        >>> supcon(features, torch.tensor([0, 0, 1, 1]), temperature=0.5)
+        tensor(13.7698)
+
     Source: Khosla et al. 2020, "Supervised Contrastive Learning", equation 2 (L_out); tau_base from the authors' code.
     """
     _expect_supcon(features, label, mask, mode)
     expect_temperature(temperature)
+    expect_temperature(base_temperature, "base_temperature")
+    expect_no_nan("supcon", label=label, mask=mask)
     samples, views = features.shape[:2]
     anchors, own = views if mode == "all" else 1, own_range(rows, samples)
     columns = features.transpose(0, 1).flatten(0, 1)  # view-major

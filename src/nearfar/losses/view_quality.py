@@ -8,7 +8,7 @@ from torch.nn.functional import cosine_similarity
 
 from nearfar.losses.contrastive import info_nce
 from nearfar.losses.distillation import simsiam
-from nearfar.losses.similarity import full_precision
+from nearfar.losses.similarity import expect_shapes, full_precision
 
 __all__ = [
     "foreground_map", "foreground_threshold", "noise_level", "pair_quality", "pooled", "principal_axis", "quality_weights",
@@ -89,8 +89,16 @@ def weighted_simsiam(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, weight: Ten
         z1, z2: (N, D) projections; constants.
         weight: (N,), mean 1.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.view_quality import weighted_simsiam
+        >>> p, weight = torch.eye(3), torch.tensor([0.5, 1.0, 1.5])
+        >>> weighted_simsiam(p, p, p, p, weight)
+        tensor(-1.)
+
     Source: Li et al. 2024 (GenView), equation 9 on Chen and He 2021 (SimSiam).
     """
+    expect_shapes(p1=(p1, "N D"), weight=(weight, "N"))
     return (weight * simsiam(p1, p2, z1, z2, reduction="none")).mean()
 
 
@@ -106,8 +114,16 @@ def weighted_moco_v3(
         weight: (N,), mean 1.
         temperature: tau, above 0.
 
+    Example:
+        >>> import torch
+        >>> from nearfar.losses.view_quality import weighted_moco_v3
+        >>> q, weight = torch.eye(3), torch.tensor([0.5, 1.0, 1.5])
+        >>> weighted_moco_v3(q, q, q, q, weight)
+        tensor(2.2058)
+
     Source: Li et al. 2024 (GenView), equation 9 on Chen et al. 2021 (MoCo v3).
     """
+    expect_shapes(q1=(q1, "N D"), weight=(weight, "N"))
     first = info_nce(q1, k2.detach(), temperature=temperature, reduction="none")
     second = info_nce(q2, k1.detach(), temperature=temperature, reduction="none")
     return 2 * temperature * (weight * (first + second)).mean()
