@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.cache_folder import cache_folder
+from nearfar.errors import UserError
 
 _GAIN = 1.15
 """bfloat16 must be this much faster before its lower precision is worth it."""
@@ -91,5 +92,5 @@ def _write(path: Any, known: dict[str, float]) -> None:
 
     try:
         write_text(path, json.dumps(known, indent=1), overwrite=True)
-    except OSError:
+    except (OSError, UserError):
         return  # a read-only cache only costs a second probe
