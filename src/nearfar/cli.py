@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import sys
 import traceback
@@ -32,6 +33,13 @@ _VERBS = {
     "doctor": "what is installed and what limits speed here",
 }
 
+_INTERRUPTED = 130
+_OUTSIDE = {
+    errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENAMETOOLONG, errno.ENFILE, errno.ENOSPC, errno.EPERM,
+    errno.EROFS,
+}  # fmt: skip
+"""What the system may refuse for reasons outside of nearfar: the disk is full, the folder is read-only ..."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it went well, 2 for the user's mistake, 1 for ours, 130 when interrupted."""
@@ -47,11 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("nearfar: interrupted", file=sys.stderr)
-        return 130
+        return _INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return 141
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _OUTSIDE:
+            place = f" {error.filename}" if error.filename else ""
+            print(f"nearfar: the system refuses{place}: {error.strerror}; mend that and try again", file=sys.stderr)
+            return 2
         traceback.print_exc()
         print("nearfar: this is a defect of nearfar, not of yours; please report the lines above", file=sys.stderr)
         return 1
@@ -153,8 +165,8 @@ def _pretrain(words: list[str]) -> int:
     options = {key: value for group in OPTION_GROUPS for key, value in found.pop(group).items()}
     import nearfar
 
-    nearfar.pretrain(found.pop("method"), settings=settings, **found, **options)
-    return 0
+    run = nearfar.pretrain(found.pop("method"), settings=settings, **found, **options)
+    return _INTERRUPTED if run.interrupted else 0
 
 
 _GROUPS = {

@@ -143,10 +143,18 @@ def read_config(path: Path) -> Config:
         UserError: if the file is missing, is not TOML or has an unknown key.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return config_from(path.read_text(encoding="utf-8"), path)
     except OSError as error:
         raise UserError(f"Cannot read the configuration {path}: {error.strerror}; expected a config.toml of a run.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"The configuration {path} is not valid TOML: {error}.") from error
+
+
+def config_from(text: str, path: Path) -> Config:
+    """The configuration in the text of a ``config.toml``; ``path`` is for errors, which are those of ``read_config``."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise UserError(f"The configuration {path} is not valid TOML: {error}.") from error
     if "method" not in values:
         raise UserError(f"The configuration {path} names no method; add a line such as method = \"simclr\".")

@@ -20,6 +20,21 @@ if TYPE_CHECKING:
 CONFIG, METRICS, EVALUATION, REPORT, CHECKPOINTS = "config.toml", "metrics.jsonl", "evaluation.json", "report.html", "checkpoints"
 
 
+def read_rows(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The whole rows of a ``metrics.jsonl`` in order, and how many lines are damaged."""
+    rows: list[dict[str, Any]] = []
+    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line]
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        step = row.get("step") if isinstance(row, dict) else None
+        if isinstance(step, int | float) and not isinstance(step, bool):
+            rows.append(row)
+    return rows, len(lines) - len(rows)
+
+
 class Run:
     """A finished or interrupted run.
 
@@ -30,10 +45,18 @@ class Run:
         UserError: if the folder is not a run folder.
     """
 
+    interrupted = False
+    """Whether the call that gave this run stopped it before its end, because it was asked to."""
+
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
-        if not (self.folder / CONFIG).is_file():
-            raise UserError(f"{self.folder} is not a run folder: it has no {CONFIG}; give a folder that `nearfar pretrain` made.")
+        if (self.folder / CONFIG).is_file():
+            return
+        if any((self.folder / CHECKPOINTS).glob("step-*.pt")):
+            raise UserError(
+                f"{self.folder} has lost its {CONFIG}; `nearfar pretrain --resume {self.folder}` restores it from a checkpoint."
+            )
+        raise UserError(f"{self.folder} is not a run folder: it has no {CONFIG}; give a folder that `nearfar pretrain` made.")
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
@@ -46,7 +69,7 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of ``metrics.jsonl`` in order."""
         path = self.folder / METRICS
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        return read_rows(path)[0] if path.exists() else []
 
     def encoder(self) -> Encoder:
         """The trained encoder, in evaluation mode."""
@@ -58,14 +81,17 @@ class Run:
 
     def method(self) -> Method:
         """The whole method (encoder, heads, targets) as of its last checkpoint, in evaluation mode."""
-        from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint
+        from nearfar.training.checkpoints import newest_good
         from nearfar.verbs.assemble import assemble
 
-        path = latest_checkpoint(self.folder / CHECKPOINTS)
-        if path is None:
+        found = newest_good(self.folder / CHECKPOINTS)
+        if found is None:
             raise UserError(f"{self.folder} has no checkpoint; start the run again.")
         method = assemble(self.config, self.source()).method
-        method.load_state_dict(load_checkpoint(path)["method"])
+        try:
+            method.load_state_dict(found[1]["method"])
+        except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+            raise UserError(f"The checkpoint {found[0]} does not fit {self.folder / CONFIG}; restore the pair.") from error
         return method.eval()
 
     def source(self) -> Source:

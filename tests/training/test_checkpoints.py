@@ -51,16 +51,17 @@ def test_the_newest_two_are_kept_and_the_highest_step_is_the_latest(tmp_path: Pa
     for step in (9, 10, 101, 1000):
         path = save_checkpoint(tmp_path, state(step))
         assert latest_checkpoint(tmp_path) == path
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["step-000000101.pt", "step-000001000.pt"]
+    names = ["step-000000101.pt", "step-000001000.pt"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*names, *(f"{name}.sha256" for name in names)])
     save_checkpoint(tmp_path, state(2000), keep=1)
-    assert [file.name for file in tmp_path.iterdir()] == ["step-000002000.pt"]
+    assert [file.name for file in tmp_path.glob("*.pt")] == ["step-000002000.pt"]
 
 
 def test_the_same_step_can_be_saved_again(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, {"step": 1, "x": 1})
     path = save_checkpoint(tmp_path, {"step": 1, "x": 2})
     assert load_checkpoint(path)["x"] == 2
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(tmp_path.iterdir())) == 2, "the checkpoint and its checksum"
 
 
 def expect_failure(tmp_path: Path, reason: str, older: str) -> None:
@@ -80,7 +81,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     (tmp_path / f".step-000000002.pt.{os.getpid()}.part").symlink_to("/dev/full")
     expect_failure(tmp_path, os.strerror(errno.ENOSPC), "step-000000001.pt is intact")
     assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
+    assert sorted(tmp_path.iterdir()) == [path, path.with_name(f"{path.name}.sha256")]
 
 
 def test_a_full_disk_at_the_first_checkpoint(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_a_limit_on_the_size_of_files_is_answered_like_a_full_disk(tmp_path: Pat
         expect_failure(tmp_path, os.strerror(errno.EFBIG), "step-000000001.pt is intact")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert list(tmp_path.iterdir()) == [path]
+    assert sorted(tmp_path.iterdir()) == [path, path.with_name(f"{path.name}.sha256")]
 
 
 def test_a_failing_disk_at_the_very_end_leaves_the_old_checkpoint(
@@ -109,7 +110,7 @@ def test_a_failing_disk_at_the_very_end_leaves_the_old_checkpoint(
 
     monkeypatch.setattr(os, "fsync", fail)
     expect_failure(tmp_path, "Input/output error", "step-000000001.pt is intact")
-    assert list(tmp_path.iterdir()) == [path]
+    assert sorted(tmp_path.iterdir()) == [path, path.with_name(f"{path.name}.sha256")]
 
 
 def test_what_cannot_be_saved_is_a_defect_and_no_user_error(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_in_words(tmp_path: Path) -> Non
     method = toy(0.0)
     with torch.no_grad():
         method.scale.fill_(float("nan"))
-    with pytest.raises(UserError, match=r"loss term (contrast|drift) became nan at step 3; usual causes are a learning rate"):
+    with pytest.raises(UserError, match=r"loss term (contrast|drift) became nan at step 1; usual causes are a learning rate"):
         fit(method, ToySource(), views, PLAN, tmp_path)
     assert not list(tmp_path.iterdir())
 

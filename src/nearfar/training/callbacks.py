@@ -13,22 +13,35 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from nearfar.evaluation.online import OnlineProbe
 from nearfar.evaluation.similarities import SimilarityProbe
-from nearfar.files import write_text
+from nearfar.files import write_text, writing
 from nearfar.methods.method import Method
+from nearfar.run import read_rows
 from nearfar.training import loop
 
 
 class MetricsLog:
-    """Appends one JSON object a line to ``metrics.jsonl``; on resuming, drops the lines written after the checkpoint."""
+    """Appends one JSON object a line to ``metrics.jsonl``; on resuming, drops the lines written after the checkpoint.
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "metrics.jsonl"
+    Args:
+        folder: of the run.
+        tell: gets a sentence where lines were damaged and are cut.
+    """
+
+    def __init__(self, folder: Path, tell: Callable[[str], None] = lambda _: None) -> None:
+        self.path, self.tell = folder / "metrics.jsonl", tell
         self.started = time.time()
 
     def on_start(self, progress: loop.Progress) -> None:
         if self.path.exists():
-            rows = [line for line in self.path.read_text().splitlines() if line and json.loads(line)["step"] <= progress.step]
-            write_text(self.path, "".join(row + "\n" for row in rows), overwrite=True)
+            rows, damaged = read_rows(self.path)
+            if damaged:
+                self.tell(f"{self.path} had {damaged} damaged line(s), as a full disk or a power cut leaves them; they were cut.")
+            kept = [row for row in rows if row["step"] <= progress.step]
+            write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept), overwrite=True)
+
+    def alarms(self) -> list[str]:
+        """The alarms that the run has raised so far."""
+        return [str(row["alarm"]) for row in (read_rows(self.path)[0] if self.path.exists() else []) if "alarm" in row]
 
     def on_log(self, progress: loop.Progress) -> None:
         self.write(
@@ -49,7 +62,7 @@ class MetricsLog:
         """Append one row: step, epoch, seconds since the start, and the values."""
         seconds = round(time.time() - self.started, 3)
         row = {"step": progress.step, "epoch": progress.step / progress.steps_per_epoch, "seconds": seconds, **values}
-        with self.path.open("a", encoding="utf-8") as file:
+        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
 

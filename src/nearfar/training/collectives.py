@@ -23,6 +23,19 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
+from nearfar.errors import UserError
+
+TIMEOUT = "NEARFAR_TIMEOUT_MINUTES"
+"""Environment variable: how long processes wait for one of them that does not answer."""
+_MINUTES = 10
+_LONGEST = timedelta(hours=24)
+_PATIENT: list[Any] = []
+"""The group in which processes wait while the first one works alone."""
+_LOST = (
+    "Connection closed by peer", "Connection reset", "Connection refused", "Broken pipe", "Timed out", "timed out", "Socket Timeout",
+    "Application timeout", "NCCL", "Gloo connect", "wait timeout",
+)  # fmt: skip
+
 
 def start(address: str = "env://") -> None:
     """Meet the other processes that ``torchrun`` started; does nothing when there are none.
@@ -33,17 +46,34 @@ def start(address: str = "env://") -> None:
         address: where the processes meet: torchrun's environment, or "file:///path" of a file that does not exist yet.
             Rank and number of processes are read from the environment (RANK, WORLD_SIZE) either way.
     """
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = _number("WORLD_SIZE", 1)
     if processes == 1 or dist.is_initialized():
         return
     backend = "gloo"
     if torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    # The first process evaluates alone for as long as it takes while the others wait; torchrun ends all when one dies.
+        torch.cuda.set_device(_number("LOCAL_RANK", 0))
+    # A process that is frozen holds up the others for this long; torchrun ends all when one dies.
     dist.init_process_group(
-        backend, init_method=address, rank=int(os.environ["RANK"]), world_size=processes, timeout=timedelta(hours=24)
+        backend, init_method=address, rank=_number("RANK", None), world_size=processes, timeout=_timeout()
     )
+    _PATIENT.append(dist.new_group(backend="gloo", timeout=_LONGEST))
+
+
+def _number(variable: str, default: int | None) -> int:
+    """A number that ``torchrun`` gives each process.
+
+    Raises:
+        UserError: if it is none, or not there without a default.
+    """
+    text = os.environ.get(variable, "" if default is None else str(default)).strip()
+    least = 1 if variable == "WORLD_SIZE" else 0
+    if not text.isdecimal() or int(text) < least:
+        raise UserError(
+            f"The environment variable {variable} is {text!r}; expected a whole number of at least {least}, as torchrun sets it: start"
+            " several processes with torchrun, or unset it."
+        )
+    return int(text)
 
 
 def stop() -> None:
@@ -53,6 +83,7 @@ def stop() -> None:
     so the cycles that hold the group, such as a wrapped model, are collected here.
     """
     if dist.is_initialized():
+        _PATIENT.clear()
         gc.collect()
         dist.destroy_process_group()
 
@@ -93,9 +124,60 @@ def any_process(flag: bool) -> bool:
     return bool(raised.item())
 
 
+def any_of(*flags: bool) -> tuple[bool, ...]:
+    """For each flag whether it is true on at least one process; one exchange for all."""
+    if world() == 1:
+        return flags
+    raised = torch.tensor([int(flag) for flag in flags])
+    dist.all_reduce(raised, dist.ReduceOp.MAX)
+    return tuple(bool(flag) for flag in raised.tolist())
+
+
 def barrier() -> None:
     """Wait until every process is here."""
     any_process(False)
+
+
+def patient_barrier() -> None:
+    """Wait until every process is here, where one works alone for as long as it takes (reading data, judging)."""
+    if world() > 1:
+        dist.all_reduce(torch.zeros(1), group=_PATIENT[-1] if _PATIENT else None)
+
+
+@contextmanager
+def others_lost() -> Iterator[None]:
+    """Within the block, a process that ends or no longer answers becomes one sentence on all others.
+
+    Raises:
+        UserError: in the place of the transport's error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        if not any(sign in text for sign in _LOST):
+            raise
+        minutes = f"{_timeout().total_seconds() / 60:g}"
+        raise UserError(
+            f"Process {os.environ.get('RANK', '?')} of {os.environ.get('WORLD_SIZE', '?')} lost another one, which ended or did not answer"
+            f" for {minutes} minutes ({TIMEOUT}); look at what it wrote. What was saved is kept: start all again with --resume."
+        ) from error
+
+
+def _timeout() -> timedelta:
+    """How long a process waits for another in training.
+
+    Raises:
+        UserError: if the environment says something that is no number of minutes.
+    """
+    text = os.environ.get(TIMEOUT, str(_MINUTES))
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes <= _LONGEST.total_seconds() / 60:
+        raise UserError(f"The environment variable {TIMEOUT} is {text!r}; expected minutes, above 0 and up to a day, such as {_MINUTES}.")
+    return timedelta(minutes=minutes)
 
 
 def gather_rows(own: Tensor) -> Tensor:

@@ -19,12 +19,14 @@ from torch import Tensor, nn
 
 from nearfar.batch import Batch, joined
 from nearfar.data.batches import Sampler, parts_of, place_of, sampler_for
+from nearfar.errors import UserError
 from nearfar.methods.method import Method
 from nearfar.training import collectives, sharding
 from nearfar.training.ahead import Batches, cores_allow
 from nearfar.training.batch_norm import synchronise
 from nearfar.training.bound import bound_seconds
 from nearfar.training.dropout import synchronise_dropout
+from nearfar.training.finite import FiniteSteps, not_finite
 from nearfar.training.interruption import Interruption
 from nearfar.training.memory import freed_memory_kept
 from nearfar.training.optimisers import build_optimizer
@@ -33,7 +35,7 @@ from nearfar.training.profile import BETWEEN
 from nearfar.training.resuming import restore, save
 from nearfar.training.schedules import apply_schedule
 from nearfar.training.training_set import LoadedTrainingSet
-from nearfar.training.update import check_finite, gradients
+from nearfar.training.update import gradients
 from nearfar.views.draws import PartGenerator
 
 MakeViews = Callable[[Any, torch.Generator], list[Any]]
@@ -78,7 +80,7 @@ def fit(
 ) -> Progress:
     """Train ``method`` on ``source.train``, continuing from the newest checkpoint in ``folder``; without one, nothing is written.
 
-    Returns where the run stands: ``progress.step < progress.steps`` means that it was interrupted (Ctrl-C or SIGTERM) after its
+    Returns where the run stands: ``progress.step < progress.steps`` means that it was interrupted (Ctrl-C, SIGTERM or SIGHUP) after its
     last step was finished and saved.
 
     Where the plan shards, ``method`` holds its parameters while ``before_epoch`` or a callback looks at it and at the end; in between,
@@ -92,7 +94,7 @@ def fit(
     optimizer = build_optimizer(trained, plan.recipe, plan.precision)
     sampler = sampler_of(trained, samples, plan.recipe.batch_size, plan.seed)
     progress = Progress(0, plan.steps or plan.recipe.epochs * len(sampler), len(sampler), plan.recipe.batch_size, {})
-    progress.step = restore(folder, trained, optimizer, plan.seed)
+    progress.step = restore(folder, trained, optimizer, plan.seed, config=plan.config, tell=plan.tell)
     # Without data parallel's hooks, ``gradients`` sees to the average.
     replicated = not (plan.gradient_cache or plan.shard)
     model = collectives.data_parallel(trained, unused=len(trained.phases()) > 1) if replicated else trained
@@ -100,6 +102,12 @@ def fit(
     make = partial(_batch, trained, samples, sampler, views, plan)
     ahead = cores_allow(plan.device) and not plan.profile.times and not sharding.gathered_for_batches(trained)
     batches = Batches(make, len(sampler), progress.steps, ahead=ahead)
+    alone = collectives.world() == 1
+
+    def explained(what: str, step: int) -> UserError:
+        return not_finite(what, batches.make(step - 1), samples.ids)
+
+    finite = FiniteSteps(trained, explained, at_once=alone and plan.device.type == "cpu")
     with Interruption() as interruption, freed_memory_kept(plan.device), _ending(callbacks, progress), batches:
         for callback in callbacks:
             callback.on_start(progress)
@@ -111,15 +119,19 @@ def fit(
                     method.before_epoch(progress.epoch, LoadedTrainingSet(samples, method, plan.seed))
             apply_schedule(optimizer, plan.recipe, progress.step, progress.steps)
             batch = batches(progress.step)
-            terms = _update(model, trained, optimizer, batch, plan, (progress.step + 1) / progress.steps)
+            terms = _update(model, trained, optimizer, batch, plan, progress, finite)
             progress.step += 1
             since += plan.recipe.batch_size
             epoch_ended, last = progress.step % len(sampler) == 0, progress.step == progress.steps
-            stopping = False
-            if progress.step % plan.log_every == 0 or epoch_ended:
+            logs = progress.step % plan.log_every == 0 or epoch_ended or last
+            stopping, due = interruption.requested, time.monotonic() - saved >= 60 * plan.checkpoint_minutes
+            if not alone:  # processes agree where they talk anyway
+                stopping, due = collectives.any_of(stopping, due) if logs else (False, False)
+            if logs or stopping or due:
+                finite.check(terms, progress.step)
+            if logs:
                 with plan.profile("logging"):
-                    stopping = collectives.any_process(interruption.requested)
-                    progress.terms = check_finite(terms, progress.step)
+                    progress.terms = {name: float(value) for name, value in terms.items()}
                     progress.learning_rate = optimizer.param_groups[0]["lr"]
                     progress.samples_per_second = since / max(time.monotonic() - logged, 1e-9)
                     for callback in callbacks:
@@ -130,10 +142,10 @@ def fit(
                     with sharding.filled(method, trained):
                         for callback in callbacks:
                             callback.on_epoch(progress, method)
+                    collectives.patient_barrier()  # the others wait while the first process looks at the method
                     logged = time.monotonic()
-                due = collectives.any_process(time.monotonic() - saved > 60 * plan.checkpoint_minutes) if epoch_ended else False
                 if due or stopping or last:
-                    save(folder, trained, optimizer, progress.step)
+                    save(folder, trained, optimizer, progress.step, config=plan.config)
                     saved = time.monotonic()
             plan.profile.after_step(last or stopping, partial(_bound, method, trained, batch.views, plan))
             if stopping:
@@ -207,7 +219,7 @@ def _prepared(method: Method, part: Batch, generator: PartGenerator) -> Batch:
 
 
 def _update(
-    model: nn.Module, method: Method, optimizer: torch.optim.Optimizer, batch: Batch, plan: Plan, progress: float
+    model: nn.Module, method: Method, optimizer: torch.optim.Optimizer, batch: Batch, plan: Plan, progress: Progress, finite: FiniteSteps
 ) -> dict[str, Tensor]:
     """One optimiser step (one a phase); returns the detached loss terms."""
     method.train()
@@ -215,13 +227,14 @@ def _update(
     for phase in method.phases():
         optimizer.zero_grad(set_to_none=True)
         found, outputs = gradients(model, method, phase, batch, plan)
+        finite.look(phase.parameters, found, progress.step + 1)
         with plan.profile("optimiser"), sharding.mixed():
             method.after_backward()
             if plan.recipe.clip:
                 torch.nn.utils.clip_grad_norm_(phase.parameters, plan.recipe.clip)
             optimizer.step()
         terms |= found
-    method.progress = progress
+    method.progress = (progress.step + 1) / progress.steps
     with plan.profile("momentum"), torch.no_grad(), sharding.mixed():
         method.after_step(outputs)
     return terms

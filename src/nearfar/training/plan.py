@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -27,6 +28,8 @@ class Plan:
         compile: compile the encoder.
         shard: divide parameters, gradients and optimiser state over the processes.
         profile: times the parts of a step, or does nothing.
+        config: text of the run's config.toml, kept in its checkpoints.
+        tell: gets a sentence about whatever the user should know.
     """
 
     recipe: Recipe
@@ -41,3 +44,5 @@ class Plan:
     compile: bool = False
     shard: bool = False
     profile: Untimed = field(default_factory=Untimed)
+    config: str = ""
+    tell: Callable[[str], None] = lambda _: None

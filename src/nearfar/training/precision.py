@@ -102,5 +102,5 @@ def _write(path: Any, known: dict[str, float]) -> None:
 
     try:
         write_text(path, json.dumps(known, indent=1), overwrite=True)
-    except OSError:
+    except (OSError, UserError):
         return  # a read-only cache only costs a second probe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any
@@ -16,7 +16,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from nearfar.batch import Batch
 from nearfar.data.batches import parts_of
-from nearfar.errors import UserError
 from nearfar.methods.method import Method, Outputs, Phase, Summed
 from nearfar.training import collectives, dropout
 from nearfar.training.joining import join, join_rows, summed_terms
@@ -141,23 +140,6 @@ def joined_loss(method: Method, phase: Phase, outputs: Outputs) -> tuple[Outputs
 def takes_rows(method: Method, phase: Phase) -> bool:
     """Whether the phase's loss can be asked for a range of the samples' share."""
     return "rows" in inspect.signature(getattr(method, phase.loss)).parameters
-
-
-def check_finite(terms: Mapping[str, Tensor], step: int) -> dict[str, float]:
-    """The loss and its terms as numbers.
-
-    Raises:
-        UserError: if one is not finite, with the usual causes.
-    """
-    values = {name: float(value) for name, value in terms.items()}
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise UserError(
-                f"The loss term {name} became {value} at step {step}; usual causes are a learning rate that is too high, a temperature"
-                " that is too low or values in the data that are not finite. Nothing saved is lost: lower --learning-rate or set"
-                " --clip 1 and start again, or --resume the last checkpoint."
-            )
-    return values
 
 
 def _synchronising(model: nn.Module, last: bool) -> AbstractContextManager[Any]:

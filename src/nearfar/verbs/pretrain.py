@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 from rich.console import Console
 
 from nearfar.errors import UserError
-from nearfar.files import write_text
+from nearfar.files import sweep, write_text
 from nearfar.methods import registry
 from nearfar.options import Config, PretrainOptions, changed, read_config
 from nearfar.run import CHECKPOINTS, CONFIG, EVALUATION, Run
+from nearfar.verbs.resume import restore_config, resumed_config
 
 
 def pretrain(
@@ -37,7 +39,8 @@ def pretrain(
         options: see ``nearfar.options.PretrainOptions``.
 
     Returns:
-        The run; its folder holds config.toml, metrics.jsonl, checkpoints, encoder.safetensors, evaluation.json and report.html.
+        The run, with ``interrupted`` true where it was stopped before its end; its folder holds config.toml, metrics.jsonl,
+        checkpoints, encoder.safetensors, evaluation.json and report.html.
 
     Raises:
         UserError: for any mistake in the arguments or the data.
@@ -51,9 +54,9 @@ def pretrain(
         registry.get(wanted.method)
     from nearfar.training import collectives
 
-    with collectives.processes():
+    with collectives.processes(), collectives.others_lost(), ExitStack() as held:
         console = Console(quiet=quiet or not collectives.is_first())
-        return _train(wanted, method_class, console, profile)
+        return _train(wanted, method_class, console, profile, held)
 
 
 def _wanted(name: str | None, settings: Mapping[str, Any], config: Path | str | None, options: Mapping[str, Any]) -> Config:
@@ -74,7 +77,7 @@ def _wanted(name: str | None, settings: Mapping[str, Any], config: Path | str | 
 def _resumed(folder: Path, name: str | None, settings: Mapping[str, Any], options: Mapping[str, Any]) -> Config:
     from nearfar.data.remembered import check_config
 
-    config = Run(folder).config
+    config = resumed_config(folder)
     check_config(folder, {**vars(config.options), "settings": config.settings})
     if name not in (None, config.method):
         raise UserError(f"{folder} was started with {config.method}, not {name}; leave the method out to resume it.")
@@ -87,10 +90,12 @@ def _resumed(folder: Path, name: str | None, settings: Mapping[str, Any], option
     return dataclasses.replace(config, options=dataclasses.replace(config.options, resume=folder, output=folder, shard=shard))
 
 
-def _train(wanted: Config, method_class: Any, console: Console, profile: bool) -> Run:
+def _train(wanted: Config, method_class: Any, console: Console, profile: bool, held: ExitStack) -> Run:
     from nearfar.data.remembered import remember
     from nearfar.encoder_files import save_encoder
     from nearfar.training import collectives
+    from nearfar.training.finite import extremes
+    from nearfar.training.lock import locked
     from nearfar.training.loop import fit
     from nearfar.training.profile import Profile
     from nearfar.verbs.assemble import assemble, inflated_data, load_data
@@ -98,18 +103,26 @@ def _train(wanted: Config, method_class: Any, console: Console, profile: bool) -
     from nearfar.verbs.watch import callbacks, plan_of
     from nearfar.views import make_views
 
+    def note(sentence: str) -> None:
+        console.print(f"[yellow]note[/] {shown(sentence)}", highlight=False, soft_wrap=True)
+
+    if wanted.options.resume is not None and collectives.is_first():
+        held.enter_context(locked(wanted.options.resume))
+        sweep(wanted.options.resume)
+        if restored := restore_config(wanted.options.resume):
+            note(restored)
     if not collectives.is_first():
-        collectives.barrier()
+        collectives.patient_barrier()
     try:
         source = load_data(wanted.options)
     finally:
         if collectives.is_first():
-            collectives.barrier()  # the others start when the first process has filled the decoded cache, or failed to
+            collectives.patient_barrier()  # the others start when the first process has filled the decoded cache, or failed to
     training = inflated_data(wanted.options, source)
     assembled = assemble(wanted, training, method_class)
     tell(training, console)
-    for note in assembled.notes:
-        console.print(f"[yellow]note[/] {shown(note)}", highlight=False, soft_wrap=True)
+    for sentence in assembled.notes:
+        note(sentence)
     method, spec = assembled.method, training.spec
     views = make_views(spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0))
     plan, config = plan_of(assembled, training, views, console)
@@ -118,10 +131,15 @@ def _train(wanted: Config, method_class: Any, console: Console, profile: bool) -
         plan = dataclasses.replace(plan, profile=Profile(plan.device, told))
     folder = _folder(config, spec.name)
     if config.options.resume is None and collectives.is_first():
+        held.enter_context(_nothing_left(folder))
+        held.enter_context(locked(folder))
         config = dataclasses.replace(config, options=dataclasses.replace(config.options, output=folder))
         write_text(folder / CONFIG, config.to_toml())
         remember(folder, config.options.data, source, {**vars(config.options), "settings": config.settings})
-    collectives.barrier()
+    text = collectives.broadcast_object(config.to_toml())
+    plan = dataclasses.replace(plan, config=text, tell=note)
+    for sentence in extremes(training):
+        note(sentence)
     parameters = sum(p.numel() for p in method.encoder.parameters())
     length = f"{plan.steps} steps" if plan.steps else f"{plan.recipe.epochs} epochs"
     console.print(
@@ -130,7 +148,9 @@ def _train(wanted: Config, method_class: Any, console: Console, profile: bool) -
         highlight=False, soft_wrap=True,
     )
     progress = fit(method, training, views, plan, folder / CHECKPOINTS, callbacks(source, config, plan, folder, console))
+    collectives.barrier()
     run = Run(folder)
+    run.interrupted = progress.step < progress.steps
     if collectives.is_first():
         card = {"method": config.method, "data": spec.name, "samples": spec.length, "steps": progress.step, "of_steps": progress.steps}
         save_encoder(method.encoder, folder, card, tokenizer=source.tokenizer)
@@ -139,8 +159,20 @@ def _train(wanted: Config, method_class: Any, console: Console, profile: bool) -
                           f"nearfar pretrain --resume {shown(folder)}", highlight=False, soft_wrap=True)
         elif config.options.evaluate:
             _judge(run, source, console)
-    collectives.barrier()
+    collectives.patient_barrier()
     return run
+
+
+@contextmanager
+def _nothing_left(folder: Path) -> Iterator[None]:
+    """Where the block fails before the run has left anything, remove the folder, so that it does not block the second try."""
+    try:
+        yield
+    except BaseException:
+        if folder.is_dir() and {path.name for path in folder.iterdir()} <= {CONFIG}:
+            (folder / CONFIG).unlink(missing_ok=True)
+            folder.rmdir()
+        raise
 
 
 def _judge(run: Run, source: Any, console: Console) -> None:

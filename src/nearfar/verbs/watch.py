@@ -56,7 +56,7 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
 
 def callbacks(source: Any, config: Config, plan: Plan, folder: Path, console: Console) -> list[Callback]:
     """The metrics file, the online probe (about ten times a run unless asked otherwise) and the display."""
-    log, display = MetricsLog(folder), Display(console)
+    log, display = MetricsLog(folder, plan.tell), Display(console)
     epochs = plan.steps // max(1, len(source.train) // plan.recipe.batch_size) if plan.steps else plan.recipe.epochs
     every = config.options.evaluate_every or max(1, epochs // 10)
     probes = Probes(OnlineProbe(source, plain_view(source.spec), plan.device), SimilarityProbe(source, plan.device))
