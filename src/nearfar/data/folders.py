@@ -50,6 +50,11 @@ def read_folder(folder: Path, options: DataOptions) -> Table:
     return table
 
 
+def read_alone(path: Path) -> Table:
+    """A single image or recording as data, for an encoder that is trained already."""
+    return _table(path.parent, as_text(path.stem), [path], str(kind_of(path)), labelled=False)
+
+
 def _nothing(folder: Path, found: Found) -> UserError:
     if not found.paths:
         counts = _counted(found.left_out)
@@ -92,7 +97,7 @@ def _counted(counts: Counter[str]) -> str:
     return ", ".join(f"{count:,} {what}" for what, count in counts.most_common())
 
 
-def _table(folder: Path, name: str, paths: Sequence[Path], kind: str) -> Table:
+def _table(folder: Path, name: str, paths: Sequence[Path], kind: str, *, labelled: bool = True) -> Table:
     start = 0 if folder == Path() else len(os.path.join(folder, ""))  # the paths' own text: there may be very many
     ids = as_texts([str(path)[start:].replace(os.sep, "/") for path in paths])
     if kind == "series":
@@ -100,6 +105,8 @@ def _table(folder: Path, name: str, paths: Sequence[Path], kind: str) -> Table:
     else:
         content = Recordings if kind == "sound" else Pictures
         table = Table(name, ids, content(lambda rows: [paths[row] for row in rows], ids, tuple(file_facts(paths)), name))
+    if not labelled:
+        return table
     above = [tuple(one.split("/")[:-1]) for one in ids]
     parts, note = _parts(above)
     table.notes += note
