@@ -146,7 +146,7 @@ def _parquet(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def _npz(path: Path) -> tuple[dict[str, Any], str]:
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
         found = {name: arrays[name] for name in arrays.files}
     return found, str(found.pop(FACTS, ""))
 

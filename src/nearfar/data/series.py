@@ -154,7 +154,7 @@ def read_channels(path: Path) -> Channels:
     first, second = _cells(text, 0), _cells(text, 1)
     told: list[str] = []
     headed = not all(_is_number(cell) for cell in first)
-    counting = first[1:] if first[0] == "" else first  # a nameless column of row numbers before the others
+    counting = first[1:] if first[:1] == [""] else first  # a nameless column of row numbers before the others
     if not headed and _counts(counting) and second and (len(counting) >= _SURELY_NAMES or not all(map(_is_whole, second))):
         headed = True
         told.append("The first row counts the columns and is taken as the header")

@@ -69,7 +69,9 @@ def _walk(start: str, found: Found, seen: set[tuple[int, int]]) -> list[str]:
     return links
 
 
-def _folders(where: str, found: Found, seen: set[tuple[int, int]], links: list[str]) -> Iterator[str]:
+def _folders(
+    where: str, found: Found, seen: set[tuple[int, int]], links: list[str]
+) -> Iterator[str]:
     stack = [where]
     while stack:
         current = stack.pop()
