@@ -293,7 +293,8 @@ def _compare(words: list[str]) -> int:
     )
     made = parsed(command, rest, prog="nearfar compare")
     if made.advise:
-        Console().print(nearfar.advise(made.options.data, limit=made.options.limit, label=made.options.label).text(), highlight=False)
+        advice = nearfar.advise(made.options.data, limit=made.options.limit, label=made.options.label)
+        Console().print(advice.text(), highlight=False, markup=False)
         return 0
     Console().print(nearfar.compare(*made.methods, settings=grid, **vars(made.options)).table())
     return 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import json
 import platform
 from pathlib import Path
@@ -52,10 +53,11 @@ def save_encoder(
         UserError: if ``networks.build`` did not make the encoder.
     """
     folder = Path(folder)
-    description = json.dumps(_description(encoder, card), indent=2, ensure_ascii=False)
-    weights = {name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()}
+    weights = save({name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()})
+    described = {**_description(encoder, card), "digest": hashlib.blake2b(weights, digest_size=16).hexdigest()}
+    description = json.dumps(described, indent=2, ensure_ascii=False)
     with replacing(folder / WEIGHTS, overwrite=True) as temporary:
-        temporary.write_bytes(save(weights))  # save_file would hide the file from other users
+        temporary.write_bytes(weights)  # save_file would hide the file from other users
     tokenizer = tokenizer or _architecture(encoder).get("tokenizer")
     if tokenizer is not None:
         write_text(folder / TOKENIZER, tokenizer.to_json(), overwrite=True)
@@ -72,11 +74,17 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
     try:
         described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         weights = load_file(folder / WEIGHTS)
+        digest = digest_of(folder)
     except FileNotFoundError as error:
         raise UserError(f"{folder} holds no encoder: expected {DESCRIPTION} and {WEIGHTS}; give a folder that nearfar wrote.") from error
     except (ValueError, safetensors.SafetensorError) as error:
         raise UserError(f"The encoder in {folder} is damaged ({error}); export or train it again.") from error
     where = str(folder / DESCRIPTION)
+    if isinstance(described, dict) and described.get("digest", digest) != digest:
+        raise UserError(
+            f"The encoder in {folder} is damaged: {WEIGHTS} does not hold the weights that {DESCRIPTION} was written with; "
+            "restore the pair, or export or train it again."
+        )
     if field_of(described, "version", int, where) > _VERSION:
         writer = str(field_of(described, "versions", dict[str, Any], where).get("nearfar", "of unknown version"))
         raise UserError(f"The encoder in {folder} was written by nearfar {writer}, a newer version than this; update nearfar.")
@@ -93,6 +101,12 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
     if (folder / TOKENIZER).exists():
         _architecture(encoder)["tokenizer"] = Tokenizer.from_json((folder / TOKENIZER).read_text(encoding="utf-8"))
     return encoder.eval(), card
+
+
+def digest_of(folder: Path | str) -> str:
+    """A digest of an encoder's weights, which tells it from any other."""
+    with (Path(folder) / WEIGHTS).open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def encoder_spec(encoder: Encoder) -> Spec:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -17,6 +23,8 @@ from nearfar.errors import UserError
 from nearfar.evaluation.features import check_features
 from nearfar.evaluation.knn import nearest
 
+FACTS = "nearfar"
+"""Under this name a file says which encoder made it and what it holds."""
 _BLOCK = 2048
 
 
@@ -38,12 +46,14 @@ class Index:
         ids: N names.
         labels: N labels as text, "" where there is none.
         notes: what a reader must know.
+        encoder: digest of the encoder that made the features; "" where it is not known.
     """
 
     features: Tensor
     ids: Sequence[str]
     labels: Sequence[str]
     notes: tuple[str, ...] = field(default=())
+    encoder: str = ""
 
     def __post_init__(self) -> None:
         check_features(self.features, "index")
@@ -89,36 +99,56 @@ def nearest_rows(bank: Tensor, queries: Tensor, k: int, *, faiss: bool | None = 
     return torch.from_numpy(similarity), torch.from_numpy(rows)
 
 
+def facts_of(ids: Sequence[str], features: NDArray[np.float32], encoder: str) -> dict[str, str]:
+    """What an index file says of itself: the encoder that made it, and a digest of what it holds."""
+    digest = hashlib.blake2b(np.ascontiguousarray(features, dtype=np.float32).tobytes(), digest_size=16)
+    digest.update("\0".join(map(str, ids)).encode("utf-8", "surrogatepass"))
+    return {"encoder": encoder, "digest": digest.hexdigest()}
+
+
 def read_index(path: Path | str) -> Index:
     """The index that ``nearfar embed`` wrote, .parquet or .npz.
 
     Raises:
-        UserError: if the file is missing or something else.
+        UserError: if the file is missing, damaged or something else.
     """
     path = Path(path)
     try:
-        columns = _npz(path) if path.suffix == ".npz" else _parquet(path)
-        features = torch.from_numpy(np.array(columns["embedding"], dtype=np.float32))
+        columns, told = _npz(path) if path.suffix == ".npz" else _parquet(path)
+        features = np.array(columns["embedding"], dtype=np.float32)
+        if features.ndim != 2 or not features.size:
+            raise ValueError(f"its embeddings have the shape {features.shape}, expected (N, D)")
         ids = [str(value) for value in columns["id"]]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} holds no embeddings ({error}); expected a .parquet or .npz file that `nearfar embed` wrote.") from error
-    labels = columns.get("label")
-    return Index(features, ids, [""] * len(ids) if labels is None else ["" if value is None else str(value) for value in labels])
+        labels = columns.get("label")
+        if len(ids) != len(features) or (labels is not None and len(labels) != len(features)):
+            raise ValueError(f"it has {len(features)} embeddings and {len(ids)} ids")
+        facts = json.loads(told) if told else {}
+        encoder = str(facts.get("encoder", ""))
+        whole = not facts or facts_of(ids, features, encoder) == facts
+    except (pa.ArrowException, zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} holds no embeddings ({reason}); expected a .parquet or .npz file that `nearfar embed` wrote.") from error
+    if not whole:
+        raise UserError(f"The embeddings in {path} are damaged: they are not those that were written; embed the data again.")
+    texts = [""] * len(ids) if labels is None else ["" if value is None else str(value) for value in labels]
+    return Index(torch.from_numpy(features), ids, texts, (), encoder)
 
 
-def _parquet(path: Path) -> dict[str, Any]:
+def _parquet(path: Path) -> tuple[dict[str, Any], str]:
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
     flat = table["embedding"].combine_chunks()
     values = np.asarray(flat.flatten() if hasattr(flat, "flatten") else flat)
     columns = {name: table[name].to_pylist() for name in table.column_names if name != "embedding"}
-    return {**columns, "embedding": values.reshape(len(table), -1)}
+    told = (table.schema.metadata or {}).get(FACTS.encode(), b"").decode()
+    return {**columns, "embedding": values.reshape(len(table), -1)}, told
 
 
-def _npz(path: Path) -> dict[str, Any]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+def _npz(path: Path) -> tuple[dict[str, Any], str]:
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+        found = {name: arrays[name] for name in arrays.files}
+    return found, str(found.pop(FACTS, ""))
 
 
 def duplicate_groups(features: Tensor, threshold: float) -> list[list[int]]:

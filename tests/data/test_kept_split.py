@@ -40,34 +40,53 @@ def _folder(path: Path, count: int) -> None:
 
 def _csv(path: Path, count: int) -> None:
     _folder(path.with_suffix(""), count)
-    rows = [f"{path.stem}/{'ab'[i % 2]}/{'0' if i >= COUNT else ''}{i:02d}.png,{'ab'[i % 2]}" for i in _numbers(count)]
+    rows = [
+        f"{path.stem}/{'ab'[i % 2]}/{'0' if i >= COUNT else ''}{i:02d}.png,{'ab'[i % 2]}"
+        for i in _numbers(count)
+    ]
     path.write_text("path,label\n" + "\n".join(rows) + "\n")
 
 
 def _texts(path: Path, count: int) -> None:
-    path.write_text("text,label\n" + "".join(f"some words about {i * i},{i % 2}\n" for i in _numbers(count)))
+    path.write_text(
+        "text,label\n" + "".join(f"some words about {i * i},{i % 2}\n" for i in _numbers(count))
+    )
 
 
 def _parquet(path: Path, count: int) -> None:
     numbers = _numbers(count)
-    pq.write_table(pa.table({"image": [encoded(picture(i)) for i in numbers], "label": [i % 2 for i in numbers]}), path)
+    pq.write_table(
+        pa.table(
+            {"image": [encoded(picture(i)) for i in numbers], "label": [i % 2 for i in numbers]}
+        ),
+        path,
+    )
 
 
 def _clips(path: Path, count: int) -> None:
     numbers = _numbers(count)
     frames = [[encoded(picture(4 * i + j)) for j in range(4)] for i in numbers]
-    pq.write_table(pa.table({"frames": pa.array(frames, pa.list_(pa.binary())), "label": [i % 2 for i in numbers]}), path)
+    pq.write_table(
+        pa.table(
+            {"frames": pa.array(frames, pa.list_(pa.binary())), "label": [i % 2 for i in numbers]}
+        ),
+        path,
+    )
 
 
 def _series(path: Path, count: int) -> None:
     numbers = _numbers(count)
-    x = np.stack([np.random.default_rng(i).normal(size=(2, 32)) for i in numbers]).astype(np.float32)
+    x = np.stack([np.random.default_rng(i).normal(size=(2, 32)) for i in numbers]).astype(
+        np.float32
+    )
     np.savez(path, x=x, y=np.array(numbers) % 2)
 
 
 def _points(path: Path, count: int) -> None:
     numbers = _numbers(count)
-    x = np.stack([np.random.default_rng(i).normal(size=(16, 3)) for i in numbers]).astype(np.float32)
+    x = np.stack([np.random.default_rng(i).normal(size=(16, 3)) for i in numbers]).astype(
+        np.float32
+    )
     np.savez(path, points=x, y=np.array(numbers) % 2)
 
 
@@ -75,7 +94,9 @@ def _sound(path: Path, count: int) -> None:
     for i in range(count):
         target = path / "ab"[i % 2] / f"{'0' if i >= COUNT else ''}{i:02d}.wav"
         target.parent.mkdir(parents=True, exist_ok=True)
-        wavfile.write(target, 4000, (np.random.default_rng(i).normal(size=1000) * 9000).astype(np.int16))
+        wavfile.write(
+            target, 4000, (np.random.default_rng(i).normal(size=1000) * 9000).astype(np.int16)
+        )
 
 
 READERS: dict[str, tuple[str, Grow]] = {
@@ -86,7 +107,14 @@ READERS: dict[str, tuple[str, Grow]] = {
 
 
 def _trained(data: Path, output: Path, **options: Any) -> Run:
-    chosen = {"steps": 1, "batch_size": 8, "precision": "float32", "evaluate": False, "quiet": True, **options}
+    chosen = {
+        "steps": 1,
+        "batch_size": 8,
+        "precision": "float32",
+        "evaluate": False,
+        "quiet": True,
+        **options,
+    }
     return nearfar.pretrain("simclr", data=str(data), output=output, **chosen)
 
 
@@ -107,11 +135,18 @@ def test_the_split_stays_when_data_grow(reader: str, tmp_path: Path) -> None:
     write(tmp_path / name, COUNT + 3)
     source = run.source()
     assert _marks(run) == before
-    assert any("The data changed since the run was made: of its samples 3 new and left out" in note for note in source.notes)
+    assert any(
+        "The data changed since the run was made: of its samples 3 new and left out" in note
+        for note in source.notes
+    )
 
 
-@pytest.mark.parametrize("verb", ["evaluate", "embed", "search", "dedupe", "label", "report", "resume"])
-def test_every_verb_takes_the_kept_split(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "verb", ["evaluate", "embed", "search", "dedupe", "label", "report", "resume"]
+)
+def test_every_verb_takes_the_kept_split(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     _folder(tmp_path / "photos", COUNT)
     run = _trained(tmp_path / "photos", tmp_path / "run")
     train, test = run.source().train.ids, run.source().test
@@ -120,7 +155,9 @@ def test_every_verb_takes_the_kept_split(verb: str, tmp_path: Path, capsys: pyte
     if verb == "evaluate":
         run.evaluate(protocols="knn", seeds=1)
     elif verb == "embed":
-        written = pq.read_table(nearfar.embed(run.folder, output=tmp_path / "e.parquet")).to_pydict()
+        written = pq.read_table(
+            nearfar.embed(run.folder, output=tmp_path / "e.parquet")
+        ).to_pydict()
         parts = dict(zip(written["id"], written["split"], strict=True))
         assert parts == {**dict.fromkeys(train, "train"), **dict.fromkeys(test.ids, "test")}
     elif verb == "search":
@@ -156,7 +193,9 @@ def test_a_training_sample_under_a_test_samples_name_is_no_test_sample(tmp_path:
     run = _trained(tmp_path / "photos", tmp_path / "run")
     source = run.source()
     assert source.test is not None
-    shutil.copyfile(tmp_path / "photos" / source.train.ids[0], tmp_path / "photos" / source.test.ids[0])
+    shutil.copyfile(
+        tmp_path / "photos" / source.train.ids[0], tmp_path / "photos" / source.test.ids[0]
+    )
     after = run.source()
     assert after.test is not None
     assert source.test.ids[0] not in after.test.ids
@@ -193,11 +232,39 @@ def test_other_data_behind_the_path_are_refused(tmp_path: Path) -> None:
     for i in range(10):
         (tmp_path / "photos").mkdir(exist_ok=True)
         picture(1000 + i).save(tmp_path / "photos" / f"other{i}.png")
-    with pytest.raises(UserError, match="None of the training samples of this run are among the 10 samples of photos"):
+    with pytest.raises(
+        UserError,
+        match="None of the training samples of this run are among the 10 samples of photos",
+    ):
         run.source()
 
 
-def test_relative_data_are_found_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_that_moved_are_found_where_the_configuration_says(tmp_path: Path) -> None:
+    _folder(tmp_path / "photos", COUNT)
+    run = _trained(tmp_path / "photos", tmp_path / "run")
+    train = run.source().train.ids
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    with pytest.raises(UserError, match="does not exist"):
+        run.source()
+    config = run.folder / "config.toml"
+    config.write_text(config.read_text().replace(str(tmp_path / "photos"), str(tmp_path / "moved")))
+    assert run.source().train.ids == train
+    nearfar.pretrain(resume=run.folder, quiet=True)
+
+
+def test_a_stored_evaluation_says_that_the_data_changed(tmp_path: Path) -> None:
+    _folder(tmp_path / "photos", COUNT)
+    run = _trained(tmp_path / "photos", tmp_path / "run")
+    _folder(tmp_path / "photos", COUNT + 3)
+    run.evaluate(protocols="knn", seeds=1)
+    stored = run.evaluation()
+    assert stored is not None
+    assert any("3 new and left out" in note for note in stored.notes)
+
+
+def test_relative_data_are_found_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _folder(tmp_path / "photos", COUNT)
     monkeypatch.chdir(tmp_path)
     run = _trained(Path("photos"), tmp_path / "run")
@@ -205,7 +272,9 @@ def test_relative_data_are_found_from_elsewhere(tmp_path: Path, monkeypatch: pyt
     assert len(run.source().train) == 16
 
 
-@pytest.mark.parametrize(("name", "value"), [("seed", 7), ("batch_size", 4), ("steps", 9), ("learning_rate", 0.5)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("seed", 7), ("batch_size", 4), ("steps", 9), ("learning_rate", 0.5)]
+)
 def test_an_edited_configuration_is_refused(name: str, value: float, tmp_path: Path) -> None:
     _folder(tmp_path / "photos", COUNT)
     run = _trained(tmp_path / "photos", tmp_path / "run")
@@ -245,3 +314,65 @@ def test_limited_and_unreadable_samples_stay_left_out(tmp_path: Path) -> None:
     assert not any("changed since" in note for note in source.notes)
     _folder(tmp_path / "photos", COUNT + 3)
     assert run.source().train.ids == source.train.ids
+
+
+@pytest.mark.parametrize("ending", ["parquet", "npz"])
+def test_embeddings_of_another_encoder_or_with_flipped_bits_are_refused(
+    ending: str, tmp_path: Path
+) -> None:
+    _folder(tmp_path / "photos", COUNT)
+    run = _trained(tmp_path / "photos", tmp_path / "run")
+    other = _trained(tmp_path / "photos", tmp_path / "other", seed=5)
+    index = nearfar.embed(run.folder, output=tmp_path / f"index.{ending}")
+    assert nearfar.search(run.folder, "#0", index=index).rows
+    for verb in (nearfar.dedupe, nearfar.label):
+        with pytest.raises(UserError, match="made by another encoder"):
+            verb(other.folder, index=index)
+    if ending == "parquet":
+        table = pq.read_table(index)
+        values = np.array(table["embedding"].combine_chunks().flatten())
+        values[3] += 1
+        flipped = pa.FixedSizeListArray.from_arrays(pa.array(values), len(values) // len(table))
+        pq.write_table(
+            table.set_column(table.column_names.index("embedding"), "embedding", flipped), index
+        )
+    else:
+        with np.load(index) as arrays:
+            found = {name: arrays[name].copy() for name in arrays.files}
+        found["embedding"][0, 3] += 1
+        np.savez(index, **found)
+    with pytest.raises(UserError, match="are damaged"):
+        nearfar.search(run.folder, "#0", index=index)
+    index.write_bytes(index.read_bytes()[:-100])
+    with pytest.raises(UserError, match="holds no embeddings"):
+        nearfar.search(run.folder, "#0", index=index)
+
+
+def test_an_encoder_with_flipped_bits_is_refused(tmp_path: Path) -> None:
+    _folder(tmp_path / "photos", COUNT)
+    run = _trained(tmp_path / "photos", tmp_path / "run")
+    content = bytearray((run.folder / "encoder.safetensors").read_bytes())
+    content[-5] ^= 64
+    (run.folder / "encoder.safetensors").write_bytes(content)
+    with pytest.raises(UserError, match="is damaged"):
+        run.encoder()
+
+
+@pytest.mark.parametrize("damage", ["content", "facts", "cut", "empty"])
+def test_a_damaged_cache_is_made_anew(damage: str, tmp_path: Path, cache: Path) -> None:
+    _folder(tmp_path / "photos", COUNT)
+    run = _trained(tmp_path / "photos", tmp_path / "run")
+    before = _marks(run)
+    for entry in (cache / "decoded").iterdir():
+        content, about = entry / "content.npy", entry / "about.json"
+        if damage == "content":
+            changed = bytearray(content.read_bytes())
+            changed[-7] ^= 64
+            content.write_bytes(changed)
+        elif damage == "facts":
+            about.write_text("null")
+        elif damage == "cut":
+            content.write_bytes(content.read_bytes()[:-50])
+        else:
+            content.unlink()
+    assert _marks(run) == before

@@ -89,9 +89,9 @@ def test_a_path_object_is_never_a_name() -> None:
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "photo.png").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"photo\.png is a single \.png file; expected a folder, or a file that ends in \.parquet"):
-        load(tmp_path / "photo.png")
+    (tmp_path / "photo.heic").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"photo\.heic is a single \.heic file; expected a folder, or a file that ends in \.parquet"):
+        load(tmp_path / "photo.heic")
 
 
 def test_an_unknown_option_names_the_nearest() -> None:

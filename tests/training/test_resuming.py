@@ -25,7 +25,7 @@ CONFIG = 'method = "toy"\nseed = 3\noutput = "here"\n'
 PLAN = Plan(Recipe(learning_rate=0.1, batch_size=8, epochs=3), seed=3, checkpoint_minutes=0.0, config=CONFIG)
 
 
-class Killed(Exception):
+class Killed(BaseException):
     """As if the process had died."""
 
 

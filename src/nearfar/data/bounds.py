@@ -39,7 +39,9 @@ def check_memory(wanted: int, what: str) -> None:
     """
     most = memory_bytes() * 3 // 4
     if wanted > most:
-        raise UserError(f"{what} would take {_size(wanted)} of memory; this machine has room for {_size(most)}.")
+        raise UserError(
+            f"{what} would take {_size(wanted)} of memory; this machine has room for {_size(most)}."
+        )
 
 
 def check_side(size: int | None) -> None:
@@ -49,7 +51,9 @@ def check_side(size: int | None) -> None:
         UserError: for a size beyond ``LARGEST_SIDE``.
     """
     if size is not None and size > LARGEST_SIDE:
-        raise UserError(f"The data option size is {size:,} pixels; expected at most {LARGEST_SIDE:,}.")
+        raise UserError(
+            f"The data option size is {size:,} pixels; expected at most {LARGEST_SIDE:,}."
+        )
 
 
 def check_steps(steps: int, what: str) -> None:
@@ -59,7 +63,9 @@ def check_steps(steps: int, what: str) -> None:
         UserError: for more than ``MOST_STEPS``.
     """
     if steps > MOST_STEPS:
-        raise UserError(f"{what} {steps:,} steps; expected at most {MOST_STEPS:,}; give fewer with --size, or shorten them.")
+        raise UserError(
+            f"{what} {steps:,} steps; expected at most {MOST_STEPS:,}; give fewer with --size, or shorten them."
+        )
 
 
 def _size(count: int) -> str:

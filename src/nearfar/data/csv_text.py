@@ -14,7 +14,11 @@ from pyarrow import csv
 from nearfar.data.bounds import check_memory
 from nearfar.data.names import as_text
 
-_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 _LEADING_ZERO = r"^\s*[-+]?0[0-9]"
 _SEVERAL = 20
 """Times its size that a file may take in memory while it is read."""
@@ -55,12 +59,19 @@ class CsvText:
         Raises:
             ValueError: (of pyarrow) if the rows are uneven.
         """
-        point = "," if self.delimiter == ";" and "," in self.line(1) and "." not in self.line(1) else "."
+        point = (
+            ","
+            if self.delimiter == ";" and "," in self.line(1) and "." not in self.line(1)
+            else "."
+        )
         content = self.text.encode("utf-8")
         return csv.read_csv(
             io.BytesIO(content),
             parse_options=csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
-            read_options=csv.ReadOptions(autogenerate_column_names=not header, block_size=max(1 << 20, min(len(content), 1 << 30))),
+            read_options=csv.ReadOptions(
+                autogenerate_column_names=not header,
+                block_size=max(1 << 20, min(len(content), 1 << 30)),
+            ),
             convert_options=csv.ConvertOptions(
                 column_types={name: pa.string() for name in strings or ()}, decimal_point=point
             ),

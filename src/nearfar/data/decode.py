@@ -89,7 +89,9 @@ def values_range(encoded: Encoded) -> Range | None:
     return (float(finite.min()), float(finite.max())) if finite.size else None
 
 
-def pixels(encoded: Encoded, shape: tuple[int, int, int], values: Range | None = None) -> NDArray[np.uint8]:
+def pixels(
+    encoded: Encoded, shape: tuple[int, int, int], values: Range | None = None
+) -> NDArray[np.uint8]:
     """Decode an image, turn it as EXIF says, resize it so that it covers H x W, and crop the rest off evenly.
 
     Transparent pixels are shown on white; of an animation the first frame is taken.
@@ -110,8 +112,13 @@ def pixels(encoded: Encoded, shape: tuple[int, int, int], values: Range | None =
     with _opened(encoded) as opened:
         wanted = (width, height) if _is_turned(opened) else (height, width)
         enlargement = max(wanted[0] / opened.height, wanted[1] / opened.width)
-        if enlargement < 1:  # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size, which is much faster
-            opened.draft(mode, (math.ceil(opened.width * enlargement), math.ceil(opened.height * enlargement)))
+        if (
+            enlargement < 1
+        ):  # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size, which is much faster
+            opened.draft(
+                mode,
+                (math.ceil(opened.width * enlargement), math.ceil(opened.height * enlargement)),
+            )
         with _one_at_a_time(opened.width * opened.height):
             image = _flattened(_decoded(opened), mode, values)
             if image.size != (width, height):
@@ -133,9 +140,13 @@ def _opened(encoded: Encoded) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded, formats=_formats())
+            image = Image.open(
+                io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded, formats=_formats()
+            )
     except Image.DecompressionBombError as error:
-        raise UnreadableError(f"too large: over {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels") from error
+        raise UnreadableError(
+            f"too large: over {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
+        ) from error
     except Exception as error:  # Pillow's decoders raise nearly anything on broken files
         raise UnreadableError from error
     with image:
@@ -156,7 +167,9 @@ def _decoded(image: Image.Image) -> Image.Image:
         UnreadableError: if it is too large, or broken.
     """
     if image.width * image.height > MOST_PIXELS:
-        raise UnreadableError(f"too large: {image.width:,} x {image.height:,} pixels, at most {MOST_PIXELS:,} are decoded")
+        raise UnreadableError(
+            f"too large: {image.width:,} x {image.height:,} pixels, at most {MOST_PIXELS:,} are decoded"
+        )
     try:
         image.load()
     except Exception as error:  # as above
@@ -168,7 +181,9 @@ def _decoded(image: Image.Image) -> Image.Image:
 
 
 def _is_turned(image: Image.Image) -> bool:
-    if image.format == "TIFF":  # Pillow turns these by itself, and states the size that they will have
+    if (
+        image.format == "TIFF"
+    ):  # Pillow turns these by itself, and states the size that they will have
         return False
     if image.format == "PNG" and not {"exif", "Raw profile type exif"} & set(image.info):
         return False  # Pillow would decode all of it to look further
@@ -203,7 +218,9 @@ def _scaled(image: Image.Image, values: Range | None) -> Image.Image:
     array = np.asarray(image).astype(np.float32)
     finite = np.isfinite(array)
     if values is None:
-        values = (float(array[finite].min()), float(array[finite].max())) if finite.any() else (0.0, 1.0)
+        values = (
+            (float(array[finite].min()), float(array[finite].max())) if finite.any() else (0.0, 1.0)
+        )
     return Image.fromarray(to_bytes(np.where(finite, array, values[0]), values))
 
 
@@ -212,15 +229,21 @@ def to_bytes(array: NDArray[np.float32], values: Range) -> NDArray[np.uint8]:
     least, largest = values
     if largest <= least:
         return np.zeros(array.shape, dtype=np.uint8)
-    found: NDArray[np.uint8] = np.rint(((array - least) * (255 / (largest - least))).clip(0, 255)).astype(np.uint8)
+    found: NDArray[np.uint8] = np.rint(
+        ((array - least) * (255 / (largest - least))).clip(0, 255)
+    ).astype(np.uint8)
     return found
 
 
 def _covering(image: Image.Image, height: int, width: int) -> Image.Image:
-    return image.resize((width, height), Image.Resampling.BILINEAR, box=covering_box(image.size, height, width))
+    return image.resize(
+        (width, height), Image.Resampling.BILINEAR, box=covering_box(image.size, height, width)
+    )
 
 
-def covering_box(size: tuple[int, int], height: int, width: int) -> tuple[float, float, float, float]:
+def covering_box(
+    size: tuple[int, int], height: int, width: int
+) -> tuple[float, float, float, float]:
     """The largest box in the middle of an image (width, height) that has the shape of H x W: left, top, right, bottom."""
     across, down = size
     shrink = min(down / height, across / width)

@@ -7,13 +7,30 @@ from pathlib import Path
 IMAGE_ENDINGS = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jp2", ".avif",
 )  # fmt: skip
-IMAGE_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
+IMAGE_FORMATS = (
+    "PNG",
+    "JPEG",
+    "MPO",
+    "WEBP",
+    "BMP",
+    "DIB",
+    "GIF",
+    "TIFF",
+    "PPM",
+    "JPEG2000",
+    "AVIF",
+)
 """The decoders that are tried. Others stay closed whatever a file is called: that of PostScript starts another program."""
 SOUND_ENDINGS = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 SERIES_ENDINGS = (".csv", ".tsv")
 TABLE_ENDINGS = (".parquet",)
 
-KINDS = {"table": TABLE_ENDINGS, "image": IMAGE_ENDINGS, "sound": SOUND_ENDINGS, "series": SERIES_ENDINGS}
+KINDS = {
+    "table": TABLE_ENDINGS,
+    "image": IMAGE_ENDINGS,
+    "sound": SOUND_ENDINGS,
+    "series": SERIES_ENDINGS,
+}
 """Endings of each kind of files; of two kinds with as many files in a folder, the first here is read."""
 
 

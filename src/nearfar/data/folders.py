@@ -22,7 +22,21 @@ from nearfar.data.tables import is_embeddings, read_files
 from nearfar.data.walk import Found, files_below
 from nearfar.errors import UserError
 
-_COMPANIONS = {"", ".md", ".txt", ".json", ".yaml", ".yml", ".html", ".py", ".log", ".toml", ".pdf", ".ini", ".license"}
+_COMPANIONS = {
+    "",
+    ".md",
+    ".txt",
+    ".json",
+    ".yaml",
+    ".yml",
+    ".html",
+    ".py",
+    ".log",
+    ".toml",
+    ".pdf",
+    ".ini",
+    ".license",
+}
 """Endings of files that usually lie beside data; they are counted, and no note is made of them."""
 
 Parts = tuple[str, ...]
@@ -43,23 +57,36 @@ def read_folder(folder: Path, options: DataOptions) -> Table:
     kind = max(KINDS, key=lambda one: by_kind[one])  # the first of equals
     chosen = [path for path in found.paths if kind_of(path) == kind]
     others = [path for path in found.paths if kind_of(path) != kind]
-    table = read_files(chosen, name, options, folder) if kind == "table" else _table(folder, name, chosen, kind)
+    table = (
+        read_files(chosen, name, options, folder)
+        if kind == "table"
+        else _table(folder, name, chosen, kind)
+    )
     table.left_out.update(found.left_out)
     table.left_out.update(f"{ending_of(path) or 'nameless'} files" for path in others)
     table.notes += _notes(table.name, kind, others, found)
     return table
 
 
+def read_alone(path: Path) -> Table:
+    """A single image or recording as data, for an encoder that is trained already."""
+    return _table(path.parent, as_text(path.stem), [path], str(kind_of(path)), labelled=False)
+
+
 def _nothing(folder: Path, found: Found) -> UserError:
     if not found.paths:
         counts = _counted(found.left_out)
         but = f" but {counts}" if counts else ""
-        return UserError(f"The folder {folder} is empty{but}; expected images, recordings, CSV files or parquet files in it.")
+        return UserError(
+            f"The folder {folder} is empty{but}; expected images, recordings, CSV files or parquet files in it."
+        )
     endings = Counter(ending_of(path) for path in found.paths).most_common(5)
     there = ", ".join(f"{count} {ending or 'without ending'}" for ending, count in endings)
     arrays = [path for path in found.paths if ending_of(path) == ".npz"]
     hint = f"; name the file {arrays[0]} itself" if arrays else ""
-    return UserError(f"The folder {folder} holds no image, sound, CSV or parquet file; it holds files that end in: {there}{hint}.")
+    return UserError(
+        f"The folder {folder} holds no image, sound, CSV or parquet file; it holds files that end in: {there}{hint}."
+    )
 
 
 def _drop_embeddings(found: Found) -> None:
@@ -81,7 +108,9 @@ def _notes(name: str, kind: str, others: Sequence[Path], found: Found) -> list[s
     lists = [path for path in data if kind_of(path) == "series"]
     if kind in ("image", "sound") and lists:
         first = listed([as_text(path.name) for path in lists])
-        notes.append(f"{first} is not used; if it lists the files with their labels, give its path as --data.")
+        notes.append(
+            f"{first} is not used; if it lists the files with their labels, give its path as --data."
+        )
     return notes
 
 
@@ -92,14 +121,24 @@ def _counted(counts: Counter[str]) -> str:
     return ", ".join(f"{count:,} {what}" for what, count in counts.most_common())
 
 
-def _table(folder: Path, name: str, paths: Sequence[Path], kind: str) -> Table:
-    start = 0 if folder == Path() else len(os.path.join(folder, ""))  # the paths' own text: there may be very many
+def _table(
+    folder: Path, name: str, paths: Sequence[Path], kind: str, *, labelled: bool = True
+) -> Table:
+    start = (
+        0 if folder == Path() else len(os.path.join(folder, ""))
+    )  # the paths' own text: there may be very many
     ids = as_texts([str(path)[start:].replace(os.sep, "/") for path in paths])
     if kind == "series":
         table = Table(name, ids, SeriesFiles(paths, ids, name))
     else:
         content = Recordings if kind == "sound" else Pictures
-        table = Table(name, ids, content(lambda rows: [paths[row] for row in rows], ids, tuple(file_facts(paths)), name))
+        table = Table(
+            name,
+            ids,
+            content(lambda rows: [paths[row] for row in rows], ids, tuple(file_facts(paths)), name),
+        )
+    if not labelled:
+        return table
     above = [tuple(one.split("/")[:-1]) for one in ids]
     parts, note = _parts(above)
     table.notes += note
@@ -122,9 +161,13 @@ def _parts(above: Sequence[Parts]) -> tuple[bool, list[str]]:
     if not others or (test and nested):
         return True, []
     if not test and nested:
-        return True, [f"The folder {' and '.join(sorted(train))} is taken as the training part, because it holds folders."]
+        return True, [
+            f"The folder {' and '.join(sorted(train))} is taken as the training part, because it holds folders."
+        ]
     names = " and ".join(sorted(train | test))
-    return False, [f"The folders {names} are taken as classes, because {listed(sorted(others))} lie beside them."]
+    return False, [
+        f"The folders {names} are taken as classes, because {listed(sorted(others))} lie beside them."
+    ]
 
 
 def _set_classes(table: Table, above: Sequence[Parts]) -> None:

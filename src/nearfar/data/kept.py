@@ -17,6 +17,8 @@ from nearfar.data.table import Loaded, Table
 from nearfar.errors import UserError
 
 TRAIN, TEST, UNUSED = "train", "test", ""
+CHANGED = "The data changed since the run was made"
+"""So begins the note on it."""
 Rows = NDArray[np.int64]
 
 
@@ -58,7 +60,9 @@ class Matched:
     like: Spec | None
 
 
-def content_marks(table: Table, rows: Rows, loaded: Loaded | None, whole: bool | None) -> tuple[Marks, bool]:
+def content_marks(
+    table: Table, rows: Rows, loaded: Loaded | None, whole: bool | None
+) -> tuple[Marks, bool]:
     """Marks of some rows of a table whose content has been loaded, and whether they are of whole samples."""
     found: Marks | None = None
     whole = True if whole is None and loaded is None else whole
@@ -95,7 +99,9 @@ def match(table: Table, kept: Kept, options: DataOptions) -> Matched:
         changes = Counter(new=int((known < 0).sum()))
     else:
         like = part_of(kept.spec, table.modality)
-        known, changes = _by_content(known, kept, _marks(table, np.arange(len(known)), options, like, kept.whole))
+        known, changes = _by_content(
+            known, kept, _marks(table, np.arange(len(known)), options, like, kept.whole)
+        )
     return _matched(table, kept, known, changes, like)
 
 
@@ -111,7 +117,9 @@ def _by_content(known: Rows, kept: Kept, marks: Marks) -> tuple[Rows, Counter[st
     found[same] = known[same]
     claimed = set(found[same].tolist())
     unclaimed: dict[int, list[int]] = {}
-    for number in sorted(np.flatnonzero(used).tolist(), key=lambda n: kept.parts[n] == TRAIN):  # the last is taken first
+    for number in sorted(
+        np.flatnonzero(used).tolist(), key=lambda n: kept.parts[n] == TRAIN
+    ):  # the last is taken first
         if number not in claimed:
             unclaimed.setdefault(int(kept.marks[number]), []).append(number)
     changes: Counter[str] = Counter()
@@ -123,7 +131,9 @@ def _by_content(known: Rows, kept: Kept, marks: Marks) -> tuple[Rows, Counter[st
     claimed, contents = set(found.tolist()), set(kept.marks[used].tolist())
     for row in np.flatnonzero(found < 0).tolist():
         number = int(known[row])
-        if number >= 0 and number not in claimed and marks[row] not in contents:  # no copy of another
+        if (
+            number >= 0 and number not in claimed and marks[row] not in contents
+        ):  # no copy of another
             found[row] = number
             changes["changed"] += 1
         else:
@@ -132,7 +142,9 @@ def _by_content(known: Rows, kept: Kept, marks: Marks) -> tuple[Rows, Counter[st
     return found, changes
 
 
-def _matched(table: Table, kept: Kept, known: Rows, changes: Counter[str], like: Spec | None) -> Matched:
+def _matched(
+    table: Table, kept: Kept, known: Rows, changes: Counter[str], like: Spec | None
+) -> Matched:
     there = np.flatnonzero(known >= 0)
     part = np.array([kept.parts[number] for number in known[there]], dtype=object)
     train, test = np.flatnonzero(part == TRAIN), np.flatnonzero(part == TEST)
@@ -147,7 +159,11 @@ def _matched(table: Table, kept: Kept, known: Rows, changes: Counter[str], like:
             f"None of the training samples of this run are among the {len(table.ids):,} samples of {table.name} ({told or 'all are new'}); "
             "bring back the data that it was trained on, or give other data with --data."
         )
-    notes = [f"The data changed since the run was made: {told}. Training and test samples are those that the run kept."] if told else []
+    notes = (
+        [f"{CHANGED}: {told}. Training and test samples are those that the run kept."]
+        if told
+        else []
+    )
     return Matched(some(table, there), [train, test], notes, like)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfar.batch import Pair, Tokens
+from nearfar.data.bounds import check_steps
 from nearfar.data.kept import Kept, content_marks, match
 from nearfar.data.labels import (
     GROUP_NAMES,
@@ -236,6 +237,8 @@ def _encoded(table: Table, rows: Rows, tokenizer: Tokenizer, options: DataOption
     """Texts of some rows, as long as the longest of them needs or as long as is wanted."""
     assert table.texts is not None
     texts = [table.texts[row] for row in rows]
+    if options.size is not None and table.content is None:
+        check_steps(options.size, "The data option size is")
     if like is not None:
         return tokenizer.encode(texts, like.context)
     if options.size and table.content is None:

@@ -57,7 +57,10 @@ def marks_of(content: Tensor, rows: NDArray[np.int64], *, whole: bool) -> Marks:
 
 def marks_of_texts(texts: Sequence[str]) -> Marks:
     """A mark (N,) for each text."""
-    digests = (hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts)
+    digests = (
+        hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        for text in texts
+    )
     return np.frombuffer(b"".join(digests), dtype=np.int64).copy()
 
 

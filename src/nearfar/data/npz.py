@@ -44,7 +44,9 @@ def read_npz(path: Path) -> Table:
     """
     arrays = _arrays(path)
     if "edge_index" in arrays:
-        raise UserError(f"{path} holds graphs (edge_index), which cannot be read yet; expected series (N, C, T) or uint8 images.")
+        raise UserError(
+            f"{path} holds graphs (edge_index), which cannot be read yet; expected series (N, C, T) or uint8 images."
+        )
     key = _sample_key(arrays, path)
     _check_samples(arrays[key], key, path)
     content: Content
@@ -56,17 +58,39 @@ def read_npz(path: Path) -> Table:
         content = ReadyArray(x, path.name)
     columns = {k: v for k, v in arrays.items() if v.shape == (len(x),) and k != key}
     columns.update(_label_columns(arrays, key, len(x), path, notes))
-    classes = {k.removesuffix("_names"): v.tolist() for k, v in arrays.items() if k.endswith("_names") and v.ndim == 1}
+    classes = {
+        k.removesuffix("_names"): v.tolist()
+        for k, v in arrays.items()
+        if k.endswith("_names") and v.ndim == 1
+    }
     named = [k for k in columns if k in classes]
     label = next((k for k in (*LABEL_NAMES, *named) if k in columns), None)
     columns = {name: _as_strings(values) for name, values in columns.items()}
-    table = Table(as_text(path.stem), [str(i) for i in range(len(x))], content, None, columns, label=label, classes=classes)
+    table = Table(
+        as_text(path.stem),
+        [str(i) for i in range(len(x))],
+        content,
+        None,
+        columns,
+        label=label,
+        classes=classes,
+    )
     mask = next((arrays[name] for name in _MASK_NAMES if name in arrays), None)
-    if mask is not None and x.ndim == 4 and mask.shape == (len(x), *x.shape[2:]) and mask.dtype.kind in "ub":
+    if (
+        mask is not None
+        and x.ndim == 4
+        and mask.shape == (len(x), *x.shape[2:])
+        and mask.dtype.kind in "ub"
+    ):
         table.annotations["regions"] = mask.astype(np.uint8)
     set_split(table)
     _take_rate(arrays, x, table, path)
-    table.notes += [*notes, *_unused(arrays, {key, *columns, *(f"{name}_names" for name in columns), "sampling_rate"}, table)]
+    table.notes += [
+        *notes,
+        *_unused(
+            arrays, {key, *columns, *(f"{name}_names" for name in columns), "sampling_rate"}, table
+        ),
+    ]
     return table
 
 
@@ -74,22 +98,34 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     with path.open("rb") as file:
         start = file.read(6)
     if start.startswith(_NPY):
-        raise UserError(f"{path} is a single array (.npy) and no archive; save it with numpy.savez(path, x=array).")
+        raise UserError(
+            f"{path} is a single array (.npy) and no archive; save it with numpy.savez(path, x=array)."
+        )
     if not start.startswith(_ZIP):
-        raise UserError(f"{path} cannot be read as .npz (it does not begin as one); check that the file is complete.")
+        raise UserError(
+            f"{path} cannot be read as .npz (it does not begin as one); check that the file is complete."
+        )
     try:
         with path.open("rb") as opened:
             _check_size(path, zipfile.ZipFile(opened))
             opened.seek(0)
             with np.load(opened, allow_pickle=False) as file:
-                return {as_text(key): file[key] for key in file.files if isinstance(file[key], np.ndarray)}
+                return {
+                    as_text(key): file[key]
+                    for key in file.files
+                    if isinstance(file[key], np.ndarray)
+                }
     except UserError:
         raise
     except Exception as error:  # damaged archives raise errors of the archive, of its compression, and of the arrays in it
         if "pickle" in str(error):
-            raise UserError(f"{path} holds Python objects, which could run code when loaded; save plain numbers and strings.") from error
+            raise UserError(
+                f"{path} holds Python objects, which could run code when loaded; save plain numbers and strings."
+            ) from error
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} cannot be read as .npz ({reason}); check that the file is complete.") from error
+        raise UserError(
+            f"{path} cannot be read as .npz ({reason}); check that the file is complete."
+        ) from error
 
 
 def _check_size(path: Path, archive: zipfile.ZipFile) -> None:
@@ -115,7 +151,11 @@ def _check_header(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo)
     with archive.open(member) as file:
         start = io.BytesIO(file.read(1 << 16))
     layout: Any = np.lib.format
-    read = layout.read_array_header_1_0 if layout.read_magic(start) == (1, 0) else layout.read_array_header_2_0
+    read = (
+        layout.read_array_header_1_0
+        if layout.read_magic(start) == (1, 0)
+        else layout.read_array_header_2_0
+    )
     shape, _, kind = read(start)
     stated = prod(shape) * kind.itemsize
     if not kind.hasobject and stated > member.file_size:
@@ -133,7 +173,9 @@ def _sample_key(arrays: Arrays, path: Path) -> str:
     deep = [k for k, v in numeric.items() if v.ndim in (3, 4)]
     if len(deep) == 1:
         return deep[0]
-    there = ", ".join(f"{k} {v.shape} of {v.dtype}" for k, v in list(arrays.items())[:8]) or "nothing"
+    there = (
+        ", ".join(f"{k} {v.shape} of {v.dtype}" for k, v in list(arrays.items())[:8]) or "nothing"
+    )
     raise UserError(
         f"{path} has no array of samples: expected numbers x with shape (N, C, T) for series or (N, H, W, C) uint8 for images; "
         f"found {there}."
@@ -142,7 +184,9 @@ def _sample_key(arrays: Arrays, path: Path) -> str:
 
 def _check_samples(x: NDArray[Any], key: str, path: Path) -> None:
     if 0 in x.shape:
-        raise UserError(f"The array {key} in {path} has shape {x.shape}, an axis of which is empty; expected at least one value in each.")
+        raise UserError(
+            f"The array {key} in {path} has shape {x.shape}, an axis of which is empty; expected at least one value in each."
+        )
     if x.dtype != np.uint8:
         check_steps(max(x.shape[1:]), f"The array {key} in {path} has")
 
@@ -157,7 +201,9 @@ def _points_notes(x: NDArray[Any], key: str) -> list[str]:
     ]
 
 
-def _label_columns(arrays: Arrays, key: str, length: int, path: Path, notes: list[str]) -> dict[str, NDArray[Any]]:
+def _label_columns(
+    arrays: Arrays, key: str, length: int, path: Path, notes: list[str]
+) -> dict[str, NDArray[Any]]:
     """Labels and other columns of shape (N, 1), and labels that are one-hot, as columns (N,).
 
     Raises:
@@ -170,11 +216,15 @@ def _label_columns(arrays: Arrays, key: str, length: int, path: Path, notes: lis
         if values.shape == (length, 1):
             found[name] = values[:, 0]
         elif name in LABEL_NAMES and len(values) != length:
-            raise UserError(f"The array {name} in {path} has {len(values):,} labels for {length:,} samples in {key}; give one for each.")
+            raise UserError(
+                f"The array {name} in {path} has {len(values):,} labels for {length:,} samples in {key}; give one for each."
+            )
         elif name in LABEL_NAMES and values.ndim == 2 and values.shape[1] > 1:
             if _is_one_hot(values):
                 found[name] = values.argmax(axis=1)
-                notes.append(f"The labels {name} of shape {values.shape} are one-hot: the place of the one is the class.")
+                notes.append(
+                    f"The labels {name} of shape {values.shape} are one-hot: the place of the one is the class."
+                )
             else:
                 notes.append(
                     f"The labels {name} of shape {values.shape} are not used: each sample has {values.shape[1]} values that are "
@@ -192,7 +242,10 @@ def _is_one_hot(values: NDArray[Any]) -> bool:
 def _as_strings(values: NDArray[Any]) -> NDArray[Any]:
     """Bytes and dates as text, all else as it is."""
     if values.dtype.kind == "S":
-        return np.array([as_text(value.decode("utf-8", "backslashreplace")) for value in values.tolist()], dtype=object)
+        return np.array(
+            [as_text(value.decode("utf-8", "backslashreplace")) for value in values.tolist()],
+            dtype=object,
+        )
     if values.dtype.kind == "U":
         return np.array([as_text(value) for value in values.tolist()], dtype=object)
     return values.astype(str) if values.dtype.kind in "mMcV" else values
@@ -203,12 +256,24 @@ def _take_rate(arrays: Arrays, x: NDArray[Any], table: Table, path: Path) -> Non
     if rate is None or rate.ndim:
         return
     if rate.dtype.kind not in "iuf" or not np.isfinite(rate) or rate <= 0:
-        raise UserError(f"The sampling_rate in {path} is {as_text(str(rate))}; expected a number of samples a second above 0.")
+        raise UserError(
+            f"The sampling_rate in {path} is {as_text(str(rate))}; expected a number of samples a second above 0."
+        )
     table.extra["sampling_rate"] = float(rate)
 
 
 def _unused(arrays: Arrays, used: set[str], table: Table) -> list[str]:
     """A sentence on arrays that are neither samples nor columns."""
-    left = [f"{k} {v.shape}" for k, v in arrays.items() if k not in used and k not in _MASK_NAMES and k not in LABEL_NAMES]
+    left = [
+        f"{k} {v.shape}"
+        for k, v in arrays.items()
+        if k not in used and k not in _MASK_NAMES and k not in LABEL_NAMES
+    ]
     table.left_out["arrays that are no columns"] += len(left)
-    return [f"Arrays that are not used, as they hold no single value for each sample: {', '.join(left)}."] if left else []
+    return (
+        [
+            f"Arrays that are not used, as they hold no single value for each sample: {', '.join(left)}."
+        ]
+        if left
+        else []
+    )

@@ -41,7 +41,9 @@ def shaped(x: NDArray[Any], key: str, source: str) -> Shaped:
     name = f"{key} in {source}"
     if (x.dtype == np.uint8 and x.ndim >= 3 and key not in _SERIES_NAMES) or key in _IMAGE_NAMES:
         if x.dtype.kind == "f" and not np.isfinite(x).all():
-            raise UserError(f"The images {name} hold values that are missing or infinite; replace them by numbers.")
+            raise UserError(
+                f"The images {name} hold values that are missing or infinite; replace them by numbers."
+            )
         return _as_images(x, name), []
     if x.ndim == 3 and x.shape[1] >= _TIME_LAST * x.shape[2] and x.shape[1] >= SHORTEST:
         steps, channels = x.shape[1:]

@@ -28,7 +28,17 @@ from nearfar.files import replacing, write_text
 
 FACTS, SAMPLES = "data.json", "samples.parquet"
 _VERSION = 1
-_FREE = {"output", "resume", "evaluate", "shard", "device", "log", "checkpoint_minutes", "evaluate_every", "data"}
+_FREE = {
+    "output",
+    "resume",
+    "evaluate",
+    "shard",
+    "device",
+    "log",
+    "checkpoint_minutes",
+    "evaluate_every",
+    "data",
+}
 """Options that may differ when a run goes on: they decide nothing of what it computes, or are checked by the samples."""
 
 
@@ -44,11 +54,19 @@ def remember(folder: Path, data: str, source: Source, config: Mapping[str, Any])
     assert source.rows is not None
     ids = source.read
     parts, marks = np.full(len(ids), UNUSED, dtype=object), np.zeros(len(ids), dtype=np.int64)
-    for part, samples, rows in zip((TRAIN, TEST), (source.train, source.test), source.rows, strict=True):
+    for part, samples, rows in zip(
+        (TRAIN, TEST), (source.train, source.test), source.rows, strict=True
+    ):
         parts[rows.numpy()] = part
         if samples is not None and samples.marks is not None:
             marks[rows.numpy()] = samples.marks.numpy()
-    table = pa.table({"id": pa.array(ids, pa.string()), "part": pa.array(parts, pa.string()), "mark": pa.array(marks, pa.int64())})
+    table = pa.table(
+        {
+            "id": pa.array(ids, pa.string()),
+            "part": pa.array(parts, pa.string()),
+            "mark": pa.array(marks, pa.int64()),
+        }
+    )
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / SAMPLES, overwrite=True) as temporary:
         pq.write_table(table, temporary)
@@ -65,11 +83,13 @@ def remember(folder: Path, data: str, source: Source, config: Mapping[str, Any])
     write_text(folder / FACTS, json.dumps(facts, indent=1) + "\n", overwrite=True)
 
 
-def recall(folder: Path, *, exact: bool = False) -> tuple[str, Kept] | None:
+def recall(folder: Path, data: str, *, exact: bool = False) -> tuple[str, Kept] | None:
     """Where a run's data lie and which samples it has; None for a run of a version that did not remember.
 
     Args:
         folder: the run folder.
+        data: name or path in the run's configuration. Where it is no longer the one that the run was given, it was put right by hand
+            after the data had moved, and is taken.
         exact: as in ``Kept``.
 
     Raises:
@@ -83,13 +103,25 @@ def recall(folder: Path, *, exact: bool = False) -> tuple[str, Kept] | None:
             raise UserError(_damaged(folder, f"{SAMPLES} is not what {FACTS} was written with"))
         columns = pq.read_table(folder / SAMPLES)
         marks = np.asarray(columns["mark"].cast(pa.int64()))
-        fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in facts["spec"].items()}
-        kept = Kept(columns["id"].to_pylist(), columns["part"].to_pylist(), marks, Spec(**fields), bool(facts["whole marks"]), exact)
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in facts["spec"].items()
+        }
+        kept = Kept(
+            columns["id"].to_pylist(),
+            columns["part"].to_pylist(),
+            marks,
+            Spec(**fields),
+            bool(facts["whole marks"]),
+            exact,
+        )
         path, given = str(facts["path"]), str(facts["given"])
     except (pa.ArrowException, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(_damaged(folder, str(error))) from error
+    if data != given:
+        return data, kept
     return (path if _is_there(path) or not _is_there(given) else given), kept
 
 
@@ -117,7 +149,11 @@ def absolute(data: str) -> str:
     name, condition = condition_of(data)
     if Path(data).expanduser().exists():
         name, condition = data, None
-    if name in catalogue.EMBEDDED or name.startswith(catalogue.PREFIXES) or not Path(name).expanduser().exists():
+    if (
+        name in catalogue.EMBEDDED
+        or name.startswith(catalogue.PREFIXES)
+        or not Path(name).expanduser().exists()
+    ):
         return data
     found = os.path.abspath(Path(name).expanduser())
     return f"{found}#{condition[0]}={condition[1]}" if condition else found
@@ -137,7 +173,9 @@ def _facts(folder: Path) -> dict[str, Any]:
     if not isinstance(facts, dict) or not isinstance(facts.get("version"), int):
         raise UserError(_damaged(folder, "it states no version"))
     if facts["version"] > _VERSION:
-        raise UserError(f"{folder / FACTS} was written by a newer version of nearfar; update nearfar.")
+        raise UserError(
+            f"{folder / FACTS} was written by a newer version of nearfar; update nearfar."
+        )
     return facts
 
 

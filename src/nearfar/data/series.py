@@ -22,6 +22,8 @@ from nearfar.errors import UserError
 
 INDEX_NAMES = ("", "index", "unnamed: 0")
 """Names that programs give to a column of row numbers."""
+_SURELY_NAMES = 3
+"""Columns from which on a first row 0, 1, 2 ... is a header even where all values are whole numbers."""
 TIME_NAMES = ("time", "timestamp")
 """Columns of a file that count the time and are no channel."""
 
@@ -152,7 +154,8 @@ def read_channels(path: Path) -> Channels:
     first, second = _cells(text, 0), _cells(text, 1)
     told: list[str] = []
     headed = not all(_is_number(cell) for cell in first)
-    if not headed and _counts(first) and second and not all(_is_whole(cell) for cell in second):
+    counting = first[1:] if first[:1] == [""] else first  # a nameless column of row numbers before the others
+    if not headed and _counts(counting) and second and (len(counting) >= _SURELY_NAMES or not all(map(_is_whole, second))):
         headed = True
         told.append("The first row counts the columns and is taken as the header")
     table = text.table(header=headed)
@@ -195,8 +198,8 @@ def _cells(text: CsvText, number: int) -> list[str]:
 
 
 def _counts(cells: Sequence[str]) -> bool:
-    """Whether cells read 0, 1, 2 ..."""
-    return list(cells) == [str(number) for number in range(len(cells))]
+    """Whether there are cells and they read 0, 1, 2 ..."""
+    return bool(cells) and list(cells) == [str(number) for number in range(len(cells))]
 
 
 def counts_rows(column: pa.ChunkedArray) -> bool:

@@ -98,8 +98,10 @@ def _read_file(path: Path, options: DataOptions) -> Table:
         from nearfar.data.tables import read_files
 
         return read_files([path], path.stem, options)
-    if kind_of(path) == "image":
-        raise UserError(f"{path} is a single image; expected the folder in which it lies with others, or a table that names it.")
+    if kind_of(path) in ("image", "sound"):
+        from nearfar.data.folders import read_alone
+
+        return read_alone(path)
     raise UserError(f"{path} is a single {ending or 'nameless'} file; expected a folder, or a file that ends in {', '.join(FILE_ENDINGS)}.")
 
 

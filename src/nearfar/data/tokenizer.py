@@ -30,6 +30,8 @@ SMALLEST_VOCABULARY = _BYTES + 256
 
 LONGEST_PIECE = 64
 """Characters of a word that are merged together; longer words are cut, so that time grows with a text's length and not its square."""
+_LONG, _MOST_LONG = 32, 8192
+"""Words of more characters are long; merges are learned from so many characters of long words."""
 _LONGEST_SPELLING = 4 * (LONGEST_PIECE + 1)
 """Bytes of a token, which no merge within a piece can exceed."""
 _MOST_MERGES = 1_000_000
@@ -75,7 +77,7 @@ class Tokenizer:
         """
         if vocabulary < SMALLEST_VOCABULARY:
             raise UserError(f"The vocabulary is {vocabulary}; expected at least {SMALLEST_VOCABULARY}, which all bytes need.")
-        counts = Counter(word for text in texts for word in _words(text))
+        counts = _fewer_long(Counter(word for text in texts for word in _words(text)))
         spellings = [[_BYTES + b for b in word.encode()] for word in counts]
         return cls(_merges(spellings, list(counts.values()), vocabulary - SMALLEST_VOCABULARY))
 
@@ -151,6 +153,20 @@ class Tokenizer:
 def _words(text: str) -> Iterator[str]:
     # The leading space makes a word the same token at the start of a text as inside it.
     return (found[0] for found in _WORD.finditer(" " + text.lower().encode(errors="replace").decode()))
+
+
+def _fewer_long(counts: Counter[str]) -> Counter[str]:
+    """The words, but of those that are no words of a language only the most frequent, as each merge looks through all of them."""
+    left, kept = _MOST_LONG, Counter[str]()
+    for word, count in counts.items() if sum(map(_excess, counts)) <= left else counts.most_common():
+        left -= _excess(word)
+        if left >= 0 or not _excess(word):
+            kept[word] = count
+    return kept
+
+
+def _excess(word: str) -> int:
+    return len(word) if len(word) > _LONG else 0
 
 
 def _whole(number: object) -> int:

@@ -57,9 +57,9 @@ def _walk(start: str, found: Found, seen: set[tuple[int, int]]) -> list[str]:
     for where in _folders(start, found, seen, links):
         names = []
         for entry in _entries(where):
-            if entry.name.startswith(".") or entry.is_dir():
+            if entry.name.startswith(".") or _is_folder(entry):
                 continue
-            if entry.is_file():
+            if _is_file(entry):
                 names.append(entry.name)
             elif entry.is_symlink():
                 found.left_out["broken links"] += 1
@@ -69,7 +69,9 @@ def _walk(start: str, found: Found, seen: set[tuple[int, int]]) -> list[str]:
     return links
 
 
-def _folders(where: str, found: Found, seen: set[tuple[int, int]], links: list[str]) -> Iterator[str]:
+def _folders(
+    where: str, found: Found, seen: set[tuple[int, int]], links: list[str]
+) -> Iterator[str]:
     stack = [where]
     while stack:
         current = stack.pop()
@@ -77,12 +79,16 @@ def _folders(where: str, found: Found, seen: set[tuple[int, int]], links: list[s
         if identity in seen:
             continue
         seen.add(identity)
-        entries = _entries(current)
+        try:
+            entries = _entries(current)
+        except PermissionError:
+            found.left_out["folders that may not be opened"] += 1
+            continue
         if current != where and _is_ours({entry.name for entry in entries}):
             found.left_out["folders that nearfar wrote"] += 1
             continue
         yield current
-        below = [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+        below = [entry for entry in entries if not entry.name.startswith(".") and _is_folder(entry)]
         links += sorted(entry.path for entry in below if entry.is_symlink())
         stack += sorted((entry.path for entry in below if not entry.is_symlink()), reverse=True)
 
@@ -90,6 +96,20 @@ def _folders(where: str, found: Found, seen: set[tuple[int, int]], links: list[s
 def _entries(where: str) -> list[os.DirEntry[str]]:
     with os.scandir(where) as entries:
         return list(entries)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads round in a circle
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # as above
+        return False
 
 
 def _identity(where: str) -> tuple[int, int]:

@@ -93,7 +93,7 @@ def own_data(
     Raises:
         UserError: for data that cannot be read, or of which the run knows no training sample.
     """
-    found = recall(folder, exact=exact)
+    found = recall(folder, options.data, exact=exact)
     options = dataclasses.replace(options, resume=None)
     if found is None:
         return load_data(options, like, tokenizer=tokenizer)

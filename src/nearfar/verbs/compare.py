@@ -44,13 +44,14 @@ def compare(*methods: str, settings: Mapping[str, Sequence[Any]] | None = None, 
     arms = arms_of(methods, settings or {})
     from nearfar.comparison.running import planned, run_all
     from nearfar.reports.comparison_page import write_comparison
+    from nearfar.verbs.told import shown
 
     console = Console(quiet=quiet)
     folder = Path(chosen.output) if chosen.output else Path("runs") / f"compare-{Path(chosen.data).stem}"
     plan = planned(arms, chosen, folder)
-    console.print(f"{len(arms)} arms x {chosen.seeds} seeds: {plan['budget']}; writing {folder}", highlight=False, soft_wrap=True)
-    found = run_all(arms, chosen, plan, folder, lambda text: console.print(f"[bold]{text}[/]", highlight=False))
+    console.print(f"{len(arms)} arms x {chosen.seeds} seeds: {plan['budget']}; writing {shown(folder)}", highlight=False, soft_wrap=True)
+    found = run_all(arms, chosen, plan, folder, lambda text: console.print(f"[bold]{shown(text)}[/]", highlight=False))
     found.write_parquet(folder / RESULTS)
     page = write_comparison(found, folder / REPORT)
-    console.print(f"Results: {folder / RESULTS}\nReport: {page}", highlight=False, soft_wrap=True)
+    console.print(f"Results: {shown(folder / RESULTS)}\nReport: {shown(page)}", highlight=False, soft_wrap=True)
     return found

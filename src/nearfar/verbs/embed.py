@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,7 +43,8 @@ def embed(
     Raises:
         UserError: for another ending, an existing file, or data that do not fit the encoder.
     """
-    from nearfar.encoder_files import check_input
+    from nearfar.encoder_files import check_input, digest_of
+    from nearfar.index import facts_of
 
     output = Path(output)
     if output.suffix not in (".parquet", ".npz"):
@@ -61,7 +63,9 @@ def embed(
             columns["label"] += labels_of(samples, source.spec.classes)
             for name, features in _embeddings(opened, samples, source.spec.modality).items():
                 vectors.setdefault(name, []).append(features)
-    _write(columns, {name: np.concatenate([part.numpy() for part in parts]) for name, parts in vectors.items()}, output)
+    arrays = {name: np.concatenate([part.numpy() for part in parts]) for name, parts in vectors.items()}
+    facts = facts_of(columns["id"], arrays["embedding"], digest_of(opened.folder))
+    _write(columns, arrays, facts, output)
     return output
 
 
@@ -143,11 +147,16 @@ def _embeddings(run: Run, samples: Any, modality: str) -> dict[str, Tensor]:
     return found
 
 
-def _write(columns: dict[str, list[Any]], vectors: dict[str, np.ndarray[Any, Any]], output: Path) -> None:
+def _write(
+    columns: dict[str, list[Any]], vectors: dict[str, np.ndarray[Any, Any]], facts: dict[str, str], output: Path
+) -> None:
+    from nearfar.index import FACTS
+
     with replacing(output) as temporary:
         if output.suffix == ".npz":
             with temporary.open("wb") as file:
                 known: dict[str, Any] = {**vectors, **{k: np.array(v) for k, v in columns.items() if None not in v}}
+                known[FACTS] = np.array(json.dumps(facts))
                 np.savez(file, **known)
         else:
             import pyarrow as pa
@@ -156,4 +165,4 @@ def _write(columns: dict[str, list[Any]], vectors: dict[str, np.ndarray[Any, Any
             table = {name: pa.array(values) for name, values in columns.items()}
             for name, rows in vectors.items():
                 table[name] = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
-            pq.write_table(pa.table(table), temporary)
+            pq.write_table(pa.table(table).replace_schema_metadata({FACTS: json.dumps(facts)}), temporary)

@@ -104,6 +104,7 @@ def evaluate_run(
     """As ``evaluate`` for an opened run and loaded data; ``keep``: write evaluation.json into the run folder; ``notes``: further ones."""
     import dataclasses
 
+    from nearfar.data.kept import CHANGED
     from nearfar.encoder_files import check_input, encoder_spec, tower_for
     from nearfar.evaluation import Wanted
     from nearfar.evaluation import evaluate as judge
@@ -121,7 +122,8 @@ def evaluate_run(
         baselines={"random encoder": _untrained(run, encoder, paired)},
         wanted=Wanted(protocols, seeds, _samples(outsiders), device_of(run.config.options.device)),
     )
-    found = dataclasses.replace(found, notes=(*found.notes, *notes))
+    changes = [note for note in source.notes if note.startswith(CHANGED)]
+    found = dataclasses.replace(found, notes=(*found.notes, *notes, *changes))
     if keep:
         earlier = run.evaluation()
         kept = found if earlier is None else earlier.updated(found)

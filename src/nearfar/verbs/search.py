@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nearfar.errors import UserError
+from nearfar.errors import UserError, printable
 from nearfar.run import Run
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from nearfar.index import Index
 
-_IMAGES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"}
-_SERIES = {".csv", ".tsv"}
 
 
 @dataclass(frozen=True)
@@ -38,9 +36,9 @@ class Answer:
         from rich.markup import escape
         from rich.table import Table
 
-        table = Table(*self.columns, title=escape(self.title), title_justify="left")
+        table = Table(*self.columns, title=escape(printable(self.title)), title_justify="left")
         for row in self.rows:
-            table.add_row(*(escape(f"{value:.4f}" if isinstance(value, float) else str(value)) for value in row))
+            table.add_row(*(escape(f"{value:.4f}" if isinstance(value, float) else printable(value)) for value in row))
         return table
 
 
@@ -104,6 +102,8 @@ def label(run: Path | str, *, data: str | None = None, index: Path | None = None
     """
     from nearfar.index import doubtful_labels, worth_labelling
 
+    if k < 1:
+        raise UserError(f"The number of suggestions k is {k}; expected at least 1.")
     searched = _index(Run(run), data, index)
     if errors:
         if not any(searched.labels):
@@ -118,13 +118,20 @@ def label(run: Path | str, *, data: str | None = None, index: Path | None = None
 
 
 def _index(run: Run, data: str | None, index: Path | None) -> Index:
+    from nearfar.encoder_files import digest_of
     from nearfar.index import read_index
 
     if index is None:
         return index_of(run, data)
     if data is not None:
         raise UserError("Options data and index were both given; the index holds its data already: choose one.")
-    return read_index(index)
+    found = read_index(index)
+    if found.encoder and found.encoder != digest_of(run.folder):
+        raise UserError(
+            f"{index} was made by another encoder than that of {run.folder}, or before it was trained on; "
+            f"embed the data again with `nearfar embed {run.folder}`."
+        )
+    return found
 
 
 def index_of(run: Run, data: str | None = None) -> Index:
@@ -159,13 +166,15 @@ def _embedded(run: Run, query: str) -> Tensor:
     import torch
 
     from nearfar.data.arrays import in_memory
+    from nearfar.data.endings import kind_of
+    from nearfar.data.pictures import range_of
     from nearfar.encoder_files import encoder_spec, tokenizer_of
     from nearfar.verbs.embed import features_of, text_features
 
     spec, path = encoder_spec(run.encoder()), Path(query)
-    if spec.modality.startswith("image") and path.suffix.lower() in _IMAGES:
-        return features_of(run, in_memory(torch.from_numpy(_pixels(path, spec.shape).copy())[None]))
-    if spec.modality == "series" and path.suffix.lower() in _SERIES:
+    if spec.modality.startswith("image") and kind_of(path) == "image":
+        return features_of(run, in_memory(torch.from_numpy(_pixels(path, spec.shape, range_of(spec)).copy())[None]))
+    if spec.modality == "series" and kind_of(path) == "series":
         return features_of(run, in_memory(torch.from_numpy(_series(path, spec.shape))[None]))
     tokenizer = tokenizer_of(run.encoder())
     if tokenizer is not None:
@@ -174,13 +183,14 @@ def _embedded(run: Run, query: str) -> Tensor:
     raise UserError(f"Cannot search for {query!r}: expected {kind}the id of a sample of the searched set, or # and its row.")
 
 
-def _pixels(path: Path, shape: tuple[int, ...]) -> Any:
-    from nearfar.data.decode import pixels
+def _pixels(path: Path, shape: tuple[int, ...], values: tuple[float, float] | None) -> Any:
+    from nearfar.data.decode import UnreadableError, pixels
 
     try:
-        return pixels(path, (shape[0], shape[1], shape[2]))
-    except Exception as error:  # Pillow's decoders raise errors of any kind
-        raise UserError(f"Cannot read the image {path}: {error}; give an image file that exists.") from error
+        return pixels(path, (shape[0], shape[1], shape[2]), values)
+    except UnreadableError as error:
+        reason = str(error) or ("it is damaged or no image" if path.is_file() else "there is no such file")
+        raise UserError(f"Cannot read the image {path}: {reason}; give an image file that exists.") from error
 
 
 def _series(path: Path, shape: tuple[int, ...]) -> Any:
@@ -189,7 +199,8 @@ def _series(path: Path, shape: tuple[int, ...]) -> Any:
     try:
         series = read_series(path)
     except (OSError, ValueError) as error:
-        raise UserError(f"Cannot read the series {path}: {error}; expected a column of numbers for each channel.") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"Cannot read the series {path}: {reason}; expected a column of numbers for each channel.") from error
     if len(series) != shape[0]:
         raise UserError(f"The series {path} has {len(series)} channels; the encoder expects {shape[0]}.")
     return fit_lengths([series], str(path), shape[1])[0]
