@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import pytest
@@ -106,7 +107,8 @@ BOOLEAN_SETTINGS = [
 def _given_to_pretrain(words: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[str | None, dict[str, Any]]:
     """What the command hands to the verb, which does not run."""
     calls: list[tuple[str | None, dict[str, Any]]] = []
-    monkeypatch.setattr(nearfar, "pretrain", lambda method=None, **found: calls.append((method, found)))
+    finished = SimpleNamespace(interrupted=False)
+    monkeypatch.setattr(nearfar, "pretrain", lambda method=None, **found: calls.append((method, found)) or finished)
     assert cli.main(["pretrain", *words]) == 0
     (call,) = calls
     return call

@@ -157,7 +157,8 @@ def sentence(box: str) -> str:
             return f"{name} is {values[-1]!r}; expected {_expected(shape)}."
         return f"{name} cannot be read: {reason.rstrip('.')}."
     if found := re.match(rf"invalid choice (.*?) for argument {option}\. Expected one of \((.*?),?\)", text):
-        return f"{found[2]} is {found[1]}; expected one of {found[3]}."
+        choices = [choice for choice in _quoted(found[3]) if choice != "'None'"]
+        return f"{found[2]} is {found[1]}; expected one of {', '.join(choices)}."
     if found := re.match(rf"Missing value for argument {option}\.", text):
         return f"{found[1]} has no value; give one behind it."
     if found := re.match(r"Unrecognized options: (.*)", text):

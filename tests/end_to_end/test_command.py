@@ -142,7 +142,7 @@ def test_help_explains_a_methods_settings(capsys: pytest.CaptureFixture[str]) ->
         (["pretrain", "simclr", "--encoder", "resnet19"], "did you mean resnet18"),
         (["pretrain", "simclr", "--batch-size", "100000"], "100000"),
         (["pretrain", "simclr", "--epochs", "0"], "epochs is 0"),
-        (["pretrain", "simclr", "--optimizer", "adamww"], "did you mean adamw"),
+        (["pretrain", "simclr", "--optimizer", "adamww"], "--optimizer is 'adamww'; expected one of "),
         (["pretrain", "byol", "--settings.predictor-rate", "0"], "expected a number above 0"),
         (["pretrain", "clip"], "clip learns from image-text data"),
         (["pretrain", "mae", "--encoder", "resnet18"], "needs a transformer encoder"),
