@@ -33,7 +33,9 @@ class ReferenceCase(Mapping[str, Tensor]):
         return value
 
     def __contains__(self, key: object) -> bool:
-        assert key in _all_keys(), f"no reference case has the key {key}, so what depends on it never runs"
+        assert key in _all_keys(), (
+            f"no reference case has the key {key}, so what depends on it never runs"
+        )
         return key in self._arrays
 
     def get(self, key: str, default: Tensor | None = None) -> Tensor | None:  # type: ignore[override]
@@ -53,13 +55,17 @@ class ReferenceCase(Mapping[str, Tensor]):
 
     def expect_that_a_result_was_read(self) -> None:
         """Fail unless the test has read one of the results."""
-        assert self.results_read, f"the test loads {self.name} and reads none of its results (out_*): it compares nothing"
+        assert self.results_read, (
+            f"the test loads {self.name} and reads none of its results (out_*): it compares nothing"
+        )
 
 
 def load_reference(name: str) -> ReferenceCase:
     """The case of that name; a missing file is an error."""
     with np.load(GOLDEN / f"{name}.npz", allow_pickle=False) as arrays:
-        numbers = {key: np.asarray(arrays[key]) for key in arrays.files if arrays[key].dtype.kind in "fiub"}
+        numbers = {
+            key: np.asarray(arrays[key]) for key in arrays.files if arrays[key].dtype.kind in "fiub"
+        }
     return ReferenceCase(name, {key: torch.from_numpy(value) for key, value in numbers.items()})
 
 

@@ -23,17 +23,25 @@ def patterns_in(source: str) -> Iterator[str]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             text = node.value
         elif isinstance(node, ast.JoinedStr):
-            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in node.values)
+            text = "".join(
+                str(part.value) if isinstance(part, ast.Constant) else "*" for part in node.values
+            )
         if text and re.fullmatch(r"[a-h]-[\w*\[\]!-]+", text):
             yield text
 
 
 def test_every_file_is_read_by_a_test_and_every_name_in_a_test_has_a_file() -> None:
-    sources = [path.read_text() for path in TESTS.rglob("test_*.py") if "golden" in path.read_text() and path != Path(__file__)]
+    sources = [
+        path.read_text()
+        for path in TESTS.rglob("test_*.py")
+        if "golden" in path.read_text() and path != Path(__file__)
+    ]
     patterns = {pattern for source in sources for pattern in patterns_in(source)}
     unread = [name for name in FILES if not any(fnmatchcase(name, pattern) for pattern in patterns)]
     assert not unread, f"no test reads {', '.join(unread)}"
-    missing = [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in FILES)]
+    missing = [
+        pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in FILES)
+    ]
     assert not missing, f"no file for {', '.join(missing)}"
 
 
@@ -75,7 +83,9 @@ def test_a_missing_file_or_a_pattern_without_files_fails() -> None:
         reference_names("a-nothing-*")
 
 
-def test_the_fixture_fails_a_test_that_compares_nothing(golden: Callable[[str], ReferenceCase]) -> None:
+def test_the_fixture_fails_a_test_that_compares_nothing(
+    golden: Callable[[str], ReferenceCase],
+) -> None:
     assert golden("a-ntxent-case1")["out_loss"] > 0
     with pytest.raises(AssertionError, match="loads none"), comparison():
         pass

@@ -21,16 +21,23 @@ def leaves(case: Mapping[str, Tensor], *names: str) -> list[Tensor]:
 def close(found: Tensor, expected: Tensor, rtol: float = 1e-8) -> None:
     """Equal to a relative error of ``rtol``, measured against the largest entry."""
     scale = expected.abs().max().item() if expected.numel() else 0.0
-    torch.testing.assert_close(found.detach().to(expected.dtype), expected, rtol=rtol, atol=rtol * scale)
+    torch.testing.assert_close(
+        found.detach().to(expected.dtype), expected, rtol=rtol, atol=rtol * scale
+    )
 
 
 def degenerate(dimension: int = 4) -> list[pytest.param]:
     """Embeddings on which every loss must stay finite with finite gradients."""
-    zero = torch.randn(6, dimension, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    zero = torch.randn(
+        6, dimension, generator=torch.Generator().manual_seed(3), dtype=torch.float64
+    )
     zero[2] = 0
     identical = torch.ones(6, dimension, dtype=torch.float64)
     orthogonal = torch.eye(6, dimension, dtype=torch.float64)
-    return [pytest.param(z, id=name) for z, name in ((zero, "a zero row"), (identical, "identical"), (orthogonal, "orthogonal"))]
+    return [
+        pytest.param(z, id=name)
+        for z, name in ((zero, "a zero row"), (identical, "identical"), (orthogonal, "orthogonal"))
+    ]
 
 
 def finite_with_gradient(loss: Tensor, *inputs: Tensor) -> None:

@@ -13,7 +13,12 @@ import torch
 from torch import Tensor
 
 from nearfar import losses
-from nearfar.losses import common_salient, individual_temperature, label_augmentation, masked_contrast
+from nearfar.losses import (
+    common_salient,
+    individual_temperature,
+    label_augmentation,
+    masked_contrast,
+)
 from nearfar.losses.episodes import neighbour_score
 from nearfar.losses.feature_transformation import Mixing
 from nearfar.losses.hard_negatives import draw
@@ -32,7 +37,11 @@ def fixed(*shape: int) -> Maker:
     """Random numbers without gradient."""
 
     def make(rows: int, generator: torch.Generator) -> Tensor:
-        return torch.randn([rows if side == -1 else side for side in shape], generator=generator, dtype=torch.float64)
+        return torch.randn(
+            [rows if side == -1 else side for side in shape],
+            generator=generator,
+            dtype=torch.float64,
+        )
 
     return make
 
@@ -44,7 +53,9 @@ def share(*shape: int) -> Maker:
 
 def unit_rows(*shape: int) -> Maker:
     """Random unit vectors that receive gradient."""
-    return lambda rows, generator: losses.similarity.unit(fixed(*shape)(rows, generator)).requires_grad_()
+    return lambda rows, generator: losses.similarity.unit(
+        fixed(*shape)(rows, generator)
+    ).requires_grad_()
 
 
 def share_of_first(rows: int, generator: torch.Generator) -> Tensor:
@@ -62,7 +73,9 @@ def label(classes: int = 3) -> Maker:
 
 
 INPUTS: dict[str, Maker] = {
-    **dict.fromkeys(("z", "z1", "z2", "p1", "p2", "q1", "q2", "query", "first", "second"), online(-1, 5)),
+    **dict.fromkeys(
+        ("z", "z1", "z2", "p1", "p2", "q1", "q2", "query", "first", "second"), online(-1, 5)
+    ),
     **dict.fromkeys(("target1", "target2", "k1", "k2", "nn1", "nn2", "key"), fixed(-1, 5)),
     "queue": fixed(9, 5),
     "label": label(),
@@ -119,29 +132,49 @@ def bimodal(first: Tensor, second: Tensor, *, temperature: float = 0.25) -> Tens
     return individual_temperature.bimodal_step(first, second, state, state, rule=rule)[0]
 
 
-def unimodal(z1: Tensor, z2: Tensor, *, temperature: float = 0.25, hinge: float | None = None) -> Tensor:
+def unimodal(
+    z1: Tensor, z2: Tensor, *, temperature: float = 0.25, hinge: float | None = None
+) -> Tensor:
     rule = individual_temperature.Rule(bounds=ANY_TEMPERATURE)
-    return individual_temperature.unimodal_step(z1, z2, state_of(z1, temperature), rule=rule, hinge=hinge)[0]
+    return individual_temperature.unimodal_step(
+        z1, z2, state_of(z1, temperature), rule=rule, hinge=hinge
+    )[0]
 
 
 def hinged(z1: Tensor, z2: Tensor, *, temperature: float = 0.25) -> Tensor:
     return unimodal(z1, z2, temperature=temperature, hinge=0.8)
 
 
-def sepclr(c1: Tensor, c2: Tensor, s1: Tensor, s2: Tensor, target: Tensor, *, temperature: float = 0.5) -> dict[str, Tensor]:
+def sepclr(
+    c1: Tensor, c2: Tensor, s1: Tensor, s2: Tensor, target: Tensor, *, temperature: float = 0.5
+) -> dict[str, Tensor]:
     return common_salient.sepclr((c1, c2), (s1, s2), target, temperature=temperature)
 
 
-def attributed(c1: Tensor, c2: Tensor, latents: Tensor, attributes: Tensor, target: Tensor, *, temperature: float = 0.5) -> Any:
-    return common_salient.sepclr_with_attributes((c1, c2), latents, attributes, target, temperature=temperature)
+def attributed(
+    c1: Tensor,
+    c2: Tensor,
+    latents: Tensor,
+    attributes: Tensor,
+    target: Tensor,
+    *,
+    temperature: float = 0.5,
+) -> Any:
+    return common_salient.sepclr_with_attributes(
+        (c1, c2), latents, attributes, target, temperature=temperature
+    )
 
 
 def augmented(joint_logits: Tensor, label: Tensor) -> Tensor:
     return label_augmentation.label_augmentation(joint_logits.flatten(0, 1), label, 3)
 
 
-def distilled(single_logits: Tensor, joint_logits: Tensor, label: Tensor, *, temperature: float = 1.0) -> Tensor:
-    return label_augmentation.self_distillation(single_logits, joint_logits.flatten(0, 1), label, 3, temperature=temperature)
+def distilled(
+    single_logits: Tensor, joint_logits: Tensor, label: Tensor, *, temperature: float = 1.0
+) -> Tensor:
+    return label_augmentation.self_distillation(
+        single_logits, joint_logits.flatten(0, 1), label, 3, temperature=temperature
+    )
 
 
 def neighbours(features: Tensor, label: Tensor) -> Tensor:
@@ -175,6 +208,8 @@ PIXELS = {
     "key": fixed(-1, 5, 2, 3),
     "positive": lambda rows, generator: fixed(-1, 6, 6)(rows, generator) > 0.3,
 }
+
+
 def anchor_shares(rows: int, generator: torch.Generator) -> Tensor:
     """Between 0 and 1 for each pair."""
     return fixed(-1, -1)(rows, generator).sigmoid()
@@ -200,8 +235,12 @@ LOSSES: dict[str, Spec] = {
         skip=CONSTANT,
     ),
     "cacr.moco_v3_key": Spec({"query": online(2, -1, 5)}, skip=CONSTANT),
-    "cacr.moco_v3_key euclidean": Spec({"query": online(2, -1, 5), "euclidean": constant(True)}, skip=CONSTANT),
-    "cacr.queue_attraction": Spec({"query": online(3, -1, 5), "key": fixed(3, -1, 5)}, skip=CONSTANT),
+    "cacr.moco_v3_key euclidean": Spec(
+        {"query": online(2, -1, 5), "euclidean": constant(True)}, skip=CONSTANT
+    ),
+    "cacr.queue_attraction": Spec(
+        {"query": online(3, -1, 5), "key": fixed(3, -1, 5)}, skip=CONSTANT
+    ),
     "cacr.queue_repulsion": Spec({"query": online(3, -1, 5)}, skip=CONSTANT),
     "cacr.repulsion": Spec(),
     "cacr.repulsion kernel": Spec({"kernel_width": constant(2.0)}),
@@ -229,14 +268,26 @@ LOSSES: dict[str, Spec] = {
         attributed,
         compiles=False,
     ),
-    "contrastive.clip": Spec({"first": unit_rows(-1, 5), "second": unit_rows(-1, 5)}, like_first, exchanged=(("first", "second"),)),
+    "contrastive.clip": Spec(
+        {"first": unit_rows(-1, 5), "second": unit_rows(-1, 5)},
+        like_first,
+        exchanged=(("first", "second"),),
+    ),
     "contrastive.info_nce": Spec({"key": online(-1, 5)}),
-    "contrastive.info_nce symmetric": Spec({"key": online(-1, 5), "symmetric": constant(True)}, exchanged=(("query", "key"),)),
+    "contrastive.info_nce symmetric": Spec(
+        {"key": online(-1, 5), "symmetric": constant(True)}, exchanged=(("query", "key"),)
+    ),
     "contrastive.moco_v3": Spec(exchanged=(("q1", "q2"), ("k1", "k2"))),
     "contrastive.nnclr": Spec(exchanged=(("p1", "p2"), ("nn1", "nn2"))),
     "contrastive.nt_xent": Spec(exchanged=VIEWS),
     "contrastive.queue_info_nce": Spec(),
-    "core_tuning.focal_contrast": Spec({"soft_label": lambda rows, generator: torch.eye(3, dtype=torch.float64)[torch.arange(rows) % 3]}),
+    "core_tuning.focal_contrast": Spec(
+        {
+            "soft_label": lambda rows, generator: torch.eye(3, dtype=torch.float64)[
+                torch.arange(rows) % 3
+            ]
+        }
+    ),
     "core_tuning.soft_cross_entropy": Spec({"logits": online(-1, 4), "soft_label": share(-1, 4)}),
     "decoupled.cross_view_dcl": Spec({"key": online(-1, 5)}),
     "decoupled.dcl": Spec(exchanged=VIEWS),
@@ -245,30 +296,53 @@ LOSSES: dict[str, Spec] = {
     "decoupled.queue_dcl": Spec(),
     "direct_predictor.direct_prediction": Spec(exchanged=BOTH),
     "distillation.byol": Spec(exchanged=BOTH),
-    "distillation.dino": Spec({"student": online(4, -1, 5), "teacher": fixed(2, -1, 5), "centre": fixed(5)}),
-    "distillation.simsiam": Spec({"z1": fixed(-1, 5), "z2": fixed(-1, 5)}, exchanged=(("p1", "p2"), ("z1", "z2"))),
+    "distillation.dino": Spec(
+        {"student": online(4, -1, 5), "teacher": fixed(2, -1, 5), "centre": fixed(5)}
+    ),
+    "distillation.simsiam": Spec(
+        {"z1": fixed(-1, 5), "z2": fixed(-1, 5)}, exchanged=(("p1", "p2"), ("z1", "z2"))
+    ),
     "episodes.neighbour_score": Spec({"features": online(-1, 5)}, neighbours),
-    "episodes.prototype_triplet": Spec({"prototype": online(3, 5), "prototype_label": constant(torch.arange(3))}),
-    "feature_transformation.feature_transformation": Spec({"mixing": constant(Mixing(1.3, 0.6, torch.arange(9).flip(0)))}),
+    "episodes.prototype_triplet": Spec(
+        {"prototype": online(3, 5), "prototype_label": constant(torch.arange(3))}
+    ),
+    "feature_transformation.feature_transformation": Spec(
+        {"mixing": constant(Mixing(1.3, 0.6, torch.arange(9).flip(0)))}
+    ),
     "gated_pairs.gated_contrast": Spec(
-        {"gate": lambda rows, generator: fixed(-1, 5)(rows, generator).sigmoid().requires_grad_(), "partner": label(2)}
+        {
+            "gate": lambda rows, generator: (
+                fixed(-1, 5)(rows, generator).sigmoid().requires_grad_()
+            ),
+            "partner": label(2),
+        }
     ),
     "groco.groco": Spec(skip=CONSTANT),
     "hard_negatives.mochi": Spec(
         {
             "draws": lambda rows, generator: draw(
-                fixed(-1, 5)(rows, generator), fixed(9, 5)(rows, generator), generator=generator, hardest=4, pairs=3, with_query=2
+                fixed(-1, 5)(rows, generator),
+                fixed(9, 5)(rows, generator),
+                generator=generator,
+                hardest=4,
+                pairs=3,
+                with_query=2,
             )
         },
         skip={**DRAWN, **CONSTANT},
     ),
     "individual_temperature.bimodal_step": Spec(
-        {name: unit_rows(-1, 5) for name in ("first", "second")}, bimodal, skip=CONSTANT, exchanged=(("first", "second"),)
+        {name: unit_rows(-1, 5) for name in ("first", "second")},
+        bimodal,
+        skip=CONSTANT,
+        exchanged=(("first", "second"),),
     ),
     "individual_temperature.robust_contrastive": Spec(
         {
             "margins": online(-1, 6),
-            "temperature": lambda rows, generator: torch.linspace(0.2, 1.0, rows, dtype=torch.float64).requires_grad_(),
+            "temperature": lambda rows, generator: torch.linspace(
+                0.2, 1.0, rows, dtype=torch.float64
+            ).requires_grad_(),
         },
         skip={
             **HEADED,
@@ -281,30 +355,45 @@ LOSSES: dict[str, Spec] = {
     "individual_temperature.unimodal_step hinge": Spec(
         {name: unit_rows(-1, 5) for name in ("z1", "z2")}, hinged, skip=CONSTANT, exchanged=VIEWS
     ),
-    "label_augmentation.label_augmentation": Spec({"joint_logits": online(-1, 3, 12), "label": label(4)}, augmented),
+    "label_augmentation.label_augmentation": Spec(
+        {"joint_logits": online(-1, 3, 12), "label": label(4)}, augmented
+    ),
     "label_augmentation.self_distillation": Spec(
-        {"single_logits": online(-1, 4), "joint_logits": fixed(-1, 3, 12), "label": label(4)}, distilled
+        {"single_logits": online(-1, 4), "joint_logits": fixed(-1, 3, 12), "label": label(4)},
+        distilled,
     ),
     "masked.masked_reconstruction": Spec(
         {
             "prediction": online(-1, 3, 4),
             "target": fixed(-1, 3, 4),
-            "mask": lambda rows, generator: torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64).repeat(rows, 1),
+            "mask": lambda rows, generator: torch.tensor(
+                [1.0, 0.0, 1.0], dtype=torch.float64
+            ).repeat(rows, 1),
         }
     ),
     "masked_contrast.grouped_clip": Spec({"group": label()}, exchanged=(("first", "second"),)),
     "masked_contrast.grouped_nt_xent": Spec({"group": label()}, exchanged=VIEWS),
     "masked_contrast.masked_contrast": Spec(
-        {"logits": online(-1, 6), "positive": lambda rows, generator: fixed(-1, 6)(rows, generator) > 0.5}, masked
+        {
+            "logits": online(-1, 6),
+            "positive": lambda rows, generator: fixed(-1, 6)(rows, generator) > 0.5,
+        },
+        masked,
     ),
     "masked_contrast.tagged_contrast": Spec({"tag": label()}),
     "mixed_redundancy.mixed_barlow_twins": Spec(MIXED, mixed("mixed_barlow_twins"), skip=DRAWN),
-    "mixed_redundancy.mixed_barlow_twins_terms": Spec(MIXED, mixed("mixed_barlow_twins_terms"), skip=DRAWN),
+    "mixed_redundancy.mixed_barlow_twins_terms": Spec(
+        MIXED, mixed("mixed_barlow_twins_terms"), skip=DRAWN
+    ),
     "mixed_redundancy.mixing_regulariser": Spec(MIXED, mixed("mixing_regulariser"), skip=DRAWN),
     "multi_head.amcl": Spec(HEADS, skip=HEADED),
     "multi_head.amcl queue": Spec({**HEADS, "queue": fixed(2, 9, 5)}, skip=HEADED),
     "multi_head.amcl_barlow_twins": Spec(
-        {**HEADS, "temperature": lambda rows, generator: fixed(2, 5, 5)(rows, generator).sigmoid() + 0.1}, skip=HEADED
+        {
+            **HEADS,
+            "temperature": lambda rows, generator: fixed(2, 5, 5)(rows, generator).sigmoid() + 0.1,
+        },
+        skip=HEADED,
     ),
     "multi_head.amcl_info_nce": Spec(HEADS, skip=HEADED),
     "multi_head.amcl_simsiam": Spec(
@@ -324,13 +413,21 @@ LOSSES: dict[str, Spec] = {
     "regression_pairs.conr": Spec(REGRESSION),
     "regression_pairs.conr official": Spec({**REGRESSION, "official": constant(True)}),
     "regression_pairs.conr two dimensions": Spec(
-        REGRESSION | dict.fromkeys(("label", "prediction"), lambda rows, generator: (torch.arange(2 * rows) * 5 % 7).double().view(-1, 2))
+        REGRESSION
+        | dict.fromkeys(
+            ("label", "prediction"),
+            lambda rows, generator: (torch.arange(2 * rows) * 5 % 7).double().view(-1, 2),
+        )
     ),
     "regression_pairs.conr_dense": Spec(
         {
             "features": online(-1, 5, 1, 2),
-            "target": lambda rows, generator: (torch.arange(rows) * 3 % 5 / 5).double().view(-1, 1, 1, 1),
-            "prediction": lambda rows, generator: (torch.arange(rows) * 2 % 5 / 5).double().view(-1, 1, 1, 1),
+            "target": lambda rows, generator: (
+                (torch.arange(rows) * 3 % 5 / 5).double().view(-1, 1, 1, 1)
+            ),
+            "prediction": lambda rows, generator: (
+                (torch.arange(rows) * 2 % 5 / 5).double().view(-1, 1, 1, 1)
+            ),
         }
     ),
     "regression_pairs.supremix": Spec(
@@ -343,9 +440,17 @@ LOSSES: dict[str, Spec] = {
         skip=CONSTANT,
         compiles=False,
     ),
-    "regression_pairs.supremix unmixed": Spec({"label": REGRESSION["label"], "mixing": constant(None), "window": constant(None)}),
-    "siglip.siglip": Spec({"first": unit_rows(-1, 5), "second": unit_rows(-1, 5)}, sigmoid_pairs, exchanged=(("first", "second"),)),
-    "soft_targets.cwcl": Spec({name: online(-1, 5) for name in ("trained", "frozen")}, skip=CONSTANT),
+    "regression_pairs.supremix unmixed": Spec(
+        {"label": REGRESSION["label"], "mixing": constant(None), "window": constant(None)}
+    ),
+    "siglip.siglip": Spec(
+        {"first": unit_rows(-1, 5), "second": unit_rows(-1, 5)},
+        sigmoid_pairs,
+        exchanged=(("first", "second"),),
+    ),
+    "soft_targets.cwcl": Spec(
+        {name: online(-1, 5) for name in ("trained", "frozen")}, skip=CONSTANT
+    ),
     "soft_targets.mixed_clip": Spec(
         {
             **dict.fromkeys(("mixed", "other"), online(-1, 5)),
@@ -355,12 +460,17 @@ LOSSES: dict[str, Spec] = {
         skip=DRAWN,
     ),
     "soft_targets.soft_clip": Spec(),
-    "soft_targets.soft_info_nce": Spec({"key": online(-1, 5), "target": share(-1, -1)}, skip=MATRIX),
+    "soft_targets.soft_info_nce": Spec(
+        {"key": online(-1, 5), "target": share(-1, -1)}, skip=MATRIX
+    ),
     "spectral.spectral_contrast": Spec(exchanged=VIEWS),
     "supervised.supcon": Spec({"features": unit_rows(-1, 2, 5)}),
-    "view_quality.weighted_moco_v3": Spec({"weight": share_of_first}, exchanged=(("q1", "q2"), ("k1", "k2"))),
+    "view_quality.weighted_moco_v3": Spec(
+        {"weight": share_of_first}, exchanged=(("q1", "q2"), ("k1", "k2"))
+    ),
     "view_quality.weighted_simsiam": Spec(
-        {"weight": share_of_first, **dict.fromkeys(("z1", "z2"), fixed(-1, 5))}, exchanged=(("p1", "p2"), ("z1", "z2"))
+        {"weight": share_of_first, **dict.fromkeys(("z1", "z2"), fixed(-1, 5))},
+        exchanged=(("p1", "p2"), ("z1", "z2")),
     ),
     "supervised.supcon one": Spec({"features": unit_rows(-1, 2, 5), "mode": constant("one")}),
 }
@@ -459,7 +569,11 @@ def public_functions() -> set[str]:
     for info in pkgutil.iter_modules(losses.__path__):
         module = importlib.import_module(f"nearfar.losses.{info.name}")
         for name, value in vars(module).items():
-            if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_"):
+            if (
+                inspect.isfunction(value)
+                and value.__module__ == module.__name__
+                and not name.startswith("_")
+            ):
                 found.add(f"{info.name}.{name}")
     return found
 

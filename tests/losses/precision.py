@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-def agrees_in_lower_precision(loss: Callable[..., Tensor], *inputs: Tensor, rtol: float = 1e-4) -> None:
+def agrees_in_lower_precision(
+    loss: Callable[..., Tensor], *inputs: Tensor, rtol: float = 1e-4
+) -> None:
     """Under bfloat16 autocast, float32 inputs give the float64 value to ``rtol``, and so do bfloat16 inputs.
 
     Inputs are rounded to bfloat16 beforehand, so that all types see the same numbers. Gradients are compared relative to
@@ -27,11 +29,15 @@ def agrees_in_lower_precision(loss: Callable[..., Tensor], *inputs: Tensor, rtol
             found = loss(*lower)
         assert found.dtype == torch.float32
         assert abs(found.item() - value.item()) <= rtol * max(1.0, abs(value.item()))
-        for x, expected in zip(torch.autograd.grad(found, lower, allow_unused=True), gradients, strict=True):
+        for x, expected in zip(
+            torch.autograd.grad(found, lower, allow_unused=True), gradients, strict=True
+        ):
             assert (x is None) == (expected is None)
             if x is not None:
                 scale = expected.abs().max().item()
-                torch.testing.assert_close(x.double(), expected, rtol=rounding, atol=10 * rtol * scale)
+                torch.testing.assert_close(
+                    x.double(), expected, rtol=rounding, atol=10 * rtol * scale
+                )
 
 
 @contextmanager
@@ -55,13 +61,30 @@ class Work(TorchDispatchMode):
         exponentials: entries of exponentials, logarithms and the like.
     """
 
-    dear = ("exp", "exp2", "log", "log2", "log1p", "sigmoid", "softplus", "log_sigmoid_forward", "_softmax", "_log_softmax")
+    dear = (
+        "exp",
+        "exp2",
+        "log",
+        "log2",
+        "log1p",
+        "sigmoid",
+        "softplus",
+        "log_sigmoid_forward",
+        "_softmax",
+        "_log_softmax",
+    )
 
     def __init__(self) -> None:
         super().__init__()
         self.products = self.exponentials = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         name = func.overloadpacket.__name__.removesuffix("_")
         if name in ("mm", "bmm", "addmm", "baddbmm"):
             first, second = args[-2:]

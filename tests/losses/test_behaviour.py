@@ -56,7 +56,9 @@ def test_equal_their_loops(shape: tuple[int, int]) -> None:
         own = row.pop(int(positive[i]))
         hard = sorted(row, reverse=True)[: max(1, math.ceil(alpha * len(row)))]
         for negatives, soft, flat in ((row, 0, 2), (hard, 1, 3)):
-            expected[soft].append(-own / tau + math.log(sum(math.exp(x / tau) for x in [own, *negatives])))
+            expected[soft].append(
+                -own / tau + math.log(sum(math.exp(x / tau) for x in [own, *negatives]))
+            )
             expected[flat].append(-own + weight * sum(negatives))
     found = [
         contrastive(s, positive=positive, temperature=tau, reduction="none"),
@@ -70,7 +72,9 @@ def test_equal_their_loops(shape: tuple[int, int]) -> None:
 def test_is_info_nce_of_the_cosines() -> None:
     z, g = torch.randn(2, 6, 4, dtype=torch.float64)
     cosine = torch.nn.functional.cosine_similarity(z[:, None], g[None], dim=2)
-    torch.testing.assert_close(contrastive(cosine, temperature=0.2), info_nce(z, g, temperature=0.2))
+    torch.testing.assert_close(
+        contrastive(cosine, temperature=0.2), info_nce(z, g, temperature=0.2)
+    )
 
 
 def test_gradients_follow_the_boltzmann_law() -> None:
@@ -88,7 +92,12 @@ def test_gradients_follow_the_boltzmann_law() -> None:
 def test_entropy_rises_strictly_with_the_temperature(negatives: int) -> None:
     s = torch.rand(50, negatives + 1, dtype=torch.float64) * 2 - 1
     positive = torch.zeros(50, dtype=torch.int64)
-    entropy = torch.stack([penalty_entropy(s, positive=positive, temperature=t) for t in (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)])
+    entropy = torch.stack(
+        [
+            penalty_entropy(s, positive=positive, temperature=t)
+            for t in (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+        ]
+    )
     assert (entropy.diff(dim=0) > 0).all()
     assert entropy.min() >= 0
     assert entropy.max() < math.log(negatives)
@@ -106,7 +115,9 @@ def test_cold_limit_is_the_hardest_triplet() -> None:
     s = torch.rand(20, 20, dtype=torch.float64) * 2 - 1
     hardest = s.masked_fill(torch.eye(20, dtype=torch.bool), -math.inf).amax(dim=1)
     triplet = (hardest - s.diagonal()).clamp(min=0)
-    torch.testing.assert_close(1e-5 * contrastive(s, temperature=1e-5, reduction="none"), triplet, rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        1e-5 * contrastive(s, temperature=1e-5, reduction="none"), triplet, rtol=0, atol=1e-4
+    )
 
 
 def test_hot_limit_is_the_simple_loss() -> None:
@@ -139,7 +150,9 @@ def test_gradcheck(loss: Callable[..., Tensor]) -> None:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("s", [torch.ones(4, 4), torch.eye(4), torch.zeros(2, 2), torch.zeros(1, 1)], ids=str)
+@pytest.mark.parametrize(
+    "s", [torch.ones(4, 4), torch.eye(4), torch.zeros(2, 2), torch.zeros(1, 1)], ids=str
+)
 def test_degenerate_similarities_stay_finite(loss: Callable[..., Tensor], s: Tensor) -> None:
     s = s.clone().requires_grad_()
     value = loss(s)
@@ -159,7 +172,9 @@ def test_a_penalty_needs_a_negative(function: Callable[..., Tensor]) -> None:
         function(torch.ones(3, 1), positive=torch.zeros(3, dtype=torch.int64))
 
 
-@pytest.mark.parametrize("function", [contrastive, hard_contrastive, relative_penalty, penalty_entropy])
+@pytest.mark.parametrize(
+    "function", [contrastive, hard_contrastive, relative_penalty, penalty_entropy]
+)
 def test_temperature_must_be_positive(function: Callable[..., Tensor]) -> None:
     with pytest.raises(ValueError, match="above 0; found 0"):
         function(torch.eye(3), temperature=0)

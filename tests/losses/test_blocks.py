@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from nearfar.losses import blocks
-from nearfar.losses.blocks import block_height, gathered, in_row_blocks, nearest_rows, row_blocks, squared_distances
+from nearfar.losses.blocks import (
+    block_height,
+    gathered,
+    in_row_blocks,
+    nearest_rows,
+    row_blocks,
+    squared_distances,
+)
 from nearfar.testing.allocations import Allocations
 
 F64 = torch.float64
@@ -30,17 +37,25 @@ def test_first_and_second_derivatives() -> None:
     inputs = [torch.randn(n, 3, dtype=F64, requires_grad=True) for n in (5, 4)]
     for height in (1, 2, 5):
         assert torch.autograd.gradcheck(lambda q, k, height=height: entropy(q, k, height), inputs)
-        assert torch.autograd.gradgradcheck(lambda q, k, height=height: entropy(q, k, height), inputs)
+        assert torch.autograd.gradgradcheck(
+            lambda q, k, height=height: entropy(q, k, height), inputs
+        )
 
 
 @pytest.mark.filterwarnings("ignore")  # of the compiler's own
 def test_compile_traces_several_blocks_and_their_gradient() -> None:
     query, key = (torch.randn(n, 3, dtype=F64, requires_grad=True) for n in (5, 4))
     torch._dynamo.reset()
-    compiled = torch.compile(lambda: entropy(query, key, 2).sum(), backend="aot_eager", fullgraph=True)()
+    compiled = torch.compile(
+        lambda: entropy(query, key, 2).sum(), backend="aot_eager", fullgraph=True
+    )()
     plain = entropy(query, key, 5).sum()
     torch.testing.assert_close(compiled, plain)
-    for found, expected in zip(torch.autograd.grad(compiled, (query, key)), torch.autograd.grad(plain, (query, key)), strict=True):
+    for found, expected in zip(
+        torch.autograd.grad(compiled, (query, key)),
+        torch.autograd.grad(plain, (query, key)),
+        strict=True,
+    ):
         torch.testing.assert_close(found, expected)
 
 
@@ -68,9 +83,14 @@ def test_without_gradient_and_without_rows() -> None:
 def test_autocast_stays_as_it_was_when_a_block_is_made_again() -> None:
     query = torch.randn(6, 3, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
-        (expected,) = torch.autograd.grad(in_row_blocks(lambda b: (query[b] @ query.T).float().sum(1), query, height=6).sum(), query)
+        (expected,) = torch.autograd.grad(
+            in_row_blocks(lambda b: (query[b] @ query.T).float().sum(1), query, height=6).sum(),
+            query,
+        )
         value = in_row_blocks(lambda b: (query[b] @ query.T).float().sum(1), query, height=2)
-    torch.testing.assert_close(torch.autograd.grad(value.sum(), query)[0], expected, rtol=2e-2, atol=5e-2)
+    torch.testing.assert_close(
+        torch.autograd.grad(value.sum(), query)[0], expected, rtol=2e-2, atol=5e-2
+    )
 
 
 def test_the_ranges_cover_all_rows_once() -> None:
@@ -83,7 +103,9 @@ def test_the_ranges_cover_all_rows_once() -> None:
 
 
 @pytest.mark.parametrize("exclude", [(), (0,), (1, -2)])
-def test_nearest_rows_equal_a_full_sort(exclude: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nearest_rows_equal_a_full_sort(
+    exclude: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     query, key = torch.randn(2, 6, 3), torch.randn(2, 7, 3)
     similarity = query @ key.mT
     for i in range(6):
@@ -99,4 +121,6 @@ def test_nearest_rows_equal_a_full_sort(exclude: tuple[int, ...], monkeypatch: p
 
 def test_squared_distances_equal_differences() -> None:
     first, second = torch.randn(2, 4, 3, dtype=F64), torch.randn(2, 5, 3, dtype=F64)
-    torch.testing.assert_close(squared_distances(first, second), (first[:, :, None] - second[:, None]).square().sum(-1))
+    torch.testing.assert_close(
+        squared_distances(first, second), (first[:, :, None] - second[:, None]).square().sum(-1)
+    )

@@ -35,9 +35,17 @@ def test_small_form_equals_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     (z,) = leaves(case, "z")
     uniform = bool(case["hp_uniform_weights"])
-    attract = attraction(z, temperature=float(case["hp_tau_pos"]), weight=float(case["hp_alpha"]), uniform=uniform)
+    attract = attraction(
+        z, temperature=float(case["hp_tau_pos"]), weight=float(case["hp_alpha"]), uniform=uniform
+    )
     debias = float(case["hp_tau_plus"]) * int(case["hp_debiased"])
-    repel = repulsion(z, temperature=float(case["hp_tau_neg"]), weight=float(case["hp_beta"]), uniform=uniform, debias=debias)
+    repel = repulsion(
+        z,
+        temperature=float(case["hp_tau_neg"]),
+        weight=float(case["hp_beta"]),
+        uniform=uniform,
+        debias=debias,
+    )
     close(attract, case["out_loss_attract"])
     close(repel, case["out_loss_repel"])
     close(attract + repel, case["out_loss"])
@@ -56,7 +64,10 @@ def test_queue_form_equals_the_reference(golden: Any, name: str) -> None:
     close(repel, case["out_loss_repel_as_coded"])
     close(attract + repel, case["out_loss"])
     close(torch.autograd.grad(attract + repel, z)[0], case["out_grad_views_as_coded"])
-    close(queue_repulsion(z, queue, temperature=tau, within_batch=within), case["out_loss_repel_intended"])
+    close(
+        queue_repulsion(z, queue, temperature=tau, within_batch=within),
+        case["out_loss_repel_intended"],
+    )
     stored = Queue(*queue.shape).double()
     stored.rows.copy_(queue)
     stored.push(unit(z[-1]).detach())
@@ -71,20 +82,35 @@ def test_moco_v3_form_equals_the_reference(golden: Any, name: str) -> None:
     rbf = moco_v3_key(q, case["in_k"], temperature=tau)
     close(rbf, case["out_loss_rbf"])
     close(torch.autograd.grad(rbf, q)[0], case["out_grad_q_rbf"])
-    euclidean = moco_v3_key(q, case["in_k"], temperature=tau, euclidean=True, reduction="none").sum()
+    euclidean = moco_v3_key(
+        q, case["in_k"], temperature=tau, euclidean=True, reduction="none"
+    ).sum()
     close(euclidean, case["out_loss_euclidean"])
     close(torch.autograd.grad(euclidean, q)[0], case["out_grad_q_euclidean"])
 
 
-def looped_repulsion(z: Tensor, temperature: float, weight: float, uniform: bool, debias: float, kernel_width: float | None) -> Tensor:
+def looped_repulsion(
+    z: Tensor,
+    temperature: float,
+    weight: float,
+    uniform: bool,
+    debias: float,
+    kernel_width: float | None,
+) -> Tensor:
     """One anchor at a time, with differences of vectors."""
     pairs = []
     for x in range(len(z)):
         for y in range(x + 1, len(z)):
             rows = []
             for n in range(z.shape[1]):
-                cost = torch.stack([(z[x, n] - z[y, m]).square().sum() for m in range(z.shape[1]) if m != n])
-                w = torch.full_like(cost, 1 / len(cost)) if uniform else torch.softmax(-temperature * cost, dim=0)
+                cost = torch.stack(
+                    [(z[x, n] - z[y, m]).square().sum() for m in range(z.shape[1]) if m != n]
+                )
+                w = (
+                    torch.full_like(cost, 1 / len(cost))
+                    if uniform
+                    else torch.softmax(-temperature * cost, dim=0)
+                )
                 if kernel_width is not None:
                     rows.append((w * torch.exp(-kernel_width * cost)).sum())
                     continue
@@ -113,7 +139,13 @@ def looped_repulsion(z: Tensor, temperature: float, weight: float, uniform: bool
 )
 def test_repulsion_equals_its_loop(shape: tuple[int, int, int], options: dict[str, Any]) -> None:
     z = views(*shape).requires_grad_()
-    complete = {"temperature": 0.9, "weight": 1.0, "uniform": False, "debias": 0.0, "kernel_width": None} | options
+    complete = {
+        "temperature": 0.9,
+        "weight": 1.0,
+        "uniform": False,
+        "debias": 0.0,
+        "kernel_width": None,
+    } | options
     found, expected = repulsion(z, **options), looped_repulsion(z, **complete)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(*(torch.autograd.grad(loss, z)[0] for loss in (found, expected)))
@@ -161,7 +193,9 @@ def test_moco_v3_form_equals_its_loop(euclidean: bool) -> None:
         others = [unit(q[j]) for j in range(3) if j != i]
         key = unit(k[i])
         for n in range(4):
-            share = torch.softmax(torch.stack([(o[n] - key[n]).square().sum() for o in others]) / tau, dim=0)
+            share = torch.softmax(
+                torch.stack([(o[n] - key[n]).square().sum() for o in others]) / tau, dim=0
+            )
             for p, o in zip(share, others, strict=True):
                 cosine = key @ o[n]
                 if euclidean:
@@ -178,7 +212,9 @@ def test_moco_v3_form_equals_its_loop(euclidean: bool) -> None:
 
 def test_two_views_attract_with_the_mean_squared_distance() -> None:
     z = views(2)
-    torch.testing.assert_close(attraction(z, temperature=3.0), (z[0] - z[1]).square().sum(dim=1).mean())
+    torch.testing.assert_close(
+        attraction(z, temperature=3.0), (z[0] - z[1]).square().sum(dim=1).mean()
+    )
 
 
 def test_uniform_weights_are_plain_averages() -> None:
@@ -188,7 +224,9 @@ def test_uniform_weights_are_plain_averages() -> None:
     torch.testing.assert_close(attraction(z, uniform=True), own.sum() / (3 * 2 * 5))
     upper = [distances[x, y] for x, y in ((0, 1), (0, 2), (1, 2))]
     others = ~torch.eye(5, dtype=torch.bool)
-    torch.testing.assert_close(repulsion(z, uniform=True), -torch.stack([d[others].mean() for d in upper]).mean())
+    torch.testing.assert_close(
+        repulsion(z, uniform=True), -torch.stack([d[others].mean() for d in upper]).mean()
+    )
 
 
 def test_farther_positives_and_nearer_negatives_weigh_more() -> None:
@@ -199,21 +237,37 @@ def test_farther_positives_and_nearer_negatives_weigh_more() -> None:
     assert repulsion(spread) > repulsion(spread, uniform=True)
     steps = [repulsion(spread, temperature=t).item() for t in (0.0, 1.0, 4.0, 16.0, 1000.0)]
     assert steps == sorted(steps)
-    nearest = (spread[0][:, None] - spread[1]).square().sum(-1).fill_diagonal_(math.inf).amin(dim=1).mean()
+    nearest = (
+        (spread[0][:, None] - spread[1])
+        .square()
+        .sum(-1)
+        .fill_diagonal_(math.inf)
+        .amin(dim=1)
+        .mean()
+    )
     assert steps[-1] == pytest.approx(-nearest.item(), rel=1e-3)
 
 
 def test_keys_and_queue_get_no_gradient() -> None:
-    query, key, queue = torch.randn(3, 4, 5), torch.randn(3, 4, 5, requires_grad=True), torch.randn(6, 5, requires_grad=True)
+    query, key, queue = (
+        torch.randn(3, 4, 5),
+        torch.randn(3, 4, 5, requires_grad=True),
+        torch.randn(6, 5, requires_grad=True),
+    )
     query.requires_grad_()
     loss = queue_attraction(query, key) + queue_repulsion(query, queue)
     loss = loss + moco_v3_cacr(query, key) + moco_v3_cacr(query, key, euclidean=True)
-    assert torch.autograd.grad(loss, (key, queue), allow_unused=True, retain_graph=True) == (None, None)
+    assert torch.autograd.grad(loss, (key, queue), allow_unused=True, retain_graph=True) == (
+        None,
+        None,
+    )
     assert torch.autograd.grad(loss, query)[0].abs().sum() > 0
 
 
 @pytest.mark.parametrize("kernel_width", [None, 2.0])
-def test_blocks_change_nothing_and_bound_memory(monkeypatch: pytest.MonkeyPatch, kernel_width: float | None) -> None:
+def test_blocks_change_nothing_and_bound_memory(
+    monkeypatch: pytest.MonkeyPatch, kernel_width: float | None
+) -> None:
     z = views(3, 40, 4).requires_grad_()
     queue = views(1, 9, 4)[0]
 

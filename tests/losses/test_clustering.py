@@ -34,23 +34,34 @@ def test_loop_twin(views: int, assigned: int) -> None:
     for a in range(assigned):
         for v in range(views):
             if v != a:
-                expected = expected - (codes[a] * (scores[v] / 0.2).log_softmax(dim=1)).sum(dim=1) / assigned / (views - 1)
+                expected = expected - (codes[a] * (scores[v] / 0.2).log_softmax(dim=1)).sum(
+                    dim=1
+                ) / assigned / (views - 1)
     found = swav(scores, codes, temperature=0.2, reduction="none")
     torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(torch.autograd.grad(found.mean(), scores), torch.autograd.grad(expected.mean(), scores))
+    torch.testing.assert_close(
+        torch.autograd.grad(found.mean(), scores), torch.autograd.grad(expected.mean(), scores)
+    )
     torch.testing.assert_close(swav(scores, codes, temperature=0.2), found.mean())
 
 
 def test_gradcheck_and_constant_codes() -> None:
-    scores, codes = torch.randn(3, 2, 4, dtype=F64, requires_grad=True), torch.rand(2, 2, 4, dtype=F64, requires_grad=True)
+    scores, codes = (
+        torch.randn(3, 2, 4, dtype=F64, requires_grad=True),
+        torch.rand(2, 2, 4, dtype=F64, requires_grad=True),
+    )
     assert torch.autograd.gradcheck(lambda s: swav(s, codes), scores)
     assert torch.autograd.grad(swav(scores, codes), codes, allow_unused=True) == (None,)
 
 
 def test_sure_and_right_costs_nothing_and_even_scores_cost_log_k() -> None:
     codes = torch.eye(4, dtype=F64)[None].repeat(2, 1, 1)
-    assert swav(codes.repeat(2, 1, 1), codes, temperature=0.01).item() == pytest.approx(0, abs=1e-12)
-    torch.testing.assert_close(swav(torch.zeros(4, 4, 4, dtype=F64), codes), torch.tensor(4.0, dtype=F64).log())
+    assert swav(codes.repeat(2, 1, 1), codes, temperature=0.01).item() == pytest.approx(
+        0, abs=1e-12
+    )
+    torch.testing.assert_close(
+        swav(torch.zeros(4, 4, 4, dtype=F64), codes), torch.tensor(4.0, dtype=F64).log()
+    )
 
 
 @pytest.mark.parametrize("temperature", [1e-3, 0.1, 10.0])
@@ -59,7 +70,12 @@ def test_half_precision_agrees_with_float64(temperature: float) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = swav(scores, codes, temperature=temperature)
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found.double(), swav(scores.double(), codes.double(), temperature=temperature), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        found.double(),
+        swav(scores.double(), codes.double(), temperature=temperature),
+        rtol=1e-5,
+        atol=0,
+    )
 
 
 @pytest.mark.parametrize(

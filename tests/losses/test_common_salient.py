@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from nearfar.losses.common_salient import alignment, attribute_alignment, joint_entropy, log_uniformity, sepclr, sepclr_with_attributes
+from nearfar.losses.common_salient import (
+    alignment,
+    attribute_alignment,
+    joint_entropy,
+    log_uniformity,
+    sepclr,
+    sepclr_with_attributes,
+)
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 
 
@@ -59,8 +66,18 @@ def test_all_terms_equal_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     c1, c2, s1, s2 = leaves(case, "c1", "c2", "s1", "s2")
     terms = sepclr((c1, c2), (s1, s2), case["in_labels"].bool(), temperature=case["hp_tau"].item())
-    weights = {"common": 1.0, "salient": case["hp_w_salient"], "background": case["hp_w_reg"], "joint_entropy": case["hp_w_jem"]}
-    for ours, theirs in (("common", "common"), ("salient", "salient"), ("background", "infoless"), ("joint_entropy", "kjem")):
+    weights = {
+        "common": 1.0,
+        "salient": case["hp_w_salient"],
+        "background": case["hp_w_reg"],
+        "joint_entropy": case["hp_w_jem"],
+    }
+    for ours, theirs in (
+        ("common", "common"),
+        ("salient", "salient"),
+        ("background", "infoless"),
+        ("joint_entropy", "kjem"),
+    ):
         close(terms[ours], case[f"out_{theirs}"])
     total = sum(weights[name] * term for name, term in terms.items())
     total.backward()
@@ -99,18 +116,27 @@ def test_terms_with_attributes_equal_their_loop(discrete: bool) -> None:
     c1, c2 = torch.randn(2, 6, 3, dtype=torch.float64)
     x = torch.randn(6, 2, dtype=torch.float64, requires_grad=True)
     target = torch.tensor([1, 0, 1, 1, 0, 1]).bool()
-    attributes = torch.tensor([[0, 1], [9, 9], [1, 1], [0, 0], [9, 9], [1, 2]], dtype=torch.float64) / (1 if discrete else 10)
+    attributes = torch.tensor(
+        [[0, 1], [9, 9], [1, 1], [0, 0], [9, 9], [1, 2]], dtype=torch.float64
+    ) / (1 if discrete else 10)
     found = sepclr_with_attributes((c1, c2), x, attributes, target, discrete=discrete)
     u1, u2 = normalize(c1, dim=1), normalize(c2, dim=1)
     chosen = target.nonzero().flatten().tolist()
     pairs = [(i, j) for i in range(6) for j in range(i + 1, 6)]
     spread = [sum((-((u[i] - u[j]) ** 2).sum()).exp() for i, j in pairs) / 15 for u in (u1, u2)]
-    torch.testing.assert_close(found["common"], ((u1 - u2) ** 2).sum(1).mean() + (spread[0].log() + spread[1].log()) / 2)
+    torch.testing.assert_close(
+        found["common"], ((u1 - u2) ** 2).sum(1).mean() + (spread[0].log() + spread[1].log()) / 2
+    )
     salient = []
     for a in range(2):
         y = [x[i, a] if target[i] else torch.zeros(()).double() for i in range(6)]
         uniform = (sum((-((y[i] - y[j]) ** 2)).exp() for i, j in pairs) / 15).log()
-        alike = [((attributes[i, a] - attributes[j, a]) ** 2 / (1e-5 if discrete else 0.05), i, j) for i in chosen for j in chosen if i < j]
+        alike = [
+            ((attributes[i, a] - attributes[j, a]) ** 2 / (1e-5 if discrete else 0.05), i, j)
+            for i in chosen
+            for j in chosen
+            if i < j
+        ]
         aligned = sum((-d).exp() * (x[i, a] - x[j, a]) ** 2 for d, i, j in alike) / len(alike)
         still = sum(x[i, a] ** 2 for i in (1, 4)) / 2 / (1.0 if discrete else 0.05)
         salient.append(uniform + (aligned + still) / 2)
@@ -126,16 +152,27 @@ def test_rows_far_apart_lose_nothing_in_float32(distance: float) -> None:
     place = distance * torch.randn(4, 3).repeat_interleave(6, dim=0)
     far = (place + torch.randn(24, 3)).requires_grad_()
     exact = far.detach().double().requires_grad_()
-    losses = [log_uniformity, lambda z: joint_entropy(z, z[:, :2]), lambda z: joint_entropy(z[:, :1], z)]
+    losses = [
+        log_uniformity,
+        lambda z: joint_entropy(z, z[:, :2]),
+        lambda z: joint_entropy(z[:, :1], z),
+    ]
     for loss in losses:
         found, expected = loss(far), loss(exact)
         assert found.dtype == torch.float32
         torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
-        (gradient,), (wanted,) = torch.autograd.grad(found, far), torch.autograd.grad(expected, exact)
-        torch.testing.assert_close(gradient.double(), wanted, rtol=0, atol=2e-6 * wanted.abs().max().item())
+        (gradient,), (wanted,) = (
+            torch.autograd.grad(found, far),
+            torch.autograd.grad(expected, exact),
+        )
+        torch.testing.assert_close(
+            gradient.double(), wanted, rtol=0, atol=2e-6 * wanted.abs().max().item()
+        )
 
 
-@pytest.mark.parametrize("shapes", [((4, 3), (5, 2)), ((4,), (4, 2)), ((4, 3), (4, 2, 1)), ((0, 3), (0, 2))])
+@pytest.mark.parametrize(
+    "shapes", [((4, 3), (5, 2)), ((4,), (4, 2)), ((4, 3), (4, 2, 1)), ((0, 3), (0, 2))]
+)
 def test_joint_entropy_names_wrong_shapes(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     with pytest.raises(ValueError, match=r"common \(N, D\) and salient \(N, E\) must be matrices"):
         joint_entropy(torch.randn(shapes[0]), torch.randn(shapes[1]))

@@ -30,7 +30,10 @@ def nt_xent_loop(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     rows, n, losses = [*z1, *z2], len(z1), []
     for i in range(2 * n):
         similar = [cosine(rows[i], rows[j]) / temperature for j in range(2 * n)]
-        losses.append(torch.stack(similar[:i] + similar[i + 1 :]).exp().sum().log() - similar[(i + n) % (2 * n)])
+        losses.append(
+            torch.stack(similar[:i] + similar[i + 1 :]).exp().sum().log()
+            - similar[(i + n) % (2 * n)]
+        )
     return torch.stack(losses)
 
 
@@ -52,7 +55,10 @@ def test_nt_xent_reference(golden: Golden, name: str) -> None:
     close(z1.grad, case["out_grad_z1"])
     close(z2.grad, case["out_grad_z2"])
     if "out_loss_simclr_sum" in case:
-        close(nt_xent(z1, z2, temperature=case["hp_temperature"].item(), reduction="simclr_sum"), case["out_loss_simclr_sum"])
+        close(
+            nt_xent(z1, z2, temperature=case["hp_temperature"].item(), reduction="simclr_sum"),
+            case["out_loss_simclr_sum"],
+        )
 
 
 @pytest.mark.parametrize("name", named("a-infonce-inbatch-*"))
@@ -87,19 +93,26 @@ def test_moco_v3_reference(golden: Golden, name: str) -> None:
     """The reference holds one direction; given twice, the loss is twice as much."""
     case = golden(name)
     (query,) = leaves(case, "q")
-    loss = moco_v3(query, query, case["in_k"], case["in_k"], temperature=case["hp_temperature"].item())
+    loss = moco_v3(
+        query, query, case["in_k"], case["in_k"], temperature=case["hp_temperature"].item()
+    )
     (loss / 2).backward()
     close(loss / 2, case["out_loss"])
     close(query.grad, case["out_grad_q"])
 
 
 @pytest.mark.parametrize("name", named("b-genview-mocov3-*"))
-def test_info_nce_with_a_weight_for_each_pair_equals_the_reference(golden: Golden, name: str) -> None:
+def test_info_nce_with_a_weight_for_each_pair_equals_the_reference(
+    golden: Golden, name: str
+) -> None:
     """GenView weighs MoCo v3's pairs by the quality of their views."""
     case = golden(name)
     q1, q2 = leaves(case, "q1", "q2")
     temperature, weight = case["hp_temperature"].item(), case["in_weight"]
-    losses = [info_nce(q, case[k], temperature=temperature, reduction="none") for q, k in ((q1, "in_k2"), (q2, "in_k1"))]
+    losses = [
+        info_nce(q, case[k], temperature=temperature, reduction="none")
+        for q, k in ((q1, "in_k2"), (q2, "in_k1"))
+    ]
     loss = 2 * temperature * (weight * (losses[0] + losses[1])).mean()
     loss.backward()
     close(loss, case["out_loss"])
@@ -111,7 +124,10 @@ def test_info_nce_with_a_weight_for_each_pair_equals_the_reference(golden: Golde
 def test_nnclr_reference(golden: Golden, name: str) -> None:
     case = golden(name)
     p1, p2 = leaves(case, "p1", "p2")
-    nn1, nn2 = (case["in_queue"][(case[f"in_z{view}"] @ case["in_queue"].T).argmax(dim=1)] for view in (1, 2))
+    nn1, nn2 = (
+        case["in_queue"][(case[f"in_z{view}"] @ case["in_queue"].T).argmax(dim=1)]
+        for view in (1, 2)
+    )
     loss = nnclr(nn1, nn2, p1, p2, temperature=case["hp_temperature"].item())
     loss.backward()
     close(loss, case["out_loss"])
@@ -147,8 +163,12 @@ def test_clip_reference_of_rows_of_any_length(golden: Golden, name: str) -> None
 
 def test_nt_xent_value_of_optax() -> None:
     """The number frozen in optax's tests: four points, classes 0 0 1 1, temperature 0.07."""
-    points = torch.tensor([[-1.9540, 1.0780], [0.2380, -0.5703], [1.8745, -0.0195], [-0.6719, -1.9210]])
-    torch.testing.assert_close(nt_xent(points[::2], points[1::2], temperature=0.07), torch.tensor(14.01032))
+    points = torch.tensor(
+        [[-1.9540, 1.0780], [0.2380, -0.5703], [1.8745, -0.0195], [-0.6719, -1.9210]]
+    )
+    torch.testing.assert_close(
+        nt_xent(points[::2], points[1::2], temperature=0.07), torch.tensor(14.01032)
+    )
 
 
 @pytest.mark.parametrize("n", [2, 3, 7])
@@ -157,19 +177,32 @@ def test_loop_twins(n: int, temperature: float) -> None:
     a, b, queue = random(n, 4), random(n, 4), normalize(torch.randn(5, 4, dtype=F64), dim=1)
     pairs = [
         (nt_xent(a, b, temperature=temperature, reduction="none"), nt_xent_loop(a, b, temperature)),
-        (info_nce(a, b, temperature=temperature, reduction="none"), info_nce_loop(a, b, temperature)),
+        (
+            info_nce(a, b, temperature=temperature, reduction="none"),
+            info_nce_loop(a, b, temperature),
+        ),
         (
             info_nce(a, b, temperature=temperature, symmetric=True, reduction="none"),
             (info_nce_loop(a, b, temperature) + info_nce_loop(b, a, temperature)) / 2,
         ),
         (
             queue_info_nce(a, b, queue, temperature=temperature, reduction="none"),
-            torch.cat([info_nce_loop(a[i : i + 1], torch.cat([b[i : i + 1].detach(), queue]), temperature) for i in range(n)]),
+            torch.cat(
+                [
+                    info_nce_loop(
+                        a[i : i + 1], torch.cat([b[i : i + 1].detach(), queue]), temperature
+                    )
+                    for i in range(n)
+                ]
+            ),
         ),
     ]
     for found, expected in pairs:
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
-        for x, y in zip(*(torch.autograd.grad(v.sum(), (a, b), allow_unused=True) for v in (found, expected)), strict=True):
+        for x, y in zip(
+            *(torch.autograd.grad(v.sum(), (a, b), allow_unused=True) for v in (found, expected)),
+            strict=True,
+        ):
             torch.testing.assert_close(x, y, rtol=1e-9, atol=1e-12)
 
 
@@ -182,7 +215,9 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "nt_xent": nt_xent,
     "info_nce": info_nce,
     "symmetric": lambda a, b, **settings: info_nce(a, b, symmetric=True, **settings),
-    "clip": lambda a, b, temperature, **settings: clip(unit(a), unit(b), logit_scale=1 / temperature, **settings),
+    "clip": lambda a, b, temperature, **settings: clip(
+        unit(a), unit(b), logit_scale=1 / temperature, **settings
+    ),
     "queue": lambda a, b, **settings: queue_info_nce(a, b, unit(-b), **settings),
     "moco_v3": lambda a, b, **settings: moco_v3(a, a.roll(1, 0), b.roll(1, 0), b, **settings),
     "nnclr": lambda a, b, **settings: nnclr(b.roll(1, 0), b, a, a.roll(1, 0), **settings),
@@ -202,13 +237,17 @@ def test_permutation_rotation_scale(loss: Callable[..., Tensor]) -> None:
     value, order = loss(a, b, temperature=0.2), torch.randperm(8)
     turn = torch.linalg.qr(torch.randn(5, 5, dtype=F64)).Q
     for first, second in ((a[order], b[order]), (a @ turn, b @ turn), (3 * a, 0.1 * b)):
-        torch.testing.assert_close(loss(first, second, temperature=0.2), value, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(
+            loss(first, second, temperature=0.2), value, rtol=1e-12, atol=1e-14
+        )
 
 
 def test_views_may_be_exchanged() -> None:
     a, b, c, d = (random(8, 5) for _ in range(4))
     for name in ("nt_xent", "symmetric", "clip"):
-        torch.testing.assert_close(LOSSES[name](a, b, temperature=0.2), LOSSES[name](b, a, temperature=0.2))
+        torch.testing.assert_close(
+            LOSSES[name](a, b, temperature=0.2), LOSSES[name](b, a, temperature=0.2)
+        )
     torch.testing.assert_close(moco_v3(a, b, c, d), moco_v3(b, a, d, c))
     torch.testing.assert_close(nnclr(a, b, c, d), nnclr(b, a, d, c))
 
@@ -217,14 +256,18 @@ def test_views_may_be_exchanged() -> None:
 @pytest.mark.parametrize("z", degenerate())
 @pytest.mark.parametrize("temperature", [1e-3, 0.1, 10.0])
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
-def test_finite_on_degenerate_rows(loss: Callable[..., Tensor], z: Tensor, temperature: float, dtype: torch.dtype) -> None:
+def test_finite_on_degenerate_rows(
+    loss: Callable[..., Tensor], z: Tensor, temperature: float, dtype: torch.dtype
+) -> None:
     a, b = (z.to(dtype).clone().requires_grad_() for _ in range(2))
     finite_with_gradient(loss(a, b, temperature=temperature), a, b)
 
 
 @every_loss
 @pytest.mark.parametrize("temperature", [0.02, 0.1, 1.0])
-def test_half_precision_and_autocast_agree_with_float64(loss: Callable[..., Tensor], temperature: float) -> None:
+def test_half_precision_and_autocast_agree_with_float64(
+    loss: Callable[..., Tensor], temperature: float
+) -> None:
     """bfloat16 embeddings are promoted, not rounded again: only float32's rounding of the exponent, 1e-6 / temperature."""
     a, b = torch.randn(48, 16).bfloat16(), torch.randn(48, 16).bfloat16()
     exact = loss(a.double(), b.double(), temperature=temperature)
@@ -255,14 +298,18 @@ def test_a_tiny_loss_keeps_its_digits() -> None:
 @pytest.mark.parametrize("name", ["nt_xent", "info_nce", "symmetric", "queue", "moco_v3", "nnclr"])
 def test_a_temperature_tensor_gives_the_same_and_gets_its_gradient(name: str) -> None:
     a, b, temperature = random(6, 4), random(6, 4), torch.tensor(0.3, dtype=F64, requires_grad=True)
-    torch.testing.assert_close(LOSSES[name](a, b, temperature=temperature), LOSSES[name](a, b, temperature=0.3))
+    torch.testing.assert_close(
+        LOSSES[name](a, b, temperature=temperature), LOSSES[name](a, b, temperature=0.3)
+    )
     assert torch.autograd.gradcheck(lambda t: LOSSES[name](a, b, temperature=t), temperature)
 
 
 def test_reductions_and_their_order() -> None:
     a, b = random(5, 4), random(5, 4)
     assert nt_xent(a, b, reduction="none").shape == (10,)
-    torch.testing.assert_close(nt_xent(b, a, reduction="none"), nt_xent(a, b, reduction="none").roll(5))
+    torch.testing.assert_close(
+        nt_xent(b, a, reduction="none"), nt_xent(a, b, reduction="none").roll(5)
+    )
     for call in (
         lambda how: nt_xent(a, b, reduction=how),
         lambda how: info_nce(a, b, reduction=how),
@@ -275,7 +322,10 @@ def test_reductions_and_their_order() -> None:
 
 def test_constants_receive_no_gradient() -> None:
     a, b, queue = random(4, 3), random(4, 3), random(6, 3)
-    assert torch.autograd.grad(queue_info_nce(a, b, queue), (b, queue), allow_unused=True) == (None, None)
+    assert torch.autograd.grad(queue_info_nce(a, b, queue), (b, queue), allow_unused=True) == (
+        None,
+        None,
+    )
     assert torch.autograd.grad(moco_v3(a, a, b, b), b, allow_unused=True) == (None,)
     assert torch.autograd.grad(nnclr(b, b, a, a), b, allow_unused=True) == (None,)
 
@@ -297,7 +347,10 @@ def test_nt_xent_keeps_no_matrix_for_backward() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x: nt_xent(x, x[:2]), r"z1, z2 must be matrices of one shape \(N, D\); found \(3, 4\), \(2, 4\)"),
+        (
+            lambda x: nt_xent(x, x[:2]),
+            r"z1, z2 must be matrices of one shape \(N, D\); found \(3, 4\), \(2, 4\)",
+        ),
         (lambda x: nt_xent(x[:0], x[:0]), "z1, z2 need at least 1 rows; found 0"),
         (lambda x: nt_xent(x, x, temperature=0.0), "The temperature must be above 0; found 0.0"),
         (lambda x: info_nce(x, x, temperature=-1.0), "The temperature must be above 0; found -1.0"),

@@ -17,7 +17,11 @@ def test_mixtures_equal_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     (features,) = leaves(case, "features")
     draws = (case["in_perm"], case["in_lambda_neg_raw"], case["in_lambda_pos"])
-    classes, least, size = int(case["hp_num_classes"]), case["hp_lambda_neg_min"].item(), len(features)
+    classes, least, size = (
+        int(case["hp_num_classes"]),
+        case["hp_lambda_neg_min"].item(),
+        len(features),
+    )
     rows, soft = mixed_pairs(features, case["in_labels"], classes, draws, least=least)
     close(rows[size : 2 * size], case["out_hardneg"])
     close(soft[size : 2 * size], case["out_hardneg_labels"])
@@ -26,7 +30,9 @@ def test_mixtures_equal_the_reference(golden: Any, name: str) -> None:
     positive, negative = hard_pairs(features, case["in_labels"])
     assert torch.equal(positive, case["out_hard_pos_index_exact"].long())
     assert torch.equal(negative, case["out_hard_neg_index"].long())
-    rows, soft = mixed_pairs(features, case["in_labels"], classes, draws, least=least, official=True)
+    rows, soft = mixed_pairs(
+        features, case["in_labels"], classes, draws, least=least, official=True
+    )
     (rows * case["in_cotangent"]).sum().backward()
     close(rows, case["out_features_official"])
     close(soft.double(), case["out_soft_labels_official"].double())
@@ -35,10 +41,14 @@ def test_mixtures_equal_the_reference(golden: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", named("b-coretuning-focal-*"))
 @pytest.mark.parametrize(("official", "suffix"), [(True, ""), (False, "_paper")])
-def test_focal_contrast_equals_the_reference(golden: Any, name: str, official: bool, suffix: str) -> None:
+def test_focal_contrast_equals_the_reference(
+    golden: Any, name: str, official: bool, suffix: str
+) -> None:
     case = golden(name)
     (z,) = leaves(case, "z_raw")
-    loss = focal_contrast(z, case["in_soft_labels"], temperature=case["hp_temperature"].item(), official=official)
+    loss = focal_contrast(
+        z, case["in_soft_labels"], temperature=case["hp_temperature"].item(), official=official
+    )
     loss.backward()
     close(loss, case[f"out_loss{suffix}"])
     close(z.grad, case[f"out_grad_raw{suffix}"])
@@ -51,14 +61,18 @@ def test_mining_equals_its_loop_and_falls_back_to_the_anchor() -> None:
     for i in range(7):
         own = [j for j in range(7) if label[j] == label[i] and j != i] or [i]
         assert positive[i] == min(own, key=lambda j: similar[i, j])
-        assert negative[i] == max((j for j in range(7) if label[j] != label[i]), key=lambda j: similar[i, j])
+        assert negative[i] == max(
+            (j for j in range(7) if label[j] != label[i]), key=lambda j: similar[i, j]
+        )
     assert hard_pairs(features, torch.zeros(7).long())[1].tolist() == [0] * 7
 
 
 def test_soft_cross_entropy_of_hard_labels_is_the_usual_one() -> None:
     logits, label = torch.randn(5, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 1, 0])
     hard = torch.nn.functional.one_hot(label, 3).double()
-    torch.testing.assert_close(soft_cross_entropy(logits, hard), torch.nn.functional.cross_entropy(logits, label))
+    torch.testing.assert_close(
+        soft_cross_entropy(logits, hard), torch.nn.functional.cross_entropy(logits, label)
+    )
 
 
 @pytest.mark.parametrize("z", degenerate())

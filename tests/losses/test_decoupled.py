@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 
 from nearfar.losses.contrastive import nt_xent
-from nearfar.losses.decoupled import coupling, cross_view_dcl, dcl, dclw, nnclr_dcl, positive_weights, queue_dcl
+from nearfar.losses.decoupled import (
+    coupling,
+    cross_view_dcl,
+    dcl,
+    dclw,
+    nnclr_dcl,
+    positive_weights,
+    queue_dcl,
+)
 from nearfar.losses.similarity import unit
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 from tests.losses.precision import agrees_in_lower_precision, saved_sizes
@@ -22,7 +30,10 @@ def test_equals_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     z1, z2 = leaves(case, "z1", "z2")
     tau, sigma = float(case["hp_temperature"]), float(case["hp_sigma"])
-    for key, loss in {"dcl": dcl(z1, z2, temperature=tau), "dclw": dclw(z1, z2, temperature=tau, sigma=sigma)}.items():
+    for key, loss in {
+        "dcl": dcl(z1, z2, temperature=tau),
+        "dclw": dclw(z1, z2, temperature=tau, sigma=sigma),
+    }.items():
         close(loss, case[f"out_loss_{key}"])
         for gradient, view in zip(torch.autograd.grad(loss, (z1, z2)), ("z1", "z2"), strict=True):
             close(gradient, case[f"out_grad_{view}_{key}"])
@@ -30,7 +41,9 @@ def test_equals_the_reference(golden: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", named("a-dcl-case*"))
-def test_the_unofficial_code_differs_by_leaky_masks_and_weights_with_gradient(golden: Any, name: str) -> None:
+def test_the_unofficial_code_differs_by_leaky_masks_and_weights_with_gradient(
+    golden: Any, name: str
+) -> None:
     case = golden(name)
     tau, sigma = float(case["hp_temperature"]), float(case["hp_sigma"])
     for key in ("dcl", "dclw"):
@@ -40,7 +53,11 @@ def test_the_unofficial_code_differs_by_leaky_masks_and_weights_with_gradient(go
         for a, b in ((z1, z2), (z2, z1)):
             cross, same = a @ b.T / tau, a @ a.T / tau
             negatives = torch.logsumexp(torch.cat([same + hidden, cross + hidden], dim=1), dim=1)
-            weight = 1.0 if key == "dcl" else 2 - len(a) * torch.softmax(cross.diagonal() * tau / sigma, dim=0)
+            weight = (
+                1.0
+                if key == "dcl"
+                else 2 - len(a) * torch.softmax(cross.diagonal() * tau / sigma, dim=0)
+            )
             losses.append((negatives - weight * cross.diagonal()).mean())
         loss = (losses[0] + losses[1]) / 2
         close(loss, case[f"out_loss_{key}_raminnakhli"])
@@ -53,10 +70,19 @@ def looped(z1: Tensor, z2: Tensor, temperature: float, sigma: float | None) -> T
     positives = (first * second).sum(dim=1).detach()
     total = []
     for n in range(len(z1)):
-        weight = 1.0 if sigma is None else 2 - (positives[n] / sigma).exp() / (positives / sigma).exp().mean()
+        weight = (
+            1.0
+            if sigma is None
+            else 2 - (positives[n] / sigma).exp() / (positives / sigma).exp().mean()
+        )
         for a, b in ((first, second), (second, first)):
-            negatives = [a[n] @ x[m] / temperature for x in (a, b) for m in range(len(z1)) if m != n]
-            total.append(torch.logsumexp(torch.stack(negatives), dim=0) - weight * (a[n] @ b[n]) / temperature)
+            negatives = [
+                a[n] @ x[m] / temperature for x in (a, b) for m in range(len(z1)) if m != n
+            ]
+            total.append(
+                torch.logsumexp(torch.stack(negatives), dim=0)
+                - weight * (a[n] @ b[n]) / temperature
+            )
     return torch.stack(total).view(len(z1), 2).mean(dim=1)
 
 
@@ -71,7 +97,9 @@ def test_equals_its_loop(samples: int, temperature: float, sigma: float | None) 
         found = dclw(z1, z2, temperature=temperature, sigma=sigma, reduction="none")
     expected = looped(z1, z2, temperature, sigma)
     torch.testing.assert_close(found, expected)
-    for x, y in zip(*(torch.autograd.grad(loss.sum(), (z1, z2)) for loss in (found, expected)), strict=True):
+    for x, y in zip(
+        *(torch.autograd.grad(loss.sum(), (z1, z2)) for loss in (found, expected)), strict=True
+    ):
         torch.testing.assert_close(x, y)
 
 
@@ -82,16 +110,27 @@ def test_cross_view_and_queue_forms_equal_their_loops() -> None:
     crossed, queued = [], []
     for n in range(5):
         own = uq[n] @ uk[n] / 0.3
-        crossed.append(torch.stack([uq[n] @ uk[m] / 0.3 for m in range(5) if m != n]).logsumexp(0) - own)
+        crossed.append(
+            torch.stack([uq[n] @ uk[m] / 0.3 for m in range(5) if m != n]).logsumexp(0) - own
+        )
         queued.append((queue @ uq[n] / 0.3).logsumexp(0) - own)
-    torch.testing.assert_close(cross_view_dcl(q, k, temperature=0.3, reduction="none"), torch.stack(crossed))
-    torch.testing.assert_close(queue_dcl(q, k, queue, temperature=0.3, reduction="none"), torch.stack(queued))
+    torch.testing.assert_close(
+        cross_view_dcl(q, k, temperature=0.3, reduction="none"), torch.stack(crossed)
+    )
+    torch.testing.assert_close(
+        queue_dcl(q, k, queue, temperature=0.3, reduction="none"), torch.stack(queued)
+    )
 
 
 def test_nnclr_form_is_the_mean_of_both_directions() -> None:
-    nn1, nn2, p1, p2 = (torch.randn(5, 4, dtype=torch.float64, requires_grad=True) for _ in range(4))
+    nn1, nn2, p1, p2 = (
+        torch.randn(5, 4, dtype=torch.float64, requires_grad=True) for _ in range(4)
+    )
     loss = nnclr_dcl(nn1, nn2, p1, p2, temperature=0.2)
-    torch.testing.assert_close(loss, (cross_view_dcl(nn1, p2, temperature=0.2) + cross_view_dcl(nn2, p1, temperature=0.2)) / 2)
+    torch.testing.assert_close(
+        loss,
+        (cross_view_dcl(nn1, p2, temperature=0.2) + cross_view_dcl(nn2, p1, temperature=0.2)) / 2,
+    )
     gradients = torch.autograd.grad(loss, (nn1, nn2, p1, p2), allow_unused=True)
     assert gradients[0] is None
     assert gradients[1] is None
@@ -156,7 +195,9 @@ FORMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "dcl": dcl,
     "dclw": dclw,
     "cross": cross_view_dcl,
-    "queue": lambda z1, z2: queue_dcl(z1, z2, torch.eye(z1.shape[1], dtype=torch.float64).to(z1.dtype)),
+    "queue": lambda z1, z2: queue_dcl(
+        z1, z2, torch.eye(z1.shape[1], dtype=torch.float64).to(z1.dtype)
+    ),
 }
 
 

@@ -41,11 +41,15 @@ def test_predictors_equal_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     epsilon, shrink = float(case["hp_eps"]), float(case["hp_shrink"])
     average = None
-    for features, expected, weight in zip(case["in_features"], case["out_F"], case["out_W"], strict=True):
+    for features, expected, weight in zip(
+        case["in_features"], case["out_F"], case["out_W"], strict=True
+    ):
         average = update_correlation(average, features, rho=float(case["hp_rho"]))
         close(average, expected)
         inside = bool(case["hp_eps_inside"])
-        close(direct_predictor(average, epsilon=epsilon, epsilon_inside=inside, shrink=shrink), weight)
+        close(
+            direct_predictor(average, epsilon=epsilon, epsilon_inside=inside, shrink=shrink), weight
+        )
     close(direct_predictor(average, epsilon=epsilon, as_published=True), case["out_W_paper"])
 
 
@@ -62,10 +66,15 @@ def test_copies_equal_the_reference(golden: Any, name: str) -> None:
 @pytest.mark.parametrize("name", named("a-directpred-ode-case*"))
 def test_trajectories_equal_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
-    dynamics = LinearDynamics(*(float(case[f"hp_{part}"]) for part in ("alpha_p", "beta", "eta", "sigma2")))
+    dynamics = LinearDynamics(
+        *(float(case[f"hp_{part}"]) for part in ("alpha_p", "beta", "eta", "sigma2"))
+    )
     expected = case["out_trajectory"]
     step = float(case["hp_dt"])
-    close(dynamics.simulate(case["in_y0"], rows=len(expected), steps=round(5 / step), step=step), expected)
+    close(
+        dynamics.simulate(case["in_y0"], rows=len(expected), steps=round(5 / step), step=step),
+        expected,
+    )
 
 
 def test_regression_is_byol_less_four_and_has_a_plain_form() -> None:
@@ -115,20 +124,28 @@ def test_floor_clip_and_shrink() -> None:
     f = torch.diag(torch.tensor([4.0, 1.0, -1.0], dtype=torch.float64))
     expected = torch.tensor([0.9, 0.4, 1e-4], dtype=torch.float64)
     torch.testing.assert_close(direct_predictor(f, epsilon=-0.1), expected.diag())
-    torch.testing.assert_close(direct_predictor(f, epsilon=-0.1, shrink=0.25), 0.75 * expected.diag())
+    torch.testing.assert_close(
+        direct_predictor(f, epsilon=-0.1, shrink=0.25), 0.75 * expected.diag()
+    )
     inside = torch.tensor([0.9, 0.15, 1e-4], dtype=torch.float64).sqrt()
-    torch.testing.assert_close(direct_predictor(f, epsilon=-0.1, epsilon_inside=True), inside.diag())
+    torch.testing.assert_close(
+        direct_predictor(f, epsilon=-0.1, epsilon_inside=True), inside.diag()
+    )
 
 
 def test_directions_that_were_never_seen_get_epsilon_alone() -> None:
     f = correlation(dimension=6, samples=3)
     values = torch.linalg.eigvalsh(direct_predictor(f, epsilon=0.1))
-    torch.testing.assert_close(values[:3], torch.full((3,), 0.1, dtype=torch.float64), rtol=1e-13, atol=0)
+    torch.testing.assert_close(
+        values[:3], torch.full((3,), 0.1, dtype=torch.float64), rtol=1e-13, atol=0
+    )
 
 
 def test_set_holds_both_other_predictors() -> None:
     f = correlation()
-    torch.testing.assert_close(direct_set(f, power=0.5, epsilon=0.1), direct_predictor(f, epsilon=0.1))
+    torch.testing.assert_close(
+        direct_set(f, power=0.5, epsilon=0.1), direct_predictor(f, epsilon=0.1)
+    )
     torch.testing.assert_close(direct_set(f, power=1.0), direct_copy(f))
 
 
@@ -158,13 +175,17 @@ def test_fixed_points_do_not_move_and_split_fate() -> None:
         velocity = dynamics.velocity(torch.stack([p, p.square(), torch.ones_like(p)]))
         torch.testing.assert_close(velocity[:2], torch.zeros(2, dtype=torch.float64))
     starts = torch.stack([state(p, p * p, 1.0) for p in (0.5 * low.item(), 2 * low.item())])
-    ends = LinearDynamics(decay=0.04, momentum_rate=2.0).simulate(starts, rows=2, steps=600, step=0.25)[-1]
+    ends = LinearDynamics(decay=0.04, momentum_rate=2.0).simulate(
+        starts, rows=2, steps=600, step=0.25
+    )[-1]
     assert ends[0, 0] < 0.01 * low
     assert ends[1, 0].item() == pytest.approx(high.item(), rel=0.01)
 
 
 def test_specified_starts_collapse_and_settle() -> None:
-    collapsed = LinearDynamics(decay=0.1).simulate(state(0.05, 0.0025, 1.0), rows=2, steps=400, step=0.1)[-1]
+    collapsed = LinearDynamics(decay=0.1).simulate(
+        state(0.05, 0.0025, 1.0), rows=2, steps=400, step=0.1
+    )[-1]
     assert collapsed[:2].abs().max() < 0.01
     dynamics = LinearDynamics(decay=0.04)
     settled = dynamics.simulate(state(0.3, 0.2, 1.0), rows=2, steps=400, step=0.1)[-1]
@@ -189,7 +210,9 @@ def test_matrix_flow_is_the_flow_of_its_modes() -> None:
     growth = moved[1] @ weight.T + weight @ moved[1].T
     torch.testing.assert_close(basis.T @ growth @ basis, modes[:, 1].diag())
     target = moved[2] @ weight.T + tau * weight @ moved[1].T  # d(W_a W^T)/dt = d(tau s)/dt
-    torch.testing.assert_close(basis.T @ target @ basis, (modes[:, 2] * s + tau * modes[:, 1]).diag())
+    torch.testing.assert_close(
+        basis.T @ target @ basis, (modes[:, 2] * s + tau * modes[:, 1]).diag()
+    )
 
 
 @pytest.mark.parametrize("z", degenerate())
@@ -208,9 +231,16 @@ def test_lower_precision() -> None:
     rows = torch.randn(64, 6).to(torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
         low = direct_predictor(update_correlation(None, rows))
-    torch.testing.assert_close(low.double(), direct_predictor(update_correlation(None, rows.double())), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        low.double(),
+        direct_predictor(update_correlation(None, rows.double())),
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 def test_gradcheck() -> None:
     p1, p2, t1, t2 = torch.randn(4, 3, 4, dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda a, b: direct_prediction(a, b, t1, t2), (p1.requires_grad_(), p2.requires_grad_()))
+    assert torch.autograd.gradcheck(
+        lambda a, b: direct_prediction(a, b, t1, t2), (p1.requires_grad_(), p2.requires_grad_())
+    )

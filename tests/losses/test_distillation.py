@@ -32,11 +32,15 @@ def test_byol_and_simsiam_reference(golden: Golden, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", named("b-genview-simsiam-*"))
-def test_simsiam_with_a_weight_for_each_pair_equals_the_reference(golden: Golden, name: str) -> None:
+def test_simsiam_with_a_weight_for_each_pair_equals_the_reference(
+    golden: Golden, name: str
+) -> None:
     """GenView weighs SimSiam's pairs by the quality of their views."""
     case = golden(name)
     p1, p2 = leaves(case, "p1", "p2")
-    loss = (case["in_weight"] * simsiam(p1, p2, case["in_z1"], case["in_z2"], reduction="none")).mean()
+    loss = (
+        case["in_weight"] * simsiam(p1, p2, case["in_z1"], case["in_z2"], reduction="none")
+    ).mean()
     loss.backward()
     close(loss, case["out_loss"])
     close(p1.grad, case["out_grad_p1"])
@@ -63,7 +67,13 @@ def test_dino_reference(golden: Golden, name: str) -> None:
         centre = case[f"out_center{step}"]
 
 
-def dino_loop(student: Tensor, teacher: Tensor, centre: Tensor, student_temperature: float, teacher_temperature: float) -> Tensor:
+def dino_loop(
+    student: Tensor,
+    teacher: Tensor,
+    centre: Tensor,
+    student_temperature: float,
+    teacher_temperature: float,
+) -> Tensor:
     losses = []
     for n in range(student.shape[1]):
         terms = []
@@ -71,7 +81,9 @@ def dino_loop(student: Tensor, teacher: Tensor, centre: Tensor, student_temperat
             shares = ((teacher[a, n] - centre) / teacher_temperature).softmax(dim=0)
             for v in range(len(student)):
                 if v != a:
-                    terms.append(-(shares * (student[v, n] / student_temperature).log_softmax(dim=0)).sum())
+                    terms.append(
+                        -(shares * (student[v, n] / student_temperature).log_softmax(dim=0)).sum()
+                    )
         losses.append(torch.stack(terms).mean())
     return torch.stack(losses)
 
@@ -79,10 +91,14 @@ def dino_loop(student: Tensor, teacher: Tensor, centre: Tensor, student_temperat
 @pytest.mark.parametrize(("views", "whole"), [(2, 2), (2, 1), (5, 2), (3, 3)])
 def test_dino_loop_twin(views: int, whole: int) -> None:
     student, teacher, centre = random(views, 4, 6), random(whole, 4, 6), torch.randn(6, dtype=F64)
-    found = dino(student, teacher, centre, student_temperature=0.2, teacher_temperature=0.3, reduction="none")
+    found = dino(
+        student, teacher, centre, student_temperature=0.2, teacher_temperature=0.3, reduction="none"
+    )
     expected = dino_loop(student, teacher, centre, 0.2, 0.3)
     torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(torch.autograd.grad(found.sum(), student), torch.autograd.grad(expected.sum(), student))
+    torch.testing.assert_close(
+        torch.autograd.grad(found.sum(), student), torch.autograd.grad(expected.sum(), student)
+    )
     mean = dino(student, teacher, centre[None], student_temperature=0.2, teacher_temperature=0.3)
     torch.testing.assert_close(mean, found.mean())
 
@@ -91,19 +107,32 @@ def test_dino_is_the_entropy_of_a_teacher_that_the_student_repeats() -> None:
     logits = torch.randn(1, 4, 6, dtype=F64).repeat(2, 1, 1)
     shares = (logits[0] / 0.5).softmax(dim=1)
     expected = -(shares * shares.log()).sum(dim=1).mean()
-    torch.testing.assert_close(dino(logits, logits, torch.zeros(6), student_temperature=0.5, teacher_temperature=0.5), expected)
+    torch.testing.assert_close(
+        dino(logits, logits, torch.zeros(6), student_temperature=0.5, teacher_temperature=0.5),
+        expected,
+    )
 
 
 @pytest.mark.parametrize("temperature", [1e-3, 10.0])
 def test_dino_is_finite_at_the_ends(temperature: float) -> None:
     student, teacher = torch.randn(4, 3, 8, requires_grad=True), torch.randn(2, 3, 8)
-    loss = dino(student, teacher, torch.zeros(8), student_temperature=temperature, teacher_temperature=temperature)
+    loss = dino(
+        student,
+        teacher,
+        torch.zeros(8),
+        student_temperature=temperature,
+        teacher_temperature=temperature,
+    )
     finite_with_gradient(loss, student)
 
 
 def test_dino_keeps_no_log_softmax() -> None:
     """Kept for backward: the scaled student logits, and what its views face: three tables of shares at most."""
-    student, teacher, kept = torch.randn(10, 32, 512, requires_grad=True), torch.randn(2, 32, 512), {}
+    student, teacher, kept = (
+        torch.randn(10, 32, 512, requires_grad=True),
+        torch.randn(2, 32, 512),
+        {},
+    )
 
     def keep(x: Tensor) -> Tensor:
         kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
@@ -124,7 +153,9 @@ def test_byol_and_simsiam_are_one_cosine() -> None:
 
 
 @pytest.mark.parametrize(("loss", "best", "worst"), [(byol, 0.0, 8.0), (simsiam, -1.0, 1.0)])
-def test_ends_of_the_range_and_invariances(loss: Callable[..., Tensor], best: float, worst: float) -> None:
+def test_ends_of_the_range_and_invariances(
+    loss: Callable[..., Tensor], best: float, worst: float
+) -> None:
     p1, p2, z1, z2 = (random(6, 4) for _ in range(4))
     assert loss(p1, p2, 3 * p2, 0.5 * p1).item() == pytest.approx(best, abs=1e-12)
     assert loss(p1, p2, -p2, -p1).item() == pytest.approx(worst)
@@ -144,9 +175,14 @@ def test_ends_of_the_range_and_invariances(loss: Callable[..., Tensor], best: fl
 def test_targets_receive_no_gradient() -> None:
     p1, p2, z1, z2 = (random(3, 4) for _ in range(4))
     for loss in (byol, simsiam):
-        assert torch.autograd.grad(loss(p1, p2, z1, z2), (z1, z2), allow_unused=True) == (None, None)
+        assert torch.autograd.grad(loss(p1, p2, z1, z2), (z1, z2), allow_unused=True) == (
+            None,
+            None,
+        )
     student, teacher = random(3, 2, 5), random(2, 2, 5)
-    assert torch.autograd.grad(dino(student, teacher, torch.zeros(5)), teacher, allow_unused=True) == (None,)
+    assert torch.autograd.grad(
+        dino(student, teacher, torch.zeros(5)), teacher, allow_unused=True
+    ) == (None,)
 
 
 @pytest.mark.parametrize("z", degenerate())
@@ -163,19 +199,36 @@ def test_autocast_agrees_with_float64() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             found = loss(*inputs)
         assert found.dtype == torch.float32
-        torch.testing.assert_close(found.double(), loss(*(x.double() for x in inputs)), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            found.double(), loss(*(x.double() for x in inputs)), rtol=1e-5, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: byol(*(torch.zeros(3, 4),) * 3, torch.zeros(2, 4)), r"p1, p2, target1, target2 must be matrices of one shape"),
+        (
+            lambda: byol(*(torch.zeros(3, 4),) * 3, torch.zeros(2, 4)),
+            r"p1, p2, target1, target2 must be matrices of one shape",
+        ),
         (lambda: simsiam(*(torch.zeros(0, 4),) * 4), "need at least 1 rows; found 0"),
-        (lambda: dino(torch.zeros(3, 4, 5), torch.zeros(2, 4, 6), torch.zeros(6)), r"found \(3, 4, 5\) and \(2, 4, 6\)"),
+        (
+            lambda: dino(torch.zeros(3, 4, 5), torch.zeros(2, 4, 6), torch.zeros(6)),
+            r"found \(3, 4, 5\) and \(2, 4, 6\)",
+        ),
         (lambda: dino(torch.zeros(1, 4, 5), torch.zeros(2, 4, 5), torch.zeros(5)), "1 <= A <= V"),
-        (lambda: dino(torch.zeros(1, 4, 5), torch.zeros(1, 4, 5), torch.zeros(5)), "at least 2 views are needed, found 1"),
-        (lambda: dino(*(torch.zeros(2, 4, 5),) * 2, torch.zeros(5), teacher_temperature=0.0), "temperature must be above 0"),
-        (lambda: dino(*(torch.zeros(2, 4, 5),) * 2, torch.zeros(5), reduction="sum"), "Unknown reduction 'sum'"),
+        (
+            lambda: dino(torch.zeros(1, 4, 5), torch.zeros(1, 4, 5), torch.zeros(5)),
+            "at least 2 views are needed, found 1",
+        ),
+        (
+            lambda: dino(*(torch.zeros(2, 4, 5),) * 2, torch.zeros(5), teacher_temperature=0.0),
+            "temperature must be above 0",
+        ),
+        (
+            lambda: dino(*(torch.zeros(2, 4, 5),) * 2, torch.zeros(5), reduction="sum"),
+            "Unknown reduction 'sum'",
+        ),
     ],
 )
 def test_errors(call: Callable[[], Any], message: str) -> None:

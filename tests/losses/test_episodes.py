@@ -16,8 +16,18 @@ def test_the_score_of_a_set_equals_the_reference(golden: Any, name: str) -> None
     case = golden(name)
     (features,) = leaves(case, "features")
     wide = int(case["hp_ipc"])
-    found = neighbour_score(features, case["in_labels"], neighbours=int(case["hp_k"]), looked_at=None if wide < 0 else wide)
-    for ours, theirs in (("score", "score"), ("same", "lambda_same"), ("apart", "lambda_diff"), ("share", "gamma")):
+    found = neighbour_score(
+        features,
+        case["in_labels"],
+        neighbours=int(case["hp_k"]),
+        looked_at=None if wide < 0 else wide,
+    )
+    for ours, theirs in (
+        ("score", "score"),
+        ("same", "lambda_same"),
+        ("apart", "lambda_diff"),
+        ("share", "gamma"),
+    ):
         close(found[ours], case[f"out_{theirs}"])
     loss = -found["score"].log()
     close(loss, case["out_loss"])
@@ -29,7 +39,9 @@ def test_the_score_of_a_set_equals_the_reference(golden: Any, name: str) -> None
 def test_the_score_against_prototypes_equals_the_reference(golden: Any) -> None:
     case = golden("b-susana-icnn-query-protos")
     queries, centres = leaves(case, "queries", "protos")
-    found = neighbour_score(queries, case["in_labels_q"], centres, case["in_labels_p"], neighbours=int(case["hp_k"]))
+    found = neighbour_score(
+        queries, case["in_labels_q"], centres, case["in_labels_p"], neighbours=int(case["hp_k"])
+    )
     loss = -found["score"].log()
     loss.backward()
     close(loss, case["out_loss"])
@@ -41,7 +53,9 @@ def test_the_score_against_prototypes_equals_the_reference(golden: Any) -> None:
 def test_the_triplet_equals_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     queries, centres = leaves(case, "queries", "protos")
-    loss = prototype_triplet(queries, case["in_labels_q"], centres, case["in_labels_p"], margin=case["hp_margin"].item())
+    loss = prototype_triplet(
+        queries, case["in_labels_q"], centres, case["in_labels_p"], margin=case["hp_margin"].item()
+    )
     loss.backward()
     close(loss, case["out_loss"])
     close(queries.grad, case["out_grad_q"])
@@ -51,7 +65,9 @@ def test_the_triplet_equals_the_reference(golden: Any, name: str) -> None:
 def test_separated_classes_score_higher_than_mixed_ones() -> None:
     label = torch.arange(3).repeat_interleave(5)
     noise = torch.randn(15, 2)
-    apart = neighbour_score(10 * torch.nn.functional.one_hot(label, 3).float() @ torch.randn(3, 2) + 0.1 * noise, label)["score"]
+    apart = neighbour_score(
+        10 * torch.nn.functional.one_hot(label, 3).float() @ torch.randn(3, 2) + 0.1 * noise, label
+    )["score"]
     mixed = neighbour_score(noise, label)["score"]
     assert apart > mixed + 0.2
 

@@ -28,7 +28,11 @@ def value_and_gradients(key: str) -> list[torch.Tensor]:
     case = case_of(key)
     inputs = case.make()
     value = case.value(inputs)
-    moving = [given for given in inputs.values() if isinstance(given, torch.Tensor) and given.requires_grad]
+    moving = [
+        given
+        for given in inputs.values()
+        if isinstance(given, torch.Tensor) and given.requires_grad
+    ]
     return [value.detach(), *torch.autograd.grad(value, moving)]
 
 
@@ -50,8 +54,14 @@ def test_compile_traces_the_loss_without_a_break(key: str, monkeypatch: pytest.M
         monkeypatch.setattr(module, "block_height", lambda columns, device: 4)
     case = case_of(key)
     inputs = case.make()
-    moving = [given for given in inputs.values() if isinstance(given, torch.Tensor) and given.requires_grad]
+    moving = [
+        given
+        for given in inputs.values()
+        if isinstance(given, torch.Tensor) and given.requires_grad
+    ]
     torch._dynamo.reset()
     value = torch.compile(lambda: case.value(inputs), backend="eager", fullgraph=True)()
-    for found, expected in zip([value, *torch.autograd.grad(value, moving)], value_and_gradients(key), strict=True):
+    for found, expected in zip(
+        [value, *torch.autograd.grad(value, moving)], value_and_gradients(key), strict=True
+    ):
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)

@@ -35,5 +35,8 @@ def test_the_example_gives_what_it_says(key: str) -> None:
 
 
 def test_every_name_of_the_package_has_an_example() -> None:
-    public = {getattr(losses, name).__module__.removeprefix("nearfar.losses.") + "." + name for name in losses.__all__}
+    public = {
+        getattr(losses, name).__module__.removeprefix("nearfar.losses.") + "." + name
+        for name in losses.__all__
+    }
     assert public <= set(FUNCTIONS) - WITHOUT

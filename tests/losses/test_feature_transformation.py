@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,10 +23,14 @@ from tests.losses.precision import agrees_in_lower_precision
 
 
 def features(samples: int = 5, keys: int = 7, dimension: int = 4) -> tuple[Tensor, Tensor, Tensor]:
-    return tuple(unit(torch.randn(n, dimension, dtype=torch.float64)) for n in (samples, samples, keys))  # type: ignore[return-value]
+    return tuple(
+        unit(torch.randn(n, dimension, dtype=torch.float64)) for n in (samples, samples, keys)
+    )  # type: ignore[return-value]
 
 
-def random_mixing(samples: int = 5, keys: int = 7, dimension: int = 4, normalise: bool = False) -> Mixing:
+def random_mixing(
+    samples: int = 5, keys: int = 7, dimension: int = 4, normalise: bool = False
+) -> Mixing:
     a, b = 1 + torch.rand(samples, dimension).double(), torch.rand(keys, dimension).double()
     return Mixing(a, b, torch.randperm(keys), normalise)
 
@@ -46,7 +49,9 @@ def test_equals_the_reference(golden: Any, name: str) -> None:
     close(loss, case["out_loss"])
     close(torch.autograd.grad(loss, query)[0], case["out_grad_q"])
     q, k, others = mix(query, key, queue, mixing)
-    close(torch.cat([(q * k).sum(dim=1, keepdim=True), q @ others.T], dim=1) / tau, case["out_logits"])
+    close(
+        torch.cat([(q * k).sum(dim=1, keepdim=True), q @ others.T], dim=1) / tau, case["out_logits"]
+    )
     stored = Queue(*queue.shape).double()
     stored.rows.copy_(queue)
     stored.push(key)
@@ -70,7 +75,9 @@ def test_equals_its_loop(normalise: bool) -> None:
     expected = torch.stack(rows)
     found = feature_transformation(query, key, queue, mixing, temperature=0.3, reduction="none")
     torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(*(torch.autograd.grad(loss.sum(), query)[0] for loss in (found, expected)))
+    torch.testing.assert_close(
+        *(torch.autograd.grad(loss.sum(), query)[0] for loss in (found, expected))
+    )
 
 
 def test_without_mixing_it_is_moco() -> None:
@@ -112,7 +119,10 @@ def test_interpolation_keeps_the_queue_inside_the_ball_and_as_it_was() -> None:
 def test_key_and_queue_are_constants_but_the_mixed_key_moves_the_query() -> None:
     query, key, queue = (x.requires_grad_() for x in features())
     loss = feature_transformation(query, key, queue, Mixing(1.5, 0.4, torch.randperm(7)))
-    assert torch.autograd.grad(loss, (key, queue), allow_unused=True, retain_graph=True) == (None, None)
+    assert torch.autograd.grad(loss, (key, queue), allow_unused=True, retain_graph=True) == (
+        None,
+        None,
+    )
     _, k, _ = mix(query, key, queue, Mixing(1.5))
     torch.testing.assert_close(torch.autograd.grad(k.sum(), query)[0], torch.full_like(query, -0.5))
 
@@ -130,10 +140,17 @@ def test_draws_have_the_stated_distributions_and_repeat() -> None:
         assert share.mean().item() == pytest.approx(0.5, abs=0.01)
         assert share.var().item() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.03)
     scalar = drawn(2)
-    assert torch.as_tensor(scalar.extrapolation).shape == torch.as_tensor(scalar.interpolation).shape == ()
+    assert (
+        torch.as_tensor(scalar.extrapolation).shape
+        == torch.as_tensor(scalar.interpolation).shape
+        == ()
+    )
     assert sorted(scalar.partner.tolist()) == list(range(300))  # type: ignore[union-attr]
     again = drawn(2)
-    assert (again.extrapolation, again.interpolation) == (scalar.extrapolation, scalar.interpolation)
+    assert (again.extrapolation, again.interpolation) == (
+        scalar.extrapolation,
+        scalar.interpolation,
+    )
 
 
 def test_statistics_of_the_viewer() -> None:
@@ -143,7 +160,11 @@ def test_statistics_of_the_viewer() -> None:
         negatives = queue @ q
         mean = negatives.sum() / 7
         variance = (negatives - mean).square().sum() / 6
-        rows.append(torch.stack([mean, variance, q @ k, (negatives / 0.2).exp().sum() / 7, (q @ k / 0.2).exp()]))
+        rows.append(
+            torch.stack(
+                [mean, variance, q @ k, (negatives / 0.2).exp().sum() / 7, (q @ k / 0.2).exp()]
+            )
+        )
     torch.testing.assert_close(score_statistics(query, key, queue), torch.stack(rows))
 
 
@@ -159,14 +180,19 @@ def test_degenerate_embeddings_stay_finite(z: Tensor) -> None:
 @pytest.mark.parametrize("mixing", [Mixing(), Mixing(1.5, 0.25, torch.arange(15, -1, -1))])
 def test_lower_precision(mixing: Mixing) -> None:
     query, key, queue = features(8, 16, 8)
-    loss: Callable[[Tensor], Tensor] = lambda q: feature_transformation(q, key.to(q), queue.to(q), mixing)  # noqa: E731
     key, queue = key.to(torch.bfloat16), queue.to(torch.bfloat16)
+
+    def loss(query: Tensor) -> Tensor:
+        return feature_transformation(query, key.to(query), queue.to(query), mixing)
+
     agrees_in_lower_precision(loss, query)
 
 
 def test_gradcheck() -> None:
     (query, key, queue), mixing = features(), random_mixing()
-    assert torch.autograd.gradcheck(lambda q: feature_transformation(q, key, queue, mixing), query.requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda q: feature_transformation(q, key, queue, mixing), query.requires_grad_()
+    )
 
 
 def test_temperature_must_be_positive() -> None:

@@ -27,7 +27,9 @@ def test_equals_the_reference(golden: Any, name: str) -> None:
 def test_cosines_equal_gating_each_pair_by_hand() -> None:
     z, gate = torch.randn(5, 3, dtype=torch.float64), torch.rand(5, 3, dtype=torch.float64)
     gated = [[normalize(gate[i] * z[j], dim=0) for j in range(5)] for i in range(5)]
-    by_hand = torch.stack([torch.stack([gated[i][i] @ gated[i][j] for j in range(5)]) for i in range(5)])
+    by_hand = torch.stack(
+        [torch.stack([gated[i][i] @ gated[i][j] for j in range(5)]) for i in range(5)]
+    )
     torch.testing.assert_close(gated_cosines(z, gate), by_hand)
 
 

@@ -28,7 +28,9 @@ def test_equals_the_reference(golden: Any, name: str) -> None:
     close(torch.autograd.grad(loss, z)[0], case["out_grad_z"])
 
 
-def looped(views: Tensor, whole: int, negatives: int, steepness: float, network: str = "odd_even") -> Tensor:
+def looped(
+    views: Tensor, whole: int, negatives: int, steepness: float, network: str = "odd_even"
+) -> Tensor:
     """One anchor at a time (V, N), both halves of the authors' cross-entropy."""
     unit = views / views.norm(dim=-1, keepdim=True)
     fixed = unit.detach()
@@ -49,12 +51,17 @@ def looped(views: Tensor, whole: int, negatives: int, steepness: float, network:
 
 
 @pytest.mark.parametrize(
-    ("count", "whole", "samples", "negatives"), [(2, 2, 5, 2), (4, 4, 4, 3), (5, 2, 6, 4), (2, 2, 2, 1), (3, 3, 4, 10)]
+    ("count", "whole", "samples", "negatives"),
+    [(2, 2, 5, 2), (4, 4, 4, 3), (5, 2, 6, 4), (2, 2, 2, 1), (3, 3, 4, 10)],
 )
 @pytest.mark.parametrize("network", ["odd_even", "bitonic"])
-def test_equals_its_loop(count: int, whole: int, samples: int, negatives: int, network: str) -> None:
+def test_equals_its_loop(
+    count: int, whole: int, samples: int, negatives: int, network: str
+) -> None:
     views = torch.randn(count, samples, 4, dtype=torch.float64, requires_grad=True)
-    found = groco(views, whole=whole, negatives=negatives, steepness=2.0, network=network, reduction="none")
+    found = groco(
+        views, whole=whole, negatives=negatives, steepness=2.0, network=network, reduction="none"
+    )
     expected = looped(views, whole, negatives, 2.0, network).mean(dim=0)
     torch.testing.assert_close(found, expected)
     gradients = [torch.autograd.grad(loss.sum(), views)[0] for loss in (found, expected)]
@@ -67,7 +74,9 @@ def separated(turn: float) -> Tensor:
     return torch.stack([angles.cos(), angles.sin()], dim=2)
 
 
-@pytest.mark.parametrize("distribution", ["logistic", "gaussian", "reciprocal", "optimal", "logistic_phi"])
+@pytest.mark.parametrize(
+    "distribution", ["logistic", "gaussian", "reciprocal", "optimal", "logistic_phi"]
+)
 def test_any_distribution_sorts(distribution: str) -> None:
     views = torch.randn(2, 6, 4, dtype=torch.float64, requires_grad=True)
     loss = groco(views, negatives=3, steepness=2.0, distribution=distribution)
@@ -76,14 +85,18 @@ def test_any_distribution_sorts(distribution: str) -> None:
 
 
 def test_vanishes_for_ordered_groups_as_the_sort_gets_steep() -> None:
-    losses = [groco(separated(0.0), negatives=3, steepness=s).item() for s in (1.0, 10.0, 100.0, 1e4, 1e6)]
+    losses = [
+        groco(separated(0.0), negatives=3, steepness=s).item() for s in (1.0, 10.0, 100.0, 1e4, 1e6)
+    ]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 1e-5
 
 
 def test_a_positive_below_a_negative_costs() -> None:
     for steepness in (1.0, 10.0, 100.0):
-        assert groco(separated(2.0), steepness=steepness) > groco(separated(0.0), steepness=steepness)
+        assert groco(separated(2.0), steepness=steepness) > groco(
+            separated(0.0), steepness=steepness
+        )
 
 
 def test_a_view_gets_gradient_as_the_anchor_only() -> None:
@@ -117,7 +130,9 @@ def test_lower_precision() -> None:
     agrees_in_lower_precision(groco, torch.randn(2, 24, 16))
 
 
-@pytest.mark.parametrize(("shape", "whole"), [((1, 4, 3), None), ((3, 4, 3), 1), ((2, 4, 3), 3), ((4, 3), None)])
+@pytest.mark.parametrize(
+    ("shape", "whole"), [((1, 4, 3), None), ((3, 4, 3), 1), ((2, 4, 3), 3), ((4, 3), None)]
+)
 def test_needs_two_whole_views(shape: tuple[int, ...], whole: int | None) -> None:
     with pytest.raises(ValueError, match="at least 2 of them whole; found"):
         groco(torch.randn(shape), whole=whole)

@@ -9,14 +9,23 @@ import torch
 from torch import Tensor
 
 from nearfar.losses.contrastive import queue_info_nce
-from nearfar.losses.hard_negatives import Draws, draw, hardest_keys, mochi, proxy_accuracy, synthesise
+from nearfar.losses.hard_negatives import (
+    Draws,
+    draw,
+    hardest_keys,
+    mochi,
+    proxy_accuracy,
+    synthesise,
+)
 from nearfar.losses.similarity import unit
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 from tests.losses.precision import agrees_in_lower_precision
 
 
 def features(samples: int = 5, keys: int = 12, dimension: int = 4) -> tuple[Tensor, Tensor, Tensor]:
-    return tuple(unit(torch.randn(n, dimension, dtype=torch.float64)) for n in (samples, samples, keys))  # type: ignore[return-value]
+    return tuple(
+        unit(torch.randn(n, dimension, dtype=torch.float64)) for n in (samples, samples, keys)
+    )  # type: ignore[return-value]
 
 
 def drawn(query: Tensor, queue: Tensor, seed: int = 0, **sizes: int) -> Draws:
@@ -30,7 +39,9 @@ def test_equals_the_reference(golden: Any, name: str) -> None:
     (query,) = leaves(case, "q")
     key, queue, tau = case["in_k"], case["in_queue"], float(case["hp_temperature"])
     hardest = int(case["hp_n_hard"])
-    draws = Draws(hardest, *(case[f"in_{part}"] for part in ("idx1", "idx2", "alpha", "idx_q", "beta")))
+    draws = Draws(
+        hardest, *(case[f"in_{part}"] for part in ("idx1", "idx2", "alpha", "idx_q", "beta"))
+    )
     loss = mochi(query, key, queue, draws, temperature=tau)
     close(loss, case["out_loss"])
     close(torch.autograd.grad(loss, query)[0], case["out_grad_q"])
@@ -39,7 +50,9 @@ def test_equals_the_reference(golden: Any, name: str) -> None:
     close(pairs, case["out_synthetic1"])
     close(with_query, case["out_synthetic2"])
     synthetic = torch.einsum("nd,nsd->ns", query, torch.cat([pairs, with_query], dim=1))
-    logits = torch.cat([(query * key).sum(dim=1, keepdim=True), query @ queue.T, synthetic], dim=1) / tau
+    logits = (
+        torch.cat([(query * key).sum(dim=1, keepdim=True), query @ queue.T, synthetic], dim=1) / tau
+    )
     close(logits, case["out_logits"])
     assert proxy_accuracy(query, key, queue, draws) == (logits.argmax(dim=1) == 0).double().mean()
 
@@ -57,13 +70,19 @@ def test_equals_its_loop() -> None:
             points.append(alpha * hard[int(i)] + (1 - alpha) * hard[int(j)])
         for j, beta in zip(draws.partner[n], draws.beta[n], strict=True):
             points.append(beta * query[n].detach() + (1 - beta) * hard[int(j)])
-        scores = [query[n] @ key[n], *(query[n] @ u for u in queue), *(query[n] @ (p / p.norm()) for p in points)]
+        scores = [
+            query[n] @ key[n],
+            *(query[n] @ u for u in queue),
+            *(query[n] @ (p / p.norm()) for p in points),
+        ]
         logits = torch.stack(scores) / 0.3
         rows.append(logits.logsumexp(0) - logits[0])
     expected = torch.stack(rows)
     found = mochi(query, key, queue, draws, temperature=0.3, reduction="none")
     torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(*(torch.autograd.grad(loss.sum(), query)[0] for loss in (found, expected)))
+    torch.testing.assert_close(
+        *(torch.autograd.grad(loss.sum(), query)[0] for loss in (found, expected))
+    )
 
 
 def test_without_synthetic_points_it_is_moco() -> None:
@@ -99,7 +118,10 @@ def test_synthesis_makes_the_proxy_task_harder() -> None:
 def test_gradient_stops_at_keys_and_inside_mixtures() -> None:
     query, key, queue = (x.requires_grad_() for x in features())
     loss = mochi(query, key, queue, drawn(query, queue))
-    assert torch.autograd.grad(loss, (key, queue), allow_unused=True, retain_graph=True) == (None, None)
+    assert torch.autograd.grad(loss, (key, queue), allow_unused=True, retain_graph=True) == (
+        None,
+        None,
+    )
     assert torch.autograd.grad(loss, query)[0].abs().sum() > 0
 
 
@@ -115,8 +137,13 @@ def test_draws_are_in_range_fresh_for_each_query_and_repeat() -> None:
     assert not torch.equal(draws.first[0], draws.first[1])
     assert not torch.equal(draws.first, draws.second)
     again = drawn(query, queue, hardest=1024, pairs=40, with_query=30)
-    assert all(torch.equal(getattr(draws, part), getattr(again, part)) for part in ("first", "second", "alpha", "beta"))
-    assert torch.equal(draws.alpha, drawn(query.double(), queue, hardest=9, pairs=40, with_query=30).alpha.float())
+    assert all(
+        torch.equal(getattr(draws, part), getattr(again, part))
+        for part in ("first", "second", "alpha", "beta")
+    )
+    assert torch.equal(
+        draws.alpha, drawn(query.double(), queue, hardest=9, pairs=40, with_query=30).alpha.float()
+    )
 
 
 @pytest.mark.parametrize("z", degenerate())
@@ -128,7 +155,9 @@ def test_degenerate_embeddings_stay_finite(z: Tensor) -> None:
     place = torch.zeros(2, 1, dtype=torch.int64)
     half = torch.full((2, 1), 0.5, dtype=torch.float64)
     query = opposite.clone().requires_grad_()
-    finite_with_gradient(mochi(query, opposite, opposite, Draws(2, place, place + 1, half, place + 1, half)), query)
+    finite_with_gradient(
+        mochi(query, opposite, opposite, Draws(2, place, place + 1, half, place + 1, half)), query
+    )
 
 
 def test_lower_precision() -> None:

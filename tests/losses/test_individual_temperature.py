@@ -28,7 +28,9 @@ from tests.losses.precision import agrees_in_lower_precision, saved_sizes
 
 
 def table(samples: int, temperature: float) -> SampleTable:
-    columns = SampleTable(samples, estimate=0.0, temperature=0.0, momentum=0.0, shift=0.0, seen=False).double()
+    columns = SampleTable(
+        samples, estimate=0.0, temperature=0.0, momentum=0.0, shift=0.0, seen=False
+    ).double()
     columns.temperature.fill_(temperature)
     return columns
 
@@ -42,9 +44,18 @@ def test_unimodal_steps_equal_the_reference(golden: Any, name: str) -> None:
     """The authors' code takes a sample as seen from epoch 1 on, whether it was or not."""
     case = golden(name)
     hp = {key[3:]: float(value) for key, value in case.items() if key.startswith("hp_")}
-    rule = Rule(hp["gamma"], hp["rho"], hp["eta"], hp["beta_u"], (hp["tau_min"], hp["tau_max"]), hp["grad_clip"])
+    rule = Rule(
+        hp["gamma"],
+        hp["rho"],
+        hp["eta"],
+        hp["beta_u"],
+        (hp["tau_min"], hp["tau_max"]),
+        hp["grad_clip"],
+    )
     columns = table(int(hp["N"]), hp["tau_init"])
-    for step, (index, features) in enumerate(zip(case["in_index"], case["in_features"], strict=True)):
+    for step, (index, features) in enumerate(
+        zip(case["in_index"], case["in_features"], strict=True)
+    ):
         features.requires_grad_()
         state = rows(columns, index, seen=int(hp["first_epoch"]) + step > 0)
         loss, state = unimodal_step(features[:, 0], features[:, 1], state, rule=rule)
@@ -64,7 +75,9 @@ def test_libauc_steps_equal_the_reference(golden: Any, name: str) -> None:
     rule = dataclasses.replace(LIBAUC, gamma=hp["gamma"], rho=None)
     if individual:
         bounds = (hp["tau_min"], hp["tau_max"])
-        rule = dataclasses.replace(rule, rho=hp["rho"], rate=hp["eta"], beta=hp["beta"], bounds=bounds)
+        rule = dataclasses.replace(
+            rule, rho=hp["rho"], rate=hp["eta"], beta=hp["beta"], bounds=bounds
+        )
     columns = table(case["out_u"].shape[1], hp["tau"])
     for step, (index, features) in enumerate(zip(case["in_index"], case["in_hidden"], strict=True)):
         features.requires_grad_()
@@ -90,13 +103,17 @@ def test_bimodal_steps_equal_the_reference(golden: Any, name: str) -> None:
         rule = dataclasses.replace(rule, rho=hp["rho_init"], rate=hp["eta_init"], beta=hp["beta_u"])
     samples = case["out_s_I"].shape[1]
     tables = [table(samples, hp["tau_init" if individual else "temperature"]) for _ in range(2)]
-    for step, (index, features) in enumerate(zip(case["in_index"], case["in_image_text"], strict=True)):
+    for step, (index, features) in enumerate(
+        zip(case["in_index"], case["in_image_text"], strict=True)
+    ):
         features.requires_grad_()
         states = [rows(columns, index, seen=True) for columns in tables]
         loss, *states = bimodal_step(*features, *states, rule=rule, with_positive=True)
         close(loss, case["out_loss_steps"][step])
         close(torch.autograd.grad(loss, features)[0], case["out_grad_image_text"][step])
-        parts = {"estimate": "s", "shift": "b"} | ({"momentum": "u", "temperature": "tau"} if individual else {})
+        parts = {"estimate": "s", "shift": "b"} | (
+            {"momentum": "u", "temperature": "tau"} if individual else {}
+        )
         for columns, state, modality in zip(tables, states, "IT", strict=True):
             columns.update(index, state._asdict())
             for column, part in parts.items():
@@ -107,19 +124,33 @@ def random_state(samples: int) -> SampleState:
     """States of which every second sample is new."""
     seen = torch.arange(samples) % 2 == 0
     estimate, momentum = 1 + torch.rand(samples).double(), torch.randn(samples).double()
-    return SampleState(estimate * seen, 0.2 + torch.rand(samples).double(), momentum, torch.zeros(samples).double(), seen)
+    return SampleState(
+        estimate * seen,
+        0.2 + torch.rand(samples).double(),
+        momentum,
+        torch.zeros(samples).double(),
+        seen,
+    )
 
 
-def stepped(scores: list[Tensor], state: SampleState, i: int, rule: Rule, count: int, new_shift: float) -> tuple[Tensor, float, float]:
+def stepped(
+    scores: list[Tensor], state: SampleState, i: int, rule: Rule, count: int, new_shift: float
+) -> tuple[Tensor, float, float]:
     """One row in plain numbers: weights, estimate and temperature gradient."""
     tau, shift = state.temperature[i].item(), state.shift[i].item()
     terms = [math.exp(s.item() / tau - new_shift) for s in scores]
     share = rule.gamma if state.seen[i] else 1.0
-    estimate = (1 - share) * state.estimate[i].item() * math.exp(shift - new_shift) + share * sum(terms) / count
+    estimate = (1 - share) * state.estimate[i].item() * math.exp(shift - new_shift) + share * sum(
+        terms
+    ) / count
     weights = [t / (max(estimate, rule.floor) + rule.epsilon) / count for t in terms]
     assert rule.rho is not None
     mean = sum(w * s.item() / tau for w, s in zip(weights, scores, strict=True))
-    return torch.tensor(weights, dtype=torch.float64), estimate, math.log(estimate) + new_shift + rule.rho - mean
+    return (
+        torch.tensor(weights, dtype=torch.float64),
+        estimate,
+        math.log(estimate) + new_shift + rule.rho - mean,
+    )
 
 
 @pytest.mark.parametrize("samples", [2, 5])
@@ -136,9 +167,15 @@ def test_unimodal_step_equals_its_loop(samples: int, hinge: float | None) -> Non
             if hinge is None:
                 scores = [z[row] @ z[j] for j in range(2 * samples) if j not in (row, partner)]
             else:
-                scores = [(z[row] @ z[j] - positive + hinge).clamp(min=0) ** 2 for j in range(2 * samples) if j != row]
+                scores = [
+                    (z[row] @ z[j] - positive + hinge).clamp(min=0) ** 2
+                    for j in range(2 * samples)
+                    if j != row
+                ]
             weights, value, slope = stepped(scores, state, i, rule, len(scores), 0.0)
-            losses.append((weights * torch.stack(scores)).sum() - (positive if hinge is None else 0.0))
+            losses.append(
+                (weights * torch.stack(scores)).sum() - (positive if hinge is None else 0.0)
+            )
             estimate[i] += value / 2
             slopes.append(slope)
         slope = max(-0.5, min(0.5, sum(slopes) / 2))
@@ -148,9 +185,13 @@ def test_unimodal_step_equals_its_loop(samples: int, hinge: float | None) -> Non
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(new.estimate, estimate)
     torch.testing.assert_close(new.momentum, momentum)
-    torch.testing.assert_close(new.temperature, (state.temperature - 0.03 * momentum).clamp(0.05, 1.0))
+    torch.testing.assert_close(
+        new.temperature, (state.temperature - 0.03 * momentum).clamp(0.05, 1.0)
+    )
     assert new.seen.all()
-    for x, y in zip(*(torch.autograd.grad(loss, (z1, z2)) for loss in (found, expected)), strict=True):
+    for x, y in zip(
+        *(torch.autograd.grad(loss, (z1, z2)) for loss in (found, expected)), strict=True
+    ):
         torch.testing.assert_close(x, y)
 
 
@@ -165,13 +206,17 @@ def test_bimodal_step_equals_its_loop(samples: int, with_positive: bool) -> None
             margins = [a[i] @ b[j] - a[i] @ b[i] for j in range(samples) if with_positive or j != i]
             tau, shift = states[side].temperature[i].item(), states[side].shift[i].item()
             new_shift = max([shift, *(m.item() / tau for m in margins)])
-            weights, estimates[side, i], _ = stepped(margins, states[side], i, BIMODAL, samples - 1, new_shift)
+            weights, estimates[side, i], _ = stepped(
+                margins, states[side], i, BIMODAL, samples - 1, new_shift
+            )
             losses.append((weights * torch.stack(margins)).sum())
     expected = torch.stack(losses).sum() / samples
     found, *new = bimodal_step(first, second, *states, with_positive=with_positive)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(torch.stack([state.estimate for state in new]), estimates)
-    for x, y in zip(*(torch.autograd.grad(loss, (first, second)) for loss in (found, expected)), strict=True):
+    for x, y in zip(
+        *(torch.autograd.grad(loss, (first, second)) for loss in (found, expected)), strict=True
+    ):
         torch.testing.assert_close(x, y)
 
 
@@ -191,10 +236,14 @@ def test_exact_estimates_give_the_gradient_of_the_objective() -> None:
     z, total = torch.cat([z1, z2]), []
     for row in range(12):
         partner = (row + 6) % 12
-        margins = torch.stack([z[row] @ z[j] - z[row] @ z[partner] for j in range(12) if j % 6 != row % 6])
+        margins = torch.stack(
+            [z[row] @ z[j] - z[row] @ z[partner] for j in range(12) if j % 6 != row % 6]
+        )
         total.append(robust_contrastive(margins[None], torch.full((1,), 0.3).double(), rho=0.0))
     objective = torch.stack(total).sum() / 6
-    for x, y in zip(*(torch.autograd.grad(value, (z1, z2)) for value in (loss, objective)), strict=True):
+    for x, y in zip(
+        *(torch.autograd.grad(value, (z1, z2)) for value in (loss, objective)), strict=True
+    ):
         torch.testing.assert_close(x, y)
 
 
@@ -207,7 +256,9 @@ def divergence(margins: Tensor, temperature: Tensor) -> Tensor:
 def test_slope_of_the_objective_is_rho_less_the_divergence() -> None:
     margins = torch.randn(5, 8, dtype=torch.float64)
     tau = (0.1 + torch.rand(5)).double().requires_grad_()
-    (slope,) = torch.autograd.grad(robust_contrastive(margins, tau, rho=0.4, reduction="none").sum(), tau)
+    (slope,) = torch.autograd.grad(
+        robust_contrastive(margins, tau, rho=0.4, reduction="none").sum(), tau
+    )
     torch.testing.assert_close(slope, 0.4 - divergence(margins, tau))
 
 
@@ -220,7 +271,12 @@ def test_stationary_temperatures_spread_the_negatives_by_rho() -> None:
     similarity = first @ second.T
     for scores, state in zip((similarity, similarity.T), states, strict=True):
         others = scores[~torch.eye(12, dtype=torch.bool)].view(12, 11)
-        torch.testing.assert_close(divergence(others, state.temperature), torch.full((12,), 0.3).double(), rtol=1e-4, atol=0)
+        torch.testing.assert_close(
+            divergence(others, state.temperature),
+            torch.full((12,), 0.3).double(),
+            rtol=1e-4,
+            atol=0,
+        )
 
 
 def test_constant_temperatures_stay_even_outside_the_bounds() -> None:
@@ -245,13 +301,17 @@ def test_a_running_shift_keeps_tiny_temperatures_finite() -> None:
     first, second = unit(torch.randn(2, 6, 3)).requires_grad_()
     states = [fresh_state(torch.full((6,), 1e-3)) for _ in range(2)]
     for _ in range(3):
-        loss, *states = bimodal_step(first, second, *states, rule=dataclasses.replace(BIMODAL, bounds=(1e-3, 1.0)))
+        loss, *states = bimodal_step(
+            first, second, *states, rule=dataclasses.replace(BIMODAL, bounds=(1e-3, 1.0))
+        )
         finite_with_gradient(loss, first, second)
     assert all(part.isfinite().all() for state in states for part in state)
 
 
 def test_gamma_falls_along_half_a_cosine() -> None:
-    assert [cosine_gamma(0.8, p) for p in (0.0, 0.5, 1.0, 3.0)] == pytest.approx([1.0, 0.9, 0.8, 0.8])
+    assert [cosine_gamma(0.8, p) for p in (0.0, 0.5, 1.0, 3.0)] == pytest.approx(
+        [1.0, 0.9, 0.8, 0.8]
+    )
 
 
 def test_states_carry_no_gradient_and_no_matrix_is_kept() -> None:
@@ -295,7 +355,9 @@ def test_one_sample_has_no_negatives(step: Any) -> None:
 
 @pytest.mark.parametrize("hinge", [None, 0.8])
 @pytest.mark.parametrize("temperature", [0.02, 0.01, 0.005, 0.001])
-def test_small_temperatures_give_in_float32_what_float64_gives(temperature: float, hinge: float | None) -> None:
+def test_small_temperatures_give_in_float32_what_float64_gives(
+    temperature: float, hinge: float | None
+) -> None:
     """Two steps, since the second one meets an estimate that only a shift could hold."""
     exact = [unit(torch.randn(8, 4, dtype=torch.float64)) for _ in range(2)]
     rule = Rule(bounds=(temperature, 1.0), rate=temperature / 100)
@@ -306,11 +368,15 @@ def test_small_temperatures_give_in_float32_what_float64_gives(temperature: floa
         for _ in range(2):
             loss, state = unimodal_step(z1, z2, state, rule=rule, hinge=hinge)
         logs = state.estimate.log() + state.shift
-        results.append([loss.detach(), *torch.autograd.grad(loss, (z1, z2)), logs, state.temperature])
+        results.append(
+            [loss.detach(), *torch.autograd.grad(loss, (z1, z2)), logs, state.temperature]
+        )
     for found, expected in zip(results[1], results[0], strict=True):
         assert found.isfinite().all()
         scale = expected.abs().max().item()
-        torch.testing.assert_close(found.double(), expected, rtol=0, atol=2e-6 / temperature * scale)
+        torch.testing.assert_close(
+            found.double(), expected, rtol=0, atol=2e-6 / temperature * scale
+        )
 
 
 def test_an_estimate_that_fits_is_kept_without_a_shift() -> None:
@@ -326,13 +392,18 @@ def test_the_past_fits_when_the_temperature_has_risen() -> None:
     loss, state = unimodal_step(z1, z2, past)
     assert loss.isfinite()
     logs = state.estimate.log() + state.shift
-    torch.testing.assert_close(logs, torch.full((6,), 400.0 + math.log(1e-3) + math.log(0.2)), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        logs, torch.full((6,), 400.0 + math.log(1e-3) + math.log(0.2)), rtol=1e-5, atol=0
+    )
 
 
 def test_temperatures_below_their_bounds_are_refused_where_they_learn() -> None:
     z1, z2 = (unit(torch.randn(6, 4)) for _ in range(2))
     state = fresh_state(torch.tensor([0.02, 0.1, 0.1, 0.1, 0.1, 0.1]))
-    with pytest.raises(ValueError, match=r"may not lie below the rule's least, 0.05; found 0.02: start within its bounds"):
+    with pytest.raises(
+        ValueError,
+        match=r"may not lie below the rule's least, 0.05; found 0.02: start within its bounds",
+    ):
         unimodal_step(z1, z2, state)
     with pytest.raises(ValueError, match=r"may not lie below the rule's least, 0.005; found 0.001"):
         bimodal_step(z1, z2, state, fresh_state(torch.full((6,), 1e-3)))

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from nearfar.losses.label_augmentation import aggregated, joint_labels, label_augmentation, self_distillation, single
+from nearfar.losses.label_augmentation import (
+    aggregated,
+    joint_labels,
+    label_augmentation,
+    self_distillation,
+    single,
+)
 from tests.losses.cases import close, leaves, named
 
 
@@ -32,8 +38,12 @@ def test_equals_the_reference(golden: Any, name: str) -> None:
 
 def test_aggregation_equals_its_loop_and_one_transformation_is_plain_classification() -> None:
     joint = torch.randn(6, 8, dtype=torch.float64)
-    by_hand = [[sum(joint[2 * n + m, 2 * c + m] for m in range(2)) / 2 for c in range(4)] for n in range(3)]
+    by_hand = [
+        [sum(joint[2 * n + m, 2 * c + m] for m in range(2)) / 2 for c in range(4)] for n in range(3)
+    ]
     torch.testing.assert_close(aggregated(joint, 2), torch.tensor(by_hand))
     torch.testing.assert_close(aggregated(joint, 1), joint)
     label = torch.tensor([0, 1, 2, 3, 0, 1])
-    torch.testing.assert_close(label_augmentation(joint, label, 1), torch.nn.functional.cross_entropy(joint, label))
+    torch.testing.assert_close(
+        label_augmentation(joint, label, 1), torch.nn.functional.cross_entropy(joint, label)
+    )

@@ -39,21 +39,31 @@ def rows(count: int, dimension: int = 5, dtype: torch.dtype = F64) -> Tensor:
 @pytest.mark.parametrize("height", HEIGHTS)
 @pytest.mark.parametrize("bound", BOUNDS)
 @pytest.mark.parametrize("exclude", [(), (0,), (0, 7, -7), (0, 3, -3, 6, -6)])
-def test_self_equals_the_plain_matrix(exclude: tuple[int, ...], bound: float, height: int | None) -> None:
+def test_self_equals_the_plain_matrix(
+    exclude: tuple[int, ...], bound: float, height: int | None
+) -> None:
     z, upstream = rows(14), torch.randn(14, dtype=F64)
     found = self_logsumexp(z, exclude=exclude, bound=bound, height=height)
     expected = matrix(z, z, exclude).logsumexp(dim=1)
-    close((found, *torch.autograd.grad(found, z, upstream)), (expected, *torch.autograd.grad(expected, z, upstream)))
+    close(
+        (found, *torch.autograd.grad(found, z, upstream)),
+        (expected, *torch.autograd.grad(expected, z, upstream)),
+    )
 
 
 @pytest.mark.parametrize("height", HEIGHTS)
 @pytest.mark.parametrize(("n", "m"), [(9, 9), (5, 11), (11, 5)])
 @pytest.mark.parametrize("exclude", [(), (0,), (-2, 1)])
-def test_row_equals_the_plain_matrix(exclude: tuple[int, ...], n: int, m: int, height: int | None) -> None:
+def test_row_equals_the_plain_matrix(
+    exclude: tuple[int, ...], n: int, m: int, height: int | None
+) -> None:
     q, k, upstream = rows(n), rows(m), torch.randn(n, dtype=F64)
     found = row_logsumexp(q, k, exclude=exclude, height=height)
     expected = matrix(q, k, exclude).logsumexp(dim=1)
-    close((found, *torch.autograd.grad(found, (q, k), upstream)), (expected, *torch.autograd.grad(expected, (q, k), upstream)))
+    close(
+        (found, *torch.autograd.grad(found, (q, k), upstream)),
+        (expected, *torch.autograd.grad(expected, (q, k), upstream)),
+    )
 
 
 @pytest.mark.parametrize("height", HEIGHTS)
@@ -65,12 +75,18 @@ def test_mutual_equals_both_directions(n: int, m: int, bound: float, height: int
     s = matrix(q, k, (0, 2))
     expected = (s.logsumexp(dim=1), s.logsumexp(dim=0))
     close(found, expected)
-    close(torch.autograd.grad(found, (q, k), upstream), torch.autograd.grad(expected, (q, k), upstream))
+    close(
+        torch.autograd.grad(found, (q, k), upstream),
+        torch.autograd.grad(expected, (q, k), upstream),
+    )
 
 
 def test_one_of_two_mutual_results_may_be_left_unused() -> None:
     q, k = rows(6), rows(4)
-    close(torch.autograd.grad(mutual_logsumexp(q, k)[1].sum(), (k, q)), torch.autograd.grad(row_logsumexp(k, q).sum(), (k, q)))
+    close(
+        torch.autograd.grad(mutual_logsumexp(q, k)[1].sum(), (k, q)),
+        torch.autograd.grad(row_logsumexp(k, q).sum(), (k, q)),
+    )
 
 
 def test_only_the_gradients_that_are_needed_are_made() -> None:
@@ -85,7 +101,10 @@ def test_first_and_second_derivatives(bound: float) -> None:
     functions: list[tuple[Callable[..., object], tuple[Tensor, ...]]] = [
         (lambda z: self_logsumexp(z, exclude=(0, 3, -3), bound=bound, height=4), (rows(6, 3),)),
         (lambda q, k: row_logsumexp(q, k, exclude=(0,), height=2), (rows(5, 3), rows(4, 3))),
-        (lambda q, k: mutual_logsumexp(q, k, exclude=(0,), bound=bound, height=2), (rows(5, 3), rows(4, 3))),
+        (
+            lambda q, k: mutual_logsumexp(q, k, exclude=(0,), bound=bound, height=2),
+            (rows(5, 3), rows(4, 3)),
+        ),
     ]
     for function, inputs in functions:
         assert torch.autograd.gradcheck(function, inputs)
@@ -99,14 +118,18 @@ def test_a_row_without_columns_is_minus_infinity_and_has_no_gradient(bound: floa
     assert (value == -math.inf).all()
     assert (torch.autograd.grad(value, z, torch.zeros(2, dtype=F64))[0] == 0).all()
     q = rows(3)
-    value, _ = mutual_logsumexp(q, rows(1), exclude=(0,), bound=bound)  # the first query has no other key
+    value, _ = mutual_logsumexp(
+        q, rows(1), exclude=(0,), bound=bound
+    )  # the first query has no other key
     assert value.isinf().tolist() == [True, False, False]
     assert torch.autograd.grad(value[1:].sum(), q)[0].isfinite().all()
 
 
 @pytest.mark.parametrize("temperature", [1e-3, 0.01, 0.02, 0.0251, 0.03, 0.1, 1.0, 10.0])
 @pytest.mark.parametrize("kind", ["random", "identical", "orthogonal", "opposite"])
-def test_float32_is_right_from_one_end_of_the_temperatures_to_the_other(temperature: float, kind: str) -> None:
+def test_float32_is_right_from_one_end_of_the_temperatures_to_the_other(
+    temperature: float, kind: str
+) -> None:
     z = {
         "random": torch.randn(40, 8),
         "identical": torch.ones(40, 8),
@@ -123,7 +146,12 @@ def test_float32_is_right_from_one_end_of_the_temperatures_to_the_other(temperat
         (gradient,) = torch.autograd.grad(found, z, upstream)
         (right,) = torch.autograd.grad(expected, exact, upstream.double(), retain_graph=True)
         # The exponent's own rounding, about 1e-7 / temperature, is unavoidable; opposite rows cancel in the sum.
-        torch.testing.assert_close(gradient.double(), right, rtol=1e-4, atol=2e-6 * right.abs().max().item() / min(1, temperature))
+        torch.testing.assert_close(
+            gradient.double(),
+            right,
+            rtol=1e-4,
+            atol=2e-6 * right.abs().max().item() / min(1, temperature),
+        )
 
 
 def test_a_small_bound_is_not_trusted_beyond_the_number_range() -> None:
@@ -152,7 +180,9 @@ def test_backward_keeps_the_embeddings_and_two_vectors_only(which: str, bound: f
             row_logsumexp(first, second)
         else:
             mutual_logsumexp(first, second, bound=bound)
-    assert 0 < sum(kept.values()) <= 4 * (2 * n * dimension + 2 * n)  # the matrix alone would be 64 times as much
+    assert (
+        0 < sum(kept.values()) <= 4 * (2 * n * dimension + 2 * n)
+    )  # the matrix alone would be 64 times as much
 
 
 def test_autocast_does_not_lower_the_precision_of_forward_or_backward() -> None:
@@ -170,7 +200,11 @@ def test_compile_traces_forward_and_backward_without_a_break() -> None:
 
     def total(z: Tensor, k: Tensor) -> Tensor:
         first, second = mutual_logsumexp(z, k)
-        return self_logsumexp(z, exclude=(0, 5, -5), bound=12.0, height=5).sum() + first.sum() + second.sum()
+        return (
+            self_logsumexp(z, exclude=(0, 5, -5), bound=12.0, height=5).sum()
+            + first.sum()
+            + second.sum()
+        )
 
     torch._dynamo.reset()
     compiled = torch.compile(total, backend="aot_eager", fullgraph=True)
@@ -189,7 +223,10 @@ def test_an_asymmetric_exclusion_is_an_error() -> None:
 
 
 def test_a_small_matrix_is_made_once_and_a_large_one_again_for_backward() -> None:
-    for rows, products in ((512, 2), (576, 3)):  # the matrix, its gradient, and the matrix again; blocks of a mirrored one are fewer
+    for rows, products in (
+        (512, 2),
+        (576, 3),
+    ):  # the matrix, its gradient, and the matrix again; blocks of a mirrored one are fewer
         x = torch.randn(rows, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
         with Work() as done:
             mutual_logsumexp(x, x.detach(), bound=10.0)[0].sum().backward()

@@ -17,10 +17,14 @@ F64 = torch.float64
 
 @pytest.mark.parametrize("name", named("a-mae-case*"))
 @pytest.mark.parametrize(("normalise", "suffix"), [(False, ""), (True, "_norm_pix")])
-def test_reference(golden: Callable[[str], dict[str, Tensor]], name: str, normalise: bool, suffix: str) -> None:
+def test_reference(
+    golden: Callable[[str], dict[str, Tensor]], name: str, normalise: bool, suffix: str
+) -> None:
     case = golden(name)
     (prediction,) = leaves(case, "pred")
-    loss = masked_reconstruction(prediction, case["out_patches"], case["out_mask"], normalise=normalise)
+    loss = masked_reconstruction(
+        prediction, case["out_patches"], case["out_mask"], normalise=normalise
+    )
     loss.backward()
     close(loss, case[f"out_loss{suffix}"])
     close(prediction.grad, case[f"out_grad_pred{suffix}"])
@@ -47,25 +51,43 @@ def test_loop_twin(normalise: bool) -> None:
 
 
 def test_visible_patches_do_not_count_and_nothing_removed_costs_nothing() -> None:
-    prediction, target = torch.randn(2, 3, 4, dtype=F64, requires_grad=True), torch.randn(2, 3, 4, dtype=F64)
+    prediction, target = (
+        torch.randn(2, 3, 4, dtype=F64, requires_grad=True),
+        torch.randn(2, 3, 4, dtype=F64),
+    )
     mask = torch.tensor([[1, 0, 0], [0, 0, 1]])
     (gradient,) = torch.autograd.grad(masked_reconstruction(prediction, target, mask), prediction)
     assert (gradient[mask == 0] == 0).all()
     assert (gradient[mask == 1] != 0).all()
     assert masked_reconstruction(prediction, target, torch.zeros(2, 3)) == 0
-    assert torch.autograd.gradcheck(lambda p: masked_reconstruction(p, target, mask, normalise=True), prediction)
+    assert torch.autograd.gradcheck(
+        lambda p: masked_reconstruction(p, target, mask, normalise=True), prediction
+    )
 
 
 def test_a_normalised_target_forgets_brightness_and_contrast() -> None:
-    prediction, target, mask = torch.randn(2, 3, 8, dtype=F64), torch.randn(2, 3, 8, dtype=F64), torch.ones(2, 3)
+    prediction, target, mask = (
+        torch.randn(2, 3, 8, dtype=F64),
+        torch.randn(2, 3, 8, dtype=F64),
+        torch.ones(2, 3),
+    )
     value = masked_reconstruction(prediction, target, mask, normalise=True)
-    torch.testing.assert_close(masked_reconstruction(prediction, 5 * target - 2, mask, normalise=True), value, rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        masked_reconstruction(prediction, 5 * target - 2, mask, normalise=True),
+        value,
+        rtol=1e-5,
+        atol=0,
+    )
     flat = masked_reconstruction(prediction, torch.ones_like(target), mask, normalise=True)
     torch.testing.assert_close(flat, prediction.square().mean())
 
 
 def test_half_precision_agrees_with_float64() -> None:
-    prediction, target, mask = torch.randn(4, 6, 12).bfloat16(), torch.randn(4, 6, 12), torch.rand(4, 6) < 0.5
+    prediction, target, mask = (
+        torch.randn(4, 6, 12).bfloat16(),
+        torch.randn(4, 6, 12),
+        torch.rand(4, 6) < 0.5,
+    )
     with torch.autocast("cpu", torch.bfloat16):
         found = masked_reconstruction(prediction, target, mask, normalise=True)
     assert found.dtype == torch.float32
@@ -77,11 +99,21 @@ def test_half_precision_agrees_with_float64() -> None:
     ("shapes", "settings", "message"),
     [
         (((2, 3, 4), (2, 3, 5), (2, 3)), {}, r"found \(2, 3, 4\), \(2, 3, 5\), \(2, 3\)"),
-        (((2, 3, 4), (2, 3, 4), (2, 4)), {}, r"Expected prediction \(N, L, P\), target \(N, L, P\) and mask \(N, L\)"),
-        (((2, 3, 1), (2, 3, 1), (2, 3)), {"normalise": True}, "A patch of one value cannot be standardised"),
+        (
+            ((2, 3, 4), (2, 3, 4), (2, 4)),
+            {},
+            r"Expected prediction \(N, L, P\), target \(N, L, P\) and mask \(N, L\)",
+        ),
+        (
+            ((2, 3, 1), (2, 3, 1), (2, 3)),
+            {"normalise": True},
+            "A patch of one value cannot be standardised",
+        ),
         (((2, 3, 4), (2, 3, 4), (2, 3)), {"reduction": "sum"}, "Unknown reduction 'sum'"),
     ],
 )
-def test_errors(shapes: tuple[tuple[int, ...], ...], settings: dict[str, Any], message: str) -> None:
+def test_errors(
+    shapes: tuple[tuple[int, ...], ...], settings: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         masked_reconstruction(*(torch.zeros(shape) for shape in shapes), **settings)

@@ -8,7 +8,12 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from nearfar.losses.masked_contrast import grouped_clip, grouped_nt_xent, masked_contrast, tagged_contrast
+from nearfar.losses.masked_contrast import (
+    grouped_clip,
+    grouped_nt_xent,
+    masked_contrast,
+    tagged_contrast,
+)
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 
 
@@ -23,8 +28,12 @@ def test_tagged_contrast_equals_the_reference(golden: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", named("b-mcl-masked-*"))
-@pytest.mark.parametrize(("loss", "key", "prefix"), [(grouped_nt_xent, "ntxent", ""), (grouped_clip, "clip", "clip_")])
-def test_grouped_losses_equal_the_reference(golden: Any, name: str, loss: Any, key: str, prefix: str) -> None:
+@pytest.mark.parametrize(
+    ("loss", "key", "prefix"), [(grouped_nt_xent, "ntxent", ""), (grouped_clip, "clip", "clip_")]
+)
+def test_grouped_losses_equal_the_reference(
+    golden: Any, name: str, loss: Any, key: str, prefix: str
+) -> None:
     case = golden(name)
     z1, z2 = leaves(case, "z1", "z2")
     value = loss(z1, z2, case["in_pseudo_labels"], temperature=case["hp_temperature"].item())
@@ -41,10 +50,19 @@ def test_masked_contrast_equals_its_loop(form: str) -> None:
     positive[0] = False
     valid = positive | (torch.rand(5, 7) < 0.5)
     weight = torch.rand(5, 7, dtype=torch.float64) + 0.5
-    found = masked_contrast(logits, positive, valid, log_weight=torch.where(positive, 0.0, weight.log()), form=form)
+    found = masked_contrast(
+        logits, positive, valid, log_weight=torch.where(positive, 0.0, weight.log()), form=form
+    )
     for i in range(5):
         p = [logits[i, j].exp() for j in range(7) if positive[i, j]]
-        n = sum((weight[i, j] * logits[i, j].exp() for j in range(7) if valid[i, j] and not positive[i, j]), torch.zeros(()).double())
+        n = sum(
+            (
+                weight[i, j] * logits[i, j].exp()
+                for j in range(7)
+                if valid[i, j] and not positive[i, j]
+            ),
+            torch.zeros(()).double(),
+        )
         expected = torch.zeros(()).double()
         if p and form == "mean":
             expected = -sum((e / (sum(p) + n)).log() for e in p) / len(p)
@@ -60,13 +78,17 @@ def test_gradients_agree_with_finite_differences_also_for_empty_rows() -> None:
     positive = torch.tensor([[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]]).bool()
     valid = torch.tensor([[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]]).bool()
     for form in ("mean", "joint", "single"):
-        assert torch.autograd.gradcheck(lambda x, form=form: masked_contrast(x, positive, valid, form=form), (logits,))
+        assert torch.autograd.gradcheck(
+            lambda x, form=form: masked_contrast(x, positive, valid, form=form), (logits,)
+        )
 
 
 def test_one_group_is_plain_nt_xent_and_a_pure_batch_is_too() -> None:
     z1, z2 = torch.randn(2, 6, 4, dtype=torch.float64)
     whole = grouped_nt_xent(z1, z2, torch.zeros(6).long(), temperature=0.5)
-    torch.testing.assert_close(whole, tagged_contrast(torch.cat([z1, z2]), torch.arange(6).repeat(2), temperature=0.5))
+    torch.testing.assert_close(
+        whole, tagged_contrast(torch.cat([z1, z2]), torch.arange(6).repeat(2), temperature=0.5)
+    )
     alone = grouped_nt_xent(z1, z2, torch.arange(6), temperature=0.5)
     torch.testing.assert_close(alone, torch.zeros_like(alone))
 
@@ -74,7 +96,9 @@ def test_one_group_is_plain_nt_xent_and_a_pure_batch_is_too() -> None:
 def test_scale_of_the_embeddings_does_not_matter() -> None:
     z = torch.randn(8, 4, dtype=torch.float64)
     tag = torch.arange(4).repeat(2)
-    torch.testing.assert_close(tagged_contrast(z, tag), tagged_contrast(3 * normalize(z, dim=1), tag))
+    torch.testing.assert_close(
+        tagged_contrast(z, tag), tagged_contrast(3 * normalize(z, dim=1), tag)
+    )
 
 
 @pytest.mark.parametrize("z", degenerate())

@@ -47,7 +47,9 @@ def test_equals_the_reference_through_a_network(golden: Any, name: str) -> None:
     z = [unit(torch.tanh(x @ weight.T)) for x in (x1, x2, mix(x1, x2))]
     for found, part in zip(z, ("z1", "z2", "zm"), strict=True):
         close(found, case[f"in_{part}"])
-    loss = mixed_barlow_twins(*z, mix, off_diagonal=float(case["hp_lambda"]), regularisation=float(case["hp_lambda_reg"]))
+    loss = mixed_barlow_twins(
+        *z, mix, off_diagonal=float(case["hp_lambda"]), regularisation=float(case["hp_lambda_reg"])
+    )
     close(torch.autograd.grad(loss, weight)[0], case["out_grad_net_w"])
 
 
@@ -58,7 +60,9 @@ def test_the_imagenet_script_has_another_second_target(golden: Any, name: str) -
     mix = Mix(float(case["hp_mix"]), case["in_perm"])
     z = [torch.tanh(y) for y in (y1, y2, mix(y1, y2))]
     off = float(case["hp_lambda"])
-    coded, paper = (mixed_barlow_twins_terms(*z, mix, off_diagonal=off, as_coded=flag) for flag in (True, False))
+    coded, paper = (
+        mixed_barlow_twins_terms(*z, mix, off_diagonal=off, as_coded=flag) for flag in (True, False)
+    )
     close(paper["barlow_twins"], case["out_loss_bt"])
     close(0.5 * paper["mixing"], case["out_loss_mix_paper"])
     close(0.5 * coded["mixing"], case["out_loss_mix"])
@@ -73,17 +77,26 @@ def test_equals_the_papers_correlation_matrices(samples: int) -> None:
     a, permutation = 0.3, torch.randperm(samples)
     h1, h2, hm = ((z - z.mean(dim=0)) / z.std(dim=0) for z in (z1, z2, mixed))
     targets = [(a * h1.T @ h + (1 - a) * h2[permutation].T @ h) / samples for h in (h1, h2)]
-    expected = sum((hm.T @ h / samples - target).square().sum() for h, target in zip((h1, h2), targets, strict=True))
+    expected = sum(
+        (hm.T @ h / samples - target).square().sum()
+        for h, target in zip((h1, h2), targets, strict=True)
+    )
     found = mixed_barlow_twins_terms(z1, z2, mixed, Mix(a, permutation), off_diagonal=0.01)
     torch.testing.assert_close(found["mixing"], 0.01 * expected)
     correlation = h1.T @ h2 / samples
-    plain = sum((correlation[i, j] - 1) ** 2 if i == j else 0.01 * correlation[i, j] ** 2 for i in range(4) for j in range(4))
+    plain = sum(
+        (correlation[i, j] - 1) ** 2 if i == j else 0.01 * correlation[i, j] ** 2
+        for i in range(4)
+        for j in range(4)
+    )
     torch.testing.assert_close(found["barlow_twins"], plain)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.37, 1.0])
 def test_vanishes_exactly_for_direct_mixes(share: float) -> None:
-    z1, z2 = (standardise_exactly(z, correction=1) for z in torch.randn(2, 9, 5, dtype=torch.float64))
+    z1, z2 = (
+        standardise_exactly(z, correction=1) for z in torch.randn(2, 9, 5, dtype=torch.float64)
+    )
     mix = Mix(share, torch.randperm(9))
     assert mixing_regulariser(z1, z2, mix(z1, z2), mix).item() == 0.0
     assert mixing_regulariser(z1, z2, z2, mix).item() > 0.0
@@ -91,7 +104,9 @@ def test_vanishes_exactly_for_direct_mixes(share: float) -> None:
 
 def test_barlow_term_differs_from_barlow_twins_by_the_variance_alone() -> None:
     z1, z2 = torch.randn(2, 4000, 4, dtype=torch.float64)
-    term = mixed_barlow_twins_terms(z1, z2, z1, Mix(1.0, torch.arange(4000)), off_diagonal=0.0051)["barlow_twins"]
+    term = mixed_barlow_twins_terms(z1, z2, z1, Mix(1.0, torch.arange(4000)), off_diagonal=0.0051)[
+        "barlow_twins"
+    ]
     torch.testing.assert_close(term, barlow_twins(z1, z2), rtol=1e-3, atol=1e-3)
 
 
@@ -118,14 +133,18 @@ def test_draws_repeat_and_mix_whole_batches() -> None:
     assert 0 <= first.share <= 1
     assert sorted(first.partner.tolist()) == list(range(20))
     x1, x2 = torch.randn(2, 20, 3, 4)
-    torch.testing.assert_close(first(x1, x2)[3], first.share * x1[3] + (1 - first.share) * x2[first.partner[3]])
+    torch.testing.assert_close(
+        first(x1, x2)[3], first.share * x1[3] + (1 - first.share) * x2[first.partner[3]]
+    )
 
 
 @pytest.mark.parametrize("z", degenerate())
 def test_degenerate_embeddings_stay_finite(z: Tensor) -> None:
     for rows in (z, z[1:3]):
         z1, z2, mixed = (x.clone().requires_grad_() for x in (rows, rows.flip(0), rows))
-        finite_with_gradient(mixed_barlow_twins(z1, z2, mixed, Mix(0.4, torch.arange(len(rows)))), z1, z2, mixed)
+        finite_with_gradient(
+            mixed_barlow_twins(z1, z2, mixed, Mix(0.4, torch.arange(len(rows)))), z1, z2, mixed
+        )
 
 
 def test_lower_precision() -> None:
@@ -136,7 +155,9 @@ def test_lower_precision() -> None:
 
 def test_gradcheck() -> None:
     z = torch.randn(3, 5, 3, dtype=torch.float64).requires_grad_().unbind(0)
-    assert torch.autograd.gradcheck(lambda *z: mixed_barlow_twins(*z, Mix(0.3, torch.arange(4, -1, -1))), z)
+    assert torch.autograd.gradcheck(
+        lambda *z: mixed_barlow_twins(*z, Mix(0.3, torch.arange(4, -1, -1))), z
+    )
 
 
 def test_one_sample_has_no_variance() -> None:

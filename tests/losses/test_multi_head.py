@@ -30,8 +30,12 @@ def omega(tau: Tensor, dimension: int) -> Tensor:
 
 def learned(dimension: int) -> Callable[[Tensor, Tensor], Tensor]:
     """A pair temperature made by one random linear map."""
-    weight = torch.randn(3, dimension, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    return lambda a, b: pair_temperature(linear(a, weight.to(a)), linear(b, weight.to(b)), lowest=0.1)
+    weight = torch.randn(
+        3, dimension, generator=torch.Generator().manual_seed(5), dtype=torch.float64
+    )
+    return lambda a, b: pair_temperature(
+        linear(a, weight.to(a)), linear(b, weight.to(b)), lowest=0.1
+    )
 
 
 @pytest.mark.parametrize("name", named("a-amcl-simclr-case*"))
@@ -58,9 +62,13 @@ def test_simclr_form_equals_the_reference(golden: Any, name: str) -> None:
 def test_barlow_form_equals_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     z1, z2, tau = leaves(case, "z1", "z2", "tau")
-    loss = amcl_barlow_twins(z1, z2, temperature=tau, off_diagonal=float(case["hp_lambda"]), beta=float(case["hp_beta"]))
+    loss = amcl_barlow_twins(
+        z1, z2, temperature=tau, off_diagonal=float(case["hp_lambda"]), beta=float(case["hp_beta"])
+    )
     close(loss, case["out_loss"])
-    for gradient, part in zip(torch.autograd.grad(loss, (z1, z2, tau)), ("z1", "z2", "tau"), strict=True):
+    for gradient, part in zip(
+        torch.autograd.grad(loss, (z1, z2, tau)), ("z1", "z2", "tau"), strict=True
+    ):
         close(gradient, case[f"out_grad_{part}"])
 
 
@@ -78,11 +86,15 @@ def looped(
         for i in range(samples):
             own = tau(a[c, i], b[c, i])
             loss = -(a[c, i] @ b[c, i]) / own + beta * omega(own, dimension)
-            others = [b[c, j] for j in range(samples) if j != i] if queue is None else list(queue[c])
+            others = (
+                [b[c, j] for j in range(samples) if j != i] if queue is None else list(queue[c])
+            )
             nearest = sorted(others, key=lambda other: -(a[c, i] @ other).item())[:hardest]
             for other in nearest:
                 pair = tau(a[c, i], other)
-                loss = loss + ((a[c, i] @ other) / pair - beta * omega(pair, dimension)) / len(nearest)
+                loss = loss + ((a[c, i] @ other) / pair - beta * omega(pair, dimension)) / len(
+                    nearest
+                )
             total.append(loss)
     return torch.stack(total).sum() / samples
 
@@ -97,7 +109,9 @@ def test_equals_its_loop(hardest: int, queued: bool, samples: int) -> None:
     found = amcl(z1, z2, temperature=tau, queue=queue, beta=0.3, hardest=hardest)
     expected = looped(z1, z2, tau, 0.3, hardest, queue)
     torch.testing.assert_close(found, expected)
-    for x, y in zip(*(torch.autograd.grad(loss, (z1, z2)) for loss in (found, expected)), strict=True):
+    for x, y in zip(
+        *(torch.autograd.grad(loss, (z1, z2)) for loss in (found, expected)), strict=True
+    ):
         torch.testing.assert_close(x, y)
 
 
@@ -106,7 +120,9 @@ def test_temperatures_may_be_given_as_values() -> None:
     queue = unit(torch.randn(2, 6, 4, dtype=torch.float64))
     tau, (a, b) = learned(4), (unit(z1), unit(z2))
     pairs = tau(a[:, :, None], b[:, None])
-    torch.testing.assert_close(amcl(z1, z2, temperature=pairs, hardest=2), amcl(z1, z2, temperature=tau, hardest=2))
+    torch.testing.assert_close(
+        amcl(z1, z2, temperature=pairs, hardest=2), amcl(z1, z2, temperature=tau, hardest=2)
+    )
     columns = torch.cat([tau(a, b)[..., None], tau(a[:, :, None], queue[:, None])], dim=2)
     expected = amcl(z1, z2, temperature=tau, queue=queue, hardest=3)
     torch.testing.assert_close(amcl(z1, z2, temperature=columns, queue=queue, hardest=3), expected)
@@ -119,7 +135,9 @@ def test_one_head_constant_temperature_is_the_hardest_triplet() -> None:
     hardest = similarity.masked_fill(torch.eye(6, dtype=torch.bool), -math.inf).amax(dim=1)
     expected = ((hardest - positive) / 0.4).mean()
     torch.testing.assert_close(amcl(z1, z2, temperature=0.4, beta=0.0), expected)
-    torch.testing.assert_close(amcl(z1, z2, temperature=0.4, beta=0.7), expected)  # equal temperatures cancel
+    torch.testing.assert_close(
+        amcl(z1, z2, temperature=0.4, beta=0.7), expected
+    )  # equal temperatures cancel
     either = ((similarity.amax(dim=1) - positive) / 0.4).mean()
     torch.testing.assert_close(amcl_info_nce(z1, z2, temperature=0.4, beta=0.7), either)
 
@@ -132,7 +150,9 @@ def test_heads_add_up() -> None:
 
 
 def test_simsiam_form_equals_its_loop_and_stops_gradients() -> None:
-    p1, p2, z1, z2 = (torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True) for _ in range(4))
+    p1, p2, z1, z2 = (
+        torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True) for _ in range(4)
+    )
     tau, terms = learned(3), []
     for c in range(2):
         for n in range(4):
@@ -186,7 +206,9 @@ def test_temperatures_stay_in_their_range() -> None:
     assert pair_temperature(torch.zeros(3), torch.ones(3)).item() == pytest.approx((0.05 + 2.0) / 2)
 
 
-@pytest.mark.parametrize("shapes", [((2, 1, 3), (2, 1, 3)), ((2, 4, 3), (2, 5, 3)), ((4, 3), (4, 3))])
+@pytest.mark.parametrize(
+    "shapes", [((2, 1, 3), (2, 1, 3)), ((2, 4, 3), (2, 5, 3)), ((4, 3), (4, 3))]
+)
 def test_impossible_shapes_are_refused(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     with pytest.raises(ValueError, match=r"needs two tensors \(C, N, D\)"):
         amcl(*(torch.randn(shape) for shape in shapes), temperature=0.1)
@@ -202,7 +224,9 @@ FORMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "simclr": lambda a, b: amcl(a, b, temperature=learned(a.shape[-1]), hardest=2),
     "info_nce": lambda a, b: amcl_info_nce(a, b, temperature=learned(a.shape[-1])),
     "simsiam": lambda a, b: amcl_simsiam(a, b, b, a, temperature=learned(a.shape[-1])),
-    "barlow": lambda a, b: amcl_barlow_twins(a, b, temperature=torch.full((a.shape[-1],) * 2, 0.5, dtype=torch.float64).to(a)),
+    "barlow": lambda a, b: amcl_barlow_twins(
+        a, b, temperature=torch.full((a.shape[-1],) * 2, 0.5, dtype=torch.float64).to(a)
+    ),
 }
 
 
@@ -210,7 +234,10 @@ FORMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 @pytest.mark.parametrize("z", degenerate())
 def test_degenerate_embeddings_stay_finite(form: str, z: Tensor) -> None:
     for rows in (z, z[1:3]):
-        first, second = torch.stack([rows, rows.flip(0)]).requires_grad_(), torch.stack([rows, rows]).requires_grad_()
+        first, second = (
+            torch.stack([rows, rows.flip(0)]).requires_grad_(),
+            torch.stack([rows, rows]).requires_grad_(),
+        )
         finite_with_gradient(FORMS[form](first, second), first, second)
 
 

@@ -22,7 +22,10 @@ Loss = Callable[..., Tensor]
 
 def pair(rows: int, dimension: int = 5, dtype: torch.dtype = F64) -> list[Tensor]:
     generator = torch.Generator().manual_seed(2)
-    return [torch.randn(rows, dimension, generator=generator, dtype=dtype).requires_grad_() for _ in range(2)]
+    return [
+        torch.randn(rows, dimension, generator=generator, dtype=dtype).requires_grad_()
+        for _ in range(2)
+    ]
 
 
 def scalar(value: float) -> Tensor:
@@ -30,7 +33,9 @@ def scalar(value: float) -> Tensor:
 
 
 def plain_info_nce(query: Tensor, key: Tensor, temperature: Tensor) -> Tensor:
-    return cross_entropy(normalize(query, dim=1) @ normalize(key, dim=1).T / temperature, torch.arange(len(query)))
+    return cross_entropy(
+        normalize(query, dim=1) @ normalize(key, dim=1).T / temperature, torch.arange(len(query))
+    )
 
 
 def plain_cross_view_dcl(query: Tensor, key: Tensor, temperature: Tensor) -> Tensor:
@@ -41,44 +46,74 @@ def plain_cross_view_dcl(query: Tensor, key: Tensor, temperature: Tensor) -> Ten
 
 def plain_siglip(first: Tensor, second: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     logits = scale * first @ second.T + bias
-    return softplus(logits * (1 - 2 * torch.eye(len(first), dtype=F64)), threshold=40.0).sum() / len(first)
+    return softplus(
+        logits * (1 - 2 * torch.eye(len(first), dtype=F64)), threshold=40.0
+    ).sum() / len(first)
 
 
 def close(found: Tensor, expected: Tensor, inputs: list[Tensor]) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
-    for a, b in zip(torch.autograd.grad(found, inputs), torch.autograd.grad(expected, inputs), strict=True):
+    for a, b in zip(
+        torch.autograd.grad(found, inputs), torch.autograd.grad(expected, inputs), strict=True
+    ):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12 * max(1.0, b.abs().max().item()))
 
 
 @pytest.mark.parametrize("tensor", [False, True])
 @pytest.mark.parametrize("temperature", [1e-3, 0.1, 10.0])
 @pytest.mark.parametrize("rows", [2, 9])
-@pytest.mark.parametrize(("loss", "plain"), [(info_nce, plain_info_nce), (cross_view_dcl, plain_cross_view_dcl)])
+@pytest.mark.parametrize(
+    ("loss", "plain"), [(info_nce, plain_info_nce), (cross_view_dcl, plain_cross_view_dcl)]
+)
 def test_row_losses_equal_the_plain_form(
-    loss: Loss, plain: Loss, rows: int, temperature: float, tensor: bool, monkeypatch: pytest.MonkeyPatch
+    loss: Loss,
+    plain: Loss,
+    rows: int,
+    temperature: float,
+    tensor: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("nearfar.losses.similarity_blocks.block_height", lambda columns, device: 2)
     inputs, tau = pair(rows), scalar(temperature)
-    close(loss(*inputs, temperature=tau if tensor else temperature), plain(*inputs, tau), inputs + [tau] * tensor)
+    close(
+        loss(*inputs, temperature=tau if tensor else temperature),
+        plain(*inputs, tau),
+        inputs + [tau] * tensor,
+    )
 
 
-@pytest.mark.parametrize(("scale", "bias"), [(1.0, 0.0), (10.0, -10.0), (100.0, -12.0), (1000.0, 0.0), (10.0, 300.0)])
+@pytest.mark.parametrize(
+    ("scale", "bias"), [(1.0, 0.0), (10.0, -10.0), (100.0, -12.0), (1000.0, 0.0), (10.0, 300.0)]
+)
 @pytest.mark.parametrize("rows", [1, 2, 9])
-def test_siglip_equals_the_plain_form(rows: int, scale: float, bias: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_siglip_equals_the_plain_form(
+    rows: int, scale: float, bias: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("nearfar.losses.similarity_blocks.block_height", lambda columns, device: 2)
-    inputs = [normalize(x.detach(), dim=1).requires_grad_() for x in pair(rows)] + [scalar(scale), scalar(bias)]
+    inputs = [normalize(x.detach(), dim=1).requires_grad_() for x in pair(rows)] + [
+        scalar(scale),
+        scalar(bias),
+    ]
     found = siglip(*inputs[:2], logit_scale=inputs[2], logit_bias=inputs[3])
     close(found, plain_siglip(*inputs), inputs)
 
 
-@pytest.mark.parametrize(("scale", "bias"), [(10.0, -10.0), (10.0, -60.0), (100.0, -12.0), (1000.0, 0.0)])
+@pytest.mark.parametrize(
+    ("scale", "bias"), [(10.0, -10.0), (10.0, -60.0), (100.0, -12.0), (1000.0, 0.0)]
+)
 def test_siglip_keeps_its_relative_precision_in_float32(scale: float, bias: float) -> None:
     """Also of a loss of 1e-20, of whose terms 1 + v is 1, and of one of thousands, whose powers are infinite."""
     exact = [normalize(x.detach(), dim=1) for x in pair(40, 8)]
     exact[1] = exact[0].roll(1, 0)  # partners are unlike
     half = [x.float() for x in exact]
-    wrong = softplus(half[0].double() @ half[1].double().T * scale + bias, threshold=40.0).fill_diagonal_(0.0).sum()
-    right = softplus(-(half[0].double() * half[1].double()).sum(1) * scale - bias, threshold=40.0).sum()
+    wrong = (
+        softplus(half[0].double() @ half[1].double().T * scale + bias, threshold=40.0)
+        .fill_diagonal_(0.0)
+        .sum()
+    )
+    right = softplus(
+        -(half[0].double() * half[1].double()).sum(1) * scale - bias, threshold=40.0
+    ).sum()
     found = siglip(half[0], half[1], logit_scale=scale, logit_bias=bias)
     torch.testing.assert_close(found.double(), (wrong + right) / 40, rtol=2e-6, atol=0.0)
 
@@ -94,7 +129,10 @@ def test_a_zero_row_has_a_finite_gradient_and_a_row_alone_none() -> None:
     with torch.no_grad():
         query[1] = key[2] = 0
     for loss in (info_nce, cross_view_dcl):
-        assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(loss(query, key), (query, key)))
+        assert all(
+            gradient.isfinite().all()
+            for gradient in torch.autograd.grad(loss(query, key), (query, key))
+        )
     alone = pair(1)
     value = info_nce(*alone)
     assert value == 0
@@ -104,13 +142,24 @@ def test_a_zero_row_has_a_finite_gradient_and_a_row_alone_none() -> None:
 @pytest.mark.parametrize("bound", [10.0, float("inf")])
 @pytest.mark.parametrize("decoupled", [False, True])
 @pytest.mark.parametrize("cosine", [False, True])
-def test_first_and_second_derivatives(cosine: bool, decoupled: bool, bound: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_and_second_derivatives(
+    cosine: bool, decoupled: bool, bound: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("nearfar.losses.similarity_blocks.block_height", lambda columns, device: 1)
     query, key = pair(6, 3)
     inputs = (query.detach()[:4].requires_grad_(), key)
 
     def loss(query: Tensor, key: Tensor) -> Tensor:
-        return row_cross_entropy(query, key, temperature=0.7, start=1, cosine=cosine, decoupled=decoupled, bound=bound, of=5)
+        return row_cross_entropy(
+            query,
+            key,
+            temperature=0.7,
+            start=1,
+            cosine=cosine,
+            decoupled=decoupled,
+            bound=bound,
+            of=5,
+        )
 
     assert torch.autograd.gradcheck(loss, inputs)
     assert torch.autograd.gradgradcheck(loss, inputs)
@@ -120,16 +169,24 @@ def test_first_and_second_derivatives(cosine: bool, decoupled: bool, bound: floa
 
 
 @pytest.mark.filterwarnings("ignore")  # of the compiler's own
-def test_compile_traces_forward_and_backward_without_a_break(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compile_traces_forward_and_backward_without_a_break(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("nearfar.losses.similarity_blocks.block_height", lambda columns, device: 2)
     inputs = pair(9)
 
     def total(a: Tensor, b: Tensor) -> Tensor:
         scale = a.square().mean()
-        return info_nce(a, b) + queue_info_nce(a, b, b.detach()) + siglip(a, b, logit_scale=scale, logit_bias=-scale)
+        return (
+            info_nce(a, b)
+            + queue_info_nce(a, b, b.detach())
+            + siglip(a, b, logit_scale=scale, logit_bias=-scale)
+        )
 
     torch._dynamo.reset()
-    close(torch.compile(total, backend="aot_eager", fullgraph=True)(*inputs), total(*inputs), inputs)
+    close(
+        torch.compile(total, backend="aot_eager", fullgraph=True)(*inputs), total(*inputs), inputs
+    )
 
 
 QUEUE = normalize(torch.randn(600, 8, generator=torch.Generator().manual_seed(3)), dim=1)
@@ -140,7 +197,11 @@ PRODUCTS: dict[str, tuple[Loss, int, int]] = {
     "cross_view_dcl": (cross_view_dcl, 1, 3),
     "siglip": (lambda a, b: siglip(a, b, logit_scale=1.0), 1, 3),
     "queue_info_nce": (lambda a, b: queue_info_nce(a, b.detach(), QUEUE) + 0 * b.sum(), 1, 2),
-    "queue_info_nce, none": (lambda a, b: queue_info_nce(a, b.detach(), QUEUE, reduction="none").sum() + 0 * b.sum(), 1, 2),
+    "queue_info_nce, none": (
+        lambda a, b: queue_info_nce(a, b.detach(), QUEUE, reduction="none").sum() + 0 * b.sum(),
+        1,
+        2,
+    ),
     "queue_dcl": (lambda a, b: queue_dcl(a, b.detach(), QUEUE) + 0 * b.sum(), 1, 2),
     "moco_v3": (lambda a, b: moco_v3(a, b, b, a), 2, 4),
     "nnclr": (lambda a, b: nnclr(a, b, a, b), 2, 4),
@@ -182,7 +243,9 @@ def test_autocast_does_not_lower_the_precision_of_a_second_derivative() -> None:
         return torch.autograd.grad(info_nce(*inputs), inputs, create_graph=True)
 
     def second(gradients: tuple[Tensor, ...]) -> Tensor:
-        return torch.autograd.grad(gradients[0].square().sum() + gradients[1].square().sum(), inputs)[0]
+        return torch.autograd.grad(
+            gradients[0].square().sum() + gradients[1].square().sum(), inputs
+        )[0]
 
     with torch.autocast("cpu", torch.bfloat16):
         found = gradients()
@@ -194,8 +257,12 @@ def test_a_gradient_may_be_taken_twice_and_of_one_input_alone() -> None:
     value = info_nce(*inputs)
     first, second = (torch.autograd.grad(value, inputs, retain_graph=True) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-    assert torch.equal(torch.autograd.grad(info_nce(inputs[0], inputs[1].detach()), inputs[0])[0], first[0])
-    assert torch.equal(torch.autograd.grad(info_nce(inputs[0].detach(), inputs[1]), inputs[1])[0], first[1])
+    assert torch.equal(
+        torch.autograd.grad(info_nce(inputs[0], inputs[1].detach()), inputs[0])[0], first[0]
+    )
+    assert torch.equal(
+        torch.autograd.grad(info_nce(inputs[0].detach(), inputs[1]), inputs[1])[0], first[1]
+    )
 
 
 def test_with_gradients_asks_only_for_what_is_wanted() -> None:
@@ -204,11 +271,16 @@ def test_with_gradients_asks_only_for_what_is_wanted() -> None:
     def rows(wanted: tuple[bool, ...], x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         asked.append(wanted)
         made = (3 * x.square()[:, None] * torch.ones_like(x)[:, None], torch.ones_like(y))
-        return (x.pow(3) + y, *(gradient for gradient, one in zip(made, wanted, strict=True) if one))
+        return (
+            x.pow(3) + y,
+            *(gradient for gradient, one in zip(made, wanted, strict=True) if one),
+        )
 
     x, y = torch.tensor([1.0, 2.0]), torch.tensor([0.5, 0.5], requires_grad=True)
     value = with_gradients(rows, x, y)
-    assert torch.equal(torch.autograd.grad(value, y, torch.tensor([2.0, 3.0]))[0], torch.tensor([2.0, 3.0]))
+    assert torch.equal(
+        torch.autograd.grad(value, y, torch.tensor([2.0, 3.0]))[0], torch.tensor([2.0, 3.0])
+    )
     with torch.no_grad():
         with_gradients(rows, x, y)
     assert asked == [(False, True), (False, False)]

@@ -14,7 +14,9 @@ from tests.losses.cases import close, leaves, named
 
 def _pairs(case: dict[str, torch.Tensor]) -> torch.Tensor:
     height, width = case["in_q"].shape[2:]
-    found = pixel_pairs(case["in_coord_q"], case["in_coord_k"], height, width, ratio=case["hp_pos_ratio"].item())
+    found = pixel_pairs(
+        case["in_coord_q"], case["in_coord_k"], height, width, ratio=case["hp_pos_ratio"].item()
+    )
     assert torch.equal(found, case["out_pos_mask"].bool())
     return found
 
@@ -45,7 +47,11 @@ def test_propagation_equals_the_reference(golden: Any, name: str) -> None:
     if case["hp_value_layers"] > 1:
         pytest.skip("two value layers are the network's affair")
     (x,) = leaves(case, "x")
-    value = conv2d(x, case["in_value_weight"][:, :, None, None], case["in_value_bias"]) if case["hp_value_layers"] else x
+    value = (
+        conv2d(x, case["in_value_weight"][:, :, None, None], case["in_value_bias"])
+        if case["hp_value_layers"]
+        else x
+    )
     found = propagate(x, value, gamma=case["hp_gamma"].item())
     close(found, case["out_y"])
     unit = normalize(found, dim=1)
@@ -72,10 +78,20 @@ def test_perfect_features_reach_minus_four() -> None:
 
 
 def test_propagation_sharpens_to_the_value_and_flattens_to_the_mean() -> None:
-    x, value = torch.randn(2, 5, 3, 3, dtype=torch.float64), torch.randn(2, 5, 3, 3, dtype=torch.float64)
-    torch.testing.assert_close(normalize(propagate(x, value, gamma=400.0), dim=1), normalize(value, dim=1), rtol=1e-3, atol=1e-3)
+    x, value = (
+        torch.randn(2, 5, 3, 3, dtype=torch.float64),
+        torch.randn(2, 5, 3, 3, dtype=torch.float64),
+    )
+    torch.testing.assert_close(
+        normalize(propagate(x, value, gamma=400.0), dim=1),
+        normalize(value, dim=1),
+        rtol=1e-3,
+        atol=1e-3,
+    )
     flat = propagate(x, value, gamma=0.0)
-    torch.testing.assert_close(flat, normalize(value.flatten(2), dim=1).sum(2)[:, :, None, None].expand_as(flat))
+    torch.testing.assert_close(
+        flat, normalize(value.flatten(2), dim=1).sum(2)[:, :, None, None].expand_as(flat)
+    )
     constant = torch.zeros(1, 5, 2, 2, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(propagate(constant, constant).sum(), constant)
     assert torch.isfinite(gradient).all()

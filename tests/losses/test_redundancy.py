@@ -74,7 +74,10 @@ def vicreg_loop(z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
 
 def same(found: Tensor, expected: Tensor, z1: Tensor, z2: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
-    for x, y in zip(*(torch.autograd.grad(v, (z1, z2), allow_unused=True) for v in (found, expected)), strict=True):
+    for x, y in zip(
+        *(torch.autograd.grad(v, (z1, z2), allow_unused=True) for v in (found, expected)),
+        strict=True,
+    ):
         torch.testing.assert_close(x, y, rtol=1e-8, atol=1e-10)
 
 
@@ -84,7 +87,12 @@ def test_loop_twins(n: int, dimensions: int) -> None:
     same(barlow_twins(z1, z2, off_diagonal=0.3), barlow_loop(z1, z2, 0.3), z1, z2)
     terms, expected = vicreg_terms(z1, z2), vicreg_loop(z1, z2)
     assert terms.keys() == expected.keys()
-    same(vicreg(z1, z2), sum(weight * expected[name] for name, weight in zip(expected, (25, 25, 1), strict=True)), z1, z2)
+    same(
+        vicreg(z1, z2),
+        sum(weight * expected[name] for name, weight in zip(expected, (25, 25, 1), strict=True)),
+        z1,
+        z2,
+    )
     for name in terms:
         torch.testing.assert_close(terms[name], expected[name])
 
@@ -99,10 +107,17 @@ def test_order_exchange_shift_and_scale() -> None:
     z1, z2, order = random(9, 4), random(9, 4), torch.randperm(9)
     for loss in (barlow_twins, vicreg):
         value = loss(z1, z2)
-        for equal in (loss(z2, z1), loss(z1[order], z2[order]), loss(z1 + 3, z2 + 3), loss(z1.flip(1), z2.flip(1))):
+        for equal in (
+            loss(z2, z1),
+            loss(z1[order], z2[order]),
+            loss(z1 + 3, z2 + 3),
+            loss(z1.flip(1), z2.flip(1)),
+        ):
             torch.testing.assert_close(equal, value)
     # Standardised by each column's own scale; 1e-5 in the variance leaves a trace.
-    torch.testing.assert_close(barlow_twins(z1 * 5, z2 - 2), barlow_twins(z1, z2), rtol=1e-4, atol=0)
+    torch.testing.assert_close(
+        barlow_twins(z1 * 5, z2 - 2), barlow_twins(z1, z2), rtol=1e-4, atol=0
+    )
 
 
 def test_the_best_embeddings_cost_nothing() -> None:
@@ -153,7 +168,9 @@ def test_wide_embeddings_keep_no_matrix_over_dimensions() -> None:
 
 @pytest.mark.parametrize("loss", [barlow_twins, vicreg, vicreg_terms])
 def test_errors(loss: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match="z1, z2 need at least 2 rows; found 1: take a larger batch"):
+    with pytest.raises(
+        ValueError, match="z1, z2 need at least 2 rows; found 1: take a larger batch"
+    ):
         loss(torch.zeros(1, 4), torch.zeros(1, 4))
     with pytest.raises(ValueError, match=r"one shape \(N, D\); found \(4, 3\), \(4, 2\)"):
         loss(torch.zeros(4, 3), torch.zeros(4, 2))

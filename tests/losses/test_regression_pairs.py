@@ -28,7 +28,10 @@ def test_supremix_equals_the_reference(golden: Any, name: str) -> None:
     close(supremix(z, label, mixing, window=None, **options), case["out_loss_mixneg_only_exact"])
     close(supremix(z, label, None, window=window, **options), case["out_loss_mixpos_only_exact"])
     close(supremix(z, label, None, window=None, **options), case["out_loss_supcon_weighted_exact"])
-    close(supremix(z, label, mixing, window=window, reduction="none", **options), case["out_per_anchor_exact"])
+    close(
+        supremix(z, label, mixing, window=window, reduction="none", **options),
+        case["out_per_anchor_exact"],
+    )
 
 
 @pytest.mark.parametrize("name", named("b-supremix-loss-*"))
@@ -37,7 +40,11 @@ def test_official_supremix_equals_the_reference(golden: Any, name: str) -> None:
     (raw,) = leaves(case, "raw")
     z, label = raw.transpose(0, 1).flatten(0, 1), case["in_labels"].double().repeat(2)
     weight = "l1-inverse" if case["hp_use_distance_weight"] else "none"
-    how = {"window": case["hp_window"].item(), "temperature": case["hp_temperature"].item(), "distance_weight": weight}
+    how = {
+        "window": case["hp_window"].item(),
+        "temperature": case["hp_temperature"].item(),
+        "distance_weight": weight,
+    }
     loss = supremix(z, label, case["in_lambda"], official=True, **how)
     loss.backward()
     close(loss, case["out_loss_official"])
@@ -53,29 +60,48 @@ def test_mixed_positives_equal_their_loop(window: float) -> None:
     expected: list[list[torch.Tensor]] = []
     for i in range(9):
         pairs = [
-            (label[k] - label[i]) / (label[k] - label[j]) * logits[i, j] + (label[i] - label[j]) / (label[k] - label[j]) * logits[i, k]
+            (label[k] - label[i]) / (label[k] - label[j]) * logits[i, j]
+            + (label[i] - label[j]) / (label[k] - label[j]) * logits[i, k]
             for j in range(9)
             for k in range(9)
-            if label[j] < label[i] < label[k] and label[i] - label[j] < window and label[k] - label[i] < window
+            if label[j] < label[i] < label[k]
+            and label[i] - label[j] < window
+            and label[k] - label[i] < window
         ]
         some = torch.stack(pairs) if pairs else logits.new_zeros(0)
         none = logits.new_tensor(torch.finfo(torch.float64).min)
-        expected.append([some.logsumexp(0) if pairs else none, some.sum(), logits.new_tensor(float(len(pairs)))])
-        assert found.largest[i] == (some.max() if pairs else -torch.inf) or torch.isclose(found.largest[i], some.max())
+        expected.append(
+            [some.logsumexp(0) if pairs else none, some.sum(), logits.new_tensor(float(len(pairs)))]
+        )
+        assert found.largest[i] == (some.max() if pairs else -torch.inf) or torch.isclose(
+            found.largest[i], some.max()
+        )
     for one, other in zip(found[:3], map(torch.stack, zip(*expected, strict=True)), strict=True):
         torch.testing.assert_close(one, other)
     some = found.number > 0
     assert 0 < some.sum() < 9
-    sums = (found.logsumexp + found.total, torch.stack([logsumexp + total for logsumexp, total, _ in expected]))
-    torch.testing.assert_close(*(torch.autograd.grad(values[some].sum(), logits)[0] for values in sums))
+    sums = (
+        found.logsumexp + found.total,
+        torch.stack([logsumexp + total for logsumexp, total, _ in expected]),
+    )
+    torch.testing.assert_close(
+        *(torch.autograd.grad(values[some].sum(), logits)[0] for values in sums)
+    )
 
 
 def test_supremix_equals_its_loop() -> None:
-    z, label = torch.randn(6, 3, dtype=torch.float64), torch.tensor([1.0, 2.0, 4.0, 1.0, 2.0, 4.0], dtype=torch.float64)
+    z, label = (
+        torch.randn(6, 3, dtype=torch.float64),
+        torch.tensor([1.0, 2.0, 4.0, 1.0, 2.0, 4.0], dtype=torch.float64),
+    )
     mixing, tau, window = torch.rand(6, 6, dtype=torch.float64), 0.4, 3.5
     unit, losses = normalize(z, dim=1), []
     for i in range(6):
-        terms = [(unit[i] @ unit[j] / tau, abs(label[i] - label[j]), bool(label[i] == label[j])) for j in range(6) if j != i]
+        terms = [
+            (unit[i] @ unit[j] / tau, abs(label[i] - label[j]), bool(label[i] == label[j]))
+            for j in range(6)
+            if j != i
+        ]
         for k in range(6):
             if label[k] != label[i]:
                 mixture = mixing[i, k] * unit[i] + (1 - mixing[i, k]) * unit[k]
@@ -83,9 +109,19 @@ def test_supremix_equals_its_loop() -> None:
                 terms.append((unit[i] @ mixture / tau, abs(label[i] - mixed), False))
         for j in range(6):
             for k in range(6):
-                if label[j] < label[i] < label[k] and label[i] - label[j] < window and label[k] - label[i] < window:
+                if (
+                    label[j] < label[i] < label[k]
+                    and label[i] - label[j] < window
+                    and label[k] - label[i] < window
+                ):
                     alpha = (label[k] - label[i]) / (label[k] - label[j])
-                    terms.append((unit[i] @ (alpha * unit[j] + (1 - alpha) * unit[k]) / tau, torch.zeros(()), True))
+                    terms.append(
+                        (
+                            unit[i] @ (alpha * unit[j] + (1 - alpha) * unit[k]) / tau,
+                            torch.zeros(()),
+                            True,
+                        )
+                    )
         total = sum((d + 1) * s.exp() for s, d, _ in terms)
         positives = [s for s, _, p in terms if p]
         losses.append(-sum((s.exp() / total).log() for s in positives) / len(positives))
@@ -122,9 +158,23 @@ def test_conr_equals_the_reference(golden: Any, name: str, official: bool, suffi
     close(loss, case[f"out_loss{suffix}"])
     close(features.grad, case[f"out_grad{suffix}"])
     if not official:
-        how = {"window": case["hp_w"].item(), "temperature": case["hp_temperature"].item(), "push": case["hp_e"].item()}
-        rows = conr(features, case["in_labels"], case["in_preds"], density_weight=case.get("in_weights"), reduction="none", **how)
-        close(rows / case.get("in_weights", torch.ones(len(rows), 1)).squeeze(1), case["out_per_anchor_exact"])
+        how = {
+            "window": case["hp_w"].item(),
+            "temperature": case["hp_temperature"].item(),
+            "push": case["hp_e"].item(),
+        }
+        rows = conr(
+            features,
+            case["in_labels"],
+            case["in_preds"],
+            density_weight=case.get("in_weights"),
+            reduction="none",
+            **how,
+        )
+        close(
+            rows / case.get("in_weights", torch.ones(len(rows), 1)).squeeze(1),
+            case["out_per_anchor_exact"],
+        )
 
 
 @pytest.mark.parametrize("name", named("b-conr-dense-*"))
@@ -153,20 +203,32 @@ def test_conr_of_two_dimensions_sees_the_distances_of_labels_alone() -> None:
     turn = torch.tensor([[cosine, -sine], [sine, cosine]]).double()
     expected = conr(features, label, prediction, temperature=0.5)
     assert expected > 0
-    torch.testing.assert_close(conr(features, label @ turn, prediction @ turn, temperature=0.5), expected)
-    flat = torch.stack([label[:, 0], torch.zeros(12).double()], dim=1), torch.stack([prediction[:, 0], torch.zeros(12).double()], dim=1)
+    torch.testing.assert_close(
+        conr(features, label @ turn, prediction @ turn, temperature=0.5), expected
+    )
+    flat = (
+        torch.stack([label[:, 0], torch.zeros(12).double()], dim=1),
+        torch.stack([prediction[:, 0], torch.zeros(12).double()], dim=1),
+    )
     single = conr(features, label[:, 0], prediction[:, :1].squeeze(1), temperature=0.5)
     torch.testing.assert_close(conr(features, *flat, temperature=0.5), single)
 
     def first_only(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
         return (one[:, None, 0] - other[:, 0]).abs()
 
-    torch.testing.assert_close(conr(features, label, prediction, temperature=0.5, distance=first_only), single)
-    torch.testing.assert_close(conr(features, label, prediction, temperature=0.5, reduction="none").mean(), expected)
+    torch.testing.assert_close(
+        conr(features, label, prediction, temperature=0.5, distance=first_only), single
+    )
+    torch.testing.assert_close(
+        conr(features, label, prediction, temperature=0.5, reduction="none").mean(), expected
+    )
 
 
 def test_conr_names_labels_and_predictions_that_do_not_fit() -> None:
-    with pytest.raises(ValueError, match=r"must both be \(M,\) or \(M, K\), a row for each feature; found \(4, 2\) and \(4, 3\) for 4"):
+    with pytest.raises(
+        ValueError,
+        match=r"must both be \(M,\) or \(M, K\), a row for each feature; found \(4, 2\) and \(4, 3\) for 4",
+    ):
         conr(torch.randn(4, 3), torch.randn(4, 2), torch.randn(4, 3))
 
 
@@ -177,7 +239,9 @@ def test_conr_orders_cosines_by_label_distance_only_when_it_pushes() -> None:
     for push in (0.0, 0.1):
         z = torch.randn(24, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
         for _ in range(300):
-            (gradient,) = torch.autograd.grad(conr(z, label, torch.zeros(24), temperature=0.5, push=push), z)
+            (gradient,) = torch.autograd.grad(
+                conr(z, label, torch.zeros(24), temperature=0.5, push=push), z
+            )
             with torch.no_grad():
                 z -= 0.5 * gradient
         means = normalize(z.detach(), dim=1).view(4, 6, 3).mean(1)

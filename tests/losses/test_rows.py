@@ -36,7 +36,9 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "info_nce": info_nce,
     "info_nce symmetric": lambda a, b, **how: info_nce(a, b, symmetric=True, **how),
     "clip": lambda a, b, **how: clip(unit(a), unit(b), logit_scale=10.0, **how),
-    "siglip": lambda a, b, **how: siglip(unit(a), unit(b), logit_scale=10.0, logit_bias=-5.0, **how),
+    "siglip": lambda a, b, **how: siglip(
+        unit(a), unit(b), logit_scale=10.0, logit_bias=-5.0, **how
+    ),
     "dcl": dcl,
     "dclw": dclw,
     "cross_view_dcl": cross_view_dcl,
@@ -56,7 +58,10 @@ every_loss = pytest.mark.parametrize("name", LOSSES)
 
 def pair(rows: int = SAMPLES, dimension: int = 5) -> list[Tensor]:
     generator = torch.Generator().manual_seed(4)
-    return [torch.randn(rows, dimension, generator=generator, dtype=torch.float64).requires_grad_() for _ in range(2)]
+    return [
+        torch.randn(rows, dimension, generator=generator, dtype=torch.float64).requires_grad_()
+        for _ in range(2)
+    ]
 
 
 @every_loss
@@ -66,11 +71,25 @@ def test_shares_of_a_partition_add_up(name: str, ends: tuple[int, ...]) -> None:
     expected = LOSSES[name](*views)
     found = sum(LOSSES[name](*views, rows=slice(a, b)) for a, b in itertools.pairwise(ends))
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
-    for a, b in zip(torch.autograd.grad(found, views), torch.autograd.grad(expected, views), strict=True):
+    for a, b in zip(
+        torch.autograd.grad(found, views), torch.autograd.grad(expected, views), strict=True
+    ):
         torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize("name", ["nt_xent", "info_nce", "info_nce symmetric", "clip", "siglip", "dcl", "dclw", "cross_view_dcl"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nt_xent",
+        "info_nce",
+        "info_nce symmetric",
+        "clip",
+        "siglip",
+        "dcl",
+        "dclw",
+        "cross_view_dcl",
+    ],
+)
 def test_values_of_the_rows_are_those_of_the_whole(name: str) -> None:
     whole = LOSSES[name](*pair(), reduction="none")
     part = LOSSES[name](*pair(), rows=slice(3, 8), reduction="none")
@@ -95,13 +114,18 @@ def test_no_tensor_of_a_process_is_larger_than_a_block_of_its_rows(name: str) ->
     views = pair(2048, 4)
     with Allocations() as made:
         LOSSES[name](*views, rows=slice(512, 576)).backward()
-    own = 64 * 2 if name in ("nt_xent", "dcl") else 64  # these take the anchors of both views together
+    own = (
+        64 * 2 if name in ("nt_xent", "dcl") else 64
+    )  # these take the anchors of both views together
     assert made.largest <= 8 * own * 2 * 2048 * 1.01
 
 
 def test_a_wrong_range_is_named() -> None:
     for rows in (slice(4, 4), slice(20, 30), slice(0, 8, 2)):
-        with pytest.raises(ValueError, match="rows must be a range of the 12 samples with at least one of them; found slice"):
+        with pytest.raises(
+            ValueError,
+            match="rows must be a range of the 12 samples with at least one of them; found slice",
+        ):
             nt_xent(*pair(), rows=rows)
 
 
@@ -112,8 +136,15 @@ def own_share(names: list[str]) -> dict[str, list[Tensor]]:
     found = {}
     for name in names:
         mine = [view.detach()[own].clone().requires_grad_() for view in pair()]
-        placed = [torch.zeros(SAMPLES, 5, dtype=torch.float64).index_copy(0, torch.arange(SAMPLES)[own], view) for view in mine]
-        joined = [collectives.all_reduce_sum(view) for view in placed]  # backwards, it adds all processes' gradients
+        placed = [
+            torch.zeros(SAMPLES, 5, dtype=torch.float64).index_copy(
+                0, torch.arange(SAMPLES)[own], view
+            )
+            for view in mine
+        ]
+        joined = [
+            collectives.all_reduce_sum(view) for view in placed
+        ]  # backwards, it adds all processes' gradients
         share = LOSSES[name](*joined, rows=own)
         gradients = torch.autograd.grad(share, mine)
         found[name] = [share.detach(), collectives.all_reduce_sum(share.detach()), *gradients]
@@ -131,4 +162,6 @@ def test_several_processes_equal_one() -> None:
             for rank, (_, total, *own) in enumerate(result[name] for result in told):
                 torch.testing.assert_close(total, value.detach(), rtol=1e-12, atol=1e-13)
                 for whole, found in zip(gradients, own, strict=True):
-                    torch.testing.assert_close(found, whole.chunk(count)[rank], rtol=1e-11, atol=1e-13)
+                    torch.testing.assert_close(
+                        found, whole.chunk(count)[rank], rtol=1e-11, atol=1e-13
+                    )

@@ -49,7 +49,10 @@ def test_unit_rows_have_the_derivatives_of_the_plain_form() -> None:
     x[1] = 0
     x[2] *= 1e-13  # below the least length, where only a constant divides
     upstream = torch.randn(4, 3, dtype=torch.float64)
-    found, expected = (torch.func.grad(lambda x, f=f: (f(x) * upstream).sum())(x) for f in (unit, partial(normalize, dim=-1)))
+    found, expected = (
+        torch.func.grad(lambda x, f=f: (f(x) * upstream).sum())(x)
+        for f in (unit, partial(normalize, dim=-1))
+    )
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
     torch.testing.assert_close(torch.func.vmap(unit)(x), unit(x), rtol=0, atol=0)
     long = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
@@ -67,7 +70,9 @@ def test_reductions() -> None:
 
 def test_checks_say_what_was_found() -> None:
     expect_rows(z1=torch.zeros(2, 3), z2=torch.zeros(2, 3))
-    with pytest.raises(ValueError, match=r"z1, z2 must be matrices of one shape \(N, D\); found \(2, 3\), \(3, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"z1, z2 must be matrices of one shape \(N, D\); found \(2, 3\), \(3, 3\)"
+    ):
         expect_rows(z1=torch.zeros(2, 3), z2=torch.zeros(3, 3))
     with pytest.raises(ValueError, match=r"z must be matrices of one shape \(N, D\); found \(2,\)"):
         expect_rows(z=torch.zeros(2))

@@ -60,10 +60,14 @@ def test_soft_clip_equals_the_reference(golden: Any, name: str) -> None:
 def test_mixed_clip_equals_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     mixed, other = leaves(case, "x_mixed", "fixed")
-    loss = mixed_clip(mixed, other, case["in_betas"], case["in_perm"], temperature=case["hp_temperature"].item())
+    loss = mixed_clip(
+        mixed, other, case["in_betas"], case["in_perm"], temperature=case["hp_temperature"].item()
+    )
     loss.backward()
     close(loss, case["out_loss_accumulate"])
-    if case["out_loss_accumulate"] == case["out_loss"]:  # no sample is its own partner: the released code is right too
+    if (
+        case["out_loss_accumulate"] == case["out_loss"]
+    ):  # no sample is its own partner: the released code is right too
         close(mixed.grad, case["out_grad_x_mixed"])
         close(other.grad, case["out_grad_fixed"])
 
@@ -71,8 +75,12 @@ def test_mixed_clip_equals_the_reference(golden: Any, name: str) -> None:
 def test_soft_info_nce_equals_its_loop_and_is_info_nce_for_hard_targets() -> None:
     (query, key), target = pair(6, 4), torch.rand(6, 6, dtype=F64)
     expected = cross_entropy(unit(query) @ unit(key).T / 0.2, target)
-    torch.testing.assert_close(soft_info_nce(query, key, target, temperature=0.2, reduction="none"), expected)
-    torch.testing.assert_close(soft_info_nce(query, key, torch.eye(6, dtype=F64)), info_nce(query, key))
+    torch.testing.assert_close(
+        soft_info_nce(query, key, target, temperature=0.2, reduction="none"), expected
+    )
+    torch.testing.assert_close(
+        soft_info_nce(query, key, torch.eye(6, dtype=F64)), info_nce(query, key)
+    )
     few = soft_info_nce(query[:2], key, target[:2], temperature=0.2)
     torch.testing.assert_close(few, expected[:2].mean())
 
@@ -83,21 +91,31 @@ def test_cwcl_equals_its_loop_also_with_other_features_to_trust() -> None:
         alike = unit(f if trusted is None else trusted).detach()
         weight = (alike @ alike.T + 1) / 2
         scores = unit(f) @ unit(z).T / 0.3
-        expected = (cross_entropy(scores, weight) / weight.sum(1)).mean() + info_nce(z, f, temperature=0.3)
+        expected = (cross_entropy(scores, weight) / weight.sum(1)).mean() + info_nce(
+            z, f, temperature=0.3
+        )
         found = cwcl(z, f, temperature=0.3, trusted=trusted)
         torch.testing.assert_close(found, expected)
-        torch.testing.assert_close(torch.autograd.grad(found, (z, f)), torch.autograd.grad(expected, (z, f)))
+        torch.testing.assert_close(
+            torch.autograd.grad(found, (z, f)), torch.autograd.grad(expected, (z, f))
+        )
 
 
 def test_opposite_samples_make_cwcl_the_plain_loss() -> None:
     """Two samples that the trusted features hold for opposite have no share in one another."""
     z, f = pair(2, 4)
     trusted = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=F64)
-    torch.testing.assert_close(cwcl(z, f, trusted=trusted), 2 * clip(unit(z), unit(f), logit_scale=1 / 0.07))
+    torch.testing.assert_close(
+        cwcl(z, f, trusted=trusted), 2 * clip(unit(z), unit(f), logit_scale=1 / 0.07)
+    )
 
 
 def test_mixed_clip_equals_its_loop_and_is_clip_without_mixing() -> None:
-    (mixed, other), share, partner = pair(5, 3), torch.rand(5, dtype=F64), torch.tensor([1, 1, 4, 0, 2])
+    (mixed, other), share, partner = (
+        pair(5, 3),
+        torch.rand(5, dtype=F64),
+        torch.tensor([1, 1, 4, 0, 2]),
+    )
     target = torch.diag(share)
     for i in range(5):
         target[i, partner[i]] += 1 - share[i]
@@ -120,7 +138,10 @@ def test_soft_clip_is_least_where_both_modalities_agree() -> None:
 
 def test_wrong_shapes_are_named() -> None:
     x = torch.randn(3, 4)
-    with pytest.raises(ValueError, match=r"Expected query \(N, D\), key \(M, D\) and target \(N, M\); found \(3, 4\), \(3, 4\), \(3, 2\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"Expected query \(N, D\), key \(M, D\) and target \(N, M\); found \(3, 4\), \(3, 4\), \(3, 2\)",
+    ):
         soft_info_nce(x, x, torch.rand(3, 2))
     with pytest.raises(ValueError, match="trained, frozen must be matrices of one shape"):
         cwcl(x, x[:2])

@@ -73,7 +73,9 @@ def comparisons(network: str, wires: int) -> list[list[tuple[int, int]]]:
     return layers
 
 
-def looped(values: list[float], network: str, distribution: str, steepness: float) -> tuple[list[float], list[list[float]]]:
+def looped(
+    values: list[float], network: str, distribution: str, steepness: float
+) -> tuple[list[float], list[list[float]]]:
     n = len(values)
     x, p = list(values), [[float(i == j) for j in range(n)] for i in range(n)]
     for layer in comparisons(network, n):
@@ -81,7 +83,10 @@ def looped(values: list[float], network: str, distribution: str, steepness: floa
             keep = scalar_probability(x[b] - x[a], steepness, distribution)
             x[a], x[b] = keep * x[a] + (1 - keep) * x[b], (1 - keep) * x[a] + keep * x[b]
             for row in p:
-                row[a], row[b] = keep * row[a] + (1 - keep) * row[b], (1 - keep) * row[a] + keep * row[b]
+                row[a], row[b] = (
+                    keep * row[a] + (1 - keep) * row[b],
+                    (1 - keep) * row[a] + keep * row[b],
+                )
     return x, p
 
 
@@ -98,12 +103,17 @@ def test_equals_its_loop(network: str, distribution: str, wires: int) -> None:
 
 @pytest.mark.parametrize("layers", [odd_even_layers, bitonic_layers])
 @pytest.mark.parametrize("wires", [1, 2, 3, 6, 8, 13])
-def test_a_layer_pairs_wires_both_ways(layers: Callable[[int], tuple[Tensor, Tensor]], wires: int) -> None:
+def test_a_layer_pairs_wires_both_ways(
+    layers: Callable[[int], tuple[Tensor, Tensor]], wires: int
+) -> None:
     partner, minimum = layers(wires)
     places = torch.arange(wires).expand_as(partner)
     assert torch.equal(partner.gather(1, partner), places)
     compared = partner != places
-    assert torch.equal((minimum ^ minimum.gather(1, partner))[compared], torch.ones(int(compared.sum()), dtype=torch.bool))
+    assert torch.equal(
+        (minimum ^ minimum.gather(1, partner))[compared],
+        torch.ones(int(compared.sum()), dtype=torch.bool),
+    )
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -121,7 +131,9 @@ def test_a_steep_network_sorts(network: str, wires: int) -> None:
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_permutation_is_doubly_stochastic(network: str, distribution: str) -> None:
     values = torch.randn(3, 2, 6, dtype=torch.float64)
-    found, permutation = soft_sort(values, network=network, distribution=distribution, steepness=3.0)
+    found, permutation = soft_sort(
+        values, network=network, distribution=distribution, steepness=3.0
+    )
     ones = torch.ones(3, 2, 6, dtype=torch.float64)
     torch.testing.assert_close(permutation.sum(dim=-1), ones)
     torch.testing.assert_close(permutation.sum(dim=-2), ones)
@@ -141,7 +153,9 @@ def test_gradcheck(network: str, distribution: str) -> None:
 def test_ties_stay_finite(distribution: str) -> None:
     values = torch.zeros(1, 4, requires_grad=True)
     found, permutation = soft_sort(values, distribution=distribution, steepness=10.0)
-    (gradient,) = torch.autograd.grad((permutation * torch.arange(16.0).view(4, 4)).sum() + found.sum(), values)
+    (gradient,) = torch.autograd.grad(
+        (permutation * torch.arange(16.0).view(4, 4)).sum() + found.sum(), values
+    )
     assert torch.equal(found, torch.zeros(1, 4))
     assert gradient.isfinite().all()
 
@@ -153,5 +167,7 @@ def test_lower_precision() -> None:
 
 @pytest.mark.parametrize("option", [{"network": "quick"}, {"distribution": "uniform"}])
 def test_unknown_names_are_answered_with_the_known_ones(option: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="networks are odd_even, bitonic, distributions are cauchy"):
+    with pytest.raises(
+        ValueError, match="networks are odd_even, bitonic, distributions are cauchy"
+    ):
         soft_sort(torch.randn(4), **option)

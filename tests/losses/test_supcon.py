@@ -25,9 +25,15 @@ def loop(z: Tensor, mask: Tensor, temperature: float, base: float, mode: str) ->
     losses = []
     for i in range(len(rows) if mode == "all" else len(z)):
         similar = {j: rows[i][1] @ rows[j][1] / temperature for j in range(len(rows)) if j != i}
-        total = torch.stack(list(similar.values())).exp().sum().log() if similar else torch.zeros((), dtype=z.dtype)
+        total = (
+            torch.stack(list(similar.values())).exp().sum().log()
+            if similar
+            else torch.zeros((), dtype=z.dtype)
+        )
         positives = [similar[j] - total for j in similar if mask[rows[i][0], rows[j][0]]]
-        losses.append(-temperature / base * (sum(positives) / len(positives) if positives else 0 * z.sum()))
+        losses.append(
+            -temperature / base * (sum(positives) / len(positives) if positives else 0 * z.sum())
+        )
     return torch.stack(losses).mean()
 
 
@@ -54,34 +60,53 @@ def test_loop_twin(label: list[int] | None, views: int, mode: str) -> None:
     z, classes = features(5, views), torch.tensor(range(5) if label is None else label)
     mask = classes[:, None] == classes
     expected = loop(z, mask, 0.2, 0.07, mode)
-    ways = [{"mask": mask}, {"mask": mask.double()}, {"label": classes}, {} if label is None else {"label": classes.double()}]
+    ways = [
+        {"mask": mask},
+        {"mask": mask.double()},
+        {"label": classes},
+        {} if label is None else {"label": classes.double()},
+    ]
     for way in ways:
         found = supcon(z, **way, temperature=0.2, mode=mode)
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
-        for x, y in zip(torch.autograd.grad(found, z), torch.autograd.grad(expected, z, retain_graph=True), strict=True):
+        for x, y in zip(
+            torch.autograd.grad(found, z),
+            torch.autograd.grad(expected, z, retain_graph=True),
+            strict=True,
+        ):
             torch.testing.assert_close(x, y, rtol=1e-9, atol=1e-11)
 
 
 def test_a_mask_may_lack_symmetry_and_diagonal() -> None:
     z, mask = features(5, 2), torch.rand(5, 5) < 0.4
     mask.fill_diagonal_(False)
-    torch.testing.assert_close(supcon(z, mask=mask, temperature=0.3), loop(z, mask, 0.3, 0.07, "all"))
+    torch.testing.assert_close(
+        supcon(z, mask=mask, temperature=0.3), loop(z, mask, 0.3, 0.07, "all")
+    )
 
 
 def test_without_labels_two_views_are_nt_xent() -> None:
     z = features(6, 2)
-    torch.testing.assert_close(supcon(z, temperature=0.3, base_temperature=0.3), nt_xent(z[:, 0], z[:, 1], temperature=0.3))
+    torch.testing.assert_close(
+        supcon(z, temperature=0.3, base_temperature=0.3), nt_xent(z[:, 0], z[:, 1], temperature=0.3)
+    )
 
 
 def test_base_temperature_scales() -> None:
     z = features(6, 2)
-    torch.testing.assert_close(supcon(z, temperature=0.1, base_temperature=0.05), 2 * supcon(z, temperature=0.1, base_temperature=0.1))
+    torch.testing.assert_close(
+        supcon(z, temperature=0.1, base_temperature=0.05),
+        2 * supcon(z, temperature=0.1, base_temperature=0.1),
+    )
 
 
 def test_gradcheck_and_the_gradient_of_a_temperature() -> None:
     label, t = torch.tensor([0, 1, 0]), torch.tensor(0.4, dtype=F64, requires_grad=True)
     for mode in ("all", "one"):
-        assert torch.autograd.gradcheck(lambda z, t, mode=mode: supcon(z, label, temperature=t, mode=mode), (features(3, 2, 3), t))
+        assert torch.autograd.gradcheck(
+            lambda z, t, mode=mode: supcon(z, label, temperature=t, mode=mode),
+            (features(3, 2, 3), t),
+        )
 
 
 def test_order_of_samples_and_names_of_classes_do_not_matter() -> None:
@@ -116,16 +141,27 @@ def test_autocast_agrees_with_float64() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = supcon(z, label, temperature=0.1)
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found.double(), supcon(z.double(), label, temperature=0.1), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        found.double(), supcon(z.double(), label, temperature=0.1), rtol=1e-6, atol=0
+    )
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda z: supcon(z[:, 0]), r"features must be \(samples, views, D\), none of them 0; found \(3, 4\)"),
+        (
+            lambda z: supcon(z[:, 0]),
+            r"features must be \(samples, views, D\), none of them 0; found \(3, 4\)",
+        ),
         (lambda z: supcon(z[:0]), r"found \(0, 2, 4\)"),
-        (lambda z: supcon(z, torch.zeros(2)), r"label must have one entry for each of the 3 samples; found \(2,\)"),
-        (lambda z: supcon(z, mask=torch.ones(3, 2)), r"mask must be \(3, 3\), samples by samples; found \(3, 2\)"),
+        (
+            lambda z: supcon(z, torch.zeros(2)),
+            r"label must have one entry for each of the 3 samples; found \(2,\)",
+        ),
+        (
+            lambda z: supcon(z, mask=torch.ones(3, 2)),
+            r"mask must be \(3, 3\), samples by samples; found \(3, 2\)",
+        ),
         (lambda z: supcon(z, torch.zeros(3), mask=torch.ones(3, 3)), "labels or a mask, not both"),
         (lambda z: supcon(z, mode="two"), "Unknown mode 'two': valid are 'all' and 'one'"),
         (lambda z: supcon(z, temperature=0.0), "temperature must be above 0"),

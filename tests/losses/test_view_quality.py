@@ -32,7 +32,9 @@ def test_weights_equal_the_reference(golden: Any, name: str) -> None:
     close(back.flatten(), case["out_bg_map1"].flatten())
     for found, key in zip(pooled(case["in_tokens1"], case["in_pc1"]), ("fg1", "bg1"), strict=True):
         close(found, case[f"out_{key}"])
-    weights = quality_weights(case["in_tokens1"], case["in_tokens2"], case["in_pc1"], sharpness=case["hp_gamma"].item())
+    weights = quality_weights(
+        case["in_tokens1"], case["in_tokens2"], case["in_pc1"], sharpness=case["hp_gamma"].item()
+    )
     close(weights, case["out_weight"])
 
 
@@ -53,7 +55,9 @@ def test_weights_have_mean_one_and_prefer_the_same_object_on_a_new_background() 
         return torch.stack([thing, thing, ground, ground])
 
     first = torch.stack([image(object_a, ground_a)] * 3)
-    second = torch.stack([image(object_a, ground_b), image(object_a, ground_a), image(object_b, ground_a)])
+    second = torch.stack(
+        [image(object_a, ground_b), image(object_a, ground_a), image(object_b, ground_a)]
+    )
     weights = quality_weights(first, second, axis)
     torch.testing.assert_close(weights.mean(), torch.ones(()))
     assert weights[0] > weights[1] > weights[2]
@@ -75,7 +79,14 @@ def test_weighted_simsiam_equals_the_reference(golden: Any, name: str) -> None:
 def test_weighted_moco_v3_equals_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     q1, q2 = leaves(case, "q1", "q2")
-    loss = weighted_moco_v3(q1, q2, case["in_k1"], case["in_k2"], case["in_weight"], temperature=case["hp_temperature"].item())
+    loss = weighted_moco_v3(
+        q1,
+        q2,
+        case["in_k1"],
+        case["in_k2"],
+        case["in_weight"],
+        temperature=case["hp_temperature"].item(),
+    )
     loss.backward()
     close(loss, case["out_loss"])
     close(q1.grad, case["out_grad_q1"])
@@ -91,7 +102,9 @@ def test_scores_equal_the_reference(golden: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", named("b-genview-quality-*"))
-def test_scores_by_dot_products_are_those_of_the_references_features(golden: Any, name: str) -> None:
+def test_scores_by_dot_products_are_those_of_the_references_features(
+    golden: Any, name: str
+) -> None:
     case = golden(name)
     parts = [pooled(case[f"in_tokens{view}"], case["in_pc1"]) for view in (1, 2)]
     close(parts[0][0], case["out_fg1"])
@@ -108,10 +121,14 @@ def test_equal_weights_give_the_plain_losses() -> None:
     a, b, c, d = torch.randn(4, 6, 5, dtype=torch.float64)
     ones = torch.ones(6, dtype=torch.float64)
     torch.testing.assert_close(weighted_simsiam(a, b, c, d, ones), simsiam(a, b, c, d))
-    torch.testing.assert_close(weighted_moco_v3(a, b, c, d, ones, temperature=0.3), moco_v3(a, b, c, d, temperature=0.3))
+    torch.testing.assert_close(
+        weighted_moco_v3(a, b, c, d, ones, temperature=0.3), moco_v3(a, b, c, d, temperature=0.3)
+    )
 
 
 def test_a_third_of_the_tokens_lies_above_the_threshold() -> None:
     along = torch.rand(40_000)
-    assert (along > foreground_threshold(along)).float().mean().item() == pytest.approx(0.35, abs=0.01)
+    assert (along > foreground_threshold(along)).float().mean().item() == pytest.approx(
+        0.35, abs=0.01
+    )
     assert foreground_threshold(torch.tensor([0.0] * 64 + [1.0] * 36)) == pytest.approx(1.0)

@@ -17,11 +17,17 @@ from tests.losses.catalogue import LOSSES, case_of
 
 
 def moving(inputs: Inputs) -> list[str]:
-    return [name for name, given in inputs.items() if isinstance(given, Tensor) and given.requires_grad]
+    return [
+        name for name, given in inputs.items() if isinstance(given, Tensor) and given.requires_grad
+    ]
 
 
 def floats(inputs: Inputs) -> list[str]:
-    return [name for name, given in inputs.items() if isinstance(given, Tensor) and given.is_floating_point()]
+    return [
+        name
+        for name, given in inputs.items()
+        if isinstance(given, Tensor) and given.is_floating_point()
+    ]
 
 
 def value_or_refusal(case: LossCase, inputs: Inputs) -> Tensor | str:
@@ -61,7 +67,9 @@ def test_mixed_number_types_are_refused_or_right(key: str) -> None:
         found = value_or_refusal(case, inputs)
         if isinstance(found, str):
             assert "float32" in found, found
-        elif not (key == "regression_pairs.conr_dense" and name == "target"):  # whose distances fall on the window's edge
+        elif not (
+            key == "regression_pairs.conr_dense" and name == "target"
+        ):  # whose distances fall on the window's edge
             torch.testing.assert_close(found.detach().double(), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -82,10 +90,18 @@ def test_wrong_numbers_of_axes_are_refused(key: str) -> None:
 @pytest.mark.parametrize("key", LOSSES)
 def test_other_numbers_of_samples_are_refused(key: str) -> None:
     case = case_of(key)
-    tensors = {name: given for name, given in case.make().items() if isinstance(given, Tensor) and ROWS in given.shape}
+    tensors = {
+        name: given
+        for name, given in case.make().items()
+        if isinstance(given, Tensor) and ROWS in given.shape
+    }
     for name, given in tensors.items() if len(tensors) > 1 else ():
         axis = given.shape.index(ROWS)
-        refused(case, {**case.make(), name: given.detach().narrow(axis, 0, ROWS - 2)}, f"two samples fewer in {name}")
+        refused(
+            case,
+            {**case.make(), name: given.detach().narrow(axis, 0, ROWS - 2)},
+            f"two samples fewer in {name}",
+        )
 
 
 @pytest.mark.parametrize("key", LOSSES)
@@ -97,7 +113,9 @@ def test_no_samples_are_refused(key: str) -> None:
     refused(case, case.make(0), "no samples")
 
 
-@pytest.mark.parametrize("key", [key for key in LOSSES if isinstance(case_of(key).make().get("queue"), Tensor)])
+@pytest.mark.parametrize(
+    "key", [key for key in LOSSES if isinstance(case_of(key).make().get("queue"), Tensor)]
+)
 def test_an_empty_queue_is_refused(key: str) -> None:
     case = case_of(key)
     inputs = case.make()
@@ -145,7 +163,9 @@ WITHOUT_TEMPERATURE = {
 
 
 def test_every_loss_has_a_temperature_or_is_known_to_have_none() -> None:
-    without = {key for key in LOSSES if key not in dict(HEATED) and "temperature" not in LOSSES[key].inputs}
+    without = {
+        key for key in LOSSES if key not in dict(HEATED) and "temperature" not in LOSSES[key].inputs
+    }
     assert without == WITHOUT_TEMPERATURE
 
 

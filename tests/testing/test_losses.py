@@ -52,7 +52,13 @@ def in_place(z1: Tensor, z2: Tensor) -> Tensor:
 
 
 def rounded(z1: Tensor, z2: Tensor) -> Tensor:
-    return (z1.float() @ z2.float().T).bfloat16().to(torch.promote_types(z1.dtype, torch.float32)).square().sum()
+    return (
+        (z1.float() @ z2.float().T)
+        .bfloat16()
+        .to(torch.promote_types(z1.dtype, torch.float32))
+        .square()
+        .sum()
+    )
 
 
 def hidden_pairs(z1: Tensor, z2: Tensor) -> Tensor:
@@ -141,20 +147,52 @@ DEFECTS: list[tuple[Callable[..., Tensor], str, str]] = [
     (in_place, "finite_with_gradient", "the input z2 is changed in place"),
     (constant_weights, "gradient_matches_differences", "Jacobian mismatch"),
     (in_order, "order_does_not_matter", "the order of samples matters"),
-    (in_order, "half_types_compute_in_float32", "bfloat16 inputs under autocast give a torch.bfloat16"),
+    (
+        in_order,
+        "half_types_compute_in_float32",
+        "bfloat16 inputs under autocast give a torch.bfloat16",
+    ),
     (all_pairs, "finite_at_any_temperature", "the loss is (nan|inf) at temperature 0.001"),
     (deviation, "few_samples_are_right_or_refused", "the loss is nan for one sample"),
-    (rounded, "half_types_compute_in_float32", "float32 inputs under autocast lose precision: the .* errs by"),
+    (
+        rounded,
+        "half_types_compute_in_float32",
+        "float32 inputs under autocast lose precision: the .* errs by",
+    ),
     (all_pairs, "memory_is_linear", r"160 samples keep \d+ bytes for backward, 640 samples \d+"),
-    (hidden_pairs, "memory_is_linear", r"the largest tensor takes \d+ bytes with 160 samples, \d+ with 640"),
-    (constant_slope, "second_derivative_matches_differences", "Jacobian mismatch|not reentrant|numerical"),
+    (
+        hidden_pairs,
+        "memory_is_linear",
+        r"the largest tensor takes \d+ bytes with 160 samples, \d+ with 640",
+    ),
+    (
+        constant_slope,
+        "second_derivative_matches_differences",
+        "Jacobian mismatch|not reentrant|numerical",
+    ),
     (read_twice, "checkpointing_changes_nothing", "use_reentrant=False fails: .*unpacked"),
-    (in_checkpoints, "functional_gradient_is_the_gradient", "torch.func.grad of 7 samples fails: .*saved tensor hooks"),
+    (
+        in_checkpoints,
+        "functional_gradient_is_the_gradient",
+        "torch.func.grad of 7 samples fails: .*saved tensor hooks",
+    ),
     (read_twice, "vmap_equals_a_loop_or_is_refused", "vmap fails: .*vmap support"),
-    (by_storage, "layout_in_memory_does_not_matter", "inputs that are not contiguous change the value"),
+    (
+        by_storage,
+        "layout_in_memory_does_not_matter",
+        "inputs that are not contiguous change the value",
+    ),
     (on_the_cpu, "meta_tensors_give_a_shape_or_are_refused", "the meta device fails: .*device"),
-    (hoarder, "nothing_is_held_after_backward", r"\d+ bytes are held after backward; a matrix of all pairs takes 204800"),
-    (root, "degenerate_embeddings_stay_finite", "the gradient of z1 is not finite for zero samples in torch.float32"),
+    (
+        hoarder,
+        "nothing_is_held_after_backward",
+        r"\d+ bytes are held after backward; a matrix of all pairs takes 204800",
+    ),
+    (
+        root,
+        "degenerate_embeddings_stay_finite",
+        "the gradient of z1 is not finite for zero samples in torch.float32",
+    ),
 ]
 
 
@@ -181,7 +219,9 @@ def test_views_that_may_not_be_exchanged_are_found() -> None:
 def test_check_loss_names_the_loss_and_the_check() -> None:
     check_loss(nt_xent, make)
     check_loss(in_order, make, skip=["order_does_not_matter", "half_types_compute_in_float32"])
-    with pytest.raises(AssertionError, match=r"in_order fails order_does_not_matter: the order of samples matters"):
+    with pytest.raises(
+        AssertionError, match=r"in_order fails order_does_not_matter: the order of samples matters"
+    ):
         check_loss(in_order, make)
     with pytest.raises(UserError, match=r"Unknown check 'memory': did you mean memory_is_linear"):
         check_loss(nt_xent, make, skip=["memory"])

@@ -1,4 +1,5 @@
-"""Losses: pure functions from embeddings to a scalar, one file a family. They import torch only and never gather."""
+"""Losses: pure functions from embeddings to a scalar, one file a family. They import torch only and
+never gather."""
 
 from nearfar.losses.clustering import swav
 from nearfar.losses.contrastive import clip, info_nce, moco_v3, nnclr, nt_xent, queue_info_nce

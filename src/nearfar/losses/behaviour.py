@@ -1,9 +1,11 @@
-"""What the temperature does: contrastive losses with more and less attention to hard negatives, and how to measure it.
+"""What the temperature does: contrastive losses with more and less attention to hard negatives, and
+how to measure it.
 
-All functions take a matrix of similarities, one row an anchor, so that a batch and a memory bank are treated alike, and so
-that gradients with respect to similarities, the paper's subject, can be had. Memory is that of the caller's matrix: to
-train on large batches take the losses of ``contrastive``. The softmax loss weighs negative j of anchor i by exp(s_ij /
-tau); the simple loss weighs all alike; the hard losses keep the nearest negatives only.
+All functions take a matrix of similarities, one row an anchor, so that a batch and a memory bank
+are treated alike, and so that gradients with respect to similarities, the paper's subject, can be
+had. Memory is that of the caller's matrix: to train on large batches take the losses of
+``contrastive``. The softmax loss weighs negative j of anchor i by exp(s_ij / tau); the simple loss
+weighs all alike; the hard losses keep the nearest negatives only.
 
 Source: Wang and Liu 2021, "Understanding the Behaviour of Contrastive Loss".
 """
@@ -29,13 +31,19 @@ __all__ = [
 
 
 @full_precision
-def contrastive(similarity: Tensor, *, positive: Tensor | None = None, temperature: float = 0.3, reduction: str = "mean") -> Tensor:
+def contrastive(
+    similarity: Tensor,
+    *,
+    positive: Tensor | None = None,
+    temperature: float = 0.3,
+    reduction: str = "mean",
+) -> Tensor:
     """The softmax contrastive loss of a similarity matrix.
 
         mean_i  - s_ii / tau + log sum_k exp(s_ik / tau)
 
-    As tau -> 0, tau times a row's loss becomes max(0, hardest negative - positive). As tau grows, tau times its gradient
-    becomes (K - 1) / K times that of ``simple``.
+    As tau -> 0, tau times a row's loss becomes max(0, hardest negative - positive). As tau grows,
+    tau times its gradient becomes (K - 1) / K times that of ``simple``.
 
     Args:
         similarity: (N, K), each anchor with K candidates; no more is normalised here.
@@ -51,7 +59,9 @@ def contrastive(similarity: Tensor, *, positive: Tensor | None = None, temperatu
     """
     expect_temperature(temperature)
     attraction = similarity.gather(1, _column(similarity, positive)).squeeze(1)
-    return reduce(torch.logsumexp(similarity / temperature, dim=1) - attraction / temperature, reduction)
+    return reduce(
+        torch.logsumexp(similarity / temperature, dim=1) - attraction / temperature, reduction
+    )
 
 
 @full_precision
@@ -67,7 +77,8 @@ def hard_contrastive(
 
     Args:
         similarity: (N, K).
-        alpha: share of the negatives to keep, in (0, 1]: the ceil(alpha (K - 1)) largest of each row, and ties with the last.
+        alpha: share of the negatives to keep, in (0, 1]: the ceil(alpha (K - 1)) largest of each
+            row, and ties with the last.
         positive: (N,) int64 columns; None for the diagonal.
         temperature: tau, above 0.
         reduction: "mean", or "none" for (N,).
@@ -81,12 +92,21 @@ def hard_contrastive(
     expect_temperature(temperature)
     attraction, negatives = _split(similarity, positive)
     softer = negatives.detach() < _threshold(negatives, alpha)[:, None]
-    logits = torch.cat([attraction[:, None], negatives.masked_fill(softer, -math.inf)], dim=1) / temperature
+    logits = (
+        torch.cat([attraction[:, None], negatives.masked_fill(softer, -math.inf)], dim=1)
+        / temperature
+    )
     return reduce(torch.logsumexp(logits, dim=1) - attraction / temperature, reduction)
 
 
 @full_precision
-def simple(similarity: Tensor, *, positive: Tensor | None = None, weight: float | None = None, reduction: str = "mean") -> Tensor:
+def simple(
+    similarity: Tensor,
+    *,
+    positive: Tensor | None = None,
+    weight: float | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """The contrastive loss without softmax: all negatives count alike.
 
         mean_i  - s_ii + lambda sum_{j != i} s_ij
@@ -94,7 +114,8 @@ def simple(similarity: Tensor, *, positive: Tensor | None = None, weight: float 
     Args:
         similarity: (N, K).
         positive: (N,) int64 columns; None for the diagonal.
-        weight: lambda; None for one over the number of negatives (the paper does not state its value).
+        weight: lambda; None for one over the number of negatives (the paper does not state its
+            value).
         reduction: "mean", or "none" for (N,).
 
     Example:
@@ -139,14 +160,20 @@ def hard_simple(
 
 
 @full_precision
-def hard_threshold(similarity: Tensor, *, alpha: float = 0.0819, positive: Tensor | None = None) -> Tensor:
-    """The least similarity (N,) that counts as a hard negative of each row; arguments as in ``hard_contrastive``."""
+def hard_threshold(
+    similarity: Tensor, *, alpha: float = 0.0819, positive: Tensor | None = None
+) -> Tensor:
+    """The least similarity (N,) that counts as a hard negative of each row; arguments as in
+    ``hard_contrastive``."""
     return _threshold(_split(similarity, positive)[1], alpha)
 
 
 @full_precision
-def relative_penalty(similarity: Tensor, *, positive: Tensor | None = None, temperature: float = 0.3) -> Tensor:
-    """The share of each negative in what drives an anchor away: |dL / ds_ij| / |dL / ds_ii| of ``contrastive``.
+def relative_penalty(
+    similarity: Tensor, *, positive: Tensor | None = None, temperature: float = 0.3
+) -> Tensor:
+    """The share of each negative in what drives an anchor away: |dL / ds_ij| / |dL / ds_ii| of
+    ``contrastive``.
 
     Args:
         similarity: (N, K), K at least 2.
@@ -165,10 +192,14 @@ def relative_penalty(similarity: Tensor, *, positive: Tensor | None = None, temp
 
 
 @full_precision
-def penalty_entropy(similarity: Tensor, *, positive: Tensor | None = None, temperature: float = 0.3) -> Tensor:
-    """Entropy (N,) of ``relative_penalty`` in nats: 0 where one negative takes all, log(K - 1) where all are alike.
+def penalty_entropy(
+    similarity: Tensor, *, positive: Tensor | None = None, temperature: float = 0.3
+) -> Tensor:
+    """Entropy (N,) of ``relative_penalty`` in nats: 0 where one negative takes all, log(K - 1)
+    where all are alike.
 
-    It rises strictly with the temperature unless all negatives of the row are equally near. Arguments as above.
+    It rises strictly with the temperature unless all negatives of the row are equally near.
+    Arguments as above.
     """
     expect_temperature(temperature)
     _expect_negatives(similarity)
@@ -179,7 +210,9 @@ def penalty_entropy(similarity: Tensor, *, positive: Tensor | None = None, tempe
 
 def _expect_negatives(similarity: Tensor) -> None:
     if similarity.shape[1] < 2:
-        raise ValueError(f"An anchor needs a positive and a negative; found {tuple(similarity.shape)}: take a larger batch.")
+        raise ValueError(
+            f"An anchor needs a positive and a negative; found {tuple(similarity.shape)}: take a larger batch."
+        )
 
 
 def _column(similarity: Tensor, positive: Tensor | None) -> Tensor:
@@ -188,8 +221,12 @@ def _column(similarity: Tensor, positive: Tensor | None) -> Tensor:
     if positive is not None:
         expect_shapes(similarity=(similarity, "N K"), positive=(positive, "N"))
     elif len(similarity) > similarity.shape[1]:
-        raise ValueError(f"Without places of the positives, each of N rows needs its own column; found {tuple(similarity.shape)}.")
-    column = torch.arange(len(similarity), device=similarity.device) if positive is None else positive
+        raise ValueError(
+            f"Without places of the positives, each of N rows needs its own column; found {tuple(similarity.shape)}."
+        )
+    column = (
+        torch.arange(len(similarity), device=similarity.device) if positive is None else positive
+    )
     return column[:, None]
 
 

@@ -1,6 +1,8 @@
-"""Contrastive analysis: a common space for all samples, a salient space for what only targets have (SepCLR).
+"""Contrastive analysis: a common space for all samples, a salient space for what only targets have
+(SepCLR).
 
-All kernels are Gaussian: k(a, b) = exp(-||a - b||^2 / (2 tau)). Matrices of all pairs are made in blocks (see ``blocks``).
+All kernels are Gaussian: k(a, b) = exp(-||a - b||^2 / (2 tau)). Matrices of all pairs are made in
+blocks (see ``blocks``).
 """
 
 from __future__ import annotations
@@ -20,7 +22,14 @@ from nearfar.losses.similarity import (
     unit,
 )
 
-__all__ = ["alignment", "attribute_alignment", "joint_entropy", "log_uniformity", "sepclr", "sepclr_with_attributes"]
+__all__ = [
+    "alignment",
+    "attribute_alignment",
+    "joint_entropy",
+    "log_uniformity",
+    "sepclr",
+    "sepclr_with_attributes",
+]
 
 
 @full_precision
@@ -44,7 +53,8 @@ def alignment(first: Tensor, second: Tensor, *, temperature: float = 0.5) -> Ten
 
 @full_precision
 def log_uniformity(z: Tensor, *, temperature: float = 0.5) -> Tensor:
-    """log mean_{i < j} k(z_i, z_j) of (N, D) rows, N at least 2. Source: Louiset et al. 2024; Wang and Isola 2020.
+    """log mean_{i < j} k(z_i, z_j) of (N, D) rows, N at least 2. Source: Louiset et al. 2024; Wang
+    and Isola 2020.
 
     Example:
         >>> import torch
@@ -61,37 +71,49 @@ def log_uniformity(z: Tensor, *, temperature: float = 0.5) -> Tensor:
         exponents.diagonal(block.start).fill_(-math.inf)
         return exponents.logsumexp(dim=1)
 
-    return in_row_blocks(rows, z).logsumexp(dim=0) - math.log(len(z) * (len(z) - 1))  # each pair in both orders
+    return in_row_blocks(rows, z).logsumexp(dim=0) - math.log(
+        len(z) * (len(z) - 1)
+    )  # each pair in both orders
 
 
 def _centred(z: Tensor) -> Tensor:
     """The rows less their mean, which changes no distance, in float64.
 
-    A distance is put together from products: between rows 1,000 apart, float32 would err by 0.1. Only MPS lacks float64.
+    A distance is put together from products: between rows 1,000 apart, float32 would err by 0.1.
+    Only MPS lacks float64.
     """
     wide = z if z.device.type == "mps" else z.double()
     return wide - wide.mean(dim=0)
 
 
-def _expect_views(common: tuple[Tensor, Tensor], salient: tuple[Tensor, Tensor], target: Tensor) -> None:
+def _expect_views(
+    common: tuple[Tensor, Tensor], salient: tuple[Tensor, Tensor], target: Tensor
+) -> None:
     """Raise ValueError unless both views of both spaces have a row for each entry of ``target``."""
-    c1, c2, s1, s2 = ((view, axes) for space, axes in ((common, "N D"), (salient, "N E")) for view in space)
+    c1, c2, s1, s2 = (
+        (view, axes) for space, axes in ((common, "N D"), (salient, "N E")) for view in space
+    )
     expect_shapes(c1=c1, c2=c2, s1=s1, s2=s2, target=(target, "N"))
     types = {view.dtype for view in (*common, *salient)}
     if len(types) > 1 or not common[0].is_floating_point():
         found = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in types))
-        raise ValueError(f"All embeddings must be of one floating-point type; found {found}: convert them to one.")
+        raise ValueError(
+            f"All embeddings must be of one floating-point type; found {found}: convert them to one."
+        )
 
 
 def _expect_spaces(common: Tensor, salient: Tensor) -> None:
     if common.ndim != 2 or salient.ndim != 2 or len(common) != len(salient) or len(common) == 0:
         found = f"{tuple(common.shape)} and {tuple(salient.shape)}"
-        raise ValueError(f"common (N, D) and salient (N, E) must be matrices with a row for each of N samples; found {found}.")
+        raise ValueError(
+            f"common (N, D) and salient (N, E) must be matrices with a row for each of N samples; found {found}."
+        )
 
 
 @full_precision
 def joint_entropy(common: Tensor, salient: Tensor, *, temperature: float = 0.5) -> Tensor:
-    """k-JEM, mean_i log mean_j k(c_i, c_j) k(s_i, s_j), j running over all rows: minus an estimate of the joint entropy.
+    """k-JEM, mean_i log mean_j k(c_i, c_j) k(s_i, s_j), j running over all rows: minus an estimate
+    of the joint entropy.
 
     Args:
         common: (N, D) common embeddings.
@@ -118,17 +140,24 @@ def joint_entropy(common: Tensor, salient: Tensor, *, temperature: float = 0.5) 
 
 
 @full_precision
-def sepclr(common: tuple[Tensor, Tensor], salient: tuple[Tensor, Tensor], target: Tensor, *, temperature: float = 0.5) -> dict[str, Tensor]:
+def sepclr(
+    common: tuple[Tensor, Tensor],
+    salient: tuple[Tensor, Tensor],
+    target: Tensor,
+    *,
+    temperature: float = 0.5,
+) -> dict[str, Tensor]:
     """The four unweighted terms of SepCLR without attributes.
 
     Args:
         common: projections of two views in the common space, (N, D) each, normalised here.
         salient: projections of two views in the salient space, (N, E) each, not normalised.
-        target: (N,) bool, true for targets, false for background; both must be there for their terms.
+        target: (N,) bool, true for targets, false for background; both must be there for their
+            terms.
 
     Returns:
-        "common" (alignment + 2 x uniformity), "salient" (the same on targets, with background rows at 0 in the uniformity),
-        "background" (salient rows of background to 0), "joint_entropy".
+        "common" (alignment + 2 x uniformity), "salient" (the same on targets, with background rows
+        at 0 in the uniformity), "background" (salient rows of background to 0), "joint_entropy".
 
     Example:
         >>> import torch
@@ -145,20 +174,35 @@ def sepclr(common: tuple[Tensor, Tensor], salient: tuple[Tensor, Tensor], target
     _expect_views(common, salient, target)
     (c1, c2), (s1, s2) = (unit(view) for view in common), salient
     kept = target[:, None].to(s1.dtype)
-    t1, t2, b1, b2 = s1 * kept, s2 * kept, s1 * (1 - kept), s2 * (1 - kept)  # rows of the other kind become the constant 0
+    t1, t2, b1, b2 = (
+        s1 * kept,
+        s2 * kept,
+        s1 * (1 - kept),
+        s2 * (1 - kept),
+    )  # rows of the other kind become the constant 0
     targets, background = (len(s1) / count.clamp(min=1) for count in (kept.sum(), (1 - kept).sum()))
     uniformity = [log_uniformity(z, temperature=temperature) for z in (c1, c2, t1, t2)]
     return {
         "common": alignment(c1, c2, temperature=temperature) + uniformity[0] + uniformity[1],
-        "salient": targets * alignment(t1, t2, temperature=temperature) + uniformity[2] + uniformity[3],
-        "background": background * alignment(torch.cat([b1, b2]), torch.zeros_like(s1).repeat(2, 1), temperature=temperature),
-        "joint_entropy": (joint_entropy(c1, t1, temperature=temperature) + joint_entropy(c2, t2, temperature=temperature)) / 2,
+        "salient": targets * alignment(t1, t2, temperature=temperature)
+        + uniformity[2]
+        + uniformity[3],
+        "background": background
+        * alignment(
+            torch.cat([b1, b2]), torch.zeros_like(s1).repeat(2, 1), temperature=temperature
+        ),
+        "joint_entropy": (
+            joint_entropy(c1, t1, temperature=temperature)
+            + joint_entropy(c2, t2, temperature=temperature)
+        )
+        / 2,
     }
 
 
 @full_precision
 def attribute_alignment(latent: Tensor, attribute: Tensor, *, bandwidth: float = 0.025) -> Tensor:
-    """mean_{i < j} exp(-(a_i - a_j)^2 / (2 bandwidth)) (x_i - x_j)^2: alike attributes, alike latents.
+    """mean_{i < j} exp(-(a_i - a_j)^2 / (2 bandwidth)) (x_i - x_j)^2: alike attributes, alike
+    latents.
 
     Args:
         latent: (N,) one salient dimension, N at least 2.
@@ -193,7 +237,8 @@ def sepclr_with_attributes(
     temperature: float = 0.5,
     bandwidth: float = 0.025,
 ) -> dict[str, Tensor]:
-    """The unweighted terms of SepCLR when attributes of the targets are known: a salient dimension for each, ordered by it.
+    """The unweighted terms of SepCLR when attributes of the targets are known: a salient dimension
+    for each, ordered by it.
 
         salient = mean over attributes a of  log_uniformity(x~_a) + ( attribute_alignment(x_a on targets) + mean x_a^2 / (2 tau) ) / 2,
         the mean over background, x~_a the latent with background at 0, tau the bandwidth (discrete: the temperature)
@@ -210,7 +255,8 @@ def sepclr_with_attributes(
     Returns:
         "common" (alignment + mean uniformity), "salient", "joint_entropy".
 
-    ``torch.compile`` breaks the graph where the targets are picked out, since their number depends on the data.
+    ``torch.compile`` breaks the graph where the targets are picked out, since their number depends
+    on the data.
 
     Source: Louiset et al. 2024 (SepCLR), supervised objective, as in the authors' code.
     """
@@ -223,10 +269,13 @@ def sepclr_with_attributes(
     terms = [
         log_uniformity(masked[:, a : a + 1], temperature=temperature)
         + attribute_alignment(latents[target, a], attributes[target, a], bandwidth=near) / 2
-        + alignment(background[:, a : a + 1], torch.zeros_like(background[:, :1]), temperature=pull) / 2
+        + alignment(background[:, a : a + 1], torch.zeros_like(background[:, :1]), temperature=pull)
+        / 2
         for a in range(latents.shape[1])
     ]
-    spread = (log_uniformity(c1, temperature=temperature) + log_uniformity(c2, temperature=temperature)) / 2
+    spread = (
+        log_uniformity(c1, temperature=temperature) + log_uniformity(c2, temperature=temperature)
+    ) / 2
     return {
         "common": alignment(c1, c2, temperature=temperature) + spread,
         "salient": torch.stack(terms).mean(),

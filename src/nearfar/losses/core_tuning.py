@@ -1,4 +1,5 @@
-"""Fine-tuning with mined, mixed pairs: smooth cross-entropy and focal contrast on soft labels (Core-tuning)."""
+"""Fine-tuning with mined, mixed pairs: smooth cross-entropy and focal contrast on soft labels
+(Core-tuning)."""
 
 from __future__ import annotations
 
@@ -21,12 +22,14 @@ __all__ = ["focal_contrast", "hard_pairs", "mixed_pairs", "soft_cross_entropy"]
 @torch.no_grad()
 @full_precision
 def hard_pairs(features: Tensor, label: Tensor, *, official: bool = False) -> tuple[Tensor, Tensor]:
-    """Index of each anchor's least similar row of its class (itself if alone) and most similar row of another class.
+    """Index of each anchor's least similar row of its class (itself if alone) and most similar row
+    of another class.
 
     Args:
         features: (N, D); similarities are cosines, without gradient.
         label: (N,) int64.
-        official: as the authors' code, where masked zeros take part in the search for the hardest positive.
+        official: as the authors' code, where masked zeros take part in the search for the hardest
+            positive.
 
     Returns:
         Two (N,) int64 indices; the second is 0 where the batch has one class.
@@ -42,7 +45,9 @@ def hard_pairs(features: Tensor, label: Tensor, *, official: bool = False) -> tu
             found = torch.where(other, similar, 0.0).argmin(1)
             positive = torch.where(found == 0, itself, found)
         else:
-            positive = torch.where(other.any(1), similar.masked_fill(~other, torch.inf).argmin(1), itself)
+            positive = torch.where(
+                other.any(1), similar.masked_fill(~other, torch.inf).argmin(1), itself
+            )
         different = similar.masked_fill(alike, -torch.inf)
         negative = torch.where((~alike).any(1), different.argmax(1), 0)
         return torch.stack([positive, negative], dim=1)
@@ -53,7 +58,13 @@ def hard_pairs(features: Tensor, label: Tensor, *, official: bool = False) -> tu
 
 @full_precision
 def mixed_pairs(
-    features: Tensor, label: Tensor, classes: int, draws: tuple[Tensor, Tensor, Tensor], *, least: float = 0.8, official: bool = False
+    features: Tensor,
+    label: Tensor,
+    classes: int,
+    draws: tuple[Tensor, Tensor, Tensor],
+    *,
+    least: float = 0.8,
+    official: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Originals, hard negatives and hard positives with their soft labels.
 
@@ -63,9 +74,11 @@ def mixed_pairs(
         features: (N, D); the originals enter without gradient, the mixtures with it.
         label: (N,) int64.
         classes: number of classes C.
-        draws: a permutation pi (N,), weights l (N,) and weights m (N,), both from a Beta distribution.
+        draws: a permutation pi (N,), weights l (N,) and weights m (N,), both from a Beta
+            distribution.
         least: smallest l.
-        official: as the authors' code, which mines other positives and keeps weights and labels in single precision.
+        official: as the authors' code, which mines other positives and keeps weights and labels in
+            single precision.
 
     Returns:
         Features (3 N, D) and soft labels (3 N, C).
@@ -73,19 +86,29 @@ def mixed_pairs(
     Source: Zhang et al. 2021 (Core-tuning), equations 4 and 5.
     """
     permutation, weight, share = draws
-    one_hot = torch.nn.functional.one_hot(label, classes).to(torch.float32 if official else features.dtype)
-    weight, share = (w.float() if official else w for w in (weight.clamp(min=least)[:, None], share[:, None]))
+    one_hot = torch.nn.functional.one_hot(label, classes).to(
+        torch.float32 if official else features.dtype
+    )
+    weight, share = (
+        w.float() if official else w for w in (weight.clamp(min=least)[:, None], share[:, None])
+    )
     positive, negative = hard_pairs(features, label, official=official)
 
     def mixtures(rows: Tensor) -> list[Tensor]:
-        return [(1 - weight) * rows + weight * rows[permutation], share * rows[positive] + (1 - share) * rows[negative]]
+        return [
+            (1 - weight) * rows + weight * rows[permutation],
+            share * rows[positive] + (1 - share) * rows[negative],
+        ]
 
-    return torch.cat([features.detach(), *mixtures(features)]), torch.cat([one_hot, *mixtures(one_hot)])
+    return torch.cat([features.detach(), *mixtures(features)]), torch.cat(
+        [one_hot, *mixtures(one_hot)]
+    )
 
 
 @full_precision
 def soft_cross_entropy(logits: Tensor, soft_label: Tensor) -> Tensor:
-    """- mean over rows of sum_c Y_c log softmax(logits)_c, both (N, C). Source: Zhang et al. 2021 (Core-tuning), equation 7.
+    """- mean over rows of sum_c Y_c log softmax(logits)_c, both (N, C). Source: Zhang et al. 2021
+    (Core-tuning), equation 7.
 
     Example:
         >>> import torch
@@ -98,7 +121,9 @@ def soft_cross_entropy(logits: Tensor, soft_label: Tensor) -> Tensor:
 
 
 @full_precision
-def focal_contrast(z: Tensor, soft_label: Tensor, *, temperature: float = 0.07, official: bool = False) -> Tensor:
+def focal_contrast(
+    z: Tensor, soft_label: Tensor, *, temperature: float = 0.07, official: bool = False
+) -> Tensor:
     """Supervised contrast that dwells on pairs it gets wrong.
 
         log p_ij = z_i . z_j / tau - log sum_{k != i} exp(z_i . z_k / tau)
@@ -126,7 +151,9 @@ def focal_contrast(z: Tensor, soft_label: Tensor, *, temperature: float = 0.07, 
     def terms_and_positives(block: slice) -> Tensor:
         logits, other = rows[block] @ rows.T / temperature, place[block, None] != place
         positive = (torch.cdist(soft_label[block], soft_label, p=torch.inf) < 1e-6) & other
-        lowest = torch.finfo(logits.dtype).min  # not -inf, which has no gradient where a row has no others
+        lowest = torch.finfo(
+            logits.dtype
+        ).min  # not -inf, which has no gradient where a row has no others
         log_p = logits - logits.masked_fill(~other, lowest).logsumexp(1, keepdim=True)
         log_p = torch.where(positive, log_p, 0.0)
         terms = -(1 - log_p.exp()) * log_p

@@ -1,8 +1,10 @@
-"""Cross-entropy over the rows of a similarity matrix, whose mean needs one pass over the matrix for its value and its gradient.
+"""Cross-entropy over the rows of a similarity matrix, whose mean needs one pass over the matrix for
+its value and its gradient.
 
-A row is final with its block: its log-sum-exp l_i over the other keys, and with it what the mean loss asks of it, are known while
-exp(s_ij) are still there. So each block is made once, and gives the value and, by one product for each side, the gradient, where
-``logsumexp`` must make it again for backward.
+A row is final with its block: its log-sum-exp l_i over the other keys, and with it what the mean
+loss asks of it, are known while exp(s_ij) are still there. So each block is made once, and gives
+the value and, by one product for each side, the gradient, where ``logsumexp`` must make it again
+for backward.
 """
 
 from __future__ import annotations
@@ -17,7 +19,13 @@ from torch.nn.functional import softplus
 from nearfar.losses.blocks import with_gradients
 from nearfar.losses.logsumexp import row_logsumexp
 from nearfar.losses.similarity import reduce, unit, unit_and_length, unit_gradient
-from nearfar.losses.similarity_blocks import Layout, exponentials, layout_of, one_pass_height, similarity_blocks
+from nearfar.losses.similarity_blocks import (
+    Layout,
+    exponentials,
+    layout_of,
+    one_pass_height,
+    similarity_blocks,
+)
 
 __all__ = ["row_cross_entropy"]
 
@@ -37,7 +45,8 @@ def row_cross_entropy(
     reduction: str = "mean",
     of: int | None = None,
 ) -> Tensor:
-    """log(1 + sum_j exp(s_ij - s_i)) for each query i, with s_i its similarity to its own key and s_ij to the other keys.
+    """log(1 + sum_j exp(s_ij - s_i)) for each query i, with s_i its similarity to its own key and
+    s_ij to the other keys.
 
     Args:
         query: (N, D).
@@ -47,7 +56,8 @@ def row_cross_entropy(
         start: place of the first query's own key.
         decoupled: leave the 1 out, which stands for the own key.
         bound: a known upper bound of |s|: a small one saves time.
-        reduction, of: as in ``reduce``: "mean" takes one pass over the blocks, "none" a second for a key's gradient.
+        reduction, of: as in ``reduce``: "mean" takes one pass over the blocks, "none" a second for
+            a key's gradient.
 
     For use within a ``full_precision`` loss.
     """
@@ -56,20 +66,34 @@ def row_cross_entropy(
     if isinstance(temperature, Tensor) or reduction != "mean":
         query, temperature = query / temperature, 1.0
     if reduction == "mean":
-        layout = layout_of(query, key, (), bound, one_pass_height(len(key), query.device), scale=1 / temperature)
-        return with_gradients(functools.partial(_cross_entropies, layout, cosine, start, decoupled), query, key) / (of or len(query))
+        layout = layout_of(
+            query, key, (), bound, one_pass_height(len(key), query.device), scale=1 / temperature
+        )
+        return with_gradients(
+            functools.partial(_cross_entropies, layout, cosine, start, decoupled), query, key
+        ) / (of or len(query))
     own = (query * key[start : start + len(query)]).sum(dim=1)
     margin = row_logsumexp(query, key, exclude=(start,), bound=bound) - own
     return reduce(margin if decoupled else softplus(margin, threshold=_EXACT), reduction)
 
 
 def _cross_entropies(
-    layout: Layout, cosine: bool, start: int, decoupled: bool, wanted: tuple[bool, ...], query: Tensor, key: Tensor
+    layout: Layout,
+    cosine: bool,
+    start: int,
+    decoupled: bool,
+    wanted: tuple[bool, ...],
+    query: Tensor,
+    key: Tensor,
 ) -> tuple[Tensor, ...]:
-    """The sum of ``row_cross_entropy`` and its derivatives by the query and the key, where they are wanted."""
+    """The sum of ``row_cross_entropy`` and its derivatives by the query and the key, where they are
+    wanted."""
     if cosine:
         (query, query_length), (key, key_length) = unit_and_length(query), unit_and_length(key)
-    by_query, by_key = (torch.empty_like(side) if needed else None for side, needed in zip((query, key), wanted, strict=True))
+    by_query, by_key = (
+        torch.empty_like(side) if needed else None
+        for side, needed in zip((query, key), wanted, strict=True)
+    )
     margins = []
     for rows, _, _, block in similarity_blocks(query, key, layout):
         diagonal = block.diagonal(start + rows.start)

@@ -1,4 +1,5 @@
-"""Losses that compare a prediction with what another network, or the other branch, said; without negatives.
+"""Losses that compare a prediction with what another network, or the other branch, said; without
+negatives.
 
 Teachers and targets are constants: no gradient reaches them. Half types are computed in float32.
 """
@@ -14,8 +15,11 @@ __all__ = ["byol", "dino", "simsiam"]
 
 
 @full_precision
-def byol(p1: Tensor, p2: Tensor, target1: Tensor, target2: Tensor, *, reduction: str = "mean") -> Tensor:
-    """BYOL's loss: squared distance of unit predictions from the other view's unit targets, added over both directions.
+def byol(
+    p1: Tensor, p2: Tensor, target1: Tensor, target2: Tensor, *, reduction: str = "mean"
+) -> Tensor:
+    """BYOL's loss: squared distance of unit predictions from the other view's unit targets, added
+    over both directions.
 
         loss = mean_n [ ||p1 - target2||^2 + ||p2 - target1||^2 ]
              = 4 - 2 mean cos(p1, target2) - 2 mean cos(p2, target1)
@@ -32,14 +36,16 @@ def byol(p1: Tensor, p2: Tensor, target1: Tensor, target2: Tensor, *, reduction:
         >>> byol(p, p, p, p), byol(p, p, -p, -p)
         (tensor(0.), tensor(8.))
 
-    Source: Grill et al. 2020, "Bootstrap your own latent", equation 2, with the exchanged term added.
+    Source: Grill et al. 2020, "Bootstrap your own latent", equation 2, with the exchanged term
+    added.
     """
     return reduce(4 - 2 * _cosines(p1, p2, target1, target2), reduction)
 
 
 @full_precision
 def simsiam(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, *, reduction: str = "mean") -> Tensor:
-    """SimSiam's loss: the negative cosine of predictions with the other view's projections, mean of both directions.
+    """SimSiam's loss: the negative cosine of predictions with the other view's projections, mean of
+    both directions.
 
         loss = -1/2 mean cos(p1, z2) - 1/2 mean cos(p2, z1)
 
@@ -77,7 +83,8 @@ def dino(
     teacher_temperature: float = 0.04,
     reduction: str = "mean",
 ) -> Tensor:
-    """DINO's loss: every view of the student must give the teacher's centred, sharpened shares of the other ones.
+    """DINO's loss: every view of the student must give the teacher's centred, sharpened shares of
+    the other ones.
 
         loss = mean over teacher views a, student views v != a, samples n of
                - sum_k softmax((teacher_an - centre) / tau_t)_k log softmax(student_vn / tau_s)_k
@@ -88,7 +95,8 @@ def dino(
         centre: (K,) or (1, K) running mean of the teacher's logits, to be updated after the loss.
         student_temperature: tau_s, above 0.
         teacher_temperature: tau_t, above 0.
-        reduction: "mean", or "none": (N,), a value for each sample, so that processes need not join the wide logits.
+        reduction: "mean", or "none": (N,), a value for each sample, so that processes need not join
+            the wide logits.
 
     Example:
         >>> import torch
@@ -97,7 +105,8 @@ def dino(
         >>> dino(student, teacher, torch.zeros(3))
         tensor(1.0986)
 
-    Source: Caron et al. 2021, "Emerging Properties in Self-Supervised Vision Transformers", equation 3 and algorithm 1.
+    Source: Caron et al. 2021, "Emerging Properties in Self-Supervised Vision Transformers",
+    equation 3 and algorithm 1.
     """
     expect_temperature(student_temperature)
     expect_temperature(teacher_temperature)

@@ -1,4 +1,5 @@
-"""Losses of few-shot episodes: the score of inter and intra class neighbours, and triplets with prototypes (SuSana Distancia)."""
+"""Losses of few-shot episodes: the score of inter and intra class neighbours, and triplets with
+prototypes (SuSana Distancia)."""
 
 from __future__ import annotations
 
@@ -14,14 +15,18 @@ __all__ = ["distances", "neighbour_score", "prototype_triplet", "prototypes"]
 @full_precision
 def prototypes(features: Tensor, label: Tensor, classes: int) -> Tensor:
     """Class means (C, D) of features (N, D) with int64 labels 0 to C - 1; each class must occur."""
-    sums = torch.zeros(classes, features.shape[1], dtype=features.dtype, device=features.device).index_add(0, label, features)
+    sums = torch.zeros(
+        classes, features.shape[1], dtype=features.dtype, device=features.device
+    ).index_add(0, label, features)
     return sums / torch.bincount(label, minlength=classes)[:, None]
 
 
 @full_precision
 def distances(first: Tensor, second: Tensor) -> Tensor:
     """sqrt(||a - b||^2 + 1e-6) of (N, D) and (M, D): (N, M), by differences in blocks."""
-    return in_row_blocks(lambda rows: _lengths(first[rows, None] - second), first, columns=second.numel())
+    return in_row_blocks(
+        lambda rows: _lengths(first[rows, None] - second), first, columns=second.numel()
+    )
 
 
 def _lengths(difference: Tensor) -> Tensor:
@@ -29,8 +34,11 @@ def _lengths(difference: Tensor) -> Tensor:
 
 
 @full_precision
-def prototype_triplet(query: Tensor, label: Tensor, prototype: Tensor, prototype_label: Tensor, *, margin: float = 0.5) -> Tensor:
-    """mean over queries of max(0, d(q, own prototype) - distance of the nearest other prototype + margin).
+def prototype_triplet(
+    query: Tensor, label: Tensor, prototype: Tensor, prototype_label: Tensor, *, margin: float = 0.5
+) -> Tensor:
+    """mean over queries of max(0, d(q, own prototype) - distance of the nearest other prototype +
+    margin).
 
     Args:
         query: (N, D) features, not normalised.
@@ -48,7 +56,12 @@ def prototype_triplet(query: Tensor, label: Tensor, prototype: Tensor, prototype
 
     Source: Mendez-Ruiz et al. 2023 (SuSana Distancia), Proto-Triplet loss.
     """
-    expect_shapes(query=(query, "N D"), label=(label, "N"), prototype=(prototype, "C D"), prototype_label=(prototype_label, "C"))
+    expect_shapes(
+        query=(query, "N D"),
+        label=(label, "N"),
+        prototype=(prototype, "C D"),
+        prototype_label=(prototype_label, "C"),
+    )
     distance, own = distances(query, prototype), label[:, None] == prototype_label
     to_own = torch.where(own, distance, 0.0).sum(1)
     to_other = distance.masked_fill(own, torch.inf).amin(1)
@@ -67,7 +80,8 @@ def neighbour_score(
 ) -> dict[str, Tensor]:
     """Inter and intra class nearest neighbour score in (0, 1]: classes tight within and far apart.
 
-    Of each row the ``looked_at`` nearest targets after the first (itself) are kept in rising distance d_1, d_2 ...; among the first k:
+    Of each row the ``looked_at`` nearest targets after the first (itself) are kept in rising
+    distance d_1, d_2 ...; among the first k:
         same  = 1 - mean over rows of the mean ratio d_m / D of same-class neighbours, D the nearest other-class distance
         apart = mean over rows of the mean distance of other-class neighbours, in units of the largest
         share = mean share of same-class neighbours (1 when k + 2 >= number of targets)
@@ -76,7 +90,8 @@ def neighbour_score(
     Args:
         features: (N, D) rows.
         label: (N,) int64.
-        target: (T, D) rows among which neighbours are looked up; by default the features themselves.
+        target: (T, D) rows among which neighbours are looked up; by default the features
+            themselves.
         target_label: (T,) int64.
         neighbours: k, at most T - 2.
         looked_at: neighbours among which the nearest of another class is sought; by default k + 1.
@@ -85,7 +100,8 @@ def neighbour_score(
         ValueError: with fewer than 3 targets, which have no neighbours to score.
 
     Returns:
-        "score", "same", "apart", "share"; gradients go through the distances alone. The loss is ``-log(score)``.
+        "score", "same", "apart", "share"; gradients go through the distances alone. The loss is
+        ``-log(score)``.
 
     Example:
         >>> import torch
@@ -95,17 +111,30 @@ def neighbour_score(
         >>> neighbour_score(features, label, neighbours=1)["share"]
         tensor(1.)
 
-    Source: Mendez-Ruiz et al. 2023 (SuSana Distancia), ICNN loss, without its variance term as in the author's code.
+    Source: Mendez-Ruiz et al. 2023 (SuSana Distancia), ICNN loss, without its variance term as in
+    the author's code.
     """
-    target, target_label = (features, label) if target is None or target_label is None else (target, target_label)
-    expect_shapes(features=(features, "N D"), label=(label, "N"), target=(target, "T D"), target_label=(target_label, "T"))
+    target, target_label = (
+        (features, label) if target is None or target_label is None else (target, target_label)
+    )
+    expect_shapes(
+        features=(features, "N D"),
+        label=(label, "N"),
+        target=(target, "T D"),
+        target_label=(target_label, "T"),
+    )
     count = len(target)
     if count < 3:
-        raise ValueError(f"neighbour_score needs at least 3 targets; found {count}: take larger episodes.")
+        raise ValueError(
+            f"neighbour_score needs at least 3 targets; found {count}: take larger episodes."
+        )
     k = count - 2 if neighbours + 2 > count else neighbours
     wide = min((k + 1 if looked_at is None else looked_at) + 1, count)
     index = _nearest(features, target, wide)[:, 1:]
-    distance, alike = _lengths(features[:, None] - target[index]), target_label[index] == label[:, None]
+    distance, alike = (
+        _lengths(features[:, None] - target[index]),
+        target_label[index] == label[:, None],
+    )
     nearest_other = distance.masked_fill(alike, torch.inf).amin(1, keepdim=True)
     near, alike = distance[:, :k], alike[:, :k]
     ratio = near / (nearest_other + 1e-7)

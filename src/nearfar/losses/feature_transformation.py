@@ -1,12 +1,15 @@
-"""FT: MoCo's positives are extrapolated apart and its negatives interpolated, in feature space, before they meet.
+"""FT: MoCo's positives are extrapolated apart and its negatives interpolated, in feature space,
+before they meet.
 
     q' = a q + (1 - a) k,   k' = a k + (1 - a) q,   Q' = b Q + (1 - b) Q[partner],   a in [1, 2], b in [0, 1]
 
-For unit vectors the positive's score falls from s to s + 2 a (1 - a) (1 - s). Rows are not brought back to unit length unless
-asked for, q' meets the negatives too, and it is the unmixed key that enters the queue. Weights are scalars by default, as in
-the released commands; the paper also draws one for every dimension.
+For unit vectors the positive's score falls from s to s + 2 a (1 - a) (1 - s). Rows are not brought
+back to unit length unless asked for, q' meets the negatives too, and it is the unmixed key that
+enters the queue. Weights are scalars by default, as in the released commands; the paper also draws
+one for every dimension.
 
-Source: Zhu et al. 2021, "Improving Contrastive Learning by Visualizing Feature Transformation", sections 3 and 4.
+Source: Zhu et al. 2021, "Improving Contrastive Learning by Visualizing Feature Transformation",
+sections 3 and 4.
 """
 
 from __future__ import annotations
@@ -36,8 +39,10 @@ class Mixing:
     Attributes:
         extrapolation: a, of the positives, at least 1: a number or what broadcasts to (N, D).
         interpolation: b, of the negatives, in [0, 1]: a number or what broadcasts to (K, D).
-        partner: (K,) int64, the key that each key of the queue is mixed with; None leaves the negatives alone.
-        normalise: bring the mixed pair (not the queue) back to unit length, the released option ``postmix_norm``.
+        partner: (K,) int64, the key that each key of the queue is mixed with; None leaves the
+            negatives alone.
+        normalise: bring the mixed pair (not the queue) back to unit length, the released option
+            ``postmix_norm``.
     """
 
     extrapolation: Tensor | float = 1.0
@@ -71,17 +76,23 @@ def draw_mixing(
 
 def _beta(alpha: float, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Draws from Beta(alpha, alpha): the share of one gamma variate in the sum of two."""
-    first, second = torch._standard_gamma(torch.full((2, *shape), alpha, device=generator.device), generator=generator)
+    first, second = torch._standard_gamma(
+        torch.full((2, *shape), alpha, device=generator.device), generator=generator
+    )
     share: Tensor = first / (first + second)
     return share
 
 
 @full_precision
 def mix(query: Tensor, key: Tensor, queue: Tensor, mixing: Mixing) -> tuple[Tensor, Tensor, Tensor]:
-    """The mixed query, key and queue. Key and queue are constants, but the mixed key passes gradient to the query."""
+    """The mixed query, key and queue. Key and queue are constants, but the mixed key passes
+    gradient to the query."""
     key, queue = key.detach(), queue.detach().to(query.dtype)
     positive, negative = mixing.extrapolation, mixing.interpolation
-    query, key = positive * query + (1.0 - positive) * key, positive * key + (1.0 - positive) * query
+    query, key = (
+        positive * query + (1.0 - positive) * key,
+        positive * key + (1.0 - positive) * query,
+    )
     if mixing.normalise:
         query, key = unit(query), unit(key)
     if mixing.partner is not None:
@@ -91,7 +102,13 @@ def mix(query: Tensor, key: Tensor, queue: Tensor, mixing: Mixing) -> tuple[Tens
 
 @full_precision
 def feature_transformation(
-    query: Tensor, key: Tensor, queue: Tensor, mixing: Mixing, *, temperature: float = 0.2, reduction: str = "mean"
+    query: Tensor,
+    key: Tensor,
+    queue: Tensor,
+    mixing: Mixing,
+    *,
+    temperature: float = 0.2,
+    reduction: str = "mean",
 ) -> Tensor:
     """Queue InfoNCE of the mixed features.
 
@@ -123,7 +140,9 @@ def feature_transformation(
 
 @torch.no_grad()
 @full_precision
-def score_statistics(query: Tensor, key: Tensor, queue: Tensor, *, temperature: float = 0.2) -> Tensor:
+def score_statistics(
+    query: Tensor, key: Tensor, queue: Tensor, *, temperature: float = 0.2
+) -> Tensor:
     """What the paper's viewer plots over training, of the features that enter the loss.
 
     Args:
@@ -133,7 +152,8 @@ def score_statistics(query: Tensor, key: Tensor, queue: Tensor, *, temperature: 
         temperature: tau, above 0.
 
     Returns:
-        (N, 5): mean and unbiased variance of q.Q over the queue, q.k, mean exp(q.Q / tau), exp(q.k / tau).
+        (N, 5): mean and unbiased variance of q.Q over the queue, q.k, mean exp(q.Q / tau), exp(q.k
+        / tau).
     """
     negative, positive = query @ queue.T, (query * key).sum(dim=1)
     heat = (negative / temperature).exp().mean(dim=1), (positive / temperature).exp()

@@ -1,4 +1,5 @@
-"""Any two classes may be a positive pair, seen through a gate that opens the dimensions in which they agree (Hydra / SimLAP)."""
+"""Any two classes may be a positive pair, seen through a gate that opens the dimensions in which
+they agree (Hydra / SimLAP)."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ __all__ = ["gated_contrast", "gated_cosines"]
 
 
 @full_precision
-def gated_contrast(z: Tensor, gate: Tensor, label: Tensor, partner: Tensor, *, temperature: float = 0.1) -> Tensor:
+def gated_contrast(
+    z: Tensor, gate: Tensor, label: Tensor, partner: Tensor, *, temperature: float = 0.1
+) -> Tensor:
     """Contrast of anchors with the rows of their partner class, through each anchor's own gate.
 
         a_i = norm(g_i * z_i), b_ij = norm(g_i * z_j), l_ij = a_i . b_ij / tau
@@ -38,7 +41,8 @@ def gated_contrast(z: Tensor, gate: Tensor, label: Tensor, partner: Tensor, *, t
         >>> gated_contrast(z, gate, label, partner=torch.tensor([0, 0, 0, 0]))
         tensor(0.6212)
 
-    Source: Wu et al. 2024 ("Rethinking Positive Pairs in Contrastive Learning"), equation of the gated loss.
+    Source: Wu et al. 2024 ("Rethinking Positive Pairs in Contrastive Learning"), equation of the
+    gated loss.
     """
     expect_shapes(z=(z, "N D"), gate=(gate, "N D"), label=(label, "N"), partner=(partner, "N"))
     expect_temperature(temperature)
@@ -56,7 +60,8 @@ def gated_contrast(z: Tensor, gate: Tensor, label: Tensor, partner: Tensor, *, t
 
 @full_precision
 def gated_cosines(z: Tensor, gate: Tensor, rows: slice = slice(None)) -> Tensor:
-    """Cosines of g_i * z_i and g_i * z_j, by two products of matrices instead of an (N, N, D) array.
+    """Cosines of g_i * z_i and g_i * z_j, by two products of matrices instead of an (N, N, D)
+    array.
 
     Args:
         z: (N, D).
@@ -67,6 +72,8 @@ def gated_cosines(z: Tensor, gate: Tensor, rows: slice = slice(None)) -> Tensor:
         (rows, N); 0 where a gated row has no length.
     """
     squared, own = gate[rows].square(), z[rows]
-    norms = (squared @ z.square().T).clamp(min=1e-24).sqrt()  # norms_ij = |g_i * z_j|, at least 1e-12
+    norms = (
+        (squared @ z.square().T).clamp(min=1e-24).sqrt()
+    )  # norms_ij = |g_i * z_j|, at least 1e-12
     length = (squared * own.square()).sum(dim=1, keepdim=True).clamp(min=1e-24).sqrt()
     return (squared * own) @ z.T / (length * norms)

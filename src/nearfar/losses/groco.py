@@ -1,11 +1,14 @@
-"""GroCo: the group of positives must rank above the hardest negatives, asked of a differentiable sort.
+"""GroCo: the group of positives must rank above the hardest negatives, asked of a differentiable
+sort.
 
-For each anchor the similarities [negatives ascending | positives ascending] pass a soft sorting network; u_i, the mass that
-element i has in the top ranks, is compared with 1 for a positive and 0 for a negative. Only the anchor receives gradient.
+For each anchor the similarities [negatives ascending | positives ascending] pass a soft sorting
+network; u_i, the mass that element i has in the top ranks, is compared with 1 for a positive and 0
+for a negative. Only the anchor receives gradient.
 
     loss = mean over anchors' views, samples and elements of BCE(u_i, whether i is a positive)
 
-Source: Shvetsova et al. 2023, "Learning by Sorting: Self-supervised Learning with Group Ordering Constraints", section 3.
+Source: Shvetsova et al. 2023, "Learning by Sorting: Self-supervised Learning with Group Ordering
+Constraints", section 3.
 """
 
 from __future__ import annotations
@@ -34,7 +37,8 @@ def groco(
 ) -> Tensor:
     """The group-ordering loss of V views of N samples; every view is an anchor once.
 
-    Positives are the sample's other whole views; negatives are the nearest other samples under the anchor's own view.
+    Positives are the sample's other whole views; negatives are the nearest other samples under the
+    anchor's own view.
 
     Args:
         views: (V, N, D) projections, normalised here; whole views first, at least 2 of them.
@@ -46,8 +50,8 @@ def groco(
         reduction: "mean", or "none" for (N,).
 
     Raises:
-        ValueError: if ``views`` has not three dimensions or fewer than two whole views, or for an unknown network or
-            distribution.
+        ValueError: if ``views`` has not three dimensions or fewer than two whole views, or for an
+            unknown network or distribution.
 
     Example:
         >>> import torch
@@ -58,9 +62,13 @@ def groco(
     """
     whole = len(views) if whole is None else whole
     if views.ndim != 3 or not 2 <= whole <= len(views):
-        raise ValueError(f"GroCo needs views (V, N, D), at least 2 of them whole; found {tuple(views.shape)}, {whole} whole.")
+        raise ValueError(
+            f"GroCo needs views (V, N, D), at least 2 of them whole; found {tuple(views.shape)}, {whole} whole."
+        )
     if 0 in views.shape:
-        raise ValueError(f"GroCo needs views (V, N, D), none of them empty; found {tuple(views.shape)}.")
+        raise ValueError(
+            f"GroCo needs views (V, N, D), none of them empty; found {tuple(views.shape)}."
+        )
     expect_no_nan("groco", views=views)
     anchor = unit(views)
     other = anchor.detach()
@@ -75,14 +83,21 @@ def groco(
     return reduce(torch.cat(losses).mean(dim=0), reduction)
 
 
-def _ordering(negative: Tensor, positive: Tensor, steepness: float, network: str, distribution: str) -> Tensor:
-    """How far (V, N) the positives (V, N, P) are from ranking above the negatives (V, N, k), which come sorted."""
+def _ordering(
+    negative: Tensor, positive: Tensor, steepness: float, network: str, distribution: str
+) -> Tensor:
+    """How far (V, N) the positives (V, N, P) are from ranking above the negatives (V, N, k), which
+    come sorted."""
     count = positive.shape[-1]
     group = torch.cat([negative, positive.sort(dim=-1).values], dim=-1)
-    _, permutation = soft_sort(group, steepness=steepness, network=network, distribution=distribution)
+    _, permutation = soft_sort(
+        group, steepness=steepness, network=network, distribution=distribution
+    )
     top = permutation[..., -count:].sum(dim=-1).clamp(0.0, 1.0)
     target = torch.zeros_like(top)
     target[..., -count:] = 1.0
-    undefined = top.isnan()  # on a GPU, where NaN is not looked for, it must not reach the assertion of the cross-entropy
+    undefined = (
+        top.isnan()
+    )  # on a GPU, where NaN is not looked for, it must not reach the assertion of the cross-entropy
     losses = binary_cross_entropy(top.masked_fill(undefined, 0.5), target, reduction="none")
     return losses.masked_fill(undefined, torch.nan).mean(dim=-1)

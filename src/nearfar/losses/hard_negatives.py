@@ -1,9 +1,10 @@
-"""MoCHi: each query also faces mixtures of its hardest negatives, and mixtures of those with itself.
+"""MoCHi: each query also faces mixtures of its hardest negatives, and mixtures of those with
+itself.
 
     h = norm(alpha T_i + (1 - alpha) T_j),  alpha in [0, 1];     h' = norm(beta q + (1 - beta) T_j),  beta in [0, 1/2]
 
-where T are the queue's keys nearest to query q. Synthetic points are constants, q inside h' included; they join the negatives
-of this step only and never enter the queue.
+where T are the queue's keys nearest to query q. Synthetic points are constants, q inside h'
+included; they join the negatives of this step only and never enter the queue.
 
 Source: Kalantidis et al. 2020, "Hard Negative Mixing for Contrastive Learning", section 4.
 """
@@ -76,8 +77,12 @@ def draw(
         with_query: s', mixtures of a key with the query; 0 for none.
     """
     device, hardest = generator.device, min(hardest, len(queue))
-    places = torch.randint(hardest, (len(query), 2 * pairs + with_query), generator=generator, device=device)
-    shares = torch.rand(len(query), pairs + with_query, generator=generator, device=device).to(query)
+    places = torch.randint(
+        hardest, (len(query), 2 * pairs + with_query), generator=generator, device=device
+    )
+    shares = torch.rand(len(query), pairs + with_query, generator=generator, device=device).to(
+        query
+    )
     first, second, partner = torch.split(places.to(query.device), [pairs, pairs, with_query], dim=1)
     alpha, beta = torch.split(shares, [pairs, with_query], dim=1)
     return Draws(hardest, first, second, alpha, partner, 0.5 * beta)
@@ -86,7 +91,8 @@ def draw(
 @torch.no_grad()
 @full_precision
 def hardest_keys(query: Tensor, queue: Tensor, count: int) -> Tensor:
-    """Places (N, count) int64 of the keys (K, D) with the largest dot products with each query (N, D), the largest first."""
+    """Places (N, count) int64 of the keys (K, D) with the largest dot products with each query (N,
+    D), the largest first."""
     return (query @ queue.to(query.dtype).T).topk(count, dim=1).indices
 
 
@@ -102,14 +108,27 @@ def synthesise(query: Tensor, queue: Tensor, draws: Draws) -> tuple[Tensor, Tens
     """
     queue = queue.to(query.dtype)
     nearest = hardest_keys(query, queue, draws.hardest)
-    first, second, partner = (queue[nearest.gather(1, place)] for place in (draws.first, draws.second, draws.partner))
+    first, second, partner = (
+        queue[nearest.gather(1, place)] for place in (draws.first, draws.second, draws.partner)
+    )
     alpha, beta = (weight.to(query.dtype)[..., None] for weight in (draws.alpha, draws.beta))
-    return unit(alpha * first + (1.0 - alpha) * second), unit(beta * query[:, None] + (1.0 - beta) * partner)
+    return unit(alpha * first + (1.0 - alpha) * second), unit(
+        beta * query[:, None] + (1.0 - beta) * partner
+    )
 
 
 @full_precision
-def mochi(query: Tensor, key: Tensor, queue: Tensor, draws: Draws, *, temperature: float = 0.2, reduction: str = "mean") -> Tensor:
-    """Queue InfoNCE with the synthetic negatives added: cross-entropy of [q.k | q.Q | q.h | q.h'] / tau with its first entry.
+def mochi(
+    query: Tensor,
+    key: Tensor,
+    queue: Tensor,
+    draws: Draws,
+    *,
+    temperature: float = 0.2,
+    reduction: str = "mean",
+) -> Tensor:
+    """Queue InfoNCE with the synthetic negatives added: cross-entropy of [q.k | q.Q | q.h | q.h'] /
+    tau with its first entry.
 
     Args:
         query: (N, D) unit rows; gradient flows through it as the anchor only.
@@ -146,7 +165,8 @@ def mochi(query: Tensor, key: Tensor, queue: Tensor, draws: Draws, *, temperatur
 @torch.no_grad()
 @full_precision
 def proxy_accuracy(query: Tensor, key: Tensor, queue: Tensor, draws: Draws | None = None) -> Tensor:
-    """Share of queries that are nearer to their own key than to all negatives, synthetic ones included if there are draws.
+    """Share of queries that are nearer to their own key than to all negatives, synthetic ones
+    included if there are draws.
 
     Args:
         query: (N, D) unit rows.

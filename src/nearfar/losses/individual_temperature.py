@@ -1,20 +1,26 @@
-"""SogCLR and iSogCLR: a running estimate of each sample's denominator over all data, and a temperature for each sample.
+"""SogCLR and iSogCLR: a running estimate of each sample's denominator over all data, and a
+temperature for each sample.
 
-Robust global contrastive loss of anchor i with margins h_i(z) = s(i, z) - s(i, i+) over its negatives z:
+Robust global contrastive loss of anchor i with margins h_i(z) = s(i, z) - s(i, i+) over its
+negatives z:
 
     F_i = tau_i log E_z exp(h_i(z) / tau_i) + tau_i rho
 
-the dual of the worst case over all weightings of the negatives within KL divergence rho of uniform. A step is a pure function
-from the batch's rows of the state to the loss and the rows' new values; the rows live in a table by sample number.
+the dual of the worst case over all weightings of the negatives within KL divergence rho of uniform.
+A step is a pure function from the batch's rows of the state to the loss and the rows' new values;
+the rows live in a table by sample number.
 
-The gradient is that of the weighted margins, the weights held constant; matrices of all pairs are made in blocks of samples.
+The gradient is that of the weighted margins, the weights held constant; matrices of all pairs are
+made in blocks of samples.
 
-Rulings where paper and code differ: the first estimate of a sample is its batch value whenever it is first met (the authors:
-only in epoch 0; later, and with two modalities, it grows from 0, which ``seen`` set from the start reproduces); with two
-modalities the positive is left out of the sums. LibAUC's two-modality loss is (N - 1) / 2 times ours.
+Rulings where paper and code differ: the first estimate of a sample is its batch value whenever it
+is first met (the authors: only in epoch 0; later, and with two modalities, it grows from 0, which
+``seen`` set from the start reproduces); with two modalities the positive is left out of the sums.
+LibAUC's two-modality loss is (N - 1) / 2 times ours.
 
-Source: Yuan et al. 2022, "Provable Stochastic Optimization for Global Contrastive Learning" (SogCLR: constant temperature);
-Qiu et al. 2023, "Not All Semantics are Created Equal" (iSogCLR), equations 6 to 8 and algorithms 1 and 2.
+Source: Yuan et al. 2022, "Provable Stochastic Optimization for Global Contrastive Learning"
+(SogCLR: constant temperature); Qiu et al. 2023, "Not All Semantics are Created Equal" (iSogCLR),
+equations 6 to 8 and algorithms 1 and 2.
 """
 
 from __future__ import annotations
@@ -55,7 +61,8 @@ class SampleState(NamedTuple):
         estimate: s, running mean over negatives of exp(score / tau - shift).
         temperature: tau.
         momentum: u, running gradient with respect to the temperature.
-        shift: b, running maximum of score / tau with two modalities; with one it is 0 unless exponents outgrow the number type.
+        shift: b, running maximum of score / tau with two modalities; with one it is 0 unless
+            exponents outgrow the number type.
         seen: bool, whether ``estimate`` holds anything yet.
     """
 
@@ -72,7 +79,8 @@ class Rule:
 
     Attributes:
         gamma: share of the batch in the running estimate, in (0, 1].
-        rho: strength of the regulariser on temperatures, at least 0; None keeps them constant (SogCLR).
+        rho: strength of the regulariser on temperatures, at least 0; None keeps them constant
+            (SogCLR).
         rate: eta, step size of temperatures.
         beta: share of the batch in their running gradient, in (0, 1].
         bounds: least and greatest temperature.
@@ -94,18 +102,24 @@ class Rule:
 BIMODAL = Rule(rho=6.0, beta=0.9, bounds=(0.005, 1.0), clip=5.0, epsilon=1e-10)
 """The authors' rule for images with texts; temperatures start at 0.01."""
 
-LIBAUC = Rule(gamma=0.9, rho=0.3, rate=0.01, beta=0.9, bounds=(0.05, 0.7), clip=math.inf, floor=1e-8)
-"""LibAUC's rule for one modality; temperatures start at 0.1. It takes ``gamma`` as 1 for a whole batch, not for samples."""
+LIBAUC = Rule(
+    gamma=0.9, rho=0.3, rate=0.01, beta=0.9, bounds=(0.05, 0.7), clip=math.inf, floor=1e-8
+)
+"""LibAUC's rule for one modality; temperatures start at 0.1. It takes ``gamma`` as 1 for a whole
+batch, not for samples."""
 
 
 def fresh_state(temperature: Tensor) -> SampleState:
     """The state of samples not met before, from their first temperatures (N,)."""
     zero = torch.zeros_like(temperature)
-    return SampleState(zero, temperature, zero, zero, torch.zeros_like(temperature, dtype=torch.bool))
+    return SampleState(
+        zero, temperature, zero, zero, torch.zeros_like(temperature, dtype=torch.bool)
+    )
 
 
 def cosine_gamma(gamma: float, progress: float) -> float:
-    """LibAUC's schedule of ``gamma``: from 1 down to ``gamma`` along half a cosine; ``progress`` in [0, 1] of the descent."""
+    """LibAUC's schedule of ``gamma``: from 1 down to ``gamma`` along half a cosine; ``progress`` in
+    [0, 1] of the descent."""
     return gamma + (1.0 - gamma) * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
 
 
@@ -122,7 +136,8 @@ def unimodal_step(
         z2: (N, D) of view 2.
         state: of the N samples.
         rule: how the state changes; temperatures that learn start within its bounds.
-        hinge: c, takes max(0, s_ij - s_ii+ + c)^2 of all other 2N - 1 rows for the scores (the authors' variant has 0.8).
+        hinge: c, takes max(0, s_ij - s_ii+ + c)^2 of all other 2N - 1 rows for the scores (the
+            authors' variant has 0.8).
 
     Returns:
         the loss, and the new state of the N samples.
@@ -140,7 +155,12 @@ def unimodal_step(
     _expect_bounds(rule, state)
     z1, z2, _ = mapped_together(z1, z2, state.temperature)
     samples, rows, paired = len(z1), torch.cat([z1, z2]), (z1 * z2).sum(dim=1)
-    force, pull, value, states = torch.zeros_like(rows), torch.zeros_like(rows[:, 0]), paired.new_zeros(()), []
+    force, pull, value, states = (
+        torch.zeros_like(rows),
+        torch.zeros_like(rows[:, 0]),
+        paired.new_zeros(()),
+        [],
+    )
     column = torch.arange(2 * samples, device=z1.device)
     for block in row_blocks(z1, columns=4 * samples):
         place = torch.cat([column[block], column[block] + samples])
@@ -149,12 +169,16 @@ def unimodal_step(
             similarity, itself = query @ rows.T, place[:, None] == column
             if hinge is None:
                 other = (place[:, None] - column) % samples != 0
-                slope, new = _step(similarity, other, SampleState(*(part[block] for part in state)), rule)
+                slope, new = _step(
+                    similarity, other, SampleState(*(part[block] for part in state)), rule
+                )
                 value += (slope * similarity).sum() - own.sum()
                 pull[place] = 1.0
             else:
                 margin = (similarity - own[:, None] + hinge).clamp(min=0.0)
-                weights, new = _step(margin.square(), ~itself, SampleState(*(part[block] for part in state)), rule)
+                weights, new = _step(
+                    margin.square(), ~itself, SampleState(*(part[block] for part in state)), rule
+                )
                 value += (weights * margin.square()).sum()
                 slope = 2.0 * weights * margin
                 pull[place] = slope.sum(dim=1)
@@ -175,7 +199,8 @@ def bimodal_step(
     rule: Rule = BIMODAL,
     with_positive: bool = False,
 ) -> tuple[Tensor, SampleState, SampleState]:
-    """One step with two modalities, each with its own state: rows of the similarity matrix for one, columns for the other.
+    """One step with two modalities, each with its own state: rows of the similarity matrix for one,
+    columns for the other.
 
         loss = mean_i sum_j w_ij (s_ij - s_ii)  +  mean_j sum_i w'_ij (s_ij - s_jj),  weights constant
 
@@ -199,9 +224,15 @@ def bimodal_step(
         tensor(-2.)
     """
     expect_rows(least=2, first=first, second=second)
-    expect_shapes(first=(first, "N D"), first_state=(first_state.temperature, "N"), second_state=(second_state.temperature, "N"))
+    expect_shapes(
+        first=(first, "N D"),
+        first_state=(first_state.temperature, "N"),
+        second_state=(second_state.temperature, "N"),
+    )
     _expect_bounds(rule, first_state, second_state)
-    first, second, _, _ = mapped_together(first, second, first_state.temperature, second_state.temperature)
+    first, second, _, _ = mapped_together(
+        first, second, first_state.temperature, second_state.temperature
+    )
     samples, paired = len(first), (first * second).sum(dim=1)
     modalities, forces = (first, second), (torch.zeros_like(first), torch.zeros_like(second))
     pull, value = torch.zeros_like(paired.detach()), paired.new_zeros(())
@@ -211,11 +242,20 @@ def bimodal_step(
             with torch.no_grad():
                 query, key = modalities[here][block], modalities[1 - here]
                 similarity = query @ key.T
-                margin = similarity - similarity.diagonal(block.start)[:, None]  # exactly 0 for a pair with itself
+                margin = (
+                    similarity - similarity.diagonal(block.start)[:, None]
+                )  # exactly 0 for a pair with itself
                 counted = torch.ones_like(margin, dtype=torch.bool)
                 if not with_positive:
                     counted.diagonal(block.start).fill_(False)
-                weights, new = _step(margin, counted, SampleState(*(part[block] for part in state)), rule, count=samples - 1, shifted=True)
+                weights, new = _step(
+                    margin,
+                    counted,
+                    SampleState(*(part[block] for part in state)),
+                    rule,
+                    count=samples - 1,
+                    shifted=True,
+                )
                 value += (weights * margin).sum()
                 pull[block] += weights.sum(dim=1)
                 forces[here][block] += weights @ key
@@ -231,16 +271,25 @@ def _joined(states: list[SampleState]) -> SampleState:
 
 @torch.no_grad()
 def _step(
-    scores: Tensor, negative: Tensor, state: SampleState, rule: Rule, *, count: int | None = None, shifted: bool = False
+    scores: Tensor,
+    negative: Tensor,
+    state: SampleState,
+    rule: Rule,
+    *,
+    count: int | None = None,
+    shifted: bool = False,
 ) -> tuple[Tensor, SampleState]:
-    """Weights of the scores (V N, M), which sum to about 1 in each row, and the new state of the N samples.
+    """Weights of the scores (V N, M), which sum to about 1 in each row, and the new state of the N
+    samples.
 
-    The V views of a sample share its state, view-major: each has its own estimate, of which the mean is kept.
+    The V views of a sample share its state, view-major: each has its own estimate, of which the
+    mean is kept.
 
     Args:
         negative: (V N, M) bool, which scores count, equally many in each row.
         count: what the sums over negatives are divided by; None for their number.
-        shifted: take the running maximum out of the exponent, as the authors do with two modalities; else no more than needed.
+        shifted: take the running maximum out of the exponent, as the authors do with two
+            modalities; else no more than needed.
     """
     samples = len(state.seen)
     exponent = scores.view(-1, samples, scores.shape[1]) / state.temperature[:, None]
@@ -249,10 +298,14 @@ def _step(
     terms = (masked - shift[..., None]).exp() / (negative[0].sum() if count is None else count)
     share = torch.where(state.seen, rule.gamma, torch.ones_like(state.estimate))
     # Where the shift stays, the estimate keeps its bits.
-    moved = torch.where(state.shift == shift, state.estimate, (state.estimate.log() + state.shift - shift).exp())
+    moved = torch.where(
+        state.shift == shift, state.estimate, (state.estimate.log() + state.shift - shift).exp()
+    )
     estimate = (1.0 - share) * moved + share * terms.sum(dim=2)
     scale = torch.ones_like(shift) if shifted else (-shift).exp()
-    weights = terms / (torch.maximum(estimate, rule.floor * scale) + rule.epsilon * scale)[..., None]
+    weights = (
+        terms / (torch.maximum(estimate, rule.floor * scale) + rule.epsilon * scale)[..., None]
+    )
     temperature, momentum = state.temperature, state.momentum
     if rule.rho is not None:
         slope = estimate.log() + shift + rule.rho - (weights * exponent).sum(dim=2)
@@ -271,19 +324,23 @@ def _running_shift(exponent: Tensor, state: SampleState) -> Tensor:
 
 
 def _least_shift(exponent: Tensor, state: SampleState) -> Tensor:
-    """What is taken off the exponents (V, N, M) so that terms and estimates fit the number type: 0 where they fit as they are.
+    """What is taken off the exponents (V, N, M) so that terms and estimates fit the number type: 0
+    where they fit as they are.
 
-    The estimate of the past must fit too. It may be the larger one, when the temperature has risen since.
+    The estimate of the past must fit too. It may be the larger one, when the temperature has risen
+    since.
     """
     largest = torch.maximum(exponent.amax(dim=2), state.estimate.log() + state.shift)
     return (largest - 0.45 * math.log(torch.finfo(exponent.dtype).max)).clamp(min=0.0)
 
 
 def _expect_bounds(rule: Rule, *states: SampleState) -> None:
-    """Raise ValueError where temperatures that learn are below their bounds; on CPUs only, since a look would stall a GPU.
+    """Raise ValueError where temperatures that learn are below their bounds; on CPUs only, since a
+    look would stall a GPU.
 
-    A first step would bring them to the bounds, but estimates made at a smaller temperature are larger by many orders, and
-    repulsion is divided by them. From above, estimates are smaller, and recover in one step.
+    A first step would bring them to the bounds, but estimates made at a smaller temperature are
+    larger by many orders, and repulsion is divided by them. From above, estimates are smaller, and
+    recover in one step.
     """
     low = rule.bounds[0]
     least = low * (1 - 1e-6)  # a bound that was rounded to single precision may lie below itself
@@ -293,11 +350,15 @@ def _expect_bounds(rule: Rule, *states: SampleState) -> None:
             continue
         if not bool(((temperature >= least) & temperature.isfinite()).all()):
             found = f"{float(temperature.min()):.4g}: start within its bounds"
-            raise ValueError(f"The samples' temperatures may not lie below the rule's least, {low}; found {found}.")
+            raise ValueError(
+                f"The samples' temperatures may not lie below the rule's least, {low}; found {found}."
+            )
 
 
 @full_precision
-def robust_contrastive(margins: Tensor, temperature: Tensor, *, rho: float = 0.4, reduction: str = "mean") -> Tensor:
+def robust_contrastive(
+    margins: Tensor, temperature: Tensor, *, rho: float = 0.4, reduction: str = "mean"
+) -> Tensor:
     """The objective itself, tau log mean_z exp(h(z) / tau) + tau rho, which the steps estimate.
 
     Args:
@@ -314,6 +375,8 @@ def robust_contrastive(margins: Tensor, temperature: Tensor, *, rho: float = 0.4
     """
     expect_shapes(margins=(margins, "N M"), temperature=(temperature, "N"))
     if not temperature.is_floating_point():
-        raise ValueError(f"temperature must hold floating-point numbers; found {temperature.dtype}: convert it with .float().")
+        raise ValueError(
+            f"temperature must hold floating-point numbers; found {temperature.dtype}: convert it with .float()."
+        )
     logs = torch.logsumexp(margins / temperature[:, None], dim=1) - math.log(margins.shape[1])
     return reduce(temperature * (logs + rho), reduction)

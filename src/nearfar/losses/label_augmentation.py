@@ -18,7 +18,9 @@ def joint_labels(label: Tensor, transformations: int) -> Tensor:
 
 
 @full_precision
-def label_augmentation(joint_logits: Tensor, label: Tensor, transformations: int, *, total: bool = False) -> Tensor:
+def label_augmentation(
+    joint_logits: Tensor, label: Tensor, transformations: int, *, total: bool = False
+) -> Tensor:
     """Cross-entropy of the joint labels.
 
     Args:
@@ -42,7 +44,8 @@ def label_augmentation(joint_logits: Tensor, label: Tensor, transformations: int
 
 @full_precision
 def aggregated(joint_logits: Tensor, transformations: int) -> Tensor:
-    """Class logits (N, C) by averaging, over the transformations, the joint logits of the transformation that was applied.
+    """Class logits (N, C) by averaging, over the transformations, the joint logits of the
+    transformation that was applied.
 
         A_nc = 1/M sum_m J[n M + m, c M + m]
 
@@ -54,13 +57,19 @@ def aggregated(joint_logits: Tensor, transformations: int) -> Tensor:
 
 
 def single(joint_logits: Tensor, transformations: int) -> Tensor:
-    """Class logits (N, C) of the untransformed rows alone. Source: Lee et al. 2020 (SLA), single inference."""
+    """Class logits (N, C) of the untransformed rows alone. Source: Lee et al. 2020 (SLA), single
+    inference."""
     return joint_logits[::transformations, ::transformations]
 
 
 @full_precision
 def self_distillation(
-    single_logits: Tensor, joint_logits: Tensor, label: Tensor, transformations: int, *, temperature: float = 1.0
+    single_logits: Tensor,
+    joint_logits: Tensor,
+    label: Tensor,
+    transformations: int,
+    *,
+    temperature: float = 1.0,
 ) -> Tensor:
     """Train a plain head on the labels and on the aggregated prediction.
 
@@ -86,13 +95,22 @@ def self_distillation(
     expect_shapes(single_logits=(single_logits, "N C"), label=(label, "N"))
     expect_temperature(temperature)
     teacher = softmax(aggregated(joint_logits.detach(), transformations) / temperature, dim=1)
-    divergence = kl_div(log_softmax(single_logits / temperature, dim=1), teacher, reduction="batchmean")
+    divergence = kl_div(
+        log_softmax(single_logits / temperature, dim=1), teacher, reduction="batchmean"
+    )
     return cross_entropy(single_logits, label) + temperature**2 * divergence
 
 
 def _expect_joint(joint_logits: Tensor, label: Tensor, transformations: int) -> None:
-    """Raise ValueError unless there is a row for each sample and transformation, and a column for each class and transformation."""
+    """Raise ValueError unless there is a row for each sample and transformation, and a column for
+    each class and transformation."""
     fits = joint_logits.ndim == 2 and label.ndim == 1 and 0 not in joint_logits.shape
-    if not fits or len(joint_logits) != len(label) * transformations or joint_logits.shape[1] % transformations:
+    if (
+        not fits
+        or len(joint_logits) != len(label) * transformations
+        or joint_logits.shape[1] % transformations
+    ):
         found = f"{tuple(joint_logits.shape)} and {tuple(label.shape)} with M = {transformations}"
-        raise ValueError(f"Expected joint_logits (N M, C M) and label (N,), none of them empty; found {found}.")
+        raise ValueError(
+            f"Expected joint_logits (N M, C M) and label (N,), none of them empty; found {found}."
+        )

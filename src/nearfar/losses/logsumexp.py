@@ -1,22 +1,26 @@
-"""Log-sum-exps over the rows of a similarity matrix that is never kept: what the InfoNCE family stands on.
+"""Log-sum-exps over the rows of a similarity matrix that is never kept: what the InfoNCE family
+stands on.
 
-Autograd would keep the matrix s. Here it is made in blocks of rows; only the embeddings and the log-sum-exps are kept,
-and backward makes the blocks again (those of a small matrix stay until then). With upstream
-gradients g_i on row i's log-sum-exp l_i and g_j on column j's l_j,
+Autograd would keep the matrix s. Here it is made in blocks of rows; only the embeddings and the
+log-sum-exps are kept, and backward makes the blocks again (those of a small matrix stay until
+then). With upstream gradients g_i on row i's log-sum-exp l_i and g_j on column j's l_j,
 
     dL / ds_ij = g_i exp(s_ij - l_i) + g_j exp(s_ij - l_j)
 
-so one block serves both directions, and gives the gradient of each side by one product. Of a matrix of rows with
-themselves only the blocks from the diagonal on are made: two thirds of the matrix products of the plain form. Where |s|
-is known to be small, the right side is exp(s_ij) (w_i + w_j) with w = g exp(-l): one exponential an entry, taken as a power of
-2, which is several times as fast. Time is quadratic in N, memory is O(N D).
+so one block serves both directions, and gives the gradient of each side by one product. Of a matrix
+of rows with themselves only the blocks from the diagonal on are made: two thirds of the matrix
+products of the plain form. Where |s| is known to be small, the right side is exp(s_ij) (w_i + w_j)
+with w = g exp(-l): one exponential an entry, taken as a power of 2, which is several times as fast.
+Time is quadratic in N, memory is O(N D).
 
-A row is final with its block. Where only the query needs a gradient, as with a queue, it is made in the same pass and no block a
-second time; ``cross_entropy`` does likewise for a mean loss of both sides.
+A row is final with its block. Where only the query needs a gradient, as with a queue, it is made in
+the same pass and no block a second time; ``cross_entropy`` does likewise for a mean loss of both
+sides.
 
-All functions are exact and finite at any temperature. ``torch.compile`` traces them without a graph break; a
-second derivative (``create_graph=True``) is right, but then the blocks are kept and memory is quadratic. A temperature
-that needs a gradient, or one that differs from row to row, is multiplied into the embeddings beforehand.
+All functions are exact and finite at any temperature. ``torch.compile`` traces them without a graph
+break; a second derivative (``create_graph=True``) is right, but then the blocks are kept and memory
+is quadratic. A temperature that needs a gradient, or one that differs from row to row, is
+multiplied into the embeddings beforehand.
 """
 
 from __future__ import annotations
@@ -31,20 +35,34 @@ from torch import Tensor
 
 from nearfar.losses.blocks import each_alone, mapped_together, with_gradients
 from nearfar.losses.similarity import full_precision, without_autocast
-from nearfar.losses.similarity_blocks import Block, Layout, block_ranges, exponentials, layout_of, similarity_blocks
+from nearfar.losses.similarity_blocks import (
+    Block,
+    Layout,
+    block_ranges,
+    exponentials,
+    layout_of,
+    similarity_blocks,
+)
 
 __all__ = ["mutual_logsumexp", "row_logsumexp", "self_logsumexp"]
 
 
 @full_precision
-def self_logsumexp(rows: Tensor, *, exclude: tuple[int, ...] = (0,), bound: float = math.inf, height: int | None = None) -> Tensor:
+def self_logsumexp(
+    rows: Tensor,
+    *,
+    exclude: tuple[int, ...] = (0,),
+    bound: float = math.inf,
+    height: int | None = None,
+) -> Tensor:
     """log sum_j exp(rows_i . rows_j) for each row i, over the columns j that are not excluded.
 
     Args:
         rows: (N, D), already divided by the square root of the temperature.
-        exclude: diagonals to leave out, each by its offset j - i: 0 is the row itself; n and -n are the other views in
-            2n rows. With an offset its negative must be there too.
-        bound: a known upper bound of |rows_i . rows_j|, such as 1 / temperature for unit rows: a small one saves time.
+        exclude: diagonals to leave out, each by its offset j - i: 0 is the row itself; n and -n are
+            the other views in 2n rows. With an offset its negative must be there too.
+        bound: a known upper bound of |rows_i . rows_j|, such as 1 / temperature for unit rows: a
+            small one saves time.
         height: rows in a block; None for a good number.
 
     Returns:
@@ -61,7 +79,12 @@ def self_logsumexp(rows: Tensor, *, exclude: tuple[int, ...] = (0,), bound: floa
 
 @full_precision
 def row_logsumexp(
-    query: Tensor, key: Tensor, *, exclude: tuple[int, ...] = (), bound: float = math.inf, height: int | None = None
+    query: Tensor,
+    key: Tensor,
+    *,
+    exclude: tuple[int, ...] = (),
+    bound: float = math.inf,
+    height: int | None = None,
 ) -> Tensor:
     """log sum_j exp(query_i . key_j) for each query i, over the keys j that are not excluded.
 
@@ -91,7 +114,8 @@ def mutual_logsumexp(
     bound: float = math.inf,
     height: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Both directions of :func:`row_logsumexp` from the same blocks: over second for each first, and the reverse.
+    """Both directions of :func:`row_logsumexp` from the same blocks: over second for each first,
+    and the reverse.
 
     Args:
         first: (N, D), already divided by the temperature.
@@ -103,12 +127,17 @@ def mutual_logsumexp(
     Returns:
         (N,) over the rows of second, and (M,) over the rows of first.
     """
-    rows, columns = _LogSumExp.apply(first, second, layout_of(first, second, exclude, bound, height))[:2]
+    rows, columns = _LogSumExp.apply(
+        first, second, layout_of(first, second, exclude, bound, height)
+    )[:2]
     return rows, columns
 
 
-def _rows_alone(layout: Layout, wanted: tuple[bool, ...], query: Tensor, key: Tensor) -> tuple[Tensor, ...]:
-    """Log-sum-exps of the rows, and their derivatives by the query: the means of the keys by softmax."""
+def _rows_alone(
+    layout: Layout, wanted: tuple[bool, ...], query: Tensor, key: Tensor
+) -> tuple[Tensor, ...]:
+    """Log-sum-exps of the rows, and their derivatives by the query: the means of the keys by
+    softmax."""
     values, mean = [], torch.zeros_like(query) if wanted[0] else None
     for rows, _, _, block in similarity_blocks(query, key, layout):
         sums, logs = exponentials(block, layout)
@@ -119,16 +148,20 @@ def _rows_alone(layout: Layout, wanted: tuple[bool, ...], query: Tensor, key: Te
 
 
 class _LogSumExp(torch.autograd.Function):
-    """Log-sum-exps of the rows, and of the columns if wanted, of query @ key.T; query @ query.T if the key is None.
+    """Log-sum-exps of the rows, and of the columns if wanted, of query @ key.T; query @ query.T if
+    the key is None.
 
-    The blocks that the layout keeps are results too, only to be saved: so PyTorch lets go of them after backward.
+    The blocks that the layout keeps are results too, only to be saved: so PyTorch lets go of them
+    after backward.
     """
 
     @staticmethod
     def forward(query: Tensor, key: Tensor | None, layout: Layout) -> tuple[Tensor, ...]:
         kept: list[Tensor] = []
         row = query.new_full((len(query),), 0.0 if layout.bounded else -math.inf)
-        column = row if key is None else row.new_full((len(key),), 0.0 if layout.bounded else -math.inf)
+        column = (
+            row if key is None else row.new_full((len(key),), 0.0 if layout.bounded else -math.inf)
+        )
         for rows, columns, mirrored, block in similarity_blocks(query, key, layout):
             beyond = slice(columns.start + mirrored, columns.stop)
             if layout.bounded:
@@ -141,7 +174,9 @@ class _LogSumExp(torch.autograd.Function):
                 continue
             row[rows] = torch.logaddexp(row[rows], block.logsumexp(dim=1))
             if layout.columns:
-                column[beyond] = torch.logaddexp(column[beyond], block[:, mirrored:].logsumexp(dim=0))
+                column[beyond] = torch.logaddexp(
+                    column[beyond], block[:, mirrored:].logsumexp(dim=0)
+                )
         if layout.bounded:
             row, column = row.log(), column.log()
         return (row, column, *kept) if key is not None and layout.columns else (row, *kept)
@@ -155,7 +190,9 @@ class _LogSumExp(torch.autograd.Function):
         ctx.save_for_backward(query, key, *logs, *kept)
 
     @staticmethod
-    def backward(ctx: Any, row_gradient: Tensor, *others_gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(
+        ctx: Any, row_gradient: Tensor, *others_gradients: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, None]:
         query, key, row, column, *kept = ctx.saved_tensors
         column_gradient = None if column is None else others_gradients[0]
         tensors = query, key, row, column, row_gradient, column_gradient
@@ -167,14 +204,26 @@ class _LogSumExp(torch.autograd.Function):
         elif column is not None:
             column = column.masked_fill(column == -math.inf, 0.0)
         query_gradient = torch.zeros_like(query) if ctx.needs_input_grad[0] else None
-        key_gradient = query_gradient if key is None else torch.zeros_like(key) if ctx.needs_input_grad[1] else None
+        key_gradient = (
+            query_gradient
+            if key is None
+            else torch.zeros_like(key)
+            if ctx.needs_input_grad[1]
+            else None
+        )
         with without_autocast(query.device.type):
             # A second derivative needs blocks that depend on the embeddings.
             made = bool(kept) and not torch.is_grad_enabled()
-            blocks = _kept_blocks(kept, query, key, ctx.layout) if made else similarity_blocks(query, key, ctx.layout)
+            blocks = (
+                _kept_blocks(kept, query, key, ctx.layout)
+                if made
+                else similarity_blocks(query, key, ctx.layout)
+            )
             for rows, columns, mirrored, block in blocks:
                 by_row = (row[rows], row_gradient[rows])
-                by_column = None if column_gradient is None else (column[columns], column_gradient[columns])
+                by_column = (
+                    None if column_gradient is None else (column[columns], column_gradient[columns])
+                )
                 weight = _weight(block, by_row, by_column, ctx.layout.bounded, made=made)
                 if query_gradient is not None:
                     query_gradient[rows].addmm_(weight, others[columns])
@@ -185,11 +234,15 @@ class _LogSumExp(torch.autograd.Function):
         return query_gradient, None if key is None else key_gradient, None
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], query: Tensor, key: Tensor | None, layout: Layout) -> Any:
+    def vmap(
+        info: Any, in_dims: tuple[Any, ...], query: Tensor, key: Tensor | None, layout: Layout
+    ) -> Any:
         return each_alone(_LogSumExp.apply, info, (*in_dims[:2], None), (query, key, layout))
 
 
-def _kept_blocks(kept: list[Tensor], query: Tensor, key: Tensor | None, layout: Layout) -> Iterator[Block]:
+def _kept_blocks(
+    kept: list[Tensor], query: Tensor, key: Tensor | None, layout: Layout
+) -> Iterator[Block]:
     """The kept blocks, each with its place."""
     ranges = block_ranges(len(query), None if key is None else len(key), layout.height)
     for (rows, columns, mirrored), block in zip(ranges, kept, strict=True):
@@ -197,9 +250,15 @@ def _kept_blocks(kept: list[Tensor], query: Tensor, key: Tensor | None, layout: 
 
 
 def _weight(
-    block: Tensor, row: tuple[Tensor, Tensor], column: tuple[Tensor, Tensor] | None, bounded: bool, *, made: bool = False
+    block: Tensor,
+    row: tuple[Tensor, Tensor],
+    column: tuple[Tensor, Tensor] | None,
+    bounded: bool,
+    *,
+    made: bool = False,
 ) -> Tensor:
-    """dL/ds of a block of similarities s, (n, m), which is overwritten; or of exp(s) if ``made``, which stays as it is.
+    """dL/ds of a block of similarities s, (n, m), which is overwritten; or of exp(s) if ``made``,
+    which stays as it is.
 
     Args:
         row: log-sum-exps (n,) and their upstream gradients (n,).

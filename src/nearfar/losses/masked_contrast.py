@@ -1,12 +1,13 @@
-"""Contrast with arbitrary positives and negatives: the form behind tags, pseudo-labels, regression pairs and soft labels.
+"""Contrast with arbitrary positives and negatives: the form behind tags, pseudo-labels, regression
+pairs and soft labels.
 
     l_ij: logits, P_i: positives of anchor i, A_i: positives and negatives, w_ij: weights of the terms in the denominator
     "mean"    L_i = - 1/|P_i| sum_{p in P_i} ( l_ip - log sum_{a in A_i} w_ia exp(l_ia) )
     "joint"   L_i = - log ( sum_{p in P_i} exp(l_ip) / sum_{a in A_i} w_ia exp(l_ia) )
     "single"  each positive alone against the negatives: log(1 + sum_{n in A_i - P_i} exp(l_in - l_ip)), mean over P_i
 
-``masked_contrast`` takes a matrix, of a block of anchors; the losses go through all anchors in such blocks (see ``blocks``), so
-no matrix of all pairs is kept.
+``masked_contrast`` takes a matrix, of a block of anchors; the losses go through all anchors in such
+blocks (see ``blocks``), so no matrix of all pairs is kept.
 """
 
 from __future__ import annotations
@@ -24,11 +25,24 @@ from nearfar.losses.similarity import (
     unit,
 )
 
-__all__ = ["grouped_clip", "grouped_nt_xent", "masked_contrast", "masked_logsumexp", "tagged_contrast"]
+__all__ = [
+    "grouped_clip",
+    "grouped_nt_xent",
+    "masked_contrast",
+    "masked_logsumexp",
+    "tagged_contrast",
+]
 
 
 @full_precision
-def masked_contrast(logits: Tensor, positive: Tensor, valid: Tensor, *, log_weight: Tensor | None = None, form: str = "mean") -> Tensor:
+def masked_contrast(
+    logits: Tensor,
+    positive: Tensor,
+    valid: Tensor,
+    *,
+    log_weight: Tensor | None = None,
+    form: str = "mean",
+) -> Tensor:
     """Loss of each anchor, 0 for an anchor without positives.
 
     Args:
@@ -36,7 +50,8 @@ def masked_contrast(logits: Tensor, positive: Tensor, valid: Tensor, *, log_weig
         positive: (A, K) bool, the positives.
         valid: (A, K) bool, positives and negatives; everything else is ignored.
         log_weight: (A, K) logarithms of the denominator's weights, 0 by default.
-        form: "mean", "joint" or "single" as in the module's formulas; "single" gives (A,) sums over positives, not means.
+        form: "mean", "joint" or "single" as in the module's formulas; "single" gives (A,) sums over
+            positives, not means.
 
     Returns:
         (A,) in the logits' dtype.
@@ -58,7 +73,8 @@ def masked_contrast(logits: Tensor, positive: Tensor, valid: Tensor, *, log_weig
 
 
 def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
-    """log sum exp over the masked entries of each row (A, K): (A,); the lowest finite number, without gradient, for a row without any."""
+    """log sum exp over the masked entries of each row (A, K): (A,); the lowest finite number,
+    without gradient, for a row without any."""
     lowest = torch.finfo(values.dtype).min
     some = mask.any(1)
     filled = torch.where(some[:, None], values.masked_fill(~mask, -torch.inf), 0.0)
@@ -91,13 +107,17 @@ def tagged_contrast(z: Tensor, tag: Tensor, *, temperature: float = 0.2) -> Tens
     def losses(block: slice) -> Tensor:
         other = place[block, None] != place
         alike = tag[block, None] == tag
-        return masked_contrast(rows[block] @ rows.T / temperature, alike & other, other, form="joint")
+        return masked_contrast(
+            rows[block] @ rows.T / temperature, alike & other, other, form="joint"
+        )
 
     return in_row_blocks(losses, z).mean()
 
 
 @full_precision
-def grouped_nt_xent(z1: Tensor, z2: Tensor, group: Tensor, *, temperature: float = 0.5, rows: slice | None = None) -> Tensor:
+def grouped_nt_xent(
+    z1: Tensor, z2: Tensor, group: Tensor, *, temperature: float = 0.5, rows: slice | None = None
+) -> Tensor:
     """NT-Xent whose negatives come from the anchor's own group only; the own positive always stays.
 
     Args:
@@ -105,7 +125,8 @@ def grouped_nt_xent(z1: Tensor, z2: Tensor, group: Tensor, *, temperature: float
         z2: (N, D) second views.
         group: (N,) int64 pseudo-labels. An anchor alone in its group contributes 0.
         temperature: above 0.
-        rows: samples whose views are anchors, of which the mean takes its share (see ``contrastive``); None for all.
+        rows: samples whose views are anchors, of which the mean takes its share (see
+            ``contrastive``); None for all.
 
     Example:
         >>> import torch
@@ -127,14 +148,21 @@ def grouped_nt_xent(z1: Tensor, z2: Tensor, group: Tensor, *, temperature: float
         other = anchor[:, None] != place
         partner = (anchor[:, None] - place) % len(z1) == 0
         alike = groups[anchor, None] == groups
-        return masked_contrast(z[anchor] @ z.T / temperature, partner & other, alike & other, form="joint")
+        return masked_contrast(
+            z[anchor] @ z.T / temperature, partner & other, alike & other, form="joint"
+        )
 
     return in_row_blocks(losses, anchors, columns=len(z)).sum() / len(z)
 
 
 @full_precision
 def grouped_clip(
-    first: Tensor, second: Tensor, group: Tensor, *, temperature: float | Tensor = 0.5, rows: slice | None = None
+    first: Tensor,
+    second: Tensor,
+    group: Tensor,
+    *,
+    temperature: float | Tensor = 0.5,
+    rows: slice | None = None,
 ) -> Tensor:
     """Symmetric InfoNCE of pairs with negatives from the anchor's own group only.
 
@@ -143,7 +171,8 @@ def grouped_clip(
         second: (N, D) of the other.
         group: (N,) int64 pseudo-labels.
         temperature: above 0.
-        rows: pairs that are anchors, of which the mean takes its share (see ``contrastive``); None for all.
+        rows: pairs that are anchors, of which the mean takes its share (see ``contrastive``); None
+            for all.
 
     Example:
         >>> import torch

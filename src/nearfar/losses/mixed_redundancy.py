@@ -1,13 +1,16 @@
-"""Mixed Barlow Twins: embeddings of mixed inputs must correlate with both views as the same mix of the unmixed would.
+"""Mixed Barlow Twins: embeddings of mixed inputs must correlate with both views as the same mix of
+the unmixed would.
 
     x_m = a x1 + (1 - a) x2[p],   R = z_m - a z1 - (1 - a) z2[p]
     loss = Barlow Twins + lambda_reg lambda ( |R^T z1 / N|^2 + |R^T z2 / N|^2 )
 
-with every embedding standardised over the batch by its own statistics (unbiased, and without the constant that Barlow Twins
-adds). R^T z1 / N is the paper's difference between the mixed batch's correlation with the first view and its target; targets
-pass gradients. The authors' ImageNet script has a wrong second target, which ``as_coded`` reproduces.
+with every embedding standardised over the batch by its own statistics (unbiased, and without the
+constant that Barlow Twins adds). R^T z1 / N is the paper's difference between the mixed batch's
+correlation with the first view and its target; targets pass gradients. The authors' ImageNet script
+has a wrong second target, which ``as_coded`` reproduces.
 
-Source: Bandara et al. 2023, "Guarding Barlow Twins Against Overfitting with Mixed Samples", section 3.
+Source: Bandara et al. 2023, "Guarding Barlow Twins Against Overfitting with Mixed Samples", section
+3.
 """
 
 from __future__ import annotations
@@ -31,7 +34,8 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Mix:
-    """How one batch is mixed; called with two views of N samples, or with their embeddings, it gives their mix.
+    """How one batch is mixed; called with two views of N samples, or with their embeddings, it
+    gives their mix.
 
     Attributes:
         share: a, of the first view, in [0, 1], one for the whole batch.
@@ -46,19 +50,27 @@ class Mix:
 
 
 def draw_mix(samples: int, *, generator: torch.Generator) -> Mix:
-    """A uniform share, the paper's Beta(1, 1), and a permutation of ``samples``, on the generator's device."""
+    """A uniform share, the paper's Beta(1, 1), and a permutation of ``samples``, on the generator's
+    device."""
     share = torch.rand((), generator=generator, device=generator.device)
     return Mix(share, torch.randperm(samples, generator=generator, device=generator.device))
 
 
 @full_precision
 def mixed_barlow_twins(
-    z1: Tensor, z2: Tensor, mixed: Tensor, mix: Mix, *, off_diagonal: float = 0.0078125, regularisation: float = 4.0
+    z1: Tensor,
+    z2: Tensor,
+    mixed: Tensor,
+    mix: Mix,
+    *,
+    off_diagonal: float = 0.0078125,
+    regularisation: float = 4.0,
 ) -> Tensor:
     """The sum of the two terms of ``mixed_barlow_twins_terms``.
 
     Args:
-        z1: (N, D) projections of view 1, N at least 2; the authors bring rows to unit length on small data, not on ImageNet.
+        z1: (N, D) projections of view 1, N at least 2; the authors bring rows to unit length on
+            small data, not on ImageNet.
         z2: (N, D) of view 2.
         mixed: (N, D) of the mixed inputs.
         mix: how the inputs were mixed.
@@ -79,7 +91,13 @@ def mixed_barlow_twins(
 
 @full_precision
 def mixed_barlow_twins_terms(
-    z1: Tensor, z2: Tensor, mixed: Tensor, mix: Mix, *, off_diagonal: float = 0.0078125, as_coded: bool = False
+    z1: Tensor,
+    z2: Tensor,
+    mixed: Tensor,
+    mix: Mix,
+    *,
+    off_diagonal: float = 0.0078125,
+    as_coded: bool = False,
 ) -> dict[str, Tensor]:
     """The loss without lambda_reg: "barlow_twins" and "mixing", which has lambda in it.
 
@@ -103,15 +121,19 @@ def mixed_barlow_twins_terms(
 
 
 @full_precision
-def mixing_regulariser(z1: Tensor, z2: Tensor, mixed: Tensor, mix: Mix, *, as_coded: bool = False) -> Tensor:
-    """|R^T z1 / N|^2 + |R^T z2 / N|^2; exactly 0 where the mixed embedding is the mix of the embeddings.
+def mixing_regulariser(
+    z1: Tensor, z2: Tensor, mixed: Tensor, mix: Mix, *, as_coded: bool = False
+) -> Tensor:
+    """|R^T z1 / N|^2 + |R^T z2 / N|^2; exactly 0 where the mixed embedding is the mix of the
+    embeddings.
 
     Args:
         z1: (N, D), standardised already.
         z2: (N, D), likewise.
         mixed: (N, D), likewise.
         mix: how the inputs were mixed.
-        as_coded: mix z2 with itself in the second term, as the authors' ImageNet script does by mistake.
+        as_coded: mix z2 with itself in the second term, as the authors' ImageNet script does by
+            mistake.
     """
     expect_rows(z1=z1, z2=z2, mixed=mixed)
     first = mixed - mix(z1, z2)
@@ -120,7 +142,8 @@ def mixing_regulariser(z1: Tensor, z2: Tensor, mixed: Tensor, mix: Mix, *, as_co
 
 
 def standardise_exactly(z: Tensor, *, correction: int) -> Tensor:
-    """Columns of (..., N, D) to mean 0 and variance 1 over N, with nothing added to the variance; a constant column becomes 0.
+    """Columns of (..., N, D) to mean 0 and variance 1 over N, with nothing added to the variance; a
+    constant column becomes 0.
 
     Args:
         z: (..., N, D).

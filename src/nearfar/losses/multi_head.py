@@ -1,11 +1,14 @@
-"""AMCL: several projection heads, each pair of views with its own learned temperature, read as a Gaussian's variance.
+"""AMCL: several projection heads, each pair of views with its own learned temperature, read as a
+Gaussian's variance.
 
-With Omega(tau) = (d / 2) log tau + 1 / tau from -log N(z | z', tau I) of unit vectors z, z' in d dimensions,
+With Omega(tau) = (d / 2) log tau + 1 / tau from -log N(z | z', tau I) of unit vectors z, z' in d
+dimensions,
 
     loss = sum over heads of  -s+ / tau+ + s- / tau-  + beta Omega(tau+) - beta Omega(tau-)
 
-with s+ the positive's similarity and s- the hardest negative's. The released code cannot run; these are the paper's tables.
-With beta < 1 the loss falls without bound as temperatures leave a finite range, so ``pair_temperature`` keeps them in one.
+with s+ the positive's similarity and s- the hardest negative's. The released code cannot run; these
+are the paper's tables. With beta < 1 the loss falls without bound as temperatures leave a finite
+range, so ``pair_temperature`` keeps them in one.
 
 Source: Wang et al. 2024, "Adaptive Multi-head Contrastive Learning", section 3 and table 2.
 """
@@ -21,14 +24,25 @@ from nearfar.losses.blocks import gathered, nearest_rows
 from nearfar.losses.mixed_redundancy import standardise_exactly
 from nearfar.losses.similarity import expect_shapes, full_precision, unit
 
-__all__ = ["amcl", "amcl_barlow_twins", "amcl_info_nce", "amcl_simsiam", "gaussian_regulariser", "pair_temperature"]
+__all__ = [
+    "amcl",
+    "amcl_barlow_twins",
+    "amcl_info_nce",
+    "amcl_simsiam",
+    "gaussian_regulariser",
+    "pair_temperature",
+]
 
 Temperature = Callable[[Tensor, Tensor], Tensor] | Tensor | float
-"""Of pairs: a function of two sets of unit rows (..., D) that gives (...), or the values themselves."""
+"""Of pairs: a function of two sets of unit rows (..., D) that gives (...), or the values
+themselves."""
 
 
-def pair_temperature(first: Tensor, second: Tensor, *, lowest: float = 0.05, highest: float = 2.0) -> Tensor:
-    """Temperature (...) of pairs from a small network's outputs (..., E) for both: low + (high - low) sigmoid(<a, b>).
+def pair_temperature(
+    first: Tensor, second: Tensor, *, lowest: float = 0.05, highest: float = 2.0
+) -> Tensor:
+    """Temperature (...) of pairs from a small network's outputs (..., E) for both: low + (high -
+    low) sigmoid(<a, b>).
 
     Args:
         first, second: (..., E), outputs of one network shared by heads and views.
@@ -53,15 +67,20 @@ def amcl(
     beta: float = 0.1,
     hardest: int = 1,
 ) -> Tensor:
-    """The SimCLR and MoCo form: every row of the first view against its partner and its hardest negatives.
+    """The SimCLR and MoCo form: every row of the first view against its partner and its hardest
+    negatives.
 
     Args:
-        z1, z2: (C, N, D) projections of both views by C heads, any length; N at least 2 without a queue.
-        temperature: of pairs. As values: (C, N, N) for all pairs of the batch, positives on the diagonal; with a queue
-            (C, N, 1 + K), positives first; or anything that broadcasts to that.
-        queue: (C, K, D) unit keys that are the negatives, without gradient; None: the other rows of ``z2``.
+        z1, z2: (C, N, D) projections of both views by C heads, any length; N at least 2 without a
+            queue.
+        temperature: of pairs. As values: (C, N, N) for all pairs of the batch, positives on the
+            diagonal; with a queue (C, N, 1 + K), positives first; or anything that broadcasts to
+            that.
+        queue: (C, K, D) unit keys that are the negatives, without gradient; None: the other rows of
+            ``z2``.
         beta: weight of the regulariser.
-        hardest: number of negatives with the largest similarity, over which the two negative terms are averaged.
+        hardest: number of negatives with the largest similarity, over which the two negative terms
+            are averaged.
 
     Returns:
         the mean over rows of the sum over heads.
@@ -92,7 +111,8 @@ def amcl(
 
 @full_precision
 def amcl_info_nce(z1: Tensor, z2: Tensor, *, temperature: Temperature, beta: float = 0.1) -> Tensor:
-    """The form for methods whose softmax holds the positive too (LGP, CAN): the hardest of the negatives and the positive.
+    """The form for methods whose softmax holds the positive too (LGP, CAN): the hardest of the
+    negatives and the positive.
 
     Args:
         z1, z2, temperature, beta: as in ``amcl`` without queue.
@@ -111,26 +131,46 @@ def amcl_info_nce(z1: Tensor, z2: Tensor, *, temperature: Temperature, beta: flo
 
 
 def _contrast(
-    first: Tensor, second: Tensor, others: Tensor, nearest: Tensor, temperature: Temperature, *, in_batch: bool, beta: float
+    first: Tensor,
+    second: Tensor,
+    others: Tensor,
+    nearest: Tensor,
+    temperature: Temperature,
+    *,
+    in_batch: bool,
+    beta: float,
 ) -> Tensor:
-    """The loss of unit rows (C, N, D) against ``others`` (C, M, D) at the places ``nearest`` (C, N, k)."""
+    """The loss of unit rows (C, N, D) against ``others`` (C, M, D) at the places ``nearest`` (C, N,
+    k)."""
     heads, samples, dimension = first.shape
     negative = gathered(others, nearest)
     if callable(temperature):
         attracting, repelling = temperature(first, second), temperature(first[:, :, None], negative)
     else:
         columns = others.shape[1] + (not in_batch)
-        table = torch.as_tensor(temperature, dtype=first.dtype, device=first.device).expand(heads, samples, columns)
+        table = torch.as_tensor(temperature, dtype=first.dtype, device=first.device).expand(
+            heads, samples, columns
+        )
         attracting = table.diagonal(dim1=1, dim2=2) if in_batch else table[..., 0]
         repelling = (table if in_batch else table[..., 1:]).gather(-1, nearest)
-    attraction = beta * gaussian_regulariser(attracting, dimension) - (first * second).sum(-1) / attracting
-    repulsion = torch.einsum("cnd,cnkd->cnk", first, negative) / repelling - beta * gaussian_regulariser(repelling, dimension)
+    attraction = (
+        beta * gaussian_regulariser(attracting, dimension) - (first * second).sum(-1) / attracting
+    )
+    repulsion = torch.einsum(
+        "cnd,cnkd->cnk", first, negative
+    ) / repelling - beta * gaussian_regulariser(repelling, dimension)
     return (attraction + repulsion.mean(dim=-1)).sum(dim=0).mean()
 
 
 @full_precision
 def amcl_simsiam(
-    p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, *, temperature: Callable[[Tensor, Tensor], Tensor] | float, beta: float = 0.1
+    p1: Tensor,
+    p2: Tensor,
+    z1: Tensor,
+    z2: Tensor,
+    *,
+    temperature: Callable[[Tensor, Tensor], Tensor] | float,
+    beta: float = 0.1,
 ) -> Tensor:
     """The SimSiam form: sum over heads of -sim / (2 tau) + beta Omega(tau), over both directions.
 
@@ -158,10 +198,14 @@ def amcl_simsiam(
 
 
 @full_precision
-def amcl_barlow_twins(z1: Tensor, z2: Tensor, *, temperature: Tensor, off_diagonal: float = 0.0051, beta: float = 0.1) -> Tensor:
-    """The Barlow Twins form: one temperature for each entry of each head's cross-correlation matrix C.
+def amcl_barlow_twins(
+    z1: Tensor, z2: Tensor, *, temperature: Tensor, off_diagonal: float = 0.0051, beta: float = 0.1
+) -> Tensor:
+    """The Barlow Twins form: one temperature for each entry of each head's cross-correlation matrix
+    C.
 
-    sum_l (1 - C_ll / tau_l)^2 + lambda sum_{l != m} C_lm^2 / tau_lm + beta (sum_l Omega(tau_l) - sum_{l != m} Omega(tau_lm))
+    sum_l (1 - C_ll / tau_l)^2 + lambda sum_{l != m} C_lm^2 / tau_lm + beta (sum_l Omega(tau_l) -
+    sum_{l != m} Omega(tau_lm))
 
     Args:
         z1, z2: (C, N, D) projections, not normalised; N at least 2.
@@ -181,9 +225,13 @@ def amcl_barlow_twins(z1: Tensor, z2: Tensor, *, temperature: Tensor, off_diagon
     """
     expect_shapes(z1=(z1, "C N D"), z2=(z2, "C N D"))
     if temperature.shape[-2:] != (z1.shape[2],) * 2:
-        raise ValueError(f"temperature must be (C, D, D) with D = {z1.shape[2]}; found {tuple(temperature.shape)}.")
+        raise ValueError(
+            f"temperature must be (C, D, D) with D = {z1.shape[2]}; found {tuple(temperature.shape)}."
+        )
     samples, dimension = z1.shape[1:]
-    correlation = standardise_exactly(z1, correction=0).mT @ standardise_exactly(z2, correction=0) / samples
+    correlation = (
+        standardise_exactly(z1, correction=0).mT @ standardise_exactly(z2, correction=0) / samples
+    )
     omega = gaussian_regulariser(temperature, dimension)
     on = (1.0 - correlation / temperature).square() + beta * omega
     off = off_diagonal * correlation.square() / temperature - beta * omega

@@ -1,4 +1,5 @@
-"""Pixels of two crops as pairs: positive when they lie close in the original image (PixPro, PixContrast)."""
+"""Pixels of two crops as pairs: positive when they lie close in the original image (PixPro,
+PixContrast)."""
 
 from __future__ import annotations
 
@@ -14,15 +15,19 @@ __all__ = ["pixcontrast", "pixel_pairs", "pixpro", "propagate"]
 
 
 @full_precision
-def pixel_pairs(box1: Tensor, box2: Tensor, height: int, width: int, *, ratio: float = 0.7) -> Tensor:
+def pixel_pairs(
+    box1: Tensor, box2: Tensor, height: int, width: int, *, ratio: float = 0.7
+) -> Tensor:
     """Which pixels of two feature maps are positive pairs.
 
     Args:
-        box1: (N, 4) corners (x0, y0, x1, y1) of the first crop relative to its image; x0 > x1 after a horizontal flip.
+        box1: (N, 4) corners (x0, y0, x1, y1) of the first crop relative to its image; x0 > x1 after
+            a horizontal flip.
         box2: (N, 4) of the second crop.
         height: rows of the feature maps.
         width: columns.
-        ratio: largest distance (exclusive) of two pixel centres, in units of the larger bin diagonal.
+        ratio: largest distance (exclusive) of two pixel centres, in units of the larger bin
+            diagonal.
 
     Returns:
         (N, height * width, height * width) bool, row-major pixels of map 1 by those of map 2.
@@ -31,7 +36,9 @@ def pixel_pairs(box1: Tensor, box2: Tensor, height: int, width: int, *, ratio: f
     """
     x1, y1, diagonal1 = _centres(box1, height, width)
     x2, y2, diagonal2 = _centres(box2, height, width)
-    distance = ((x1[:, :, None] - x2[:, None]).square() + (y1[:, :, None] - y2[:, None]).square()).sqrt()
+    distance = (
+        (x1[:, :, None] - x2[:, None]).square() + (y1[:, :, None] - y2[:, None]).square()
+    ).sqrt()
     return distance / torch.maximum(diagonal1, diagonal2)[:, None, None] < ratio
 
 
@@ -67,7 +74,9 @@ def pixpro(query: Tensor, key: Tensor, positive: Tensor, *, reduction: str = "me
     """
     _expect_maps(query, key, positive)
     similar = torch.einsum("nci,ncj->nij", query.flatten(2), key.flatten(2))
-    count = positive.sum((1, 2)).float() + 1e-6  # single precision at any input, as in the authors' code: it shows at 3e-8
+    count = (
+        positive.sum((1, 2)).float() + 1e-6
+    )  # single precision at any input, as in the authors' code: it shows at 3e-8
     return reduce(-2 * (similar * positive).sum((1, 2)) / count, reduction)
 
 
@@ -75,12 +84,22 @@ def _expect_maps(query: Tensor, key: Tensor, positive: Tensor) -> None:
     expect_shapes(query=(query, "N C H W"), key=(key, "N C H W"))
     pixels = query.shape[2] * query.shape[3]
     if positive.shape != (len(query), pixels, pixels):
-        raise ValueError(f"positive must be (N, HW, HW), here {(len(query), pixels, pixels)}; found {tuple(positive.shape)}.")
+        raise ValueError(
+            f"positive must be (N, HW, HW), here {(len(query), pixels, pixels)}; found {tuple(positive.shape)}."
+        )
 
 
 @full_precision
-def pixcontrast(query: Tensor, key: Tensor, positive: Tensor, *, temperature: float = 0.3, reduction: str = "mean") -> Tensor:
-    """Pixel contrast, one direction: positive pixels against all other pixels of the same image's other view.
+def pixcontrast(
+    query: Tensor,
+    key: Tensor,
+    positive: Tensor,
+    *,
+    temperature: float = 0.3,
+    reduction: str = "mean",
+) -> Tensor:
+    """Pixel contrast, one direction: positive pixels against all other pixels of the same image's
+    other view.
 
         - mean over pixels with a positive of log ( sum_pos exp(cos / tau) / sum_all exp(cos / tau) )
 
@@ -89,7 +108,8 @@ def pixcontrast(query: Tensor, key: Tensor, positive: Tensor, *, temperature: fl
         key: (N, C, H, W) target maps of the other view, unit over channels.
         positive: (N, HW, HW) bool from ``pixel_pairs``.
         temperature: above 0.
-        reduction: "mean" over the pixels that have a positive, or "none": (N, HW), 0 for those that have not.
+        reduction: "mean" over the pixels that have a positive, or "none": (N, HW), 0 for those that
+            have not.
 
     Example:
         >>> import torch
@@ -106,10 +126,16 @@ def pixcontrast(query: Tensor, key: Tensor, positive: Tensor, *, temperature: fl
     def losses(images: slice) -> Tensor:
         logits = query[images].flatten(2).mT @ key[images].flatten(2) / temperature
         pairs = positive[images].flatten(0, 1)
-        return masked_contrast(logits.flatten(0, 1), pairs, torch.ones_like(pairs), form="joint").view(logits.shape[:2])
+        return masked_contrast(
+            logits.flatten(0, 1), pairs, torch.ones_like(pairs), form="joint"
+        ).view(logits.shape[:2])
 
     found = in_row_blocks(losses, query, columns=positive[0].numel())
-    return reduce(found, reduction) if reduction != "mean" else found.sum() / positive.any(2).sum().clamp(min=1)
+    return (
+        reduce(found, reduction)
+        if reduction != "mean"
+        else found.sum() / positive.any(2).sum().clamp(min=1)
+    )
 
 
 @full_precision
@@ -132,4 +158,6 @@ def propagate(x: Tensor, value: Tensor, *, gamma: float = 2.0) -> Tensor:
     similar = torch.einsum("nci,ncj->nij", unit, unit).clamp(min=0)
     if gamma < 1:
         similar = similar + 1e-6
-    return torch.einsum("nij,ncj->nci", similar.pow(gamma), normalize(value.flatten(2), dim=1)).view_as(value)
+    return torch.einsum(
+        "nij,ncj->nci", similar.pow(gamma), normalize(value.flatten(2), dim=1)
+    ).view_as(value)

@@ -1,4 +1,5 @@
-"""Contrast for regression: pairs are positive or negative by the distance of their labels (SupReMix, ConR)."""
+"""Contrast for regression: pairs are positive or negative by the distance of their labels
+(SupReMix, ConR)."""
 
 from __future__ import annotations
 
@@ -45,22 +46,27 @@ def supremix(
         mixed negative of k, y_k != y_i:       lambda_ik sg(z_i) + (1 - lambda_ik) sg(z_k), label mixed alike
         mixed positive of y_j < y_i < y_k:     alpha sg(z_j) + (1 - alpha) sg(z_k),  alpha = (y_k - y_i) / (y_k - y_j), label y_i
         L_i = - mean over real and mixed positives of ( s_ip - log sum over all terms t of W_it exp(s_it) ),  s = z . z / tau
-    A term's weight W grows with the distance of its label. The loss is the mean over anchors that have a positive.
+    A term's weight W grows with the distance of its label. The loss is the mean over anchors that
+    have a positive.
 
     Args:
         z: (M, D) embeddings of all views, normalised here; M = views x samples.
         label: (M,) floats.
-        mixing: (M, M) weights lambda of the anchor in [0, 1], drawn from a Beta distribution; None: no mixed negatives.
-        window: largest label distance (exclusive) of a mixed positive's parents; None: no mixed positives.
+        mixing: (M, M) weights lambda of the anchor in [0, 1], drawn from a Beta distribution; None:
+            no mixed negatives.
+        window: largest label distance (exclusive) of a mixed positive's parents; None: no mixed
+            positives.
         temperature: above 0.
-        distance_weight: "l1-inverse" d + 1, "l2-inverse" d^2 + 1, "l1" 1 / (d + 1), "l2" 1 / (d^2 + 1), or "none".
-        official: as the authors' code, which takes the largest logit off real and mixed terms, each their own, before they
-            share the softmax; that changes the loss.
+        distance_weight: "l1-inverse" d + 1, "l2-inverse" d^2 + 1, "l1" 1 / (d + 1), "l2" 1 / (d^2 +
+            1), or "none".
+        official: as the authors' code, which takes the largest logit off real and mixed terms, each
+            their own, before they share the softmax; that changes the loss.
         reduction: "mean", or "none": (M,), 0 for an anchor without a positive.
 
-    An anchor has up to M^2 / 4 mixed positives, which are summed label by label (see ``mixed_positives``), so time grows with
-    M^2 times the number of labels within the window; memory is that of a block of anchors, and linear in M.
-    ``torch.compile`` breaks the graph where mixed positives are sought, since their number depends on the labels.
+    An anchor has up to M^2 / 4 mixed positives, which are summed label by label (see
+    ``mixed_positives``), so time grows with M^2 times the number of labels within the window;
+    memory is that of a block of anchors, and linear in M. ``torch.compile`` breaks the graph where
+    mixed positives are sought, since their number depends on the labels.
 
     Example:
         >>> import torch
@@ -84,28 +90,47 @@ def supremix(
     def losses_and_anchors(block: slice) -> Tensor:
         distance, other = (label[block, None] - label).abs(), place[block, None] != place
         constant, mixtures = rows[block] @ rows.detach().T / temperature, []
-        terms = _real_terms(rows[block] @ rows.T / temperature, (distance == 0) & other, other, _log_weight(distance, distance_weight))
+        terms = _real_terms(
+            rows[block] @ rows.T / temperature,
+            (distance == 0) & other,
+            other,
+            _log_weight(distance, distance_weight),
+        )
         if mixing is not None:
             share, own = mixing[block], constant.diagonal(block.start)[:, None]
             weight = _log_weight((1 - share) * distance, distance_weight)
-            mixtures.append(_negative_terms(share * own + (1 - share) * constant, distance != 0, weight))
+            mixtures.append(
+                _negative_terms(share * own + (1 - share) * constant, distance != 0, weight)
+            )
         if labels is not None and window is not None:
             mixtures.append(mixed_positives(constant, label[block], labels, window))
         if mixtures:
             mixed = functools.reduce(Terms.beside, mixtures)
-            terms = terms.from_largest().beside(mixed.from_largest()) if official else terms.beside(mixed)
-        losses = torch.where(terms.number > 0, terms.logsumexp - terms.total / terms.number.clamp(min=1), 0.0)
+            terms = (
+                terms.from_largest().beside(mixed.from_largest())
+                if official
+                else terms.beside(mixed)
+            )
+        losses = torch.where(
+            terms.number > 0, terms.logsumexp - terms.total / terms.number.clamp(min=1), 0.0
+        )
         return torch.stack([losses, (terms.number > 0).to(losses)], dim=1)
 
     columns = len(z) if labels is None or window is None else max(len(z), labels.entries(window))
     losses, anchors = in_row_blocks(losses_and_anchors, z, columns=columns).unbind(dim=1)
-    return losses.sum() / anchors.sum().clamp(min=1) if reduction == "mean" else reduce(losses, reduction)
+    return (
+        losses.sum() / anchors.sum().clamp(min=1)
+        if reduction == "mean"
+        else reduce(losses, reduction)
+    )
 
 
 def _real_terms(logits: Tensor, positive: Tensor, other: Tensor, log_weight: Tensor) -> Terms:
     """The other rows; the anchor itself counts for the largest logit alone."""
     total, count = torch.where(positive, logits, 0.0).sum(1), positive.sum(1).to(logits)
-    return Terms(masked_logsumexp(logits + log_weight, other), total, count, logits.detach().amax(1))
+    return Terms(
+        masked_logsumexp(logits + log_weight, other), total, count, logits.detach().amax(1)
+    )
 
 
 def _negative_terms(logits: Tensor, valid: Tensor, log_weight: Tensor) -> Terms:
@@ -116,7 +141,9 @@ def _negative_terms(logits: Tensor, valid: Tensor, log_weight: Tensor) -> Terms:
 
 def _log_weight(distance: Tensor, kind: str) -> Tensor:
     if kind not in DISTANCE_WEIGHTS:
-        raise ValueError(f"distance_weight is {kind!r}; expected one of {', '.join(DISTANCE_WEIGHTS)}.")
+        raise ValueError(
+            f"distance_weight is {kind!r}; expected one of {', '.join(DISTANCE_WEIGHTS)}."
+        )
     if kind == "none":
         return torch.zeros_like(distance)
     value = torch.log1p(distance if kind.startswith("l1") else distance.square())
@@ -124,10 +151,13 @@ def _log_weight(distance: Tensor, kind: str) -> Tensor:
 
 
 def label_distances(first: Tensor, second: Tensor) -> Tensor:
-    """Distances of labels of one or several dimensions: (N,) or (N, K), and (M,) or (M, K), to (N, M), Euclidean."""
+    """Distances of labels of one or several dimensions: (N,) or (N, K), and (M,) or (M, K), to (N,
+    M), Euclidean."""
     if first.ndim == 1 or first.shape[1] == 1:
         return (first.reshape(-1, 1) - second.reshape(-1)).abs()
-    return torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")  # exact for equal labels
+    return torch.cdist(
+        first, second, compute_mode="donot_use_mm_for_euclid_dist"
+    )  # exact for equal labels
 
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -162,13 +192,15 @@ def conr(
         window: label distance up to which a pair is alike.
         temperature: above 0.
         push: strength with which the label distance pushes.
-        distance: d, of labels and of predictions; the absolute difference by default, Euclidean for K above 1.
-        official: as the authors' code, where every column that is not a positive or a negative adds 1 to the denominator and
-            weights its negatives inside.
+        distance: d, of labels and of predictions; the absolute difference by default, Euclidean for
+            K above 1.
+        official: as the authors' code, where every column that is not a positive or a negative adds
+            1 to the denominator and weights its negatives inside.
         reduction: "mean", or "none": (M,), omega_i L_i.
 
     Raises:
-        ValueError: if labels and predictions are not of one shape with a row for each of the features.
+        ValueError: if labels and predictions are not of one shape with a row for each of the
+            features.
 
     Example:
         >>> import torch
@@ -181,10 +213,15 @@ def conr(
     Source: Keramati et al. 2024 (ConR), equations 3 to 5.
     """
     expect_rows(features=features)
-    y, p = (values.squeeze(1) if values.ndim == 2 and values.shape[1] == 1 else values for values in (label, prediction.detach()))
+    y, p = (
+        values.squeeze(1) if values.ndim == 2 and values.shape[1] == 1 else values
+        for values in (label, prediction.detach())
+    )
     if y.shape != p.shape or y.ndim not in (1, 2) or len(y) != len(features):
         shapes = f"{tuple(label.shape)} and {tuple(prediction.shape)} for {len(features)} features"
-        raise ValueError(f"label and prediction must both be (M,) or (M, K), a row for each feature; found {shapes}.")
+        raise ValueError(
+            f"label and prediction must both be (M,) or (M, K), a row for each feature; found {shapes}."
+        )
     expect_no_nan("conr", label=label, prediction=prediction, density_weight=density_weight)
     omega = y.new_ones(len(y)) if density_weight is None else density_weight.reshape(-1)
     expect_shapes(features=(features, "M D"), density_weight=(omega, "M"))
@@ -203,14 +240,18 @@ def _confusions(
     log_push: Callable[[slice, Tensor], Tensor],
     how: tuple[float, float, bool],
 ) -> tuple[Tensor, Tensor]:
-    """ConR's loss of each anchor, 0 without a negative or a positive, and the numbers of positives."""
+    """ConR's loss of each anchor, 0 without a negative or a positive, and the numbers of
+    positives."""
     (y, p), (window, temperature, official) = labels, how
     expect_temperature(temperature)
     rows, place = unit(features), torch.arange(len(y), device=y.device)
 
     def losses_and_positives(block: slice) -> Tensor:
         distance, pushed = measure(y[block], y), measure(p[block], p) <= window
-        positive, negative = (distance <= window) & (place[block, None] != place), (distance > window) & pushed
+        positive, negative = (
+            (distance <= window) & (place[block, None] != place),
+            (distance > window) & pushed,
+        )
         logits, weight = rows[block] @ rows.T / temperature, log_push(block, distance)
         if official:
             losses = _conr_as_coded(logits, positive, negative, weight)
@@ -245,10 +286,11 @@ def conr_dense(
     push: float = 0.2,
     official: bool = False,
 ) -> Tensor:
-    """The regulariser for dense targets such as depth: labels, predictions and weights are averaged per image.
+    """The regulariser for dense targets such as depth: labels, predictions and weights are averaged
+    per image.
 
-    The pushing weight is ``push * omega_i * |y_i - y_j|``, the mean over positives counts the anchor itself in its divisor, and
-    there is no outer weight.
+    The pushing weight is ``push * omega_i * |y_i - y_j|``, the mean over positives counts the
+    anchor itself in its divisor, and there is no outer weight.
 
     Args:
         features: (N, C, H, W), flattened and normalised here.
@@ -259,10 +301,17 @@ def conr_dense(
 
     Source: Keramati et al. 2024 (ConR), its depth-estimation form.
     """
-    fits = target.ndim > 1 and target.shape == prediction.shape and len(features) == len(target) and features.ndim == 4
+    fits = (
+        target.ndim > 1
+        and target.shape == prediction.shape
+        and len(features) == len(target)
+        and features.ndim == 4
+    )
     if not fits or 0 in features.shape or 0 in target.shape:
         found = ", ".join(str(tuple(x.shape)) for x in (features, target, prediction))
-        raise ValueError(f"Expected features (N, C, H, W), target and prediction (N, 1, h, w), none of them empty; found {found}.")
+        raise ValueError(
+            f"Expected features (N, C, H, W), target and prediction (N, 1, h, w), none of them empty; found {found}."
+        )
     expect_no_nan("conr_dense", target=target, prediction=prediction, density_weight=density_weight)
     y, p = (value.flatten(1).mean(1) for value in (target, prediction.detach()))
     omega = torch.ones_like(y) if density_weight is None else density_weight.flatten(1).mean(1)
@@ -270,5 +319,7 @@ def conr_dense(
     def log_push(rows: slice, distance: Tensor) -> Tensor:
         return (push * omega[rows, None] * distance).log()
 
-    losses, positives = _confusions(features.flatten(1), (y, p), label_distances, log_push, (window, temperature, official))
+    losses, positives = _confusions(
+        features.flatten(1), (y, p), label_distances, log_push, (window, temperature, official)
+    )
     return (losses * positives / (positives + 1)).mean()

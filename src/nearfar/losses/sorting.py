@@ -1,11 +1,14 @@
-"""Differentiable sorting networks: a fixed pattern of comparisons whose swaps are soft, so that the order has a gradient.
+"""Differentiable sorting networks: a fixed pattern of comparisons whose swaps are soft, so that the
+order has a gradient.
 
-A comparison of two wires keeps them as they are with probability F(steepness (upper - lower)) and swaps them otherwise;
-both outputs are the mixtures of the two inputs, and the permutation matrix mixes along. F is a symmetric distribution
-function. The number of layers depends on the number of wires alone, and all comparisons of a layer happen at once.
+A comparison of two wires keeps them as they are with probability F(steepness (upper - lower)) and
+swaps them otherwise; both outputs are the mixtures of the two inputs, and the permutation matrix
+mixes along. F is a symmetric distribution function. The number of layers depends on the number of
+wires alone, and all comparisons of a layer happen at once.
 
-Source: Petersen et al. 2021, "Differentiable Sorting Networks for Scalable Sorting and Ranking Supervision" (odd-even,
-bitonic, logistic, logistic_phi); Petersen et al. 2022, "Monotonic Differentiable Sorting Networks" (the other distributions).
+Source: Petersen et al. 2021, "Differentiable Sorting Networks for Scalable Sorting and Ranking
+Supervision" (odd-even, bitonic, logistic, logistic_phi); Petersen et al. 2022, "Monotonic
+Differentiable Sorting Networks" (the other distributions).
 """
 
 from __future__ import annotations
@@ -22,11 +25,13 @@ __all__ = ["bitonic_layers", "odd_even_layers", "soft_sort"]
 
 
 def odd_even_layers(wires: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
-    """The odd-even network: as many layers as wires; layer l compares (i, i + 1) for i = l mod 2, l mod 2 + 2, ...
+    """The odd-even network: as many layers as wires; layer l compares (i, i + 1) for i = l mod 2, l
+    mod 2 + 2, ...
 
     Returns:
-        ``partner`` (layers, wires) int64: which wire each wire is compared with, itself where it is not compared; and
-        ``minimum`` (layers, wires) bool: whether a wire receives the smaller of the two values.
+        ``partner`` (layers, wires) int64: which wire each wire is compared with, itself where it is
+        not compared; and ``minimum`` (layers, wires) bool: whether a wire receives the smaller of
+        the two values.
     """
     wire = torch.arange(wires, device=device)
     minimum = (wire - wire[:, None]) % 2 == 0
@@ -35,10 +40,12 @@ def odd_even_layers(wires: int, device: torch.device | None = None) -> tuple[Ten
 
 
 def bitonic_layers(wires: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
-    """The bitonic network: k (k + 1) / 2 layers for up to 2^k wires, of which fewer wires take the last places.
+    """The bitonic network: k (k + 1) / 2 layers for up to 2^k wires, of which fewer wires take the
+    last places.
 
-    In layer j = 0..b of block b = 0..k-1 places are compared over a distance of 2^(b - j), falling instead of rising in
-    every second run of 2^(b + 1) places. Comparisons with a place that no wire takes are left out.
+    In layer j = 0..b of block b = 0..k-1 places are compared over a distance of 2^(b - j), falling
+    instead of rising in every second run of 2^(b + 1) places. Comparisons with a place that no wire
+    takes are left out.
 
     Returns:
         ``partner`` and ``minimum`` as for ``odd_even_layers``.
@@ -56,7 +63,9 @@ def bitonic_layers(wires: int, device: torch.device | None = None) -> tuple[Tens
 
 def _optimal(v: Tensor) -> Tensor:
     """Linear in the middle, hyperbolic outside: the monotonic choice with the least error."""
-    return 0.5 + torch.where(v.abs() <= 0.25, v, v.sign() * (0.5 - 0.0625 / v.abs().clamp(min=0.25)))
+    return 0.5 + torch.where(
+        v.abs() <= 0.25, v, v.sign() * (0.5 - 0.0625 / v.abs().clamp(min=0.25))
+    )
 
 
 _DISTRIBUTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -71,7 +80,9 @@ _DISTRIBUTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 _NETWORKS = {"odd_even": odd_even_layers, "bitonic": bitonic_layers}
 
 
-def _probability(difference: Tensor, steepness: float, distribution: str, exponent: float) -> Tensor:
+def _probability(
+    difference: Tensor, steepness: float, distribution: str, exponent: float
+) -> Tensor:
     """How likely a wire keeps its value, given by how much it is right in doing so."""
     if distribution == "logistic_phi":
         return torch.sigmoid(steepness * difference / (difference.abs() + 1e-10) ** exponent)
@@ -91,13 +102,16 @@ def soft_sort(
 
     Args:
         values: (..., n).
-        steepness: inverse scale of the distribution, above 0; towards infinity the sort becomes exact.
+        steepness: inverse scale of the distribution, above 0; towards infinity the sort becomes
+            exact.
         network: "odd_even" or "bitonic".
         distribution: "cauchy", "logistic", "logistic_phi", "gaussian", "reciprocal" or "optimal".
-        exponent: lambda of "logistic_phi", in [0, 1): differences are divided by |difference|^lambda.
+        exponent: lambda of "logistic_phi", in [0, 1): differences are divided by
+            |difference|^lambda.
 
     Returns:
-        sorted values (..., n), and the doubly stochastic matrix (..., n, n) of how much input i (row) takes rank r (column).
+        sorted values (..., n), and the doubly stochastic matrix (..., n, n) of how much input i
+        (row) takes rank r (column).
 
     Raises:
         ValueError: for an unknown network or distribution.
@@ -109,7 +123,9 @@ def soft_sort(
             f"networks are {', '.join(_NETWORKS)}, distributions are {', '.join(distributions)}."
         )
     wires = values.shape[-1]
-    permutation = torch.eye(wires, dtype=values.dtype, device=values.device).expand(*values.shape, wires)
+    permutation = torch.eye(wires, dtype=values.dtype, device=values.device).expand(
+        *values.shape, wires
+    )
     for partner, minimum in zip(*_NETWORKS[network](wires, values.device), strict=True):
         other = values[..., partner]
         gain = torch.where(minimum, other - values, values - other)

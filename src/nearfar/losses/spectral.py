@@ -26,18 +26,23 @@ def spectral_contrast(z1: Tensor, z2: Tensor) -> Tensor:
         >>> spectral_contrast(torch.eye(3), torch.eye(3))
         tensor(-2.)
 
-    Source: HaoChen et al. 2021, equation 6; the sum over squares is taken through D x D moments, so no N x N matrix is kept.
+    Source: HaoChen et al. 2021, equation 6; the sum over squares is taken through D x D moments, so
+    no N x N matrix is kept.
     """
     expect_rows(z1=z1, z2=z2)
     count = len(z1)
     if count < 2:
-        raise ValueError(f"spectral_contrast needs at least 2 samples to have negatives, found {count}.")
+        raise ValueError(
+            f"spectral_contrast needs at least 2 samples to have negatives, found {count}."
+        )
     positive = (z1 * z2).sum(1)
     squares = ((z1.T @ z1) * (z2.T @ z2)).sum() - positive.square().sum()
     return -2 * positive.mean() + squares / (count * (count - 1))
 
 
-def linear_minimiser(second_moment: Tensor, pair_moment: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+def linear_minimiser(
+    second_moment: Tensor, pair_moment: Tensor, rank: int
+) -> tuple[Tensor, Tensor]:
     """Population minimiser of the spectral loss over f(x) = W x with ``rank`` rows.
 
         minimise - 2 tr(G Sp) + tr(G S G S), G = W^T W:  G = S^(-1/2) [ S^(-1/2) Sp S^(-1/2) ]_rank S^(-1/2)
@@ -48,7 +53,8 @@ def linear_minimiser(second_moment: Tensor, pair_moment: Tensor, rank: int) -> t
         rank: width of W; [.]_rank keeps the largest positive eigenvalues.
 
     Returns:
-        G (D, D) and the kept eigenvalues in falling order; the minimum is minus the sum of their squares.
+        G (D, D) and the kept eigenvalues in falling order; the minimum is minus the sum of their
+        squares.
 
     Source: Xue et al. 2024 (benefits of the projection head), linear case; re-derived.
     """
@@ -61,7 +67,8 @@ def linear_minimiser(second_moment: Tensor, pair_moment: Tensor, rank: int) -> t
 
 
 def feature_gains(strength: Tensor, noise: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """How strongly a trained linear model passes on orthogonal features, after and before its projection head.
+    """How strongly a trained linear model passes on orthogonal features, after and before its
+    projection head.
 
         after: phi / (phi^2 + sigma^2) for the ``rank`` features with the largest phi^2 / (phi^2 + sigma^2), else 0;
         before (after the first of two balanced layers): the square root, so weights are more even there

@@ -11,14 +11,23 @@ from nearfar.losses.distillation import simsiam
 from nearfar.losses.similarity import expect_shapes, full_precision
 
 __all__ = [
-    "foreground_map", "foreground_threshold", "noise_level", "pair_quality", "pooled", "principal_axis", "quality_weights",
-    "weighted_moco_v3", "weighted_simsiam", "weights_of",
+    "foreground_map",
+    "foreground_threshold",
+    "noise_level",
+    "pair_quality",
+    "pooled",
+    "principal_axis",
+    "quality_weights",
+    "weighted_moco_v3",
+    "weighted_simsiam",
+    "weights_of",
 ]
 
 
 @full_precision
 def principal_axis(tokens: Tensor) -> Tensor:
-    """First principal direction (K,) of tokens (M, K); its sign is arbitrary. Source: Li et al. 2024 (GenView), section 3.2."""
+    """First principal direction (K,) of tokens (M, K); its sign is arbitrary. Source: Li et al.
+    2024 (GenView), section 3.2."""
     centred = tokens - tokens.mean(0)
     _, vectors = torch.linalg.eigh(centred.T @ centred / (len(tokens) - 1))
     axis: Tensor = vectors[:, -1]
@@ -26,7 +35,8 @@ def principal_axis(tokens: Tensor) -> Tensor:
 
 
 def noise_level(foreground: Tensor) -> Tensor:
-    """Noise of the generated view by the share of foreground: right-closed fifths of [0, 1] give 0, 100, 200, 300, 400.
+    """Noise of the generated view by the share of foreground: right-closed fifths of [0, 1] give 0,
+    100, 200, 300, 400.
 
     Args:
         foreground: (N,) shares in [0, 1].
@@ -41,7 +51,14 @@ def noise_level(foreground: Tensor) -> Tensor:
 
 
 @full_precision
-def quality_weights(tokens1: Tensor, tokens2: Tensor, axis: Tensor, *, sharpness: float = 1.0, similarity: str = "cosine") -> Tensor:
+def quality_weights(
+    tokens1: Tensor,
+    tokens2: Tensor,
+    axis: Tensor,
+    *,
+    sharpness: float = 1.0,
+    similarity: str = "cosine",
+) -> Tensor:
     """Weights of positive pairs with mean 1, without gradient.
 
         a = tokens . axis;  f = (a - min) / (max - min + 1e-7), b = 1 - f, each divided by its sum + 1e-7
@@ -54,21 +71,29 @@ def quality_weights(tokens1: Tensor, tokens2: Tensor, axis: Tensor, *, sharpness
         sharpness: gamma, 0 gives equal weights.
         similarity: of the pooled features: "cosine" or "dot".
 
-    Source: Li et al. 2024 (GenView), equations 5 to 8; the dot product is an option of the authors' code.
+    Source: Li et al. 2024 (GenView), equations 5 to 8; the dot product is an option of the authors'
+    code.
     """
-    return weights_of(pair_quality(tokens1, tokens2, axis, similarity=similarity), sharpness=sharpness)
+    return weights_of(
+        pair_quality(tokens1, tokens2, axis, similarity=similarity), sharpness=sharpness
+    )
 
 
 @full_precision
-def pair_quality(tokens1: Tensor, tokens2: Tensor, axis: Tensor, *, similarity: str = "cosine") -> Tensor:
-    """The score (N,) behind ``quality_weights``, cos(F1, F2) - cos(B1, B2) in [-2, 2], without gradient; or with dot products.
+def pair_quality(
+    tokens1: Tensor, tokens2: Tensor, axis: Tensor, *, similarity: str = "cosine"
+) -> Tensor:
+    """The score (N,) behind ``quality_weights``, cos(F1, F2) - cos(B1, B2) in [-2, 2], without
+    gradient; or with dot products.
 
     Raises:
         ValueError: for a similarity other than "cosine" and "dot".
     """
     if similarity not in ("cosine", "dot"):
         raise ValueError(f"Unknown similarity {similarity!r}: valid are 'cosine' and 'dot'.")
-    (front1, back1), (front2, back2) = (pooled(tokens.detach(), axis) for tokens in (tokens1, tokens2))
+    (front1, back1), (front2, back2) = (
+        pooled(tokens.detach(), axis) for tokens in (tokens1, tokens2)
+    )
     if similarity == "dot":
         return (front1 * front2).sum(dim=1) - (back1 * back2).sum(dim=1)
     return cosine_similarity(front1, front2) - cosine_similarity(back1, back2)
@@ -82,7 +107,8 @@ def weights_of(score: Tensor, *, sharpness: float = 1.0) -> Tensor:
 
 @full_precision
 def weighted_simsiam(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, weight: Tensor) -> Tensor:
-    """SimSiam's loss with a weight for each sample: the mean of w_i (D(p1_i, z2_i) + D(p2_i, z1_i)) / 2, D = - cosine.
+    """SimSiam's loss with a weight for each sample: the mean of w_i (D(p1_i, z2_i) + D(p2_i, z1_i))
+    / 2, D = - cosine.
 
     Args:
         p1, p2: (N, D) predictions.
@@ -106,7 +132,8 @@ def weighted_simsiam(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, weight: Ten
 def weighted_moco_v3(
     q1: Tensor, q2: Tensor, k1: Tensor, k2: Tensor, weight: Tensor, *, temperature: float = 1.0
 ) -> Tensor:
-    """MoCo v3's loss with a weight for each sample's queries: 2 tau mean of w_i (CE(q1_i, k2) + CE(q2_i, k1)).
+    """MoCo v3's loss with a weight for each sample's queries: 2 tau mean of w_i (CE(q1_i, k2) +
+    CE(q2_i, k1)).
 
     Args:
         q1, q2: (N, D) predictions.
@@ -131,7 +158,8 @@ def weighted_moco_v3(
 
 @full_precision
 def foreground_threshold(along: Tensor, *, share: float = 0.65, bins: int = 200) -> float:
-    """Projection above which a token is foreground: where the cumulative histogram of projections (M,) first reaches ``share``.
+    """Projection above which a token is foreground: where the cumulative histogram of projections
+    (M,) first reaches ``share``.
 
     Source: Li et al. 2024 (GenView), authors' code.
     """

@@ -1,4 +1,5 @@
-"""A record of the memory that tensor operations take, on any device: what still lives, and how large the largest was."""
+"""A record of the memory that tensor operations take, on any device: what still lives, and how
+large the largest was."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ __all__ = ["Allocations"]
 
 
 class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While it is entered, sees the storage of every tensor that an operation gives, forwards and backwards.
+    """While it is entered, sees the storage of every tensor that an operation gives, forwards and
+    backwards.
 
     Attributes:
         largest: bytes of the largest storage so far.
@@ -26,10 +28,18 @@ class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._seen: dict[int, tuple[Any, int]] = {}
 
     def __torch_dispatch__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         found = func(*args, **(kwargs or {}))
-        given = {value.untyped_storage()._cdata for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)}
+        given = {
+            value.untyped_storage()._cdata
+            for value in tree_leaves((args, kwargs))
+            if isinstance(value, Tensor)
+        }
         for value in tree_leaves(found):
             if isinstance(value, Tensor) and (place := value.untyped_storage()._cdata) not in given:
                 bytes_ = value.untyped_storage().nbytes()

@@ -13,7 +13,8 @@ ROWS = 7
 
 
 def reordered(given: Any, order: Tensor) -> Any:
-    """A tensor with the samples of every axis of length ``ROWS`` taken in ``order``, as a leaf of its own."""
+    """A tensor with the samples of every axis of length ``ROWS`` taken in ``order``, as a leaf of
+    its own."""
     if not isinstance(given, Tensor):
         return given
     moved = given.detach()
@@ -30,7 +31,8 @@ def sample_axis(given: Any) -> int | None:
 
 
 def orthogonal(given: Tensor, axis: int) -> Tensor:
-    """Sample i is the unit vector i along the last axis, or the number i where samples are numbers."""
+    """Sample i is the unit vector i along the last axis, or the number i where samples are
+    numbers."""
     samples, axis = given.shape[axis], axis - given.ndim
     if axis == -1:
         return torch.arange(samples, dtype=given.dtype).expand_as(given).clone()
@@ -46,7 +48,8 @@ def cast(given: Any, dtype: torch.dtype) -> Any:
 
 
 def interleaved(given: Any) -> Any:
-    """The same numbers as every second entry of a larger tensor with its axes reversed, as a leaf of its own."""
+    """The same numbers as every second entry of a larger tensor with its axes reversed, as a leaf
+    of its own."""
     if not isinstance(given, Tensor) or given.ndim == 0:
         return given
     reversed_axes = tuple(range(given.ndim - 1, -1, -1))
@@ -55,9 +58,13 @@ def interleaved(given: Any) -> Any:
 
 
 def on_device(given: Any, device: str) -> Any:
-    """A tensor on another device, as a leaf of its own, also within a dataclass; anything else as it is."""
+    """A tensor on another device, as a leaf of its own, also within a dataclass; anything else as
+    it is."""
     if dataclasses.is_dataclass(given) and not isinstance(given, type):
-        moved = {field.name: on_device(getattr(given, field.name), device) for field in dataclasses.fields(given)}
+        moved = {
+            field.name: on_device(getattr(given, field.name), device)
+            for field in dataclasses.fields(given)
+        }
         return dataclasses.replace(given, **moved)
     if not isinstance(given, Tensor):
         return given

@@ -22,10 +22,10 @@ class LossCase:
 
     Attributes:
         function: the loss; gives a scalar, or a dict of scalars, which are added.
-        make_inputs: from a number of samples and a generator to the function's arguments by name, in float64; those
-            that should receive gradient have ``requires_grad``.
-        tolerance: error of the value in float32 relative to the larger of 1 and the value; gradients may err by ten times as
-            much, relative to their largest entry.
+        make_inputs: from a number of samples and a generator to the function's arguments by name,
+            in float64; those that should receive gradient have ``requires_grad``.
+        tolerance: error of the value in float32 relative to the larger of 1 and the value;
+            gradients may err by ten times as much, relative to their largest entry.
         exchanged: inputs that may be exchanged for one another, such as (("z1", "z2"),).
     """
 
@@ -46,7 +46,11 @@ class LossCase:
 
 def gradients(value: Tensor, inputs: Inputs) -> Iterable[tuple[str, Tensor]]:
     """The gradient of each input that asks for one, by name."""
-    moving = {name: given for name, given in inputs.items() if isinstance(given, Tensor) and given.requires_grad}
+    moving = {
+        name: given
+        for name, given in inputs.items()
+        if isinstance(given, Tensor) and given.requires_grad
+    }
     assert moving, "no input asks for a gradient"
     found = torch.autograd.grad(value, list(moving.values()), allow_unused=True)
     for name, gradient in zip(moving, found, strict=True):

@@ -23,8 +23,10 @@ from nearfar.testing.loss_transforms import (
 
 __all__ = ["LOSS_CHECKS", "LossCase"]
 
+
 def finite_with_gradient(case: LossCase) -> None:
-    """A finite scalar whose finite gradient reaches every input that asks for one; inputs stay as they are."""
+    """A finite scalar whose finite gradient reaches every input that asks for one; inputs stay as
+    they are."""
     inputs = case.make()
     value = case.value(inputs)
     assert value.ndim == 0, f"the loss has the shape {tuple(value.shape)}; expected a scalar"
@@ -32,7 +34,9 @@ def finite_with_gradient(case: LossCase) -> None:
     assert_finite(value, inputs, "")
     fresh = case.make()
     for name, given in inputs.items():
-        assert not isinstance(given, Tensor) or torch.equal(given, fresh[name]), f"the input {name} is changed in place"
+        assert not isinstance(given, Tensor) or torch.equal(given, fresh[name]), (
+            f"the input {name} is changed in place"
+        )
     assert torch.equal(case.value(fresh), value), "the same inputs give another value"
 
 
@@ -52,7 +56,13 @@ def order_does_not_matter(case: LossCase) -> None:
     order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(1))
     moved = {name: reordered(given, order) for name, given in inputs.items()}
     value, other = case.value(inputs), case.value(moved)
-    assert_close(other, value, rtol=1e-10, atol=1e-12, msg=lambda text: f"the order of samples matters: {text}")
+    assert_close(
+        other,
+        value,
+        rtol=1e-10,
+        atol=1e-12,
+        msg=lambda text: f"the order of samples matters: {text}",
+    )
     pairs = zip(gradients(value, inputs), gradients(other, moved), strict=True)
     for (name, gradient), (_, found) in pairs:
         said = f"the order of samples matters to the gradient of {name}: "
@@ -72,7 +82,8 @@ def views_may_be_exchanged(case: LossCase) -> None:
 
 
 def half_types_compute_in_float32(case: LossCase) -> None:
-    """float32 inputs, alone and under bfloat16 autocast, and bfloat16 inputs give float64's value and gradients closely.
+    """float32 inputs, alone and under bfloat16 autocast, and bfloat16 inputs give float64's value
+    and gradients closely.
 
     The numbers are rounded to bfloat16 beforehand, so that all types see the same.
     """
@@ -87,7 +98,9 @@ def half_types_compute_in_float32(case: LossCase) -> None:
             value = case.value(inputs)
         assert value.dtype == torch.float32, f"{kind} give a {value.dtype}"
         error = abs(value.item() - expected.item()) / max(1.0, abs(expected.item()))
-        assert error <= case.tolerance, f"{kind} lose precision: the value errs by {error:.1e} against float64"
+        assert error <= case.tolerance, (
+            f"{kind} lose precision: the value errs by {error:.1e} against float64"
+        )
         for name, gradient in gradients(value, inputs):
             wanted = exact_gradients[name]
             scale = wanted.abs().max()
@@ -98,8 +111,11 @@ def half_types_compute_in_float32(case: LossCase) -> None:
 
 
 def finite_at_any_temperature(case: LossCase) -> None:
-    """Finite values and gradients from a temperature of 0.001 to 10, in float32; losses without one pass."""
-    names = [name for name in inspect.signature(case.function).parameters if name.endswith("temperature")]
+    """Finite values and gradients from a temperature of 0.001 to 10, in float32; losses without one
+    pass."""
+    names = [
+        name for name in inspect.signature(case.function).parameters if name.endswith("temperature")
+    ]
     for temperature in (1e-3, 1e-2, 0.1, 1.0, 10.0) if names else ():
         inputs = {name: cast(given, torch.float32) for name, given in case.make().items()}
         inputs |= dict.fromkeys(names, temperature)
@@ -107,10 +123,17 @@ def finite_at_any_temperature(case: LossCase) -> None:
 
 
 def degenerate_embeddings_stay_finite(case: LossCase) -> None:
-    """All samples alike, orthogonal samples, and a sample of zeros give finite values and gradients in both types."""
-    axes = {name: axis for name, given in case.make().items() if (axis := sample_axis(given)) is not None}
+    """All samples alike, orthogonal samples, and a sample of zeros give finite values and gradients
+    in both types."""
+    axes = {
+        name: axis
+        for name, given in case.make().items()
+        if (axis := sample_axis(given)) is not None
+    }
     changes: dict[str, Callable[[Tensor, int], Tensor]] = {
-        "equal": lambda given, axis: given.index_select(axis, torch.zeros(given.shape[axis], dtype=torch.int64)),
+        "equal": lambda given, axis: given.index_select(
+            axis, torch.zeros(given.shape[axis], dtype=torch.int64)
+        ),
         "orthogonal": orthogonal,
         "zero": lambda given, axis: given.index_fill(axis, torch.tensor([0]), 0.0),
     }
@@ -124,7 +147,8 @@ def degenerate_embeddings_stay_finite(case: LossCase) -> None:
 
 
 def few_samples_are_right_or_refused(case: LossCase) -> None:
-    """One sample, two, and equal samples, give finite values and gradients or a ``ValueError`` (a ``UserError`` is one)."""
+    """One sample, two, and equal samples, give finite values and gradients or a ``ValueError`` (a
+    ``UserError`` is one)."""
     first = torch.zeros(ROWS, dtype=torch.int64)
     equal = {name: reordered(given, first) for name, given in case.make().items()}
     for what, inputs in (
@@ -140,7 +164,8 @@ def few_samples_are_right_or_refused(case: LossCase) -> None:
 
 
 def nothing_is_held_after_backward(case: LossCase) -> None:
-    """A loss that was differentiated, such as one in a list of an epoch's losses, holds no matrix of all pairs."""
+    """A loss that was differentiated, such as one in a list of an epoch's losses, holds no matrix
+    of all pairs."""
     inputs = case.make(HELD_ROWS)
     with Allocations() as made:
         value = case.value(inputs)
@@ -150,18 +175,28 @@ def nothing_is_held_after_backward(case: LossCase) -> None:
                 given.grad = None
         held = made.living()
     pairs = HELD_ROWS**2 * value.element_size()
-    assert held < pairs / 4, f"{held} bytes are held after backward; a matrix of all pairs takes {pairs}"
+    assert held < pairs / 4, (
+        f"{held} bytes are held after backward; a matrix of all pairs takes {pairs}"
+    )
 
 
 HELD_ROWS = 160
-"""Samples of ``nothing_is_held_after_backward``: few, since only a small matrix is worth keeping until backward."""
+"""Samples of ``nothing_is_held_after_backward``: few, since only a small matrix is worth keeping
+until backward."""
 
 
 def memory_is_linear(case: LossCase) -> None:
-    """What lives between forward and backward, and the largest tensor of both, grow as the samples, not as their square."""
-    (few_kept, few_largest), (many_kept, many_largest) = (_memory(case, rows) for rows in (160, 640))
-    assert many_kept < 6 * few_kept + 4096, f"160 samples keep {few_kept} bytes for backward, 640 samples {many_kept}"
-    found = f"the largest tensor takes {few_largest} bytes with 160 samples, {many_largest} with 640"
+    """What lives between forward and backward, and the largest tensor of both, grow as the samples,
+    not as their square."""
+    (few_kept, few_largest), (many_kept, many_largest) = (
+        _memory(case, rows) for rows in (160, 640)
+    )
+    assert many_kept < 6 * few_kept + 4096, (
+        f"160 samples keep {few_kept} bytes for backward, 640 samples {many_kept}"
+    )
+    found = (
+        f"the largest tensor takes {few_largest} bytes with 160 samples, {many_largest} with 640"
+    )
     assert many_largest < 6 * few_largest + 4096, found
 
 
@@ -191,7 +226,9 @@ LOSS_CHECKS: Mapping[str, Callable[[LossCase], None]] = {
 
 def _check_differences(case: LossCase, check: Callable[..., bool]) -> None:
     inputs = case.make(4)
-    moving = [name for name, given in inputs.items() if isinstance(given, Tensor) and given.requires_grad]
+    moving = [
+        name for name, given in inputs.items() if isinstance(given, Tensor) and given.requires_grad
+    ]
 
     def loss(*values: Tensor) -> Tensor:
         return case.value({**inputs, **dict(zip(moving, values, strict=True))})
@@ -203,7 +240,8 @@ def _check_differences(case: LossCase, check: Callable[..., bool]) -> None:
 
 
 def _memory(case: LossCase, rows: int) -> tuple[int, int]:
-    """Bytes that live between forward and backward, inputs aside, and bytes of the largest tensor of both."""
+    """Bytes that live between forward and backward, inputs aside, and bytes of the largest tensor
+    of both."""
     inputs = case.make(rows)
     with Allocations() as made:
         value = case.value(inputs)
