@@ -20,7 +20,7 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _LEADING_ZERO = r"^\s*[-+]?0[0-9]"
-_SEVERAL = 20
+_SEVERAL = 8
 """Times its size that a file may take in memory while it is read."""
 
 

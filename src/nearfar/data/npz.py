@@ -107,7 +107,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
         )
     try:
         with path.open("rb") as opened:
-            _check_size(path, zipfile.ZipFile(opened))
+            check_archive(path, zipfile.ZipFile(opened))
             opened.seek(0)
             with np.load(opened, allow_pickle=False) as file:
                 return {
@@ -128,7 +128,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
         ) from error
 
 
-def _check_size(path: Path, archive: zipfile.ZipFile) -> None:
+def check_archive(path: Path, archive: zipfile.ZipFile) -> None:
     """Refuse an archive by what its headers say, before anything is unpacked."""
     stored = unpacked = 0
     for member in archive.infolist():
@@ -143,7 +143,7 @@ def _check_size(path: Path, archive: zipfile.ZipFile) -> None:
             f"{path} unpacks from {stored:,} to {unpacked:,} bytes, as archives that are made to fill the memory do; if it is right, "
             "save it with numpy.savez, uncompressed."
         )
-    check_memory(3 * unpacked, f"{path}, read as arrays of {unpacked:,} bytes,")
+    check_memory(2 * unpacked, f"{path}, read as arrays of {unpacked:,} bytes,")
 
 
 def _check_header(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:

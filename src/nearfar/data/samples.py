@@ -140,6 +140,7 @@ class Source:
         if not labels:
             return "none"
         values = torch.cat(labels)
+        values = values[~values.isnan() if values.is_floating_point() else values >= 0]  # generated samples have no label
         if not self.spec.classes:
             return f"numbers from {float(values.min()):g} to {float(values.max()):g}"
         counts = torch.bincount(values, minlength=len(self.spec.classes)).tolist()

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from csv import Error as CsvError
 from csv import reader
 from functools import lru_cache
 from pathlib import Path
@@ -76,7 +77,7 @@ class ParquetPiece:
         stated = sum(
             metadata.row_group(g).column(i).total_uncompressed_size for g in range(metadata.num_row_groups) for i in columns
         )
-        return max(int(stated), int(metadata.num_rows) * len(columns))
+        return max(int(stated), 8 * int(metadata.num_rows) * max(1, len(columns)))
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -101,7 +102,7 @@ class CsvPiece:
             table = text.typed_table(strings)
         except UserError:
             raise
-        except (pa.ArrowException, OSError, ValueError) as error:
+        except (pa.ArrowException, CsvError, OSError, ValueError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise UserError(f"{path} cannot be read as a table ({reason}); expected a header and even rows.") from error
         self.notes = list(text.notes)

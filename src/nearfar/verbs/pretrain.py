@@ -105,7 +105,7 @@ def _train(wanted: Config, method_class: Any, console: Console, profile: bool) -
             collectives.barrier()  # the others start when the first process has filled the decoded cache, or failed to
     training = inflated_data(wanted.options, source)
     assembled = assemble(wanted, training, method_class)
-    tell(training, console)
+    tell(dataclasses.replace(source, notes=training.notes), console)
     for note in assembled.notes:
         console.print(f"[yellow]note[/] {shown(note)}", highlight=False, soft_wrap=True)
     method, spec = assembled.method, training.spec
@@ -118,7 +118,7 @@ def _train(wanted: Config, method_class: Any, console: Console, profile: bool) -
     if config.options.resume is None and collectives.is_first():
         config = dataclasses.replace(config, options=dataclasses.replace(config.options, output=folder))
         write_text(folder / CONFIG, config.to_toml())
-        remember(folder, config.options.data, source, {**vars(config.options), "settings": config.settings})
+        remember(folder, str(config.options.data), source, {**vars(config.options), "settings": config.settings})
     collectives.barrier()
     parameters = sum(p.numel() for p in method.encoder.parameters())
     length = f"{plan.steps} steps" if plan.steps else f"{plan.recipe.epochs} epochs"
