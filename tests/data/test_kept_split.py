@@ -1,4 +1,5 @@
-"""A run keeps its samples: data that grow, shrink, move or change keep the split that the run was trained with."""
+"""A run keeps its samples: data that grow, shrink, move or change keep the split that the run was
+trained with."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ from tests.data.conftest import encoded, picture
 
 COUNT = 20
 Grow = Callable[[Path, int], None]
-"""Writes a data set of so many samples; those of a smaller number are among those of a larger one, not at their start."""
+"""Writes a data set of so many samples; those of a smaller number are among those of a larger one,
+not at their start."""
 
 
 def _numbers(count: int) -> list[int]:
@@ -100,10 +102,15 @@ def _sound(path: Path, count: int) -> None:
 
 
 READERS: dict[str, tuple[str, Grow]] = {
-    "folder": ("photos", _folder), "csv of files": ("list.csv", _csv), "csv of texts": ("texts.csv", _texts),
-    "parquet": ("images.parquet", _parquet), "clips": ("clips.parquet", _clips), "series": ("series.npz", _series),
-    "points": ("points.npz", _points), "sound": ("sounds", _sound),
-}  # fmt: skip
+    "folder": ("photos", _folder),
+    "csv of files": ("list.csv", _csv),
+    "csv of texts": ("texts.csv", _texts),
+    "parquet": ("images.parquet", _parquet),
+    "clips": ("clips.parquet", _clips),
+    "series": ("series.npz", _series),
+    "points": ("points.npz", _points),
+    "sound": ("sounds", _sound),
+}
 
 
 def _trained(data: Path, output: Path, **options: Any) -> Run:

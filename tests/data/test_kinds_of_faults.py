@@ -1,4 +1,5 @@
-"""What data hold is read or told, by every reader: folders, labels, first rows, axes, names, encodings, tables."""
+"""What data hold is read or told, by every reader: folders, labels, first rows, axes, names,
+encodings, tables."""
 
 from __future__ import annotations
 
@@ -505,11 +506,16 @@ def _write_series(
 @pytest.mark.parametrize(
     ("header", "counter", "separator", "comma"),
     [
-        ("0,1,2", False, ",", False), (",ax,ay,az", True, ",", False), ("index,ax,ay,az", True, ",", False),
-        (",0,1,2", True, ",", False), ("", False, ",", False), ("ax;ay;az", False, ";", True), ("ax\tay\taz", False, "\t", False),
+        ("0,1,2", False, ",", False),
+        (",ax,ay,az", True, ",", False),
+        ("index,ax,ay,az", True, ",", False),
+        (",0,1,2", True, ",", False),
+        ("", False, ",", False),
+        ("ax;ay;az", False, ";", True),
+        ("ax\tay\taz", False, "\t", False),
         ("timestamp,ax,ay,az", True, ",", False),
     ],
-)  # fmt: skip
+)
 def test_series_as_they_are_written(
     header: str, counter: bool, separator: str, comma: bool, tmp_path: Path
 ) -> None:
