@@ -383,3 +383,34 @@ def test_a_damaged_cache_is_made_anew(damage: str, tmp_path: Path, cache: Path) 
         else:
             content.unlink()
     assert _marks(run) == before
+
+
+def test_a_comparison_refuses_data_that_changed(tmp_path: Path) -> None:
+    _folder(tmp_path / "photos", COUNT)
+    options: dict[str, Any] = {
+        "data": str(tmp_path / "photos"),
+        "steps": 1,
+        "batch_size": 8,
+        "quiet": True,
+    }
+    nearfar.compare("simclr", seeds=1, output=tmp_path / "compared", **options)
+    assert nearfar.compare("simclr", seeds=1, output=tmp_path / "compared", **options)
+    _folder(tmp_path / "photos", COUNT + 3)
+    with pytest.raises(UserError, match=r"changed since its runs were made \(of its samples 3 new"):
+        nearfar.compare("simclr", seeds=2, output=tmp_path / "compared", **options)
+
+
+def test_three_lines_stand_at_the_start_of_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _folder(tmp_path / "photos", COUNT)
+    (tmp_path / "photos" / "a" / "scan.heic").write_bytes(b"x")
+    run = _trained(tmp_path / "photos", tmp_path / "run", quiet=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        "data photos: 20 image samples of 3 x 12 x 12, 16 for training and 4 for testing",
+        "data labels: 2 classes (a 10, b 10); groups: none",
+        "data left out: 1 .heic files",
+    ]
+    run.evaluate(protocols="knn", seeds=1)
+    assert "data left out: 1 .heic files" in capsys.readouterr().err
