@@ -317,3 +317,12 @@ def test_the_marks_of_samples_differ_by_one_bit() -> None:
     twice = torch.zeros(2, 16, dtype=torch.uint8)
     twice[0, 7] = twice[0, 15] = 128
     assert len(set(marks_of(twice, np.arange(2), whole=True).tolist())) == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", "a\0b", "x" * 5000, "~nobody-here/x", "a/" * 3000, "\udce9", "./nowhere#a=b", "#a=b"],
+)
+def test_names_that_can_be_no_data(name: str) -> None:
+    with pytest.raises(UserError):
+        load(name)

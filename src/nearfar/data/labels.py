@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfar.data.names import as_texts
 from nearfar.errors import UserError
 
 LABEL_NAMES = ("label", "labels", "y", "target", "targets", "class", "category")
@@ -94,7 +95,7 @@ def as_labels(
         and values.min() >= 0
         and values.max() < len(names)
     ):
-        found = Labels(values.astype(np.int64), tuple(map(str, names)), "class")
+        found = Labels(values.astype(np.int64), tuple(as_texts(list(map(str, names)))), "class")
     else:
         kept = values.astype(str) if values.dtype.kind == "O" else values
         distinct, number = np.unique(kept, return_inverse=True)

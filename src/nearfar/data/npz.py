@@ -19,7 +19,7 @@ from nearfar.data.columns import set_split
 from nearfar.data.labels import LABEL_NAMES
 from nearfar.data.names import as_text
 from nearfar.data.points import PointClouds
-from nearfar.data.readings import is_points, shaped
+from nearfar.data.readings import POINTS_NAME, is_points, shaped
 from nearfar.data.table import Content, Table
 from nearfar.errors import UserError
 
@@ -55,6 +55,12 @@ def read_npz(path: Path) -> Table:
     key = _sample_key(arrays, path)
     _check_samples(arrays[key], key, path)
     content: Content
+    if (
+        key == POINTS_NAME
+        and arrays[key].ndim == 3
+        and arrays[key].shape[2] != 3 == arrays[key].shape[1]
+    ):
+        arrays[key] = np.ascontiguousarray(arrays[key].transpose(0, 2, 1))  # kept as (N, 3, K)
     if is_points(arrays[key], key):
         x, content = arrays[key], PointClouds(arrays[key], path.name)
         notes = _points_notes(x, key)
@@ -100,8 +106,11 @@ def read_npz(path: Path) -> Table:
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    with path.open("rb") as file:
-        start = file.read(6)
+    try:
+        with path.open("rb") as file:
+            start = file.read(6)
+    except OSError as error:
+        raise UserError(f"{path} cannot be opened ({error.strerror or error}).") from error
     if start.startswith(_NPY):
         raise UserError(
             f"{path} is a single array (.npy) and no archive; save it with numpy.savez(path, "
@@ -117,11 +126,8 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
             check_archive(path, zipfile.ZipFile(opened))
             opened.seek(0)
             with np.load(opened, allow_pickle=False) as file:
-                return {
-                    as_text(key): file[key]
-                    for key in file.files
-                    if isinstance(file[key], np.ndarray)
-                }
+                read = {as_text(key): file[key] for key in file.files}
+        return {key: value for key, value in read.items() if isinstance(value, np.ndarray)}
     except UserError:
         raise
     except Exception as error:  # of the archive, of its compression, or of the arrays in it

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from nearfar.errors import UserError
 
+POINTS_NAME = "points"
 SHORTEST = 8
 """Fewest steps of a last axis that is time, and fewest points of a cloud."""
 _TIME_LAST = 2
 """Times as long as the last axis that the one before it must be to be taken as time."""
+_NARROW = 4
+"""Times as long as wide that bytes must be for a note that they may be no image."""
 _IMAGE_NAMES = ("images", "image", "pictures")
 _SERIES_NAMES = ("series",)
 _CHANNELS = (1, 3)
@@ -25,6 +28,8 @@ def is_points(x: NDArray[Any], key: str) -> bool:
     """Whether samples are clouds of points (N, K, 3)."""
     if key in (*_IMAGE_NAMES, *_SERIES_NAMES):
         return False
+    if key == POINTS_NAME and x.ndim == 3 and x.shape[2] == 3:
+        return True
     return x.dtype.kind == "f" and x.ndim == 3 and x.shape[2] == 3 and x.shape[1] >= SHORTEST
 
 
@@ -47,14 +52,13 @@ def shaped(x: NDArray[Any], key: str, source: str) -> Shaped:
                 f"The images {name} hold values that are missing or infinite; replace them by "
                 f"numbers."
             )
-        return _as_images(x, name), []
+        return _as_images(x, name), _image_notes(x, key, name)
     if x.ndim == 3 and x.shape[1] >= _TIME_LAST * x.shape[2] and x.shape[1] >= SHORTEST:
         steps, channels = x.shape[1:]
         note = (
             f"{name} of shape {x.shape} is read as {channels} channels of {steps} steps, time "
-            f"being the axis before the last; if it "
-            f"holds {steps} channels of {channels} steps, save it with the array called series and "
-            f"its axes exchanged."
+            f"being the axis before the last; if it holds {steps} channels of {channels} steps, "
+            f"save it with one axis more, as (N, 1, {steps}, {channels})."
         )
         return np.ascontiguousarray(x.transpose(0, 2, 1)).astype(np.float32), [note]
     if x.ndim > 4 or x.shape[-1] < SHORTEST:
@@ -65,6 +69,16 @@ def shaped(x: NDArray[Any], key: str, source: str) -> Shaped:
             "H, W) with C 1 or 3."
         )
     return x.reshape(len(x), -1, x.shape[-1]).astype(np.float32), _series_notes(x, name)
+
+
+def _image_notes(x: NDArray[Any], key: str, name: str) -> list[str]:
+    """What to say of bytes that are long and narrow, as hardly any image is."""
+    if key in _IMAGE_NAMES or x.ndim != 3 or max(x.shape[1:]) < _NARROW * min(x.shape[1:]):
+        return []
+    return [
+        f"{name} of shape {x.shape} and type uint8 is read as images of {x.shape[1]} x {x.shape[2]} "
+        "pixels; if it holds series, call the array series or save it as floats."
+    ]
 
 
 def _series_notes(x: NDArray[Any], name: str) -> list[str]:

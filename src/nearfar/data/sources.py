@@ -41,6 +41,8 @@ def _read(data: str | Path, options: DataOptions) -> Table:
                     f"name give ./{data}."
                 )
             return table
+    if not _exists(str(data)):
+        raise _not_found(str(data))
     path = Path(data).expanduser()
     if path.is_dir():
         from nearfar.data.folders import read_folder
@@ -48,13 +50,15 @@ def _read(data: str | Path, options: DataOptions) -> Table:
         return read_folder(path, options)
     if path.is_file():
         return _read_file(path, options)
-    if path.exists():
-        raise UserError(f"{path} is neither a file nor a folder; expected data in one of these.")
-    raise _not_found(str(data))
+    raise UserError(f"{path} is neither a file nor a folder; expected data in one of these.")
 
 
 def _check_name(data: str) -> None:
     """Refuse names that could be neither written down nor be a path."""
+    if not data.strip():
+        raise UserError(
+            "The name of the data is empty; give a path, or a name from `nearfar datasets`."
+        )
     if "\0" in data:
         raise UserError(f"{data} is no name of data: it holds a zero byte.")
     try:
