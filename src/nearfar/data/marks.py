@@ -49,8 +49,10 @@ def marks_of(content: Tensor, rows: NDArray[np.int64], *, whole: bool) -> Marks:
     for first in range(0, len(rows), block):
         chosen = content.index_select(0, torch.from_numpy(rows[first : first + block])).contiguous()
         raw = chosen.numpy().view(np.uint8).reshape(len(chosen), size)[:, start : start + length]
-        padded = np.zeros((len(raw), words * 8), dtype=np.uint8)
-        padded[:, :length] = raw
+        padded = np.ascontiguousarray(raw)
+        if length != words * 8:
+            padded = np.zeros((len(raw), words * 8), dtype=np.uint8)
+            padded[:, :length] = raw
         products = padded.view(np.uint64) * keys
         products ^= products >> np.uint64(32)
         products *= keys
