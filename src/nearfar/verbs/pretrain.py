@@ -37,7 +37,7 @@ def pretrain(
         options: see ``nearfar.options.PretrainOptions``.
 
     Returns:
-        The run; its folder holds config.toml, metrics.jsonl, checkpoints, encoder.safetensors, evaluation.json and report.html.
+        The run; its folder holds config.toml, data.json, metrics.jsonl, checkpoints, encoder.safetensors, evaluation.json and report.html.
 
     Raises:
         UserError: for any mistake in the arguments or the data.
