@@ -6,14 +6,12 @@ import hashlib
 import importlib.util
 import json
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -125,7 +123,9 @@ def read_index(path: Path | str) -> Index:
         facts = json.loads(told) if told else {}
         encoder = str(facts.get("encoder", ""))
         whole = not facts or facts_of(ids, features, encoder) == facts
-    except (pa.ArrowException, zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # damaged files raise errors of the archive, of its compression, of the table, and of the arrays in it
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path} holds no embeddings ({reason}); expected a .parquet or .npz file that `nearfar embed` wrote.") from error
     if not whole:
@@ -146,6 +146,10 @@ def _parquet(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def _npz(path: Path) -> tuple[dict[str, Any], str]:
+    from nearfar.data.npz import check_archive
+
+    with path.open("rb") as opened:
+        check_archive(path, zipfile.ZipFile(opened))
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
         found = {name: arrays[name] for name in arrays.files}
     return found, str(found.pop(FACTS, ""))

@@ -39,8 +39,8 @@ def pretrain(
         options: see ``nearfar.options.PretrainOptions``.
 
     Returns:
-        The run, with ``interrupted`` true where it was stopped before its end; its folder holds config.toml, metrics.jsonl,
-        checkpoints, encoder.safetensors, evaluation.json and report.html.
+        The run, with ``interrupted`` true where it was stopped before its end; its folder holds config.toml, data.json,
+        metrics.jsonl, checkpoints, encoder.safetensors, evaluation.json and report.html.
 
     Raises:
         UserError: for any mistake in the arguments or the data.
@@ -120,7 +120,7 @@ def _train(wanted: Config, method_class: Any, console: Console, profile: bool, h
             collectives.patient_barrier()  # the others start when the first process has filled the decoded cache, or failed to
     training = inflated_data(wanted.options, source)
     assembled = assemble(wanted, training, method_class)
-    tell(training, console)
+    tell(dataclasses.replace(source, notes=training.notes), console)
     for sentence in assembled.notes:
         note(sentence)
     method, spec = assembled.method, training.spec
@@ -135,7 +135,7 @@ def _train(wanted: Config, method_class: Any, console: Console, profile: bool, h
         held.enter_context(locked(folder))
         config = dataclasses.replace(config, options=dataclasses.replace(config.options, output=folder))
         write_text(folder / CONFIG, config.to_toml())
-        remember(folder, config.options.data, source, {**vars(config.options), "settings": config.settings})
+        remember(folder, str(config.options.data), source, {**vars(config.options), "settings": config.settings})
     text = collectives.broadcast_object(config.to_toml())
     plan = dataclasses.replace(plan, config=text, tell=note)
     for sentence in extremes(training):
