@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nearfar.comparison.result import Comparison
 from nearfar.comparison.table import signed, text_of
 from nearfar.files import write_text
@@ -114,8 +116,9 @@ def _maps(looks: dict[str, Look]) -> Section:
     charts: dict[str, Chart] = {}
     places = []
     for number, (arm, look) in enumerate(looks.items()):
-        rows = zip(plane(look.features).tolist(), look.captions, look.labels, strict=True)
-        points = [{"x": x, "y": y, "caption": caption, "label": label} for (x, y), caption, label in rows][:_MAPPED]
+        rows = list(zip(plane(look.features).tolist(), look.captions, look.labels, strict=True))
+        drawn = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:_MAPPED].tolist()  # samples lie class by class
+        points = [{"x": rows[n][0][0], "y": rows[n][0][1], "caption": rows[n][1], "label": rows[n][2]} for n in drawn]
         coloured = {"label": "label"} if look.source.spec.target == "class" else {}
         charts[f"map-{number}"] = embedding_map(points, coloured)
         places.append(f"<div><h3>{html.escape(arm)}</h3>{chart(f'map-{number}', f'Map of the embeddings of {arm}')}</div>")
