@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from nearfar.comparison.result import Comparison
-from nearfar.comparison.table import signed, text_of
+from nearfar.comparison.table import costs, signed, text_of
 from nearfar.files import write_text
 from nearfar.reports import sections
 from nearfar.reports.charts import Chart, curve, embedding_map, intervals, plane
@@ -91,11 +91,9 @@ def _costs(comparison: Comparison) -> Section:
     head = "<tr><td></td><th scope='col'>samples/s</th><th scope='col'>peak memory, MiB</th><th scope='col'>seconds of training</th></tr>"
     body = ""
     for arm in comparison.arms():
-        entry = comparison.of(arm)[0]
-        memory = "–" if entry.peak_memory != entry.peak_memory else f"{entry.peak_memory:,.0f}"
-        cells = f"<td>{entry.samples_per_second:,.0f}</td><td>{memory}</td><td>{entry.seconds:,.0f}</td>"
+        cells = "".join(f"<td>{html.escape(text)}</td>" for text in costs(comparison, arm))
         body += f"<tr><th scope='row'>{html.escape(arm)}</th>{cells}</tr>"
-    return Section("Costs", f"<p>Of the first seed.</p><div class='scroll'><table>{head}{body}</table></div>")
+    return Section("Costs", f"<p>Medians over seeds.</p><div class='scroll'><table>{head}{body}</table></div>")
 
 
 def _curves(comparison: Comparison) -> Section:
