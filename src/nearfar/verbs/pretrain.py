@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -169,9 +170,10 @@ def _nothing_left(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if folder.is_dir() and {path.name for path in folder.iterdir()} <= {CONFIG}:
-            (folder / CONFIG).unlink(missing_ok=True)
-            folder.rmdir()
+        from nearfar.data.remembered import FACTS, SAMPLES
+
+        if folder.is_dir() and {path.name for path in folder.rglob("*") if path.is_file()} <= {CONFIG, FACTS, SAMPLES}:
+            shutil.rmtree(folder)
         raise
 
 
