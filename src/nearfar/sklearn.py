@@ -30,8 +30,8 @@ from nearfar.views import make_views, plain_view
 class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """``fit`` pretrains an encoder on X, ``transform`` gives its features.
 
-    X is uint8 images (N, C, H, W), (N, H, W, C) or grey (N, H, W), float series (N, C, T), or rows of numbers (N, D), which are taken as series of one channel and
-    get the encoder "series-perceptron" unless another is named.
+    X is uint8 images (N, C, H, W), (N, H, W, C) or grey (N, H, W), float series (N, C, T), or rows of numbers (N, D),
+    which are taken as series of one channel and get the encoder "series-perceptron" unless another is named.
 
     Args:
         method: a name from ``nearfar methods``, or a ``Method`` class of your own, for samples of this kind.
@@ -48,8 +48,15 @@ class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     """
 
     def __init__(
-        self, method: str | type[Method] = "vicreg", *, encoder: str | None = None, epochs: int | None = None, batch_size: int | None = None,
-        settings: Mapping[str, Any] | None = None, device: str = "auto", random_state: Any = 0,
+        self,
+        method: str | type[Method] = "vicreg",
+        *,
+        encoder: str | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+        device: str = "auto",
+        random_state: Any = 0,
     ) -> None:
         self.method = method
         self.encoder = encoder
