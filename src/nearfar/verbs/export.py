@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nearfar.files import check_writable
 from nearfar.run import Run
 
 _ENDING = {"safetensors": "", "onnx": ".onnx", "torch": ".pt2"}
@@ -29,5 +30,7 @@ def export(run: Path | str, *, format: str = "safetensors", output: Path | None 
     if format not in _ENDING:
         raise unknown_name("format", format, _ENDING)
     opened = Run(run)
+    if output is None:
+        check_writable(opened.folder)
     name = f"encoder{_ENDING[format]}" if _ENDING[format] else "exported"
     return export_encoder(opened.encoder(), output or opened.folder / name, format)
