@@ -10,6 +10,7 @@ from torch.nn.functional import normalize
 
 from nearfar.evaluation.features import View, extract
 from nearfar.methods.method import Method
+from nearfar.networks.heads import DinoHead
 
 _MOST = 512  # samples
 
@@ -44,6 +45,13 @@ def _takes(part: nn.Module) -> int:
     return 0 if first is None else first.in_features
 
 
+def _compared(method: Method, head: nn.Module, output: Any) -> Any:
+    """What is compared of a head's output: of logits over prototypes the distribution, which may be flat however logits point."""
+    if not isinstance(head, DinoHead):
+        return output
+    return (output / getattr(method.settings, "student_temperature", 1.0)).softmax(dim=1)
+
+
 class ProjectionProbe:
     """The mean cosine of different samples in each head's output, always of the same training samples.
 
@@ -65,5 +73,5 @@ class ProjectionProbe:
         if not found or type(method).encode is not Method.encode or len(self.samples) < 2:
             return {}
         features = extract(method.encode, self.samples, self.view, device=self.device)
-        made = {name: head(features) for name, head in found.items()}
+        made = {name: _compared(method, head, head(features)) for name, head in found.items()}
         return {name: mean_cosine(value) for name, value in made.items() if isinstance(value, Tensor) and value.ndim == 2}

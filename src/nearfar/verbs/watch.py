@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nearfar.errors import UserError
 from nearfar.evaluation.online import OnlineProbe
+from nearfar.evaluation.projections import ProjectionProbe
 from nearfar.evaluation.similarities import SimilarityProbe
 from nearfar.options import Config, changed
 from nearfar.training import collectives
@@ -90,7 +91,9 @@ def callbacks(source: Any, config: Config, plan: Plan, folder: Path, console: Co
     log, display = MetricsLog(folder, plan.tell), Display(console)
     epochs = plan.steps // max(1, len(source.train) // plan.recipe.batch_size) if plan.steps else plan.recipe.epochs
     every = config.options.evaluate_every or max(1, epochs // 10)
-    probes = Probes(OnlineProbe(source, plain_view(source.spec), plan.device), SimilarityProbe(source, plan.device))
+    view = plain_view(source.spec)
+    projections = ProjectionProbe(source, view, plan.device)
+    probes = Probes(OnlineProbe(source, view, plan.device), SimilarityProbe(source, plan.device), projections)
 
     def alarm(sentence: str) -> None:
         console.print(f"[bold red]collapse[/] {sentence}", highlight=False)
