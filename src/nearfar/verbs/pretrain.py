@@ -190,6 +190,7 @@ def _judge(run: Run, source: Any, console: Console) -> None:
 def _folder(config: Config, data_name: str) -> Path:
     """The run folder: the one asked for, the resumed one, or the first free runs/METHOD-DATA[-N]; the first process decides."""
     from nearfar.training import collectives
+    from nearfar.training.lock import LOCK
 
     options = config.options
     if options.resume is not None:
@@ -197,7 +198,7 @@ def _folder(config: Config, data_name: str) -> Path:
     folder = options.output or Path("runs") / f"{config.method.rpartition(':')[2]}-{data_name}"
     if collectives.is_first() and options.output is None:
         folder = _free(folder)
-    taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    taken = folder.exists() and (not folder.is_dir() or any(path.name != LOCK and path.suffix != ".part" for path in folder.iterdir()))
     folder, taken = collectives.broadcast_object([str(folder), taken])
     if taken:
         raise UserError(f"The run folder {folder} exists and is not empty; choose another --output, or continue it with --resume {folder}.")
