@@ -71,7 +71,7 @@ def test_prototypes_do_not_learn_while_frozen() -> None:
         method.zero_grad(set_to_none=True)
         method.loss(method(batch_for(method)))["swav"].backward()
         method.progress = progress
-        method.after_backward()
+        method.after_backward("all")
         assert (method.prototypes.weight.grad is None) == held
 
 

@@ -124,7 +124,7 @@ def test_dino_holds_the_last_layer_still_at_first() -> None:
         method.zero_grad(set_to_none=True)
         method.loss(method(batch_for(method)))["dino"].backward()
         method.progress = progress
-        method.after_backward()
+        method.after_backward("all")
         assert (method.head.last.weight.grad is None) == held
         assert method.head.layers[0].weight.grad is not None
 
@@ -137,7 +137,7 @@ def test_dino_clips_each_parameter_by_itself(clip: float) -> None:
     for number, parameter in enumerate(learning):
         parameter.grad = torch.full_like(parameter, 10.0 if number % 2 else 1e-6)
     before = [p.grad.clone() for p in learning]
-    method.after_backward()
+    method.after_backward("all")
     for parameter, old in zip(learning, before, strict=True):
         limit = min(1.0, clip / (float(old.norm()) + 1e-6)) if clip else 1.0
         torch.testing.assert_close(parameter.grad, limit * old, rtol=1e-5, atol=0)

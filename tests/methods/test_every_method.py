@@ -61,7 +61,7 @@ def test_the_step_ends_without_touching_learned_parameters_or_building_a_graph(n
     method = build(kind, dict(kind.recipes["small"].settings)).train()
     _, outputs = _step(method)
     method.progress = 0.5
-    method.after_backward()
+    method.after_backward("all")
     before = {label: p.detach().clone() for label, p in method.named_parameters() if p.requires_grad}
     with torch.no_grad():
         method.after_step(outputs)

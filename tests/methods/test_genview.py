@@ -71,7 +71,7 @@ def test_every_host_trains_and_keeps_its_loss_where_pairs_are_equal(host: str) -
     expected = next(term for term in method.host.loss(pairs).values() if term.requires_grad)
     torch.testing.assert_close(loss, expected)
     loss.backward()
-    method.after_backward()
+    method.after_backward("all")
     method.after_step(outputs)
     assert all(p.grad is not None for p in method.host.encoder.parameters())
 

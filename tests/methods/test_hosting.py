@@ -61,8 +61,8 @@ def test_every_hook_reaches_the_host(name: str) -> None:
     assert found["before_epoch"] == (3, training_set)
     prepared = method.prepare(Batch(batch.views, batch.index, batch.label), torch.Generator())
     assert prepared.extra["by"] == "the host"
-    method.after_backward()
-    assert found["after_backward"] == ()
+    method.after_backward("all")
+    assert found["after_backward"] == ("all",)
     outputs = method(batch)
     method.after_step(outputs)
     assert found["after_step"] == (outputs,)

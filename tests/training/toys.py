@@ -108,3 +108,15 @@ class SharedToy(Toy):
         drift = (outputs["sum"].value / len(z1) - self.centre).square().sum()
         part = len(spread) / len(z1)
         return {"contrast": -spread.sum() / len(z1), "drift": 0.1 * part * drift, "seen": torch.tensor(float(len(z1)))}
+
+
+class Silent:
+    """A callback that does nothing; tests change what they watch."""
+
+    def on_start(self, progress: Any) -> None: ...
+
+    def on_log(self, progress: Any) -> None: ...
+
+    def on_epoch(self, progress: Any, method: Method) -> None: ...
+
+    def on_end(self, progress: Any) -> None: ...

@@ -74,7 +74,7 @@ class LightningMethod(lightning.LightningModule):
         return None if world == 1 else Place(torch.arange(samples) + self.global_rank * samples, samples * world)
 
     def on_after_backward(self) -> None:
-        self.method.after_backward()
+        self.method.after_backward(self.method.phases()[0].name)
 
     def on_train_batch_end(self, *_: Any) -> None:
         self.method.progress = self.global_step / int(self.trainer.estimated_stepping_batches)

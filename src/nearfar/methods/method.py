@@ -6,8 +6,8 @@ A method's file imports the whole contract from here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, ClassVar, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +15,15 @@ from torch import Tensor, nn
 from nearfar.batch import Batch, TrainingSet
 from nearfar.data.spec import Spec
 from nearfar.data.wanted import WantedBatches
-from nearfar.errors import UserError
+from nearfar.errors import UserError, unknown_name
 from nearfar.methods import registry
 from nearfar.networks.encoder import Encoder
-from nearfar.ranges import check_settings
+from nearfar.ranges import check_settings, checked, unit_interval, whole_number
 from nearfar.views.wanted import WantedViews
 
 __all__ = [
     "Batch", "Encoder", "Method", "Outputs", "Paper", "Phase", "Recipe", "Spec", "Summed", "TrainingSet", "WantedBatches", "WantedViews",
+    "total",
 ]
 
 
@@ -82,21 +83,70 @@ class Summed:
 
 @dataclass(frozen=True)
 class Phase:
-    """One of several parameter sets that are optimised in turn; ``loss`` names the method's function of the joined outputs."""
+    """One of several updates of a step, in order: its parameters move, all others stand still but pass gradients on.
+
+    Attributes:
+        name: What the phase is called in logs, and what its optimiser's state is stored under.
+        parameters: Those that move.
+        forward: Name of the method's function of its own samples.
+        loss: Name of the method's function of the joined outputs.
+        optimizer: Phases with one name here share an optimiser and its state; "" is the phase's own.
+        times: Updates in each step in which the phase is due, at least 1.
+        every: The phase is due in every so many steps, at least 1.
+        since: Share of the run from which on the phase is due, in [0, 1].
+        until: Share of the run from which on the phase is no longer due, in (0, 1]; 1 includes the end.
+        recipe: What differs from the run's recipe, by name, such as ``{"learning_rate": 5e-5}``.
+
+    Raises:
+        UserError: If a number is out of its range or the recipe names what no recipe has.
+    """
 
     name: str
     parameters: tuple[nn.Parameter, ...]
+    forward: str = "forward"
     loss: str = "loss"
+    optimizer: str = ""
+    times: Annotated[int, whole_number()] = 1
+    every: Annotated[int, whole_number()] = 1
+    since: Annotated[float, unit_interval()] = 0.0
+    until: Annotated[float, unit_interval(zero=False)] = 1.0
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("times", "every", "since", "until"):
+            checked(_PHASE_HINTS[name], f"{name} of the phase {self.name}", getattr(self, name))
+        known = [one.name for one in fields(Recipe)]
+        for name in self.recipe:
+            if name not in known:
+                raise unknown_name(f"name in the recipe of the phase {self.name}", name, known)
+
+    @property
+    def updated_by(self) -> str:
+        """Name of the optimiser."""
+        return self.optimizer or self.name
+
+
+_PHASE_HINTS = get_type_hints(Phase, include_extras=True)
 
 
 Outputs = dict[str, Any]
+
+
+def total(own: Tensor) -> Tensor:
+    """The sum of a statistic over all processes, with its gradient, where ``forward`` needs it midway; itself on one process.
+
+    A gradient inside ``forward`` (a meta-gradient) is that of one process on the joined batch if each sum over samples in it is a total.
+    """
+    from nearfar.training import collectives
+
+    return collectives.all_reduce_sum(own)
 
 
 class Method(nn.Module):
     """A self-supervised method. Subclasses state the five choices and define ``forward`` and ``loss``.
 
     The engine calls, for each step: ``forward(batch)`` on each process's own samples; ``loss(outputs)`` on the outputs of the
-    joined batch, in float32 or wider; ``after_backward()`` once gradients are complete; the optimiser; ``after_step(outputs)``.
+    joined batch, in float32 or wider; ``after_backward(phase)`` once gradients are complete; the optimiser; ``after_step(outputs)``.
     Before each epoch it calls ``before_epoch``.
 
     A loss that also takes ``rows: slice | None = None`` says that it can compute a range of the samples' share alone: the terms that
@@ -108,7 +158,8 @@ class Method(nn.Module):
     (needs a ``TokenEncoder``) or "towers" (needs a pair of encoders); ``default_encoder``, the built-in one
     that is taken when none is named, for methods that bring their own; ``needs_labels``, and then ``label_kind``, "class", "value"
     (real numbers) or "any"; ``by_row``, whether ``view_sources`` and ``prepare`` treat each sample by itself and draw through
-    ``nearfar.views.draws``; ``choices``, one phrase for each of the five choices.
+    ``nearfar.views.draws``; ``choices``, one phrase for each of the five choices; ``cannot``, what the engine must refuse and why:
+    "shard" (divided parameters), "cache" (the gradient cache), "accumulate" or "ahead" (batches made while a step computes).
 
     Attributes:
         encoder: what the user gets in the end.
@@ -128,6 +179,7 @@ class Method(nn.Module):
     label_kind: ClassVar[str] = "any"
     by_row: ClassVar[bool] = False
     choices: ClassVar[Mapping[str, str]] = {}
+    cannot: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Any = None) -> None:
         super().__init__()
@@ -218,13 +270,16 @@ class Method(nn.Module):
         """Named terms of the joined batch, already weighted; the engine minimises their sum. Detached terms are diagnostics."""
         raise UserError(f"{type(self).__name__} defines no loss(outputs); expected one that gives a dict of named terms.")
 
-    def after_backward(self) -> None:
-        """Change gradients before clipping and the optimiser (freeze a layer early on); nothing by default."""
+    def after_backward(self, phase: str) -> None:
+        """Change gradients before clipping and the optimiser of a phase (freeze a layer early on); nothing by default."""
         if (host := self.stands_on) is not None:
-            host.after_backward()
+            host.after_backward(phase)
 
     def after_step(self, outputs: Outputs) -> None:
-        """Momentum, queue, centre: what follows the optimiser's step, from the joined, detached outputs."""
+        """Momentum, queue, centre: what follows the optimiser's step, from the joined, detached outputs.
+
+        Of several phases all outputs are there; where two have one name, the later phase's stand.
+        """
         if (host := self.stands_on) is not None:
             host.after_step(outputs)
 
@@ -243,5 +298,5 @@ class Method(nn.Module):
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def phases(self) -> list[Phase]:
-        """Parameter sets optimised in turn within a step; by default one phase with everything."""
+        """The updates of a step in order; by default one phase with everything that learns. Only a phase's own parameters move in it."""
         return [Phase("all", tuple(p for p in self.parameters() if p.requires_grad))]

@@ -18,13 +18,14 @@ from torch.testing import assert_close
 from nearfar.batch import Batch, concatenate
 from nearfar.errors import UserError
 from nearfar.methods import registry
-from nearfar.methods.method import Method, Recipe, Summed
+from nearfar.methods.method import Method, Phase, Recipe, Summed
 from nearfar.testing.processes import on_processes
 from nearfar.testing.steps import Trained, assert_processes_equal, train, train_by_name
 from nearfar.testing.toys import ROWS, toy
 from nearfar.training.checkpoints import load_checkpoint, save_checkpoint
-from nearfar.training.optimisers import build_optimizer
-from nearfar.training.update import detached, takes_rows
+from nearfar.training.phases import Optimizers, moving
+from nearfar.training.plan import Plan
+from nearfar.training.update import detached, gradients, takes_rows
 
 
 @dataclass(frozen=True)
@@ -52,21 +53,8 @@ def runs(case: Case) -> None:
     """Outputs have a row for each sample or are ``Summed``, loss terms are finite scalars, views stay as they are."""
     method, batch = case.make()
     before = [view.clone() if isinstance(view, Tensor) else view for view in batch.views]
-    outputs = method(batch)
-    assert isinstance(outputs, dict), f"forward gives a {type(outputs).__name__}; expected a dict of named outputs"
-    for leaf in _leaves(outputs):
-        found = "a scalar" if isinstance(leaf, Tensor) and not leaf.ndim else ""
-        assert isinstance(leaf, Summed) or len(leaf) == len(batch), (
-            f"an output is {found or tuple(leaf.shape)}; expected {len(batch)} rows or Summed"
-        )
-    terms = method.loss(outputs)
-    assert isinstance(terms, Mapping), f"loss gives a {type(terms).__name__}; expected a dict of named terms"
-    for name, term in terms.items():
-        assert isinstance(term, Tensor), f"the loss term {name} is a {type(term).__name__}; expected a scalar tensor"
-    assert any(term.requires_grad for term in terms.values()), f"none of the loss terms {sorted(terms)} has a gradient"
-    for name, term in terms.items():
-        assert term.ndim == 0, f"the loss term {name} has the shape {tuple(term.shape)}; expected a scalar"
-        assert bool(term.isfinite()), f"the loss term {name} is {term.item()}"
+    for phase in method.phases():
+        _check_outputs(method, phase, batch)
     for view, old in zip(batch.views, before, strict=True):
         assert not isinstance(view, Tensor) or torch.equal(view, old), "forward changes a view in place"
     features = method.eval().encode(batch.views[0])
@@ -75,10 +63,51 @@ def runs(case: Case) -> None:
     assert bool(features.isfinite().all()), "encode gives values that are not finite"
 
 
+def _check_outputs(method: Method, phase: Phase, batch: Batch) -> None:
+    outputs = getattr(method, phase.forward)(batch)
+    assert isinstance(outputs, dict), f"{phase.forward} gives a {type(outputs).__name__}; expected a dict of named outputs"
+    for leaf in _leaves(outputs):
+        found = "a scalar" if isinstance(leaf, Tensor) and not leaf.ndim else ""
+        assert isinstance(leaf, Summed) or len(leaf) == len(batch), (
+            f"an output is {found or tuple(leaf.shape)}; expected {len(batch)} rows or Summed"
+        )
+    terms = getattr(method, phase.loss)(outputs)
+    assert isinstance(terms, Mapping), f"{phase.loss} gives a {type(terms).__name__}; expected a dict of named terms"
+    for name, term in terms.items():
+        assert isinstance(term, Tensor), f"the loss term {name} is a {type(term).__name__}; expected a scalar tensor"
+    assert any(term.requires_grad for term in terms.values()), f"none of the loss terms {sorted(terms)} has a gradient"
+    for name, term in terms.items():
+        assert term.ndim == 0, f"the loss term {name} has the shape {tuple(term.shape)}; expected a scalar"
+        assert bool(term.isfinite()), f"the loss term {name} is {term.item()}"
+
+
+def phases_move_their_own(case: Case) -> None:
+    """In each phase its own parameters move and no others; every parameter that learns is in a phase."""
+    method, batch = case.make()
+    phases = method.phases()
+    optimizers = Optimizers(method, Recipe(batch_size=ROWS))
+    plan = Plan(Recipe(batch_size=len(batch)))
+    for phase in phases:
+        own = {id(parameter) for parameter in phase.parameters}
+        before = {name: parameter.detach().clone() for name, parameter in method.named_parameters()}
+        learning = {name: parameter.requires_grad for name, parameter in method.named_parameters()}
+        optimizers.of(phase).zero_grad(set_to_none=True)
+        method.progress = phase.since
+        with moving(method, phase.parameters):
+            gradients(method, method, phase, batch, plan)
+        optimizers.of(phase).step()
+        moved = {name for name, parameter in method.named_parameters() if not torch.equal(parameter, before[name])}
+        foreign = sorted(name for name, parameter in method.named_parameters() if name in moved and id(parameter) not in own)
+        assert not foreign, f"the phase {phase.name} moves {foreign}, which are not its own"
+        assert moved, f"the phase {phase.name} moves nothing"
+        after = {name: parameter.requires_grad for name, parameter in method.named_parameters()}
+        assert after == learning, f"the phase {phase.name} leaves parameters held still"
+
+
 def gradient_reaches_parameters(case: Case) -> None:
     """Every learning parameter gets a finite gradient, no other gets one, and the optimiser has each exactly once."""
     method, batch = case.make()
-    build_optimizer(method, Recipe(batch_size=ROWS))
+    Optimizers(method, Recipe(batch_size=ROWS))
     (gradients,) = train(method, batch, [0.5])["gradients"]
     reached = {name.partition(": ")[2] for name in gradients}
     learning = {name for name, parameter in method.named_parameters() if parameter.requires_grad}
@@ -95,22 +124,26 @@ def gradient_matches_differences(case: Case) -> None:
     """
     method, batch = case.make()
     method.progress = 0.5
-    raw = method(batch)
+    for phase in method.phases():
+        raw = getattr(method, phase.forward)(batch)
+        _check_slope(getattr(method, phase.loss), raw)
+
+
+def _check_slope(compute: Callable[[Any], dict[str, Tensor]], raw: Any) -> None:
     outputs = detached(raw)
     moving = [v for v, old in zip(_tensors(outputs), _tensors(raw), strict=True) if old.requires_grad]
     generator = torch.Generator().manual_seed(2)
     steps = [1e-6 * torch.randn(v.shape, generator=generator, dtype=v.dtype) for v in moving]
-
     for value in moving:
         value.requires_grad_()
-    counted = [name for name, term in method.loss(outputs).items() if term.requires_grad]
+    counted = [name for name, term in compute(outputs).items() if term.requires_grad]
 
     def loss() -> Tensor:
-        terms = method.loss(outputs)
+        terms = compute(outputs)
         return torch.stack([terms[name] for name in counted]).sum()
 
-    gradients = torch.autograd.grad(loss(), moving, materialize_grads=True)
-    expected = sum(float((g * s).sum()) for g, s in zip(gradients, steps, strict=True))
+    found_gradients = torch.autograd.grad(loss(), moving, materialize_grads=True)
+    expected = sum(float((g * s).sum()) for g, s in zip(found_gradients, steps, strict=True))
     with torch.no_grad():
         torch._foreach_add_(moving, steps)
         above = float(loss())
@@ -124,12 +157,12 @@ def shares_add_up(case: Case) -> None:
     """A loss that takes ``rows``: the terms of unequal ranges add up to the whole's; those without gradient are means. Others pass."""
     method, batch = case.make()
     method.progress = 0.5
-    outputs = detached(method(batch))
-    for value in _tensors(outputs):
-        value.requires_grad_(value.is_floating_point())
     for phase in method.phases():
         if not takes_rows(method, phase):
             continue
+        outputs = detached(getattr(method, phase.forward)(batch))
+        for value in _tensors(outputs):
+            value.requires_grad_(value.is_floating_point())
         loss = getattr(method, phase.loss)
         expected, ends = loss(outputs), (0, 1, len(batch) // 2, len(batch))
         parts = [(loss(outputs, rows=slice(a, b)), (b - a) / len(batch)) for a, b in pairwise(ends)]
@@ -219,6 +252,7 @@ METHOD_CHECKS: Mapping[str, Callable[[Case], None]] = {
     check.__name__: check
     for check in [
         runs,
+        phases_move_their_own,
         gradient_reaches_parameters,
         gradient_matches_differences,
         shares_add_up,

@@ -13,10 +13,11 @@ from torch.testing import assert_close
 
 from nearfar.batch import Batch
 from nearfar.data.batches import part
-from nearfar.methods.method import Method, Recipe
+from nearfar.methods.method import Method, Outputs, Recipe
 from nearfar.testing.toys import toy
 from nearfar.training import collectives, sharding
 from nearfar.training.batch_norm import synchronise
+from nearfar.training.phases import due, moving
 from nearfar.training.plan import Plan
 from nearfar.training.update import gradients
 
@@ -60,7 +61,7 @@ def train(
     if collectives.world() > 1:
         synchronise(method)
     whole, method = method, sharding.sharded(method, plan.device) if shard and collectives.world() > 1 else method
-    model = method if shard else collectives.data_parallel(method, unused=len(method.phases()) > 1)
+    model = method if shard or len(method.phases()) > 1 else collectives.data_parallel(method)
     own = batch[part(torch.arange(len(batch)), collectives.rank(), collectives.world())]
     trained = Trained(terms=[], gradients=[], state={})
     with torch.random.fork_rng(devices=[]), _one_thread():
@@ -92,12 +93,15 @@ def _step(
     """One step, phase by phase: its loss terms and parameter gradients."""
     terms: dict[str, Tensor] = {}
     found: dict[str, Tensor] = {}
-    for phase in method.phases():
+    outputs: Outputs = {}
+    for phase in due(method.phases(), 0, method.progress):
         method.zero_grad(set_to_none=True)
-        made, outputs = gradients(model, method, phase, own, plan)
+        with moving(method, phase.parameters):
+            made, joined = gradients(model, method, phase, own, plan)
         terms |= made
+        outputs |= joined
         with torch.no_grad(), sharding.mixed():
-            method.after_backward()
+            method.after_backward(phase.name)
             for name, parameter in method.named_parameters():
                 if parameter.grad is not None:
                     found[f"{phase.name}: {name}"] = sharding.whole(parameter.grad).clone()

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from nearfar.batch import Batch, joined
 from nearfar.data.batches import Sampler, parts_of, place_of, sampler_for
 from nearfar.errors import UserError
-from nearfar.methods.method import Method
+from nearfar.methods.method import Method, Outputs, Phase
 from nearfar.training import collectives, sharding
 from nearfar.training.ahead import Batches, cores_allow
 from nearfar.training.batch_norm import synchronise
@@ -29,11 +29,10 @@ from nearfar.training.dropout import synchronise_dropout
 from nearfar.training.finite import FiniteSteps, not_finite
 from nearfar.training.interruption import Interruption
 from nearfar.training.memory import freed_memory_kept
-from nearfar.training.optimisers import build_optimizer
+from nearfar.training.phases import Optimizers, due, moving
 from nearfar.training.plan import Plan
 from nearfar.training.profile import BETWEEN
 from nearfar.training.resuming import restore, save
-from nearfar.training.schedules import apply_schedule
 from nearfar.training.training_set import LoadedTrainingSet
 from nearfar.training.update import gradients
 from nearfar.views.draws import PartGenerator
@@ -89,18 +88,21 @@ def fit(
     Raises:
         UserError: if the batch is larger than the data, the loss is no longer finite, or a checkpoint cannot be written.
     """
+    _refuse(method, plan)
     method, samples = _placed(method, plan), source.train.to(plan.device)
     trained = _to_train(method, plan)
-    optimizer = build_optimizer(trained, plan.recipe, plan.precision)
+    phases = trained.phases()
+    optimizers = Optimizers(trained, plan.recipe, plan.precision)
     sampler = sampler_of(trained, samples, plan.recipe.batch_size, plan.seed)
     progress = Progress(0, plan.steps or plan.recipe.epochs * len(sampler), len(sampler), plan.recipe.batch_size, {})
-    progress.step = restore(folder, trained, optimizer, plan.seed, config=plan.config, tell=plan.tell)
-    # Without data parallel's hooks, ``gradients`` sees to the average.
-    replicated = not (plan.gradient_cache or plan.shard)
-    model = collectives.data_parallel(trained, unused=len(trained.phases()) > 1) if replicated else trained
+    progress.step = restore(folder, trained, optimizers, plan.seed, config=plan.config, tell=plan.tell)
+    # Without data parallel's hooks, which a parameter that stands still for a phase would confuse, ``gradients`` sees to the average.
+    replicated = not (plan.gradient_cache or plan.shard) and len(phases) == 1
+    model = collectives.data_parallel(trained) if replicated else trained
     callbacks = callbacks if collectives.is_first() else ()
     make = partial(_batch, trained, samples, sampler, views, plan)
-    ahead = cores_allow(plan.device) and not plan.profile.times and not sharding.gathered_for_batches(trained)
+    may_be_ahead = "ahead" not in trained.cannot and not plan.profile.times and not sharding.gathered_for_batches(trained)
+    ahead = may_be_ahead and cores_allow(plan.device)
     batches = Batches(make, len(sampler), progress.steps, ahead=ahead)
     alone = collectives.world() == 1
 
@@ -117,9 +119,9 @@ def fit(
             if progress.step % len(sampler) == 0:
                 with plan.profile(BETWEEN), sharding.rewritten(method, trained):
                     method.before_epoch(progress.epoch, LoadedTrainingSet(samples, method, plan.seed))
-            apply_schedule(optimizer, plan.recipe, progress.step, progress.steps)
+            optimizers.schedule(progress.step, progress.steps)
             batch = batches(progress.step)
-            terms = _update(model, trained, optimizer, batch, plan, progress, finite)
+            terms = _update(model, trained, phases, optimizers, batch, plan, progress, finite)
             progress.step += 1
             since += plan.recipe.batch_size
             epoch_ended, last = progress.step % len(sampler) == 0, progress.step == progress.steps
@@ -132,7 +134,7 @@ def fit(
             if logs:
                 with plan.profile("logging"):
                     progress.terms = {name: float(value) for name, value in terms.items()}
-                    progress.learning_rate = optimizer.param_groups[0]["lr"]
+                    progress.learning_rate = optimizers.learning_rate
                     progress.samples_per_second = since / max(time.monotonic() - logged, 1e-9)
                     for callback in callbacks:
                         callback.on_log(progress)
@@ -145,13 +147,27 @@ def fit(
                     collectives.patient_barrier()  # the others wait while the first process looks at the method
                     logged = time.monotonic()
                 if due or stopping or last:
-                    save(folder, trained, optimizer, progress.step, config=plan.config)
+                    save(folder, trained, optimizers, progress.step, config=plan.config)
                     saved = time.monotonic()
             plan.profile.after_step(last or stopping, partial(_bound, method, trained, batch.views, plan))
             if stopping:
                 break
         sharding.fill(method, trained)
     return progress
+
+
+def _refuse(method: Method, plan: Plan) -> None:
+    """What the method says that it cannot be trained with.
+
+    Raises:
+        UserError: if the plan asks for it.
+    """
+    asked = {"shard": plan.shard, "cache": plan.gradient_cache > 0, "accumulate": plan.accumulate > 1}
+    options = {"shard": "--shard", "cache": "--gradient-cache", "accumulate": "--accumulate"}
+    for what, reason in method.cannot.items():
+        if asked.get(what, False):
+            name = type(method).__name__
+            raise UserError(f"{name} cannot be trained with {options[what]}, because {reason}; leave it out.")
 
 
 def _placed(method: Method, plan: Plan) -> Method:
@@ -219,25 +235,39 @@ def _prepared(method: Method, part: Batch, generator: PartGenerator) -> Batch:
 
 
 def _update(
-    model: nn.Module, method: Method, optimizer: torch.optim.Optimizer, batch: Batch, plan: Plan, progress: Progress, finite: FiniteSteps
+    model: nn.Module,
+    method: Method,
+    phases: Sequence[Phase],
+    optimizers: Optimizers,
+    batch: Batch,
+    plan: Plan,
+    progress: Progress,
+    finite: FiniteSteps,
 ) -> dict[str, Tensor]:
-    """One optimiser step (one a phase); returns the detached loss terms."""
+    """The updates of one step, phase by phase; returns the detached loss terms, under "loss" the sum of the phases' losses."""
     method.train()
     terms: dict[str, Tensor] = {}
-    for phase in method.phases():
+    outputs: Outputs = {}
+    losses: list[Tensor] = []
+    for phase in due(phases, progress.step, method.progress):
+        optimizer = optimizers.of(phase)
         optimizer.zero_grad(set_to_none=True)
-        found, outputs = gradients(model, method, phase, batch, plan)
+        with moving(method, phase.parameters):
+            found, made = gradients(model, method, phase, batch, plan)
         finite.look(phase.parameters, found, progress.step + 1)
         with plan.profile("optimiser"), sharding.mixed():
-            method.after_backward()
+            method.after_backward(phase.name)
             if plan.recipe.clip:
                 torch.nn.utils.clip_grad_norm_(phase.parameters, plan.recipe.clip)
             optimizer.step()
-        terms |= found
+        losses.append(found.pop("loss"))
+        terms |= found if len(phases) == 1 else {phase.name: losses[-1], **found}
+        outputs |= made
     method.progress = (progress.step + 1) / progress.steps
     with plan.profile("momentum"), torch.no_grad(), sharding.mixed():
         method.after_step(outputs)
-    return terms
+    total = torch.stack(losses).sum() if losses else torch.zeros((), device=plan.device)
+    return {**terms, "loss": total}
 
 
 def _bound(method: Method, trained: Method, views: list[Any], plan: Plan) -> float | None:

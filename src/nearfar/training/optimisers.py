@@ -123,8 +123,10 @@ class LARC(_LayerwiseSGD):
         return list(updates)
 
 
-def build_optimizer(method: Method, recipe: Recipe, precision: str = "float32") -> Optimizer:
+def build_optimizer(method: Method, recipe: Recipe, precision: str = "float32", *, only: set[int] | None = None) -> Optimizer:
     """The optimiser of a method by its recipe, at the peak learning rate ``recipe.learning_rate * batch_size / 256``.
+
+    ``only`` holds the identities of the parameters that it updates; all of the groups' by default.
 
     ``precision``, "float32" or "bfloat16", is that of Muon's own products; parameters and what is remembered of them keep theirs.
 
@@ -136,8 +138,11 @@ def build_optimizer(method: Method, recipe: Recipe, precision: str = "float32") 
         UserError: for an unknown optimiser, a learning parameter that is in no group or in several, or a scale that is not above 0.
     """
     peak = recipe.learning_rate * recipe.batch_size / 256
-    groups = [part for group in method.parameter_groups() for part in _split(group, peak, recipe.weight_decay)]
-    _check_cover(method, groups)
+    given = method.parameter_groups()
+    _check_cover(method, given)
+    if only is not None:
+        given = [{**group, "params": [p for p in group["params"] if id(p) in only]} for group in given]
+    groups = [part for group in given for part in _split(group, peak, recipe.weight_decay)]
     return optimizer_of(recipe.optimizer, groups, peak, precision)
 
 

@@ -16,6 +16,7 @@ from nearfar.methods.method import Method
 from nearfar.training import collectives, sharding
 from nearfar.training.checkpoints import load_checkpoint, newest_first, save_checkpoint, set_aside
 from nearfar.training.finite import check_state
+from nearfar.training.phases import Optimizers
 
 Tell = Callable[[str], None]
 
@@ -23,13 +24,13 @@ FREE = ("output", "resume", "evaluate", "evaluate_every", "shard", "checkpoint_m
 """Options that do not change what a run computes."""
 
 
-def save(folder: Path | None, method: Method, optimizer: torch.optim.Optimizer, step: int, *, config: str = "") -> None:
+def save(folder: Path | None, method: Method, optimizers: Optimizers, step: int, *, config: str = "") -> None:
     """Write a checkpoint to ``folder``, if there is one; every process must come here, the first one writes.
 
     Args:
         folder: of the checkpoints.
         method: what is trained.
-        optimizer: of its parameters.
+        optimizers: of its parameters.
         step: finished steps.
         config: text of the run's config.toml, which can be restored from the checkpoint.
 
@@ -37,7 +38,7 @@ def save(folder: Path | None, method: Method, optimizer: torch.optim.Optimizer, 
         UserError: if it cannot be written, or if a weight or a state of the optimiser is not finite.
     """
     random_states = collectives.gather_rows(torch.get_rng_state())  # alike, unless a network draws for its rows alone
-    trained, optimised = sharding.whole(method.state_dict()), sharding.whole(optimizer.state_dict())
+    trained, optimised = sharding.whole(method.state_dict()), sharding.whole(optimizers.state_dict())
     check_state(trained, step)
     if folder is not None and collectives.is_first():
         state: dict[str, Any] = {
@@ -54,7 +55,7 @@ def save(folder: Path | None, method: Method, optimizer: torch.optim.Optimizer, 
 
 
 def restore(
-    folder: Path | None, method: Method, optimizer: torch.optim.Optimizer, seed: int, *, config: str = "", tell: Tell = lambda _: None
+    folder: Path | None, method: Method, optimizers: Optimizers, seed: int, *, config: str = "", tell: Tell = lambda _: None
 ) -> int:
     """Load the newest good checkpoint in ``folder`` and return its number of finished steps; without any, seed what is drawn, return 0.
 
@@ -63,7 +64,7 @@ def restore(
     Args:
         folder: of the checkpoints.
         method: what is trained.
-        optimizer: of its parameters.
+        optimizers: of its parameters.
         seed: of the run.
         config: text of the run's config.toml; a checkpoint of a run with another one is not taken. "": any is.
         tell: gets a sentence about each checkpoint that was set aside.
@@ -75,7 +76,7 @@ def restore(
     reasons: list[tuple[Path, str]] = []
     for path in paths:
         try:
-            step = _load(path, method, optimizer, config)
+            step = _load(path, method, optimizers, config)
         except UserError as error:
             reasons.append((path, str(error)))
             continue
@@ -106,7 +107,7 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key != "settings"} | {f"settings.{k}": v for k, v in settings.items()}
 
 
-def _load(path: Path, method: Method, optimizer: torch.optim.Optimizer, config: str) -> int:
+def _load(path: Path, method: Method, optimizers: Optimizers, config: str) -> int:
     state = load_checkpoint(path)
     changes = different(config, str(state.get("config", "")))
     if changes:
@@ -119,7 +120,7 @@ def _load(path: Path, method: Method, optimizer: torch.optim.Optimizer, config: 
         step = int(state["step"])
         check_state(state["method"], step)
         sharding.load(method, state["method"])
-        sharding.load_optimizer(optimizer, state["optimizer"])
+        optimizers.load_state_dict(state["optimizer"], sharding.load_optimizer)
         _set_random(state["random"])
     except UserError:
         raise

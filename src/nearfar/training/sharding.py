@@ -48,6 +48,8 @@ def sharded(method: Method, device: torch.device) -> Method:
     for module in (*blocks(copied), copied):
         module.register_forward_hook(_own_memory)
         fully_shard(module, **options)
+    for name in {phase.forward for phase in method.phases()} - {"forward"}:
+        register_fsdp_forward_method(copied, name)
     for name in _making_batches(method):
         _gather_during(copied, name)
     _empty(method)

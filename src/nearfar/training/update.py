@@ -38,7 +38,7 @@ def gradients(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan
     found = _cached(method, phase, batch, plan) if plan.gradient_cache else _in_parts(model, method, phase, batch, plan)
     # Data parallel's hooks would exchange after the gradient cache's first backward pass, before the chunks': exchange once, here.
     # Sharding's hooks leave out what is not divided.
-    if plan.gradient_cache or plan.shard:
+    if plan.gradient_cache or plan.shard or model is method:
         collectives.average_gradients(p for p in phase.parameters if not isinstance(p, DTensor))
     return found
 
@@ -49,7 +49,7 @@ def _in_parts(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan
     for number, part in enumerate(parts_of(batch, plan.accumulate)):
         with _synchronising(model, number == plan.accumulate - 1):
             with plan.profile("forward"):
-                outputs = _forward(model, part, plan)
+                outputs = _forward(model, phase, part, plan)
             with plan.profile("objective"):
                 outputs, terms = joined_loss(method, phase, outputs)
             with plan.profile("backward"):
@@ -74,7 +74,7 @@ def _cached(method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dic
     with plan.profile("forward"), torch.no_grad():
         for rows in parts:
             states.append(_random_state(plan.device))
-            embedded.append(_forward(method, batch[rows], plan))
+            embedded.append(_forward(method, phase, batch[rows], plan))
         for name, value in method.named_buffers():  # the second pass updates running statistics again, from the same start
             value.copy_(buffers[name])
     leaves: list[Tensor] = []
@@ -84,7 +84,7 @@ def _cached(method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dic
     for number, rows in enumerate(parts):
         _set_random_state(states[number], plan.device)  # dropout repeats itself
         with plan.profile("forward"):
-            again = _flat(_forward(method, batch[rows], plan))
+            again = _flat(_forward(method, phase, batch[rows], plan))
         pairs = [
             (value, leaf.grad if summed else leaf.grad[rows])
             for (value, summed), leaf in zip(again, leaves, strict=True)
@@ -95,14 +95,15 @@ def _cached(method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dic
     return {name: value.detach() for name, value in terms.items()}, detached(outputs)
 
 
-def _forward(model: nn.Module, batch: Batch, plan: Plan) -> Outputs:
+def _forward(model: nn.Module, phase: Phase, batch: Batch, plan: Plan) -> Outputs:
     """Outputs in float32 or wider: the loss is never computed in less. Autocast is entered anew for each pass, as it keeps
     its half-precision weights until it is left."""
     with torch.autocast(plan.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"), dropout.of(batch.place):
-        outputs = model(batch)
+        outputs = model(batch) if phase.forward == "forward" else getattr(model, phase.forward)(batch)
     if not isinstance(outputs, dict):
         raise UserError(
-            f"The method's forward returned a {type(outputs).__name__}; expected a dict of named outputs, such as {{'z1': z1, 'z2': z2}}."
+            f"The method's {phase.forward} returned a {type(outputs).__name__};"
+            " expected a dict of named outputs, such as {'z1': z1, 'z2': z2}."
         )
     return widened(outputs)
 

@@ -102,7 +102,7 @@ class SwAV(Method):
             scores = torch.cat([self.prototypes(past), scores], dim=1)
         return torch.stack([sinkhorn(crop, epsilon=s.epsilon, iterations=s.iterations)[-samples:] for crop in scores])
 
-    def after_backward(self) -> None:
+    def after_backward(self, phase: str) -> None:
         if self.progress < self.settings.frozen:
             self.prototypes.weight.grad = None
 

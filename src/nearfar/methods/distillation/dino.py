@@ -109,7 +109,7 @@ class DINO(Method):
         shares = [sinkhorn(crop, epsilon=self.temperature(self.progress)) for crop in outputs["teacher"].transpose(0, 1)]
         return {"dino": swav(outputs["student"].transpose(0, 1), torch.stack(shares), temperature=self.settings.student_temperature)}
 
-    def after_backward(self) -> None:
+    def after_backward(self, phase: str) -> None:
         """Hold the last layer still early on, and clip each parameter's gradient by itself."""
         if self.progress < self.settings.frozen:
             self.head.last.weight.grad = None
