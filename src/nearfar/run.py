@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,8 +80,27 @@ class Run:
             raise UserError(f"{self.folder} holds no encoder yet; finish it with `nearfar pretrain --resume {self.folder}`.")
         return load_encoder(self.folder)[0].eval()
 
+    def features(self) -> Encoder:
+        """What gives the run's features: its encoder, or its method where that has an ``encode`` of its own; in evaluation mode."""
+        from nearfar.method_files import METHOD, Encoding, has_own_features
+        from nearfar.methods import registry
+
+        encoder = self.encoder()
+        method = self.config.method
+        is_known = ":" not in method or method.partition(":")[0] in sys.modules
+        if not is_known or not has_own_features(registry.get(method)):
+            return encoder
+        if not ((self.folder / METHOD).exists() or (self.folder / CHECKPOINTS).is_dir()):
+            return encoder
+        return Encoding(self.method()).eval()
+
     def method(self) -> Method:
-        """The whole method (encoder, heads, targets) as of its last checkpoint, in evaluation mode."""
+        """The whole method (encoder, heads, targets), in evaluation mode; of older runs as of their last checkpoint."""
+        from nearfar.method_files import METHOD, open_method
+
+        return open_method(self.folder) if (self.folder / METHOD).exists() else self._method_of_checkpoint()
+
+    def _method_of_checkpoint(self) -> Method:
         from nearfar.training.checkpoints import newest_good
         from nearfar.verbs.assemble import assemble
 

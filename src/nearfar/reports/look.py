@@ -127,7 +127,7 @@ class Look:
 
     @cached_property
     def _encoder(self) -> Any:
-        return self.run.encoder()
+        return self.run.features()
 
 
 def _some(samples: Any, count: int) -> Any:

@@ -69,9 +69,9 @@ class Stages(nn.Module):
             features: of each stage.
             unit: whether each stage is brought to length 1; otherwise one with longer features weighs more.
         """
-        learned = [place < int(self.current) or place == self.count - 1 for place in range(self.count)]
         scaled = [normalize(f, dim=1) if unit else f for f in features]
-        return torch.cat([f if known else torch.zeros_like(f) for f, known in zip(scaled, learned, strict=True)], dim=1)
+        known = [torch.where(self.current > place, f, torch.zeros_like(f)) for place, f in enumerate(scaled[:-1])]
+        return torch.cat([*known, scaled[-1]], dim=1)
 
 
 @torch.no_grad()

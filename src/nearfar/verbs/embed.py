@@ -92,13 +92,13 @@ def loaded(run: Run, data: str | None) -> Source:
 
 
 def features_of(run: Run, samples: Any) -> Tensor:
-    """(N, D) float32: the encoder's features, or for a run on pairs the embeddings of the first part (of texts alone: of these) in the
+    """(N, D) float32: the run's features, or for a run on pairs the embeddings of the first part (of texts alone: of these) in the
     shared space."""
     from nearfar.encoder_files import encoder_spec
     from nearfar.evaluation.features import extract
     from nearfar.views import plain_view
 
-    encoder = run.encoder()
+    encoder = run.features()
     spec = encoder_spec(encoder)
     if spec.modality != "image-text":
         return extract(encoder, samples, plain_view(spec))

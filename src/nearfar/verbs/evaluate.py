@@ -121,7 +121,7 @@ def evaluate_run(
     from nearfar.training.precision import device_of
     from nearfar.views import plain_view
 
-    encoder, paired = run.encoder(), source.spec.modality == "image-text"
+    encoder, paired = run.features(), source.spec.modality == "image-text"
     for spec in (source.spec, *([outsiders.spec] if outsiders is not None else [])):
         check_input(encoder, spec)
     encoder = tower_for(encoder, source.spec.modality)
@@ -154,15 +154,17 @@ def _untrained(run: Run, encoder: Encoder, paired: bool) -> Any:
 
     from nearfar import networks
     from nearfar.encoder_files import encoder_spec, name_of
+    from nearfar.method_files import Encoding
     from nearfar.networks.catalogue import PRETRAINED
     from nearfar.verbs.assemble import assemble
 
     config = run.config
     seed = config.options.seed + 1
-    if paired:
+    if paired or isinstance(encoder, Encoding):
         name = (config.options.encoder or "").replace(PRETRAINED, "") or None
         options = dataclasses.replace(config.options, seed=seed, encoder=name)
-        return assemble(dataclasses.replace(config, options=options), run.source()).method.eval()
+        method = assemble(dataclasses.replace(config, options=options), run.source()).method.eval()
+        return method if paired else Encoding(method).eval()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return networks.build(name_of(encoder).replace(PRETRAINED, ""), encoder_spec(encoder)).eval()

@@ -43,4 +43,5 @@ def export(run: Path | str, *, format: str = "safetensors", output: Path | None 
     def tell(line: str) -> None:
         console.print(shown(line), highlight=False, soft_wrap=True)
 
-    return export_encoder(opened.encoder(), output or opened.folder / name, format, tell=tell)
+    encoder = opened.encoder() if format == "safetensors" else opened.features()
+    return export_encoder(encoder, output or opened.folder / name, format, tell=tell)

@@ -94,6 +94,7 @@ def _resumed(folder: Path, name: str | None, settings: Mapping[str, Any], option
 def _train(wanted: Config, method_class: Any, console: Console, profile: bool, held: ExitStack) -> Run:
     from nearfar.data.remembered import remember
     from nearfar.encoder_files import save_encoder
+    from nearfar.method_files import save_method
     from nearfar.training import collectives
     from nearfar.training.finite import extremes
     from nearfar.training.lock import locked
@@ -155,6 +156,7 @@ def _train(wanted: Config, method_class: Any, console: Console, profile: bool, h
     if collectives.is_first():
         card = {"method": config.method, "data": spec.name, "samples": spec.length, "steps": progress.step, "of_steps": progress.steps}
         save_encoder(method.encoder, folder, card, tokenizer=source.tokenizer)
+        save_method(method, folder, str(config.options.encoder))
         if progress.step < progress.steps:
             console.print(f"Stopped after step {progress.step} of {progress.steps}; the encoder as it stands is saved. To go on: "
                           f"nearfar pretrain --resume {shown(folder)}", highlight=False, soft_wrap=True)
