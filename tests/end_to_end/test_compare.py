@@ -32,13 +32,13 @@ def compare(*words: str, cwd: Path, code: int = 0) -> str:
 def test_a_comparison_is_equal_continued_and_extended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = compare("simclr", *SMALL, "--seeds", "1", "--settings.temperature", "0.1", cwd=tmp_path)
-    told = compare("simclr", "vicreg", *SMALL, "--seeds", "1", "--settings.temperature", "0.1", cwd=tmp_path)
-    assert "simclr temperature=0.1, seed 0: done already" in told
-    assert "vicreg and simclr temperature=0.1 cannot be compared with one seed" in told
-    folders = [tmp_path / "c" / arm / "seed-0" for arm in ("simclr-temperature=0.1", "vicreg")]
+    told = compare("simclr", *SMALL, "--seeds", "1", "--settings.temperature", "0.3", cwd=tmp_path)
+    told = compare("simclr", "vicreg", *SMALL, "--seeds", "1", "--settings.temperature", "0.3", cwd=tmp_path)
+    assert "simclr temperature=0.3, seed 0: done already" in told
+    assert "vicreg and simclr temperature=0.3 cannot be compared with one seed" in told
+    folders = [tmp_path / "c" / arm / "seed-0" for arm in ("simclr-temperature=0.3", "vicreg")]
     configs = [Run(folder).config for folder in folders]
-    assert [config.settings.get("temperature") for config in configs] == [0.1, None]
+    assert [config.settings.get("temperature") for config in configs] == [0.3, None]
     same = {(c.options.batch_size, c.options.steps, c.options.encoder, c.options.seed, c.options.limit) for c in configs}
     assert same == {(40, 3, "perceptron", 0, 120)}
     assert all(json.loads((folder / "memory.json").read_text())["peak_memory_mib"] > 50 for folder in folders)

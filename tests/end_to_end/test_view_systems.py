@@ -18,7 +18,7 @@ SMALL = {
     "scatsimclr": ["--settings.hidden", "16"],
 }
 STATE = {
-    "adainf": [],
+    "adainf": ["projector.0.weight"],
     "genview": ["autoencoder.centre", "foreground.axis", "foreground.threshold"],
     "pixpro": ["target.module.projectors.1.0.weight"],
     "scatsimclr": ["pretext_head.0.weight"],

@@ -93,14 +93,3 @@ def test_gains_before_a_linear_head_are_the_roots_of_those_after_it() -> None:
 def _gains(weight: Tensor, features: Tensor) -> Tensor:
     """||W v_j|| for the unit columns v_j."""
     return (weight @ features).norm(dim=0)
-
-
-def test_a_threshold_keeps_out_after_the_head_what_was_there_before() -> None:
-    """The non-linear toy: a diagonal network whose second layer sees features beyond a threshold only."""
-    strength, threshold = torch.tensor([2.0, 0.4]), 0.5
-    views = (torch.randint(0, 2, (2000, 2)) * 2.0 - 1) * strength
-    before = views * torch.tensor([0.9, 0.9])
-    after = torch.relu(before - threshold) - torch.relu(-before - threshold)
-    assert before.abs().min(dim=0).values.gt(0).all()
-    assert after[:, 0].abs().min() > 0
-    assert after[:, 1].abs().max() == 0
