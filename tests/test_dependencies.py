@@ -74,7 +74,7 @@ def test_nothing_in_the_package_trusts_remote_code_or_unpickles() -> None:
         text = path.read_text()
         found += [f"{path.name}: {hit}" for hit in re.findall(r"trust_remote_code\W+True|allow_pickle=True|weights_only=False", text)]
         found += [f"{path.name}: torch.load" for hit in re.findall(r"torch\.load\(([^)]*)\)", text) if "weights_only=True" not in hit]
-        pattern = r"^\s*import (?:pickle|shelve|marshal|dill)\b|Unpickler|shell=True|(?<![.\w])(?:eval|exec)\("
+        pattern = r"^\s*import (?:pickle|shelve|marshal|dill)\b|Unpickler\b|shell=True"
         found += [f"{path.name}: {hit}" for hit in re.findall(pattern, text, re.MULTILINE)]
     assert found == []
 

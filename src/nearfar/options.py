@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from nearfar.errors import UserError, unknown_name
+from nearfar.errors import UserError, brief, unknown_name
 from nearfar.ranges import at_least, checked, unit_interval, whole_number
+from nearfar.stored import check_depth, read_text
 
 MOST_SAMPLES = 1 << 40
 MOST_SEED = (1 << 31) - 1
+_LARGEST_CONFIG = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -142,23 +144,22 @@ def read_config(path: Path) -> Config:
     Raises:
         UserError: if the file is missing, is not TOML or has an unknown key.
     """
-    try:
-        return config_from(path.read_text(encoding="utf-8"), path)
-    except OSError as error:
-        raise UserError(f"Cannot read the configuration {path}: {error.strerror}; expected a config.toml of a run.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"The configuration {path} is not valid TOML: {error}.") from error
+    return config_from(read_text(path, "give a config.toml that nearfar wrote", most=_LARGEST_CONFIG), path)
 
 
 def config_from(text: str, path: Path) -> Config:
     """The configuration in the text of a ``config.toml``; ``path`` is for errors, which are those of ``read_config``."""
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"The configuration {path} is not valid TOML: {error}.") from error
+    except RecursionError as error:
+        raise UserError(f"The configuration {path} is nested too deep; expected options and settings.") from error
+    except ValueError as error:
+        raise UserError(f"The configuration {path} is not valid TOML: {brief(str(error))}.") from error
+    check_depth(values, f"The configuration {path}", "give one that nearfar wrote")
     if "method" not in values:
         raise UserError(f"The configuration {path} names no method; add a line such as method = \"simclr\".")
-    method, settings = values.pop("method"), values.pop("settings", {})
+    method = checked(str, f"The method in {path}", values.pop("method"))
+    settings = checked(dict[str, Any], f"The table of settings in {path}", values.pop("settings", {}))
     return Config(method, changed(PretrainOptions(), values), settings)
 
 

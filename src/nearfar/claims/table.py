@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from nearfar.claims.claim import FAILS, HOLDS, OPEN, Result
+from nearfar.errors import UserError
+from nearfar.stored import field_of, read_json, record
+
+_MEND = "measure the claim again with `nearfar claim NAME`"
 
 _RULE = (
     "A claim *holds* when the whole 95 % t-interval of the paired difference (same seeds in both arms) lies above 0 in the paper's"
@@ -17,7 +20,23 @@ _RULE = (
 
 def read_results(folder: Path) -> list[Result]:
     """The results that ``nearfar claim`` wrote into a folder, by name."""
-    return [Result(**json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json"))]
+    return [_result(path) for path in sorted(folder.glob("*.json"))]
+
+
+def _result(path: Path) -> Result:
+    """One result.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    found = record(Result, read_json(path, _MEND), str(path))
+    for arm in (found.first, found.second):
+        rows = found.values.get(arm)
+        if not rows:
+            raise UserError(f"{path} holds no values of {arm}; {_MEND}.")
+        for row in rows:
+            field_of(row, found.metric, float, f"the values of {arm} in {path}")
+    return found
 
 
 def render(results: Sequence[Result], missing: Sequence[str] = ()) -> str:
