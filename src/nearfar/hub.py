@@ -5,6 +5,7 @@ A repository is "owner/name" on the hub, or a local folder that stands in for it
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from nearfar.errors import UserError
 from nearfar.files import write_text
 from nearfar.networks.encoder import Encoder
 from nearfar.run import CONFIG, EVALUATION, Run
+from nearfar.stored import check_file
 
 CARD = "README.md"
 _FILES = (WEIGHTS, DESCRIPTION, TOKENIZER, CONFIG, EVALUATION)
@@ -39,7 +41,8 @@ def push(run: Path | str, repository: str, *, private: bool = False) -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for file in _FILES:
-            if (opened.folder / file).exists():
+            if os.path.lexists(opened.folder / file):
+                check_file(opened.folder / file, "restore it, or remove it to push the run without")
                 shutil.copyfile(opened.folder / file, folder / file)
         write_text(folder / CARD, model_card(opened, repository))
         return _copied(folder, Path(repository)) if _is_local(repository) else _uploaded(folder, repository, private)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearfar.errors import UserError
 from nearfar.options import Config, read_config
-from nearfar.stored import check_file
+from nearfar.stored import check_file, finite_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,7 @@ def read_rows(path: Path) -> tuple[list[dict[str, Any]], int]:
         except (ValueError, RecursionError):
             continue
         step = row.get("step") if isinstance(row, dict) else None
-        if isinstance(step, int | float) and not isinstance(step, bool):
+        if finite_number(step) is not None:
             rows.append(row)
     return rows, len(lines) - len(rows)
 

@@ -80,6 +80,21 @@ def parsed_json(text: str, where: str, mend: str) -> Any:
     return values
 
 
+def finite_number(value: Any) -> float | None:
+    """A finite number as such; None for anything else that a damaged file may hold in its place.
+
+    >>> finite_number(3), finite_number(10**400), finite_number("3")
+    (3.0, None, None)
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def check_depth(values: Any, where: str, mend: str) -> None:
     """Refuse tables and lists that lie deeper in each other than ``MOST_LEVELS``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,8 +35,12 @@ def _result(path: Path) -> Result:
         rows = found.values.get(arm)
         if not rows:
             raise UserError(f"{path} holds no values of {arm}; {_MEND}.")
+        where = f"the values of {arm} in {path}"
+        names = {name for row in rows if isinstance(row, dict) for name in row}
         for row in rows:
-            field_of(row, found.metric, float, f"the values of {arm} in {path}")
+            for name in {*names, found.metric}:
+                if not math.isfinite(field_of(row, name, float, where)):
+                    raise UserError(f"{name} in {where} is not finite; {_MEND}.")
     return found
 
 

@@ -11,10 +11,9 @@ from typing import Any
 from nearfar.comparison.result import Comparison, Entry
 from nearfar.errors import UserError
 from nearfar.run import Run
-from nearfar.stored import field_of, read_json
+from nearfar.stored import field_of, finite_number, read_json
 
 MEMORY = "memory.json"
-_FAR = 1e300
 
 
 def entry_of(run: Run, arm: str, settings: dict[str, Any]) -> Entry:
@@ -28,20 +27,14 @@ def entry_of(run: Run, arm: str, settings: dict[str, Any]) -> Entry:
     if evaluation is None:
         raise UserError(f"{run.folder} has not been judged; run `nearfar evaluate {run.folder}` first.")
     rows = run.metrics()
-    speeds = [number for row in rows if (number := _number(row.get("samples_per_second"))) is not None]
+    speeds = [number for row in rows if (number := finite_number(row.get("samples_per_second"))) is not None]
     peak = math.nan
     if os.path.lexists(memory):
         mend = "remove it, and the comparison goes without it"
         peak = field_of(read_json(memory, mend), "peak_memory_mib", float, str(memory))
-    seconds = max((number for row in rows if (number := _number(row.get("seconds"))) is not None), default=math.nan)
+    seconds = max((number for row in rows if (number := finite_number(row.get("seconds"))) is not None), default=math.nan)
     speed = statistics.median(speeds) if speeds else math.nan
     return Entry(arm, config.method, settings, config.options.seed, run.folder, evaluation, speed, peak, seconds)
-
-
-def _number(value: Any) -> float | None:
-    """A finite number of a row of metrics; None for anything else, which a damaged file may hold."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _FAR
-    return float(value) if is_number else None
 
 
 def comparison_of(runs: Sequence[Run]) -> Comparison:

@@ -49,7 +49,7 @@ def compare(*methods: str, settings: Mapping[str, Sequence[Any]] | None = None, 
     console = Console(quiet=quiet)
     folder = Path(chosen.output) if chosen.output else Path("runs") / f"compare-{Path(chosen.data).stem}"
     plan = planned(arms, chosen, folder)
-    console.print(f"{len(arms)} arms x {chosen.seeds} seeds: {plan['budget']}; writing {shown(folder)}", highlight=False, soft_wrap=True)
+    console.print(f"{len(arms)} arms x {chosen.seeds} seeds: {shown(plan['budget'])}; writing {shown(folder)}", highlight=False, soft_wrap=True)
     found = run_all(arms, chosen, plan, folder, lambda text: console.print(f"[bold]{shown(text)}[/]", highlight=False))
     found.write_parquet(folder / RESULTS)
     page = write_comparison(found, folder / REPORT)
