@@ -103,7 +103,12 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
         raise UserError(f"{WEIGHTS} in {folder} does not fit {name}, which {DESCRIPTION} names; restore the pair.") from error
     _architecture(encoder).update(name=name, card=card)
     if os.path.lexists(folder / TOKENIZER):
-        _architecture(encoder)["tokenizer"] = Tokenizer.from_json(read_text(folder / TOKENIZER, _MEND))
+        tokenizer = Tokenizer.from_json(read_text(folder / TOKENIZER, _MEND))
+        if len(tokenizer) > spec.vocabulary:
+            raise UserError(
+                f"{folder / TOKENIZER} has {len(tokenizer):,} tokens, and the encoder knows {spec.vocabulary:,}; {_MEND}."
+            )
+        _architecture(encoder)["tokenizer"] = tokenizer
     return encoder.eval(), card
 
 
@@ -115,7 +120,8 @@ def described_in(folder: Path) -> dict[str, Any]:
     """
     if not all(os.path.lexists(folder / name) for name in (DESCRIPTION, WEIGHTS)):
         raise UserError(f"{folder} holds no encoder: expected {DESCRIPTION} and {WEIGHTS}; give a folder that nearfar wrote.")
-    return checked(dict[str, Any], str(folder / DESCRIPTION), read_json(folder / DESCRIPTION, _MEND))
+    found: dict[str, Any] = checked(dict[str, Any], str(folder / DESCRIPTION), read_json(folder / DESCRIPTION, _MEND))
+    return found
 
 
 def versions_of(folder: Path) -> dict[str, Any]:
