@@ -1,40 +1,47 @@
-"""Atomic writing: a name never shows half a file, and nothing finished is overwritten by accident."""
+"""What the system refuses is one sentence, and nothing half-written is left."""
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from nearfar.errors import UserError
-from nearfar.files import replacing, write_text
+from nearfar.files import check_writable, replacing, sweep, write_text
 
 
-def test_writes_into_new_folders(tmp_path: Path) -> None:
-    write_text(tmp_path / "a" / "b.txt", "x")
-    assert (tmp_path / "a" / "b.txt").read_text() == "x"
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match=r"Cannot write .*file/inside.txt: (Not a directory|File exists)"):
+        write_text(tmp_path / "file" / "inside.txt", "text")
+    with pytest.raises(UserError, match=r"Cannot write .*/file: Not a directory"):
+        check_writable(tmp_path / "file")
+    check_writable(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_refuses_to_overwrite_unless_asked(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    write_text(path, "old")
-    with pytest.raises(UserError, match=r"a\.txt exists already"):
-        write_text(path, "new")
-    assert path.read_text() == "old"
-    write_text(path, "new", overwrite=True)
-    assert path.read_text() == "new"
+def test_a_full_disk_is_still_the_systems_error(tmp_path: Path) -> None:
+    """The temporary file is a link to the device that is always full."""
+    (tmp_path / f".a.txt.{os.getpid()}.part").symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"a.txt: No space left on device") as caught:
+        write_text(tmp_path / "a.txt", "text")
+    assert isinstance(caught.value, OSError)
+    assert caught.value.errno == errno.ENOSPC
+    assert not list(tmp_path.iterdir())
 
 
-def test_a_failure_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    write_text(path, "old")
+def test_what_a_killed_process_was_writing_is_swept(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    for left in (".a.txt.7.part", "checkpoints/.step-1.pt.7.part"):
+        (tmp_path / left).write_text("half")
+    write_text(tmp_path / "b.txt", "whole")
+    sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["b.txt", "checkpoints"]
 
-    def fail() -> None:
-        with replacing(path, overwrite=True) as temporary:
-            temporary.write_text("half")
-            raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"):
-        fail()
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+def test_a_defect_in_the_block_stays_one(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "a") as temporary:
+        temporary.write_text(str(1 / 0))
+    assert not list(tmp_path.iterdir())

@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,9 @@ def save_encoder(
         UserError: if ``networks.build`` did not make the encoder.
     """
     folder = Path(folder)
-    weights = save({name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()})
+    prefix = encoder.weights_prefix
+    state = {name.removeprefix(prefix): value for name, value in encoder.state_dict().items()}
+    weights = save({name: value.detach().cpu().contiguous() for name, value in state.items()})
     described = {**_description(encoder, card), "digest": hashlib.blake2b(weights, digest_size=16).hexdigest()}
     description = json.dumps(described, indent=2, ensure_ascii=False)
     with replacing(folder / WEIGHTS, overwrite=True) as temporary:
@@ -97,8 +100,9 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
     check_spec(spec, f"the spec in {where}")
     with torch.random.fork_rng(devices=[]):
         encoder = networks.build(name.replace(PRETRAINED, ""), spec)
+    prefix = encoder.weights_prefix
     try:
-        encoder.load_state_dict(weights)
+        encoder.load_state_dict({name if name.startswith(prefix) else prefix + name: value for name, value in weights.items()})
     except RuntimeError as error:
         raise UserError(f"{WEIGHTS} in {folder} does not fit {name}, which {DESCRIPTION} names; restore the pair.") from error
     _architecture(encoder).update(name=name, card=card)
@@ -192,7 +196,14 @@ def check_input(encoder: Encoder, spec: Spec) -> None:
             )
 
 
-def export_encoder(encoder: Encoder, path: Path | str, format: str = "safetensors", *, overwrite: bool = False) -> Path:  # noqa: A002
+def export_encoder(
+    encoder: Encoder,
+    path: Path | str,
+    format: str = "safetensors",  # noqa: A002
+    *,
+    overwrite: bool = False,
+    tell: Callable[[str], None] | None = None,
+) -> Path:
     """Write an encoder for use elsewhere and check the written file's features on random inputs.
 
     Args:
@@ -200,6 +211,7 @@ def export_encoder(encoder: Encoder, path: Path | str, format: str = "safetensor
         path: a file, or for "safetensors" a folder.
         format: "safetensors" (what ``load_encoder`` reads), "onnx" (needs the extra "export") or "torch" (``torch.export``).
         overwrite: whether an existing ``path`` may be replaced.
+        tell: gets a sentence on the largest difference of features, and the lines that load what was written.
 
     Returns:
         ``path``.
@@ -216,14 +228,23 @@ def export_encoder(encoder: Encoder, path: Path | str, format: str = "safetensor
         if path.exists() and not overwrite:
             raise UserError(f"{path} exists already; choose another name or remove it first.")
         save_encoder(encoder, path)
-        portable.check_features(copy.deepcopy(encoder).cpu().eval(), load_encoder(path)[0], spec)
+        difference = portable.check_features(copy.deepcopy(encoder).cpu().eval(), load_encoder(path)[0], spec)
+        _tell(tell, difference, portable.loading_lines(format, path, name_of(encoder), spec))
         return path
     model = portable.Portable(encoder, spec)
     write, read = _PORTABLE[format]
     with replacing(path, overwrite=overwrite) as temporary:
         write(model, temporary, _description(encoder, None))
-        portable.check_features(model, read(temporary), model.spec)
+        difference = portable.check_features(model, read(temporary), model.spec)
+    _tell(tell, difference, portable.loading_lines(format, path, name_of(encoder), model.spec))
     return path
+
+
+def _tell(tell: Callable[[str], None] | None, difference: float, lines: list[str]) -> None:
+    if tell is not None:
+        tell(f"Features of random samples differ from the original's by at most {difference:.2g}. To load it:")
+        for line in lines:
+            tell(f"  {line}")
 
 
 def _description(encoder: Encoder, card: dict[str, Any] | None) -> dict[str, Any]:

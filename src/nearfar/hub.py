@@ -13,7 +13,7 @@ from typing import Any
 
 from nearfar.encoder_files import DESCRIPTION, TOKENIZER, WEIGHTS, encoder_spec, load_encoder, name_of, versions_of
 from nearfar.errors import UserError
-from nearfar.files import write_text
+from nearfar.files import write_text, writing
 from nearfar.networks.encoder import Encoder
 from nearfar.run import CONFIG, EVALUATION, Run
 from nearfar.stored import check_file
@@ -91,9 +91,10 @@ def _is_local(repository: str) -> bool:
 
 
 def _copied(folder: Path, target: Path) -> str:
-    target.mkdir(parents=True, exist_ok=True)
-    for file in folder.iterdir():
-        shutil.copyfile(file, target / file.name)
+    with writing(target):
+        target.mkdir(parents=True, exist_ok=True)
+        for file in folder.iterdir():
+            shutil.copyfile(file, target / file.name)
     return str(target)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nearfar.data.bounds import SUSPICIOUS_BYTES, SUSPICIOUS_RATIO, check_memory
+from nearfar.data.bounds import check_memory
 from nearfar.errors import UserError
 from nearfar.evaluation.features import check_features
 from nearfar.evaluation.knn import nearest
@@ -158,11 +158,10 @@ def _parquet(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def _npz(path: Path) -> tuple[dict[str, Any], str]:
+    from nearfar.data.npz import check_archive
+
     with zipfile.ZipFile(path) as archive:
-        unpacked = sum(member.file_size for member in archive.infolist())
-    if unpacked > SUSPICIOUS_BYTES and unpacked > SUSPICIOUS_RATIO * path.stat().st_size:
-        raise UserError(f"{path} unpacks to {unpacked:,} bytes, {unpacked // path.stat().st_size:,} times its size; embed the data again.")
-    check_memory(unpacked, f"What {path} unpacks to")
+        check_archive(path, archive)
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
         found = {name: arrays[name] for name in ("id", "label", "embedding", FACTS) if name in arrays.files}
     return found, str(found.pop(FACTS, ""))

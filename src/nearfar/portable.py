@@ -1,7 +1,8 @@
 """Encoders as programs that run without nearfar: the normalisation in front, one input, one output.
 
 The input "input" is float32: images (N, C, H, W) with pixels in [0, 1], or series (N, C, T) in the units of the data. The output
-"features" is float32 (N, D). N is free, the other sizes are those of the data.
+"features" is float32 (N, D). N is free, the other sizes are those of the data. A program cannot raise an error of its own, so an image
+with pixels outside [0, 1], such as bytes that were not divided by 255, has features that are not a number.
 """
 
 from __future__ import annotations
@@ -21,11 +22,15 @@ from torch import Tensor, nn
 from nearfar.batch import Pair, Tokens
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
+from nearfar.networks.catalogue import PRETRAINED, TIMM
 from nearfar.networks.encoder import Encoder
 from nearfar.networks.towers import TwoTowers
 
 TOLERANCE = 1e-4
 """Largest difference that a written encoder's features may show, relative to the largest feature where that is above 1."""
+
+_SLACK = 0.05
+"""How far pixels may lie outside [0, 1]: resizing overshoots a little."""
 
 Features = Callable[[Any], Tensor]
 """From raw samples to features (N, D)."""
@@ -60,7 +65,41 @@ class Portable(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         features: Tensor = self.encoder((x - self.mean) / self.std)
-        return features
+        if self.spec.modality != "image":
+            return features
+        pixels = x.flatten(1)
+        is_wrong = (pixels.amin(1, keepdim=True) < -_SLACK) | (pixels.amax(1, keepdim=True) > 1 + _SLACK)
+        return features.masked_fill(is_wrong, torch.nan)
+
+
+def takes(spec: Spec) -> str:
+    """What the program takes, in a sentence."""
+    shape = ", ".join(map(str, ("N", *spec.shape)))
+    if spec.modality == "image":
+        return f"float32 images ({shape}) with pixels in [0, 1]; others, such as 0 to 255, give features that are not a number."
+    return f"float32 {spec.modality} ({shape}) in the units of the data."
+
+
+def loading_lines(format: str, path: Path, name: str, spec: Spec) -> list[str]:  # noqa: A002
+    """Three lines of Python that load what was exported.
+
+    Args:
+        format: "safetensors", "onnx" or "torch".
+        path: of the file or folder.
+        name: of the encoder; weights of a timm model load into timm.
+        spec: of the data.
+    """
+    if format == "onnx":
+        load = [f"session = onnxruntime.InferenceSession({str(path)!r})", 'features = session.run(None, {"input": x})[0]']
+        return ["import onnxruntime", *load, f"# x: {takes(spec)}"]
+    if format == "torch":
+        return ["import torch", f"model = torch.export.load({str(path)!r}).module()", "features = model(x)", f"# x: {takes(spec)}"]
+    if name.startswith(TIMM):
+        bare = name.removeprefix(TIMM).removesuffix(PRETRAINED)
+        made = f"model = timm.create_model({bare!r}, num_classes=0, in_chans={spec.shape[0]})"
+        weights = str(path / "encoder.safetensors")
+        return ["import timm, safetensors.torch", made, f"model.load_state_dict(safetensors.torch.load_file({weights!r}))"]
+    return ["from nearfar.encoder_files import load_encoder", f"encoder, card = load_encoder({str(path)!r})", "features = encoder(x)"]
 
 
 def write_onnx(model: Portable, path: Path, description: dict[str, Any]) -> None:
@@ -77,6 +116,7 @@ def write_onnx(model: Portable, path: Path, description: dict[str, Any]) -> None
             input_names=["input"], output_names=["features"], dynamic_axes={"input": batch, "features": batch},
         )
     written = onnx.load(path)
+    written.graph.input[0].doc_string = takes(model.spec)
     onnx.helper.set_model_props(written, {"nearfar": json.dumps(description)})
     onnx.save(written, path)
 
@@ -102,12 +142,16 @@ def read_program(path: Path) -> Features:
     return module
 
 
-def check_features(original: Features, written: Features, spec: Spec) -> None:
+def check_features(original: Features, written: Features, spec: Spec) -> float:
     """Compare features of random samples, in batches of other sizes than the exporter saw.
+
+    Returns:
+        The largest difference that was found.
 
     Raises:
         RuntimeError: if any two differ by more than ``TOLERANCE``.
     """
+    worst = 0.0
     for samples in (1, 5):
         x = random_samples(spec, samples)
         with torch.no_grad():
@@ -118,6 +162,8 @@ def check_features(original: Features, written: Features, spec: Spec) -> None:
                 f"The exported encoder's features differ from the original's by up to {difference:.2g} where the largest is {largest:.2g}; "
                 f"allowed is {TOLERANCE * max(1.0, largest):.1g}."
             )
+        worst = max(worst, difference)
+    return worst
 
 
 def random_samples(spec: Spec, samples: int) -> Any:

@@ -119,7 +119,8 @@ class Run:
         return evaluate(self.folder, **options)
 
     def embed(self, samples: Any) -> np.ndarray[Any, Any]:
-        """Features (N, D) float32 of raw samples: uint8 images (N, C, H, W), float series (N, C, T), or ``Tokens``."""
+        """Features (N, D) float32 of samples: arrays, PIL pictures, paths, texts or ``Samples``, of any size; see
+        ``nearfar.data.given.samples_like``."""
         from nearfar.verbs.embed import embed_samples
 
         return embed_samples(self, samples)

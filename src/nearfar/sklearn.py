@@ -19,6 +19,7 @@ from nearfar.data.spec import Spec
 from nearfar.data.statistics import channel_statistics
 from nearfar.evaluation.features import extract
 from nearfar.methods import registry
+from nearfar.methods.method import Method
 from nearfar.options import resolved_settings
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
@@ -29,11 +30,11 @@ from nearfar.views import make_views, plain_view
 class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """``fit`` pretrains an encoder on X, ``transform`` gives its features.
 
-    X is uint8 images (N, C, H, W), float series (N, C, T), or rows of numbers (N, D), which are taken as series of one channel and
-    get the encoder "series-perceptron" unless another is named.
+    X is uint8 images (N, C, H, W), (N, H, W, C) or grey (N, H, W), float series (N, C, T), or rows of numbers (N, D),
+    which are taken as series of one channel and get the encoder "series-perceptron" unless another is named.
 
     Args:
-        method: a name from ``nearfar methods`` for samples of this kind.
+        method: a name from ``nearfar methods``, or a ``Method`` class of your own, for samples of this kind.
         encoder: a name; by default a small one that fits the data.
         epochs: passes over the data; by default those of the method's recipe.
         batch_size: at most half of the samples are used.
@@ -47,8 +48,15 @@ class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     """
 
     def __init__(
-        self, method: str = "vicreg", *, encoder: str | None = None, epochs: int | None = None, batch_size: int | None = None,
-        settings: Mapping[str, Any] | None = None, device: str = "auto", random_state: Any = 0,
+        self,
+        method: str | type[Method] = "vicreg",
+        *,
+        encoder: str | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+        device: str = "auto",
+        random_state: Any = 0,
     ) -> None:
         self.method = method
         self.encoder = encoder
@@ -67,17 +75,17 @@ class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """
         content = self._content(X, reset=True)
         label, classes = self._labels(y)
-        kind = registry.named_by_user(self.method)
+        kind = _kind_of(self.method)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         source = _source(content, label, classes)
-        recipe = kind.recipes["small"]
+        recipe = kind.recipe("small")
         batch_size = max(2, min(self.batch_size or recipe.batch_size, len(content) // 2 or 2, len(content)))
         recipe = dataclasses.replace(recipe, batch_size=batch_size, epochs=self.epochs or recipe.epochs)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             name = self.encoder or ("series-perceptron" if self._rows else None)
             encoder = networks.build(name, source.spec, kind=kind.encoder_kind)
-            settings = resolved_settings(kind.Settings, kind.recipes["small"].settings, self.settings or {})
+            settings = resolved_settings(kind.Settings, kind.recipe("small").settings, self.settings or {})
             method = kind(encoder, source.spec, settings)
             views = make_views(source.spec, method.wanted_views, patches=getattr(encoder, "patches", 0))
             fit(method, source, views, Plan(recipe, seed=seed, device=device_of(self.device)))
@@ -102,6 +110,7 @@ class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
     def _content(self, X: Any, *, reset: bool) -> Tensor:
         """X as images uint8 (N, C, H, W) or series float32 (N, C, T)."""
+        X = _grey_images_with_channels(X)
         dtype = None if getattr(X, "ndim", 2) == 4 else np.float32
         array = validate_data(self, X, reset=reset, allow_nd=True, ensure_min_samples=2 if reset else 1, dtype=dtype)
         if array.ndim == 4 and array.dtype != np.uint8:
@@ -113,15 +122,30 @@ class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         return torch.from_numpy(np.array(array[:, None] if array.ndim == 2 else array, order="C"))
 
     def _labels(self, y: Any) -> tuple[Tensor | None, tuple[str, ...]]:
-        kind = registry.named_by_user(self.method)
+        kind = _kind_of(self.method)
         if not kind.needs_labels:
             return None, ()
         if y is None:
-            raise ValueError(f"{self.method} requires y to be passed, but the target y is None.")
+            raise ValueError(f"{registry.name_of(kind)} requires y to be passed, but the target y is None.")
         if kind.label_kind == "value":
             return torch.as_tensor(np.asarray(y, dtype=np.float32)), ()
         classes, number = np.unique(np.asarray(y), return_inverse=True)
         return torch.from_numpy(number.astype(np.int64)), tuple(map(str, classes))
+
+
+def _kind_of(method: str | type[Method]) -> type[Method]:
+    return registry.named_by_user(method) if isinstance(method, str) else method
+
+
+def _grey_images_with_channels(X: Any) -> Any:
+    """Bytes (N, H, W) as grey images (N, 1, H, W), bytes (N, H, W, C) as (N, C, H, W); all else as it is."""
+    if str(getattr(X, "dtype", "")).removeprefix("torch.") != "uint8":
+        return X
+    if X.ndim == 3:
+        return X[:, None]
+    if X.ndim == 4 and X.shape[1] not in (1, 3) and X.shape[3] in (1, 3):
+        return np.ascontiguousarray(np.moveaxis(np.asarray(X), 3, 1))
+    return X
 
 
 def _source(content: Tensor, label: Tensor | None, classes: tuple[str, ...]) -> Source:

@@ -1,4 +1,5 @@
-"""Hostile and odd input: refused with the number that is too large, in bounded time and memory, and in one sentence."""
+"""Hostile and odd input: refused with the number that is too large, in bounded time and memory, and
+in one sentence."""
 
 from __future__ import annotations
 
@@ -181,12 +182,19 @@ def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arrays",
     [
-        {"x": np.full((6, 2, 16), "a")}, {"x": np.zeros((6, 2, 16), complex)}, {"x": np.zeros((6, 2, 16), "M8[s]")},
-        {"x": np.zeros(6, [("a", float), ("b", int)])}, {"x": np.zeros((6, 2, 16), bool)}, {"x": np.float64(3)},
-        {"x": np.zeros((6, 2, 16)), "sampling_rate": np.array("fast")}, {"x": np.zeros((6, 2, 16)), "sampling_rate": np.array(-1)},
-        {"x": np.full((6, 2, 16), np.nan)}, {"images": np.full((6, 8, 8), np.nan)}, {"x": np.zeros((2, 2, 2, 2, 16))},
+        {"x": np.full((6, 2, 16), "a")},
+        {"x": np.zeros((6, 2, 16), complex)},
+        {"x": np.zeros((6, 2, 16), "M8[s]")},
+        {"x": np.zeros(6, [("a", float), ("b", int)])},
+        {"x": np.zeros((6, 2, 16), bool)},
+        {"x": np.float64(3)},
+        {"x": np.zeros((6, 2, 16)), "sampling_rate": np.array("fast")},
+        {"x": np.zeros((6, 2, 16)), "sampling_rate": np.array(-1)},
+        {"x": np.full((6, 2, 16), np.nan)},
+        {"images": np.full((6, 8, 8), np.nan)},
+        {"x": np.zeros((2, 2, 2, 2, 16))},
     ],
-)  # fmt: skip
+)
 def test_odd_arrays_are_one_sentence(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:  # type: ignore[type-arg]
     np.savez(tmp_path / "data.npz", **arrays)  # type: ignore[arg-type]
     with pytest.raises(UserError):
@@ -309,3 +317,12 @@ def test_the_marks_of_samples_differ_by_one_bit() -> None:
     twice = torch.zeros(2, 16, dtype=torch.uint8)
     twice[0, 7] = twice[0, 15] = 128
     assert len(set(marks_of(twice, np.arange(2), whole=True).tolist())) == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", "a\0b", "x" * 5000, "~nobody-here/x", "a/" * 3000, "\udce9", "./nowhere#a=b", "#a=b"],
+)
+def test_names_that_can_be_no_data(name: str) -> None:
+    with pytest.raises(UserError):
+        load(name)

@@ -1,4 +1,5 @@
-"""A run keeps its samples: data that grow, shrink, move or change keep the split that the run was trained with."""
+"""A run keeps its samples: data that grow, shrink, move or change keep the split that the run was
+trained with."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ from tests.data.conftest import encoded, picture
 
 COUNT = 20
 Grow = Callable[[Path, int], None]
-"""Writes a data set of so many samples; those of a smaller number are among those of a larger one, not at their start."""
+"""Writes a data set of so many samples; those of a smaller number are among those of a larger one,
+not at their start."""
 
 
 def _numbers(count: int) -> list[int]:
@@ -100,10 +102,15 @@ def _sound(path: Path, count: int) -> None:
 
 
 READERS: dict[str, tuple[str, Grow]] = {
-    "folder": ("photos", _folder), "csv of files": ("list.csv", _csv), "csv of texts": ("texts.csv", _texts),
-    "parquet": ("images.parquet", _parquet), "clips": ("clips.parquet", _clips), "series": ("series.npz", _series),
-    "points": ("points.npz", _points), "sound": ("sounds", _sound),
-}  # fmt: skip
+    "folder": ("photos", _folder),
+    "csv of files": ("list.csv", _csv),
+    "csv of texts": ("texts.csv", _texts),
+    "parquet": ("images.parquet", _parquet),
+    "clips": ("clips.parquet", _clips),
+    "series": ("series.npz", _series),
+    "points": ("points.npz", _points),
+    "sound": ("sounds", _sound),
+}
 
 
 def _trained(data: Path, output: Path, **options: Any) -> Run:
@@ -376,3 +383,34 @@ def test_a_damaged_cache_is_made_anew(damage: str, tmp_path: Path, cache: Path) 
         else:
             content.unlink()
     assert _marks(run) == before
+
+
+def test_a_comparison_refuses_data_that_changed(tmp_path: Path) -> None:
+    _folder(tmp_path / "photos", COUNT)
+    options: dict[str, Any] = {
+        "data": str(tmp_path / "photos"),
+        "steps": 1,
+        "batch_size": 8,
+        "quiet": True,
+    }
+    nearfar.compare("simclr", seeds=1, output=tmp_path / "compared", **options)
+    assert nearfar.compare("simclr", seeds=1, output=tmp_path / "compared", **options)
+    _folder(tmp_path / "photos", COUNT + 3)
+    with pytest.raises(UserError, match=r"changed since its runs were made \(of its samples 3 new"):
+        nearfar.compare("simclr", seeds=2, output=tmp_path / "compared", **options)
+
+
+def test_three_lines_stand_at_the_start_of_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _folder(tmp_path / "photos", COUNT)
+    (tmp_path / "photos" / "a" / "scan.heic").write_bytes(b"x")
+    run = _trained(tmp_path / "photos", tmp_path / "run", quiet=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        "data photos: 20 image samples of 3 x 12 x 12, 16 for training and 4 for testing",
+        "data labels: 2 classes (a 10, b 10); groups: none",
+        "data left out: 1 .heic files",
+    ]
+    run.evaluate(protocols="knn", seeds=1)
+    assert "data left out: 1 .heic files" in capsys.readouterr().err

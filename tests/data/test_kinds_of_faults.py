@@ -1,4 +1,5 @@
-"""What data hold is read or told, by every reader: folders, labels, first rows, axes, names, encodings, tables."""
+"""What data hold is read or told, by every reader: folders, labels, first rows, axes, names,
+encodings, tables."""
 
 from __future__ import annotations
 
@@ -351,6 +352,30 @@ def test_a_guess_at_the_axes_is_told(
     assert _told(source, told) if told else not any("read as" in note for note in source.notes)
 
 
+def test_points_may_come_first_or_last(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 16, 3)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", points=x)
+    np.savez(tmp_path / "b.npz", points=x.transpose(0, 2, 1))
+    first, second = (load(tmp_path / name, split=False).train for name in ("a.npz", "b.npz"))
+    assert torch.equal(first.take(torch.arange(20)), second.take(torch.arange(20)))
+    assert first.content.shape == (20, 3, 16)
+
+
+def test_the_other_reading_of_the_axes_can_be_asked_for(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 64, 16)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=x[:, None])
+    assert load(tmp_path / "data.npz").spec.shape == (64, 16)
+
+
+def test_narrow_bytes_are_images_with_a_note(tmp_path: Path) -> None:
+    np.savez(
+        tmp_path / "data.npz", x=np.random.default_rng(0).integers(0, 255, (20, 128, 9), np.uint8)
+    )
+    source = load(tmp_path / "data.npz")
+    assert source.spec.modality == "image"
+    assert _told(source, "if it holds series, call the array series")
+
+
 @pytest.mark.parametrize("shape", [(0, 3, 64), (40, 0, 28), (40, 28, 0), (0,), (40, 3, 0)])
 @pytest.mark.parametrize("kind", [np.float32, np.uint8])
 def test_empty_axes_are_refused(shape: tuple[int, ...], kind: Any, tmp_path: Path) -> None:
@@ -505,11 +530,16 @@ def _write_series(
 @pytest.mark.parametrize(
     ("header", "counter", "separator", "comma"),
     [
-        ("0,1,2", False, ",", False), (",ax,ay,az", True, ",", False), ("index,ax,ay,az", True, ",", False),
-        (",0,1,2", True, ",", False), ("", False, ",", False), ("ax;ay;az", False, ";", True), ("ax\tay\taz", False, "\t", False),
+        ("0,1,2", False, ",", False),
+        (",ax,ay,az", True, ",", False),
+        ("index,ax,ay,az", True, ",", False),
+        (",0,1,2", True, ",", False),
+        ("", False, ",", False),
+        ("ax;ay;az", False, ";", True),
+        ("ax\tay\taz", False, "\t", False),
         ("timestamp,ax,ay,az", True, ",", False),
     ],
-)  # fmt: skip
+)
 def test_series_as_they_are_written(
     header: str, counter: bool, separator: str, comma: bool, tmp_path: Path
 ) -> None:

@@ -86,6 +86,16 @@ def test_the_encoder_is_exported_and_checked(run: Path, form: str) -> None:
 
 
 @pytest.mark.slow
+def test_an_evaluation_can_go_elsewhere_and_leaves_the_run_alone(run: Path) -> None:
+    before = (run / "evaluation.json").read_bytes()
+    nearfar("evaluate", "first", "--protocols", "knn", "--output", "elsewhere.json", cwd=run.parent)
+    assert "knn" in (run.parent / "elsewhere.json").read_text()
+    assert (run / "evaluation.json").read_bytes() == before
+    refused = nearfar("evaluate", "first", "--protocols", "knn", "--output", "elsewhere.json", cwd=run.parent, code=2)
+    assert "elsewhere.json exists already" in refused.stderr
+
+
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_usable_run_and_says_how_to_resume(tmp_path: Path) -> None:
     words = ["pretrain", "simclr", "--epochs", "60", "--limit", "512", "--precision", "float32", "--output", "r", "--no-evaluate"]
     started = subprocess.Popen([*NEARFAR, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

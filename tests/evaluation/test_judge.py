@@ -60,11 +60,11 @@ def test_classes_get_every_row_metric_and_interval(of_classes: Evaluation) -> No
     assert found.rows() == ROWS
     assert found.metrics() == [
         "kNN accuracy", "linear accuracy", "1 label a class", "5 labels a class", "10 labels a class", "1 % of labels",
-        "10 % of labels", "100 % of labels", "uniformity", "alignment", "penalty entropy", "std per dimension", "effective rank",
+        "10 % of labels", "uniformity", "alignment", "penalty entropy", "std per dimension", "effective rank",
         "tolerance", "purity, 10 nearest",
     ]  # fmt: skip
     assert len(found.scores) == 3 * 15
-    assert found.protocols.keys() == {"knn-v1", "linear-v1", "few-labels-v2", "geometry-v2"}
+    assert found.protocols.keys() == {"knn-v1", "linear-v1", "few-labels-v3", "geometry-v2"}
     assert "Probes were fitted on 60 training samples and judged on 30 test samples." in found.notes
     for score in found.scores:
         assert math.isfinite(score.value)
@@ -160,7 +160,7 @@ def test_without_a_test_set_a_fifth_is_held_out_and_said() -> None:
 
 def test_a_single_test_sample_is_enough() -> None:
     source = image_source(test=1)
-    assert judged(source).protocols.keys() == {"knn-v1", "linear-v1", "few-labels-v2"}
+    assert judged(source).protocols.keys() == {"knn-v1", "linear-v1", "few-labels-v3"}
 
 
 def test_pairs_get_retrieval_controls_and_probes() -> None:

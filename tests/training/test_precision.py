@@ -1,5 +1,6 @@
 """The choice of a number format."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def test_bfloat16_is_taken_where_it_gains_at_least_15_percent_and_the_answer_is_
     encoder, example = build("small-convnet", IMAGES), torch.zeros(4, *IMAGES.shape)
     first = precision.choose_precision("auto", encoder, example, torch.device("cpu"))
     assert first[0] == chosen
-    assert asked[:4] == [False, True, False, True], "in turns"
+    assert asked[1:5] == [False, True, False, True], "in turns, after one to warm up"
     calls = len(asked)
     assert precision.choose_precision("auto", encoder, example, torch.device("cpu")) == first
     assert len(asked) == calls
@@ -46,3 +47,37 @@ def test_the_probe_leaves_the_encoder_and_the_random_state_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
     assert all(parameter.grad is None for parameter in encoder.parameters())
+
+
+def test_far_slower_bfloat16_is_seen_on_a_few_samples_and_not_tried_again_with_any_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def timed(encoder: object, example: torch.Tensor, device: object, *, bfloat16: bool) -> float:
+        asked.append(len(example))
+        return 60.0 if bfloat16 else 0.5
+
+    monkeypatch.setattr(precision, "_seconds", timed)
+    told: list[str] = []
+    encoder, example = build("small-convnet", IMAGES), torch.zeros(100, *IMAGES.shape)
+    chosen, why = precision.choose_precision("auto", encoder, example, torch.device("cpu"), told.append)
+    assert chosen == "float32"
+    assert "bfloat16 runs at 0.01 x the speed" in why
+    assert asked == [8, 8, 8]
+    assert len(told) == 1
+    assert "once on this machine" in told[0]
+    other = build("perceptron", IMAGES)
+    assert precision.choose_precision("auto", other, example, torch.device("cpu"), told.append) == (chosen, why)
+    assert len(asked) == 3
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("content", ["null", "[1, 2]", "{", '"text"', "\0\0\0", "{%s: null}", "{%s: -1}", '{%s: "fast"}', "{%s: NaN}"])
+def test_a_damaged_cache_is_made_anew(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "_seconds", lambda *given, bfloat16: 1.0 if bfloat16 else 2.0)
+    encoder, example = build("small-convnet", IMAGES), torch.zeros(4, *IMAGES.shape)
+    path = tmp_path / "precision.json"
+    precision.choose_precision("auto", encoder, example, torch.device("cpu"))
+    (key,) = json.loads(path.read_text())
+    path.write_text(content.replace("%s", json.dumps(key)))
+    assert precision.choose_precision("auto", encoder, example, torch.device("cpu"))[0] == "bfloat16"
+    assert json.loads(path.read_text()) == {key: 2.0}

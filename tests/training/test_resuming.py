@@ -25,7 +25,7 @@ CONFIG = 'method = "toy"\nseed = 3\noutput = "here"\n'
 PLAN = Plan(Recipe(learning_rate=0.1, batch_size=8, epochs=3), seed=3, checkpoint_minutes=0.0, config=CONFIG)
 
 
-class Killed(BaseException):
+class KilledError(Exception):
     """As if the process had died."""
 
 
@@ -37,7 +37,7 @@ class Killer:
 
     def __call__(self, samples: Tensor, generator: torch.Generator) -> list[Tensor]:
         if self.step == 0:
-            raise Killed
+            raise KilledError
         self.step -= 1
         return views(samples, generator)
 
@@ -54,7 +54,7 @@ def finished(folder: Path | None, plan: Plan = PLAN, callbacks: Any = ()) -> Met
 
 
 def killed(folder: Path, step: int) -> None:
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         fit(toy(), ToySource(), Killer(step), PLAN, folder)
 
 

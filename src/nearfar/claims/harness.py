@@ -92,7 +92,7 @@ def pretrained(
     kind = registry.named_by_user(method)
     torch.manual_seed(seed)
     encoder = training.encoder(source.spec) if callable(training.encoder) else networks.build(training.encoder, source.spec)
-    chosen = resolved_settings(kind.Settings, kind.recipes["small"].settings, settings or {})
+    chosen = resolved_settings(kind.Settings, kind.recipe("small").settings, settings or {})
     made = kind(encoder, source.spec, chosen)
     batch_size = made.wanted_batches.rows or training.batch_size
     recipe = Recipe({}, training.optimizer, training.learning_rate * 256 / batch_size, training.weight_decay, batch_size)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,8 +18,9 @@ from nearfar.comparison.result import Comparison
 from nearfar.errors import UserError
 from nearfar.files import write_text
 from nearfar.options import MOST_SAMPLES, Config, PretrainOptions
+from nearfar.processes import Child, ending_with_us
 from nearfar.ranges import checked, whole_number
-from nearfar.run import CONFIG, EVALUATION, Run
+from nearfar.run import CHECKPOINTS, CONFIG, EVALUATION, Run
 from nearfar.stored import field_of, read_json
 
 PLAN = "comparison.json"
@@ -33,6 +33,7 @@ _PLANNED: dict[str, Any] = {
 }
 """What a plan holds beside what was asked for."""
 _TIMED, _UNTIMED = 8, 3  # steps
+_INTERRUPTED = 130  # exit code of a run that was asked to stop
 
 
 def planned(arms: Sequence[Arm], options: CompareOptions, folder: Path) -> dict[str, Any]:
@@ -174,7 +175,9 @@ def _steps(arm: Arm, options: CompareOptions, plan: dict[str, Any]) -> int:
     training, _ = plan_of(assembled, source, views, Console(quiet=True))
     fit(assembled.method, source, views, dataclasses.replace(training, steps=_UNTIMED))
     started = time.perf_counter()
-    fit(assembled.method, source, views, dataclasses.replace(training, steps=_TIMED))
+    done = fit(assembled.method, source, views, dataclasses.replace(training, steps=_TIMED))
+    if done.step < _TIMED:
+        raise KeyboardInterrupt
     return max(1, int(options.seconds * _TIMED / (time.perf_counter() - started)))
 
 
@@ -182,20 +185,19 @@ def _run_one(config: Config, place: Path) -> None:
     """One run in a new process, whose peak memory is then its own."""
     place.parent.mkdir(parents=True, exist_ok=True)
     named = [config.method] if ":" in config.method else []  # a class from outside is imported because the user named it
-    if (place / CONFIG).exists():
+    if (place / CONFIG).exists() or (place / CHECKPOINTS).is_dir():
         words = [*named, "--resume", str(place)]
     else:
         asked = place.with_name(f"{place.name}.toml")
         write_text(asked, config.to_toml(), overwrite=True)
         words = [*named, "--config", str(asked), "--output", str(place)]
-    process = subprocess.Popen([sys.executable, "-m", "nearfar", "pretrain", *words])
-    try:
-        _, status, usage = os.wait4(process.pid, 0)
-    except KeyboardInterrupt:
-        process.wait()  # it got the signal too, and saves what it has
-        raise
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode or not (place / EVALUATION).exists():
+    child = Child([sys.executable, "-m", "nearfar", "pretrain", *words])
+    with ending_with_us(child):
+        _, status, usage = os.wait4(child.process.pid, 0)
+    child.process.returncode = os.waitstatus_to_exitcode(status)
+    if child.process.returncode == _INTERRUPTED:
+        raise KeyboardInterrupt
+    if child.process.returncode or not (place / EVALUATION).exists():
         raise UserError(f"The run {place} did not finish; see above. What is done is kept: the same command goes on.")
     scale = 1 if sys.platform == "darwin" else 1024
     write_text(place / MEMORY, json.dumps({"peak_memory_mib": usage.ru_maxrss * scale / 2**20}) + "\n", overwrite=True)

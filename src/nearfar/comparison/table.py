@@ -38,17 +38,17 @@ def rich_table(comparison: Comparison) -> Group:
                 judged = any((s.metric, s.row) == (metric, row) for s in comparison.entries[0].evaluation.scores)
                 cells.append(text_of(comparison.mean(comparison.arms()[0], metric, row), comparison.unit(metric)) if judged else "–")
             table.add_row(*map(escape, cells), style="dim")
-    costs = Table("", box=SIMPLE)
+    costs_table = Table("", box=SIMPLE)
     for name in ("samples/s", "peak MiB", "seconds"):
-        costs.add_column(name, justify="right")
+        costs_table.add_column(name, justify="right")
     for arm in comparison.arms():
-        costs.add_row(*map(escape, [arm, *_costs(comparison, arm)]))
+        costs_table.add_row(*map(escape, [arm, *costs(comparison, arm)]))
     seeds = len(comparison.of(comparison.arms()[0]))
     head = (
         f"{comparison.data}, {comparison.budget}, {seeds} seed{'s' if seeds > 1 else ''}; shares in %, mean ± 95 % interval over seeds, "
         "in brackets the paired difference to the first"
     )
-    return Group(escape(head), table, costs, *(escape(sentence) for sentence in comparison.verdicts()))
+    return Group(escape(head), table, costs_table, *(escape(sentence) for sentence in comparison.verdicts()))
 
 
 def _cell(comparison: Comparison, arm: str, metric: str) -> str:
@@ -72,8 +72,9 @@ def signed(difference: Interval, unit: str) -> str:
     return text if text.startswith("-") else f"+{text}"
 
 
-def _costs(comparison: Comparison, arm: str) -> list[str]:
+def costs(comparison: Comparison, arm: str) -> list[str]:
+    """Samples per second, peak memory in MiB and seconds of training of an arm: medians over its seeds."""
     entries = comparison.of(arm)
-    costs = ((entry.samples_per_second, entry.peak_memory, entry.seconds) for entry in entries)
-    medians = [statistics.median(values) for values in zip(*costs, strict=True)]
+    each = ((entry.samples_per_second, entry.peak_memory, entry.seconds) for entry in entries)
+    medians = [statistics.median(values) for values in zip(*each, strict=True)]
     return ["–" if math.isnan(value) else f"{value:,.0f}" for value in medians]

@@ -27,7 +27,8 @@ def in_memory(samples: Any) -> Samples:
     """N raw samples as ``Samples`` with their numbers as ids.
 
     Args:
-        samples: uint8 images (N, C, H, W) or floating-point series (N, C, T), as tensors or arrays; ``Tokens``; or a ``Pair``.
+        samples: uint8 images (N, C, H, W) or floating-point series (N, C, T), as tensors or arrays;
+            ``Tokens``; or a ``Pair``.
 
     Raises:
         UserError: for any other shape or type.
@@ -43,16 +44,19 @@ def _checked(samples: Any) -> Tensor:
     if found.is_floating_point() and found.ndim == 3:
         return found.float()
     raise UserError(
-        f"Samples have shape {tuple(found.shape)} and type {str(found.dtype).removeprefix('torch.')}; "
+        f"Samples have shape {tuple(found.shape)} and type "
+        f"{str(found.dtype).removeprefix('torch.')}; "
         "expected uint8 images (N, C, H, W) or floating-point series (N, C, T)."
     )
 
 
 @dataclass(frozen=True)
 class ReadyArray:
-    """Content of a ``Table`` that needs no decoding: images (N, C, H, W) or float32 series (N, C, T).
+    """Content of a ``Table`` that needs no decoding: images (N, C, H, W) or float32 series (N, C,
+    T).
 
-    Images that are no uint8 are scaled by their own range, least to largest value, or by that of the data they must be like.
+    Images that are no uint8 are scaled by their own range, least to largest value, or by that of
+    the data they must be like.
     """
 
     array: NDArray[Any]
@@ -76,7 +80,8 @@ class ReadyArray:
                 extra["range"] = values
                 told = f"{values[0]:g} to {values[1]:g}"
                 notes.append(
-                    f"The images of {self.name} are of type {self.array.dtype}; their range, {told}, was scaled to 0 to 255 (uint8)."
+                    f"The images of {self.name} are of type {self.array.dtype}; their range, "
+                    f"{told}, was scaled to 0 to 255 (uint8)."
                 )
             return Loaded(_covering(torch.from_numpy(chosen), size), readable, notes, extra)
         if options.size is not None:
@@ -87,8 +92,9 @@ class ReadyArray:
         steps = like.shape[-1] if like is not None else options.size
         return Loaded(torch.from_numpy(fit_lengths(chosen, self.name, steps)), readable)
 
-
-    def _bytes(self, chosen: NDArray[Any], like: Spec | None) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+    def _bytes(
+        self, chosen: NDArray[Any], like: Spec | None
+    ) -> tuple[NDArray[np.uint8], tuple[float, float]]:
         """Images as uint8, and the values that became 0 and 255."""
         values = range_of(like) or (float(self.array.min()), float(self.array.max()))
         return np.stack([to_bytes(one.astype(np.float32), values) for one in chosen]), values
@@ -100,7 +106,9 @@ def _covering(images: Tensor, size: tuple[int, ...]) -> Tensor:
     if images.shape[2:] == (height, width):
         return images
     scale = max(height / images.shape[2], width / images.shape[3])
-    whole = [max(least, round(side * scale)) for least, side in zip(size, images.shape[2:], strict=True)]
+    whole = [
+        max(least, round(side * scale)) for least, side in zip(size, images.shape[2:], strict=True)
+    ]
     resized = F.interpolate(images, size=whole, mode="bilinear", antialias=True)
     top, left = (whole[0] - height) // 2, (whole[1] - width) // 2
     return resized[:, :, top : top + height, left : left + width].contiguous()

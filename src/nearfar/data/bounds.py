@@ -1,4 +1,4 @@
-"""How large data may be. What is larger is refused, with the number, before memory is taken for it."""
+"""How large data may be. What is larger is refused, with its number, before it takes memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 from nearfar.errors import UserError
 
 MOST_PIXELS = 1 << 27
-"""Pixels of a picture that is decoded; a JPEG is decoded at a fraction of its size where that is enough."""
+"""Pixels of a picture that is decoded; a JPEG is decoded at a fraction of its size where that is
+enough."""
 MANY_PIXELS = 1 << 24
 """Pictures with more pixels are decoded one at a time."""
 LARGEST_SIDE = 8192
@@ -20,7 +21,8 @@ MOST_SOUND = 1 << 28
 """Samples of a recording over all channels; at 48,000 a second 93 minutes."""
 SUSPICIOUS_RATIO = 200
 SUSPICIOUS_BYTES = 1 << 30
-"""An archive that unpacks to more than this and to ``SUSPICIOUS_RATIO`` times its size is taken for a bomb."""
+"""An archive that unpacks to more than this and to ``SUSPICIOUS_RATIO`` times its size is taken for
+a bomb."""
 
 
 def memory_bytes() -> int:
@@ -64,7 +66,8 @@ def check_steps(steps: int, what: str) -> None:
     """
     if steps > MOST_STEPS:
         raise UserError(
-            f"{what} {steps:,} steps; expected at most {MOST_STEPS:,}; give fewer with --size, or shorten them."
+            f"{what} {steps:,} steps; expected at most {MOST_STEPS:,}; give fewer with --size, or "
+            f"shorten them."
         )
 
 

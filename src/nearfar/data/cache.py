@@ -1,8 +1,8 @@
 """The decoded cache: an array that is made once, memory-mapped ever after.
 
-An entry is a folder named after a hash of what it was made from, with ``content.npy`` and ``about.json``. It is written under a
-temporary name and renamed, so it is there whole or not at all; of two processes that make the same entry, the second keeps the
-first one's.
+An entry is a folder named after a hash of what it was made from, with ``content.npy`` and
+``about.json``. It is written under a temporary name and renamed, so it is there whole or not at
+all; of two processes that make the same entry, the second keeps the first one's.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ Make = Callable[[BinaryIO], dict[str, Any]]
 
 
 def key_of(*facts: object) -> str:
-    """A name for an entry from all that it depends on; each fact must have a ``repr`` that tells it apart."""
+    """A name for an entry from all that it depends on; each fact must have a ``repr`` that tells it
+    apart."""
     digest = hashlib.blake2b(digest_size=16)
     for fact in facts:
         digest.update(repr(fact).encode())
@@ -40,24 +41,34 @@ def key_of(*facts: object) -> str:
 
 
 def file_facts(paths: Iterable[Path]) -> Iterator[tuple[str, int, int, int, int]]:
-    """What tells a changed file: its path in its resolved folder, its size in bytes, its number on the disk, when its content was
-    last written and when anything of it last changed, in nanoseconds. The last of these no program can set, so a file that was
-    written anew and given its old time is told from what it was."""
+    """What tells a changed file: its path in its resolved folder, its size in bytes, its number on
+    the disk, when its content was last written and when anything of it last changed, in
+    nanoseconds. The last of these no program can set, so a file that was written anew and given its
+    old time is told from what it was."""
     folders: dict[str, str] = {}  # each is resolved once, as there may be very many files in it
     for path in paths:
         folder, name = os.path.split(path)
         if folder not in folders:
             folders[folder] = os.path.realpath(folder)
         state = os.stat(path)
-        yield os.path.join(folders[folder], name), state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns
+        yield (
+            os.path.join(folders[folder], name),
+            state.st_size,
+            state.st_ino,
+            state.st_mtime_ns,
+            state.st_ctime_ns,
+        )
 
 
-def remembered(key: str, make: Make, folder: Path | None = None) -> tuple[NDArray[Any], dict[str, Any]]:
+def remembered(
+    key: str, make: Make, folder: Path | None = None
+) -> tuple[NDArray[Any], dict[str, Any]]:
     """The array and the facts of an entry, made now if it is not there.
 
     Args:
         key: the entry's name.
-        make: writes the array to an open .npy file (see ``write_blocks``) and returns facts for JSON.
+        make: writes the array to an open .npy file (see ``write_blocks``) and returns facts for
+            JSON.
         folder: where entries are kept; by default "decoded" in the machine's cache.
 
     Returns:
@@ -81,7 +92,10 @@ def remembered(key: str, make: Make, folder: Path | None = None) -> tuple[NDArra
             ) from error
         found = _read(entry)
         if found is None:
-            raise UserError(f"The decoded data in {entry} cannot be read; remove that folder, or set NEARFAR_CACHE to another.")
+            raise UserError(
+                f"The decoded data in {entry} cannot be read; remove that folder, or set "
+                f"NEARFAR_CACHE to another."
+            )
     return found
 
 
@@ -100,7 +114,8 @@ def _read(entry: Path) -> tuple[NDArray[Any], dict[str, Any]] | None:
 
 
 def _digest(content: Path) -> str:
-    """Of a file's bytes, or of a large file's length, first and last bytes and evenly spaced ones between."""
+    """Of a file's bytes, or of a large file's length, first and last bytes and evenly spaced ones
+    between."""
     digest, size = hashlib.blake2b(digest_size=16), content.stat().st_size
     digest.update(str(size).encode())
     with content.open("rb") as file:
@@ -131,7 +146,9 @@ def _make(entry: Path, make: Make) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_blocks(file: BinaryIO, shape: tuple[int, ...], dtype: Any, blocks: Iterable[NDArray[Any]]) -> None:
+def write_blocks(
+    file: BinaryIO, shape: tuple[int, ...], dtype: Any, blocks: Iterable[NDArray[Any]]
+) -> None:
     """Write an array of known shape as .npy, block by block along the first axis.
 
     A plain write reports a full disk as an error; a memory-mapped one would kill the process.

@@ -25,7 +25,8 @@ class Clips:
         ids: N names, for the list of unreadable ones.
         facts: what tells this content from any other, for the cache.
         name: of the data, for errors.
-        lengths: (N,) how many frames each has; of a clip with other than the most common number evenly chosen frames are taken.
+        lengths: (N,) how many frames each has; of a clip with other than the most common number
+            evenly chosen frames are taken.
     """
 
     frames: Callable[[NDArray[np.int64]], Sequence[Sequence[Encoded]]]
@@ -42,22 +43,39 @@ class Clips:
         chosen = self.lengths[rows]
         there = chosen[chosen > 0]
         if not len(there):
-            raise UserError(f"None of the {len(rows)} clips of {self.name} has a frame; expected lists of encoded images.")
+            raise UserError(
+                f"None of the {len(rows)} clips of {self.name} has a frame; expected lists of "
+                f"encoded images."
+            )
         count = like.shape[1] if like is not None else _most_common(there)
-        frames = Pictures(self._chosen(count), [name for name in self.ids for _ in range(count)], (self.facts, count), self.name)
+        frames = Pictures(
+            self._chosen(count),
+            [name for name in self.ids for _ in range(count)],
+            (self.facts, count),
+            self.name,
+        )
         places = (rows[:, None] * count + np.arange(count)).reshape(-1)
-        one = None if like is None else replace(like, modality="image", shape=(like.shape[0], *like.shape[2:]))
+        one = (
+            None
+            if like is None
+            else replace(like, modality="image", shape=(like.shape[0], *like.shape[2:]))
+        )
         found = frames.load(places, options, one)
         content = found.content.reshape(len(rows), count, *found.content.shape[1:]).transpose(1, 2)
         readable: NDArray[np.bool_] = np.all(found.readable.reshape(len(rows), count), axis=1)
         if not readable.any():
-            raise UserError(f"Of every clip of {self.name} some frame cannot be read; check that they are complete image files.")
+            raise UserError(
+                f"Of every clip of {self.name} some frame cannot be read; check that they are "
+                f"complete image files."
+            )
         notes = [note.replace(" images ", " frames ") for note in found.notes]
         other = int((there != count).sum())
         if other:
             notes.append(
-                f"{other:,} of {len(rows):,} clips have other than {count} frames, from {there.min()} to {there.max()}: "
-                "of longer ones evenly chosen frames are taken, frames of shorter ones are repeated."
+                f"{other:,} of {len(rows):,} clips have other than {count} frames, from "
+                f"{there.min()} to {there.max()}: "
+                "of longer ones evenly chosen frames are taken, frames of shorter ones are "
+                "repeated."
             )
         empty = len(chosen) - len(there)
         if empty:
@@ -65,7 +83,8 @@ class Clips:
         return Loaded(content.contiguous(), readable, notes, found.extra)
 
     def _chosen(self, count: int) -> Callable[[NDArray[np.int64]], Sequence[Encoded]]:
-        """From numbers of frames, ``count`` a clip, to the frames; a clip without frames gives empty ones."""
+        """From numbers of frames, ``count`` a clip, to the frames; a clip without frames gives
+        empty ones."""
 
         def encoded(places: NDArray[np.int64]) -> list[Encoded]:
             rows = np.unique(places // count)

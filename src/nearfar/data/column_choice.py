@@ -18,17 +18,41 @@ from nearfar.data.sound import is_sound
 from nearfar.errors import UserError
 
 TEXT_NAMES = ("caption", "text", "sentence", "sentence1", "description", "title", "name")
-PATH_NAMES = ("path", "file", "filename", "file_name", "filepath", "image_path", "audio_path", "image", "audio")
+PATH_NAMES = (
+    "path",
+    "file",
+    "filename",
+    "file_name",
+    "filepath",
+    "image_path",
+    "audio_path",
+    "image",
+    "audio",
+)
 
 _SIGNATURES = (
-    b"\x89PNG", b"\xff\xd8", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\0\0\0\x0cjP  ",
-    b"\0\0\0\x1cftypavif", b"\0\0\0\x20ftypavif", b"P4", b"P5", b"P6",
-)  # fmt: skip
+    b"\x89PNG",
+    b"\xff\xd8",
+    b"GIF8",
+    b"BM",
+    b"RIFF",
+    b"II*\0",
+    b"MM\0*",
+    b"II+\0",
+    b"MM\0+",
+    b"\0\0\0\x0cjP  ",
+    b"\0\0\0\x1cftypavif",
+    b"\0\0\0\x20ftypavif",
+    b"P4",
+    b"P5",
+    b"P6",
+)
 """How image files begin; RIFF holds both WebP and sound."""
 _LOOKED_AT = 100
 """Rows with a value that are looked at to tell what a column holds."""
 _PROSE_NAMES = ("caption", "text", "sentence", "sentence1", "description")
-"""Columns that are texts whatever their values look like; the other names are texts only if some value has several words."""
+"""Columns that are texts whatever their values look like; the other names are texts only if some
+value has several words."""
 
 
 class Piece(Protocol):
@@ -36,7 +60,7 @@ class Piece(Protocol):
 
     @property
     def part(self) -> str:
-        """"train", "test" ..., or "" if it says nothing."""
+        """ "train", "test" ..., or "" if it says nothing."""
 
     @property
     def schema(self) -> pa.Schema:
@@ -52,7 +76,8 @@ class Piece(Protocol):
         """A whole column of plain values."""
 
     def blobs(self, name: str, rows: NDArray[np.int64]) -> list[Any]:
-        """Bytes in some ascending rows of a column, b"" where there are none; of a column of lists, lists of bytes."""
+        """Bytes in some ascending rows of a column, b"" where there are none; of a column of lists,
+        lists of bytes."""
 
     def counts(self, name: str) -> NDArray[np.int64]:
         """How many values each list of a column of lists holds."""
@@ -78,7 +103,11 @@ class Choice:
 
 
 def choose(
-    pieces: Sequence[Piece], columns: Mapping[str, NDArray[Any]], name: str, options: DataOptions, folder: Path | None
+    pieces: Sequence[Piece],
+    columns: Mapping[str, NDArray[Any]],
+    name: str,
+    options: DataOptions,
+    folder: Path | None,
 ) -> Choice:
     """Tell by names and by the first rows that hold something what each column holds.
 
@@ -101,59 +130,97 @@ def choose(
     if text is not None and text not in columns:
         raise UserError(f"{name} has no text column {text!r}; its columns: {_listed(schema)}.")
     if text is not None and kind != "image":
-        raise UserError(f"{name} holds {kind} data, which cannot be paired with the texts in {text!r}; leave --text-column out.")
+        raise UserError(
+            f"{name} holds {kind} data, which cannot be paired with the texts in {text!r}; leave "
+            f"--text-column out."
+        )
     if text is None and options.image_column is None and kind == "image":
         text = _text_column(columns, path)
     if blobs is None and path is None and text is None:
         raise UserError(
-            f"{name} has no column of images, recordings or frames (bytes), texts (several words) or file paths that exist; its columns: "
+            f"{name} has no column of images, recordings or frames (bytes), texts (several words) "
+            f"or file paths that exist; its columns: "
             f"{_listed(schema)}; if one of them holds texts, name it with --text-column."
         )
-    return Choice(blobs, kind, path, text, _unused(schema, columns, blobs, path, text, folder, options))
+    return Choice(
+        blobs, kind, path, text, _unused(schema, columns, blobs, path, text, folder, options)
+    )
 
 
 def _unused(
-    schema: pa.Schema, columns: Mapping[str, NDArray[Any]], blobs: str | None, path: str | None, text: str | None,
-    folder: Path | None, options: DataOptions,
-) -> tuple[str, ...]:  # fmt: skip
+    schema: pa.Schema,
+    columns: Mapping[str, NDArray[Any]],
+    blobs: str | None,
+    path: str | None,
+    text: str | None,
+    folder: Path | None,
+    options: DataOptions,
+) -> tuple[str, ...]:
     """Sentences on columns that hold samples, texts or labels and are not used."""
     notes = []
     others = [f"{f.name} ({f.type})" for f in schema if f.name not in columns and f.name != blobs]
     if others:
-        notes.append(f"Columns that are not used, as their values are no single numbers or strings: {', '.join(others)}.")
+        notes.append(
+            f"Columns that are not used, as their values are no single numbers or strings: "
+            f"{', '.join(others)}."
+        )
     if blobs is not None and text is None and options.image_column is None:
-        left = [n for n in TEXT_NAMES if n in columns and n != path and n not in LABEL_NAMES and _looks_like_text(columns[n])]
+        left = [
+            n
+            for n in TEXT_NAMES
+            if n in columns and n != path and n not in LABEL_NAMES and _looks_like_text(columns[n])
+        ]
         if left:
-            notes.append(f"The texts in {', '.join(left)} are not used; name their column with --text-column.")
+            notes.append(
+                f"The texts in {', '.join(left)} are not used; name their column with "
+                f"--text-column."
+            )
     return tuple(notes)
 
 
 def is_plain(kind: pa.DataType) -> bool:
-    """Whether a column's values are single numbers or strings, or can be made such (see ``plain_values``)."""
+    """Whether a column's values are single numbers or strings, or can be made such (see
+    ``plain_values``)."""
     if pa.types.is_dictionary(kind):
         return is_plain(kind.value_type)
     types = pa.types
     tests = (
-        types.is_integer, types.is_floating, types.is_boolean, types.is_string, types.is_large_string, types.is_decimal,
-        types.is_temporal, types.is_null,
-    )  # fmt: skip
+        types.is_integer,
+        types.is_floating,
+        types.is_boolean,
+        types.is_string,
+        types.is_large_string,
+        types.is_decimal,
+        types.is_temporal,
+        types.is_null,
+    )
     return any(test(kind) for test in tests) or str(kind) == "string_view"
 
 
 def plain_values(column: pa.ChunkedArray) -> NDArray[Any]:
-    """The values of a plain column (N,): decimals as floats, dates and times as text (2020-01-31), all others as they are."""
+    """The values of a plain column (N,): decimals as floats, dates and times as text (2020-01-31),
+    all others as they are."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type
     if pa.types.is_decimal(kind):
         column = column.cast(pa.float64())
     elif pa.types.is_temporal(kind):
-        column = pa.chunked_array([pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string())])
+        column = pa.chunked_array(
+            [
+                pa.array(
+                    [None if value is None else str(value) for value in column.to_pylist()],
+                    pa.string(),
+                )
+            ]
+        )
     elif pa.types.is_null(kind):
         return np.full(len(column), None, dtype=object)
     values: NDArray[Any] = column.to_numpy()
     if values.dtype.kind == "O":
-        return np.array([as_text(value) if isinstance(value, str) else value for value in values], dtype=object)
+        return np.array(
+            [as_text(value) if isinstance(value, str) else value for value in values], dtype=object
+        )
     return values
 
 
@@ -183,12 +250,16 @@ def _first_blobs(pieces: Sequence[Piece], column: str) -> list[Any]:
     return []
 
 
-def _path_column(columns: Mapping[str, NDArray[Any]], asked: str | None, folder: Path | None) -> str | None:
+def _path_column(
+    columns: Mapping[str, NDArray[Any]], asked: str | None, folder: Path | None
+) -> str | None:
     if folder is None:
         return None
     for name in [asked] if asked else [name for name in PATH_NAMES if name in columns]:
         values = [value for value in columns[name] if isinstance(value, str) and value.strip()]
-        if any(is_file(folder, value) for value in values[:_LOOKED_AT]) or any(is_file(folder, value) for value in values[_LOOKED_AT:]):
+        if any(is_file(folder, value) for value in values[:_LOOKED_AT]) or any(
+            is_file(folder, value) for value in values[_LOOKED_AT:]
+        ):
             return name
     return None
 
@@ -203,7 +274,14 @@ def is_file(folder: Path, name: str) -> bool:
 
 def _text_column(columns: Mapping[str, NDArray[Any]], path: str | None) -> str | None:
     """The first column with a telling name whose values are texts."""
-    return next((name for name in TEXT_NAMES if name in columns and name != path and _is_text(name, columns[name])), None)
+    return next(
+        (
+            name
+            for name in TEXT_NAMES
+            if name in columns and name != path and _is_text(name, columns[name])
+        ),
+        None,
+    )
 
 
 def _is_text(name: str, values: NDArray[Any]) -> bool:
@@ -232,12 +310,16 @@ def _listed(schema: pa.Schema) -> str:
 
 def _is_blob(kind: pa.DataType) -> bool:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return (_is_blob(kind.value_type) and not pa.types.is_nested(kind.value_type)) or _is_blob_struct(kind.value_type)
+        return (
+            _is_blob(kind.value_type) and not pa.types.is_nested(kind.value_type)
+        ) or _is_blob_struct(kind.value_type)
     return _is_blob_struct(kind) or bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _is_blob_struct(kind: pa.DataType) -> bool:
-    return pa.types.is_struct(kind) and any(field.name == "bytes" and _is_blob(field.type) for field in kind)
+    return pa.types.is_struct(kind) and any(
+        field.name == "bytes" and _is_blob(field.type) for field in kind
+    )
 
 
 def _is_image(content: bytes) -> bool:

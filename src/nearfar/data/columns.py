@@ -1,4 +1,5 @@
-"""Tables of named columns (parquet, CSV, TSV, Hugging Face) as samples: from the chosen columns to content, ids and labels."""
+"""Tables of named columns (parquet, CSV, TSV, Hugging Face) as samples: from the chosen columns to
+content, ids and labels."""
 
 from __future__ import annotations
 
@@ -57,18 +58,30 @@ class _Columns(Mapping[str, NDArray[Any]]):
 def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Values of several files; where only some hold text, numbers of the others become text."""
     if len({part.dtype.kind == "O" for part in parts}) > 1:
-        parts = [part if part.dtype.kind == "O" else np.array([str(value) for value in part], dtype=object) for part in parts]
+        parts = [
+            part
+            if part.dtype.kind == "O"
+            else np.array([str(value) for value in part], dtype=object)
+            for part in parts
+        ]
     return np.concatenate(parts)
 
 
-def table_of(pieces: Sequence[Piece], name: str, classes: Any, options: DataOptions, folder: Path | None = None) -> Table:
+def table_of(
+    pieces: Sequence[Piece],
+    name: str,
+    classes: Any,
+    options: DataOptions,
+    folder: Path | None = None,
+) -> Table:
     """Samples from tables.
 
     Args:
         pieces: at least one, all with the columns of the first.
         name: of the data.
-        classes: names of the classes: a list for the label column, a list for each of several columns, or, where the same
-            numbers mean different classes in different sets, a list for each value of the column that names the set.
+        classes: names of the classes: a list for the label column, a list for each of several
+            columns, or, where the same numbers mean different classes in different sets, a list for
+            each value of the column that names the set.
         options: which columns, if the user said.
         folder: where the files lie that a column names; None if none does.
 
@@ -81,12 +94,20 @@ def table_of(pieces: Sequence[Piece], name: str, classes: Any, options: DataOpti
     choice = choose(pieces, columns, name, options, folder)
     _check_asked(pieces[0], columns, name, options)
     notes = list(choice.notes)
-    files = ["" if value is None else str(value) for value in columns[choice.path]] if choice.path else []
+    files = (
+        ["" if value is None else str(value) for value in columns[choice.path]]
+        if choice.path
+        else []
+    )
     ids = files or _ids(pieces, columns)
     content = _files(files, folder, name, notes) if folder is not None and files else None
     if choice.blobs is not None:
         content = _encoded(pieces, choice.blobs, choice.kind, ids, name)
-    texts = ["" if text is None else str(text) for text in columns[choice.text]] if choice.text else None
+    texts = (
+        ["" if text is None else str(text) for text in columns[choice.text]]
+        if choice.text
+        else None
+    )
     table = Table(name, as_texts(ids), content, texts, columns)
     table.notes += notes
     if texts is not None and content is None:
@@ -99,7 +120,9 @@ def table_of(pieces: Sequence[Piece], name: str, classes: Any, options: DataOpti
     return table
 
 
-def _encoded(pieces: Sequence[Piece], column: str, kind: str, ids: Sequence[str], name: str) -> Content:
+def _encoded(
+    pieces: Sequence[Piece], column: str, kind: str, ids: Sequence[str], name: str
+) -> Content:
     starts = np.cumsum([0, *map(len, pieces)])
 
     def encoded(rows: NDArray[np.int64]) -> list[Any]:
@@ -114,12 +137,17 @@ def _encoded(pieces: Sequence[Piece], column: str, kind: str, ids: Sequence[str]
     if kind == "audio":
         return Recordings(encoded, ids, facts, name)
     if kind == "video":
-        return Clips(encoded, ids, facts, name, np.concatenate([piece.counts(column) for piece in pieces]))
+        return Clips(
+            encoded, ids, facts, name, np.concatenate([piece.counts(column) for piece in pieces])
+        )
     return Pictures(encoded, ids, facts, name)
 
 
-def _check_asked(piece: Piece, columns: Mapping[str, NDArray[Any]], name: str, options: DataOptions) -> None:
-    """Refuse columns that were asked for and are there, but hold what can be neither label nor group.
+def _check_asked(
+    piece: Piece, columns: Mapping[str, NDArray[Any]], name: str, options: DataOptions
+) -> None:
+    """Refuse columns that were asked for and are there, but hold what can be neither label nor
+    group.
 
     Raises:
         UserError: that states their type.
@@ -128,7 +156,8 @@ def _check_asked(piece: Piece, columns: Mapping[str, NDArray[Any]], name: str, o
     for kind, asked in (("label", options.label), ("group", options.group)):
         if asked in types and asked not in columns:
             raise UserError(
-                f"The {kind} column {asked!r} of {name} holds {types[asked]}, which cannot be a {kind}; expected one number, string or "
+                f"The {kind} column {asked!r} of {name} holds {types[asked]}, which cannot be a "
+                f"{kind}; expected one number, string or "
                 "date a row."
             )
 
@@ -140,7 +169,9 @@ def set_split(table: Table) -> None:
             continue
         values = np.asarray(table.columns[name])
         lacking = missing(values)
-        parts = ["" if gap else str(value) for value, gap in zip(values.tolist(), lacking, strict=True)]
+        parts = [
+            "" if gap else str(value) for value, gap in zip(values.tolist(), lacking, strict=True)
+        ]
         if name == SPLIT_NAMES[0] or are_parts({part.strip().lower() for part in parts}):
             table.part, table.split_column = parts, name
             return
@@ -152,15 +183,27 @@ def _files(files: Sequence[str], folder: Path, name: str, notes: list[str]) -> C
     there = [file and is_file(folder, file) for file in files]
     kinds = Counter(kind_of(file) for file, is_there in zip(files, there, strict=True) if is_there)
     kind = max(kinds, key=lambda one: (kinds[one], one == "image")) if kinds else None
-    others = [file for file, is_there in zip(files, there, strict=True) if is_there and kind_of(file) != kind]
+    others = [
+        file
+        for file, is_there in zip(files, there, strict=True)
+        if is_there and kind_of(file) != kind
+    ]
     if others:
-        notes.append(f"{len(others):,} of the {len(files):,} files that {name} names are of another kind than most: {listed(others)}.")
+        notes.append(
+            f"{len(others):,} of the {len(files):,} files that {name} names are of another kind "
+            f"than most: {listed(others)}."
+        )
     ids = as_texts(files)
     if kind == "series":
         return SeriesFiles(paths, ids, name)
     facts = tuple(file_facts(path for path, is_there in zip(paths, there, strict=True) if is_there))
     content = Recordings if kind == "sound" else Pictures
-    return content(lambda rows: [paths[row] if there[row] else b"" for row in rows], ids, (facts, tuple(files)), name)
+    return content(
+        lambda rows: [paths[row] if there[row] else b"" for row in rows],
+        ids,
+        (facts, tuple(files)),
+        name,
+    )
 
 
 def _ids(pieces: Sequence[Piece], columns: Mapping[str, NDArray[Any]]) -> list[str]:
@@ -170,11 +213,16 @@ def _ids(pieces: Sequence[Piece], columns: Mapping[str, NDArray[Any]]) -> list[s
             values = [str(value) for value in columns[name]]
             if len(set(values)) == len(values):
                 return values
-    return [f"{piece.part}{'/' if piece.part else ''}{row}" for piece in pieces for row in range(len(piece))]
+    return [
+        f"{piece.part}{'/' if piece.part else ''}{row}"
+        for piece in pieces
+        for row in range(len(piece))
+    ]
 
 
 def _name_classes(table: Table, classes: Any) -> None:
-    """Attach the names of the classes; where each value of another column has its own, both together name a class."""
+    """Attach the names of the classes; where each value of another column has its own, both
+    together name a class."""
     table.label = next((name for name in LABEL_NAMES if name in table.columns), None)
     if isinstance(classes, dict) and classes and set(classes) <= set(table.columns):
         table.classes = classes
@@ -182,7 +230,14 @@ def _name_classes(table: Table, classes: Any) -> None:
     elif isinstance(classes, list) and table.label:
         table.classes = {table.label: classes}
     elif isinstance(classes, dict) and table.label:
-        kind = next((n for n in table.columns if n != table.label and set(map(str, table.columns[n])) <= set(classes)), None)
+        kind = next(
+            (
+                n
+                for n in table.columns
+                if n != table.label and set(map(str, table.columns[n])) <= set(classes)
+            ),
+            None,
+        )
         if kind is not None:
             pairs = zip(table.columns[kind], table.columns[table.label], strict=True)
             full = np.array([f"{value}/{classes[value][number]}" for value, number in pairs])
@@ -190,7 +245,8 @@ def _name_classes(table: Table, classes: Any) -> None:
 
 
 def _add_partners(table: Table, text: str) -> None:
-    """Where ``sentence1`` has a ``sentence2`` beside it and a score: the second text of each row, and how near it is in meaning."""
+    """Where ``sentence1`` has a ``sentence2`` beside it and a score: the second text of each row,
+    and how near it is in meaning."""
     second = f"{text[:-1]}2"
     score = next((name for name in SCORE_NAMES if name in table.columns), None)
     if not text.endswith("1") or second not in table.columns or score is None:

@@ -1,4 +1,5 @@
-"""CSV and TSV files as spreadsheets and programs write them: any common encoding, comma, semicolon or tab, decimal points or commas."""
+"""CSV and TSV files as spreadsheets and programs write them: any common encoding, comma, semicolon
+or tab, decimal points or commas."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _LEADING_ZERO = r"^\s*[-+]?0[0-9]"
-_SEVERAL = 20
+_SEVERAL = 8
 """Times its size that a file may take in memory while it is read."""
 
 
@@ -78,7 +79,7 @@ class CsvText:
         )
 
     def typed_table(self, strings: list[str] | None = None) -> pa.Table:
-        """As ``table`` with a header, but columns of numbers with leading zeros (00012) stay text."""
+        """As ``table`` with a header, but numbers with leading zeros (00012) stay text."""
         found = self.table(strings=strings)
         whole = [f.name for f in found.schema if pa.types.is_integer(f.type)]
         if not whole:
@@ -122,7 +123,8 @@ def _decoded(content: bytes, name: str) -> tuple[str, list[str]]:
 
 
 def _delimiter(path: Path, text: str) -> str:
-    """A tab for .tsv; else what occurs in the first line: a comma, or where there is none a semicolon or a tab."""
+    """A tab for .tsv; else what occurs in the first line: a comma, or where there is none a
+    semicolon or a tab."""
     first = text.partition("\n")[0]
     if path.suffix.lower() == ".tsv":
         return "\t"

@@ -92,14 +92,16 @@ def values_range(encoded: Encoded) -> Range | None:
 def pixels(
     encoded: Encoded, shape: tuple[int, int, int], values: Range | None = None
 ) -> NDArray[np.uint8]:
-    """Decode an image, turn it as EXIF says, resize it so that it covers H x W, and crop the rest off evenly.
+    """Decode an image, turn it as EXIF says, resize it so that it covers H x W, and crop the rest
+    off evenly.
 
     Transparent pixels are shown on white; of an animation the first frame is taken.
 
     Args:
         encoded: the image.
         shape: (C, H, W) wanted; C is 1 (grey) or 3 (RGB).
-        values: of an image with more than 8 bits, what becomes 0 and what 255; by default its own least and largest value.
+        values: of an image with more than 8 bits, what becomes 0 and what 255; by default its own
+            least and largest value.
 
     Returns:
         uint8 (C, H, W).
@@ -168,7 +170,8 @@ def _decoded(image: Image.Image) -> Image.Image:
     """
     if image.width * image.height > MOST_PIXELS:
         raise UnreadableError(
-            f"too large: {image.width:,} x {image.height:,} pixels, at most {MOST_PIXELS:,} are decoded"
+            f"too large: {image.width:,} x {image.height:,} pixels, at most {MOST_PIXELS:,} are "
+            f"decoded"
         )
     try:
         image.load()
@@ -225,7 +228,8 @@ def _scaled(image: Image.Image, values: Range | None) -> Image.Image:
 
 
 def to_bytes(array: NDArray[np.float32], values: Range) -> NDArray[np.uint8]:
-    """Numbers as uint8, the range's ends becoming 0 and 255; what lies beyond is clipped, and without a range all is 0."""
+    """Numbers as uint8, the range's ends becoming 0 and 255; what lies beyond is clipped, and
+    without a range all is 0."""
     least, largest = values
     if largest <= least:
         return np.zeros(array.shape, dtype=np.uint8)
@@ -244,7 +248,8 @@ def _covering(image: Image.Image, height: int, width: int) -> Image.Image:
 def covering_box(
     size: tuple[int, int], height: int, width: int
 ) -> tuple[float, float, float, float]:
-    """The largest box in the middle of an image (width, height) that has the shape of H x W: left, top, right, bottom."""
+    """The largest box in the middle of an image (width, height) that has the shape of H x W: left,
+    top, right, bottom."""
     across, down = size
     shrink = min(down / height, across / width)
     box_width, box_height = min(width * shrink, across), min(height * shrink, down)

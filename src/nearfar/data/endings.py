@@ -5,8 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 IMAGE_ENDINGS = (
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jp2", ".avif",
-)  # fmt: skip
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".webp",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".jp2",
+    ".avif",
+)
 IMAGE_FORMATS = (
     "PNG",
     "JPEG",
@@ -20,7 +34,8 @@ IMAGE_FORMATS = (
     "JPEG2000",
     "AVIF",
 )
-"""The decoders that are tried. Others stay closed whatever a file is called: that of PostScript starts another program."""
+"""The decoders that are tried. Others stay closed whatever a file is called: that of PostScript
+starts another program."""
 SOUND_ENDINGS = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 SERIES_ENDINGS = (".csv", ".tsv")
 TABLE_ENDINGS = (".parquet",)
@@ -31,7 +46,8 @@ KINDS = {
     "sound": SOUND_ENDINGS,
     "series": SERIES_ENDINGS,
 }
-"""Endings of each kind of files; of two kinds with as many files in a folder, the first here is read."""
+"""Endings of each kind of files; of two kinds with as many files in a folder, the first here is
+read."""
 
 
 def ending_of(path: Path | str) -> str:

@@ -43,7 +43,8 @@ Parts = tuple[str, ...]
 
 
 def read_folder(folder: Path, options: DataOptions) -> Table:
-    """Samples of a folder: of images, recordings, CSV or TSV files (one a series) and parquet files below it, the kind with most files.
+    """Samples of a folder: of images, recordings, CSV or TSV files (one a series) and parquet files
+    below it, the kind with most files.
 
     Raises:
         UserError: if the folder is empty or holds none of these.
@@ -78,14 +79,16 @@ def _nothing(folder: Path, found: Found) -> UserError:
         counts = _counted(found.left_out)
         but = f" but {counts}" if counts else ""
         return UserError(
-            f"The folder {folder} is empty{but}; expected images, recordings, CSV files or parquet files in it."
+            f"The folder {folder} is empty{but}; expected images, recordings, CSV files or parquet "
+            f"files in it."
         )
     endings = Counter(ending_of(path) for path in found.paths).most_common(5)
     there = ", ".join(f"{count} {ending or 'without ending'}" for ending, count in endings)
     arrays = [path for path in found.paths if ending_of(path) == ".npz"]
     hint = f"; name the file {arrays[0]} itself" if arrays else ""
     return UserError(
-        f"The folder {folder} holds no image, sound, CSV or parquet file; it holds files that end in: {there}{hint}."
+        f"The folder {folder} holds no image, sound, CSV or parquet file; it holds files that end "
+        f"in: {there}{hint}."
     )
 
 
@@ -109,7 +112,8 @@ def _notes(name: str, kind: str, others: Sequence[Path], found: Found) -> list[s
     if kind in ("image", "sound") and lists:
         first = listed([as_text(path.name) for path in lists])
         notes.append(
-            f"{first} is not used; if it lists the files with their labels, give its path as --data."
+            f"{first} is not used; if it lists the files with their labels, give its path as "
+            f"--data."
         )
     return notes
 
@@ -150,7 +154,8 @@ def _table(
 
 
 def _parts(above: Sequence[Parts]) -> tuple[bool, list[str]]:
-    """Whether the folders at the top are parts (train, test) and not classes, and what to say of it."""
+    """Whether the folders at the top are parts (train, test) and not classes, and what to say of
+    it."""
     top = {one[0] for one in above if one}
     lower = {name.lower() for name in top}
     train, test = lower & set(TRAIN_NAMES), lower & set(TEST_NAMES)
@@ -162,11 +167,13 @@ def _parts(above: Sequence[Parts]) -> tuple[bool, list[str]]:
         return True, []
     if not test and nested:
         return True, [
-            f"The folder {' and '.join(sorted(train))} is taken as the training part, because it holds folders."
+            f"The folder {' and '.join(sorted(train))} is taken as the training part, because it "
+            f"holds folders."
         ]
     names = " and ".join(sorted(train | test))
     return False, [
-        f"The folders {names} are taken as classes, because {listed(sorted(others))} lie beside them."
+        f"The folders {names} are taken as classes, because {listed(sorted(others))} lie beside "
+        f"them."
     ]
 
 
@@ -183,7 +190,10 @@ def _set_classes(table: Table, above: Sequence[Parts]) -> None:
             within.setdefault(part, []).append(bool(one))
         count = sum(not one for one in above)
         if len(within) < 2 or any(any(those) and not all(those) for those in within.values()):
-            said = f"The folders of {table.name} are not used as labels: {count:,} of {len(above):,} files lie in none of them."
+            said = (
+                f"The folders of {table.name} are not used as labels: "
+                f"{count:,} of {len(above):,} files lie in none of them."
+            )
             table.notes.append(said)
             return
         labels = [one[0] if one else "" for one in above]

@@ -54,7 +54,8 @@ class HuggingFacePiece:
 
 
 def read_hugging_face(name: str, options: DataOptions) -> Table:
-    """A data set of the hub (or of a folder) by name; ``NAME:CONFIGURATION`` where there are several.
+    """A data set of the hub (or of a folder) by name; ``NAME:CONFIGURATION`` where there are
+    several.
 
     Raises:
         UserError: if the library is not installed, or the data cannot be loaded.
@@ -70,8 +71,13 @@ def read_hugging_face(name: str, options: DataOptions) -> Table:
         found = load_dataset(path, configuration or None, **no_code)
     except Exception as error:  # the library passes on whatever its network layer raises
         reason = " ".join(str(error).split())
-        raise UserError(f"hf:{name} cannot be loaded ({reason}); check the name, and the network connection for the first use.") from error
+        raise UserError(
+            f"hf:{name} cannot be loaded ({reason}); check the name, and the network connection "
+            f"for the first use."
+        ) from error
     pieces = [HuggingFacePiece(part, data) for part, data in found.items()]
     features = found[pieces[0].part].features
-    classes = {name: feature.names for name, feature in features.items() if hasattr(feature, "names")}
+    classes = {
+        name: feature.names for name, feature in features.items() if hasattr(feature, "names")
+    }
     return table_of(pieces, path.rstrip("/").rpartition("/")[2], classes, options)

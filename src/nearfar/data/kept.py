@@ -63,7 +63,8 @@ class Matched:
 def content_marks(
     table: Table, rows: Rows, loaded: Loaded | None, whole: bool | None
 ) -> tuple[Marks, bool]:
-    """Marks of some rows of a table whose content has been loaded, and whether they are of whole samples."""
+    """Marks of some rows of a table whose content has been loaded, and whether they are of whole
+    samples."""
     found: Marks | None = None
     whole = True if whole is None and loaded is None else whole
     if loaded is not None:
@@ -81,12 +82,14 @@ def content_marks(
 def match(table: Table, kept: Kept, options: DataOptions) -> Matched:
     """Give the rows of a table the parts that they had in a run.
 
-    A row with a known name and its content of then has its part of then. Where that does not account for all samples, any other
-    row is known by its content (files that were renamed, rows that moved), and a row of a known name with other content keeps
-    its part. All other rows are new and are left out.
+    A row with a known name and its content of then has its part of then. Where that does not
+    account for all samples, any other row is known by its content (files that were renamed, rows
+    that moved), and a row of a known name with other content keeps its part. All other rows are new
+    and are left out.
 
     Raises:
-        UserError: if no training sample of the run is left, or, where it must be exact, if any is gone or changed.
+        UserError: if no training sample of the run is left, or, where it must be exact, if any is
+            gone or changed.
     """
     numbers = {key: number for number, key in enumerate(_distinct(kept.ids))}
     known = np.array([numbers.get(key, -1) for key in _distinct(table.ids)], dtype=np.int64)
@@ -108,7 +111,8 @@ def match(table: Table, kept: Kept, options: DataOptions) -> Matched:
 def _by_content(known: Rows, kept: Kept, marks: Marks) -> tuple[Rows, Counter[str]]:
     """For each row the number of the run's sample that it is, or -1; and what changed.
 
-    No two rows are the same sample. First come rows of their name and content, then those of their content, then those of their name.
+    No two rows are the same sample. First come rows of their name and content, then those of their
+    content, then those of their name.
     """
     used = np.array([part != UNUSED for part in kept.parts])
     found = np.full(len(known), -1, dtype=np.int64)
@@ -151,12 +155,14 @@ def _matched(
     told = _told(changes)
     if kept.exact and _trained_otherwise(kept, known[there][train], changes):
         raise UserError(
-            f"The data of this run, {table.name}, changed since it was started ({told}), so it cannot go on as it would have; "
+            f"The data of this run, {table.name}, changed since it was started ({told}), so it "
+            f"cannot go on as it would have; "
             "bring back the samples that it was started with, or start a new run."
         )
     if not len(train):
         raise UserError(
-            f"None of the training samples of this run are among the {len(table.ids):,} samples of {table.name} ({told or 'all are new'}); "
+            f"None of the training samples of this run are among the {len(table.ids):,} samples of "
+            f"{table.name} ({told or 'all are new'}); "
             "bring back the data that it was trained on, or give other data with --data."
         )
     notes = (

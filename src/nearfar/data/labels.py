@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfar.data.names import as_texts
 from nearfar.errors import UserError
 
 LABEL_NAMES = ("label", "labels", "y", "target", "targets", "class", "category")
@@ -25,7 +26,8 @@ class Labels:
     """Labels as numbers.
 
     Attributes:
-        values: (N,) int64 in [0, number of classes), or float32 (N,), or (N, K) from K columns; None without labels.
+        values: (N,) int64 in [0, number of classes), or float32 (N,), or (N, K) from K columns;
+            None without labels.
         classes: names of the classes in label order; empty for values.
         target: "class", "value" or "none".
         notes: what a user should know of them.
@@ -37,7 +39,9 @@ class Labels:
     notes: list[str] = field(default_factory=list)
 
 
-def chosen_column(columns: Mapping[str, Any], asked: str | None, kind: str, common: Iterable[str], source: str) -> str | None:
+def chosen_column(
+    columns: Mapping[str, Any], asked: str | None, kind: str, common: Iterable[str], source: str
+) -> str | None:
     """The column that was asked for, or else the first with a common name.
 
     Raises:
@@ -51,10 +55,13 @@ def chosen_column(columns: Mapping[str, Any], asked: str | None, kind: str, comm
     return asked
 
 
-def as_labels(values: NDArray[Any], names: Sequence[str], column: str, source: str = "the data") -> Labels:
+def as_labels(
+    values: NDArray[Any], names: Sequence[str], column: str, source: str = "the data"
+) -> Labels:
     """Number the classes, sorted by value, or keep real numbers as they are.
 
-    Floats are classes if they are few and whole, otherwise values to regress. Labels with gaps (missing, NaN) are not used.
+    Floats are classes if they are few and whole, otherwise values to regress. Labels with gaps
+    (missing, NaN) are not used.
 
     Args:
         values: (N,) of any type.
@@ -67,28 +74,43 @@ def as_labels(values: NDArray[Any], names: Sequence[str], column: str, source: s
     """
     count = int(missing(values).sum())
     if count:
-        return Labels(notes=[f"The labels in {column!r} are not used: {count} of {len(values)} are missing; fill them or choose others."])
+        return Labels(
+            notes=[
+                f"The labels in {column!r} are not used: {count} of {len(values)} are missing; "
+                f"fill them or choose others."
+            ]
+        )
     if values.dtype.kind == "f" and np.isinf(values).any():
         first = int(np.flatnonzero(np.isinf(values))[0])
         raise UserError(
-            f"The label column {column!r} of {source} has {int(np.isinf(values).sum())} infinite values, the first in row {first}; "
+            f"The label column {column!r} of {source} has {int(np.isinf(values).sum())} infinite "
+            f"values, the first in row {first}; "
             "replace them by numbers or choose another column with --label."
         )
     if values.dtype.kind == "f" and not _few_and_whole(values):
         return Labels(values.astype(np.float32), (), "value")
-    if values.dtype.kind in "fiu" and len(names) and values.min() >= 0 and values.max() < len(names):
-        found = Labels(values.astype(np.int64), tuple(map(str, names)), "class")
+    if (
+        values.dtype.kind in "fiu"
+        and len(names)
+        and values.min() >= 0
+        and values.max() < len(names)
+    ):
+        found = Labels(values.astype(np.int64), tuple(as_texts(list(map(str, names)))), "class")
     else:
         kept = values.astype(str) if values.dtype.kind == "O" else values
         distinct, number = np.unique(kept, return_inverse=True)
         found = Labels(number.astype(np.int64), tuple(_name(v) for v in distinct), "class")
     if len(values) > 1 and np.all(found.values == found.values[0]):  # type: ignore[index]
         only = found.classes[int(found.values[0])]  # type: ignore[index]
-        found.notes.append(f"All {len(values)} samples are of one class, {only!r}: such labels can judge nothing.")
+        found.notes.append(
+            f"All {len(values)} samples are of one class, {only!r}: such labels can judge nothing."
+        )
     return found
 
 
-def as_joined_labels(columns: Mapping[str, NDArray[Any]], names: Sequence[str], source: str) -> Labels:
+def as_joined_labels(
+    columns: Mapping[str, NDArray[Any]], names: Sequence[str], source: str
+) -> Labels:
     """Real numbers of several columns as labels (N, K) to regress.
 
     Raises:
@@ -100,15 +122,22 @@ def as_joined_labels(columns: Mapping[str, NDArray[Any]], names: Sequence[str], 
         try:
             parts.append(values.astype(np.float32))
         except (TypeError, ValueError) as error:
-            said = f"The label column {name!r} of {source} holds {str(values[0])!r}; of several columns all must be numbers."
+            said = (
+                f"The label column {name!r} of {source} holds {str(values[0])!r}; "
+                "of several columns all must be numbers."
+            )
             raise UserError(said) from error
         if not np.isfinite(parts[-1]).all():
-            raise UserError(f"The label column {name!r} of {source} has values that are missing or infinite; fill them or choose others.")
+            raise UserError(
+                f"The label column {name!r} of {source} has values that are missing or infinite; "
+                f"fill them or choose others."
+            )
     return Labels(np.stack(parts, axis=1), (), "value")
 
 
 def as_groups(values: NDArray[Any]) -> NDArray[np.int64]:
-    """Numbers (N,) from 0 of the distinct values, in sorted order; missing ones are a group of their own."""
+    """Numbers (N,) from 0 of the distinct values, in sorted order; missing ones are a group of
+    their own."""
     kept = values.astype(str) if values.dtype.kind == "O" else values
     return np.unique(kept, return_inverse=True)[1].astype(np.int64)
 

@@ -39,7 +39,7 @@ from nearfar.data.tokenizer import Tokenizer
 from nearfar.errors import UserError
 
 LONGEST_TEXT = 77
-"""Tokens that are kept of a text unless a size is given; the context of Radford et al. 2021 (CLIP)."""
+"""Tokens of a text that are kept unless a size is given, as in Radford et al. 2021 (CLIP)."""
 
 Rows = NDArray[np.int64]
 
@@ -56,17 +56,21 @@ def load(
     """Load a data set.
 
     Args:
-        data: a name (see ``nearfar datasets``) or a path: a folder of images or of CSV series, with or without class folders and
-            train and test folders; a .parquet, .npz, .csv or .tsv file; a folder of parquet files. ``DATA#COLUMN=VALUE``
-            takes the rows with that value alone.
+        data: a name (see ``nearfar datasets``) or a path: a folder of images or of CSV series, with
+            or without class folders and train and test folders; a .parquet, .npz, .csv or .tsv
+            file; a folder of parquet files. ``DATA#COLUMN=VALUE`` takes the rows with that value
+            alone.
         options: see ``DataOptions``.
-        like: the spec of other data, for which an encoder exists: images are decoded to its shape, series and texts to its length.
+        like: the spec of other data, for which an encoder exists: images are decoded to its shape,
+            series and texts to its length.
         tokenizer: for the texts, instead of one trained on them.
-        kept: the samples of a run on these data: they keep their parts, and new samples are left out.
+        kept: the samples of a run on these data: they keep their parts, and new samples are left
+            out.
         values: single options by name, over those in ``options``.
 
     Returns:
-        The source. Where the data bring no split, a fifth of each class (whole groups of it) is the test set.
+        The source. Where the data bring no split, a fifth of each class (whole groups of it) is the
+        test set.
 
     Raises:
         UserError: for whatever cannot be found, read or understood; says how to mend it.
@@ -77,10 +81,16 @@ def load(
     if matched is not None:
         table, like = matched.table, matched.like
     elif like is not None:
-        like = part_of(like, table.modality)  # None: nothing to be brought to; whoever needs the two to fit says so
+        like = part_of(
+            like, table.modality
+        )  # None: nothing to be brought to; whoever needs the two to fit says so
     table, gap_notes = _without_unlabelled_parts(table, options, fixed=matched is not None)
     labels, groups, notes = _described(table, options)
-    parts, by, split_notes = _parts(table, labels, groups, options) if matched is None else (matched.parts, None, matched.notes)
+    parts, by, split_notes = (
+        _parts(table, labels, groups, options)
+        if matched is None
+        else (matched.parts, None, matched.notes)
+    )
     rows = np.sort(np.concatenate(parts))
     loaded = table.content.load(rows, options, like) if table.content is not None else None
     left_out = Counter(table.left_out)
@@ -96,7 +106,9 @@ def load(
     marks, whole = content_marks(table, rows, loaded, None if kept is None else kept.whole)
     if table.texts is not None:
         both = [*table.texts], [*(table.partners or ())]
-        tokenizer = tokenizer or Tokenizer.train([texts[row] for texts in both if texts for row in parts[0]], options.vocabulary)
+        tokenizer = tokenizer or Tokenizer.train(
+            [texts[row] for texts in both if texts for row in parts[0]], options.vocabulary
+        )
         tokens = _encoded(table, rows, tokenizer, options, like)
         content = tokens if content is None else Pair(content, tokens)
         notes += _text_notes([table.texts[row] for row in rows])
@@ -108,7 +120,13 @@ def load(
         )
         for part in parts
     )
-    spec = _spec(table, train, labels, loaded.extra if loaded else {}, len(tokenizer) if tokenizer and table.texts is not None else 0)
+    spec = _spec(
+        table,
+        train,
+        labels,
+        loaded.extra if loaded else {},
+        len(tokenizer) if tokenizer and table.texts is not None else 0,
+    )
     return Source(
         spec,
         train,
@@ -127,8 +145,15 @@ def _text_notes(texts: Sequence[str]) -> list[str]:
     """What is odd about texts from which nothing can be learned."""
     empty = sum(not text.strip() for text in texts)
     if len(texts) > 1 and empty < len(texts) and len(set(texts)) == 1:
-        return [f"All {len(texts):,} texts are the same, {texts[0][:40]!r}: nothing can be learned from them."]
-    return [f"{empty:,} of {len(texts):,} texts are empty: nothing can be learned from those."] if empty else []
+        return [
+            f"All {len(texts):,} texts are the same, {texts[0][:40]!r}: nothing can be learned "
+            f"from them."
+        ]
+    return (
+        [f"{empty:,} of {len(texts):,} texts are empty: nothing can be learned from those."]
+        if empty
+        else []
+    )
 
 
 def _copy_notes(train: Samples, test: Samples) -> list[str]:
@@ -139,22 +164,35 @@ def _copy_notes(train: Samples, test: Samples) -> list[str]:
     for name, marks in (("training", train.marks), ("test", test.marks)):
         copies = len(marks) - len(torch.unique(marks))
         if copies:
-            notes.append(f"{copies:,} of the {len(marks):,} {name} samples are exact copies of others of them.")
+            notes.append(
+                f"{copies:,} of the {len(marks):,} {name} samples are exact copies of others of "
+                f"them."
+            )
     shared = int(torch.isin(test.marks, train.marks).sum())
     if shared:
         notes.append(
-            f"{shared:,} of the {len(test):,} test samples are exact copies of training samples, so figures on them flatter the encoder."
+            f"{shared:,} of the {len(test):,} test samples are exact copies of training samples, "
+            f"so figures on them flatter the encoder."
         )
     return notes
 
 
-def _without_unlabelled_parts(table: Table, options: DataOptions, *, fixed: bool) -> tuple[Table, list[str]]:
-    """Where the data bring a split and all training rows have labels: without the parts in which labels are missing.
+def _without_unlabelled_parts(
+    table: Table, options: DataOptions, *, fixed: bool
+) -> tuple[Table, list[str]]:
+    """Where the data bring a split and all training rows have labels: without the parts in which
+    labels are missing.
 
     Test samples without labels can judge nothing, and would cost the training samples theirs.
     """
     column = options.label or table.label
-    if fixed or table.part is None or not options.split or column is None or column not in table.columns:
+    if (
+        fixed
+        or table.part is None
+        or not options.split
+        or column is None
+        or column not in table.columns
+    ):
         return table, []
     split = given_split(table.part, table.split_column)
     lacking = missing(np.asarray(table.columns[column]))
@@ -169,7 +207,8 @@ def _without_unlabelled_parts(table: Table, options: DataOptions, *, fixed: bool
     found.left_out["samples of other parts, without labels"] += len(table.ids) - len(train)
     name = table.part[int(test[0])]
     said = (
-        f"None of the {len(test):,} samples of {name!r} has a label in {column!r}: they are left out, "
+        f"None of the {len(test):,} samples of {name!r} has a label in {column!r}: they are left "
+        f"out, "
         "and the test set comes from the rest."
     )
     return found, [said]
@@ -180,41 +219,68 @@ def _described(table: Table, options: DataOptions) -> tuple[Labels, dict[str, Ro
     columns = table.columns
     column: str | None
     if options.label and "," in options.label and options.label not in columns:
-        column, labels = options.label, as_joined_labels(columns, options.label.split(","), table.name)
+        column, labels = (
+            options.label,
+            as_joined_labels(columns, options.label.split(","), table.name),
+        )
     else:
-        column = chosen_column(columns, options.label, "label", [table.label] if table.label else [], table.name)
-        labels = as_labels(columns[column], table.classes.get(column, ()), column, table.name) if column else Labels()
+        column = chosen_column(
+            columns, options.label, "label", [table.label] if table.label else [], table.name
+        )
+        labels = (
+            as_labels(columns[column], table.classes.get(column, ()), column, table.name)
+            if column
+            else Labels()
+        )
     named = chosen_column(columns, options.group, "group", (), table.name)
     names = [named] if named else [name for name in GROUP_NAMES if name in columns]
     notes = list(labels.notes)
     others = [name for name in columns if name != table.split_column]
     if column is None and others:
-        notes.append(f"No column has a common name for labels; choose one with --label: {', '.join(others)}.")
+        notes.append(
+            f"No column has a common name for labels; choose one with --label: {', '.join(others)}."
+        )
     return labels, {name: as_groups(columns[name]) for name in names}, notes
 
 
 def _parts(
     table: Table, labels: Labels, groups: Mapping[str, Rows], options: DataOptions
 ) -> tuple[list[Rows], str | None, list[str]]:
-    """Training and test rows; by which groups they were split here, "" if by none, None if not here; and what to say of it."""
+    """Training and test rows; by which groups they were split here, "" if by none, None if not
+    here; and what to say of it."""
     length = len(table.ids)
-    given = given_split(table.part, table.split_column) if table.part is not None and options.split else None
+    given = (
+        given_split(table.part, table.split_column)
+        if table.part is not None and options.split
+        else None
+    )
     group = next(iter(groups), None)
     by: str | None = None
     if given is not None:
         train, test, notes = given
         if group is not None:
             shared = np.intersect1d(groups[group][train], groups[group][test])
-            notes += [f"{len(shared)} members of {group!r} lie on both sides of the split that the data bring."] if len(shared) else []
+            notes += (
+                [
+                    f"{len(shared)} members of {group!r} lie on both sides of the split that the "
+                    f"data bring."
+                ]
+                if len(shared)
+                else []
+            )
     elif options.split:
         classes = labels.values if labels.target == "class" else None
-        train, test = own_split(length, label=classes, group=groups[group] if group else None, seed=options.seed)
+        train, test = own_split(
+            length, label=classes, group=groups[group] if group else None, seed=options.seed
+        )
         by, notes = (group or ""), []
     else:
         train, test, notes = np.arange(length), np.arange(0), []
     if options.limit is not None:
         if given is None:
-            test = limited(test, math.ceil(options.limit * TEST_SHARE / (1 - TEST_SHARE)), options.seed)
+            test = limited(
+                test, math.ceil(options.limit * TEST_SHARE / (1 - TEST_SHARE)), options.seed
+            )
         train = limited(train, options.limit, options.seed)
     return [train, test], by, notes
 
@@ -230,10 +296,15 @@ def _split_note(parts: Sequence[Rows], group: str) -> str:
 def _check_number(name: str, found: int, least: int) -> None:
     if found < least:
         count = "1 usable training sample" if found == 1 else f"{found} usable training samples"
-        raise UserError(f"{name} has {count}; expected at least {least}, because samples are compared with each other.")
+        raise UserError(
+            f"{name} has {count}; expected at least {least}, because samples are compared with "
+            f"each other."
+        )
 
 
-def _encoded(table: Table, rows: Rows, tokenizer: Tokenizer, options: DataOptions, like: Spec | None) -> Tokens:
+def _encoded(
+    table: Table, rows: Rows, tokenizer: Tokenizer, options: DataOptions, like: Spec | None
+) -> Tokens:
     """Texts of some rows, as long as the longest of them needs or as long as is wanted."""
     assert table.texts is not None
     texts = [table.texts[row] for row in rows]
@@ -248,24 +319,38 @@ def _encoded(table: Table, rows: Rows, tokenizer: Tokenizer, options: DataOption
     return Tokens(tokens.ids[:, :longest].contiguous(), tokens.mask[:, :longest].contiguous())
 
 
-def _samples(table: Table, content: Any, labels: Labels, groups: Mapping[str, Rows], places: Rows, part: Rows) -> Samples:
+def _samples(
+    table: Table, content: Any, labels: Labels, groups: Mapping[str, Rows], places: Rows, part: Rows
+) -> Samples:
     label = None if labels.values is None else torch.from_numpy(labels.values[part])
     group = {name: torch.from_numpy(number[part]) for name, number in groups.items()}
-    return Samples(content, [table.ids[row] for row in part], label, group, torch.from_numpy(places))
+    return Samples(
+        content, [table.ids[row] for row in part], label, group, torch.from_numpy(places)
+    )
 
 
-def _annotations(table: Table, part: Rows, content: Any, tokenizer: Tokenizer | None) -> dict[str, Any]:
-    found: dict[str, Any] = {name: torch.from_numpy(values[part]) for name, values in table.annotations.items()}
+def _annotations(
+    table: Table, part: Rows, content: Any, tokenizer: Tokenizer | None
+) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        name: torch.from_numpy(values[part]) for name, values in table.annotations.items()
+    }
     if "regions" in found and isinstance(content, Tensor):
         (height, width), (rows, columns) = content.shape[2:], found["regions"].shape[1:]
-        if height * columns != width * rows:  # images were cropped to another shape, their regions were not
+        if (
+            height * columns != width * rows
+        ):  # images were cropped to another shape, their regions were not
             del found["regions"]
     if table.partners is not None and tokenizer is not None:
-        found["partner"] = tokenizer.encode([table.partners[row] for row in part], content.ids.shape[1])
+        found["partner"] = tokenizer.encode(
+            [table.partners[row] for row in part], content.ids.shape[1]
+        )
     return found
 
 
-def _spec(table: Table, train: Samples, labels: Labels, extra: Mapping[str, Any], vocabulary: int) -> Spec:
+def _spec(
+    table: Table, train: Samples, labels: Labels, extra: Mapping[str, Any], vocabulary: int
+) -> Spec:
     content = train.content
     first = content.first if isinstance(content, Pair) else content
     tokens = content.second if isinstance(content, Pair) else content
@@ -286,5 +371,7 @@ def _spec(table: Table, train: Samples, labels: Labels, extra: Mapping[str, Any]
         vocabulary=vocabulary,
         context=tokens.ids.shape[1] if isinstance(tokens, Tokens) else 0,
         extra={**table.extra, **extra},
-        values=labels.values.shape[1] if labels.values is not None and labels.values.ndim == 2 else 1,
+        values=labels.values.shape[1]
+        if labels.values is not None and labels.values.ndim == 2
+        else 1,
     )

@@ -1,4 +1,5 @@
-"""Marks: a number for each sample that tells its content from any other's, whatever file or row it comes from."""
+"""Marks: a number for each sample that tells its content from any other's, whatever file or row it
+comes from."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ def is_small(content: Tensor, count: int) -> bool:
 
 
 def marks_of(content: Tensor, rows: NDArray[np.int64], *, whole: bool) -> Marks:
-    """A mark (M,) for each of some samples: equal for equal content, and for other content hardly ever.
+    """A mark (M,) for each of some samples: equal for equal content, and for other content hardly
+    ever.
 
     In plain words, with w the 64-bit words of a sample and k fixed odd keys, all modulo 2^64::
 
@@ -35,7 +37,8 @@ def marks_of(content: Tensor, rows: NDArray[np.int64], *, whole: bool) -> Marks:
         rows: (M,) which samples.
         whole: whether all of each sample counts, or its middle 4,096 bytes.
 
-    Source: after Lemire and Kaser 2014, "Strongly Universal String Hashing is Fast" (multilinear hashing), with a shift between.
+    Source: after Lemire and Kaser 2014, "Strongly Universal String Hashing is Fast" (multilinear
+        hashing), with a shift between.
     """
     size = _bytes_of_one(content)
     start, length = (0, size) if whole or size <= _MIDDLE else ((size - _MIDDLE) // 2, _MIDDLE)
@@ -46,8 +49,10 @@ def marks_of(content: Tensor, rows: NDArray[np.int64], *, whole: bool) -> Marks:
     for first in range(0, len(rows), block):
         chosen = content.index_select(0, torch.from_numpy(rows[first : first + block])).contiguous()
         raw = chosen.numpy().view(np.uint8).reshape(len(chosen), size)[:, start : start + length]
-        padded = np.zeros((len(raw), words * 8), dtype=np.uint8)
-        padded[:, :length] = raw
+        padded = np.ascontiguousarray(raw)
+        if length != words * 8:
+            padded = np.zeros((len(raw), words * 8), dtype=np.uint8)
+            padded[:, :length] = raw
         products = padded.view(np.uint64) * keys
         products ^= products >> np.uint64(32)
         products *= keys
@@ -78,7 +83,8 @@ def _bytes_of_one(content: Tensor) -> int:
 def _keys(count: int) -> NDArray[np.uint64]:
     """Fixed odd numbers.
 
-    Source: Steele, Lea and Flood 2014, "Fast Splittable Pseudorandom Number Generators" (SplitMix64).
+    Source: Steele, Lea and Flood 2014, "Fast Splittable Pseudorandom Number Generators"
+        (SplitMix64).
     """
     state = (np.arange(1, count + 1, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -9,7 +9,8 @@ from nearfar.errors import printable
 
 
 def as_text(name: str) -> str:
-    """A name as valid, printable text: bytes that are no UTF-8 and control characters are spelled out.
+    """A name as valid, printable text: bytes that are no UTF-8 and control characters are spelled
+    out.
 
     >>> as_text("caf\\udce9.png")
     'caf\\\\xe9.png'

@@ -1,4 +1,5 @@
-"""Arrays in a .npz file: series (N, C, T), images or point clouds, with labels and groups beside them."""
+"""Arrays in a .npz file: series (N, C, T), images or point clouds, with labels and groups beside
+them."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from nearfar.data.columns import set_split
 from nearfar.data.labels import LABEL_NAMES
 from nearfar.data.names import as_text
 from nearfar.data.points import PointClouds
-from nearfar.data.readings import is_points, shaped
+from nearfar.data.readings import POINTS_NAME, is_points, shaped
 from nearfar.data.table import Content, Table
 from nearfar.errors import UserError
 
@@ -30,14 +31,17 @@ _NPY, _ZIP = b"\x93NUMPY", b"PK"
 
 
 def read_npz(path: Path) -> Table:
-    """Samples from the array ``x`` (or ``data``, ``series``, ``images``, ``samples``, or the only one with 3 or 4 axes).
+    """Samples from the array ``x`` (or ``data``, ``series``, ``images``, ``samples``, or the only
+    one with 3 or 4 axes).
 
-    uint8 arrays and arrays called ``images`` are images: (N, H, W), (N, H, W, C) or (N, C, H, W). All others are series: (N, T) with
-    one channel, (N, C, T), (N, T, C) where the last axis is much the shorter one, or (N, D, C, T), whose D x C channels are taken
-    together; but (N, K, 3) with 8 points or more are point clouds. Where an array could be read in two ways, a note names the reading.
-    Arrays of length N with one axis are columns; a column ``activity`` with an array ``activity_names`` beside it is a label, its
-    values numbers of those names. Labels may be one-hot (N, C). An array ``mask`` (or ``masks``, ``regions``) of N images' sizes says
-    what each pixel shows.
+    uint8 arrays and arrays called ``images`` are images: (N, H, W), (N, H, W, C) or (N, C, H, W).
+    All others are series: (N, T) with one channel, (N, C, T), (N, T, C) where the last axis is much
+    the shorter one, or (N, D, C, T), whose D x C channels are taken together; but (N, K, 3) with 8
+    points or more are point clouds. Where an array could be read in two ways, a note names the
+    reading. Arrays of length N with one axis are columns; a column ``activity`` with an array
+    ``activity_names`` beside it is a label, its values numbers of those names. Labels may be
+    one-hot (N, C). An array ``mask`` (or ``masks``, ``regions``) of N images' sizes says what each
+    pixel shows.
 
     Raises:
         UserError: if the file is broken, needs pickle, is too large, or holds no such array.
@@ -45,11 +49,18 @@ def read_npz(path: Path) -> Table:
     arrays = _arrays(path)
     if "edge_index" in arrays:
         raise UserError(
-            f"{path} holds graphs (edge_index), which cannot be read yet; expected series (N, C, T) or uint8 images."
+            f"{path} holds graphs (edge_index), which cannot be read yet; expected series (N, C, "
+            f"T) or uint8 images."
         )
     key = _sample_key(arrays, path)
     _check_samples(arrays[key], key, path)
     content: Content
+    if (
+        key == POINTS_NAME
+        and arrays[key].ndim == 3
+        and arrays[key].shape[2] != 3 == arrays[key].shape[1]
+    ):
+        arrays[key] = np.ascontiguousarray(arrays[key].transpose(0, 2, 1))  # kept as (N, 3, K)
     if is_points(arrays[key], key):
         x, content = arrays[key], PointClouds(arrays[key], path.name)
         notes = _points_notes(x, key)
@@ -95,32 +106,35 @@ def read_npz(path: Path) -> Table:
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    with path.open("rb") as file:
-        start = file.read(6)
+    try:
+        with path.open("rb") as file:
+            start = file.read(6)
+    except OSError as error:
+        raise UserError(f"{path} cannot be opened ({error.strerror or error}).") from error
     if start.startswith(_NPY):
         raise UserError(
-            f"{path} is a single array (.npy) and no archive; save it with numpy.savez(path, x=array)."
+            f"{path} is a single array (.npy) and no archive; save it with numpy.savez(path, "
+            f"x=array)."
         )
     if not start.startswith(_ZIP):
         raise UserError(
-            f"{path} cannot be read as .npz (it does not begin as one); check that the file is complete."
+            f"{path} cannot be read as .npz (it does not begin as one); check that the file is "
+            f"complete."
         )
     try:
         with path.open("rb") as opened:
-            _check_size(path, zipfile.ZipFile(opened))
+            check_archive(path, zipfile.ZipFile(opened))
             opened.seek(0)
             with np.load(opened, allow_pickle=False) as file:
-                return {
-                    as_text(key): file[key]
-                    for key in file.files
-                    if isinstance(file[key], np.ndarray)
-                }
+                read = {as_text(key): file[key] for key in file.files}
+        return {key: value for key, value in read.items() if isinstance(value, np.ndarray)}
     except UserError:
         raise
-    except Exception as error:  # damaged archives raise errors of the archive, of its compression, and of the arrays in it
+    except Exception as error:  # of the archive, of its compression, or of the arrays in it
         if "pickle" in str(error):
             raise UserError(
-                f"{path} holds Python objects, which could run code when loaded; save plain numbers and strings."
+                f"{path} holds Python objects, which could run code when loaded; save plain "
+                f"numbers and strings."
             ) from error
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
@@ -128,7 +142,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
         ) from error
 
 
-def _check_size(path: Path, archive: zipfile.ZipFile) -> None:
+def check_archive(path: Path, archive: zipfile.ZipFile) -> None:
     """Refuse an archive by what its headers say, before anything is unpacked."""
     stored = unpacked = 0
     for member in archive.infolist():
@@ -140,10 +154,11 @@ def _check_size(path: Path, archive: zipfile.ZipFile) -> None:
         unpacked += member.file_size
     if unpacked > SUSPICIOUS_BYTES and unpacked > SUSPICIOUS_RATIO * stored:
         raise UserError(
-            f"{path} unpacks from {stored:,} to {unpacked:,} bytes, as archives that are made to fill the memory do; if it is right, "
+            f"{path} unpacks from {stored:,} to {unpacked:,} bytes, as archives that are made to "
+            f"fill the memory do; if it is right, "
             "save it with numpy.savez, uncompressed."
         )
-    check_memory(3 * unpacked, f"{path}, read as arrays of {unpacked:,} bytes,")
+    check_memory(2 * unpacked, f"{path}, read as arrays of {unpacked:,} bytes,")
 
 
 def _check_header(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
@@ -160,7 +175,8 @@ def _check_header(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo)
     stated = prod(shape) * kind.itemsize
     if not kind.hasobject and stated > member.file_size:
         raise UserError(
-            f"The array {member.filename} in {path} states the shape {shape}, which is {stated:,} bytes, but has {member.file_size:,}; "
+            f"The array {member.filename} in {path} states the shape {shape}, which is {stated:,} "
+            f"bytes, but has {member.file_size:,}; "
             "the file is damaged."
         )
 
@@ -177,7 +193,8 @@ def _sample_key(arrays: Arrays, path: Path) -> str:
         ", ".join(f"{k} {v.shape} of {v.dtype}" for k, v in list(arrays.items())[:8]) or "nothing"
     )
     raise UserError(
-        f"{path} has no array of samples: expected numbers x with shape (N, C, T) for series or (N, H, W, C) uint8 for images; "
+        f"{path} has no array of samples: expected numbers x with shape (N, C, T) for series or "
+        f"(N, H, W, C) uint8 for images; "
         f"found {there}."
     )
 
@@ -185,7 +202,8 @@ def _sample_key(arrays: Arrays, path: Path) -> str:
 def _check_samples(x: NDArray[Any], key: str, path: Path) -> None:
     if 0 in x.shape:
         raise UserError(
-            f"The array {key} in {path} has shape {x.shape}, an axis of which is empty; expected at least one value in each."
+            f"The array {key} in {path} has shape {x.shape}, an axis of which is empty; expected "
+            f"at least one value in each."
         )
     if x.dtype != np.uint8:
         check_steps(max(x.shape[1:]), f"The array {key} in {path} has")
@@ -196,7 +214,8 @@ def _points_notes(x: NDArray[Any], key: str) -> list[str]:
         return []
     count = x.shape[1]
     return [
-        f"{key} of shape {x.shape} is read as clouds of {count} points with 3 coordinates; if it holds {count} steps of 3 channels, "
+        f"{key} of shape {x.shape} is read as clouds of {count} points with 3 coordinates; if it "
+        f"holds {count} steps of 3 channels, "
         "save it as (N, 3, T)."
     ]
 
@@ -217,18 +236,22 @@ def _label_columns(
             found[name] = values[:, 0]
         elif name in LABEL_NAMES and len(values) != length:
             raise UserError(
-                f"The array {name} in {path} has {len(values):,} labels for {length:,} samples in {key}; give one for each."
+                f"The array {name} in {path} has {len(values):,} labels for {length:,} samples in "
+                f"{key}; give one for each."
             )
         elif name in LABEL_NAMES and values.ndim == 2 and values.shape[1] > 1:
             if _is_one_hot(values):
                 found[name] = values.argmax(axis=1)
                 notes.append(
-                    f"The labels {name} of shape {values.shape} are one-hot: the place of the one is the class."
+                    f"The labels {name} of shape {values.shape} are one-hot: the place of the one "
+                    f"is the class."
                 )
             else:
                 notes.append(
-                    f"The labels {name} of shape {values.shape} are not used: each sample has {values.shape[1]} values that are "
-                    "not one-hot; save each as an array of its own, and give their names to --label, joined by commas."
+                    f"The labels {name} of shape {values.shape} are not used: each sample has "
+                    f"{values.shape[1]} values that are "
+                    "not one-hot; save each as an array of its own, and give their names to "
+                    "--label, joined by commas."
                 )
     return found
 
@@ -257,7 +280,8 @@ def _take_rate(arrays: Arrays, x: NDArray[Any], table: Table, path: Path) -> Non
         return
     if rate.dtype.kind not in "iuf" or not np.isfinite(rate) or rate <= 0:
         raise UserError(
-            f"The sampling_rate in {path} is {as_text(str(rate))}; expected a number of samples a second above 0."
+            f"The sampling_rate in {path} is {as_text(str(rate))}; expected a number of samples a "
+            f"second above 0."
         )
     table.extra["sampling_rate"] = float(rate)
 
@@ -272,7 +296,8 @@ def _unused(arrays: Arrays, used: set[str], table: Table) -> list[str]:
     table.left_out["arrays that are no columns"] += len(left)
     return (
         [
-            f"Arrays that are not used, as they hold no single value for each sample: {', '.join(left)}."
+            f"Arrays that are not used, as they hold no single value for each sample: "
+            f"{', '.join(left)}."
         ]
         if left
         else []

@@ -1,4 +1,5 @@
-"""Encoded images (files, or bytes in a column): measured, brought to one shape, decoded on all cores into the cache."""
+"""Encoded images (files, or bytes in a column): measured, brought to one shape, decoded on all
+cores into the cache."""
 
 from __future__ import annotations
 
@@ -16,7 +17,15 @@ from numpy.typing import NDArray
 
 from nearfar.data.bounds import check_side
 from nearfar.data.cache import key_of, remembered, write_blocks
-from nearfar.data.decode import Encoded, Measured, Range, UnreadableError, measure, pixels, values_range
+from nearfar.data.decode import (
+    Encoded,
+    Measured,
+    Range,
+    UnreadableError,
+    measure,
+    pixels,
+    values_range,
+)
 from nearfar.data.options import DataOptions
 from nearfar.data.spec import Spec
 from nearfar.data.table import Loaded, decoded_rows
@@ -64,64 +73,117 @@ class Pictures:
         wanted = like.shape if like is not None else None
         values = range_of(like)
         key = key_of(_VERSION, self.facts, rows.tobytes(), options.size, wanted, values)
-        array, about = remembered(key, lambda file: self._write(file, rows, options.size, wanted, values), options.cache)
+        array, about = remembered(
+            key, lambda file: self._write(file, rows, options.size, wanted, values), options.cache
+        )
         unreadable = dict(about["unreadable"])
-        readable, notes = decoded_rows(unreadable, self.ids, rows, f"images of {self.name}", strict=options.strict)
+        readable, notes = decoded_rows(
+            unreadable, self.ids, rows, f"images of {self.name}", strict=options.strict
+        )
         extra: dict[str, Any] = {}
         if about["resized"]:
             side = " x ".join(map(str, about["shape"][1:]))
-            notes.append(f"{about['resized']} of {len(rows)} images were resized and cropped to {side} pixels; --size sets another size.")
+            notes.append(
+                f"{about['resized']} of {len(rows)} images were resized and cropped to {side} "
+                f"pixels; --size sets another size."
+            )
             extra["resized"] = about["resized"]
         if about["range"] is not None:
             extra["range"] = about["range"]
             least, largest = about["range"]
             notes.append(
-                f"{about['deep']} of {len(rows)} images have values of more than 8 bits; their range, {least:g} to {largest:g}, "
+                f"{about['deep']} of {len(rows)} images have values of more than 8 bits; their "
+                f"range, {least:g} to {largest:g}, "
                 "was scaled to 0 to 255."
             )
         if about["cut"]:
-            notes.append(f"{about['cut']} of {len(rows)} images have colours of 16 bits, of which the upper 8 are read.")
+            notes.append(
+                f"{about['cut']} of {len(rows)} images have colours of 16 bits, of which the upper "
+                f"8 are read."
+            )
         return Loaded(torch.from_numpy(array), readable, notes, extra)
 
     def _write(
-        self, file: BinaryIO, rows: NDArray[np.int64], size: int | None, wanted: tuple[int, ...] | None, values: Range | None
+        self,
+        file: BinaryIO,
+        rows: NDArray[np.int64],
+        size: int | None,
+        wanted: tuple[int, ...] | None,
+        values: Range | None,
     ) -> dict[str, Any]:
-        """Decode all rows into an open .npy; the facts say which are broken (and black) and how many changed their shape."""
+        """Decode all rows into an open .npy; the facts say which are broken (and black) and how
+        many changed their shape."""
         with ThreadPoolExecutor(_cores()) as pool:
-            found = [m for block in self._blocks(rows, _BLOCK) for m in _spread(pool, _measured, block)]
+            found = [
+                m for block in self._blocks(rows, _BLOCK) for m in _spread(pool, _measured, block)
+            ]
             measured = [m for m in found if isinstance(m, Measured)]
             broken = {place: one for place, one in enumerate(found) if isinstance(one, str)}
             if not measured:
-                reasons = "; ".join(dict.fromkeys(filter(None, broken.values()))) or "check that they are complete image files"
-                raise UserError(f"None of the {len(rows)} images of {self.name} can be read: {reasons}.")
+                reasons = (
+                    "; ".join(dict.fromkeys(filter(None, broken.values())))
+                    or "check that they are complete image files"
+                )
+                raise UserError(
+                    f"None of the {len(rows)} images of {self.name} can be read: {reasons}."
+                )
             shape = _three(wanted) if wanted is not None else _common_shape(measured, size)
             deep = np.array([isinstance(one, Measured) and one.deep for one in found])
             if deep.any() and values is None:
                 values = self._values(pool, rows[deep])
-            write_blocks(file, (len(rows), *shape), np.uint8, self._decoded(pool, rows, shape, values, broken))
-        resized = sum(isinstance(one, Measured) and (one.height, one.width) != shape[1:] for one in found)
+            write_blocks(
+                file,
+                (len(rows), *shape),
+                np.uint8,
+                self._decoded(pool, rows, shape, values, broken),
+            )
+        resized = sum(
+            isinstance(one, Measured) and (one.height, one.width) != shape[1:] for one in found
+        )
         cut = sum(isinstance(one, Measured) and one.cut for one in found)
         return {
-            "unreadable": sorted(broken.items()), "resized": resized, "shape": shape, "deep": int(deep.sum()), "cut": cut,
+            "unreadable": sorted(broken.items()),
+            "resized": resized,
+            "shape": shape,
+            "deep": int(deep.sum()),
+            "cut": cut,
             "range": values if deep.any() else None,
-        }  # fmt: skip
+        }
 
     def _values(self, pool: ThreadPoolExecutor, rows: NDArray[np.int64]) -> Range | None:
         """Least and largest value of all images with more than 8 bits."""
-        ranges = [one for block in self._blocks(rows, _BLOCK) for one in _spread(pool, _range, block) if one is not None]
-        return (min(least for least, _ in ranges), max(largest for _, largest in ranges)) if ranges else None
+        ranges = [
+            one
+            for block in self._blocks(rows, _BLOCK)
+            for one in _spread(pool, _range, block)
+            if one is not None
+        ]
+        return (
+            (min(least for least, _ in ranges), max(largest for _, largest in ranges))
+            if ranges
+            else None
+        )
 
     def _blocks(self, rows: NDArray[np.int64], count: int) -> Iterator[Sequence[Encoded]]:
         for start in range(0, len(rows), count):
             yield self.encoded(rows[start : start + count])
 
     def _decoded(
-        self, pool: ThreadPoolExecutor, rows: NDArray[np.int64], shape: Shape, values: Range | None, broken: dict[int, str]
+        self,
+        pool: ThreadPoolExecutor,
+        rows: NDArray[np.int64],
+        shape: Shape,
+        values: Range | None,
+        broken: dict[int, str],
     ) -> Iterator[NDArray[np.uint8]]:
         place = 0
         for block in self._blocks(rows, max(1, min(_BLOCK, _BLOCK_BYTES // math.prod(shape)))):
             decoded = np.zeros((len(block), *shape), dtype=np.uint8)
-            for target, one in zip(decoded, _spread(pool, lambda encoded: _pixels(encoded, shape, values), block), strict=True):
+            for target, one in zip(
+                decoded,
+                _spread(pool, lambda encoded: _pixels(encoded, shape, values), block),
+                strict=True,
+            ):
                 if isinstance(one, str):
                     broken.setdefault(place, one)
                 else:
@@ -131,15 +193,22 @@ class Pictures:
 
 
 def range_of(spec: Spec | None) -> Range | None:
-    """The values that became 0 and 255 when the images of a spec were read; None if they had 8 bits."""
+    """The values that became 0 and 255 when the images of a spec were read; None if they had 8
+    bits."""
     found = None if spec is None else spec.extra.get("range")
     return None if found is None else (float(found[0]), float(found[1]))
 
 
-def _spread(pool: ThreadPoolExecutor, work: Callable[[Encoded], Any], block: Sequence[Encoded]) -> list[Any]:
+def _spread(
+    pool: ThreadPoolExecutor, work: Callable[[Encoded], Any], block: Sequence[Encoded]
+) -> list[Any]:
     """``work`` on each image of a block, in order, in tasks large enough for threads to pay."""
     tasks = [block[i : i + _TASK] for i in range(0, len(block), _TASK)]
-    return [one for done in pool.map(lambda task: [work(encoded) for encoded in task], tasks) for one in done]
+    return [
+        one
+        for done in pool.map(lambda task: [work(encoded) for encoded in task], tasks)
+        for one in done
+    ]
 
 
 def _measured(encoded: Encoded) -> Measured | str:
@@ -164,7 +233,8 @@ def _pixels(encoded: Encoded, shape: Shape, values: Range | None) -> NDArray[np.
 
 
 def _common_shape(measured: Sequence[Measured], size: int | None) -> Shape:
-    """Grey if all images are; of the wanted side, or as they are if all agree, or else square with the most common shorter side."""
+    """Grey if all images are; of the wanted side, or as they are if all agree, or else square with
+    the most common shorter side."""
     channels = 1 if all(one.grey for one in measured) else 3
     if size is not None:
         return channels, size, size

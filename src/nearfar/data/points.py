@@ -39,15 +39,20 @@ class PointClouds:
         broken = np.flatnonzero(~np.isfinite(chosen).all(axis=(1, 2)))
         if len(broken):
             raise UserError(
-                f"Row {rows[broken[0]]} of {self.name} has points at missing or infinite places; leave them out, or repeat others of "
+                f"Row {rows[broken[0]]} of {self.name} has points at missing or infinite places; "
+                f"leave them out, or repeat others of "
                 "the sample instead."
             )
         count = like.shape[-1] if like is not None else options.size or chosen.shape[1]
-        return Loaded(torch.from_numpy(_as_many(chosen, count).transpose(0, 2, 1).copy()), np.ones(len(rows), dtype=bool))
+        return Loaded(
+            torch.from_numpy(_as_many(chosen, count).transpose(0, 2, 1).copy()),
+            np.ones(len(rows), dtype=bool),
+        )
 
 
 def _as_many(points: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Evenly chosen points of each sample, or the first ones again where there are too few: (N, K, 3) to (N, count, 3)."""
+    """Evenly chosen points of each sample, or the first ones again where there are too few: (N, K,
+    3) to (N, count, 3)."""
     there = points.shape[1]
     order = np.arange(count) * there // count if count < there else np.arange(count) % there
     return points[:, order]

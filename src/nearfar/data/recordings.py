@@ -1,4 +1,5 @@
-"""Encoded recordings (files, or bytes in a column): brought to one rate and length, kept as log-mel spectrograms in the cache."""
+"""Encoded recordings (files, or bytes in a column): brought to one rate and length, kept as log-mel
+spectrograms in the cache."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ COVERED = 0.95
 
 _BLOCK = 256
 _BLOCK_SAMPLES = 1 << 22
-"""Most samples of the waveforms whose spectrograms are made together, unless one alone is longer."""
+"""Most samples of the waveforms that are transformed together, unless one alone is longer."""
 _VERSION = 2
 """Of what is written; a change makes old cache entries unused."""
 
@@ -68,38 +69,68 @@ class Recordings:
     def load(self, rows: NDArray[np.int64], options: DataOptions, like: Spec | None) -> Loaded:
         if options.size is not None:
             check_steps(options.size, "The data option size is")
-        wanted = None if like is None else _Grid(*(int(like.extra[name]) for name in ("sampling_rate", "samples", "hop")))
+        wanted = (
+            None
+            if like is None
+            else _Grid(*(int(like.extra[name]) for name in ("sampling_rate", "samples", "hop")))
+        )
         key = key_of(_VERSION, "log-mel", self.facts, rows.tobytes(), options.size, wanted)
-        array, about = remembered(key, lambda file: self._write(file, rows, options.size, wanted), options.cache)
+        array, about = remembered(
+            key, lambda file: self._write(file, rows, options.size, wanted), options.cache
+        )
         unreadable = dict(about["unreadable"])
-        readable, notes = decoded_rows(unreadable, self.ids, rows, f"recordings of {self.name}", strict=options.strict)
+        readable, notes = decoded_rows(
+            unreadable, self.ids, rows, f"recordings of {self.name}", strict=options.strict
+        )
         if about["cropped"] or about["padded"]:
             notes.append(
-                f"Of {len(rows)} recordings {about['cropped']} were cropped in the middle and {about['padded']} followed by silence, "
+                f"Of {len(rows)} recordings {about['cropped']} were cropped in the middle and "
+                f"{about['padded']} followed by silence, "
                 f"to {about['samples'] / about['sampling_rate']:.2f} s."
             )
-        return Loaded(torch.from_numpy(array), readable, notes, {name: about[name] for name in ("sampling_rate", "samples", "hop")})
+        return Loaded(
+            torch.from_numpy(array),
+            readable,
+            notes,
+            {name: about[name] for name in ("sampling_rate", "samples", "hop")},
+        )
 
-    def _write(self, file: BinaryIO, rows: NDArray[np.int64], size: int | None, wanted: _Grid | None) -> dict[str, Any]:
-        """Spectrograms of all rows into an open .npy; the facts say which are broken (and zero) and how the others were changed."""
-        found = [one if isinstance(one, str) else (len(one[0]), one[1]) for one in self._decoded(rows)]
+    def _write(
+        self, file: BinaryIO, rows: NDArray[np.int64], size: int | None, wanted: _Grid | None
+    ) -> dict[str, Any]:
+        """Spectrograms of all rows into an open .npy; the facts say which are broken (and zero) and
+        how the others were changed."""
+        found = [
+            one if isinstance(one, str) else (len(one[0]), one[1]) for one in self._decoded(rows)
+        ]
         measured = [one for one in found if not isinstance(one, str)]
         broken = [(place, one) for place, one in enumerate(found) if isinstance(one, str)]
         if not measured:
-            reasons = "; ".join(dict.fromkeys(reason for _, reason in broken if reason)) or "check that they are complete sound files"
-            raise UserError(f"None of the {len(rows)} recordings of {self.name} can be read: {reasons}.")
+            reasons = (
+                "; ".join(dict.fromkeys(reason for _, reason in broken if reason))
+                or "check that they are complete sound files"
+            )
+            raise UserError(
+                f"None of the {len(rows)} recordings of {self.name} can be read: {reasons}."
+            )
         grid = wanted or _common_grid(measured, size)
         seconds = np.array([samples / rate for samples, rate in measured])
         length = grid.samples / grid.rate
-        write_blocks(file, (len(rows), BANDS, grid.frames), np.float32, self._spectrograms(rows, grid))
+        write_blocks(
+            file, (len(rows), BANDS, grid.frames), np.float32, self._spectrograms(rows, grid)
+        )
         return {
             "unreadable": broken,
-            "cropped": int((seconds > length + 1 / grid.rate).sum()), "padded": int((seconds < length - 1 / grid.rate).sum()),
-            "sampling_rate": grid.rate, "samples": grid.samples, "hop": grid.hop,
-        }  # fmt: skip
+            "cropped": int((seconds > length + 1 / grid.rate).sum()),
+            "padded": int((seconds < length - 1 / grid.rate).sum()),
+            "sampling_rate": grid.rate,
+            "samples": grid.samples,
+            "hop": grid.hop,
+        }
 
     def _decoded(self, rows: NDArray[np.int64]) -> Iterator[tuple[Wave, int] | str]:
-        """The waveform and rate of each recording, or the reason why there is none; one at a time, as they may be long."""
+        """The waveform and rate of each recording, or the reason why there is none; one at a time,
+        as they may be long."""
         for start in range(0, len(rows), _BLOCK):
             for encoded in self.encoded(rows[start : start + _BLOCK]):
                 yield _waveform(encoded)
@@ -108,7 +139,9 @@ class Recordings:
         block = max(1, min(_BLOCK, len(rows), _BLOCK_SAMPLES // grid.samples))
         waves = np.zeros((block, grid.samples), dtype=np.float32)
         for place, one in enumerate(self._decoded(rows)):
-            waves[place % block] = 0 if isinstance(one, str) else _fitted(resampled(*one, grid.rate), grid.samples)
+            waves[place % block] = (
+                0 if isinstance(one, str) else _fitted(resampled(*one, grid.rate), grid.samples)
+            )
             count = place % block + 1
             if count == block or place == len(rows) - 1:
                 yield log_mel(torch.from_numpy(waves[:count]), grid.rate, grid.hop).numpy()
@@ -122,7 +155,8 @@ def _waveform(encoded: Encoded) -> tuple[Wave, int] | str:
 
 
 def _common_grid(measured: Sequence[tuple[int, int]], size: int | None) -> _Grid:
-    """The most common rate (the higher of equals), and the length that nearly all recordings fit into or ``size`` frames."""
+    """The most common rate (the higher of equals), and the length that nearly all recordings fit
+    into or ``size`` frames."""
     rates = Counter(rate for _, rate in measured)
     rate = max(rates, key=lambda one: (rates[one], one))
     hop = max(1, round(HOP * rate))

@@ -1,7 +1,9 @@
-"""What a run remembers of its data: where they lie, which samples it was trained and tested on, and what these held.
+"""What a run remembers of its data: where they lie, which samples it was trained and tested on, and
+what these held.
 
-In the run folder these are ``data.json`` (facts for a reader) and ``samples.parquet`` (a row for each sample that was read: its name,
-its part and a mark of its content). Later the run takes its samples by them, whatever has become of the folder or file since.
+In the run folder these are ``data.json`` (facts for a reader) and ``samples.parquet`` (a row for
+each sample that was read: its name, its part and a mark of its content). Later the run takes its
+samples by them, whatever has become of the folder or file since.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ _FREE = {
     "evaluate_every",
     "data",
 }
-"""Options that may differ when a run goes on: they decide nothing of what it computes, or are checked by the samples."""
+"""Options that may differ when a run goes on: they decide nothing of what it computes, or are
+checked by the samples."""
 
 
 def remember(folder: Path, data: str, source: Source, config: Mapping[str, Any]) -> None:
@@ -85,12 +88,13 @@ def remember(folder: Path, data: str, source: Source, config: Mapping[str, Any])
 
 
 def recall(folder: Path, data: str, *, exact: bool = False) -> tuple[str, Kept] | None:
-    """Where a run's data lie and which samples it has; None for a run of a version that did not remember.
+    """Where a run's data lie and which samples it has; None for a run of a version that did not
+    remember.
 
     Args:
         folder: the run folder.
-        data: name or path in the run's configuration. Where it is no longer the one that the run was given, it was put right by hand
-            after the data had moved, and is taken.
+        data: name or path in the run's configuration. Where it is no longer the one that the run
+            was given, it was put right by hand after the data had moved, and is taken.
         exact: as in ``Kept``.
 
     Raises:
@@ -146,7 +150,8 @@ def check_config(folder: Path, config: Mapping[str, Any]) -> None:
     if keys:
         told = ", ".join(f"{key} is {brief(now.get(key))} and was {brief(was.get(key))}" for key in keys[:3])
         raise UserError(
-            f"The configuration of {folder} was changed since the run was started: {told}; put it back to go on, or start a new run."
+            f"The configuration of {folder} was changed since the run was started: {told}; put it "
+            f"back to go on, or start a new run."
         )
 
 
@@ -187,7 +192,8 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 def _damaged(folder: Path, reason: str) -> str:
     return (
-        f"What {folder} remembers of its data is damaged ({reason}); restore {FACTS} and {SAMPLES}, or remove both to split the data anew, "
+        f"What {folder} remembers of its data is damaged ({reason}); restore {FACTS} and "
+        f"{SAMPLES}, or remove both to split the data anew, "
         "by which test samples may be ones that the encoder was trained on."
     )
 

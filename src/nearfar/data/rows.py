@@ -32,7 +32,10 @@ def where(table: Table, column: str, value: str) -> Table:
         UserError: if there is no such column or value; lists those that there are.
     """
     if column not in table.columns:
-        raise UserError(f"{table.name} has no column {column!r}; its columns: {', '.join(table.columns) or 'none'}.")
+        raise UserError(
+            f"{table.name} has no column {column!r}; its columns: "
+            f"{', '.join(table.columns) or 'none'}."
+        )
     values = np.asarray(table.columns[column]).astype(str)
     rows = np.flatnonzero(values == value)
     if not len(rows):

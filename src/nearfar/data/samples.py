@@ -28,17 +28,20 @@ class Samples:
     """N samples.
 
     Attributes:
-        content: what ``take`` draws from: uint8 images (M, C, H, W) or clips (M, C, F, H, W), float32 series (M, C, T) or likewise sound
-            and points, ``Tokens`` or a ``Pair`` of two.
+        content: what ``take`` draws from: uint8 images (M, C, H, W) or clips (M, C, F, H, W),
+            float32 series (M, C, T) or likewise sound and points, ``Tokens`` or a ``Pair`` of two.
             May be memory-mapped, and may hold more than these samples.
         ids: N names (file, row).
         label: (N,) int64 classes or float32 values; None without labels.
         group: for each group column, (N,) int64 numbers of its members.
-        rows: (N,) int64, where these samples lie in ``content``; None if they are all of it, in order.
+        rows: (N,) int64, where these samples lie in ``content``; None if they are all of it, in
+            order.
         device: where ``take`` puts what it takes.
-        annotations: what else is known of each sample, by name, each of length N: "regions", (N, H, W) uint8, what each pixel of an
-            image shows; "partner", ``Tokens`` of a second text, and "closeness", (N,) float32, how near it is in meaning.
-        marks: (N,) int64, equal for samples of equal content and for no others; None where they were not read from data.
+        annotations: what else is known of each sample, by name, each of length N: "regions", (N, H,
+            W) uint8, what each pixel of an image shows; "partner", ``Tokens`` of a second text, and
+            "closeness", (N,) float32, how near it is in meaning.
+        marks: (N,) int64, equal for samples of equal content and for no others; None where they
+            were not read from data.
     """
 
     content: Any
@@ -60,7 +63,8 @@ class Samples:
             index: (K,) int64 in [0, N), any order, on any device.
 
         Returns:
-            uint8 (K, C, H, W) or (K, C, F, H, W), float32 (K, C, T), ``Tokens`` or ``Pair`` of length K, on ``self.device``.
+            uint8 (K, C, H, W) or (K, C, F, H, W), float32 (K, C, T), ``Tokens`` or ``Pair`` of
+            length K, on ``self.device``.
         """
         if self.rows is not None:
             index = self.rows[index.to(self.rows.device)]
@@ -72,7 +76,9 @@ class Samples:
         rows = index if self.rows is None else self.rows[index.to(self.rows.device)]
         label = None if self.label is None else self.label[index.to(self.label.device)]
         group = {name: value[index.to(value.device)] for name, value in self.group.items()}
-        annotations = {name: value[index] for name, value in self.annotations.items()}  # these stay where they were loaded
+        annotations = {
+            name: value[index] for name, value in self.annotations.items()
+        }  # these stay where they were loaded
         ids = [self.ids[i] for i in index.tolist()]
         marks = None if self.marks is None else self.marks[index]
         return dataclasses.replace(
@@ -80,7 +86,8 @@ class Samples:
         )
 
     def to(self, device: torch.device | str) -> Samples:
-        """The same samples for use on a device: small sets are moved there, of larger ones each batch will be."""
+        """The same samples for use on a device: small sets are moved there, of larger ones each
+        batch will be."""
         device = torch.device(device)
         label = None if self.label is None else self.label.to(device)
         group = {name: value.to(device) for name, value in self.group.items()}
@@ -136,10 +143,17 @@ class Source:
         )
 
     def _labels(self) -> str:
-        labels = [part.label for part in (self.train, self.test) if part is not None and part.label is not None]
+        labels = [
+            part.label
+            for part in (self.train, self.test)
+            if part is not None and part.label is not None
+        ]
         if not labels:
             return "none"
         values = torch.cat(labels)
+        values = values[
+            ~values.isnan() if values.is_floating_point() else values >= 0
+        ]  # generated samples have no label
         if not self.spec.classes:
             return f"numbers from {float(values.min()):g} to {float(values.max()):g}"
         counts = torch.bincount(values, minlength=len(self.spec.classes)).tolist()
@@ -149,7 +163,7 @@ class Source:
 
 
 def _rows(content: Content, index: Tensor) -> Content:
-    # index_select copies whole rows; indexing with brackets is some 20 times slower on uint8 images.
+    # index_select copies whole rows; brackets are some 20 times slower on uint8 images.
     if isinstance(content, Tokens):
         return Tokens(_rows(content.ids, index), _rows(content.mask, index))
     if isinstance(content, Pair):

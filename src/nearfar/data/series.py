@@ -23,7 +23,8 @@ from nearfar.errors import UserError
 INDEX_NAMES = ("", "index", "unnamed: 0")
 """Names that programs give to a column of row numbers."""
 _SURELY_NAMES = 3
-"""Columns from which on a first row 0, 1, 2 ... is a header even where all values are whole numbers."""
+"""Columns from which on a first row 0, 1, 2 ... is a header even where all values are whole
+numbers."""
 TIME_NAMES = ("time", "timestamp")
 """Columns of a file that count the time and are no channel."""
 
@@ -42,13 +43,17 @@ def check_finite(series: NDArray[Any], name: str) -> None:
     if bad.any():
         channel, step = np.argwhere(bad)[0]
         raise UserError(
-            f"The series in {name} has {int(bad.sum())} missing or infinite values, the first in channel {channel} at step {step}; "
+            f"The series in {name} has {int(bad.sum())} missing or infinite values, the first in "
+            f"channel {channel} at step {step}; "
             "fill the gaps (by linear interpolation, say) or leave the sample out."
         )
 
 
-def fit_lengths(series: Sequence[NDArray[Any]] | NDArray[Any], source: str, steps: int | None = None) -> NDArray[np.float32]:
-    """N series (C, T) as one float32 array (N, C, steps): longer ones cropped in the middle, shorter ones followed by zeros.
+def fit_lengths(
+    series: Sequence[NDArray[Any]] | NDArray[Any], source: str, steps: int | None = None
+) -> NDArray[np.float32]:
+    """N series (C, T) as one float32 array (N, C, steps): longer ones cropped in the middle,
+    shorter ones followed by zeros.
 
     Args:
         series: N arrays (C, T), or one array (N, C, T).
@@ -60,10 +65,14 @@ def fit_lengths(series: Sequence[NDArray[Any]] | NDArray[Any], source: str, step
     """
     channels, lengths = {len(one) for one in series}, {one.shape[1] for one in series}
     if len(channels) > 1:
-        raise UserError(f"The series of {source} have from {min(channels)} to {max(channels)} channels; give all the same columns.")
+        raise UserError(
+            f"The series of {source} have from {min(channels)} to {max(channels)} channels; give "
+            f"all the same columns."
+        )
     if steps is None and len(lengths) > 1:
         raise UserError(
-            f"The series of {source} are from {min(lengths)} to {max(lengths)} steps long; give one length with --size "
+            f"The series of {source} are from {min(lengths)} to {max(lengths)} steps long; give "
+            f"one length with --size "
             "(longer ones are cropped in the middle, shorter ones followed by zeros)."
         )
     steps = steps or lengths.pop()
@@ -79,7 +88,8 @@ def fit_lengths(series: Sequence[NDArray[Any]] | NDArray[Any], source: str, step
 
 @dataclass(frozen=True)
 class SeriesFiles:
-    """One CSV or TSV file a sample: a row for each time step, a column for each channel, with or without a header."""
+    """One CSV or TSV file a sample: a row for each time step, a column for each channel, with or
+    without a header."""
 
     paths: Sequence[Path]
     ids: Sequence[str]
@@ -112,9 +122,15 @@ class SeriesFiles:
             told.update(one.told)
             readable[place] = True
         notes = skipped_note(broken, len(rows), f"series of {self.name}", strict=options.strict)
-        notes += [f"{what} in {count:,} of {len(rows):,} series of {self.name}." for what, count in told.items()]
+        notes += [
+            f"{what} in {count:,} of {len(rows):,} series of {self.name}."
+            for what, count in told.items()
+        ]
         steps = like.shape[-1] if like is not None else options.size
-        check_memory(4 * len(series) * len(series[0]) * (steps or series[0].shape[1]), f"The series of {self.name}")
+        check_memory(
+            4 * len(series) * len(series[0]) * (steps or series[0].shape[1]),
+            f"The series of {self.name}",
+        )
         fitted = fit_lengths(series, self.name, steps)
         content = np.zeros((len(rows), *fitted.shape[1:]), dtype=np.float32)
         content[readable] = fitted
@@ -142,7 +158,8 @@ def read_series(path: Path) -> NDArray[np.float32]:
 
 
 def read_channels(path: Path) -> Channels:
-    """One file; empty cells are NaN, and a first row that is no numbers, or counts from 0, is the header.
+    """One file; empty cells are NaN, and a first row that is no numbers, or counts from 0, is the
+    header.
 
     Columns that count the rows (named time or timestamp, index or nothing) are no channels.
 
@@ -154,20 +171,36 @@ def read_channels(path: Path) -> Channels:
     first, second = _cells(text, 0), _cells(text, 1)
     told: list[str] = []
     headed = not all(_is_number(cell) for cell in first)
-    counting = first[1:] if first[:1] == [""] else first  # a nameless column of row numbers before the others
-    if not headed and _counts(counting) and second and (len(counting) >= _SURELY_NAMES or not all(map(_is_whole, second))):
+    counting = (
+        first[1:] if first[:1] == [""] else first
+    )  # a nameless column of row numbers before the others
+    if (
+        not headed
+        and _counts(counting)
+        and second
+        and (len(counting) >= _SURELY_NAMES or not all(map(_is_whole, second)))
+    ):
         headed = True
         told.append("The first row counts the columns and is taken as the header")
     table = text.table(header=headed)
     names = table.column_names
     places = [place for place, name in enumerate(names) if name.strip().lower() not in TIME_NAMES]
-    if headed and places and names[places[0]].strip().lower() in INDEX_NAMES and counts_rows(table.column(places[0])):
+    if (
+        headed
+        and places
+        and names[places[0]].strip().lower() in INDEX_NAMES
+        and counts_rows(table.column(places[0]))
+    ):
         places = places[1:]
         told.append("A first column without a name counts the rows and is left out")
     columns = [_numbers(table.column(place), names[place]) for place in places]
     if not columns or not len(columns[0]):
         raise ValueError(f"{path} holds no values")
-    return Channels(np.stack(columns).astype(np.float32), tuple(names[place] for place in places) if headed else (), tuple(told))
+    return Channels(
+        np.stack(columns).astype(np.float32),
+        tuple(names[place] for place in places) if headed else (),
+        tuple(told),
+    )
 
 
 def _numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.float64]:
@@ -187,14 +220,19 @@ def _in_order(one: Channels, names: tuple[str, ...], name: str) -> NDArray[np.fl
         return one.values
     if sorted(one.names) != sorted(names) or len(set(names)) < len(names):
         raise UserError(
-            f"The series in {name} has the channels {', '.join(one.names[:8])}, the first one {', '.join(names[:8])}; "
+            f"The series in {name} has the channels {', '.join(one.names[:8])}, the first one "
+            f"{', '.join(names[:8])}; "
             "give all files the same columns."
         )
     return one.values[[one.names.index(wanted) for wanted in names]]
 
 
 def _cells(text: CsvText, number: int) -> list[str]:
-    return [cell.strip().strip('"') for cell in text.line(number).split(text.delimiter)] if text.line(number) else []
+    return (
+        [cell.strip().strip('"') for cell in text.line(number).split(text.delimiter)]
+        if text.line(number)
+        else []
+    )
 
 
 def _counts(cells: Sequence[str]) -> bool:

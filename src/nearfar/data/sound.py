@@ -19,7 +19,8 @@ from nearfar.errors import UserError
 
 BANDS = 64
 WINDOW = 0.025
-"""Seconds of a frame, the usual window of speech; more where two steps are longer, so that no sound falls between frames."""
+"""Seconds of a frame, the usual window of speech; more where two steps are longer, so that no sound
+falls between frames."""
 _FLOOR = 1e-6
 """Added to each band's power before the logarithm: what is quieter is silence."""
 _MARKS = (b"OggS", b"fLaC", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"FORM")
@@ -27,6 +28,7 @@ _MARKS = (b"OggS", b"fLaC", b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"FOR
 
 class UnreadableError(Exception):
     """A recording that cannot be used; its text is the reason, or "" for mere damage."""
+
 
 Encoded = bytes | Path
 """A file's content, or a file."""
@@ -39,13 +41,15 @@ def is_sound(content: bytes) -> bool:
 
 
 def decode(encoded: Encoded) -> tuple[Wave, int]:
-    """A recording's mean over its channels, (samples,) float32 about in [-1, 1], and its samples a second.
+    """A recording's mean over its channels, (samples,) float32 about in [-1, 1], and its samples a
+    second.
 
     WAV is read by scipy, everything else by soundfile.
 
     Raises:
         UserError: if soundfile is needed and not installed.
-        UnreadableError: if the recording is broken, empty, too long, or states a rate that no recording has.
+        UnreadableError: if the recording is broken, empty, too long, or states a rate that no
+            recording has.
     """
     try:
         wave, rate = _decoded(encoded)
@@ -55,14 +59,18 @@ def decode(encoded: Encoded) -> tuple[Wave, int]:
         raise UnreadableError from error
     _check_rate(rate)
     if not len(wave) or not np.isfinite(wave).all():
-        raise UnreadableError("empty" if not len(wave) else "it holds values that are no finite numbers")
+        raise UnreadableError(
+            "empty" if not len(wave) else "it holds values that are no finite numbers"
+        )
     return wave, rate
 
 
 def _check_rate(rate: int) -> None:
     least, most = RATES
     if not least <= rate <= most:
-        raise UnreadableError(f"it states {rate:,} samples a second; expected {least:,} to {most:,}")
+        raise UnreadableError(
+            f"it states {rate:,} samples a second; expected {least:,} to {most:,}"
+        )
 
 
 def _check_length(samples: int) -> None:
@@ -77,7 +85,9 @@ def _decoded(encoded: Encoded) -> tuple[Wave, int]:
     if _is_wave(content):
         return _decode_wave(content)
     if not importlib.util.find_spec("soundfile"):
-        raise UserError("Compressed sound (Ogg, FLAC, MP3) needs soundfile: pip install 'nearfar[audio]'.")
+        raise UserError(
+            "Compressed sound (Ogg, FLAC, MP3) needs soundfile: pip install 'nearfar[audio]'."
+        )
     import soundfile
 
     about = soundfile.info(io.BytesIO(content))
@@ -104,27 +114,41 @@ def log_mel(waves: Tensor, rate: int, hop: int) -> Tensor:
     Args:
         waves: (N, samples) float.
         rate: samples a second.
-        hop: samples from one frame to the next; frame t is centred on sample t * hop, with silence beyond the ends.
+        hop: samples from one frame to the next; frame t is centred on sample t * hop, with silence
+            beyond the ends.
 
     Returns:
         (N, 64, 1 + samples // hop) float32.
 
-    Source: Davis and Mermelstein 1980, "Comparison of Parametric Representations for Monosyllabic Word Recognition" (triangular
+    Source: Davis and Mermelstein 1980, "Comparison of Parametric Representations for Monosyllabic
+        Word Recognition" (triangular
     filters equally spaced in mel).
     """
     window = max(round(WINDOW * rate), 2 * hop)
-    size = 1 << math.ceil(math.log2(2 * window))  # twice the window, so that the narrowest band still holds a frequency
-    spectrum = torch.stft(waves.float(), size, hop, window, torch.hann_window(window), pad_mode="constant", return_complex=True)
+    size = 1 << math.ceil(
+        math.log2(2 * window)
+    )  # twice the window, so that the narrowest band still holds a frequency
+    spectrum = torch.stft(
+        waves.float(),
+        size,
+        hop,
+        window,
+        torch.hann_window(window),
+        pad_mode="constant",
+        return_complex=True,
+    )
     power = spectrum.abs().square() / window
     return torch.log(mel_filters(rate, size) @ power + _FLOOR)
 
 
 @lru_cache(maxsize=8)
 def mel_filters(rate: int, size: int, bands: int = BANDS) -> Tensor:
-    """Weights (bands, size // 2 + 1) of the frequencies of a ``size``-point transform: triangles of height 1, each from its lower
-    neighbour's centre to its upper one's, with centres equally spaced in mel from 0 to half the rate.
+    """Weights (bands, size // 2 + 1) of the frequencies of a ``size``-point transform: triangles of
+    height 1, each from its lower neighbour's centre to its upper one's, with centres equally spaced
+    in mel from 0 to half the rate.
 
-    Source: mel as 2595 log10(1 + f / 700), O'Shaughnessy 1987, "Speech Communication: Human and Machine".
+    Source: mel as 2595 log10(1 + f / 700), O'Shaughnessy 1987, "Speech Communication: Human and
+        Machine".
     """
     highest = 2595 * math.log10(1 + rate / 2 / 700)
     centres = 700 * (10 ** (torch.linspace(0, highest, bands + 2, dtype=torch.float64) / 2595) - 1)
@@ -142,7 +166,9 @@ def _decode_wave(content: bytes) -> tuple[Wave, int]:
     from scipy.io import wavfile
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of chunks that hold no sound, such as titles
+        warnings.simplefilter(
+            "ignore", wavfile.WavFileWarning
+        )  # of chunks that hold no sound, such as titles
         rate, samples = wavfile.read(io.BytesIO(content))
     values = samples.astype(np.float32).reshape(len(samples), -1)
     if samples.dtype.kind == "u":

@@ -17,10 +17,12 @@ FILE_ENDINGS = (".parquet", ".npz", ".csv", ".tsv")
 
 
 def read(data: str | Path, options: DataOptions) -> Table:
-    """The rows of a data set, by name or path; ``NAME#COLUMN=VALUE`` takes those with that value alone.
+    """The rows of a data set, by name or path; ``NAME#COLUMN=VALUE`` takes those with that value
+    alone.
 
     Raises:
-        UserError: for an unknown name, a path that does not exist, a file of another kind, or a condition that no row meets.
+        UserError: for an unknown name, a path that does not exist, a file of another kind, or a
+            condition that no row meets.
     """
     name, condition = condition_of(str(data))
     if condition is None or _exists(str(data)):
@@ -34,8 +36,13 @@ def _read(data: str | Path, options: DataOptions) -> Table:
         table = _read_named(data, options)
         if table is not None:
             if _exists(data):
-                table.notes.append(f"{data} is the set that comes with nearfar; for the file or folder of that name give ./{data}.")
+                table.notes.append(
+                    f"{data} is the set that comes with nearfar; for the file or folder of that "
+                    f"name give ./{data}."
+                )
             return table
+    if not _exists(str(data)):
+        raise _not_found(str(data))
     path = Path(data).expanduser()
     if path.is_dir():
         from nearfar.data.folders import read_folder
@@ -43,19 +50,23 @@ def _read(data: str | Path, options: DataOptions) -> Table:
         return read_folder(path, options)
     if path.is_file():
         return _read_file(path, options)
-    if path.exists():
-        raise UserError(f"{path} is neither a file nor a folder; expected data in one of these.")
-    raise _not_found(str(data))
+    raise UserError(f"{path} is neither a file nor a folder; expected data in one of these.")
 
 
 def _check_name(data: str) -> None:
     """Refuse names that could be neither written down nor be a path."""
+    if not data.strip():
+        raise UserError(
+            "The name of the data is empty; give a path, or a name from `nearfar datasets`."
+        )
     if "\0" in data:
         raise UserError(f"{data} is no name of data: it holds a zero byte.")
     try:
         data.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise UserError(f"The path {as_text(data)} is not valid UTF-8, so no run could remember it; rename it.") from error
+        raise UserError(
+            f"The path {as_text(data)} is not valid UTF-8, so no run could remember it; rename it."
+        ) from error
 
 
 def _exists(data: str) -> bool:
@@ -102,12 +113,18 @@ def _read_file(path: Path, options: DataOptions) -> Table:
         from nearfar.data.folders import read_alone
 
         return read_alone(path)
-    raise UserError(f"{path} is a single {ending or 'nameless'} file; expected a folder, or a file that ends in {', '.join(FILE_ENDINGS)}.")
+    raise UserError(
+        f"{path} is a single {ending or 'nameless'} file; expected a folder, or a file that ends "
+        f"in {', '.join(FILE_ENDINGS)}."
+    )
 
 
 def _not_found(name: str) -> UserError:
     if "/" in name or Path(name).suffix:
-        return UserError(f"The path {name} does not exist; give an existing folder or file, or a name from `nearfar datasets`.")
+        return UserError(
+            f"The path {name} does not exist; give an existing folder or file, or a name from "
+            f"`nearfar datasets`."
+        )
     for known in catalogue.names():
         if known.rpartition(":")[2].casefold() == name.casefold():
             return UserError(f"Unknown data {name!r}: did you mean {known}?")

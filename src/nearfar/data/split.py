@@ -10,14 +10,40 @@ from numpy.typing import NDArray
 from nearfar.errors import UserError
 
 SPLIT_NAMES = ("split", "subset", "partition")
-"""Columns that name each row's part; of the others than the first only where every value is a common word."""
+"""Columns that name each row's part; of the others than the first only where every value is a
+common word."""
 TRAIN_NAMES = ("train", "training", "trn", "tr")
 TEST_NAMES = (
-    "test", "testing", "tst", "holdout", "hold-out", "hold_out", "heldout", "held-out", "held_out", "unseen",
-    "val", "valid", "validation", "dev", "development", "eval", "evaluation",
-)  # fmt: skip
+    "test",
+    "testing",
+    "tst",
+    "holdout",
+    "hold-out",
+    "hold_out",
+    "heldout",
+    "held-out",
+    "held_out",
+    "unseen",
+    "val",
+    "valid",
+    "validation",
+    "dev",
+    "development",
+    "eval",
+    "evaluation",
+)
 """The first of these that occurs is the test set."""
-EXTRA_NAMES = ("unlabelled", "unlabeled", "unsupervised", "unsup", "extra", "extras", "other", "none", "")
+EXTRA_NAMES = (
+    "unlabelled",
+    "unlabeled",
+    "unsupervised",
+    "unsup",
+    "extra",
+    "extras",
+    "other",
+    "none",
+    "",
+)
 """Parts that are neither, and left out."""
 
 TEST_SHARE = 0.2
@@ -26,20 +52,25 @@ TEST_SHARE = 0.2
 def given_split(
     parts: Sequence[str], column: str | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]] | None:
-    """Training rows, test rows and notes from the name of each row's part; None if there is no training or no test part.
+    """Training rows, test rows and notes from the name of each row's part; None if there is no
+    training or no test part.
 
-    Parts that are neither (a validation set beside a test set, unlabelled extras) are left out, with a note.
+    Parts that are neither (a validation set beside a test set, unlabelled extras) are left out,
+    with a note.
 
     Raises:
-        UserError: if ``column`` names the column that the parts come from, and it holds a word that is no part's.
+        UserError: if ``column`` names the column that the parts come from, and it holds a word that
+            is no part's.
     """
     names = np.char.lower(np.char.strip(np.asarray(parts, dtype=str)))
     found = set(names.tolist())
     if column is not None and not are_parts(found):
         words = sorted(found - {*TRAIN_NAMES, *TEST_NAMES, *EXTRA_NAMES})
         raise UserError(
-            f"The column {column!r} says which part a row belongs to, but {', '.join(map(repr, words[:5]))} is not understood; "
-            "expected words such as train, test, validation and holdout, or rename the column if it is something else."
+            f"The column {column!r} says which part a row belongs to, but "
+            f"{', '.join(map(repr, words[:5]))} is not understood; "
+            "expected words such as train, test, validation and holdout, or rename the column if "
+            "it is something else."
         )
     test_name = next((name for name in TEST_NAMES if name in found), None)
     train = np.isin(names, TRAIN_NAMES)
@@ -48,7 +79,14 @@ def given_split(
     test = names == test_name
     others = sorted(found - {test_name, *TRAIN_NAMES})  # missing ones are called ""
     count = int((~train & ~test).sum())
-    notes = [f"{count} samples of {', '.join(map(repr, others))} are left out: {test_name!r} is the test set."] if count else []
+    notes = (
+        [
+            f"{count} samples of {', '.join(map(repr, others))} are left out: {test_name!r} is the "
+            f"test set."
+        ]
+        if count
+        else []
+    )
     return np.flatnonzero(train), np.flatnonzero(test), notes
 
 
@@ -62,8 +100,8 @@ def own_split(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Training and test rows, about four to one, ascending.
 
-    Each class is split in that proportion as nearly as possible. Samples of one group never lie on both sides; with fewer than
-    two groups, or under three samples, the test set is empty.
+    Each class is split in that proportion as nearly as possible. Samples of one group never lie on
+    both sides; with fewer than two groups, or under three samples, the test set is empty.
 
     Args:
         length: number N of samples.
@@ -78,7 +116,7 @@ def own_split(
 
 
 def _by_sample(classes: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.bool_]:
-    """Deal the samples, shuffled and class by class, into five hands; one of them is the test set."""
+    """Deal the samples, shuffled and class by class, into five hands; one is the test set."""
     shuffled = random.permutation(len(classes))
     order = shuffled[np.argsort(classes[shuffled], kind="stable")]
     chosen = np.zeros(len(classes), dtype=bool)
@@ -87,8 +125,11 @@ def _by_sample(classes: NDArray[np.int64], random: np.random.Generator) -> NDArr
     return chosen
 
 
-def _by_group(classes: NDArray[np.int64], group: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.bool_]:
-    """Take whole groups, in random order, while each brings the test set's classes nearer to their share."""
+def _by_group(
+    classes: NDArray[np.int64], group: NDArray[np.int64], random: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Take whole groups, in random order, while each brings the test set's classes nearer to their
+    share."""
     counts = np.zeros((int(group.max()) + 1, int(classes.max()) + 1))
     np.add.at(counts, (group, classes), 1)
     members = np.flatnonzero(counts.any(axis=1))
@@ -108,7 +149,8 @@ def _by_group(classes: NDArray[np.int64], group: NDArray[np.int64], random: np.r
 
 
 def limited(rows: NDArray[np.int64], limit: int, seed: int) -> NDArray[np.int64]:
-    """At most ``limit`` of the rows, drawn at random, ascending; with one seed, fewer are always among more."""
+    """At most ``limit`` of the rows, drawn at random, ascending; with one seed, fewer are always
+    among more."""
     if len(rows) <= limit:
         return rows
     return np.sort(rows[np.random.default_rng(seed).permutation(len(rows))[:limit]])

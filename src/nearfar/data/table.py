@@ -1,4 +1,5 @@
-"""What a reader hands over: a row for each sample, its columns, and content that is decoded once the rows are chosen."""
+"""What a reader hands over: a row for each sample, its columns, and content that is decoded once
+the rows are chosen."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ class Loaded:
     """Decoded content of some rows.
 
     Attributes:
-        content: uint8 (M, C, H, W) or (M, C, F, H, W), or float32 (M, C, T), a place for each row that was asked for.
+        content: uint8 (M, C, H, W) or (M, C, F, H, W), or float32 (M, C, T), a place for each row
+            that was asked for.
         readable: (M,) whether the place is filled; the others hold nothing of use.
         notes: sentences for the user.
         extra: facts for ``Spec.extra``.
@@ -38,7 +40,7 @@ class Content(Protocol):
 
     @property
     def modality(self) -> str:
-        """"image", "series", "audio", "video" or "points"."""
+        """ "image", "series", "audio", "video" or "points"."""
 
     def load(self, rows: NDArray[np.int64], options: DataOptions, like: Spec | None) -> Loaded:
         """Decode M ascending rows, in the shape of ``like`` where it is given.
@@ -95,7 +97,8 @@ class Table:
 def skipped_note(
     names: Sequence[str], total: int, kind: str, *, strict: bool, reasons: Sequence[str] = ()
 ) -> list[str]:
-    """A sentence on files that could not be read, or none; with the reasons that are no mere damage.
+    """A sentence on files that could not be read, or none; with the reasons that are no mere
+    damage.
 
     Raises:
         UserError: if ``strict``, or if all of them are unreadable.
@@ -107,7 +110,9 @@ def skipped_note(
     if told:
         first += f" ({'; '.join(told[:2])}{' ...' if len(told) > 2 else ''})"
     if len(names) == total:
-        raise UserError(f"None of the {total} {kind} can be read ({first}); check that the files are complete.")
+        raise UserError(
+            f"None of the {total} {kind} can be read ({first}); check that the files are complete."
+        )
     found = f"{len(names)} of {total} {kind} cannot be read: {first}"
     if strict:
         raise UserError(f"{found}; repair or remove them, or leave out --strict to skip them.")
@@ -115,12 +120,18 @@ def skipped_note(
 
 
 def decoded_rows(
-    unreadable: Mapping[int, str], ids: Sequence[str], rows: NDArray[np.int64], kind: str, *, strict: bool
+    unreadable: Mapping[int, str],
+    ids: Sequence[str],
+    rows: NDArray[np.int64],
+    kind: str,
+    *,
+    strict: bool,
 ) -> tuple[NDArray[np.bool_], list[str]]:
     """Which of M decoded places are filled, and the sentence on those that are not.
 
     Args:
-        unreadable: places in [0, M) that could not be decoded, with the reason or "" for mere damage.
+        unreadable: places in [0, M) that could not be decoded, with the reason or "" for mere
+            damage.
         ids: names of all N samples.
         rows: (M,) their numbers.
         kind: what they are, for the sentence.
@@ -130,4 +141,6 @@ def decoded_rows(
     readable = np.ones(len(rows), dtype=bool)
     readable[places] = False
     names = [ids[rows[place]] for place in places]
-    return readable, skipped_note(names, len(rows), kind, strict=strict, reasons=list(unreadable.values()))
+    return readable, skipped_note(
+        names, len(rows), kind, strict=strict, reasons=list(unreadable.values())
+    )

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from csv import Error as CsvError
 from csv import reader
 from functools import lru_cache
 from pathlib import Path
@@ -40,7 +41,9 @@ class ParquetPiece:
             self._file = pq.ParquetFile(path)
             self.schema = self._file.schema_arrow
             groups = range(self._file.num_row_groups)
-            self._starts = np.cumsum([0, *(self._file.metadata.row_group(i).num_rows for i in groups)])
+            self._starts = np.cumsum(
+                [0, *(self._file.metadata.row_group(i).num_rows for i in groups)]
+            )
             check_memory(self._memory(), f"The table {path}, read without its columns of bytes,")
         self.part = part
         self.notes: list[str] = []
@@ -58,11 +61,15 @@ class ParquetPiece:
         groups = np.searchsorted(self._starts, rows, side="right") - 1
         found: list[Any] = []
         for group in np.unique(groups):
-            found += bytes_in(self._group(name, int(group)), rows[groups == group] - self._starts[group])
+            found += bytes_in(
+                self._group(name, int(group)), rows[groups == group] - self._starts[group]
+            )
         return found
 
     def counts(self, name: str) -> NDArray[np.int64]:
-        return np.concatenate([lengths_in(self._group(name, group)) for group in range(self._file.num_row_groups)])
+        return np.concatenate(
+            [lengths_in(self._group(name, group)) for group in range(self._file.num_row_groups)]
+        )
 
     def _read_group(self, name: str, group: int) -> pa.ChunkedArray:
         with self._reading():
@@ -72,11 +79,17 @@ class ParquetPiece:
         """Bytes of the plain columns, unpacked, as the file states them."""
         metadata = self._file.metadata
         plain = {f.name for f in self.schema if is_plain(f.type)}
-        columns = [i for i in range(metadata.num_columns) if metadata.schema.column(i).path.partition(".")[0] in plain]
+        columns = [
+            i
+            for i in range(metadata.num_columns)
+            if metadata.schema.column(i).path.partition(".")[0] in plain
+        ]
         stated = sum(
-            metadata.row_group(g).column(i).total_uncompressed_size for g in range(metadata.num_row_groups) for i in columns
+            metadata.row_group(g).column(i).total_uncompressed_size
+            for g in range(metadata.num_row_groups)
+            for i in columns
         )
-        return max(int(stated), int(metadata.num_rows) * len(columns))
+        return max(int(stated), 8 * int(metadata.num_rows) * max(1, len(columns)))
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -86,7 +99,10 @@ class ParquetPiece:
             raise
         except (pa.ArrowException, OSError, ValueError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise UserError(f"{self._path} cannot be read as parquet ({reason}); check that the file is complete.") from error
+            raise UserError(
+                f"{self._path} cannot be read as parquet ({reason}); check that the file is "
+                f"complete."
+            ) from error
 
 
 class CsvPiece:
@@ -101,9 +117,11 @@ class CsvPiece:
             table = text.typed_table(strings)
         except UserError:
             raise
-        except (pa.ArrowException, OSError, ValueError) as error:
+        except (pa.ArrowException, CsvError, OSError, ValueError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise UserError(f"{path} cannot be read as a table ({reason}); expected a header and even rows.") from error
+            raise UserError(
+                f"{path} cannot be read as a table ({reason}); expected a header and even rows."
+            ) from error
         self.notes = list(text.notes)
         self._table = self._without_index(table, path)
         self.part = part
@@ -112,9 +130,15 @@ class CsvPiece:
 
     def _without_index(self, table: pa.Table, path: Path) -> pa.Table:
         """Without a first column of row numbers, and without empty columns that have no name."""
-        nameless = [i for i, name in enumerate(table.column_names) if name.strip().lower() in ("", "unnamed: 0")]
+        nameless = [
+            i
+            for i, name in enumerate(table.column_names)
+            if name.strip().lower() in ("", "unnamed: 0")
+        ]
         if nameless and nameless[0] == 0 and counts_rows(table.column(0)):
-            self.notes.append(f"The first column of {as_text(path.name)} counts the rows and is left out.")
+            self.notes.append(
+                f"The first column of {as_text(path.name)} counts the rows and is left out."
+            )
         for place in reversed(nameless):
             table = table.remove_column(place)
         return table
@@ -137,7 +161,9 @@ def _check_names(names: Sequence[str], path: Path) -> None:
     for name, count in Counter(names).items():
         if count > 1 and name.strip():
             times = "twice" if count == 2 else f"{count} times"
-            raise UserError(f"The column name {name!r} occurs {times} in {path}; rename one of the columns.")
+            raise UserError(
+                f"The column name {name!r} occurs {times} in {path}; rename one of the columns."
+            )
 
 
 def lengths_in(column: pa.ChunkedArray) -> NDArray[np.int64]:
@@ -146,7 +172,8 @@ def lengths_in(column: pa.ChunkedArray) -> NDArray[np.int64]:
 
 
 def bytes_in(column: pa.ChunkedArray, rows: NDArray[np.int64]) -> list[Any]:
-    """Bytes in some rows of a binary column or of a struct's field ``bytes``; b"" where there are none. Of lists of such, lists."""
+    """Bytes in some rows of a binary column or of a struct's field ``bytes``; b"" where there are
+    none. Of lists of such, lists."""
     return [_bytes(value) for value in column.take(pa.array(rows)).to_pylist()]
 
 
@@ -156,26 +183,33 @@ def _bytes(value: Any) -> Any:
     return (value["bytes"] if isinstance(value, dict) else value) or b""
 
 
-def read_files(paths: Sequence[Path], name: str, options: DataOptions, folder: Path | None = None) -> Table:
+def read_files(
+    paths: Sequence[Path], name: str, options: DataOptions, folder: Path | None = None
+) -> Table:
     """Samples of files of one kind with the same columns.
 
     Args:
         paths: of the files.
         name: of the data.
         options: which columns, if the user said.
-        folder: above all of the files, whose folders may be called train and test; by default they have no part but by name.
+        folder: above all of the files, whose folders may be called train and test; by default they
+            have no part but by name.
 
     Raises:
         UserError: for a file that is not what its name says, or columns that differ.
     """
     several = len(paths) > 1
-    pieces = [_piece(path, (part_of(path) or _part_above(path, folder)) if several else "") for path in paths]
+    pieces = [
+        _piece(path, (part_of(path) or _part_above(path, folder)) if several else "")
+        for path in paths
+    ]
     for piece, path in zip(pieces, paths, strict=True):
         if len(piece.schema.names) != len(set(piece.schema.names)):
             _check_names(piece.schema.names, path)
         if set(piece.schema.names) != set(pieces[0].schema.names):
             raise UserError(
-                f"{path.name} has other columns than {paths[0].name}: {', '.join(piece.schema.names)}; "
+                f"{path.name} has other columns than {paths[0].name}: "
+                f"{', '.join(piece.schema.names)}; "
                 f"name one file alone, such as {paths[0]}."
             )
     table = table_of(pieces, as_text(name), _classes(pieces[0].schema), options, paths[0].parent)
@@ -184,7 +218,9 @@ def read_files(paths: Sequence[Path], name: str, options: DataOptions, folder: P
 
 
 def _piece(path: Path, part: str) -> ParquetPiece | CsvPiece:
-    return CsvPiece(path, part) if path.suffix.lower() in SERIES_ENDINGS else ParquetPiece(path, part)
+    return (
+        CsvPiece(path, part) if path.suffix.lower() in SERIES_ENDINGS else ParquetPiece(path, part)
+    )
 
 
 def is_embeddings(path: Path) -> bool:
@@ -209,7 +245,8 @@ def part_of(path: Path) -> str:
 
 
 def _classes(schema: pa.Schema) -> Any:
-    """Class names that the file carries in its metadata: a list, a list for each of several sets, or None."""
+    """Class names that the file carries in its metadata: a list, a list for each of several sets,
+    or None."""
     text = (schema.metadata or {}).get(b"classes")
     try:
         return json.loads(text) if text else None

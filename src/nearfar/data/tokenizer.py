@@ -1,9 +1,11 @@
 """Texts to token numbers and back, by byte pairs.
 
-A text is cut into words with their leading space; a word starts as its UTF-8 bytes, and the most frequent neighbours of the
-training texts have been merged into longer pieces, one pair after another. So any text can be encoded, and nothing is unknown.
+A text is cut into words with their leading space; a word starts as its UTF-8 bytes, and the most
+frequent neighbours of the training texts have been merged into longer pieces, one pair after
+another. So any text can be encoded, and nothing is unknown.
 
-Source: Sennrich, Haddow, Birch 2016, "Neural Machine Translation of Rare Words with Subword Units", section 3.2, on bytes.
+Source: Sennrich, Haddow, Birch 2016, "Neural Machine Translation of Rare Words with Subword Units",
+section 3.2, on bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ _BYTES = 5
 SMALLEST_VOCABULARY = _BYTES + 256
 
 LONGEST_PIECE = 64
-"""Characters of a word that are merged together; longer words are cut, so that time grows with a text's length and not its square."""
+"""Characters of a word that are merged together; longer words are cut, so that time grows with a
+text's length and not its square."""
 _LONG, _MOST_LONG = 32, 8192
 """Words of more characters are long; merges are learned from so many characters of long words."""
 _LONGEST_SPELLING = 4 * (LONGEST_PIECE + 1)
@@ -42,13 +45,15 @@ Pair = tuple[int, int]
 
 
 class Tokenizer:
-    """Encodes texts in lower case; 0 is padding, 1 unknown (never made), 2 the start, 3 the end, 4 a mask (never made).
+    """Encodes texts in lower case; 0 is padding, 1 unknown (never made), 2 the start, 3 the end, 4
+    a mask (never made).
 
     Args:
         merges: pairs of tokens in order of merging; the i-th becomes the token 261 + i.
 
     Raises:
-        UserError: for a merge of tokens that do not exist, or of so many bytes that no text could be it.
+        UserError: for a merge of tokens that do not exist, or of so many bytes that no text could
+            be it.
     """
 
     def __init__(self, merges: Sequence[Pair] = ()) -> None:
@@ -59,16 +64,23 @@ class Tokenizer:
         self._spelling = [b""] * _BYTES + [bytes([b]) for b in range(256)]
         for first, second in self.merges:
             if not (0 <= first < len(self._spelling) and 0 <= second < len(self._spelling)):
-                raise UserError(f"The merge {len(self._spelling) - SMALLEST_VOCABULARY} of a tokenizer joins tokens that are not made yet.")
+                raise UserError(
+                    f"The merge {len(self._spelling) - SMALLEST_VOCABULARY} of a tokenizer joins "
+                    f"tokens that are not made yet."
+                )
             joined = len(self._spelling[first]) + len(self._spelling[second])
             if joined > _LONGEST_SPELLING:
-                raise UserError(f"A token of a tokenizer is {joined:,} bytes long; expected at most {_LONGEST_SPELLING}.")
+                raise UserError(
+                    f"A token of a tokenizer is {joined:,} bytes long; expected at most "
+                    f"{_LONGEST_SPELLING}."
+                )
             self._spelling.append(self._spelling[first] + self._spelling[second])
         self._word = lru_cache(maxsize=100_000)(self._encode_word)
 
     @classmethod
     def train(cls, texts: Iterable[str], vocabulary: int = 4096) -> Tokenizer:
-        """Learn merges from texts: always the most frequent pair (the smaller numbers on a tie) that occurs at least twice.
+        """Learn merges from texts: always the most frequent pair (the smaller numbers on a tie)
+        that occurs at least twice.
 
         Args:
             texts: the training texts.
@@ -78,7 +90,10 @@ class Tokenizer:
             UserError: if the vocabulary is too small for all bytes.
         """
         if vocabulary < SMALLEST_VOCABULARY:
-            raise UserError(f"The vocabulary is {vocabulary}; expected at least {SMALLEST_VOCABULARY}, which all bytes need.")
+            raise UserError(
+                f"The vocabulary is {vocabulary}; expected at least {SMALLEST_VOCABULARY}, which "
+                f"all bytes need."
+            )
         counts = _fewer_long(Counter(word for text in texts for word in _words(text)))
         spellings = [[_BYTES + b for b in word.encode()] for word in counts]
         return cls(_merges(spellings, list(counts.values()), vocabulary - SMALLEST_VOCABULARY))
@@ -92,7 +107,8 @@ class Tokenizer:
 
         Args:
             texts: N strings.
-            context: number L of columns, at least 2; longer texts are cut before their end token. None: as the longest needs.
+            context: number L of columns, at least 2; longer texts are cut before their end token.
+                None: as the longest needs.
 
         Returns:
             ``Tokens`` with ids (N, L) int64 and mask (N, L).
@@ -122,11 +138,17 @@ class Tokenizer:
             UserError: if it is something else.
         """
         try:
-            merges = [(_whole(first), _whole(second)) for first, second in json.loads(text)["merges"]]
+            merges = [
+                (_whole(first), _whole(second)) for first, second in json.loads(text)["merges"]
+            ]
         except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-            raise UserError("This is no tokenizer of nearfar: expected JSON with a list of merges.") from error
+            raise UserError(
+                "This is no tokenizer of nearfar: expected JSON with a list of merges."
+            ) from error
         if len(merges) > _MOST_MERGES:
-            raise UserError(f"A tokenizer has {len(merges):,} merges; expected at most {_MOST_MERGES:,}.")
+            raise UserError(
+                f"A tokenizer has {len(merges):,} merges; expected at most {_MOST_MERGES:,}."
+            )
         return cls(merges)
 
     def save(self, path: Path) -> None:
@@ -154,13 +176,18 @@ class Tokenizer:
 
 def _words(text: str) -> Iterator[str]:
     # The leading space makes a word the same token at the start of a text as inside it.
-    return (found[0] for found in _WORD.finditer(" " + text.lower().encode(errors="replace").decode()))
+    return (
+        found[0] for found in _WORD.finditer(" " + text.lower().encode(errors="replace").decode())
+    )
 
 
 def _fewer_long(counts: Counter[str]) -> Counter[str]:
-    """The words, but of those that are no words of a language only the most frequent, as each merge looks through all of them."""
+    """The words, but of those that are no words of a language only the most frequent, as each merge
+    looks through all of them."""
     left, kept = _MOST_LONG, Counter[str]()
-    for word, count in counts.items() if sum(map(_excess, counts)) <= left else counts.most_common():
+    for word, count in (
+        counts.items() if sum(map(_excess, counts)) <= left else counts.most_common()
+    ):
         left -= _excess(word)
         if left >= 0 or not _excess(word):
             kept[word] = count

@@ -1,4 +1,5 @@
-"""The files below a folder: each real folder once, whatever links lead to it, and nothing that nearfar itself wrote there."""
+"""The files below a folder: each real folder once, whatever links lead to it, and nothing that
+nearfar itself wrote there."""
 
 from __future__ import annotations
 
@@ -29,9 +30,9 @@ class Found:
 def files_below(folder: Path) -> Found:
     """All files below a folder but hidden ones.
 
-    Links to folders are followed after all real folders have been seen, and only where they lead to a folder that has not been
-    seen; a link to a folder above ends there. Pipes, devices and links to nothing are counted and left alone, and so is every
-    folder that ``nearfar`` wrote.
+    Links to folders are followed after all real folders have been seen, and only where they lead to
+    a folder that has not been seen; a link to a folder above ends there. Pipes, devices and links
+    to nothing are counted and left alone, and so is every folder that ``nearfar`` wrote.
     """
     found = Found()
     root = os.path.realpath(folder)

@@ -68,6 +68,11 @@ class Recipe:
     final_weight_decay: float | None = None
 
 
+@dataclass(frozen=True)
+class NoSettings:
+    """Of a method that has nothing to set."""
+
+
 @dataclass
 class Summed:
     """An output that the engine joins over processes by summation instead of concatenation (a centre's sum, a count)."""
@@ -113,9 +118,9 @@ class Method(nn.Module):
         UserError: if the data's labels are not of the method's kind, or a setting is out of its range.
     """
 
-    paper: ClassVar[Paper]
-    Settings: ClassVar[type[Any]]
-    recipes: ClassVar[Mapping[str, Recipe]]
+    paper: ClassVar[Paper] = Paper("", "", 0)
+    Settings: ClassVar[type[Any]] = NoSettings
+    recipes: ClassVar[Mapping[str, Recipe]] = {}
     modalities: ClassVar[tuple[str, ...]] = ()
     encoder_kind: ClassVar[str] = "any"
     default_encoder: ClassVar[str | None] = None
@@ -132,6 +137,15 @@ class Method(nn.Module):
         self.settings = self.Settings() if settings is None else settings
         check_settings(self.settings)
         self._progress = 0.0
+
+    @classmethod
+    def recipe(cls, name: str) -> Recipe:
+        """The recipe of that name; where the method has none, its first one, or the usual one.
+
+        >>> Method.recipe("small") == Recipe()
+        True
+        """
+        return cls.recipes.get(name) or next(iter(cls.recipes.values()), Recipe())
 
     @property
     def stands_on(self) -> Method | None:
@@ -198,11 +212,11 @@ class Method(nn.Module):
 
     def forward(self, batch: Batch) -> Outputs:
         """Outputs of this process's samples: tensors with N rows (joined by concatenation) or ``Summed`` statistics."""
-        raise NotImplementedError
+        raise UserError(f"{type(self).__name__} defines no forward(batch); expected one that gives a dict of outputs.")
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         """Named terms of the joined batch, already weighted; the engine minimises their sum. Detached terms are diagnostics."""
-        raise NotImplementedError
+        raise UserError(f"{type(self).__name__} defines no loss(outputs); expected one that gives a dict of named terms.")
 
     def after_backward(self) -> None:
         """Change gradients before clipping and the optimiser (freeze a layer early on); nothing by default."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from nearfar.errors import UserError
@@ -14,6 +16,8 @@ class Encoder(nn.Module):
     """
 
     dimension: int
+    weights_prefix: ClassVar[str] = ""
+    """What stands before the names of the weights and is left out in files, so that another library's model takes them as they are."""
 
     @property
     def map_dimension(self) -> int:

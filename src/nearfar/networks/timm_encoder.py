@@ -27,6 +27,8 @@ class TimmEncoder(Encoder):
         UserError: if timm is not installed, has no such model, cannot build it for these images, or cannot get its weights.
     """
 
+    weights_prefix = "model."
+
     def __init__(self, spec: Spec, name: str) -> None:
         super().__init__()
         timm = _timm(name)

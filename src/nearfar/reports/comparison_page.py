@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nearfar.comparison.result import Comparison
-from nearfar.comparison.table import signed, text_of
+from nearfar.comparison.table import costs, signed, text_of
 from nearfar.files import write_text
 from nearfar.reports import sections
 from nearfar.reports.charts import Chart, curve, embedding_map, intervals, plane
@@ -89,11 +91,9 @@ def _costs(comparison: Comparison) -> Section:
     head = "<tr><td></td><th scope='col'>samples/s</th><th scope='col'>peak memory, MiB</th><th scope='col'>seconds of training</th></tr>"
     body = ""
     for arm in comparison.arms():
-        entry = comparison.of(arm)[0]
-        memory = "–" if entry.peak_memory != entry.peak_memory else f"{entry.peak_memory:,.0f}"
-        cells = f"<td>{entry.samples_per_second:,.0f}</td><td>{memory}</td><td>{entry.seconds:,.0f}</td>"
+        cells = "".join(f"<td>{html.escape(text)}</td>" for text in costs(comparison, arm))
         body += f"<tr><th scope='row'>{html.escape(arm)}</th>{cells}</tr>"
-    return Section("Costs", f"<p>Of the first seed.</p><div class='scroll'><table>{head}{body}</table></div>")
+    return Section("Costs", f"<p>Medians over seeds.</p><div class='scroll'><table>{head}{body}</table></div>")
 
 
 def _curves(comparison: Comparison) -> Section:
@@ -114,8 +114,9 @@ def _maps(looks: dict[str, Look]) -> Section:
     charts: dict[str, Chart] = {}
     places = []
     for number, (arm, look) in enumerate(looks.items()):
-        rows = zip(plane(look.features).tolist(), look.captions, look.labels, strict=True)
-        points = [{"x": x, "y": y, "caption": caption, "label": label} for (x, y), caption, label in rows][:_MAPPED]
+        rows = list(zip(plane(look.features).tolist(), look.captions, look.labels, strict=True))
+        drawn = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:_MAPPED].tolist()  # samples lie class by class
+        points = [{"x": rows[n][0][0], "y": rows[n][0][1], "caption": rows[n][1], "label": rows[n][2]} for n in drawn]
         coloured = {"label": "label"} if look.source.spec.target == "class" else {}
         charts[f"map-{number}"] = embedding_map(points, coloured)
         places.append(f"<div><h3>{html.escape(arm)}</h3>{chart(f'map-{number}', f'Map of the embeddings of {arm}')}</div>")

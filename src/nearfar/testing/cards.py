@@ -27,7 +27,7 @@ def card(method: type[Method] | str) -> str:
         simclr: A Simple Framework for Contrastive Learning of Visual Representations (2020)
     """
     kind = registry.named_by_user(method) if isinstance(method, str) else method
-    recipe = kind.recipes["paper"]
+    recipe = kind.recipe("paper")
     spec = spec_for(kind)
     with torch.device("meta"):
         made = kind(toy_encoder(spec, kind.encoder_kind), spec, resolved_settings(kind.Settings, recipe.settings))

@@ -53,12 +53,16 @@ def runs(case: Case) -> None:
     method, batch = case.make()
     before = [view.clone() if isinstance(view, Tensor) else view for view in batch.views]
     outputs = method(batch)
+    assert isinstance(outputs, dict), f"forward gives a {type(outputs).__name__}; expected a dict of named outputs"
     for leaf in _leaves(outputs):
         found = "a scalar" if isinstance(leaf, Tensor) and not leaf.ndim else ""
         assert isinstance(leaf, Summed) or len(leaf) == len(batch), (
             f"an output is {found or tuple(leaf.shape)}; expected {len(batch)} rows or Summed"
         )
     terms = method.loss(outputs)
+    assert isinstance(terms, Mapping), f"loss gives a {type(terms).__name__}; expected a dict of named terms"
+    for name, term in terms.items():
+        assert isinstance(term, Tensor), f"the loss term {name} is a {type(term).__name__}; expected a scalar tensor"
     assert any(term.requires_grad for term in terms.values()), f"none of the loss terms {sorted(terms)} has a gradient"
     for name, term in terms.items():
         assert term.ndim == 0, f"the loss term {name} has the shape {tuple(term.shape)}; expected a scalar"

@@ -68,7 +68,7 @@ def toy(
     """
     kind = registry.named_by_user(method) if isinstance(method, str) else method
     spec = spec_for(kind, modality)
-    small = kind.recipes["small"].settings
+    small = kind.recipe("small").settings
     defaults = vars(resolved_settings(kind.Settings, small))
     lowered = {k: _WIDEST for k, v in defaults.items() if type(v) is int and v > _WIDEST}
     lowered |= {k: v for k, v in _EPISODE.items() if k in defaults}

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from nearfar.evaluation.collapse import projections_collapsed
 from nearfar.evaluation.online import OnlineProbe
 from nearfar.evaluation.similarities import SimilarityProbe
 from nearfar.files import write_text, writing
 from nearfar.methods.method import Method
 from nearfar.run import read_rows
 from nearfar.training import loop
+
+COSINES = "projection_cosines"
+"""Name in a row of metrics: by head, the mean cosine of different samples' projections."""
 
 
 class MetricsLog:
@@ -41,7 +45,11 @@ class MetricsLog:
 
     def alarms(self) -> list[str]:
         """The alarms that the run has raised so far."""
-        return [str(row["alarm"]) for row in (read_rows(self.path)[0] if self.path.exists() else []) if "alarm" in row]
+        return [str(row["alarm"]) for row in self.rows() if "alarm" in row]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What was written so far."""
+        return read_rows(self.path)[0] if self.path.exists() else []
 
     def on_log(self, progress: loop.Progress) -> None:
         self.write(
@@ -105,6 +113,7 @@ class Probes(NamedTuple):
 
     online: OnlineProbe
     similarities: SimilarityProbe
+    projections: Callable[[Method], dict[str, float]] = lambda _: {}
 
 
 class OnlineEvaluation:
@@ -113,9 +122,17 @@ class OnlineEvaluation:
     def __init__(self, probes: Probes, every: int, log: MetricsLog, display: Display, alarm: Callable[[str], None]) -> None:
         self.probes, self.every, self.log, self.display, self.alarm = probes, every, log, display, alarm
         self._alarmed = False
+        self._cosines: dict[str, list[float]] = {}
 
     def on_start(self, progress: loop.Progress) -> None:
-        pass
+        """A resumed run has raised its alarm, and seen its projections, before."""
+        self._alarmed = bool(self.log.alarms())
+        for row in self.log.rows():
+            self._remember(row.get(COSINES, {}))
+
+    def _remember(self, cosines: Mapping[str, float]) -> None:
+        for head, cosine in cosines.items():
+            self._cosines.setdefault(head, []).append(cosine)
 
     def on_log(self, progress: loop.Progress) -> None:
         pass
@@ -126,10 +143,14 @@ class OnlineEvaluation:
         method.eval()
         values, warning = self.probes.online(method.encode)
         histograms = self.probes.similarities(method.encode)
-        warning = warning or method.alarm(progress.terms)
+        cosines = self.probes.projections(method)
+        self._remember(cosines)
+        share = progress.step / progress.steps
+        flat = (projections_collapsed(head, self._cosines[head], share) for head in cosines)
+        warning = warning or next(filter(None, flat), None) or method.alarm(progress.terms)
         method.train()
         self.display.health = values
-        self.log.write(progress, **values, **histograms)
+        self.log.write(progress, **values, **histograms, **({COSINES: cosines} if cosines else {}))
         if warning and not self._alarmed:
             self.log.write(progress, alarm=warning)
             self.alarm(warning)

@@ -9,6 +9,8 @@ import gc
 import inspect
 import json
 import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -157,6 +159,8 @@ def others_lost() -> Iterator[None]:
         text = str(error)
         if not any(sign in text for sign in _LOST):
             raise
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it now, and this process ends anyway once it has said why
         minutes = f"{_timeout().total_seconds() / 60:g}"
         raise UserError(
             f"Process {os.environ.get('RANK', '?')} of {os.environ.get('WORLD_SIZE', '?')} lost another one, which ended or did not answer"

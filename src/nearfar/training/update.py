@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any
@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from nearfar.batch import Batch
 from nearfar.data.batches import parts_of
+from nearfar.errors import UserError
 from nearfar.methods.method import Method, Outputs, Phase, Summed
 from nearfar.training import collectives, dropout
 from nearfar.training.joining import join, join_rows, summed_terms
@@ -99,6 +100,10 @@ def _forward(model: nn.Module, batch: Batch, plan: Plan) -> Outputs:
     its half-precision weights until it is left."""
     with torch.autocast(plan.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"), dropout.of(batch.place):
         outputs = model(batch)
+    if not isinstance(outputs, dict):
+        raise UserError(
+            f"The method's forward returned a {type(outputs).__name__}; expected a dict of named outputs, such as {{'z1': z1, 'z2': z2}}."
+        )
     return widened(outputs)
 
 
@@ -133,8 +138,26 @@ def joined_loss(method: Method, phase: Phase, outputs: Outputs) -> tuple[Outputs
     compute: Callable[..., dict[str, Tensor]] = getattr(method, phase.loss)
     outputs, share = join_rows(outputs) if takes_rows(method, phase) else (join(outputs), None)
     with torch.autocast(next(method.parameters()).device.type, enabled=False):
-        terms = compute(outputs) if share is None else summed_terms(compute(outputs, rows=share.rows), share)
+        found = compute(outputs) if share is None else compute(outputs, rows=share.rows)
+        _expect_terms(method, phase, found)
+        terms = found if share is None else summed_terms(found, share)
         return outputs, {**terms, "loss": torch.stack([term for term in terms.values() if term.requires_grad]).sum()}
+
+
+def _expect_terms(method: Method, phase: Phase, found: Any) -> None:
+    """Refuse what is no loss: a method of the user's own says here what it lacks.
+
+    Raises:
+        UserError: if it is no dict of tensors, or none of them can be learned from.
+    """
+    name = f"{type(method).__name__}.{phase.loss}"
+    if not isinstance(found, Mapping):
+        raise UserError(f"{name} returned a {type(found).__name__}; expected a dict of named terms, such as {{'contrast': loss}}.")
+    for term, value in found.items():
+        if not isinstance(value, Tensor):
+            raise UserError(f"{name} gives {term!r} as a {type(value).__name__}; expected a tensor of no axis.")
+    if not any(value.requires_grad for value in found.values()):
+        raise UserError(f"None of the terms of {name} has a gradient, so nothing would be learned; compute one from the outputs.")
 
 
 def takes_rows(method: Method, phase: Phase) -> bool:

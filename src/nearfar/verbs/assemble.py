@@ -141,7 +141,7 @@ def assemble(config: Config, source: data.Source, method_class: type[Method] | N
     if kind.needs_labels and options.inflate is not None:
         raise UserError(f"{config.method} learns from labels, but generated images have none; leave out --inflate or take another method.")
     name = options.recipe if options.recipe != "auto" else ("paper" if spec.length >= _PAPER_SCALE else "small")
-    recipe, notes = _recipe(kind.recipes[name], options, spec.length)
+    recipe, notes = _recipe(kind.recipe(name), options, spec.length)
     EpochSampler(spec.length, recipe.batch_size, seed=options.seed)  # refuses a batch that is larger than the data
     settings = resolved_settings(kind.Settings, recipe.settings, config.settings)
     torch.manual_seed(options.seed)

@@ -12,7 +12,7 @@ from rich.console import Console
 from nearfar.comparison import Comparison
 from nearfar.comparison.arms import arms_of
 from nearfar.comparison.options import CompareOptions
-from nearfar.errors import unknown_name
+from nearfar.errors import UserError, unknown_name
 from nearfar.run import REPORT
 
 RESULTS = "results.parquet"
@@ -48,6 +48,7 @@ def compare(*methods: str, settings: Mapping[str, Sequence[Any]] | None = None, 
 
     console = Console(quiet=quiet)
     folder = Path(chosen.output) if chosen.output else Path("runs") / f"compare-{Path(chosen.data).stem}"
+    _check_data(folder)
     plan = planned(arms, chosen, folder)
     console.print(f"{len(arms)} arms x {chosen.seeds} seeds: {shown(plan['budget'])}; writing {shown(folder)}", highlight=False, soft_wrap=True)
     found = run_all(arms, chosen, plan, folder, lambda text: console.print(f"[bold]{shown(text)}[/]", highlight=False))
@@ -55,3 +56,25 @@ def compare(*methods: str, settings: Mapping[str, Sequence[Any]] | None = None, 
     page = write_comparison(found, folder / REPORT)
     console.print(f"Results: {shown(folder / RESULTS)}\nReport: {shown(page)}", highlight=False, soft_wrap=True)
     return found
+
+
+def _check_data(folder: Path) -> None:
+    """Refuse to go on with a comparison whose data are no longer those of the runs that it has.
+
+    Raises:
+        UserError: that says what changed.
+    """
+    from nearfar.data.kept import CHANGED
+    from nearfar.data.remembered import FACTS
+    from nearfar.run import Run
+
+    done = next(iter(sorted(folder.glob(f"*/seed-*/{FACTS}"))), None)
+    if done is None:
+        return
+    for note in Run(done.parent).source().notes:
+        if note.startswith(CHANGED):
+            told = note.removeprefix(CHANGED).strip(": ").partition(". ")[0]
+            raise UserError(
+                f"The data of the comparison in {folder} changed since its runs were made ({told}), so "
+                "that further runs could not be compared with them; choose another --output."
+            )

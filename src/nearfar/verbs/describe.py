@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
@@ -57,7 +58,8 @@ def _describe(name: str, console: Console) -> None:
 
     kind = registry.named_by_user(name)
     paper = kind.paper
-    console.print(f"[bold]{name}[/]: {paper.title}. {paper.authors}, {paper.year}" + (f", arXiv {paper.arxiv}" if paper.arxiv else ""))
+    source = f": {paper.title}. {paper.authors}, {paper.year}" if paper.title else ", a method of your own"
+    console.print(f"[bold]{escape(name)}[/]{source}" + (f", arXiv {paper.arxiv}" if paper.arxiv else ""))
     console.print(f"data: {' or '.join(kind.modalities) or 'any modality'}" + _labels(kind))
     table = Table("choice", "this method", title="five choices", title_justify="left")
     for choice, text in kind.choices.items():
@@ -66,11 +68,11 @@ def _describe(name: str, console: Console) -> None:
     table = Table("setting", "paper", "small", title="settings", title_justify="left")
     for field in dataclasses.fields(kind.Settings):
         default = getattr(kind.Settings(), field.name)
-        row = [kind.recipes[r].settings.get(field.name, default) for r in ("paper", "small")]
+        row = [kind.recipe(r).settings.get(field.name, default) for r in ("paper", "small")]
         table.add_row(f"--settings.{field.name.replace('_', '-')}", *map(str, row))
-    for field in dataclasses.fields(kind.recipes["paper"]):
+    for field in dataclasses.fields(kind.recipe("paper")):
         if field.name != "settings":
-            table.add_row(f"--{field.name.replace('_', '-')}", *(str(getattr(kind.recipes[r], field.name)) for r in ("paper", "small")))
+            table.add_row(f"--{field.name.replace('_', '-')}", *(str(getattr(kind.recipe(r), field.name)) for r in ("paper", "small")))
     console.print(table)
     console.print(_cost(name), highlight=False)
     for sentence in paper.departures:
@@ -99,7 +101,7 @@ def datasets() -> None:
 
     table = Table("name", "modality", "samples", "what", "here")
     for entry in entries():
-        table.add_row(entry.name, entry.modality, entry.samples, entry.what, entry.here)
+        table.add_row(*map(escape, (entry.name, entry.modality, entry.samples, entry.what, entry.here)))
     console = Console()
     console.print(table)
     console.print(

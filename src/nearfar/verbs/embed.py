@@ -70,10 +70,12 @@ def embed(
 
 
 def embed_samples(run: Run, samples: Any) -> np.ndarray[Any, Any]:
-    """Features (N, D) float32 of raw samples of the run's modality."""
-    from nearfar.data.arrays import in_memory
+    """Features (N, D) float32 of samples as ``data.given.samples_like`` takes them."""
+    from nearfar.data.given import samples_like
+    from nearfar.encoder_files import encoder_spec, tokenizer_of
 
-    found: np.ndarray[Any, Any] = features_of(run, in_memory(samples)).numpy()
+    encoder = run.encoder()
+    found: np.ndarray[Any, Any] = features_of(run, samples_like(samples, encoder_spec(encoder), tokenizer_of(encoder))).numpy()
     return found
 
 

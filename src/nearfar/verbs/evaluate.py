@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nearfar.errors import UserError
-from nearfar.files import write_text
+from nearfar.files import check_writable, write_text
 from nearfar.options import changed
 from nearfar.run import EVALUATION, Run
 
@@ -26,6 +26,7 @@ def evaluate(
     seeds: int = 3,
     label: str | None = None,
     group: str | None = None,
+    output: Path | None = None,
 ) -> Evaluation:
     """Judge a run's encoder beside a random encoder and the raw input.
 
@@ -39,6 +40,7 @@ def evaluate(
         seeds: draws of validation splits and of few labels.
         label: which column or array holds the label; by default the run's, of other data the one with a common name.
         group: the same for the groups that a split must not tear apart and that fairness compares.
+        output: a file for the evaluation, in the place of evaluation.json in the run folder (which may then be read-only).
 
     Returns:
         The evaluation; that of the run's own data is also written to the run folder, where it replaces the protocols of an earlier
@@ -55,6 +57,11 @@ def evaluate(
     names = tuple(name.strip() for name in protocols.split(",") if name.strip())
     check_names(names)  # a wrong name is answered before anything is loaded
     opened, strangers = Run(run), None
+    keep = data is None and output is None
+    if output is not None and Path(output).exists():
+        raise UserError(f"{output} exists already; choose another --output.")
+    if keep:
+        check_writable(opened.folder)  # before long work
     if outsiders is not None:
         strangers = load_other(opened.config.options, outsiders, opened.encoder())
         names = names if {"ood", "all"} & set(names) else (*names, "ood")
@@ -62,7 +69,10 @@ def evaluate(
     source = _own(opened, columns) if data is None else load_other(opened.config.options, data, opened.encoder(), **columns)
     tell(source)
     notes = _told(opened, source, data, columns) if data is not None or columns else ()
-    return evaluate_run(opened, source, protocols=names, outsiders=strangers, seeds=seeds, keep=data is None, notes=notes)
+    found = evaluate_run(opened, source, protocols=names, outsiders=strangers, seeds=seeds, keep=keep, notes=notes)
+    if output is not None:
+        write_text(Path(output), found.to_json())
+    return found
 
 
 def _own(run: Run, columns: dict[str, Any]) -> Source:

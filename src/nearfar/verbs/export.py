@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.console import Console
+
+from nearfar.files import check_writable
 from nearfar.run import Run
 
 _ENDING = {"safetensors": "", "onnx": ".onnx", "torch": ".pt2"}
@@ -11,6 +14,8 @@ _ENDING = {"safetensors": "", "onnx": ".onnx", "torch": ".pt2"}
 
 def export(run: Path | str, *, format: str = "safetensors", output: Path | None = None) -> Path:  # noqa: A002
     """Write a run's encoder in another format and check its outputs against the original's.
+
+    Prints the largest difference that was found and the lines of Python that load what was written.
 
     Args:
         run: the run folder.
@@ -25,9 +30,17 @@ def export(run: Path | str, *, format: str = "safetensors", output: Path | None 
     """
     from nearfar.encoder_files import export_encoder
     from nearfar.errors import unknown_name
+    from nearfar.verbs.told import shown
 
     if format not in _ENDING:
         raise unknown_name("format", format, _ENDING)
     opened = Run(run)
+    if output is None:
+        check_writable(opened.folder)
     name = f"encoder{_ENDING[format]}" if _ENDING[format] else "exported"
-    return export_encoder(opened.encoder(), output or opened.folder / name, format)
+    console = Console(stderr=True)
+
+    def tell(line: str) -> None:
+        console.print(shown(line), highlight=False, soft_wrap=True)
+
+    return export_encoder(opened.encoder(), output or opened.folder / name, format, tell=tell)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -39,8 +40,8 @@ def pretrain(
         options: see ``nearfar.options.PretrainOptions``.
 
     Returns:
-        The run, with ``interrupted`` true where it was stopped before its end; its folder holds config.toml, metrics.jsonl,
-        checkpoints, encoder.safetensors, evaluation.json and report.html.
+        The run, with ``interrupted`` true where it was stopped before its end; its folder holds config.toml, data.json,
+        metrics.jsonl, checkpoints, encoder.safetensors, evaluation.json and report.html.
 
     Raises:
         UserError: for any mistake in the arguments or the data.
@@ -120,7 +121,7 @@ def _train(wanted: Config, method_class: Any, console: Console, profile: bool, h
             collectives.patient_barrier()  # the others start when the first process has filled the decoded cache, or failed to
     training = inflated_data(wanted.options, source)
     assembled = assemble(wanted, training, method_class)
-    tell(training, console)
+    tell(dataclasses.replace(source, notes=training.notes), console)
     for sentence in assembled.notes:
         note(sentence)
     method, spec = assembled.method, training.spec
@@ -135,7 +136,7 @@ def _train(wanted: Config, method_class: Any, console: Console, profile: bool, h
         held.enter_context(locked(folder))
         config = dataclasses.replace(config, options=dataclasses.replace(config.options, output=folder))
         write_text(folder / CONFIG, config.to_toml())
-        remember(folder, config.options.data, source, {**vars(config.options), "settings": config.settings})
+        remember(folder, str(config.options.data), source, {**vars(config.options), "settings": config.settings})
     text = collectives.broadcast_object(config.to_toml())
     plan = dataclasses.replace(plan, config=text, tell=note)
     for sentence in extremes(training):
@@ -169,9 +170,10 @@ def _nothing_left(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if folder.is_dir() and {path.name for path in folder.iterdir()} <= {CONFIG}:
-            (folder / CONFIG).unlink(missing_ok=True)
-            folder.rmdir()
+        from nearfar.data.remembered import FACTS, SAMPLES
+
+        if folder.is_dir() and {path.name for path in folder.rglob("*") if path.is_file()} <= {CONFIG, FACTS, SAMPLES}:
+            shutil.rmtree(folder)
         raise
 
 
@@ -188,6 +190,7 @@ def _judge(run: Run, source: Any, console: Console) -> None:
 def _folder(config: Config, data_name: str) -> Path:
     """The run folder: the one asked for, the resumed one, or the first free runs/METHOD-DATA[-N]; the first process decides."""
     from nearfar.training import collectives
+    from nearfar.training.lock import LOCK
 
     options = config.options
     if options.resume is not None:
@@ -195,7 +198,7 @@ def _folder(config: Config, data_name: str) -> Path:
     folder = options.output or Path("runs") / f"{config.method.rpartition(':')[2]}-{data_name}"
     if collectives.is_first() and options.output is None:
         folder = _free(folder)
-    taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    taken = folder.exists() and (not folder.is_dir() or any(path.name != LOCK and path.suffix != ".part" for path in folder.iterdir()))
     folder, taken = collectives.broadcast_object([str(folder), taken])
     if taken:
         raise UserError(f"The run folder {folder} exists and is not empty; choose another --output, or continue it with --resume {folder}.")

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from nearfar.errors import UserError
+from nearfar.files import check_writable
 from nearfar.run import REPORT, Run
 
 
@@ -34,6 +35,8 @@ def report(*runs: Path | str, output: Annotated[Path | None, tyro.conf.arg(alias
     if len(opened) == 1:
         from nearfar.reports.page import write_page
 
+        if output is None:
+            check_writable(opened[0].folder)  # before long work
         return write_page(opened[0], Path(output) if output else opened[0].folder / REPORT)
     from nearfar.comparison.gathering import comparison_of
     from nearfar.reports.comparison_page import write_comparison

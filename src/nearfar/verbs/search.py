@@ -163,44 +163,16 @@ def _own_row(index: Index, query: str) -> int | None:
 
 def _embedded(run: Run, query: str) -> Tensor:
     """(1, D) of an image file, a series file or a text."""
-    import torch
-
-    from nearfar.data.arrays import in_memory
     from nearfar.data.endings import kind_of
-    from nearfar.data.pictures import range_of
+    from nearfar.data.given import samples_like
     from nearfar.encoder_files import encoder_spec, tokenizer_of
     from nearfar.verbs.embed import features_of, text_features
 
     spec, path = encoder_spec(run.encoder()), Path(query)
-    if spec.modality.startswith("image") and kind_of(path) == "image":
-        return features_of(run, in_memory(torch.from_numpy(_pixels(path, spec.shape, range_of(spec)).copy())[None]))
-    if spec.modality == "series" and kind_of(path) == "series":
-        return features_of(run, in_memory(torch.from_numpy(_series(path, spec.shape))[None]))
+    if kind_of(path) == spec.modality.partition("-")[0] and kind_of(path) in ("image", "series"):
+        return features_of(run, samples_like(path, spec))
     tokenizer = tokenizer_of(run.encoder())
     if tokenizer is not None:
         return text_features(run, tokenizer.encode([query], spec.context))
     kind = {"image": "an image file, ", "image-text": "an image file, ", "series": "a .csv file, "}.get(spec.modality, "")
     raise UserError(f"Cannot search for {query!r}: expected {kind}the id of a sample of the searched set, or # and its row.")
-
-
-def _pixels(path: Path, shape: tuple[int, ...], values: tuple[float, float] | None) -> Any:
-    from nearfar.data.decode import UnreadableError, pixels
-
-    try:
-        return pixels(path, (shape[0], shape[1], shape[2]), values)
-    except UnreadableError as error:
-        reason = str(error) or ("it is damaged or no image" if path.is_file() else "there is no such file")
-        raise UserError(f"Cannot read the image {path}: {reason}; give an image file that exists.") from error
-
-
-def _series(path: Path, shape: tuple[int, ...]) -> Any:
-    from nearfar.data.series import fit_lengths, read_series
-
-    try:
-        series = read_series(path)
-    except (OSError, ValueError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"Cannot read the series {path}: {reason}; expected a column of numbers for each channel.") from error
-    if len(series) != shape[0]:
-        raise UserError(f"The series {path} has {len(series)} channels; the encoder expects {shape[0]}.")
-    return fit_lengths([series], str(path), shape[1])[0]

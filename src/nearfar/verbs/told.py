@@ -14,7 +14,8 @@ def tell(source: Source, console: Console | None = None) -> Source:
 
     Args:
         source: the data.
-        console: where to print; by default the error stream, as the output may be read by a program.
+        console: where to print; by default the error stream, as the output may be read by a
+            program.
     """
     console = console or Console(stderr=True)
     for line in source.summary():
