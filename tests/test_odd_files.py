@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,15 @@ def checked_call(words: list[str], what: object, capsys: pytest.CaptureFixture[s
         assert last.startswith("nearfar: "), (what, words, errors)
         assert len(last) < 3000, (what, words)
     return code
+
+
+def refusal(call: Callable[[], object]) -> str:
+    """The sentence with which a call is refused; "" where it is not."""
+    try:
+        call()
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def written_toml(values: Any, place: tuple[Any, ...], value: Any) -> bytes:
@@ -191,10 +200,8 @@ def test_claims_may_hold_anything(tmp_path: Path) -> None:
     assert "0.25" in render(read_results(tmp_path))
     for what, data in list(spoilt(path)):
         path.write_bytes(data)
-        try:
-            render(read_results(tmp_path))
-        except UserError as error:
-            assert str(path) in str(error), what
+        found = refusal(lambda: render(read_results(tmp_path)))
+        assert not found or str(path) in found, what
 
 
 def test_a_repository_may_hold_anything(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -205,10 +212,8 @@ def test_a_repository_may_hold_anything(workplace: Path, capsys: pytest.CaptureF
     hub.load(str(path.parent))
     for what, data in list(spoilt(path))[::3]:
         path.write_bytes(data)
-        try:
-            hub.load(str(path.parent))
-        except UserError as error:
-            assert "encoder" in str(error), what
+        found = refusal(lambda: hub.load(str(path.parent)))
+        assert not found or "encoder" in found, what
 
 
 def test_the_walker_visits_every_field() -> None:
@@ -220,8 +225,9 @@ def test_the_walker_visits_every_field() -> None:
 
 
 def test_ten_megabytes_of_brackets(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dots = (b"a." * 30_000 + b"a=1", b"[" + b'"a".' * 15_000 + b"a]")
     for name, verbs in FILES.items():
-        for data in (b"[" * 10_000_000, b"a = " + b"[" * 10_000_000, b'{"x":' * 2_000_000, b"a." * 30_000 + b"a=1", b"[" + b'"a".' * 15_000 + b"a]"):
+        for data in (b"[" * 10_000_000, b"a = " + b"[" * 10_000_000, b'{"x":' * 2_000_000, *dots):
             content = (workplace / "run" / name).read_bytes()
             (workplace / "run" / name).write_bytes(data)
             checked_call(VERBS[verbs[0]], name, capsys)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -114,7 +113,7 @@ def read_index(path: Path | str) -> Index:
         UserError: if the file is missing, damaged or something else.
     """
     path = Path(path)
-    check_file(path, "give a .parquet or .npz file that `nearfar embed` wrote")
+    check_file(path, "it holds no embeddings: give a .parquet or .npz file that `nearfar embed` wrote")
     try:
         columns, told = _npz(path) if path.suffix == ".npz" else _parquet(path)
         features = np.array(columns["embedding"], dtype=np.float32)

@@ -48,7 +48,7 @@ def build(name: str | None, spec: Spec, *, kind: str = "any") -> Encoder:
 
 def _one(name: str | None, spec: Spec, kind: str) -> Encoder:
     """As ``_built``, but one encoder of several, without weights that are fetched."""
-    count, times, each = (name or "").partition("*")
+    _, times, each = (name or "").partition("*")
     one = each if times and spec.modality != "image-text" else name
     return _built(one and one.replace(catalogue.PRETRAINED, ""), spec, kind)
 

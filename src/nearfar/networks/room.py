@@ -55,7 +55,7 @@ def _bytes_of(make: Callable[[], nn.Module], copies: int) -> float | None:
     except UserError:
         return None  # will be raised again when the networks are made
     except Exception as error:  # whatever a network does that needs values: then it is made as it is, unchecked
-        too_large = isinstance(error, OverflowError) or "overflow" in str(error)
+        too_large = isinstance(error, OverflowError) or "overflow" in str(error).lower()
         return math.inf if too_large else None
     weights = sum(value.numel() * value.element_size() for value in made.parameters())
     return copies * weights + sum(value.numel() * value.element_size() for value in made.buffers())

@@ -166,7 +166,12 @@ def _built(name: str, kind: type[Method], encoder: Encoder, spec: Spec, settings
         UserError: if its networks do not fit in memory.
     """
     fewer = f"choose smaller widths, queues or numbers of prototypes (see `nearfar methods {name}`), or a smaller encoder"
-    check_room(lambda: kind(copy.deepcopy(encoder).to("meta"), spec, settings), f"The networks of {name} with these settings", fewer, copies=TRAINED)
+    check_room(
+        lambda: kind(copy.deepcopy(encoder).to("meta"), spec, settings),
+        f"The networks of {name} with these settings",
+        fewer,
+        copies=TRAINED,
+    )
     try:
         return kind(encoder, spec, settings)
     except (MemoryError, RuntimeError) as error:
