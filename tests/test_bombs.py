@@ -30,11 +30,11 @@ from tests.networks.specs import images, texts
 
 @contextmanager
 def refused(sentence: str) -> Iterator[None]:
-    """The block ends in a ``UserError`` of that sentence within seconds."""
+    """The block ends in a ``UserError`` of that sentence within a minute, on a loaded machine, too."""
     started = time.monotonic()
     with pytest.raises(UserError, match=sentence):
         yield
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize("name", ["1000000000*perceptron", "999999*point-net", f"{'9' * 5000}*perceptron", "257*small-convnet"])

@@ -13,13 +13,12 @@ from typing import Any
 import pytest
 import tomli_w
 
-import nearfar
 from nearfar.cli import main
 from nearfar.comparison.gathering import MEMORY
 from nearfar.errors import UserError
 from nearfar.run import Run
 from nearfar.training import loop
-from tests.odd_files import ABSENT, BROKEN, WRONG, mutations, places, replaced
+from tests.odd_files import ABSENT, BROKEN, WRONG, make_runs, mutations, places, replaced
 
 VERBS: dict[str, list[str]] = {
     "report": ["report", "run", "--output", "out/page.html"],
@@ -51,12 +50,7 @@ STEPS = {"data.json": 2, "metrics.jsonl": 3}
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two runs of one configuration on two seeds."""
     folder = tmp_path_factory.mktemp("runs")
-    options: dict[str, Any] = {"data": "digits", "limit": 40, "encoder": "perceptron", "epochs": 2, "batch_size": 20}
-    settings = {"hidden": 16, "projection": 8}
-    for seed, name in enumerate(("run", "other")):
-        nearfar.pretrain("simclr", settings=settings, **options, seed=seed, quiet=True, output=folder / name, evaluate=False)
-        nearfar.evaluate(folder / name, protocols="knn", seeds=1)
-        (folder / name / MEMORY).write_text('{"peak_memory_mib": 300.5}\n')
+    make_runs(folder)
     return folder
 
 
