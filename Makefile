@@ -1,11 +1,12 @@
 # make demo: install nearfar here, pretrain SimCLR on the embedded data and judge the encoder.
 # make test: install the test tools as well and run the tests.
+# make lock: write the exact versions of everything that is installed to requirements.lock.
 # make bench: install the peers into an environment of their own, measure nearfar against them, write docs/results/speed.md.
 #   make bench ARGS=--quick for a short run.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check lock bench clean
 
 demo: .venv/installed
 	$(BIN)/nearfar pretrain simclr
@@ -16,6 +17,11 @@ test: .venv/installed-dev
 check: .venv/installed-dev
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
+
+lock: .venv/installed-dev
+	@printf '%s\n' "# Exact versions with which the tests passed, on Linux, x86-64, CPython 3.11: pip install -r requirements.lock" \
+		"# Written by \`make lock\`; checked for known vulnerabilities by .ci/audit." > requirements.lock
+	$(BIN)/python -m pip freeze --exclude-editable --exclude nearfar --exclude pip --exclude setuptools >> requirements.lock
 
 .venv/bin/python:
 	@echo "== creating the environment .venv with $(PYTHON)"

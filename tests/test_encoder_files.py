@@ -270,7 +270,7 @@ def test_what_cannot_be_exported_is_said_in_one_sentence(tmp_path: Path, monkeyp
 
 def test_the_tokenizer_travels_with_an_encoder_of_texts(tmp_path: Path) -> None:
     tokenizer = Tokenizer.train(["the cat sat on the mat", "the hat"])
-    save_encoder(networks.build("text-transformer", texts()), tmp_path / "first", CARD, tokenizer=tokenizer)
+    save_encoder(networks.build("text-transformer", texts(len(tokenizer))), tmp_path / "first", CARD, tokenizer=tokenizer)
     loaded = load_encoder(tmp_path / "first")[0]
     save_encoder(loaded, tmp_path / "second")
     for folder in ("first", "second"):

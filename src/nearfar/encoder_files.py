@@ -13,6 +13,7 @@ import copy
 import dataclasses
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -25,18 +26,20 @@ from torch import nn
 
 import nearfar
 from nearfar import networks, portable
-from nearfar.data.spec import Spec, part_of
+from nearfar.data.spec import Spec, check_spec, part_of
 from nearfar.data.tokenizer import Tokenizer
 from nearfar.errors import UserError, unknown_name
 from nearfar.files import replacing, write_text
 from nearfar.networks.catalogue import PRETRAINED
 from nearfar.networks.encoder import Encoder
-from nearfar.stored import field_of, record
+from nearfar.ranges import checked
+from nearfar.stored import check_file, field_of, read_json, read_text, record
 
 WEIGHTS, DESCRIPTION, TOKENIZER = "encoder.safetensors", "encoder.json", "tokenizer.json"
 FORMATS = ("safetensors", "onnx", "torch")
 _PORTABLE = {"onnx": (portable.write_onnx, portable.read_onnx), "torch": (portable.write_program, portable.read_program)}
 _VERSION = 1
+_MEND = "restore it, or export or train the encoder again"
 
 
 def save_encoder(
@@ -74,16 +77,16 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
         UserError: if the folder holds no encoder, a file is damaged, or the two files do not belong together.
     """
     folder = Path(folder)
+    described, where = described_in(folder), str(folder / DESCRIPTION)
     try:
-        described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        check_file(folder / WEIGHTS, _MEND)
         weights = load_file(folder / WEIGHTS)
         digest = digest_of(folder)
-    except FileNotFoundError as error:
-        raise UserError(f"{folder} holds no encoder: expected {DESCRIPTION} and {WEIGHTS}; give a folder that nearfar wrote.") from error
-    except (ValueError, safetensors.SafetensorError) as error:
-        raise UserError(f"The encoder in {folder} is damaged ({error}); export or train it again.") from error
-    where = str(folder / DESCRIPTION)
-    if isinstance(described, dict) and described.get("digest", digest) != digest:
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"The encoder in {folder} is damaged ({error}); {_MEND}.") from error
+    if described.get("digest", digest) != digest:
         raise UserError(
             f"The encoder in {folder} is damaged: {WEIGHTS} does not hold the weights that {DESCRIPTION} was written with; "
             "restore the pair, or export or train it again."
@@ -94,6 +97,7 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
     name = field_of(described, "architecture", str, where)
     spec = record(Spec, field_of(described, "spec", dict[str, Any], where), f"the spec in {where}")
     card = field_of(described, "card", dict[str, Any], where)
+    check_spec(spec, f"the spec in {where}")
     with torch.random.fork_rng(devices=[]):
         encoder = networks.build(name.replace(PRETRAINED, ""), spec)
     prefix = encoder.weights_prefix
@@ -102,9 +106,36 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
     except RuntimeError as error:
         raise UserError(f"{WEIGHTS} in {folder} does not fit {name}, which {DESCRIPTION} names; restore the pair.") from error
     _architecture(encoder).update(name=name, card=card)
-    if (folder / TOKENIZER).exists():
-        _architecture(encoder)["tokenizer"] = Tokenizer.from_json((folder / TOKENIZER).read_text(encoding="utf-8"))
+    if os.path.lexists(folder / TOKENIZER):
+        tokenizer = Tokenizer.from_json(read_text(folder / TOKENIZER, _MEND))
+        if len(tokenizer) > spec.vocabulary:
+            raise UserError(
+                f"{folder / TOKENIZER} has {len(tokenizer):,} tokens, and the encoder knows {spec.vocabulary:,}; {_MEND}."
+            )
+        _architecture(encoder)["tokenizer"] = tokenizer
     return encoder.eval(), card
+
+
+def described_in(folder: Path) -> dict[str, Any]:
+    """What ``encoder.json`` in a folder says.
+
+    Raises:
+        UserError: if there is no such file, or it is damaged.
+    """
+    if not all(os.path.lexists(folder / name) for name in (DESCRIPTION, WEIGHTS)):
+        raise UserError(f"{folder} holds no encoder: expected {DESCRIPTION} and {WEIGHTS}; give a folder that nearfar wrote.")
+    found: dict[str, Any] = checked(dict[str, Any], str(folder / DESCRIPTION), read_json(folder / DESCRIPTION, _MEND))
+    return found
+
+
+def versions_of(folder: Path) -> dict[str, Any]:
+    """What the encoder in a folder was written with: names and versions.
+
+    Raises:
+        UserError: if ``encoder.json`` is missing or damaged.
+    """
+    found: dict[str, Any] = field_of(described_in(folder), "versions", dict[str, Any], str(folder / DESCRIPTION))
+    return found
 
 
 def digest_of(folder: Path | str) -> str:

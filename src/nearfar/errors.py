@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 from collections.abc import Iterable
 
+_LONGEST_NAME = 200
+"""Longer names are not compared with the valid ones, which takes time with the square of the length."""
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters but tab and line feed, marks that turn the direction of writing, and halves of surrogate pairs."""
 
@@ -17,6 +20,33 @@ def printable(text: object) -> str:
     'a\\\\x1b[2Jb'
     """
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), str(text))
+
+
+class _Brief(reprlib.Repr):
+    """``repr`` of any value in a line: long texts and lists are cut, and what cannot be written is named by its type."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = 200
+
+    def repr_int(self, value: int, level: int) -> str:
+        """A whole number; one of thousands of digits by its bits, as Python writes no such number."""
+        bits = value.bit_length()
+        return repr(value) if bits < 400 else f"{'-' if value < 0 else ''}(a number of {bits:,} bits)"
+
+
+_BRIEF = _Brief()
+
+
+def brief(value: object) -> str:
+    """What a value is, short enough for a sentence, whatever its size and depth.
+
+    >>> brief([1, 2.5, "a"])
+    "[1, 2.5, 'a']"
+    >>> brief("a" * 1000) == repr("a" * 1000)
+    False
+    """
+    return _BRIEF.repr(value)
 
 
 class UserError(ValueError):
@@ -39,6 +69,6 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UserError:
         valid: all names that would have been accepted.
     """
     names = sorted(valid)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) if len(name) < _LONGEST_NAME else []
     hint = f"did you mean {' or '.join(near)}?" if near else f"valid names: {', '.join(names)}."
-    return UserError(f"Unknown {kind} {name!r}: {hint}")
+    return UserError(f"Unknown {kind} {brief(name)}: {hint}")

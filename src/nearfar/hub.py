@@ -5,17 +5,18 @@ A repository is "owner/name" on the hub, or a local folder that stands in for it
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from nearfar.encoder_files import DESCRIPTION, TOKENIZER, WEIGHTS, load_encoder
+from nearfar.encoder_files import DESCRIPTION, TOKENIZER, WEIGHTS, encoder_spec, load_encoder, name_of, versions_of
 from nearfar.errors import UserError
 from nearfar.files import write_text, writing
 from nearfar.networks.encoder import Encoder
 from nearfar.run import CONFIG, EVALUATION, Run
+from nearfar.stored import check_file
 
 CARD = "README.md"
 _FILES = (WEIGHTS, DESCRIPTION, TOKENIZER, CONFIG, EVALUATION)
@@ -40,7 +41,8 @@ def push(run: Path | str, repository: str, *, private: bool = False) -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for file in _FILES:
-            if (opened.folder / file).exists():
+            if os.path.lexists(opened.folder / file):
+                check_file(opened.folder / file, "restore it, or remove it to push the run without")
                 shutil.copyfile(opened.folder / file, folder / file)
         write_text(folder / CARD, model_card(opened, repository))
         return _copied(folder, Path(repository)) if _is_local(repository) else _uploaded(folder, repository, private)
@@ -62,13 +64,13 @@ def load(repository: str, *, revision: str | None = None) -> Encoder:
 
 def model_card(run: Run, repository: str) -> str:
     """The model card of a run: how it was made, on what, how good it is beside its baselines, and how to use it."""
-    described = json.loads((run.folder / DESCRIPTION).read_text(encoding="utf-8"))
-    config, spec = run.config, described["spec"]
+    encoder, config = run.encoder(), run.config
+    spec = encoder_spec(encoder)
     head = ["---", "library_name: nearfar", "pipeline_tag: feature-extraction", "tags:", "- self-supervised", f"- {config.method}"]
     lines = [
-        *head, f"- {spec['modality']}", "---", "", f"# {described['architecture']}, pretrained with {config.method} on {spec['name']}", "",
-        f"Features of {described['dimension']} dimensions for {spec['modality']} samples of shape {tuple(spec['shape'])},"
-        f" learned from {spec['length']:,} samples.", "", "```python", "import nearfar.hub", "",
+        *head, f"- {spec.modality}", "---", "", f"# {name_of(encoder)}, pretrained with {config.method} on {spec.name}", "",
+        f"Features of {encoder.dimension} dimensions for {spec.modality} samples of shape {spec.shape},"
+        f" learned from {spec.length:,} samples.", "", "```python", "import nearfar.hub", "",
         f'encoder = nearfar.hub.load("{repository}")', "```", "",
     ]
     evaluation = run.evaluation()
@@ -78,7 +80,7 @@ def model_card(run: Run, repository: str) -> str:
         texts = {(score.metric, score.row): score.text() for score in evaluation.scores}
         lines += [f"| {m} | " + " | ".join(texts.get((m, row), "–") for row in rows) + " |" for m in evaluation.metrics()]
         lines += ["", *(f"- {name}: {what}" for name, what in evaluation.protocols.items()), ""]
-    versions = ", ".join(f"{name} {version}" for name, version in described["versions"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in versions_of(run.folder).items())
     lines += ["## How it was made", "", f"`nearfar pretrain --config config.toml`, with {versions}:", ""]
     lines += ["```toml", (run.folder / CONFIG).read_text(encoding="utf-8").strip(), "```", ""]
     return "\n".join(lines)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,13 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from nearfar.data.bounds import check_memory
 from nearfar.errors import UserError
 from nearfar.evaluation.features import check_features
 from nearfar.evaluation.knn import nearest
+from nearfar.stored import check_file, parsed_json
 
 FACTS = "nearfar"
 """Under this name a file says which encoder made it and what it holds."""
 _BLOCK = 2048
+_WIDEST = 1 << 20  # dimensions
 
 
 class Hit(NamedTuple):
@@ -111,6 +113,7 @@ def read_index(path: Path | str) -> Index:
         UserError: if the file is missing, damaged or something else.
     """
     path = Path(path)
+    check_file(path, "it holds no embeddings: give a .parquet or .npz file that `nearfar embed` wrote")
     try:
         columns, told = _npz(path) if path.suffix == ".npz" else _parquet(path)
         features = np.array(columns["embedding"], dtype=np.float32)
@@ -120,7 +123,11 @@ def read_index(path: Path | str) -> Index:
         labels = columns.get("label")
         if len(ids) != len(features) or (labels is not None and len(labels) != len(features)):
             raise ValueError(f"it has {len(features)} embeddings and {len(ids)} ids")
-        facts = json.loads(told) if told else {}
+        if features.shape[1] > _WIDEST:
+            raise ValueError(f"its embeddings have {features.shape[1]:,} dimensions, expected at most {_WIDEST:,}")
+        if not np.isfinite(features).all():
+            raise ValueError("some of its embeddings are not finite")
+        facts = parsed_json(told, str(path), "embed the data again") if told else {}
         encoder = str(facts.get("encoder", ""))
         whole = not facts or facts_of(ids, features, encoder) == facts
     except UserError:
@@ -137,10 +144,14 @@ def read_index(path: Path | str) -> Index:
 def _parquet(path: Path) -> tuple[dict[str, Any], str]:
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
+    with pq.ParquetFile(path) as file:
+        groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+        check_memory(sum(group.total_byte_size for group in groups), f"What {path} unpacks to")
+        wanted = [name for name in ("id", "label", "embedding") if name in file.schema_arrow.names]
+        table = file.read(wanted)
     flat = table["embedding"].combine_chunks()
     values = np.asarray(flat.flatten() if hasattr(flat, "flatten") else flat)
-    columns = {name: table[name].to_pylist() for name in table.column_names if name != "embedding"}
+    columns = {name: table[name].to_pylist() for name in wanted if name != "embedding"}
     told = (table.schema.metadata or {}).get(FACTS.encode(), b"").decode()
     return {**columns, "embedding": values.reshape(len(table), -1)}, told
 
@@ -148,10 +159,10 @@ def _parquet(path: Path) -> tuple[dict[str, Any], str]:
 def _npz(path: Path) -> tuple[dict[str, Any], str]:
     from nearfar.data.npz import check_archive
 
-    with path.open("rb") as opened:
-        check_archive(path, zipfile.ZipFile(opened))
+    with zipfile.ZipFile(path) as archive:
+        check_archive(path, archive)
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-        found = {name: arrays[name] for name in arrays.files}
+        found = {name: arrays[name] for name in ("id", "label", "embedding", FACTS) if name in arrays.files}
     return found, str(found.pop(FACTS, ""))
 
 

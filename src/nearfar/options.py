@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import re
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -14,11 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from nearfar.errors import UserError, unknown_name
+from nearfar.errors import UserError, brief, unknown_name
 from nearfar.ranges import at_least, checked, unit_interval, whole_number
+from nearfar.stored import check_depth, read_text
 
 MOST_SAMPLES = 1 << 40
 MOST_SEED = (1 << 31) - 1
+_LARGEST_CONFIG = 1 << 16  # bytes; what nearfar writes has about 1,000
+_MANY_DOTS = re.compile(r"(?:[^\s.=]*[ \t]*\.[ \t]*){50}")
 
 
 @dataclass(frozen=True)
@@ -142,24 +146,38 @@ def read_config(path: Path) -> Config:
     Raises:
         UserError: if the file is missing, is not TOML or has an unknown key.
     """
-    try:
-        return config_from(path.read_text(encoding="utf-8"), path)
-    except OSError as error:
-        raise UserError(f"Cannot read the configuration {path}: {error.strerror}; expected a config.toml of a run.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"The configuration {path} is not valid TOML: {error}.") from error
+    return config_from(read_text(path, "give a config.toml that nearfar wrote", most=_LARGEST_CONFIG), path)
 
 
 def config_from(text: str, path: Path) -> Config:
     """The configuration in the text of a ``config.toml``; ``path`` is for errors, which are those of ``read_config``."""
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"The configuration {path} is not valid TOML: {error}.") from error
+    values = toml_values(text, path)
     if "method" not in values:
         raise UserError(f"The configuration {path} names no method; add a line such as method = \"simclr\".")
-    method, settings = values.pop("method"), values.pop("settings", {})
+    method = checked(str, f"The method in {path}", values.pop("method"))
+    settings = checked(dict[str, Any], f"The table of settings in {path}", values.pop("settings", {}))
     return Config(method, changed(PretrainOptions(), values), settings)
+
+
+def toml_values(text: str, path: Path) -> dict[str, Any]:
+    """What the text of a ``config.toml`` says, unchecked.
+
+    Raises:
+        UserError: if it is not TOML, is too long or is nested too deep; ``path`` is for the error.
+    """
+    if len(text) > _LARGEST_CONFIG:
+        raise UserError(f"The configuration {path} has {len(text):,} characters; expected at most {_LARGEST_CONFIG:,}.")
+    deep = f"The configuration {path} is nested too deep; expected options and settings."
+    if _MANY_DOTS.search(text):  # read in time with the square, or the cube, of their number
+        raise UserError(deep)
+    try:
+        values = tomllib.loads(text)
+    except RecursionError as error:
+        raise UserError(deep) from error
+    except ValueError as error:
+        raise UserError(f"The configuration {path} is not valid TOML: {brief(str(error))}.") from error
+    check_depth(values, f"The configuration {path}", "give one that nearfar wrote")
+    return values
 
 
 def changed(options: PretrainOptions, values: Mapping[str, Any]) -> PretrainOptions:

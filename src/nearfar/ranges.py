@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from nearfar.errors import UserError, unknown_name
+from nearfar.errors import UserError, brief, unknown_name
 
 MOST_UNITS = 1 << 20
 """The widest layer, the longest queue of most methods: what fits no machine is refused by name, not by an allocator."""
@@ -37,7 +37,7 @@ class Range:
     high_open: bool = False
 
     def __contains__(self, value: float) -> bool:
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             return False
         over = value > self.low if self.low_open else value >= self.low
         under = value < self.high if self.high_open else value <= self.high
@@ -110,10 +110,10 @@ def checked(hint: Any, what: str, value: Any) -> Any:
             raise unknown_name(what[:1].lower() + what[1:], text, choices)
     fits, converted = _fitted(hint, value)
     if not fits:
-        raise UserError(f"{what} is {value!r}, a {type(value).__name__}; expected {described(hint)}.")
+        raise UserError(f"{what} is {brief(value)}, a {type(value).__name__}; expected {described(hint)}.")
     outside = _outside(hint, converted)
     if outside is not None:
-        raise UserError(f"{what} is {value!r}; expected {outside}.")
+        raise UserError(f"{what} is {brief(value)}; expected {outside}.")
     return converted
 
 
@@ -285,6 +285,9 @@ def _outside(hint: Any, value: Any) -> str | None:
     if origin is tuple:
         hints = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
         wrong = [_outside(one, part) for one, part in zip(hints, value, strict=True)]
+        return next((text for text in wrong if text is not None), None)
+    if origin is dict:
+        wrong = [_outside(arguments[1], part) for part in value.values()]
         return next((text for text in wrong if text is not None), None)
     if isinstance(value, int | float) and any(value not in interval for interval in declared):
         return described(hint)

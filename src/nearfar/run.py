@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nearfar.errors import UserError
 from nearfar.options import Config, read_config
+from nearfar.stored import check_file, finite_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +26,7 @@ CONFIG, METRICS, EVALUATION, REPORT, CHECKPOINTS = "config.toml", "metrics.jsonl
 def read_rows(path: Path) -> tuple[list[dict[str, Any]], int]:
     """The whole rows of a ``metrics.jsonl`` in order, and how many lines are damaged."""
     rows: list[dict[str, Any]] = []
+    check_file(path, "restore it, or remove it: what else the run holds is left as it is")
     lines = [line for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line]
     for line in lines:
         try:
@@ -31,7 +34,7 @@ def read_rows(path: Path) -> tuple[list[dict[str, Any]], int]:
         except (ValueError, RecursionError):
             continue
         step = row.get("step") if isinstance(row, dict) else None
-        if isinstance(step, int | float) and not isinstance(step, bool):
+        if finite_number(step) is not None:
             rows.append(row)
     return rows, len(lines) - len(rows)
 
@@ -70,13 +73,13 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of ``metrics.jsonl`` in order."""
         path = self.folder / METRICS
-        return read_rows(path)[0] if path.exists() else []
+        return read_rows(path)[0] if os.path.lexists(path) else []
 
     def encoder(self) -> Encoder:
         """The trained encoder, in evaluation mode."""
         from nearfar.encoder_files import load_encoder
 
-        if not (self.folder / "encoder.json").exists():
+        if not os.path.lexists(self.folder / "encoder.json"):
             raise UserError(f"{self.folder} holds no encoder yet; finish it with `nearfar pretrain --resume {self.folder}`.")
         return load_encoder(self.folder)[0].eval()
 
@@ -123,9 +126,11 @@ class Run:
     def evaluation(self) -> Evaluation | None:
         """The stored evaluation, if there is one."""
         from nearfar.evaluation import Evaluation
+        from nearfar.evaluation.result import MEND
+        from nearfar.stored import read_text
 
         path = self.folder / EVALUATION
-        return Evaluation.from_json(path.read_text(encoding="utf-8"), str(path)) if path.exists() else None
+        return Evaluation.from_json(read_text(path, MEND), str(path)) if os.path.lexists(path) else None
 
     def evaluate(self, **options: Any) -> Evaluation:
         """As ``nearfar evaluate``."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from nearfar.claims.claim import FAILS, HOLDS, OPEN, Result
+from nearfar.errors import UserError
+from nearfar.stored import field_of, read_json, record
+
+_MEND = "measure the claim again with `nearfar claim NAME`"
 
 _RULE = (
     "A claim *holds* when the whole 95 % t-interval of the paired difference (same seeds in both arms) lies above 0 in the paper's"
@@ -17,7 +21,27 @@ _RULE = (
 
 def read_results(folder: Path) -> list[Result]:
     """The results that ``nearfar claim`` wrote into a folder, by name."""
-    return [Result(**json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json"))]
+    return [_result(path) for path in sorted(folder.glob("*.json"))]
+
+
+def _result(path: Path) -> Result:
+    """One result.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    found = record(Result, read_json(path, _MEND), str(path))
+    for arm in (found.first, found.second):
+        rows = found.values.get(arm)
+        if not rows:
+            raise UserError(f"{path} holds no values of {arm}; {_MEND}.")
+        where = f"the values of {arm} in {path}"
+        names = {name for row in rows if isinstance(row, dict) for name in row}
+        for row in rows:
+            for name in {*names, found.metric}:
+                if not math.isfinite(field_of(row, name, float, where)):
+                    raise UserError(f"{name} in {where} is not finite; {_MEND}.")
+    return found
 
 
 def render(results: Sequence[Result], missing: Sequence[str] = ()) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+import os
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from nearfar.comparison.result import Comparison, Entry
 from nearfar.errors import UserError
 from nearfar.run import Run
+from nearfar.stored import field_of, finite_number, read_json
 
 MEMORY = "memory.json"
 
@@ -25,9 +26,13 @@ def entry_of(run: Run, arm: str, settings: dict[str, Any]) -> Entry:
     evaluation, config = run.evaluation(), run.config
     if evaluation is None:
         raise UserError(f"{run.folder} has not been judged; run `nearfar evaluate {run.folder}` first.")
-    speeds = [row["samples_per_second"] for row in run.metrics() if "samples_per_second" in row]
-    peak = json.loads(memory.read_text(encoding="utf-8"))["peak_memory_mib"] if memory.exists() else math.nan
-    seconds = max((row["seconds"] for row in run.metrics()), default=math.nan)
+    rows = run.metrics()
+    speeds = [number for row in rows if (number := finite_number(row.get("samples_per_second"))) is not None]
+    peak = math.nan
+    if os.path.lexists(memory):
+        mend = "remove it, and the comparison goes without it"
+        peak = field_of(read_json(memory, mend), "peak_memory_mib", float, str(memory))
+    seconds = max((number for row in rows if (number := finite_number(row.get("seconds"))) is not None), default=math.nan)
     speed = statistics.median(speeds) if speeds else math.nan
     return Entry(arm, config.method, settings, config.options.seed, run.folder, evaluation, speed, peak, seconds)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nearfar.errors import UserError
 from nearfar.evaluation.intervals import Interval, mean_interval, paired_difference
 from nearfar.evaluation.result import Evaluation
 from nearfar.files import replacing
@@ -79,6 +80,9 @@ class Comparison:
     def headline(self) -> str:
         """The metric that the verdict is about."""
         found = self.entries[0].evaluation.metrics()
+        if not found:
+            folder = self.entries[0].folder
+            raise UserError(f"The evaluation of {folder} holds no score; judge it again with `nearfar evaluate {folder}`.")
         return next((m for name in _HEADLINES for m in found if name in m), found[0])
 
     def unit(self, metric: str) -> str:

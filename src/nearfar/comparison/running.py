@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from nearfar.comparison.arms import Arm
 from nearfar.comparison.gathering import MEMORY, entry_of
@@ -17,11 +17,21 @@ from nearfar.comparison.options import CompareOptions
 from nearfar.comparison.result import Comparison
 from nearfar.errors import UserError
 from nearfar.files import write_text
-from nearfar.options import Config, PretrainOptions
+from nearfar.options import MOST_SAMPLES, Config, PretrainOptions
 from nearfar.processes import Child, ending_with_us
+from nearfar.ranges import checked, whole_number
 from nearfar.run import CHECKPOINTS, CONFIG, EVALUATION, Run
+from nearfar.stored import field_of, read_json
 
 PLAN = "comparison.json"
+_PLANNED: dict[str, Any] = {
+    "steps": dict[str, Annotated[int, whole_number(0, MOST_SAMPLES)]],
+    "encoder": str,
+    "batch_size": Annotated[int, whole_number(2)],
+    "epochs": Annotated[int, whole_number()],
+    "budget": str,
+}
+"""What a plan holds beside what was asked for."""
 _TIMED, _UNTIMED = 8, 3  # steps
 _INTERRUPTED = 130  # exit code of a run that was asked to stop
 
@@ -34,8 +44,8 @@ def planned(arms: Sequence[Arm], options: CompareOptions, folder: Path) -> dict[
     """
     asked = {"arms": [[arm.method, dict(arm.settings)] for arm in arms], "options": _jsonable(options)}
     path = folder / PLAN
-    if path.exists():
-        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if os.path.lexists(path):
+        plan = _read_plan(path)
         old = {**plan["asked"], "options": {**plan["asked"]["options"], "seeds": options.seeds}}
         if not _extends(asked, old):
             raise UserError(f"{folder} holds another comparison, with other methods or options; choose another --output.")
@@ -48,6 +58,25 @@ def planned(arms: Sequence[Arm], options: CompareOptions, folder: Path) -> dict[
     for arm in missing:
         plan["steps"][arm.name] = _steps(arm, options, plan)
     write_text(path, json.dumps(plan, indent=1) + "\n", overwrite=True)
+    return plan
+
+
+def _read_plan(path: Path) -> dict[str, Any]:
+    """What ``planned`` wrote, checked.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    where = str(path)
+    plan: dict[str, Any] = checked(dict[str, Any], where, read_json(path, "restore it, or choose another --output"))
+    asked = field_of(plan, "asked", dict[str, Any], where)
+    for arm in field_of(asked, "arms", list, where):
+        checked(tuple[str, dict[str, Any]], f"An arm in {where}", arm)
+    if not asked["arms"]:
+        raise UserError(f"{where} names no arms; restore it, or choose another --output.")
+    field_of(asked, "options", dict[str, Any], where)
+    for name, hint in _PLANNED.items():
+        field_of(plan, name, hint, where)
     return plan
 
 

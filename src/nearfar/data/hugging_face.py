@@ -15,6 +15,8 @@ from nearfar.data.table import Table
 from nearfar.data.tables import bytes_in, lengths_in
 from nearfar.errors import UserError
 
+_NO_SCRIPTS = 4
+"""The first version of the library that runs no script of a data set."""
 _BLOCK = 256
 """Rows of lists that are counted at a time."""
 
@@ -60,11 +62,13 @@ def read_hugging_face(name: str, options: DataOptions) -> Table:
     """
     if missing(HUGGING_FACE):
         raise UserError(f"hf:{name} {missing(HUGGING_FACE)}.")
-    from datasets import load_dataset
+    from datasets import __version__, load_dataset
 
     path, _, configuration = name.partition(":")
+    # From version 4 on no data set brings code of its own; before, it must be refused.
+    no_code = {} if int(__version__.partition(".")[0]) >= _NO_SCRIPTS else {"trust_remote_code": False}
     try:
-        found = load_dataset(path, configuration or None)
+        found = load_dataset(path, configuration or None, **no_code)
     except Exception as error:  # the library passes on whatever its network layer raises
         reason = " ".join(str(error).split())
         raise UserError(

@@ -24,9 +24,10 @@ from nearfar.data import catalogue
 from nearfar.data.kept import TEST, TRAIN, UNUSED, Kept
 from nearfar.data.rows import condition_of
 from nearfar.data.samples import Source
-from nearfar.data.spec import Spec
-from nearfar.errors import UserError
+from nearfar.data.spec import Spec, check_spec
+from nearfar.errors import UserError, brief
 from nearfar.files import replacing, write_text
+from nearfar.stored import check_file, field_of, read_json, record
 
 FACTS, SAMPLES = "data.json", "samples.parquet"
 _VERSION = 1
@@ -99,27 +100,24 @@ def recall(folder: Path, data: str, *, exact: bool = False) -> tuple[str, Kept] 
     Raises:
         UserError: if what was remembered is damaged.
     """
-    if not (folder / FACTS).exists() and not (folder / SAMPLES).exists():
+    if not os.path.lexists(folder / FACTS) and not os.path.lexists(folder / SAMPLES):
         return None
     facts = _facts(folder)
     try:
         if facts["digest"] != _digest(folder / SAMPLES):
             raise UserError(_damaged(folder, f"{SAMPLES} is not what {FACTS} was written with"))
         columns = pq.read_table(folder / SAMPLES)
-        marks = np.asarray(columns["mark"].cast(pa.int64()))
-        fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in facts["spec"].items()
-        }
+        spec = record(Spec, facts["spec"], f"the spec in {folder / FACTS}")
+        check_spec(spec, f"the spec in {folder / FACTS}")
         kept = Kept(
-            columns["id"].to_pylist(),
-            columns["part"].to_pylist(),
-            marks,
-            Spec(**fields),
-            bool(facts["whole marks"]),
+            _texts(columns["id"]),
+            _texts(columns["part"]),
+            np.asarray(columns["mark"].cast(pa.int64()).to_numpy(), dtype=np.int64),
+            spec,
+            field_of(facts, "whole marks", bool, str(folder / FACTS)),
             exact,
         )
-        path, given = str(facts["path"]), str(facts["given"])
+        path, given = (field_of(facts, name, str, str(folder / FACTS)) for name in ("path", "given"))
     except (pa.ArrowException, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
@@ -127,6 +125,14 @@ def recall(folder: Path, data: str, *, exact: bool = False) -> tuple[str, Kept] 
     if data != given:
         return data, kept
     return (path if _is_there(path) or not _is_there(given) else given), kept
+
+
+def _texts(column: pa.ChunkedArray) -> list[str]:
+    """The texts of a column, none of which may be missing."""
+    if column.null_count:
+        raise ValueError("a name or a part is missing")
+    found: list[str] = column.cast(pa.string()).to_pylist()
+    return found
 
 
 def check_config(folder: Path, config: Mapping[str, Any]) -> None:
@@ -142,7 +148,7 @@ def check_config(folder: Path, config: Mapping[str, Any]) -> None:
         raise UserError(_damaged(folder, "it holds no config"))
     keys = [key for key in {**was, **now} if key not in _FREE and was.get(key) != now.get(key)]
     if keys:
-        told = ", ".join(f"{key} is {now.get(key)!r} and was {was.get(key)!r}" for key in keys[:3])
+        told = ", ".join(f"{key} is {brief(now.get(key))} and was {brief(was.get(key))}" for key in keys[:3])
         raise UserError(
             f"The configuration of {folder} was changed since the run was started: {told}; put it "
             f"back to go on, or start a new run."
@@ -172,9 +178,9 @@ def _is_there(data: str) -> bool:
 
 def _facts(folder: Path) -> dict[str, Any]:
     try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(_damaged(folder, str(error))) from error
+        facts = read_json(folder / FACTS, "restore it")
+    except UserError as error:
+        raise UserError(_damaged(folder, str(error).rstrip("."))) from error
     if not isinstance(facts, dict) or not isinstance(facts.get("version"), int):
         raise UserError(_damaged(folder, "it states no version"))
     if facts["version"] > _VERSION:
@@ -193,6 +199,7 @@ def _damaged(folder: Path, reason: str) -> str:
 
 
 def _digest(path: Path) -> str:
+    check_file(path, "restore it")
     return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
 

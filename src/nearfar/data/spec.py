@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
+from nearfar.errors import UserError, unknown_name
 from nearfar.ranges import whole_number
 
 MOST_VALUES = 1 << 40
@@ -45,6 +47,33 @@ class Spec:
     context: Annotated[int, whole_number(0, 1 << 24)] = 0
     extra: dict[str, Any] = field(default_factory=dict)
     values: Annotated[int, whole_number(1, 1 << 20)] = 1
+
+
+_AXES = {"image": 3, "series": 2, "text": 1, "image-text": 3, "audio": 2, "video": 4, "points": 2}
+"""Axes of one sample."""
+_MOST_IN_SAMPLE = 1 << 30
+"""More values than a sample has that is trained on."""
+
+
+def check_spec(spec: Spec, where: str) -> None:
+    """Refuse a spec, read from a file, whose fields have the right types but do not fit together.
+
+    Raises:
+        UserError: that says what does not fit; ``where`` names the file.
+    """
+    axes = _AXES.get(spec.modality)
+    if axes is None:
+        raise unknown_name(f"modality in {where}", spec.modality, _AXES)
+    if len(spec.shape) != axes:
+        raise UserError(f"The shape in {where} has {len(spec.shape)} axes; expected {axes} for {spec.modality} data: restore it.")
+    if math.prod(spec.shape) > _MOST_IN_SAMPLE:
+        raise UserError(f"The shape in {where} is one of {math.prod(spec.shape):,} values; expected at most {_MOST_IN_SAMPLE:,}.")
+    channels = 0 if spec.modality == "text" else spec.shape[0]
+    for name, values in (("mean", spec.mean), ("std", spec.std)):
+        if len(values) not in (0, 1, channels) or not all(map(math.isfinite, values)):
+            raise UserError(f"The {name} in {where} holds {len(values)} numbers; expected {channels} finite ones: restore it.")
+    if 0 in spec.std:
+        raise UserError(f"The std in {where} holds 0; expected numbers above 0: restore it.")
 
 
 def part_of(spec: Spec, modality: str) -> Spec | None:

@@ -9,10 +9,14 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nearfar.errors import UserError
-from nearfar.stored import field_of, record
+from nearfar.stored import field_of, parsed_json, record
 
 if TYPE_CHECKING:
     from rich.console import Group
+
+
+MEND = "remove it and judge the run again with `nearfar evaluate`"
+"""What to do about a damaged evaluation."""
 
 
 @dataclass(frozen=True)
@@ -119,10 +123,7 @@ class Evaluation:
         Raises:
             UserError: if the text is no evaluation; ``where`` says which file it comes from.
         """
-        try:
-            values = json.loads(text)
-        except ValueError as error:
-            raise UserError(f"{where} is damaged ({error}); judge the run again with `nearfar evaluate`.") from error
+        values = parsed_json(text, where, MEND)
         scores = field_of(values, "scores", list, where)
         found = tuple(record(Score, one, f"score {number} of {where}") for number, one in enumerate(scores))
         return record(cls, {**values, "scores": found}, where)

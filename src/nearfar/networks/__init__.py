@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from nearfar.data.spec import Spec, part_of
-from nearfar.errors import UserError, unknown_name
+from nearfar.errors import UserError, brief, unknown_name
 from nearfar.networks import catalogue
 from nearfar.networks.catalogue import names
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "fresh", "names", "several"]
 
+_MOST = 256
+_DIGITS = 6
+"""Encoders side by side, at most, and digits of the number of them."""
 _SMALLEST = 8
 """Pixels along a side: below, three halvings leave no feature map."""
 
@@ -33,15 +36,46 @@ def build(name: str | None, spec: Spec, *, kind: str = "any") -> Encoder:
         The encoder; its ``architecture`` holds the resolved name and the spec, which is all it takes to build it again.
 
     Raises:
-        UserError: for an unknown name (with the nearest), one of another modality, or images under 8 x 8 pixels.
+        UserError: for an unknown name (with the nearest), one of another modality, images under 8 x 8 pixels, or an encoder for which
+            there is no memory.
     """
+    from nearfar.networks.room import check_room
+
+    shown = name or "The default encoder"
+    check_room(lambda: _one(name, spec, kind), shown, "choose a smaller encoder, or smaller samples with --size", count=_count(name))
+    return _built(name, spec, kind)
+
+
+def _one(name: str | None, spec: Spec, kind: str) -> Encoder:
+    """As ``_built``, but one encoder of several, without weights that are fetched."""
+    _, times, each = (name or "").partition("*")
+    one = each if times and spec.modality != "image-text" else name
+    return _built(one and one.replace(catalogue.PRETRAINED, ""), spec, kind)
+
+
+def _count(name: str | None) -> int:
+    """How many encoders a name asks for.
+
+    Raises:
+        UserError: for more than ``_MOST``.
+    """
+    counts = [part.partition("*") for part in (name or "").split("+")]
+    numbers = [count for count, times, _ in counts if times and count.isdecimal()]
+    for count in numbers:
+        if len(count) > _DIGITS or int(count) > _MOST:
+            raise UserError(f"The encoder {brief(name)} stands for more than {_MOST} encoders; expected at most {_MOST} side by side.")
+    return max(map(int, numbers), default=1) or 1
+
+
+def _built(name: str | None, spec: Spec, kind: str) -> Encoder:
+    """As ``build``, without the check of memory."""
     if kind not in catalogue.KINDS:
         raise unknown_name("kind of encoder", kind, catalogue.KINDS)
     if spec.modality == "image-text":
         return _remembered(*_towers(name, spec), spec)
     chosen = name or catalogue.default(spec.modality, kind)
     count, times, each = chosen.partition("*")
-    if times and count.isdigit() and int(count) > 0:
+    if times and count.isdecimal() and _count(chosen) and int(count) > 0:
         return several(_remembered(each, _single(each, spec), spec), int(count))
     return _remembered(chosen, _single(chosen, spec), spec)
 
@@ -69,7 +103,7 @@ def fresh(encoder: Encoder) -> Encoder:
     """Another encoder of the same architecture, its weights drawn from torch's global random state."""
     architecture: Any = getattr(encoder, "architecture", None)
     if architecture is not None:
-        return build(architecture["name"], architecture["spec"])
+        return _built(architecture["name"], architecture["spec"], "any")
     import copy
 
     other = copy.deepcopy(encoder)
@@ -117,4 +151,4 @@ def _towers(name: str | None, spec: Spec) -> tuple[str, Encoder]:
     images, texts = part_of(spec, "image"), part_of(spec, "text")
     assert images is not None
     assert texts is not None
-    return f"{first}+{second}", TwoTowers(build(first, images), build(second, texts))
+    return f"{first}+{second}", TwoTowers(_built(first, images, "any"), _built(second, texts, "any"))

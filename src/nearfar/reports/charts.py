@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from nearfar.cache_folder import cache_folder
 from nearfar.files import write_text
+from nearfar.stored import finite_number
 
 Row = dict[str, Any]
 Chart = dict[str, Any]
@@ -53,7 +53,7 @@ def curve(rows: Sequence[Row], value: str, title: str) -> Chart:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return finite_number(value) is not None
 
 
 def embedding_map(points: Sequence[Row], colours: Mapping[str, str]) -> Chart:

@@ -230,9 +230,6 @@ def _known(name: str) -> type[Method] | None:
 
 def versions(look: Look) -> str:
     """What the encoder was written with, a line each."""
-    import json
+    from nearfar.encoder_files import versions_of
 
-    from nearfar.encoder_files import DESCRIPTION
-
-    described = json.loads((look.run.folder / DESCRIPTION).read_text(encoding="utf-8"))
-    return "\n".join(f"{name} {version}" for name, version in described["versions"].items())
+    return "\n".join(f"{name} {version}" for name, version in versions_of(look.run.folder).items())

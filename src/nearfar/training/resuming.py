@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 
 from nearfar.errors import UserError
 from nearfar.methods.method import Method
+from nearfar.options import toml_values
 from nearfar.training import collectives, sharding
 from nearfar.training.checkpoints import load_checkpoint, newest_first, save_checkpoint, set_aside
 from nearfar.training.finite import check_state
@@ -97,13 +97,14 @@ def different(config: str, kept: str) -> dict[str, tuple[Any, Any]]:
     """What two texts of a config.toml say differently about what is computed: for each name both values."""
     if not config or not kept:
         return {}
-    own, other = _flat(tomllib.loads(config)), _flat(tomllib.loads(kept))
+    own, other = (_flat(toml_values(text, Path("of the checkpoint"))) for text in (config, kept))
     names = [name for name in {**own, **other} if name not in FREE]
     return {name: (own.get(name), other.get(name)) for name in names if own.get(name) != other.get(name)}
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     settings = values.get("settings", {})
+    settings = settings if isinstance(settings, Mapping) else {"": settings}
     return {key: value for key, value in values.items() if key != "settings"} | {f"settings.{k}": v for k, v in settings.items()}
 
 

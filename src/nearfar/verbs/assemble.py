@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Recipe
 from nearfar.networks.encoder import Encoder, TokenEncoder
+from nearfar.networks.room import TRAINED, check_room
 from nearfar.options import Config, PretrainOptions, changed, resolved_settings
 from nearfar.training.optimisers import build_optimizer
 
@@ -163,14 +165,20 @@ def _built(name: str, kind: type[Method], encoder: Encoder, spec: Spec, settings
     Raises:
         UserError: if its networks do not fit in memory.
     """
+    fewer = f"choose smaller widths, queues or numbers of prototypes (see `nearfar methods {name}`), or a smaller encoder"
+    check_room(
+        lambda: kind(copy.deepcopy(encoder).to("meta"), spec, settings),
+        f"The networks of {name} with these settings",
+        fewer,
+        copies=TRAINED,
+    )
     try:
         return kind(encoder, spec, settings)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "allocate" not in str(error):
             raise
         raise UserError(
-            f"The networks of {name} with these settings need more memory than there is; choose smaller"
-            " widths, queues or numbers of prototypes (see `nearfar methods NAME`)."
+            f"The networks of {name} with these settings need more memory than there is; {fewer}."
         ) from error
 
 

@@ -50,7 +50,8 @@ def compare(*methods: str, settings: Mapping[str, Sequence[Any]] | None = None, 
     folder = Path(chosen.output) if chosen.output else Path("runs") / f"compare-{Path(chosen.data).stem}"
     _check_data(folder)
     plan = planned(arms, chosen, folder)
-    console.print(f"{len(arms)} arms x {chosen.seeds} seeds: {plan['budget']}; writing {shown(folder)}", highlight=False, soft_wrap=True)
+    told = f"{len(arms)} arms x {chosen.seeds} seeds: {shown(plan['budget'])}; writing {shown(folder)}"
+    console.print(told, highlight=False, soft_wrap=True)
     found = run_all(arms, chosen, plan, folder, lambda text: console.print(f"[bold]{shown(text)}[/]", highlight=False))
     found.write_parquet(folder / RESULTS)
     page = write_comparison(found, folder / REPORT)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
+import os
 from pathlib import Path
 
 from nearfar.errors import UserError
 from nearfar.files import write_text
-from nearfar.options import Config, config_from
+from nearfar.options import Config, config_from, toml_values
 from nearfar.run import CHECKPOINTS, CONFIG, Run
 
 
@@ -50,11 +50,13 @@ def kept_config(folder: Path) -> str:
 
 def _is_lost(path: Path) -> bool:
     """Whether a configuration is missing or is no longer TOML that names a method."""
-    try:
-        return "method" not in tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return True
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+    if not path.is_file():
+        return False
+    try:
+        return "method" not in toml_values(path.read_text(encoding="utf-8"), path)
+    except (UserError, UnicodeDecodeError):
         return True
     except OSError:
         return False
