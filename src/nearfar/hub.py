@@ -5,6 +5,7 @@ A repository is "owner/name" on the hub, or a local folder that stands in for it
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import tempfile
@@ -14,12 +15,14 @@ from typing import Any
 from nearfar.encoder_files import DESCRIPTION, TOKENIZER, WEIGHTS, encoder_spec, load_encoder, name_of, versions_of
 from nearfar.errors import UserError
 from nearfar.files import write_text, writing
+from nearfar.method_files import METHOD, METHOD_WEIGHTS
 from nearfar.networks.encoder import Encoder
+from nearfar.options import Config
 from nearfar.run import CONFIG, EVALUATION, Run
 from nearfar.stored import check_file
 
 CARD = "README.md"
-_FILES = (WEIGHTS, DESCRIPTION, TOKENIZER, CONFIG, EVALUATION)
+_FILES = (WEIGHTS, DESCRIPTION, TOKENIZER, METHOD, METHOD_WEIGHTS, CONFIG, EVALUATION)
 
 
 def push(run: Path | str, repository: str, *, private: bool = False) -> str:
@@ -44,6 +47,7 @@ def push(run: Path | str, repository: str, *, private: bool = False) -> str:
             if os.path.lexists(opened.folder / file):
                 check_file(opened.folder / file, "restore it, or remove it to push the run without")
                 shutil.copyfile(opened.folder / file, folder / file)
+        write_text(folder / CONFIG, public_config(opened.config).to_toml(), overwrite=True)
         write_text(folder / CARD, model_card(opened, repository))
         return _copied(folder, Path(repository)) if _is_local(repository) else _uploaded(folder, repository, private)
 
@@ -60,6 +64,17 @@ def load(repository: str, *, revision: str | None = None) -> Encoder:
     """
     folder = Path(repository) if _is_local(repository) else _downloaded(repository, revision)
     return load_encoder(folder)[0]
+
+
+def public_config(config: Config) -> Config:
+    """A configuration as it may be published: where files lie on this machine is left out, their last names stay."""
+    options = config.options
+    values: dict[str, Any] = {"output": None, "resume": None}
+    for name in ("data", "inflate", "start_from"):
+        value = getattr(options, name)
+        if value is not None and Path(value).is_absolute():
+            values[name] = Path(value).name if isinstance(value, str) else Path(value.name)
+    return dataclasses.replace(config, options=dataclasses.replace(options, **values))
 
 
 def model_card(run: Run, repository: str) -> str:
@@ -82,7 +97,7 @@ def model_card(run: Run, repository: str) -> str:
         lines += ["", *(f"- {name}: {what}" for name, what in evaluation.protocols.items()), ""]
     versions = ", ".join(f"{name} {version}" for name, version in versions_of(run.folder).items())
     lines += ["## How it was made", "", f"`nearfar pretrain --config config.toml`, with {versions}:", ""]
-    lines += ["```toml", (run.folder / CONFIG).read_text(encoding="utf-8").strip(), "```", ""]
+    lines += ["```toml", public_config(run.config).to_toml().strip(), "```", ""]
     return "\n".join(lines)
 
 

@@ -13,6 +13,7 @@ import nearfar
 import nearfar.hub
 from nearfar.cli import main
 from nearfar.errors import UserError
+from nearfar.method_files import open_method
 from nearfar.run import Run
 
 pytestmark = pytest.mark.slow
@@ -70,6 +71,21 @@ def test_a_pushed_run_is_loaded_and_described(run: Run, tmp_path: Path, capsys: 
     assert 'method = "simclr"' in card
 
 
+def test_what_is_pushed_holds_no_path_of_this_machine(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "secret" / "photos").mkdir(parents=True)
+    for number in range(24):
+        Image.fromarray(rng.integers(0, 255, (12, 12), dtype=np.uint8)).save(tmp_path / "secret" / "photos" / f"{number}.png")
+    options = {"data": str(tmp_path / "secret" / "photos"), "encoder": "perceptron", "epochs": 1, "batch_size": 8, "evaluate": False}
+    made = nearfar.pretrain("simclr", **options, quiet=True, output=tmp_path / "secret" / "run")
+    assert main(["push", str(made.folder), str(tmp_path / "shelf")]) == 0
+    for path in (tmp_path / "shelf").iterdir():
+        assert b"secret" not in path.read_bytes(), path.name
+    assert 'data = "photos"' in (tmp_path / "shelf" / "config.toml").read_text()
+    opened = open_method(tmp_path / "shelf")
+    assert all(torch.equal(a, b) for a, b in zip(opened.parameters(), made.method().parameters(), strict=True))
+
+
 def test_a_hub_that_cannot_be_reached_is_one_sentence(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,7 +104,7 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(
         (["search", "RUN", "#999999"], "names no row; expected #0 to #"),
         (["search", "RUN", "seven"], "Cannot search for 'seven': expected an image file"),
         (["search", "RUN", "missing.png"], "Cannot read the image missing.png"),
-        (["search", "RUN", "#1", "--index", "none.parquet"], "none.parquet holds no embeddings"),
+        (["search", "RUN", "#1", "--index", "none.parquet"], "Cannot read none.parquet: No such file or directory; it holds no embeddings"),
         (["search", "RUN", "#1", "--index", "x.npz", "--data", "digits"], "data and index were both given"),
         (["dedupe", "RUN", "--threshold", "1.5"], "The threshold is 1.5"),
     ],
@@ -109,3 +125,17 @@ def test_a_series_file_is_searched_for(tmp_path: Path) -> None:
     first = run.source().train.take(number(0))[0, 0].numpy()
     (tmp_path / "query.csv").write_text("value\n" + "\n".join(map(str, first)) + "\n")
     assert nearfar.search(run.folder, str(tmp_path / "query.csv"), k=1).rows[0][2] == pytest.approx(1.0, abs=1e-4)
+
+
+def test_names_with_a_colon_are_names_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries take "a:b" for an address."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    Path("a:b").mkdir()
+    for number in range(24):
+        Image.fromarray(rng.integers(0, 255, (12, 12), dtype=np.uint8)).save(Path("a:b") / f"{number}.png")
+    small = ["--encoder", "perceptron", "--steps", "2", "--batch-size", "8", "--no-evaluate"]
+    assert main(["pretrain", "simclr", "--data", "a:b", *small, "--output", "r:c"]) == 0
+    assert main(["embed", "r:c", "-o", "r:c.parquet"]) == 0
+    assert main(["search", "r:c", "#1", "--index", "r:c.parquet"]) == 0
+    assert main(["export", "r:c", "--output", "e:x"]) == 0

@@ -73,7 +73,8 @@ def remember(folder: Path, data: str, source: Source, config: Mapping[str, Any])
     )
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / SAMPLES, overwrite=True) as temporary:
-        pq.write_table(table, temporary)
+        with temporary.open("wb") as file:  # pyarrow takes a path with a colon for an address
+            pq.write_table(table, file)
     facts = {
         "version": _VERSION,
         "given": data,
@@ -106,7 +107,7 @@ def recall(folder: Path, data: str, *, exact: bool = False) -> tuple[str, Kept] 
     try:
         if facts["digest"] != _digest(folder / SAMPLES):
             raise UserError(_damaged(folder, f"{SAMPLES} is not what {FACTS} was written with"))
-        columns = pq.read_table(folder / SAMPLES)
+        columns = pq.ParquetFile(folder / SAMPLES).read()
         spec = record(Spec, facts["spec"], f"the spec in {folder / FACTS}")
         check_spec(spec, f"the spec in {folder / FACTS}")
         kept = Kept(

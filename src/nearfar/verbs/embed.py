@@ -167,4 +167,6 @@ def _write(
             table = {name: pa.array(values) for name, values in columns.items()}
             for name, rows in vectors.items():
                 table[name] = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
-            pq.write_table(pa.table(table).replace_schema_metadata({FACTS: json.dumps(facts)}), temporary)
+            made = pa.table(table).replace_schema_metadata({FACTS: json.dumps(facts)})
+            with temporary.open("wb") as file:  # pyarrow takes a path with a colon for an address
+                pq.write_table(made, file)
