@@ -151,9 +151,9 @@ class Comparison:
         rows = self.rows()
         columns = list(dict.fromkeys(key for row in rows for key in row))
         table = pa.table({key: _column([row.get(key) for row in rows]) for key in columns})
-        with replacing(path, overwrite=True) as temporary:
-            with temporary.open("wb") as file:  # pyarrow takes a path with a colon for an address
-                pq.write_table(table, file)
+        # pyarrow takes a path with a colon for an address, so it gets a file.
+        with replacing(path, overwrite=True) as temporary, temporary.open("wb") as file:
+            pq.write_table(table, file)
 
     def table(self) -> Group:
         """For rich: a line for each arm, then the verdicts."""

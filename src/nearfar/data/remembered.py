@@ -72,9 +72,9 @@ def remember(folder: Path, data: str, source: Source, config: Mapping[str, Any])
         }
     )
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / SAMPLES, overwrite=True) as temporary:
-        with temporary.open("wb") as file:  # pyarrow takes a path with a colon for an address
-            pq.write_table(table, file)
+    # pyarrow takes a path with a colon for an address, so it gets a file.
+    with replacing(folder / SAMPLES, overwrite=True) as temporary, temporary.open("wb") as file:
+        pq.write_table(table, file)
     facts = {
         "version": _VERSION,
         "given": data,
