@@ -21,7 +21,7 @@ from nearfar.methods.method import Batch, Method, Outputs, Phase, Recipe, Summed
 from nearfar.networks.encoder import Encoder
 from nearfar.networks.patch_transformer import PatchTransformer
 from nearfar.testing import on_processes
-from nearfar.testing.toys import SPECS, _training_samples, toy
+from nearfar.testing.toys import SPECS, toy_samples, toy
 from nearfar.training import collectives, loop, sharding
 from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint
 from nearfar.training.loop import fit
@@ -65,7 +65,7 @@ class Data:
     """What ``fit`` needs of a source, with the toy samples of a method."""
 
     def __init__(self, method: Method) -> None:
-        self.spec, self.train, self.test = method.spec, _training_samples(method.spec), None
+        self.spec, self.train, self.test = method.spec, toy_samples(method.spec), None
 
 
 class Watch:
