@@ -21,10 +21,11 @@ from nearfar.methods.method import Batch, Method, Outputs, Phase, Recipe, Summed
 from nearfar.networks.encoder import Encoder
 from nearfar.networks.patch_transformer import PatchTransformer
 from nearfar.testing import on_processes
-from nearfar.testing.toys import SPECS, toy_samples, toy
+from nearfar.testing.toys import SPECS, toy, toy_samples
 from nearfar.training import collectives, loop, sharding
 from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint
 from nearfar.training.loop import fit
+from nearfar.training.phases import Optimizers
 from nearfar.training.plan import Plan
 from nearfar.training.profile import Profile
 from nearfar.views import make_views
@@ -203,12 +204,13 @@ def held() -> dict[str, Any]:
     whole = sum(parameter.numel() for parameter in given.parameters())
     optimizers: list[torch.optim.Optimizer] = []
     trainers: list[Method] = []
-    build = loop.build_optimizer
+    build = loop.Optimizers
 
-    def remember(method: Method, recipe: Recipe, precision: str) -> torch.optim.Optimizer:
+    def remember(method: Method, recipe: Recipe, precision: str) -> Optimizers:
         trainers.append(method)
-        optimizers.append(build(method, recipe, precision))
-        return optimizers[-1]
+        made = build(method, recipe, precision)
+        optimizers.extend(made.each().values())
+        return made
 
     emptied: list[int] = []
 
@@ -216,11 +218,11 @@ def held() -> dict[str, Any]:
         emptied.append(sum(parameter.numel() for parameter in given.parameters()))
         return [samples.double() / 255, samples.double().flip(-1) / 255]
 
-    loop.build_optimizer = remember
+    loop.Optimizers = remember
     try:
         fit(given, Data(given), views, Plan(ADAMW, seed=3, shard=True))
     finally:
-        loop.build_optimizer = build
+        loop.Optimizers = build
     (trained,), (optimizer,) = trainers, optimizers
     moments = [value for state in optimizer.state.values() for name, value in state.items() if name != "step"]
     return {
