@@ -79,7 +79,8 @@ def command(*words: str) -> tuple[str, str]:
         except SystemExit as asked:
             code = int(str(asked.code))
     said = errors.getvalue()
-    if code not in (0, 2) or "Traceback" in said:
+    in_words = code == 0 or said.rstrip().rpartition("\n")[2].startswith("nearfar: ")
+    if code not in (0, 2) or "Traceback" in said or not in_words:
         return TRACEBACK, said
     return (WORKED if code == 0 else REFUSED), said
 
