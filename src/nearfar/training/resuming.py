@@ -20,8 +20,8 @@ from nearfar.training.phases import Optimizers
 
 Tell = Callable[[str], None]
 
-FREE = ("output", "resume", "evaluate", "evaluate_every", "shard", "checkpoint_minutes", "log", "device", "strict")
-"""Options that do not change what a run computes."""
+FREE = ("data", "output", "resume", "evaluate", "evaluate_every", "shard", "checkpoint_minutes", "log", "device", "strict")
+"""Options that do not change what a run computes; that data under another path are the same is checked by what a run remembers of them."""
 
 
 def save(folder: Path | None, method: Method, optimizers: Optimizers, step: int, *, config: str = "") -> None:
