@@ -74,7 +74,7 @@ def test_wrong_config_files_are_named(tmp_path: Path, text: str, words: str) -> 
     path.write_text(text)
     with pytest.raises(UserError, match=words):
         read_config(path)
-    with pytest.raises(UserError, match="Cannot read .*missing.toml: No such file"):
+    with pytest.raises(UserError, match=r"Cannot read .*missing\.toml: No such file"):
         read_config(tmp_path / "missing.toml")
 
 

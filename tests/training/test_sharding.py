@@ -156,7 +156,7 @@ class InTurn(Toy):
 
     def phases(self) -> list[Phase]:
         head = [*self.head.parameters(), self.scale]
-        return [Phase("encoder", tuple(self.encoder.parameters())), Phase("head", tuple(head), "guess")]
+        return [Phase("encoder", tuple(self.encoder.parameters())), Phase("head", tuple(head), loss="guess")]
 
     def guess(self, outputs: Outputs) -> dict[str, Tensor]:
         return {"guess": (self.scale * outputs["guess"] - outputs["pair"][0]).square().mean()}
