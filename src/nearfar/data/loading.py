@@ -18,12 +18,12 @@ from nearfar.batch import Pair, Tokens
 from nearfar.data.bounds import check_steps
 from nearfar.data.kept import Kept, content_marks, match
 from nearfar.data.labels import (
-    GROUP_NAMES,
     Labels,
     as_groups,
     as_joined_labels,
     as_labels,
     chosen_column,
+    group_columns,
     group_names,
     missing,
 )
@@ -233,7 +233,7 @@ def _described(table: Table, options: DataOptions) -> tuple[Labels, dict[str, Ro
             else Labels()
         )
     named = chosen_column(columns, options.group, "group", (), table.name)
-    names = [named] if named else [name for name in GROUP_NAMES if name in columns]
+    names = [named] if named else group_columns(columns)
     notes = list(labels.notes)
     others = [name for name in columns if name != table.split_column]
     if column is None and others:
