@@ -43,6 +43,17 @@ class Labels:
     notes: list[str] = field(default_factory=list)
 
 
+def label_texts(
+    values: NDArray[Any] | None, classes: Sequence[str], count: int
+) -> list[str | None]:
+    """Each of ``count`` samples' label as text, by which it can be compared later; None without."""
+    if values is None:
+        return [None] * count
+    if classes:
+        return [classes[number] for number in values.tolist()]
+    return [repr(value) for value in values.astype(np.float32).tolist()]
+
+
 def chosen_column(
     columns: Mapping[str, Any], asked: str | None, kind: str, common: Iterable[str], source: str
 ) -> str | None:

@@ -25,6 +25,7 @@ from nearfar.data.labels import (
     chosen_column,
     group_columns,
     group_names,
+    label_texts,
     missing,
 )
 from nearfar.data.options import DataOptions, with_values
@@ -86,6 +87,15 @@ def load(
         )  # None: nothing to be brought to; whoever needs the two to fit says so
     table, gap_notes = _without_unlabelled_parts(table, options, fixed=matched is not None)
     labels, groups, notes = _described(table, options)
+    relabelled = 0
+    if kept is not None and matched is not None:
+        now = label_texts(labels.values, labels.classes, len(table.ids))
+        relabelled = kept.relabelled(matched.numbers, now)
+    if relabelled:
+        notes.append(
+            f"The labels of {relabelled:,} samples of {table.name} are other than when the run was "
+            f"made."
+        )
     parts, by, split_notes = (
         _parts(table, labels, groups, options)
         if matched is None
@@ -138,6 +148,7 @@ def load(
         table.ids,
         (torch.from_numpy(parts[0]), torch.from_numpy(parts[1])),
         whole,
+        relabelled,
     )
 
 
