@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal
 
 from nearfar.errors import UserError, brief, unknown_name
 
+MOST = 3.4e38
+"""The largest number that a setting or an option may be: about the largest of float32, in which is computed."""
 MOST_UNITS = 1 << 20
 """The widest layer, the longest queue of most methods: what fits no machine is refused by name, not by an allocator."""
 
@@ -293,6 +295,8 @@ def _outside(hint: Any, value: Any) -> str | None:
         return described(hint)
     if base is float and not declared and math.isnan(value):
         return "a number, not NaN"
+    if base is float and MOST < abs(value) < math.inf:
+        return f"a number from {-MOST:g} to {MOST:g}"
     return None
 
 

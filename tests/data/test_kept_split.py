@@ -414,3 +414,41 @@ def test_three_lines_stand_at_the_start_of_a_run(
     ]
     run.evaluate(protocols="knn", seeds=1)
     assert "data left out: 1 .heic files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["swapped", "renamed", "values"])
+def test_other_labels_are_told_and_refused_where_a_method_learns_from_them(
+    change: str, tmp_path: Path
+) -> None:
+    x = np.random.default_rng(0).normal(size=(COUNT, 2, 16)).astype(np.float32)
+    start = np.arange(COUNT) % 2 if change != "values" else np.linspace(0, 1, COUNT) ** 2
+    other = {"swapped": 1 - start, "renamed": np.array(["a", "b"])[start.astype(int)]}
+    np.savez(tmp_path / "data.npz", x=x, y=start)
+    free = _trained(tmp_path / "data.npz", tmp_path / "free")
+    bound = tmp_path / "bound"
+    learner = "conr" if change == "values" else "supcon"
+    nearfar.pretrain(
+        learner,
+        data=str(tmp_path / "data.npz"),
+        output=bound,
+        steps=1,
+        batch_size=8,
+        evaluate=False,
+        quiet=True,
+    )
+    nearfar.pretrain(resume=bound, quiet=True)
+    np.savez(tmp_path / "data.npz", x=x, y=other.get(change, start + 1))
+    said = f"The labels of {COUNT} samples of data are other than when the run was made."
+    assert said in free.source().notes
+    nearfar.pretrain(resume=free.folder, quiet=True)
+    with pytest.raises(UserError, match=f"and {COUNT} of those of data are other than when"):
+        nearfar.pretrain(resume=bound, quiet=True)
+
+
+def test_labels_of_another_column_are_not_called_changed(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(COUNT, 2, 16)).astype(np.float32)
+    labels = np.arange(COUNT) % 2
+    np.savez(tmp_path / "data.npz", x=x, y=labels, other=1 - labels)
+    run = _trained(tmp_path / "data.npz", tmp_path / "run")
+    found = run.evaluate(protocols=("knn",), label="other")
+    assert not any("are other than" in note for note in found.notes)

@@ -531,6 +531,7 @@ def _write_series(
     ("header", "counter", "separator", "comma"),
     [
         ("0,1,2", False, ",", False),
+        ("1,2,3", False, ",", False),
         (",ax,ay,az", True, ",", False),
         ("index,ax,ay,az", True, ",", False),
         (",0,1,2", True, ",", False),
@@ -710,3 +711,182 @@ def test_damaged_parquet_is_one_sentence(tmp_path: Path) -> None:
         path.write_bytes(whole[:start] + b"\xff" * 64 + whole[start + 64 :])
         with suppress(UserError):  # anything else is a defect
             load(path)
+
+
+# Parts that go by other names, and what else was passed over without a word
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("training_set", "test_set"),
+        ("train-images", "test-images"),
+        ("train2017", "val2017"),
+        ("Train", "Unseen"),
+        ("cats_train", "cats_test"),
+    ],
+)
+@pytest.mark.parametrize("above", ["", "data/", "archive/data/"])
+def test_folders_that_are_called_after_parts_are_parts(
+    parts: tuple[str, str], above: str, image_folder: Write
+) -> None:
+    names = [
+        f"{above}{part}/{kind}/{i}{part}.png" for part in parts for kind in "ab" for i in range(4)
+    ]
+    source = load(image_folder({name: {} for name in names}))
+    assert source.spec.classes == ("a", "b")
+    assert source.test is not None
+    assert all(parts[0] in name for name in source.train.ids)
+    assert all(parts[1] in name for name in source.test.ids)
+    assert not above or _told(source, f"lie below {above.rstrip('/')}")
+
+
+@pytest.mark.parametrize(
+    "names", [("train-station", "bus"), ("test tube", "flask"), ("trains", "testers")]
+)
+def test_classes_that_are_called_nearly_like_parts_stay_classes(
+    names: tuple[str, str], image_folder: Write
+) -> None:
+    source = load(image_folder({f"{name}/{i}.png": {} for name in names for i in range(5)}))
+    assert source.spec.classes == tuple(sorted(names))
+
+
+def test_folders_below_classes_and_hidden_ones_are_told(image_folder: Write) -> None:
+    source = load(
+        image_folder(
+            {
+                **{f"{one}/{size}/{i}.png": {} for one in "xy" for size in "ml" for i in range(3)},
+                ".z/0.png": {},
+            }
+        )
+    )
+    assert source.spec.classes == ("x", "y")
+    assert _told(source, "which hold 12 of 12 files, are not used")
+    assert _told(source, "1 hidden folders")
+
+
+@pytest.mark.parametrize(
+    ("column", "train", "test"),
+    [
+        ("Split", "Train", "Test"),
+        ("data_split", "train", "val"),
+        ("set", "training", "holdout"),
+        ("fold", "trn", "dev"),
+        ("is_test", 0, 1),
+        ("isTrain", True, False),
+        ("train_mask", True, False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["csv", "parquet", "npz"])
+def test_columns_that_name_parts_by_other_names(
+    column: str, train: Any, test: Any, kind: str, tmp_path: Path
+) -> None:
+    parts = [test if i % 4 == 0 else train for i in range(20)]
+    path = tmp_path / f"data.{kind}"
+    if kind == "npz":
+        x = np.random.default_rng(0).normal(size=(20, 2, 16))
+        np.savez(path, x=x, **{column: np.array(parts)})
+    elif kind == "csv":
+        rows = "".join(f"some words {i},{part}\n" for i, part in enumerate(parts))
+        path.write_text(f"text,{column}\n{rows}")
+    else:
+        write_parquet(path, {"text": [f"some words {i}" for i in range(20)], column: parts})
+    source = load(path)
+    assert source.test is not None
+    assert source.test.ids == [str(i) for i in range(0, 20, 4)]
+    assert column in ("set", "fold") or _told(source, f"{column!r} says")
+
+
+@pytest.mark.parametrize("column", ["asset", "particle", "test", "preset"])
+def test_columns_of_other_things_name_no_parts(column: str, tmp_path: Path) -> None:
+    path = write_parquet(
+        tmp_path / "data.parquet",
+        {
+            "text": [f"some words {i}" for i in range(20)],
+            column: [int(i % 4 == 0) for i in range(20)],
+        },
+    )
+    source = load(path)
+    assert source.test is not None
+    assert source.test.ids != [str(i) for i in range(0, 20, 4)]
+
+
+@pytest.mark.parametrize(
+    "names", [("a_train", "a_test"), ("trainset", "testset"), ("train", "test")]
+)
+def test_parquet_files_whose_names_end_in_a_part(names: tuple[str, str], tmp_path: Path) -> None:
+    for place, name in enumerate(names):
+        texts = [f"some {place} {i}" for i in range(6)]
+        write_parquet(tmp_path / f"{name}.parquet", {"text": texts})
+    source = load(tmp_path)
+    assert source.test is not None
+    assert (len(source.train), len(source.test)) == (6, 6)
+
+
+@pytest.mark.parametrize("column", ["patient_id", "PatientID", "Subject", "speaker id", "GROUP"])
+def test_groups_by_other_spellings_are_not_torn_apart(column: str, tmp_path: Path) -> None:
+    rows = "".join(f"some words {i},p{i // 3}\n" for i in range(60))
+    (tmp_path / "data.csv").write_text(f"text,{column}\n{rows}")
+    source = load(tmp_path / "data.csv")
+    assert source.test is not None
+    assert source.spec.groups == (column,)
+    assert not set(source.train.group[column].tolist()) & set(source.test.group[column].tolist())
+
+
+def test_blanks_around_labels_make_no_classes(tmp_path: Path) -> None:
+    words = [" cat", "cat ", "dog", " dog "]
+    rows = "".join(f"some words {i},{words[i % 4]}\n" for i in range(20))
+    (tmp_path / "data.csv").write_text("text,label\n" + rows)
+    assert load(tmp_path / "data.csv").spec.classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("word", ["nan", "NA", "None", "null", "?", "-1"])
+def test_labels_that_read_like_gaps_are_told(word: str, tmp_path: Path) -> None:
+    others = ["0", "1", "2"] if word == "-1" else ["cat", "dog", "cow"]
+    labels = np.array([[word, *others][i % 4] for i in range(20)])
+    x = np.random.default_rng(0).normal(size=(20, 2, 16))
+    np.savez(tmp_path / "data.npz", x=x, y=labels.astype(int) if word == "-1" else labels)
+    source = load(tmp_path / "data.npz")
+    assert _told(source, f"The label '{word}' in 'y' is taken as a class of 5 samples")
+
+
+@pytest.mark.parametrize("kind", ["M8[D]", "m8[s]", "complex"])
+def test_gaps_in_labels_of_odd_types_are_gaps(kind: str, tmp_path: Path) -> None:
+    gap = np.nan if kind == "complex" else np.array("NaT", kind)
+    labels = np.array([1 + i % 2 for i in range(20)]).astype(kind)
+    labels[3] = gap
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(size=(20, 2, 16)), y=labels)
+    assert _told(load(tmp_path / "data.npz"), "1 of 20 are missing")
+
+
+@pytest.mark.parametrize("name", ["t", "Time (s)", "time_ms", "date", "elapsed"])
+def test_columns_of_times_are_no_channels(name: str, tmp_path: Path) -> None:
+    for i in range(4):
+        times = [f"2020-01-01 00:00:{t:02d}" if name == "date" else str(t / 100) for t in range(30)]
+        rows = "".join(f"{time},{np.sin(t * (i + 1)):.3f}\n" for t, time in enumerate(times))
+        (tmp_path / f"{i}.csv").write_text(f"{name},a\n{rows}")
+    source = load(tmp_path)
+    assert source.spec.shape == (1, 30)
+    assert _told(source, f"{name!r} counts the time")
+
+
+def test_a_channel_that_is_called_like_a_time_stays(tmp_path: Path) -> None:
+    for i in range(4):
+        rows = "".join(f"{np.sin(t):.3f},{np.cos(t * i):.3f}\n" for t in range(30))
+        (tmp_path / f"{i}.csv").write_text(f"t,h\n{rows}")
+    assert load(tmp_path).spec.shape == (2, 30)
+
+
+def test_labels_in_series_are_no_channel(tmp_path: Path) -> None:
+    for i in range(4):
+        (tmp_path / f"{i}.csv").write_text("a,Label\n" + f"0.5,{i % 2}\n" * 30)
+    source = load(tmp_path)
+    assert source.spec.shape == (1, 30)
+    assert _told(source, "'Label' holds labels by its name")
+
+
+def test_series_that_lie_across_are_told(tmp_path: Path) -> None:
+    for i in range(4):
+        row = ",".join(f"{np.sin(t * (i + 1)):.3f}" for t in range(60))
+        (tmp_path / f"{i}.csv").write_text(f"{row}\n" * 3)
+    assert _told(load(tmp_path), "60 channels (columns) of 3 steps (rows)")

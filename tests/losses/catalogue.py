@@ -414,19 +414,23 @@ LOSSES: dict[str, Spec] = {
     "regression_pairs.conr official": Spec({**REGRESSION, "official": constant(True)}),
     "regression_pairs.conr two dimensions": Spec(
         REGRESSION
-        | dict.fromkeys(
-            ("label", "prediction"),
-            lambda rows, generator: (torch.arange(2 * rows) * 5 % 7).double().view(-1, 2),
-        )
+        | {
+            "label": lambda rows, generator: (
+                (torch.arange(rows) % 3)[:, None] * torch.tensor([1.5, 0.7], dtype=torch.float64)
+            ),
+            "prediction": lambda rows, generator: (
+                (torch.arange(rows) % 4)[:, None] * torch.tensor([0.3, 0.2], dtype=torch.float64)
+            ),
+        }
     ),
     "regression_pairs.conr_dense": Spec(
         {
             "features": online(-1, 5, 1, 2),
             "target": lambda rows, generator: (
-                (torch.arange(rows) * 3 % 5 / 5).double().view(-1, 1, 1, 1)
+                (torch.arange(rows) % 3 * 0.3).double().view(-1, 1, 1, 1)
             ),
             "prediction": lambda rows, generator: (
-                (torch.arange(rows) * 2 % 5 / 5).double().view(-1, 1, 1, 1)
+                (torch.arange(rows) % 4 * 0.05).double().view(-1, 1, 1, 1)
             ),
         }
     ),

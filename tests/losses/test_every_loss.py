@@ -37,6 +37,13 @@ def value_and_gradients(key: str) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("key", LOSSES)
+def test_no_case_is_empty(key: str) -> None:
+    """A case whose loss is nought with every gradient would pass all checks of the battery."""
+    _, *slopes = value_and_gradients(key)
+    assert all(float(slope.abs().max()) > 1e-9 for slope in slopes)
+
+
+@pytest.mark.parametrize("key", LOSSES)
 def test_blocks_change_nothing(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = value_and_gradients(key)
     for module in (blocks, similarity_blocks):

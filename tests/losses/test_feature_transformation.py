@@ -198,3 +198,9 @@ def test_gradcheck() -> None:
 def test_temperature_must_be_positive() -> None:
     with pytest.raises(ValueError, match="above 0"):
         feature_transformation(*features(), Mixing(), temperature=0.0)
+
+
+def test_one_negative_has_no_spread() -> None:
+    query, key = torch.randn(4, 8), torch.randn(4, 8)
+    scores = score_statistics(query, key, torch.randn(4, 8)[:1], temperature=0.2)
+    assert torch.equal(scores[:, 1], torch.zeros(4))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from nearfar.errors import UserError
 from nearfar.networks import build
 from nearfar.training import precision
 from tests.networks.specs import images
@@ -81,3 +82,9 @@ def test_a_damaged_cache_is_made_anew(content: str, tmp_path: Path, monkeypatch:
     path.write_text(content.replace("%s", json.dumps(key)))
     assert precision.choose_precision("auto", encoder, example, torch.device("cpu"))[0] == "bfloat16"
     assert json.loads(path.read_text()) == {key: 2.0}
+
+
+@pytest.mark.parametrize("name", ["meta", "", "cuda:99", "nonsense", "cpu:x"])
+def test_devices_that_cannot_compute_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match="cannot be used here"):
+        precision.device_of(name)

@@ -21,13 +21,21 @@ from nearfar.data.options import DataOptions
 from nearfar.data.pictures import Pictures
 from nearfar.data.recordings import Recordings
 from nearfar.data.series import SeriesFiles
-from nearfar.data.split import SPLIT_NAMES, are_parts
+from nearfar.data.split import (
+    SPLIT_NAME,
+    SPLIT_WORDS,
+    are_both_parts,
+    flagged_part,
+    may_name_parts,
+)
 from nearfar.data.table import Content, Table
 from nearfar.errors import UserError
 
 SCORE_NAMES = ("score", "similarity", "similarity_score", "relatedness")
 """Columns that say how near two texts are in meaning."""
 ID_NAMES = ("id", "name", "short_name")
+_LOOKED_AT, _MOST_PARTS = 1000, 12
+"""Of so many first rows of a column, the most different values that can be names of parts."""
 
 
 class _Columns(Mapping[str, NDArray[Any]]):
@@ -163,18 +171,42 @@ def _check_asked(
 
 
 def set_split(table: Table) -> None:
-    """Take the parts of the rows from a column that names them."""
-    for name in SPLIT_NAMES:
-        if name not in table.columns:
-            continue
-        values = np.asarray(table.columns[name])
-        lacking = missing(values)
-        parts = [
-            "" if gap else str(value) for value, gap in zip(values.tolist(), lacking, strict=True)
-        ]
-        if name == SPLIT_NAMES[0] or are_parts({part.strip().lower() for part in parts}):
+    """Take the parts of the rows from a column that names them.
+
+    A column called ``split`` must do so. One with a name such as ``data_split`` does so if it holds
+    common words for both parts, one such as ``is_test`` if it holds truths.
+    """
+    names = [name for name in table.columns if may_name_parts(name) and name not in LABEL_NAMES]
+    for name in sorted(names, key=lambda one: one.strip().lower() != SPLIT_NAME):
+        parts = _parts_in(name, np.asarray(table.columns[name]))
+        if parts is not None:
             table.part, table.split_column = parts, name
+            if name not in SPLIT_WORDS:
+                table.notes.append(f"The column {name!r} says which part each row belongs to.")
             return
+
+
+def _parts_in(name: str, values: NDArray[Any]) -> list[str] | None:
+    """Each row's part, where a column states it."""
+    is_named = name.strip().lower() == SPLIT_NAME
+    if not is_named and _are_truths(values):
+        return flagged_part(name, values.astype(bool))
+    if not is_named and (
+        values.dtype.kind not in "OU" or len(set(values[:_LOOKED_AT].tolist())) > _MOST_PARTS
+    ):
+        return None
+    lacking = missing(values)
+    parts = ["" if gap else str(one) for one, gap in zip(values.tolist(), lacking, strict=True)]
+    words = {part.strip().lower() for part in parts}
+    return parts if is_named or are_both_parts(words) else None
+
+
+def _are_truths(values: NDArray[Any]) -> bool:
+    if values.dtype.kind == "b":
+        return True
+    if values.dtype.kind == "O":
+        return all(isinstance(value, bool) for value in values.tolist())
+    return values.dtype.kind in "iu" and set(np.unique(values).tolist()) <= {0, 1}
 
 
 def _files(files: Sequence[str], folder: Path, name: str, notes: list[str]) -> Content:

@@ -16,7 +16,13 @@ from nearfar.data.options import DataOptions
 from nearfar.data.pictures import Pictures
 from nearfar.data.recordings import Recordings
 from nearfar.data.series import SeriesFiles
-from nearfar.data.split import EXTRA_NAMES, TEST_NAMES, TRAIN_NAMES
+from nearfar.data.split import (
+    EXTRA_NAMES,
+    TEST_NAMES,
+    TRAIN_NAMES,
+    are_both_parts,
+    part_word,
+)
 from nearfar.data.table import Table
 from nearfar.data.tables import is_embeddings, read_files
 from nearfar.data.walk import Found, files_below
@@ -144,13 +150,28 @@ def _table(
     if not labelled:
         return table
     above = [tuple(one.split("/")[:-1]) for one in ids]
+    above, notes = _unwrapped(name, above)
     parts, note = _parts(above)
-    table.notes += note
+    table.notes += [*notes, *note]
     if parts:
-        table.part = [one[0] if one else "" for one in above]
+        table.part = [part_word(one[0]) or one[0] if one else "" for one in above]
         above = [one[1:] for one in above]
     _set_classes(table, above)
     return table
+
+
+def _unwrapped(name: str, above: Sequence[Parts]) -> tuple[list[Parts], list[str]]:
+    """The folders above each file without a first one that holds all others, as archives have it,
+    and what to say of that."""
+    found = list(above)
+    wrapping = []
+    while len({one[:1] for one in found}) == 1 and all(len(one) > 1 for one in found):
+        wrapping.append(found[0][0])
+        found = [one[1:] for one in found]
+    if not wrapping:
+        return found, []
+    path = "/".join(wrapping)
+    return found, [f"All files of {name} lie below {path}, so the folders in that are looked at."]
 
 
 def _parts(above: Sequence[Parts]) -> tuple[bool, list[str]]:
@@ -158,6 +179,9 @@ def _parts(above: Sequence[Parts]) -> tuple[bool, list[str]]:
     it."""
     top = {one[0] for one in above if one}
     lower = {name.lower() for name in top}
+    words = {name: part_word(name) for name in lower}
+    if all(words.values()) and are_both_parts(words.values()):
+        return True, []
     train, test = lower & set(TRAIN_NAMES), lower & set(TEST_NAMES)
     others = lower - train - test - set(EXTRA_NAMES)
     if not train:
@@ -198,4 +222,10 @@ def _set_classes(table: Table, above: Sequence[Parts]) -> None:
             return
         labels = [one[0] if one else "" for one in above]
     table.columns = {"label": np.array(labels, dtype=object)}
+    deeper = sum(len(one) > 1 for one in above)
+    if deeper:
+        table.notes.append(
+            f"The classes of {table.name} are its first folders; the folders in those, which hold "
+            f"{deeper:,} of {len(above):,} files, are not used."
+        )
     table.label = "label"

@@ -33,6 +33,8 @@ class Kept:
         spec: of the run's training data.
         whole: whether marks are of whole samples (see ``marks_of``).
         exact: whether the training samples must be the same, as for a run that goes on.
+        labels: (N,) as text, None for samples in neither part; None for a run of a version that did
+            not keep them, or where labels of another column are wanted.
     """
 
     ids: Sequence[str]
@@ -41,6 +43,22 @@ class Kept:
     spec: Spec
     whole: bool = True
     exact: bool = False
+    labels: Sequence[str | None] | None = None
+
+    def relabelled(self, numbers: Rows, labels: Sequence[str | None]) -> int:
+        """How many of some of the run's samples have other labels than in the run.
+
+        Args:
+            numbers: (M,) of the samples.
+            labels: (M,) as text, as they are now.
+        """
+        if self.labels is None:
+            return 0
+        used = [self.parts[number] != UNUSED for number in numbers]
+        before = [self.labels[number] for number in numbers]
+        return sum(
+            known and one != now for known, one, now in zip(used, before, labels, strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -52,12 +70,14 @@ class Matched:
         parts: training rows and test rows of it.
         notes: what changed, if anything did.
         like: the spec that the content must be brought to; None if it will be so by itself.
+        numbers: of the run's sample that each row of it is.
     """
 
     table: Table
     parts: list[Rows]
     notes: list[str]
     like: Spec | None
+    numbers: Rows
 
 
 def content_marks(
@@ -170,7 +190,7 @@ def _matched(
         if told
         else []
     )
-    return Matched(some(table, there), [train, test], notes, like)
+    return Matched(some(table, there), [train, test], notes, like, known[there])
 
 
 def _trained_otherwise(kept: Kept, numbers: Rows, changes: Counter[str]) -> bool:

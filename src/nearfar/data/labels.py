@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,10 @@ LABEL_NAMES = ("label", "labels", "y", "target", "targets", "class", "category")
 """Columns that are taken as labels when none is named, the first that occurs."""
 
 GROUP_NAMES = ("group", "patient", "subject", "speaker", "participant")
-"""Columns whose members are kept on one side of the split when none is named."""
+"""Columns whose members are kept on one side of the split when none is named; also Patient,
+patient_id and PatientID."""
+_GAP_WORDS = ("nan", "na", "n/a", "#n/a", "null", "none", "nat", "?", "-")
+"""Texts that programs write where a value is missing, in small letters."""
 
 _MOST_CLASSES_OF_FLOATS = 50
 
@@ -39,6 +43,17 @@ class Labels:
     notes: list[str] = field(default_factory=list)
 
 
+def label_texts(
+    values: NDArray[Any] | None, classes: Sequence[str], count: int
+) -> list[str | None]:
+    """Each of ``count`` samples' label as text, by which it can be compared later; None without."""
+    if values is None:
+        return [None] * count
+    if classes:
+        return [classes[number] for number in values.tolist()]
+    return [repr(value) for value in values.astype(np.float32).tolist()]
+
+
 def chosen_column(
     columns: Mapping[str, Any], asked: str | None, kind: str, common: Iterable[str], source: str
 ) -> str | None:
@@ -53,6 +68,17 @@ def chosen_column(
         there = ", ".join(columns) or "none"
         raise UserError(f"{source} has no {kind} column {asked!r}; its columns: {there}.")
     return asked
+
+
+def group_columns(columns: Iterable[str]) -> list[str]:
+    """The columns with a common name for groups, those that come first in ``GROUP_NAMES`` first.
+
+    >>> group_columns(["age", "Subject ID", "patient_id"])
+    ['patient_id', 'Subject ID']
+    """
+    places = {name: n for n, name in enumerate(GROUP_NAMES)}
+    plain = {name: re.sub("[^a-z]", "", name.lower()).removesuffix("id") for name in columns}
+    return sorted((name for name in plain if plain[name] in places), key=lambda n: places[plain[n]])
 
 
 def as_labels(
@@ -98,14 +124,35 @@ def as_labels(
         found = Labels(values.astype(np.int64), tuple(as_texts(list(map(str, names)))), "class")
     else:
         kept = values.astype(str) if values.dtype.kind == "O" else values
+        if kept.dtype.kind == "U":
+            kept = np.char.strip(kept)
         distinct, number = np.unique(kept, return_inverse=True)
         found = Labels(number.astype(np.int64), tuple(_name(v) for v in distinct), "class")
+        found.notes.extend(_gap_notes(found, column))
     if len(values) > 1 and np.all(found.values == found.values[0]):  # type: ignore[index]
         only = found.classes[int(found.values[0])]  # type: ignore[index]
         found.notes.append(
             f"All {len(values)} samples are of one class, {only!r}: such labels can judge nothing."
         )
     return found
+
+
+def _gap_notes(labels: Labels, column: str) -> list[str]:
+    """A sentence on each class whose name reads like a gap: -1 beside numbers from 0, or a word
+    such as "nan"."""
+    assert labels.values is not None
+    counts = np.bincount(labels.values, minlength=len(labels.classes))
+    numbers = all(name.isdigit() or name == "-1" for name in labels.classes)
+    odd = [
+        number
+        for number, name in enumerate(labels.classes)
+        if len(labels.classes) > 2 and (name.lower() in _GAP_WORDS or (numbers and name == "-1"))
+    ]
+    return [
+        f"The label {labels.classes[number]!r} in {column!r} is taken as a class of "
+        f"{counts[number]:,} samples; if it stands for a missing label, leave it blank."
+        for number in odd
+    ]
 
 
 def as_joined_labels(
@@ -149,9 +196,11 @@ def group_names(values: NDArray[Any]) -> tuple[str, ...]:
 
 def missing(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Which of (N,) values are none: NaN, None, or text without a character that can be seen."""
-    if values.dtype.kind == "f":
+    if values.dtype.kind in "fc":
         found: NDArray[np.bool_] = np.isnan(values)
         return found
+    if values.dtype.kind in "mM":
+        return np.asarray(np.isnat(values))
     if values.dtype.kind in "OU":
         return np.array([_is_missing(value) for value in values.tolist()], dtype=bool)
     return np.zeros(len(values), dtype=bool)

@@ -18,13 +18,14 @@ from nearfar.batch import Pair, Tokens
 from nearfar.data.bounds import check_steps
 from nearfar.data.kept import Kept, content_marks, match
 from nearfar.data.labels import (
-    GROUP_NAMES,
     Labels,
     as_groups,
     as_joined_labels,
     as_labels,
     chosen_column,
+    group_columns,
     group_names,
+    label_texts,
     missing,
 )
 from nearfar.data.options import DataOptions, with_values
@@ -86,6 +87,15 @@ def load(
         )  # None: nothing to be brought to; whoever needs the two to fit says so
     table, gap_notes = _without_unlabelled_parts(table, options, fixed=matched is not None)
     labels, groups, notes = _described(table, options)
+    relabelled = 0
+    if kept is not None and matched is not None:
+        now = label_texts(labels.values, labels.classes, len(table.ids))
+        relabelled = kept.relabelled(matched.numbers, now)
+    if relabelled:
+        notes.append(
+            f"The labels of {relabelled:,} samples of {table.name} are other than when the run was "
+            f"made."
+        )
     parts, by, split_notes = (
         _parts(table, labels, groups, options)
         if matched is None
@@ -138,6 +148,7 @@ def load(
         table.ids,
         (torch.from_numpy(parts[0]), torch.from_numpy(parts[1])),
         whole,
+        relabelled,
     )
 
 
@@ -233,7 +244,7 @@ def _described(table: Table, options: DataOptions) -> tuple[Labels, dict[str, Ro
             else Labels()
         )
     named = chosen_column(columns, options.group, "group", (), table.name)
-    names = [named] if named else [name for name in GROUP_NAMES if name in columns]
+    names = [named] if named else group_columns(columns)
     notes = list(labels.notes)
     others = [name for name in columns if name != table.split_column]
     if column is None and others:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nearfar.data.arrays import ReadyArray
 from nearfar.data.bounds import SUSPICIOUS_BYTES, SUSPICIOUS_RATIO, check_memory, check_steps
 from nearfar.data.columns import set_split
-from nearfar.data.labels import LABEL_NAMES
+from nearfar.data.labels import LABEL_NAMES, missing
 from nearfar.data.names import as_text
 from nearfar.data.points import PointClouds
 from nearfar.data.readings import POINTS_NAME, is_points, shaped
@@ -271,7 +271,9 @@ def _as_strings(values: NDArray[Any]) -> NDArray[Any]:
         )
     if values.dtype.kind == "U":
         return np.array([as_text(value) for value in values.tolist()], dtype=object)
-    return values.astype(str) if values.dtype.kind in "mMcV" else values
+    if values.dtype.kind in "mMcV":
+        return np.where(missing(values), "", values.astype(str)).astype(object)
+    return values
 
 
 def _take_rate(arrays: Arrays, x: NDArray[Any], table: Table, path: Path) -> None:

@@ -2,7 +2,7 @@
 what these held.
 
 In the run folder these are ``data.json`` (facts for a reader) and ``samples.parquet`` (a row for
-each sample that was read: its name, its part and a mark of its content). Later the run takes its
+each sample that was read: its name, its part, a mark of its content and its label). Later the run takes its
 samples by them, whatever has become of the folder or file since.
 """
 
@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from nearfar.data import catalogue
 from nearfar.data.kept import TEST, TRAIN, UNUSED, Kept
+from nearfar.data.labels import label_texts
 from nearfar.data.rows import condition_of
 from nearfar.data.samples import Source
 from nearfar.data.spec import Spec, check_spec
@@ -58,17 +59,22 @@ def remember(folder: Path, data: str, source: Source, config: Mapping[str, Any])
     assert source.rows is not None
     ids = source.read
     parts, marks = np.full(len(ids), UNUSED, dtype=object), np.zeros(len(ids), dtype=np.int64)
+    labels = np.full(len(ids), None, dtype=object)
     for part, samples, rows in zip(
         (TRAIN, TEST), (source.train, source.test), source.rows, strict=True
     ):
         parts[rows.numpy()] = part
         if samples is not None and samples.marks is not None:
             marks[rows.numpy()] = samples.marks.numpy()
+        if samples is not None:
+            values = None if samples.label is None else samples.label.numpy()
+            labels[rows.numpy()] = label_texts(values, source.spec.classes, len(rows))
     table = pa.table(
         {
             "id": pa.array(ids, pa.string()),
             "part": pa.array(parts, pa.string()),
             "mark": pa.array(marks, pa.int64()),
+            "label": pa.array(labels, pa.string()),
         }
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +94,9 @@ def remember(folder: Path, data: str, source: Source, config: Mapping[str, Any])
     write_text(folder / FACTS, json.dumps(facts, indent=1) + "\n", overwrite=True)
 
 
-def recall(folder: Path, data: str, *, exact: bool = False) -> tuple[str, Kept] | None:
+def recall(
+    folder: Path, data: str, *, exact: bool = False, label: str | None = None
+) -> tuple[str, Kept] | None:
     """Where a run's data lie and which samples it has; None for a run of a version that did not
     remember.
 
@@ -97,6 +105,8 @@ def recall(folder: Path, data: str, *, exact: bool = False) -> tuple[str, Kept] 
         data: name or path in the run's configuration. Where it is no longer the one that the run
             was given, it was put right by hand after the data had moved, and is taken.
         exact: as in ``Kept``.
+        label: column of the labels that are wanted now; those of another column than the run's are
+            not compared with the run's.
 
     Raises:
         UserError: if what was remembered is damaged.
@@ -117,6 +127,9 @@ def recall(folder: Path, data: str, *, exact: bool = False) -> tuple[str, Kept] 
             spec,
             field_of(facts, "whole marks", bool, str(folder / FACTS)),
             exact,
+            columns["label"].to_pylist()
+            if "label" in columns.column_names and facts["config"].get("label") == label
+            else None,
         )
         path, given = (field_of(facts, name, str, str(folder / FACTS)) for name in ("path", "given"))
     except (pa.ArrowException, OSError, KeyError, TypeError, AttributeError, ValueError) as error:

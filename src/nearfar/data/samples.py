@@ -113,6 +113,7 @@ class Source:
         read: ids of all samples that were read, in their order, those in neither part among them.
         rows: where the training samples and the test samples are among these.
         whole_marks: whether the samples' marks are of all of their content.
+        relabelled: of how many samples of a run the labels are other than it kept.
     """
 
     spec: Spec
@@ -125,6 +126,7 @@ class Source:
     read: list[str] = field(default_factory=list)
     rows: tuple[Tensor, Tensor] | None = None
     whole_marks: bool = True
+    relabelled: int = 0
 
     def summary(self) -> tuple[str, str, str]:
         """Three lines: what was read, what it is labelled with, and what was left out and why."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from nearfar.data.bounds import check_memory, check_steps
 from nearfar.data.csv_text import CsvText, read_text
+from nearfar.data.labels import LABEL_NAMES
 from nearfar.data.options import DataOptions
 from nearfar.data.spec import Spec
 from nearfar.data.table import Loaded, skipped_note
@@ -27,6 +29,12 @@ _SURELY_NAMES = 3
 numbers."""
 TIME_NAMES = ("time", "timestamp")
 """Columns of a file that count the time and are no channel."""
+_MAYBE_TIMES = (*TIME_NAMES, "timestamps", "t", "date", "datetime", "elapsed", "seconds")
+"""Columns that do so, also with a unit, as in "Time (s)", if their values rise from row to row."""
+
+
+_UNIT = re.compile(r"\s*(\(.*\)|\[.*\]|_(s|sec|ms|us|ns|utc))$")
+"""What stands behind a name to say its unit."""
 
 
 def check_finite(series: NDArray[Any], name: str) -> None:
@@ -132,6 +140,11 @@ class SeriesFiles:
             f"The series of {self.name}",
         )
         fitted = fit_lengths(series, self.name, steps)
+        if fitted.shape[1] > fitted.shape[2]:
+            notes.append(
+                f"The series of {self.name} are read as {fitted.shape[1]:,} channels (columns) of "
+                f"{fitted.shape[2]:,} steps (rows); if it is the other way, transpose the files."
+            )
         content = np.zeros((len(rows), *fitted.shape[1:]), dtype=np.float32)
         content[readable] = fitted
         return Loaded(torch.from_numpy(content), readable, notes)
@@ -185,6 +198,14 @@ def read_channels(path: Path) -> Channels:
     table = text.table(header=headed)
     names = table.column_names
     places = [place for place, name in enumerate(names) if name.strip().lower() not in TIME_NAMES]
+    for place in [*places] if headed and len(places) > 1 else []:
+        name = _UNIT.sub("", names[place].strip().lower())
+        if name in LABEL_NAMES:
+            told.append(f"The column {names[place]!r} holds labels by its name and is no channel")
+            places.remove(place)
+        elif name in _MAYBE_TIMES and _rises(table.column(place)):
+            told.append(f"The column {names[place]!r} counts the time and is no channel")
+            places.remove(place)
     if (
         headed
         and places
@@ -236,8 +257,12 @@ def _cells(text: CsvText, number: int) -> list[str]:
 
 
 def _counts(cells: Sequence[str]) -> bool:
-    """Whether there are cells and they read 0, 1, 2 ..."""
-    return bool(cells) and list(cells) == [str(number) for number in range(len(cells))]
+    """Whether there are cells and they read 0, 1, 2 ... or, of three and more, 1, 2, 3 ..."""
+    starts = (0, 1) if len(cells) >= _SURELY_NAMES else (0,)
+    return any(
+        bool(cells) and list(cells) == [str(start + number) for number in range(len(cells))]
+        for start in starts
+    )
 
 
 def counts_rows(column: pa.ChunkedArray) -> bool:
@@ -247,6 +272,18 @@ def counts_rows(column: pa.ChunkedArray) -> bool:
     except pa.ArrowException:
         return False
     return len(values) > 0 and values[0] in (0, 1) and bool((np.diff(values) == 1).all())
+
+
+def _rises(column: pa.ChunkedArray) -> bool:
+    """Whether each value of a column of numbers or dates is larger than the one before."""
+    if not (pa.types.is_temporal(column.type) or _is_numeric(column.type)):
+        return False
+    values = np.asarray(column)
+    return len(values) > 1 and bool((values[1:] > values[:-1]).all())
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def _is_whole(cell: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -9,9 +10,25 @@ from numpy.typing import NDArray
 
 from nearfar.errors import UserError
 
-SPLIT_NAMES = ("split", "subset", "partition")
-"""Columns that name each row's part; of the others than the first only where every value is a
-common word."""
+SPLIT_NAME = "split"
+"""The column that names each row's part, whatever the case of its letters."""
+SPLIT_WORDS = ("split", "set", "part", "fold", "usage", "phase", "stage", "mode", "purpose", "role")
+"""A column with one of these in its name says so, too, if all of its values are common words, of
+which some are for training and some for testing."""
+TRAIN_FLAGS = ("istrain", "istraining", "trainmask", "trainingmask")
+TEST_FLAGS = (
+    "istest",
+    "istesting",
+    "testmask",
+    "isholdout",
+    "holdout",
+    "isval",
+    "isvalid",
+    "isvalidation",
+    "valmask",
+)
+"""Columns of truths, or of 0 and 1, that say which rows are for training or for testing; letters
+alone, without the marks between words."""
 TRAIN_NAMES = ("train", "training", "trn", "tr")
 TEST_NAMES = (
     "test",
@@ -93,6 +110,48 @@ def given_split(
 def are_parts(words: Iterable[str]) -> bool:
     """Whether all words, in small letters, are common names of parts."""
     return set(words) <= {*TRAIN_NAMES, *TEST_NAMES, *EXTRA_NAMES}
+
+
+def are_both_parts(words: Iterable[str]) -> bool:
+    """Whether all words are common names of parts, some of the training part, some of the test
+    part."""
+    found = set(words)
+    return are_parts(found) and not (found.isdisjoint(TRAIN_NAMES) or found.isdisjoint(TEST_NAMES))
+
+
+def may_name_parts(name: str) -> bool:
+    """Whether a column may say, by its name, which part each row belongs to."""
+    letters = _letters(name)
+    is_flag = letters in (*TRAIN_FLAGS, *TEST_FLAGS)
+    return is_flag or any(word in letters for word in SPLIT_WORDS)
+
+
+def _letters(name: str) -> str:
+    return re.sub("[^a-z]", "", name.lower())
+
+
+def flagged_part(name: str, values: NDArray[np.bool_]) -> list[str] | None:
+    """Parts by a column of truths that is called after one of them; None for other columns.
+
+    >>> flagged_part("is_test", np.array([True, False]))
+    ['test', 'train']
+    """
+    letters = _letters(name)
+    if letters not in (*TRAIN_FLAGS, *TEST_FLAGS) or values.all() or not values.any():
+        return None
+    return ["train" if value == (letters in TRAIN_FLAGS) else "test" for value in values.tolist()]
+
+
+def part_word(name: str) -> str:
+    """The common word for a part that a name begins or ends with, or "".
+
+    >>> [part_word(name) for name in ("train2017", "Test_Set", "testset", "cats-train", "trains")]
+    ['train', 'test', 'test', 'train', '']
+    """
+    plain = re.sub(r"(?<=[a-z])(set|data|images|imgs)?[0-9]*$", "", name.lower())
+    words = re.split("[^a-z]+", plain)
+    known = (*TRAIN_NAMES, *TEST_NAMES)
+    return next((word for word in (plain, words[0], words[-1]) if word in known), "")
 
 
 def own_split(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from nearfar.data.endings import SERIES_ENDINGS
 from nearfar.data.names import as_text
 from nearfar.data.options import DataOptions
 from nearfar.data.series import counts_rows
-from nearfar.data.split import TEST_NAMES, TRAIN_NAMES
+from nearfar.data.split import part_word
 from nearfar.data.table import Table
 from nearfar.errors import UserError
 
@@ -235,13 +236,12 @@ def is_embeddings(path: Path) -> bool:
 def _part_above(path: Path, folder: Path | None) -> str:
     """The part that a folder above a file is called after, or ""."""
     above = path.relative_to(folder).parts[:-1] if folder is not None else ()
-    return next((one.lower() for one in above if one.lower() in (*TRAIN_NAMES, *TEST_NAMES)), "")
+    return next(filter(None, map(part_word, above)), "")
 
 
 def part_of(path: Path) -> str:
-    """The part that a file's name begins with ("train-00000-of-00002.parquet"), or ""."""
-    first = path.stem.lower().replace("_", "-").partition("-")[0]
-    return first if first in (*TRAIN_NAMES, *TEST_NAMES) else ""
+    """The part that a file's name begins or ends with ("train-00000-of-00002.parquet"), or ""."""
+    return part_word(re.sub("-[0-9]{3,}-of-[0-9]{3,}$", "", path.stem))
 
 
 def _classes(schema: pa.Schema) -> Any:

@@ -89,7 +89,11 @@ def _folders(
             found.left_out["folders that nearfar wrote"] += 1
             continue
         yield current
-        below = [entry for entry in entries if not entry.name.startswith(".") and _is_folder(entry)]
+        below = [entry for entry in entries if _is_folder(entry)]
+        hidden = [entry for entry in below if entry.name.startswith(".")]
+        if hidden:
+            found.left_out["hidden folders"] += len(hidden)
+        below = [entry for entry in below if entry not in hidden]
         links += sorted(entry.path for entry in below if entry.is_symlink())
         stack += sorted((entry.path for entry in below if not entry.is_symlink()), reverse=True)
 

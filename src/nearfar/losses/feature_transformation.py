@@ -148,7 +148,7 @@ def score_statistics(
     Args:
         query: (N, D), after ``mix`` if there is mixing.
         key: (N, D), likewise.
-        queue: (K, D), likewise; K at least 2.
+        queue: (K, D), likewise; of one row the variance is 0.
         temperature: tau, above 0.
 
     Returns:
@@ -157,4 +157,5 @@ def score_statistics(
     """
     negative, positive = query @ queue.T, (query * key).sum(dim=1)
     heat = (negative / temperature).exp().mean(dim=1), (positive / temperature).exp()
-    return torch.stack([negative.mean(dim=1), negative.var(dim=1), positive, *heat], dim=1)
+    spread = negative.var(dim=1, correction=min(1, negative.shape[1] - 1))  # one negative has none
+    return torch.stack([negative.mean(dim=1), spread, positive, *heat], dim=1)

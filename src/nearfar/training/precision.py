@@ -35,6 +35,8 @@ def device_of(name: str) -> torch.device:
         try:
             device = torch.device(name)
             torch.empty(0, device=device)
+            if device.type == "meta":
+                raise NotImplementedError("it holds no values")
         except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
             raise UserError(f"The device {name!r} cannot be used here ({reason}); choose --device cpu or auto.") from error

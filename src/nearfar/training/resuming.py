@@ -111,6 +111,8 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
 def _load(path: Path, method: Method, optimizers: Optimizers, config: str) -> int:
     state = load_checkpoint(path)
     changes = different(config, str(state.get("config", "")))
+    if (path.parent.parent / "data.json").exists():
+        changes.pop("data", None)  # data that moved are known by the samples that the run remembers
     if changes:
         name, (now, then) = next(iter(changes.items()))
         more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""

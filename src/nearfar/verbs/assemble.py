@@ -95,7 +95,7 @@ def own_data(
     Raises:
         UserError: for data that cannot be read, or of which the run knows no training sample.
     """
-    found = recall(folder, options.data, exact=exact)
+    found = recall(folder, options.data, exact=exact, label=options.label)
     options = dataclasses.replace(options, resume=None)
     if found is None:
         return load_data(options, like, tokenizer=tokenizer)
@@ -138,6 +138,11 @@ def assemble(config: Config, source: data.Source, method_class: type[Method] | N
     options, spec = config.options, source.spec
     kind = method_class or registry.get(config.method)
     _check_fit(config.method, kind, source)
+    if kind.needs_labels and options.resume is not None and source.relabelled:
+        raise UserError(
+            f"{config.method} learns from labels, and {source.relabelled:,} of those of {spec.name} are other than when"
+            f" the run was started; bring them back to go on, or start a new run."
+        )
     if kind.needs_labels and options.inflate is not None:
         raise UserError(f"{config.method} learns from labels, but generated images have none; leave out --inflate or take another method.")
     name = options.recipe if options.recipe != "auto" else ("paper" if spec.length >= _PAPER_SCALE else "small")

@@ -54,7 +54,8 @@ def evaluate(
     from nearfar.verbs.assemble import load_other
     from nearfar.verbs.told import tell
 
-    names = tuple(name.strip() for name in protocols.split(",") if name.strip())
+    listed = protocols.split(",") if isinstance(protocols, str) else protocols  # a list is what one gives in Python
+    names = tuple(name.strip() for name in listed if name.strip())
     check_names(names)  # a wrong name is answered before anything is loaded
     opened, strangers = Run(run), None
     keep = data is None and output is None

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nearfar.losses.redundancy import barlow_twins
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
-from nearfar.ranges import at_least, whole_number
+from nearfar.ranges import above, at_least, whole_number
 
 
 class BarlowTwins(Method):
@@ -35,7 +35,7 @@ class BarlowTwins(Method):
 
         off_diagonal: Annotated[float, at_least(0)] = 0.0051
         projection: Annotated[int, whole_number()] = 8192
-        vector_learning_rate: Annotated[float, at_least(0)] = 0.024
+        vector_learning_rate: Annotated[float, above(0)] = 0.024
 
     paper = Paper(
         "Barlow Twins: Self-Supervised Learning via Redundancy Reduction", "Zbontar, Jing, Misra, LeCun, Deny", 2021,
