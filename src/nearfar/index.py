@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from nearfar.duplicates import near_duplicates
 from nearfar.errors import UserError
 from nearfar.evaluation.features import check_features
 from nearfar.evaluation.knn import nearest
 
 FACTS = "nearfar"
 """Under this name a file says which encoder made it and what it holds."""
-_BLOCK = 2048
 
 
 class Hit(NamedTuple):
@@ -155,28 +155,14 @@ def _npz(path: Path) -> tuple[dict[str, Any], str]:
     return found, str(found.pop(FACTS, ""))
 
 
-def duplicate_groups(features: Tensor, threshold: float) -> list[list[int]]:
-    """Groups of rows that are connected by cosines of at least ``threshold``, largest first; single rows are left out.
+def duplicate_groups(features: Tensor, threshold: float | None = None) -> list[list[int]]:
+    """Rows of each group of near-duplicates, largest group first; see ``nearfar.duplicates.near_duplicates``.
 
     Args:
-        features: (N, D); similarities are made a block at a time.
-        threshold: in (-1, 1].
+        features: (N, D).
+        threshold: in (-1, 1]; by default the distribution of the features decides.
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    unit = normalize(check_features(features, "index"), dim=1)
-    rows, columns = [], []
-    for start in range(0, len(unit), _BLOCK):
-        near = (unit[start : start + _BLOCK] @ unit[start:].T >= threshold).nonzero() + start
-        rows.append(near[:, 0])
-        columns.append(near[:, 1])
-    first, second = torch.cat(rows).numpy(), torch.cat(columns).numpy()
-    edges = coo_matrix((np.ones(len(first), dtype=bool), (first, second)), shape=(len(unit), len(unit)))
-    _, component = connected_components(edges, directed=False)
-    order = np.argsort(component, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(component[order])) + 1)
-    return sorted((group.tolist() for group in groups if len(group) > 1), key=lambda group: (-len(group), group[0]))
+    return [list(group) for group in near_duplicates(features, threshold).groups]
 
 
 def worth_labelling(features: Tensor, count: int, *, labelled: Sequence[int] = (), neighbours: int = 20, seed: int = 0) -> list[int]:
