@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,9 +104,13 @@ class Run:
     def evaluation(self) -> Evaluation | None:
         """The stored evaluation, if there is one."""
         from nearfar.evaluation import Evaluation
+        from nearfar.evaluation.answers import ANSWERS, Answers
 
         path = self.folder / EVALUATION
-        return Evaluation.from_json(path.read_text(encoding="utf-8"), str(path)) if path.exists() else None
+        if not path.exists():
+            return None
+        found = Evaluation.from_json(path.read_text(encoding="utf-8"), str(path))
+        return dataclasses.replace(found, answers=Answers.read(self.folder / ANSWERS))
 
     def evaluate(self, **options: Any) -> Evaluation:
         """As ``nearfar evaluate``."""

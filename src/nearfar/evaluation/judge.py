@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nearfar.batch import Pair, Tokens
+from nearfar.evaluation.answers import Answers, fingerprint
 from nearfar.evaluation.features import Encode, View, extract, raw_features, require_evaluation_mode
 from nearfar.evaluation.protocol import Features, Row, Task, Wanted
 from nearfar.evaluation.protocols import PROTOCOLS, check_names, chosen
@@ -42,9 +45,17 @@ def evaluate(
     target, notes = _target(source, train, test)
     task = Task(source, train, test, view, target, wanted)
     protocols, left_out = chosen(wanted.protocols, task)
-    scores = [score for row in _rows({"trained": encode, **(baselines or {})}, task) for one in protocols for score in one.judge(row)]
+    rows = _rows({"trained": encode, **(baselines or {})}, task)
+    scores = [score for row in rows for one in protocols for score in one.judge(row)]
     used = {s.protocol: PROTOCOLS[s.protocol] for s in scores}
-    return Evaluation(source.spec.name, tuple(scores), used, (*notes, *left_out))
+    values = {(metric, row.name): _kept(one) for row in rows for metric, one in row.answers.items()}
+    answers = Answers(fingerprint(test) if values else "", values)
+    return Evaluation(source.spec.name, tuple(scores), used, (*notes, *left_out), answers)
+
+
+def _kept(values: Tensor) -> NDArray[np.float32]:
+    kept: NDArray[np.float32] = values.cpu().numpy().astype(np.float32)
+    return kept
 
 
 def _target(source: Any, train: Any, test: Any) -> tuple[str, list[str]]:

@@ -108,6 +108,7 @@ def evaluate_run(
     from nearfar.encoder_files import check_input, encoder_spec, tower_for
     from nearfar.evaluation import Wanted
     from nearfar.evaluation import evaluate as judge
+    from nearfar.evaluation.answers import ANSWERS
     from nearfar.training.precision import device_of
     from nearfar.views import plain_view
 
@@ -127,6 +128,7 @@ def evaluate_run(
     if keep:
         earlier = run.evaluation()
         kept = found if earlier is None else earlier.updated(found)
+        kept.answers.write(run.folder / ANSWERS)
         write_text(run.folder / EVALUATION, kept.to_json(), overwrite=True)
     return found
 
