@@ -92,7 +92,7 @@ _SHARED = {"data", "recipe", "limit", "label", "group", "text_column", "image_co
 
 
 def _jsonable(options: CompareOptions) -> dict[str, Any]:
-    return {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name != "output"}
+    return {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name not in ("output", "pairs")}
 
 
 def _extends(asked: dict[str, Any], old: dict[str, Any]) -> bool:

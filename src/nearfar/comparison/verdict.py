@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 from scipy.special import bdtr, stdtrit
 
 from nearfar.evaluation.intervals import Interval
+from nearfar.evaluation.result import Score
 
 LEVEL = 0.05
 """The share of families of comparisons without any difference in which something is called sure, at most."""
+JUDGED = ("kNN accuracy", "linear accuracy")
+"""The metrics that a verdict rests on, where samples have classes."""
 FEWEST_SEEDS = 3
 """With fewer seeds a comparison shows values and no interval over seeds."""
 MOST_SEEDS = 50
@@ -234,6 +237,7 @@ def findings(compared: Sequence[tuple[str, str, Difference]]) -> list[Finding]:
 def sentence(first: str, second: str, found: Sequence[Finding]) -> str:
     """What may be said of the second side beside the first, by one metric or several."""
     seeds = found[0].of.seeds
+    names = f"{second} and {first}"
     if seeds == 1:
         first, second = f"the encoder of {first}", f"the encoder of {second}"
     open_ones = [one for one in found if not one.sure]
@@ -248,10 +252,42 @@ def sentence(first: str, second: str, found: Sequence[Finding]) -> str:
             f"{second} cannot be told from {first} with {_conditions(found[0].of)} ({_listed(open_ones, signed=True)})."
         )
     if seeds == 1:
-        return f"{text} This is of two encoders: at least {FEWEST_SEEDS} seeds are needed to compare the methods."
+        return f"{names} cannot be compared with one seed, at least {FEWEST_SEEDS} are needed; of these two runs alone: {text}"
     if any(math.isnan(one.of.sample_variance) for one in found):
         text += " The error by the test samples is not known of these runs."
     return f"{text}{_advice(open_ones)}"
+
+
+def learned(arm: str, gains: Sequence[tuple[str, Finding]]) -> str:
+    """A sentence where an arm is not shown to be better than the baselines by every metric; otherwise "".
+
+    Args:
+        arm: its name.
+        gains: (baseline, what is known of the arm beside it) by one metric or several.
+    """
+    if not gains:
+        return ""
+    name = arm if gains[0][1].of.seeds > 1 else f"the encoder of {arm}"
+    metrics = list(dict.fromkeys(one.metric for _, one in gains))
+    above = [m for m in metrics if all(one.state == "better" for _, one in gains if one.metric == m)]
+    open_ones = {m: min((g for g in gains if g[1].metric == m), key=lambda g: g[1].of.value) for m in metrics}
+    left = [open_ones[m] for m in metrics if m not in above]
+    if not left:
+        return ""
+    told = " and ".join(f"the {row} ({one.amount(signed=True)})" for row, one in left)
+    if above:
+        return f"{name} is surely better than the baselines by {' and '.join(above)}, but not than {told}."
+    if all(one.state == "worse" for _, one in left):
+        return f"{name} is worse than {told}: it has learned nothing useful here in this budget."
+    return f"{name} is not surely better than {told}: that it has learned anything useful is not shown."
+
+
+def standard_error(score: Score) -> float:
+    """The standard error of a score by its interval; NaN where it has none."""
+    if math.isnan(score.low) or math.isnan(score.high):
+        return math.nan
+    freedom = score.count - 1 if score.over != "test samples" and score.count > 1 else _NORMAL
+    return (score.high - score.low) / 2 / _quantile(freedom, LEVEL)
 
 
 def _clause(first: str, second: str, found: Sequence[Finding], state: str) -> str:
