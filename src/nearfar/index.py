@@ -21,6 +21,7 @@ from nearfar.duplicates import near_duplicates
 from nearfar.errors import UserError
 from nearfar.evaluation.features import check_features
 from nearfar.evaluation.knn import nearest
+from nearfar.label_errors import likely_errors
 
 FACTS = "nearfar"
 """Under this name a file says which encoder made it and what it holds."""
@@ -200,26 +201,9 @@ def worth_labelling(features: Tensor, count: int, *, labelled: Sequence[int] = (
     return chosen
 
 
-def doubtful_labels(features: Tensor, labels: Sequence[str], *, neighbours: int = 10) -> list[tuple[int, str, float]]:
-    """Rows whose neighbours mostly bear another label: (row, the neighbours' label, their share of votes), the surest first.
+def doubtful_labels(features: Tensor, labels: Sequence[str], count: int = 100) -> list[tuple[int, str, float]]:
+    """Rows whose label is likely wrong: (row, the likely label, what speaks for it), the surest first.
 
-    Args:
-        features: (N, D).
-        labels: N labels; rows with "" neither vote nor are judged.
-        neighbours: that vote, each with its cosine.
-
-    Source: after Zhu et al. 2022, "Detecting Corrupted Labels Without Training a Model to Predict", section 4.1.
+    See ``nearfar.label_errors.likely_errors``, which also says how precise the list is.
     """
-    rows = [row for row, label in enumerate(labels) if label]
-    names = sorted({labels[row] for row in rows})
-    if len(names) < 2:
-        return []
-    number = torch.tensor([names.index(labels[row]) for row in rows])
-    similarity, found = nearest(features[rows], features[rows], k=min(neighbours + 1, len(rows)))
-    own = found == torch.arange(len(rows))[:, None]
-    votes = torch.zeros(len(rows), len(names)).scatter_add_(1, number[found], similarity.clamp_min(0).masked_fill(own, 0))
-    share = votes / votes.sum(dim=1, keepdim=True).clamp_min(1e-12)
-    best, choice = share.max(dim=1)
-    wrong = ((choice != number) & (best > 0.5)).nonzero().flatten()
-    order = wrong[best[wrong].argsort(descending=True, stable=True)]
-    return [(rows[place], names[int(choice[place])], float(best[place])) for place in order.tolist()]
+    return [(doubt.row, doubt.other, doubt.share) for doubt in likely_errors(features, labels, count).doubts]

@@ -179,12 +179,12 @@ def suspects(look: Look) -> Section:
     """Likely label errors and near-duplicates among the training samples that were looked at."""
     names = look.names_of(look.train) if look.has_classes else []
     parts = [f"<p>Among {len(look.train):,} training samples.</p>"]
-    doubted = doubtful_labels(look.train_features, names)[:DOUBTED] if names else []
+    doubted = doubtful_labels(look.train_features, names, DOUBTED) if names else []
     if doubted:
         shown = pictures(look.train.take(torch.tensor([row for row, _, _ in doubted])), look.source.spec.modality)
-        said = [f"{names[row]}; its neighbours: {other}" for row, other, _ in doubted]
+        said = [f"{names[row]}; rather: {other}" for row, other, _ in doubted]
         cells = [element(picture, text) for picture, text in zip(shown, said, strict=True)]
-        parts.append(f'<h3>Labels that the neighbours contradict</h3><div class="row">{"".join(cells)}</div>')
+        parts.append(f'<h3>Labels that are likely wrong</h3><div class="row">{"".join(cells)}</div>')
     found = near_duplicates(look.train_features)
     told = f"{len(found.groups)} groups; {found.extra:,} samples could go. {' '.join(found.notes())}"
     parts.append(f"<h3>Near-duplicates</h3><p>{html.escape(told)}</p>")

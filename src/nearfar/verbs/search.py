@@ -128,12 +128,14 @@ def label(run: Path | str, *, data: str | None = None, index: Path | None = None
         data: name or path of the set; by default the run's own.
         index: a file that `nearfar embed` wrote, to be looked through instead.
         k: number of suggestions.
-        errors: list likely label errors instead: samples whose neighbours mostly bear another label.
+        errors: list likely label errors instead: samples whose neighbours, or a probe that has not
+            seen them, speak for another label; with the precision to expect.
 
     Raises:
         UserError: if errors are asked for and there are no labels, or data do not fit the encoder.
     """
-    from nearfar.index import doubtful_labels, worth_labelling
+    from nearfar.index import worth_labelling
+    from nearfar.label_errors import likely_errors
 
     if k < 1:
         raise UserError(f"The number of suggestions k is {k}; expected at least 1.")
@@ -141,9 +143,9 @@ def label(run: Path | str, *, data: str | None = None, index: Path | None = None
     if errors:
         if not any(searched.labels):
             raise UserError("There are no labels to doubt; name the label column with the run's --label, or leave --errors out.")
-        found = doubtful_labels(searched.features, searched.labels)[:k]
-        rows = tuple((searched.ids[row], searched.labels[row], other, share) for row, other, share in found)
-        return Answer("likely label errors", ("id", "label", "neighbours say", "share of votes"), rows)
+        found = likely_errors(searched.features, searched.labels, k)
+        rows = tuple((searched.ids[d.row], searched.labels[d.row], d.other, d.share) for d in found.doubts)
+        return Answer("likely label errors", ("id", "label", "rather", "confidence"), rows, (found.note(),))
     known = [row for row, text in enumerate(searched.labels) if text]
     known = known if len(known) < len(searched) else []  # all labelled: as if none were
     chosen = worth_labelling(searched.features, k, labelled=known)
