@@ -21,7 +21,7 @@ from nearfar.files import write_text
 from nearfar.options import Config, PretrainOptions
 from nearfar.run import CONFIG, EVALUATION, Run
 
-PLAN = "comparison.json"
+PLAN, BASELINES = "comparison.json", "baselines"
 _TIMED, _UNTIMED = 8, 3  # steps
 
 
