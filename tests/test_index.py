@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -40,23 +38,6 @@ def test_faiss_and_the_own_search_agree() -> None:
     own, other = (nearest_rows(bank, queries, 8, faiss=use) for use in (False, True))
     torch.testing.assert_close(other[0], own[0], atol=1e-5, rtol=0)
     assert torch.equal(other[1], own[1])
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(2, 40), st.floats(0.3, 0.99), st.integers(0, 99))
-def test_groups_are_the_connected_components(rows: int, threshold: float, seed: int) -> None:
-    features = random(rows, 3, seed)
-    near = normalize(features, dim=1) @ normalize(features, dim=1).T >= threshold
-    left, expected = set(range(rows)), []
-    while left:
-        group, front = set(), {left.pop()}
-        while front:
-            group |= front
-            front = {j for i in front for j in range(rows) if near[i, j]} - group
-        left -= group
-        if len(group) > 1:
-            expected.append(sorted(group))
-    assert duplicate_groups(features, threshold) == sorted(expected, key=lambda group: (-len(group), group[0]))
 
 
 def test_groups_reach_over_blocks() -> None:

@@ -296,7 +296,7 @@ def _compare(words: list[str]) -> int:
         advice = nearfar.advise(made.options.data, limit=made.options.limit, label=made.options.label)
         Console().print(advice.text(), highlight=False, markup=False)
         return 0
-    Console().print(nearfar.compare(*made.methods, settings=grid, **vars(made.options)).table())
+    Console().print(nearfar.compare(*made.methods, settings=grid, **vars(made.options)).table(pairs=made.options.pairs))
     return 0
 
 

@@ -17,14 +17,15 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from nearfar.data.bounds import check_memory
+from nearfar.duplicates import near_duplicates
 from nearfar.errors import UserError
 from nearfar.evaluation.features import check_features
 from nearfar.evaluation.knn import nearest
+from nearfar.label_errors import likely_errors
 from nearfar.stored import check_file, parsed_json
 
 FACTS = "nearfar"
 """Under this name a file says which encoder made it and what it holds."""
-_BLOCK = 2048
 _WIDEST = 1 << 20  # dimensions
 
 
@@ -166,28 +167,14 @@ def _npz(path: Path) -> tuple[dict[str, Any], str]:
     return found, str(found.pop(FACTS, ""))
 
 
-def duplicate_groups(features: Tensor, threshold: float) -> list[list[int]]:
-    """Groups of rows that are connected by cosines of at least ``threshold``, largest first; single rows are left out.
+def duplicate_groups(features: Tensor, threshold: float | None = None) -> list[list[int]]:
+    """Rows of each group of near-duplicates, largest group first; see ``nearfar.duplicates.near_duplicates``.
 
     Args:
-        features: (N, D); similarities are made a block at a time.
-        threshold: in (-1, 1].
+        features: (N, D).
+        threshold: in (-1, 1]; by default the distribution of the features decides.
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    unit = normalize(check_features(features, "index"), dim=1)
-    rows, columns = [], []
-    for start in range(0, len(unit), _BLOCK):
-        near = (unit[start : start + _BLOCK] @ unit[start:].T >= threshold).nonzero() + start
-        rows.append(near[:, 0])
-        columns.append(near[:, 1])
-    first, second = torch.cat(rows).numpy(), torch.cat(columns).numpy()
-    edges = coo_matrix((np.ones(len(first), dtype=bool), (first, second)), shape=(len(unit), len(unit)))
-    _, component = connected_components(edges, directed=False)
-    order = np.argsort(component, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(component[order])) + 1)
-    return sorted((group.tolist() for group in groups if len(group) > 1), key=lambda group: (-len(group), group[0]))
+    return [list(group) for group in near_duplicates(features, threshold).groups]
 
 
 def worth_labelling(features: Tensor, count: int, *, labelled: Sequence[int] = (), neighbours: int = 20, seed: int = 0) -> list[int]:
@@ -225,26 +212,9 @@ def worth_labelling(features: Tensor, count: int, *, labelled: Sequence[int] = (
     return chosen
 
 
-def doubtful_labels(features: Tensor, labels: Sequence[str], *, neighbours: int = 10) -> list[tuple[int, str, float]]:
-    """Rows whose neighbours mostly bear another label: (row, the neighbours' label, their share of votes), the surest first.
+def doubtful_labels(features: Tensor, labels: Sequence[str], count: int = 100) -> list[tuple[int, str, float]]:
+    """Rows whose label is likely wrong: (row, the likely label, what speaks for it), the surest first.
 
-    Args:
-        features: (N, D).
-        labels: N labels; rows with "" neither vote nor are judged.
-        neighbours: that vote, each with its cosine.
-
-    Source: after Zhu et al. 2022, "Detecting Corrupted Labels Without Training a Model to Predict", section 4.1.
+    See ``nearfar.label_errors.likely_errors``, which also says how precise the list is.
     """
-    rows = [row for row, label in enumerate(labels) if label]
-    names = sorted({labels[row] for row in rows})
-    if len(names) < 2:
-        return []
-    number = torch.tensor([names.index(labels[row]) for row in rows])
-    similarity, found = nearest(features[rows], features[rows], k=min(neighbours + 1, len(rows)))
-    own = found == torch.arange(len(rows))[:, None]
-    votes = torch.zeros(len(rows), len(names)).scatter_add_(1, number[found], similarity.clamp_min(0).masked_fill(own, 0))
-    share = votes / votes.sum(dim=1, keepdim=True).clamp_min(1e-12)
-    best, choice = share.max(dim=1)
-    wrong = ((choice != number) & (best > 0.5)).nonzero().flatten()
-    order = wrong[best[wrong].argsort(descending=True, stable=True)]
-    return [(rows[place], names[int(choice[place])], float(best[place])) for place in order.tolist()]
+    return [(doubt.row, doubt.other, doubt.share) for doubt in likely_errors(features, labels, count).doubts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -126,11 +127,15 @@ class Run:
     def evaluation(self) -> Evaluation | None:
         """The stored evaluation, if there is one."""
         from nearfar.evaluation import Evaluation
+        from nearfar.evaluation.answers import ANSWERS, Answers
         from nearfar.evaluation.result import MEND
         from nearfar.stored import read_text
 
         path = self.folder / EVALUATION
-        return Evaluation.from_json(read_text(path, MEND), str(path)) if os.path.lexists(path) else None
+        if not os.path.lexists(path):
+            return None
+        found = Evaluation.from_json(read_text(path, MEND), str(path))
+        return dataclasses.replace(found, answers=Answers.read(self.folder / ANSWERS))
 
     def evaluate(self, **options: Any) -> Evaluation:
         """As ``nearfar evaluate``."""

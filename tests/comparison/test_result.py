@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import re
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
@@ -13,6 +16,8 @@ from nearfar.comparison import Comparison, Entry
 from nearfar.comparison.arms import Arm, arms_of
 from nearfar.comparison.options import CompareOptions
 from nearfar.errors import UserError
+from nearfar.evaluation.answers import Answers
+from nearfar.evaluation.intervals import wilson
 from nearfar.evaluation.result import Evaluation, Score
 
 
@@ -30,24 +35,106 @@ def comparison(**values: list[float]) -> Comparison:
 
 
 def test_the_verdict_says_better_worse_or_neither() -> None:
-    found = comparison(simclr=[0.50, 0.52, 0.54], dcl=[0.56, 0.575, 0.60], vicreg=[0.40, 0.425, 0.44], byol=[0.45, 0.60, 0.54])
-    better, worse, neither = found.verdicts()
-    assert better.startswith("dcl is better than simclr by 5.8 ± ")
-    assert better.endswith(" points kNN accuracy.")
-    assert worse.startswith("vicreg is worse than simclr by 9.8 ± ")
-    assert neither.startswith("byol cannot be told from simclr with 3 seeds (1.0 ± ")
+    found = comparison(simclr=[0.50, 0.52, 0.54], dcl=[0.60, 0.62, 0.641], vicreg=[0.40, 0.42, 0.441], byol=[0.45, 0.60, 0.54])
+    better, worse, neither, *_ = found.verdicts()
+    assert better.startswith("dcl is better than simclr by 10.0 points kNN accuracy (")
+    assert worse.startswith("vicreg is worse than simclr by 10.0 points kNN accuracy (")
+    assert neither.startswith("byol cannot be told from simclr with 3 seeds (+1.0 points kNN accuracy (")
+    assert found.best() is None  # dcl is not surely better than byol
 
 
-def test_one_seed_allows_no_verdict_and_a_method_below_its_baseline_is_named() -> None:
-    found = comparison(simclr=[0.50], dcl=[0.25])
-    assert found.verdicts() == [
-        "dcl and simclr cannot be compared with one seed (-25.0 points kNN accuracy).",
-        "dcl is no better than the random encoder by kNN accuracy: it has learned nothing useful here in this budget.",
+def test_the_best_is_named_only_where_it_is_sure() -> None:
+    assert comparison(simclr=[0.50, 0.52, 0.54], dcl=[0.60, 0.62, 0.641]).best() == "dcl"
+    assert comparison(dcl=[0.60, 0.62, 0.641], simclr=[0.50, 0.52, 0.54]).best() == "dcl"
+    assert comparison(simclr=[0.50, 0.52, 0.54], dcl=[0.50, 0.62, 0.641]).best() is None
+    assert comparison(simclr=[0.50], dcl=[0.60]).best() is None
+
+
+def test_one_seed_speaks_of_encoders_and_a_method_below_its_baseline_is_named() -> None:
+    found = judged([answered(0.5)], [answered(0.25)])
+    beside, *warnings = found.verdicts()
+    start = "dcl and simclr cannot be compared with one seed, at least 3 are needed; of these two runs alone: "
+    assert beside.startswith(f"{start}the encoder of dcl is worse than the encoder of simclr by 25.0 points kNN accuracy (")
+    (warning,) = warnings
+    assert warning.startswith("the encoder of dcl is worse than the random encoder (-10.0 points kNN accuracy (")
+    assert warning.endswith("it has learned nothing useful here in this budget.")
+
+
+def answered(knn: float, linear: float | None = None, baseline: float = 0.35, count: int = 1000) -> Evaluation:
+    """An evaluation with the answers of each sample; where one encoder is right, a worse one may be right as well."""
+    values, scores = {}, []
+    for metric, one in (("kNN accuracy", knn), ("linear accuracy", linear)):
+        for row, share in (("trained", one), ("random encoder", baseline)):
+            if share is None or one is None:
+                continue
+            right = (np.arange(count) * 0.61803 % 1 < share).astype(np.float32)
+            values[metric, row] = right
+            low, high = wilson(float(right.mean()), count)[1:]
+            scores.append(Score(row, "knn-v1", metric, float(right.mean()), low, high, "test samples", count, "%"))
+    return Evaluation("toys", tuple(scores), answers=Answers("t", values))
+
+
+def judged(*arms: list[Evaluation]) -> Comparison:
+    entries = [
+        Entry(name, name, {}, seed, Path(name), found, 1.0, 1.0, 1.0)
+        for name, of in zip(("simclr", "dcl", "byol"), arms, strict=False) for seed, found in enumerate(of)
     ]
+    return Comparison("toys", "5 epochs each", tuple(entries))
+
+
+def test_samples_are_paired_where_they_were_kept_and_old_runs_still_compare() -> None:
+    arms = [[answered(0.50), answered(0.502), answered(0.504)], [answered(0.53), answered(0.532), answered(0.534)]]
+    found = judged(*arms)
+    assert found.findings["dcl"][0].of.count == 1000
+    assert found.verdicts()[0].startswith("dcl is better than simclr by 3.0 points kNN accuracy (")
+    old = judged(*[[dataclasses.replace(e, answers=Answers()) for e in of] for of in arms])
+    assert old.findings["dcl"][0].of.count == 0
+    assert "cannot be told from" in old.verdicts()[0]  # by their intervals alone they overlap
+    other = dataclasses.replace(arms[0][0], answers=Answers("u", arms[0][0].answers.values))
+    assert judged([other, *arms[0][1:]], arms[1]).findings["dcl"][0].of.count == 0
+
+
+def test_a_sure_linear_gain_never_stands_beside_nothing_learned() -> None:
+    found = judged([answered(0.30, linear=0.50), answered(0.302, linear=0.502), answered(0.304, linear=0.504)])
+    (told,) = found.verdicts()
+    assert "nothing useful" not in told
+    assert told.startswith("simclr is surely better than the baselines by linear accuracy, but not than the random encoder (-")
+    low = judged([answered(0.30, linear=0.30), answered(0.302, linear=0.302), answered(0.304, linear=0.304)])
+    assert low.verdicts()[0].endswith("it has learned nothing useful here in this budget.")
+    level = judged([answered(0.30, linear=0.352), answered(0.302, linear=0.35), answered(0.304, linear=0.349)])
+    assert level.verdicts()[0].endswith("that it has learned anything useful is not shown.")
+
+
+def test_every_pair_is_told_on_request() -> None:
+    arms = [[answered(v), answered(v + 0.002), answered(v + 0.004)] for v in (0.5, 0.53, 0.6)]
+    found = judged(*arms)
+    assert [text.partition(" by ")[0] for text in found.verdicts_of_pairs()] == [
+        "dcl is better than simclr", "byol is better than simclr", "byol is better than dcl",
+    ]  # fmt: skip
+    assert found.best() == "byol"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "shown", "told"),
+    [
+        (1, r"50\.0 ± 3\.1", "interval by the test samples alone"),
+        (2, r"50\.0, 50\.3", "one value for each seed"),
+        (3, r"50\.3 ± 3\.", "interval by seeds and test samples together"),
+    ],
+)
+def test_the_table_shows_intervals_that_hold_both_errors(seeds: int, shown: str, told: str) -> None:
+    found = judged(*[[answered(v + 0.003 * seed) for seed in range(seeds)] for v in (0.5, 0.6)])
+    console = Console(width=300, record=True, file=io.StringIO())
+    console.print(found.table())
+    text = console.export_text()
+    assert re.search(shown, text), text
+    assert told in text
 
 
 def test_differences_are_paired_by_seed() -> None:
     found = comparison(simclr=[0.1, 0.5, 0.9], dcl=[0.11, 0.51, 0.91])
+    difference = found.difference("dcl", "effective rank")
+    assert difference.value == 0
     difference = found.difference("dcl", "kNN accuracy")
     assert difference.value == pytest.approx(0.01)
     assert difference.high - difference.low < 1e-9
@@ -62,7 +149,7 @@ def test_the_table_and_the_parquet_hold_everything(tmp_path: Path) -> None:
     text = console.export_text()
     assert "simclr temperature=0.2" in text
     assert "random encoder" in text
-    assert "55.0 ± " in text
+    assert "50.0, 60.0" in text
     found.write_parquet(tmp_path / "r.parquet")
     rows = pq.read_table(tmp_path / "r.parquet").to_pylist()
     assert len(rows) == 6 * 3

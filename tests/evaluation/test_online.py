@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from nearfar.errors import UserError
 from nearfar.evaluation.features import Labelled, extract
 from nearfar.evaluation.knn import knn_accuracy
 from nearfar.evaluation.online import OnlineProbe
+from nearfar.evaluation.splits import held_out, validation_part
 from nearfar.views import plain_view
 
 from .toys import BarsAndLetters, Flatten, image_source, pair_source
@@ -23,7 +26,8 @@ def test_it_gives_knn_rank_and_spread_and_no_alarm() -> None:
     source, encoder = image_source(), Flatten().eval()
     values, alarm = probe_of(source)(encoder)
     view = plain_view(source.spec)
-    train, test = (Labelled(extract(encoder, s, view), s.label, 3) for s in (source.train, source.test))  # type: ignore[arg-type]
+    parts = validation_part(source)
+    train, test = (Labelled(extract(encoder, s, view), s.label, 3) for s in parts)
     assert values.keys() == {"knn", "effective_rank", "relative_std"}
     assert values["knn"] == knn_accuracy(train, test)
     assert alarm is None
@@ -62,6 +66,20 @@ def test_pairs_and_sources_without_test_samples() -> None:
     probe = probe_of(image_source(test=None))
     assert not set(probe.train.ids) & set(probe.test.ids)
     assert probe(Flatten().eval())[0]["knn"] > 0.5
+
+
+@pytest.mark.parametrize("test", [None, 40])
+@pytest.mark.parametrize("target", ["class", "value", "none"])
+def test_no_test_sample_is_ever_looked_at(test: int | None, target: str) -> None:
+    source = image_source(train=100, test=test, target=target)
+    if source.test is not None:
+        named = dataclasses.replace(source.test, ids=[f"test {name}" for name in source.test.ids])
+        source = dataclasses.replace(source, test=named)
+    probe = probe_of(source)
+    tested = set(held_out(source)[1].ids)
+    assert not tested & {*probe.train.ids, *probe.test.ids}
+    assert not set(probe.train.ids) & set(probe.test.ids)
+    assert len(probe.test) == pytest.approx(0.2 * (100 if test else 80), abs=2)
 
 
 def test_nan_features_and_training_mode_are_errors() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 
+from nearfar.evaluation.answers import Answers
 from nearfar.evaluation.result import Evaluation, Score
 from nearfar.evaluation.similarities import BINS, histograms
 from nearfar.reports.charts import confusion, curve, embedding_map
@@ -68,10 +70,10 @@ def evaluation(trained: float, metric: str = "kNN accuracy", unit: str = "%", wi
     [
         (evaluation(0.7), "good", "By kNN accuracy the encoder is 30.0 points above the random encoder, the better baseline."),
         (evaluation(0.2), "bad", "By kNN accuracy the encoder is 20.0 points below the random encoder, the better baseline."),
-        (evaluation(0.41), "open", "1.0 points above the random encoder, the better baseline; their 95 % intervals overlap"),
-        (evaluation(0.4), "open", "is level with the random encoder, the better baseline; their 95 % intervals overlap"),
+        (evaluation(0.41), "open", "above the random encoder, the better baseline; this is not sure, the"),
+        (evaluation(0.4), "open", "is level with the random encoder, the better baseline; this is not sure"),
         (evaluation(0.7, "R2", ""), "good", "By R2 the encoder is 0.300 above the random encoder"),
-        (evaluation(0.7, width=math.nan), "open", "30.0 points above the random encoder, the better baseline; their"),
+        (evaluation(0.7, width=math.nan), "open", "above the random encoder, the better baseline; whether that is more than"),
     ],
 )
 def test_the_gain_is_told_with_its_doubt(found: Evaluation, state: str, told: str) -> None:
@@ -79,6 +81,36 @@ def test_the_gain_is_told_with_its_doubt(found: Evaluation, state: str, told: st
     assert better is not None
     assert better.state == state
     assert told in better.text()
+
+
+def with_linear(knn: float, linear: float, paired: bool = False) -> Evaluation:
+    values, scores = {}, []
+    for metric, of in (("kNN accuracy", (knn, 0.4)), ("linear accuracy", (linear, 0.4))):
+        for row, share in zip(("trained", "random encoder"), of, strict=True):
+            right = (np.arange(1000) * 0.61803 % 1 < share).astype(np.float32)
+            values[metric, row] = right
+            scores.append(Score(row, "p-v1", metric, float(right.mean()), share - 0.03, share + 0.03, "test samples", 1000, "%"))
+    return Evaluation("toys", tuple(scores), answers=Answers("t", values) if paired else Answers())
+
+
+@pytest.mark.parametrize(
+    ("knn", "linear", "state", "learned"),
+    [(0.3, 0.5, "open", True), (0.41, 0.5, "good", True), (0.3, 0.41, "bad", False), (0.41, 0.39, "open", False), (0.5, 0.6, "good", True)],
+)
+def test_nothing_learned_never_stands_beside_a_sure_gain(knn: float, linear: float, state: str, learned: bool) -> None:
+    better = gain(with_linear(knn, linear))
+    assert better is not None
+    assert (better.state, better.learned) == (state, learned)
+    said = " ".join(text for _, text in findings([], with_linear(knn, linear), 128))
+    assert ("learned nothing useful" in said) == (not learned)
+    assert ("not sure" in said) == any(abs(v - 0.4) < 0.02 for v in (knn, linear))
+
+
+def test_a_gain_that_overlapping_intervals_hide_is_seen_by_pairing() -> None:
+    paired, alone = gain(with_linear(0.43, 0.43, paired=True)), gain(with_linear(0.43, 0.43))
+    assert paired is not None
+    assert alone is not None
+    assert (paired.state, alone.state) == ("good", "open")
 
 
 def test_what_is_neither_better_high_nor_low_is_no_gain() -> None:

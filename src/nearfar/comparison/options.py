@@ -15,7 +15,7 @@ class CompareOptions:
 
     Attributes:
         data: name of a known data set or a path.
-        seeds: runs of each arm; the same seeds for all, at least 1 (an interval needs 2).
+        seeds: runs of each arm; the same seeds for all, at least 1 (an interval needs 3).
         epochs: budget of every run in passes over the data; by default those of the first method's recipe.
         steps: budget in optimiser steps.
         seconds: budget in seconds of training, turned into each arm's number of steps by timing it on this machine.
@@ -30,6 +30,7 @@ class CompareOptions:
         size: as in `nearfar pretrain`.
         precision: "auto", "float32" or "bfloat16".
         device: "auto", "cpu", "cuda", "mps" ...
+        pairs: tell every pair of arms apart, not only each arm from the first.
         output: folder of the comparison, continued when it exists; by default runs/compare-DATA.
     """
 
@@ -49,6 +50,7 @@ class CompareOptions:
     size: int | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
+    pairs: bool = False
     output: Path | None = None
 
     def __post_init__(self) -> None:
@@ -56,6 +58,6 @@ class CompareOptions:
         if len(budgets) > 1:
             raise UserError(f"Options {' and '.join(budgets)} were both given; a comparison has one budget: choose one.")
         if self.seeds < 1:
-            raise UserError(f"Option seeds is {self.seeds}; expected at least 1, and 2 or more for intervals.")
+            raise UserError(f"Option seeds is {self.seeds}; expected at least 1, and 3 or more for intervals.")
         if self.seconds is not None and not 0 < self.seconds < float("inf"):
             raise UserError(f"Option seconds is {self.seconds}; expected a finite number above 0.")

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from nearfar.comparison.verdict import (
+    JUDGED,
+    Finding,
+    Side,
+    difference,
+    findings,
+    learned,
+    mean,
+    sentence,
+    standard_error,
+)
 from nearfar.errors import UserError
-from nearfar.evaluation.intervals import Interval, mean_interval, paired_difference
+from nearfar.evaluation.intervals import Interval
 from nearfar.evaluation.result import Evaluation
 from nearfar.files import replacing
 
 if TYPE_CHECKING:
     from rich.console import Group
 
+BASELINES = ("random encoder", "raw input")
 _HEADLINES = ("kNN accuracy", "linear accuracy", "R2", "recall@1")
 """What the verdict is about: the first of these that was measured."""
 
@@ -93,42 +108,101 @@ class Comparison:
         """One value for each seed."""
         return [entry.evaluation.value(metric, row) for entry in self.of(arm)]
 
+    def side(self, arm: str, metric: str, row: str = "trained") -> Side:
+        """An arm's values of a metric with what is known of their error by the test samples."""
+        scores = [entry.evaluation.score(metric, row) for entry in self.of(arm)]
+        answers = [
+            entry.evaluation.answers.of(metric, row, score.value)
+            for entry, score in zip(self.of(arm), scores, strict=True)
+        ]
+        kept = [one for one in answers if one is not None]
+        together = len(kept) == len(scores) and len({len(one) for one in kept}) == 1 and self._same_test
+        samples = np.stack(kept) if together else None
+        return Side([score.value for score in scores], samples, [standard_error(score) for score in scores])
+
+    @cached_property
+    def _same_test(self) -> bool:
+        """Whether all runs were judged on the same test samples, so that these can be paired."""
+        return len({entry.evaluation.answers.test for entry in self.entries}) == 1
+
+    @cached_property
+    def judged(self) -> list[str]:
+        """The metrics that verdicts rest on: those of classes that were measured, otherwise the headline."""
+        names = self.metrics()
+        return [metric for metric in JUDGED if metric in names] or [self.headline]
+
     def mean(self, arm: str, metric: str, row: str = "trained") -> Interval:
-        """Mean over seeds with its 95 % t-interval."""
-        return mean_interval(self.values(arm, metric, row))
+        """Mean over seeds; its 95 % interval contains the error by seeds and by test samples; see ``verdict.mean``."""
+        return mean(self.side(arm, metric, row), share=self.unit(metric) == "%")
 
     def difference(self, arm: str, metric: str) -> Interval:
-        """Paired difference of an arm to the first, with its 95 % t-interval; above 0: the arm has more."""
-        return paired_difference(self.values(self.arms()[0], metric), self.values(arm, metric))
+        """Paired difference of an arm to the first; above 0: the arm has more.
+
+        Of the metrics that verdicts rest on, the interval is corrected for the number of comparisons, as the verdict.
+        """
+        found = next((one for one in self.findings.get(arm, ()) if one.metric == metric), None)
+        if found is not None:
+            return found.interval
+        return difference(self.side(self.arms()[0], metric), self.side(arm, metric)).interval()
+
+    @cached_property
+    def findings(self) -> dict[str, list[Finding]]:
+        """For each arm but the first what is known of it beside the first, corrected for the number of arms."""
+        first, *others = self.arms()
+        return {arm: found for (_, arm), found in self._compared([(first, arm) for arm in others]).items()}
+
+    def pairs(self) -> dict[tuple[str, str], list[Finding]]:
+        """For every pair of arms what is known of the second beside the first, corrected for the number of pairs."""
+        return self._compared(list(itertools.combinations(self.arms(), 2)))
+
+    def _compared(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[Finding]]:
+        asked = [(pair, metric) for pair in pairs for metric in self.judged]
+        found = findings([
+            (metric, self.unit(metric), difference(self.side(first, metric), self.side(second, metric)))
+            for (first, second), metric in asked
+        ])
+        return {pair: [f for (other, _), f in zip(asked, found, strict=True) if other == pair] for pair in pairs}
+
+    def best(self) -> str | None:
+        """The arm that is surely better than every other by the headline metric and surely worse by none; or None."""
+        if len(self.of(self.arms()[0])) < 2:
+            return None
+        for arm in self.arms():
+            states = []
+            for (first, second), found in self.pairs().items():
+                if arm not in (first, second):
+                    continue
+                turned = {"better": "worse", "worse": "better"} if arm == first else {}
+                states.append({f.metric: turned.get(f.state, f.state) for f in found})
+            if states and all(s[self.judged[0]] == "better" and "worse" not in s.values() for s in states):
+                return arm
+        return None
 
     def verdicts(self) -> list[str]:
-        """A sentence for each arm but the first, by the headline metric, and for each that is no better than no training at all."""
-        first, *others = self.arms()
-        return [self._verdict(first, arm) for arm in others] + [text for arm in self.arms() if (text := self._warning(arm))]
+        """A sentence for each arm but the first, and for each that is not shown to be better than no training at all."""
+        first = self.arms()[0]
+        beside = [sentence(first, arm, found) for arm, found in self.findings.items()]
+        return beside + [text for arm in self.arms() if (text := learned(arm, self.gains[arm]))]
 
-    def _verdict(self, first: str, arm: str) -> str:
-        difference, what = self.difference(arm, self.headline), self.headline
-        seeds = len(self.of(arm))
-        if seeds < 2:
-            return f"{arm} and {first} cannot be compared with one seed ({self._amount(difference)} {what})."
-        if difference.low > 0:
-            return f"{arm} is better than {first} by {self._amount(difference)} {what}."
-        if difference.high < 0:
-            return f"{arm} is worse than {first} by {self._amount(difference, sign=-1)} {what}."
-        return f"{arm} cannot be told from {first} with {seeds} seeds ({self._amount(difference)} {what})."
+    def verdicts_of_pairs(self) -> list[str]:
+        """A sentence for every pair of arms."""
+        return [sentence(first, second, found) for (first, second), found in self.pairs().items()]
 
-    def _amount(self, difference: Interval, sign: int = 1) -> str:
-        scale, unit, digits = (100, " points", 1) if self.unit(self.headline) == "%" else (1, "", 3)
-        text = f"{sign * scale * difference.value:.{digits}f}"
-        half = (difference.high - difference.low) / 2
-        return f"{text}{unit}" if math.isnan(half) else f"{text} ± {scale * half:.{digits}f}{unit}"
-
-    def _warning(self, arm: str) -> str:
-        baselines = [row for row in ("random encoder", "raw input") if row in self.of(arm)[0].evaluation.rows()]
-        best = max((self.mean(arm, self.headline, row).value, row) for row in baselines) if baselines else (-math.inf, "")
-        if self.mean(arm, self.headline).value > best[0]:
-            return ""
-        return f"{arm} is no better than the {best[1]} by {self.headline}: it has learned nothing useful here in this budget."
+    @cached_property
+    def gains(self) -> dict[str, list[tuple[str, Finding]]]:
+        """For each arm (baseline, what is known of the arm beside it), corrected for all of them together."""
+        asked = [
+            (arm, row, metric) for arm in self.arms() for metric in self.judged for row in BASELINES
+            if all(any((s.row, s.metric) == (row, metric) for s in e.evaluation.scores) for e in self.of(arm))
+        ]
+        found = findings([
+            (metric, self.unit(metric), difference(self.side(arm, metric, row), self.side(arm, metric)))
+            for arm, row, metric in asked
+        ])
+        gains: dict[str, list[tuple[str, Finding]]] = {arm: [] for arm in self.arms()}
+        for (arm, row, _), one in zip(asked, found, strict=True):
+            gains[arm].append((row, one))
+        return gains
 
     def rows(self) -> list[dict[str, Any]]:
         """One row for each run and score: what the parquet holds."""
@@ -155,11 +229,11 @@ class Comparison:
         with replacing(path, overwrite=True) as temporary, temporary.open("wb") as file:
             pq.write_table(table, file)
 
-    def table(self) -> Group:
-        """For rich: a line for each arm, then the verdicts."""
+    def table(self, *, pairs: bool = False) -> Group:
+        """For rich: a line for each arm, then the verdicts; ``pairs``: of every pair of arms."""
         from nearfar.comparison.table import rich_table
 
-        return rich_table(self)
+        return rich_table(self, pairs=pairs)
 
 
 def _measured(evaluation: Evaluation, metric: str) -> bool:

@@ -23,7 +23,7 @@ from nearfar.ranges import checked, whole_number
 from nearfar.run import CHECKPOINTS, CONFIG, EVALUATION, Run
 from nearfar.stored import field_of, read_json
 
-PLAN = "comparison.json"
+PLAN, BASELINES = "comparison.json", "baselines"
 _PLANNED: dict[str, Any] = {
     "steps": dict[str, Annotated[int, whole_number(0, MOST_SAMPLES)]],
     "encoder": str,
@@ -122,7 +122,7 @@ _SHARED = {"data", "recipe", "limit", "label", "group", "text_column", "image_co
 
 
 def _jsonable(options: CompareOptions) -> dict[str, Any]:
-    return {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name != "output"}
+    return {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name not in ("output", "pairs")}
 
 
 def _extends(asked: dict[str, Any], old: dict[str, Any]) -> bool:

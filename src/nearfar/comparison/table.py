@@ -6,6 +6,7 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
+from nearfar.comparison.verdict import FEWEST_SEEDS
 from nearfar.evaluation.intervals import Interval
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ _SHOWN = ("linear accuracy", "10 % of labels", "effective rank")
 """Metrics beside the headline, where they were measured."""
 
 
-def rich_table(comparison: Comparison) -> Group:
+def rich_table(comparison: Comparison, *, pairs: bool = False) -> Group:
     """A line for each arm and for the two baselines with differences to the first arm below the means, the costs, the verdicts."""
     from rich.box import SIMPLE
     from rich.console import Group
@@ -36,25 +37,61 @@ def rich_table(comparison: Comparison) -> Group:
             cells: list[str] = [row]
             for metric in metrics:
                 judged = any((s.metric, s.row) == (metric, row) for s in comparison.entries[0].evaluation.scores)
-                cells.append(text_of(comparison.mean(comparison.arms()[0], metric, row), comparison.unit(metric)) if judged else "–")
+                cells.append(score_text(comparison, comparison.arms()[0], metric, row) if judged else "–")
             table.add_row(*map(escape, cells), style="dim")
     costs_table = Table("", box=SIMPLE)
     for name in ("samples/s", "peak MiB", "seconds"):
         costs_table.add_column(name, justify="right")
     for arm in comparison.arms():
         costs_table.add_row(*map(escape, [arm, *costs(comparison, arm)]))
+    head = f"{comparison.data}, {conditions(comparison)}; {explanation(comparison)}"
+    told = comparison.verdicts()
+    if pairs:
+        told += ["Every pair, corrected for the number of pairs:", *comparison.verdicts_of_pairs()]
+    if best := comparison.best():
+        told.insert(0, f"Best by {comparison.judged[0]}: {best}.")
+    return Group(escape(head), table, costs_table, *map(escape, told))
+
+
+def conditions(comparison: Comparison) -> str:
+    """Budget and number of seeds."""
     seeds = len(comparison.of(comparison.arms()[0]))
-    head = (
-        f"{comparison.data}, {comparison.budget}, {seeds} seed{'s' if seeds > 1 else ''}; shares in %, mean ± 95 % interval over seeds, "
-        "in brackets the paired difference to the first"
-    )
-    return Group(escape(head), table, costs_table, *(escape(sentence) for sentence in comparison.verdicts()))
+    return f"{comparison.budget}, {seeds} seed{'s' if seeds > 1 else ''}"
+
+
+def explanation(comparison: Comparison) -> str:
+    """What the numbers of the table are."""
+    seeds = len(comparison.of(comparison.arms()[0]))
+    if seeds == 1:
+        shown = "± 95 % interval by the test samples alone"
+    elif seeds < FEWEST_SEEDS:
+        shown = f"one value for each seed, as {seeds} are too few for an interval"
+    else:
+        shown = "mean ± 95 % interval by seeds and test samples together"
+    several = len(comparison.arms()) * len(comparison.judged) > 2
+    corrected = f" (of {' and '.join(comparison.judged)} corrected for the number of comparisons)" if several else ""
+    return f"shares in %, {shown}; in brackets the paired difference to the first{corrected}"
 
 
 def _cell(comparison: Comparison, arm: str, metric: str) -> str:
-    unit = comparison.unit(metric)
-    mean = text_of(comparison.mean(arm, metric), unit)
-    return mean if arm == comparison.arms()[0] else f"{mean}\n({signed(comparison.difference(arm, metric), unit)})"
+    text = score_text(comparison, arm, metric)
+    return text if arm == comparison.arms()[0] else f"{text}\n({difference_text(comparison, arm, metric)})"
+
+
+def score_text(comparison: Comparison, arm: str, metric: str, row: str = "trained") -> str:
+    """"61.2 ± 1.3"; with two seeds "60.9, 61.5"."""
+    unit, values = comparison.unit(metric), comparison.values(arm, metric, row)
+    if 1 < len(values) < FEWEST_SEEDS and len(set(values)) > 1:
+        return ", ".join(text_of(Interval(value, math.nan, math.nan), unit) for value in values)
+    return text_of(comparison.mean(arm, metric, row), unit)
+
+
+def difference_text(comparison: Comparison, arm: str, metric: str) -> str:
+    """"+1.2 ± 0.8"; with two seeds without an interval."""
+    found = comparison.difference(arm, metric)
+    if 1 < len(comparison.of(arm)) < FEWEST_SEEDS:
+        found = Interval(found.value, math.nan, math.nan)
+    return signed(found, comparison.unit(metric))
 
 
 def text_of(interval: Interval, unit: str) -> str:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nearfar.batch import Pair, Tokens
+from nearfar.evaluation.answers import Answers, fingerprint
 from nearfar.evaluation.features import Encode, View, extract, raw_features, require_evaluation_mode
-from nearfar.evaluation.protocol import Features, Row, Task, Wanted
+from nearfar.evaluation.protocol import Features, Protocol, Row, Task, Wanted
 from nearfar.evaluation.protocols import PROTOCOLS, check_names, chosen
-from nearfar.evaluation.result import Evaluation
+from nearfar.evaluation.result import Evaluation, Score
+from nearfar.evaluation.shared import Judged, SharedRows
 from nearfar.evaluation.splits import held_out
 
 
 def evaluate(
-    encode: Encode, source: Any, view: View, *, baselines: Mapping[str, Encode] | None = None, wanted: Wanted | None = None
+    encode: Encode,
+    source: Any,
+    view: View,
+    *,
+    baselines: Mapping[str, Encode] | None = None,
+    wanted: Wanted | None = None,
+    shared: SharedRows | None = None,
+    watch: Callable[[str], None] = lambda _: None,
 ) -> Evaluation:
     """Judge an encoder on a data set, beside baselines and the raw input.
 
@@ -28,6 +39,8 @@ def evaluate(
         view: from samples to what encoders take.
         baselines: further encoders by row name ("random encoder").
         wanted: protocols, seeds, outsiders and device; by default the quick protocols with three seeds on the CPU.
+        shared: where rows of baselines lie that were judged before, and are kept for others.
+        watch: is told what is judged now, as "trained: knn (1 of 12)".
 
     Returns:
         Rows "trained", the baselines and "raw input" (of texts: counts of tokens); for pairs also "shuffled pairs" and "chance".
@@ -42,9 +55,39 @@ def evaluate(
     target, notes = _target(source, train, test)
     task = Task(source, train, test, view, target, wanted)
     protocols, left_out = chosen(wanted.protocols, task)
-    scores = [score for row in _rows({"trained": encode, **(baselines or {})}, task) for one in protocols for score in one.judge(row)]
+    rows = _rows({"trained": encode, **(baselines or {})}, task)
+    judged = Judged(train, test, tuple(one.version for one in protocols), wanted.seeds)
+    scores: list[Score] = []
+    values: dict[tuple[str, str], NDArray[np.float32]] = {}
+    for number, row in enumerate(rows):
+        sharing = shared is not None and row.name in shared.encoders and wanted.outsiders is None
+        part = shared.read(row.name, judged.key) if shared is not None and sharing else None
+        if part is None:
+            part = _judged(row, protocols, source.spec.name, watch, (number, len(rows)))
+            if shared is not None and sharing:
+                shared.write(row.name, judged.key, part)
+        scores += part.scores
+        values |= part.answers.values
     used = {s.protocol: PROTOCOLS[s.protocol] for s in scores}
-    return Evaluation(source.spec.name, tuple(scores), used, (*notes, *left_out))
+    answers = Answers(fingerprint(test) if values else "", values)
+    return Evaluation(source.spec.name, tuple(scores), used, (*notes, *left_out), answers)
+
+
+def _judged(
+    row: Row, protocols: Sequence[Protocol], data: str, watch: Callable[[str], None], place: tuple[int, int]
+) -> Evaluation:
+    """The scores and answers of one row; ``place``: its number and that of all rows."""
+    scores: list[Score] = []
+    for number, one in enumerate(protocols):
+        watch(f"{row.name}: {one.name} ({place[0] * len(protocols) + number + 1} of {place[1] * len(protocols)})")
+        scores += one.judge(row)
+    values = {(metric, row.name): _kept(one) for metric, one in row.answers.items()}
+    return Evaluation(data, tuple(scores), answers=Answers("", values))
+
+
+def _kept(values: Tensor) -> NDArray[np.float32]:
+    kept: NDArray[np.float32] = values.cpu().numpy().astype(np.float32)
+    return kept
 
 
 def _target(source: Any, train: Any, test: Any) -> tuple[str, list[str]]:

@@ -87,8 +87,14 @@ def knn_predict(bank: Tensor, bank_labels: Tensor, queries: Tensor, *, k: int = 
 
 def knn_accuracy(train: Labelled, test: Labelled, *, k: int = 20, temperature: float = 0.07) -> float:
     """Share of test samples, in [0, 1], that get their label from the k nearest training samples."""
-    predicted = knn_predict(train.features, train.labels, test.features, k=k, temperature=temperature, classes=train.classes)
-    return float((predicted == test.labels).double().mean())
+    return float(knn_right(train, test, k=k, temperature=temperature).mean())
+
+
+def knn_right(train: Labelled, test: Labelled, *, k: int = 20, temperature: float = 0.07) -> Tensor:
+    """(N,) float64: 1 for each test sample that gets its label from the k nearest training samples, otherwise 0."""
+    bank = train.features, train.labels
+    predicted = knn_predict(*bank, test.features, k=k, temperature=temperature, classes=train.classes)
+    return (predicted == test.labels).double()
 
 
 def _neighbours(bank: Tensor, bank_labels: Tensor, queries: Tensor, k: int, temperature: float, classes: int) -> tuple[Tensor, Tensor]:

@@ -43,16 +43,16 @@ def _digests(samples: Any, part: str) -> Iterator[bytes]:
     """A fingerprint of each sample, in order."""
     for rows in torch.split(torch.arange(len(samples)), _BLOCK):
         block = samples.take(rows)
-        arrays = _arrays(block, part)
+        arrays = arrays_of(block, part)
         kind = repr([(array.dtype, array.shape[1:]) for array in arrays]).encode()
         for values in zip(*arrays, strict=True):
             yield hashlib.blake2b(kind + b"".join(value.tobytes() for value in values), digest_size=16).digest()
 
 
-def _arrays(block: Any, part: str) -> list[Any]:
+def arrays_of(block: Any, part: str = "whole") -> list[Any]:
     """The arrays (M, ...) whose rows together are the samples."""
     if isinstance(block, Pair):
         parts = {"first": [block.first], "second": [block.second]}.get(part, [block.first, block.second])
-        return [array for one in parts for array in _arrays(one, part)]
+        return [array for one in parts for array in arrays_of(one, part)]
     content: Tensor = block.ids if isinstance(block, Tokens) else block
     return [content.cpu().numpy()]

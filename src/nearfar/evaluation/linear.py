@@ -36,7 +36,11 @@ class Probe:
 
     def accuracy(self, test: Labelled) -> float:
         """Share of samples, in [0, 1], whose largest logit is that of their label."""
-        return float((self.model(test.features).argmax(dim=1) == test.labels).double().mean())
+        return float(self.right(test).mean())
+
+    def right(self, test: Labelled) -> Tensor:
+        """(N,) float64: 1 for each sample whose largest logit is that of its label, otherwise 0."""
+        return (self.model(test.features).argmax(dim=1) == test.labels).double()
 
     def errors(self, features: Tensor, targets: Tensor) -> Tensor:
         """Predicted minus true value of each sample, (N,), for a probe of values."""

@@ -12,25 +12,25 @@ from nearfar.evaluation.features import Encode, Labelled, View, extract
 from nearfar.evaluation.geometry import effective_rank, relative_std
 from nearfar.evaluation.knn import knn_accuracy
 from nearfar.evaluation.linear import ridge_probes
-from nearfar.evaluation.splits import held_out
+from nearfar.evaluation.splits import validation_part
 
 
 class OnlineProbe:
-    """A quick look at an encoder, always on the same random samples.
+    """A quick look at an encoder, always on the same random training samples; test samples are never looked at.
 
     Samples stay as the source holds them and are viewed anew each time, which costs less than keeping float views of large pictures.
 
     Args:
-        source: the data; where they have no test samples, a fifth of the training samples is held out.
+        source: the data; a fifth of the training samples is asked, the others are the bank.
         view: from samples to what the encoder takes.
         device: of the encoder.
         bank: most training samples.
-        queries: most test samples.
+        queries: most samples that are asked.
     """
 
     def __init__(self, source: Any, view: View, device: torch.device | str = "cpu", *, bank: int = 2000, queries: int = 1000) -> None:
         self.view, self.device, self.target = view, device, source.spec.target
-        train, test = held_out(source)
+        train, test = validation_part(source)
         self.train, self.test = _chosen(train, bank), _chosen(test, queries)
         self.classes = len(source.spec.classes)
 

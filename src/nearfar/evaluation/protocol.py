@@ -89,6 +89,11 @@ class Row:
 
     def __init__(self, name: str, features: Features, task: Task, encoder: nn.Module | None = None) -> None:
         self.name, self.features, self.task, self.encoder = name, features, task, encoder
+        self.answers: dict[str, Tensor] = {}
+
+    def keep(self, metric: str, values: Tensor) -> None:
+        """Keep what each test sample adds to a score: (N,) values whose mean is the score."""
+        self.answers[metric] = values
 
     @cached_property
     def train(self) -> Tensor:

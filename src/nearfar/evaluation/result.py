@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import json
 import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nearfar.errors import UserError
+from nearfar.errors import UserError, unknown_name
+from nearfar.evaluation.answers import Answers
 from nearfar.stored import field_of, parsed_json, record
 
 if TYPE_CHECKING:
@@ -68,12 +70,14 @@ class Evaluation:
         scores: one for each row and metric.
         protocols: versioned name to what it does.
         notes: what a reader must know.
+        answers: what each test sample adds to some scores; kept in a file of its own.
     """
 
     data: str
     scores: tuple[Score, ...]
     protocols: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    answers: Answers = field(default_factory=Answers, compare=False, repr=False)
 
     def rows(self) -> list[str]:
         """Names of the rows, in order."""
@@ -108,11 +112,13 @@ class Evaluation:
         anew = {name(protocol) for protocol in other.protocols}
         scores = (*(s for s in self.scores if name(s.protocol) not in anew), *other.scores)
         kept = {protocol: what for protocol, what in self.protocols.items() if name(protocol) not in anew}
-        return Evaluation(other.data, scores, {**kept, **other.protocols}, tuple(dict.fromkeys((*self.notes, *other.notes))))
+        notes = tuple(dict.fromkeys((*self.notes, *other.notes)))
+        return Evaluation(other.data, scores, {**kept, **other.protocols}, notes, self.answers.updated(other.answers))
 
     def to_json(self) -> str:
         """As JSON; NaN is null."""
-        values = asdict(self)
+        values = asdict(dataclasses.replace(self, answers=Answers()))
+        del values["answers"]
         values["scores"] = [{key: _or_null(value) for key, value in one.items()} for one in values["scores"]]
         return json.dumps(values, indent=1, allow_nan=False) + "\n"
 
@@ -125,6 +131,8 @@ class Evaluation:
         """
         values = parsed_json(text, where, MEND)
         scores = field_of(values, "scores", list, where)
+        if "answers" in values:
+            raise unknown_name(f"field in {where}", "answers", ("data", "scores", "protocols", "notes"))
         found = tuple(record(Score, one, f"score {number} of {where}") for number, one in enumerate(scores))
         return record(cls, {**values, "scores": found}, where)
 

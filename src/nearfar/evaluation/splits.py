@@ -44,6 +44,22 @@ def _drawn(label: Tensor, quota: Tensor, seed: int) -> Tensor:
     return chosen
 
 
+def validation_part(source: Any) -> tuple[Any, Any]:
+    """What a run may look at while it trains: its training samples in two parts, a fifth of each class the second.
+
+    No sample of either is among those that ``held_out`` gives for testing. With too few samples the second is empty.
+    """
+    train = source.train if len(source.train) < 5 else held_out(source)[0]
+    chosen = _fifth(train, source.spec.target, seed=1)
+    return train.subset((~chosen).nonzero()[:, 0]), train.subset(chosen.nonzero()[:, 0])
+
+
+def _fifth(samples: Any, target: str, *, seed: int) -> Tensor:
+    one_class = torch.zeros(len(samples), dtype=torch.int64)
+    labels = samples.label if target == "class" and samples.label is not None else one_class
+    return stratified(labels, 0.2, seed=seed, leave=1).cpu()
+
+
 def held_out(source: Any) -> tuple[Any, Any]:
     """Training and test samples of a source; where it has no test samples, a fifth of the training samples, always the same.
 
@@ -54,7 +70,5 @@ def held_out(source: Any) -> tuple[Any, Any]:
         return source.train, source.test
     if len(source.train) < 5:
         raise UserError(f"{source.spec.name} has {len(source.train)} samples and no test set; an evaluation needs at least 5.")
-    label = source.train.label
-    one_class = torch.zeros(len(source.train), dtype=torch.int64)
-    chosen = stratified(label if source.spec.target == "class" and label is not None else one_class, 0.2, seed=0, leave=1).cpu()
+    chosen = _fifth(source.train, source.spec.target, seed=0)
     return source.train.subset((~chosen).nonzero()[:, 0]), source.train.subset(chosen.nonzero()[:, 0])

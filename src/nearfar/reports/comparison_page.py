@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from nearfar.comparison.result import Comparison
-from nearfar.comparison.table import costs, signed, text_of
+from nearfar.comparison.table import conditions, costs, difference_text, explanation, score_text
 from nearfar.files import write_text
 from nearfar.reports import sections
 from nearfar.reports.charts import Chart, curve, embedding_map, intervals, plane
@@ -43,14 +43,22 @@ def _look(comparison: Comparison, arm: str) -> Look:
 
 
 def _lead(comparison: Comparison) -> str:
-    """The verdict: the best arm, and a sentence for each other one."""
-    metric, seeds = comparison.headline, len(comparison.of(comparison.arms()[0]))
-    unit = comparison.unit(metric)
-    best = max(comparison.arms(), key=lambda arm: comparison.mean(arm, metric).value)
-    value = text_of(comparison.mean(best, metric), unit) + (" %" if unit == "%" else "")
-    told = f"Best by {metric}: {best}, {value}; {comparison.budget}, {seeds} seed{'s' if seeds > 1 else ''}, 95 % intervals over seeds."
+    """The verdict: the best arm if that is sure, and a sentence for each other one; every pair below it."""
+    metric, arms = comparison.judged[0], comparison.arms()
+    best = comparison.best()
+    if best is not None:
+        unit = " %" if comparison.unit(metric) == "%" else ""
+        told = f"Best by {metric}: {best}, {score_text(comparison, best, metric)}{unit}; {conditions(comparison)}."
+    elif len(arms) > 1:
+        told = f"No method is surely the best by {metric}; {conditions(comparison)}."
+    else:
+        told = f"{arms[0]}: {conditions(comparison)}."
     items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in comparison.verdicts())
-    return f"<p><b>{html.escape(told)}</b></p><ul>{items}</ul>"
+    pairs = ""
+    if len(arms) > 2:
+        every = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in comparison.verdicts_of_pairs())
+        pairs = f"<details><summary>Every pair, corrected for their number</summary><ul>{every}</ul></details>"
+    return f"<p><b>{html.escape(told)}</b></p><ul>{items}</ul>{pairs}"
 
 
 def _scores(comparison: Comparison) -> Section:
@@ -65,7 +73,8 @@ def _scores(comparison: Comparison) -> Section:
     body = "".join(_line(comparison, metric, baselines) for metric in comparison.metrics())
     table = f"<table class='scores'><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
     place = chart("scores", f"{comparison.headline} of each arm with its interval")
-    told = "Shares in %, mean ± half of the 95 % interval over seeds; in brackets the paired difference to the first."
+    told = explanation(comparison)
+    told = html.escape(f"{told[0].upper()}{told[1:]}.")
     body = f"{place}<p>{told}</p><div class='scroll' tabindex='0'>{table}</div>"
     return Section("Scores", body, {"scores": intervals(rows, comparison.headline)})
 
@@ -77,13 +86,13 @@ def _baselines(comparison: Comparison) -> list[str]:
 
 def _line(comparison: Comparison, metric: str, baselines: Sequence[str]) -> str:
     """One metric: each arm with its difference to the first, then the baselines."""
-    unit, first = comparison.unit(metric), comparison.arms()[0]
-    cells = [text_of(comparison.mean(first, metric), unit)]
+    first = comparison.arms()[0]
+    cells = [score_text(comparison, first, metric)]
     for arm in comparison.arms()[1:]:
-        difference = signed(comparison.difference(arm, metric), unit)
-        cells.append(f"{text_of(comparison.mean(arm, metric), unit)}<br><small>({difference})</small>")
+        difference = difference_text(comparison, arm, metric)
+        cells.append(f"{score_text(comparison, arm, metric)}<br><small>({difference})</small>")
     judged = {s.row for s in comparison.entries[0].evaluation.scores if s.metric == metric}
-    cells += [text_of(comparison.mean(first, metric, row), unit) if row in judged else "–" for row in baselines]
+    cells += [score_text(comparison, first, metric, row) if row in judged else "–" for row in baselines]
     return f"<tr><th scope='row'>{html.escape(metric)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 

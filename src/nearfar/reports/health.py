@@ -2,58 +2,94 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nearfar.comparison.result import BASELINES
+from nearfar.comparison.verdict import JUDGED, Finding, Side, difference, standard_error
+from nearfar.comparison.verdict import findings as corrected
 from nearfar.evaluation.collapse import collapse_seen
-from nearfar.evaluation.result import Evaluation
+from nearfar.evaluation.result import Evaluation, Score
 
-HEADLINES = ("kNN accuracy", "R2", "similarity, Spearman", "recall@1")
-"""Of these, all better the higher, the first that was measured is what a page leads with."""
+HEADLINES = ("R2", "similarity, Spearman", "recall@1")
+"""Where samples have no classes, the first of these that was measured is what a page leads with; all better high."""
 
 
 @dataclass(frozen=True)
 class Gain:
-    """The trained encoder beside the better baseline.
+    """The trained encoder beside the better baseline, by one metric or several.
 
     Attributes:
-        metric: by which.
-        value: how much higher the trained encoder is.
-        baseline: name of the better baseline.
-        sure: whether their 95 % intervals are apart.
-        unit: of the metric, "%" or "".
+        beside: for each metric the better baseline and what is known of the encoder beside it.
     """
 
-    metric: str
-    value: float
-    baseline: str
-    sure: bool
-    unit: str
+    beside: tuple[tuple[str, Finding], ...]
 
     @property
     def state(self) -> str:
-        """"good", "bad" or "open"."""
-        return "open" if not self.sure else "good" if self.value > 0 else "bad"
+        """"good" or "bad" where something is sure and nothing speaks against it, otherwise "open"."""
+        states = {found.state for _, found in self.beside}
+        if "better" in states:
+            return "open" if "worse" in states else "good"
+        return "bad" if "worse" in states else "open"
+
+    @property
+    def learned(self) -> bool:
+        """Whether the encoder is surely better than the baselines by some metric."""
+        return any(found.state == "better" for _, found in self.beside)
 
     def text(self) -> str:
-        """One sentence."""
-        size = f"{abs(100 * self.value):.1f} points" if self.unit == "%" else f"{abs(self.value):.3f}"
-        where = f"{size} {'above' if self.value > 0 else 'below'}" if self.value else "level with"
-        doubt = "" if self.sure else "; their 95 % intervals overlap, so the two cannot be told apart by this"
-        return f"By {self.metric} the encoder is {where} the {self.baseline}, the better baseline{doubt}."
+        """A sentence for each metric."""
+        return " ".join(_told(baseline, found) for baseline, found in self.beside)
+
+
+def _told(baseline: str, found: Finding) -> str:
+    points, digits = (100, 1) if found.unit == "%" else (1, 3)
+    unit = " points" if found.unit == "%" else ""
+    value, low, high = (points * end for end in found.interval)
+    size = f"{abs(value):.{digits}f}{unit}"
+    where = f"{size} {'above' if value > 0 else 'below'}" if value else "level with"
+    start = f"By {found.metric} the encoder is {where} the {baseline}, the better baseline"
+    if found.sure:
+        return f"{start}."
+    if math.isnan(low):
+        return f"{start}; whether that is more than chance is not known, as there is no interval."
+    within = f"{low:.{digits}f} to {high:.{digits}f}{unit}"
+    return f"{start}; this is not sure, the difference may be anything from {within}."
 
 
 def gain(evaluation: Evaluation) -> Gain | None:
-    """What the encoder gained over the better baseline by the headline metric; None where there is none, or no baseline."""
-    metric = next((m for name in HEADLINES for m in evaluation.metrics() if name in m), None)
-    scores = {s.row: s for s in evaluation.scores if s.metric == metric}
-    baselines = [scores[row] for row in ("random encoder", "raw input") if row in scores]
-    if metric is None or not baselines or "trained" not in scores:
+    """What the encoder gained over the better baseline; None where there is no metric to tell by, or no baseline.
+
+    Samples have classes: by kNN and linear accuracy, corrected for the number of comparisons; otherwise by the first
+    of ``HEADLINES``. Where what each test sample adds was kept, encoder and baseline are paired by it.
+    """
+    names = evaluation.metrics()
+    metrics = [metric for metric in JUDGED if metric in names]
+    metrics = metrics or [m for name in HEADLINES for m in names if name in m][:1]
+    scores = {(s.metric, s.row): s for s in evaluation.scores}
+    asked = [
+        (metric, row) for metric in metrics for row in BASELINES
+        if (metric, row) in scores and (metric, "trained") in scores
+    ]
+    if not asked:
         return None
-    best, trained = max(baselines, key=lambda score: score.value), scores["trained"]
-    sure = trained.low > best.high or trained.high < best.low  # false where an interval is missing
-    return Gain(metric, trained.value - best.value, best.row, sure, trained.unit)
+    compared = [
+        (m, scores[m, row].unit, difference(_side(evaluation, scores[m, row]), _side(evaluation, scores[m, "trained"])))
+        for m, row in asked
+    ]
+    better: dict[str, tuple[str, Finding]] = {}
+    for (metric, row), found in zip(asked, corrected(compared), strict=True):
+        if metric not in better or found.of.value < better[metric][1].of.value:
+            better[metric] = row, found
+    return Gain(tuple(better.values()))
+
+
+def _side(evaluation: Evaluation, score: Score) -> Side:
+    answers = evaluation.answers.of(score.metric, score.row, score.value)
+    return Side([score.value], None if answers is None else answers[None], [standard_error(score)])
 
 
 def findings(rows: Sequence[Mapping[str, Any]], evaluation: Evaluation | None, dimensions: int) -> list[tuple[bool, str]]:
@@ -83,6 +119,6 @@ def findings(rows: Sequence[Mapping[str, Any]], evaluation: Evaluation | None, d
         found.append((True, text if rising > 0.01 else "The online kNN accuracy has levelled off."))
     better = gain(evaluation) if evaluation is not None else None
     if better is not None:
-        hint = "" if better.state == "good" else " It may have learned nothing useful for these labels yet."
+        hint = "" if better.learned else " It may have learned nothing useful for these labels yet."
         found.append((better.state == "good", better.text() + hint))
     return found

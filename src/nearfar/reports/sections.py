@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from nearfar.duplicates import near_duplicates
 from nearfar.errors import UserError
 from nearfar.evaluation.knn import nearest
-from nearfar.index import doubtful_labels, duplicate_groups
+from nearfar.index import doubtful_labels
 from nearfar.methods import registry
 from nearfar.reports.charts import confusion, curve, embedding_map, plane, similarity_histograms
 from nearfar.reports.document import Section, chart
@@ -22,7 +23,7 @@ from nearfar.views import make_views
 if TYPE_CHECKING:
     from nearfar.methods.method import Method
 
-QUERIES, NEIGHBOURS, VIEWED, WORST, DOUBTED, DUPLICATE = 8, 6, 6, 16, 12, 0.99
+QUERIES, NEIGHBOURS, VIEWED, WORST, DOUBTED, GROUPS, MEMBERS = 8, 6, 6, 16, 12, 4, 8
 
 
 def views(look: Look) -> Section:
@@ -178,18 +179,21 @@ def suspects(look: Look) -> Section:
     """Likely label errors and near-duplicates among the training samples that were looked at."""
     names = look.names_of(look.train) if look.has_classes else []
     parts = [f"<p>Among {len(look.train):,} training samples.</p>"]
-    doubted = doubtful_labels(look.train_features, names)[:DOUBTED] if names else []
+    doubted = doubtful_labels(look.train_features, names, DOUBTED) if names else []
     if doubted:
         shown = pictures(look.train.take(torch.tensor([row for row, _, _ in doubted])), look.source.spec.modality)
-        said = [f"{names[row]}; its neighbours: {other}" for row, other, _ in doubted]
+        said = [f"{names[row]}; rather: {other}" for row, other, _ in doubted]
         cells = [element(picture, text) for picture, text in zip(shown, said, strict=True)]
-        parts.append(f'<h3>Labels that the neighbours contradict</h3><div class="row">{"".join(cells)}</div>')
-    groups = duplicate_groups(look.train_features, DUPLICATE)
-    extra = sum(len(group) - 1 for group in groups)
-    parts.append(f"<h3>Near-duplicates</h3><p>{len(groups)} groups with a cosine of {DUPLICATE} or more; {extra} samples could go.</p>")
-    for group in groups[:4]:
-        shown = pictures(look.train.take(torch.tensor(group[:8])), look.source.spec.modality)
-        cells = [element(picture, look.train.ids[row]) for picture, row in zip(shown, group[:8], strict=True)]
+        parts.append(f'<h3>Labels that are likely wrong</h3><div class="row">{"".join(cells)}</div>')
+    found = near_duplicates(look.train_features)
+    told = f"{len(found.groups)} groups; {found.extra:,} samples could go. {' '.join(found.notes())}"
+    parts.append(f"<h3>Near-duplicates</h3><p>{html.escape(told)}</p>")
+    for group, similarities in list(zip(found.groups, found.similarities, strict=True))[:GROUPS]:
+        shown = pictures(look.train.take(torch.tensor(group[:MEMBERS])), look.source.spec.modality)
+        cells = [
+            element(picture, f"{look.train.ids[row]}; cosine to the first: {similarity:.4f}")
+            for picture, row, similarity in zip(shown, group[:MEMBERS], similarities[:MEMBERS], strict=True)
+        ]
         parts.append(f'<div class="row">{"".join(cells)}</div>')
     return Section("Suspects", "".join(parts))
 

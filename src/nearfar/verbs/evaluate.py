@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from nearfar.run import EVALUATION, Run
 if TYPE_CHECKING:
     from nearfar.data import Source
     from nearfar.evaluation import Evaluation
+    from nearfar.evaluation.shared import SharedRows
     from nearfar.networks.encoder import Encoder
 
 
@@ -119,6 +120,7 @@ def evaluate_run(
     from nearfar.encoder_files import check_input, encoder_spec, tower_for
     from nearfar.evaluation import Wanted
     from nearfar.evaluation import evaluate as judge
+    from nearfar.evaluation.answers import ANSWERS
     from nearfar.training.precision import device_of
     from nearfar.views import plain_view
 
@@ -126,20 +128,49 @@ def evaluate_run(
     for spec in (source.spec, *([outsiders.spec] if outsiders is not None else [])):
         check_input(encoder, spec)
     encoder = tower_for(encoder, source.spec.modality)
-    found = judge(
+    found = _watched(judge)(
         run.method() if paired else encoder,
         source,
         plain_view(encoder_spec(encoder)),  # normalised as in training, whatever the data
         baselines={"random encoder": _untrained(run, encoder, paired)},
         wanted=Wanted(protocols, seeds, _samples(outsiders), device_of(run.config.options.device)),
+        shared=None if paired else _shared(run, encoder),
     )
     changes = [note for note in source.notes if note.startswith(CHANGED)]
     found = dataclasses.replace(found, notes=(*found.notes, *notes, *changes))
     if keep:
         earlier = run.evaluation()
         kept = found if earlier is None else earlier.updated(found)
+        kept.answers.write(run.folder / ANSWERS)
         write_text(run.folder / EVALUATION, kept.to_json(), overwrite=True)
     return found
+
+
+def _watched(judge: Callable[..., Evaluation]) -> Callable[..., Evaluation]:
+    """``judge``, with a line in the terminal that says what it does now."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    def watched(*args: Any, **kwargs: Any) -> Evaluation:
+        with Console(stderr=True).status("judging") as status:
+            return judge(*args, **kwargs, watch=lambda text: status.update(f"judging {escape(text)}"))
+
+    return watched
+
+
+def _shared(run: Run, encoder: Encoder) -> SharedRows | None:
+    """Where the runs of a comparison share what is the same for all of them; None for a run of its own."""
+    import nearfar
+    from nearfar.comparison.running import BASELINES, PLAN
+    from nearfar.encoder_files import encoder_spec, name_of
+    from nearfar.evaluation.shared import SharedRows
+
+    folder = run.folder.resolve().parent.parent
+    if not (folder / PLAN).is_file():
+        return None
+    made = f"{name_of(encoder)} seed {run.config.options.seed + 1}"
+    about = f"{nearfar.__version__} {encoder_spec(encoder)!r}"
+    return SharedRows(folder / BASELINES, {"random encoder": made, "raw input": ""}, about)
 
 
 def _samples(source: Source | None) -> Any:

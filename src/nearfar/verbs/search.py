@@ -25,21 +25,40 @@ class Answer:
         title: one line.
         columns: names.
         rows: values, in order.
+        notes: sentences that a reader must know.
+        most: the table shows at most this many rows; 0: all.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
+    notes: tuple[str, ...] = ()
+    most: int = 0
 
     def table(self) -> Table:
         """For rich."""
         from rich.markup import escape
         from rich.table import Table
 
-        table = Table(*self.columns, title=escape(printable(self.title)), title_justify="left")
-        for row in self.rows:
-            table.add_row(*(escape(f"{value:.4f}" if isinstance(value, float) else printable(value)) for value in row))
+        notes = list(self.notes)
+        rows = self.rows[: self.most] if self.most else self.rows
+        if len(rows) < len(self.rows):
+            notes.append(f"{len(self.rows) - len(rows):,} further rows are not shown; --most 0 shows all.")
+        caption = escape(printable(" ".join(notes))) if notes else None
+        table = Table(
+            *self.columns,
+            title=escape(printable(self.title)),
+            title_justify="left",
+            caption=caption,
+            caption_justify="left",
+        )
+        for row in rows:
+            table.add_row(*(escape(_cell(value)) for value in row))
         return table
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else printable(value)
 
 
 def search(run: Path | str, query: str, *, data: str | None = None, index: Path | None = None, k: int = 10) -> Answer:
@@ -63,28 +82,42 @@ def search(run: Path | str, query: str, *, data: str | None = None, index: Path 
     return Answer(f"nearest to {query}", ("id", "label", "similarity"), tuple((hit.id, hit.label, hit.similarity) for hit in hits))
 
 
-def dedupe(run: Path | str, *, data: str | None = None, index: Path | None = None, threshold: float = 0.98) -> Answer:
-    """Find groups of near-duplicates: samples connected by similarities of at least the threshold.
+def dedupe(
+    run: Path | str,
+    *,
+    data: str | None = None,
+    index: Path | None = None,
+    threshold: float | None = None,
+    most: int = 100,
+) -> Answer:
+    """Find groups of near-duplicates: samples that lie closer together than the set itself explains.
 
     Args:
         run: the run folder whose encoder compares.
         data: name or path of the set; by default the run's own.
         index: a file that `nearfar embed` wrote, to be looked through instead.
-        threshold: least cosine of two near-duplicates, in (0, 1].
+        threshold: least cosine of two near-duplicates, in (0, 1]; by default the distances among all samples decide.
+        most: rows of the table; 0 shows all.
 
     Raises:
         UserError: for a threshold out of range, or data that do not fit the encoder.
     """
-    from nearfar.index import duplicate_groups
+    from nearfar.duplicates import near_duplicates
 
-    if not 0 < threshold <= 1:
+    if threshold is not None and not 0 < threshold <= 1:
         raise UserError(f"The threshold is {threshold}; expected a cosine above 0 and at most 1.")
+    if most < 0:
+        raise UserError(f"The number of rows to show, most, is {most}; expected 0 for all, or more.")
     searched = _index(Run(run), data, index)
-    groups = duplicate_groups(searched.features, threshold)
-    rows = tuple((number, searched.ids[row], searched.labels[row]) for number, group in enumerate(groups, 1) for row in group)
-    extra = sum(len(group) - 1 for group in groups)
-    title = f"{len(groups)} groups of near-duplicates among {len(searched):,} samples; {extra} could go"
-    return Answer(title, ("group", "id", "label"), rows)
+    found = near_duplicates(searched.features, threshold)
+    rows = tuple(
+        (number, searched.ids[row], searched.labels[row], similarity)
+        for number, (group, similarities) in enumerate(zip(found.groups, found.similarities, strict=True), 1)
+        for row, similarity in zip(group, similarities, strict=True)
+    )
+    count = f"{len(found.groups)} groups of near-duplicates among {len(searched):,} samples"
+    title = f"{count}; {found.extra:,} could go"
+    return Answer(title, ("group", "id", "label", "cosine to first"), rows, tuple(found.notes()), most)
 
 
 def label(run: Path | str, *, data: str | None = None, index: Path | None = None, k: int = 20, errors: bool = False) -> Answer:
@@ -95,12 +128,14 @@ def label(run: Path | str, *, data: str | None = None, index: Path | None = None
         data: name or path of the set; by default the run's own.
         index: a file that `nearfar embed` wrote, to be looked through instead.
         k: number of suggestions.
-        errors: list likely label errors instead: samples whose neighbours mostly bear another label.
+        errors: list likely label errors instead: samples whose neighbours, or a probe that has not
+            seen them, speak for another label; with the precision to expect.
 
     Raises:
         UserError: if errors are asked for and there are no labels, or data do not fit the encoder.
     """
-    from nearfar.index import doubtful_labels, worth_labelling
+    from nearfar.index import worth_labelling
+    from nearfar.label_errors import likely_errors
 
     if k < 1:
         raise UserError(f"The number of suggestions k is {k}; expected at least 1.")
@@ -108,9 +143,9 @@ def label(run: Path | str, *, data: str | None = None, index: Path | None = None
     if errors:
         if not any(searched.labels):
             raise UserError("There are no labels to doubt; name the label column with the run's --label, or leave --errors out.")
-        found = doubtful_labels(searched.features, searched.labels)[:k]
-        rows = tuple((searched.ids[row], searched.labels[row], other, share) for row, other, share in found)
-        return Answer("likely label errors", ("id", "label", "neighbours say", "share of votes"), rows)
+        found = likely_errors(searched.features, searched.labels, k)
+        rows = tuple((searched.ids[d.row], searched.labels[d.row], d.other, d.share) for d in found.doubts)
+        return Answer("likely label errors", ("id", "label", "rather", "confidence"), rows, (found.note(),))
     known = [row for row, text in enumerate(searched.labels) if text]
     known = known if len(known) < len(searched) else []  # all labelled: as if none were
     chosen = worth_labelling(searched.features, k, labelled=known)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
+
 from nearfar.evaluation.few_labels import few_labels
-from nearfar.evaluation.knn import knn_accuracy
+from nearfar.evaluation.knn import knn_right
 from nearfar.evaluation.protocol import Protocol, Row, needs_classes, penalties, share
 from nearfar.evaluation.result import Score
 from nearfar.evaluation.splits import per_class, stratified
@@ -16,11 +18,16 @@ PER_CLASS = (1, 5, 10, 100)
 
 
 def _knn(row: Row) -> Iterator[Score]:
-    yield share(row.name, KNN.version, "kNN accuracy", [knn_accuracy(*row.labelled)], len(row.test))
+    train, test = row.labelled
+    right = knn_right(train, test)
+    row.keep("kNN accuracy", right)
+    yield share(row.name, KNN.version, "kNN accuracy", [float(right.mean())], len(row.test))
 
 
 def _linear(row: Row) -> Iterator[Score]:
-    accuracies = [probe.accuracy(row.labelled[1]) for probe in row.probes]
+    right = torch.stack([probe.right(row.labelled[1]) for probe in row.probes])
+    row.keep("linear accuracy", right.mean(dim=0))
+    accuracies = right.mean(dim=1).tolist()
     yield share(row.name, LINEAR.version, "linear accuracy", accuracies, len(row.test), over="splits", setting=penalties(row.probes))
 
 

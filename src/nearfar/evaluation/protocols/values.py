@@ -17,6 +17,8 @@ def _ridge(row: Row) -> Iterator[Score]:
     targets = row.task.test.label.to(test)
     absolute, squared = errors.abs().mean(dim=0), mean_interval(errors.square().mean(dim=0).tolist())
     variance = float(targets.double().var(correction=0))
+    if variance:
+        row.keep("R2", 1 - errors.square().mean(dim=0) / variance)
     scaled = [1 - end / variance if variance else math.nan for end in (squared.value, squared.high, squared.low)]
     found = {
         "mean absolute error": mean_interval(absolute.tolist()),
