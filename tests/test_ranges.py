@@ -62,7 +62,7 @@ def test_fitting_values_are_converted(hint: Any, value: Any, expected: Any) -> N
         (Literal["mlp", "norm"], 3, "Setting x is 3, a int; expected one of 'mlp', 'norm'."),
         (tuple[Annotated[float, above(0)], Annotated[float, above(0)]], [1], "expected a list of 2: a number above 0"),
         (tuple[Annotated[float, above(0)], ...], [1.0, -1.0], "Setting x is [1.0, -1.0]; expected a number above 0."),
-        (float, math.nan, "Setting x is nan; expected a number, not NaN."),
+        (float, math.nan, "Setting x is nan; expected a finite number."),
         (Annotated[float, above(0)], 1.7e308, "Setting x is 1.7e+308; expected a number from -3.4e+38 to 3.4e+38."),
         (Annotated[float, above(0)] | None, 3.5e38, "expected a number from -3.4e+38 to 3.4e+38."),
         (tuple[Annotated[float, above(0)], ...], [1.0, 1e300], "expected a number from -3.4e+38 to 3.4e+38."),

@@ -293,8 +293,8 @@ def _outside(hint: Any, value: Any) -> str | None:
         return next((text for text in wrong if text is not None), None)
     if isinstance(value, int | float) and any(value not in interval for interval in declared):
         return described(hint)
-    if base is float and not declared and math.isnan(value):
-        return "a number, not NaN"
+    if base is float and not declared and not math.isfinite(value):
+        return "a finite number"
     if base is float and MOST < abs(value) < math.inf:
         return f"a number from {-MOST:g} to {MOST:g}"
     return None
