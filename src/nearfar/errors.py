@@ -30,6 +30,10 @@ class UserError(ValueError):
         return printable(super().__str__())
 
 
+_MOST_NAMES = 100
+"""So many names an error lists."""
+
+
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UserError:
     """The error for a name that is not in ``valid``, with the nearest valid names.
 
@@ -40,5 +44,6 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UserError:
     """
     names = sorted(valid)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"valid names: {', '.join(names)}."
+    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+    hint = f"did you mean {' or '.join(near)}?" if near else f"valid names: {', '.join(names[:_MOST_NAMES])}{more}."
     return UserError(f"Unknown {kind} {name!r}: {hint}")
