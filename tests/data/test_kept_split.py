@@ -464,3 +464,12 @@ def test_a_comparison_refuses_other_labels(tmp_path: Path) -> None:
         nearfar.compare(
             "simclr", data=str(tmp_path / "data.npz"), output=folder, seeds=1, steps=1, quiet=True
         )
+
+
+def test_a_resumed_run_refuses_its_samples_in_another_order(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(COUNT, 2, 16)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=x)
+    run = _trained(tmp_path / "data.npz", tmp_path / "run")
+    np.savez(tmp_path / "data.npz", x=x[::-1])
+    with pytest.raises(UserError, match="under other names or in other rows"):
+        nearfar.pretrain(resume=run.folder, quiet=True)
