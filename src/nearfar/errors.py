@@ -60,6 +60,10 @@ class UserError(ValueError):
         return printable(super().__str__())
 
 
+_MOST_NAMES = 100
+"""So many names an error lists."""
+
+
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UserError:
     """The error for a name that is not in ``valid``, with the nearest valid names.
 
@@ -70,5 +74,6 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UserError:
     """
     names = sorted(valid)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) if len(name) < _LONGEST_NAME else []
-    hint = f"did you mean {' or '.join(near)}?" if near else f"valid names: {', '.join(names)}."
+    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+    hint = f"did you mean {' or '.join(near)}?" if near else f"valid names: {', '.join(names[:_MOST_NAMES])}{more}."
     return UserError(f"Unknown {kind} {brief(name)}: {hint}")

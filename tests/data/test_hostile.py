@@ -326,3 +326,16 @@ def test_the_marks_of_samples_differ_by_one_bit() -> None:
 def test_names_that_can_be_no_data(name: str) -> None:
     with pytest.raises(UserError):
         load(name)
+
+
+@pytest.mark.parametrize("shape", [(10**12, 4), (20, 2, 10**9)])
+def test_arrays_that_state_more_than_they_hold_are_named(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    content = io.BytesIO()
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(content, header)
+    with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
+        archive.writestr("x.npy", content.getvalue() + b"\0" * 64)
+    with pytest.raises(UserError, match=r"states the shape \(.*the file is damaged"):
+        load(tmp_path / "data.npz")

@@ -452,3 +452,24 @@ def test_labels_of_another_column_are_not_called_changed(tmp_path: Path) -> None
     run = _trained(tmp_path / "data.npz", tmp_path / "run")
     found = run.evaluate(protocols=("knn",), label="other")
     assert not any("are other than" in note for note in found.notes)
+
+
+def test_a_comparison_refuses_other_labels(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(COUNT, 2, 16)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=x, y=np.arange(COUNT) % 2)
+    folder = tmp_path / "comparison"
+    _trained(tmp_path / "data.npz", folder / "simclr" / "seed-0")
+    np.savez(tmp_path / "data.npz", x=x, y=(np.arange(COUNT) + 1) % 2)
+    with pytest.raises(UserError, match=f"The labels of {COUNT} samples changed"):
+        nearfar.compare(
+            "simclr", data=str(tmp_path / "data.npz"), output=folder, seeds=1, steps=1, quiet=True
+        )
+
+
+def test_a_resumed_run_refuses_its_samples_in_another_order(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(COUNT, 2, 16)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=x)
+    run = _trained(tmp_path / "data.npz", tmp_path / "run")
+    np.savez(tmp_path / "data.npz", x=x[::-1])
+    with pytest.raises(UserError, match="under other names or in other rows"):
+        nearfar.pretrain(resume=run.folder, quiet=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
@@ -890,3 +892,27 @@ def test_series_that_lie_across_are_told(tmp_path: Path) -> None:
         row = ",".join(f"{np.sin(t * (i + 1)):.3f}" for t in range(60))
         (tmp_path / f"{i}.csv").write_text(f"{row}\n" * 3)
     assert _told(load(tmp_path), "60 channels (columns) of 3 steps (rows)")
+
+
+def _sixteen_bit_colours(number: int) -> bytes:
+    """A PNG of 8 x 8 pixels with three channels of 16 bits, which Pillow reads and cannot write."""
+    values = np.random.default_rng(number).integers(0, 65535, (8, 8, 3)).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ]
+    found = b"\x89PNG\r\n\x1a\n"
+    for name, content in chunks:
+        checksum = struct.pack(">I", zlib.crc32(name + content))
+        found += struct.pack(">I", len(content)) + name + content + checksum
+    return found
+
+
+def test_colours_of_sixteen_bits_are_told(tmp_path: Path) -> None:
+    for i in range(4):
+        (tmp_path / f"{i}.png").write_bytes(_sixteen_bit_colours(i))
+    source = load(tmp_path, split=False)
+    assert source.spec.shape == (3, 8, 8)
+    assert _told(source, "4 of 4 images have colours of 16 bits")

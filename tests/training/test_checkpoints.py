@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from nearfar.errors import UserError
-from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint, set_aside
 
 
 def state(step: int = 3, size: int = 50_000) -> dict[str, Any]:
@@ -160,3 +160,11 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
     torch.save({"step": 2, "x": Path("/")}, path)
     with pytest.raises(UserError, match="is damaged or no checkpoint at all"):
         load_checkpoint(path)
+
+
+def test_a_checkpoint_that_is_set_aside_leaves_no_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "step-000000001.pt"
+    path.write_bytes(b"x")
+    (tmp_path / f"{path.name}.sha256").write_text("0" * 64)
+    set_aside(path)
+    assert [one.name for one in tmp_path.iterdir()] == [f"{path.name}.unusable"]

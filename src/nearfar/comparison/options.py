@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from nearfar.errors import UserError
+from nearfar.options import PretrainOptions
+from nearfar.ranges import checked
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,10 @@ class CompareOptions:
     output: Path | None = None
 
     def __post_init__(self) -> None:
+        own = typing.get_type_hints(CompareOptions, include_extras=True)
+        hints = {**own, **typing.get_type_hints(PretrainOptions, include_extras=True)}  # one range for both commands
+        for name in own:
+            checked(hints[name], f"Option {name}", getattr(self, name))
         budgets = [name for name in ("epochs", "steps", "seconds") if getattr(self, name) is not None]
         if len(budgets) > 1:
             raise UserError(f"Options {' and '.join(budgets)} were both given; a comparison has one budget: choose one.")

@@ -72,7 +72,13 @@ def _check_data(folder: Path) -> None:
     done = next(iter(sorted(folder.glob(f"*/seed-*/{FACTS}"))), None)
     if done is None:
         return
-    for note in Run(done.parent).source().notes:
+    source = Run(done.parent).source()
+    if source.relabelled:
+        raise UserError(
+            f"The labels of {source.relabelled:,} samples changed since the runs of the comparison in {folder} were made, so that further"
+            " runs could not be compared with them; choose another --output."
+        )
+    for note in source.notes:
         if note.startswith(CHANGED):
             told = note.removeprefix(CHANGED).strip(": ").partition(". ")[0]
             raise UserError(
