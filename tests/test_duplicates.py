@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from nearfar.data import load
 from nearfar.duplicates import near_duplicates
+from nearfar.evaluation.features import extract, raw_features
+from nearfar.networks import build
+from nearfar.verbs.search import Answer
+from nearfar.views import plain_view
 
 from .scenes import copies, encoded, scenes
 
@@ -87,3 +95,28 @@ def test_a_chain_is_cut() -> None:
     angle = torch.arange(6) * 0.1
     features = torch.stack([angle.cos(), angle.sin()], dim=1)
     assert near_duplicates(features, threshold=0.99).groups == ((0, 1), (2, 3), (4, 5))
+
+
+@pytest.mark.parametrize("name", ["digits", "cluttered-digits", "colour-digits"])
+def test_built_in_sets_without_copies_lose_nothing(name: str) -> None:
+    source = load(name)
+    view = plain_view(source.spec)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = build(None, source.spec).eval()
+    pixels = raw_features(source.train, view)
+    assert len(torch.unique(pixels, dim=0)) == len(pixels)
+    assert near_duplicates(pixels).extra == 0
+    assert near_duplicates(extract(encoder, source.train, view)).extra == 0
+
+
+def test_the_shown_list_is_bounded_and_says_so() -> None:
+    rows = tuple((row, f"id{row}", "", 0.5) for row in range(30))
+    answer = Answer("groups", ("group", "id", "label", "cosine to first"), rows, ("A note [b].",), most=10)
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(answer.table())
+    text = console.export_text()
+    assert "id9" in text
+    assert "id10" not in text
+    assert "A note [b]. 20 further rows are not shown; --most 0 shows all." in " ".join(text.split())
+    assert len(answer.rows) == 30

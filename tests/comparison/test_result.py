@@ -19,6 +19,7 @@ from nearfar.errors import UserError
 from nearfar.evaluation.answers import Answers
 from nearfar.evaluation.intervals import wilson
 from nearfar.evaluation.result import Evaluation, Score
+from nearfar.reports.comparison_page import _lead
 
 
 def entry(arm: str, seed: int, knn: float, baseline: float = 0.3, **settings: object) -> Entry:
@@ -103,6 +104,24 @@ def test_a_sure_linear_gain_never_stands_beside_nothing_learned() -> None:
     assert low.verdicts()[0].endswith("it has learned nothing useful here in this budget.")
     level = judged([answered(0.30, linear=0.352), answered(0.302, linear=0.35), answered(0.304, linear=0.349)])
     assert level.verdicts()[0].endswith("that it has learned anything useful is not shown.")
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+@pytest.mark.parametrize("gain", [0.0, 0.01, 0.2])
+def test_page_and_terminal_name_a_best_only_where_it_is_sure(seeds: int, gain: float) -> None:
+    spread = [0.0, 0.003, 0.005][:seeds]
+    found = judged([answered(0.5 + s) for s in spread], [answered(0.5 + gain - s) for s in spread])
+    console = Console(width=300, record=True, file=io.StringIO())
+    console.print(found.table(pairs=True))
+    text, page = console.export_text(), _lead(found)
+    sure = seeds > 1 and found.findings["dcl"][0].sure
+    assert sure == (seeds > 1 and gain == 0.2)
+    assert ("Best by kNN accuracy: dcl" in text) == ("Best by kNN accuracy: dcl" in page) == sure
+    assert ("No method is surely the best" in page) == (not sure)
+    for sentence in found.verdicts():
+        assert sentence in text
+        assert sentence in page
+    assert "Every pair, corrected for the number of pairs:" in text
 
 
 def test_every_pair_is_told_on_request() -> None:

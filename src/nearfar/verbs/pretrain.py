@@ -41,7 +41,8 @@ def pretrain(
 
     Returns:
         The run, with ``interrupted`` true where it was stopped before its end; its folder holds config.toml, data.json,
-        metrics.jsonl, checkpoints, encoder.safetensors, evaluation.json and report.html.
+        metrics.jsonl, checkpoints, encoder.safetensors, evaluation.json, evaluation-samples.npz
+        and report.html.
 
     Raises:
         UserError: for any mistake in the arguments or the data.
