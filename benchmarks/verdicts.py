@@ -28,7 +28,7 @@ def wrong(random: np.random.Generator, seeds: int, count: int, spread: float) ->
             skill = 0.5 + (spread if seeds > 1 else 0.0) * random.standard_normal((seeds, 1))
             own = 0.5 * random.standard_normal(count)
             right = (skill + common + own + 0.5 * random.standard_normal((seeds, count)) > 0).astype(np.float64)
-            sides.append(Side(right.mean(axis=1).tolist(), right))
+            sides.append(Side(right.mean(axis=1).tolist(), list(right)))
         compared += [("accuracy", "%", difference(sides[0], other)) for other in sides[1:]]
     return any(one.sure for one in findings(compared))
 

@@ -36,7 +36,7 @@ def answers(
 
 
 def side(found: Answers) -> Side:
-    return Side(found.mean(axis=1).tolist(), found)
+    return Side(found.mean(axis=1).tolist(), list(found))
 
 
 def family(random: np.random.Generator, seeds: int, count: int, spread: float, arms: int, gain: float = 0) -> list[Finding]:
@@ -95,6 +95,39 @@ def test_pairing_sees_what_overlapping_intervals_hide() -> None:
     assert difference(side(first), side(second)).p() < 1e-6
     alone = difference(Side([float(first.mean())], errors=[0.0158]), Side([float(second.mean())], errors=[0.0158]))
     assert alone.p() > 0.1
+
+
+def test_seeds_with_test_samples_of_their_own_are_paired_within_the_seed() -> None:
+    random = np.random.default_rng(4)
+    first = [(random.random(count) < 0.5).astype(np.float64) for count in (300, 310, 290)]
+    second = [one.copy() for one in first]
+    for number, one in enumerate(second):
+        one[np.flatnonzero(one == 0)[: 40 + number]] = 1
+    values = [[float(one.mean()) for one in of] for of in (first, second)]
+    found = difference(Side(values[0], first, ["a", "b", "c"]), Side(values[1], second, ["a", "b", "c"]))
+    assert found.count == 290
+    assert found.p() < LEVEL / 4
+    other = difference(Side(values[0], first, ["a", "b", "c"]), Side(values[1], second, ["a", "b", "d"]))
+    assert other.count == 0
+    assert other.sample_variance > 2 * found.sample_variance
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_test_samples_drawn_by_the_seed_make_no_verdict_too_sure(seeds: int) -> None:
+    random = np.random.default_rng(seeds)
+    wrong, repeats = 0, 400
+    for _ in range(repeats):
+        ease = random.standard_normal(1000)
+        arms: list[list[Answers]] = [[], []]
+        own = [ease + 0.5 * random.standard_normal(1000) for _ in arms]
+        for _ in range(seeds):
+            rows = random.permutation(1000)[:200]
+            for arm, common in zip(arms, own, strict=True):
+                arm.append(answers(random, 1, 200, skill=0.5, spread=0.05, noise=0.5, common=common[rows])[0])
+        tests = [str(seed) for seed in range(seeds)]
+        sides = [Side([float(one.mean()) for one in arm], arm, tests) for arm in arms]
+        wrong += difference(*sides).p() <= LEVEL
+    assert binomtest(wrong, repeats, LEVEL, alternative="greater").pvalue > 1e-3
 
 
 def test_the_interval_of_a_mean_holds_both_errors() -> None:

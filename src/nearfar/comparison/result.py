@@ -9,8 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from nearfar.comparison.verdict import (
     JUDGED,
     Finding,
@@ -116,14 +114,9 @@ class Comparison:
             for entry, score in zip(self.of(arm), scores, strict=True)
         ]
         kept = [one for one in answers if one is not None]
-        together = len(kept) == len(scores) and len({len(one) for one in kept}) == 1 and self._same_test
-        samples = np.stack(kept) if together else None
-        return Side([score.value for score in scores], samples, [standard_error(score) for score in scores])
-
-    @cached_property
-    def _same_test(self) -> bool:
-        """Whether all runs were judged on the same test samples, so that these can be paired."""
-        return len({entry.evaluation.answers.test for entry in self.entries}) == 1
+        samples = kept if len(kept) == len(scores) else None
+        tests = [entry.evaluation.answers.test for entry in self.of(arm)]
+        return Side([score.value for score in scores], samples, tests, [standard_error(score) for score in scores])
 
     @cached_property
     def judged(self) -> list[str]:

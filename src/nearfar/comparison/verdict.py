@@ -38,12 +38,14 @@ class Side:
 
     Attributes:
         values: one for each seed.
-        samples: (seeds, N) what each test sample adds, with the values as means over N; None where it was not kept.
+        samples: for each seed (N,) what each test sample adds, with the value as its mean; None where it was not kept.
+        tests: for each seed a fingerprint of its test samples; () if all seeds have the same.
         errors: for each seed the standard error of its value over test samples; NaN where it is not known.
     """
 
     values: Sequence[float]
-    samples: NDArray[np.float64] | None = field(default=None, compare=False)
+    samples: Sequence[NDArray[np.float64]] | None = field(default=None, compare=False)
+    tests: Sequence[str] = ()
     errors: Sequence[float] = ()
 
 
@@ -121,17 +123,32 @@ def difference(first: Side, second: Side) -> Difference:
         raise ValueError(f"the sides have {seeds} and {len(second.values)} seeds")
     each = np.asarray(second.values, dtype=np.float64) - np.asarray(first.values, dtype=np.float64)
     seed_variance = float(each.var(ddof=1) / seeds) if seeds > 1 else math.nan
-    paired = first.samples is not None and second.samples is not None and first.samples.shape == second.samples.shape
-    if not paired or first.samples is None or second.samples is None or first.samples.shape[1] < 2:
+    if first.samples is None or second.samples is None or not _paired(first, second):
         sample_variance = _unpaired(first) + _unpaired(second)
         return Difference(float(each.mean()), seeds, 0, seed_variance, sample_variance)
-    of_sample = (second.samples - first.samples).mean(axis=0)
-    count = len(of_sample)
-    largest = float(np.abs(of_sample).max(initial=0.0)) ** 2 or 1.0
-    spread = float(np.square(of_sample - of_sample.mean()).sum())
-    sample_variance = (spread + _PSEUDO * min(1.0, largest)) / count**2
+    by_seed = [two - one for one, two in zip(first.samples, second.samples, strict=True)]
+    drawn = [np.mean(by_seed, axis=0)] if len(set(first.tests)) <= 1 else by_seed
+    # Where seeds have test samples of their own, these overlap: they count as if all seeds had the same.
+    sample_variance = float(np.mean([_sample_variance(one) for one in drawn]))
     exact = _mcnemar(first.samples[0], second.samples[0]) if seeds == 1 else 0.0
+    count = min(len(one) for one in by_seed)
     return Difference(float(each.mean()), seeds, count, seed_variance, sample_variance, exact)
+
+
+def _paired(first: Side, second: Side) -> bool:
+    """Whether both sides answered the same test samples, seed by seed."""
+    if first.samples is None or second.samples is None or list(first.tests) != list(second.tests):
+        return False
+    counts = [len(one) for one in first.samples]
+    same = len(set(first.tests)) > 1 or len(set(counts)) == 1
+    return same and counts == [len(one) for one in second.samples] and min(counts) > 1
+
+
+def _sample_variance(differences: NDArray[np.float64]) -> float:
+    """Variance of the mean of the differences (N,) of the samples."""
+    largest = float(np.square(differences).max(initial=0.0)) or 1.0
+    spread = float(np.square(differences - differences.mean()).sum())
+    return (spread + _PSEUDO * min(1.0, largest)) / len(differences) ** 2
 
 
 def mean(side: Side, *, share: bool = False) -> Interval:
@@ -320,9 +337,10 @@ def _quantile(freedom: int, level: float) -> float:
 
 def _unpaired(side: Side) -> float:
     """Variance of the mean by the test samples, which all seeds share."""
-    if side.samples is not None and side.samples.shape[1] > 1:
-        of_sample = side.samples.mean(axis=0)
-        return float((of_sample.var() * len(of_sample) + 0.25 * _PSEUDO) / len(of_sample) ** 2)
+    if side.samples is not None and min(len(one) for one in side.samples) > 1:
+        same = len(set(side.tests)) <= 1 and len({len(one) for one in side.samples}) == 1
+        drawn = [np.mean(side.samples, axis=0)] if same else side.samples
+        return float(np.mean([(one.var() * len(one) + 0.25 * _PSEUDO) / len(one) ** 2 for one in drawn]))
     errors = np.asarray(side.errors, dtype=np.float64)
     if not len(errors) or not np.isfinite(errors).all():
         return math.nan

@@ -89,7 +89,7 @@ def gain(evaluation: Evaluation) -> Gain | None:
 
 def _side(evaluation: Evaluation, score: Score) -> Side:
     answers = evaluation.answers.of(score.metric, score.row, score.value)
-    return Side([score.value], None if answers is None else answers[None], [standard_error(score)])
+    return Side([score.value], None if answers is None else [answers], errors=[standard_error(score)])
 
 
 def findings(rows: Sequence[Mapping[str, Any]], evaluation: Evaluation | None, dimensions: int) -> list[tuple[bool, str]]:
