@@ -59,11 +59,11 @@ def test_classes_get_every_row_metric_and_interval(of_classes: Evaluation) -> No
     found = of_classes
     assert found.rows() == ROWS
     assert found.metrics() == [
-        "kNN accuracy", "linear accuracy", "1 label a class", "5 labels a class", "10 labels a class", "1 % of labels",
+        "kNN accuracy", "linear accuracy", "1 label a class", "5 labels a class", "10 labels a class",
         "10 % of labels", "uniformity", "alignment", "penalty entropy", "std per dimension", "effective rank",
         "tolerance", "purity, 10 nearest",
     ]  # fmt: skip
-    assert len(found.scores) == 3 * 15
+    assert len(found.scores) == 3 * 13
     assert found.protocols.keys() == {"knn-v1", "linear-v1", "few-labels-v3", "geometry-v2"}
     assert "Probes were fitted on 60 training samples and judged on 30 test samples." in found.notes
     for score in found.scores:
@@ -184,7 +184,7 @@ def test_pairs_get_retrieval_controls_and_probes() -> None:
 def test_more_seeds_fit_more_probes_and_the_wider_interval_is_given() -> None:
     train, test = blobs(200, spread=2.0), blobs(4000, spread=2.0, seed=1)
     scores = scores_of("few-labels", train, test, seeds=3)
-    assert (scores["1 % of labels"].over, scores["1 % of labels"].count) == ("draws", 5)
+    assert (scores["10 % of labels"].over, scores["10 % of labels"].count) == ("draws", 5)
     small = scores_of("linear", train, test[torch.arange(4000) < 10], seeds=3)
     assert (small["linear accuracy"].over, small["linear accuracy"].count) == ("test samples", 10)
 
