@@ -184,7 +184,7 @@ def test_pairs_get_retrieval_controls_and_probes() -> None:
 def test_more_seeds_fit_more_probes_and_the_wider_interval_is_given() -> None:
     train, test = blobs(200, spread=2.0), blobs(4000, spread=2.0, seed=1)
     scores = scores_of("few-labels", train, test, seeds=3)
-    assert (scores["10 % of labels"].over, scores["10 % of labels"].count) == ("draws", 5)
+    assert (scores["1 label a class"].over, scores["1 label a class"].count) == ("draws", 5)
     small = scores_of("linear", train, test[torch.arange(4000) < 10], seeds=3)
     assert (small["linear accuracy"].over, small["linear accuracy"].count) == ("test samples", 10)
 
