@@ -25,7 +25,13 @@ def nearfar(*words: str, cwd: Path, code: int = 0, **environment: str) -> subpro
 
 
 def started(*words: str, cwd: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen([*NEARFAR, *words], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen([*NEARFAR, *words], cwd=cwd, text=True, preexec_fn=_hang_up_ends, **pipes)
+
+
+def _hang_up_ends() -> None:
+    """Undo an ignored SIGHUP, which whoever runs the tests (nohup) may have handed down."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def wait_for_checkpoint(folder: Path, process: subprocess.Popen[str], step: int = 3) -> None:
