@@ -92,7 +92,7 @@ def test_looking_for_room_changes_no_weight() -> None:
 
 @pytest.mark.parametrize(
     ("method", "settings"),
-    [("simclr", {"hidden": 1 << 20, "projection": 1 << 20}), ("moco-v2", {"queue": 1 << 20, "projection": 1 << 20}),
+    [("simclr", {"hidden": 1 << 20, "projection": 1 << 20}), ("moco-v2", {"hidden": 1 << 20, "projection": 1 << 20}),
      ("dino", {"prototypes": 1 << 20, "bottleneck": 1 << 20})],
 )  # fmt: skip
 def test_settings_whose_networks_fit_no_machine_are_refused(method: str, settings: dict[str, int], tmp_path: Path) -> None:

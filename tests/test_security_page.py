@@ -53,5 +53,5 @@ def test_only_the_files_of_an_encoder_are_fetched(tmp_path: Path, monkeypatch: p
     (tmp_path / "modeling.py").write_text("raise SystemExit('code was run')\n")
     with pytest.raises(UserError, match="holds no encoder"):
         hub.load("owner/name")
-    files = ["encoder.safetensors", "encoder.json", "tokenizer.json", "config.toml", "evaluation.json"]
+    files = ["encoder.safetensors", "encoder.json", "tokenizer.json", "method.json", "method.safetensors", "config.toml", "evaluation.json"]
     assert asked == [{"name": "owner/name", "revision": None, "allow_patterns": files}]

@@ -157,7 +157,7 @@ def test_help_explains_a_methods_settings(capsys: pytest.CaptureFixture[str]) ->
         (["pretrain", "clip"], "clip learns from image-text data"),
         (["pretrain", "mae", "--encoder", "resnet18"], "needs a transformer encoder"),
         (["pretrain", "--resume", "nothing"], "nothing is not a run folder"),
-        (["pretrain", "--config", "nothing.toml"], "Cannot read the configuration nothing.toml"),
+        (["pretrain", "--config", "nothing.toml"], "Cannot read nothing.toml: No such file"),
         (["evaluate", "nothing"], "nothing is not a run folder"),
         (["methods", "simcrl"], "did you mean simclr"),
     ],

@@ -30,7 +30,7 @@ def test_trackers_that_are_not_there_are_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["pretrain", "simclr", "--log", "tensorbored"]) == 2
-    assert "Unknown tracker 'tensorbored': did you mean tensorboard" in capsys.readouterr().err
+    assert "--log is 'tensorbored'; expected one of 'tensorboard', 'wandb'" in capsys.readouterr().err
     monkeypatch.setattr("nearfar.options.importlib.util.find_spec", lambda name: None)
     assert main(["pretrain", "simclr", "--log", "wandb"]) == 2
     assert "needs its package: pip install wandb" in capsys.readouterr().err
