@@ -50,6 +50,7 @@ def several() -> tuple[dict[int, list[list[Trained]]], list[Trained]]:
     return found, train_by_name(tasks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", registry.names())
 @pytest.mark.parametrize(("count", "sharded"), [(2, False), (3, False), (2, True)])
 def test_several_processes_equal_one(name: str, count: int, sharded: bool) -> None:

@@ -20,6 +20,8 @@ from nearfar.run import Run
 from nearfar.training import loop
 from tests.odd_files import ABSENT, BROKEN, WRONG, make_runs, mutations, places, replaced
 
+pytestmark = pytest.mark.slow
+
 VERBS: dict[str, list[str]] = {
     "report": ["report", "run", "--output", "out/page.html"],
     "embed": ["embed", "run", "--output", "out/found.npz"],

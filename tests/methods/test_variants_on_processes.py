@@ -10,6 +10,8 @@ import pytest
 from nearfar.testing import on_processes
 from nearfar.testing.steps import Trained, assert_processes_equal, train_by_name
 
+pytestmark = pytest.mark.slow
+
 VARIANTS: list[tuple[str, str | None, dict[str, Any]]] = [
     ("byol", None, {"last_norm": True, "predictor_rate": 10.0, "predictor_decays": False}),
     ("dino", None, {"sinkhorn": True, "head_norm": True}),

@@ -127,6 +127,7 @@ def test_every_text_of_the_scores_is_escaped(run: Run, tmp_path: Path, text: str
     assert written > 0
 
 
+@pytest.mark.slow
 def test_a_run_that_names_a_foreign_class_runs_none_of_its_code(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(run.folder, folder)

@@ -13,6 +13,7 @@ def failing() -> None:
     raise ValueError("what the test is about")
 
 
+@pytest.mark.slow
 def test_a_failure_of_the_function_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_TRIED", [])
     monkeypatch.setattr(processes, "_MEETING", [])

@@ -230,6 +230,7 @@ def fail() -> None:
     time.sleep(60)
 
 
+@pytest.mark.slow
 def test_a_failing_process_ends_all_and_says_why() -> None:
     with pytest.raises(
         RuntimeError, match=r"(?s)fail on processes failed.*something odd.*process 1 of 2 ended with code 1"

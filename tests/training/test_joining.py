@@ -101,6 +101,7 @@ def test_the_listed_methods_and_no_others_take_rows() -> None:
     assert {name for name in registry.names() if all(takes_rows(toy(name)[0], phase) for phase in toy(name)[0].phases())} == set(NAMES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in WITHOUT_PRODUCTS])
 def test_each_of_p_processes_does_a_pth_of_the_products(several: dict[int, list[dict[str, Any]]], name: str) -> None:
     whole = products(name)

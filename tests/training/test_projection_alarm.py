@@ -24,6 +24,8 @@ from nearfar.verbs.watch import callbacks
 from nearfar.views import make_views
 from tests.training.toys import Toy, ToyEncoder, ToySource, views
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = PretrainOptions(epochs=8, batch_size=128, encoder="small-convnet", evaluate_every=1, limit=600)
 
 

@@ -32,6 +32,8 @@ from nearfar.views import make_views
 from tests.training.test_loop_processes import same_views, stopping_views
 from tests.training.toys import SharedToy, Toy, ToyEncoder, ToySource
 
+pytestmark = pytest.mark.slow
+
 ADAMW = Recipe(batch_size=5, epochs=2)
 METHODS: Mapping[str, tuple[str, dict[str, Any], Plan]] = {
     "statistics of the batch": ("simclr", {}, Plan(ADAMW, seed=3)),
