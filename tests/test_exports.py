@@ -1,0 +1,57 @@
+"""Exports say how to load them, and refuse what they do not take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from nearfar import networks
+from nearfar.data.spec import Spec
+from nearfar.encoder_files import export_encoder, load_encoder
+
+IMAGES = Spec("photos", "image", (3, 32, 32), 10, mean=(0.5,) * 3, std=(0.2,) * 3)
+
+
+def _told(encoder: object, path: Path, format: str) -> list[str]:  # noqa: A002
+    lines: list[str] = []
+    export_encoder(encoder, path, format, tell=lines.append)  # type: ignore[arg-type]
+    return lines
+
+
+def _run(lines: list[str], **names: object) -> dict[str, object]:
+    """What the told lines of Python define."""
+    scope: dict[str, object] = dict(names)
+    exec("\n".join(line.strip() for line in lines), scope)
+    return scope
+
+
+def test_weights_of_a_timm_model_load_into_timm(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    encoder = networks.build("timm:resnet10t", IMAGES).eval()
+    first, *lines = _told(encoder, tmp_path / "out", "safetensors")
+    assert first.startswith("Features of random samples differ from the original's by at most ")
+    model = _run(lines)["model"]
+    assert isinstance(model, timm.models.ResNet)
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(x), encoder(x))
+        torch.testing.assert_close(load_encoder(tmp_path / "out")[0](x), encoder(x))
+
+
+@pytest.mark.parametrize("format", ["onnx", "torch"])
+def test_the_told_lines_load_a_program_that_refuses_bytes(format: str, tmp_path: Path) -> None:  # noqa: A002
+    if format == "onnx":
+        pytest.importorskip("onnxruntime")
+    encoder = networks.build("perceptron", IMAGES).eval()
+    ending = {"onnx": ".onnx", "torch": ".pt2"}[format]
+    lines = _told(encoder, tmp_path / f"e{ending}", format)[1:]
+    x = torch.rand(2, 3, 32, 32)
+    given = {"onnx": x.numpy(), "torch": x}[format]
+    found = torch.as_tensor(_run(lines, x=given)["features"])
+    expected = encoder((x - 0.5) / 0.2)
+    torch.testing.assert_close(found.detach(), expected.detach(), rtol=1e-4, atol=1e-4)
+    bad = torch.as_tensor(_run(lines, x=255 * given)["features"])
+    assert bool(bad.isnan().all())
+    assert "with pixels in [0, 1]" in lines[-1]
