@@ -30,10 +30,10 @@ from programs import BATCH, RECIPE, FullResolution, Now, simclr, source_of, with
 from record import Table, finish, parser_of, ratios, spread
 
 from nearfar.data.samples import Source
+from nearfar.precision import choose_precision
+from nearfar.training.care.profile import Profile
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
-from nearfar.training.precision import choose_precision
-from nearfar.training.profile import Profile
 from nearfar.views import make_views
 
 ROUNDS = 5

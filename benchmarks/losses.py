@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from nearfar import losses
-from nearfar.losses.decoupled import dcl
+from nearfar.losses.instance.decoupled import dcl
 
 DIMENSION, TEMPERATURE = 128, 0.1
 ROUNDS = {256: 15, 2048: 7, 4096: 5, 8192: 5, 32768: 1}

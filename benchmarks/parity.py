@@ -23,7 +23,7 @@ from torch.nn.functional import normalize
 from two_processes import DIMENSION, Loss, lightly, two_processes
 
 from nearfar import losses
-from nearfar.losses.decoupled import dcl, dclw
+from nearfar.losses.instance.decoupled import dcl, dclw
 
 PAIRS, CLASSES = 32, 8
 TARGET = Path(__file__).parents[1] / "docs" / "results" / "parity.md"

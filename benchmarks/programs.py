@@ -16,9 +16,9 @@ from nearfar.data.spec import Spec
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Recipe
 from nearfar.networks.encoder import Encoder
-from nearfar.training.bound import encoder_alone
+from nearfar.training.care.bound import encoder_alone
+from nearfar.training.care.memory import freed_memory_kept
 from nearfar.training.loop import Progress, fit
-from nearfar.training.memory import freed_memory_kept
 from nearfar.training.plan import Plan
 from nearfar.views import make_views
 

@@ -24,16 +24,15 @@ from record import machine, parser_of
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nearfar import networks
+from nearfar import collectives, networks
 from nearfar.batch import Batch
-from nearfar.data.batches import EpochSampler
+from nearfar.data.batches.samplers import EpochSampler
 from nearfar.data.samples import Samples, Source
 from nearfar.data.spec import Spec
 from nearfar.methods import registry
 from nearfar.methods.method import Recipe, Summed
 from nearfar.targets.momentum import MomentumEncoder
 from nearfar.testing import on_processes
-from nearfar.training import collectives
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
 from nearfar.training.update import joined_loss, takes_rows

@@ -27,7 +27,7 @@ from record import Table, finish, parser_of
 from nearfar.data.samples import Source
 from nearfar.evaluation.online import OnlineProbe
 from nearfar.networks.encoder import Encoder
-from nearfar.training.precision import choose_precision
+from nearfar.precision import choose_precision
 from nearfar.views import plain_view
 
 IMAGES, QUERIES = 10_000, 5_000

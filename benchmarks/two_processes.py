@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nearfar import losses
-from nearfar.losses.decoupled import dcl
+from nearfar import collectives, losses
+from nearfar.losses.instance.decoupled import dcl
 from nearfar.testing import on_processes
-from nearfar.training import collectives
-from nearfar.training.joining import join
+from nearfar.training.processes.joining import join
 
 DIMENSION = 16
 Loss = Callable[..., Tensor]

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nearfar.data.spec import Spec
-from nearfar.training.memory import freed_memory_kept
+from nearfar.training.care.memory import freed_memory_kept
 from nearfar.views import WantedViews, make_views
 from nearfar.views.audio import CONTRASTIVE
-from nearfar.views.image_blur import kernel_size
+from nearfar.views.image.blur import kernel_size
 
 ROUNDS = 9
 SERIES = (256, 3, 512)

@@ -19,12 +19,12 @@ import torch
 
 import nearfar
 from nearfar import networks
+from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.spec import Spec
-from nearfar.data.tokenizer import Tokenizer
-from nearfar.encoder_files import DESCRIPTION, TOKENIZER, load_encoder, save_encoder
 from nearfar.errors import UserError
-from nearfar.index import facts_of, read_index
+from nearfar.finding.index import facts_of, read_index
 from nearfar.networks import room
+from nearfar.runs.encoder_files import DESCRIPTION, TOKENIZER, load_encoder, save_encoder
 from tests.networks.specs import images, texts
 
 
@@ -189,7 +189,7 @@ def test_a_table_that_unpacks_beyond_the_memory_is_refused(tmp_path: Path, monke
     rows = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(400_000, dtype=np.float32)), 4)
     pq.write_table(pa.table({"id": ["x"] * 100_000, "embedding": rows}), tmp_path / "index.parquet")
     assert len(read_index(tmp_path / "index.parquet")) == 100_000
-    monkeypatch.setattr("nearfar.data.bounds.memory_bytes", lambda: 1000)
+    monkeypatch.setattr("nearfar.data.content.bounds.memory_bytes", lambda: 1000)
     with refused("would take"):
         read_index(tmp_path / "index.parquet")
 

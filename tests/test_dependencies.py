@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from nearfar.data.hugging_face import read_hugging_face
 from nearfar.data.options import DataOptions
+from nearfar.data.readers.hugging_face import read_hugging_face
 from nearfar.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +62,7 @@ def test_no_data_set_may_bring_code(version: str, given: dict[str, Any], monkeyp
     library.__version__ = version  # type: ignore[attr-defined]
     library.load_dataset = load  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "datasets", library)
-    monkeypatch.setattr("nearfar.data.hugging_face.missing", lambda _: "")
+    monkeypatch.setattr("nearfar.data.readers.hugging_face.missing", lambda _: "")
     with pytest.raises(UserError, match="cannot be loaded"):
         read_hugging_face("owner/name", DataOptions())
     assert calls == [given]

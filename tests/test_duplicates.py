@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from nearfar.data import load
-from nearfar.duplicates import near_duplicates
 from nearfar.evaluation.features import extract, raw_features
+from nearfar.finding.duplicates import near_duplicates
 from nearfar.networks import build
 from nearfar.verbs.search import Answer
 from nearfar.views import plain_view

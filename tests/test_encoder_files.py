@@ -12,13 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar import networks, portable
+from nearfar import networks
 from nearfar.batch import Tokens
+from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.spec import Spec
-from nearfar.data.tokenizer import Tokenizer
-from nearfar.encoder_files import check_input, encoder_spec, export_encoder, load_encoder, save_encoder, tokenizer_of
 from nearfar.errors import UserError
 from nearfar.networks.encoder import Encoder
+from nearfar.runs import portable
+from nearfar.runs.encoder_files import check_input, encoder_spec, export_encoder, load_encoder, save_encoder, tokenizer_of
 from tests.networks.specs import images, pairs, series, texts
 
 CARD = {"method": "simclr", "data": "pictures", "samples": 100}

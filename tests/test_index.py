@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from nearfar.errors import UserError
-from nearfar.index import Index, doubtful_labels, duplicate_groups, nearest_rows, read_index, worth_labelling
+from nearfar.finding.index import Index, doubtful_labels, duplicate_groups, nearest_rows, read_index, worth_labelling
 
 
 def random(rows: int, dimensions: int = 16, seed: int = 0) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from nearfar.label_errors import PLANTED, likely_errors, rankings
+from nearfar.finding.label_errors import PLANTED, likely_errors, rankings
 
 from .scenes import KINDS, encoded, scenes
 

@@ -13,9 +13,9 @@ import torch
 import nearfar
 from nearfar import networks
 from nearfar.errors import UserError
-from nearfar.method_files import METHOD, METHOD_WEIGHTS, Encoding, open_method, save_method
 from nearfar.methods import registry
-from nearfar.run import CHECKPOINTS, Run
+from nearfar.runs.folder import CHECKPOINTS, Run
+from nearfar.runs.method_files import METHOD, METHOD_WEIGHTS, Encoding, open_method, save_method
 from nearfar.testing.toys import spec_for, toy
 
 SMALL = {"data": "digits", "limit": 80, "batch_size": 20, "evaluate": False, "encoder": "perceptron"}
@@ -39,7 +39,7 @@ def test_every_method_is_what_it_was_when_opened_again(name: str, tmp_path: Path
     base = encoder.architecture["name"]
     small = vars(toy(name)[0].settings)
     method = kind(encoder, spec, kind.Settings(**small)).eval()
-    from nearfar.encoder_files import save_encoder
+    from nearfar.runs.encoder_files import save_encoder
 
     save_encoder(method.encoder, tmp_path, {})
     save_method(method, tmp_path, base)
@@ -87,7 +87,7 @@ def test_every_verb_uses_the_methods_own_features(staged: Run, tmp_path: Path) -
 
 def test_evaluation_judges_the_methods_own_features(staged: Run, tmp_path: Path) -> None:
     from nearfar.evaluation.features import extract
-    from nearfar.evaluation.geometry import effective_rank
+    from nearfar.evaluation.measures.geometry import effective_rank
     from nearfar.views import plain_view
 
     found = nearfar.evaluate(staged.folder, protocols="geometry", output=tmp_path / "e.json")

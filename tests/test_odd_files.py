@@ -16,7 +16,7 @@ import tomli_w
 from nearfar.cli import main
 from nearfar.comparison.gathering import MEMORY
 from nearfar.errors import UserError
-from nearfar.run import Run
+from nearfar.runs.folder import Run
 from nearfar.training import loop
 from tests.odd_files import ABSENT, BROKEN, WRONG, make_runs, mutations, places, replaced
 
@@ -201,7 +201,7 @@ def test_claims_may_hold_anything(tmp_path: Path) -> None:
 
 
 def test_a_repository_may_hold_anything(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from nearfar import hub
+    from nearfar.runs import hub
 
     assert checked_call(VERBS["push"], "as it was", capsys) == 0
     path = workplace / "out" / "hub" / "encoder.json"

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import nearfar
-from nearfar import hub
 from nearfar.errors import UserError
 from nearfar.options import Config, PretrainOptions
+from nearfar.runs import hub
 
 ROOT = Path(__file__).parents[1]
 

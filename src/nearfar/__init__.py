@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nearfar.run import Run
+    from nearfar.runs.folder import Run
     from nearfar.verbs.advise import advise
     from nearfar.verbs.claim import claim
     from nearfar.verbs.compare import compare
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 HOMES = {  # in which module each public name is found
-    "Run": "nearfar.run",
+    "Run": "nearfar.runs.folder",
     "advise": "nearfar.verbs.advise",
     "claim": "nearfar.verbs.claim",
     "compare": "nearfar.verbs.compare",

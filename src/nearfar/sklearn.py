@@ -21,9 +21,9 @@ from nearfar.evaluation.features import extract
 from nearfar.methods import registry
 from nearfar.methods.method import Method
 from nearfar.options import resolved_settings
+from nearfar.precision import device_of
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
-from nearfar.training.precision import device_of
 from nearfar.views import make_views, plain_view
 
 

@@ -15,7 +15,7 @@ from nearfar.claims.harness import Training, digits, pretrained, probes
 from nearfar.claims.table import read_results, render
 from nearfar.cli import main
 from nearfar.methods import registry
-from nearfar.training.interruption import Interruption
+from nearfar.training.care.interruption import Interruption
 
 
 def toy(gain: float, spread: float) -> Claim:

@@ -17,7 +17,7 @@ from nearfar.comparison.arms import Arm, arms_of
 from nearfar.comparison.options import CompareOptions
 from nearfar.errors import UserError
 from nearfar.evaluation.answers import Answers
-from nearfar.evaluation.intervals import wilson
+from nearfar.evaluation.kernels.intervals import wilson
 from nearfar.evaluation.result import Evaluation, Score
 from nearfar.reports.comparison_page import _lead
 

@@ -22,7 +22,7 @@ from nearfar.comparison.verdict import (
     seeds_needed,
     sentence,
 )
-from nearfar.evaluation.intervals import wilson
+from nearfar.evaluation.kernels.intervals import wilson
 
 Answers = NDArray[np.float64]
 

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nearfar.data.batches import EpochSampler, Sampler, part, sampler_for
-from nearfar.data.wanted import WantedBatches
+from nearfar.data.batches.samplers import EpochSampler, Sampler, part, sampler_for
+from nearfar.data.batches.wanted import WantedBatches
 from nearfar.errors import UserError
 
 

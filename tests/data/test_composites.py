@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from nearfar.data import composites, load
+from nearfar.data import load
+from nearfar.data.made import composites
 from nearfar.data.samples import Samples
-from nearfar.evaluation.knn import knn_predict
+from nearfar.evaluation.probes.knn import knn_predict
 
 
 def _all(samples: Samples) -> torch.Tensor:

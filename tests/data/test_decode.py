@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nearfar.data.decode import Measured, UnreadableError, measure, pixels
+from nearfar.data.content.decode import Measured, UnreadableError, measure, pixels
 from tests.data.conftest import encoded, picture
 
 

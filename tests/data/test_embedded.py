@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from nearfar.data import embedded, load
-from nearfar.evaluation.knn import knn_predict
+from nearfar.data import load
+from nearfar.data.made import embedded
+from nearfar.evaluation.probes.knn import knn_predict
 
 
 @pytest.mark.parametrize(("name", "side"), [("digits", 8), ("cluttered-digits", 32)])

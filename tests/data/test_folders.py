@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from nearfar.data import load, pictures
-from nearfar.data.decode import pixels
+from nearfar.data import load
+from nearfar.data.content import pictures
+from nearfar.data.content.decode import pixels
 from nearfar.errors import UserError
 from tests.data.conftest import picture
 

@@ -17,7 +17,7 @@ from scipy.io import wavfile
 
 from nearfar.data import load
 from nearfar.errors import UserError
-from nearfar.index import read_index
+from nearfar.finding.index import read_index
 from tests.data.conftest import encoded, picture
 
 Damage = list[tuple[str, float, bytes]]

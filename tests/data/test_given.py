@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from nearfar.data.decode import pixels
-from nearfar.data.given import samples_like
+from nearfar.data.content.decode import pixels
+from nearfar.data.readers.given import samples_like
 from nearfar.data.samples import Samples
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from nearfar.assembly.assemble import assemble, inflated_data
 from nearfar.data import load
-from nearfar.data.inflation import generate, inflated
+from nearfar.data.prepare.inflation import generate, inflated
 from nearfar.errors import UserError
-from nearfar.evaluation.knn import knn_predict
+from nearfar.evaluation.probes.knn import knn_predict
 from nearfar.methods import registry
 from nearfar.options import Config, PretrainOptions
-from nearfar.verbs.assemble import assemble, inflated_data
 
 
 def _npz(folder: Path, count: int, value: int = 0) -> Path:

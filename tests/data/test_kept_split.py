@@ -19,7 +19,7 @@ from scipy.io import wavfile
 
 import nearfar
 from nearfar.errors import UserError
-from nearfar.run import Run
+from nearfar.runs.folder import Run
 from tests.data.conftest import encoded, picture
 
 COUNT = 20

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from nearfar.data import catalogue, load
+from nearfar.data import load
+from nearfar.data.readers import catalogue
 from nearfar.errors import UserError
 from tests.data.conftest import image_column, picture, write_parquet
 

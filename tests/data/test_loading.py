@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from nearfar.data import DataOptions, catalogue, load
+from nearfar.data import DataOptions, load
+from nearfar.data.readers import catalogue
 from nearfar.errors import UserError
 
 
@@ -100,7 +101,7 @@ def test_an_unknown_option_names_the_nearest() -> None:
 
 
 def test_the_catalogue_imports_no_torch() -> None:
-    code = "import sys, nearfar.data.catalogue as c; [e.here for e in c.entries()]; assert 'torch' not in sys.modules"
+    code = "import sys, nearfar.data.readers.catalogue as c; [e.here for e in c.entries()]; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

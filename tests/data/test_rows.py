@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nearfar.data import load
-from nearfar.data.rows import condition_of
+from nearfar.data.tables.rows import condition_of
 from nearfar.errors import UserError
 
 

@@ -10,7 +10,7 @@ import torch
 
 from nearfar.batch import Pair, Tokens
 from nearfar.data import samples as samples_module
-from nearfar.data.arrays import in_memory
+from nearfar.data.content.arrays import in_memory
 from nearfar.data.samples import Samples
 from nearfar.errors import UserError
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nearfar.data import load
-from nearfar.data.series import fit_lengths, read_series
+from nearfar.data.content.series import fit_lengths, read_series
 from nearfar.errors import UserError
 
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 from scipy.io import wavfile
 
-from nearfar.data import load, sound
+from nearfar.data import load
+from nearfar.data.content import sound
 from nearfar.errors import UserError
 
 RATE = 8000

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nearfar.data.tokenizer import END, PADDING, SMALLEST_VOCABULARY, START, Tokenizer
+from nearfar.data.content.tokenizer import END, PADDING, SMALLEST_VOCABULARY, START, Tokenizer
 from nearfar.errors import UserError
 
 TEXTS = ["a cat sat on the mat", "the cat ate", "that hat, the bat!", "aaaa aaa banana bandana"]

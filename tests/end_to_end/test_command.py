@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from nearfar.cli import main
-from nearfar.encoder_files import load_encoder
+from nearfar.runs.encoder_files import load_encoder
 
 NEARFAR = [sys.executable, "-m", "nearfar"]
 SHORT = ["--epochs", "2", "--limit", "512", "--batch-size", "256", "--precision", "float32"]

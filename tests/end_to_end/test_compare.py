@@ -16,7 +16,7 @@ from nearfar.cli import main
 from nearfar.comparison.arms import arms_of
 from nearfar.comparison.options import CompareOptions
 from nearfar.comparison.running import config_of, planned
-from nearfar.run import Run
+from nearfar.runs.folder import Run
 
 SMALL = ["--data", "digits", "--limit", "120", "--encoder", "perceptron", "--batch-size", "40", "--steps", "3", "--output", "c"]
 

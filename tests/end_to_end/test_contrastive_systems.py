@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from nearfar.cli import main
-from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint
+from nearfar.training.care.checkpoints import latest_checkpoint, load_checkpoint
 
 TINY = ["--data", "digits", "--encoder", "perceptron", "--batch-size", "32", "--limit", "200", "--precision", "float32", "--no-evaluate"]
 HEAD = ["--settings.hidden", "32", "--settings.projection", "16"]

@@ -15,7 +15,7 @@ from scipy.io import wavfile
 
 import nearfar
 from nearfar.cli import main
-from nearfar.run import Run
+from nearfar.runs.folder import Run
 
 COUNT = 40
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nearfar.encoder_files import load_encoder
+from nearfar.runs.encoder_files import load_encoder
 
 pytestmark = pytest.mark.slow
 

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 import nearfar
-import nearfar.hub
+import nearfar.runs.hub
 from nearfar.cli import main
 from nearfar.errors import UserError
-from nearfar.method_files import open_method
-from nearfar.run import Run
+from nearfar.runs.folder import Run
+from nearfar.runs.method_files import open_method
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ def test_duplicates_and_suggestions(run: Run) -> None:
 def test_a_pushed_run_is_loaded_and_described(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nearfar.evaluate(run.folder, protocols="knn")
     assert main(["push", str(run.folder), str(tmp_path / "shelf")]) == 0
-    encoder = nearfar.hub.load(str(tmp_path / "shelf"))
+    encoder = nearfar.runs.hub.load(str(tmp_path / "shelf"))
     view = torch.randn(2, 1, 8, 8)
     assert torch.equal(encoder(view), run.encoder()(view))
     card = (tmp_path / "shelf" / "README.md").read_text()
@@ -97,7 +97,7 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(
     assert main(["push", str(run.folder), "someone/something"]) == 2
     assert "Cannot push to someone/something" in capsys.readouterr().err
     with pytest.raises(UserError, match="Cannot load someone/something from the hub"):
-        nearfar.hub.load("someone/something")
+        nearfar.runs.hub.load("someone/something")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nearfar.cli import main
-from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint
+from nearfar.training.care.checkpoints import latest_checkpoint, load_checkpoint
 
 TINY = ["--data", "digits", "--limit", "64", "--batch-size", "16", "--steps", "3", "--precision", "float32", "--no-evaluate"]
 SMALL = {

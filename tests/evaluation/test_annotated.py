@@ -18,7 +18,7 @@ from nearfar import networks
 from nearfar.data import load
 from nearfar.errors import UserError
 from nearfar.evaluation import Wanted, evaluate
-from nearfar.evaluation.similarity import similarity
+from nearfar.evaluation.kernels.similarity import similarity
 from nearfar.views import plain_view
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from nearfar.data import load
-from nearfar.data.embedded import cluttered_digit_regions
+from nearfar.data.made.embedded import cluttered_digit_regions
 from nearfar.errors import UserError
-from nearfar.evaluation.dense import commonest, feature_maps, overlap, pixel_matching, segment
+from nearfar.evaluation.measures.dense import commonest, feature_maps, overlap, pixel_matching, segment
 from nearfar.views import plain_view
 
 

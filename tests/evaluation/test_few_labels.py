@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nearfar.errors import UserError
-from nearfar.evaluation.few_labels import few_labels
+from nearfar.evaluation.probes.few_labels import few_labels
 from nearfar.evaluation.splits import held_out, per_class, stratified
 
 from .toys import blobs, image_source

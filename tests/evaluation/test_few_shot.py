@@ -7,7 +7,7 @@ import torch
 
 from nearfar.errors import UserError
 from nearfar.evaluation.features import Labelled
-from nearfar.evaluation.few_shot import drawn_episodes, few_shot, few_shot_accuracies
+from nearfar.evaluation.probes.few_shot import drawn_episodes, few_shot, few_shot_accuracies
 
 LABELS = torch.tensor([3, 0, 1, 4, 0, 1, 3, 4, 0, 1, 4, 3, 3, 1, 0, 4])  # four samples of each of 0, 1, 3, 4; none of 2
 

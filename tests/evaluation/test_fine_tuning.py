@@ -11,8 +11,8 @@ from torch import nn
 from nearfar import networks
 from nearfar.errors import UserError
 from nearfar.evaluation import Wanted, evaluate
-from nearfar.evaluation.blocks import blocks
-from nearfar.evaluation.fine_tuning import RATES, Budget, Labels, divided, fine_tune, picked_rate
+from nearfar.evaluation.kernels.blocks import blocks
+from nearfar.evaluation.probes.fine_tuning import RATES, Budget, Labels, divided, fine_tune, picked_rate
 from nearfar.views import plain_view
 from tests.networks.specs import images, series, texts
 

@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional as F
 
 from nearfar.errors import UserError
-from nearfar.evaluation.collapse import collapse
 from nearfar.evaluation.features import Labelled
-from nearfar.evaluation.geometry import (
+from nearfar.evaluation.measures.collapse import collapse
+from nearfar.evaluation.measures.geometry import (
     alignment,
     effective_rank,
     neighbourhood_purity,
@@ -40,7 +40,7 @@ def test_golden(golden: Golden) -> None:
 
 @pytest.mark.parametrize("block", [1, 7, 1024])
 def test_uniformity_equals_the_loop_whatever_the_block(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nearfar.evaluation.geometry._BLOCK", block)
+    monkeypatch.setattr("nearfar.evaluation.measures.geometry._BLOCK", block)
     x = torch.randn(20, 4).double()
     u = F.normalize(x, dim=1)
     pairs = [math.exp(-3 * float((u[i] - u[j]).square().sum())) for i in range(20) for j in range(i)]

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from nearfar.errors import UserError
-from nearfar.evaluation.intervals import mean_interval, paired_difference, wilson
+from nearfar.evaluation.kernels.intervals import mean_interval, paired_difference, wilson
 
 
 @pytest.mark.parametrize("values", [[0.1, 0.2, 0.15], [3.0, 1.0], [5.0, 5.5, 4.0, 7.0, 6.5, 5.1]])

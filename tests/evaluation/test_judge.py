@@ -15,8 +15,8 @@ from nearfar.data.samples import Samples, Source
 from nearfar.errors import UserError
 from nearfar.evaluation import PROTOCOLS, Evaluation, Wanted, evaluate
 from nearfar.evaluation.features import Labelled, extract, raw_features
-from nearfar.evaluation.fine_tuning import Budget
-from nearfar.evaluation.linear import linear_probes, ridge_probes
+from nearfar.evaluation.probes.fine_tuning import Budget
+from nearfar.evaluation.probes.linear import linear_probes, ridge_probes
 from nearfar.evaluation.protocol import Row, Task
 from nearfar.evaluation.protocols import ALL
 from nearfar.evaluation.result import Score

@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from nearfar.errors import UserError
 from nearfar.evaluation.features import Labelled
-from nearfar.evaluation.knn import knn_accuracy, knn_predict, knn_scores, nearest
+from nearfar.evaluation.probes.knn import knn_accuracy, knn_predict, knn_scores, nearest
 
 from .toys import blobs
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 import nearfar
 from nearfar.batch import Pair, Tokens
-from nearfar.data.arrays import in_memory
-from nearfar.evaluation.leakage import trained_on
-from nearfar.run import Run
+from nearfar.data.content.arrays import in_memory
+from nearfar.evaluation.measures.leakage import trained_on
+from nearfar.runs.folder import Run
 
 
 def _images(*numbers: int) -> torch.Tensor:

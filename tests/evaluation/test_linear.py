@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from nearfar.errors import UserError
 from nearfar.evaluation.features import Labelled
-from nearfar.evaluation.lbfgs import minimise
-from nearfar.evaluation.linear import PENALTIES, RIDGE_PENALTIES, Probe, fit_logistic, fit_ridge, linear_probes, ridge_probes
-from nearfar.evaluation.principal import principal
+from nearfar.evaluation.kernels.lbfgs import minimise
+from nearfar.evaluation.kernels.principal import principal
+from nearfar.evaluation.probes.linear import PENALTIES, RIDGE_PENALTIES, Probe, fit_logistic, fit_ridge, linear_probes, ridge_probes
 
 from .toys import blobs
 
@@ -72,7 +72,7 @@ def test_logistic_probe_does_not_depend_on_scale_shift_and_blocks(monkeypatch: p
     moved = Labelled(100 * data.features - 30, data.labels, 4)
     (other,) = fit_logistic(moved, (0.01,), tolerance=1e-7)
     torch.testing.assert_close(other(moved.features).softmax(1), model(data.features).softmax(1), rtol=1e-5, atol=1e-6)
-    monkeypatch.setattr("nearfar.evaluation.linear._BLOCK", 64)
+    monkeypatch.setattr("nearfar.evaluation.probes.linear._BLOCK", 64)
     (blocked,) = fit_logistic(data, (0.01,), tolerance=1e-7)
     torch.testing.assert_close(blocked(data.features).softmax(1), model(data.features).softmax(1), rtol=1e-6, atol=1e-8)
 

@@ -12,16 +12,16 @@ from torch.nn import functional as F
 from torchmetrics.clustering import AdjustedRandScore, NormalizedMutualInfoScore
 from torchmetrics.retrieval import RetrievalHitRate, RetrievalMAP
 
-from nearfar.evaluation.clustering import agreement, cluster
 from nearfar.evaluation.features import Labelled
-from nearfar.evaluation.retrieval import retrieve
+from nearfar.evaluation.measures.clustering import agreement, cluster
+from nearfar.evaluation.measures.retrieval import retrieve
 
 from .toys import blobs
 
 
 @pytest.mark.parametrize("block", [1, 2**23])
 def test_retrieval_equals_torchmetrics(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nearfar.evaluation.retrieval._BLOCK", block)
+    monkeypatch.setattr("nearfar.evaluation.measures.retrieval._BLOCK", block)
     data = blobs(80, spread=2.5)
     data = Labelled(data.features.double(), data.labels, 4)
     unit = F.normalize(data.features, dim=1)

@@ -10,8 +10,8 @@ import torch
 from nearfar.data.samples import Source
 from nearfar.errors import UserError
 from nearfar.evaluation.features import Labelled, extract
-from nearfar.evaluation.knn import knn_accuracy
 from nearfar.evaluation.online import OnlineProbe
+from nearfar.evaluation.probes.knn import knn_accuracy
 from nearfar.evaluation.splits import held_out, validation_part
 from nearfar.views import plain_view
 

@@ -13,10 +13,10 @@ from torchvision.transforms.v2.functional import gaussian_blur
 from nearfar.data.samples import Source
 from nearfar.errors import UserError
 from nearfar.evaluation import Wanted, evaluate
-from nearfar.evaluation.corruptions import STRENGTHS, corrupted
-from nearfar.evaluation.fairness import groups
 from nearfar.evaluation.features import Labelled, extract
-from nearfar.evaluation.linear import linear_probes
+from nearfar.evaluation.measures.corruptions import STRENGTHS, corrupted
+from nearfar.evaluation.measures.fairness import groups
+from nearfar.evaluation.probes.linear import linear_probes
 from nearfar.views import plain_view
 
 from .toys import Flatten, image_source

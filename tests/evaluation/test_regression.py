@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nearfar.errors import UserError
-from nearfar.evaluation.regression import balanced_error
+from nearfar.evaluation.probes.regression import balanced_error
 
 
 def test_each_bin_counts_alike() -> None:

@@ -10,8 +10,8 @@ import torch
 
 from nearfar.errors import UserError
 from nearfar.evaluation import evaluate
+from nearfar.evaluation.kernels.shots import shot_errors
 from nearfar.evaluation.protocol import Wanted
-from nearfar.evaluation.shots import shot_errors
 from nearfar.views import plain_view
 
 from .toys import Flatten, image_source

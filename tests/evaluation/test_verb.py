@@ -17,7 +17,7 @@ from PIL import Image
 import nearfar
 from nearfar import networks
 from nearfar.errors import UserError
-from nearfar.run import Run
+from nearfar.runs.folder import Run
 from nearfar.verbs import evaluate as verb
 from tests.networks.specs import images
 

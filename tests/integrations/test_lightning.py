@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from nearfar import data, networks
-from nearfar.data.batches import EpochSampler
+from nearfar.data.batches.samplers import EpochSampler
 from nearfar.errors import UserError
 from nearfar.methods.distillation.byol import BYOL
 from nearfar.methods.method import Method, Recipe, WantedBatches

@@ -13,16 +13,12 @@ import torch
 from torch import Tensor
 
 from nearfar import losses
-from nearfar.losses import (
-    common_salient,
-    individual_temperature,
-    label_augmentation,
-    masked_contrast,
-)
-from nearfar.losses.episodes import neighbour_score
-from nearfar.losses.feature_transformation import Mixing
-from nearfar.losses.hard_negatives import draw
-from nearfar.losses.mixed_redundancy import Mix
+from nearfar.losses.instance import common_salient, individual_temperature, masked_contrast
+from nearfar.losses.instance.feature_transformation import Mixing
+from nearfar.losses.instance.hard_negatives import draw
+from nearfar.losses.redundancy.mixed_redundancy import Mix
+from nearfar.losses.supervised import label_augmentation
+from nearfar.losses.supervised.episodes import neighbour_score
 from nearfar.testing import LossCase
 
 Maker = Callable[[int, torch.Generator], Any]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.behaviour import (
+from nearfar.losses.instance.behaviour import (
     contrastive,
     hard_contrastive,
     hard_simple,
@@ -19,7 +19,7 @@ from nearfar.losses.behaviour import (
     relative_penalty,
     simple,
 )
-from nearfar.losses.contrastive import info_nce
+from nearfar.losses.instance.contrastive import info_nce
 from tests.losses.cases import close, leaves, named
 from tests.losses.precision import agrees_in_lower_precision
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses import blocks
-from nearfar.losses.blocks import (
+from nearfar.losses.kernels import blocks
+from nearfar.losses.kernels.blocks import (
     block_height,
     gathered,
     in_row_blocks,

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses import blocks
-from nearfar.losses.cacr import (
+from nearfar.losses.instance.cacr import (
     attraction,
     cacr,
     moco_v3_cacr,
@@ -20,7 +19,8 @@ from nearfar.losses.cacr import (
     queue_repulsion,
     repulsion,
 )
-from nearfar.losses.similarity import unit
+from nearfar.losses.kernels import blocks
+from nearfar.losses.kernels.similarity import unit
 from nearfar.targets.queue import Queue
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 from tests.losses.precision import agrees_in_lower_precision, saved_sizes

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from nearfar.losses.common_salient import (
+from nearfar.losses.instance.common_salient import (
     alignment,
     attribute_alignment,
     joint_entropy,

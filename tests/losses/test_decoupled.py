@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.contrastive import nt_xent
-from nearfar.losses.decoupled import (
+from nearfar.losses.instance.contrastive import nt_xent
+from nearfar.losses.instance.decoupled import (
     coupling,
     cross_view_dcl,
     dcl,
@@ -20,7 +20,7 @@ from nearfar.losses.decoupled import (
     positive_weights,
     queue_dcl,
 )
-from nearfar.losses.similarity import unit
+from nearfar.losses.kernels.similarity import unit
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 from tests.losses.precision import agrees_in_lower_precision, saved_sizes
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.direct_predictor import (
+from nearfar.losses.distillation.direct_predictor import (
     LinearDynamics,
     direct_copy,
     direct_prediction,
@@ -16,7 +16,7 @@ from nearfar.losses.direct_predictor import (
     direct_set,
     update_correlation,
 )
-from nearfar.losses.distillation import byol
+from nearfar.losses.distillation.distillation import byol
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 from tests.losses.precision import agrees_in_lower_precision
 

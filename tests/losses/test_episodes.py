@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from nearfar.losses.episodes import neighbour_score, prototype_triplet, prototypes
+from nearfar.losses.supervised.episodes import neighbour_score, prototype_triplet, prototypes
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 
 

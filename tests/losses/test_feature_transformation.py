@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.contrastive import queue_info_nce
-from nearfar.losses.feature_transformation import (
+from nearfar.losses.instance.contrastive import queue_info_nce
+from nearfar.losses.instance.feature_transformation import (
     Mixing,
     draw_mixing,
     feature_transformation,
     mix,
     score_statistics,
 )
-from nearfar.losses.similarity import unit
+from nearfar.losses.kernels.similarity import unit
 from nearfar.targets.queue import Queue
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 from tests.losses.precision import agrees_in_lower_precision

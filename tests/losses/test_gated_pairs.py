@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from nearfar.losses.gated_pairs import gated_contrast, gated_cosines
+from nearfar.losses.supervised.gated_pairs import gated_contrast, gated_cosines
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.groco import groco
-from nearfar.losses.sorting import soft_sort
+from nearfar.losses.instance.groco import groco
+from nearfar.losses.instance.sorting import soft_sort
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 from tests.losses.precision import agrees_in_lower_precision
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.contrastive import queue_info_nce
-from nearfar.losses.hard_negatives import (
+from nearfar.losses.instance.contrastive import queue_info_nce
+from nearfar.losses.instance.hard_negatives import (
     Draws,
     draw,
     hardest_keys,
@@ -17,7 +17,7 @@ from nearfar.losses.hard_negatives import (
     proxy_accuracy,
     synthesise,
 )
-from nearfar.losses.similarity import unit
+from nearfar.losses.kernels.similarity import unit
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 from tests.losses.precision import agrees_in_lower_precision
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.individual_temperature import (
+from nearfar.losses.instance.individual_temperature import (
     BIMODAL,
     LIBAUC,
     Rule,
@@ -21,7 +21,7 @@ from nearfar.losses.individual_temperature import (
     robust_contrastive,
     unimodal_step,
 )
-from nearfar.losses.similarity import unit
+from nearfar.losses.kernels.similarity import unit
 from nearfar.targets.sample_table import SampleTable
 from tests.losses.cases import close, degenerate, finite_with_gradient, named
 from tests.losses.precision import agrees_in_lower_precision, saved_sizes

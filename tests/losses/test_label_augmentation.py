@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from nearfar.losses.label_augmentation import (
+from nearfar.losses.supervised.label_augmentation import (
     aggregated,
     joint_labels,
     label_augmentation,

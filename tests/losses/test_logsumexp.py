@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.logsumexp import mutual_logsumexp, row_logsumexp, self_logsumexp
+from nearfar.losses.kernels.logsumexp import mutual_logsumexp, row_logsumexp, self_logsumexp
 from tests.losses.precision import Work
 
 F64 = torch.float64

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.mixed_redundancy import (
+from nearfar.losses.kernels.similarity import unit
+from nearfar.losses.redundancy.mixed_redundancy import (
     Mix,
     draw_mix,
     mixed_barlow_twins,
@@ -17,8 +18,7 @@ from nearfar.losses.mixed_redundancy import (
     mixing_regulariser,
     standardise_exactly,
 )
-from nearfar.losses.redundancy import barlow_twins
-from nearfar.losses.similarity import unit
+from nearfar.losses.redundancy.redundancy import barlow_twins
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 from tests.losses.precision import agrees_in_lower_precision
 

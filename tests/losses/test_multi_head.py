@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from nearfar.losses.multi_head import (
+from nearfar.losses.instance.multi_head import (
     amcl,
     amcl_barlow_twins,
     amcl_info_nce,
@@ -19,7 +19,7 @@ from nearfar.losses.multi_head import (
     gaussian_regulariser,
     pair_temperature,
 )
-from nearfar.losses.similarity import unit
+from nearfar.losses.kernels.similarity import unit
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 from tests.losses.precision import agrees_in_lower_precision
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize, softplus
 
-from nearfar.losses import info_nce, moco_v3, nnclr, queue_info_nce, siglip
-from nearfar.losses.blocks import with_gradients
-from nearfar.losses.cross_entropy import row_cross_entropy
-from nearfar.losses.decoupled import cross_view_dcl, nnclr_dcl, queue_dcl
+from nearfar.losses import info_nce, moco_v3, nnclr, queue_info_nce
+from nearfar.losses.instance.decoupled import cross_view_dcl, nnclr_dcl, queue_dcl
+from nearfar.losses.kernels.blocks import with_gradients
+from nearfar.losses.kernels.cross_entropy import row_cross_entropy
+from nearfar.losses.paired import siglip
 from nearfar.testing.allocations import Allocations
 from tests.losses.precision import Work
 
@@ -73,7 +74,7 @@ def test_row_losses_equal_the_plain_form(
     tensor: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nearfar.losses.similarity_blocks.block_height", lambda columns, device: 2)
+    monkeypatch.setattr("nearfar.losses.kernels.similarity_blocks.block_height", lambda columns, device: 2)
     inputs, tau = pair(rows), scalar(temperature)
     close(
         loss(*inputs, temperature=tau if tensor else temperature),
@@ -89,7 +90,7 @@ def test_row_losses_equal_the_plain_form(
 def test_siglip_equals_the_plain_form(
     rows: int, scale: float, bias: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nearfar.losses.similarity_blocks.block_height", lambda columns, device: 2)
+    monkeypatch.setattr("nearfar.losses.kernels.similarity_blocks.block_height", lambda columns, device: 2)
     inputs = [normalize(x.detach(), dim=1).requires_grad_() for x in pair(rows)] + [
         scalar(scale),
         scalar(bias),
@@ -145,7 +146,7 @@ def test_a_zero_row_has_a_finite_gradient_and_a_row_alone_none() -> None:
 def test_first_and_second_derivatives(
     cosine: bool, decoupled: bool, bound: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nearfar.losses.similarity_blocks.block_height", lambda columns, device: 1)
+    monkeypatch.setattr("nearfar.losses.kernels.similarity_blocks.block_height", lambda columns, device: 1)
     query, key = pair(6, 3)
     inputs = (query.detach()[:4].requires_grad_(), key)
 
@@ -172,7 +173,7 @@ def test_first_and_second_derivatives(
 def test_compile_traces_forward_and_backward_without_a_break(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nearfar.losses.similarity_blocks.block_height", lambda columns, device: 2)
+    monkeypatch.setattr("nearfar.losses.kernels.similarity_blocks.block_height", lambda columns, device: 2)
     inputs = pair(9)
 
     def total(a: Tensor, b: Tensor) -> Tensor:

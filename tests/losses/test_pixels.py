@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import conv2d, normalize
 
-from nearfar.losses.pixels import pixcontrast, pixel_pairs, pixpro, propagate
+from nearfar.losses.dense.pixels import pixcontrast, pixel_pairs, pixpro, propagate
 from tests.losses.cases import close, leaves, named
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from nearfar.losses.mixed_positives import Labels, mixed_positives
-from nearfar.losses.regression_pairs import conr, conr_dense, supremix
+from nearfar.losses.supervised.mixed_positives import Labels, mixed_positives
+from nearfar.losses.supervised.regression_pairs import conr, conr_dense, supremix
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 
 

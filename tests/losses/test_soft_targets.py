@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from nearfar.losses import clip, info_nce
-from nearfar.losses.similarity import unit
-from nearfar.losses.soft_targets import cwcl, mixed_clip, soft_clip, soft_info_nce
+from nearfar.losses.kernels.similarity import unit
+from nearfar.losses.paired.soft_targets import cwcl, mixed_clip, soft_clip, soft_info_nce
 from tests.losses.cases import close, leaves, named
 
 F64 = torch.float64

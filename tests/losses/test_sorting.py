@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.sorting import bitonic_layers, odd_even_layers, soft_sort
+from nearfar.losses.instance.sorting import bitonic_layers, odd_even_layers, soft_sort
 from tests.losses.cases import close, leaves, named
 from tests.losses.precision import agrees_in_lower_precision
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from nearfar.losses.spectral import feature_gains, linear_minimiser, spectral_contrast
+from nearfar.losses.instance.spectral import feature_gains, linear_minimiser, spectral_contrast
 from tests.losses.cases import close, leaves, named
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from nearfar.losses.contrastive import moco_v3
-from nearfar.losses.distillation import simsiam
-from nearfar.losses.view_quality import (
+from nearfar.losses.distillation.distillation import simsiam
+from nearfar.losses.instance.contrastive import moco_v3
+from nearfar.losses.instance.view_quality import (
     foreground_map,
     foreground_threshold,
     noise_level,

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nearfar.losses.multi_head import amcl, amcl_barlow_twins, amcl_simsiam, gaussian_regulariser
+from nearfar.losses.instance.multi_head import amcl, amcl_barlow_twins, amcl_simsiam, gaussian_regulariser
+from nearfar.methods.distillation.amcl_simsiam import AMCLSimSiam
 from nearfar.methods.instance.amcl import AMCL
-from nearfar.methods.instance.amcl_barlow_twins import AMCLBarlowTwins
-from nearfar.methods.instance.amcl_moco import AMCLMoCo
-from nearfar.methods.instance.amcl_simsiam import AMCLSimSiam
+from nearfar.methods.momentum.amcl_moco import AMCLMoCo
+from nearfar.methods.redundancy.amcl_barlow_twins import AMCLBarlowTwins
 from tests.losses.cases import close, named
 
 from .toys import batch_for, build

@@ -10,8 +10,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from nearfar.errors import UserError
-from nearfar.losses.episodes import neighbour_score
-from nearfar.losses.gated_pairs import gated_contrast
+from nearfar.losses.supervised.episodes import neighbour_score
+from nearfar.losses.supervised.gated_pairs import gated_contrast
 from nearfar.methods.method import Method
 from nearfar.methods.supervised.core_tuning import CoreTuning
 from nearfar.methods.supervised.hydra import Hydra

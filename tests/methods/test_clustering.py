@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from nearfar.methods.clustering.swav import SwAV
 from nearfar.targets.sinkhorn import sinkhorn
-from nearfar.training.optimisers import build_optimizer
+from nearfar.training.optimisers.optimisers import build_optimizer
 
 from .toys import batch_for, build
 

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from nearfar import networks
 from nearfar.batch import Batch
 from nearfar.errors import UserError
-from nearfar.losses.pixels import pixel_pairs, propagate
+from nearfar.losses.dense.pixels import pixel_pairs, propagate
 from nearfar.methods.dense.pixpro import PixPro
 from nearfar.networks.encoder import Encoder
 from nearfar.networks.pixels import PixelPropagation

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from nearfar.errors import UserError
-from nearfar.losses.direct_predictor import direct_copy, direct_predictor, direct_set
-from nearfar.losses.distillation import byol
+from nearfar.losses.distillation.direct_predictor import direct_copy, direct_predictor, direct_set
+from nearfar.losses.distillation.distillation import byol
 from nearfar.methods.distillation.directpred import DirectPred
 from tests.losses.cases import close, named
 

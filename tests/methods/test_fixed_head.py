@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from nearfar.errors import UserError
-from nearfar.losses.contrastive import nt_xent
-from nearfar.losses.spectral import feature_gains
-from nearfar.losses.supervised import supcon
+from nearfar.losses.instance.contrastive import nt_xent
+from nearfar.losses.instance.spectral import feature_gains
+from nearfar.losses.supervised.supervised import supcon
 from nearfar.methods.instance.fixed_head import FixedHead
 from nearfar.networks.reweighting import Reweighting
 from nearfar.testing import METHOD_CHECKS, Case

@@ -10,15 +10,15 @@ from torch import Tensor
 
 from nearfar.data import load
 from nearfar.errors import UserError
-from nearfar.losses.contrastive import moco_v3
-from nearfar.losses.distillation import simsiam
-from nearfar.losses.view_quality import noise_level
+from nearfar.losses.distillation.distillation import simsiam
+from nearfar.losses.instance.contrastive import moco_v3
+from nearfar.losses.instance.view_quality import noise_level
 from nearfar.methods import registry
-from nearfar.methods.instance.genview import GenView
-from nearfar.methods.per_sample import PER_SAMPLE
+from nearfar.methods.hosted._per_sample import PER_SAMPLE
+from nearfar.methods.hosted.genview import GenView
 from nearfar.testing import METHOD_CHECKS, Case
 from nearfar.training.training_set import LoadedTrainingSet
-from nearfar.views.image import to_unit
+from nearfar.views.image.views import to_unit
 from nearfar.views.samples import denormalise, normalise
 
 from .toys import batch_for, build, spec_of

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity, normalize
 
-from nearfar.methods.instance.hallucinator import HOSTS, Hallucinator
+from nearfar.methods.hosted.hallucinator import HOSTS, Hallucinator
 from nearfar.testing import METHOD_CHECKS, Case, toy
 from nearfar.testing.steps import train
 from tests.losses.cases import close, leaves, named

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nearfar.batch import Batch
-from nearfar.data.wanted import WantedBatches
+from nearfar.data.batches.wanted import WantedBatches
 from nearfar.methods import registry
 from nearfar.methods.method import Method
 from nearfar.testing.toys import toy

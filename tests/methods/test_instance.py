@@ -9,9 +9,9 @@ from torch.nn.functional import normalize
 
 from nearfar import networks
 from nearfar.errors import UserError
-from nearfar.methods.instance.moco_v2 import MoCoV2
-from nearfar.methods.instance.moco_v3 import MoCoV3
-from nearfar.methods.instance.nnclr import NNCLR
+from nearfar.methods.momentum.moco_v2 import MoCoV2
+from nearfar.methods.momentum.moco_v3 import MoCoV3
+from nearfar.methods.momentum.nnclr import NNCLR
 from nearfar.targets.momentum import cosine_momentum
 
 from .toys import Identity, batch_for, build, spec_of

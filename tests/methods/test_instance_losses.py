@@ -9,17 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from nearfar.losses.behaviour import contrastive, hard_contrastive, hard_simple, penalty_entropy, simple
-from nearfar.losses.contrastive import moco_v3
-from nearfar.losses.feature_transformation import Mixing, mix
+from nearfar.losses.instance.behaviour import contrastive, hard_contrastive, hard_simple, penalty_entropy, simple
+from nearfar.losses.instance.contrastive import moco_v3
+from nearfar.losses.instance.feature_transformation import Mixing, mix
 from nearfar.methods.instance.cacr import CACR
-from nearfar.methods.instance.cacr_moco_v3 import CACRMoCoV3
-from nearfar.methods.instance.cacr_queue import CACRQueue
 from nearfar.methods.instance.dcl import DCL
-from nearfar.methods.instance.feature_transformation import FeatureTransformation
 from nearfar.methods.instance.groco import GroCo
 from nearfar.methods.instance.hard_contrastive import HardContrastive
 from nearfar.methods.method import Method
+from nearfar.methods.momentum.cacr_moco_v3 import CACRMoCoV3
+from nearfar.methods.momentum.cacr_queue import CACRQueue
+from nearfar.methods.momentum.feature_transformation import FeatureTransformation
 from nearfar.targets.momentum import cosine_momentum
 from tests.losses.cases import close, leaves, named
 

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from nearfar.batch import Tokens
 from nearfar.errors import UserError
-from nearfar.losses.individual_temperature import BIMODAL, Rule, SampleState, bimodal_step, fresh_state, unimodal_step
+from nearfar.losses.instance.individual_temperature import BIMODAL, Rule, SampleState, bimodal_step, fresh_state, unimodal_step
 from nearfar.methods.instance.isogclr import ISogCLR
 from nearfar.methods.paired.isogclr_pairs import ISogCLRPairs
 from tests.losses.cases import close, named

@@ -7,7 +7,7 @@ import torch
 
 from nearfar import networks
 from nearfar.batch import Batch
-from nearfar.losses.masked import masked_reconstruction
+from nearfar.losses.dense.masked import masked_reconstruction
 from nearfar.methods.masked.mae import MAE, random_mask
 
 from .toys import batch_for, build, spec_of

@@ -9,7 +9,7 @@ import torch
 
 import nearfar
 from nearfar.errors import UserError
-from nearfar.losses.masked_contrast import grouped_nt_xent
+from nearfar.losses.instance.masked_contrast import grouped_nt_xent
 from nearfar.methods.instance.mcl import MCL
 from nearfar.testing import METHOD_CHECKS, Case
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from nearfar.losses.hard_negatives import Draws
-from nearfar.methods.instance import mochi as page
-from nearfar.methods.instance.mochi import MoCHi
-from nearfar.methods.instance.moco_v2 import MoCoV2
+from nearfar.losses.instance.hard_negatives import Draws
+from nearfar.methods.momentum import mochi as page
+from nearfar.methods.momentum.mochi import MoCHi
+from nearfar.methods.momentum.moco_v2 import MoCoV2
 from tests.losses.cases import close, named
 
 from .toys import batch_for, build

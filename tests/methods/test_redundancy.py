@@ -10,7 +10,7 @@ from torch import nn
 
 from nearfar.batch import Batch
 from nearfar.errors import UserError
-from nearfar.losses.redundancy import vicreg
+from nearfar.losses.redundancy.redundancy import vicreg
 from nearfar.methods.redundancy.barlow_twins import BarlowTwins
 from nearfar.methods.redundancy.mixed_barlow_twins import MixedBarlowTwins
 from nearfar.methods.redundancy.vicreg import VICReg

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nearfar.errors import UserError
-from nearfar.losses.supervised import supcon
+from nearfar.losses.supervised.supervised import supcon
 from nearfar.methods.method import Method
 from nearfar.methods.supervised.conr import ConR
 from nearfar.methods.supervised.supremix import SupReMix

@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from nearfar import networks
+from nearfar.assembly.assemble import assemble
 from nearfar.data import load
 from nearfar.errors import UserError
 from nearfar.methods.instance.scatsimclr import ScatSimCLR
 from nearfar.networks.pretext_heads import jigsaw_head, rotation_head
 from nearfar.options import Config, PretrainOptions
 from nearfar.testing import METHOD_CHECKS, Case
-from nearfar.verbs.assemble import assemble
-from nearfar.views.jigsaw import ORDERS
+from nearfar.views.image.jigsaw import ORDERS
 from tests.losses.cases import close, leaves, named
 
 from .toys import batch_for, build, spec_of

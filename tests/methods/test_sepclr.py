@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from nearfar.losses.common_salient import sepclr_with_attributes
+from nearfar.losses.instance.common_salient import sepclr_with_attributes
 from nearfar.methods.instance.sepclr import SepCLR
 from nearfar.testing import METHOD_CHECKS, Case
 from tests.losses.cases import close, leaves, named

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from nearfar import networks
 from nearfar.methods import registry
-from nearfar.methods.instance.cacr_moco_v3 import CACRMoCoV3
+from nearfar.methods.momentum.cacr_moco_v3 import CACRMoCoV3
 from nearfar.methods.paired.mcl_clip import MCLClip
 from nearfar.testing.settings import idle_settings
 from nearfar.testing.toys import spec_for, toy, toy_samples

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from nearfar.losses.multi_head import gaussian_regulariser
+from nearfar.losses.instance.multi_head import gaussian_regulariser
 from nearfar.networks.multi_head import MultiHead, PairTemperature
 
 

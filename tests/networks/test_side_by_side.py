@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from nearfar import networks
-from nearfar.encoder_files import load_encoder, name_of, save_encoder
 from nearfar.networks.convnet import SmallConvNet
+from nearfar.runs.encoder_files import load_encoder, name_of, save_encoder
 
 from .specs import images
 

@@ -9,8 +9,8 @@ import torch
 
 from nearfar import networks
 from nearfar.data.spec import Spec
-from nearfar.encoder_files import export_encoder, load_encoder
 from nearfar.errors import UserError
+from nearfar.runs.encoder_files import export_encoder, load_encoder
 
 AUDIO = Spec("sounds", "audio", (64, 40), 100, mean=(-4.0,) * 64, std=(2.0,) * 64)
 VIDEO = Spec("clips", "video", (3, 4, 16, 16), 100, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))

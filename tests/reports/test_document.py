@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from nearfar.evaluation.answers import Answers
+from nearfar.evaluation.kernels.similarities import BINS, histograms
 from nearfar.evaluation.result import Evaluation, Score
-from nearfar.evaluation.similarities import BINS, histograms
 from nearfar.reports.charts import confusion, curve, embedding_map
 from nearfar.reports.document import Section, chart, document
 from nearfar.reports.health import findings, gain

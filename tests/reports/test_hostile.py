@@ -15,7 +15,7 @@ import pytest
 
 import nearfar
 from nearfar.reports.document import Section, chart, document
-from nearfar.run import CONFIG, METRICS, Run
+from nearfar.runs.folder import CONFIG, METRICS, Run
 
 HOSTILE = (
     '"><img src=x onerror=alert(1)>',

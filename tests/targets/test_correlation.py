@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from nearfar.losses.direct_predictor import update_correlation
+from nearfar.losses.distillation.direct_predictor import update_correlation
 from nearfar.targets.correlation import RunningCorrelation
 
 

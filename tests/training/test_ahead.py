@@ -14,7 +14,7 @@ from nearfar.batch import Batch
 from nearfar.methods import registry
 from nearfar.options import resolved_settings
 from nearfar.training import loop
-from nearfar.training.ahead import Batches, cores_allow
+from nearfar.training.care.ahead import Batches, cores_allow
 from nearfar.training.plan import Plan
 from nearfar.views import make_views
 

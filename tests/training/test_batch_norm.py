@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nearfar import collectives
 from nearfar.errors import UserError
 from nearfar.testing.processes import on_processes
-from nearfar.training import collectives
-from nearfar.training.batch_norm import SyncedBatchNorm, synchronise
+from nearfar.training.processes.batch_norm import SyncedBatchNorm, synchronise
 
 LAYERS = {
     "vectors": (lambda: nn.BatchNorm1d(3), (9, 3)),

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from nearfar.errors import UserError
-from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint, set_aside
+from nearfar.training.care.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint, set_aside
 
 
 def state(step: int = 3, size: int = 50_000) -> dict[str, Any]:

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nearfar import collectives
 from nearfar.errors import UserError
 from nearfar.methods.method import Summed
 from nearfar.testing.processes import on_processes
-from nearfar.training import collectives
-from nearfar.training.batch_norm import synchronise
-from nearfar.training.joining import join
+from nearfar.training.processes.batch_norm import synchronise
+from nearfar.training.processes.joining import join
 
 PARTS = {2: [(5, 3), (4, 4), (1, 7)], 3: [(4, 3, 1), (2, 2, 2), (1, 1, 6)]}
 ROWS = (2, 3)

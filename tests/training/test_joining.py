@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nearfar import collectives
 from nearfar.methods import registry
 from nearfar.methods.method import Summed
 from nearfar.testing import on_processes, toy
 from nearfar.testing.steps import assert_processes_equal, train
-from nearfar.training import collectives
-from nearfar.training.joining import join_rows, summed_terms
+from nearfar.training.processes.joining import join_rows, summed_terms
 from nearfar.training.update import detached, joined_loss, takes_rows
 
 NAMES = [

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from nearfar.errors import UserError
-from nearfar.training import lock
+from nearfar.training.care import lock
 
 
 def _dead() -> int:

@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from nearfar import collectives
 from nearfar.methods.method import Recipe
 from nearfar.testing import on_processes
-from nearfar.training import collectives
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
 from tests.training.toys import SharedToy, Toy, ToyEncoder, ToySource

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from nearfar import collectives
 from nearfar.batch import Batch, Place
-from nearfar.data.batches import parts_of, place_of
+from nearfar.data.batches.samplers import parts_of, place_of
 from nearfar.data.spec import Spec
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Recipe
 from nearfar.networks.convnet import SmallConvNet
 from nearfar.testing import on_processes
-from nearfar.training import collectives
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
 from nearfar.views import WantedViews, make_views

@@ -8,13 +8,13 @@ import sys
 import pytest
 import torch
 
-from nearfar.training.memory import _glibc, freed_memory_kept
+from nearfar.training.care.memory import _glibc, freed_memory_kept
 
 needs_glibc = pytest.mark.skipif(_glibc() is None, reason="only glibc has these limits")
 
 COUNT = """
 import resource, torch
-from nearfar.training.memory import freed_memory_kept
+from nearfar.training.care.memory import freed_memory_kept
 
 def new_pages():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -46,7 +46,7 @@ def test_steps_touch_no_new_pages_and_all_is_returned_in_the_end() -> None:
 @needs_glibc
 @pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"])
 def test_limits_that_the_environment_sets_are_left_alone(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr("nearfar.training.memory._limit", lambda *_: pytest.fail("a limit was set"))
+    monkeypatch.setattr("nearfar.training.care.memory._limit", lambda *_: pytest.fail("a limit was set"))
     with pytest.raises(pytest.fail.Exception, match="a limit was set"), freed_memory_kept(torch.device("cpu")):
         pass
     monkeypatch.setenv(name, "")
@@ -55,6 +55,6 @@ def test_limits_that_the_environment_sets_are_left_alone(monkeypatch: pytest.Mon
 
 
 def test_other_devices_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nearfar.training.memory._limit", lambda *_: pytest.fail("a limit was set"))
+    monkeypatch.setattr("nearfar.training.care.memory._limit", lambda *_: pytest.fail("a limit was set"))
     with freed_memory_kept(torch.device("cuda")):
         pass

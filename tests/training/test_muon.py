@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from nearfar.training.muon import Muon, orthogonalised
+from nearfar.training.optimisers.muon import Muon, orthogonalised
 
 SHAPES = {"wide": (4, 12), "tall": (12, 4), "square": (6, 6), "another wide one": (4, 12)}
 

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from nearfar.errors import UserError
 from nearfar.methods.method import Recipe
-from nearfar.training.optimisers import LARC, LARS, build_optimizer
+from nearfar.training.optimisers.optimisers import LARC, LARS, build_optimizer
 from tests.training.toys import Toy, ToyEncoder
 
 Golden = Callable[[str], dict[str, Tensor]]

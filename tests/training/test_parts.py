@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
+from nearfar.assembly.watch import check_parts
 from nearfar.errors import UserError
-from nearfar.verbs.watch import check_parts
 
 PLAIN, NORMED = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
 

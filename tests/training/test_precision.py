@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from nearfar import precision
 from nearfar.errors import UserError
 from nearfar.networks import build
-from nearfar.training import precision
 from tests.networks.specs import images
 
 IMAGES = images(3, 16, 16)

@@ -18,7 +18,7 @@ from nearfar.claims.harness import digits
 from nearfar.errors import UserError
 from nearfar.methods.instance.simclr import SimCLR
 from nearfar.methods.method import Outputs, Recipe
-from nearfar.training.callbacks import Display, MetricsLog, OnlineEvaluation, Probes
+from nearfar.training.care.callbacks import Display, MetricsLog, OnlineEvaluation, Probes
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
 from nearfar.views import make_views

@@ -13,10 +13,10 @@ import torch
 
 from nearfar.cli import main
 from nearfar.methods.method import Recipe
-from nearfar.training.bound import bound_seconds
+from nearfar.training.care.bound import bound_seconds
+from nearfar.training.care.profile import BETWEEN, PARTS, Profile
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
-from nearfar.training.profile import BETWEEN, PARTS, Profile
 from tests.training.toys import Toy, ToyEncoder, ToySource, views
 
 PLAN = Plan(Recipe(optimizer="adamw", learning_rate=0.3, batch_size=8, epochs=6), seed=3, log_every=1)

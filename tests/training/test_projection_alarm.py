@@ -12,15 +12,15 @@ import torch
 from rich.console import Console
 
 from nearfar import data
-from nearfar.evaluation.collapse import projections_collapsed
-from nearfar.evaluation.projections import heads, mean_cosine
+from nearfar.assembly.assemble import assemble
+from nearfar.assembly.watch import callbacks
+from nearfar.evaluation.measures.collapse import projections_collapsed
+from nearfar.evaluation.measures.projections import heads, mean_cosine
 from nearfar.methods.method import Recipe
 from nearfar.options import Config, PretrainOptions
-from nearfar.training import callbacks as watching
+from nearfar.training.care import callbacks as watching
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
-from nearfar.verbs.assemble import assemble
-from nearfar.verbs.watch import callbacks
 from nearfar.views import make_views
 from tests.training.toys import Toy, ToyEncoder, ToySource, views
 

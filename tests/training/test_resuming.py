@@ -15,8 +15,8 @@ from torch import Tensor
 from nearfar.batch import Batch
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Outputs, Recipe
-from nearfar.training.callbacks import MetricsLog
-from nearfar.training.checkpoints import newest_first, save_checkpoint
+from nearfar.training.care.callbacks import MetricsLog
+from nearfar.training.care.checkpoints import newest_first, save_checkpoint
 from nearfar.training.loop import Progress, fit
 from nearfar.training.plan import Plan
 from tests.training.toys import Toy, ToyEncoder, ToySource, views
@@ -158,7 +158,7 @@ def test_a_gradient_that_is_not_finite_is_never_saved(tmp_path: Path, at_once: b
     """With and without a look at every step before its optimiser, as on a CPU and on an accelerator."""
     if not at_once:
         from nearfar.training import loop
-        from nearfar.training.finite import FiniteSteps
+        from nearfar.training.care.finite import FiniteSteps
 
         monkeypatch.setattr(loop, "FiniteSteps", lambda *given, at_once: FiniteSteps(*given, at_once=False))
     torch.manual_seed(5)
@@ -176,7 +176,7 @@ def test_samples_with_extreme_values_are_named(tmp_path: Path) -> None:
 
 
 def test_huge_values_are_noted_before_the_run() -> None:
-    from nearfar.training.finite import extremes
+    from nearfar.training.care.finite import extremes
 
     source = ToySource()
     assert extremes(source) == []

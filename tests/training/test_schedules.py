@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nearfar.methods.method import Recipe
-from nearfar.training.optimisers import build_optimizer
+from nearfar.training.optimisers.optimisers import build_optimizer
 from nearfar.training.schedules import apply_schedule, learning_rate_factor
 from tests.training.toys import Toy, ToyEncoder
 

@@ -16,18 +16,20 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.testing import assert_close
 
+from nearfar import collectives
 from nearfar.methods.distillation.byol import BYOL
 from nearfar.methods.method import Batch, Method, Outputs, Phase, Recipe, Summed
 from nearfar.networks.encoder import Encoder
 from nearfar.networks.patch_transformer import PatchTransformer
 from nearfar.testing import on_processes
 from nearfar.testing.toys import SPECS, toy, toy_samples
-from nearfar.training import collectives, loop, sharding
-from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint
+from nearfar.training import loop
+from nearfar.training.care.checkpoints import latest_checkpoint, load_checkpoint
+from nearfar.training.care.profile import Profile
 from nearfar.training.loop import fit
 from nearfar.training.phases import Optimizers
 from nearfar.training.plan import Plan
-from nearfar.training.profile import Profile
+from nearfar.training.processes import sharding
 from nearfar.views import make_views
 from tests.training.test_loop_processes import same_views, stopping_views
 from tests.training.toys import SharedToy, Toy, ToyEncoder, ToySource

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nearfar.batch import Batch
 from nearfar.data.spec import Spec
-from nearfar.losses.similarity import own_range
+from nearfar.losses.kernels.similarity import own_range
 from nearfar.methods.method import Method, Outputs, Paper, Recipe, Summed
 from nearfar.networks.encoder import Encoder
 from nearfar.views.draws import randn

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nearfar.errors import UserError
-from nearfar.views.expansions import EXPANSIONS, expand, transformations
+from nearfar.views.image.expansions import EXPANSIONS, expand, transformations
 
 REFERENCE = {
     "rotation": "rotation",

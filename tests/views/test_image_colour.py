@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as reference
 
-from nearfar.views import image_colour as ours
-from nearfar.views.image_blur import gaussian_blur, kernel_size
+from nearfar.views.image import colour as ours
+from nearfar.views.image.blur import gaussian_blur, kernel_size
 from nearfar.views.rows import change_rows
 
 FACTORS = torch.tensor([0.0, 0.2, 0.7, 1.0, 1.3, 1.8, 3.0, 0.5])

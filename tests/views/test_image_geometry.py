@@ -7,7 +7,7 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as reference
 
-from nearfar.views.image_geometry import crop_boxes, resized_crop
+from nearfar.views.image.geometry import crop_boxes, resized_crop
 
 BOXES = torch.tensor([[0, 0, 40, 48], [3, 5, 20, 17], [39, 47, 1, 1], [10, 0, 30, 9], [0, 20, 5, 28], [12, 12, 24, 24.0]])
 

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.views import ImageViewSettings, WantedViews, make_views
-from nearfar.views.image_placement import Placement, centres_apart, placements, relative_boxes
+from nearfar.views.image.placement import Placement, centres_apart, placements, relative_boxes
 
 SPEC = Spec("ramps", "image", (1, 24, 40), 8, mean=(0.0,), std=(1.0,))
 

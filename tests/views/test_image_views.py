@@ -14,8 +14,8 @@ from torchvision.transforms import v2
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.views import ImageViewSettings, WantedViews, make_views, plain_view
-from nearfar.views import image as module
-from nearfar.views.image_settings import BYOL_FIRST, BYOL_SECOND, CONTRASTIVE, CROP, DINO_LOCAL
+from nearfar.views.image import views as module
+from nearfar.views.image.settings import BYOL_FIRST, BYOL_SECOND, CONTRASTIVE, CROP, DINO_LOCAL
 from nearfar.views.samples import normalise
 
 STRONG = replace(CONTRASTIVE, rotation=30.0, solarise=0.3)

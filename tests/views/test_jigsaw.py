@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from nearfar.views.jigsaw import ORDERS, TILES, jigsaw, tile_edges
+from nearfar.views.image.jigsaw import ORDERS, TILES, jigsaw, tile_edges
 
 
 def test_boxes_and_orders_equal_the_reference(golden: Any) -> None:

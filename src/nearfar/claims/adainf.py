@@ -11,7 +11,7 @@ import torch
 from nearfar import data
 from nearfar.claims.claim import Claim
 from nearfar.claims.harness import Training, digits, pretrained, probes, tiny_convnet
-from nearfar.data.inflation import inflated
+from nearfar.data.prepare.inflation import inflated
 
 TRAINING = Training(steps=400, batch_size=64, encoder=tiny_convnet)
 REAL = 200

@@ -8,7 +8,7 @@ import torch
 
 from nearfar.claims.claim import Claim
 from nearfar.claims.harness import Training, digits, features_of, pretrained, probes
-from nearfar.evaluation.geometry import effective_rank
+from nearfar.evaluation.measures.geometry import effective_rank
 from nearfar.methods.redundancy.barlow_twins import BarlowTwins
 
 TRAINING = Training(steps=600, batch_size=128)

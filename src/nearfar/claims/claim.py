@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nearfar.errors import unknown_name
-from nearfar.evaluation.intervals import paired_difference
+from nearfar.evaluation.kernels.intervals import paired_difference
 
 _FOLDER = Path(__file__).parent
 _NOT_CLAIMS = {"__init__", "claim", "harness", "table"}

@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 from torch.nn.functional import normalize
 
 from nearfar.claims.claim import Claim
-from nearfar.losses.regression_pairs import conr
+from nearfar.losses.supervised.regression_pairs import conr
 
 LABELS = (20.0, 30.0, 40.0, 60.0)
 WEIGHTED, EQUAL = "weighted by label distance", "weighted equally"

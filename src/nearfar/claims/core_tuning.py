@@ -14,7 +14,7 @@ from nearfar.claims.claim import Claim
 from nearfar.claims.harness import Training, digits, labelled, pretrained, tiny_convnet
 from nearfar.data.samples import Source
 from nearfar.data.spec import Spec
-from nearfar.evaluation.geometry import scatter_ratio
+from nearfar.evaluation.measures.geometry import scatter_ratio
 from nearfar.evaluation.splits import stratified
 from nearfar.networks.encoder import Encoder
 from nearfar.views import ImageViewSettings, plain_view

@@ -13,10 +13,10 @@ from torch.nn.functional import interpolate
 from nearfar.batch import Batch
 from nearfar.claims.claim import Claim
 from nearfar.claims.harness import digits, tiny_convnet
-from nearfar.data.arrays import in_memory
+from nearfar.data.content.arrays import in_memory
 from nearfar.data.spec import Spec
-from nearfar.losses.view_quality import weights_of
-from nearfar.methods.instance.genview import GenView
+from nearfar.losses.instance.view_quality import weights_of
+from nearfar.methods.hosted.genview import GenView
 from nearfar.training.training_set import LoadedTrainingSet
 from nearfar.views import ImageViewSettings, make_views
 

@@ -15,9 +15,9 @@ from nearfar.batch import Batch
 from nearfar.data.samples import Samples, Source
 from nearfar.data.spec import Spec
 from nearfar.evaluation.features import Labelled, extract
-from nearfar.evaluation.geometry import effective_rank, tolerance, uniformity
-from nearfar.evaluation.knn import knn_accuracy
-from nearfar.evaluation.linear import linear_probes
+from nearfar.evaluation.measures.geometry import effective_rank, tolerance, uniformity
+from nearfar.evaluation.probes.knn import knn_accuracy
+from nearfar.evaluation.probes.linear import linear_probes
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Recipe
 from nearfar.networks.convnet import SmallConvNet

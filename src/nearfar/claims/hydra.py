@@ -8,9 +8,9 @@ from torch.nn.functional import normalize
 from nearfar.claims.claim import Claim
 from nearfar.claims.harness import Training, digits, labelled, pretrained
 from nearfar.evaluation.features import Labelled, extract
-from nearfar.evaluation.geometry import effective_rank
-from nearfar.evaluation.knn import knn_accuracy
-from nearfar.evaluation.linear import linear_probes
+from nearfar.evaluation.measures.geometry import effective_rank
+from nearfar.evaluation.probes.knn import knn_accuracy
+from nearfar.evaluation.probes.linear import linear_probes
 from nearfar.views import plain_view
 
 GATED, UNGATED = "gated arbitrary pairs", "ungated arbitrary pairs"

@@ -10,7 +10,7 @@ from torch import Tensor
 from nearfar.batch import Batch, rows_of
 from nearfar.claims.claim import Claim
 from nearfar.claims.harness import DIGIT_VIEWS, Training, digits, pretrained, probes
-from nearfar.losses.mixed_redundancy import Mix, mixing_regulariser, standardise_exactly
+from nearfar.losses.redundancy.mixed_redundancy import Mix, mixing_regulariser, standardise_exactly
 from nearfar.methods.method import Method
 from nearfar.views import make_views
 

@@ -10,8 +10,8 @@ from torch.nn.functional import normalize
 from nearfar.batch import Batch
 from nearfar.claims.claim import Claim
 from nearfar.claims.harness import DIGIT_VIEWS, Training, digits, pretrained, probes
-from nearfar.losses.hard_negatives import draw, proxy_accuracy
-from nearfar.methods.instance.mochi import MoCHi
+from nearfar.losses.instance.hard_negatives import draw, proxy_accuracy
+from nearfar.methods.momentum.mochi import MoCHi
 from nearfar.views import make_views
 
 TRAINING = Training(steps=900, batch_size=64)

@@ -11,10 +11,10 @@ import torch
 
 from nearfar.claims.claim import Claim
 from nearfar.claims.harness import Training, pretrained, tiny_convnet
-from nearfar.data.arrays import in_memory
+from nearfar.data.content.arrays import in_memory
 from nearfar.data.samples import Source
 from nearfar.data.spec import Spec
-from nearfar.evaluation.dense import pixel_matching
+from nearfar.evaluation.measures.dense import pixel_matching
 from nearfar.networks.encoder import Encoder
 from nearfar.views import ImageViewSettings, WantedViews, make_views
 

@@ -13,7 +13,7 @@ from nearfar.claims.claim import Claim
 from nearfar.claims.harness import digits
 from nearfar.data.samples import Samples
 from nearfar.evaluation.features import Labelled
-from nearfar.evaluation.few_labels import few_labels
+from nearfar.evaluation.probes.few_labels import few_labels
 from nearfar.evaluation.splits import per_class
 from nearfar.networks.scattering import Scattering
 

@@ -15,7 +15,7 @@ from nearfar.claims.harness import Training, features_of, pretrained, tiny_convn
 from nearfar.data.samples import Samples, Source
 from nearfar.data.spec import Spec
 from nearfar.evaluation.features import extract
-from nearfar.evaluation.linear import ridge_probes
+from nearfar.evaluation.probes.linear import ridge_probes
 from nearfar.views import ImageViewSettings, plain_view
 
 DIGITS, STEP, LARGEST = (2, 3, 4, 5, 7), 3, 60

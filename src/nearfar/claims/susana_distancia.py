@@ -11,8 +11,8 @@ from nearfar.claims.claim import Claim
 from nearfar.claims.harness import Training, digits, features_of, pretrained, tiny_convnet
 from nearfar.data.samples import Samples, Source
 from nearfar.evaluation.features import Labelled
-from nearfar.evaluation.few_shot import few_shot
-from nearfar.losses.episodes import neighbour_score
+from nearfar.evaluation.probes.few_shot import few_shot
+from nearfar.losses.supervised.episodes import neighbour_score
 from nearfar.views import ImageViewSettings
 
 DISTANCES, ENTROPY = "ICNN and Proto-Triplet", "cross-entropy"

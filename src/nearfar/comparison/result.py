@@ -21,7 +21,7 @@ from nearfar.comparison.verdict import (
     standard_error,
 )
 from nearfar.errors import UserError
-from nearfar.evaluation.intervals import Interval
+from nearfar.evaluation.kernels.intervals import Interval
 from nearfar.evaluation.result import Evaluation
 from nearfar.files import replacing
 

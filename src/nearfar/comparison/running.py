@@ -20,8 +20,8 @@ from nearfar.files import write_text
 from nearfar.options import MOST_SAMPLES, Config, PretrainOptions
 from nearfar.processes import Child, ending_with_us
 from nearfar.ranges import checked, whole_number
-from nearfar.run import CHECKPOINTS, CONFIG, EVALUATION, Run
-from nearfar.stored import field_of, read_json
+from nearfar.runs.folder import CHECKPOINTS, CONFIG, EVALUATION, Run
+from nearfar.runs.stored import field_of, read_json
 
 PLAN, BASELINES = "comparison.json", "baselines"
 _PLANNED: dict[str, Any] = {
@@ -136,9 +136,9 @@ def _extends(asked: dict[str, Any], old: dict[str, Any]) -> bool:
 def _conditions(arms: Sequence[Arm], options: CompareOptions) -> dict[str, Any]:
     """The batch size, encoder and number of epochs that all arms share."""
     from nearfar import networks
-    from nearfar.encoder_files import name_of
+    from nearfar.assembly.assemble import assemble, load_data
     from nearfar.methods import registry
-    from nearfar.verbs.assemble import assemble, load_data
+    from nearfar.runs.encoder_files import name_of
 
     first = PretrainOptions(**{name: getattr(options, name) for name in _SHARED}, batch_size=options.batch_size, encoder=options.encoder)
     source = load_data(first)
@@ -163,9 +163,9 @@ def _steps(arm: Arm, options: CompareOptions, plan: dict[str, Any]) -> int:
         return options.steps or 0
     from rich.console import Console
 
+    from nearfar.assembly.assemble import assemble, load_data
+    from nearfar.assembly.watch import plan_of
     from nearfar.training.loop import fit
-    from nearfar.verbs.assemble import assemble, load_data
-    from nearfar.verbs.watch import plan_of
     from nearfar.views import make_views
 
     config = config_of(arm, options, {**plan, "steps": {arm.name: 1}}, seed=0)

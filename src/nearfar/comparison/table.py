@@ -7,7 +7,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from nearfar.comparison.verdict import FEWEST_SEEDS
-from nearfar.evaluation.intervals import Interval
+from nearfar.evaluation.kernels.intervals import Interval
 
 if TYPE_CHECKING:
     from rich.console import Group

@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nearfar.data.content.tokenizer import Tokenizer
     from nearfar.data.loading import load
     from nearfar.data.options import DataOptions
     from nearfar.data.samples import Samples, Source
-    from nearfar.data.tokenizer import Tokenizer
 
 __all__ = ["DataOptions", "Samples", "Source", "Tokenizer", "load"]
 

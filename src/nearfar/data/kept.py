@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from nearfar.data.marks import Marks, is_small, marks_of, marks_of_texts, together
 from nearfar.data.options import DataOptions
-from nearfar.data.rows import some
 from nearfar.data.spec import Spec, part_of
-from nearfar.data.table import Loaded, Table
+from nearfar.data.tables.rows import some
+from nearfar.data.tables.table import Loaded, Table
 from nearfar.errors import UserError
 
 TRAIN, TEST, UNUSED = "train", "test", ""

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfar.batch import Pair, Tokens
-from nearfar.data.bounds import check_steps
+from nearfar.data.content.bounds import check_steps
+from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.kept import Kept, content_marks, match
 from nearfar.data.labels import (
     Labels,
@@ -29,14 +30,13 @@ from nearfar.data.labels import (
     missing,
 )
 from nearfar.data.options import DataOptions, with_values
-from nearfar.data.rows import some
+from nearfar.data.readers.sources import read
 from nearfar.data.samples import Samples, Source
-from nearfar.data.sources import read
 from nearfar.data.spec import Spec, part_of
 from nearfar.data.split import TEST_SHARE, given_split, limited, own_split
 from nearfar.data.statistics import channel_statistics
-from nearfar.data.table import Table
-from nearfar.data.tokenizer import Tokenizer
+from nearfar.data.tables.rows import some
+from nearfar.data.tables.table import Table
 from nearfar.errors import UserError
 
 LONGEST_TEXT = 77

@@ -20,15 +20,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nearfar.data import catalogue
 from nearfar.data.kept import TEST, TRAIN, UNUSED, Kept
 from nearfar.data.labels import label_texts
-from nearfar.data.rows import condition_of
+from nearfar.data.readers import catalogue
 from nearfar.data.samples import Source
 from nearfar.data.spec import Spec, check_spec
+from nearfar.data.tables.rows import condition_of
 from nearfar.errors import UserError, brief
 from nearfar.files import replacing, write_text
-from nearfar.stored import check_file, field_of, read_json, record
+from nearfar.runs.stored import check_file, field_of, read_json, record
 
 FACTS, SAMPLES = "data.json", "samples.parquet"
 _VERSION = 1

@@ -54,7 +54,7 @@ class Answers:
     @classmethod
     def read(cls, path: Path) -> Answers:
         """The inverse of ``write``. A missing or damaged file is empty: what it held only sharpens a comparison."""
-        from nearfar.data.npz import check_archive
+        from nearfar.data.readers.npz import check_archive
 
         if not path.is_file():
             return cls()

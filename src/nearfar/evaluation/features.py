@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.batch import Tokens
-from nearfar.data.tokenizer import MASK
+from nearfar.data.content.tokenizer import MASK
 from nearfar.errors import UserError
 
 BATCH = 128  # on a CPU larger batches are slower: their activations leave the cache

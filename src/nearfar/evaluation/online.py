@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nearfar.evaluation.collapse import collapse_seen
 from nearfar.evaluation.features import Encode, Labelled, View, extract
-from nearfar.evaluation.geometry import effective_rank, relative_std
-from nearfar.evaluation.knn import knn_accuracy
-from nearfar.evaluation.linear import ridge_probes
+from nearfar.evaluation.measures.collapse import collapse_seen
+from nearfar.evaluation.measures.geometry import effective_rank, relative_std
+from nearfar.evaluation.probes.knn import knn_accuracy
+from nearfar.evaluation.probes.linear import ridge_probes
 from nearfar.evaluation.splits import validation_part
 
 

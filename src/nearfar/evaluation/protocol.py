@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from nearfar.errors import UserError
 from nearfar.evaluation.features import Labelled, View
-from nearfar.evaluation.intervals import mean_interval, wilson
-from nearfar.evaluation.linear import Probe, linear_probes, ridge_probes
+from nearfar.evaluation.kernels.intervals import mean_interval, wilson
+from nearfar.evaluation.probes.linear import Probe, linear_probes, ridge_probes
 from nearfar.evaluation.result import Score
 
 Features = Callable[[Any, View], Tensor]

@@ -15,7 +15,7 @@ import torch
 
 from nearfar.errors import UserError
 from nearfar.evaluation.answers import Answers
-from nearfar.evaluation.leakage import arrays_of
+from nearfar.evaluation.measures.leakage import arrays_of
 from nearfar.evaluation.result import Evaluation
 from nearfar.files import write_text
 

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nearfar import collectives
 from nearfar.batch import Batch, Place
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Recipe
-from nearfar.training import collectives
-from nearfar.training.batch_norm import synchronise
-from nearfar.training.optimisers import build_optimizer
+from nearfar.training.optimisers.optimisers import build_optimizer
+from nearfar.training.processes.batch_norm import synchronise
 from nearfar.training.schedules import apply_schedule
 from nearfar.training.update import detached, joined_loss, widened
 from nearfar.views import make_views

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.batch import Batch, TrainingSet
+from nearfar.data.batches.wanted import WantedBatches
 from nearfar.data.spec import Spec
-from nearfar.data.wanted import WantedBatches
 from nearfar.errors import UserError, unknown_name
 from nearfar.methods import registry
 from nearfar.networks.encoder import Encoder
@@ -137,7 +137,7 @@ def total(own: Tensor) -> Tensor:
 
     A gradient inside ``forward`` (a meta-gradient) is that of one process on the joined batch if each sum over samples in it is a total.
     """
-    from nearfar.training import collectives
+    from nearfar import collectives
 
     return collectives.all_reduce_sum(own)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nearfar.losses.view_quality import foreground_threshold, principal_axis
+from nearfar.losses.instance.view_quality import foreground_threshold, principal_axis
 
 
 class Foreground(nn.Module):

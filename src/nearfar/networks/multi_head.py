@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from nearfar.losses.multi_head import pair_temperature
+from nearfar.losses.instance.multi_head import pair_temperature
 from nearfar.networks.heads import mlp
 from nearfar.ranges import above, at_least, check_order, whole_number
 

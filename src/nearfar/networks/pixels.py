@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from nearfar.losses.pixels import propagate
+from nearfar.losses.dense.pixels import propagate
 from nearfar.networks.encoder import Encoder
 
 

@@ -16,7 +16,7 @@ from nearfar.reports import sections
 from nearfar.reports.charts import Chart, curve, embedding_map, intervals, plane
 from nearfar.reports.document import Section, chart, document
 from nearfar.reports.look import Look
-from nearfar.run import Run
+from nearfar.runs.folder import Run
 
 _BASELINES = ("random encoder", "raw input")
 _MAPPED = 300

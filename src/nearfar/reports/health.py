@@ -10,7 +10,7 @@ from typing import Any
 from nearfar.comparison.result import BASELINES
 from nearfar.comparison.verdict import JUDGED, Finding, Side, difference, standard_error
 from nearfar.comparison.verdict import findings as corrected
-from nearfar.evaluation.collapse import collapse_seen
+from nearfar.evaluation.measures.collapse import collapse_seen
 from nearfar.evaluation.result import Evaluation, Score
 
 HEADLINES = ("R2", "similarity, Spearman", "recall@1")

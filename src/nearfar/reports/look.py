@@ -14,10 +14,10 @@ from torch.nn.functional import normalize
 
 from nearfar.data import Source
 from nearfar.evaluation.features import Labelled, extract
-from nearfar.evaluation.linear import linear_probes, ridge_probes
+from nearfar.evaluation.probes.linear import linear_probes, ridge_probes
 from nearfar.evaluation.splits import held_out
 from nearfar.reports.samples import captions, pictures
-from nearfar.run import Run
+from nearfar.runs.folder import Run
 from nearfar.views import plain_view
 
 SHOWN, PROBED, SEARCHED = 600, 2000, 4000

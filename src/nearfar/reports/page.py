@@ -12,7 +12,7 @@ from nearfar.reports import sections
 from nearfar.reports.document import document
 from nearfar.reports.health import gain
 from nearfar.reports.look import Look
-from nearfar.run import Run
+from nearfar.runs.folder import Run
 
 _CARDS = (
     "kNN accuracy", "linear accuracy", "R2", "mean absolute error", "10 % of labels", "zero-shot accuracy", "recall@1", "effective rank",

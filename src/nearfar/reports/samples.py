@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from nearfar.batch import Pair, Tokens
+from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.spec import Spec
-from nearfar.data.tokenizer import Tokenizer
 from nearfar.views.samples import denormalise
 
 _LARGEST = 64

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nearfar.duplicates import near_duplicates
 from nearfar.errors import UserError
-from nearfar.evaluation.knn import nearest
-from nearfar.index import doubtful_labels
+from nearfar.evaluation.probes.knn import nearest
+from nearfar.finding.duplicates import near_duplicates
+from nearfar.finding.index import doubtful_labels
 from nearfar.methods import registry
 from nearfar.reports.charts import confusion, curve, embedding_map, plane, similarity_histograms
 from nearfar.reports.document import Section, chart
 from nearfar.reports.health import findings
 from nearfar.reports.look import Look
 from nearfar.reports.samples import element, pictures, view_pictures
-from nearfar.run import CONFIG
+from nearfar.runs.folder import CONFIG
 from nearfar.views import make_views
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ QUERIES, NEIGHBOURS, VIEWED, WORST, DOUBTED, GROUPS, MEMBERS = 8, 6, 6, 16, 12, 
 
 def views(look: Look) -> Section:
     """Some samples and the views that the method gets of them: the mistake most people make is seen here."""
-    from nearfar.verbs.assemble import assemble
+    from nearfar.assembly.assemble import assemble
 
     run, source = look.run, look.source
     method = assemble(run.config, source).method
@@ -234,6 +234,6 @@ def _known(name: str) -> type[Method] | None:
 
 def versions(look: Look) -> str:
     """What the encoder was written with, a line each."""
-    from nearfar.encoder_files import versions_of
+    from nearfar.runs.encoder_files import versions_of
 
     return "\n".join(f"{name} {version}" for name, version in versions_of(look.run.folder).items())

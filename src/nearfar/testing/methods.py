@@ -22,7 +22,7 @@ from nearfar.methods.method import Method, Phase, Recipe, Summed
 from nearfar.testing.processes import on_processes
 from nearfar.testing.steps import Trained, assert_processes_equal, train, train_by_name
 from nearfar.testing.toys import ROWS, toy
-from nearfar.training.checkpoints import load_checkpoint, save_checkpoint
+from nearfar.training.care.checkpoints import load_checkpoint, save_checkpoint
 from nearfar.training.phases import Optimizers, moving
 from nearfar.training.plan import Plan
 from nearfar.training.update import detached, gradients, takes_rows

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
+from nearfar import collectives
 from nearfar.processes import Child, dies_with
-from nearfar.training import collectives
 
 _TRIED: list[bool] = []
 """Whether it was tried if processes can meet here."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nearfar.batch import Batch, Pair, Tokens
-from nearfar.data.batches import sampler_for
+from nearfar.data.batches.samplers import sampler_for
 from nearfar.data.samples import Samples
 from nearfar.data.spec import Spec
 from nearfar.errors import unknown_name

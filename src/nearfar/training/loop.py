@@ -17,22 +17,23 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from nearfar import collectives
 from nearfar.batch import Batch, joined
-from nearfar.data.batches import Sampler, parts_of, place_of, sampler_for
+from nearfar.data.batches.samplers import Sampler, parts_of, place_of, sampler_for
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Outputs, Phase
-from nearfar.training import collectives, sharding
-from nearfar.training.ahead import Batches, cores_allow
-from nearfar.training.batch_norm import synchronise
-from nearfar.training.bound import bound_seconds
-from nearfar.training.dropout import synchronise_dropout
-from nearfar.training.finite import FiniteSteps, not_finite
-from nearfar.training.interruption import Interruption
-from nearfar.training.memory import freed_memory_kept
+from nearfar.training.care.ahead import Batches, cores_allow
+from nearfar.training.care.bound import bound_seconds
+from nearfar.training.care.finite import FiniteSteps, not_finite
+from nearfar.training.care.interruption import Interruption
+from nearfar.training.care.memory import freed_memory_kept
+from nearfar.training.care.profile import BETWEEN
+from nearfar.training.care.resuming import restore, save
 from nearfar.training.phases import Optimizers, due, moving
 from nearfar.training.plan import Plan
-from nearfar.training.profile import BETWEEN
-from nearfar.training.resuming import restore, save
+from nearfar.training.processes import sharding
+from nearfar.training.processes.batch_norm import synchronise
+from nearfar.training.processes.dropout import synchronise_dropout
 from nearfar.training.training_set import LoadedTrainingSet
 from nearfar.training.update import gradients
 from nearfar.views.draws import PartGenerator

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Phase, Recipe
-from nearfar.training.optimisers import build_optimizer
+from nearfar.training.optimisers.optimisers import build_optimizer
 from nearfar.training.schedules import apply_schedule
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from nearfar.methods.method import Recipe
-from nearfar.training.profile import Untimed
+from nearfar.training.care.profile import Untimed
 
 
 @dataclass(frozen=True)

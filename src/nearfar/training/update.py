@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
+from nearfar import collectives
 from nearfar.batch import Batch
-from nearfar.data.batches import parts_of
+from nearfar.data.batches.samplers import parts_of
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Outputs, Phase, Summed
-from nearfar.training import collectives, dropout
-from nearfar.training.joining import join, join_rows, summed_terms
 from nearfar.training.plan import Plan
+from nearfar.training.processes import dropout
+from nearfar.training.processes.joining import join, join_rows, summed_terms
 
 
 def gradients(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dict[str, Tensor], Outputs]:

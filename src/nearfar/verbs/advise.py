@@ -117,7 +117,7 @@ def _candidates(spec: Spec) -> list[Proposal]:
 
 
 def _device() -> str:
-    from nearfar.training.precision import device_of
+    from nearfar.precision import device_of
 
     return device_of("auto").type
 

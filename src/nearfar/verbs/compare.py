@@ -13,7 +13,7 @@ from nearfar.comparison import Comparison
 from nearfar.comparison.arms import arms_of
 from nearfar.comparison.options import CompareOptions
 from nearfar.errors import UserError, unknown_name
-from nearfar.run import REPORT
+from nearfar.runs.folder import REPORT
 
 RESULTS = "results.parquet"
 
@@ -67,7 +67,7 @@ def _check_data(folder: Path) -> None:
     """
     from nearfar.data.kept import CHANGED
     from nearfar.data.remembered import FACTS
-    from nearfar.run import Run
+    from nearfar.runs.folder import Run
 
     done = next(iter(sorted(folder.glob(f"*/seed-*/{FACTS}"))), None)
     if done is None:

@@ -97,7 +97,7 @@ def _labels(kind: Any) -> str:
 
 def datasets() -> None:
     """Print the data sets known by name, and which can be loaded here."""
-    from nearfar.data.catalogue import entries
+    from nearfar.data.readers.catalogue import entries
 
     table = Table("name", "modality", "samples", "what", "here")
     for entry in entries():
@@ -115,7 +115,7 @@ def doctor() -> None:
     import torch
 
     from nearfar.cache_folder import cache_folder
-    from nearfar.training.precision import device_of
+    from nearfar.precision import device_of
 
     device = device_of("auto")
     table = Table("what", "found")

@@ -15,7 +15,7 @@ from torch import Tensor
 from nearfar.batch import Pair, Tokens
 from nearfar.errors import UserError
 from nearfar.files import replacing
-from nearfar.run import Run
+from nearfar.runs.folder import Run
 
 if TYPE_CHECKING:
     from nearfar.data import Source
@@ -43,8 +43,8 @@ def embed(
     Raises:
         UserError: for another ending, an existing file, or data that do not fit the encoder.
     """
-    from nearfar.encoder_files import check_input, digest_of
-    from nearfar.index import facts_of
+    from nearfar.finding.index import facts_of
+    from nearfar.runs.encoder_files import check_input, digest_of
 
     output = Path(output)
     if output.suffix not in (".parquet", ".npz"):
@@ -71,8 +71,8 @@ def embed(
 
 def embed_samples(run: Run, samples: Any) -> np.ndarray[Any, Any]:
     """Features (N, D) float32 of samples as ``data.given.samples_like`` takes them."""
-    from nearfar.data.given import samples_like
-    from nearfar.encoder_files import encoder_spec, tokenizer_of
+    from nearfar.data.readers.given import samples_like
+    from nearfar.runs.encoder_files import encoder_spec, tokenizer_of
 
     encoder = run.encoder()
     found: np.ndarray[Any, Any] = features_of(run, samples_like(samples, encoder_spec(encoder), tokenizer_of(encoder))).numpy()
@@ -81,8 +81,8 @@ def embed_samples(run: Run, samples: Any) -> np.ndarray[Any, Any]:
 
 def loaded(run: Run, data: str | None) -> Source:
     """A run's own data, or other data as its encoder takes them, whole."""
-    from nearfar.encoder_files import tokenizer_of
-    from nearfar.verbs.assemble import load_other, own_data
+    from nearfar.assembly.assemble import load_other, own_data
+    from nearfar.runs.encoder_files import tokenizer_of
     from nearfar.verbs.told import tell
 
     options, encoder = run.config.options, run.encoder()
@@ -94,8 +94,8 @@ def loaded(run: Run, data: str | None) -> Source:
 def features_of(run: Run, samples: Any) -> Tensor:
     """(N, D) float32: the run's features, or for a run on pairs the embeddings of the first part (of texts alone: of these) in the
     shared space."""
-    from nearfar.encoder_files import encoder_spec
     from nearfar.evaluation.features import extract
+    from nearfar.runs.encoder_files import encoder_spec
     from nearfar.views import plain_view
 
     encoder = run.features()
@@ -112,9 +112,9 @@ def features_of(run: Run, samples: Any) -> Tensor:
 
 def text_features(run: Run, tokens: Tokens) -> Tensor:
     """(N, D) float32 of texts, in the space in which they are compared."""
-    from nearfar.data.arrays import in_memory
-    from nearfar.encoder_files import encoder_spec
+    from nearfar.data.content.arrays import in_memory
     from nearfar.evaluation.features import extract
+    from nearfar.runs.encoder_files import encoder_spec
 
     encoder = run.encoder()
     encode = _shared_space(run) if encoder_spec(encoder).modality == "image-text" else encoder
@@ -131,7 +131,7 @@ def labels_of(samples: Any, classes: tuple[str, ...]) -> list[Any]:
 
 def in_rows(tokens: Tokens) -> Any:
     """Texts as samples."""
-    from nearfar.data.arrays import in_memory
+    from nearfar.data.content.arrays import in_memory
 
     return in_memory(tokens)
 
@@ -152,7 +152,7 @@ def _embeddings(run: Run, samples: Any, modality: str) -> dict[str, Tensor]:
 def _write(
     columns: dict[str, list[Any]], vectors: dict[str, np.ndarray[Any, Any]], facts: dict[str, str], output: Path
 ) -> None:
-    from nearfar.index import FACTS
+    from nearfar.finding.index import FACTS
 
     with replacing(output) as temporary:
         if output.suffix == ".npz":

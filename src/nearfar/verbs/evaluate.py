@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nearfar.errors import UserError
 from nearfar.files import check_writable, write_text
 from nearfar.options import changed
-from nearfar.run import EVALUATION, Run
+from nearfar.runs.folder import EVALUATION, Run
 
 if TYPE_CHECKING:
     from nearfar.data import Source
@@ -51,8 +51,8 @@ def evaluate(
     Raises:
         UserError: for an unknown protocol, or one that the data do not allow.
     """
+    from nearfar.assembly.assemble import load_other
     from nearfar.evaluation.protocols import check_names
-    from nearfar.verbs.assemble import load_other
     from nearfar.verbs.told import tell
 
     listed = protocols.split(",") if isinstance(protocols, str) else protocols  # a list is what one gives in Python
@@ -79,8 +79,8 @@ def evaluate(
 
 def _own(run: Run, columns: dict[str, Any]) -> Source:
     """The run's data, perhaps with labels or groups of other columns."""
-    from nearfar.encoder_files import encoder_spec, tokenizer_of
-    from nearfar.verbs.assemble import own_data
+    from nearfar.assembly.assemble import own_data
+    from nearfar.runs.encoder_files import encoder_spec, tokenizer_of
 
     encoder, options = run.encoder(), run.config.options
     other = {name: value for name, value in columns.items() if value != getattr(options, name)}
@@ -91,7 +91,7 @@ def _own(run: Run, columns: dict[str, Any]) -> Source:
 
 def _told(run: Run, source: Source, data: str | None, columns: dict[str, Any]) -> tuple[str, ...]:
     """What a reader must know of an evaluation whose data, labels or groups may differ from the run's."""
-    from nearfar.evaluation.leakage import trained_on
+    from nearfar.evaluation.measures.leakage import trained_on
 
     own = run.config.options
     chosen = {name: value for name, value in columns.items() if data is not None or value != getattr(own, name)}
@@ -117,11 +117,11 @@ def evaluate_run(
     import dataclasses
 
     from nearfar.data.kept import CHANGED
-    from nearfar.encoder_files import check_input, encoder_spec, tower_for
     from nearfar.evaluation import Wanted
     from nearfar.evaluation import evaluate as judge
     from nearfar.evaluation.answers import ANSWERS
-    from nearfar.training.precision import device_of
+    from nearfar.precision import device_of
+    from nearfar.runs.encoder_files import check_input, encoder_spec, tower_for
     from nearfar.views import plain_view
 
     encoder, paired = run.features(), source.spec.modality == "image-text"
@@ -162,8 +162,8 @@ def _shared(run: Run, encoder: Encoder) -> SharedRows | None:
     """Where the runs of a comparison share what is the same for all of them; None for a run of its own."""
     import nearfar
     from nearfar.comparison.running import BASELINES, PLAN
-    from nearfar.encoder_files import encoder_spec, name_of
     from nearfar.evaluation.shared import SharedRows
+    from nearfar.runs.encoder_files import encoder_spec, name_of
 
     folder = run.folder.resolve().parent.parent
     if not (folder / PLAN).is_file():
@@ -185,10 +185,10 @@ def _untrained(run: Run, encoder: Encoder, paired: bool) -> Any:
     import torch
 
     from nearfar import networks
-    from nearfar.encoder_files import encoder_spec, name_of
-    from nearfar.method_files import Encoding
+    from nearfar.assembly.assemble import assemble
     from nearfar.networks.catalogue import PRETRAINED
-    from nearfar.verbs.assemble import assemble
+    from nearfar.runs.encoder_files import encoder_spec, name_of
+    from nearfar.runs.method_files import Encoding
 
     config = run.config
     seed = config.options.seed + 1

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from nearfar.files import check_writable
-from nearfar.run import Run
+from nearfar.runs.folder import Run
 
 _ENDING = {"safetensors": "", "onnx": ".onnx", "torch": ".pt2"}
 
@@ -28,8 +28,8 @@ def export(run: Path | str, *, format: str = "safetensors", output: Path | None 
     Raises:
         UserError: for an unknown format, an existing output, or an encoder that the format cannot hold.
     """
-    from nearfar.encoder_files import export_encoder
     from nearfar.errors import unknown_name
+    from nearfar.runs.encoder_files import export_encoder
     from nearfar.verbs.told import shown
 
     if format not in _ENDING:

@@ -16,7 +16,7 @@ from nearfar.errors import UserError
 from nearfar.files import sweep, write_text
 from nearfar.methods import registry
 from nearfar.options import Config, PretrainOptions, changed, read_config
-from nearfar.run import CHECKPOINTS, CONFIG, EVALUATION, Run
+from nearfar.runs.folder import CHECKPOINTS, CONFIG, EVALUATION, Run
 from nearfar.verbs.resume import restore_config, resumed_config
 
 
@@ -54,7 +54,7 @@ def pretrain(
     wanted = _wanted(name, settings or {}, config, options)
     if method_class is None:
         registry.get(wanted.method)
-    from nearfar.training import collectives
+    from nearfar import collectives
 
     with collectives.processes(), collectives.others_lost(), ExitStack() as held:
         console = Console(quiet=quiet or not collectives.is_first())
@@ -93,17 +93,17 @@ def _resumed(folder: Path, name: str | None, settings: Mapping[str, Any], option
 
 
 def _train(wanted: Config, method_class: Any, console: Console, profile: bool, held: ExitStack) -> Run:
+    from nearfar import collectives
+    from nearfar.assembly.assemble import assemble, inflated_data, load_data
+    from nearfar.assembly.watch import callbacks, plan_of
     from nearfar.data.remembered import remember
-    from nearfar.encoder_files import save_encoder
-    from nearfar.method_files import save_method
-    from nearfar.training import collectives
-    from nearfar.training.finite import extremes
-    from nearfar.training.lock import locked
+    from nearfar.runs.encoder_files import save_encoder
+    from nearfar.runs.method_files import save_method
+    from nearfar.training.care.finite import extremes
+    from nearfar.training.care.lock import locked
+    from nearfar.training.care.profile import Profile
     from nearfar.training.loop import fit
-    from nearfar.training.profile import Profile
-    from nearfar.verbs.assemble import assemble, inflated_data, load_data
     from nearfar.verbs.told import shown, tell
-    from nearfar.verbs.watch import callbacks, plan_of
     from nearfar.views import make_views
 
     def note(sentence: str) -> None:
@@ -192,8 +192,8 @@ def _judge(run: Run, source: Any, console: Console) -> None:
 
 def _folder(config: Config, data_name: str) -> Path:
     """The run folder: the one asked for, the resumed one, or the first free runs/METHOD-DATA[-N]; the first process decides."""
-    from nearfar.training import collectives
-    from nearfar.training.lock import LOCK
+    from nearfar import collectives
+    from nearfar.training.care.lock import LOCK
 
     options = config.options
     if options.resume is not None:

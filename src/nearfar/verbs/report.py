@@ -9,7 +9,7 @@ import tyro
 
 from nearfar.errors import UserError
 from nearfar.files import check_writable
-from nearfar.run import REPORT, Run
+from nearfar.runs.folder import REPORT, Run
 
 
 def report(*runs: Path | str, output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from nearfar.errors import UserError
 from nearfar.files import write_text
 from nearfar.options import Config, config_from, toml_values
-from nearfar.run import CHECKPOINTS, CONFIG, Run
+from nearfar.runs.folder import CHECKPOINTS, CONFIG, Run
 
 
 def resumed_config(folder: Path) -> Config:
@@ -38,7 +38,7 @@ def kept_config(folder: Path) -> str:
     """The text of a lost or damaged config.toml as a checkpoint has it; "" where nothing is lost, or no checkpoint has it."""
     if not _is_lost(folder / CONFIG):
         return ""
-    from nearfar.training.checkpoints import newest_good
+    from nearfar.training.care.checkpoints import newest_good
 
     try:
         found = newest_good(folder / CHECKPOINTS)

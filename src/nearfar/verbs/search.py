@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nearfar.errors import UserError, printable
-from nearfar.run import Run
+from nearfar.runs.folder import Run
 
 if TYPE_CHECKING:
     from rich.table import Table
     from torch import Tensor
 
-    from nearfar.index import Index
+    from nearfar.finding.index import Index
 
 
 
@@ -102,7 +102,7 @@ def dedupe(
     Raises:
         UserError: for a threshold out of range, or data that do not fit the encoder.
     """
-    from nearfar.duplicates import near_duplicates
+    from nearfar.finding.duplicates import near_duplicates
 
     if threshold is not None and not 0 < threshold <= 1:
         raise UserError(f"The threshold is {threshold}; expected a cosine above 0 and at most 1.")
@@ -134,8 +134,8 @@ def label(run: Path | str, *, data: str | None = None, index: Path | None = None
     Raises:
         UserError: if errors are asked for and there are no labels, or data do not fit the encoder.
     """
-    from nearfar.index import worth_labelling
-    from nearfar.label_errors import likely_errors
+    from nearfar.finding.index import worth_labelling
+    from nearfar.finding.label_errors import likely_errors
 
     if k < 1:
         raise UserError(f"The number of suggestions k is {k}; expected at least 1.")
@@ -153,8 +153,8 @@ def label(run: Path | str, *, data: str | None = None, index: Path | None = None
 
 
 def _index(run: Run, data: str | None, index: Path | None) -> Index:
-    from nearfar.encoder_files import digest_of
-    from nearfar.index import read_index
+    from nearfar.finding.index import read_index
+    from nearfar.runs.encoder_files import digest_of
 
     if index is None:
         return index_of(run, data)
@@ -173,8 +173,8 @@ def index_of(run: Run, data: str | None = None) -> Index:
     """The embedded set: a run's own data (training samples, then test samples), or other data of the same kind."""
     import torch
 
-    from nearfar.encoder_files import check_input
-    from nearfar.index import Index
+    from nearfar.finding.index import Index
+    from nearfar.runs.encoder_files import check_input
     from nearfar.verbs.embed import features_of, labels_of, loaded
 
     source = loaded(run, data)
@@ -198,9 +198,9 @@ def _own_row(index: Index, query: str) -> int | None:
 
 def _embedded(run: Run, query: str) -> Tensor:
     """(1, D) of an image file, a series file or a text."""
-    from nearfar.data.endings import kind_of
-    from nearfar.data.given import samples_like
-    from nearfar.encoder_files import encoder_spec, tokenizer_of
+    from nearfar.data.readers.endings import kind_of
+    from nearfar.data.readers.given import samples_like
+    from nearfar.runs.encoder_files import encoder_spec, tokenizer_of
     from nearfar.verbs.embed import features_of, text_features
 
     spec, path = encoder_spec(run.encoder()), Path(query)

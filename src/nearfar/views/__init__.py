@@ -16,8 +16,8 @@ from nearfar.data.spec import Spec
 from nearfar.errors import UserError, unknown_name
 from nearfar.views.audio import AudioViewSettings, audio_views, plain_audio
 from nearfar.views.draws import rand
-from nearfar.views.image import image_views, plain_images
-from nearfar.views.image_settings import ImageViewSettings
+from nearfar.views.image.settings import ImageViewSettings
+from nearfar.views.image.views import image_views, plain_images
 from nearfar.views.pairs import pair_views, plain_pairs
 from nearfar.views.points import PointViewSettings, plain_points, point_views
 from nearfar.views.series import SeriesViewSettings, plain_series, series_views

@@ -14,8 +14,8 @@ import torch
 from nearfar.batch import Pair
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
-from nearfar.views.image import ImageViews, image_views, plain_images
-from nearfar.views.image_settings import ImageViewSettings
+from nearfar.views.image.settings import ImageViewSettings
+from nearfar.views.image.views import ImageViews, image_views, plain_images
 from nearfar.views.text import plain_text
 from nearfar.views.wanted import WantedViews
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from nearfar.data.spec import Spec
-from nearfar.views.image import ImageViews, image_views, to_unit
-from nearfar.views.image_settings import ImageViewSettings
+from nearfar.views.image.settings import ImageViewSettings
+from nearfar.views.image.views import ImageViews, image_views, to_unit
 from nearfar.views.samples import check_samples, normalise
 from nearfar.views.wanted import WantedViews
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nearfar.batch import Batch
-from nearfar.views.jigsaw import jigsaw
+from nearfar.views.image.jigsaw import jigsaw
 from nearfar.views.samples import denormalise
 
 from .formulas import cosine, cross_entropy, in_one_pass, nt_xent, one_by_one, plain_form, supervised_contrast, unit

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nearfar.batch import Batch
-from nearfar.views.expansions import expand
+from nearfar.views.image.expansions import expand
 
 from .formulas import cross_entropy, in_one_pass, plain_form, supervised_contrast, unit
 

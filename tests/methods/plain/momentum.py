@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from nearfar.batch import Batch
-from nearfar.losses.feature_transformation import draw_mixing
-from nearfar.losses.hard_negatives import draw
+from nearfar.losses.instance.feature_transformation import draw_mixing
+from nearfar.losses.instance.hard_negatives import draw
 
 from .formulas import cross_entropy, one_by_one, plain_form, queue_contrast, unit
 from .instance import adaptive_contrast

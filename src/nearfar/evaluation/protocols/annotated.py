@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from nearfar.errors import UserError
-from nearfar.evaluation.dense import DENSE_PROTOCOLS, SEGMENTATION, feature_maps, segment
+from nearfar.evaluation.kernels.similarity import similarity
+from nearfar.evaluation.measures.dense import DENSE_PROTOCOLS, SEGMENTATION, feature_maps, segment
 from nearfar.evaluation.protocol import Protocol, Row, Task, averaged
 from nearfar.evaluation.result import Score
-from nearfar.evaluation.similarity import similarity
 from nearfar.networks.encoder import Encoder, TokenEncoder
 
 _RAW_CELLS = 16  # along each side: cells of the raw input's map

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import torch
 
-from nearfar.evaluation.few_labels import few_labels
-from nearfar.evaluation.knn import knn_right
+from nearfar.evaluation.probes.few_labels import few_labels
+from nearfar.evaluation.probes.knn import knn_right
 from nearfar.evaluation.protocol import Protocol, Row, needs_classes, penalties, share
 from nearfar.evaluation.result import Score
 from nearfar.evaluation.splits import per_class, stratified

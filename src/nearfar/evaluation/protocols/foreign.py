@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nearfar.evaluation.corruptions import STRENGTHS, corrupted
-from nearfar.evaluation.outsiders import NEIGHBOURS, detect, energy, mahalanobis, neighbour_distance
+from nearfar.evaluation.measures.corruptions import STRENGTHS, corrupted
+from nearfar.evaluation.measures.outsiders import NEIGHBOURS, detect, energy, mahalanobis, neighbour_distance
 from nearfar.evaluation.protocol import Protocol, Row, Task, averaged, needs_classes, needs_images
 from nearfar.evaluation.result import Score
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import torch
 
-from nearfar.evaluation.clustering import cluster
 from nearfar.evaluation.features import Labelled
+from nearfar.evaluation.measures.clustering import cluster
+from nearfar.evaluation.measures.retrieval import retrieve
 from nearfar.evaluation.protocol import Protocol, Row, averaged, needs_classes, share
 from nearfar.evaluation.result import Score
-from nearfar.evaluation.retrieval import retrieve
 
 MOST = 10_000
 """Test samples that are searched or clustered; more are drawn from at random."""

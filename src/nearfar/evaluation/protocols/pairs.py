@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nearfar.batch import Pair
 from nearfar.evaluation.features import Labelled, extract_pairs
-from nearfar.evaluation.pairs import modality_gap, partner_ranks, recall_at, zero_shot
+from nearfar.evaluation.measures.pairs import modality_gap, partner_ranks, recall_at, zero_shot
 from nearfar.evaluation.protocol import Protocol, Row, Task, share
 from nearfar.evaluation.result import Score
 

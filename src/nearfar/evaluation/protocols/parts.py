@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import torch
 
-from nearfar.evaluation.fairness import FEWEST, groups
-from nearfar.evaluation.few_shot import EPISODES, few_shot_accuracies
+from nearfar.evaluation.measures.fairness import FEWEST, groups
+from nearfar.evaluation.probes.few_shot import EPISODES, few_shot_accuracies
 from nearfar.evaluation.protocol import Protocol, Row, Task, averaged, needs_classes
 from nearfar.evaluation.result import Score
 

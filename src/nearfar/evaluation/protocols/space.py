@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from nearfar.evaluation.geometry import (
+from nearfar.evaluation.measures.geometry import (
     alignment,
     effective_rank,
     neighbourhood_purity,

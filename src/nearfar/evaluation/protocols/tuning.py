@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import torch
 
-from nearfar.evaluation.fine_tuning import RATES, Budget, Labels, divided, fine_tune, picked_rate
+from nearfar.evaluation.probes.fine_tuning import RATES, Budget, Labels, divided, fine_tune, picked_rate
 from nearfar.evaluation.protocol import Protocol, Row, Task, needs_classes, share
 from nearfar.evaluation.result import Score
-from nearfar.training.precision import choose_precision
+from nearfar.precision import choose_precision
 
 _BUDGET = Budget()
 _MOST = 2000  # test samples that are judged; the encoder runs over them for each fit

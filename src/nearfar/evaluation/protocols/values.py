@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from nearfar.evaluation.intervals import mean_interval
+from nearfar.evaluation.kernels.intervals import mean_interval
+from nearfar.evaluation.kernels.shots import FEW, MANY, shot_errors
+from nearfar.evaluation.probes.regression import BINS, balanced_error
 from nearfar.evaluation.protocol import Protocol, Row, Task, penalties
-from nearfar.evaluation.regression import BINS, balanced_error
 from nearfar.evaluation.result import Score
-from nearfar.evaluation.shots import FEW, MANY, shot_errors
 
 
 def _ridge(row: Row) -> Iterator[Score]:

@@ -18,8 +18,8 @@ from typing import Annotated, Literal
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from nearfar.losses.distillation import byol
-from nearfar.losses.pixels import pixcontrast, pixel_pairs, pixpro
+from nearfar.losses.dense.pixels import pixcontrast, pixel_pairs, pixpro
+from nearfar.losses.distillation.distillation import byol
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.pixels import PixelPropagation, ProjectedMaps, pixel_mlp
 from nearfar.ranges import above, at_least, unit_interval, whole_number

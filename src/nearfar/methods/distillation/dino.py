@@ -16,8 +16,8 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from nearfar.losses.clustering import swav
-from nearfar.losses.distillation import dino
+from nearfar.losses.distillation.clustering import swav
+from nearfar.losses.distillation.distillation import dino
 from nearfar.methods.gradients import clip_each
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, Summed, WantedViews
 from nearfar.networks.heads import DinoHead, together

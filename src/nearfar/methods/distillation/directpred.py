@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from nearfar.losses.direct_predictor import direct_copy, direct_prediction, direct_predictor, direct_set
+from nearfar.losses.distillation.direct_predictor import direct_copy, direct_prediction, direct_predictor, direct_set
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import each
 from nearfar.ranges import at_least, unit_interval, whole_number

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from torch import Tensor, nn
 
-from nearfar.losses.distillation import simsiam
+from nearfar.losses.distillation.distillation import simsiam
 from nearfar.methods.gradients import grouped_apart
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp

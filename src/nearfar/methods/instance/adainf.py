@@ -2,7 +2,7 @@
 
 Generated images make a training set larger but are less like the data, and a strong augmentation on top blurs what is left of the
 classes. So the real images are repeated until they weigh as much again (``--inflate generated/ --copies 10``, see
-``nearfar.data.inflation``) and both views are weak. Every row, copy or not, is an instance of its own.
+``nearfar.data.prepare.inflation``) and both views are weak. Every row, copy or not, is an instance of its own.
 
     loss = mean over the 2N rows of  - s(i, partner) / tau + log sum_{j != i} exp(s(i, j) / tau)
 Source: Wang et al. 2024, "Do Generated Data Always Help Contrastive Learning?", arXiv 2403.12448, sections 3 and 4.
@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
-from nearfar.losses.contrastive import nt_xent
+from nearfar.losses.instance.contrastive import nt_xent
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
 from nearfar.ranges import above, whole_number

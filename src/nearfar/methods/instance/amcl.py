@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
-from nearfar.losses.multi_head import amcl
+from nearfar.losses.instance.multi_head import amcl
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import mlp, together
 from nearfar.networks.multi_head import HeadSettings, MultiHead, PairTemperature

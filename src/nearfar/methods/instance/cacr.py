@@ -17,8 +17,8 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from nearfar.losses.cacr import attraction, repulsion
-from nearfar.losses.similarity import unit
+from nearfar.losses.instance.cacr import attraction, repulsion
+from nearfar.losses.kernels.similarity import unit
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
 from nearfar.ranges import above, at_least, unit_interval, whole_number

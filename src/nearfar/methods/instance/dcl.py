@@ -17,7 +17,7 @@ from typing import Annotated
 
 from torch import Tensor
 
-from nearfar.losses.decoupled import coupling, dcl, dclw
+from nearfar.losses.instance.decoupled import coupling, dcl, dclw
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import simclr_projector, together
 from nearfar.ranges import above, whole_number

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from nearfar.errors import UserError
-from nearfar.losses.contrastive import nt_xent
-from nearfar.losses.similarity import own_range, reduce, unit
-from nearfar.losses.supervised import supcon
+from nearfar.losses.instance.contrastive import nt_xent
+from nearfar.losses.kernels.similarity import own_range, reduce, unit
+from nearfar.losses.supervised.supervised import supcon
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import mlp, together
 from nearfar.networks.reweighting import Reweighting

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nearfar.losses.behaviour import contrastive, hard_contrastive, hard_simple, penalty_entropy, simple
+from nearfar.losses.instance.behaviour import contrastive, hard_contrastive, hard_simple, penalty_entropy, simple
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
 from nearfar.ranges import above, at_least, unit_interval, whole_number

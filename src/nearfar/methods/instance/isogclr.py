@@ -17,7 +17,7 @@ from typing import Annotated
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nearfar.losses.individual_temperature import Rule, SampleState, cosine_gamma, unimodal_step
+from nearfar.losses.instance.individual_temperature import Rule, SampleState, cosine_gamma, unimodal_step
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
 from nearfar.ranges import above, at_least, check_bounds, unit_interval, whole_number

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 
 from torch import Tensor, nn
 
-from nearfar.losses.contrastive import nt_xent
-from nearfar.losses.masked_contrast import grouped_nt_xent
+from nearfar.losses.instance.contrastive import nt_xent
+from nearfar.losses.instance.masked_contrast import grouped_nt_xent
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, TrainingSet, WantedBatches
 from nearfar.networks import several
 from nearfar.networks.heads import mlp, together

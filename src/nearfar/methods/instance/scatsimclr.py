@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from nearfar.losses.contrastive import nt_xent
+from nearfar.losses.instance.contrastive import nt_xent
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
 from nearfar.networks.pretext_heads import jigsaw_head, rotation_head
 from nearfar.ranges import above, at_least, unit_interval, whole_number
-from nearfar.views.expansions import expand, transformations
-from nearfar.views.jigsaw import ORDERS, TILES, jigsaw
+from nearfar.views.image.expansions import expand, transformations
+from nearfar.views.image.jigsaw import ORDERS, TILES, jigsaw
 
 TURNS = 4
 

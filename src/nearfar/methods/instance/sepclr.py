@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from torch import Tensor, nn
 
-from nearfar.losses.common_salient import sepclr, sepclr_with_attributes
+from nearfar.losses.instance.common_salient import sepclr, sepclr_with_attributes
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks import several
 from nearfar.networks.heads import mlp, together

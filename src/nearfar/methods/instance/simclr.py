@@ -14,7 +14,7 @@ from typing import Annotated
 
 from torch import Tensor
 
-from nearfar.losses.contrastive import nt_xent
+from nearfar.losses.instance.contrastive import nt_xent
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import simclr_projector, together
 from nearfar.ranges import above, whole_number

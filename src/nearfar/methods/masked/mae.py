@@ -15,7 +15,7 @@ from typing import Annotated
 
 from torch import Tensor
 
-from nearfar.losses.masked import masked_reconstruction
+from nearfar.losses.dense.masked import masked_reconstruction
 from nearfar.methods.method import Batch, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.encoder import TokenEncoder
 from nearfar.networks.heads import MaskedDecoder

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from nearfar.batch import Batch, Tokens
-from nearfar.losses.individual_temperature import BIMODAL, SampleState, bimodal_step
+from nearfar.losses.instance.individual_temperature import BIMODAL, SampleState, bimodal_step
 from nearfar.methods.method import Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.towers import TwoTowers
 from nearfar.ranges import above, at_least, check_bounds, unit_interval, whole_number

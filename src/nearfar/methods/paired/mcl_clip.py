@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from nearfar.batch import Batch, Pair, Tokens
-from nearfar.losses.contrastive import clip
-from nearfar.losses.masked_contrast import grouped_clip
+from nearfar.losses.instance.contrastive import clip
+from nearfar.losses.instance.masked_contrast import grouped_clip
 from nearfar.methods.instance.mcl import MCL
 from nearfar.methods.method import Method, Outputs, Recipe, Spec, TrainingSet, WantedBatches, WantedViews
 from nearfar.networks import several

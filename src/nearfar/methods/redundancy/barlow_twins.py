@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from torch import Tensor, nn
 
-from nearfar.losses.redundancy import barlow_twins
+from nearfar.losses.redundancy.redundancy import barlow_twins
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
 from nearfar.ranges import above, at_least, whole_number

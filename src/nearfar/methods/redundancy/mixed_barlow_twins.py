@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from nearfar.batch import rows_of
-from nearfar.losses.mixed_redundancy import Mix, draw_mix, mixed_barlow_twins_terms
+from nearfar.losses.redundancy.mixed_redundancy import Mix, draw_mix, mixed_barlow_twins_terms
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import each, mlp
 from nearfar.ranges import at_least, unit_interval, whole_number

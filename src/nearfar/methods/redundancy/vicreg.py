@@ -14,7 +14,7 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from nearfar.losses.redundancy import vicreg_terms
+from nearfar.losses.redundancy.redundancy import vicreg_terms
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
 from nearfar.ranges import at_least, whole_number

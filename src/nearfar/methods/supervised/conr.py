@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from nearfar.losses.regression_pairs import conr
+from nearfar.losses.supervised.regression_pairs import conr
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, TrainingSet, WantedViews
 from nearfar.networks.heads import together
 from nearfar.ranges import above, at_least

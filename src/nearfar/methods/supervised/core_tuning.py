@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softmax
 
-from nearfar.losses.core_tuning import focal_contrast, mixed_pairs, soft_cross_entropy
+from nearfar.losses.supervised.core_tuning import focal_contrast, mixed_pairs, soft_cross_entropy
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp
 from nearfar.ranges import above, at_least, unit_interval, whole_number

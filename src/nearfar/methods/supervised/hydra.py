@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from nearfar.losses.gated_pairs import gated_contrast
+from nearfar.losses.supervised.gated_pairs import gated_contrast
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedBatches, WantedViews
 from nearfar.networks.gate import ClassPairGate
 from nearfar.networks.heads import mlp

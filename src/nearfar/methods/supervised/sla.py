@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softmax
 
-from nearfar.losses.label_augmentation import aggregated, label_augmentation, self_distillation, single
+from nearfar.losses.supervised.label_augmentation import aggregated, label_augmentation, self_distillation, single
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.ranges import above
-from nearfar.views.expansions import Expansion, expand, transformations
+from nearfar.views.image.expansions import Expansion, expand, transformations
 
 
 class SLA(Method):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import UserError
-from nearfar.losses.regression_pairs import supremix
+from nearfar.losses.supervised.regression_pairs import supremix
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
 from nearfar.ranges import above, at_least, whole_number

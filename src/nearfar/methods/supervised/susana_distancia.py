@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from nearfar.errors import UserError
-from nearfar.losses.episodes import distances, neighbour_score, prototype_triplet, prototypes
+from nearfar.losses.supervised.episodes import distances, neighbour_score, prototype_triplet, prototypes
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedBatches, WantedViews
 from nearfar.ranges import at_least, whole_number
 
