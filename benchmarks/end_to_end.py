@@ -26,7 +26,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from programs import BATCH, RECIPE, FullResolution, Now, simclr, source_of, with_bound, with_lightly, with_nearfar
+from programs import (
+    BATCH,
+    RECIPE,
+    FullResolution,
+    Now,
+    simclr,
+    source_of,
+    with_bound,
+    with_lightly,
+    with_nearfar,
+)
 from record import Table, finish, parser_of, ratios, spread
 
 from nearfar.data.samples import Source
@@ -49,10 +59,14 @@ def clock_of(wall: bool) -> Now:
     return lambda encoder: now()
 
 
-def serve(orders: Connection, name: str, precision: str, folder: Path | None, images: int, wall: bool) -> None:
+def serve(
+    orders: Connection, name: str, precision: str, folder: Path | None, images: int, wall: bool
+) -> None:
     """One program in a process of its own: for each number of steps that is sent, the seconds that they took; None ends it."""
     warnings.simplefilter("ignore")
-    run = BUILDERS[name](source_of(folder, images), precision, clock_of(wall), os.cpu_count() or 1 if wall else 0)
+    run = BUILDERS[name](
+        source_of(folder, images), precision, clock_of(wall), os.cpu_count() or 1 if wall else 0
+    )
     while steps := orders.recv():
         orders.send(sum(run(steps + 1)))  # the first step starts the clock
 
@@ -65,7 +79,9 @@ def measure(folder: Path | None, wall: bool, images: int) -> dict[tuple[str, str
     for precision, name in itertools.product(PRECISIONS, BUILDERS):
         pipes[precision, name], other = context.Pipe()
         # No daemon, as lightly's loader has worker processes of its own; one whose orders break off ends by itself.
-        processes.append(context.Process(target=serve, args=(other, name, precision, folder, images, wall)))
+        processes.append(
+            context.Process(target=serve, args=(other, name, precision, folder, images, wall))
+        )
         processes[-1].start()
         other.close()
     taken: dict[tuple[str, str], list[float]] = {key: [] for key in pipes}
@@ -85,9 +101,12 @@ def row(taken: dict[tuple[str, str], list[float]], precision: str, name: str) ->
     """A row of the table."""
     found, ours, bound = (taken[precision, one] for one in (name, "nearfar", "bound"))
     return {
-        "precision": precision, "what": name, "ms a step": spread([1e3 * one for one in found]),
+        "precision": precision,
+        "what": name,
+        "ms a step": spread([1e3 * one for one in found]),
         "samples/s": BATCH / float(np.median(found)),
-        "time / ours": spread(ratios(found, ours)), "time / bound": spread(ratios(found, bound)),
+        "time / ours": spread(ratios(found, ours)),
+        "time / bound": spread(ratios(found, bound)),
     }
 
 
@@ -96,9 +115,17 @@ def split(source: Source, precision: str, steps: int) -> dict[str, Any]:
     said: list[str] = []
     profile = Profile(torch.device("cpu"), said.append, steps=steps, untimed=2)
     method = simclr(source.spec)
-    fit(method, source, make_views(source.spec, method.wanted_views), Plan(RECIPE, steps=steps + 2, precision=precision, profile=profile))
+    fit(
+        method,
+        source,
+        make_views(source.spec, method.wanted_views),
+        Plan(RECIPE, steps=steps + 2, precision=precision, profile=profile),
+    )
     print(said[0], flush=True)
-    return {"precision": precision, **{name: 1e3 * taken / steps for name, taken in profile.seconds.items()}}
+    return {
+        "precision": precision,
+        **{name: 1e3 * taken / steps for name, taken in profile.seconds.items()},
+    }
 
 
 def main() -> None:
@@ -111,7 +138,9 @@ def main() -> None:
     images = QUICK_IMAGES if options.quick else IMAGES
     source = source_of(options.data, images)
     example = torch.zeros(64, *source.spec.shape)
-    default, why = choose_precision("auto", FullResolution().to(memory_format=torch.channels_last), example, torch.device("cpu"))
+    default, why = choose_precision(
+        "auto", FullResolution().to(memory_format=torch.channels_last), example, torch.device("cpu")
+    )
     print(why)
     taken = measure(options.data, options.wall, images)
     rows = [row(taken, *key) for key in taken]
@@ -126,11 +155,17 @@ def main() -> None:
 and 256, the first at full resolution; {how}. lightly is its
 documented loop.
 nearfar's default here is {why}."""
-    defaults = [{"nearfar": default, "lightly": "float32", "lightly's time / ours": spread(crossed)}]
-    split_about = "Wall-clock milliseconds of nearfar's step by part, a single run; \"between epochs\" is spread over all steps."
+    defaults = [
+        {"nearfar": default, "lightly": "float32", "lightly's time / ours": spread(crossed)}
+    ]
+    split_about = 'Wall-clock milliseconds of nearfar\'s step by part, a single run; "between epochs" is spread over all steps.'
     tables = [
         Table("End to end", about, rows),
-        Table("End to end, defaults", "The precision that each takes unless told otherwise; the same rounds.", defaults),
+        Table(
+            "End to end, defaults",
+            "The precision that each takes unless told otherwise; the same rounds.",
+            defaults,
+        ),
         Table("Where nearfar's step goes", split_about, parts),
     ]
     finish(tables, options)

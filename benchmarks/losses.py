@@ -66,7 +66,9 @@ def open_clip(name: str, *scales: float) -> Callable[[], Loss]:
         from open_clip import loss
 
         criterion = getattr(loss, name)()
-        return lambda a, b: criterion(normalize(a, dim=1), normalize(b, dim=1), *map(torch.tensor, scales))
+        return lambda a, b: criterion(
+            normalize(a, dim=1), normalize(b, dim=1), *map(torch.tensor, scales)
+        )
 
     return build
 
@@ -82,7 +84,9 @@ def clip(a: Tensor, b: Tensor) -> Tensor:
 
 
 def siglip(a: Tensor, b: Tensor) -> Tensor:
-    return losses.siglip(normalize(a, dim=1), normalize(b, dim=1), logit_scale=10.0, logit_bias=-10.0)
+    return losses.siglip(
+        normalize(a, dim=1), normalize(b, dim=1), logit_scale=10.0, logit_bias=-10.0
+    )
 
 
 OBJECTIVES: dict[str, dict[str, Callable[[], Loss]]] = {
@@ -131,7 +135,11 @@ def extra_memory(objective: str, library: str, pairs: int) -> float:
 def multiplication_speed() -> float:
     """Floating point operations a second of a large matrix product that needs no new memory: the best of some, CPU time."""
     side = 1024
-    first, second, product = torch.randn(side, side), torch.randn(side, side), torch.empty(side, side)
+    first, second, product = (
+        torch.randn(side, side),
+        torch.randn(side, side),
+        torch.empty(side, side),
+    )
     best = float("inf")
     for _ in range(20):
         start = time.process_time()
@@ -153,7 +161,8 @@ def measure(objective: str, pairs: int, rounds: int) -> list[dict[str, object]]:
     builders = {
         name: build
         for name, build in OBJECTIVES[objective].items()
-        if name in ("nearfar", "plain") or (find_spec(name) and not (name == "pytorch_metric_learning" and pairs > 256))
+        if name in ("nearfar", "plain")
+        or (find_spec(name) and not (name == "pytorch_metric_learning" and pairs > 256))
     }
     if pairs >= ALONE:
         builders = {"nearfar": builders["nearfar"]}
@@ -168,21 +177,34 @@ def measure(objective: str, pairs: int, rounds: int) -> list[dict[str, object]]:
     held = 0.0
     for name, found in times.items():
         command = [sys.executable, __file__, "--memory", objective, name, "--pairs", str(pairs)]
-        extra = float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        extra = float(
+            json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        )
         held = held or extra
-        rows.append({
-            "loss": objective, "pairs": pairs, "library": name, "ms": spread([1e3 * one for one in found]),
-            "time / ours": spread(ratios(found, times["nearfar"])), "time / bound": statistics.median(found) / bound,
-            "extra MiB": extra, "extra / ours": extra / held,
-        })
+        rows.append(
+            {
+                "loss": objective,
+                "pairs": pairs,
+                "library": name,
+                "ms": spread([1e3 * one for one in found]),
+                "time / ours": spread(ratios(found, times["nearfar"])),
+                "time / bound": statistics.median(found) / bound,
+                "extra MiB": extra,
+                "extra / ours": extra / held,
+            }
+        )
     return rows
 
 
 def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--pairs", type=int, nargs="+", default=[])
-    parser.add_argument("--objectives", nargs="+", choices=list(OBJECTIVES), default=list(OBJECTIVES))
-    parser.add_argument("--memory", nargs=2, metavar=("LOSS", "LIBRARY"), help="extra memory of one loss, in MiB")
+    parser.add_argument(
+        "--objectives", nargs="+", choices=list(OBJECTIVES), default=list(OBJECTIVES)
+    )
+    parser.add_argument(
+        "--memory", nargs=2, metavar=("LOSS", "LIBRARY"), help="extra memory of one loss, in MiB"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")

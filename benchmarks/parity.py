@@ -77,7 +77,9 @@ def open_clip(name: str, *scales: float) -> Callable[[], Loss]:
         from open_clip import loss
 
         criterion = getattr(loss, name)()
-        return lambda first, second: criterion(first, second, *(torch.tensor(scale).double() for scale in scales))
+        return lambda first, second: criterion(
+            first, second, *(torch.tensor(scale).double() for scale in scales)
+        )
 
     return build
 
@@ -99,7 +101,12 @@ def supcon(label: Tensor, base: float) -> Loss:
 OWN = torch.arange(PAIRS)
 CLASS = OWN % CLASSES
 ROWS = [
-    Row("NT-Xent, T 0.5", "lightly", lambda a, b: losses.nt_xent(a, b, temperature=0.5), lightly("NTXentLoss", temperature=0.5)),
+    Row(
+        "NT-Xent, T 0.5",
+        "lightly",
+        lambda a, b: losses.nt_xent(a, b, temperature=0.5),
+        lightly("NTXentLoss", temperature=0.5),
+    ),
     Row(
         "NT-Xent, T 0.5",
         "pytorch_metric_learning",
@@ -129,7 +136,12 @@ ROWS = [
         metric_learning("SupConLoss", CLASS, temperature=0.1),
         "Ours and the authors' code scale by T / base temperature; `base_temperature=temperature` gives the peer's.",
     ),
-    Row("Barlow Twins", "lightly", lambda a, b: losses.barlow_twins(a, b, off_diagonal=5e-3), lightly("BarlowTwinsLoss")),
+    Row(
+        "Barlow Twins",
+        "lightly",
+        lambda a, b: losses.barlow_twins(a, b, off_diagonal=5e-3),
+        lightly("BarlowTwinsLoss"),
+    ),
     Row("VICReg", "lightly", losses.vicreg, lightly("VICRegLoss")),
     Row("VICReg", "pytorch_metric_learning", losses.vicreg, lambda: metric_vicreg()),
     Row(
@@ -164,7 +176,9 @@ ROWS = [
 
 def measure(row: Row) -> str:
     generator = torch.Generator().manual_seed(0)
-    views = [torch.randn(PAIRS, DIMENSION, generator=generator, dtype=torch.float64) for _ in range(2)]
+    views = [
+        torch.randn(PAIRS, DIMENSION, generator=generator, dtype=torch.float64) for _ in range(2)
+    ]
     views[1] = views[0] + 0.5 * views[1]
     if row.inputs == "unit":
         views = [normalize(view, dim=1) for view in views]
@@ -175,7 +189,11 @@ def measure(row: Row) -> str:
         gradients = torch.autograd.grad(value, given, allow_unused=True)
         found.append((value.item(), torch.cat([g for g in gradients if g is not None])))
     (mine, gradient), (other, peer_gradient) = found
-    error = ((gradient - peer_gradient).norm() / gradient.norm()).item() if gradient.shape == peer_gradient.shape else float("nan")
+    error = (
+        ((gradient - peer_gradient).norm() / gradient.norm()).item()
+        if gradient.shape == peer_gradient.shape
+        else float("nan")
+    )
     ratio = (peer_gradient.norm() / gradient.norm()).item()
     equal = abs(mine - other) <= 1e-9 * max(1.0, abs(mine)) and error <= 1e-9
     note = "equal" if equal else row.note or "differs"
@@ -186,7 +204,9 @@ def main() -> None:
     warnings.simplefilter("ignore")
     present = [row for row in ROWS if find_spec(row.package)]
     lines = [measure(row) for row in present]
-    versions = ", ".join(f"{name} {version(name)}" for key, name in PACKAGES.items() if find_spec(key))
+    versions = ", ".join(
+        f"{name} {version(name)}" for key, name in PACKAGES.items() if find_spec(key)
+    )
     made = f"on {datetime.date.today()} with Python {platform.python_version()}, torch {torch.__version__}"
     text = f"""# The same loss, here and elsewhere
 

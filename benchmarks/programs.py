@@ -36,7 +36,12 @@ class FullResolution(Encoder):
         super().__init__()
         layers: list[nn.Module] = []
         for before, after in zip((3, *WIDTHS), WIDTHS, strict=False):
-            layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
+            layers += [
+                nn.Conv2d(before, after, 3, padding=1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+            ]
         self.layers = nn.Sequential(*layers[:-1])
         self.dimension = WIDTHS[-1]
         self.architecture = {"name": "full-resolution"}
@@ -70,7 +75,9 @@ def source_of(folder: Path | None, count: int) -> Source:
     """CIFAR-10's first images, or random ones of its size."""
     if folder is not None:
         return data.load(folder, limit=count)
-    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     spec = Spec("random", "image", (3, 32, 32), count, mean=(0.5,) * 3, std=(0.25,) * 3)
     return Source(spec, Samples(images, [str(i) for i in range(count)], None), None)
 
@@ -81,13 +88,21 @@ def simclr(spec: Spec) -> Method:
     return kind(FullResolution(), spec, kind.Settings(hidden=512, temperature=0.5))
 
 
-def with_nearfar(source: Source, precision: str, now: Now, workers: int = 0, recipe: Recipe = RECIPE) -> Callable[[int], list[float]]:
+def with_nearfar(
+    source: Source, precision: str, now: Now, workers: int = 0, recipe: Recipe = RECIPE
+) -> Callable[[int], list[float]]:
     method = simclr(source.spec)
     views = make_views(source.spec, method.wanted_views)
 
     def run(steps: int) -> list[float]:
         clock = Clock(now, method.encoder)
-        fit(method, source, views, Plan(recipe, steps=steps, precision=precision, log_every=1), callbacks=[clock])
+        fit(
+            method,
+            source,
+            views,
+            Plan(recipe, steps=steps, precision=precision, log_every=1),
+            callbacks=[clock],
+        )
         return np.diff(clock.ticks).tolist()
 
     return run
@@ -108,7 +123,9 @@ class Pictures(torch.utils.data.Dataset[Any]):
         return self.transform(Image.fromarray(self.arrays[index])), 0
 
 
-def with_lightly(source: Source, precision: str, now: Now, workers: int = 0) -> Callable[[int], list[float]]:
+def with_lightly(
+    source: Source, precision: str, now: Now, workers: int = 0
+) -> Callable[[int], list[float]]:
     from lightly.loss import NTXentLoss
     from lightly.models.modules import SimCLRProjectionHead
     from lightly.transforms import SimCLRTransform
@@ -118,7 +135,9 @@ def with_lightly(source: Source, precision: str, now: Now, workers: int = 0) -> 
     model = nn.Sequential(encoder, SimCLRProjectionHead(WIDTHS[-1], 512, 128))
     transform = SimCLRTransform(input_size=32, cj_strength=0.5, gaussian_blur=0.0)
     pictures = Pictures(source.train.take(torch.arange(len(source.train))), transform)
-    loader = torch.utils.data.DataLoader(pictures, batch_size=BATCH, shuffle=True, drop_last=True, num_workers=workers)
+    loader = torch.utils.data.DataLoader(
+        pictures, batch_size=BATCH, shuffle=True, drop_last=True, num_workers=workers
+    )
     criterion, optimizer = NTXentLoss(), torch.optim.SGD(model.parameters(), lr=0.06)
 
     def run(steps: int) -> list[float]:
@@ -139,9 +158,13 @@ def with_lightly(source: Source, precision: str, now: Now, workers: int = 0) -> 
     return run
 
 
-def with_bound(source: Source, precision: str, now: Now, workers: int = 0) -> Callable[[int], list[float]]:
+def with_bound(
+    source: Source, precision: str, now: Now, workers: int = 0
+) -> Callable[[int], list[float]]:
     method = simclr(source.spec).to(memory_format=torch.channels_last)
-    made = make_views(source.spec, method.wanted_views)(source.train.take(torch.arange(BATCH)), torch.Generator().manual_seed(0))
+    made = make_views(source.spec, method.wanted_views)(
+        source.train.take(torch.arange(BATCH)), torch.Generator().manual_seed(0)
+    )
     made = [view.contiguous(memory_format=torch.channels_last) for view in made]
     step = encoder_alone(method, made, Plan(RECIPE, precision=precision))
     assert step is not None

@@ -43,7 +43,9 @@ def run(name: str, words: list[str]) -> None:
 
 def bars(measured: dict[str, Any]) -> Table | None:
     """What was aimed at, and what was reached, from the other tables."""
-    tables = {table["title"]: table["rows"] for part in measured.values() for table in part["tables"]}
+    tables = {
+        table["title"]: table["rows"] for part in measured.values() for table in part["tables"]
+    }
     rows: list[dict[str, Any]] = []
 
     def add(name: str, title: str, column: str, aim: float, least: bool, /, **where: Any) -> None:
@@ -51,22 +53,92 @@ def bars(measured: dict[str, Any]) -> Table | None:
             if all(row[key] == value for key, value in where.items()):
                 reached = row[column]["median"] if isinstance(row[column], dict) else row[column]
                 met = reached >= aim if least else reached <= aim
-                rows.append({"what": name, "aim": f"{'at least' if least else 'at most'} {aim:,.4g}", "reached": row[column],
-                             "met": "yes" if met else "no"})
+                rows.append(
+                    {
+                        "what": name,
+                        "aim": f"{'at least' if least else 'at most'} {aim:,.4g}",
+                        "reached": row[column],
+                        "met": "yes" if met else "no",
+                    }
+                )
 
-    for loss, library in (("NT-Xent", "lightly"), ("CLIP", "open_clip"), ("InfoNCE", "info_nce"), ("SigLIP", "open_clip")):
+    for loss, library in (
+        ("NT-Xent", "lightly"),
+        ("CLIP", "open_clip"),
+        ("InfoNCE", "info_nce"),
+        ("SigLIP", "open_clip"),
+    ):
         for pairs in (4096, 8192):
             peer = {"loss": loss, "pairs": pairs, "library": library}
-            add(f"{loss}, {pairs} pairs: {library}'s time / ours", "Losses", "time / ours", 2, True, **peer)
-            add(f"{loss}, {pairs} pairs: {library}'s extra memory / ours", "Losses", "extra / ours", 6, True, **peer)
-    add("NT-Xent, 32768 pairs: extra MiB", "Losses", "extra MiB", 1000, False, loss="NT-Xent", pairs=32768)
+            add(
+                f"{loss}, {pairs} pairs: {library}'s time / ours",
+                "Losses",
+                "time / ours",
+                2,
+                True,
+                **peer,
+            )
+            add(
+                f"{loss}, {pairs} pairs: {library}'s extra memory / ours",
+                "Losses",
+                "extra / ours",
+                6,
+                True,
+                **peer,
+            )
+    add(
+        "NT-Xent, 32768 pairs: extra MiB",
+        "Losses",
+        "extra MiB",
+        1000,
+        False,
+        loss="NT-Xent",
+        pairs=32768,
+    )
     for pixels, library, aim in ((32, "lightly", 15), (32, "kornia", 2.5), (224, "lightly", 2)):
-        add(f"views, {pixels} pixels: {library}'s time / ours", "Views", "time / ours", aim, True, pixels=pixels, library=library)
-    add("end to end, float32: lightly's time / ours", "End to end", "time / ours", 1.6, True, precision="float32", what="lightly")
-    add("end to end, each one's default: lightly's time / ours", "End to end, defaults", "lightly's time / ours", 3.2, True)
+        add(
+            f"views, {pixels} pixels: {library}'s time / ours",
+            "Views",
+            "time / ours",
+            aim,
+            True,
+            pixels=pixels,
+            library=library,
+        )
+    add(
+        "end to end, float32: lightly's time / ours",
+        "End to end",
+        "time / ours",
+        1.6,
+        True,
+        precision="float32",
+        what="lightly",
+    )
+    add(
+        "end to end, each one's default: lightly's time / ours",
+        "End to end, defaults",
+        "lightly's time / ours",
+        3.2,
+        True,
+    )
     for precision in ("float32", "bfloat16"):
-        add(f"end to end, {precision}: step / bound", "End to end", "time / bound", 1 / 0.9, False, precision=precision, what="nearfar")
-    add("kNN, linear probe and geometry: CPU s", "Evaluation", "CPU s", 60, False, protocol="knn + linear + geometry")
+        add(
+            f"end to end, {precision}: step / bound",
+            "End to end",
+            "time / bound",
+            1 / 0.9,
+            False,
+            precision=precision,
+            what="nearfar",
+        )
+    add(
+        "kNN, linear probe and geometry: CPU s",
+        "Evaluation",
+        "CPU s",
+        60,
+        False,
+        protocol="knn + linear + geometry",
+    )
     about = """The aims are for an idle machine with two cores, those end to end for wall-clock time on both; what was measured here is said
 with each table below. Not measured: solo-learn, whose released package wants torch 1.9.1 and does not install beside the others."""
     return Table("Aims", about, rows) if rows else None
@@ -85,7 +157,9 @@ times of one thread, as other programs may run beside: they then hardly touch ra
     for name in PARTS:
         if name in measured:
             about = measured[name]["machine"]
-            versions = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
+            versions = ", ".join(
+                f"{package} {version}" for package, version in about["versions"].items()
+            )
             for table in measured[name]["tables"]:
                 text += "\n" + Table(**table).markdown()
             text += (
@@ -97,8 +171,16 @@ times of one thread, as other programs may run beside: they then hardly touch ra
 
 def main() -> None:
     parser = parser_of(__doc__)
-    parser.add_argument("--data", type=Path, help="folder or file with CIFAR-10's images and labels; random ones without")
-    parser.add_argument("--wall", action="store_true", help="end to end by the wall clock on all cores, for an idle machine")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="folder or file with CIFAR-10's images and labels; random ones without",
+    )
+    parser.add_argument(
+        "--wall",
+        action="store_true",
+        help="end to end by the wall clock on all cores, for an idle machine",
+    )
     parser.add_argument("--only", nargs="+", choices=(*PARTS, "parity"), default=(*PARTS, "parity"))
     options = parser.parse_args()
     path = RESULTS / "speed.json"
@@ -114,7 +196,10 @@ def main() -> None:
             words.append("--wall")
         about = machine()
         measured[name] = {
-            "date": str(datetime.date.today()), "quick": options.quick, "machine": about, "tables": part(name, words),
+            "date": str(datetime.date.today()),
+            "quick": options.quick,
+            "machine": about,
+            "tables": part(name, words),
         }
         path.write_text(json.dumps(measured, indent=1) + "\n")
         (RESULTS / "speed.md").write_text(document(measured))

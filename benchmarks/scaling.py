@@ -39,7 +39,12 @@ from nearfar.training.update import joined_loss, takes_rows
 from nearfar.views import make_views
 
 TARGET = Path(__file__).parents[1] / "docs" / "results" / "scaling.md"
-BATCHES, LENGTHS, PROCESSES, GPUS = (64, 256, 1024), (2_000, 20_000, 100_000), (1, 2), (8, 16, 32, 64, 128, 256, 512, 1024)
+BATCHES, LENGTHS, PROCESSES, GPUS = (
+    (64, 256, 1024),
+    (2_000, 20_000, 100_000),
+    (1, 2),
+    (8, 16, 32, 64, 128, 256, 512, 1024),
+)
 METHODS = ("simclr", "byol", "barlow-twins", "vicreg", "swav", "dino")
 EACH = 256
 """Samples a GPU, on paper."""
@@ -47,7 +52,9 @@ EACH = 256
 
 def random_source(length: int) -> Source:
     spec = Spec("random", "image", (3, 32, 32), length, mean=(0.5,) * 3, std=(0.25,) * 3)
-    images = torch.randint(0, 256, (length, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 256, (length, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     return Source(spec, Samples(images, [str(i) for i in range(length)], None), None)
 
 
@@ -57,9 +64,13 @@ def step_seconds(batch_size: int, steps: int = 6) -> Tensor:
     source = random_source(2 * batch_size)
     torch.manual_seed(0)
     kind = registry.get("simclr")
-    method = kind(networks.build("small-convnet", source.spec), source.spec, kind.Settings(hidden=512))
+    method = kind(
+        networks.build("small-convnet", source.spec), source.spec, kind.Settings(hidden=512)
+    )
     clock = Clock(lambda encoder: time.process_time(), method.encoder)
-    plan = Plan(Recipe(learning_rate=1e-3, batch_size=batch_size, epochs=1), steps=steps + 2, log_every=1)
+    plan = Plan(
+        Recipe(learning_rate=1e-3, batch_size=batch_size, epochs=1), steps=steps + 2, log_every=1
+    )
     fit(method, source, make_views(source.spec, method.wanted_views), plan, callbacks=[clock])
     ticks = clock.ticks[1:]
     # The other processes have no callbacks: they report nothing, and the first stands for all.
@@ -92,7 +103,11 @@ def by_processes(batch_size: int = 256) -> Iterator[str]:
     together = importlib.import_module("scaling").step_seconds  # processes import it by this name
     one = together(batch_size).item()
     for count in PROCESSES:
-        found = one if count == 1 else on_processes(together, batch_size, counts=(count,))[count][0].item()
+        found = (
+            one
+            if count == 1
+            else on_processes(together, batch_size, counts=(count,))[count][0].item()
+        )
         yield f"| {count} | {batch_size // count} | {1e3 * found:.0f} | {one / found / count:.2f} |"
 
 
@@ -140,11 +155,23 @@ def facts(name: str) -> dict[str, float]:
     found = list(leaves(method(Batch(made, torch.arange(4), None))))
     back = found if takes_rows(method, method.phases()[0]) else []
     # A batch norm exchanges mean and variance forwards, and their gradients backwards; a momentum copy has no backward pass.
-    copies = {id(part) for module in method.modules() if isinstance(module, MomentumEncoder) for part in module.modules()}
-    norms = [(module.num_features, 2 if id(module) in copies else 4) for module in method.modules() if isinstance(module, _BatchNorm)]
+    copies = {
+        id(part)
+        for module in method.modules()
+        if isinstance(module, MomentumEncoder)
+        for part in module.modules()
+    }
+    norms = [
+        (module.num_features, 2 if id(module) in copies else 4)
+        for module in method.modules()
+        if isinstance(module, _BatchNorm)
+    ]
     return {
         "rows": sum(t.numel() * t.element_size() for t, summed in found if not summed) / 4,
-        "back": sum(t.numel() * t.element_size() for t, summed in back if t.requires_grad and not summed) / 4,
+        "back": sum(
+            t.numel() * t.element_size() for t, summed in back if t.requires_grad and not summed
+        )
+        / 4,
         "sums": sum(t.numel() * t.element_size() for t, summed in found if summed),
         "gradients": sum(4 * p.numel() for p in method.parameters() if p.requires_grad),
         "statistics": sum(4 * channels * times for channels, times in norms),
@@ -157,13 +184,26 @@ def megabytes(value: float) -> str:
 
 
 def on_paper() -> Iterator[str]:
-    yield "| method | gradients | batch norm | its exchanges | " + " | ".join(f"outputs, {count}" for count in GPUS) + " |"
+    yield (
+        "| method | gradients | batch norm | its exchanges | "
+        + " | ".join(f"outputs, {count}" for count in GPUS)
+        + " |"
+    )
     yield "|---" * (len(GPUS) + 4) + "|"
     for name in METHODS:
         fact = facts(name)
         around = 2  # (p - 1) / p is taken as 1
-        columns = [megabytes((count - 1) * EACH * (fact["rows"] + 2 * fact["back"]) + around * fact["sums"]) for count in GPUS]
-        fixed = [megabytes(around * fact["gradients"]), megabytes(around * fact["statistics"]), str(int(fact["exchanges"]))]
+        columns = [
+            megabytes(
+                (count - 1) * EACH * (fact["rows"] + 2 * fact["back"]) + around * fact["sums"]
+            )
+            for count in GPUS
+        ]
+        fixed = [
+            megabytes(around * fact["gradients"]),
+            megabytes(around * fact["statistics"]),
+            str(int(fact["exchanges"])),
+        ]
         yield f"| {name} | {' | '.join(fixed + columns)} |"
 
 

@@ -86,7 +86,9 @@ def serve(results: Connection, name: str, folder: Path, steps: int) -> None:
 
 def default_precision(source: Source) -> str:
     example = torch.zeros(64, *source.spec.shape)
-    return choose_precision("auto", FullResolution().to(memory_format=torch.channels_last), example, torch.device("cpu"))[0]
+    return choose_precision(
+        "auto", FullResolution().to(memory_format=torch.channels_last), example, torch.device("cpu")
+    )[0]
 
 
 def curve(name: str, folder: Path, steps: int) -> Curve:
@@ -112,7 +114,9 @@ def levels(curves: dict[str, Curve]) -> list[dict[str, Any]]:
     for level in LEVELS:
         seconds = {name: reached(found, level) for name, found in curves.items()}
         if any(one is not None for one in seconds.values()):
-            shown: dict[str, Any] = {f"{name}, s": "not reached" if one is None else one for name, one in seconds.items()}
+            shown: dict[str, Any] = {
+                f"{name}, s": "not reached" if one is None else one for name, one in seconds.items()
+            }
             ours, theirs = seconds["nearfar"], seconds["lightly"]
             shown["lightly / nearfar"] = theirs / ours if ours and theirs else ""
             rows.append({"kNN accuracy": f"{level:.2f}", **shown})
@@ -121,12 +125,17 @@ def levels(curves: dict[str, Curve]) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser: argparse.ArgumentParser = parser_of(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder or file with CIFAR-10's images and labels")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder or file with CIFAR-10's images and labels"
+    )
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     theirs = 26 if options.quick else 338
     ours = 4 * theirs
-    curves = {"nearfar": curve("nearfar", options.data, ours), "lightly": curve("lightly", options.data, theirs)}
+    curves = {
+        "nearfar": curve("nearfar", options.data, ours),
+        "lightly": curve("lightly", options.data, theirs),
+    }
     trained = ", ".join(
         f"{name} {steps} steps, {curves[name][-1][0]:.0f} s, {curves[name][-1][1]:.3f} at the end"
         for name, steps in (("nearfar", ours), ("lightly", theirs))

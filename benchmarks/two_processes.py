@@ -33,7 +33,9 @@ def gathering_clip(**flags: bool) -> Callable[[], Loss]:
         from open_clip.loss import ClipLoss
 
         criterion = ClipLoss(rank=collectives.rank(), world_size=collectives.world(), **flags)
-        return lambda a, b: criterion(normalize(a, dim=1), normalize(b, dim=1), torch.tensor(10.0).double())
+        return lambda a, b: criterion(
+            normalize(a, dim=1), normalize(b, dim=1), torch.tensor(10.0).double()
+        )
 
     return build
 
@@ -72,7 +74,11 @@ TWO_PROCESSES: list[tuple[str, str, Callable[[], Loss]]] = [
     ("CLIP", "nearfar", joined(cosines(losses.clip, logit_scale=10.0))),
     ("CLIP, default flags", "open_clip", gathering_clip()),
     ("CLIP, local loss", "open_clip", gathering_clip(local_loss=True)),
-    ("CLIP, local loss, gather with gradient", "open_clip", gathering_clip(local_loss=True, gather_with_grad=True)),
+    (
+        "CLIP, local loss, gather with gradient",
+        "open_clip",
+        gathering_clip(local_loss=True, gather_with_grad=True),
+    ),
     ("SigLIP", "nearfar", joined(cosines(losses.siglip, logit_scale=10.0, logit_bias=-10.0))),
     ("SigLIP", "open_clip", gathering_siglip),
 ]
@@ -101,12 +107,16 @@ def linear_model_gradients() -> list[list[Tensor]]:
 
 
 def two_processes() -> list[str]:
-    together = importlib.import_module("two_processes").linear_model_gradients  # processes import it by this name
+    together = importlib.import_module(
+        "two_processes"
+    ).linear_model_gradients  # processes import it by this name
     one, two = together(), on_processes(together, counts=(2,))[2][0]
     names = [(name, package) for name, package, _ in TWO_PROCESSES if find_spec(package)]
     lines = []
     for (name, package), (value, gradient), (found, other) in zip(names, one, two, strict=True):
         ratio = (other.norm() / gradient.norm()).item()
         direction = (other / other.norm() - gradient / gradient.norm()).norm().item()
-        lines.append(f"| {name} | {package} | {value.item():.8g} | {found.item():.8g} | {ratio:.4f} | {direction:.1e} |")
+        lines.append(
+            f"| {name} | {package} | {value.item():.8g} | {found.item():.8g} | {ratio:.4f} | {direction:.1e} |"
+        )
     return lines

@@ -11,7 +11,20 @@ import nearfar
 from nearfar.comparison.gathering import MEMORY
 
 NESTED: Any = [[{"a": [[]]}]]
-WRONG: tuple[Any, ...] = (None, True, -1, 2.5, float("nan"), 10**400, "[/x]", "", "a\0b", [], {}, NESTED)
+WRONG: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    2.5,
+    float("nan"),
+    10**400,
+    "[/x]",
+    "",
+    "a\0b",
+    [],
+    {},
+    NESTED,
+)
 """Values of every type, most of them in no place right."""
 ABSENT = object()
 """Stands for a field that is not there."""
@@ -56,10 +69,24 @@ def mutations(document: Any) -> Iterator[tuple[Place, Any, Any]]:
 
 def make_runs(folder: Path) -> None:
     """Two small runs of one configuration on two seeds, "run" and "other", as a comparison would leave them."""
-    options: dict[str, Any] = {"data": "digits", "limit": 40, "encoder": "perceptron", "epochs": 2, "batch_size": 20}
+    options: dict[str, Any] = {
+        "data": "digits",
+        "limit": 40,
+        "encoder": "perceptron",
+        "epochs": 2,
+        "batch_size": 20,
+    }
     settings = {"hidden": 16, "projection": 8}
     for seed, name in enumerate(("run", "other")):
-        nearfar.pretrain("simclr", settings=settings, **options, seed=seed, quiet=True, output=folder / name, evaluate=False)
+        nearfar.pretrain(
+            "simclr",
+            settings=settings,
+            **options,
+            seed=seed,
+            quiet=True,
+            output=folder / name,
+            evaluate=False,
+        )
         nearfar.evaluate(folder / name, protocols="knn", seeds=1)
         (folder / name / MEMORY).write_text('{"peak_memory_mib": 300.5}\n')
 

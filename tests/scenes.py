@@ -60,9 +60,16 @@ def convnet(pictures: Tensor, kind: Tensor, steps: int = 60) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         body = nn.Sequential(
-            nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1),
-            nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(256, 64),
-        )  # fmt: skip
+            nn.Conv2d(3, 16, 3, 2, 1),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, 2, 1),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 3, 2, 1),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(256, 64),
+        )
         head = nn.Linear(64, KINDS)
         optimiser = torch.optim.Adam([*body.parameters(), *head.parameters()], 2e-3)
         for step in range(steps):

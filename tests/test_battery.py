@@ -46,7 +46,9 @@ def test_method(name: str, modality: str, check: str) -> None:
 def several() -> tuple[dict[int, list[list[Trained]]], list[Trained]]:
     """All methods on groups of processes, started once for all, on two of them also sharded; and on this process."""
     tasks = [(name, None, {}) for name in registry.names()]
-    found = on_processes(train_by_name, tasks, [False, True], counts=[2], seconds=300) | on_processes(train_by_name, tasks, counts=[3])
+    found = on_processes(
+        train_by_name, tasks, [False, True], counts=[2], seconds=300
+    ) | on_processes(train_by_name, tasks, counts=[3])
     return found, train_by_name(tasks)
 
 

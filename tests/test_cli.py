@@ -25,12 +25,16 @@ def test_every_command_is_a_public_function() -> None:
 
 def test_the_overview_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 0
-    listed = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
+    listed = {
+        line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")
+    }
     assert listed == set(cli._VERBS)
 
 
 @pytest.mark.parametrize(("word", "nearest"), [("pretrian", "pretrain"), ("evalute", "evaluate")])
-def test_a_wrong_command_is_the_users_mistake(word: str, nearest: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_command_is_the_users_mistake(
+    word: str, nearest: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main([word]) == 2
     told = capsys.readouterr().err
     assert told.startswith("nearfar: ")
@@ -38,7 +42,9 @@ def test_a_wrong_command_is_the_users_mistake(word: str, nearest: str, capsys: p
     assert "Traceback" not in told
 
 
-def test_a_defect_is_not_called_the_users_mistake(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_defect_is_not_called_the_users_mistake(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def broken(words: list[str]) -> int:
         raise ZeroDivisionError
 
@@ -48,12 +54,16 @@ def test_a_defect_is_not_called_the_users_mistake(monkeypatch: pytest.MonkeyPatc
 
 
 def test_settings_to_try_are_taken_out_of_the_words() -> None:
-    rest, grid = cli._grid(["simclr", "--settings.temperature", "0.1,0.2", "--seeds", "3", "--settings.head-depth=2"])
+    rest, grid = cli._grid(
+        ["simclr", "--settings.temperature", "0.1,0.2", "--seeds", "3", "--settings.head-depth=2"]
+    )
     assert rest == ["simclr", "--seeds", "3"]
     assert grid == {"temperature": ["0.1", "0.2"], "head_depth": ["2"]}
 
 
-@pytest.mark.parametrize("words", [["--settings.temperature"], ["--settings.temperature", "--seeds"]])
+@pytest.mark.parametrize(
+    "words", [["--settings.temperature"], ["--settings.temperature", "--seeds"]]
+)
 def test_a_setting_without_a_value_is_refused(words: list[str]) -> None:
     with pytest.raises(UserError, match=r"temperature has no value"):
         cli._grid(words)
@@ -82,7 +92,9 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("words", MALFORMED)
-def test_a_malformed_word_is_answered_in_one_sentence(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_malformed_word_is_answered_in_one_sentence(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(words.split(" ")) == 2
     told = capsys.readouterr()
     assert (told.out, told.err) == ("", f"nearfar: {MALFORMED[words]}\n")
@@ -104,11 +116,15 @@ BOOLEAN_SETTINGS = [
 ]
 
 
-def _given_to_pretrain(words: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[str | None, dict[str, Any]]:
+def _given_to_pretrain(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> tuple[str | None, dict[str, Any]]:
     """What the command hands to the verb, which does not run."""
     calls: list[tuple[str | None, dict[str, Any]]] = []
     finished = SimpleNamespace(interrupted=False)
-    monkeypatch.setattr(nearfar, "pretrain", lambda method=None, **found: calls.append((method, found)) or finished)
+    monkeypatch.setattr(
+        nearfar, "pretrain", lambda method=None, **found: calls.append((method, found)) or finished
+    )
     assert cli.main(["pretrain", *words]) == 0
     (call,) = calls
     return call
@@ -127,15 +143,32 @@ def test_every_boolean_setting_acts_from_the_command_line(
 
 
 def test_there_are_boolean_settings_that_a_recipe_turns_on() -> None:
-    on = [(m, n) for m, n, _ in BOOLEAN_SETTINGS for r in registry.get(m).recipes.values() if r.settings.get(n)]
+    on = [
+        (m, n)
+        for m, n, _ in BOOLEAN_SETTINGS
+        for r in registry.get(m).recipes.values()
+        if r.settings.get(n)
+    ]
     assert len(on) >= 2, "else the test above would not see a parser that drops --settings.no-NAME"
 
 
 def test_only_what_stands_on_the_command_line_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["--epochs=3", "simclr", "--no-evaluate", "--settings.hidden", "8", "--log", "wandb", "tensorboard"]
+    words = [
+        "--epochs=3",
+        "simclr",
+        "--no-evaluate",
+        "--settings.hidden",
+        "8",
+        "--log",
+        "wandb",
+        "tensorboard",
+    ]
     method, found = _given_to_pretrain(words, monkeypatch)
     options = {"epochs": 3, "evaluate": False, "log": ("wandb", "tensorboard")}
-    assert (method, found) == ("simclr", {"settings": {"hidden": 8}, "config": None, "profile": False, **options})
+    assert (method, found) == (
+        "simclr",
+        {"settings": {"hidden": 8}, "config": None, "profile": False, **options},
+    )
 
 
 def test_settings_can_be_changed_of_a_method_that_the_configuration_names(
@@ -173,9 +206,14 @@ def test_every_option_stands_in_one_group() -> None:
 def test_boolean_settings_to_try(words: list[str], grid: dict[str, list[str]]) -> None:
     rest, found = cli._grid(words)
     assert found == grid
-    assert rest == [word for word in words if not word.startswith("--") and word not in ("true,false",)]
+    assert rest == [
+        word for word in words if not word.startswith("--") and word not in ("true,false",)
+    ]
 
 
 def test_the_overview_imports_no_torch() -> None:
     code = "import sys; from nearfar.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode
+        == 0
+    )

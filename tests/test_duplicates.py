@@ -29,14 +29,18 @@ def random(rows: int, dimensions: int, seed: int = 0) -> Tensor:
 
 
 def pairs(groups: tuple[tuple[int, ...], ...]) -> set[tuple[int, int]]:
-    return {(first, second) for group in groups for first in group for second in group if first < second}
+    return {
+        (first, second) for group in groups for first in group for second in group if first < second
+    }
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("encoder", ["pixels", "convnet", "narrow"])
 def test_planted_copies_are_found_and_nothing_else(encoder: str, seed: int) -> None:
     originals, kind = scenes(400, seed)
-    features = encoded(encoder, torch.cat([originals, copies(originals[:PLANTED])]), originals, kind)
+    features = encoded(
+        encoder, torch.cat([originals, copies(originals[:PLANTED])]), originals, kind
+    )
     found = pairs(near_duplicates(features).groups)
     right = len(found & {(row, 400 + row) for row in range(PLANTED)})
     assert right / PLANTED >= 0.9
@@ -55,7 +59,8 @@ def test_the_narrow_encoder_is_narrow() -> None:
 def test_sets_without_copies_lose_nothing_worth_speaking_of(dimensions: int, clusters: int) -> None:
     centres = 20 * random(clusters, dimensions, 5)
     lost = [
-        near_duplicates(centres[torch.arange(600) % clusters] + random(600, dimensions, seed)).extra for seed in range(5)
+        near_duplicates(centres[torch.arange(600) % clusters] + random(600, dimensions, seed)).extra
+        for seed in range(5)
     ]
     assert sum(lost) <= 5  # half a pair is expected by chance in each
 
@@ -112,11 +117,15 @@ def test_built_in_sets_without_copies_lose_nothing(name: str) -> None:
 
 def test_the_shown_list_is_bounded_and_says_so() -> None:
     rows = tuple((row, f"id{row}", "", 0.5) for row in range(30))
-    answer = Answer("groups", ("group", "id", "label", "cosine to first"), rows, ("A note [b].",), most=10)
+    answer = Answer(
+        "groups", ("group", "id", "label", "cosine to first"), rows, ("A note [b].",), most=10
+    )
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(answer.table())
     text = console.export_text()
     assert "id9" in text
     assert "id10" not in text
-    assert "A note [b]. 20 further rows are not shown; --most 0 shows all." in " ".join(text.split())
+    assert "A note [b]. 20 further rows are not shown; --most 0 shows all." in " ".join(
+        text.split()
+    )
     assert len(answer.rows) == 30

@@ -11,7 +11,14 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from nearfar.errors import UserError
-from nearfar.finding.index import Index, doubtful_labels, duplicate_groups, nearest_rows, read_index, worth_labelling
+from nearfar.finding.index import (
+    Index,
+    doubtful_labels,
+    duplicate_groups,
+    nearest_rows,
+    read_index,
+    worth_labelling,
+)
 
 
 def random(rows: int, dimensions: int = 16, seed: int = 0) -> Tensor:
@@ -28,7 +35,9 @@ def test_hits_are_the_nearest_by_cosine_without_the_sample_itself() -> None:
     expected[7] = -2
     hits = index(features).like(7, 5)
     assert [hit.row for hit in hits] == expected.topk(5).indices.tolist()
-    assert [hit.similarity for hit in hits] == pytest.approx(expected.topk(5).values.tolist(), abs=1e-5)
+    assert [hit.similarity for hit in hits] == pytest.approx(
+        expected.topk(5).values.tolist(), abs=1e-5
+    )
     assert hits[0].id == f"s{hits[0].row}"
 
 

@@ -18,14 +18,27 @@ from nearfar.runs.folder import CHECKPOINTS, Run
 from nearfar.runs.method_files import METHOD, METHOD_WEIGHTS, Encoding, open_method, save_method
 from nearfar.testing.toys import spec_for, toy
 
-SMALL = {"data": "digits", "limit": 80, "batch_size": 20, "evaluate": False, "encoder": "perceptron"}
+SMALL = {
+    "data": "digits",
+    "limit": 80,
+    "batch_size": 20,
+    "evaluate": False,
+    "encoder": "perceptron",
+}
 
 
 @pytest.fixture(scope="module")
 def staged(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """MCL with stages of unit length: its features are not its encoder's."""
     folder = tmp_path_factory.mktemp("staged") / "run"
-    settings = {"unit_stages": True, "stages": 2, "clusters": 2, "hidden": 16, "projection": 8, "batches": "mixed"}
+    settings = {
+        "unit_stages": True,
+        "stages": 2,
+        "clusters": 2,
+        "hidden": 16,
+        "projection": 8,
+        "batches": "mixed",
+    }
     return nearfar.pretrain("mcl", settings=settings, epochs=2, output=folder, quiet=True, **SMALL)
 
 
@@ -64,7 +77,10 @@ def test_an_older_run_opens_by_its_checkpoint(staged: Run, tmp_path: Path) -> No
     folder = tmp_path / "older"
     shutil.copytree(staged.folder, folder, ignore=shutil.ignore_patterns(METHOD, METHOD_WEIGHTS))
     expected = staged.method().state_dict()
-    assert all(torch.equal(expected[name], value) for name, value in Run(folder).method().state_dict().items())
+    assert all(
+        torch.equal(expected[name], value)
+        for name, value in Run(folder).method().state_dict().items()
+    )
 
 
 def test_every_verb_uses_the_methods_own_features(staged: Run, tmp_path: Path) -> None:
@@ -80,8 +96,12 @@ def test_every_verb_uses_the_methods_own_features(staged: Run, tmp_path: Path) -
     with np.load(tmp_path / "e.npz") as arrays:
         rows = [list(arrays["id"]).index(name) for name in staged.source().test.ids[:6]]
         np.testing.assert_allclose(arrays["embedding"][rows], own.numpy(), rtol=1e-5, atol=1e-6)
-    program = torch.export.load(nearfar.export(staged.folder, format="torch", output=tmp_path / "e.pt2")).module()
-    np.testing.assert_allclose(program(samples.float() / 255).detach().numpy(), own.numpy(), rtol=1e-4, atol=1e-5)
+    program = torch.export.load(
+        nearfar.export(staged.folder, format="torch", output=tmp_path / "e.pt2")
+    ).module()
+    np.testing.assert_allclose(
+        program(samples.float() / 255).detach().numpy(), own.numpy(), rtol=1e-4, atol=1e-5
+    )
     assert isinstance(staged.features(), Encoding)
 
 
@@ -91,7 +111,9 @@ def test_evaluation_judges_the_methods_own_features(staged: Run, tmp_path: Path)
     from nearfar.views import plain_view
 
     found = nearfar.evaluate(staged.folder, protocols="geometry", output=tmp_path / "e.json")
-    features = extract(staged.method().encode, staged.source().test, plain_view(staged.method().spec))
+    features = extract(
+        staged.method().encode, staged.source().test, plain_view(staged.method().spec)
+    )
     assert found.value("effective rank") == pytest.approx(effective_rank(features), rel=1e-4)
 
 
@@ -99,15 +121,35 @@ def test_evaluation_judges_the_methods_own_features(staged: Run, tmp_path: Path)
     ("change", "words"),
     [
         (lambda text: text[:40], "is damaged"),
-        (lambda text: json.dumps({**json.loads(text), "method": "mlc"}), "Unknown method 'mlc': did you mean mcl"),
-        (lambda text: json.dumps({**json.loads(text), "version": 99}), "was written by a newer nearfar"),
-        (lambda text: json.dumps({**json.loads(text), "method": "evil:Class"}), "lies outside nearfar"),
-        (lambda text: json.dumps({**json.loads(text), "settings": {"stages": -1}}), "Setting stages is -1"),
-        (lambda text: json.dumps({**json.loads(text), "method": "simclr", "settings": {}}), "does not fit method.json"),
-        (lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != "spec"}), "lacks spec"),
+        (
+            lambda text: json.dumps({**json.loads(text), "method": "mlc"}),
+            "Unknown method 'mlc': did you mean mcl",
+        ),
+        (
+            lambda text: json.dumps({**json.loads(text), "version": 99}),
+            "was written by a newer nearfar",
+        ),
+        (
+            lambda text: json.dumps({**json.loads(text), "method": "evil:Class"}),
+            "lies outside nearfar",
+        ),
+        (
+            lambda text: json.dumps({**json.loads(text), "settings": {"stages": -1}}),
+            "Setting stages is -1",
+        ),
+        (
+            lambda text: json.dumps({**json.loads(text), "method": "simclr", "settings": {}}),
+            "does not fit method.json",
+        ),
+        (
+            lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != "spec"}),
+            "lacks spec",
+        ),
     ],
 )
-def test_a_changed_file_is_one_sentence(staged: Run, tmp_path: Path, change: object, words: str) -> None:
+def test_a_changed_file_is_one_sentence(
+    staged: Run, tmp_path: Path, change: object, words: str
+) -> None:
     folder = tmp_path / "run"
     shutil.copytree(staged.folder, folder)
     text = (folder / METHOD).read_text()

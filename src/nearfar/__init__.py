@@ -25,8 +25,22 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Run", "advise", "claim", "compare", "datasets", "dedupe", "doctor", "embed", "evaluate", "export",
-    "label", "methods", "pretrain", "push", "report", "search",
+    "Run",
+    "advise",
+    "claim",
+    "compare",
+    "datasets",
+    "dedupe",
+    "doctor",
+    "embed",
+    "evaluate",
+    "export",
+    "label",
+    "methods",
+    "pretrain",
+    "push",
+    "report",
+    "search",
 ]
 
 HOMES = {  # in which module each public name is found

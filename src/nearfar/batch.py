@@ -116,7 +116,11 @@ def joined(parts: Sequence[Batch]) -> Batch:
     if len(parts) == 1:
         return parts[0]
     first = parts[0]
-    label = None if first.label is None else torch.cat([part.label for part in parts if part.label is not None])
+    label = (
+        None
+        if first.label is None
+        else torch.cat([part.label for part in parts if part.label is not None])
+    )
     views = [concatenate(same) for same in zip(*(part.views for part in parts), strict=True)]
     extra = {name: torch.cat([part.extra[name] for part in parts]) for name in first.extra}
     return Batch(views, torch.cat([part.index for part in parts]), label, extra)

@@ -35,9 +35,17 @@ _VERBS = {
 
 _INTERRUPTED = 130
 _OUTSIDE = {
-    errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENAMETOOLONG, errno.ENFILE, errno.ENOSPC, errno.EPERM,
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENAMETOOLONG,
+    errno.ENFILE,
+    errno.ENOSPC,
+    errno.EPERM,
     errno.EROFS,
-}  # fmt: skip
+}
 """What the system may refuse for reasons outside of nearfar: the disk is full, the folder is read-only ..."""
 
 
@@ -62,10 +70,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _OUTSIDE:
             place = f" {error.filename}" if error.filename else ""
-            print(f"nearfar: the system refuses{place}: {error.strerror}; mend that and try again", file=sys.stderr)
+            print(
+                f"nearfar: the system refuses{place}: {error.strerror}; mend that and try again",
+                file=sys.stderr,
+            )
             return 2
         traceback.print_exc()
-        print("nearfar: this is a defect of nearfar, not of yours; please report the lines above", file=sys.stderr)
+        print(
+            "nearfar: this is a defect of nearfar, not of yours; please report the lines above",
+            file=sys.stderr,
+        )
         return 1
 
 
@@ -106,8 +120,12 @@ def _overview() -> str:
     lines = [f"  {verb:<{width}}  {text}" for verb, text in _VERBS.items()]
     return "\n".join(
         [
-            "usage: nearfar COMMAND ...", "",
-            "Self-supervised representation learning: every method on one engine, compared fairly.", "", *lines, "",
+            "usage: nearfar COMMAND ...",
+            "",
+            "Self-supervised representation learning: every method on one engine, compared fairly.",
+            "",
+            *lines,
+            "",
             "`nearfar COMMAND --help` lists a command's options. Start with: nearfar pretrain simclr",
         ]
     )
@@ -124,7 +142,9 @@ def _with_positional_first(function: Callable[..., Any]) -> Callable[..., Any]:
     hints = typing.get_type_hints(function, include_extras=True, localns=_annotation_names())
     signature = inspect.signature(function)
 
-    several = next((name for name, p in signature.parameters.items() if p.kind is p.VAR_POSITIONAL), None)
+    several = next(
+        (name for name, p in signature.parameters.items() if p.kind is p.VAR_POSITIONAL), None
+    )
 
     def command(*args: Any, **kwargs: Any) -> Any:
         return lambda: function(*args, *kwargs.pop(several or "", ()), **kwargs)
@@ -135,7 +155,10 @@ def _with_positional_first(function: Callable[..., Any]) -> Callable[..., Any]:
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
             hint = positional[hint]
         if parameter.kind is parameter.VAR_POSITIONAL:
-            parameter, hint = parameter.replace(kind=parameter.KEYWORD_ONLY), positional[tuple[hint, ...]]  # type: ignore[valid-type]
+            parameter, hint = (
+                parameter.replace(kind=parameter.KEYWORD_ONLY),
+                positional[tuple[hint, ...]],
+            )  # type: ignore[valid-type]
         parameters.append(parameter.replace(annotation=hint))
     command.__signature__ = signature.replace(parameters=parameters, return_annotation=Any)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -153,13 +176,17 @@ def _pretrain(words: list[str]) -> int:
     from nearfar.parsing import flags_of, given, parsed
 
     kind = _method_of(words)
-    groups = {name: given(PretrainOptions, _GROUPS[name], names) for name, names in OPTION_GROUPS.items()}
+    groups = {
+        name: given(PretrainOptions, _GROUPS[name], names) for name, names in OPTION_GROUPS.items()
+    }
     flags = flags_of(get_type_hints(PretrainOptions)) | {"--profile", "--no-profile"}
     if kind is not None:
         hints = get_type_hints(kind.Settings)
         _refuse_bare_settings(words, hints, get_type_hints(PretrainOptions))
         flags |= flags_of(hints, "settings.")
-        groups["settings"] = given(kind.Settings, _GROUPS["settings"], defaults=_setting_defaults(kind))
+        groups["settings"] = given(
+            kind.Settings, _GROUPS["settings"], defaults=_setting_defaults(kind)
+        )
     found = parsed(_pretrain_command(groups), words, prog="nearfar pretrain", flags=flags)
     settings = found.pop("settings", {})
     options = {key: value for group in OPTION_GROUPS for key, value in found.pop(group).items()}
@@ -189,7 +216,12 @@ def _pretrain_command(groups: Mapping[str, Any]) -> Callable[..., dict[str, Any]
 
     keyword, conf = inspect.Parameter.KEYWORD_ONLY, cast(Any, tyro.conf)
     parameters = [
-        inspect.Parameter("method", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=conf.Positional[str | None]),
+        inspect.Parameter(
+            "method",
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=None,
+            annotation=conf.Positional[str | None],
+        ),
         inspect.Parameter("config", keyword, default=None, annotation=Path | None),
         inspect.Parameter("profile", keyword, default=False, annotation=bool),
     ]
@@ -218,7 +250,9 @@ def _method_of(words: list[str]) -> type[Method] | None:
     if name is None and any(word.startswith("--settings.") for word in words):
         source = _value_of(words, "--config") or _value_of(words, "--resume")
         if source is None:
-            raise UserError("--settings.NAME was given without a method; name the method first: nearfar pretrain METHOD ...")
+            raise UserError(
+                "--settings.NAME was given without a method; name the method first: nearfar pretrain METHOD ..."
+            )
         path = Path(source)
         name = read_config(path / "config.toml" if path.is_dir() else path).method
     if name is None or (":" not in name and name in known and not _asks_for_settings(words)):
@@ -233,8 +267,12 @@ def _asks_for_settings(words: list[str]) -> bool:
     if {"-h", "--help"} & set(words):
         return True
     names = {f.name for f in dataclasses.fields(PretrainOptions)} | {"config", "profile"}
-    options = [word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--")]
-    return any(option not in names and option.removeprefix("no_") not in names for option in options)
+    options = [
+        word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--")
+    ]
+    return any(
+        option not in names and option.removeprefix("no_") not in names for option in options
+    )
 
 
 def _value_of(words: list[str], option: str) -> str | None:
@@ -246,7 +284,9 @@ def _value_of(words: list[str], option: str) -> str | None:
     return None
 
 
-def _refuse_bare_settings(words: list[str], settings: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+def _refuse_bare_settings(
+    words: list[str], settings: Mapping[str, Any], options: Mapping[str, Any]
+) -> None:
     """``--temperature`` is answered with ``--settings.temperature``."""
     for word in words:
         name = word.removeprefix("--").partition("=")[0]
@@ -258,9 +298,16 @@ def _refuse_bare_settings(words: list[str], settings: Mapping[str, Any], options
 def _setting_defaults(kind: type[Method]) -> dict[str, str]:
     """What help says of a setting's default: the paper's value and, where the recipe for laptops has another, that one, too."""
     plain = vars(kind.Settings())
-    paper, small = ({**plain, **kind.recipes[name].settings} if name in kind.recipes else plain for name in ("paper", "small"))
+    paper, small = (
+        {**plain, **kind.recipes[name].settings} if name in kind.recipes else plain
+        for name in ("paper", "small")
+    )
     same = {name: f"default: {_in_words(value)}" for name, value in paper.items()}
-    other = {n: f"paper: {_in_words(paper[n])}; small: {_in_words(v)}" for n, v in small.items() if v != paper[n]}
+    other = {
+        n: f"paper: {_in_words(paper[n])}; small: {_in_words(v)}"
+        for n, v in small.items()
+        if v != paper[n]
+    }
     return {**same, **other}
 
 
@@ -280,9 +327,17 @@ def _compare(words: list[str]) -> int:
 
     rest, grid = _grid(words)
     fields: list[Any] = [
-        ("methods", cast(Any, tyro.conf.Positional)[tuple[str, ...]], dataclasses.field(default=())),
+        (
+            "methods",
+            cast(Any, tyro.conf.Positional)[tuple[str, ...]],
+            dataclasses.field(default=()),
+        ),
         ("advise", bool, dataclasses.field(default=False)),
-        ("options", Annotated[CompareOptions, tyro.conf.arg(name="")], dataclasses.field(default_factory=CompareOptions)),
+        (
+            "options",
+            Annotated[CompareOptions, tyro.conf.arg(name="")],
+            dataclasses.field(default_factory=CompareOptions),
+        ),
     ]
     command = dataclasses.make_dataclass("compare", fields)
     command.__doc__ = (
@@ -293,10 +348,16 @@ def _compare(words: list[str]) -> int:
     )
     made = parsed(command, rest, prog="nearfar compare")
     if made.advise:
-        advice = nearfar.advise(made.options.data, limit=made.options.limit, label=made.options.label)
+        advice = nearfar.advise(
+            made.options.data, limit=made.options.limit, label=made.options.label
+        )
         Console().print(advice.text(), highlight=False, markup=False)
         return 0
-    Console().print(nearfar.compare(*made.methods, settings=grid, **vars(made.options)).table(pairs=made.options.pairs))
+    Console().print(
+        nearfar.compare(*made.methods, settings=grid, **vars(made.options)).table(
+            pairs=made.options.pairs
+        )
+    )
     return 0
 
 
@@ -321,7 +382,9 @@ def _grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
             continue
         values = text if equals else (left.pop(0) if left else "")
         if not values or values.startswith("--"):
-            raise UserError(f"{word} has no value; expected values to try, joined by commas, such as --settings.temperature 0.1,0.2.")
+            raise UserError(
+                f"{word} has no value; expected values to try, joined by commas, such as --settings.temperature 0.1,0.2."
+            )
         grid[name] = values.split(",")
     return rest, grid
 

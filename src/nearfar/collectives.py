@@ -34,9 +34,18 @@ _LONGEST = timedelta(hours=24)
 _PATIENT: list[Any] = []
 """The group in which processes wait while the first one works alone."""
 _LOST = (
-    "Connection closed by peer", "Connection reset", "Connection refused", "Broken pipe", "Timed out", "timed out", "Socket Timeout",
-    "Application timeout", "NCCL", "Gloo connect", "wait timeout",
-)  # fmt: skip
+    "Connection closed by peer",
+    "Connection reset",
+    "Connection refused",
+    "Broken pipe",
+    "Timed out",
+    "timed out",
+    "Socket Timeout",
+    "Application timeout",
+    "NCCL",
+    "Gloo connect",
+    "wait timeout",
+)
 
 
 def start(address: str = "env://") -> None:
@@ -57,7 +66,11 @@ def start(address: str = "env://") -> None:
         torch.cuda.set_device(_number("LOCAL_RANK", 0))
     # A process that is frozen holds up the others for this long; torchrun ends all when one dies.
     dist.init_process_group(
-        backend, init_method=address, rank=_number("RANK", None), world_size=processes, timeout=_timeout()
+        backend,
+        init_method=address,
+        rank=_number("RANK", None),
+        world_size=processes,
+        timeout=_timeout(),
     )
     _PATIENT.append(dist.new_group(backend="gloo", timeout=_LONGEST))
 
@@ -160,7 +173,9 @@ def others_lost() -> Iterator[None]:
         if not any(sign in text for sign in _LOST):
             raise
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it now, and this process ends anyway once it has said why
+            signal.signal(
+                signal.SIGTERM, signal.SIG_IGN
+            )  # torchrun sends it now, and this process ends anyway once it has said why
         minutes = f"{_timeout().total_seconds() / 60:g}"
         raise UserError(
             f"Process {os.environ.get('RANK', '?')} of {os.environ.get('WORLD_SIZE', '?')} lost another one, which ended or did not answer"
@@ -180,7 +195,9 @@ def _timeout() -> timedelta:
     except ValueError:
         minutes = 0.0
     if not 0 < minutes <= _LONGEST.total_seconds() / 60:
-        raise UserError(f"The environment variable {TIMEOUT} is {text!r}; expected minutes, above 0 and up to a day, such as {_MINUTES}.")
+        raise UserError(
+            f"The environment variable {TIMEOUT} is {text!r}; expected minutes, above 0 and up to a day, such as {_MINUTES}."
+        )
     return timedelta(minutes=minutes)
 
 
@@ -196,7 +213,11 @@ def broadcast_object(value: Any) -> Any:
     text = bytearray(json.dumps(value if is_first() else None).encode())
     length = torch.tensor(len(text))
     dist.broadcast(length, 0)
-    message = torch.frombuffer(text, dtype=torch.uint8) if is_first() else torch.empty(int(length), dtype=torch.uint8)
+    message = (
+        torch.frombuffer(text, dtype=torch.uint8)
+        if is_first()
+        else torch.empty(int(length), dtype=torch.uint8)
+    )
     dist.broadcast(message, 0)
     return json.loads(bytes(message.tolist()))
 
@@ -211,7 +232,9 @@ def data_parallel(module: nn.Module, *, unused: bool = False) -> nn.Module:
     if world() == 1:
         return module
     known = inspect.signature(DistributedDataParallel.__init__).parameters
-    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # up to PyTorch 2.13
+    name = (
+        "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    )  # up to PyTorch 2.13
     options: dict[str, Any] = {name: False, "find_unused_parameters": unused}
     return DistributedDataParallel(module, **options)
 
@@ -239,7 +262,9 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
         flat = torch.cat([gradient.reshape(-1) for gradient in same])
         dist.all_reduce(flat)
         averages = torch.split(flat / world(), [gradient.numel() for gradient in same])
-        torch._foreach_copy_(same, [average.view_as(g) for average, g in zip(averages, same, strict=True)])
+        torch._foreach_copy_(
+            same, [average.view_as(g) for average, g in zip(averages, same, strict=True)]
+        )
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:
@@ -277,4 +302,6 @@ def _gathered(own: Tensor, counts: list[int]) -> Tensor:
     dist.all_gather(list(parts), padded.view(-1).view(torch.uint8))
     if min(counts) == longest:
         return received
-    return torch.cat([part[:count] for part, count in zip(torch.split(received, longest), counts, strict=True)])
+    return torch.cat(
+        [part[:count] for part, count in zip(torch.split(received, longest), counts, strict=True)]
+    )

@@ -29,7 +29,9 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, UserError) or error.strerror is None:
             raise
-        refused = NotWrittenError(f"Cannot write {path}: {error.strerror}; make room there, or choose another place with --output.")
+        refused = NotWrittenError(
+            f"Cannot write {path}: {error.strerror}; make room there, or choose another place with --output."
+        )
         refused.errno, refused.strerror = error.errno, error.strerror
         raise refused from error
 

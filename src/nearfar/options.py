@@ -106,11 +106,33 @@ class PretrainOptions:
 
 OPTION_GROUPS: Mapping[str, tuple[str, ...]] = {
     "data": (
-        "data", "label", "group", "text_column", "image_column", "size", "limit", "strict", "inflate", "copies",
+        "data",
+        "label",
+        "group",
+        "text_column",
+        "image_column",
+        "size",
+        "limit",
+        "strict",
+        "inflate",
+        "copies",
     ),
     "training": (
-        "recipe", "encoder", "start_from", "epochs", "steps", "batch_size", "optimizer", "learning_rate",
-        "weight_decay", "final_weight_decay", "warmup", "clip", "accumulate", "gradient_cache", "seed",
+        "recipe",
+        "encoder",
+        "start_from",
+        "epochs",
+        "steps",
+        "batch_size",
+        "optimizer",
+        "learning_rate",
+        "weight_decay",
+        "final_weight_decay",
+        "warmup",
+        "clip",
+        "accumulate",
+        "gradient_cache",
+        "seed",
     ),
     "machine": ("device", "precision", "compile", "shard"),
     "output": ("output", "resume", "evaluate", "evaluate_every", "checkpoint_minutes", "log"),
@@ -136,8 +158,14 @@ class Config:
 
 
 def _toml_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    written = {key: str(value) if isinstance(value, Path) else value for key, value in values.items() if value is not None}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in written.items()}
+    written = {
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in values.items()
+        if value is not None
+    }
+    return {
+        key: list(value) if isinstance(value, tuple) else value for key, value in written.items()
+    }
 
 
 def read_config(path: Path) -> Config:
@@ -146,16 +174,22 @@ def read_config(path: Path) -> Config:
     Raises:
         UserError: if the file is missing, is not TOML or has an unknown key.
     """
-    return config_from(read_text(path, "give a config.toml that nearfar wrote", most=_LARGEST_CONFIG), path)
+    return config_from(
+        read_text(path, "give a config.toml that nearfar wrote", most=_LARGEST_CONFIG), path
+    )
 
 
 def config_from(text: str, path: Path) -> Config:
     """The configuration in the text of a ``config.toml``; ``path`` is for errors, which are those of ``read_config``."""
     values = toml_values(text, path)
     if "method" not in values:
-        raise UserError(f"The configuration {path} names no method; add a line such as method = \"simclr\".")
+        raise UserError(
+            f'The configuration {path} names no method; add a line such as method = "simclr".'
+        )
     method = checked(str, f"The method in {path}", values.pop("method"))
-    settings = checked(dict[str, Any], f"The table of settings in {path}", values.pop("settings", {}))
+    settings = checked(
+        dict[str, Any], f"The table of settings in {path}", values.pop("settings", {})
+    )
     return Config(method, changed(PretrainOptions(), values), settings)
 
 
@@ -166,7 +200,9 @@ def toml_values(text: str, path: Path) -> dict[str, Any]:
         UserError: if it is not TOML, is too long or is nested too deep; ``path`` is for the error.
     """
     if len(text) > _LARGEST_CONFIG:
-        raise UserError(f"The configuration {path} has {len(text):,} characters; expected at most {_LARGEST_CONFIG:,}.")
+        raise UserError(
+            f"The configuration {path} has {len(text):,} characters; expected at most {_LARGEST_CONFIG:,}."
+        )
     deep = f"The configuration {path} is nested too deep; expected options and settings."
     if _MANY_DOTS.search(text):  # read in time with the square, or the cube, of their number
         raise UserError(deep)
@@ -175,7 +211,9 @@ def toml_values(text: str, path: Path) -> dict[str, Any]:
     except RecursionError as error:
         raise UserError(deep) from error
     except ValueError as error:
-        raise UserError(f"The configuration {path} is not valid TOML: {brief(str(error))}.") from error
+        raise UserError(
+            f"The configuration {path} is not valid TOML: {brief(str(error))}."
+        ) from error
     check_depth(values, f"The configuration {path}", "give one that nearfar wrote")
     return values
 
@@ -201,7 +239,9 @@ def _check_together(options: PretrainOptions) -> None:
         if importlib.util.find_spec(tracker) is None:
             raise UserError(f"Logging to {tracker} needs its package: pip install {tracker}.")
     if options.accumulate > 1 and options.gradient_cache:
-        raise UserError("Options accumulate and gradient_cache were both given; choose one: gradient_cache keeps all negatives.")
+        raise UserError(
+            "Options accumulate and gradient_cache were both given; choose one: gradient_cache keeps all negatives."
+        )
 
 
 def resolved_settings(kind: type[Any], *layers: Mapping[str, Any]) -> Any:

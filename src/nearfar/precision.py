@@ -39,14 +39,22 @@ def device_of(name: str) -> torch.device:
                 raise NotImplementedError("it holds no values")
         except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-            raise UserError(f"The device {name!r} cannot be used here ({reason}); choose --device cpu or auto.") from error
+            raise UserError(
+                f"The device {name!r} cannot be used here ({reason}); choose --device cpu or auto."
+            ) from error
         return device
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    accelerator = (
+        torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    )
     return accelerator or torch.device("cpu")
 
 
 def choose_precision(
-    wanted: str, encoder: nn.Module, example: Any, device: torch.device, tell: Callable[[str], None] = lambda _: None
+    wanted: str,
+    encoder: nn.Module,
+    example: Any,
+    device: torch.device,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[str, str]:
     """("float32" or "bfloat16", one sentence why).
 
@@ -65,18 +73,39 @@ def choose_precision(
         return wanted, f"{wanted}, as asked"
     if not isinstance(example, Tensor) or device.type not in ("cpu", "cuda"):
         return "float32", "float32: the probe covers tensors on CPU and CUDA only"
-    key = "|".join(("in turns", _machine(device), torch.__version__, type(encoder).__name__, str(getattr(encoder, "dimension", 0)),
-                    str(tuple(example.shape)), str(torch.get_num_threads())))
-    hopeless = "|".join(("bfloat16 is far slower", _machine(device), torch.__version__, str(torch.get_num_threads())))
+    key = "|".join(
+        (
+            "in turns",
+            _machine(device),
+            torch.__version__,
+            type(encoder).__name__,
+            str(getattr(encoder, "dimension", 0)),
+            str(tuple(example.shape)),
+            str(torch.get_num_threads()),
+        )
+    )
+    hopeless = "|".join(
+        (
+            "bfloat16 is far slower",
+            _machine(device),
+            torch.__version__,
+            str(torch.get_num_threads()),
+        )
+    )
     path = cache_folder() / "precision.json"
     known = _read(path)
     if key not in known and hopeless not in known:
-        tell("timing the encoder in float32 and bfloat16, once on this machine (--precision float32 skips this)")
+        tell(
+            "timing the encoder in float32 and bfloat16, once on this machine (--precision float32 skips this)"
+        )
         gain, far_slower = _gain(encoder, example, device)
         known[hopeless if far_slower else key] = gain
         _write(path, known)
     if key not in known:
-        return "float32", f"float32: bfloat16 runs at {known[hopeless]:.2f} x the speed of float32 on this machine"
+        return (
+            "float32",
+            f"float32: bfloat16 runs at {known[hopeless]:.2f} x the speed of float32 on this machine",
+        )
     gain = known[key]
     chosen = "bfloat16" if gain >= _GAIN else "float32"
     return chosen, f"{chosen}: bfloat16 runs the encoder at {gain:.2f} x the speed of float32 here"
@@ -91,7 +120,10 @@ def _gain(encoder: nn.Module, example: Tensor, device: torch.device) -> tuple[fl
     """
     state = {name: value.clone() for name, value in encoder.state_dict().items()}
     if example.ndim == 4:
-        encoder, example = encoder.to(memory_format=torch.channels_last), example.contiguous(memory_format=torch.channels_last)
+        encoder, example = (
+            encoder.to(memory_format=torch.channels_last),
+            example.contiguous(memory_format=torch.channels_last),
+        )
     best = {False: float("inf"), True: float("inf")}
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         few = example[:_FEW]
@@ -102,7 +134,9 @@ def _gain(encoder: nn.Module, example: Tensor, device: torch.device) -> tuple[fl
         for turn in range(0 if far_slower else 6):
             for bfloat16 in best:
                 seconds = _seconds(encoder, example, device, bfloat16=bfloat16)
-                best[bfloat16] = min(best[bfloat16], seconds) if turn else float("inf")  # the first turn warms up
+                best[bfloat16] = (
+                    min(best[bfloat16], seconds) if turn else float("inf")
+                )  # the first turn warms up
             if turn and time.perf_counter() - started > _LONGEST:
                 break
     encoder.load_state_dict(state)
@@ -134,7 +168,11 @@ def _read(path: Any) -> dict[str, float]:
         return {}
     if not isinstance(found, dict):
         return {}
-    return {key: float(value) for key, value in found.items() if type(value) in (int, float) and 0 < value < math.inf}
+    return {
+        key: float(value)
+        for key, value in found.items()
+        if type(value) in (int, float) and 0 < value < math.inf
+    }
 
 
 def _write(path: Any, known: dict[str, float]) -> None:

@@ -16,7 +16,9 @@ from typing import Any
 PATIENCE = 20.0
 """Seconds in which a process that was asked to end may save what it has."""
 _PR_SET_PDEATHSIG = 1
-_ASKING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_ASKING = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 
 
 class Child:
@@ -28,7 +30,12 @@ class Child:
     """
 
     def __init__(self, words: Sequence[str], **options: Any) -> None:
-        self.process = subprocess.Popen(words, start_new_session=True, preexec_fn=dies_with(os.getpid(), signal.SIGTERM), **options)
+        self.process = subprocess.Popen(
+            words,
+            start_new_session=True,
+            preexec_fn=dies_with(os.getpid(), signal.SIGTERM),
+            **options,
+        )
 
     def ask(self) -> None:
         """Ask the whole group to save and end."""

@@ -105,14 +105,20 @@ def checked(hint: Any, what: str, value: Any) -> Any:
     >>> checked(Annotated[float, above(0)], "Setting temperature", 1)
     1.0
     """
-    texts = [one for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, str)]
+    texts = [
+        one
+        for one in (value if isinstance(value, list | tuple) else [value])
+        if isinstance(one, str)
+    ]
     choices = choices_of(hint)
     for text in texts:
         if choices and text not in choices:
             raise unknown_name(what[:1].lower() + what[1:], text, choices)
     fits, converted = _fitted(hint, value)
     if not fits:
-        raise UserError(f"{what} is {brief(value)}, a {type(value).__name__}; expected {described(hint)}.")
+        raise UserError(
+            f"{what} is {brief(value)}, a {type(value).__name__}; expected {described(hint)}."
+        )
     outside = _outside(hint, converted)
     if outside is not None:
         raise UserError(f"{what} is {brief(value)}; expected {outside}.")
@@ -152,9 +158,7 @@ def check_bounds(name: str, bounds: tuple[float, float], inside: str, value: flo
     """
     low, high = bounds
     if low > high:
-        raise UserError(
-            f"Setting {name} is {low:g}, {high:g}; expected the smaller number first."
-        )
+        raise UserError(f"Setting {name} is {low:g}, {high:g}; expected the smaller number first.")
     if not low <= value <= high:
         raise UserError(
             f"Setting {inside} is {value:g}, outside {name}, which is {low:g} to {high:g};"
@@ -174,10 +178,20 @@ def described(hint: Any) -> str:
     if origin is tuple:
         several = arguments[-1] is Ellipsis
         inner = f"a list of which each is {described(arguments[0])}"
-        return inner if several else f"a list of {len(arguments)}: {', '.join(described(one) for one in arguments)}"
+        return (
+            inner
+            if several
+            else f"a list of {len(arguments)}: {', '.join(described(one) for one in arguments)}"
+        )
     if origin is dict:
         return "a table of names and values"
-    kinds = {float: "a number", int: "a whole number", bool: "true or false", str: "a text", Path: "a path"}
+    kinds = {
+        float: "a number",
+        int: "a whole number",
+        bool: "true or false",
+        str: "a text",
+        Path: "a path",
+    }
     words = [kinds.get(base, getattr(base, "__name__", str(base))), *map(str, declared)]
     return " ".join(words).replace(" at least", " of at least", 1)
 
@@ -196,7 +210,9 @@ def is_declared(hint: Any) -> bool:
     base, declared = _parts(hint)
     origin = typing.get_origin(base)
     if _is_union(origin) or origin is tuple:
-        return all(is_declared(one) for one in typing.get_args(base) if one not in (type(None), Ellipsis))
+        return all(
+            is_declared(one) for one in typing.get_args(base) if one not in (type(None), Ellipsis)
+        )
     return bool(declared) or origin is Literal or base is bool
 
 
@@ -266,7 +282,9 @@ def _fitted_dict(arguments: tuple[Any, ...], value: Any) -> tuple[bool, Any]:
     if not isinstance(value, dict):
         return False, value
     key_hint, value_hint = arguments
-    fits = all(_fitted(key_hint, key)[0] and _fitted(value_hint, one)[0] for key, one in value.items())
+    fits = all(
+        _fitted(key_hint, key)[0] and _fitted(value_hint, one)[0] for key, one in value.items()
+    )
     return fits, value
 
 
@@ -301,4 +319,8 @@ def _outside(hint: Any, value: Any) -> str | None:
 
 
 def _plain(number: float) -> str:
-    return f"{number:,.0f}" if math.isfinite(number) and number == round(number) and abs(number) >= 1000 else f"{number:g}"
+    return (
+        f"{number:,.0f}"
+        if math.isfinite(number) and number == round(number) and abs(number) >= 1000
+        else f"{number:g}"
+    )

@@ -53,7 +53,10 @@ def test_a_full_disk_is_said_plainly(tmp_path: Path) -> None:
     def full(file: BinaryIO) -> dict[str, Any]:
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(UserError, match=r"Cannot write decoded data .*No space left on device; free some space .*NEARFAR_CACHE"):
+    with pytest.raises(
+        UserError,
+        match=r"Cannot write decoded data .*No space left on device; free some space .*NEARFAR_CACHE",
+    ):
         remembered("key", full, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -81,7 +84,13 @@ def test_two_processes_may_race(tmp_path: Path) -> None:
 
 
 def test_keys_tell_facts_apart() -> None:
-    keys = {key_of(1, "a"), key_of("1", "a"), key_of("1a"), key_of("1", "a", None), key_of(b"1", "a")}
+    keys = {
+        key_of(1, "a"),
+        key_of("1", "a"),
+        key_of("1a"),
+        key_of("1", "a", None),
+        key_of(b"1", "a"),
+    }
     assert len(keys) == 5
     assert key_of(1, "a") == key_of(1, "a")
 

@@ -20,7 +20,10 @@ from nearfar.options import Config, PretrainOptions
 
 def _npz(folder: Path, count: int, value: int = 0) -> Path:
     path = folder / "made.npz"
-    images = np.full((count, 8, 8), value, dtype=np.uint8) + np.arange(count, dtype=np.uint8)[:, None, None]
+    images = (
+        np.full((count, 8, 8), value, dtype=np.uint8)
+        + np.arange(count, dtype=np.uint8)[:, None, None]
+    )
     np.savez(path, x=images)
     return path
 
@@ -34,7 +37,11 @@ def test_composition_equals_the_reference(golden: Any, tmp_path: Path) -> None:
     assert len(found.train) == found.spec.length == len(order) == case["out_len"]
     images = found.train.take(torch.arange(len(order)))
     for row, place in enumerate(order.tolist()):
-        expected = source.train.take(torch.tensor([place]))[0] if place >= 0 else torch.full((1, 8, 8), 100 - 1 - place)
+        expected = (
+            source.train.take(torch.tensor([place]))[0]
+            if place >= 0
+            else torch.full((1, 8, 8), 100 - 1 - place)
+        )
         assert torch.equal(images[row], expected.to(torch.uint8)), row
     assert found.train.label is not None
     assert ((found.train.label >= 0).double().mean() - case["out_real_fraction"]).abs() < 1e-12
@@ -44,7 +51,9 @@ def test_composition_equals_the_reference(golden: Any, tmp_path: Path) -> None:
 def test_paper_composition_of_cifar(golden: Any) -> None:
     case = golden("b-adainf-composition")
     assert case["out_cifar_len"] == 10 * 50_000 + 20 * 50_000
-    assert 10 * 50_000 / case["out_cifar_len"].item() == pytest.approx(case["out_cifar_real_fraction"].item())
+    assert 10 * 50_000 / case["out_cifar_len"].item() == pytest.approx(
+        case["out_cifar_real_fraction"].item()
+    )
 
 
 def test_the_rest_of_the_source_stays() -> None:
@@ -89,7 +98,9 @@ def test_what_cannot_be_inflated_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Generating 0 images from 40"):
         inflated(source, "mixture:0")
     options = PretrainOptions(data="digits", inflate="mixture:50", batch_size=16)
-    with pytest.raises(UserError, match="supcon learns from labels, but generated images have none"):
+    with pytest.raises(
+        UserError, match="supcon learns from labels, but generated images have none"
+    ):
         assemble(Config("supcon", options), inflated_data(options, source))
 
 

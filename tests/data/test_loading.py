@@ -91,7 +91,10 @@ def test_a_path_object_is_never_a_name() -> None:
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photo.heic").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"photo\.heic is a single \.heic file; expected a folder, or a file that ends in \.parquet"):
+    with pytest.raises(
+        UserError,
+        match=r"photo\.heic is a single \.heic file; expected a folder, or a file that ends in \.parquet",
+    ):
         load(tmp_path / "photo.heic")
 
 
@@ -112,7 +115,9 @@ def test_the_catalogue_says_what_is_here(cache: Path, monkeypatch: pytest.Monkey
     (cache / "torchvision" / "MNIST").mkdir(parents=True)
     assert {entry.name: entry.here for entry in catalogue.entries()}["torchvision:MNIST"] == "yes"
     monkeypatch.setattr(catalogue.importlib.util, "find_spec", lambda name: None)
-    assert {e.name: e.here for e in catalogue.entries()}["aeon:BasicMotions"] == "needs aeon: pip install 'nearfar[series]'"
+    assert {e.name: e.here for e in catalogue.entries()}[
+        "aeon:BasicMotions"
+    ] == "needs aeon: pip install 'nearfar[series]'"
 
 
 def test_a_public_name_that_is_not_there() -> None:

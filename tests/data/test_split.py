@@ -53,7 +53,9 @@ def test_the_seed_decides() -> None:
         (["train", "val", "test", "extra"], [0], [2], "2 samples of 'extra', 'val' are left out"),
     ],
 )
-def test_a_given_split_is_kept(parts: list[str], train: list[int], test: list[int], left_out: str | None) -> None:
+def test_a_given_split_is_kept(
+    parts: list[str], train: list[int], test: list[int], left_out: str | None
+) -> None:
     found = given_split(parts)
     assert found is not None
     assert (found[0].tolist(), found[1].tolist()) == (train, test)

@@ -69,7 +69,10 @@ def test_frequent_words_become_one_token() -> None:
 def test_rows_start_end_and_are_padded() -> None:
     tokens = Tokenizer().encode(["ab", ""])
     assert tokens.ids.dtype == torch.int64
-    assert tokens.ids.tolist() == [[START, 5 + 32, 5 + 97, 5 + 98, END], [START, 5 + 32, END, PADDING, PADDING]]
+    assert tokens.ids.tolist() == [
+        [START, 5 + 32, 5 + 97, 5 + 98, END],
+        [START, 5 + 32, END, PADDING, PADDING],
+    ]
     assert torch.equal(tokens.mask, tokens.ids != PADDING)
     assert tokens.mask.dtype == torch.bool
 

@@ -14,7 +14,10 @@ import nearfar
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (shutil.which("chromium") and shutil.which("chromedriver")), reason="needs chromium and its driver"),
+    pytest.mark.skipif(
+        not (shutil.which("chromium") and shutil.which("chromedriver")),
+        reason="needs chromium and its driver",
+    ),
 ]
 SMALL = {"data": "digits", "limit": 200, "encoder": "perceptron", "epochs": 4, "batch_size": 50}
 
@@ -22,7 +25,10 @@ SMALL = {"data": "digits", "limit": 200, "encoder": "perceptron", "epochs": 4, "
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("pages")
-    return [nearfar.pretrain(name, **SMALL, quiet=True, output=folder / name).folder for name in ("simclr", "vicreg")]
+    return [
+        nearfar.pretrain(name, **SMALL, quiet=True, output=folder / name).folder
+        for name in ("simclr", "vicreg")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +38,9 @@ def browser() -> Iterator[Any]:
     for word in ("--headless", "--no-sandbox", "--disable-gpu", "--window-size=1200,1600"):
         options.add_argument(word)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    driver = webdriver.Chrome(
+        options=options, service=webdriver.ChromeService(shutil.which("chromedriver"))
+    )
     yield driver
     driver.quit()
 
@@ -52,7 +60,9 @@ def test_the_page_of_a_run(runs: list[Path], browser: Any) -> None:
     page = runs[0] / "report.html"
     assert page.stat().st_size < 5_000_000
     opened(browser, page)
-    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    assert browser.execute_script(
+        "return document.documentElement.scrollWidth <= window.innerWidth"
+    )
     points = "[...document.querySelectorAll('#map .mark-symbol.role-mark path')]"
     fills = f"return [...new Set({points}.map(p => p.getAttribute('fill')))].length"
     by_label = browser.execute_script(fills)
@@ -75,7 +85,9 @@ def test_the_page_of_a_run(runs: list[Path], browser: Any) -> None:
 def test_the_page_fits_a_phone(runs: list[Path], browser: Any) -> None:
     browser.set_window_size(420, 900)
     opened(browser, runs[0] / "report.html")
-    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    assert browser.execute_script(
+        "return document.documentElement.scrollWidth <= window.innerWidth"
+    )
     browser.set_window_size(1200, 1600)
 
 

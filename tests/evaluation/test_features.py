@@ -47,7 +47,10 @@ def test_an_encoder_in_training_mode_is_refused(bound: bool) -> None:
 def test_features_that_are_not_finite_are_counted(bad: float) -> None:
     data = samples(5, 3)
     data.content[[1, 4], 0] = bad
-    with pytest.raises(UserError, match="encoder\\) of 2 of 5 samples are NaN or infinite; training has probably diverged"):
+    with pytest.raises(
+        UserError,
+        match="encoder\\) of 2 of 5 samples are NaN or infinite; training has probably diverged",
+    ):
         extract(plain, data, plain)
 
 
@@ -60,7 +63,9 @@ def test_no_samples_and_wrong_shapes_are_errors() -> None:
 
 def test_both_parts_of_pairs_are_extracted() -> None:
     data = Samples(Pair(torch.randn(7, 3), torch.randn(7, 2)), list("abcdefg"))
-    first, second = extract_pairs(lambda pair: (pair.first, pair.second), data, lambda pair: pair, batch_size=3)
+    first, second = extract_pairs(
+        lambda pair: (pair.first, pair.second), data, lambda pair: pair, batch_size=3
+    )
     assert torch.equal(first, data.content.first)
     assert torch.equal(second, data.content.second)
 

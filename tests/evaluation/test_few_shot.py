@@ -9,7 +9,9 @@ from nearfar.errors import UserError
 from nearfar.evaluation.features import Labelled
 from nearfar.evaluation.probes.few_shot import drawn_episodes, few_shot, few_shot_accuracies
 
-LABELS = torch.tensor([3, 0, 1, 4, 0, 1, 3, 4, 0, 1, 4, 3, 3, 1, 0, 4])  # four samples of each of 0, 1, 3, 4; none of 2
+LABELS = torch.tensor(
+    [3, 0, 1, 4, 0, 1, 3, 4, 0, 1, 4, 3, 3, 1, 0, 4]
+)  # four samples of each of 0, 1, 3, 4; none of 2
 
 
 def labelled(dimension: int = 3) -> Labelled:
@@ -25,9 +27,17 @@ def test_equals_its_loop(unit: bool) -> None:
     for support, query in drawn_episodes(LABELS, **shape):
         means = {}
         for label in LABELS[support].unique().tolist():
-            means[label] = torch.stack([features[row] for row in support.tolist() if LABELS[row] == label]).mean(0)
-        named = [min(means, key=lambda label: float((features[row] - means[label]).norm())) for row in query.tolist()]
-        expected.append(sum(int(LABELS[row]) == name for row, name in zip(query.tolist(), named, strict=True)) / len(query))
+            means[label] = torch.stack(
+                [features[row] for row in support.tolist() if LABELS[row] == label]
+            ).mean(0)
+        named = [
+            min(means, key=lambda label: float((features[row] - means[label]).norm()))
+            for row in query.tolist()
+        ]
+        expected.append(
+            sum(int(LABELS[row]) == name for row, name in zip(query.tolist(), named, strict=True))
+            / len(query)
+        )
     assert few_shot_accuracies(data, **shape, unit=unit) == pytest.approx(expected)
 
 
@@ -50,7 +60,9 @@ def test_separated_classes_are_certain_and_noise_is_chance() -> None:
 
 def test_the_same_seed_draws_the_same_episodes() -> None:
     data = labelled()
-    first, again, other = (few_shot_accuracies(data, way=2, query=3, episodes=30, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (
+        few_shot_accuracies(data, way=2, query=3, episodes=30, seed=seed) for seed in (1, 1, 2)
+    )
     assert first == again != other
 
 

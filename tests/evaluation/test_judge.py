@@ -52,17 +52,32 @@ def judged(source: Source, seeds: int = 1) -> Evaluation:
 @pytest.fixture(scope="module")
 def of_classes() -> Evaluation:
     source = image_source()
-    return evaluate(Flatten().eval(), source, plain_view(source.spec), baselines={"random encoder": Flatten(8).eval()})
+    return evaluate(
+        Flatten().eval(),
+        source,
+        plain_view(source.spec),
+        baselines={"random encoder": Flatten(8).eval()},
+    )
 
 
 def test_classes_get_every_row_metric_and_interval(of_classes: Evaluation) -> None:
     found = of_classes
     assert found.rows() == ROWS
     assert found.metrics() == [
-        "kNN accuracy", "linear accuracy", "1 label a class", "5 labels a class", "10 labels a class",
-        "10 % of labels", "uniformity", "alignment", "penalty entropy", "std per dimension", "effective rank",
-        "tolerance", "purity, 10 nearest",
-    ]  # fmt: skip
+        "kNN accuracy",
+        "linear accuracy",
+        "1 label a class",
+        "5 labels a class",
+        "10 labels a class",
+        "10 % of labels",
+        "uniformity",
+        "alignment",
+        "penalty entropy",
+        "std per dimension",
+        "effective rank",
+        "tolerance",
+        "purity, 10 nearest",
+    ]
     assert len(found.scores) == 3 * 13
     assert found.protocols.keys() == {"knn-v1", "linear-v1", "few-labels-v3", "geometry-v2"}
     assert "Probes were fitted on 60 training samples and judged on 30 test samples." in found.notes
@@ -79,7 +94,9 @@ def test_classes_get_every_row_metric_and_interval(of_classes: Evaluation) -> No
 def test_the_evaluation_is_repeatable_and_draws_nothing_global(of_classes: Evaluation) -> None:
     before = torch.get_rng_state()
     again = judged(image_source(), seeds=3)
-    assert again.scores == tuple(score for score in of_classes.scores if score.row != "random encoder")
+    assert again.scores == tuple(
+        score for score in of_classes.scores if score.row != "random encoder"
+    )
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -108,22 +125,30 @@ def test_values_are_regressed() -> None:
 def test_value_scores_equal_torchmetrics() -> None:
     source = image_source(target="value", train=120)
     found, view = judged(source), plain_view(source.spec)
-    train, test = (extract(Flatten().eval(), samples, view) for samples in (source.train, source.test))
+    train, test = (
+        extract(Flatten().eval(), samples, view) for samples in (source.train, source.test)
+    )
     assert source.test is not None
     targets = source.test.label
     (probe,) = ridge_probes(train, source.train.label)  # type: ignore[arg-type]
     predicted = probe.model(test)[:, 0]
-    assert found.value("mean absolute error") == pytest.approx(float(MeanAbsoluteError()(predicted, targets)), rel=1e-5)
+    assert found.value("mean absolute error") == pytest.approx(
+        float(MeanAbsoluteError()(predicted, targets)), rel=1e-5
+    )
     assert found.value("R2") == pytest.approx(float(R2Score()(predicted, targets)), rel=1e-4)
 
 
 def test_constant_test_targets_leave_r2_undefined() -> None:
     source = image_source(target="value", train=40, test=6)
     assert source.test is not None
-    source = Source(source.spec, source.train, dataclasses.replace(source.test, label=torch.ones(6)))
+    source = Source(
+        source.spec, source.train, dataclasses.replace(source.test, label=torch.ones(6))
+    )
     found = judged(source)
     assert math.isnan(found.value("R2"))
-    assert found.value("balanced mean absolute error") == pytest.approx(found.value("mean absolute error"))
+    assert found.value("balanced mean absolute error") == pytest.approx(
+        found.value("mean absolute error")
+    )
 
 
 @pytest.mark.parametrize("hide", ["target", "labels"])
@@ -146,7 +171,9 @@ def test_one_class_only_is_said() -> None:
 
 def test_classes_without_training_samples_are_said() -> None:
     source = image_source(classes=4, train=30)
-    few = source.train.subset(torch.tensor([0, 1, 4, 5]))  # classes 0 and 1, fewer samples than classes
+    few = source.train.subset(
+        torch.tensor([0, 1, 4, 5])
+    )  # classes 0 and 1, fewer samples than classes
     found = judged(Source(source.spec, few, source.test))
     assert any("Only 2 of the 4 classes have training samples" in note for note in found.notes)
     assert found.value("linear accuracy") <= 0.6
@@ -165,7 +192,12 @@ def test_a_single_test_sample_is_enough() -> None:
 
 def test_pairs_get_retrieval_controls_and_probes() -> None:
     source = pair_source()
-    found = evaluate(BarsAndLetters().eval(), source, plain_view(source.spec), baselines={"random encoder": BarsAndLetters().eval().encode})
+    found = evaluate(
+        BarsAndLetters().eval(),
+        source,
+        plain_view(source.spec),
+        baselines={"random encoder": BarsAndLetters().eval().encode},
+    )
     assert found.rows() == ["trained", "shuffled pairs", "chance", "random encoder", "raw input"]
     for way in ("image to text", "text to image"):
         assert found.value(f"{way} recall@1") == 1
@@ -177,7 +209,10 @@ def test_pairs_get_retrieval_controls_and_probes() -> None:
     assert found.value("zero-shot accuracy") == 1
     assert found.value("zero-shot accuracy", "chance") == pytest.approx(1 / 3)
     assert found.value("kNN accuracy") == found.value("kNN accuracy", "raw input")
-    low, high = found.score("image to text recall@1").low, found.score("image to text recall@1").high
+    low, high = (
+        found.score("image to text recall@1").low,
+        found.score("image to text recall@1").high,
+    )
     assert 0 < low < 1 == high
 
 
@@ -196,10 +231,15 @@ def test_protocols_are_chosen_by_name() -> None:
         return evaluate(Flatten().eval(), source, view, wanted=Wanted(names, seeds=1)).metrics()
 
     assert metrics("knn", "linear-v1") == ["kNN accuracy", "linear accuracy"]
-    assert metrics("linear", "knn") == ["kNN accuracy", "linear accuracy"], "the order of the table does not depend on the question"
+    assert metrics("linear", "knn") == ["kNN accuracy", "linear accuracy"], (
+        "the order of the table does not depend on the question"
+    )
     with pytest.raises(UserError, match="Unknown protocol 'knnn': did you mean knn"):
         metrics("knnn")
-    with pytest.raises(UserError, match="'ridge' needs real-valued labels, one a sample, which bars has not; leave it out"):
+    with pytest.raises(
+        UserError,
+        match="'ridge' needs real-valued labels, one a sample, which bars has not; leave it out",
+    ):
         metrics("ridge")
     with pytest.raises(UserError, match="No protocol was named; choose from quick, all, "):
         metrics()
@@ -208,7 +248,9 @@ def test_protocols_are_chosen_by_name() -> None:
 def test_all_protocols_that_the_data_allow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nearfar.evaluation.protocols.tuning._BUDGET", Budget(steps=5))
     source = image_source()
-    found = evaluate(Flatten().eval(), source, plain_view(source.spec), wanted=Wanted(("all",), seeds=1))
+    found = evaluate(
+        Flatten().eval(), source, plain_view(source.spec), wanted=Wanted(("all",), seeds=1)
+    )
     assert {"retrieval-v1", "clustering-v1"} < found.protocols.keys()
     assert "ridge was left out: it needs real-valued labels, one a sample." in found.notes
     for score in found.scores:
@@ -229,7 +271,9 @@ def test_errors(of_classes: Evaluation) -> None:
 
 
 def test_every_protocol_has_a_version_and_a_statement() -> None:
-    assert all(name.rpartition("-v")[2].isdigit() and meaning for name, meaning in PROTOCOLS.items())
+    assert all(
+        name.rpartition("-v")[2].isdigit() and meaning for name, meaning in PROTOCOLS.items()
+    )
 
 
 def test_features_of_a_plain_function_are_accepted() -> None:

@@ -47,7 +47,9 @@ def test_it_looks_at_few_samples_always_the_same() -> None:
 
 
 def test_a_collapsed_encoder_raises_the_alarm() -> None:
-    values, alarm = probe_of(image_source())(lambda x: torch.ones(len(x), 16) + 1e-5 * x.flatten(1)[:, :16])
+    values, alarm = probe_of(image_source())(
+        lambda x: torch.ones(len(x), 16) + 1e-5 * x.flatten(1)[:, :16]
+    )
     assert alarm is not None
     assert "nearly the same features" in alarm
     assert values["relative_std"] < 0.01

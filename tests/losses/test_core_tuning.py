@@ -8,7 +8,12 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from nearfar.losses.supervised.core_tuning import focal_contrast, hard_pairs, mixed_pairs, soft_cross_entropy
+from nearfar.losses.supervised.core_tuning import (
+    focal_contrast,
+    hard_pairs,
+    mixed_pairs,
+    soft_cross_entropy,
+)
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 
 

@@ -74,7 +74,9 @@ def test_row_losses_equal_the_plain_form(
     tensor: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nearfar.losses.kernels.similarity_blocks.block_height", lambda columns, device: 2)
+    monkeypatch.setattr(
+        "nearfar.losses.kernels.similarity_blocks.block_height", lambda columns, device: 2
+    )
     inputs, tau = pair(rows), scalar(temperature)
     close(
         loss(*inputs, temperature=tau if tensor else temperature),
@@ -90,7 +92,9 @@ def test_row_losses_equal_the_plain_form(
 def test_siglip_equals_the_plain_form(
     rows: int, scale: float, bias: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nearfar.losses.kernels.similarity_blocks.block_height", lambda columns, device: 2)
+    monkeypatch.setattr(
+        "nearfar.losses.kernels.similarity_blocks.block_height", lambda columns, device: 2
+    )
     inputs = [normalize(x.detach(), dim=1).requires_grad_() for x in pair(rows)] + [
         scalar(scale),
         scalar(bias),
@@ -146,7 +150,9 @@ def test_a_zero_row_has_a_finite_gradient_and_a_row_alone_none() -> None:
 def test_first_and_second_derivatives(
     cosine: bool, decoupled: bool, bound: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nearfar.losses.kernels.similarity_blocks.block_height", lambda columns, device: 1)
+    monkeypatch.setattr(
+        "nearfar.losses.kernels.similarity_blocks.block_height", lambda columns, device: 1
+    )
     query, key = pair(6, 3)
     inputs = (query.detach()[:4].requires_grad_(), key)
 
@@ -173,7 +179,9 @@ def test_first_and_second_derivatives(
 def test_compile_traces_forward_and_backward_without_a_break(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nearfar.losses.kernels.similarity_blocks.block_height", lambda columns, device: 2)
+    monkeypatch.setattr(
+        "nearfar.losses.kernels.similarity_blocks.block_height", lambda columns, device: 2
+    )
     inputs = pair(9)
 
     def total(a: Tensor, b: Tensor) -> Tensor:

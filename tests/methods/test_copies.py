@@ -17,7 +17,14 @@ CONSTANT = {"moco-v2", "mochi", "feature-transformation", "cacr-queue", "amcl-mo
 
 
 def _copy_of(method: Method) -> tuple[str, MomentumEncoder] | None:
-    return next(((name, part) for name, part in method.named_children() if isinstance(part, MomentumEncoder)), None)
+    return next(
+        (
+            (name, part)
+            for name, part in method.named_children()
+            if isinstance(part, MomentumEncoder)
+        ),
+        None,
+    )
 
 
 def test_every_method_with_a_copy_is_here() -> None:
@@ -41,5 +48,9 @@ def test_the_copy_follows_the_online_network(name: str) -> None:
             before = weight.clone()
             method.after_step(outputs)
         start = method.settings.momentum
-        momentum = 1 - (1 - start) * (1 + math.cos(math.pi * progress)) / 2 if name in RISING else start
-        torch.testing.assert_close(weight, momentum * before + (1 - momentum) * online, rtol=1e-12, atol=1e-12)
+        momentum = (
+            1 - (1 - start) * (1 + math.cos(math.pi * progress)) / 2 if name in RISING else start
+        )
+        torch.testing.assert_close(
+            weight, momentum * before + (1 - momentum) * online, rtol=1e-12, atol=1e-12
+        )

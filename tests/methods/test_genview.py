@@ -106,11 +106,16 @@ def test_the_host_moves_with_the_run() -> None:
 
 def test_generator_and_axis_are_fitted_once_before_training() -> None:
     source = load("digits", limit=200)
-    method = GenView(load_encoder(source), source.spec, GenView.Settings(host_recipe="small", generator_steps=60))
+    method = GenView(
+        load_encoder(source), source.spec, GenView.Settings(host_recipe="small", generator_steps=60)
+    )
     untrained = {name: value.clone() for name, value in method.autoencoder.state_dict().items()}
     training_set = LoadedTrainingSet(source.train, method, seed=0)
     method.before_epoch(0, training_set)
-    assert all(not torch.equal(value, untrained[name]) for name, value in method.autoencoder.state_dict().items())
+    assert all(
+        not torch.equal(value, untrained[name])
+        for name, value in method.autoencoder.state_dict().items()
+    )
     assert method.foreground.axis.norm().item() == pytest.approx(1.0, abs=1e-4)
     share = method.foreground.share(method._tokens(to_unit(source.train.take(torch.arange(200)))))
     assert 0.2 < share.mean().item() < 0.5
@@ -131,7 +136,9 @@ def test_denormalised_is_as_before() -> None:
     torch.testing.assert_close(denormalise(normalise(values.clone(), spec), spec), values)
 
 
-@pytest.mark.parametrize("check", ["runs", "gradient_reaches_parameters", "resumes", "gradient_cache_equals_plain"])
+@pytest.mark.parametrize(
+    "check", ["runs", "gradient_reaches_parameters", "resumes", "gradient_cache_equals_plain"]
+)
 def test_moco_v3_as_host_passes_the_battery(check: str) -> None:
     METHOD_CHECKS[check](Case(GenView, settings={"host": "moco-v3"}))
 

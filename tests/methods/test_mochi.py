@@ -16,16 +16,31 @@ from tests.losses.cases import close, named
 
 from .toys import batch_for, build
 
-SMALL = {"hidden": 16, "projection": 8, "queue": 20, "hardest": 6, "pairs": 5, "with_query": 3, "warmup": 0.0}
+SMALL = {
+    "hidden": 16,
+    "projection": 8,
+    "queue": 20,
+    "hardest": 6,
+    "pairs": 5,
+    "with_query": 3,
+    "warmup": 0.0,
+}
 
 
 @pytest.mark.parametrize("name", named("a-mochi-case*"))
 def test_reference_loss(golden: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     case = golden(name)
-    draws = Draws(int(case["hp_n_hard"]), *(case[f"in_{part}"] for part in ("idx1", "idx2", "alpha", "idx_q", "beta")))
+    draws = Draws(
+        int(case["hp_n_hard"]),
+        *(case[f"in_{part}"] for part in ("idx1", "idx2", "alpha", "idx_q", "beta")),
+    )
     monkeypatch.setattr(page, "draw", lambda *_, **__: draws)
     length, dimension = case["in_queue"].shape
-    method = build(MoCHi, SMALL | {"queue": length, "projection": dimension, "temperature": float(case["hp_temperature"])}).double()
+    method = build(
+        MoCHi,
+        SMALL
+        | {"queue": length, "projection": dimension, "temperature": float(case["hp_temperature"])},
+    ).double()
     method.queue.rows.copy_(case["in_queue"])
     query = 3 * case["in_q"].requires_grad_()
     terms = method.loss({"query": query, "key": 2 * case["in_k"]})
@@ -33,7 +48,9 @@ def test_reference_loss(golden: Any, name: str, monkeypatch: pytest.MonkeyPatch)
     assert terms["proxy accuracy"] == (case["out_logits"].argmax(dim=1) == 0).double().mean()
     gradient, unit = torch.autograd.grad(terms["mochi"], case["in_q"])[0], case["in_q"].detach()
     expected = case["out_grad_q"]
-    close(gradient, expected - (expected * unit).sum(dim=1, keepdim=True) * unit, rtol=1e-7)  # the reference starts from unit rows
+    close(
+        gradient, expected - (expected * unit).sum(dim=1, keepdim=True) * unit, rtol=1e-7
+    )  # the reference starts from unit rows
 
 
 def test_is_moco_during_the_warmup() -> None:

@@ -29,7 +29,9 @@ def test_barlow_twins_slows_biases_and_norms() -> None:
 
 
 def test_vicreg_terms_sum_to_its_loss() -> None:
-    method = build(VICReg, {"projection": 16, "invariance": 3.0, "variance": 5.0, "covariance": 7.0}).train()
+    method = build(
+        VICReg, {"projection": 16, "invariance": 3.0, "variance": 5.0, "covariance": 7.0}
+    ).train()
     outputs = method(batch_for(method))
     terms = method.loss(outputs)
     assert set(terms) == {"invariance", "variance", "covariance"}
@@ -47,9 +49,14 @@ def test_mixed_barlow_twins_reference_step(golden: Any, name: str) -> None:
     width, dimension = case["in_net_w"].shape
     network = nn.Sequential(nn.Linear(dimension, width, bias=False), nn.Tanh()).double()
     method = MixedBarlowTwins(
-        Identity(dimension), spec_of(MixedBarlowTwins),
-        MixedBarlowTwins.Settings(off_diagonal=float(case["hp_lambda"]), regularisation=float(case["hp_lambda_reg"]), projection=4),
-    ).double()  # fmt: skip
+        Identity(dimension),
+        spec_of(MixedBarlowTwins),
+        MixedBarlowTwins.Settings(
+            off_diagonal=float(case["hp_lambda"]),
+            regularisation=float(case["hp_lambda_reg"]),
+            projection=4,
+        ),
+    ).double()
     method.projector = network
     with torch.no_grad():
         network[0].weight.copy_(case["in_net_w"])
@@ -65,7 +72,10 @@ def test_mixed_barlow_twins_reference_step(golden: Any, name: str) -> None:
 
 
 def test_mixed_barlow_twins_mixes_first_views_with_second_views_of_other_samples() -> None:
-    method, batch = mixed_twins({}), Batch([torch.randn(8, 3, 4, 4) for _ in range(2)], 3 * torch.arange(8))
+    method, batch = (
+        mixed_twins({}),
+        Batch([torch.randn(8, 3, 4, 4) for _ in range(2)], 3 * torch.arange(8)),
+    )
     prepared = method.prepare(batch, torch.Generator().manual_seed(5))
     first, second, mixed = prepared.views
     share, rows = prepared.extra["share"], prepared.extra["partner"] // 3
@@ -79,7 +89,10 @@ def test_mixed_barlow_twins_mixes_first_views_with_second_views_of_other_samples
 
 
 def test_mixed_barlow_twins_weight_rises_along_the_ramp() -> None:
-    plain, ramped = mixed_twins({"regularisation": 3.0}), mixed_twins({"regularisation": 3.0, "ramp": 0.5})
+    plain, ramped = (
+        mixed_twins({"regularisation": 3.0}),
+        mixed_twins({"regularisation": 3.0, "ramp": 0.5}),
+    )
     outputs = plain(batch_for(plain))
     full = plain.loss(outputs)["mixing"]
     for progress, share in ((0.0, 0.0), (0.2, 0.4), (0.9, 1.0)):

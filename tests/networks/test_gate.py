@@ -14,8 +14,18 @@ from tests.losses.cases import close, named
 
 def from_case(case: Any, kind: str) -> ClassPairGate:
     table = case["in_label_embedding_weight"]
-    gate = ClassPairGate(len(table), len(case["in_mlp_5_bias"]), embedding=table.shape[1], hidden=len(case["in_mlp_2_bias"]), kind=kind)
-    state = {f"layers.{key[7]}.{key[9:]}": value for key, value in case.items() if key.startswith("in_mlp_")}
+    gate = ClassPairGate(
+        len(table),
+        len(case["in_mlp_5_bias"]),
+        embedding=table.shape[1],
+        hidden=len(case["in_mlp_2_bias"]),
+        kind=kind,
+    )
+    state = {
+        f"layers.{key[7]}.{key[9:]}": value
+        for key, value in case.items()
+        if key.startswith("in_mlp_")
+    }
     gate.double().load_state_dict({"table.weight": table, **state})
     return gate.train()
 

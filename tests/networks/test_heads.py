@@ -22,7 +22,9 @@ def words(head: nn.Sequential) -> str:
     found = []
     for layer in head:
         if isinstance(layer, nn.Linear):
-            found.append(f"{layer.in_features}-L{'b' if layer.bias is not None else ''}-{layer.out_features}")
+            found.append(
+                f"{layer.in_features}-L{'b' if layer.bias is not None else ''}-{layer.out_features}"
+            )
         elif isinstance(layer, nn.BatchNorm1d):
             scale, offset = (p is not None and p.requires_grad for p in (layer.weight, layer.bias))
             found.append(f"B{'s' * scale}{'o' * offset}")
@@ -34,17 +36,35 @@ def words(head: nn.Sequential) -> str:
 @pytest.mark.parametrize(
     ("options", "structure"),
     [
-        ({"sizes": (8, 6, 4), "last_bias": False, "last_norm": "batch"}, "8-Lb-6 Bso ReLU 6-L-4 Bs"),  # SimCLR's projector
+        (
+            {"sizes": (8, 6, 4), "last_bias": False, "last_norm": "batch"},
+            "8-Lb-6 Bso ReLU 6-L-4 Bs",
+        ),  # SimCLR's projector
         ({"sizes": (8, 6, 4), "hidden_norm": False}, "8-Lb-6 ReLU 6-Lb-4"),  # MoCo v2's
-        ({"sizes": (8, 6, 6, 4), "hidden_bias": False, "last_bias": False, "last_norm": "batch-plain"},
-         "8-L-6 Bso ReLU 6-L-6 Bso ReLU 6-L-4 B"),  # SimSiam's projector
-        ({"sizes": (8, 6, 4), "hidden_bias": False}, "8-L-6 Bso ReLU 6-Lb-4"),  # SimSiam's predictor
-        ({"sizes": (8, 6, 6, 6), "last_bias": False}, "8-Lb-6 Bso ReLU 6-Lb-6 Bso ReLU 6-L-6"),  # VICReg's expander
+        (
+            {
+                "sizes": (8, 6, 6, 4),
+                "hidden_bias": False,
+                "last_bias": False,
+                "last_norm": "batch-plain",
+            },
+            "8-L-6 Bso ReLU 6-L-6 Bso ReLU 6-L-4 B",
+        ),  # SimSiam's projector
+        (
+            {"sizes": (8, 6, 4), "hidden_bias": False},
+            "8-L-6 Bso ReLU 6-Lb-4",
+        ),  # SimSiam's predictor
+        (
+            {"sizes": (8, 6, 6, 6), "last_bias": False},
+            "8-Lb-6 Bso ReLU 6-Lb-6 Bso ReLU 6-L-6",
+        ),  # VICReg's expander
         ({"sizes": (8, 6, 4), "hidden_norm": False, "activation": nn.GELU}, "8-Lb-6 GELU 6-Lb-4"),
         ({"sizes": (8, 4)}, "8-Lb-4"),
     ],
 )
-def test_perceptrons_have_the_structure_of_the_papers(options: dict[str, Any], structure: str) -> None:
+def test_perceptrons_have_the_structure_of_the_papers(
+    options: dict[str, Any], structure: str
+) -> None:
     assert words(mlp(**options)) == structure
 
 
@@ -69,7 +89,9 @@ def test_prototypes_of_the_dino_head_are_weight_normalised() -> None:
     found, expected = layer(x), reference(x)
     torch.testing.assert_close(found, expected)
     (gradient,) = torch.autograd.grad((found * direction).sum(), layer.weight)
-    (expected_gradient,) = torch.autograd.grad((expected * direction).sum(), reference.parametrizations.weight.original1)
+    (expected_gradient,) = torch.autograd.grad(
+        (expected * direction).sum(), reference.parametrizations.weight.original1
+    )
     torch.testing.assert_close(gradient, expected_gradient)
 
 
@@ -126,11 +148,17 @@ def text(length: int) -> Tokens:
         (crops(32, 14, 32), [4, 4, 4]),
         (crops(32), [4]),
         ([text(5), text(5), text(7)], [8, 4]),
-        ([Pair(crops(32)[0], text(5)), Pair(crops(32)[0], text(5)), Pair(crops(32)[0], text(6))], [8, 4]),
+        (
+            [Pair(crops(32)[0], text(5)), Pair(crops(32)[0], text(5)), Pair(crops(32)[0], text(6))],
+            [8, 4],
+        ),
     ],
 )
 def test_together_is_each_in_fewer_passes(views: list[Any], passes: list[int]) -> None:
-    towers = TwoTowers(SmallConvNet(images(3, 32, 32), widths=(4, 8)), TextTransformer(texts(), width=8, depth=1, heads=2)).eval()
+    towers = TwoTowers(
+        SmallConvNet(images(3, 32, 32), widths=(4, 8)),
+        TextTransformer(texts(), width=8, depth=1, heads=2),
+    ).eval()
     counting = Counting(towers)
     outputs = together(counting, views)
     assert counting.sizes == passes

@@ -43,7 +43,9 @@ def test_fitted_to_positives_at_full_weight_the_joint_network_gives_the_variance
     generator = torch.Generator().manual_seed(0)
     base, noise = torch.randn(2, 1, 64, 8, generator=generator)
     first = normalize(base, dim=-1)
-    second = normalize(first + torch.linspace(0.1, 1.5, 64)[:, None] * normalize(noise, dim=-1), dim=-1)
+    second = normalize(
+        first + torch.linspace(0.1, 1.5, 64)[:, None] * normalize(noise, dim=-1), dim=-1
+    )
     similarity = (first * second).sum(dim=-1)
     torch.manual_seed(0)
     module = PairTemperature(8, 0.001, 1.0, heads=1)

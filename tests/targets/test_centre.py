@@ -15,7 +15,9 @@ def test_reference_centres_of_two_steps(golden) -> None:
     for step in "01":
         rows = case[f"in_teacher{step}"]
         centre.update(rows.sum(0), len(rows))
-        torch.testing.assert_close(centre.value, case[f"out_center{step}"][0], rtol=1e-10, atol=1e-14)
+        torch.testing.assert_close(
+            centre.value, case[f"out_center{step}"][0], rtol=1e-10, atol=1e-14
+        )
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9, 1.0])

@@ -40,9 +40,13 @@ def test_momentum_one_changes_no_bit_and_zero_copies_every_bit() -> None:
     target, online = MomentumEncoder(_network().float()), _network().float()
     before = copy.deepcopy(target)
     target.update(online, 1.0)
-    assert all(torch.equal(a, b) for a, b in zip(target.parameters(), before.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(target.parameters(), before.parameters(), strict=True)
+    )
     target.update(online, 0.0)
-    assert all(torch.equal(a, b) for a, b in zip(target.parameters(), online.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(target.parameters(), online.parameters(), strict=True)
+    )
 
 
 def test_batch_norm_statistics_follow_the_copys_own_batches() -> None:

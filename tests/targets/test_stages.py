@@ -33,7 +33,9 @@ def test_reference_batches_of_one_group_each(golden: Any, name: str) -> None:
     labels = case["in_pseudo_labels"]
     members = [(labels == group).nonzero().flatten() for group in labels.unique()]
     permuted = [rows[case["in_perms"][place][: len(rows)]] for place, rows in enumerate(members)]
-    assert torch.equal(torch.stack(round_robin(permuted, int(case["hp_batch_size"]))), case["out_batches"])
+    assert torch.equal(
+        torch.stack(round_robin(permuted, int(case["hp_batch_size"]))), case["out_batches"]
+    )
 
 
 @pytest.mark.parametrize("name", named("b-mcl-integration*"))
@@ -58,7 +60,9 @@ def test_pseudo_labels_are_mixed_radix_numbers_of_all_stages_clusters() -> None:
     pairs = {(int(p), int(a), int(b)) for p, a, b in zip(stages.groups, *clouds, strict=True)}
     assert len(pairs) == len({p for p, _, _ in pairs}) == 16, "one group for each pair of clusters"
     first = stages.groups // 4
-    assert len({(int(p), int(a)) for p, a in zip(first, clouds[0], strict=True)}) == 4, "the first stage is the highest digit"
+    assert len({(int(p), int(a)) for p, a in zip(first, clouds[0], strict=True)}) == 4, (
+        "the first stage is the highest digit"
+    )
 
 
 def test_finished_stages_keep_their_weights_and_the_next_one_starts_fresh() -> None:
@@ -97,7 +101,9 @@ def test_a_stage_is_due_at_equal_shares_of_the_run() -> None:
             stages.current += 1
             due.append(epoch)
     assert due == [3, 6]
-    with pytest.raises(UserError, match="2 epochs are too few for 3 stages; choose --epochs 3 or more"):
+    with pytest.raises(
+        UserError, match="2 epochs are too few for 3 stages; choose --epochs 3 or more"
+    ):
         Stages(10, 2, nn.ModuleList(nn.Linear(2, 2) for _ in range(3))).due(1, 0.5)
 
 

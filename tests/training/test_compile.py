@@ -24,7 +24,9 @@ def state_after_a_run(*, compiled: bool) -> dict[str, Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on CPUs")
+@pytest.mark.skipif(
+    shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on CPUs"
+)
 @pytest.mark.filterwarnings("ignore")  # of the compiler's own
 def test_a_compiled_encoder_takes_the_same_steps() -> None:
     torch._dynamo.reset()

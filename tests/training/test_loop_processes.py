@@ -40,8 +40,11 @@ def weights() -> dict[str, dict[str, Tensor]]:
         method = kind(ToyEncoder()).double()
         folder = Path(collectives.broadcast_object(tempfile.mkdtemp()))
         progress = fit(method, ToySource(), same_views, dataclasses.replace(plan), folder)
-        found[f"{name}, {kind.__name__}"] = {key: value.clone() for key, value in method.state_dict().items()} | {
-            f"term {key}": torch.tensor(value, dtype=torch.float64) for key, value in progress.terms.items()
+        found[f"{name}, {kind.__name__}"] = {
+            key: value.clone() for key, value in method.state_dict().items()
+        } | {
+            f"term {key}": torch.tensor(value, dtype=torch.float64)
+            for key, value in progress.terms.items()
         }
     return found
 

@@ -65,9 +65,13 @@ def test_larc_gives_the_reference_values(golden: Golden) -> None:
 
 def test_larc_without_clipping_gives_the_reference_gradient(golden: Golden) -> None:
     case = golden("f-seer-larc-0")
-    make = functools.partial(LARC, lr=1.0, weight_decay=float(case["hp_weight_decay"]), trust=float(case["hp_trust"]))
+    make = functools.partial(
+        LARC, lr=1.0, weight_decay=float(case["hp_weight_decay"]), trust=float(case["hp_trust"])
+    )
     (found,) = steps(make, [case["in_param"]], [case["in_grad"][None]])
-    torch.testing.assert_close(case["in_param"] - found[0], case["out_scaled_grad"], rtol=1e-8, atol=1e-12)
+    torch.testing.assert_close(
+        case["in_param"] - found[0], case["out_scaled_grad"], rtol=1e-8, atol=1e-12
+    )
 
 
 def lars_twin(weight: Tensor, gradients: Tensor, lr: float, decay: float) -> Tensor:
@@ -152,7 +156,8 @@ def test_groups_are_split_by_decay_and_scaled_by_the_batch(name: str) -> None:
     method = grouped()
     optimizer = build_optimizer(method, dataclasses.replace(RECIPE, optimizer=name))
     found = [
-        (g["params"][0].ndim, g["lr"], g["weight_decay"], g["constant_learning_rate"]) for g in optimizer.param_groups
+        (g["params"][0].ndim, g["lr"], g["weight_decay"], g["constant_learning_rate"])
+        for g in optimizer.param_groups
     ]
     assert found == [
         (2, pytest.approx(0.04), 0.05, False),
@@ -193,7 +198,9 @@ def test_an_unknown_optimiser_is_answered_with_the_nearest() -> None:
 def test_a_relative_learning_rate_must_be_above_zero(scale: float) -> None:
     method = grouped()
     method.groups[0]["learning_rate_scale"] = scale
-    with pytest.raises(UserError, match=rf"relative to the others' is {scale}; expected a number above 0"):
+    with pytest.raises(
+        UserError, match=rf"relative to the others' is {scale}; expected a number above 0"
+    ):
         build_optimizer(method, RECIPE)
 
 
@@ -202,7 +209,8 @@ def test_a_parameter_must_be_in_exactly_one_group(count: int) -> None:
     method = grouped()
     method.groups = method.groups[:1] + [method.groups[1]] * count
     with pytest.raises(
-        UserError, match=rf"scale learns but is in {count} of the groups .* of Grouped gives; put it in"
+        UserError,
+        match=rf"scale learns but is in {count} of the groups .* of Grouped gives; put it in",
     ):
         build_optimizer(method, RECIPE)
 

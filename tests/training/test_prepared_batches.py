@@ -29,7 +29,11 @@ class Flattering(SimCLR):
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         partner = torch.randperm(len(batch), generator=generator)
-        return replace(batch, views=[batch.views[0], batch.views[0][partner]], extra={"partner": batch.index[partner]})
+        return replace(
+            batch,
+            views=[batch.views[0], batch.views[0][partner]],
+            extra={"partner": batch.index[partner]},
+        )
 
     def forward(self, batch: Batch) -> Outputs:
         first, second = batch.views
@@ -43,12 +47,23 @@ class Flattering(SimCLR):
 def trained(folder: Path, told: list[str], accumulate: int = 1) -> Tensor:
     torch.manual_seed(0)
     source = digits()
-    method = Flattering(networks.build("perceptron", source.spec), source.spec, SimCLR.Settings(hidden=16, projection=8))
+    method = Flattering(
+        networks.build("perceptron", source.spec),
+        source.spec,
+        SimCLR.Settings(hidden=16, projection=8),
+    )
     console, log = Console(quiet=True), MetricsLog(folder)
     probes = Probes(lambda encode: ({"knn": 0.5}, None), lambda encode: {})  # type: ignore[arg-type]
     health = OnlineEvaluation(probes, 1, log, Display(console), told.append)
     views = make_views(source.spec, method.wanted_views)
-    fit(method, source, views, Plan(Recipe(batch_size=512, epochs=2), log_every=1, accumulate=accumulate), None, [log, health])
+    fit(
+        method,
+        source,
+        views,
+        Plan(Recipe(batch_size=512, epochs=2), log_every=1, accumulate=accumulate),
+        None,
+        [log, health],
+    )
     return next(method.encoder.parameters()).detach()
 
 
@@ -60,19 +75,29 @@ def test_the_loop_embeds_the_prepared_batch_and_passes_the_alarm_on_once(tmp_pat
     assert torch.equal(first, second), "draws come from the batch's generator"
     assert len(told) == 2, "one alarm a run"
     assert told[0].startswith("The loss is ")
-    rows = [json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()
+    ]
     assert [row["alarm"] for row in rows if "alarm" in row] == told[:1]
 
 
 def test_parts_of_an_accumulated_batch_are_prepared_each_by_itself(tmp_path: Path) -> None:
-    assert trained(tmp_path, [], accumulate=3).isfinite().all(), "forward checks that every partner is in its part"
+    assert trained(tmp_path, [], accumulate=3).isfinite().all(), (
+        "forward checks that every partner is in its part"
+    )
 
 
 def test_parts_join_to_the_batch() -> None:
     words = Tokens(torch.arange(12).reshape(6, 2), torch.ones(6, 2, dtype=torch.bool))
-    batch = Batch([torch.randn(6, 3), words], torch.randperm(6), torch.arange(6), {"who": torch.arange(6) % 2})
+    batch = Batch(
+        [torch.randn(6, 3), words], torch.randperm(6), torch.arange(6), {"who": torch.arange(6) % 2}
+    )
     again = joined([batch[:1], batch[1:4], batch[4:]])
-    for found, expected in ((again.views[0], batch.views[0]), (again.views[1].ids, words.ids), (again.index, batch.index)):
+    for found, expected in (
+        (again.views[0], batch.views[0]),
+        (again.views[1].ids, words.ids),
+        (again.index, batch.index),
+    ):
         assert torch.equal(found, expected)
     assert torch.equal(again.label, batch.label)
     assert torch.equal(again.extra["who"], batch.extra["who"])

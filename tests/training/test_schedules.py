@@ -35,8 +35,13 @@ def test_the_cosine_gives_the_reference_values(golden: Callable[[str], dict[str,
     case = golden("f-sit-schedules-0")
     rates, warmup = case["out_lr"], int(case["hp_iters"])
     peak, last = float(rates[warmup]), 1e-6
-    found = [peak * learning_rate_factor(s, len(rates), warmup, final=last / peak) for s in range(warmup, len(rates))]
-    torch.testing.assert_close(torch.tensor(found, dtype=torch.float64), rates[warmup:], rtol=1e-8, atol=0)
+    found = [
+        peak * learning_rate_factor(s, len(rates), warmup, final=last / peak)
+        for s in range(warmup, len(rates))
+    ]
+    torch.testing.assert_close(
+        torch.tensor(found, dtype=torch.float64), rates[warmup:], rtol=1e-8, atol=0
+    )
 
 
 def test_constant_groups_keep_their_peak() -> None:
@@ -63,7 +68,9 @@ def test_weight_decay_rises_along_half_a_cosine_where_there_is_any() -> None:
     assert set(decaying) == {True, False}
     for step, expected in ((0, 0.04), (5, 0.22), (10, 0.4)):
         apply_schedule(optimizer, recipe, step, 10)
-        assert [group["weight_decay"] for group in optimizer.param_groups] == pytest.approx([expected * decays for decays in decaying])
+        assert [group["weight_decay"] for group in optimizer.param_groups] == pytest.approx(
+            [expected * decays for decays in decaying]
+        )
 
 
 def test_weight_decay_stays_without_a_final_one() -> None:

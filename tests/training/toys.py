@@ -15,7 +15,9 @@ from nearfar.methods.method import Method, Outputs, Paper, Recipe, Summed
 from nearfar.networks.encoder import Encoder
 from nearfar.views.draws import randn
 
-SPEC = Spec("toy", "series", (2, 8), 24, classes=("a", "b"), target="class", mean=(0.0, 0.0), std=(1.0, 1.0))
+SPEC = Spec(
+    "toy", "series", (2, 8), 24, classes=("a", "b"), target="class", mean=(0.0, 0.0), std=(1.0, 1.0)
+)
 
 
 class ToySamples:
@@ -107,7 +109,11 @@ class SharedToy(Toy):
         spread = torch.log_softmax(self.scale * (z1[own] @ z2.T), dim=1).diagonal(own.start)
         drift = (outputs["sum"].value / len(z1) - self.centre).square().sum()
         part = len(spread) / len(z1)
-        return {"contrast": -spread.sum() / len(z1), "drift": 0.1 * part * drift, "seen": torch.tensor(float(len(z1)))}
+        return {
+            "contrast": -spread.sum() / len(z1),
+            "drift": 0.1 * part * drift,
+            "seen": torch.tensor(float(len(z1))),
+        }
 
 
 class Silent:

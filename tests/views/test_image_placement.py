@@ -34,7 +34,9 @@ def test_relative_boxes_run_from_first_to_last_pixel_and_turn_with_the_mirror() 
 
 def test_a_box_says_what_the_view_shows() -> None:
     settings = ImageViewSettings(scale=(0.2, 0.8), flip=0.5)
-    first, _, boxes = make_views(SPEC, WantedViews(boxes=True), settings=settings)([ramp(), ramp()], generator())
+    first, _, boxes = make_views(SPEC, WantedViews(boxes=True), settings=settings)(
+        [ramp(), ramp()], generator()
+    )
     assert boxes.shape == (64, 2, 4)
     left, right = boxes[:, 0, 0] * 39, boxes[:, 0, 2] * 39
     shown = first[:, 0, 12] * 255

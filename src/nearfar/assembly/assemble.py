@@ -101,23 +101,40 @@ def own_data(
         return load_data(options, like, tokenizer=tokenizer)
     path, kept = found
     options = dataclasses.replace(options, data=path)
-    return load_data(options, like, tokenizer=tokenizer) if again else load_data(options, tokenizer=tokenizer, kept=kept)
+    return (
+        load_data(options, like, tokenizer=tokenizer)
+        if again
+        else load_data(options, tokenizer=tokenizer, kept=kept)
+    )
 
 
-def load_other(options: PretrainOptions, name: str, encoder: Encoder, *, split: bool = True, **columns: str | None) -> data.Source:
+def load_other(
+    options: PretrainOptions,
+    name: str,
+    encoder: Encoder,
+    *,
+    split: bool = True,
+    **columns: str | None,
+) -> data.Source:
     """Other data for an encoder that was trained with these options, brought to its size, texts encoded by its tokenizer.
 
     All samples are taken. Labels and groups are those of ``columns``, or of a column with a common name; images and texts are in the
     run's columns, or, where the data have none of that name, where they would be found without.
     """
     values = {"data": name, "limit": None, "label": None, "group": None, **columns}
-    how: dict[str, Any] = {"like": encoder_spec(encoder), "tokenizer": tokenizer_of(encoder), "split": split}
+    how: dict[str, Any] = {
+        "like": encoder_spec(encoder),
+        "tokenizer": tokenizer_of(encoder),
+        "split": split,
+    }
     try:
         return load_data(changed(options, values), **how)
     except UserError:
         if options.text_column is None and options.image_column is None:
             raise
-        return load_data(changed(options, {**values, "text_column": None, "image_column": None}), **how)
+        return load_data(
+            changed(options, {**values, "text_column": None, "image_column": None}), **how
+        )
 
 
 def inflated_data(options: PretrainOptions, source: data.Source) -> data.Source:
@@ -129,7 +146,9 @@ def inflated_data(options: PretrainOptions, source: data.Source) -> data.Source:
     return inflated(source, options.inflate, options.copies, seed=options.seed)
 
 
-def assemble(config: Config, source: data.Source, method_class: type[Method] | None = None) -> Assembled:
+def assemble(
+    config: Config, source: data.Source, method_class: type[Method] | None = None
+) -> Assembled:
     """Build encoder and method, seeded, and resolve every option.
 
     Raises:
@@ -144,10 +163,18 @@ def assemble(config: Config, source: data.Source, method_class: type[Method] | N
             f" the run was started; bring them back to go on, or start a new run."
         )
     if kind.needs_labels and options.inflate is not None:
-        raise UserError(f"{config.method} learns from labels, but generated images have none; leave out --inflate or take another method.")
-    name = options.recipe if options.recipe != "auto" else ("paper" if spec.length >= _PAPER_SCALE else "small")
+        raise UserError(
+            f"{config.method} learns from labels, but generated images have none; leave out --inflate or take another method."
+        )
+    name = (
+        options.recipe
+        if options.recipe != "auto"
+        else ("paper" if spec.length >= _PAPER_SCALE else "small")
+    )
     recipe, notes = _recipe(kind.recipe(name), options, spec.length)
-    EpochSampler(spec.length, recipe.batch_size, seed=options.seed)  # refuses a batch that is larger than the data
+    EpochSampler(
+        spec.length, recipe.batch_size, seed=options.seed
+    )  # refuses a batch that is larger than the data
     settings = resolved_settings(kind.Settings, recipe.settings, config.settings)
     torch.manual_seed(options.seed)
     encoder = _encoder(options, spec, kind)
@@ -159,7 +186,9 @@ def assemble(config: Config, source: data.Source, method_class: type[Method] | N
     method = _built(config.method, kind, encoder, spec, settings)
     recipe = dataclasses.replace(recipe, batch_size=method.wanted_batches.rows or recipe.batch_size)
     build_optimizer(method, recipe)  # refuses what cannot be optimised before anything is written
-    training = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe) if f.name != "settings"}
+    training = {
+        f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe) if f.name != "settings"
+    }
     resolved = dataclasses.replace(options, recipe=name, encoder=encoder_name, **training)
     return Assembled(method, recipe, Config(config.method, resolved, vars(settings)), tuple(notes))
 
@@ -197,7 +226,9 @@ def _encoder(options: PretrainOptions, spec: Spec, kind: type[Method]) -> Encode
     own = name_of(trained)
     encoder = networks.build(options.encoder or own, spec, kind=kind.encoder_kind)
     if name_of(encoder) != own:
-        raise UserError(f"{options.start_from} holds the encoder {own}, not {name_of(encoder)}; leave --encoder out to go on with it.")
+        raise UserError(
+            f"{options.start_from} holds the encoder {own}, not {name_of(encoder)}; leave --encoder out to go on with it."
+        )
     try:
         encoder.load_state_dict(trained.state_dict())
     except RuntimeError as error:
@@ -211,11 +242,15 @@ def _encoder(options: PretrainOptions, spec: Spec, kind: type[Method]) -> Encode
 
 def _recipe(recipe: Recipe, options: PretrainOptions, length: int) -> tuple[Recipe, list[str]]:
     names = [f.name for f in dataclasses.fields(recipe) if f.name != "settings"]
-    changes: dict[str, Any] = {n: getattr(options, n) for n in names if getattr(options, n) is not None}
+    changes: dict[str, Any] = {
+        n: getattr(options, n) for n in names if getattr(options, n) is not None
+    }
     notes = []
     if options.batch_size is None and recipe.batch_size > length // 2:
         changes["batch_size"] = max(2, length // 2)
-        notes.append(f"batch_size lowered from {recipe.batch_size} to {changes['batch_size']}: there are {length} training samples.")
+        notes.append(
+            f"batch_size lowered from {recipe.batch_size} to {changes['batch_size']}: there are {length} training samples."
+        )
     return dataclasses.replace(recipe, **changes), notes
 
 
@@ -227,9 +262,13 @@ def _check_fit(name: str, kind: type[Method], source: data.Source) -> None:
             f"{name} learns from {wanted} data, but {spec.name} holds {spec.modality} data; choose other data or another method."
         )
     if spec.modality == "image-text" and kind.encoder_kind != "towers":
-        raise UserError(f"{spec.name} holds image-text pairs, which {name} cannot use; choose clip, or name a folder of images alone.")
+        raise UserError(
+            f"{spec.name} holds image-text pairs, which {name} cannot use; choose clip, or name a folder of images alone."
+        )
     if spec.length < 2:
-        raise UserError(f"{spec.name} has {spec.length} training sample; a representation needs at least 2 to compare.")
+        raise UserError(
+            f"{spec.name} has {spec.length} training sample; a representation needs at least 2 to compare."
+        )
     if kind.needs_labels and source.train.label is None:
         raise UserError(
             f"{name} learns from labels, but {spec.name} has none; name the label column with --label or choose another method."

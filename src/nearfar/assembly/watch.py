@@ -30,7 +30,9 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
     """The loop's plan, and the configuration with the chosen precision written in."""
     options, recipe = assembled.config.options, assembled.recipe
     device = device_of(options.device)
-    index = torch.arange(min(2 * recipe.batch_size, 256, len(source.train)))  # two views of a batch pass together
+    index = torch.arange(
+        min(2 * recipe.batch_size, 256, len(source.train))
+    )  # two views of a batch pass together
     example = views(source.train.to(device).take(index), torch.Generator().manual_seed(0))[0]
     encoder = assembled.method.encoder.to(device)
 
@@ -38,15 +40,26 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
         console.print(sentence, highlight=False, soft_wrap=True)
 
     check_parts(assembled.method, recipe.batch_size, options.accumulate, options.gradient_cache)
-    probed = choose_precision(options.precision, encoder, example, device, tell) if collectives.is_first() else None
-    precision, why = collectives.broadcast_object(probed)  # every process computes in the same format
+    probed = (
+        choose_precision(options.precision, encoder, example, device, tell)
+        if collectives.is_first()
+        else None
+    )
+    precision, why = collectives.broadcast_object(
+        probed
+    )  # every process computes in the same format
     console.print(f"precision {why}", highlight=False)
     if options.shard and collectives.world() == 1:
-        console.print("shard: this is the only process, so there is nothing to divide; start several with torchrun", highlight=False)
+        console.print(
+            "shard: this is the only process, so there is nothing to divide; start several with torchrun",
+            highlight=False,
+        )
     if options.accumulate > 1:
         console.print(
             f"accumulate {options.accumulate}: each part is contrasted with itself only, so there are no more negatives than in"
-            f" a batch of {recipe.batch_size // options.accumulate}; --gradient-cache keeps them all", highlight=False, soft_wrap=True,
+            f" a batch of {recipe.batch_size // options.accumulate}; --gradient-cache keeps them all",
+            highlight=False,
+            soft_wrap=True,
         )
     plan = Plan(
         recipe=recipe,
@@ -60,7 +73,9 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
         compile=options.compile,
         shard=options.shard,
     )
-    return plan, dataclasses.replace(assembled.config, options=changed(options, {"precision": precision}))
+    return plan, dataclasses.replace(
+        assembled.config, options=changed(options, {"precision": precision})
+    )
 
 
 def check_parts(method: nn.Module, batch_size: int, accumulate: int, gradient_cache: int) -> None:
@@ -86,14 +101,22 @@ def check_parts(method: nn.Module, batch_size: int, accumulate: int, gradient_ca
         )
 
 
-def callbacks(source: Any, config: Config, plan: Plan, folder: Path, console: Console) -> list[Callback]:
+def callbacks(
+    source: Any, config: Config, plan: Plan, folder: Path, console: Console
+) -> list[Callback]:
     """The metrics file, the online probe (about ten times a run unless asked otherwise) and the display."""
     log, display = MetricsLog(folder, plan.tell), Display(console)
-    epochs = plan.steps // max(1, len(source.train) // plan.recipe.batch_size) if plan.steps else plan.recipe.epochs
+    epochs = (
+        plan.steps // max(1, len(source.train) // plan.recipe.batch_size)
+        if plan.steps
+        else plan.recipe.epochs
+    )
     every = config.options.evaluate_every or max(1, epochs // 10)
     view = plain_view(source.spec)
     projections = ProjectionProbe(source, view, plan.device)
-    probes = Probes(OnlineProbe(source, view, plan.device), SimilarityProbe(source, plan.device), projections)
+    probes = Probes(
+        OnlineProbe(source, view, plan.device), SimilarityProbe(source, plan.device), projections
+    )
 
     def alarm(sentence: str) -> None:
         console.print(f"[bold red]collapse[/] {sentence}", highlight=False)

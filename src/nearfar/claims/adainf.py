@@ -24,12 +24,16 @@ def _real(seed: int) -> data.Source:
     everything = data.load("digits", split=False)
     order = torch.randperm(len(everything.train), generator=torch.Generator().manual_seed(seed))
     train, test = (everything.train.subset(part) for part in (order[:REAL], order[REAL:]))
-    return dataclasses.replace(everything, spec=dataclasses.replace(digits().spec, length=REAL), train=train, test=test)
+    return dataclasses.replace(
+        everything, spec=dataclasses.replace(digits().spec, length=REAL), train=train, test=test
+    )
 
 
 def measure(arm: str, seed: int) -> Mapping[str, float]:
     source = _real(seed)
-    method = pretrained("adainf", inflated(source, "mixture:2000", COPIES[arm], seed=seed), TRAINING, seed=seed)
+    method = pretrained(
+        "adainf", inflated(source, "mixture:2000", COPIES[arm], seed=seed), TRAINING, seed=seed
+    )
     return probes(method, source, seed=seed)
 
 

@@ -12,7 +12,9 @@ _HEADS = {"3 heads": 3, "1 head": 1}
 
 def measure(arm: str, seed: int) -> Mapping[str, float]:
     settings = {"heads": _HEADS[arm], "hidden": 128, "projection": 64}
-    method = pretrained("amcl", digits(), Training(steps=400, batch_size=128), seed=seed, settings=settings)
+    method = pretrained(
+        "amcl", digits(), Training(steps=400, batch_size=128), seed=seed, settings=settings
+    )
     return probes(method, digits(), seed=seed)
 
 

@@ -24,7 +24,11 @@ def measure(arm: str, seed: int) -> Mapping[str, float]:
     with torch.no_grad():
         embeddings = method.projector(features_of(method, test))
     found = probes(method, digits(), seed=seed)
-    return {"embedding_rank": effective_rank(embeddings), "feature_rank": found["effective_rank"], "augmented_knn": found["augmented_knn"]}
+    return {
+        "embedding_rank": effective_rank(embeddings),
+        "feature_rank": found["effective_rank"],
+        "augmented_knn": found["augmented_knn"],
+    }
 
 
 CLAIM = Claim(

@@ -32,7 +32,13 @@ def unequal_digits() -> Source:
 
 def measure(arm: str, seed: int) -> Mapping[str, float]:
     uniform = _UNIFORM[arm]
-    settings = {"views": 5, "hidden": 128, "projection": 64, "uniform_attraction": uniform, "uniform_repulsion": uniform}
+    settings = {
+        "views": 5,
+        "hidden": 128,
+        "projection": 64,
+        "uniform_attraction": uniform,
+        "uniform_repulsion": uniform,
+    }
     method = pretrained("cacr", unequal_digits(), Training(steps=400), seed=seed, settings=settings)
     return probes(method, digits(), seed=seed)
 

@@ -85,7 +85,9 @@ def verdict(low: float, high: float) -> str:
 
 def names() -> list[str]:
     """Names of all claims: ``claims/mixed_barlow_twins.py`` is "mixed-barlow-twins"."""
-    return sorted(f.stem.replace("_", "-") for f in _FOLDER.glob("*.py") if f.stem not in _NOT_CLAIMS)
+    return sorted(
+        f.stem.replace("_", "-") for f in _FOLDER.glob("*.py") if f.stem not in _NOT_CLAIMS
+    )
 
 
 def get(name: str) -> Claim:
@@ -101,7 +103,12 @@ def get(name: str) -> Claim:
 
 
 def run(
-    name: str, claim: Claim, *, seeds: int | None = None, first_seed: int = FIRST_SEED, watch: Callable[[str], None] = print
+    name: str,
+    claim: Claim,
+    *,
+    seeds: int | None = None,
+    first_seed: int = FIRST_SEED,
+    watch: Callable[[str], None] = print,
 ) -> Result:
     """Measure both arms on every seed and judge.
 
@@ -120,13 +127,29 @@ def run(
             measured = {key: float(value) for key, value in claim.measure(arm, seed).items()}
             values[arm].append(measured)
             shown = ", ".join(f"{key} {value:.4g}" for key, value in measured.items())
-            watch(f"{name} · seed {seed} ({number} of {count}) · {arm}: {shown} ({time.monotonic() - start:.0f} s)")
-    first, second = ([row[claim.metric] for row in values[arm]] for arm in (claim.first, claim.second))
+            watch(
+                f"{name} · seed {seed} ({number} of {count}) · {arm}: {shown} ({time.monotonic() - start:.0f} s)"
+            )
+    first, second = (
+        [row[claim.metric] for row in values[arm]] for arm in (claim.first, claim.second)
+    )
     mean, low, high = paired_difference(second, first)
     return Result(
-        name=name, statement=claim.statement, setting=claim.setting, first=claim.first, second=claim.second, metric=claim.metric,
-        values=values, difference=mean, low=low, high=high, verdict=verdict(low, high), seconds=round(time.monotonic() - start, 1),
-        about=_about(), seeds=chosen, tuning=claim.tuning,
+        name=name,
+        statement=claim.statement,
+        setting=claim.setting,
+        first=claim.first,
+        second=claim.second,
+        metric=claim.metric,
+        values=values,
+        difference=mean,
+        low=low,
+        high=high,
+        verdict=verdict(low, high),
+        seconds=round(time.monotonic() - start, 1),
+        about=_about(),
+        seeds=chosen,
+        tuning=claim.tuning,
     )
 
 

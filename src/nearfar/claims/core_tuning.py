@@ -22,7 +22,9 @@ from nearfar.views import ImageViewSettings, plain_view
 CORE, ENTROPY = "Core-tuning", "cross-entropy"
 VIEWS = ImageViewSettings(scale=(0.7, 1.0), ratio=(0.9, 1.1), rotation=15.0)
 PRETRAINING = Training(steps=180, batch_size=64, encoder=tiny_convnet)
-TUNING = Training(steps=150, batch_size=50, learning_rate=0.05, optimizer="sgd", weight_decay=1e-4, views=VIEWS)
+TUNING = Training(
+    steps=150, batch_size=50, learning_rate=0.05, optimizer="sgd", weight_decay=1e-4, views=VIEWS
+)
 
 
 @cache
@@ -31,7 +33,11 @@ def few_digits() -> Source:
     source = digits()
     assert source.train.label is not None
     chosen = stratified(source.train.label, 100 / len(source.train), seed=0).nonzero().flatten()
-    return dataclasses.replace(source, spec=dataclasses.replace(source.spec, length=len(chosen)), train=source.train.subset(chosen))
+    return dataclasses.replace(
+        source,
+        spec=dataclasses.replace(source.spec, length=len(chosen)),
+        train=source.train.subset(chosen),
+    )
 
 
 @cache
@@ -52,7 +58,10 @@ def tuned(name: str, settings: Mapping[str, Any], seed: int) -> dict[str, float]
     assert source.test.label is not None
     x = plain_view(source.spec)(source.test.take(torch.arange(len(source.test))))
     right = method.predict(x).argmax(1) == source.test.label  # type: ignore[operator]
-    return {"scatter ratio": scatter_ratio(labelled(method, source.test)), "accuracy": float(right.double().mean())}
+    return {
+        "scatter ratio": scatter_ratio(labelled(method, source.test)),
+        "accuracy": float(right.double().mean()),
+    }
 
 
 def measure(arm: str, seed: int) -> dict[str, float]:

@@ -17,7 +17,9 @@ _BATCH, _TEMPERATURE = 32, 0.1
 
 def measure(arm: str, seed: int) -> Mapping[str, float]:
     settings = {"temperature": _TEMPERATURE, "hidden": 128, "projection": 64}
-    method = pretrained(_METHODS[arm], digits(), Training(batch_size=_BATCH), seed=seed, settings=settings)
+    method = pretrained(
+        _METHODS[arm], digits(), Training(batch_size=_BATCH), seed=seed, settings=settings
+    )
     return {"gradient": gradient(method, seed), **probes(method, digits(), seed=seed)}
 
 
@@ -25,7 +27,9 @@ def gradient(method: Method, seed: int) -> float:
     """The mean length of the loss's gradient at a unit projection, times temperature and rows: how much a row still learns."""
     lengths = []
     for batch in training_batches(method.train(), digits(), seed=seed, batch_size=_BATCH):
-        outputs = {name: normalize(z.detach(), dim=1).requires_grad_() for name, z in method(batch).items()}
+        outputs = {
+            name: normalize(z.detach(), dim=1).requires_grad_() for name, z in method(batch).items()
+        }
         loss = sum(term for term in method.loss(outputs).values() if term.requires_grad)
         assert isinstance(loss, torch.Tensor)
         found = torch.cat(torch.autograd.grad(loss, list(outputs.values())))

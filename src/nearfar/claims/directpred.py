@@ -17,7 +17,11 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
 
 def measure(arm: str, seed: int) -> Mapping[str, float]:
     settings = {"hidden": 128, "projection": 64, "momentum": 0.99, "rho": 0.3, **ARMS[arm]}
-    found = probes(pretrained("directpred", digits(), TRAINING, seed=seed, settings=settings), digits(), seed=seed)
+    found = probes(
+        pretrained("directpred", digits(), TRAINING, seed=seed, settings=settings),
+        digits(),
+        seed=seed,
+    )
     return {key: found[key] for key in ("augmented_knn", "knn", "linear", "effective_rank")}
 
 

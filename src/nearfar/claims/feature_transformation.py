@@ -17,7 +17,9 @@ def measure(arm: str, seed: int) -> Mapping[str, float]:
     """Without mixing FT is MoCo v2, which a test shows."""
     mixed = {"extrapolate": _MIXED[arm], "interpolate": _MIXED[arm]}
     settings = {"queue": 512, "hidden": 128, "projection": 64, **mixed}
-    method = pretrained("feature-transformation", digits(), Training(), seed=seed, settings=settings)
+    method = pretrained(
+        "feature-transformation", digits(), Training(), seed=seed, settings=settings
+    )
     return {"positive_score": positive_score(method, seed), **probes(method, digits(), seed=seed)}
 
 

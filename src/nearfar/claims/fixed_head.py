@@ -35,27 +35,37 @@ def without_digit(images: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(removed[:, None, None, None], images[:, :, :1, :1], images)
 
 
-TRAINING = Training(steps=135, batch_size=128, encoder=thin_convnet(16, 32, 64), views=CROPS, before=without_digit)
+TRAINING = Training(
+    steps=135, batch_size=128, encoder=thin_convnet(16, 32, 64), views=CROPS, before=without_digit
+)
 
 
 @cache
 def trained(seed: int, **settings: Any) -> FixedHead:
     """The method trained on colour-digits with settings that differ from the defaults."""
-    method = pretrained("fixed-head", colour_digits("digit"), TRAINING, seed=seed, settings=settings)
+    method = pretrained(
+        "fixed-head", colour_digits("digit"), TRAINING, seed=seed, settings=settings
+    )
     assert isinstance(method, FixedHead)
     return method
 
 
 def probed(encode: Callable[[Any], Tensor], seed: int) -> dict[str, float]:
     """Accuracy of linear probes for digit and colour."""
-    return {label: linear_accuracy(*both_parts(encode, colour_digits(label)), seed=seed) for label in ("digit", "colour")}
+    return {
+        label: linear_accuracy(*both_parts(encode, colour_digits(label)), seed=seed)
+        for label in ("digit", "colour")
+    }
 
 
 def measure(arm: str, seed: int) -> Mapping[str, float]:
     method = trained(seed, head="mlp")
     if arm == "after the head":
         return probed(method.project, seed)
-    untrained = {name: probed(trained(seed, kappa=kappa).encode, seed)["digit"] for name, kappa in UNTRAINED.items()}
+    untrained = {
+        name: probed(trained(seed, kappa=kappa).encode, seed)["digit"]
+        for name, kappa in UNTRAINED.items()
+    }
     return {**probed(method.encode, seed), **untrained}
 
 

@@ -14,7 +14,9 @@ _VIEWS = replace(DIGIT_VIEWS, scale=(0.25, 1.0))
 
 def measure(arm: str, seed: int) -> Mapping[str, float]:
     settings = {"views": _COUNT[arm], "hidden": 128, "projection": 64}
-    method = pretrained("groco", digits(), Training(steps=400, views=_VIEWS), seed=seed, settings=settings)
+    method = pretrained(
+        "groco", digits(), Training(steps=400, views=_VIEWS), seed=seed, settings=settings
+    )
     return probes(method, digits(), seed=seed, views=_VIEWS)
 
 

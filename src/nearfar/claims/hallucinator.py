@@ -8,12 +8,19 @@ from nearfar.claims.claim import Claim
 from nearfar.claims.harness import Training, digits, pretrained, probes
 
 TRAINING = Training(steps=600, batch_size=64)
-SETTINGS = {"hallucinator": {"weight": 1.0, "centre_distance": 0.1}, "host alone": {"weight": 0.0, "centre_distance": 0.0}}
+SETTINGS = {
+    "hallucinator": {"weight": 1.0, "centre_distance": 0.1},
+    "host alone": {"weight": 0.0, "centre_distance": 0.0},
+}
 
 
 def measure(arm: str, seed: int) -> Mapping[str, float]:
     settings = {"host": "simclr", "hidden": 128, "projection": 64, **SETTINGS[arm]}
-    found = probes(pretrained("hallucinator", digits(), TRAINING, seed=seed, settings=settings), digits(), seed=seed)
+    found = probes(
+        pretrained("hallucinator", digits(), TRAINING, seed=seed, settings=settings),
+        digits(),
+        seed=seed,
+    )
     return {name: found[name] for name in ("linear", "augmented_knn", "effective_rank")}
 
 

@@ -12,7 +12,13 @@ _LOSSES = {"hard negatives": "hard-simple", "all negatives": "simple"}
 
 def measure(arm: str, seed: int) -> Mapping[str, float]:
     settings = {"loss": _LOSSES[arm], "alpha": 0.1, "hidden": 128, "projection": 64}
-    method = pretrained("hard-contrastive", digits(), Training(steps=400, batch_size=256), seed=seed, settings=settings)
+    method = pretrained(
+        "hard-contrastive",
+        digits(),
+        Training(steps=400, batch_size=256),
+        seed=seed,
+        settings=settings,
+    )
     return probes(method, digits(), seed=seed)
 
 

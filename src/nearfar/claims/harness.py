@@ -27,7 +27,9 @@ from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
 from nearfar.views import ImageViewSettings, make_views, plain_view
 
-DIGIT_VIEWS = ImageViewSettings(scale=(0.45, 1.0), ratio=(0.8, 1.25), rotation=23.0, jitter=1.0, brightness=0.3, contrast=0.3)
+DIGIT_VIEWS = ImageViewSettings(
+    scale=(0.45, 1.0), ratio=(0.8, 1.25), rotation=23.0, jitter=1.0, brightness=0.3, contrast=0.3
+)
 """Views of plain digits: crops, turns and changes of contrast that keep a digit what it is."""
 
 MakeEncoder = Callable[[Spec], Encoder]
@@ -75,7 +77,12 @@ tiny_convnet = thin_convnet(24, 32, 32)
 
 
 def pretrained(
-    method: str, source: Source, training: Training, *, seed: int, settings: Mapping[str, Any] | None = None
+    method: str,
+    source: Source,
+    training: Training,
+    *,
+    seed: int,
+    settings: Mapping[str, Any] | None = None,
 ) -> Method:
     """A method trained on a source through ``nearfar.training.loop.fit``, in evaluation mode.
 
@@ -91,13 +98,33 @@ def pretrained(
     """
     kind = registry.named_by_user(method)
     torch.manual_seed(seed)
-    encoder = training.encoder(source.spec) if callable(training.encoder) else networks.build(training.encoder, source.spec)
+    encoder = (
+        training.encoder(source.spec)
+        if callable(training.encoder)
+        else networks.build(training.encoder, source.spec)
+    )
     chosen = resolved_settings(kind.Settings, kind.recipe("small").settings, settings or {})
     made = kind(encoder, source.spec, chosen)
     batch_size = made.wanted_batches.rows or training.batch_size
-    recipe = Recipe({}, training.optimizer, training.learning_rate * 256 / batch_size, training.weight_decay, batch_size)
-    views = make_views(source.spec, made.wanted_views, patches=getattr(encoder, "patches", 0), settings=training.views)
-    progress = fit(made, source, _changed_before(views, made.wanted_views.whole, training), Plan(recipe, steps=training.steps, seed=seed))
+    recipe = Recipe(
+        {},
+        training.optimizer,
+        training.learning_rate * 256 / batch_size,
+        training.weight_decay,
+        batch_size,
+    )
+    views = make_views(
+        source.spec,
+        made.wanted_views,
+        patches=getattr(encoder, "patches", 0),
+        settings=training.views,
+    )
+    progress = fit(
+        made,
+        source,
+        _changed_before(views, made.wanted_views.whole, training),
+        Plan(recipe, steps=training.steps, seed=seed),
+    )
     if progress.step < progress.steps:
         raise KeyboardInterrupt
     return made.eval()
@@ -107,10 +134,14 @@ def _changed_before(views: Views, count: int, training: Training) -> Views:
     change = training.before
     if change is None:
         return views
-    return lambda samples, generator: views([change(samples, generator) for _ in range(count)], generator)
+    return lambda samples, generator: views(
+        [change(samples, generator) for _ in range(count)], generator
+    )
 
 
-def training_batches(method: Method, source: Source, *, seed: int, batch_size: int, count: int = 10) -> Iterator[Batch]:
+def training_batches(
+    method: Method, source: Source, *, seed: int, batch_size: int, count: int = 10
+) -> Iterator[Batch]:
     """Batches of views of random training samples as the method wants them, to look at a trained method's loss."""
     generator = torch.Generator().manual_seed(seed)
     views = make_views(source.spec, method.wanted_views, settings=DIGIT_VIEWS)
@@ -136,7 +167,9 @@ def both_parts(encode: Callable[[Any], Tensor], source: Source) -> tuple[Labelle
     for samples in (source.train, source.test):
         assert samples is not None
         assert samples.label is not None
-        parts.append(Labelled(extract(encode, samples, view), samples.label, len(source.spec.classes)))
+        parts.append(
+            Labelled(extract(encode, samples, view), samples.label, len(source.spec.classes))
+        )
     return parts[0], parts[1]
 
 
@@ -146,7 +179,9 @@ def linear_accuracy(train: Labelled, test: Labelled, *, seed: int = 0) -> float:
     return probe.accuracy(test)
 
 
-def probes(method: Method, source: Source, *, seed: int = 0, views: Any = DIGIT_VIEWS) -> dict[str, float]:
+def probes(
+    method: Method, source: Source, *, seed: int = 0, views: Any = DIGIT_VIEWS
+) -> dict[str, float]:
     """What was learned, by several measures, of the test samples.
 
     Returns:
@@ -166,7 +201,15 @@ def probes(method: Method, source: Source, *, seed: int = 0, views: Any = DIGIT_
     }
 
 
-def augmented_knn(method: Method, source: Source, train: Labelled, *, seed: int = 0, views: Any = DIGIT_VIEWS, count: int = 3) -> float:
+def augmented_knn(
+    method: Method,
+    source: Source,
+    train: Labelled,
+    *,
+    seed: int = 0,
+    views: Any = DIGIT_VIEWS,
+    count: int = 3,
+) -> float:
     """kNN accuracy of ``count`` random views of each test sample against the plain training samples."""
     from nearfar.views import WantedViews
 
@@ -174,5 +217,10 @@ def augmented_knn(method: Method, source: Source, train: Labelled, *, seed: int 
     assert source.test.label is not None
     make = make_views(source.spec, WantedViews(whole=1), settings=views)
     generator = torch.Generator().manual_seed(seed)
-    found = [extract(method.encode, source.test, lambda samples: make(samples, generator)[0]) for _ in range(count)]
-    return knn_accuracy(train, Labelled(torch.cat(found), source.test.label.repeat(count), train.classes))
+    found = [
+        extract(method.encode, source.test, lambda samples: make(samples, generator)[0])
+        for _ in range(count)
+    ]
+    return knn_accuracy(
+        train, Labelled(torch.cat(found), source.test.label.repeat(count), train.classes)
+    )

@@ -20,7 +20,9 @@ TRAINING = Training(steps=200, batch_size=258)
 def measure(arm: str, seed: int) -> dict[str, float]:
     """Accuracy of the 5 nearest neighbours of projections, of a linear probe of features, and the projections' effective rank."""
     source = digits()
-    method = pretrained("hydra", source, TRAINING, seed=seed, settings={} if arm == GATED else {"gate": "none"})
+    method = pretrained(
+        "hydra", source, TRAINING, seed=seed, settings={} if arm == GATED else {"gate": "none"}
+    )
     assert source.test is not None
     projector = method.get_submodule("projector")
 
@@ -34,7 +36,11 @@ def measure(arm: str, seed: int) -> dict[str, float]:
     )
     (probe,) = linear_probes(labelled(method, source.train), seeds=[seed])
     accuracy = probe.accuracy(labelled(method, source.test))
-    return {"projection knn": knn_accuracy(train, test, k=5), "linear": accuracy, "effective rank": effective_rank(test.features)}
+    return {
+        "projection knn": knn_accuracy(train, test, k=5),
+        "linear": accuracy,
+        "effective rank": effective_rank(test.features),
+    }
 
 
 CLAIM = Claim(

@@ -16,15 +16,29 @@ from nearfar.methods.instance.isogclr import ISogCLR
 
 TRAINING = Training(steps=800, batch_size=64)
 SIZES = (120, 86, 62, 44, 32, 23, 16, 12, 8, 6)
-SETTINGS = {"temperature": 0.3, "rho": 0.3, "gamma": 0.8, "beta": 0.5, "rate": 0.03, "hidden": 128, "projection": 64}
+SETTINGS = {
+    "temperature": 0.3,
+    "rho": 0.3,
+    "gamma": 0.8,
+    "beta": 0.5,
+    "rate": 0.03,
+    "hidden": 128,
+    "projection": 64,
+}
 
 
 def measure(arm: str, seed: int) -> Mapping[str, float]:
     rising, falling = (class_temperatures(seed, turned=turned) for turned in (True, False))
     first_half = torch.arange(10) < 5
-    frequent, rare = torch.where(first_half, falling, rising), torch.where(first_half, rising, falling)
+    frequent, rare = (
+        torch.where(first_half, falling, rising),
+        torch.where(first_half, rising, falling),
+    )
     chosen = frequent if arm == "classes when frequent" else rare
-    return {"temperature": float(chosen.mean()), "classes_with_more_when_frequent": float((frequent > rare).sum())}
+    return {
+        "temperature": float(chosen.mean()),
+        "classes_with_more_when_frequent": float((frequent > rare).sum()),
+    }
 
 
 @cache

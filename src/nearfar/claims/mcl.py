@@ -25,7 +25,11 @@ def measure(arm: str, seed: int) -> Mapping[str, float]:
     training = replace(TRAINING, encoder=thin_convnet(16, 32, 32))
     staged = pretrained("mcl", source, training, seed=seed, settings={**SETTINGS, **STAGES})
     assert isinstance(staged, MCL)
-    stages = {f"stage_{place}_{label}": value for place, part in enumerate(staged.parts) for label, value in probed(part, seed).items()}
+    stages = {
+        f"stage_{place}_{label}": value
+        for place, part in enumerate(staged.parts)
+        for label, value in probed(part, seed).items()
+    }
     return {**probed(staged.encode, seed), **stages}
 
 

@@ -19,11 +19,19 @@ WEIGHTS = {"Barlow Twins": 0.0, "with mixed samples": 4.0}
 
 
 def measure(arm: str, seed: int) -> Mapping[str, float]:
-    settings = {"off_diagonal": 0.0078, "regularisation": WEIGHTS[arm], "hidden": 128, "projection": 64}
+    settings = {
+        "off_diagonal": 0.0078,
+        "regularisation": WEIGHTS[arm],
+        "hidden": 128,
+        "projection": 64,
+    }
     method = pretrained("mixed-barlow-twins", digits(), TRAINING, seed=seed, settings=settings)
     found = probes(method, digits(), seed=seed)
     errors = [correlation_error(method, torch.Generator().manual_seed(draw)) for draw in range(5)]
-    return {"correlation_error": float(torch.stack(errors).mean()), **{key: found[key] for key in ("augmented_knn", "knn", "linear")}}
+    return {
+        "correlation_error": float(torch.stack(errors).mean()),
+        **{key: found[key] for key in ("augmented_knn", "knn", "linear")},
+    }
 
 
 @torch.no_grad()
@@ -32,10 +40,16 @@ def correlation_error(method: Method, generator: torch.Generator) -> Tensor:
     test = digits().test
     assert test is not None
     index = torch.arange(len(test))
-    views = make_views(method.spec, method.wanted_views, settings=DIGIT_VIEWS)(test.take(index), generator)
+    views = make_views(method.spec, method.wanted_views, settings=DIGIT_VIEWS)(
+        test.take(index), generator
+    )
     outputs = method(method.prepare(Batch(views, index), generator))
-    z1, z2, mixed = (standardise_exactly(outputs[name], correction=1) for name in ("z1", "z2", "mixed"))
-    return mixing_regulariser(z1, z2, mixed, Mix(outputs["share"][:, None], rows_of(outputs["partner"], index)))
+    z1, z2, mixed = (
+        standardise_exactly(outputs[name], correction=1) for name in ("z1", "z2", "mixed")
+    )
+    return mixing_regulariser(
+        z1, z2, mixed, Mix(outputs["share"][:, None], rows_of(outputs["partner"], index))
+    )
 
 
 CLAIM = Claim(

@@ -15,24 +15,43 @@ from nearfar.methods.momentum.mochi import MoCHi
 from nearfar.views import make_views
 
 TRAINING = Training(steps=900, batch_size=64)
-SETTINGS = {"hardest": 64, "pairs": 64, "with_query": 16, "queue": 512, "hidden": 128, "projection": 64}
+SETTINGS = {
+    "hardest": 64,
+    "pairs": 64,
+    "with_query": 16,
+    "queue": 512,
+    "hidden": 128,
+    "projection": 64,
+}
 
 
 def measure(arm: str, seed: int) -> Mapping[str, float]:
-    settings = SETTINGS | {"warmup": 1.0 if arm == "MoCo" else 0.1}  # with an endless warm-up it is MoCo v2
+    settings = SETTINGS | {
+        "warmup": 1.0 if arm == "MoCo" else 0.1
+    }  # with an endless warm-up it is MoCo v2
     method = pretrained("mochi", digits(), TRAINING, seed=seed, settings=settings)
     assert isinstance(method, MoCHi)
     train, generator = digits().train, torch.Generator().manual_seed(seed)
-    views = make_views(method.spec, method.wanted_views, settings=DIGIT_VIEWS)(train.take(torch.arange(len(train))), generator)
+    views = make_views(method.spec, method.wanted_views, settings=DIGIT_VIEWS)(
+        train.take(torch.arange(len(train))), generator
+    )
     with torch.no_grad():
         outputs = method(Batch(views, torch.arange(len(train))))
-    query, key, queue = normalize(outputs["query"], dim=1), normalize(outputs["key"], dim=1), method.queue.rows
+    query, key, queue = (
+        normalize(outputs["query"], dim=1),
+        normalize(outputs["key"], dim=1),
+        method.queue.rows,
+    )
     s = method.settings
-    draws = draw(query, queue, generator=generator, hardest=s.hardest, pairs=s.pairs, with_query=s.with_query)
+    draws = draw(
+        query, queue, generator=generator, hardest=s.hardest, pairs=s.pairs, with_query=s.with_query
+    )
     real = float(proxy_accuracy(query, key, queue))
     found = probes(method, digits(), seed=seed)
     return {
-        "proxy_accuracy": real if arm == "MoCo" else float(proxy_accuracy(query, key, queue, draws)),
+        "proxy_accuracy": real
+        if arm == "MoCo"
+        else float(proxy_accuracy(query, key, queue, draws)),
         "proxy_accuracy_against_keys": real,
         "minus_uniformity": -found["uniformity"],
         "augmented_knn": found["augmented_knn"],

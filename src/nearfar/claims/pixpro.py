@@ -19,10 +19,15 @@ from nearfar.networks.encoder import Encoder
 from nearfar.views import ImageViewSettings, WantedViews, make_views
 
 SIDE, WINDOWS, LOOKED_AT = 48, 512, 64
-VIEWS = ImageViewSettings(scale=(0.37, 1.0), flip=0.5, jitter=0.8, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)
+VIEWS = ImageViewSettings(
+    scale=(0.37, 1.0), flip=0.5, jitter=0.8, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1
+)
 TRAINING = Training(steps=150, batch_size=16, encoder=tiny_convnet, views=VIEWS)
 HEADS = {"hidden": 64, "projection": 32, "momentum": 0.99}
-ARMS: Mapping[str, tuple[str, Mapping[str, Any]]] = {"PixContrast": ("pixpro", HEADS | {"form": "pixcontrast"}), "BYOL": ("byol", HEADS)}
+ARMS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "PixContrast": ("pixpro", HEADS | {"form": "pixcontrast"}),
+    "BYOL": ("byol", HEADS),
+}
 
 
 @cache
@@ -31,8 +36,14 @@ def photographs(seed: int) -> Source:
     from sklearn.datasets import load_sample_images
 
     random = np.random.RandomState(seed)
-    images = [torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None] for image in load_sample_images().images]
-    small = [torch.nn.functional.interpolate(image, (170, 256), mode="bilinear", antialias=True)[0] for image in images]
+    images = [
+        torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None]
+        for image in load_sample_images().images
+    ]
+    small = [
+        torch.nn.functional.interpolate(image, (170, 256), mode="bilinear", antialias=True)[0]
+        for image in images
+    ]
     windows = []
     for _ in range(WINDOWS + LOOKED_AT):
         top, left = random.randint(0, 170 - SIDE + 1), random.randint(0, 256 - SIDE + 1)
@@ -48,9 +59,13 @@ def matching(encoder: Encoder, source: Source, *, seed: int) -> float:
     """Share of cells whose nearest neighbour in another crop of a new window shows the same place."""
     assert source.test is not None
     views = make_views(source.spec, WantedViews(boxes=True), settings=VIEWS)
-    first, second, boxes = views(source.test.take(torch.arange(LOOKED_AT)), torch.Generator().manual_seed(seed))
+    first, second, boxes = views(
+        source.test.take(torch.arange(LOOKED_AT)), torch.Generator().manual_seed(seed)
+    )
     with torch.no_grad():
-        return pixel_matching(encoder.feature_map(first), encoder.feature_map(second), boxes[:, 0], boxes[:, 1])
+        return pixel_matching(
+            encoder.feature_map(first), encoder.feature_map(second), boxes[:, 0], boxes[:, 1]
+        )
 
 
 def measure(arm: str, seed: int) -> Mapping[str, float]:
@@ -59,7 +74,10 @@ def measure(arm: str, seed: int) -> Mapping[str, float]:
     method = pretrained(name, source, TRAINING, seed=seed, settings=settings)
     torch.manual_seed(seed)
     untrained = tiny_convnet(source.spec).eval()
-    return {"matching": matching(method.encoder, source, seed=seed), "untrained": matching(untrained, source, seed=seed)}
+    return {
+        "matching": matching(method.encoder, source, seed=seed),
+        "untrained": matching(untrained, source, seed=seed),
+    }
 
 
 CLAIM = Claim(

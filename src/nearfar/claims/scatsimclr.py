@@ -31,7 +31,9 @@ def _features(arm: str) -> tuple[Labelled, Labelled, float]:
         return (scattering(images) if arm == "scattering" else images).flatten(1)
 
     def labelled(samples: Samples, shift: int = 0) -> Labelled:
-        images = interpolate(samples.take(torch.arange(len(samples))).float() / 255, (SIDE, SIDE), mode="bilinear")
+        images = interpolate(
+            samples.take(torch.arange(len(samples))).float() / 255, (SIDE, SIDE), mode="bilinear"
+        )
         assert samples.label is not None
         return Labelled(features(images.roll(shift, 3)), samples.label, 10)
 

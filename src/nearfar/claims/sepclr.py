@@ -16,8 +16,11 @@ from nearfar.methods.instance.sepclr import SepCLR
 from nearfar.views import ImageViewSettings
 
 TRAINING = Training(
-    steps=300, encoder=thin_convnet(16, 32, 48),
-    views=ImageViewSettings(scale=(0.75, 1.0), ratio=(0.9, 1.1), jitter=0.8, brightness=0.2, contrast=0.2),
+    steps=300,
+    encoder=thin_convnet(16, 32, 48),
+    views=ImageViewSettings(
+        scale=(0.75, 1.0), ratio=(0.9, 1.1), jitter=0.8, brightness=0.2, contrast=0.2
+    ),
 )
 WEIGHTS = {"with k-JEM": 10.0, "without": 0.0}
 
@@ -29,14 +32,25 @@ def striped_digits(label: str) -> Source:
 
 
 def measure(arm: str, seed: int) -> Mapping[str, float]:
-    method = pretrained("sepclr", striped_digits("target"), TRAINING, seed=seed, settings={"joint_entropy_weight": WEIGHTS[arm]})
+    method = pretrained(
+        "sepclr",
+        striped_digits("target"),
+        TRAINING,
+        seed=seed,
+        settings={"joint_entropy_weight": WEIGHTS[arm]},
+    )
     assert isinstance(method, SepCLR)
     found: dict[str, float] = {}
     for label in ("digit", "orientation"):
         for place, space in enumerate(("common", "salient")):
-            train, test = both_parts(lambda x, place=place: method.separate(x)[place], striped_digits(label))  # type: ignore[misc]
+            train, test = both_parts(
+                lambda x, place=place: method.separate(x)[place], striped_digits(label)
+            )  # type: ignore[misc]
             flags = both_parts(lambda x: x.flatten(1)[:, :1], striped_digits("target"))
-            targets = (_where(rows, flag.labels == 1) for rows, flag in zip((train, test), flags, strict=True))
+            targets = (
+                _where(rows, flag.labels == 1)
+                for rows, flag in zip((train, test), flags, strict=True)
+            )
             found[f"{space}_{label}"] = linear_accuracy(*targets, seed=seed)
     return {"difference": found["salient_digit"] - found["common_digit"], **found}
 

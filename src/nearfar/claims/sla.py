@@ -20,7 +20,13 @@ SETTINGS = {
     AUGMENTED: {"expansion": "rotation", "objective": "augmentation"},
 }
 TRAINING = Training(
-    steps=250, batch_size=50, learning_rate=0.05, optimizer="sgd", weight_decay=1e-4, encoder=tiny_convnet, views=ImageViewSettings()
+    steps=250,
+    batch_size=50,
+    learning_rate=0.05,
+    optimizer="sgd",
+    weight_decay=1e-4,
+    encoder=tiny_convnet,
+    views=ImageViewSettings(),
 )
 
 
@@ -41,8 +47,14 @@ def measure(arm: str, seed: int) -> dict[str, float]:
     assert source.test is not None
     assert source.test.label is not None
     x = plain_view(source.spec)(source.test.take(torch.arange(len(source.test))))
-    predicted = {"accuracy": method.predict(x), "accuracy of single views": method.predict(x, aggregate=False)}  # type: ignore[operator]
-    return {name: float((found.argmax(1) == source.test.label).double().mean()) for name, found in predicted.items()}
+    predicted = {
+        "accuracy": method.predict(x),
+        "accuracy of single views": method.predict(x, aggregate=False),
+    }  # type: ignore[operator]
+    return {
+        name: float((found.argmax(1) == source.test.label).double().mean())
+        for name, found in predicted.items()
+    }
 
 
 CLAIM = Claim(

@@ -22,7 +22,9 @@ DIGITS, STEP, LARGEST = (2, 3, 4, 5, 7), 3, 60
 """Digits that look different under every rotation, and the rotations in degrees."""
 
 SUPREMIX, SUPCON = "SupReMix", "SupCon"
-VIEWS = ImageViewSettings(scale=(0.7, 1.0), ratio=(0.9, 1.1), jitter=1.0, brightness=0.3, contrast=0.3)
+VIEWS = ImageViewSettings(
+    scale=(0.7, 1.0), ratio=(0.9, 1.1), jitter=1.0, brightness=0.3, contrast=0.3
+)
 TRAINING = Training(steps=150, batch_size=50, encoder=tiny_convnet, views=VIEWS)
 
 
@@ -33,7 +35,16 @@ def rotated_digits() -> Source:
     assert digits.test is not None
     train, test = _turned(digits.train, 500, seed=0), _turned(digits.test, 300, seed=1)
     mean, std = (float(f(train.content.float() / 255)) for f in (torch.mean, torch.std))
-    spec = Spec("rotated-digits", "image", (1, 16, 16), len(train), target="value", mean=(mean,), std=(std,), extra={"flip": False})
+    spec = Spec(
+        "rotated-digits",
+        "image",
+        (1, 16, 16),
+        len(train),
+        target="value",
+        mean=(mean,),
+        std=(std,),
+        extra={"flip": False},
+    )
     return Source(spec, train, test)
 
 
@@ -48,7 +59,9 @@ def _turned(samples: Samples, count: int, *, seed: int) -> Samples:
     images = interpolate(samples.take(rows).float(), (16, 16), mode="bilinear", align_corners=False)
     cos, sin, zero = degrees.deg2rad().cos(), degrees.deg2rad().sin(), torch.zeros(count)
     turn = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
-    turned = grid_sample(images, affine_grid(turn, list(images.shape), align_corners=False), align_corners=False)
+    turned = grid_sample(
+        images, affine_grid(turn, list(images.shape), align_corners=False), align_corners=False
+    )
     return Samples(turned.round().to(torch.uint8), [str(row) for row in range(count)], degrees)
 
 
@@ -56,7 +69,13 @@ def measure(arm: str, seed: int) -> dict[str, float]:
     """Rank correlation of label differences and distances of projected test samples, and the error of a ridge probe."""
     source = rotated_digits()
     plain = {"mix_negatives": False, "window": 0.0, "distance_weight": "none"}
-    method = pretrained("supremix", source, TRAINING, seed=seed, settings={"window": 10.0} if arm == SUPREMIX else plain)
+    method = pretrained(
+        "supremix",
+        source,
+        TRAINING,
+        seed=seed,
+        settings={"window": 10.0} if arm == SUPREMIX else plain,
+    )
     assert source.test is not None
     assert source.train.label is not None
     assert source.test.label is not None

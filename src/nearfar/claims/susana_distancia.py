@@ -42,7 +42,10 @@ def measure(arm: str, seed: int) -> dict[str, float]:
     assert source.test.label is not None
     new = Labelled(features_of(method, source.test), source.test.label, 10)
     score = neighbour_score(new.features, new.labels)["score"]
-    shots = {f"accuracy, {shot} shot": few_shot(new, shot=shot, episodes=400, seed=seed).value for shot in (1, 5)}
+    shots = {
+        f"accuracy, {shot} shot": few_shot(new, shot=shot, episodes=400, seed=seed).value
+        for shot in (1, 5)
+    }
     return {**shots, "neighbour score": float(score)}
 
 

@@ -12,7 +12,14 @@ from nearfar.claims.harness import Training, digits, features_of, pretrained, pr
 from nearfar.methods.clustering import swav
 
 TRAINING = Training(steps=800, batch_size=128)
-SETTINGS = {"epsilon": 0.03, "prototypes": 30, "projection": 32, "hidden": 128, "frozen": 0.25, "local": 0}
+SETTINGS = {
+    "epsilon": 0.03,
+    "prototypes": 30,
+    "projection": 32,
+    "hidden": 128,
+    "frozen": 0.25,
+    "local": 0,
+}
 
 
 class Unbalanced(swav.SwAV):

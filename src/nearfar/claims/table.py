@@ -51,16 +51,29 @@ def render(results: Sequence[Result], missing: Sequence[str] = ()) -> str:
         results: one for each measured claim.
         missing: names of claims that were not measured.
     """
-    counts = {verdict: sum(result.verdict == verdict for result in results) for verdict in (HOLDS, FAILS, OPEN)}
+    counts = {
+        verdict: sum(result.verdict == verdict for result in results)
+        for verdict in (HOLDS, FAILS, OPEN)
+    }
     summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     lines = ["# Claims", "", f"Command: `nearfar claim --all`. {summary}.", "", _RULE, ""]
     if missing:
         lines += [f"Not measured: {', '.join(missing)}.", ""]
-    lines += ["| system | A | B | metric | A (mean) | B (mean) | A - B | 95 % interval | verdict | seeds | s |"]
+    lines += [
+        "| system | A | B | metric | A (mean) | B (mean) | A - B | 95 % interval | verdict | seeds | s |"
+    ]
     lines += ["|---|---|---|---|---|---|---|---|---|---|---|"]
     lines += [_row(result) for result in results]
     for result in results:
-        lines += ["", f"## {result.name}", "", result.statement, "", f"Setting: {result.setting}", ""]
+        lines += [
+            "",
+            f"## {result.name}",
+            "",
+            result.statement,
+            "",
+            f"Setting: {result.setting}",
+            "",
+        ]
         lines += [f"Before it: {result.tuning or 'not recorded.'}", "", *_all_metrics(result)]
         lines += ["", ", ".join(f"{key} {value}" for key, value in result.about.items()) + "."]
     return "\n".join(lines) + "\n"
@@ -69,9 +82,17 @@ def render(results: Sequence[Result], missing: Sequence[str] = ()) -> str:
 def _row(result: Result) -> str:
     first, second = (_mean(result, arm, result.metric) for arm in (result.first, result.second))
     cells = [
-        result.name, result.first, result.second, result.metric.replace("_", " "), f"{first:.4g}", f"{second:.4g}",
-        f"{result.difference:+.4g}", f"{result.low:+.4g} to {result.high:+.4g}", f"**{result.verdict}**",
-        _seeds(result), f"{result.seconds:.0f}",
+        result.name,
+        result.first,
+        result.second,
+        result.metric.replace("_", " "),
+        f"{first:.4g}",
+        f"{second:.4g}",
+        f"{result.difference:+.4g}",
+        f"{result.low:+.4g} to {result.high:+.4g}",
+        f"**{result.verdict}**",
+        _seeds(result),
+        f"{result.seconds:.0f}",
     ]
     return "| " + " | ".join(cells) + " |"
 
@@ -83,9 +104,15 @@ def _seeds(result: Result) -> str:
 
 def _all_metrics(result: Result) -> list[str]:
     """What else was measured, as means over seeds; an arm need not have every metric of the other."""
-    names = list(dict.fromkeys(name for arm in (result.first, result.second) for name in result.values[arm][0]))
+    names = list(
+        dict.fromkeys(
+            name for arm in (result.first, result.second) for name in result.values[arm][0]
+        )
+    )
     head = "| mean over seeds | " + " | ".join(name.replace("_", " ") for name in names) + " |"
-    means = {arm: [_text(result, arm, name) for name in names] for arm in (result.first, result.second)}
+    means = {
+        arm: [_text(result, arm, name) for name in names] for arm in (result.first, result.second)
+    }
     rows = [f"| {arm} | " + " | ".join(values) + " |" for arm, values in means.items()]
     return [head, "|---" * (len(names) + 1) + "|", *rows]
 

@@ -58,13 +58,22 @@ class CompareOptions:
 
     def __post_init__(self) -> None:
         own = typing.get_type_hints(CompareOptions, include_extras=True)
-        hints = {**own, **typing.get_type_hints(PretrainOptions, include_extras=True)}  # one range for both commands
+        hints = {
+            **own,
+            **typing.get_type_hints(PretrainOptions, include_extras=True),
+        }  # one range for both commands
         for name in own:
             checked(hints[name], f"Option {name}", getattr(self, name))
-        budgets = [name for name in ("epochs", "steps", "seconds") if getattr(self, name) is not None]
+        budgets = [
+            name for name in ("epochs", "steps", "seconds") if getattr(self, name) is not None
+        ]
         if len(budgets) > 1:
-            raise UserError(f"Options {' and '.join(budgets)} were both given; a comparison has one budget: choose one.")
+            raise UserError(
+                f"Options {' and '.join(budgets)} were both given; a comparison has one budget: choose one."
+            )
         if self.seeds < 1:
-            raise UserError(f"Option seeds is {self.seeds}; expected at least 1, and 3 or more for intervals.")
+            raise UserError(
+                f"Option seeds is {self.seeds}; expected at least 1, and 3 or more for intervals."
+            )
         if self.seconds is not None and not 0 < self.seconds < float("inf"):
             raise UserError(f"Option seconds is {self.seconds}; expected a finite number above 0.")

@@ -80,7 +80,9 @@ class Comparison:
 
     def of(self, arm: str) -> list[Entry]:
         """An arm's runs by seed."""
-        return sorted((entry for entry in self.entries if entry.arm == arm), key=lambda entry: entry.seed)
+        return sorted(
+            (entry for entry in self.entries if entry.arm == arm), key=lambda entry: entry.seed
+        )
 
     def metrics(self) -> list[str]:
         """Names of the metrics that every run has, the headline first."""
@@ -95,11 +97,13 @@ class Comparison:
         found = self.entries[0].evaluation.metrics()
         if not found:
             folder = self.entries[0].folder
-            raise UserError(f"The evaluation of {folder} holds no score; judge it again with `nearfar evaluate {folder}`.")
+            raise UserError(
+                f"The evaluation of {folder} holds no score; judge it again with `nearfar evaluate {folder}`."
+            )
         return next((m for name in _HEADLINES for m in found if name in m), found[0])
 
     def unit(self, metric: str) -> str:
-        """"%" for shares, otherwise ""."""
+        """ "%" for shares, otherwise ""."""
         return self.entries[0].evaluation.score(metric).unit
 
     def values(self, arm: str, metric: str, row: str = "trained") -> list[float]:
@@ -116,7 +120,12 @@ class Comparison:
         kept = [one for one in answers if one is not None]
         samples = kept if len(kept) == len(scores) else None
         tests = [entry.evaluation.answers.test for entry in self.of(arm)]
-        return Side([score.value for score in scores], samples, tests, [standard_error(score) for score in scores])
+        return Side(
+            [score.value for score in scores],
+            samples,
+            tests,
+            [standard_error(score) for score in scores],
+        )
 
     @cached_property
     def judged(self) -> list[str]:
@@ -142,7 +151,10 @@ class Comparison:
     def findings(self) -> dict[str, list[Finding]]:
         """For each arm but the first what is known of it beside the first, corrected for the number of arms."""
         first, *others = self.arms()
-        return {arm: found for (_, arm), found in self._compared([(first, arm) for arm in others]).items()}
+        return {
+            arm: found
+            for (_, arm), found in self._compared([(first, arm) for arm in others]).items()
+        }
 
     def pairs(self) -> dict[tuple[str, str], list[Finding]]:
         """For every pair of arms what is known of the second beside the first, corrected for the number of pairs."""
@@ -150,11 +162,20 @@ class Comparison:
 
     def _compared(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[Finding]]:
         asked = [(pair, metric) for pair in pairs for metric in self.judged]
-        found = findings([
-            (metric, self.unit(metric), difference(self.side(first, metric), self.side(second, metric)))
-            for (first, second), metric in asked
-        ])
-        return {pair: [f for (other, _), f in zip(asked, found, strict=True) if other == pair] for pair in pairs}
+        found = findings(
+            [
+                (
+                    metric,
+                    self.unit(metric),
+                    difference(self.side(first, metric), self.side(second, metric)),
+                )
+                for (first, second), metric in asked
+            ]
+        )
+        return {
+            pair: [f for (other, _), f in zip(asked, found, strict=True) if other == pair]
+            for pair in pairs
+        }
 
     def best(self) -> str | None:
         """The arm that is surely better than every other by the headline metric and surely worse by none; or None."""
@@ -167,7 +188,9 @@ class Comparison:
                     continue
                 turned = {"better": "worse", "worse": "better"} if arm == first else {}
                 states.append({f.metric: turned.get(f.state, f.state) for f in found})
-            if states and all(s[self.judged[0]] == "better" and "worse" not in s.values() for s in states):
+            if states and all(
+                s[self.judged[0]] == "better" and "worse" not in s.values() for s in states
+            ):
                 return arm
         return None
 
@@ -185,13 +208,25 @@ class Comparison:
     def gains(self) -> dict[str, list[tuple[str, Finding]]]:
         """For each arm (baseline, what is known of the arm beside it), corrected for all of them together."""
         asked = [
-            (arm, row, metric) for arm in self.arms() for metric in self.judged for row in BASELINES
-            if all(any((s.row, s.metric) == (row, metric) for s in e.evaluation.scores) for e in self.of(arm))
+            (arm, row, metric)
+            for arm in self.arms()
+            for metric in self.judged
+            for row in BASELINES
+            if all(
+                any((s.row, s.metric) == (row, metric) for s in e.evaluation.scores)
+                for e in self.of(arm)
+            )
         ]
-        found = findings([
-            (metric, self.unit(metric), difference(self.side(arm, metric, row), self.side(arm, metric)))
-            for arm, row, metric in asked
-        ])
+        found = findings(
+            [
+                (
+                    metric,
+                    self.unit(metric),
+                    difference(self.side(arm, metric, row), self.side(arm, metric)),
+                )
+                for arm, row, metric in asked
+            ]
+        )
         gains: dict[str, list[tuple[str, Finding]]] = {arm: [] for arm in self.arms()}
         for (arm, row, _), one in zip(asked, found, strict=True):
             gains[arm].append((row, one))
@@ -202,12 +237,25 @@ class Comparison:
         found = []
         for entry in self.entries:
             about = {
-                "arm": entry.arm, "method": entry.method, "seed": entry.seed, "folder": str(entry.folder),
-                "samples_per_second": entry.samples_per_second, "peak_memory_mib": entry.peak_memory, "seconds": entry.seconds,
+                "arm": entry.arm,
+                "method": entry.method,
+                "seed": entry.seed,
+                "folder": str(entry.folder),
+                "samples_per_second": entry.samples_per_second,
+                "peak_memory_mib": entry.peak_memory,
+                "seconds": entry.seconds,
                 **{f"settings.{key}": value for key, value in entry.settings.items()},
             }
             for score in entry.evaluation.scores:
-                found.append({**about, "row": score.row, "protocol": score.protocol, "metric": score.metric, "value": score.value})
+                found.append(
+                    {
+                        **about,
+                        "row": score.row,
+                        "protocol": score.protocol,
+                        "metric": score.metric,
+                        "value": score.value,
+                    }
+                )
         return found
 
     def write_parquet(self, path: Path) -> None:
@@ -236,4 +284,8 @@ def _measured(evaluation: Evaluation, metric: str) -> bool:
 def _column(values: Sequence[Any]) -> list[Any]:
     """Values of one type: settings of several types become text."""
     kinds = {type(value) for value in values if value is not None}
-    return list(values) if len(kinds) <= 1 or kinds <= {int, float} else [None if value is None else str(value) for value in values]
+    return (
+        list(values)
+        if len(kinds) <= 1 or kinds <= {int, float}
+        else [None if value is None else str(value) for value in values]
+    )

@@ -88,7 +88,10 @@ class Difference:
         if not math.isnan(self.seed_variance):
             squared += _quantile(self.seeds - 1, level) ** 2 * self.seed_variance
         if not math.isnan(self.sample_variance):
-            squared += _quantile(self.count - 1 if self.count > 1 else _NORMAL, level) ** 2 * self.sample_variance
+            squared += (
+                _quantile(self.count - 1 if self.count > 1 else _NORMAL, level) ** 2
+                * self.sample_variance
+            )
         return math.sqrt(squared)
 
     def p(self) -> float:
@@ -100,7 +103,9 @@ class Difference:
             return 1.0
         for _ in range(60):
             middle = (low + high) / 2
-            low, high = (low, middle) if self.half(math.exp(middle)) < abs(self.value) else (middle, high)
+            low, high = (
+                (low, middle) if self.half(math.exp(middle)) < abs(self.value) else (middle, high)
+            )
         return max(math.exp(high), self.exact)
 
     def interval(self, level: float = LEVEL) -> Interval:
@@ -109,7 +114,11 @@ class Difference:
         if math.isnan(half):
             return Interval(self.value, math.nan, math.nan)
         low, high = self.value - half, self.value + half
-        return Interval(self.value, min(low, 0.0), max(high, 0.0)) if self.p() > level else Interval(self.value, low, high)
+        return (
+            Interval(self.value, min(low, 0.0), max(high, 0.0))
+            if self.p() > level
+            else Interval(self.value, low, high)
+        )
 
 
 def difference(first: Side, second: Side) -> Difference:
@@ -197,7 +206,9 @@ def seeds_needed(of: Difference, level: float = LEVEL) -> int | None:
         return None
     spread = of.seed_variance * of.seeds
     for seeds in range(max(of.seeds + 1, FEWEST_SEEDS), MOST_SEEDS + 1):
-        if Difference(of.value, seeds, of.count, spread / seeds, of.sample_variance).half(level) < abs(of.value):
+        if Difference(of.value, seeds, of.count, spread / seeds, of.sample_variance).half(
+            level
+        ) < abs(of.value):
             return seeds
     return None
 
@@ -222,7 +233,7 @@ class Finding:
 
     @property
     def state(self) -> str:
-        """"better", "worse" or "unsure"; of the second side."""
+        """ "better", "worse" or "unsure"; of the second side."""
         return "unsure" if not self.sure else "better" if self.of.value > 0 else "worse"
 
     @property
@@ -231,7 +242,7 @@ class Finding:
         return self.of.interval(self.level)
 
     def amount(self, *, signed: bool) -> str:
-        """"5.8 points kNN accuracy (3.1 to 8.5)"; a size without its sign for a sentence that tells the direction."""
+        """ "5.8 points kNN accuracy (3.1 to 8.5)"; a size without its sign for a sentence that tells the direction."""
         scale, points, digits = (100, " points", 1) if self.unit == "%" else (1, "", 3)
         turn = -1 if not signed and self.of.value < 0 else 1
         value, low, high = (turn * scale * end for end in self.interval)
@@ -258,16 +269,17 @@ def sentence(first: str, second: str, found: Sequence[Finding]) -> str:
     if seeds == 1:
         first, second = f"the encoder of {first}", f"the encoder of {second}"
     open_ones = [one for one in found if not one.sure]
-    clauses = [_clause(first, second, [f for f in found if f.state == state], state) for state in ("better", "worse")]
+    clauses = [
+        _clause(first, second, [f for f in found if f.state == state], state)
+        for state in ("better", "worse")
+    ]
     sure = ", and ".join(clause for clause in clauses if clause)
     if not open_ones:
         text = f"{sure}."
     elif sure:
         text = f"{sure}; the difference of {_listed(open_ones, signed=True)} is not sure."
     else:
-        text = (
-            f"{second} cannot be told from {first} with {_conditions(found[0].of)} ({_listed(open_ones, signed=True)})."
-        )
+        text = f"{second} cannot be told from {first} with {_conditions(found[0].of)} ({_listed(open_ones, signed=True)})."
     if seeds == 1:
         return f"{names} cannot be compared with one seed, at least {FEWEST_SEEDS} are needed; of these two runs alone: {text}"
     if any(math.isnan(one.of.sample_variance) for one in found):
@@ -286,8 +298,12 @@ def learned(arm: str, gains: Sequence[tuple[str, Finding]]) -> str:
         return ""
     name = arm if gains[0][1].of.seeds > 1 else f"the encoder of {arm}"
     metrics = list(dict.fromkeys(one.metric for _, one in gains))
-    above = [m for m in metrics if all(one.state == "better" for _, one in gains if one.metric == m)]
-    open_ones = {m: min((g for g in gains if g[1].metric == m), key=lambda g: g[1].of.value) for m in metrics}
+    above = [
+        m for m in metrics if all(one.state == "better" for _, one in gains if one.metric == m)
+    ]
+    open_ones = {
+        m: min((g for g in gains if g[1].metric == m), key=lambda g: g[1].of.value) for m in metrics
+    }
     left = [open_ones[m] for m in metrics if m not in above]
     if not left:
         return ""
@@ -340,7 +356,9 @@ def _unpaired(side: Side) -> float:
     if side.samples is not None and min(len(one) for one in side.samples) > 1:
         same = len(set(side.tests)) <= 1 and len({len(one) for one in side.samples}) == 1
         drawn = [np.mean(side.samples, axis=0)] if same else side.samples
-        return float(np.mean([(one.var() * len(one) + 0.25 * _PSEUDO) / len(one) ** 2 for one in drawn]))
+        return float(
+            np.mean([(one.var() * len(one) + 0.25 * _PSEUDO) / len(one) ** 2 for one in drawn])
+        )
     errors = np.asarray(side.errors, dtype=np.float64)
     if not len(errors) or not np.isfinite(errors).all():
         return math.nan

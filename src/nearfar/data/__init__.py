@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["DataOptions", "Samples", "Source", "Tokenizer", "load"]
 
-_HOMES = {"DataOptions": "options", "Samples": "samples", "Source": "samples", "Tokenizer": "tokenizer", "load": "loading"}
+_HOMES = {
+    "DataOptions": "options",
+    "Samples": "samples",
+    "Source": "samples",
+    "Tokenizer": "tokenizer",
+    "load": "loading",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -45,7 +45,9 @@ class DataOptions:
     def __post_init__(self) -> None:
         for name, value in (("limit", self.limit), ("size", self.size)):
             if value is not None and value < 1:
-                raise UserError(f"The data option {name} is {value}, which leaves nothing; expected a whole number of at least 1.")
+                raise UserError(
+                    f"The data option {name} is {value}, which leaves nothing; expected a whole number of at least 1."
+                )
 
 
 def with_values(options: DataOptions | None, values: Mapping[str, Any]) -> DataOptions:

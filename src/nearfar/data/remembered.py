@@ -131,7 +131,9 @@ def recall(
             if "label" in columns.column_names and facts["config"].get("label") == label
             else None,
         )
-        path, given = (field_of(facts, name, str, str(folder / FACTS)) for name in ("path", "given"))
+        path, given = (
+            field_of(facts, name, str, str(folder / FACTS)) for name in ("path", "given")
+        )
     except (pa.ArrowException, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
@@ -162,7 +164,9 @@ def check_config(folder: Path, config: Mapping[str, Any]) -> None:
         raise UserError(_damaged(folder, "it holds no config"))
     keys = [key for key in {**was, **now} if key not in _FREE and was.get(key) != now.get(key)]
     if keys:
-        told = ", ".join(f"{key} is {brief(now.get(key))} and was {brief(was.get(key))}" for key in keys[:3])
+        told = ", ".join(
+            f"{key} is {brief(now.get(key))} and was {brief(was.get(key))}" for key in keys[:3]
+        )
         raise UserError(
             f"The configuration of {folder} was changed since the run was started: {told}; put it "
             f"back to go on, or start a new run."

@@ -65,13 +65,19 @@ def check_spec(spec: Spec, where: str) -> None:
     if axes is None:
         raise unknown_name(f"modality in {where}", spec.modality, _AXES)
     if len(spec.shape) != axes:
-        raise UserError(f"The shape in {where} has {len(spec.shape)} axes; expected {axes} for {spec.modality} data: restore it.")
+        raise UserError(
+            f"The shape in {where} has {len(spec.shape)} axes; expected {axes} for {spec.modality} data: restore it."
+        )
     if math.prod(spec.shape) > _MOST_IN_SAMPLE:
-        raise UserError(f"The shape in {where} is one of {math.prod(spec.shape):,} values; expected at most {_MOST_IN_SAMPLE:,}.")
+        raise UserError(
+            f"The shape in {where} is one of {math.prod(spec.shape):,} values; expected at most {_MOST_IN_SAMPLE:,}."
+        )
     channels = 0 if spec.modality == "text" else spec.shape[0]
     for name, values in (("mean", spec.mean), ("std", spec.std)):
         if len(values) not in (0, 1, channels) or not all(map(math.isfinite, values)):
-            raise UserError(f"The {name} in {where} holds {len(values)} numbers; expected {channels} finite ones: restore it.")
+            raise UserError(
+                f"The {name} in {where} holds {len(values)} numbers; expected {channels} finite ones: restore it."
+            )
     if 0 in spec.std:
         raise UserError(f"The std in {where} holds 0; expected numbers above 0: restore it.")
 

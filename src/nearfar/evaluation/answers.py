@@ -41,7 +41,11 @@ class Answers:
 
     def updated(self, other: Answers) -> Answers:
         """These values with those of a later evaluation; only the later ones where the test samples are others."""
-        return other if self.test != other.test else Answers(self.test, {**self.values, **other.values})
+        return (
+            other
+            if self.test != other.test
+            else Answers(self.test, {**self.values, **other.values})
+        )
 
     def write(self, path: Path) -> None:
         """Write the file, replacing an older one."""
@@ -49,7 +53,9 @@ class Answers:
         arrays: dict[str, Any] = {str(place): self.values[key] for place, key in enumerate(keys)}
         names = np.array([list(key) for key in keys], dtype=np.str_).reshape(len(keys), 2)
         with replacing(path, overwrite=True) as temporary, temporary.open("wb") as opened:
-            np.savez_compressed(opened, test=np.array(self.test, dtype=np.str_), names=names, **arrays)
+            np.savez_compressed(
+                opened, test=np.array(self.test, dtype=np.str_), names=names, **arrays
+            )
 
     @classmethod
     def read(cls, path: Path) -> Answers:
@@ -64,21 +70,33 @@ class Answers:
                 opened.seek(0)
                 with np.load(opened, allow_pickle=False) as found:
                     names = found["names"].tolist()
-                    values = {(metric, row): _checked(found[str(place)]) for place, (metric, row) in enumerate(names)}
+                    values = {
+                        (metric, row): _checked(found[str(place)])
+                        for place, (metric, row) in enumerate(names)
+                    }
                     return cls(str(found["test"]), values)
-        except Exception:  # the archive, its compression and the arrays in it raise errors of their own
+        except (
+            Exception
+        ):  # the archive, its compression and the arrays in it raise errors of their own
             return cls()
 
 
 def fingerprint(samples: Any) -> str:
     """Of the names and labels of test samples."""
-    digest = hashlib.blake2b("\0".join(samples.ids).encode("utf-8", "surrogatepass"), digest_size=16)
+    digest = hashlib.blake2b(
+        "\0".join(samples.ids).encode("utf-8", "surrogatepass"), digest_size=16
+    )
     if samples.label is not None:
         digest.update(samples.label.cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
 def _checked(values: NDArray[Any]) -> NDArray[np.float32]:
-    if values.ndim != 1 or not len(values) or values.dtype != np.float32 or not np.isfinite(values).all():
+    if (
+        values.ndim != 1
+        or not len(values)
+        or values.dtype != np.float32
+        or not np.isfinite(values).all()
+    ):
         raise ValueError(f"values of shape {values.shape} and type {values.dtype}")
     return values

@@ -63,7 +63,14 @@ class Labelled:
 
 
 @torch.no_grad()
-def extract(encode: Encode, samples: Samples, view: View, *, batch_size: int = BATCH, device: torch.device | str = "cpu") -> Tensor:
+def extract(
+    encode: Encode,
+    samples: Samples,
+    view: View,
+    *,
+    batch_size: int = BATCH,
+    device: torch.device | str = "cpu",
+) -> Tensor:
     """Features of all samples, in order.
 
     Args:
@@ -83,17 +90,26 @@ def extract(encode: Encode, samples: Samples, view: View, *, batch_size: int = B
 
 @torch.no_grad()
 def extract_pairs(
-    encode: Encode, samples: Samples, view: View, *, batch_size: int = BATCH, device: torch.device | str = "cpu"
+    encode: Encode,
+    samples: Samples,
+    view: View,
+    *,
+    batch_size: int = BATCH,
+    device: torch.device | str = "cpu",
 ) -> tuple[Tensor, Tensor]:
     """Both embeddings of samples that are pairs; ``encode`` gives two tensors (n, D). Otherwise as ``extract``."""
     require_evaluation_mode(encode)
-    firsts, seconds = zip(*(encode(x) for x in _views(samples, view, batch_size, device)), strict=True)
+    firsts, seconds = zip(
+        *(encode(x) for x in _views(samples, view, batch_size, device)), strict=True
+    )
     first = check_features(torch.cat([_rows(f) for f in firsts]), "first encoder")
     return first, check_features(torch.cat([_rows(s) for s in seconds]), "second encoder")
 
 
 @torch.no_grad()
-def raw_features(samples: Samples, view: View, *, batch_size: int = BATCH, device: torch.device | str = "cpu") -> Tensor:
+def raw_features(
+    samples: Samples, view: View, *, batch_size: int = BATCH, device: torch.device | str = "cpu"
+) -> Tensor:
     """The plain view itself as features: what a probe reaches without any encoder.
 
     Samples of more than ``RAW_VALUES`` values are first averaged down to about that many. Of a text each token is counted (without
@@ -116,7 +132,9 @@ def check_features(features: Tensor, name: str) -> Tensor:
         UserError: if they are not.
     """
     if features.ndim != 2 or not features.numel():
-        raise UserError(f"The features ({name}) have shape {tuple(features.shape)}; expected (samples, dimensions).")
+        raise UserError(
+            f"The features ({name}) have shape {tuple(features.shape)}; expected (samples, dimensions)."
+        )
     bad = int((~torch.isfinite(features)).any(dim=1).sum())
     if bad:
         raise UserError(
@@ -133,12 +151,18 @@ def check_labels(labels: Tensor, samples: int, classes: int) -> Tensor:
         UserError: if they are not.
     """
     if labels.dtype != torch.int64:
-        raise UserError(f"Class labels are {labels.dtype}; expected int64 (real-valued targets take the ridge probe).")
+        raise UserError(
+            f"Class labels are {labels.dtype}; expected int64 (real-valued targets take the ridge probe)."
+        )
     if labels.shape != (samples,):
-        raise UserError(f"Class labels have shape {tuple(labels.shape)} for {samples:,} samples; expected one for each.")
+        raise UserError(
+            f"Class labels have shape {tuple(labels.shape)} for {samples:,} samples; expected one for each."
+        )
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
-        raise UserError(f"Class labels run from {low} to {high}; expected 0 to {classes - 1} for {classes} classes.")
+        raise UserError(
+            f"Class labels run from {low} to {high}; expected 0 to {classes - 1} for {classes} classes."
+        )
     return labels
 
 
@@ -156,7 +180,9 @@ def require_evaluation_mode(encode: Encode) -> None:
         )
 
 
-def _views(samples: Samples, view: View, batch_size: int, device: torch.device | str) -> Iterator[Any]:
+def _views(
+    samples: Samples, view: View, batch_size: int, device: torch.device | str
+) -> Iterator[Any]:
     if not len(samples):
         raise UserError("There are no samples to evaluate; expected at least one.")
     for start in range(0, len(samples), batch_size):
@@ -171,16 +197,24 @@ def _rows(features: Tensor) -> Tensor:
 def _flattened(view: Any) -> Tensor:
     if isinstance(view, Tokens):
         counted = (view.mask & (view.ids > MASK)).float()
-        return counted.new_zeros(len(view), RAW_VALUES).scatter_add_(1, view.ids % RAW_VALUES, counted)
+        return counted.new_zeros(len(view), RAW_VALUES).scatter_add_(
+            1, view.ids % RAW_VALUES, counted
+        )
     if not isinstance(view, Tensor):
-        raise UserError(f"Raw features need a tensor or tokens for a view; found {type(view).__name__}.")
+        raise UserError(
+            f"Raw features need a tensor or tokens for a view; found {type(view).__name__}."
+        )
     if view[0].numel() > RAW_VALUES and view.ndim == 3:
         view = nn.functional.adaptive_avg_pool1d(view, max(1, RAW_VALUES // view.shape[1]))
     if view[0].numel() > RAW_VALUES and view.ndim == 4:
         side = max(1, math.isqrt(RAW_VALUES // view.shape[1]))
-        view = nn.functional.adaptive_avg_pool2d(view, (min(side, view.shape[2]), min(side, view.shape[3])))
+        view = nn.functional.adaptive_avg_pool2d(
+            view, (min(side, view.shape[2]), min(side, view.shape[3]))
+        )
     if view[0].numel() > RAW_VALUES and view.ndim == 5:
         side = max(1, math.isqrt(RAW_VALUES // (view.shape[1] * view.shape[2])))
-        view = nn.functional.adaptive_avg_pool3d(view, (view.shape[2], min(side, view.shape[3]), min(side, view.shape[4])))
+        view = nn.functional.adaptive_avg_pool3d(
+            view, (view.shape[2], min(side, view.shape[3]), min(side, view.shape[4]))
+        )
     raw: Tensor = view.float().flatten(1)
     return raw

@@ -74,12 +74,18 @@ def evaluate(
 
 
 def _judged(
-    row: Row, protocols: Sequence[Protocol], data: str, watch: Callable[[str], None], place: tuple[int, int]
+    row: Row,
+    protocols: Sequence[Protocol],
+    data: str,
+    watch: Callable[[str], None],
+    place: tuple[int, int],
 ) -> Evaluation:
     """The scores and answers of one row; ``place``: its number and that of all rows."""
     scores: list[Score] = []
     for number, one in enumerate(protocols):
-        watch(f"{row.name}: {one.name} ({place[0] * len(protocols) + number + 1} of {place[1] * len(protocols)})")
+        watch(
+            f"{row.name}: {one.name} ({place[0] * len(protocols) + number + 1} of {place[1] * len(protocols)})"
+        )
         scores += one.judge(row)
     values = {(metric, row.name): _kept(one) for metric, one in row.answers.items()}
     return Evaluation(data, tuple(scores), answers=Answers("", values))
@@ -92,9 +98,13 @@ def _kept(values: Tensor) -> NDArray[np.float32]:
 
 def _target(source: Any, train: Any, test: Any) -> tuple[str, list[str]]:
     """The target that the labels allow, and what the reader must know of them."""
-    notes = [f"Probes were fitted on {len(train):,} training samples and judged on {len(test):,} test samples."]
+    notes = [
+        f"Probes were fitted on {len(train):,} training samples and judged on {len(test):,} test samples."
+    ]
     if source.test is None or not len(source.test):
-        notes.append("The data have no test set: a fifth of the training samples was held out, which the encoder has seen.")
+        notes.append(
+            "The data have no test set: a fifth of the training samples was held out, which the encoder has seen."
+        )
     target = source.spec.target
     if target == "none" or train.label is None or test.label is None:
         return "none", [*notes, "The data have no labels: only what needs none was measured."]
@@ -107,7 +117,9 @@ def _target(source: Any, train: Any, test: Any) -> tuple[str, list[str]]:
             "The training samples are all of one class, so their labels say nothing: only what needs none was measured.",
         ]
     if seen < classes:
-        notes.append(f"Only {seen} of the {classes} classes have training samples; test samples of the others count as wrong.")
+        notes.append(
+            f"Only {seen} of the {classes} classes have training samples; test samples of the others count as wrong."
+        )
     return target, notes
 
 
@@ -122,9 +134,13 @@ def _rows(encoders: Mapping[str, Any], task: Task) -> list[Row]:
         require_evaluation_mode(one)
         module = one.to(device) if isinstance(one, nn.Module) else None
         # A method's call is its training step; its features come from ``encode``.
-        rows.append(Row(name, encoded(one.encode if hasattr(one, "embed_pair") else one), task, module))
+        rows.append(
+            Row(name, encoded(one.encode if hasattr(one, "embed_pair") else one), task, module)
+        )
     if isinstance(_first_part(task.view(task.train.take(torch.arange(1)))), Tensor | Tokens):
-        raw: Features = lambda samples, view: raw_features(samples, lambda s: _first_part(view(s)), device=device)  # noqa: E731
+        raw: Features = lambda samples, view: raw_features(
+            samples, lambda s: _first_part(view(s)), device=device
+        )  # noqa: E731
         rows.append(Row("raw input", raw, task))
     return rows
 

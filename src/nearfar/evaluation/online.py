@@ -28,7 +28,15 @@ class OnlineProbe:
         queries: most samples that are asked.
     """
 
-    def __init__(self, source: Any, view: View, device: torch.device | str = "cpu", *, bank: int = 2000, queries: int = 1000) -> None:
+    def __init__(
+        self,
+        source: Any,
+        view: View,
+        device: torch.device | str = "cpu",
+        *,
+        bank: int = 2000,
+        queries: int = 1000,
+    ) -> None:
         self.view, self.device, self.target = view, device, source.spec.target
         train, test = validation_part(source)
         self.train, self.test = _chosen(train, bank), _chosen(test, queries)
@@ -44,7 +52,11 @@ class OnlineProbe:
         train = extract(encode, self.train, self.view, device=self.device)
         values = {"effective_rank": effective_rank(train), "relative_std": relative_std(train)}
         values |= self._probe(encode, train)
-        warning = collapse_seen(values["relative_std"], values["effective_rank"], train.shape[1]) if len(train) >= 8 else None
+        warning = (
+            collapse_seen(values["relative_std"], values["effective_rank"], train.shape[1])
+            if len(train) >= 8
+            else None
+        )
         return values, warning
 
     def _probe(self, encode: Encode, train: Tensor) -> dict[str, float]:
@@ -63,4 +75,8 @@ class OnlineProbe:
 def _chosen(samples: Any, count: int) -> Any:
     if len(samples) <= count:
         return samples
-    return samples.subset(torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:count].sort().values)
+    return samples.subset(
+        torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:count]
+        .sort()
+        .values
+    )

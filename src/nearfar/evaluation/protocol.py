@@ -87,7 +87,9 @@ class Row:
         encoder: the module itself (for pairs the method); None for the raw input or a plain function.
     """
 
-    def __init__(self, name: str, features: Features, task: Task, encoder: nn.Module | None = None) -> None:
+    def __init__(
+        self, name: str, features: Features, task: Task, encoder: nn.Module | None = None
+    ) -> None:
         self.name, self.features, self.task, self.encoder = name, features, task, encoder
         self.answers: dict[str, Tensor] = {}
 
@@ -109,7 +111,9 @@ class Row:
     def labelled(self) -> tuple[Labelled, Labelled]:
         """Training and test features with their classes."""
         task = self.task
-        return Labelled(self.train, task.train.label, task.classes), Labelled(self.test, task.test.label, task.classes)
+        return Labelled(self.train, task.train.label, task.classes), Labelled(
+            self.test, task.test.label, task.classes
+        )
 
     @cached_property
     def probes(self) -> list[Probe]:
@@ -119,8 +123,12 @@ class Row:
     @cached_property
     def value_errors(self) -> tuple[list[Probe], Tensor]:
         """The ridge probes of real-valued targets, one a seed, and their errors (seeds, N) on the test samples."""
-        probes = ridge_probes(self.train, self.task.train.label, seeds=range(self.task.wanted.seeds))
-        return probes, torch.stack([probe.errors(self.test, self.task.test.label) for probe in probes]).double()
+        probes = ridge_probes(
+            self.train, self.task.train.label, seeds=range(self.task.wanted.seeds)
+        )
+        return probes, torch.stack(
+            [probe.errors(self.test, self.task.test.label) for probe in probes]
+        ).double()
 
 
 @dataclass(frozen=True)
@@ -154,7 +162,16 @@ def needs_images(task: Task) -> str | None:
     return None if task.modality == "image" else "images"
 
 
-def share(row: str, protocol: str, metric: str, values: Sequence[float], samples: int, *, over: str = "", setting: str = "") -> Score:
+def share(
+    row: str,
+    protocol: str,
+    metric: str,
+    values: Sequence[float],
+    samples: int,
+    *,
+    over: str = "",
+    setting: str = "",
+) -> Score:
     """A mean accuracy with the wider of two intervals: probes that agree do not make a small test set large, nor a large one the
     probes agree."""
     mean = mean_interval(values)
@@ -165,13 +182,26 @@ def share(row: str, protocol: str, metric: str, values: Sequence[float], samples
     return Score(row, protocol, metric, *score, "test samples", samples, "%", setting)
 
 
-def averaged(row: str, protocol: str, metric: str, values: Sequence[float], over: str, *, unit: str = "%", setting: str = "") -> Score:
+def averaged(
+    row: str,
+    protocol: str,
+    metric: str,
+    values: Sequence[float],
+    over: str,
+    *,
+    unit: str = "%",
+    setting: str = "",
+) -> Score:
     """A mean of values that are at most 1 with its t-interval, which ends there."""
     mean = mean_interval(values)
     high = mean.high if math.isnan(mean.high) else min(1.0, mean.high)
-    return Score(row, protocol, metric, mean.value, mean.low, high, over, len(values), unit, setting)
+    return Score(
+        row, protocol, metric, mean.value, mean.low, high, over, len(values), unit, setting
+    )
 
 
 def penalties(probes: Sequence[Probe]) -> str:
     """The penalties that validation picked, for ``Score.setting``."""
-    return "penalty " + " ".join(f"{penalty:g}" for penalty in sorted({probe.penalty for probe in probes}))
+    return "penalty " + " ".join(
+        f"{penalty:g}" for penalty in sorted({probe.penalty for probe in probes})
+    )

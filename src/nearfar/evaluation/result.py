@@ -95,7 +95,9 @@ class Evaluation:
         """
         found = next((s for s in self.scores if (s.metric, s.row) == (metric, row)), None)
         if found is None:
-            raise UserError(f"There is no {metric!r} of {row!r}; measured were {', '.join(self.metrics())} of {', '.join(self.rows())}.")
+            raise UserError(
+                f"There is no {metric!r} of {row!r}; measured were {', '.join(self.metrics())} of {', '.join(self.rows())}."
+            )
         return found
 
     def value(self, metric: str, row: str = "trained") -> float:
@@ -111,15 +113,27 @@ class Evaluation:
 
         anew = {name(protocol) for protocol in other.protocols}
         scores = (*(s for s in self.scores if name(s.protocol) not in anew), *other.scores)
-        kept = {protocol: what for protocol, what in self.protocols.items() if name(protocol) not in anew}
+        kept = {
+            protocol: what
+            for protocol, what in self.protocols.items()
+            if name(protocol) not in anew
+        }
         notes = tuple(dict.fromkeys((*self.notes, *other.notes)))
-        return Evaluation(other.data, scores, {**kept, **other.protocols}, notes, self.answers.updated(other.answers))
+        return Evaluation(
+            other.data,
+            scores,
+            {**kept, **other.protocols},
+            notes,
+            self.answers.updated(other.answers),
+        )
 
     def to_json(self) -> str:
         """As JSON; NaN is null."""
         values = asdict(dataclasses.replace(self, answers=Answers()))
         del values["answers"]
-        values["scores"] = [{key: _or_null(value) for key, value in one.items()} for one in values["scores"]]
+        values["scores"] = [
+            {key: _or_null(value) for key, value in one.items()} for one in values["scores"]
+        ]
         return json.dumps(values, indent=1, allow_nan=False) + "\n"
 
     @classmethod
@@ -132,8 +146,12 @@ class Evaluation:
         values = parsed_json(text, where, MEND)
         scores = field_of(values, "scores", list, where)
         if "answers" in values:
-            raise unknown_name(f"field in {where}", "answers", ("data", "scores", "protocols", "notes"))
-        found = tuple(record(Score, one, f"score {number} of {where}") for number, one in enumerate(scores))
+            raise unknown_name(
+                f"field in {where}", "answers", ("data", "scores", "protocols", "notes")
+            )
+        found = tuple(
+            record(Score, one, f"score {number} of {where}") for number, one in enumerate(scores)
+        )
         return record(cls, {**values, "scores": found}, where)
 
     def table(self) -> Group:
@@ -151,7 +169,9 @@ class Evaluation:
             for line in lines:
                 table.add_row(*map(escape, line))
             tables.append(table)
-        return Group(escape(f"evaluation on {self.data}"), *tables, escape("\n".join(self._caption())))
+        return Group(
+            escape(f"evaluation on {self.data}"), *tables, escape("\n".join(self._caption()))
+        )
 
     def to_html(self) -> str:
         """The same in HTML."""
@@ -162,8 +182,12 @@ class Evaluation:
                 f"<tr><th scope='row'>{html.escape(metric)}</th>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
                 for metric, *cells in lines
             )
-            tables.append(f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>")
-        return "".join(tables) + "".join(f"<p><small>{html.escape(line)}</small></p>" for line in self._caption())
+            tables.append(
+                f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
+            )
+        return "".join(tables) + "".join(
+            f"<p><small>{html.escape(line)}</small></p>" for line in self._caption()
+        )
 
     def _blocks(self) -> list[tuple[list[str], list[list[str]]]]:
         """Protocols that judged the same rows, together: the rows, and for each metric its name and cells."""
@@ -173,10 +197,17 @@ class Evaluation:
             scores = [s for s in self.scores if s.protocol == protocol]
             rows = tuple(row for row in self.rows() if row in {s.row for s in scores})
             metrics.setdefault(rows, {}).update(dict.fromkeys(s.metric for s in scores))
-        return [(list(rows), [[m, *(cells.get((m, row), "–") for row in rows)] for m in names]) for rows, names in metrics.items()]
+        return [
+            (list(rows), [[m, *(cells.get((m, row), "–") for row in rows)] for m in names])
+            for rows, names in metrics.items()
+        ]
 
     def _caption(self) -> list[str]:
-        return ["Shares in %; in brackets 95 % intervals.", *(f"{name}: {what}" for name, what in self.protocols.items()), *self.notes]
+        return [
+            "Shares in %; in brackets 95 % intervals.",
+            *(f"{name}: {what}" for name, what in self.protocols.items()),
+            *self.notes,
+        ]
 
 
 def _or_null(value: Any) -> Any:

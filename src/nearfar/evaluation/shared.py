@@ -42,7 +42,9 @@ class SharedRows:
         if not path.is_file():
             return None
         try:
-            found = Evaluation.from_json(path.read_text(encoding="utf-8", errors="replace"), str(path))
+            found = Evaluation.from_json(
+                path.read_text(encoding="utf-8", errors="replace"), str(path)
+            )
         except UserError:
             return None
         return dataclasses.replace(found, answers=Answers.read(path.with_suffix(".npz")))

@@ -36,9 +36,13 @@ def per_class(labels: Tensor, count: int, *, seed: int) -> Tensor:
 
 def _drawn(label: Tensor, quota: Tensor, seed: int) -> Tensor:
     shuffled = torch.randperm(len(label), generator=torch.Generator().manual_seed(seed))
-    order = shuffled[label[shuffled].argsort(stable=True)]  # class by class, in random order within each
+    order = shuffled[
+        label[shuffled].argsort(stable=True)
+    ]  # class by class, in random order within each
     count = label.bincount()
-    place = torch.arange(len(order)) - (count.cumsum(0) - count)[label[order]]  # of each sample within its class
+    place = (
+        torch.arange(len(order)) - (count.cumsum(0) - count)[label[order]]
+    )  # of each sample within its class
     chosen = torch.empty(len(order), dtype=torch.bool)
     chosen[order] = place < quota[label[order]]
     return chosen
@@ -69,6 +73,10 @@ def held_out(source: Any) -> tuple[Any, Any]:
     if source.test is not None and len(source.test):
         return source.train, source.test
     if len(source.train) < 5:
-        raise UserError(f"{source.spec.name} has {len(source.train)} samples and no test set; an evaluation needs at least 5.")
+        raise UserError(
+            f"{source.spec.name} has {len(source.train)} samples and no test set; an evaluation needs at least 5."
+        )
     chosen = _fifth(source.train, source.spec.target, seed=0)
-    return source.train.subset((~chosen).nonzero()[:, 0]), source.train.subset(chosen.nonzero()[:, 0])
+    return source.train.subset((~chosen).nonzero()[:, 0]), source.train.subset(
+        chosen.nonzero()[:, 0]
+    )

@@ -59,7 +59,9 @@ class Duplicates:
         """What a reader of the groups must know: the usual cosine, and a warning if suspiciously many could go."""
         if math.isnan(self.typical):
             return []
-        told = [f"For comparison: the median cosine of a sample to its nearest neighbour is {self.typical:.4f}."]
+        told = [
+            f"For comparison: the median cosine of a sample to its nearest neighbour is {self.typical:.4f}."
+        ]
         share = self.extra / self.samples
         if share > LARGE_SHARE:
             told.append(
@@ -136,7 +138,9 @@ def _limits(unit: Tensor) -> tuple[Tensor, Tensor]:
 def _share(distance: Tensor) -> float:
     """The share of the distance to neighbour ``SCALE`` below which a neighbour is a near-duplicate."""
     count = len(distance)
-    ratio = (distance[:, NEIGHBOURS - 1] / distance[:, NEIGHBOURS // 2 - 1].clamp_min(1e-12)).clamp_min(1 + 1e-9)
+    ratio = (
+        distance[:, NEIGHBOURS - 1] / distance[:, NEIGHBOURS // 2 - 1].clamp_min(1e-12)
+    ).clamp_min(1 + 1e-9)
     # (distance 6 / distance 12) ** m has the median 1/2 where the set has m dimensions.
     dimension = math.log(2) / max(float(ratio.log().median()), 1e-9)
     share = math.exp(math.log(FALSE_PAIRS / (count * (SCALE - 1))) / dimension)
@@ -194,7 +198,9 @@ def _clique(unit: Tensor, limits: Tensor, first: int, candidates: Tensor) -> lis
         taken, candidates = int(candidates[0]), candidates[1:]
         members.append(taken)
         cosine = unit[candidates] @ unit[taken]
-        candidates = candidates[cosine >= torch.maximum(limits[candidates], limits[taken]) - TOLERANCE]
+        candidates = candidates[
+            cosine >= torch.maximum(limits[candidates], limits[taken]) - TOLERANCE
+        ]
     return members
 
 

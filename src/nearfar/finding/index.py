@@ -70,7 +70,10 @@ class Index:
         """
         similarity, rows = nearest_rows(self.features, queries, k)
         return [
-            [Hit(row, self.ids[row], self.labels[row], value) for value, row in zip(values, found, strict=True)]
+            [
+                Hit(row, self.ids[row], self.labels[row], value)
+                for value, row in zip(values, found, strict=True)
+            ]
             for values, found in zip(similarity.tolist(), rows.tolist(), strict=True)
         ]
 
@@ -80,7 +83,9 @@ class Index:
         return [hit for hit in hits if hit.row != row][:k]
 
 
-def nearest_rows(bank: Tensor, queries: Tensor, k: int, *, faiss: bool | None = None) -> tuple[Tensor, Tensor]:
+def nearest_rows(
+    bank: Tensor, queries: Tensor, k: int, *, faiss: bool | None = None
+) -> tuple[Tensor, Tensor]:
     """Cosines and rows (Q, min(k, N)) of each query's nearest rows of the bank.
 
     Args:
@@ -96,13 +101,17 @@ def nearest_rows(bank: Tensor, queries: Tensor, k: int, *, faiss: bool | None = 
 
     found = library.IndexFlatIP(bank.shape[1])
     found.add(np.ascontiguousarray(normalize(bank.float(), dim=1).numpy()))
-    similarity, rows = found.search(np.ascontiguousarray(normalize(queries.float(), dim=1).numpy()), min(k, len(bank)))
+    similarity, rows = found.search(
+        np.ascontiguousarray(normalize(queries.float(), dim=1).numpy()), min(k, len(bank))
+    )
     return torch.from_numpy(similarity), torch.from_numpy(rows)
 
 
 def facts_of(ids: Sequence[str], features: NDArray[np.float32], encoder: str) -> dict[str, str]:
     """What an index file says of itself: the encoder that made it, and a digest of what it holds."""
-    digest = hashlib.blake2b(np.ascontiguousarray(features, dtype=np.float32).tobytes(), digest_size=16)
+    digest = hashlib.blake2b(
+        np.ascontiguousarray(features, dtype=np.float32).tobytes(), digest_size=16
+    )
     digest.update("\0".join(map(str, ids)).encode("utf-8", "surrogatepass"))
     return {"encoder": encoder, "digest": digest.hexdigest()}
 
@@ -114,7 +123,9 @@ def read_index(path: Path | str) -> Index:
         UserError: if the file is missing, damaged or something else.
     """
     path = Path(path)
-    check_file(path, "it holds no embeddings: give a .parquet or .npz file that `nearfar embed` wrote")
+    check_file(
+        path, "it holds no embeddings: give a .parquet or .npz file that `nearfar embed` wrote"
+    )
     try:
         columns, told = _npz(path) if path.suffix == ".npz" else _parquet(path)
         features = np.array(columns["embedding"], dtype=np.float32)
@@ -125,7 +136,9 @@ def read_index(path: Path | str) -> Index:
         if len(ids) != len(features) or (labels is not None and len(labels) != len(features)):
             raise ValueError(f"it has {len(features)} embeddings and {len(ids)} ids")
         if features.shape[1] > _WIDEST:
-            raise ValueError(f"its embeddings have {features.shape[1]:,} dimensions, expected at most {_WIDEST:,}")
+            raise ValueError(
+                f"its embeddings have {features.shape[1]:,} dimensions, expected at most {_WIDEST:,}"
+            )
         if not np.isfinite(features).all():
             raise ValueError("some of its embeddings are not finite")
         facts = parsed_json(told, str(path), "embed the data again") if told else {}
@@ -135,10 +148,18 @@ def read_index(path: Path | str) -> Index:
         raise
     except Exception as error:  # damaged files raise errors of the archive, of its compression, of the table, and of the arrays in it
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} holds no embeddings ({reason}); expected a .parquet or .npz file that `nearfar embed` wrote.") from error
+        raise UserError(
+            f"{path} holds no embeddings ({reason}); expected a .parquet or .npz file that `nearfar embed` wrote."
+        ) from error
     if not whole:
-        raise UserError(f"The embeddings in {path} are damaged: they are not those that were written; embed the data again.")
-    texts = [""] * len(ids) if labels is None else ["" if value is None else str(value) for value in labels]
+        raise UserError(
+            f"The embeddings in {path} are damaged: they are not those that were written; embed the data again."
+        )
+    texts = (
+        [""] * len(ids)
+        if labels is None
+        else ["" if value is None else str(value) for value in labels]
+    )
     return Index(torch.from_numpy(features), ids, texts, (), encoder)
 
 
@@ -163,7 +184,11 @@ def _npz(path: Path) -> tuple[dict[str, Any], str]:
     with zipfile.ZipFile(path) as archive:
         check_archive(path, archive)
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-        found = {name: arrays[name] for name in ("id", "label", "embedding", FACTS) if name in arrays.files}
+        found = {
+            name: arrays[name]
+            for name in ("id", "label", "embedding", FACTS)
+            if name in arrays.files
+        }
     return found, str(found.pop(FACTS, ""))
 
 
@@ -177,7 +202,14 @@ def duplicate_groups(features: Tensor, threshold: float | None = None) -> list[l
     return [list(group) for group in near_duplicates(features, threshold).groups]
 
 
-def worth_labelling(features: Tensor, count: int, *, labelled: Sequence[int] = (), neighbours: int = 20, seed: int = 0) -> list[int]:
+def worth_labelling(
+    features: Tensor,
+    count: int,
+    *,
+    labelled: Sequence[int] = (),
+    neighbours: int = 20,
+    seed: int = 0,
+) -> list[int]:
     """Rows to label next: of as many clusters as there will be labels, the typical row of each that has no label yet, large clusters
     first. Typical is what lies near its neighbours.
 
@@ -198,9 +230,19 @@ def worth_labelling(features: Tensor, count: int, *, labelled: Sequence[int] = (
     clusters = min(len(unit), count + int(known.sum()))
     cluster = KMeans(clusters, n_init=1, random_state=seed).fit(unit.numpy()).labels_
     similarity, _ = nearest(unit, unit, k=min(neighbours + 1, len(unit)))
-    typicality = 1 / (2 - 2 * similarity[:, 1:].clamp(max=1)).clamp_min(0).sqrt().mean(dim=1).clamp_min(1e-6).numpy()
+    typicality = (
+        1
+        / (2 - 2 * similarity[:, 1:].clamp(max=1))
+        .clamp_min(0)
+        .sqrt()
+        .mean(dim=1)
+        .clamp_min(1e-6)
+        .numpy()
+    )
     size = np.bincount(cluster, minlength=clusters)
-    open_first = sorted(range(clusters), key=lambda c: (bool(known[cluster == c].any()), -size[c], c))
+    open_first = sorted(
+        range(clusters), key=lambda c: (bool(known[cluster == c].any()), -size[c], c)
+    )
     chosen: list[int] = []
     while len(chosen) < min(count, int((~known).sum())):
         for c in open_first:
@@ -212,9 +254,14 @@ def worth_labelling(features: Tensor, count: int, *, labelled: Sequence[int] = (
     return chosen
 
 
-def doubtful_labels(features: Tensor, labels: Sequence[str], count: int = 100) -> list[tuple[int, str, float]]:
+def doubtful_labels(
+    features: Tensor, labels: Sequence[str], count: int = 100
+) -> list[tuple[int, str, float]]:
     """Rows whose label is likely wrong: (row, the likely label, what speaks for it), the surest first.
 
     See ``nearfar.finding.label_errors.likely_errors``, which also says how precise the list is.
     """
-    return [(doubt.row, doubt.other, doubt.share) for doubt in likely_errors(features, labels, count).doubts]
+    return [
+        (doubt.row, doubt.other, doubt.share)
+        for doubt in likely_errors(features, labels, count).doubts
+    ]

@@ -79,9 +79,15 @@ class LabelErrors:
             return "The set is too small to try how precise this list is."
         own = self.trials[self.ranking]
         others = ", ".join(
-            f"{_NAMES[name]} {100 * trial.least:.0f} %" for name, trial in self.trials.items() if name != self.ranking
+            f"{_NAMES[name]} {100 * trial.least:.0f} %"
+            for name, trial in self.trials.items()
+            if name != self.ranking
         )
-        width = f"{100 * own.least:.0f} %" if own.least == own.most else f"{100 * own.least:.0f} to {100 * own.most:.0f} %"
+        width = (
+            f"{100 * own.least:.0f} %"
+            if own.least == own.most
+            else f"{100 * own.least:.0f} to {100 * own.most:.0f} %"
+        )
         return (
             f"Expected precision {width}: in a trial with {100 * PLANTED:.0f} % of these labels replaced, that share of "
             f"the first {self.tried} doubts by {_NAMES[self.ranking]} were replaced ones ({others}); less where fewer "
@@ -96,7 +102,9 @@ _NAMES = {
 }
 
 
-def likely_errors(features: Tensor, labels: Sequence[str], count: int = 20, *, seed: int = 0) -> LabelErrors:
+def likely_errors(
+    features: Tensor, labels: Sequence[str], count: int = 20, *, seed: int = 0
+) -> LabelErrors:
     """At most ``count`` labels that are likely wrong, by the ranking that finds planted errors of this set best.
 
     In the trial ``PLANTED`` of the labels are replaced at random. All rankings then look for them, and the one that
@@ -116,7 +124,9 @@ def likely_errors(features: Tensor, labels: Sequence[str], count: int = 20, *, s
     place = {name: number for number, name in enumerate(names)}
     number = torch.tensor([place[labels[row]] for row in rows])
     trials, tried = _trials(judged, number, len(names), count, seed)
-    ranking = max(trials, key=lambda name: (trials[name].found, name == "both")) if trials else "both"
+    ranking = (
+        max(trials, key=lambda name: (trials[name].found, name == "both")) if trials else "both"
+    )
     found = rankings(judged, number, len(names), seed)[ranking][:count]
     doubts = tuple(Doubt(rows[row], names[other], share) for row, other, share in found)
     return LabelErrors(doubts, ranking, trials, tried)
@@ -168,7 +178,9 @@ def _by_probe(probability: Tensor, number: Tensor) -> Ranked:
     count = number.bincount(minlength=probability.shape[1])
     confident = torch.zeros_like(probability[0]).index_add_(0, number, own) / count.clamp_min(1)
     best, choice = probability.where(probability >= confident, -1.0).max(dim=1)
-    return _doubts((choice != number) & (best > own) & (count[number] > 1), own - best, choice, best)
+    return _doubts(
+        (choice != number) & (best > own) & (count[number] > 1), own - best, choice, best
+    )
 
 
 def _by_margin(share: Tensor, number: Tensor) -> Ranked:
@@ -218,7 +230,9 @@ def _folds(number: Tensor, seed: int) -> Tensor:
     return fold
 
 
-def _trials(features: Tensor, number: Tensor, classes: int, count: int, seed: int) -> tuple[dict[str, Trial], int]:
+def _trials(
+    features: Tensor, number: Tensor, classes: int, count: int, seed: int
+) -> tuple[dict[str, Trial], int]:
     """The trial of each ranking, and how many doubts it is of."""
     draw = torch.Generator().manual_seed(seed)
     some = torch.randperm(len(number), generator=draw)[:TRIED]
@@ -230,7 +244,10 @@ def _trials(features: Tensor, number: Tensor, classes: int, count: int, seed: in
     shift = torch.randint(1, classes, (len(planted),), generator=draw)
     replaced[planted] = (number[planted] + shift) % classes
     errors, first = set(planted.tolist()), min(count, len(planted))
-    before, after = rankings(features, number, classes, seed), rankings(features, replaced, classes, seed)
+    before, after = (
+        rankings(features, number, classes, seed),
+        rankings(features, replaced, classes, seed),
+    )
     trials = {}
     for name, ranked in after.items():
         old = {row for row, _, _ in before[name]} - errors

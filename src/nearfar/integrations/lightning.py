@@ -26,7 +26,9 @@ from nearfar.views.draws import PartGenerator
 try:
     import lightning
 except ImportError as error:
-    raise UserError("nearfar.integrations.lightning needs the package lightning: pip install lightning.") from error
+    raise UserError(
+        "nearfar.integrations.lightning needs the package lightning: pip install lightning."
+    ) from error
 
 
 class LightningMethod(lightning.LightningModule):
@@ -44,9 +46,13 @@ class LightningMethod(lightning.LightningModule):
     def __init__(self, method: Method, recipe: Recipe, *, seed: int = 0) -> None:
         super().__init__()
         if len(method.phases()) > 1 or method.wanted_batches.kind != "shuffled":
-            raise UserError(f"{type(method).__name__} needs nearfar's own loop; train it with nearfar.pretrain.")
+            raise UserError(
+                f"{type(method).__name__} needs nearfar's own loop; train it with nearfar.pretrain."
+            )
         self.method, self.recipe, self.seed = method, recipe, seed
-        self.views = make_views(method.spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0))
+        self.views = make_views(
+            method.spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0)
+        )
 
     def setup(self, stage: str) -> None:
         if collectives.world() > 1:
@@ -59,11 +65,19 @@ class LightningMethod(lightning.LightningModule):
 
     def training_step(self, given: Sequence[Any], number: int) -> Tensor:
         samples, index, *label = given
-        generator = PartGenerator((self.seed * 1_000_003 + self.global_step) * 4096, self._place(len(index)))
+        generator = PartGenerator(
+            (self.seed * 1_000_003 + self.global_step) * 4096, self._place(len(index))
+        )
         sources = self.method.view_sources(samples, index, generator)
-        batch = Batch(self.views(samples if sources is None else sources, generator), index, label[0] if label else None)
+        batch = Batch(
+            self.views(samples if sources is None else sources, generator),
+            index,
+            label[0] if label else None,
+        )
         batch = self.method.prepare(batch, generator)
-        outputs, terms = joined_loss(self.method, self.method.phases()[0], widened(self.method(batch)))
+        outputs, terms = joined_loss(
+            self.method, self.method.phases()[0], widened(self.method(batch))
+        )
         self.outputs = detached(outputs)
         self.log_dict({name: term.detach() for name, term in terms.items()})
         return terms["loss"]
@@ -71,7 +85,11 @@ class LightningMethod(lightning.LightningModule):
     def _place(self, samples: int) -> Place | None:
         """Where this process's samples are in the batch of all, which are taken to have as many each; for draws alone."""
         world = self.trainer.world_size
-        return None if world == 1 else Place(torch.arange(samples) + self.global_rank * samples, samples * world)
+        return (
+            None
+            if world == 1
+            else Place(torch.arange(samples) + self.global_rank * samples, samples * world)
+        )
 
     def on_after_backward(self) -> None:
         self.method.after_backward(self.method.phases()[0].name)

@@ -4,7 +4,14 @@ never gather."""
 from nearfar.losses.dense.masked import masked_reconstruction
 from nearfar.losses.distillation.clustering import swav
 from nearfar.losses.distillation.distillation import byol, dino, simsiam
-from nearfar.losses.instance.contrastive import clip, info_nce, moco_v3, nnclr, nt_xent, queue_info_nce
+from nearfar.losses.instance.contrastive import (
+    clip,
+    info_nce,
+    moco_v3,
+    nnclr,
+    nt_xent,
+    queue_info_nce,
+)
 from nearfar.losses.paired.siglip import siglip
 from nearfar.losses.paired.soft_targets import soft_info_nce
 from nearfar.losses.redundancy.redundancy import barlow_twins, vicreg, vicreg_terms

@@ -22,7 +22,18 @@ from nearfar.ranges import check_settings, checked, unit_interval, whole_number
 from nearfar.views.wanted import WantedViews
 
 __all__ = [
-    "Batch", "Encoder", "Method", "Outputs", "Paper", "Phase", "Recipe", "Spec", "Summed", "TrainingSet", "WantedBatches", "WantedViews",
+    "Batch",
+    "Encoder",
+    "Method",
+    "Outputs",
+    "Paper",
+    "Phase",
+    "Recipe",
+    "Spec",
+    "Summed",
+    "TrainingSet",
+    "WantedBatches",
+    "WantedViews",
     "total",
 ]
 
@@ -222,9 +233,13 @@ class Method(nn.Module):
     def _check_labels(self, spec: Spec) -> None:
         name = registry.name_of(type(self))
         if self.label_kind == "class" and spec.target == "value":
-            raise UserError(f"{name} needs classes; the labels of {spec.name} are real numbers: take another method.")
+            raise UserError(
+                f"{name} needs classes; the labels of {spec.name} are real numbers: take another method."
+            )
         if self.label_kind == "value" and spec.target == "class":
-            raise UserError(f"{name} needs real numbers to regress; the labels of {spec.name} are classes: take another method.")
+            raise UserError(
+                f"{name} needs real numbers to regress; the labels of {spec.name} are classes: take another method."
+            )
 
     @property
     def wanted_views(self) -> WantedViews:
@@ -245,13 +260,19 @@ class Method(nn.Module):
         if (host := self.stands_on) is not None:
             host.before_epoch(epoch, training_set)
 
-    def view_sources(self, samples: Any, index: Tensor, generator: torch.Generator) -> list[Any] | None:
+    def view_sources(
+        self, samples: Any, index: Tensor, generator: torch.Generator
+    ) -> list[Any] | None:
         """Raw samples for each view in turn, where views are not all made of ``samples`` (whose numbers are ``index``).
 
         ``generator``, on the CPU, is that of the views. This and ``prepare`` may run while the step before computes: they use what
         ``before_epoch`` sets, and nothing that steps change.
         """
-        return None if (host := self.stands_on) is None else host.view_sources(samples, index, generator)
+        return (
+            None
+            if (host := self.stands_on) is None
+            else host.view_sources(samples, index, generator)
+        )
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Change the batch before it is embedded, where samples must meet one another (mixed inputs); as it is by default.
@@ -264,11 +285,15 @@ class Method(nn.Module):
 
     def forward(self, batch: Batch) -> Outputs:
         """Outputs of this process's samples: tensors with N rows (joined by concatenation) or ``Summed`` statistics."""
-        raise UserError(f"{type(self).__name__} defines no forward(batch); expected one that gives a dict of outputs.")
+        raise UserError(
+            f"{type(self).__name__} defines no forward(batch); expected one that gives a dict of outputs."
+        )
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         """Named terms of the joined batch, already weighted; the engine minimises their sum. Detached terms are diagnostics."""
-        raise UserError(f"{type(self).__name__} defines no loss(outputs); expected one that gives a dict of named terms.")
+        raise UserError(
+            f"{type(self).__name__} defines no loss(outputs); expected one that gives a dict of named terms."
+        )
 
     def after_backward(self, phase: str) -> None:
         """Change gradients before clipping and the optimiser of a phase (freeze a layer early on); nothing by default."""

@@ -24,7 +24,9 @@ def families() -> dict[str, list[str]]:
     """Family name to the sorted method names in it."""
     found = {}
     for folder in sorted(_FOLDER.iterdir()):
-        names = sorted(f.stem.replace("_", "-") for f in folder.glob("*.py") if not f.stem.startswith("_"))
+        names = sorted(
+            f.stem.replace("_", "-") for f in folder.glob("*.py") if not f.stem.startswith("_")
+        )
         if names:
             found[folder.name] = names
     return found
@@ -78,7 +80,11 @@ def _defined_in(module_name: str) -> type[Method]:
 
     module = importlib.import_module(module_name)
     for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, Method) and value.__module__ == module_name:
+        if (
+            isinstance(value, type)
+            and issubclass(value, Method)
+            and value.__module__ == module_name
+        ):
             return value
     raise RuntimeError(f"{module_name} defines no Method")
 
@@ -95,7 +101,11 @@ def _from_outside(name: str, *, importing: bool) -> type[Method]:
     try:
         value = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise UserError(f"Cannot import the method {name!r}: {error}; expected package.module:Class on the Python path.") from error
+        raise UserError(
+            f"Cannot import the method {name!r}: {error}; expected package.module:Class on the Python path."
+        ) from error
     if not (isinstance(value, type) and issubclass(value, Method)):
-        raise UserError(f"{name!r} is not a method: expected a subclass of nearfar.methods.method.Method.")
+        raise UserError(
+            f"{name!r} is not a method: expected a subclass of nearfar.methods.method.Method."
+        )
     return value

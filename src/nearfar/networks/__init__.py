@@ -42,7 +42,12 @@ def build(name: str | None, spec: Spec, *, kind: str = "any") -> Encoder:
     from nearfar.networks.room import check_room
 
     shown = name or "The default encoder"
-    check_room(lambda: _one(name, spec, kind), shown, "choose a smaller encoder, or smaller samples with --size", count=_count(name))
+    check_room(
+        lambda: _one(name, spec, kind),
+        shown,
+        "choose a smaller encoder, or smaller samples with --size",
+        count=_count(name),
+    )
     return _built(name, spec, kind)
 
 
@@ -63,7 +68,9 @@ def _count(name: str | None) -> int:
     numbers = [count for count, times, _ in counts if times and count.isdecimal()]
     for count in numbers:
         if len(count) > _DIGITS or int(count) > _MOST:
-            raise UserError(f"The encoder {brief(name)} stands for more than {_MOST} encoders; expected at most {_MOST} side by side.")
+            raise UserError(
+                f"The encoder {brief(name)} stands for more than {_MOST} encoders; expected at most {_MOST} side by side."
+            )
     return max(map(int, numbers), default=1) or 1
 
 
@@ -94,7 +101,10 @@ def several(encoder: Encoder, count: int) -> Encoder:
         made = SideBySide([encoder, *(fresh(encoder) for _ in range(count - 1))])
     architecture: Any = getattr(encoder, "architecture", None)
     if architecture is not None:
-        made.architecture = {**architecture, "name": "+".join(f"{count}*{name}" for name in architecture["name"].split("+"))}
+        made.architecture = {
+            **architecture,
+            "name": "+".join(f"{count}*{name}" for name in architecture["name"].split("+")),
+        }
     several_encoders: Encoder = made
     return several_encoders
 
@@ -127,10 +137,14 @@ def _single(name: str, spec: Spec) -> Encoder:
     modality = "image" if is_timm else catalogue.ENTRIES[name].modality
     if spec.modality != modality:
         fitting = ", ".join(catalogue.names_for(spec.modality)) or "none yet"
-        raise UserError(f"{name} encodes {modality} data, but {spec.name} holds {spec.modality} data; encoders for those: {fitting}.")
+        raise UserError(
+            f"{name} encodes {modality} data, but {spec.name} holds {spec.modality} data; encoders for those: {fitting}."
+        )
     if modality == "image" and min(spec.shape[1:]) < _SMALLEST:
         size = " x ".join(map(str, spec.shape[1:]))
-        raise UserError(f"The images of {spec.name} have {size} pixels; encoders need at least {_SMALLEST} a side, so enlarge them.")
+        raise UserError(
+            f"The images of {spec.name} have {size} pixels; encoders need at least {_SMALLEST} a side, so enlarge them."
+        )
     if is_timm:
         from nearfar.networks.timm_encoder import TimmEncoder
 
@@ -151,4 +165,6 @@ def _towers(name: str | None, spec: Spec) -> tuple[str, Encoder]:
     images, texts = part_of(spec, "image"), part_of(spec, "text")
     assert images is not None
     assert texts is not None
-    return f"{first}+{second}", TwoTowers(_built(first, images, "any"), _built(second, texts, "any"))
+    return f"{first}+{second}", TwoTowers(
+        _built(first, images, "any"), _built(second, texts, "any")
+    )

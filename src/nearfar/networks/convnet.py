@@ -26,7 +26,10 @@ class SmallConvNet(Encoder):
         stride = 1 if side <= 16 else 2 ** max(1, math.ceil(math.log2(side / 32)))
         layers = _convolution(spec.shape[0], widths[0], max(3, 2 * stride - 1), stride)
         for place, (before, after) in enumerate(pairwise(widths)):
-            layers += [*([nn.MaxPool2d(2, ceil_mode=True)] if place else []), *_convolution(before, after)]
+            layers += [
+                *([nn.MaxPool2d(2, ceil_mode=True)] if place else []),
+                *_convolution(before, after),
+            ]
         self.layers = nn.Sequential(*layers)
         self.dimension = widths[-1]
 

@@ -30,7 +30,9 @@ class Encoder(nn.Module):
         Raises:
             UserError: if this architecture has none.
         """
-        raise UserError(f"{type(self).__name__} has no feature map; choose a convolutional encoder.")
+        raise UserError(
+            f"{type(self).__name__} has no feature map; choose a convolutional encoder."
+        )
 
     def tokens(self, x: Tensor) -> Tensor:
         """Patch tokens (N, L, D) after the last block, without the class token.
@@ -38,7 +40,9 @@ class Encoder(nn.Module):
         Raises:
             UserError: if this architecture has none.
         """
-        raise UserError(f"{type(self).__name__} has no tokens; choose a transformer encoder such as vit-tiny.")
+        raise UserError(
+            f"{type(self).__name__} has no tokens; choose a transformer encoder such as vit-tiny."
+        )
 
     def freeze_patches(self) -> None:
         """Keep the first projection of raw patches as it is drawn, which steadies the training of transformers (MoCo v3).
@@ -46,7 +50,9 @@ class Encoder(nn.Module):
         Raises:
             UserError: if this architecture has none.
         """
-        raise UserError(f"{type(self).__name__} has no projection of patches; choose a transformer encoder such as vit-tiny.")
+        raise UserError(
+            f"{type(self).__name__} has no projection of patches; choose a transformer encoder such as vit-tiny."
+        )
 
 
 class TokenEncoder(Encoder):

@@ -32,19 +32,33 @@ class ClassPairGate(nn.Module):
     Source: Wu et al. 2024 ("Rethinking Positive Pairs in Contrastive Learning"), the gate's equation, and the authors' code.
     """
 
-    def __init__(self, classes: int, dimension: int, *, embedding: int = 512, hidden: int = 1024, kind: str = "fused") -> None:
+    def __init__(
+        self,
+        classes: int,
+        dimension: int,
+        *,
+        embedding: int = 512,
+        hidden: int = 1024,
+        kind: str = "fused",
+    ) -> None:
         super().__init__()
         if kind not in KINDS:
             raise unknown_name("gate", kind, KINDS)
         self.kind = kind
         self.table = nn.Embedding(classes, embedding)
         self.layers = nn.Sequential(
-            nn.ReLU(), nn.BatchNorm1d(embedding, track_running_stats=False), nn.Linear(embedding, hidden),
-            nn.ReLU(), nn.BatchNorm1d(hidden, track_running_stats=False), nn.Linear(hidden, dimension),
+            nn.ReLU(),
+            nn.BatchNorm1d(embedding, track_running_stats=False),
+            nn.Linear(embedding, hidden),
+            nn.ReLU(),
+            nn.BatchNorm1d(hidden, track_running_stats=False),
+            nn.Linear(hidden, dimension),
         )
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Gates (N, dimension) of pairs of classes, both (N,) int64, N at least 2."""
         if self.kind == "fused":
             return torch.sigmoid(self.layers((self.table(first) + self.table(second)) / 2))
-        return torch.sigmoid(self.layers(self.table(first))) * torch.sigmoid(self.layers(self.table(second)))
+        return torch.sigmoid(self.layers(self.table(first))) * torch.sigmoid(
+            self.layers(self.table(second))
+        )

@@ -20,8 +20,13 @@ _LAST_NORMS = ("none", "batch", "batch-plain")
 
 
 def mlp(
-    sizes: Sequence[int], *, hidden_bias: bool = True, last_bias: bool = True, hidden_norm: bool = True,
-    last_norm: str = "none", activation: Callable[[], nn.Module] = nn.ReLU,
+    sizes: Sequence[int],
+    *,
+    hidden_bias: bool = True,
+    last_bias: bool = True,
+    hidden_norm: bool = True,
+    last_norm: str = "none",
+    activation: Callable[[], nn.Module] = nn.ReLU,
 ) -> nn.Sequential:
     """A multi-layer perceptron: the projectors and predictors of most methods, (N, sizes[0]) to (N, sizes[-1]).
 
@@ -41,7 +46,11 @@ def mlp(
         raise unknown_name("last_norm", last_norm, _LAST_NORMS)
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes[:-1]):
-        layers += [nn.Linear(before, after, bias=hidden_bias), *([nn.BatchNorm1d(after)] if hidden_norm else []), activation()]
+        layers += [
+            nn.Linear(before, after, bias=hidden_bias),
+            *([nn.BatchNorm1d(after)] if hidden_norm else []),
+            activation(),
+        ]
     layers.append(nn.Linear(sizes[-2], sizes[-1], bias=last_bias))
     if last_norm != "none":
         norm = nn.BatchNorm1d(sizes[-1], affine=last_norm == "batch")
@@ -56,7 +65,9 @@ def simclr_projector(dimension: int, hidden: int, projection: int) -> nn.Sequent
     return mlp((dimension, hidden, projection), last_bias=False, last_norm="batch")
 
 
-def moco_v3_heads(encoder: Encoder, hidden: int, projection: int, *, transformer: bool = False) -> tuple[nn.Sequential, nn.Sequential]:
+def moco_v3_heads(
+    encoder: Encoder, hidden: int, projection: int, *, transformer: bool = False
+) -> tuple[nn.Sequential, nn.Sequential]:
     """MoCo v3's projector and predictor.
 
     Args:
@@ -76,7 +87,9 @@ def moco_v3_heads(encoder: Encoder, hidden: int, projection: int, *, transformer
     widths = (encoder.dimension, *[hidden] * (2 if transformer else 1), projection)
     projector = mlp(widths, hidden_bias=False, last_bias=False, last_norm="batch-plain")
     last_norm = "batch-plain" if transformer else "none"
-    return projector, mlp((projection, hidden, projection), hidden_bias=False, last_bias=False, last_norm=last_norm)
+    return projector, mlp(
+        (projection, hidden, projection), hidden_bias=False, last_bias=False, last_norm=last_norm
+    )
 
 
 class DinoHead(nn.Module):
@@ -87,9 +100,19 @@ class DinoHead(nn.Module):
     Source: Caron et al. 2021 (DINO), appendix C, "Projection head".
     """
 
-    def __init__(self, dimension: int, prototypes: int, *, hidden: int = 2048, bottleneck: int = 256, norm: bool = False) -> None:
+    def __init__(
+        self,
+        dimension: int,
+        prototypes: int,
+        *,
+        hidden: int = 2048,
+        bottleneck: int = 256,
+        norm: bool = False,
+    ) -> None:
         super().__init__()
-        self.layers = mlp((dimension, hidden, hidden, bottleneck), hidden_norm=norm, activation=nn.GELU)
+        self.layers = mlp(
+            (dimension, hidden, hidden, bottleneck), hidden_norm=norm, activation=nn.GELU
+        )
         self.last = UnitLinear(bottleneck, prototypes)
         for module in self.layers:
             if isinstance(module, nn.Linear):
@@ -130,7 +153,14 @@ class MaskedDecoder(nn.Module):
     """
 
     def __init__(
-        self, dimension: int, grid: Sequence[int], patch_values: int, *, width: int = 512, depth: int = 8, heads: int = 16
+        self,
+        dimension: int,
+        grid: Sequence[int],
+        patch_values: int,
+        *,
+        width: int = 512,
+        depth: int = 8,
+        heads: int = 16,
     ) -> None:
         super().__init__()
         self.entry = nn.Linear(dimension, width)

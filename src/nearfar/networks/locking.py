@@ -19,7 +19,9 @@ def layer_groups(encoder: Encoder) -> list[list[nn.Parameter]]:
     last = ""
     for name, parameter in encoder.named_parameters():
         module = name.rpartition(".")[0]
-        numbered = re.match(r".*?\.\d+(?=\.|$)", module)  # the outermost list that a layer is a member of
+        numbered = re.match(
+            r".*?\.\d+(?=\.|$)", module
+        )  # the outermost list that a layer is a member of
         layer = numbered.group() if numbered else module
         matrix = any(p.ndim > 1 for p in encoder.get_submodule(layer).parameters())
         last = layer if matrix or not last else last
@@ -40,7 +42,14 @@ def lock(encoder: Encoder, *, learning: int = 0) -> None:
             parameter.requires_grad_(False)
 
 
-def lock_towers(first: Iterable[Any], second: Iterable[Any], *, texts: bool, image_layers: int | None, kept: bool) -> None:
+def lock_towers(
+    first: Iterable[Any],
+    second: Iterable[Any],
+    *,
+    texts: bool,
+    image_layers: int | None,
+    kept: bool,
+) -> None:
     """Lock what is pretrained in the encoders of images (``first``) and of texts (``second``), one of each for every stage.
 
     Args:
@@ -54,7 +63,9 @@ def lock_towers(first: Iterable[Any], second: Iterable[Any], *, texts: bool, ima
         UserError: if anything is to be locked whose weights are fresh.
     """
     if not kept and (texts or image_layers is not None):
-        raise UserError("Locked layers keep the weights they are given, so stages cannot start fresh: set restart to same.")
+        raise UserError(
+            "Locked layers keep the weights they are given, so stages cannot start fresh: set restart to same."
+        )
     for encoder in first if image_layers is not None else ():
         lock(encoder, learning=image_layers or 0)
     for encoder in second if texts else ():

@@ -49,7 +49,9 @@ class MultiHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, D), from (N, E), which every head sees, or from (N, C, E), of which each head sees its part."""
         parts = x.unbind(1) if x.ndim == 3 else [x] * len(self.heads)
-        return torch.stack([head(part) for head, part in zip(self.heads, parts, strict=True)], dim=1)
+        return torch.stack(
+            [head(part) for head, part in zip(self.heads, parts, strict=True)], dim=1
+        )
 
 
 class PairTemperature(nn.Module):
@@ -71,7 +73,9 @@ class PairTemperature(nn.Module):
     Source: Wang et al. 2024, "Adaptive Multi-head Contrastive Learning", section 3.3.
     """
 
-    def __init__(self, dimension: int, lowest: float, highest: float, *, hidden: int = 128, heads: int = 0) -> None:
+    def __init__(
+        self, dimension: int, lowest: float, highest: float, *, hidden: int = 128, heads: int = 0
+    ) -> None:
         super().__init__()
         self.lowest, self.highest = lowest, highest
         sizes = (2 * dimension, hidden, 1) if heads else (dimension, hidden, dimension)
@@ -82,7 +86,15 @@ class PairTemperature(nn.Module):
         """(C, ...) from two tensors (C, ..., dimension) that broadcast with one another."""
         if not self.joint:
             (network,) = self.networks
-            return pair_temperature(network(first), network(second), lowest=self.lowest, highest=self.highest)
-        pairs = torch.cat([first + torch.zeros_like(second), second + torch.zeros_like(first)], dim=-1)
-        logits = torch.stack([network(part) for network, part in zip(self.networks, pairs, strict=True)])
-        return pair_temperature(logits, torch.ones_like(logits), lowest=self.lowest, highest=self.highest)
+            return pair_temperature(
+                network(first), network(second), lowest=self.lowest, highest=self.highest
+            )
+        pairs = torch.cat(
+            [first + torch.zeros_like(second), second + torch.zeros_like(first)], dim=-1
+        )
+        logits = torch.stack(
+            [network(part) for network, part in zip(self.networks, pairs, strict=True)]
+        )
+        return pair_temperature(
+            logits, torch.ones_like(logits), lowest=self.lowest, highest=self.highest
+        )

@@ -38,7 +38,15 @@ class PatchTransformer(TokenEncoder):
     Source: Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words"; fixed positions as in He et al. 2021 (MAE).
     """
 
-    def __init__(self, spec: Spec, *, width: int = 96, depth: int = 4, heads: int = 3, patch: int | None = None) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        width: int = 96,
+        depth: int = 4,
+        heads: int = 3,
+        patch: int | None = None,
+    ) -> None:
         super().__init__()
         self.channels, *sides = spec.shape
         self.sides = tuple(sides)
@@ -68,9 +76,13 @@ class PatchTransformer(TokenEncoder):
         fill = [amount for side in reversed(x.shape[2:]) for amount in (0, -side % self.patch)]
         x = pad(x, fill) if any(fill) else x
         grid, axes = self._grid(x.shape[2:]), len(self.grid)
-        x = x.reshape(x.shape[0], x.shape[1], *(size for cells in grid for size in (cells, self.patch)))
+        x = x.reshape(
+            x.shape[0], x.shape[1], *(size for cells in grid for size in (cells, self.patch))
+        )
         cells_then_inside = [*range(2, 2 + 2 * axes, 2), *range(3, 3 + 2 * axes, 2)]
-        return x.permute(0, *cells_then_inside, 1).reshape(x.shape[0], math.prod(grid), self.patch_values)
+        return x.permute(0, *cells_then_inside, 1).reshape(
+            x.shape[0], math.prod(grid), self.patch_values
+        )
 
     def unpatchify(self, patches: Tensor) -> Tensor:
         axes = len(self.grid)
@@ -83,7 +95,11 @@ class PatchTransformer(TokenEncoder):
 
     def embed(self, x: Tensor) -> Tensor:
         grid = self._grid(x.shape[2:])
-        positions = self.positions if grid == self.grid else sincos_positions(grid, self.dimension).to(self.positions)
+        positions = (
+            self.positions
+            if grid == self.grid
+            else sincos_positions(grid, self.dimension).to(self.positions)
+        )
         embedded: Tensor = self.embedding(self.patchify(x)) + positions
         return embedded
 

@@ -29,6 +29,10 @@ class Perceptron(Encoder):
 
     def forward(self, x: Tensor) -> Tensor:
         if tuple(x.shape[2:]) != self.sides:
-            x = adaptive_avg_pool2d(x, self.sides) if len(self.sides) == 2 else adaptive_avg_pool1d(x, self.sides[0])
+            x = (
+                adaptive_avg_pool2d(x, self.sides)
+                if len(self.sides) == 2
+                else adaptive_avg_pool1d(x, self.sides[0])
+            )
         found: Tensor = self.layers(x)
         return found

@@ -29,9 +29,13 @@ def sincos_positions(grid: Sequence[int], width: int) -> Tensor:
     Source: Vaswani et al. 2017, section 3.5; over two axes He et al. 2021 (MAE), appendix A, in the order of its code.
     """
     if width % (2 * len(grid)):
-        raise UserError(f"Positions on {len(grid)} axes need a width that is a multiple of {2 * len(grid)}, found {width}.")
+        raise UserError(
+            f"Positions on {len(grid)} axes need a width that is a multiple of {2 * len(grid)}, found {width}."
+        )
     count = width // (2 * len(grid))
     frequencies = 10000.0 ** (-torch.arange(count, dtype=torch.float64) / count)
-    axes = torch.meshgrid(*(torch.arange(cells, dtype=torch.float64) for cells in grid), indexing="ij")
+    axes = torch.meshgrid(
+        *(torch.arange(cells, dtype=torch.float64) for cells in grid), indexing="ij"
+    )
     angles = [torch.outer(cells.flatten(), frequencies) for cells in reversed(axes)]
     return torch.cat([part for angle in angles for part in (angle.sin(), angle.cos())], dim=1)

@@ -18,8 +18,15 @@ def rotation_head(width: int, turns: int, *, dropout: float = 0.5) -> nn.Module:
 def jigsaw_head(width: int, tiles: int, orders: int, *, dropout: float = 0.5) -> nn.Module:
     """Features (N * tiles, width) of the tiles, sample by sample, to logits (N, orders). Source: as ``rotation_head``."""
     together = nn.Sequential(nn.Unflatten(0, (-1, tiles)), nn.Flatten())
-    return nn.Sequential(nn.Linear(width, _TILE), nn.ReLU(), together, _classifier((tiles * _TILE, 4096, orders), dropout))
+    return nn.Sequential(
+        nn.Linear(width, _TILE),
+        nn.ReLU(),
+        together,
+        _classifier((tiles * _TILE, 4096, orders), dropout),
+    )
 
 
 def _classifier(sizes: tuple[int, ...], dropout: float) -> nn.Module:
-    return mlp(sizes, hidden_norm=False, activation=lambda: nn.Sequential(nn.ReLU(), nn.Dropout(dropout)))
+    return mlp(
+        sizes, hidden_norm=False, activation=lambda: nn.Sequential(nn.ReLU(), nn.Dropout(dropout))
+    )

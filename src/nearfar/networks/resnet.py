@@ -25,7 +25,9 @@ class ResNet(Encoder):
 
     def __init__(self, spec: Spec, *, layers: int = 18, zero_init_residual: bool = True) -> None:
         super().__init__()
-        self.resnet = getattr(torchvision.models, f"resnet{layers}")(weights=None, zero_init_residual=zero_init_residual)
+        self.resnet = getattr(torchvision.models, f"resnet{layers}")(
+            weights=None, zero_init_residual=zero_init_residual
+        )
         self.dimension = self.resnet.fc.in_features
         self.resnet.fc = nn.Identity()
         small = max(spec.shape[1:]) <= _LARGEST_SMALL
@@ -47,6 +49,10 @@ class ResNet(Encoder):
 
 
 def _stem(channels: int, small: bool) -> nn.Conv2d:
-    convolution = nn.Conv2d(channels, 64, 3, 1, 1, bias=False) if small else nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
+    convolution = (
+        nn.Conv2d(channels, 64, 3, 1, 1, bias=False)
+        if small
+        else nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
+    )
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     return convolution

@@ -32,7 +32,9 @@ class Reweighting(nn.Module):
         """
         super().__init__()
         if kappa <= 0:
-            raise UserError(f"kappa of the fixed head is {kappa}; expected a number above 0, such as 1.05.")
+            raise UserError(
+                f"kappa of the fixed head is {kappa}; expected a number above 0, such as 1.05."
+            )
         weight = torch.exp(-math.log(kappa) * torch.arange(dimension, dtype=torch.float64))
         self.register_buffer("weight", weight.to(dtype))
 

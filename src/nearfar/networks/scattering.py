@@ -41,37 +41,56 @@ class Scattering(nn.Module):
         UserError: if the images are too small for the scale.
     """
 
-    def __init__(self, size: tuple[int, int], *, scale: int = 2, angles: int = 8, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        size: tuple[int, int],
+        *,
+        scale: int = 2,
+        angles: int = 8,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__()
         self.size, self.scale, self.angles = size, scale, angles
         self.paths = 1 + angles * scale + angles**2 * scale * (scale - 1) // 2
         self.margins = [_margin(side, scale) for side in size]
         if any(margin >= side for (_, margin), side in zip(self.margins, size, strict=True)):
-            raise UserError(f"Images of {size[0]} x {size[1]} pixels are too small for scattering over 2^{scale} pixels; enlarge them.")
+            raise UserError(
+                f"Images of {size[0]} x {size[1]} pixels are too small for scattering over 2^{scale} pixels; enlarge them."
+            )
         padded = tuple(side + sum(margin) for side, margin in zip(size, self.margins, strict=True))
         low = _spectrum(_gabor(padded, 0.8 * 2 ** (scale - 1), 0.0, 0.0, 1.0)).real
         for level in range(scale):
             self.register_buffer(f"low_{level}", _coarser(low, level).to(dtype), persistent=False)
         for j in range(scale):
-            band = torch.stack([_spectrum(_morlet(padded, j, t, angles)).real for t in range(angles)])
+            band = torch.stack(
+                [_spectrum(_morlet(padded, j, t, angles)).real for t in range(angles)]
+            )
             for level in range(max(1, j)):
-                self.register_buffer(f"band_{j}_{level}", _coarser(band, level).to(dtype), persistent=False)
+                self.register_buffer(
+                    f"band_{j}_{level}", _coarser(band, level).to(dtype), persistent=False
+                )
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[2:] != self.size:
             found = " x ".join(map(str, x.shape[2:]))
-            raise UserError(f"This scattering was made for {self.size[0]} x {self.size[1]} pixels and was given {found}.")
+            raise UserError(
+                f"This scattering was made for {self.size[0]} x {self.size[1]} pixels and was given {found}."
+            )
         return torch.cat([self._coefficients(block) for block in torch.split(x, _ROWS)])
 
     def _coefficients(self, x: Tensor) -> Tensor:
         (top, bottom), (left, right) = self.margins
-        spectrum = _spectrum(pad(x.to(self.get_buffer("low_0").dtype), (left, right, top, bottom), mode="reflect"))
+        spectrum = _spectrum(
+            pad(x.to(self.get_buffer("low_0").dtype), (left, right, top, bottom), mode="reflect")
+        )
         found, second = [self._averaged(spectrum, 0)[:, :, None]], []
         for j in range(self.scale):
             first = self._modulus(spectrum, j, 0)
             found.append(self._averaged(first, j))
             if j + 1 < self.scale:
-                deeper = [self._averaged(self._modulus(first, k, j), k) for k in range(j + 1, self.scale)]
+                deeper = [
+                    self._averaged(self._modulus(first, k, j), k) for k in range(j + 1, self.scale)
+                ]
                 second.append(torch.cat(deeper, dim=3).flatten(2, 3))
         return torch.cat([*found, *second], dim=2).flatten(1, 2)
 
@@ -121,13 +140,19 @@ def _signal(spectrum: Tensor) -> Tensor:
     return found
 
 
-def _gabor(size: tuple[int, ...], deviation: float, angle: float, frequency: float, slant: float) -> Tensor:
+def _gabor(
+    size: tuple[int, ...], deviation: float, angle: float, frequency: float, slant: float
+) -> Tensor:
     """A Gaussian times a plane wave along ``angle``, periodic on the grid, (H, W) complex128; axis 0 is the wave's first coordinate."""
     cos, sin = math.cos(angle), math.sin(angle)
-    down, across = (torch.arange(-_SHIFTS * side, (_SHIFTS + 1) * side, dtype=torch.float64) for side in size)
+    down, across = (
+        torch.arange(-_SHIFTS * side, (_SHIFTS + 1) * side, dtype=torch.float64) for side in size
+    )
     along = down[:, None] * cos + across * sin
     aside = across * cos - down[:, None] * sin
-    values = torch.exp(-(along.square() + slant**2 * aside.square()) / (2 * deviation**2) + 1j * frequency * along)
+    values = torch.exp(
+        -(along.square() + slant**2 * aside.square()) / (2 * deviation**2) + 1j * frequency * along
+    )
     periods = 2 * _SHIFTS + 1
     folded: Tensor = values.reshape(periods, size[0], periods, size[1]).sum((0, 2))
     return folded * (slant / (2 * math.pi * deviation**2))
@@ -136,5 +161,7 @@ def _gabor(size: tuple[int, ...], deviation: float, angle: float, frequency: flo
 def _morlet(size: tuple[int, ...], j: int, t: int, angles: int) -> Tensor:
     """Wavelet of zero mean at scale 2^j and the t-th of the angles."""
     shape = 0.8 * 2**j, (int(angles / 2 - 1) - t) * math.pi / angles
-    wave, envelope = (_gabor(size, *shape, frequency, 4 / angles) for frequency in (0.75 * math.pi / 2**j, 0.0))
+    wave, envelope = (
+        _gabor(size, *shape, frequency, 4 / angles) for frequency in (0.75 * math.pi / 2**j, 0.0)
+    )
     return wave - wave.sum() / envelope.sum() * envelope

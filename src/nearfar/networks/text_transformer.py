@@ -44,7 +44,9 @@ class TextTransformer(Encoder):
         """
         length = x.ids.shape[1]
         if length > self.context:
-            raise UserError(f"The texts have {length} tokens; this encoder takes at most {self.context}, so shorten them.")
+            raise UserError(
+                f"The texts have {length} tokens; this encoder takes at most {self.context}, so shorten them."
+            )
         # attention over nothing is undefined, so an empty text sees its padding
         visible = x.mask | ~x.mask.any(dim=1, keepdim=True)
         states: Tensor = self.transformer(self.embedding(x.ids) + self.positions[:length], visible)

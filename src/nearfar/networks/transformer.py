@@ -19,7 +19,9 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         if width % heads:
-            raise UserError(f"The width of a transformer must be a multiple of its heads, found a width of {width} with {heads} heads.")
+            raise UserError(
+                f"The width of a transformer must be a multiple of its heads, found a width of {width} with {heads} heads."
+            )
         self.heads = heads
         self.query_key_value = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
@@ -46,7 +48,9 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> T
         return scaled_dot_product_attention(query, key, value, attn_mask=mask)
     with torch.autocast("cpu", enabled=False):
         if query.shape[2] > _LONG:
-            return scaled_dot_product_attention(query.float(), key.float(), value.float(), attn_mask=mask).to(query.dtype)
+            return scaled_dot_product_attention(
+                query.float(), key.float(), value.float(), attn_mask=mask
+            ).to(query.dtype)
         similarity = (query * query.shape[3] ** -0.5) @ key.transpose(2, 3)
         if mask is not None:
             similarity = similarity.masked_fill(~mask, -torch.inf)
@@ -62,7 +66,9 @@ class Block(nn.Module):
         self.attention_norm = nn.LayerNorm(width, eps=_EPSILON)
         self.attention = Attention(width, heads)
         self.perceptron_norm = nn.LayerNorm(width, eps=_EPSILON)
-        self.perceptron = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.perceptron = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
 
     def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
         x = x + self.attention(self.attention_norm(x), visible)

@@ -81,7 +81,10 @@ def _as_script(value: object) -> str:
 
 def _policy(*scripts: str) -> str:
     """What the page may load and run: these scripts, its styles and pictures that stand in it; nothing from a network."""
-    sums = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts)
+    sums = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+        for text in scripts
+    )
     return f"default-src 'none'; script-src {sums}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
@@ -93,9 +96,13 @@ def document(title: str, lead: str, sections: Sequence[Section]) -> str:
         lead: HTML that stands before the contents: what a reader in a hurry should know.
         sections: in order.
     """
-    charts = _as_script({_place(name): spec for section in sections for name, spec in section.charts.items()})
+    charts = _as_script(
+        {_place(name): spec for section in sections for name, spec in section.charts.items()}
+    )
     scripts = (script(), _DRAW.replace("CHARTS", charts))
-    contents = "".join(f'<li><a href="#{_anchor(s)}">{html.escape(s.title)}</a></li>' for s in sections)
+    contents = "".join(
+        f'<li><a href="#{_anchor(s)}">{html.escape(s.title)}</a></li>' for s in sections
+    )
     body = "".join(
         f'<section aria-labelledby="{_anchor(s)}"><h2 id="{_anchor(s)}" tabindex="-1">{html.escape(s.title)}</h2>{s.body}</section>'
         for s in sections
@@ -112,4 +119,6 @@ def document(title: str, lead: str, sections: Sequence[Section]) -> str:
 
 
 def _anchor(section: Section) -> str:
-    return "part-" + "".join(letter if letter.isalnum() else "-" for letter in section.title.lower())
+    return "part-" + "".join(
+        letter if letter.isalnum() else "-" for letter in section.title.lower()
+    )

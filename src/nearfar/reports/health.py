@@ -29,7 +29,7 @@ class Gain:
 
     @property
     def state(self) -> str:
-        """"good" or "bad" where something is sure and nothing speaks against it, otherwise "open"."""
+        """ "good" or "bad" where something is sure and nothing speaks against it, otherwise "open"."""
         states = {found.state for _, found in self.beside}
         if "better" in states:
             return "open" if "worse" in states else "good"
@@ -71,13 +71,19 @@ def gain(evaluation: Evaluation) -> Gain | None:
     metrics = metrics or [m for name in HEADLINES for m in names if name in m][:1]
     scores = {(s.metric, s.row): s for s in evaluation.scores}
     asked = [
-        (metric, row) for metric in metrics for row in BASELINES
+        (metric, row)
+        for metric in metrics
+        for row in BASELINES
         if (metric, row) in scores and (metric, "trained") in scores
     ]
     if not asked:
         return None
     compared = [
-        (m, scores[m, row].unit, difference(_side(evaluation, scores[m, row]), _side(evaluation, scores[m, "trained"])))
+        (
+            m,
+            scores[m, row].unit,
+            difference(_side(evaluation, scores[m, row]), _side(evaluation, scores[m, "trained"])),
+        )
         for m, row in asked
     ]
     better: dict[str, tuple[str, Finding]] = {}
@@ -89,10 +95,14 @@ def gain(evaluation: Evaluation) -> Gain | None:
 
 def _side(evaluation: Evaluation, score: Score) -> Side:
     answers = evaluation.answers.of(score.metric, score.row, score.value)
-    return Side([score.value], None if answers is None else [answers], errors=[standard_error(score)])
+    return Side(
+        [score.value], None if answers is None else [answers], errors=[standard_error(score)]
+    )
 
 
-def findings(rows: Sequence[Mapping[str, Any]], evaluation: Evaluation | None, dimensions: int) -> list[tuple[bool, str]]:
+def findings(
+    rows: Sequence[Mapping[str, Any]], evaluation: Evaluation | None, dimensions: int
+) -> list[tuple[bool, str]]:
     """(all is well, sentence) for what the training's metrics and the evaluation show.
 
     Args:
@@ -105,7 +115,12 @@ def findings(rows: Sequence[Mapping[str, Any]], evaluation: Evaluation | None, d
     if len(losses) > 3:
         quarter = max(1, len(losses) // 4)
         first, last = sum(losses[:quarter]) / quarter, sum(losses[-quarter:]) / quarter
-        found.append((last < first, f"The loss went from {first:.3g} to {last:.3g} (means of the first and last quarter)."))
+        found.append(
+            (
+                last < first,
+                f"The loss went from {first:.3g} to {last:.3g} (means of the first and last quarter).",
+            )
+        )
     looks = [row for row in rows if "effective_rank" in row and "relative_std" in row]
     if looks:
         rank, spread = looks[-1]["effective_rank"], looks[-1]["relative_std"]

@@ -38,13 +38,20 @@ from nearfar.runs.stored import check_file, field_of, read_json, read_text, reco
 
 WEIGHTS, DESCRIPTION, TOKENIZER = "encoder.safetensors", "encoder.json", "tokenizer.json"
 FORMATS = ("safetensors", "onnx", "torch")
-_PORTABLE = {"onnx": (portable.write_onnx, portable.read_onnx), "torch": (portable.write_program, portable.read_program)}
+_PORTABLE = {
+    "onnx": (portable.write_onnx, portable.read_onnx),
+    "torch": (portable.write_program, portable.read_program),
+}
 _VERSION = 1
 _MEND = "restore it, or export or train the encoder again"
 
 
 def save_encoder(
-    encoder: Encoder, folder: Path | str, card: dict[str, Any] | None = None, *, tokenizer: Tokenizer | None = None
+    encoder: Encoder,
+    folder: Path | str,
+    card: dict[str, Any] | None = None,
+    *,
+    tokenizer: Tokenizer | None = None,
 ) -> None:
     """Write the files of an encoder that ``networks.build`` made; files of an earlier save are replaced, each at once.
 
@@ -61,7 +68,10 @@ def save_encoder(
     prefix = encoder.weights_prefix
     state = {name.removeprefix(prefix): value for name, value in encoder.state_dict().items()}
     weights = save({name: value.detach().cpu().contiguous() for name, value in state.items()})
-    described = {**_description(encoder, card), "digest": hashlib.blake2b(weights, digest_size=16).hexdigest()}
+    described = {
+        **_description(encoder, card),
+        "digest": hashlib.blake2b(weights, digest_size=16).hexdigest(),
+    }
     description = json.dumps(described, indent=2, ensure_ascii=False)
     with replacing(folder / WEIGHTS, overwrite=True) as temporary:
         temporary.write_bytes(weights)  # save_file would hide the file from other users
@@ -93,8 +103,14 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
             "restore the pair, or export or train it again."
         )
     if field_of(described, "version", int, where) > _VERSION:
-        writer = str(field_of(described, "versions", dict[str, Any], where).get("nearfar", "of unknown version"))
-        raise UserError(f"The encoder in {folder} was written by nearfar {writer}, a newer version than this; update nearfar.")
+        writer = str(
+            field_of(described, "versions", dict[str, Any], where).get(
+                "nearfar", "of unknown version"
+            )
+        )
+        raise UserError(
+            f"The encoder in {folder} was written by nearfar {writer}, a newer version than this; update nearfar."
+        )
     name = field_of(described, "architecture", str, where)
     spec = record(Spec, field_of(described, "spec", dict[str, Any], where), f"the spec in {where}")
     card = field_of(described, "card", dict[str, Any], where)
@@ -103,9 +119,16 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
         encoder = networks.build(name.replace(PRETRAINED, ""), spec)
     prefix = encoder.weights_prefix
     try:
-        encoder.load_state_dict({name if name.startswith(prefix) else prefix + name: value for name, value in weights.items()})
+        encoder.load_state_dict(
+            {
+                name if name.startswith(prefix) else prefix + name: value
+                for name, value in weights.items()
+            }
+        )
     except RuntimeError as error:
-        raise UserError(f"{WEIGHTS} in {folder} does not fit {name}, which {DESCRIPTION} names; restore the pair.") from error
+        raise UserError(
+            f"{WEIGHTS} in {folder} does not fit {name}, which {DESCRIPTION} names; restore the pair."
+        ) from error
     _architecture(encoder).update(name=name, card=card)
     if os.path.lexists(folder / TOKENIZER):
         tokenizer = Tokenizer.from_json(read_text(folder / TOKENIZER, _MEND))
@@ -124,8 +147,12 @@ def described_in(folder: Path) -> dict[str, Any]:
         UserError: if there is no such file, or it is damaged.
     """
     if not all(os.path.lexists(folder / name) for name in (DESCRIPTION, WEIGHTS)):
-        raise UserError(f"{folder} holds no encoder: expected {DESCRIPTION} and {WEIGHTS}; give a folder that nearfar wrote.")
-    found: dict[str, Any] = checked(dict[str, Any], str(folder / DESCRIPTION), read_json(folder / DESCRIPTION, _MEND))
+        raise UserError(
+            f"{folder} holds no encoder: expected {DESCRIPTION} and {WEIGHTS}; give a folder that nearfar wrote."
+        )
+    found: dict[str, Any] = checked(
+        dict[str, Any], str(folder / DESCRIPTION), read_json(folder / DESCRIPTION, _MEND)
+    )
     return found
 
 
@@ -135,7 +162,9 @@ def versions_of(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: if ``encoder.json`` is missing or damaged.
     """
-    found: dict[str, Any] = field_of(described_in(folder), "versions", dict[str, Any], str(folder / DESCRIPTION))
+    found: dict[str, Any] = field_of(
+        described_in(folder), "versions", dict[str, Any], str(folder / DESCRIPTION)
+    )
     return found
 
 
@@ -229,7 +258,9 @@ def export_encoder(
         if path.exists() and not overwrite:
             raise UserError(f"{path} exists already; choose another name or remove it first.")
         save_encoder(encoder, path)
-        difference = portable.check_features(copy.deepcopy(encoder).cpu().eval(), load_encoder(path)[0], spec)
+        difference = portable.check_features(
+            copy.deepcopy(encoder).cpu().eval(), load_encoder(path)[0], spec
+        )
         _tell(tell, difference, portable.loading_lines(format, path, name_of(encoder), spec))
         return path
     model = portable.Portable(encoder, spec)
@@ -243,7 +274,9 @@ def export_encoder(
 
 def _tell(tell: Callable[[str], None] | None, difference: float, lines: list[str]) -> None:
     if tell is not None:
-        tell(f"Features of random samples differ from the original's by at most {difference:.2g}. To load it:")
+        tell(
+            f"Features of random samples differ from the original's by at most {difference:.2g}. To load it:"
+        )
         for line in lines:
             tell(f"  {line}")
 
@@ -258,7 +291,11 @@ def _description(encoder: Encoder, card: dict[str, Any] | None) -> dict[str, Any
         "dimension": encoder.dimension,
         "spec": dataclasses.asdict(spec),
         "preprocessing": {"shape": spec.shape, "scale": scale, "mean": spec.mean, "std": spec.std},
-        "versions": {"nearfar": nearfar.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        "versions": {
+            "nearfar": nearfar.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
         "card": architecture.get("card", {}) if card is None else card,
     }
 

@@ -21,14 +21,22 @@ if TYPE_CHECKING:
     from nearfar.methods.method import Method
     from nearfar.networks.encoder import Encoder
 
-CONFIG, METRICS, EVALUATION, REPORT, CHECKPOINTS = "config.toml", "metrics.jsonl", "evaluation.json", "report.html", "checkpoints"
+CONFIG, METRICS, EVALUATION, REPORT, CHECKPOINTS = (
+    "config.toml",
+    "metrics.jsonl",
+    "evaluation.json",
+    "report.html",
+    "checkpoints",
+)
 
 
 def read_rows(path: Path) -> tuple[list[dict[str, Any]], int]:
     """The whole rows of a ``metrics.jsonl`` in order, and how many lines are damaged."""
     rows: list[dict[str, Any]] = []
     check_file(path, "restore it, or remove it: what else the run holds is left as it is")
-    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line]
+    lines = [
+        line for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line
+    ]
     for line in lines:
         try:
             row = json.loads(line)
@@ -61,7 +69,9 @@ class Run:
             raise UserError(
                 f"{self.folder} has lost its {CONFIG}; `nearfar pretrain --resume {self.folder}` restores it from a checkpoint."
             )
-        raise UserError(f"{self.folder} is not a run folder: it has no {CONFIG}; give a folder that `nearfar pretrain` made.")
+        raise UserError(
+            f"{self.folder} is not a run folder: it has no {CONFIG}; give a folder that `nearfar pretrain` made."
+        )
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
@@ -81,7 +91,9 @@ class Run:
         from nearfar.runs.encoder_files import load_encoder
 
         if not os.path.lexists(self.folder / "encoder.json"):
-            raise UserError(f"{self.folder} holds no encoder yet; finish it with `nearfar pretrain --resume {self.folder}`.")
+            raise UserError(
+                f"{self.folder} holds no encoder yet; finish it with `nearfar pretrain --resume {self.folder}`."
+            )
         return load_encoder(self.folder)[0].eval()
 
     def features(self) -> Encoder:
@@ -102,7 +114,11 @@ class Run:
         """The whole method (encoder, heads, targets), in evaluation mode; of older runs as of their last checkpoint."""
         from nearfar.runs.method_files import METHOD, open_method
 
-        return open_method(self.folder) if (self.folder / METHOD).exists() else self._method_of_checkpoint()
+        return (
+            open_method(self.folder)
+            if (self.folder / METHOD).exists()
+            else self._method_of_checkpoint()
+        )
 
     def _method_of_checkpoint(self) -> Method:
         from nearfar.assembly.assemble import assemble
@@ -115,7 +131,9 @@ class Run:
         try:
             method.load_state_dict(found[1]["method"])
         except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-            raise UserError(f"The checkpoint {found[0]} does not fit {self.folder / CONFIG}; restore the pair.") from error
+            raise UserError(
+                f"The checkpoint {found[0]} does not fit {self.folder / CONFIG}; restore the pair."
+            ) from error
         return method.eval()
 
     def source(self) -> Source:

@@ -16,7 +16,15 @@ from nearfar.errors import UserError
 from nearfar.files import write_text, writing
 from nearfar.networks.encoder import Encoder
 from nearfar.options import Config
-from nearfar.runs.encoder_files import DESCRIPTION, TOKENIZER, WEIGHTS, encoder_spec, load_encoder, name_of, versions_of
+from nearfar.runs.encoder_files import (
+    DESCRIPTION,
+    TOKENIZER,
+    WEIGHTS,
+    encoder_spec,
+    load_encoder,
+    name_of,
+    versions_of,
+)
 from nearfar.runs.folder import CONFIG, EVALUATION, Run
 from nearfar.runs.method_files import METHOD, METHOD_WEIGHTS
 from nearfar.runs.stored import check_file
@@ -49,7 +57,11 @@ def push(run: Path | str, repository: str, *, private: bool = False) -> str:
                 shutil.copyfile(opened.folder / file, folder / file)
         write_text(folder / CONFIG, public_config(opened.config).to_toml(), overwrite=True)
         write_text(folder / CARD, model_card(opened, repository))
-        return _copied(folder, Path(repository)) if _is_local(repository) else _uploaded(folder, repository, private)
+        return (
+            _copied(folder, Path(repository))
+            if _is_local(repository)
+            else _uploaded(folder, repository, private)
+        )
 
 
 def load(repository: str, *, revision: str | None = None) -> Encoder:
@@ -81,22 +93,53 @@ def model_card(run: Run, repository: str) -> str:
     """The model card of a run: how it was made, on what, how good it is beside its baselines, and how to use it."""
     encoder, config = run.encoder(), run.config
     spec = encoder_spec(encoder)
-    head = ["---", "library_name: nearfar", "pipeline_tag: feature-extraction", "tags:", "- self-supervised", f"- {config.method}"]
+    head = [
+        "---",
+        "library_name: nearfar",
+        "pipeline_tag: feature-extraction",
+        "tags:",
+        "- self-supervised",
+        f"- {config.method}",
+    ]
     lines = [
-        *head, f"- {spec.modality}", "---", "", f"# {name_of(encoder)}, pretrained with {config.method} on {spec.name}", "",
+        *head,
+        f"- {spec.modality}",
+        "---",
+        "",
+        f"# {name_of(encoder)}, pretrained with {config.method} on {spec.name}",
+        "",
         f"Features of {encoder.dimension} dimensions for {spec.modality} samples of shape {spec.shape},"
-        f" learned from {spec.length:,} samples.", "", "```python", "import nearfar.runs.hub", "",
-        f'encoder = nearfar.runs.hub.load("{repository}")', "```", "",
+        f" learned from {spec.length:,} samples.",
+        "",
+        "```python",
+        "import nearfar.runs.hub",
+        "",
+        f'encoder = nearfar.runs.hub.load("{repository}")',
+        "```",
+        "",
     ]
     evaluation = run.evaluation()
     if evaluation is not None:
         rows = evaluation.rows()
-        lines += ["## How good it is", "", "| | " + " | ".join(rows) + " |", "|---" * (len(rows) + 1) + "|"]
+        lines += [
+            "## How good it is",
+            "",
+            "| | " + " | ".join(rows) + " |",
+            "|---" * (len(rows) + 1) + "|",
+        ]
         texts = {(score.metric, score.row): score.text() for score in evaluation.scores}
-        lines += [f"| {m} | " + " | ".join(texts.get((m, row), "–") for row in rows) + " |" for m in evaluation.metrics()]
+        lines += [
+            f"| {m} | " + " | ".join(texts.get((m, row), "–") for row in rows) + " |"
+            for m in evaluation.metrics()
+        ]
         lines += ["", *(f"- {name}: {what}" for name, what in evaluation.protocols.items()), ""]
     versions = ", ".join(f"{name} {version}" for name, version in versions_of(run.folder).items())
-    lines += ["## How it was made", "", f"`nearfar pretrain --config config.toml`, with {versions}:", ""]
+    lines += [
+        "## How it was made",
+        "",
+        f"`nearfar pretrain --config config.toml`, with {versions}:",
+        "",
+    ]
     lines += ["```toml", public_config(run.config).to_toml().strip(), "```", ""]
     return "\n".join(lines)
 
@@ -118,25 +161,35 @@ def _uploaded(folder: Path, repository: str, private: bool) -> str:
     try:
         api = hub.HfApi()
         api.create_repo(repository, private=private, exist_ok=True)
-        api.upload_folder(repo_id=repository, folder_path=str(folder), commit_message="Upload from nearfar")
+        api.upload_folder(
+            repo_id=repository, folder_path=str(folder), commit_message="Upload from nearfar"
+        )
     except Exception as error:  # of the network, of the service, of its client
-        raise UserError(f"Cannot push to {repository}: {_first_line(error)}; log in with `hf auth login` and check the name.") from error
+        raise UserError(
+            f"Cannot push to {repository}: {_first_line(error)}; log in with `hf auth login` and check the name."
+        ) from error
     return f"https://huggingface.co/{repository}"
 
 
 def _downloaded(repository: str, revision: str | None) -> Path:
     hub = _library()
     try:
-        return Path(hub.snapshot_download(repository, revision=revision, allow_patterns=list(_FILES)))
+        return Path(
+            hub.snapshot_download(repository, revision=revision, allow_patterns=list(_FILES))
+        )
     except Exception as error:  # of the network, of the service, of its client
-        raise UserError(f"Cannot load {repository} from the hub: {_first_line(error)}; check the name and the connection.") from error
+        raise UserError(
+            f"Cannot load {repository} from the hub: {_first_line(error)}; check the name and the connection."
+        ) from error
 
 
 def _library() -> Any:
     try:
         import huggingface_hub
     except ImportError as error:
-        raise UserError("The hub needs the package huggingface_hub: pip install huggingface_hub.") from error
+        raise UserError(
+            "The hub needs the package huggingface_hub: pip install huggingface_hub."
+        ) from error
     return huggingface_hub
 
 

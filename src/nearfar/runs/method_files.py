@@ -43,7 +43,10 @@ def save_method(method: Method, folder: Path, encoder: str) -> None:
         folder: Of the run, which holds the encoder's files.
         encoder: The name of the encoder that the method was built on, as ``networks.build`` takes it.
     """
-    state = {name: value.detach().cpu().clone().contiguous() for name, value in _own_state(method).items()}
+    state = {
+        name: value.detach().cpu().clone().contiguous()
+        for name, value in _own_state(method).items()
+    }
     described = {
         "version": _VERSION,
         "method": registry.name_of(type(method)),
@@ -53,14 +56,24 @@ def save_method(method: Method, folder: Path, encoder: str) -> None:
     }
     with replacing(folder / METHOD_WEIGHTS, overwrite=True) as temporary:
         temporary.write_bytes(save(state))
-    write_text(folder / METHOD, json.dumps(described, indent=2, ensure_ascii=False) + "\n", overwrite=True)
+    write_text(
+        folder / METHOD, json.dumps(described, indent=2, ensure_ascii=False) + "\n", overwrite=True
+    )
 
 
 def _own_state(method: Method) -> dict[str, Tensor]:
     """The state without the encoder's, also where the method knows the encoder's tensors under other names."""
     state = method.state_dict()
-    encoders = {value.data_ptr() for name, value in state.items() if name.startswith(_ENCODER) and value.numel()}
-    return {name: value for name, value in state.items() if not (name.startswith(_ENCODER) or value.data_ptr() in encoders)}
+    encoders = {
+        value.data_ptr()
+        for name, value in state.items()
+        if name.startswith(_ENCODER) and value.numel()
+    }
+    return {
+        name: value
+        for name, value in state.items()
+        if not (name.startswith(_ENCODER) or value.data_ptr() in encoders)
+    }
 
 
 def open_method(folder: Path) -> Method:
@@ -74,16 +87,23 @@ def open_method(folder: Path) -> Method:
         raise UserError(f"{where} was written by a newer nearfar; update nearfar.")
     kind = registry.get(field_of(described, "method", str, where))
     spec = record(Spec, field_of(described, "spec", dict[str, Any], where), f"the spec in {where}")
-    settings = resolved_settings(kind.Settings, field_of(described, "settings", dict[str, Any], where))
+    settings = resolved_settings(
+        kind.Settings, field_of(described, "settings", dict[str, Any], where)
+    )
     name = field_of(described, "encoder", str, where).replace(PRETRAINED, "")
     with torch.random.fork_rng(devices=[]):
         method = kind(networks.build(name, spec, kind=kind.encoder_kind), spec, settings)
     try:
         own, encoders = load_file(folder / METHOD_WEIGHTS), load_file(folder / WEIGHTS)
     except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise UserError(f"The method in {folder} is damaged ({error}); restore its files.") from error
+        raise UserError(
+            f"The method in {folder} is damaged ({error}); restore its files."
+        ) from error
     prefix = method.encoder.weights_prefix
-    parts = {_ENCODER + (key if key.startswith(prefix) else prefix + key): value for key, value in encoders.items()}
+    parts = {
+        _ENCODER + (key if key.startswith(prefix) else prefix + key): value
+        for key, value in encoders.items()
+    }
     _load(method, {**own, **parts}, folder)
     return method.eval()
 
@@ -92,7 +112,9 @@ def _described(folder: Path) -> Any:
     try:
         return json.loads((folder / METHOD).read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{folder} holds no method: expected {METHOD} beside {DESCRIPTION}.") from error
+        raise UserError(
+            f"{folder} holds no method: expected {METHOD} beside {DESCRIPTION}."
+        ) from error
     except ValueError as error:
         raise UserError(f"{folder / METHOD} is damaged ({error}); restore it.") from error
 
@@ -101,13 +123,19 @@ def _load(method: Method, state: dict[str, Tensor], folder: Path) -> None:
     try:
         missing, unexpected = method.load_state_dict(state, strict=False)
     except RuntimeError as error:
-        raise UserError(f"{METHOD_WEIGHTS} in {folder} does not fit {METHOD}; restore the pair.") from error
+        raise UserError(
+            f"{METHOD_WEIGHTS} in {folder} does not fit {METHOD}; restore the pair."
+        ) from error
     known = method.state_dict()
     loaded = {known[name].data_ptr() for name in state if name in known}
-    lacking = [name for name in missing if known[name].data_ptr() not in loaded]  # an alias of what was loaded lacks nothing
+    lacking = [
+        name for name in missing if known[name].data_ptr() not in loaded
+    ]  # an alias of what was loaded lacks nothing
     if lacking or unexpected:
         named = (*lacking, *unexpected)[0]
-        raise UserError(f"{METHOD_WEIGHTS} in {folder} does not fit {METHOD} (at {named}); restore the pair.")
+        raise UserError(
+            f"{METHOD_WEIGHTS} in {folder} does not fit {METHOD} (at {named}); restore the pair."
+        )
 
 
 def has_own_features(kind: type[Method]) -> bool:
@@ -127,7 +155,9 @@ class Encoding(Encoder):
         self.method = method.eval()
         self.architecture = method.encoder.architecture
         with torch.no_grad():
-            self.dimension = int(method.encode(random_samples(encoder_spec(method.encoder), 2)).shape[1])
+            self.dimension = int(
+                method.encode(random_samples(encoder_spec(method.encoder), 2)).shape[1]
+            )
 
     def forward(self, x: Any) -> Tensor:
         return self.method.encode(x)

@@ -52,7 +52,9 @@ class Portable(nn.Module):
         if isinstance(encoder, TwoTowers):
             encoder, spec = encoder.first, dataclasses.replace(spec, modality="image")
         if spec.modality not in ("image", "series"):
-            raise UserError(f"Encoders of {spec.modality} data can be exported as safetensors only; onnx and torch take images and series.")
+            raise UserError(
+                f"Encoders of {spec.modality} data can be exported as safetensors only; onnx and torch take images and series."
+            )
         self.spec = spec
         self.encoder = copy.deepcopy(encoder)
         shape = (-1, *(1 for _ in spec.shape[1:]))
@@ -68,7 +70,9 @@ class Portable(nn.Module):
         if self.spec.modality != "image":
             return features
         pixels = x.flatten(1)
-        is_wrong = (pixels.amin(1, keepdim=True) < -_SLACK) | (pixels.amax(1, keepdim=True) > 1 + _SLACK)
+        is_wrong = (pixels.amin(1, keepdim=True) < -_SLACK) | (
+            pixels.amax(1, keepdim=True) > 1 + _SLACK
+        )
         return features.masked_fill(is_wrong, torch.nan)
 
 
@@ -90,16 +94,32 @@ def loading_lines(format: str, path: Path, name: str, spec: Spec) -> list[str]: 
         spec: of the data.
     """
     if format == "onnx":
-        load = [f"session = onnxruntime.InferenceSession({str(path)!r})", 'features = session.run(None, {"input": x})[0]']
+        load = [
+            f"session = onnxruntime.InferenceSession({str(path)!r})",
+            'features = session.run(None, {"input": x})[0]',
+        ]
         return ["import onnxruntime", *load, f"# x: {takes(spec)}"]
     if format == "torch":
-        return ["import torch", f"model = torch.export.load({str(path)!r}).module()", "features = model(x)", f"# x: {takes(spec)}"]
+        return [
+            "import torch",
+            f"model = torch.export.load({str(path)!r}).module()",
+            "features = model(x)",
+            f"# x: {takes(spec)}",
+        ]
     if name.startswith(TIMM):
         bare = name.removeprefix(TIMM).removesuffix(PRETRAINED)
         made = f"model = timm.create_model({bare!r}, num_classes=0, in_chans={spec.shape[0]})"
         weights = str(path / "encoder.safetensors")
-        return ["import timm, safetensors.torch", made, f"model.load_state_dict(safetensors.torch.load_file({weights!r}))"]
-    return ["from nearfar.runs.encoder_files import load_encoder", f"encoder, card = load_encoder({str(path)!r})", "features = encoder(x)"]
+        return [
+            "import timm, safetensors.torch",
+            made,
+            f"model.load_state_dict(safetensors.torch.load_file({weights!r}))",
+        ]
+    return [
+        "from nearfar.runs.encoder_files import load_encoder",
+        f"encoder, card = load_encoder({str(path)!r})",
+        "features = encoder(x)",
+    ]
 
 
 def write_onnx(model: Portable, path: Path, description: dict[str, Any]) -> None:
@@ -108,12 +128,20 @@ def write_onnx(model: Portable, path: Path, description: dict[str, Any]) -> None
     batch = {0: "samples"}
     with warnings.catch_warnings():
         # the tracing exporter is deprecated in favour of one that needs a further package
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.onnx|nearfar\.portable")
+        warnings.filterwarnings(
+            "ignore", category=DeprecationWarning, module=r"torch\.onnx|nearfar\.portable"
+        )
         # what tracing takes for a constant is one: all sizes but the batch's, whose freedom is checked afterwards
         warnings.filterwarnings("ignore", message="Converting a tensor to a Python")
         torch.onnx.export(
-            model, (random_samples(model.spec, 2),), path, dynamo=False, opset_version=17,
-            input_names=["input"], output_names=["features"], dynamic_axes={"input": batch, "features": batch},
+            model,
+            (random_samples(model.spec, 2),),
+            path,
+            dynamo=False,
+            opset_version=17,
+            input_names=["input"],
+            output_names=["features"],
+            dynamic_axes={"input": batch, "features": batch},
         )
     written = onnx.load(path)
     written.graph.input[0].doc_string = takes(model.spec)
@@ -178,7 +206,9 @@ def random_samples(spec: Spec, samples: int) -> Any:
     if spec.modality in ("image", "video"):
         return torch.rand(samples, *spec.shape, generator=generator)
     mean, std = _moments(spec)
-    return torch.randn(samples, *spec.shape, generator=generator) * std.view(-1, 1) + mean.view(-1, 1)
+    return torch.randn(samples, *spec.shape, generator=generator) * std.view(-1, 1) + mean.view(
+        -1, 1
+    )
 
 
 def _moments(spec: Spec) -> tuple[Tensor, Tensor]:
@@ -190,4 +220,6 @@ def _extra(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(f"The format onnx needs {module}, which is not installed: pip install 'nearfar[export]'.") from error
+        raise UserError(
+            f"The format onnx needs {module}, which is not installed: pip install 'nearfar[export]'."
+        ) from error

@@ -39,7 +39,9 @@ def read_text(path: Path, mend: str, *, most: int = MOST_BYTES) -> str:
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}; {mend}.") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is damaged: it is not UTF-8 (byte {error.start:,}); {mend}.") from error
+        raise UserError(
+            f"{path} is damaged: it is not UTF-8 (byte {error.start:,}); {mend}."
+        ) from error
 
 
 def check_file(path: Path, mend: str, *, most: int | None = None) -> None:
@@ -130,17 +132,25 @@ def record(kind: type[T], values: Any, where: str) -> T:
     Point(x=1.0)
     """
     if not isinstance(values, Mapping):
-        raise UserError(f"{where} holds a {type(values).__name__}; expected a table of names and values.")
+        raise UserError(
+            f"{where} holds a {type(values).__name__}; expected a table of names and values."
+        )
     hints = typing.get_type_hints(kind, include_extras=True)
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for name in values:
         if name not in fields:
             raise unknown_name(f"field in {where}", str(name), fields)
     for name, field in fields.items():
-        needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        needed = (
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        )
         if needed and name not in values:
-            raise UserError(f"{where} lacks {name}; the file was cut or changed by hand: restore it.")
-    found = {name: _value(hints[name], f"{name} in {where}", value) for name, value in values.items()}
+            raise UserError(
+                f"{where} lacks {name}; the file was cut or changed by hand: restore it."
+            )
+    found = {
+        name: _value(hints[name], f"{name} in {where}", value) for name, value in values.items()
+    }
     return kind(**found)
 
 
@@ -157,7 +167,9 @@ def field_of(values: Any, name: str, hint: Any, where: str) -> Any:
         UserError: If the values are no mapping, or the field is missing or of another type.
     """
     if not isinstance(values, Mapping):
-        raise UserError(f"{where} holds a {type(values).__name__}; expected a table of names and values.")
+        raise UserError(
+            f"{where} holds a {type(values).__name__}; expected a table of names and values."
+        )
     if name not in values:
         raise UserError(f"{where} lacks {name}; the file was cut or changed by hand: restore it.")
     return checked(hint, f"{name} in {where}", values[name])

@@ -34,11 +34,18 @@ def density_weights(label: Tensor, *, kind: str = "inverse-root", bandwidth: flo
     if kind not in KINDS:
         raise unknown_name("density weight", kind, KINDS)
     if bandwidth <= 0:
-        raise UserError(f"The bandwidth of the density of labels is {bandwidth}; expected a number above 0.")
+        raise UserError(
+            f"The bandwidth of the density of labels is {bandwidth}; expected a number above 0."
+        )
     if kind == "none":
         return torch.ones(len(label), device=label.device)
-    values, place, count = torch.unique(label.double().view(len(label), -1), dim=0, return_inverse=True, return_counts=True)
+    values, place, count = torch.unique(
+        label.double().view(len(label), -1), dim=0, return_inverse=True, return_counts=True
+    )
     rows = max(1, _BLOCK // len(values))
-    parts = [torch.exp(-(torch.cdist(part, values) / bandwidth).square() / 2) @ count.double() for part in torch.split(values, rows)]
+    parts = [
+        torch.exp(-(torch.cdist(part, values) / bandwidth).square() / 2) @ count.double()
+        for part in torch.split(values, rows)
+    ]
     weight = torch.cat(parts)[place].pow(-1.0 if kind == "inverse" else -0.5)
     return (weight / weight.mean()).float()

@@ -26,9 +26,13 @@ def kmeans(features: Tensor, clusters: int, *, seed: int) -> Tensor:
     Source: Sculley 2010, as scikit-learn has it.
     """
     if not 1 <= clusters <= len(features):
-        raise UserError(f"Cannot make {clusters} clusters of {len(features)} samples; choose a number from 1 to {len(features)}.")
+        raise UserError(
+            f"Cannot make {clusters} clusters of {len(features)} samples; choose a number from 1 to {len(features)}."
+        )
     from sklearn.cluster import MiniBatchKMeans
 
     rows = features.detach().cpu().double().numpy()
-    found = MiniBatchKMeans(clusters, batch_size=_BATCH, max_iter=100, tol=1e-5, n_init=3, random_state=seed).fit_predict(rows)
+    found = MiniBatchKMeans(
+        clusters, batch_size=_BATCH, max_iter=100, tol=1e-5, n_init=3, random_state=seed
+    ).fit_predict(rows)
     return torch.from_numpy(found).long()

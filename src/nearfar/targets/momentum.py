@@ -41,7 +41,9 @@ class MomentumEncoder(nn.Module):
             online: a module with the same parameters in the same order as the one that was copied.
             momentum: in [0, 1]; 0 copies, 1 changes nothing.
         """
-        torch._foreach_lerp_(list(self.module.parameters()), list(online.parameters()), 1.0 - momentum)
+        torch._foreach_lerp_(
+            list(self.module.parameters()), list(online.parameters()), 1.0 - momentum
+        )
 
 
 def cosine_momentum(base: float, progress: float) -> float:

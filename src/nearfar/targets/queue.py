@@ -50,7 +50,9 @@ class Queue(nn.Module):
         """
         found = query.to(self.rows, copy=True)
         wanted = query if rows is None else query[rows]
-        places = [(part @ self.rows.to(part).T).argmax(dim=1) for part in torch.split(wanted, block)]
+        places = [
+            (part @ self.rows.to(part).T).argmax(dim=1) for part in torch.split(wanted, block)
+        ]
         found[slice(None) if rows is None else rows] = self.rows[torch.cat(places)]
         return found
 

@@ -31,12 +31,16 @@ class Stages(nn.Module):
 
     def __init__(self, samples: int, clusters: int, *networks: nn.ModuleList) -> None:
         """Args:
-            samples: number of training samples.
-            clusters: K, at least 1.
-            networks: lists of networks that learn together, each with one for each stage; all but the last are frozen.
+        samples: number of training samples.
+        clusters: K, at least 1.
+        networks: lists of networks that learn together, each with one for each stage; all but the last are frozen.
         """
         super().__init__()
-        self.count, self.clusters, self._networks = len(networks[0]), clusters, networks  # in a tuple, as the method owns them
+        self.count, self.clusters, self._networks = (
+            len(networks[0]),
+            clusters,
+            networks,
+        )  # in a tuple, as the method owns them
         self.register_buffer("groups", torch.zeros(samples, dtype=torch.int64))
         self.register_buffer("current", torch.zeros((), dtype=torch.int64))
         for network in (network for each in networks for network in list(each)[:-1]):
@@ -49,7 +53,9 @@ class Stages(nn.Module):
             UserError: if the run has fewer epochs than stages.
         """
         if epoch and round(epoch / progress) < self.count:
-            raise UserError(f"{round(epoch / progress)} epochs are too few for {self.count} stages; choose --epochs {self.count} or more.")
+            raise UserError(
+                f"{round(epoch / progress)} epochs are too few for {self.count} stages; choose --epochs {self.count} or more."
+            )
         return min(int(progress * self.count + 1e-9), self.count - 1) > int(self.current)
 
     @torch.no_grad()
@@ -70,7 +76,10 @@ class Stages(nn.Module):
             unit: whether each stage is brought to length 1; otherwise one with longer features weighs more.
         """
         scaled = [normalize(f, dim=1) if unit else f for f in features]
-        known = [torch.where(self.current > place, f, torch.zeros_like(f)) for place, f in enumerate(scaled[:-1])]
+        known = [
+            torch.where(self.current > place, f, torch.zeros_like(f))
+            for place, f in enumerate(scaled[:-1])
+        ]
         return torch.cat([*known, scaled[-1]], dim=1)
 
 

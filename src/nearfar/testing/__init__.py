@@ -20,7 +20,16 @@ from nearfar.testing.methods import METHOD_CHECKS, Case
 from nearfar.testing.processes import on_processes
 from nearfar.testing.toys import toy
 
-__all__ = ["LOSS_CHECKS", "METHOD_CHECKS", "Case", "LossCase", "check_loss", "check_method", "on_processes", "toy"]
+__all__ = [
+    "LOSS_CHECKS",
+    "METHOD_CHECKS",
+    "Case",
+    "LossCase",
+    "check_loss",
+    "check_method",
+    "on_processes",
+    "toy",
+]
 
 
 def check_method(
@@ -71,7 +80,9 @@ def check_loss(
     _run(LOSS_CHECKS, LossCase(function, make_inputs), skip, name)
 
 
-def _run(checks: Mapping[str, Callable[[Any], None]], case: Any, skip: Sequence[str], subject: str) -> None:
+def _run(
+    checks: Mapping[str, Callable[[Any], None]], case: Any, skip: Sequence[str], subject: str
+) -> None:
     for name in skip:
         if name not in checks:
             raise unknown_name("check", name, checks)

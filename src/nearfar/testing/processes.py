@@ -28,7 +28,10 @@ _START = "import sys; from nearfar.testing.processes import _launch; _launch(sys
 
 
 def on_processes(
-    function: Callable[..., Any], *arguments: Any, counts: Sequence[int] = (2, 3), seconds: float = 300
+    function: Callable[..., Any],
+    *arguments: Any,
+    counts: Sequence[int] = (2, 3),
+    seconds: float = 300,
 ) -> dict[int, list[Any]]:
     """Call ``function(*arguments)`` on each process of a group joined by gloo on the CPU, one group after another.
 
@@ -56,23 +59,41 @@ def on_processes(
         raise
 
 
-def _on_processes(function: Callable[..., Any], arguments: Sequence[Any], counts: Sequence[int], seconds: float) -> dict[int, list[Any]]:
+def _on_processes(
+    function: Callable[..., Any], arguments: Sequence[Any], counts: Sequence[int], seconds: float
+) -> dict[int, list[Any]]:
     if _MEETING:
         raise RuntimeError(_MEETING[0])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        torch.save((f"{function.__module__}:{function.__qualname__}", tuple(arguments), list(counts)), folder / "task")
+        torch.save(
+            (f"{function.__module__}:{function.__qualname__}", tuple(arguments), list(counts)),
+            folder / "task",
+        )
         with (folder / "log").open("wb") as log:
-            child = Child([sys.executable, "-c", _START, name], env=_environment(), stdout=log, stderr=log)
+            child = Child(
+                [sys.executable, "-c", _START, name], env=_environment(), stdout=log, stderr=log
+            )
             try:
                 code = _waited(child, seconds)
-                failure = f"did not end within {seconds:g} seconds" if code is None else f"failed with code {code}" if code else ""
+                failure = (
+                    f"did not end within {seconds:g} seconds"
+                    if code is None
+                    else f"failed with code {code}"
+                    if code
+                    else ""
+                )
             finally:
                 child.end(patience=0.0)
         if failure:
             written = (folder / "log").read_text(errors="replace")[-4000:]
-            raise RuntimeError(f"{function.__qualname__} on processes {failure}; written last:\n{written}")
-        return {n: [torch.load(folder / f"result-{n}-{rank}", weights_only=True) for rank in range(n)] for n in counts}
+            raise RuntimeError(
+                f"{function.__qualname__} on processes {failure}; written last:\n{written}"
+            )
+        return {
+            n: [torch.load(folder / f"result-{n}-{rank}", weights_only=True) for rank in range(n)]
+            for n in counts
+        }
 
 
 def _waited(child: Child, seconds: float) -> int | None:
@@ -97,7 +118,9 @@ def _why_none_meet() -> str:
         except RuntimeError as error:
             reason = str(error)
         if reason:
-            _MEETING.append(f"processes cannot meet on this machine, so nothing is tried on several any more: {reason}")
+            _MEETING.append(
+                f"processes cannot meet on this machine, so nothing is tried on several any more: {reason}"
+            )
     return _MEETING[0] if _MEETING else ""
 
 
@@ -118,11 +141,18 @@ def _launch(name: str) -> None:
     path, arguments, counts = torch.load(folder / "task", weights_only=True)
     module, _, attribute = path.partition(":")
     function = getattr(importlib.import_module(module), attribute)
-    importlib.import_module("torch._dynamo")  # data parallel training would import it, slowly, in each process
-    context = multiprocessing.get_context("fork")  # safe and quick, as nothing was computed here yet
+    importlib.import_module(
+        "torch._dynamo"
+    )  # data parallel training would import it, slowly, in each process
+    context = multiprocessing.get_context(
+        "fork"
+    )  # safe and quick, as nothing was computed here yet
     for count in counts:
         tasks = [(folder, function, arguments, rank, count, os.getpid()) for rank in range(count)]
-        running = {rank: context.Process(target=_member, args=task, daemon=True) for rank, task in enumerate(tasks)}
+        running = {
+            rank: context.Process(target=_member, args=task, daemon=True)
+            for rank, task in enumerate(tasks)
+        }
         for process in running.values():
             process.start()
         while running:
@@ -134,7 +164,14 @@ def _launch(name: str) -> None:
                     del running[rank]
 
 
-def _member(folder: Path, function: Callable[..., Any], arguments: Sequence[Any], rank: int, count: int, launcher: int) -> None:
+def _member(
+    folder: Path,
+    function: Callable[..., Any],
+    arguments: Sequence[Any],
+    rank: int,
+    count: int,
+    launcher: int,
+) -> None:
     dies_with(launcher, signal.SIGKILL)()
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(count))
     with collectives.processes(f"file://{folder}/meeting-{count}"):

@@ -22,7 +22,10 @@ _PROGRESS = (0.0, 0.25, 0.5, 0.75)
 
 
 def idle_settings(
-    method: type[Method], *, contexts: Mapping[str, Mapping[str, Any]] | None = None, values: Mapping[str, Any] | None = None
+    method: type[Method],
+    *,
+    contexts: Mapping[str, Mapping[str, Any]] | None = None,
+    values: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Names of the settings of which no other value changes anything about a method on toy data.
 
@@ -91,7 +94,10 @@ def _differs(method: type[Method], settings: Mapping[str, Any], expected: Any) -
 def trace(method: type[Method], settings: Mapping[str, Any]) -> dict[str, Any]:
     """All that a setting can change: what the method asks for, its shapes and groups, its batch, four steps and its features."""
     made, batch = toy(method, settings=settings)
-    groups = [{k: v if k != "params" else [tuple(p.shape) for p in v] for k, v in g.items()} for g in made.parameter_groups()]
+    groups = [
+        {k: v if k != "params" else [tuple(p.shape) for p in v] for k, v in g.items()}
+        for g in made.parameter_groups()
+    ]
     found: dict[str, Any] = {
         "views": dataclasses.asdict(made.wanted_views),
         "batches": dataclasses.asdict(made.wanted_batches),
@@ -110,7 +116,11 @@ def trace(method: type[Method], settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tensors_of(batch: Batch) -> list[Tensor]:
-    return [value for value in (*batch.views, batch.index, *batch.extra.values()) if isinstance(value, Tensor)]
+    return [
+        value
+        for value in (*batch.views, batch.index, *batch.extra.values())
+        if isinstance(value, Tensor)
+    ]
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -58,10 +58,18 @@ def train(
         precision: "float32" (that is, as the method is) or "bfloat16".
         shard: divide the parameters over the processes; ``method`` holds them whole again at the end.
     """
-    plan = Plan(Recipe(batch_size=len(batch)), gradient_cache=gradient_cache, precision=precision, shard=shard)
+    plan = Plan(
+        Recipe(batch_size=len(batch)),
+        gradient_cache=gradient_cache,
+        precision=precision,
+        shard=shard,
+    )
     if collectives.world() > 1:
         synchronise(method)
-    whole, method = method, sharding.sharded(method, plan.device) if shard and collectives.world() > 1 else method
+    whole, method = (
+        method,
+        sharding.sharded(method, plan.device) if shard and collectives.world() > 1 else method,
+    )
     model = method if shard or len(method.phases()) > 1 else collectives.data_parallel(method)
     own = batch[part(torch.arange(len(batch)), collectives.rank(), collectives.world())]
     trained = Trained(terms=[], gradients=[], state={})
@@ -112,7 +120,9 @@ def _step(
     return terms, found
 
 
-def train_by_name(tasks: Sequence[tuple[str, str | None, Mapping[str, Any]]], shards: Sequence[bool] = (False,)) -> list[Trained]:
+def train_by_name(
+    tasks: Sequence[tuple[str, str | None, Mapping[str, Any]]], shards: Sequence[bool] = (False,)
+) -> list[Trained]:
     """``train`` on the toys of several methods, each a registered name (or "module:Class"), a modality and settings; all of them once
     for each value of ``shard`` that is asked for."""
     trained = []
@@ -132,6 +142,8 @@ def assert_processes_equal(results: Sequence[Trained], expected: Trained, how: s
         where = f"process {rank} of {len(results)}{how} differs from one process: "
         for own, alone in zip(found["gradients"], expected["gradients"], strict=True):
             largest = max((float(gradient.abs().max()) for gradient in alone.values()), default=0.0)
-            assert_close(own, alone, rtol=1e-10, atol=max(1e-10, 1e-14 * largest), msg=where.__add__)
+            assert_close(
+                own, alone, rtol=1e-10, atol=max(1e-10, 1e-14 * largest), msg=where.__add__
+            )
         for what in ("terms", "state"):
             assert_close(found[what], expected[what], rtol=1e-10, atol=1e-10, msg=where.__add__)

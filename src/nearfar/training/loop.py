@@ -76,7 +76,12 @@ class Callback(Protocol):
 
 
 def fit(
-    method: Method, source: Any, views: MakeViews, plan: Plan, folder: Path | None = None, callbacks: Sequence[Callback] = ()
+    method: Method,
+    source: Any,
+    views: MakeViews,
+    plan: Plan,
+    folder: Path | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Progress:
     """Train ``method`` on ``source.train``, continuing from the newest checkpoint in ``folder``; without one, nothing is written.
 
@@ -95,14 +100,22 @@ def fit(
     phases = trained.phases()
     optimizers = Optimizers(trained, plan.recipe, plan.precision)
     sampler = sampler_of(trained, samples, plan.recipe.batch_size, plan.seed)
-    progress = Progress(0, plan.steps or plan.recipe.epochs * len(sampler), len(sampler), plan.recipe.batch_size, {})
-    progress.step = restore(folder, trained, optimizers, plan.seed, config=plan.config, tell=plan.tell)
+    progress = Progress(
+        0, plan.steps or plan.recipe.epochs * len(sampler), len(sampler), plan.recipe.batch_size, {}
+    )
+    progress.step = restore(
+        folder, trained, optimizers, plan.seed, config=plan.config, tell=plan.tell
+    )
     # Without data parallel's hooks, which a parameter that stands still for a phase would confuse, ``gradients`` sees to the average.
     replicated = not (plan.gradient_cache or plan.shard) and len(phases) == 1
     model = collectives.data_parallel(trained) if replicated else trained
     callbacks = callbacks if collectives.is_first() else ()
     make = partial(_batch, trained, samples, sampler, views, plan)
-    may_be_ahead = "ahead" not in trained.cannot and not plan.profile.times and not sharding.gathered_for_batches(trained)
+    may_be_ahead = (
+        "ahead" not in trained.cannot
+        and not plan.profile.times
+        and not sharding.gathered_for_batches(trained)
+    )
     ahead = may_be_ahead and cores_allow(plan.device)
     batches = Batches(make, len(sampler), progress.steps, ahead=ahead)
     alone = collectives.world() == 1
@@ -111,7 +124,12 @@ def fit(
         return not_finite(what, batches.make(step - 1), samples.ids)
 
     finite = FiniteSteps(trained, explained, at_once=alone and plan.device.type == "cpu")
-    with Interruption() as interruption, freed_memory_kept(plan.device), _ending(callbacks, progress), batches:
+    with (
+        Interruption() as interruption,
+        freed_memory_kept(plan.device),
+        _ending(callbacks, progress),
+        batches,
+    ):
         for callback in callbacks:
             callback.on_start(progress)
         saved, logged, since = time.monotonic(), time.monotonic(), 0
@@ -119,7 +137,9 @@ def fit(
             trained.progress = progress.step / progress.steps
             if progress.step % len(sampler) == 0:
                 with plan.profile(BETWEEN), sharding.rewritten(method, trained):
-                    method.before_epoch(progress.epoch, LoadedTrainingSet(samples, method, plan.seed))
+                    method.before_epoch(
+                        progress.epoch, LoadedTrainingSet(samples, method, plan.seed)
+                    )
             optimizers.schedule(progress.step, progress.steps)
             batch = batches(progress.step)
             terms = _update(model, trained, phases, optimizers, batch, plan, progress, finite)
@@ -127,7 +147,10 @@ def fit(
             since += plan.recipe.batch_size
             epoch_ended, last = progress.step % len(sampler) == 0, progress.step == progress.steps
             logs = progress.step % plan.log_every == 0 or epoch_ended or last
-            stopping, due = interruption.requested, time.monotonic() - saved >= 60 * plan.checkpoint_minutes
+            stopping, due = (
+                interruption.requested,
+                time.monotonic() - saved >= 60 * plan.checkpoint_minutes,
+            )
             if not alone:  # processes agree where they talk anyway
                 stopping, due = collectives.any_of(stopping, due) if logs else (False, False)
             if logs or stopping or due:
@@ -150,7 +173,9 @@ def fit(
                 if due or stopping or last:
                     save(folder, trained, optimizers, progress.step, config=plan.config)
                     saved = time.monotonic()
-            plan.profile.after_step(last or stopping, partial(_bound, method, trained, batch.views, plan))
+            plan.profile.after_step(
+                last or stopping, partial(_bound, method, trained, batch.views, plan)
+            )
             if stopping:
                 break
         sharding.fill(method, trained)
@@ -163,12 +188,18 @@ def _refuse(method: Method, plan: Plan) -> None:
     Raises:
         UserError: if the plan asks for it.
     """
-    asked = {"shard": plan.shard, "cache": plan.gradient_cache > 0, "accumulate": plan.accumulate > 1}
+    asked = {
+        "shard": plan.shard,
+        "cache": plan.gradient_cache > 0,
+        "accumulate": plan.accumulate > 1,
+    }
     options = {"shard": "--shard", "cache": "--gradient-cache", "accumulate": "--accumulate"}
     for what, reason in method.cannot.items():
         if asked.get(what, False):
             name = type(method).__name__
-            raise UserError(f"{name} cannot be trained with {options[what]}, because {reason}; leave it out.")
+            raise UserError(
+                f"{name} cannot be trained with {options[what]}, because {reason}; leave it out."
+            )
 
 
 def _placed(method: Method, plan: Plan) -> Method:
@@ -183,7 +214,9 @@ def _placed(method: Method, plan: Plan) -> Method:
 
 def _to_train(method: Method, plan: Plan) -> Method:
     """What is trained: the method itself, or where that is asked for a copy that is divided over the processes."""
-    trained = sharding.sharded(method, plan.device) if plan.shard and collectives.world() > 1 else method
+    trained = (
+        sharding.sharded(method, plan.device) if plan.shard and collectives.world() > 1 else method
+    )
     if plan.compile:
         trained.encoder.compile()
     return trained
@@ -192,10 +225,19 @@ def _to_train(method: Method, plan: Plan) -> Method:
 def sampler_of(method: Method, samples: Any, batch_size: int, seed: int) -> Sampler:
     """The batches that a method wants of its training samples."""
     groups = getattr(method, "groups", None)
-    return sampler_for(method.wanted_batches, len(samples), batch_size, seed=seed, label=samples.label, groups=groups)
+    return sampler_for(
+        method.wanted_batches,
+        len(samples),
+        batch_size,
+        seed=seed,
+        label=samples.label,
+        groups=groups,
+    )
 
 
-def _batch(method: Method, samples: Any, sampler: Sampler, views: MakeViews, plan: Plan, step: int) -> Batch:
+def _batch(
+    method: Method, samples: Any, sampler: Sampler, views: MakeViews, plan: Plan, step: int
+) -> Batch:
     """This process's part of the batch of one step.
 
     A function of seed and step alone, so that resuming is exact, and of the sample, so that the number of processes changes nothing.
@@ -217,8 +259,12 @@ def _batch(method: Method, samples: Any, sampler: Sampler, views: MakeViews, pla
         group = {name: taken(column) for name, column in samples.group.items()}
     with plan.profile("views"):
         sources = method.view_sources(raw, number, generator)
-        batch = Batch(views(raw if sources is None else sources, generator), number, label, group, place)
-        prepared = joined([_prepared(method, part, generator) for part in parts_of(batch, plan.accumulate)])
+        batch = Batch(
+            views(raw if sources is None else sources, generator), number, label, group, place
+        )
+        prepared = joined(
+            [_prepared(method, part, generator) for part in parts_of(batch, plan.accumulate)]
+        )
         if own is None:
             return prepared
         return replace(prepared if place is own else prepared[own.rows.to(plan.device)], place=own)
@@ -227,7 +273,9 @@ def _batch(method: Method, samples: Any, sampler: Sampler, views: MakeViews, pla
 def by_row(method: Method) -> bool:
     """Whether what a method does to a batch before it is embedded can be done to some of its samples alone."""
     hooks = ("view_sources", "prepare")
-    return method.by_row or all(getattr(type(method), name) is getattr(Method, name) for name in hooks)
+    return method.by_row or all(
+        getattr(type(method), name) is getattr(Method, name) for name in hooks
+    )
 
 
 def _prepared(method: Method, part: Batch, generator: PartGenerator) -> Batch:

@@ -30,7 +30,11 @@ def due(phases: Sequence[Phase], step: int, progress: float) -> Iterator[Phase]:
     """
     for phase in phases:
         is_last = progress >= 1.0 and phase.until >= 1.0
-        if phase.since <= progress and (progress < phase.until or is_last) and step % phase.every == 0:
+        if (
+            phase.since <= progress
+            and (progress < phase.until or is_last)
+            and step % phase.every == 0
+        ):
             yield from [phase] * phase.times
 
 
@@ -70,10 +74,14 @@ class Optimizers:
             name = phase.updated_by
             if name in self._by_name:
                 continue
-            members = {id(p) for other in phases if other.updated_by == name for p in other.parameters}
+            members = {
+                id(p) for other in phases if other.updated_by == name for p in other.parameters
+            }
             own = dataclasses.replace(recipe, **phase.recipe)
             self._recipes[name] = own
-            self._by_name[name] = build_optimizer(method, own, precision, only=members if len(phases) > 1 else None)
+            self._by_name[name] = build_optimizer(
+                method, own, precision, only=members if len(phases) > 1 else None
+            )
 
     def of(self, phase: Phase) -> Optimizer:
         """The optimiser that updates a phase."""
@@ -99,7 +107,9 @@ class Optimizers:
         states = {name: optimizer.state_dict() for name, optimizer in self._by_name.items()}
         return next(iter(states.values())) if len(states) == 1 else states
 
-    def load_state_dict(self, state: Mapping[str, Any], load: Callable[[Optimizer, Any], None]) -> None:
+    def load_state_dict(
+        self, state: Mapping[str, Any], load: Callable[[Optimizer, Any], None]
+    ) -> None:
         """Bring back what ``state_dict`` gave; ``load`` brings back one optimiser's state."""
         states = {next(iter(self._by_name)): state} if len(self._by_name) == 1 else state
         for name, optimizer in self._by_name.items():
@@ -111,12 +121,18 @@ def _check_phases(method: Method, phases: Sequence[Phase]) -> None:
     kind = type(method).__name__
     names = [phase.name for phase in phases]
     if not phases or len(set(names)) < len(names):
-        raise UserError(f"The phases of {kind} are named {', '.join(names) or 'nothing'}; expected one or more different names.")
+        raise UserError(
+            f"The phases of {kind} are named {', '.join(names) or 'nothing'}; expected one or more different names."
+        )
     covered = {id(parameter) for phase in phases for parameter in phase.parameters}
     for name, parameter in method.named_parameters():
         if parameter.requires_grad and id(parameter) not in covered:
-            raise UserError(f"The parameter {name} learns but is in none of the phases of {kind}; add it to one.")
+            raise UserError(
+                f"The parameter {name} learns but is in none of the phases of {kind}; add it to one."
+            )
     recipes: dict[str, Mapping[str, Any]] = {}
     for phase in phases:
         if recipes.setdefault(phase.updated_by, phase.recipe) != phase.recipe:
-            raise UserError(f"Phases of {kind} share the optimiser {phase.updated_by} but differ in their recipes; give them one recipe.")
+            raise UserError(
+                f"Phases of {kind} share the optimiser {phase.updated_by} but differ in their recipes; give them one recipe."
+            )

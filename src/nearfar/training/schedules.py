@@ -40,7 +40,11 @@ def apply_schedule(optimizer: Optimizer, recipe: Recipe, step: int, steps: int) 
     """
     factor = learning_rate_factor(step, steps, round(recipe.warmup * steps))
     for group in optimizer.param_groups:
-        group["lr"] = group["peak_learning_rate"] * (1.0 if group["constant_learning_rate"] else factor)
+        group["lr"] = group["peak_learning_rate"] * (
+            1.0 if group["constant_learning_rate"] else factor
+        )
         if recipe.final_weight_decay is not None and group["decays"]:
             left = learning_rate_factor(step, steps, 0)
-            group["weight_decay"] = recipe.final_weight_decay + (recipe.weight_decay - recipe.final_weight_decay) * left
+            group["weight_decay"] = (
+                recipe.final_weight_decay + (recipe.weight_decay - recipe.final_weight_decay) * left
+            )

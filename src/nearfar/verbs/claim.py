@@ -40,7 +40,9 @@ def claim(
 
     first_seed = 0 if tuning else claims.FIRST_SEED
     if seeds is not None and seeds < 2:
-        raise UserError(f"The number of seeds is {seeds}; expected at least 2, because an interval needs two values.")
+        raise UserError(
+            f"The number of seeds is {seeds}; expected at least 2, because an interval needs two values."
+        )
     console = Console()
     folder = output or (_RESULTS if _RESULTS.is_dir() else Path("runs"))
     if name is None and not all:
@@ -54,8 +56,13 @@ def claim(
         if keep and path.exists() and not tuning:
             continue
         console.print(f"[bold]{one}[/]: {experiment.statement}", highlight=False)
-        console.print(f"  Seeds from {first_seed} on{': for tuning, nothing is written' if tuning else ''}.", highlight=False)
-        result = claims.run(one, experiment, seeds=seeds, first_seed=first_seed, watch=partial(_watch, console))
+        console.print(
+            f"  Seeds from {first_seed} on{': for tuning, nothing is written' if tuning else ''}.",
+            highlight=False,
+        )
+        result = claims.run(
+            one, experiment, seeds=seeds, first_seed=first_seed, watch=partial(_watch, console)
+        )
         if not tuning:
             write_text(path, result.to_json() + "\n", overwrite=True)
         console.print(_sentence(result), highlight=False, soft_wrap=True)

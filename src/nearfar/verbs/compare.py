@@ -18,7 +18,12 @@ from nearfar.runs.folder import REPORT
 RESULTS = "results.parquet"
 
 
-def compare(*methods: str, settings: Mapping[str, Sequence[Any]] | None = None, quiet: bool = False, **options: Any) -> Comparison:
+def compare(
+    *methods: str,
+    settings: Mapping[str, Sequence[Any]] | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> Comparison:
     """Train and judge methods under equal conditions: same data in the same order, same budget, encoder and evaluation.
 
     Each method keeps its own recipe otherwise. Runs that are done are skipped and interrupted ones continued when the same
@@ -47,15 +52,29 @@ def compare(*methods: str, settings: Mapping[str, Sequence[Any]] | None = None, 
     from nearfar.verbs.told import shown
 
     console = Console(quiet=quiet)
-    folder = Path(chosen.output) if chosen.output else Path("runs") / f"compare-{Path(chosen.data).stem}"
+    folder = (
+        Path(chosen.output) if chosen.output else Path("runs") / f"compare-{Path(chosen.data).stem}"
+    )
     _check_data(folder)
     plan = planned(arms, chosen, folder)
-    told = f"{len(arms)} arms x {chosen.seeds} seeds: {shown(plan['budget'])}; writing {shown(folder)}"
+    told = (
+        f"{len(arms)} arms x {chosen.seeds} seeds: {shown(plan['budget'])}; writing {shown(folder)}"
+    )
     console.print(told, highlight=False, soft_wrap=True)
-    found = run_all(arms, chosen, plan, folder, lambda text: console.print(f"[bold]{shown(text)}[/]", highlight=False))
+    found = run_all(
+        arms,
+        chosen,
+        plan,
+        folder,
+        lambda text: console.print(f"[bold]{shown(text)}[/]", highlight=False),
+    )
     found.write_parquet(folder / RESULTS)
     page = write_comparison(found, folder / REPORT)
-    console.print(f"Results: {shown(folder / RESULTS)}\nReport: {shown(page)}", highlight=False, soft_wrap=True)
+    console.print(
+        f"Results: {shown(folder / RESULTS)}\nReport: {shown(page)}",
+        highlight=False,
+        soft_wrap=True,
+    )
     return found
 
 

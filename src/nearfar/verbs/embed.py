@@ -48,7 +48,9 @@ def embed(
 
     output = Path(output)
     if output.suffix not in (".parquet", ".npz"):
-        raise UserError(f"Cannot write embeddings to {output}: expected a name that ends in .parquet or .npz.")
+        raise UserError(
+            f"Cannot write embeddings to {output}: expected a name that ends in .parquet or .npz."
+        )
     if output.exists():
         raise UserError(f"{output} exists already; choose another --output.")
     opened = Run(run)
@@ -56,14 +58,19 @@ def embed(
     check_input(opened.encoder(), source.spec)
     columns: dict[str, list[Any]] = {"id": [], "split": [], "label": []}
     vectors: dict[str, list[Tensor]] = {}
-    for split, samples in (("train" if data is None else "all", source.train), ("test", source.test)):
+    for split, samples in (
+        ("train" if data is None else "all", source.train),
+        ("test", source.test),
+    ):
         if samples is not None:
             columns["id"] += samples.ids
             columns["split"] += [split] * len(samples)
             columns["label"] += labels_of(samples, source.spec.classes)
             for name, features in _embeddings(opened, samples, source.spec.modality).items():
                 vectors.setdefault(name, []).append(features)
-    arrays = {name: np.concatenate([part.numpy() for part in parts]) for name, parts in vectors.items()}
+    arrays = {
+        name: np.concatenate([part.numpy() for part in parts]) for name, parts in vectors.items()
+    }
     facts = facts_of(columns["id"], arrays["embedding"], digest_of(opened.folder))
     _write(columns, arrays, facts, output)
     return output
@@ -75,7 +82,9 @@ def embed_samples(run: Run, samples: Any) -> np.ndarray[Any, Any]:
     from nearfar.runs.encoder_files import encoder_spec, tokenizer_of
 
     encoder = run.encoder()
-    found: np.ndarray[Any, Any] = features_of(run, samples_like(samples, encoder_spec(encoder), tokenizer_of(encoder))).numpy()
+    found: np.ndarray[Any, Any] = features_of(
+        run, samples_like(samples, encoder_spec(encoder), tokenizer_of(encoder))
+    ).numpy()
     return found
 
 
@@ -105,7 +114,11 @@ def features_of(run: Run, samples: Any) -> Tensor:
     plain = plain_view(dataclasses.replace(spec, modality="image"))
 
     def first_part(part: Any) -> Any:
-        return part if isinstance(part, Tokens) else plain(part.first if isinstance(part, Pair) else part)
+        return (
+            part
+            if isinstance(part, Tokens)
+            else plain(part.first if isinstance(part, Pair) else part)
+        )
 
     return extract(_shared_space(run), samples, first_part)
 
@@ -150,14 +163,20 @@ def _embeddings(run: Run, samples: Any, modality: str) -> dict[str, Tensor]:
 
 
 def _write(
-    columns: dict[str, list[Any]], vectors: dict[str, np.ndarray[Any, Any]], facts: dict[str, str], output: Path
+    columns: dict[str, list[Any]],
+    vectors: dict[str, np.ndarray[Any, Any]],
+    facts: dict[str, str],
+    output: Path,
 ) -> None:
     from nearfar.finding.index import FACTS
 
     with replacing(output) as temporary:
         if output.suffix == ".npz":
             with temporary.open("wb") as file:
-                known: dict[str, Any] = {**vectors, **{k: np.array(v) for k, v in columns.items() if None not in v}}
+                known: dict[str, Any] = {
+                    **vectors,
+                    **{k: np.array(v) for k, v in columns.items() if None not in v},
+                }
                 known[FACTS] = np.array(json.dumps(facts))
                 np.savez(file, **known)
         else:
@@ -166,7 +185,9 @@ def _write(
 
             table = {name: pa.array(values) for name, values in columns.items()}
             for name, rows in vectors.items():
-                table[name] = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
+                table[name] = pa.FixedSizeListArray.from_arrays(
+                    pa.array(rows.reshape(-1)), rows.shape[1]
+                )
             made = pa.table(table).replace_schema_metadata({FACTS: json.dumps(facts)})
             with temporary.open("wb") as file:  # pyarrow takes a path with a colon for an address
                 pq.write_table(made, file)

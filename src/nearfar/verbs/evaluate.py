@@ -55,7 +55,9 @@ def evaluate(
     from nearfar.evaluation.protocols import check_names
     from nearfar.verbs.told import tell
 
-    listed = protocols.split(",") if isinstance(protocols, str) else protocols  # a list is what one gives in Python
+    listed = (
+        protocols.split(",") if isinstance(protocols, str) else protocols
+    )  # a list is what one gives in Python
     names = tuple(name.strip() for name in listed if name.strip())
     check_names(names)  # a wrong name is answered before anything is loaded
     opened, strangers = Run(run), None
@@ -67,11 +69,19 @@ def evaluate(
     if outsiders is not None:
         strangers = load_other(opened.config.options, outsiders, opened.encoder())
         names = names if {"ood", "all"} & set(names) else (*names, "ood")
-    columns: dict[str, Any] = {name: value for name, value in (("label", label), ("group", group)) if value is not None}
-    source = _own(opened, columns) if data is None else load_other(opened.config.options, data, opened.encoder(), **columns)
+    columns: dict[str, Any] = {
+        name: value for name, value in (("label", label), ("group", group)) if value is not None
+    }
+    source = (
+        _own(opened, columns)
+        if data is None
+        else load_other(opened.config.options, data, opened.encoder(), **columns)
+    )
     tell(source)
     notes = _told(opened, source, data, columns) if data is not None or columns else ()
-    found = evaluate_run(opened, source, protocols=names, outsiders=strangers, seeds=seeds, keep=keep, notes=notes)
+    found = evaluate_run(
+        opened, source, protocols=names, outsiders=strangers, seeds=seeds, keep=keep, notes=notes
+    )
     if output is not None:
         write_text(Path(output), found.to_json())
     return found
@@ -84,7 +94,9 @@ def _own(run: Run, columns: dict[str, Any]) -> Source:
 
     encoder, options = run.encoder(), run.config.options
     other = {name: value for name, value in columns.items() if value != getattr(options, name)}
-    like = encoder_spec(encoder) if other else None  # another split holds other samples, whose common shape may differ
+    like = (
+        encoder_spec(encoder) if other else None
+    )  # another split holds other samples, whose common shape may differ
     chosen = changed(options, columns)
     return own_data(run.folder, chosen, like, tokenizer=tokenizer_of(encoder), again=bool(other))
 
@@ -94,25 +106,44 @@ def _told(run: Run, source: Source, data: str | None, columns: dict[str, Any]) -
     from nearfar.evaluation.measures.leakage import trained_on
 
     own = run.config.options
-    chosen = {name: value for name, value in columns.items() if data is not None or value != getattr(own, name)}
-    notes = [f"The {name} column of this evaluation is {value!r}, given by --{name}." for name, value in chosen.items()]
+    chosen = {
+        name: value
+        for name, value in columns.items()
+        if data is not None or value != getattr(own, name)
+    }
+    notes = [
+        f"The {name} column of this evaluation is {value!r}, given by --{name}."
+        for name, value in chosen.items()
+    ]
     try:
         trained = run.source().train
     except UserError as error:
-        return (*notes, f"Whether the encoder was trained on the test samples is not known: the run's data cannot be loaded ({error}).")
+        return (
+            *notes,
+            f"Whether the encoder was trained on the test samples is not known: the run's data cannot be loaded ({error}).",
+        )
     judged = source.test if source.test is not None and len(source.test) else source.train
     count = trained_on(trained, judged)
     if not count:
         return tuple(notes)
     means = "with the same --label and --group" if data is None else "on other data"
-    return (*notes, f"The encoder was trained on {count:,} of the {len(judged):,} test samples (or exact copies of them), so these figures "
-                    f"flatter it beside the baselines; for a fair judgement pretrain {means}.")  # fmt: skip
+    return (
+        *notes,
+        f"The encoder was trained on {count:,} of the {len(judged):,} test samples (or exact copies of them), so these figures "
+        f"flatter it beside the baselines; for a fair judgement pretrain {means}.",
+    )
 
 
 def evaluate_run(
-    run: Run, source: Source, *, protocols: Sequence[str] = ("quick",), outsiders: Source | None = None, seeds: int = 3,
-    keep: bool = True, notes: Sequence[str] = (),
-) -> Evaluation:  # fmt: skip
+    run: Run,
+    source: Source,
+    *,
+    protocols: Sequence[str] = ("quick",),
+    outsiders: Source | None = None,
+    seeds: int = 3,
+    keep: bool = True,
+    notes: Sequence[str] = (),
+) -> Evaluation:
     """As ``evaluate`` for an opened run and loaded data; ``keep``: write evaluation.json into the run folder; ``notes``: further ones."""
     import dataclasses
 
@@ -153,7 +184,9 @@ def _watched(judge: Callable[..., Evaluation]) -> Callable[..., Evaluation]:
 
     def watched(*args: Any, **kwargs: Any) -> Evaluation:
         with Console(stderr=True).status("judging") as status:
-            return judge(*args, **kwargs, watch=lambda text: status.update(f"judging {escape(text)}"))
+            return judge(
+                *args, **kwargs, watch=lambda text: status.update(f"judging {escape(text)}")
+            )
 
     return watched
 
@@ -199,4 +232,6 @@ def _untrained(run: Run, encoder: Encoder, paired: bool) -> Any:
         return method if paired else Encoding(method).eval()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return networks.build(name_of(encoder).replace(PRETRAINED, ""), encoder_spec(encoder)).eval()
+        return networks.build(
+            name_of(encoder).replace(PRETRAINED, ""), encoder_spec(encoder)
+        ).eval()

@@ -12,7 +12,9 @@ from nearfar.files import check_writable
 from nearfar.runs.folder import REPORT, Run
 
 
-def report(*runs: Path | str, output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None) -> Path:
+def report(
+    *runs: Path | str, output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+) -> Path:
     """Write a page that opens without a network.
 
     Of one run: headline figures beside the baselines, health, what the views look like, curves, similarities, a map of the
@@ -41,4 +43,6 @@ def report(*runs: Path | str, output: Annotated[Path | None, tyro.conf.arg(alias
     from nearfar.comparison.gathering import comparison_of
     from nearfar.reports.comparison_page import write_comparison
 
-    return write_comparison(comparison_of(opened), Path(output) if output else Path("comparison.html"))
+    return write_comparison(
+        comparison_of(opened), Path(output) if output else Path("comparison.html")
+    )

@@ -26,9 +26,15 @@ from nearfar.views.video import plain_video, video_views
 from nearfar.views.wanted import WantedViews
 
 __all__ = [
-    "AudioViewSettings", "ImageViewSettings", "PointViewSettings", "SeriesViewSettings", "TextViewSettings", "WantedViews", "make_views",
+    "AudioViewSettings",
+    "ImageViewSettings",
+    "PointViewSettings",
+    "SeriesViewSettings",
+    "TextViewSettings",
+    "WantedViews",
+    "make_views",
     "plain_view",
-]  # fmt: skip
+]
 
 F = TypeVar("F")
 Views = Callable[[Any, torch.Generator], list[Any]]
@@ -75,12 +81,16 @@ def make_views(spec: Spec, wanted: WantedViews, *, patches: int = 0, settings: A
         UserError: for a modality without views or without boxes, an unknown style, settings that do not fit, a mask without patches.
     """
     if (wanted.boxes or wanted.centre_distance) and not spec.modality.startswith("image"):
-        raise UserError(f"This method needs crop boxes, which {spec.modality} views do not have: choose images.")
+        raise UserError(
+            f"This method needs crop boxes, which {spec.modality} views do not have: choose images."
+        )
     maker = _known(spec, _MAKERS)(spec, wanted, settings)
     if not wanted.mask:
         return maker
     if patches < 1:
-        raise UserError("This method masks patches but the encoder has none: choose a transformer encoder such as vit-tiny.")
+        raise UserError(
+            "This method masks patches but the encoder has none: choose a transformer encoder such as vit-tiny."
+        )
 
     def masked(samples: Any, generator: torch.Generator) -> list[Any]:
         views = maker(samples, generator)

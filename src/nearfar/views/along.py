@@ -32,16 +32,26 @@ class ViewsAlong:
 
     def __call__(self, samples: Tensor, generator: torch.Generator) -> list[Tensor]:
         prepared = self.prepare(samples, self.spec)
-        return [self.augment(prepared, settings, length, generator) for settings, length in self.kinds]
+        return [
+            self.augment(prepared, settings, length, generator) for settings, length in self.kinds
+        ]
 
 
 def kinds_along(
-    spec: Spec, wanted: WantedViews, styles: Styles[S], kind: type[S], settings: S | Sequence[S] | None
+    spec: Spec,
+    wanted: WantedViews,
+    styles: Styles[S],
+    kind: type[S],
+    settings: S | Sequence[S] | None,
 ) -> tuple[tuple[S, int], ...]:
     """Settings and length of each view, for ``ViewsAlong``: local views have ``round(local_size * T)`` steps, at least 1, others T.
 
     ``styles``, ``kind`` and ``settings`` are as ``settings_by_view`` takes them, and so are the errors.
     """
     length = spec.shape[1]
-    lengths = [length] * wanted.whole + [max(1, round(wanted.local_size * length))] * wanted.local + [length] * len(wanted.further)
+    lengths = (
+        [length] * wanted.whole
+        + [max(1, round(wanted.local_size * length))] * wanted.local
+        + [length] * len(wanted.further)
+    )
     return tuple(zip(settings_by_view(wanted, styles, kind, settings), lengths, strict=True))

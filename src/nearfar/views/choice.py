@@ -15,7 +15,9 @@ Styles = Mapping[str, tuple[tuple[S, ...], S]]
 """By style: the settings of whole views, taken in turn, and those of local views. A settings dataclass has a ``scale``."""
 
 
-def settings_by_view(wanted: WantedViews, styles: Styles[S], kind: type[S], settings: S | Sequence[S] | None) -> list[S]:
+def settings_by_view(
+    wanted: WantedViews, styles: Styles[S], kind: type[S], settings: S | Sequence[S] | None
+) -> list[S]:
     """Settings of all whole views, then of all local ones, then of the further ones.
 
     Args:
@@ -40,7 +42,11 @@ def settings_by_view(wanted: WantedViews, styles: Styles[S], kind: type[S], sett
     else:
         return _checked(settings, wanted.whole + wanted.local + len(wanted.further), kind)
     chosen = [whole[view % len(whole)] for view in range(wanted.whole)]
-    return chosen + [replace(local, scale=wanted.local_scale)] * wanted.local + [styles[style][0][0] for style in wanted.further]
+    return (
+        chosen
+        + [replace(local, scale=wanted.local_scale)] * wanted.local
+        + [styles[style][0][0] for style in wanted.further]
+    )
 
 
 def _checked(settings: Any, views: int, kind: type[S]) -> list[S]:

@@ -24,10 +24,14 @@ class PartGenerator(torch.Generator):
 
     place: Place | None
 
-    def __new__(cls, seed: int, place: Place | None = None, device: torch.device | str = "cpu") -> PartGenerator:
+    def __new__(
+        cls, seed: int, place: Place | None = None, device: torch.device | str = "cpu"
+    ) -> PartGenerator:
         return super().__new__(cls, device)  # type: ignore[call-arg]
 
-    def __init__(self, seed: int, place: Place | None = None, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, seed: int, place: Place | None = None, device: torch.device | str = "cpu"
+    ) -> None:
         super().__init__()
         self.manual_seed(seed)
         self.place = place
@@ -43,13 +47,17 @@ def randn(shape: Sequence[int], generator: torch.Generator, *, axis: int = 0) ->
     return _own(torch.randn, shape, generator, axis)
 
 
-def _own(draw: Callable[..., Any], shape: Sequence[int], generator: torch.Generator, axis: int) -> Tensor:
+def _own(
+    draw: Callable[..., Any], shape: Sequence[int], generator: torch.Generator, axis: int
+) -> Tensor:
     place = getattr(generator, "place", None)
     if place is None:
         drawn: Tensor = draw(shape, generator=generator, device=generator.device)
         return drawn
     if shape[axis] != len(place.rows):
-        raise RuntimeError(f"drawn for {shape[axis]} samples where this process has {len(place.rows)} of the batch")
+        raise RuntimeError(
+            f"drawn for {shape[axis]} samples where this process has {len(place.rows)} of the batch"
+        )
     whole = list(shape)
     whole[axis] = place.total
     drawn = draw(whole, generator=generator, device=generator.device)
@@ -73,8 +81,13 @@ def rows_drawn(count: int, probability: float, generator: torch.Generator) -> Te
     return (uniform(count, (0, 1), generator) < probability).nonzero().flatten()
 
 
-def beta(shape: tuple[int, ...], parameters: tuple[float, float], generator: torch.Generator) -> Tensor:
+def beta(
+    shape: tuple[int, ...], parameters: tuple[float, float], generator: torch.Generator
+) -> Tensor:
     """Draws from Beta(a, b): the share of a gamma variate of shape a in its sum with one of shape b."""
-    first, second = (torch._standard_gamma(torch.full(shape, p, device=generator.device), generator=generator) for p in parameters)
+    first, second = (
+        torch._standard_gamma(torch.full(shape, p, device=generator.device), generator=generator)
+        for p in parameters
+    )
     share: Tensor = first / (first + second)
     return share

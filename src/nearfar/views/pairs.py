@@ -33,7 +33,9 @@ class PairViews:
 
 
 def pair_views(
-    spec: Spec, wanted: WantedViews, settings: ImageViewSettings | Sequence[ImageViewSettings] | None = None
+    spec: Spec,
+    wanted: WantedViews,
+    settings: ImageViewSettings | Sequence[ImageViewSettings] | None = None,
 ) -> PairViews:
     """The view maker of image-text pairs; ``wanted`` and ``settings`` are about the images."""
     return PairViews(spec, image_views(spec, wanted, settings))
@@ -51,5 +53,7 @@ def plain_pairs(samples: Pair, spec: Spec) -> Pair:
 
 def _check(samples: Pair, spec: Spec) -> Pair:
     if not isinstance(samples, Pair):
-        raise UserError(f"The samples of {spec.name!r} are a {type(samples).__name__}: image-text views expect nearfar.batch.Pair.")
+        raise UserError(
+            f"The samples of {spec.name!r} are a {type(samples).__name__}: image-text views expect nearfar.batch.Pair."
+        )
     return samples

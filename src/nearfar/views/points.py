@@ -47,12 +47,20 @@ class PointViewSettings:
     jitter: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, (value, most) in {"dropout": (self.dropout, 1), "size": (self.size, 1), "jitter": (self.jitter, 1000)}.items():
+        for name, (value, most) in {
+            "dropout": (self.dropout, 1),
+            "size": (self.size, 1),
+            "jitter": (self.jitter, 1000),
+        }.items():
             if not 0 <= value < most:
-                raise UserError(f"The point view setting {name} is {value}: expected a number from 0 to below {most}.")
+                raise UserError(
+                    f"The point view setting {name} is {value}: expected a number from 0 to below {most}."
+                )
         low, high = self.scale
         if not 0 < low <= high <= 1:
-            raise UserError(f"The point view setting scale is {(low, high)}: expected least and most share, above 0 to 1, in that order.")
+            raise UserError(
+                f"The point view setting scale is {(low, high)}: expected least and most share, above 0 to 1, in that order."
+            )
 
 
 PLAIN = PointViewSettings()
@@ -69,9 +77,18 @@ STYLES = {
 }
 
 
-def point_views(spec: Spec, wanted: WantedViews, settings: PointViewSettings | Sequence[PointViewSettings] | None = None) -> ViewsAlong:
+def point_views(
+    spec: Spec,
+    wanted: WantedViews,
+    settings: PointViewSettings | Sequence[PointViewSettings] | None = None,
+) -> ViewsAlong:
     """The view maker of point clouds; ``settings`` as ``settings_by_view`` takes them."""
-    return ViewsAlong(spec, kinds_along(spec, wanted, STYLES, PointViewSettings, settings), _check, partial(augment, spec=spec))
+    return ViewsAlong(
+        spec,
+        kinds_along(spec, wanted, STYLES, PointViewSettings, settings),
+        _check,
+        partial(augment, spec=spec),
+    )
 
 
 def plain_points(samples: Tensor, spec: Spec) -> Tensor:
@@ -83,7 +100,14 @@ def plain_points(samples: Tensor, spec: Spec) -> Tensor:
     return normalise(_check(samples, spec).clone(), spec)
 
 
-def augment(points: Tensor, settings: PointViewSettings, count: int, generator: torch.Generator, *, spec: Spec) -> Tensor:
+def augment(
+    points: Tensor,
+    settings: PointViewSettings,
+    count: int,
+    generator: torch.Generator,
+    *,
+    spec: Spec,
+) -> Tensor:
     """One view: clouds (N, 3, K) to normalised (N, 3, count). All parameters of all samples are drawn at once."""
     samples = len(points)
     share = uniform(samples, settings.scale, generator)
@@ -96,7 +120,12 @@ def augment(points: Tensor, settings: PointViewSettings, count: int, generator: 
     if settings.turn:
         view = turned(view, uniform(samples, (0, 2 * math.pi), generator))
     if settings.size > 0:
-        view = view * uniform(samples, (1 - settings.size, 1 + settings.size), generator).to(view)[:, None, None]
+        view = (
+            view
+            * uniform(samples, (1 - settings.size, 1 + settings.size), generator).to(view)[
+                :, None, None
+            ]
+        )
     normalise(view, spec)
     if settings.jitter > 0:
         shake = randn(view.shape, generator)
@@ -115,13 +144,17 @@ def nearest_part(points: Tensor, centre: Tensor, share: Tensor, count: int) -> T
     """
     total = points.shape[2]
     middle = (centre.to(points.device) * total).long()
-    distance = (points - points.gather(2, middle[:, None, None].expand(-1, 3, 1))).square().sum(dim=1)
+    distance = (
+        (points - points.gather(2, middle[:, None, None].expand(-1, 3, 1))).square().sum(dim=1)
+    )
     return _repeated(points, distance.argsort(dim=1, stable=True), share, count)
 
 
 def thinned(points: Tensor, priority: Tensor, share: Tensor) -> Tensor:
     """A share (N,) of the points, those of least priority (N, K), each as often as it takes to make K again."""
-    return _repeated(points, priority.to(points.device).argsort(dim=1, stable=True), share, points.shape[2])
+    return _repeated(
+        points, priority.to(points.device).argsort(dim=1, stable=True), share, points.shape[2]
+    )
 
 
 def turned(points: Tensor, angle: Tensor) -> Tensor:
@@ -134,7 +167,11 @@ def turned(points: Tensor, angle: Tensor) -> Tensor:
 def _repeated(points: Tensor, order: Tensor, share: Tensor, count: int) -> Tensor:
     """The first of ``order`` (N, K), a share of them, evenly repeated or thinned to ``count``."""
     kept = (share.to(points.device) * points.shape[2]).round().clamp(min=1)[:, None]
-    place = ((torch.arange(count, device=points.device) + 0.5) * kept / count).long().clamp(max=points.shape[2] - 1)
+    place = (
+        ((torch.arange(count, device=points.device) + 0.5) * kept / count)
+        .long()
+        .clamp(max=points.shape[2] - 1)
+    )
     return points.gather(2, order.gather(1, place)[:, None].expand(-1, 3, -1))
 
 

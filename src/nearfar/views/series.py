@@ -52,11 +52,19 @@ class SeriesViewSettings:
     masked: tuple[float, float] = (0.1, 0.3)
 
     def __post_init__(self) -> None:
-        ranges = {"permute": (0, 1), "mask": (0, 1), "segments": (2, 1024), "scaling": (0, 1000), "noise": (0, 1000)}
+        ranges = {
+            "permute": (0, 1),
+            "mask": (0, 1),
+            "segments": (2, 1024),
+            "scaling": (0, 1000),
+            "noise": (0, 1000),
+        }
         for name, (least, most) in ranges.items():
             value = getattr(self, name)
             if not least <= value <= most:
-                raise UserError(f"The series view setting {name} is {value}: expected a number from {least} to {most}.")
+                raise UserError(
+                    f"The series view setting {name} is {value}: expected a number from {least} to {most}."
+                )
         for name in ("scale", "masked"):
             low, high = getattr(self, name)
             if not 0 <= low <= high <= 1 or (name == "scale" and low == 0):
@@ -81,9 +89,15 @@ STYLES = {
 }
 
 
-def series_views(spec: Spec, wanted: WantedViews, settings: SeriesViewSettings | Sequence[SeriesViewSettings] | None = None) -> ViewsAlong:
+def series_views(
+    spec: Spec,
+    wanted: WantedViews,
+    settings: SeriesViewSettings | Sequence[SeriesViewSettings] | None = None,
+) -> ViewsAlong:
     """The view maker of series; ``settings`` as ``settings_by_view`` takes them."""
-    return ViewsAlong(spec, kinds_along(spec, wanted, STYLES, SeriesViewSettings, settings), plain_series, augment)
+    return ViewsAlong(
+        spec, kinds_along(spec, wanted, STYLES, SeriesViewSettings, settings), plain_series, augment
+    )
 
 
 def plain_series(samples: Tensor, spec: Spec) -> Tensor:
@@ -95,7 +109,9 @@ def plain_series(samples: Tensor, spec: Spec) -> Tensor:
     return normalise(check_samples(samples, spec, torch.float32, "values over time").clone(), spec)
 
 
-def augment(series: Tensor, settings: SeriesViewSettings, length: int, generator: torch.Generator) -> Tensor:
+def augment(
+    series: Tensor, settings: SeriesViewSettings, length: int, generator: torch.Generator
+) -> Tensor:
     """One view: normalised (N, C, T) to (N, C, length). All parameters of all samples are drawn at once."""
     count, channels, steps = series.shape
     share = uniform(count, settings.scale, generator)
@@ -106,7 +122,9 @@ def augment(series: Tensor, settings: SeriesViewSettings, length: int, generator
         rows = rows_drawn(count, settings.permute, generator)
         segments = uniform(count, (2, settings.segments + 1), generator).floor().long()
         priority = rand((count, settings.segments), generator)
-        change_rows(view, rows, lambda part, index: permute_segments(part, segments[index], priority[index]))
+        change_rows(
+            view, rows, lambda part, index: permute_segments(part, segments[index], priority[index])
+        )
     if settings.scaling > 0:
         factor = randn((count, channels, 1), generator)
         view = view * factor.to(view).mul_(settings.scaling).add_(1)
@@ -117,7 +135,11 @@ def augment(series: Tensor, settings: SeriesViewSettings, length: int, generator
         rows = rows_drawn(count, settings.mask, generator)
         span = uniform(count, settings.masked, generator)
         first = uniform(count, (0, 1), generator) * (1 - span)
-        change_rows(view, rows, lambda part, index: blank_span(part, first[index] * length, span[index] * length))
+        change_rows(
+            view,
+            rows,
+            lambda part, index: blank_span(part, first[index] * length, span[index] * length),
+        )
     return view
 
 
@@ -135,7 +157,10 @@ def crop_and_resample(series: Tensor, start: Tensor, width: Tensor, length: int)
     position = (start + centres * width / length - 0.5).clamp(0, steps - 1)
     left = position.floor().long()
     share = (position - left)[:, None]
-    taps = (tap[:, None].expand(-1, series.shape[1], -1) for tap in (left, (left + 1).clamp_max(steps - 1)))
+    taps = (
+        tap[:, None].expand(-1, series.shape[1], -1)
+        for tap in (left, (left + 1).clamp_max(steps - 1))
+    )
     before, after = (series.gather(2, tap) for tap in taps)
     return torch.lerp(before, after, share)
 

@@ -44,10 +44,14 @@ class TextViewSettings:
     def __post_init__(self) -> None:
         for name in ("delete", "mask"):
             if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"The text view setting {name} is {getattr(self, name)}: expected a number from 0 to 1.")
+                raise UserError(
+                    f"The text view setting {name} is {getattr(self, name)}: expected a number from 0 to 1."
+                )
         low, high = self.scale
         if not 0 < low <= high <= 1:
-            raise UserError(f"The text view setting scale is {(low, high)}: expected least and most, above 0 and up to 1, in that order.")
+            raise UserError(
+                f"The text view setting scale is {(low, high)}: expected least and most, above 0 and up to 1, in that order."
+            )
 
 
 PLAIN = TextViewSettings()
@@ -76,7 +80,9 @@ class TextViews:
 
 
 def text_views(
-    spec: Spec, wanted: WantedViews, settings: TextViewSettings | Sequence[TextViewSettings] | None = None
+    spec: Spec,
+    wanted: WantedViews,
+    settings: TextViewSettings | Sequence[TextViewSettings] | None = None,
 ) -> TextViews:
     """The view maker of texts; local views are short spans (of the same padded length), ``settings`` as ``settings_by_view`` takes them."""
     return TextViews(spec, tuple(settings_by_view(wanted, STYLES, TextViewSettings, settings)))
@@ -89,7 +95,9 @@ def plain_text(samples: Tokens, spec: Spec) -> Tokens:
         UserError: if the samples are not ``Tokens``.
     """
     if not isinstance(samples, Tokens):
-        raise UserError(f"The samples of {spec.name!r} are a {type(samples).__name__}: text views expect nearfar.batch.Tokens.")
+        raise UserError(
+            f"The samples of {spec.name!r} are a {type(samples).__name__}: text views expect nearfar.batch.Tokens."
+        )
     return samples
 
 

@@ -38,10 +38,17 @@ class VideoViews:
         return [torch.stack(same, dim=2) for same in zip(*by_frame, strict=True)]
 
 
-def video_views(spec: Spec, wanted: WantedViews, settings: ImageViewSettings | Sequence[ImageViewSettings] | None = None) -> VideoViews:
+def video_views(
+    spec: Spec,
+    wanted: WantedViews,
+    settings: ImageViewSettings | Sequence[ImageViewSettings] | None = None,
+) -> VideoViews:
     """The view maker of clips; ``wanted`` and ``settings`` are about their frames."""
     channels, _, *sides = spec.shape
-    return VideoViews(spec, image_views(replace(spec, modality="image", shape=(channels, *sides)), wanted, settings))
+    return VideoViews(
+        spec,
+        image_views(replace(spec, modality="image", shape=(channels, *sides)), wanted, settings),
+    )
 
 
 def plain_video(samples: Tensor, spec: Spec) -> Tensor:

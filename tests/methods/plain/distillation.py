@@ -13,7 +13,9 @@ from .formulas import cosine, in_one_pass, one_by_one, plain_form, sinkhorn, uni
 
 
 def _predictions_and_targets(method: Any, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
-    predictions = one_by_one(lambda x: method.predictor(method.projector(method.encoder(x))), batch.views)
+    predictions = one_by_one(
+        lambda x: method.predictor(method.projector(method.encoder(x))), batch.views
+    )
     with torch.no_grad():
         targets = one_by_one(method.target.module, batch.views)
     return predictions, targets
@@ -48,7 +50,9 @@ def dino(method: Any, batch: Batch) -> dict[str, Tensor]:
     tau = s.teacher_temperature
     if method.progress < s.temperature_warmup:
         share = method.progress / s.temperature_warmup
-        tau = s.first_teacher_temperature + share * (s.teacher_temperature - s.first_teacher_temperature)
+        tau = s.first_teacher_temperature + share * (
+            s.teacher_temperature - s.first_teacher_temperature
+        )
     features = in_one_pass(method.encoder, batch.views)
     students = in_one_pass(method.head, features)
     with torch.no_grad():
@@ -67,12 +71,18 @@ def dino(method: Any, batch: Batch) -> dict[str, Tensor]:
 @plain_form
 def swav(method: Any, batch: Batch) -> dict[str, Tensor]:
     s = method.settings
-    crops = [unit(z) for z in in_one_pass(method.projector, in_one_pass(method.encoder, batch.views))]
+    crops = [
+        unit(z) for z in in_one_pass(method.projector, in_one_pass(method.encoder, batch.views))
+    ]
     scores = [z @ method.prototypes.weight.T for z in crops]
     pairs = []
     for a in (0, 1):
         codes = sinkhorn(scores[a], s.epsilon, s.iterations)
-        pairs += [-(codes * (p / s.temperature).log_softmax(1)).sum(1).mean() for v, p in enumerate(scores) if v != a]
+        pairs += [
+            -(codes * (p / s.temperature).log_softmax(1)).sum(1).mean()
+            for v, p in enumerate(scores)
+            if v != a
+        ]
     return {"swav": torch.stack(pairs).mean()}
 
 
@@ -87,7 +97,9 @@ def mae(method: Any, batch: Batch) -> dict[str, Tensor]:
     prediction = method.decoder(method.encoder.encode_tokens(visible), order.argsort(1))
     target = method.encoder.patchify(samples)
     if s.normalise:
-        target = (target - target.mean(2, keepdim=True)) / (target.var(2, keepdim=True) + 1e-6).sqrt()
+        target = (target - target.mean(2, keepdim=True)) / (
+            target.var(2, keepdim=True) + 1e-6
+        ).sqrt()
     error = (prediction - target).square().mean(2)
     removed = torch.stack([error[i, order[i, kept:]] for i in range(len(samples))])
     return {"reconstruction": removed.mean()}
@@ -107,17 +119,29 @@ def pixpro(method: Any, batch: Batch) -> dict[str, Tensor]:
         if s.form == "pixpro":
             value = method.propagation.value(online[own])
             value = (value / value.norm(dim=1, keepdim=True)).flatten(2)
-            similar = torch.einsum("nci,ncj->nij", x.flatten(2), x.flatten(2)).clamp(min=0) ** s.sharpness
+            similar = (
+                torch.einsum("nci,ncj->nij", x.flatten(2), x.flatten(2)).clamp(min=0) ** s.sharpness
+            )
             y = torch.einsum("nij,ncj->nci", similar, value)
-            cosines = torch.einsum("nci,ncj->nij", y / y.norm(dim=1, keepdim=True), keys[other].flatten(2))
-            total = total - 2 * ((cosines * pairs).sum((1, 2)) / (pairs.sum((1, 2)).float() + 1e-6)).mean()
+            cosines = torch.einsum(
+                "nci,ncj->nij", y / y.norm(dim=1, keepdim=True), keys[other].flatten(2)
+            )
+            total = (
+                total
+                - 2 * ((cosines * pairs).sum((1, 2)) / (pairs.sum((1, 2)).float() + 1e-6)).mean()
+            )
         else:
-            logits = torch.einsum("nci,ncj->nij", x.flatten(2), keys[other].flatten(2)) / s.temperature
+            logits = (
+                torch.einsum("nci,ncj->nij", x.flatten(2), keys[other].flatten(2)) / s.temperature
+            )
             each = logits.logsumexp(2) - logits.masked_fill(~pairs, -torch.inf).logsumexp(2)
             total = total + each[pairs.any(2)].mean()
     terms = {s.form: total}
     if s.instance:
-        pooled = [method.predictor(method.projectors[1](method.encoder.feature_map(v))).mean((2, 3)) for v in views]
+        pooled = [
+            method.predictor(method.projectors[1](method.encoder.feature_map(v))).mean((2, 3))
+            for v in views
+        ]
         with torch.no_grad():
             copies = [method.target.module(v)[1].mean((2, 3)) for v in views]
         ways = [(unit(pooled[a]) - unit(copies[1 - a])).square().sum(1).mean() for a in (0, 1)]
@@ -132,7 +156,9 @@ def _near(boxes: Tensor, height: int, width: int, ratio: float) -> Tensor:
         step_x, step_y = (box[:, 2] - box[:, 0]) / width, (box[:, 3] - box[:, 1]) / height
         x = box[:, :1] + (torch.arange(width) + 0.5) * step_x[:, None]
         y = box[:, 1:2] + (torch.arange(height) + 0.5) * step_y[:, None]
-        grid = torch.stack([x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=-1)
+        grid = torch.stack(
+            [x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=-1
+        )
         places.append(grid.flatten(1, 2))
         diagonals.append((step_x.square() + step_y.square()).sqrt())
     distance = (places[0][:, :, None] - places[1][:, None]).square().sum(-1).sqrt()

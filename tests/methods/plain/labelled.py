@@ -16,7 +16,9 @@ from .formulas import cross_entropy, in_one_pass, plain_form, supervised_contras
 @plain_form
 def supcon(method: Any, batch: Batch) -> dict[str, Tensor]:
     s = method.settings
-    z = torch.cat([unit(z) for z in in_one_pass(lambda x: method.projector(method.encoder(x)), batch.views)])
+    z = torch.cat(
+        [unit(z) for z in in_one_pass(lambda x: method.projector(method.encoder(x)), batch.views)]
+    )
     scale = s.temperature / s.base_temperature
     return {"supcon": scale * supervised_contrast(z, batch.label.repeat(2), s.temperature)}
 
@@ -30,15 +32,27 @@ def sla(method: Any, batch: Batch) -> dict[str, Tensor]:
         each = [cross_entropy(logits[:, m], label * count + m) for m in range(count)]
         terms = {"joint": torch.stack(each).sum() / (1 if s.total else count)}
         if s.distillation:
-            averaged = torch.stack([logits[:, m].view(-1, classes, count)[:, :, m] for m in range(count)]).mean(0).detach()
+            averaged = (
+                torch.stack([logits[:, m].view(-1, classes, count)[:, :, m] for m in range(count)])
+                .mean(0)
+                .detach()
+            )
             teacher = (averaged / s.temperature).softmax(1)
             plain = method.plain(features[:, 0])
-            divergence = (teacher * (teacher.log() - (plain / s.temperature).log_softmax(1))).sum(1).mean()
+            divergence = (
+                (teacher * (teacher.log() - (plain / s.temperature).log_softmax(1))).sum(1).mean()
+            )
             terms["distillation"] = cross_entropy(plain, label) + s.temperature**2 * divergence
         return terms
-    terms = {"classes": torch.stack([cross_entropy(logits[:, m, :classes], label) for m in range(count)]).mean()}
+    terms = {
+        "classes": torch.stack(
+            [cross_entropy(logits[:, m, :classes], label) for m in range(count)]
+        ).mean()
+    }
     if s.objective == "multi-task":
-        which = [cross_entropy(logits[:, m, classes:], torch.full_like(label, m)) for m in range(count)]
+        which = [
+            cross_entropy(logits[:, m, classes:], torch.full_like(label, m)) for m in range(count)
+        ]
         terms["transformations"] = torch.stack(which).mean()
     return terms
 
@@ -71,7 +85,9 @@ def core_tuning(method: Any, batch: Batch) -> dict[str, Tensor]:
     similar = unit(h.detach()) @ unit(h.detach()).T
     alike = label[:, None] == label
     others = alike & ~torch.eye(n, dtype=torch.bool)
-    hardest = torch.where(others.any(1), similar.masked_fill(~others, torch.inf).argmin(1), torch.arange(n))
+    hardest = torch.where(
+        others.any(1), similar.masked_fill(~others, torch.inf).argmin(1), torch.arange(n)
+    )
     nearest = similar.masked_fill(alike, -torch.inf).argmax(1)
     mu = mu[:, None]
     rows, soft = [h.detach() if s.detach else h], [one_hot]
@@ -118,7 +134,9 @@ def supremix(method: Any, batch: Batch) -> dict[str, Tensor]:
     views = in_one_pass(lambda x: method.projector(method.encoder(x)), batch.views)
     z, y = unit(torch.cat(views)), batch.label.repeat(len(views))
     m, fixed = len(z), unit(torch.cat(views)).detach()
-    shares = torch.stack([torch._standard_gamma(torch.full((m, m), a), generator=generator) for a in s.mixing])
+    shares = torch.stack(
+        [torch._standard_gamma(torch.full((m, m), a), generator=generator) for a in s.mixing]
+    )
     lam = (shares[0] / shares.sum(0)).to(z)
     anchors = []
     for i in range(m):
@@ -150,8 +168,13 @@ def sepclr(method: Any, batch: Batch) -> dict[str, Tensor]:
     """Kernels exp(-d^2 / (2 tau)) with tau 1/2; background samples are 0 in the salient space."""
     s, tau = method.settings, 0.5
     spaces = [
-        in_one_pass(lambda x, part=part, reduce=reduce, project=project: project(reduce(part(x))), batch.views)
-        for part, reduce, project in zip(method.encoder.parts, method.reductions, method.projectors, strict=True)
+        in_one_pass(
+            lambda x, part=part, reduce=reduce, project=project: project(reduce(part(x))),
+            batch.views,
+        )
+        for part, reduce, project in zip(
+            method.encoder.parts, method.reductions, method.projectors, strict=True
+        )
     ]
     (c1, c2), (s1, s2) = (unit(z) for z in spaces[0]), spaces[1]
     target = batch.label != s.background
@@ -172,12 +195,17 @@ def _aligned(a: Tensor, b: Tensor, tau: float) -> Tensor:
 
 
 def _uniform(z: Tensor, tau: float) -> Tensor:
-    kernels = [(-(z[i] - z[j]).square().sum() / (2 * tau)).exp() for i in range(len(z)) for j in range(i)]
+    kernels = [
+        (-(z[i] - z[j]).square().sum() / (2 * tau)).exp() for i in range(len(z)) for j in range(i)
+    ]
     return torch.stack(kernels).mean().log()
 
 
 def _joint(z: Tensor, tau: float) -> Tensor:
-    rows = [torch.stack([(-(a - b).square().sum() / (2 * tau)).exp() for b in z]).mean().log() for a in z]
+    rows = [
+        torch.stack([(-(a - b).square().sum() / (2 * tau)).exp() for b in z]).mean().log()
+        for a in z
+    ]
     return torch.stack(rows).mean()
 
 
@@ -209,7 +237,9 @@ def _neighbourhood(features: Tensor, label: Tensor, neighbours: int, looked_at: 
         distance = ((features[i] - features).square().sum(1) + 1e-6).sqrt()
         order = distance.detach().argsort()[1 : looked_at + 1]
         is_other = label[order] != label[i]
-        nearest_other = distance[order][is_other].min() if is_other.any() else distance.new_tensor(torch.inf)
+        nearest_other = (
+            distance[order][is_other].min() if is_other.any() else distance.new_tensor(torch.inf)
+        )
         near, same = distance[order][:k], ~is_other[:k]
         ratio = near / (nearest_other + 1e-7)
         ratios.append((ratio / ratio.max().clamp(min=1))[same])

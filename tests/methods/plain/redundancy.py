@@ -45,6 +45,13 @@ def vicreg(method: Any, batch: Batch) -> dict[str, Tensor]:
     for z in views:
         centred = z - z.mean(0)
         variance = variance + (1 - (z.var(0) + 1e-4).sqrt()).clamp(min=0).mean() / 2
-        covariance = covariance + off_diagonal(centred.T @ centred / (len(z) - 1)).square().sum() / z.shape[1]
+        covariance = (
+            covariance
+            + off_diagonal(centred.T @ centred / (len(z) - 1)).square().sum() / z.shape[1]
+        )
     invariance = (views[0] - views[1]).square().mean()
-    return {"invariance": s.invariance * invariance, "variance": s.variance * variance, "covariance": s.covariance * covariance}
+    return {
+        "invariance": s.invariance * invariance,
+        "variance": s.variance * variance,
+        "covariance": s.covariance * covariance,
+    }

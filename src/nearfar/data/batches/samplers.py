@@ -24,7 +24,13 @@ class Sampler(Protocol):
 
 
 def sampler_for(
-    wanted: WantedBatches, length: int, batch_size: int, *, seed: int, label: Tensor | None = None, groups: Tensor | None = None
+    wanted: WantedBatches,
+    length: int,
+    batch_size: int,
+    *,
+    seed: int,
+    label: Tensor | None = None,
+    groups: Tensor | None = None,
 ) -> Sampler:
     """The sampler of the wanted kind.
 
@@ -47,7 +53,9 @@ def sampler_for(
         return EpisodeSampler(label, wanted, length=length, seed=seed)
     if wanted.kind == "grouped":
         if groups is None:
-            raise RuntimeError("a method that wants grouped batches must have a buffer named groups")
+            raise RuntimeError(
+                "a method that wants grouped batches must have a buffer named groups"
+            )
         return GroupedSampler(groups, batch_size, seed=seed)
     return EpochSampler(length, batch_size, seed=seed)
 
@@ -112,7 +120,9 @@ class RepeatedSampler:
 
     def __init__(self, length: int, batch_size: int, *, copies: int, seed: int) -> None:
         if not 1 <= copies <= batch_size:
-            raise UserError(f"A batch of {batch_size} cannot hold each sample {copies} times; choose a --batch-size of at least {copies}.")
+            raise UserError(
+                f"A batch of {batch_size} cannot hold each sample {copies} times; choose a --batch-size of at least {copies}."
+            )
         self.copies = copies
         self._each = EpochSampler(length, min(length, batch_size // copies), seed=seed)
 
@@ -135,9 +145,13 @@ class EpisodeSampler:
     Source: Vinyals et al. 2016 (matching networks), section 3.
     """
 
-    def __init__(self, label: Tensor | None, wanted: WantedBatches, *, length: int, seed: int) -> None:
+    def __init__(
+        self, label: Tensor | None, wanted: WantedBatches, *, length: int, seed: int
+    ) -> None:
         if label is None:
-            raise UserError("Episodes are drawn by class, but the data have no class labels; name the label column with --label.")
+            raise UserError(
+                "Episodes are drawn by class, but the data have no class labels; name the label column with --label."
+            )
         self.wanted, self.seed = wanted, seed
         each, label = wanted.shot + wanted.query, label.cpu()
         self.members = [rows for rows in members_of(label) if len(rows) >= each]
@@ -153,11 +167,15 @@ class EpisodeSampler:
 
     def batch(self, epoch: int, position: int) -> Tensor:
         """(way * (shot + query),) int64, class-major; of each class first the support, then the queries."""
-        generator = torch.Generator().manual_seed(((self.seed * 1_000_003 + epoch) * 100_003 + position) % (1 << 63))
+        generator = torch.Generator().manual_seed(
+            ((self.seed * 1_000_003 + epoch) * 100_003 + position) % (1 << 63)
+        )
         each = self.wanted.shot + self.wanted.query
         chosen = torch.randperm(len(self.members), generator=generator)[: self.wanted.way]
         rows = (self.members[number] for number in chosen.tolist())
-        return torch.cat([members[torch.randperm(len(members), generator=generator)[:each]] for members in rows])
+        return torch.cat(
+            [members[torch.randperm(len(members), generator=generator)[:each]] for members in rows]
+        )
 
 
 class GroupedSampler:
@@ -192,11 +210,16 @@ class GroupedSampler:
             raise IndexError(f"position {position} of {len(self)} batches")
         if self._batches is None or self._batches[0] != epoch:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-            permuted = [rows[torch.randperm(len(rows), generator=generator)] for rows in members_of(self.groups.cpu())]
+            permuted = [
+                rows[torch.randperm(len(rows), generator=generator)]
+                for rows in members_of(self.groups.cpu())
+            ]
             self._batches = epoch, round_robin(permuted, self.batch_size)
         batches = self._batches[1]
         if not batches:
-            raise UserError(f"No group of samples fills a batch of {self.batch_size}; choose a smaller --batch-size or fewer clusters.")
+            raise UserError(
+                f"No group of samples fills a batch of {self.batch_size}; choose a smaller --batch-size or fewer clusters."
+            )
         return batches[position % len(batches)]
 
 
@@ -238,7 +261,9 @@ def place_of(total: int, parts: int, rank: int, world: int) -> Place | None:
         return None
     numbers = torch.arange(total)
     ends = [total * number // parts for number in range(parts + 1)]
-    return Place(torch.cat([part(numbers[start:stop], rank, world) for start, stop in pairwise(ends)]), total)
+    return Place(
+        torch.cat([part(numbers[start:stop], rank, world) for start, stop in pairwise(ends)]), total
+    )
 
 
 def parts_of(batch: Batch, count: int) -> list[Batch]:

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from nearfar.data.cache import key_of, remembered, write_blocks
 from nearfar.data.content.bounds import check_steps
-from nearfar.data.content.sound import BANDS, Encoded, UnreadableError, Wave, decode, log_mel, resampled
+from nearfar.data.content.sound import (
+    BANDS,
+    Encoded,
+    UnreadableError,
+    Wave,
+    decode,
+    log_mel,
+    resampled,
+)
 from nearfar.data.options import DataOptions
 from nearfar.data.spec import Spec
 from nearfar.data.tables.table import Loaded, decoded_rows

@@ -17,8 +17,14 @@ SIDE, ROOM = 16, 14
 """Pixels along a side of an image, and of the digit in its middle; the frame around it shows the ground alone."""
 
 COLOURS: Mapping[str, tuple[int, int, int]] = {
-    "red": (200, 30, 30), "green": (30, 150, 40), "blue": (30, 50, 200), "yellow": (190, 170, 20),
-    "magenta": (170, 30, 160), "cyan": (20, 160, 170), "orange": (220, 110, 20), "grey": (110, 110, 110),
+    "red": (200, 30, 30),
+    "green": (30, 150, 40),
+    "blue": (30, 50, 200),
+    "yellow": (190, 170, 20),
+    "magenta": (170, 30, 160),
+    "cyan": (20, 160, 170),
+    "orange": (220, 110, 20),
+    "grey": (110, 110, 110),
 }
 ORIENTATIONS = ("0 degrees", "45 degrees", "90 degrees", "135 degrees")
 PERIOD = 5.0
@@ -54,21 +60,43 @@ def read_striped_digits() -> Table:
     count = len(digits)
     random = np.random.RandomState(SEED)
     orientation = random.randint(0, len(ORIENTATIONS), 2 * count)
-    stripes = _stripes(orientation * np.pi / len(ORIENTATIONS), random.uniform(0, 2 * np.pi, 2 * count))
+    stripes = _stripes(
+        orientation * np.pi / len(ORIENTATIONS), random.uniform(0, 2 * np.pi, 2 * count)
+    )
     digit = np.concatenate([np.zeros_like(digits), digits])
     shown = np.concatenate([np.zeros(count, dtype=np.int64), 1 + label])
-    columns = {"target": np.repeat([0, 1], count), "digit": shown, "orientation": orientation.astype(np.int64)}
-    classes = {"target": ["background", "target"], "digit": ["background", *"0123456789"], "orientation": list(ORIENTATIONS)}
-    return _table("striped-digits", 255 * (0.5 * stripes + 0.5 * _in_the_middle(digit))[:, None], columns, classes)
+    columns = {
+        "target": np.repeat([0, 1], count),
+        "digit": shown,
+        "orientation": orientation.astype(np.int64),
+    }
+    classes = {
+        "target": ["background", "target"],
+        "digit": ["background", *"0123456789"],
+        "orientation": list(ORIENTATIONS),
+    }
+    return _table(
+        "striped-digits",
+        255 * (0.5 * stripes + 0.5 * _in_the_middle(digit))[:, None],
+        columns,
+        classes,
+    )
 
 
-def _table(name: str, images: Floats, columns: Mapping[str, NDArray[Any]], classes: Mapping[str, Sequence[str]]) -> Table:
+def _table(
+    name: str,
+    images: Floats,
+    columns: Mapping[str, NDArray[Any]],
+    classes: Mapping[str, Sequence[str]],
+) -> Table:
     """The images with the digits' split, once for each time that the digits occur; the first column is the label."""
     chosen = is_test(len(handwritten_digits()[1]))
     part = np.where(np.tile(chosen, len(images) // len(chosen)), "test", "train").tolist()
     content = ReadyArray(np.floor(images + 0.5 + 1e-6).astype(np.uint8), name)
     ids = [str(i) for i in range(len(images))]
-    return Table(name, ids, content, None, columns, part, next(iter(columns)), classes, extra={"flip": False})
+    return Table(
+        name, ids, content, None, columns, part, next(iter(columns)), classes, extra={"flip": False}
+    )
 
 
 def _in_the_middle(digits: Floats) -> Floats:
@@ -84,6 +112,9 @@ def _in_the_middle(digits: Floats) -> Floats:
 def _stripes(angle: Floats, phase: Floats) -> Floats:
     """(N, 16, 16) waves in [0, 1] across the direction of each angle."""
     along = np.arange(SIDE) - (SIDE - 1) / 2
-    distance = np.cos(angle)[:, None, None] * along[None, None, :] + np.sin(angle)[:, None, None] * along[None, :, None]
+    distance = (
+        np.cos(angle)[:, None, None] * along[None, None, :]
+        + np.sin(angle)[:, None, None] * along[None, :, None]
+    )
     waves: Floats = 0.5 + 0.5 * np.sin(2 * np.pi * distance / PERIOD + phase[:, None, None])
     return waves

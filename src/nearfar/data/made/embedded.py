@@ -71,7 +71,9 @@ def _regions(layers: Floats) -> NDArray[np.int64]:
 def _layers() -> tuple[list[Floats], NDArray[np.int64]]:
     """The digits and their fragments, each alone on its canvas (N, 32, 32), and the labels."""
     images, label = handwritten_digits()
-    random = np.random.RandomState(SEED)  # its streams are frozen for good, unlike those of newer generators
+    random = np.random.RandomState(
+        SEED
+    )  # its streams are frozen for good, unlike those of newer generators
     whole = np.zeros((len(images), 2)), np.full(len(images), float(CELLS))
     layers = [_placed(images, *whole, DIGIT_SIZE, random)]
     for _ in range(FRAGMENTS):
@@ -97,7 +99,16 @@ def _table(name: str, images: NDArray[np.uint8], label: NDArray[np.int64]) -> Ta
     part = np.where(is_test(len(images)), "test", "train").tolist()
     columns: dict[str, NDArray[Any]] = {"label": label}
     ids = [str(i) for i in range(len(images))]
-    return Table(name, ids, ReadyArray(images[:, None], name), None, columns, part, "label", extra=dict(VIEWS))
+    return Table(
+        name,
+        ids,
+        ReadyArray(images[:, None], name),
+        None,
+        columns,
+        part,
+        "label",
+        extra=dict(VIEWS),
+    )
 
 
 def _fragments(images: Floats, random: np.random.RandomState) -> tuple[Floats, Floats, Floats]:
@@ -108,16 +119,33 @@ def _fragments(images: Floats, random: np.random.RandomState) -> tuple[Floats, F
         shift = random.randint(1, len(rows), len(rows))
         other[rows] = rows[(np.arange(len(rows)) + shift) % len(rows)]
     side = random.randint(FRAGMENT_CELLS[0], FRAGMENT_CELLS[1] + 1, length)
-    corner = np.floor(random.uniform(size=(length, 2)) * (CELLS + 1 - side)[:, None]).astype(np.int64)
-    inside = (np.arange(CELLS) >= corner[:, :, None]) & (np.arange(CELLS) < (corner + side[:, None])[:, :, None])
-    return images[other] * inside[:, 0, :, None] * inside[:, 1, None, :], corner.astype(float), side.astype(float)
+    corner = np.floor(random.uniform(size=(length, 2)) * (CELLS + 1 - side)[:, None]).astype(
+        np.int64
+    )
+    inside = (np.arange(CELLS) >= corner[:, :, None]) & (
+        np.arange(CELLS) < (corner + side[:, None])[:, :, None]
+    )
+    return (
+        images[other] * inside[:, 0, :, None] * inside[:, 1, None, :],
+        corner.astype(float),
+        side.astype(float),
+    )
 
 
-def _placed(images: Floats, corner: Floats, side: Floats, sizes: tuple[float, float], random: np.random.RandomState) -> Floats:
+def _placed(
+    images: Floats,
+    corner: Floats,
+    side: Floats,
+    sizes: tuple[float, float],
+    random: np.random.RandomState,
+) -> Floats:
     """Scale each (8, 8) image to a size in pixels between the two, and shift it so that the box from ``corner``, ``side`` cells
     wide, lies at random on the canvas."""
     scale = random.uniform(*sizes, len(images)) / CELLS
-    start = random.uniform(size=(len(images), 2)) * (CANVAS - side * scale)[:, None] - corner * scale[:, None]
+    start = (
+        random.uniform(size=(len(images), 2)) * (CANVAS - side * scale)[:, None]
+        - corner * scale[:, None]
+    )
     down, across = (_interpolation(start[:, axis], scale) for axis in (0, 1))
     placed: Floats = down @ images @ across.transpose(0, 2, 1)
     return placed

@@ -60,9 +60,15 @@ def inflated(source: Source, inflate: str | None, copies: int = 1, *, seed: int 
         groups = {name: _unlabelled(value, len(made)) for name, value in groups.items()}
         ids = [*ids, *(f"generated/{i}" for i in range(len(made)))]
     real = copies * len(train)
-    notes.append(f"Training on {real:,} rows of {len(train):,} real images ({real / len(ids):.1%}) and {len(ids) - real:,} generated ones.")
-    samples = dataclasses.replace(train, content=content, ids=ids, label=label, group=groups, rows=rows, marks=None)
-    return dataclasses.replace(source, spec=dataclasses.replace(source.spec, length=len(ids)), train=samples, notes=notes)
+    notes.append(
+        f"Training on {real:,} rows of {len(train):,} real images ({real / len(ids):.1%}) and {len(ids) - real:,} generated ones."
+    )
+    samples = dataclasses.replace(
+        train, content=content, ids=ids, label=label, group=groups, rows=rows, marks=None
+    )
+    return dataclasses.replace(
+        source, spec=dataclasses.replace(source.spec, length=len(ids)), train=samples, notes=notes
+    )
 
 
 def _unlabelled(values: Tensor, count: int) -> Tensor:
@@ -73,18 +79,26 @@ def _unlabelled(values: Tensor, count: int) -> Tensor:
 def _generated(source: Source, inflate: str, seed: int) -> Tensor:
     """uint8 (M, C, H, W)."""
     if source.spec.modality != "image":
-        raise UserError(f"Only images can be inflated with generated ones, and {source.spec.name} holds {source.spec.modality} data.")
+        raise UserError(
+            f"Only images can be inflated with generated ones, and {source.spec.name} holds {source.spec.modality} data."
+        )
     name, _, number = inflate.partition(":")
     if name == MIXTURE:
         if number and not number.isdigit():
-            raise UserError(f"{inflate!r} does not say how many images to generate; expected a whole number as in {MIXTURE}:2000.")
-        return generate(source.train, int(number) if number else PER_REAL * len(source.train), seed=seed)
+            raise UserError(
+                f"{inflate!r} does not say how many images to generate; expected a whole number as in {MIXTURE}:2000."
+            )
+        return generate(
+            source.train, int(number) if number else PER_REAL * len(source.train), seed=seed
+        )
     loaded = load(inflate, like=source.spec, split=False).train
     made: Tensor = loaded.take(torch.arange(len(loaded)))
     return made
 
 
-def generate(samples: Samples, count: int, *, seed: int = 0, dimensions: int = 20, components: int = 10) -> Tensor:
+def generate(
+    samples: Samples, count: int, *, seed: int = 0, dimensions: int = 20, components: int = 10
+) -> Tensor:
     """Images drawn from a Gaussian mixture on the real images' principal components, as fast a generator as there is.
 
     It knows small, aligned images (digits); of others it gives blurred ones.
@@ -106,8 +120,12 @@ def generate(samples: Samples, count: int, *, seed: int = 0, dimensions: int = 2
     from sklearn.mixture import GaussianMixture
 
     if len(samples) < _LEAST or count < 1:
-        raise UserError(f"Generating {count} images from {len(samples)} is not possible; expected at least 1 from at least {_LEAST}.")
-    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:_MOST_FITTED]
+        raise UserError(
+            f"Generating {count} images from {len(samples)} is not possible; expected at least 1 from at least {_LEAST}."
+        )
+    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[
+        :_MOST_FITTED
+    ]
     images: Any = samples.take(order)
     flat: NDArray[np.float64] = images.flatten(1).double().numpy()
     kept = min(dimensions, len(flat) // 4, flat.shape[1])
@@ -118,4 +136,6 @@ def generate(samples: Samples, count: int, *, seed: int = 0, dimensions: int = 2
     points, _ = mixture.sample(count)
     shuffled = points[np.random.RandomState(seed).permutation(count)]
     values = turn.inverse_transform(shuffled)
-    return torch.from_numpy(np.clip(np.rint(values), 0, 255).astype(np.uint8)).view(count, *images.shape[1:])
+    return torch.from_numpy(np.clip(np.rint(values), 0, 255).astype(np.uint8)).view(
+        count, *images.shape[1:]
+    )

@@ -27,7 +27,11 @@ def read_aeon(name: str, options: DataOptions) -> Table:
     (train, train_label), (test, test_label) = (_part(name, part) for part in ("train", "test"))
     series = [np.atleast_2d(one) for one in (*train, *test)]
     part = ["train"] * len(train) + ["test"] * len(test)
-    ids = [f"{p}/{i}" for p, count in (("train", len(train)), ("test", len(test))) for i in range(count)]
+    ids = [
+        f"{p}/{i}"
+        for p, count in (("train", len(train)), ("test", len(test)))
+        for i in range(count)
+    ]
     x = fit_lengths(series, name, options.size)
     columns: dict[str, Any] = {"label": np.concatenate([train_label, test_label])}
     return Table(name, ids, ReadyArray(x, name), None, columns, part, "label")
@@ -47,4 +51,6 @@ def _part(name: str, part: str) -> tuple[Any, Any]:
             reasons.append(" ".join(str(error).split()))
         else:
             return x, y
-    raise UserError(f"aeon:{name} cannot be loaded ({reasons[0]}); check the name, and the network connection for the first use.")
+    raise UserError(
+        f"aeon:{name} cannot be loaded ({reasons[0]}); check the name, and the network connection for the first use."
+    )

@@ -60,7 +60,9 @@ def _expected(spec: Spec) -> str:
         "text": "texts",
     }
     shape = ", ".join(map(str, ("N", *spec.shape)))
-    return kinds.get(spec.modality.partition("-")[0], f"{spec.modality} samples as an array ({shape})")
+    return kinds.get(
+        spec.modality.partition("-")[0], f"{spec.modality} samples as an array ({shape})"
+    )
 
 
 def _named(names: Sequence[Any], spec: Spec, tokenizer: Tokenizer | None) -> Samples:
@@ -73,7 +75,9 @@ def _named(names: Sequence[Any], spec: Spec, tokenizer: Tokenizer | None) -> Sam
     if images is not None:
         return in_memory(_stacked([_read(path, images) for path in paths]))
     if spec.modality == "series":
-        return in_memory(torch.from_numpy(np.concatenate([_series(path, spec.shape) for path in paths])))
+        return in_memory(
+            torch.from_numpy(np.concatenate([_series(path, spec.shape) for path in paths]))
+        )
     raise UserError(f"Samples were given as names; expected {_expected(spec)}.")
 
 
@@ -83,12 +87,18 @@ def _stacked(found: Sequence[NDArray[np.uint8]]) -> Tensor:
 
 def _read(path: Path, spec: Spec) -> NDArray[np.uint8]:
     if path.is_dir():
-        raise UserError(f"{path} is a folder; give its files, or embed the whole folder with nearfar.embed(run, data=...).")
+        raise UserError(
+            f"{path} is a folder; give its files, or embed the whole folder with nearfar.embed(run, data=...)."
+        )
     try:
         return pixels(path, _sides(spec), range_of(spec))
     except UnreadableError as error:
-        reason = str(error) or ("it is damaged or no image" if path.is_file() else "there is no such file")
-        raise UserError(f"Cannot read the image {path}: {reason}; give an image file that exists.") from error
+        reason = str(error) or (
+            "it is damaged or no image" if path.is_file() else "there is no such file"
+        )
+        raise UserError(
+            f"Cannot read the image {path}: {reason}; give an image file that exists."
+        ) from error
 
 
 def _series(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -96,9 +106,13 @@ def _series(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
         series = read_series(path)
     except (OSError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"Cannot read the series {path}: {reason}; expected a column of numbers for each channel.") from error
+        raise UserError(
+            f"Cannot read the series {path}: {reason}; expected a column of numbers for each channel."
+        ) from error
     if len(series) != shape[0]:
-        raise UserError(f"The series {path} has {len(series)} channels; the encoder expects {shape[0]}.")
+        raise UserError(
+            f"The series {path} has {len(series)} channels; the encoder expects {shape[0]}."
+        )
     return np.asarray(fit_lengths([series], str(path), shape[1]))
 
 
@@ -110,7 +124,9 @@ def _sides(spec: Spec) -> tuple[int, int, int]:
 def _fitted(picture: Image.Image, spec: Spec) -> NDArray[np.uint8]:
     """A picture as (C, H, W): turned as EXIF says, resized to cover H x W, the rest cropped off evenly."""
     if not isinstance(picture, Image.Image):
-        raise UserError(f"One of the samples is a {type(picture).__name__}; expected PIL pictures throughout.")
+        raise UserError(
+            f"One of the samples is a {type(picture).__name__}; expected PIL pictures throughout."
+        )
     channels, height, width = _sides(spec)
     upright = ImageOps.exif_transpose(picture).convert("L" if channels == 1 else "RGB")
     if upright.size != (width, height):
@@ -124,7 +140,9 @@ def _arrays(given: Any, spec: Spec) -> Samples:
     try:
         array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
     except ValueError as error:
-        raise UserError(f"The samples have different shapes; expected {_expected(spec)}.") from error
+        raise UserError(
+            f"The samples have different shapes; expected {_expected(spec)}."
+        ) from error
     if array.dtype.kind not in "biuf":
         raise UserError(f"The samples are an array of {array.dtype}; expected {_expected(spec)}.")
     images = part_of(spec, "image")
@@ -137,7 +155,9 @@ def _values(array: NDArray[Any], spec: Spec) -> NDArray[np.float32]:
     """Samples that are numbers, with the shape of the spec's."""
     batch = array[None] if array.ndim == len(spec.shape) else array
     if batch.shape[1:] != spec.shape:
-        raise UserError(f"The samples have the shape {array.shape}; expected {_expected(spec)} with samples of {spec.shape}.")
+        raise UserError(
+            f"The samples have the shape {array.shape}; expected {_expected(spec)} with samples of {spec.shape}."
+        )
     if not np.isfinite(batch).all():
         raise UserError("The samples hold values that are not finite; fill the gaps first.")
     return np.ascontiguousarray(batch, dtype=np.float32)
@@ -178,7 +198,9 @@ def _channels_first(array: NDArray[Any], channels: int, spec: Spec) -> NDArray[A
 def _bytes(batch: NDArray[Any], values: tuple[float, float] | None) -> NDArray[np.uint8]:
     """Pixels that are no bytes: on the scale of the data that the encoder was trained on, or from [0, 1]."""
     if not np.isfinite(batch).all():
-        raise UserError("The images hold values that are not finite; expected bytes, or numbers in [0, 1].")
+        raise UserError(
+            "The images hold values that are not finite; expected bytes, or numbers in [0, 1]."
+        )
     if values is not None:
         return to_bytes(batch.astype(np.float32), values)
     if batch.dtype.kind in "iu" and batch.min() >= 0 and batch.max() <= 255:
@@ -195,7 +217,11 @@ def _resized(batch: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
     """Resized to cover H x W and cropped evenly, channel by channel, as the readers do with files."""
     box = covering_box((batch.shape[3], batch.shape[2]), height, width)
     planes = [
-        Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), Image.Resampling.BILINEAR, box=box)
+        Image.fromarray(np.ascontiguousarray(plane)).resize(
+            (width, height), Image.Resampling.BILINEAR, box=box
+        )
         for plane in batch.reshape(-1, *batch.shape[2:])
     ]
-    return np.stack([np.asarray(plane) for plane in planes]).reshape(*batch.shape[:2], height, width)
+    return np.stack([np.asarray(plane) for plane in planes]).reshape(
+        *batch.shape[:2], height, width
+    )

@@ -66,7 +66,9 @@ def read_hugging_face(name: str, options: DataOptions) -> Table:
 
     path, _, configuration = name.partition(":")
     # From version 4 on no data set brings code of its own; before, it must be refused.
-    no_code = {} if int(__version__.partition(".")[0]) >= _NO_SCRIPTS else {"trust_remote_code": False}
+    no_code = (
+        {} if int(__version__.partition(".")[0]) >= _NO_SCRIPTS else {"trust_remote_code": False}
+    )
     try:
         found = load_dataset(path, configuration or None, **no_code)
     except Exception as error:  # the library passes on whatever its network layer raises

@@ -14,7 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.data.content.arrays import ReadyArray
-from nearfar.data.content.bounds import SUSPICIOUS_BYTES, SUSPICIOUS_RATIO, check_memory, check_steps
+from nearfar.data.content.bounds import (
+    SUSPICIOUS_BYTES,
+    SUSPICIOUS_RATIO,
+    check_memory,
+    check_steps,
+)
 from nearfar.data.content.points import PointClouds
 from nearfar.data.content.readings import POINTS_NAME, is_points, shaped
 from nearfar.data.labels import LABEL_NAMES, missing

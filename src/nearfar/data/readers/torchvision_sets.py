@@ -13,7 +13,15 @@ from nearfar.data.content.pictures import Pictures
 from nearfar.data.tables.table import Table
 from nearfar.errors import UserError, unknown_name
 
-_NEVER_USEFUL = {"FakeData", "ImageFolder", "DatasetFolder", "VisionDataset", "ImageNet", "CocoDetection", "CocoCaptions"}
+_NEVER_USEFUL = {
+    "FakeData",
+    "ImageFolder",
+    "DatasetFolder",
+    "VisionDataset",
+    "ImageNet",
+    "CocoDetection",
+    "CocoCaptions",
+}
 
 
 def read_torchvision(name: str) -> Table:
@@ -29,9 +37,16 @@ def read_torchvision(name: str) -> Table:
     parts = {part: _part(known[name], name, part, folder) for part in ("train", "test")}
     items = [(data, i) for data in parts.values() for i in range(len(data))]
     ids = [f"{part}/{i}" for part, data in parts.items() for i in range(len(data))]
-    content = Pictures(lambda rows: [items[row][0][items[row][1]][0] for row in rows], ids, (name, str(folder.resolve())), name)
+    content = Pictures(
+        lambda rows: [items[row][0][items[row][1]][0] for row in rows],
+        ids,
+        (name, str(folder.resolve())),
+        name,
+    )
     labels = np.concatenate([_labels(data) for data in parts.values()])
-    table = Table(name, ids, content, None, {"label": labels}, [i.partition("/")[0] for i in ids], "label")
+    table = Table(
+        name, ids, content, None, {"label": labels}, [i.partition("/")[0] for i in ids], "label"
+    )
     table.classes = {"label": list(getattr(parts["train"], "classes", ()))}
     if "MNIST" in name or name in ("SVHN", "USPS"):
         table.extra["flip"] = name == "FashionMNIST"
@@ -43,13 +58,21 @@ def _known() -> dict[str, Any]:
     found = {}
     for name in datasets.__all__:
         parameters = inspect.signature(getattr(datasets, name).__init__).parameters
-        if name not in _NEVER_USEFUL and "download" in parameters and ("train" in parameters or "split" in parameters):
+        if (
+            name not in _NEVER_USEFUL
+            and "download" in parameters
+            and ("train" in parameters or "split" in parameters)
+        ):
             found[name] = getattr(datasets, name)
     return found
 
 
 def _part(kind: Any, name: str, part: str, folder: Any) -> Any:
-    choice = {"train": part == "train"} if "train" in inspect.signature(kind.__init__).parameters else {"split": part}
+    choice = (
+        {"train": part == "train"}
+        if "train" in inspect.signature(kind.__init__).parameters
+        else {"split": part}
+    )
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         return kind(folder, download=True, **choice)

@@ -15,7 +15,11 @@ def blocks(encoder: nn.Module) -> list[list[nn.Parameter]]:
     for name, parameter in encoder.named_parameters():
         parts = name.split(".")
         numbered = next((place for place, part in enumerate(parts) if part.isdigit()), None)
-        key = ".".join(parts[: numbered + 1]) if numbered is not None else ".".join(parts[:-1] or parts)
+        key = (
+            ".".join(parts[: numbered + 1])
+            if numbered is not None
+            else ".".join(parts[:-1] or parts)
+        )
         found.setdefault(key, []).append(parameter)
     merged: list[list[nn.Parameter]] = []
     for parameters in found.values():

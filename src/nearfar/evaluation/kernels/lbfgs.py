@@ -12,7 +12,14 @@ Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 History = deque[tuple[Tensor, Tensor, Tensor]]
 
 
-def minimise(objective: Objective, start: Tensor, *, tolerance: float, iterations: int = 1000, memory: int = 10) -> Tensor:
+def minimise(
+    objective: Objective,
+    start: Tensor,
+    *,
+    tolerance: float,
+    iterations: int = 1000,
+    memory: int = 10,
+) -> Tensor:
     """Minimise G smooth convex functions of P variables each; every function has its own history and step length.
 
     Args:
@@ -36,11 +43,18 @@ def minimise(objective: Objective, start: Tensor, *, tolerance: float, iteration
         found[active] = point
         going = ~stuck & (gradient.abs().amax(dim=1) >= tolerance)
         if not going.all():
-            active, point, value, gradient = active[going], point[going], value[going], gradient[going]
+            active, point, value, gradient = (
+                active[going],
+                point[going],
+                value[going],
+                gradient[going],
+            )
             history = deque(((s[going], c[going], i[going]) for s, c, i in history), maxlen=memory)
         if not len(active):
             break
-        moved, new_value, new_gradient, stuck = _step(objective, active, point, value, gradient, _direction(gradient, history))
+        moved, new_value, new_gradient, stuck = _step(
+            objective, active, point, value, gradient, _direction(gradient, history)
+        )
         step, change = moved - point, new_gradient - gradient
         curvature = (step * change).sum(dim=1, keepdim=True)
         # No curvature (lost in rounding): this pair then leaves the direction as it is.
@@ -61,12 +75,19 @@ def _direction(gradient: Tensor, history: History) -> Tensor:
         scale = 1 / (inverse * change.square().sum(dim=1, keepdim=True))
         direction = direction * torch.where(inverse > 0, scale, 1)
     for (step, change, inverse), weight in zip(history, reversed(weights), strict=True):
-        direction = direction + step * (weight - inverse * (change * direction).sum(dim=1, keepdim=True))
+        direction = direction + step * (
+            weight - inverse * (change * direction).sum(dim=1, keepdim=True)
+        )
     return direction
 
 
 def _step(
-    objective: Objective, active: Tensor, point: Tensor, value: Tensor, gradient: Tensor, direction: Tensor
+    objective: Objective,
+    active: Tensor,
+    point: Tensor,
+    value: Tensor,
+    gradient: Tensor,
+    direction: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Halve each function's own step until it has descended enough; also which functions no longer descend."""
     slope = (gradient * direction).sum(dim=1)
@@ -80,4 +101,9 @@ def _step(
             break
         length = torch.where(descended, length, length / 2)
     keep = descended[:, None]
-    return torch.where(keep, moved, point), torch.where(descended, new_value, value), torch.where(keep, new_gradient, gradient), ~descended
+    return (
+        torch.where(keep, moved, point),
+        torch.where(descended, new_value, value),
+        torch.where(keep, new_gradient, gradient),
+        ~descended,
+    )

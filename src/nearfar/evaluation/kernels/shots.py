@@ -26,7 +26,9 @@ class ShotErrors(NamedTuple):
     samples: int
 
 
-def shot_errors(errors: Tensor, targets: Tensor, train_targets: Tensor, *, width: float = 1.0) -> dict[str, ShotErrors]:
+def shot_errors(
+    errors: Tensor, targets: Tensor, train_targets: Tensor, *, width: float = 1.0
+) -> dict[str, ShotErrors]:
     """Errors over "all" test samples and over those whose label has "many" (more than 100), "medium" or "few" (fewer than 20) training
     samples; a group without test samples is left out.
 
@@ -46,9 +48,16 @@ def shot_errors(errors: Tensor, targets: Tensor, train_targets: Tensor, *, width
             f"Errors have shape {tuple(errors.shape)}, targets {tuple(targets.shape)}, the width is {width}; expected one of each for at"
             " least one sample, and a width above 0."
         )
-    bins, of_sample = torch.unique(torch.cat([targets, train_targets.to(targets)]).div(width).round(), return_inverse=True)
+    bins, of_sample = torch.unique(
+        torch.cat([targets, train_targets.to(targets)]).div(width).round(), return_inverse=True
+    )
     seen = of_sample[len(targets) :].bincount(minlength=len(bins))[of_sample[: len(targets)]]
-    chosen = {"all": seen >= 0, "many": seen > MANY, "medium": (seen >= FEW) & (seen <= MANY), "few": seen < FEW}
+    chosen = {
+        "all": seen >= 0,
+        "many": seen > MANY,
+        "medium": (seen >= FEW) & (seen <= MANY),
+        "few": seen < FEW,
+    }
     return {name: _errors(errors[rows]) for name, rows in chosen.items() if rows.any()}
 
 

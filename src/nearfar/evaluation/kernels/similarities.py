@@ -48,12 +48,17 @@ class SimilarityProbe:
 
     def __init__(self, source: Any, device: torch.device | str = "cpu") -> None:
         count = min(_MOST, len(source.train))
-        self.samples = source.train.subset(torch.randperm(len(source.train), generator=torch.Generator().manual_seed(0))[:count])
+        self.samples = source.train.subset(
+            torch.randperm(len(source.train), generator=torch.Generator().manual_seed(0))[:count]
+        )
         self.views, self.device = make_views(source.spec, WantedViews(whole=2)), device
 
     def __call__(self, encode: Encode) -> dict[str, list[float]]:
         """As ``histograms``; the encoder is in evaluation mode."""
-        first, second = (extract(encode, self.samples, view, device=self.device) for view in (self._view(0), self._view(1)))
+        first, second = (
+            extract(encode, self.samples, view, device=self.device)
+            for view in (self._view(0), self._view(1))
+        )
         return histograms(first, second)
 
     def _view(self, number: int) -> View:

@@ -35,10 +35,16 @@ def similarity(first: Tensor, second: Tensor, closeness: Tensor) -> Interval:
     check_features(second, "second texts")
     if first.shape != second.shape or closeness.shape != first.shape[:1] or len(first) < 4:
         shapes = f"{tuple(first.shape)}, {tuple(second.shape)} and {tuple(closeness.shape)}"
-        raise UserError(f"Features of two texts and their closeness have shapes {shapes}; expected (N, D) twice and (N,), N at least 4.")
+        raise UserError(
+            f"Features of two texts and their closeness have shapes {shapes}; expected (N, D) twice and (N,), N at least 4."
+        )
     cosine = cosine_similarity(first.double(), second.double(), dim=1)
     ranks = [torch.from_numpy(rankdata(x.cpu().numpy())) for x in (cosine, closeness)]
-    r = float(torch.corrcoef(torch.stack(ranks))[0, 1]) if all(float(rank.std()) for rank in ranks) else math.nan
+    r = (
+        float(torch.corrcoef(torch.stack(ranks))[0, 1])
+        if all(float(rank.std()) for rank in ranks)
+        else math.nan
+    )
     half = float(ndtri((1 + CONFIDENCE) / 2)) * math.sqrt((1 + r * r / 2) / (len(first) - 3))
     z = math.atanh(max(-1 + 1e-12, min(1 - 1e-12, r))) if not math.isnan(r) else math.nan
     return Interval(r, math.tanh(z - half), math.tanh(z + half))

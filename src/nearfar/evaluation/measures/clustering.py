@@ -36,7 +36,9 @@ def cluster(data: Labelled, *, seed: int = 0) -> Clustered:
     unit = F.normalize(check_features(data.features, "clustering"), dim=1).float().cpu().numpy()
     labels = data.labels.cpu().numpy()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters: collapsed, which the scores show
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # fewer distinct points than clusters: collapsed, which the scores show
         assigned = KMeans(len(np.unique(labels)), n_init=10, random_state=seed).fit_predict(unit)
     return agreement(labels, assigned)
 

@@ -48,9 +48,13 @@ def corrupted(images: Tensor, kind: str, strength: int, generator: torch.Generat
     if kind not in STRENGTHS:
         raise unknown_name("corruption", kind, STRENGTHS)
     if not 1 <= strength <= len(STRENGTHS[kind]):
-        raise UserError(f"The strength of a corruption is {strength}; expected 1 to {len(STRENGTHS[kind])}.")
+        raise UserError(
+            f"The strength of a corruption is {strength}; expected 1 to {len(STRENGTHS[kind])}."
+        )
     if images.dtype != torch.uint8 or images.ndim != 4:
-        raise UserError(f"Images to corrupt are {images.dtype} of shape {tuple(images.shape)}; expected uint8 (N, C, H, W).")
+        raise UserError(
+            f"Images to corrupt are {images.dtype} of shape {tuple(images.shape)}; expected uint8 (N, C, H, W)."
+        )
     return _KINDS[kind](images, STRENGTHS[kind][strength - 1], generator)
 
 
@@ -80,8 +84,12 @@ def _pixelate(images: Tensor, left: float, generator: torch.Generator) -> Tensor
 
 def _jpeg(images: Tensor, quality: float, generator: torch.Generator) -> Tensor:
     last = images.permute(0, 2, 3, 1).cpu().numpy()
-    found = np.stack([_reread(one[:, :, 0] if one.shape[2] == 1 else one, int(quality)) for one in last])
-    return torch.from_numpy(found).view(last.shape).permute(0, 3, 1, 2).contiguous().to(images.device)
+    found = np.stack(
+        [_reread(one[:, :, 0] if one.shape[2] == 1 else one, int(quality)) for one in last]
+    )
+    return (
+        torch.from_numpy(found).view(last.shape).permute(0, 3, 1, 2).contiguous().to(images.device)
+    )
 
 
 def _reread(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
@@ -95,5 +103,9 @@ def _pixels(values: Tensor) -> Tensor:
 
 
 _KINDS: Mapping[str, Callable[[Tensor, float, torch.Generator], Tensor]] = {
-    "noise": _noise, "blur": _blur, "contrast": _contrast, "pixelate": _pixelate, "JPEG": _jpeg,
-}  # fmt: skip
+    "noise": _noise,
+    "blur": _blur,
+    "contrast": _contrast,
+    "pixelate": _pixelate,
+    "JPEG": _jpeg,
+}

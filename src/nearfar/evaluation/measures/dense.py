@@ -47,7 +47,13 @@ class Segmented:
 
 
 @torch.no_grad()
-def feature_maps(encode: Callable[[Any], Tensor], samples: Samples, view: View, *, device: torch.device | str = "cpu") -> Tensor:
+def feature_maps(
+    encode: Callable[[Any], Tensor],
+    samples: Samples,
+    view: View,
+    *,
+    device: torch.device | str = "cpu",
+) -> Tensor:
     """Maps of all samples, (N, C, h, w) float32; ``encode`` is an encoder's ``feature_map``, in evaluation mode.
 
     Raises:
@@ -57,18 +63,28 @@ def feature_maps(encode: Callable[[Any], Tensor], samples: Samples, view: View, 
     return torch.cat(found)
 
 
-def _maps(encode: Callable[[Any], Tensor], samples: Samples, view: View, device: torch.device | str) -> Iterator[Tensor]:
+def _maps(
+    encode: Callable[[Any], Tensor], samples: Samples, view: View, device: torch.device | str
+) -> Iterator[Tensor]:
     for start in range(0, len(samples), BATCH):
-        made = encode(view(samples.take(torch.arange(start, min(start + BATCH, len(samples)))).to(device)))
+        made = encode(
+            view(samples.take(torch.arange(start, min(start + BATCH, len(samples)))).to(device))
+        )
         if made.ndim != 4:
-            raise UserError(f"A dense evaluation needs maps (N, C, h, w); the encoder gives the shape {tuple(made.shape)}.")
+            raise UserError(
+                f"A dense evaluation needs maps (N, C, h, w); the encoder gives the shape {tuple(made.shape)}."
+            )
         if not bool(made.isfinite().all()):
-            raise UserError("Some feature maps are NaN or infinite; training has probably diverged, so lower the learning rate.")
+            raise UserError(
+                "Some feature maps are NaN or infinite; training has probably diverged, so lower the learning rate."
+            )
         yield made.float()
 
 
 @torch.no_grad()
-def pixel_matching(first: Tensor, second: Tensor, box1: Tensor, box2: Tensor, *, ratio: float = 0.7) -> float:
+def pixel_matching(
+    first: Tensor, second: Tensor, box1: Tensor, box2: Tensor, *, ratio: float = 0.7
+) -> float:
     """Share of cells whose nearest neighbour in the other view shows the same place; mean of both directions.
 
     Args:
@@ -100,7 +116,9 @@ def commonest(regions: Tensor, size: tuple[int, int], classes: int) -> Tensor:
     return shares.argmax(1)
 
 
-def segment(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], classes: int, *, seed: int = 0) -> Segmented:
+def segment(
+    train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], classes: int, *, seed: int = 0
+) -> Segmented:
     """A linear segmentation of frozen feature maps, ``linear-segmentation-v1``.
 
     Args:
@@ -117,7 +135,9 @@ def segment(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], classes: 
     maps, regions = train
     cells = maps.permute(0, 2, 3, 1).flatten(0, 2)
     labels = commonest(regions, (maps.shape[2], maps.shape[3]), classes).flatten()
-    drawn = torch.randperm(len(cells), generator=torch.Generator().manual_seed(seed))[:MOST_CELLS].to(cells.device)
+    drawn = torch.randperm(len(cells), generator=torch.Generator().manual_seed(seed))[
+        :MOST_CELLS
+    ].to(cells.device)
     (probe,) = linear_probes(Labelled(cells[drawn], labels[drawn], classes), seeds=(seed,))
     return overlap(_predicted(probe.model, *test), test[1], classes)
 
@@ -133,7 +153,11 @@ def _predicted(model: Affine, maps: Tensor, regions: Tensor) -> Tensor:
 
 def overlap(predicted: Tensor, regions: Tensor, classes: int) -> Segmented:
     """Intersection over union of predicted and true pixel labels, both (N, H, W) int64, over all pixels at once."""
-    counts = torch.bincount((regions * classes + predicted).flatten(), minlength=classes**2).view(classes, classes).double()
+    counts = (
+        torch.bincount((regions * classes + predicted).flatten(), minlength=classes**2)
+        .view(classes, classes)
+        .double()
+    )
     both, either = counts.diagonal(), counts.sum(0) + counts.sum(1) - counts.diagonal()
     iou = torch.where(either > 0, both / either, torch.nan)
     return Segmented(float(iou.nanmean()), float(both.sum() / counts.sum()), tuple(iou.tolist()))
@@ -145,4 +169,6 @@ def _check(maps: Tensor, regions: Tensor, classes: int) -> None:
         raise UserError(f"{shapes}; expected (N, C, h, w) and (N, H, W).")
     low, high = int(regions.min()), int(regions.max())
     if regions.dtype != torch.int64 or low < 0 or high >= classes:
-        raise UserError(f"Pixel labels are {regions.dtype} from {low} to {high}; expected int64 from 0 to {classes - 1}.")
+        raise UserError(
+            f"Pixel labels are {regions.dtype} from {low} to {high}; expected int64 from 0 to {classes - 1}."
+        )

@@ -54,10 +54,16 @@ def groups(right: Tensor, group: Tensor, *, fewest: int = FEWEST) -> Groups | No
         return None
     share = (group.bincount(right.double()) / count)[members]
     places = int(share.argmin()), int(share.argmax())
-    worst, best = (wilson(min(1.0, float(share[place])), int(count[members[place]])) for place in places)
+    worst, best = (
+        wilson(min(1.0, float(share[place])), int(count[members[place]])) for place in places
+    )
     gap = best.value - worst.value
     low = gap - math.hypot(best.value - best.low, worst.high - worst.value)
     high = gap + math.hypot(best.high - best.value, worst.value - worst.low)
-    return Groups(len(members), int(members[places[0]]), int(count[members[places[0]]]), worst, Interval(gap, low, high))
-
-
+    return Groups(
+        len(members),
+        int(members[places[0]]),
+        int(count[members[places[0]]]),
+        worst,
+        Interval(gap, low, high),
+    )

@@ -24,7 +24,9 @@ def alignment(first: Tensor, second: Tensor) -> float:
     on the Hypersphere", section 4.1, with exponent 2.
     """
     if first.shape != second.shape:
-        raise UserError(f"The views have shapes {tuple(first.shape)} and {tuple(second.shape)}; expected the same.")
+        raise UserError(
+            f"The views have shapes {tuple(first.shape)} and {tuple(second.shape)}; expected the same."
+        )
     return float((_unit(first) - _unit(second)).square().sum(dim=1).mean())
 
 
@@ -37,14 +39,18 @@ def penalty_evenness(first: Tensor, second: Tensor, *, temperature: float = 0.1)
     Source: Wang and Liu 2021, "Understanding the Behaviour of Contrastive Loss", the entropy of the relative penalty.
     """
     if first.shape != second.shape:
-        raise UserError(f"The views have shapes {tuple(first.shape)} and {tuple(second.shape)}; expected the same.")
+        raise UserError(
+            f"The views have shapes {tuple(first.shape)} and {tuple(second.shape)}; expected the same."
+        )
     if len(first) < 3:
         return math.nan
     entropy = penalty_entropy(_unit(first) @ _unit(second).T, temperature=temperature)
     return float(entropy.double().mean()) / math.log(len(first) - 1)
 
 
-def uniformity(features: Tensor, *, t: float = 2.0, limit: int = UNIFORMITY_LIMIT, seed: int = 0) -> float:
+def uniformity(
+    features: Tensor, *, t: float = 2.0, limit: int = UNIFORMITY_LIMIT, seed: int = 0
+) -> float:
     """log of the mean over distinct pairs of exp(-t |u - v|^2) on unit features (N, D); -4 t (spread) to 0 (one point).
 
     Above ``limit`` samples a random ``limit`` of them, drawn from ``seed``, stand for all.
@@ -53,7 +59,11 @@ def uniformity(features: Tensor, *, t: float = 2.0, limit: int = UNIFORMITY_LIMI
     """
     u = _unit(features)
     if len(u) > limit:
-        u = u[torch.randperm(len(u), generator=torch.Generator().manual_seed(seed))[:limit].to(u.device)]
+        u = u[
+            torch.randperm(len(u), generator=torch.Generator().manual_seed(seed))[:limit].to(
+                u.device
+            )
+        ]
     if len(u) < 2:
         raise UserError("Uniformity is defined for pairs; found 1 sample, expected at least 2.")
     total = 0.0
@@ -98,7 +108,9 @@ def scatter_ratio(data: Labelled) -> float:
     total = float(2 * len(x) * squares.sum() - 2 * sums.sum(dim=0).square().sum())
     pairs_within, pairs = float((count * (count - 1)).sum()), float(len(x) * (len(x) - 1))
     if not 0 < pairs_within < pairs:
-        raise UserError("The scatter ratio compares pairs of one class with pairs of two; expected both, in at least 2 classes.")
+        raise UserError(
+            "The scatter ratio compares pairs of one class with pairs of two; expected both, in at least 2 classes."
+        )
     between = (total - within) / (pairs - pairs_within)
     return within / pairs_within / between if between else math.nan
 
@@ -128,7 +140,9 @@ def effective_rank(features: Tensor) -> float:
     """
     check_features(features, "geometry")
     x = features.to("cpu", torch.float64)
-    rounding = torch.finfo(torch.float32).eps * float(x.norm())  # below, a singular value of float32 features says nothing
+    rounding = torch.finfo(torch.float32).eps * float(
+        x.norm()
+    )  # below, a singular value of float32 features says nothing
     x = x - x.mean(dim=0)
     gram = x.T @ x if len(x) > x.shape[1] else x @ x.T
     singular = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()

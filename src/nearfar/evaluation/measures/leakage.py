@@ -46,13 +46,17 @@ def _digests(samples: Any, part: str) -> Iterator[bytes]:
         arrays = arrays_of(block, part)
         kind = repr([(array.dtype, array.shape[1:]) for array in arrays]).encode()
         for values in zip(*arrays, strict=True):
-            yield hashlib.blake2b(kind + b"".join(value.tobytes() for value in values), digest_size=16).digest()
+            yield hashlib.blake2b(
+                kind + b"".join(value.tobytes() for value in values), digest_size=16
+            ).digest()
 
 
 def arrays_of(block: Any, part: str = "whole") -> list[Any]:
     """The arrays (M, ...) whose rows together are the samples."""
     if isinstance(block, Pair):
-        parts = {"first": [block.first], "second": [block.second]}.get(part, [block.first, block.second])
+        parts = {"first": [block.first], "second": [block.second]}.get(
+            part, [block.first, block.second]
+        )
         return [array for one in parts for array in arrays_of(one, part)]
     content: Tensor = block.ids if isinstance(block, Tokens) else block
     return [content.cpu().numpy()]

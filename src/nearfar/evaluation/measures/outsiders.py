@@ -39,13 +39,24 @@ def mahalanobis(bank: Tensor, queries: Tensor, labels: Tensor | None = None) -> 
     Source: Lee et al. 2018, "A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks", eq. 2.
     """
     x, q = bank.to("cpu", torch.float64), queries.to("cpu", torch.float64)
-    place = torch.zeros(len(x), dtype=torch.int64) if labels is None else torch.unique(labels.cpu(), return_inverse=True)[1]
-    means = x.new_zeros(int(place.max()) + 1, x.shape[1]).index_add_(0, place, x) / place.bincount()[:, None]
+    place = (
+        torch.zeros(len(x), dtype=torch.int64)
+        if labels is None
+        else torch.unique(labels.cpu(), return_inverse=True)[1]
+    )
+    means = (
+        x.new_zeros(int(place.max()) + 1, x.shape[1]).index_add_(0, place, x)
+        / place.bincount()[:, None]
+    )
     covariance = torch.from_numpy(ledoit_wolf((x - means[place]).numpy(), assume_centered=True)[0])
     rounding = 1e-10 * max(float(covariance.diagonal().mean()), torch.finfo(torch.float64).tiny)
-    root = torch.linalg.cholesky(covariance + rounding * torch.eye(len(covariance), dtype=torch.float64))
+    root = torch.linalg.cholesky(
+        covariance + rounding * torch.eye(len(covariance), dtype=torch.float64)
+    )
     # In coordinates where the covariance is 1, Mahalanobis distances are Euclidean ones.
-    white, white_means = (torch.linalg.solve_triangular(root, one.T, upper=False).T for one in (q, means))
+    white, white_means = (
+        torch.linalg.solve_triangular(root, one.T, upper=False).T for one in (q, means)
+    )
     return torch.cdist(white, white_means).square().amin(dim=1).to(queries)
 
 
@@ -71,7 +82,9 @@ class Detected(NamedTuple):
     fpr95: Interval
 
 
-def detect(insiders: Tensor, outsiders: Tensor, *, resamples: int = RESAMPLES, seed: int = 0) -> Detected:
+def detect(
+    insiders: Tensor, outsiders: Tensor, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Detected:
     """Judge scores that should be higher for outsiders.
 
     Args:
@@ -84,13 +97,21 @@ def detect(insiders: Tensor, outsiders: Tensor, *, resamples: int = RESAMPLES, s
         UserError: if there are no samples of either, or a score is NaN.
     """
     if not len(insiders) or not len(outsiders):
-        raise UserError(f"There are {len(insiders)} insiders and {len(outsiders)} outsiders; expected at least one of each.")
+        raise UserError(
+            f"There are {len(insiders)} insiders and {len(outsiders)} outsiders; expected at least one of each."
+        )
     score = torch.cat([insiders, outsiders]).double().cpu()
     if score.isnan().any():
-        raise UserError(f"{int(score.isnan().sum())} of {len(score)} scores are NaN; expected numbers.")
+        raise UserError(
+            f"{int(score.isnan().sum())} of {len(score)} scores are NaN; expected numbers."
+        )
     generator = torch.Generator().manual_seed(seed)
-    weights = torch.cat([_counts(len(part), resamples, generator) for part in (insiders, outsiders)], dim=1)
-    weights = torch.cat([torch.ones(1, len(score), dtype=torch.float64), weights])  # the first row: the samples themselves
+    weights = torch.cat(
+        [_counts(len(part), resamples, generator) for part in (insiders, outsiders)], dim=1
+    )
+    weights = torch.cat(
+        [torch.ones(1, len(score), dtype=torch.float64), weights]
+    )  # the first row: the samples themselves
     outside = torch.arange(len(score)) >= len(insiders)
     figures = _figures(score, outside, weights)
     return Detected(*(_interval(float(figure[0]), figure[1:]) for figure in figures))
@@ -99,13 +120,19 @@ def detect(insiders: Tensor, outsiders: Tensor, *, resamples: int = RESAMPLES, s
 def _interval(value: float, resampled: Tensor) -> Interval:
     """Percentiles, widened to the value itself: near 0 and 1 resampling, which repeats samples, can miss it."""
     tail = (1 - CONFIDENCE) / 2
-    return Interval(value, min(value, float(resampled.quantile(tail))), max(value, float(resampled.quantile(1 - tail))))
+    return Interval(
+        value,
+        min(value, float(resampled.quantile(tail))),
+        max(value, float(resampled.quantile(1 - tail))),
+    )
 
 
 def _counts(samples: int, resamples: int, generator: torch.Generator) -> Tensor:
     """How often each sample occurs in each resample, (B, N)."""
     drawn = torch.randint(samples, (resamples, samples), generator=generator)
-    return torch.zeros(resamples, samples, dtype=torch.float64).scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
+    return torch.zeros(resamples, samples, dtype=torch.float64).scatter_add_(
+        1, drawn, torch.ones_like(drawn, dtype=torch.float64)
+    )
 
 
 def _figures(score: Tensor, outside: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -117,7 +144,9 @@ def _figures(score: Tensor, outside: Tensor, weights: Tensor) -> tuple[Tensor, T
     found = (weights * outside).cumsum(dim=1)[:, end]  # outsiders at or above each threshold
     false = (weights * ~outside).cumsum(dim=1)[:, end]
     hits, alarms = found / found[:, -1:], false / false[:, -1:]
-    hit_steps, alarm_steps = (x.diff(dim=1, prepend=torch.zeros_like(x[:, :1])) for x in (hits, alarms))
+    hit_steps, alarm_steps = (
+        x.diff(dim=1, prepend=torch.zeros_like(x[:, :1])) for x in (hits, alarms)
+    )
     auroc = (alarm_steps * (hits - hit_steps / 2)).sum(dim=1)
     aupr = (hit_steps * found / (found + false).clamp(min=1)).sum(dim=1)
     allowed = alarms <= 1 - ACCEPTED + 1e-12

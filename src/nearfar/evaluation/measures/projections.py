@@ -28,7 +28,11 @@ def heads(method: Method) -> dict[str, nn.Module]:
     for name, part in method.named_children():
         if isinstance(part, Method):
             found |= {f"{name}.{inner}": head for inner, head in heads(part).items()}
-        elif part is not method.encoder and not _holds(part, method.encoder) and _takes(part) == method.encoder.dimension:
+        elif (
+            part is not method.encoder
+            and not _holds(part, method.encoder)
+            and _takes(part) == method.encoder.dimension
+        ):
             found[name] = part
     return found
 
@@ -39,7 +43,9 @@ def _holds(part: nn.Module, other: nn.Module) -> bool:
 
 def _takes(part: nn.Module) -> int:
     """The width of the first linear layer of a part that learns; 0 for others, and for lists of networks."""
-    if isinstance(part, nn.ModuleList | nn.ModuleDict) or not any(p.requires_grad for p in part.parameters()):
+    if isinstance(part, nn.ModuleList | nn.ModuleDict) or not any(
+        p.requires_grad for p in part.parameters()
+    ):
         return 0
     first = next((module for module in part.modules() if isinstance(module, nn.Linear)), None)
     return 0 if first is None else first.in_features
@@ -63,7 +69,9 @@ class ProjectionProbe:
 
     def __init__(self, source: Any, view: View, device: torch.device | str = "cpu") -> None:
         count = min(_MOST, len(source.train))
-        self.samples = source.train.subset(torch.randperm(len(source.train), generator=torch.Generator().manual_seed(0))[:count])
+        self.samples = source.train.subset(
+            torch.randperm(len(source.train), generator=torch.Generator().manual_seed(0))[:count]
+        )
         self.view, self.device = view, device
 
     @torch.no_grad()
@@ -74,4 +82,8 @@ class ProjectionProbe:
             return {}
         features = extract(method.encode, self.samples, self.view, device=self.device)
         made = {name: _compared(method, head, head(features)) for name, head in found.items()}
-        return {name: mean_cosine(value) for name, value in made.items() if isinstance(value, Tensor) and value.ndim == 2}
+        return {
+            name: mean_cosine(value)
+            for name, value in made.items()
+            if isinstance(value, Tensor) and value.ndim == 2
+        }

@@ -48,7 +48,9 @@ def retrieve(data: Labelled) -> Retrieved:
     first, precision = [], []
     for rows in torch.split(queries, max(1, _BLOCK // len(u))):
         similarity = u[rows] @ u.T
-        similarity[torch.arange(len(rows), device=u.device), rows] = -torch.inf  # itself, sorted last and cut off
+        similarity[
+            torch.arange(len(rows), device=u.device), rows
+        ] = -torch.inf  # itself, sorted last and cut off
         order = similarity.sort(dim=1, descending=True, stable=True).indices[:, :-1]
         relevant = label[order] == label[rows, None]
         found = relevant.cumsum(dim=1)

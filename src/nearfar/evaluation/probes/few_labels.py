@@ -26,5 +26,7 @@ def few_labels(train: Labelled, test: Labelled, draws: Iterable[Tensor]) -> list
     Raises:
         UserError: if the labels of a draw are all of one class.
     """
-    return [linear_probes(train[draw], seeds=(seed,))[0].accuracy(test) for seed, draw in enumerate(draws)]
-
+    return [
+        linear_probes(train[draw], seeds=(seed,))[0].accuracy(test)
+        for seed, draw in enumerate(draws)
+    ]

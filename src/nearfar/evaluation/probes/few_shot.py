@@ -20,14 +20,32 @@ EPISODES = 600
 
 
 def few_shot(
-    data: Labelled, *, way: int = 5, shot: int = 1, query: int = 15, episodes: int = EPISODES, seed: int = 0, unit: bool = False
+    data: Labelled,
+    *,
+    way: int = 5,
+    shot: int = 1,
+    query: int = 15,
+    episodes: int = EPISODES,
+    seed: int = 0,
+    unit: bool = False,
 ) -> Interval:
     """Mean accuracy in [0, 1] over episodes with its 95 % interval (t over episodes); arguments as for ``few_shot_accuracies``."""
-    return mean_interval(few_shot_accuracies(data, way=way, shot=shot, query=query, episodes=episodes, seed=seed, unit=unit))
+    return mean_interval(
+        few_shot_accuracies(
+            data, way=way, shot=shot, query=query, episodes=episodes, seed=seed, unit=unit
+        )
+    )
 
 
 def few_shot_accuracies(
-    data: Labelled, *, way: int = 5, shot: int = 1, query: int = 15, episodes: int = EPISODES, seed: int = 0, unit: bool = False
+    data: Labelled,
+    *,
+    way: int = 5,
+    shot: int = 1,
+    query: int = 15,
+    episodes: int = EPISODES,
+    seed: int = 0,
+    unit: bool = False,
 ) -> list[float]:
     """Accuracy in [0, 1] of each episode: its queries go to the class whose mean of the ``shot`` features is nearest.
 
@@ -46,7 +64,9 @@ def few_shot_accuracies(
     features = normalize(data.features, dim=1) if unit else data.features
     truth = torch.arange(way).repeat_interleave(query).to(features.device)
     accuracies = []
-    for support, rest in drawn_episodes(data.labels.cpu(), way=way, shot=shot, query=query, episodes=episodes, seed=seed):
+    for support, rest in drawn_episodes(
+        data.labels.cpu(), way=way, shot=shot, query=query, episodes=episodes, seed=seed
+    ):
         means = features[support.to(features.device)].view(way, shot, -1).mean(dim=1)
         predicted = torch.cdist(features[rest.to(features.device)], means).argmin(dim=1)
         accuracies.append(float((predicted == truth).double().mean()))
@@ -75,7 +95,10 @@ def drawn_episodes(
     generator = torch.Generator().manual_seed(seed)
     for _ in range(episodes):
         chosen = torch.randperm(len(members), generator=generator)[:way].tolist()
-        drawn = [members[c][torch.randperm(len(members[c]), generator=generator)[: shot + query]] for c in chosen]
+        drawn = [
+            members[c][torch.randperm(len(members[c]), generator=generator)[: shot + query]]
+            for c in chosen
+        ]
         episode = torch.stack(drawn)
         yield episode[:, :shot].flatten(), episode[:, shot:].flatten()
 

@@ -104,9 +104,16 @@ class Tuned:
 
 
 def fine_tune(
-    encoder: nn.Module, train: Labels, *, held_out: Labels | None = None, last: int | None = None, rate: float, budget: Budget, seed: int,
+    encoder: nn.Module,
+    train: Labels,
+    *,
+    held_out: Labels | None = None,
+    last: int | None = None,
+    rate: float,
+    budget: Budget,
+    seed: int,
     precision: str = "float32",
-) -> Tuned:  # fmt: skip
+) -> Tuned:
     """Train a copy of the encoder with a linear head on labelled samples in their plain view.
 
     Batch norm and dropout work as in training where the parameters are trained, and as in evaluation where they are frozen.
@@ -135,13 +142,17 @@ def fine_tune(
     for parameter in trained:
         parameter.requires_grad_(True)
     _train_mode(model)
-    optimizer = torch.optim.AdamW([*trained, *model[1].parameters()], lr=rate, weight_decay=budget.weight_decay)
+    optimizer = torch.optim.AdamW(
+        [*trained, *model[1].parameters()], lr=rate, weight_decay=budget.weight_decay
+    )
     best = _Best(held_out, budget)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # dropout draws from the global state
         for step, rows in enumerate(_batches(len(train), budget, generator), 1):
             for group in optimizer.param_groups:
-                group["lr"] = rate * learning_rate_factor(step, budget.steps, round(0.1 * budget.steps))
+                group["lr"] = rate * learning_rate_factor(
+                    step, budget.steps, round(0.1 * budget.steps)
+                )
             x, label = train.batch(rows)
             optimizer.zero_grad()
             with _precise(train, precision):
@@ -157,7 +168,11 @@ class _Best:
     """The weights that did best on held-out samples, the first of equals."""
 
     def __init__(self, held_out: Labels | None, budget: Budget) -> None:
-        self.held_out, self.budget, self.every = held_out, budget, max(1, budget.steps // budget.checks)
+        self.held_out, self.budget, self.every = (
+            held_out,
+            budget,
+            max(1, budget.steps // budget.checks),
+        )
         self.accuracy, self.step, self.weights = -1.0, 0, dict[str, Tensor]()
 
     def has_enough(self, tuned: Tuned) -> bool:
@@ -189,12 +204,20 @@ def divided(train: Labels, budget: Budget, *, seed: int) -> tuple[Labels, Labels
     if not chosen.any() or len(torch.unique(train.labels[~chosen])) < 2:
         return train, None
     rows = chosen.nonzero()[:, 0]
-    kept = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[: budget.held_out]]
+    kept = rows[
+        torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[: budget.held_out]
+    ]
     return train[~chosen], train[kept.sort().values]
 
 
 def picked_rate(
-    encoder: nn.Module, train: Labels, *, last: int | None = None, budget: Budget, seed: int = 0, precision: str = "float32"
+    encoder: nn.Module,
+    train: Labels,
+    *,
+    last: int | None = None,
+    budget: Budget,
+    seed: int = 0,
+    precision: str = "float32",
 ) -> float:
     """The learning rate with the best accuracy on held-out samples after a short training of its own, the lower of equals.
 
@@ -206,14 +229,18 @@ def picked_rate(
     trial = replace(budget, steps=min(budget.steps, budget.trial))
 
     def accuracy(rate: float) -> float:
-        tuned = fine_tune(encoder, fitted, last=last, rate=rate, budget=trial, seed=seed, precision=precision)
+        tuned = fine_tune(
+            encoder, fitted, last=last, rate=rate, budget=trial, seed=seed, precision=precision
+        )
         return float(tuned.right(held_out).double().mean())
 
     return max(RATES, key=accuracy)
 
 
 def _precise(samples: Labels, precision: str) -> torch.autocast:
-    return torch.autocast(torch.device(samples.device).type, torch.bfloat16, enabled=precision == "bfloat16")
+    return torch.autocast(
+        torch.device(samples.device).type, torch.bfloat16, enabled=precision == "bfloat16"
+    )
 
 
 def _with_head(encoder: nn.Module, train: Labels, seed: int) -> nn.Sequential:

@@ -17,7 +17,12 @@ QUERY_BLOCK, BANK_BLOCK = 1024, 8192  # a block of similarities is 32 MiB in flo
 
 @torch.no_grad()
 def nearest(
-    bank: Tensor, queries: Tensor, *, k: int, query_block: int = QUERY_BLOCK, bank_block: int = BANK_BLOCK
+    bank: Tensor,
+    queries: Tensor,
+    *,
+    k: int,
+    query_block: int = QUERY_BLOCK,
+    bank_block: int = BANK_BLOCK,
 ) -> tuple[Tensor, Tensor]:
     """The k rows of ``bank`` with the largest cosine to each query, exactly; no (Q, N) matrix is kept.
 
@@ -37,7 +42,9 @@ def nearest(
     if k < 1:
         raise UserError(f"k is {k}; expected at least 1 neighbour.")
     if bank.shape[1] != queries.shape[1]:
-        raise UserError(f"Queries have {queries.shape[1]} dimensions, the bank {bank.shape[1]}; expected one encoder.")
+        raise UserError(
+            f"Queries have {queries.shape[1]} dimensions, the bank {bank.shape[1]}; expected one encoder."
+        )
     bank, queries = F.normalize(bank, dim=1), F.normalize(queries, dim=1)
     # One buffer for all blocks: allocating them anew costs as much as searching them.
     buffer = bank.new_empty(min(query_block, len(queries)) * min(bank_block, len(bank)))
@@ -46,7 +53,9 @@ def nearest(
     return torch.cat([cosine for cosine, _ in found]), torch.cat([row for _, row in found])
 
 
-def _nearest_to(queries: Tensor, bank: Tensor, k: int, bank_block: int, buffer: Tensor) -> tuple[Tensor, Tensor]:
+def _nearest_to(
+    queries: Tensor, bank: Tensor, k: int, bank_block: int, buffer: Tensor
+) -> tuple[Tensor, Tensor]:
     cosine = queries.new_empty(len(queries), 0)
     row = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
     for start in range(0, len(bank), bank_block):
@@ -60,7 +69,15 @@ def _nearest_to(queries: Tensor, bank: Tensor, k: int, bank_block: int, buffer: 
     return cosine, row
 
 
-def knn_scores(bank: Tensor, bank_labels: Tensor, queries: Tensor, *, k: int = 20, temperature: float = 0.07, classes: int) -> Tensor:
+def knn_scores(
+    bank: Tensor,
+    bank_labels: Tensor,
+    queries: Tensor,
+    *,
+    k: int = 20,
+    temperature: float = 0.07,
+    classes: int,
+) -> Tensor:
     """Votes for each class: the sum of exp(cosine / temperature) over the k nearest neighbours of that class.
 
     Args:
@@ -79,13 +96,23 @@ def knn_scores(bank: Tensor, bank_labels: Tensor, queries: Tensor, *, k: int = 2
     return _votes(cosine / temperature, label, classes)
 
 
-def knn_predict(bank: Tensor, bank_labels: Tensor, queries: Tensor, *, k: int = 20, temperature: float = 0.07, classes: int) -> Tensor:
+def knn_predict(
+    bank: Tensor,
+    bank_labels: Tensor,
+    queries: Tensor,
+    *,
+    k: int = 20,
+    temperature: float = 0.07,
+    classes: int,
+) -> Tensor:
     """The class with the most votes, (Q,) int64; arguments as for ``knn_scores``."""
     cosine, label = _neighbours(bank, bank_labels, queries, k, temperature, classes)
     return _votes((cosine - cosine[:, :1]) / temperature, label, classes).argmax(dim=1)
 
 
-def knn_accuracy(train: Labelled, test: Labelled, *, k: int = 20, temperature: float = 0.07) -> float:
+def knn_accuracy(
+    train: Labelled, test: Labelled, *, k: int = 20, temperature: float = 0.07
+) -> float:
     """Share of test samples, in [0, 1], that get their label from the k nearest training samples."""
     return float(knn_right(train, test, k=k, temperature=temperature).mean())
 
@@ -93,11 +120,15 @@ def knn_accuracy(train: Labelled, test: Labelled, *, k: int = 20, temperature: f
 def knn_right(train: Labelled, test: Labelled, *, k: int = 20, temperature: float = 0.07) -> Tensor:
     """(N,) float64: 1 for each test sample that gets its label from the k nearest training samples, otherwise 0."""
     bank = train.features, train.labels
-    predicted = knn_predict(*bank, test.features, k=k, temperature=temperature, classes=train.classes)
+    predicted = knn_predict(
+        *bank, test.features, k=k, temperature=temperature, classes=train.classes
+    )
     return (predicted == test.labels).double()
 
 
-def _neighbours(bank: Tensor, bank_labels: Tensor, queries: Tensor, k: int, temperature: float, classes: int) -> tuple[Tensor, Tensor]:
+def _neighbours(
+    bank: Tensor, bank_labels: Tensor, queries: Tensor, k: int, temperature: float, classes: int
+) -> tuple[Tensor, Tensor]:
     check_labels(bank_labels, len(bank), classes)
     if temperature <= 0:
         raise UserError(f"The kNN temperature is {temperature}; expected a number above 0.")

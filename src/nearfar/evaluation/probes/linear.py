@@ -49,7 +49,11 @@ class Probe:
     def explained(self, features: Tensor, targets: Tensor) -> float:
         """R2: the share of the targets' variance that is explained, at most 1; NaN where all targets are equal."""
         variance = float(targets.double().var(correction=0))
-        return 1 - float(self.errors(features, targets).double().square().mean()) / variance if variance else math.nan
+        return (
+            1 - float(self.errors(features, targets).double().square().mean()) / variance
+            if variance
+            else math.nan
+        )
 
 
 def linear_probes(train: Labelled, *, seeds: Sequence[int] = (0,)) -> list[Probe]:
@@ -60,7 +64,9 @@ def linear_probes(train: Labelled, *, seeds: Sequence[int] = (0,)) -> list[Probe
     """
     present = torch.unique(train.labels)
     if len(present) < 2:
-        raise UserError(f"All {len(train):,} training labels are class {int(present[0])}; a probe needs two classes or more.")
+        raise UserError(
+            f"All {len(train):,} training labels are class {int(present[0])}; a probe needs two classes or more."
+        )
     problem = _Logistic.of(train)
     chosen = [_validated_logistic_penalty(problem, seed) for seed in seeds]
     return _refitted(chosen, lambda penalty: problem.turn.unturned(*problem.solve((penalty,))[0]))
@@ -78,21 +84,29 @@ def ridge_probes(features: Tensor, targets: Tensor, *, seeds: Sequence[int] = (0
     """
     check_features(features, "regression")
     if targets.shape != (len(features),) or not torch.isfinite(targets).all():
-        raise UserError(f"Targets have shape {tuple(targets.shape)}; expected {len(features):,} finite values, one a sample.")
+        raise UserError(
+            f"Targets have shape {tuple(targets.shape)}; expected {len(features):,} finite values, one a sample."
+        )
     if len(features) < 5:
-        raise UserError(f"There are {len(features)} training samples; a regression probe needs at least 5.")
+        raise UserError(
+            f"There are {len(features)} training samples; a regression probe needs at least 5."
+        )
     targets = targets.to(features)
     chosen = [_validated_ridge_penalty(features, targets, seed) for seed in seeds]
     return _refitted(chosen, lambda penalty: fit_ridge(features, targets, (penalty,))[0])
 
 
-def fit_logistic(train: Labelled, penalties: Sequence[float], *, tolerance: float = 1e-4) -> list[Affine]:
+def fit_logistic(
+    train: Labelled, penalties: Sequence[float], *, tolerance: float = 1e-4
+) -> list[Affine]:
     """For each penalty the minimum of mean cross-entropy + penalty / 2 * |weight|^2 on standardised features, bias free.
 
     scikit-learn's ``C`` is 1 / (penalty * N). ``tolerance`` is of ``minimise``, in units of unit curvature.
     """
     problem = _Logistic.of(train)
-    return [problem.turn.unturned(*weights) for weights in problem.solve(penalties, tolerance=tolerance)]
+    return [
+        problem.turn.unturned(*weights) for weights in problem.solve(penalties, tolerance=tolerance)
+    ]
 
 
 @dataclass(frozen=True)
@@ -107,17 +121,25 @@ class _Logistic:
     @classmethod
     def of(cls, train: Labelled) -> _Logistic:
         turn = principal(train.features)
-        return cls(turn, F.pad(turn(train.features), (0, 1), value=1.0), train.labels, train.classes)
+        return cls(
+            turn, F.pad(turn(train.features), (0, 1), value=1.0), train.labels, train.classes
+        )
 
     def __getitem__(self, rows: Tensor) -> _Logistic:
         return replace(self, coordinates=self.coordinates[rows], labels=self.labels[rows])
 
-    def solve(self, penalties: Sequence[float], *, tolerance: float = 1e-4) -> list[tuple[Tensor, Tensor]]:
+    def solve(
+        self, penalties: Sequence[float], *, tolerance: float = 1e-4
+    ) -> list[tuple[Tensor, Tensor]]:
         """For each penalty the weight (R, C) and bias (C,)."""
         z = self.coordinates
-        penalty = F.pad(z.new_tensor(penalties)[:, None].expand(-1, z.shape[1] - 1), (0, 1))[:, :, None]
+        penalty = F.pad(z.new_tensor(penalties)[:, None].expand(-1, z.shape[1] - 1), (0, 1))[
+            :, :, None
+        ]
         spread = F.pad(self.turn.variance, (0, 1), value=1.0)[:, None]
-        unit = (spread / self.classes + penalty).rsqrt()  # in these units the curvature at zero weights is 1 along every axis
+        unit = (
+            spread / self.classes + penalty
+        ).rsqrt()  # in these units the curvature at zero weights is 1 along every axis
         shape = z.shape[1], self.classes
 
         def objective(point: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,13 +148,17 @@ class _Logistic:
             value = value + (penalty[which] * weight.square()).sum(dim=(1, 2)) / 2
             return value, (unit[which] * (gradient + penalty[which] * weight)).flatten(1)
 
-        point = minimise(objective, z.new_zeros(len(penalties), *shape).flatten(1), tolerance=tolerance)
+        point = minimise(
+            objective, z.new_zeros(len(penalties), *shape).flatten(1), tolerance=tolerance
+        )
         return [(weight[:-1], weight[-1]) for weight in unit * point.view(-1, *shape)]
 
     def judge(self, weight: Tensor, bias: Tensor) -> tuple[float, float]:
         """Error rate and mean cross-entropy."""
         logits = self.coordinates[:, :-1] @ weight + bias
-        return float((logits.argmax(dim=1) != self.labels).double().mean()), float(F.cross_entropy(logits, self.labels))
+        return float((logits.argmax(dim=1) != self.labels).double().mean()), float(
+            F.cross_entropy(logits, self.labels)
+        )
 
 
 def fit_ridge(features: Tensor, targets: Tensor, penalties: Sequence[float]) -> list[Affine]:
@@ -155,15 +181,25 @@ def _validated_logistic_penalty(problem: _Logistic, seed: int) -> float:
     if not held_out.any():
         return UNVALIDATED_PENALTY
     fitted, validation = problem[~held_out].solve(PENALTIES), problem[held_out]
-    return min((*validation.judge(*weights), penalty) for weights, penalty in zip(fitted, PENALTIES, strict=True))[-1]
+    return min(
+        (*validation.judge(*weights), penalty)
+        for weights, penalty in zip(fitted, PENALTIES, strict=True)
+    )[-1]
 
 
 def _validated_ridge_penalty(features: Tensor, targets: Tensor, seed: int) -> float:
-    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed)).to(features.device)
+    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed)).to(
+        features.device
+    )
     held_out, fitted = order.tensor_split([round(VALIDATION_SHARE * len(order))])
     models = fit_ridge(features[fitted], targets[fitted], RIDGE_PENALTIES)
     probes = [Probe(penalty, model) for penalty, model in zip(RIDGE_PENALTIES, models, strict=True)]
-    return min(probes, key=lambda probe: float(probe.errors(features[held_out], targets[held_out]).square().mean())).penalty
+    return min(
+        probes,
+        key=lambda probe: float(
+            probe.errors(features[held_out], targets[held_out]).square().mean()
+        ),
+    ).penalty
 
 
 def _cross_entropy(z: Tensor, labels: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

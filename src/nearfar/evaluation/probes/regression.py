@@ -28,15 +28,26 @@ def balanced_error(errors: Tensor, targets: Tensor, *, bins: int = BINS) -> Inte
     Source: Ren et al. 2022, "Balanced MSE for Imbalanced Visual Regression", the balanced metrics.
     """
     if errors.shape != targets.shape or errors.ndim != 1 or not len(errors):
-        raise UserError(f"Errors have shape {tuple(errors.shape)}, targets {tuple(targets.shape)}; expected (N,) for both.")
+        raise UserError(
+            f"Errors have shape {tuple(errors.shape)}, targets {tuple(targets.shape)}; expected (N,) for both."
+        )
     error, target = errors.double().cpu(), targets.double().cpu()
     width = float(target.max() - target.min()) / bins
-    place = ((target - target.min()) / width).long().clamp(max=bins - 1) if width else target.new_zeros(len(target)).long()
+    place = (
+        ((target - target.min()) / width).long().clamp(max=bins - 1)
+        if width
+        else target.new_zeros(len(target)).long()
+    )
     count = place.bincount(minlength=bins).double()
     held = count > 0
     count, number = count[held], int(held.sum())
     mean = place.bincount(error, minlength=bins)[held] / count
-    away = (error - (place.bincount(error, minlength=bins) / place.bincount(minlength=bins).clamp(min=1))[place]).square()
+    away = (
+        error
+        - (place.bincount(error, minlength=bins) / place.bincount(minlength=bins).clamp(min=1))[
+            place
+        ]
+    ).square()
     free = (count - 1).sum()
     if not free:
         return Interval(float(mean.mean()), math.nan, math.nan)

@@ -20,9 +20,23 @@ from nearfar.evaluation.protocols.tuning import FINE_TUNE
 from nearfar.evaluation.protocols.values import RIDGE, SHOTS
 
 ALL = (
-    PAIRS, SIMILARITY, KNN, LINEAR, FEW_LABELS, FEW_SHOT, FINE_TUNE, RIDGE, SHOTS, DENSE, RETRIEVAL, CLUSTERING, FAIRNESS, ROBUSTNESS, OOD,
+    PAIRS,
+    SIMILARITY,
+    KNN,
+    LINEAR,
+    FEW_LABELS,
+    FEW_SHOT,
+    FINE_TUNE,
+    RIDGE,
+    SHOTS,
+    DENSE,
+    RETRIEVAL,
+    CLUSTERING,
+    FAIRNESS,
+    ROBUSTNESS,
+    OOD,
     GEOMETRY,
-)  # fmt: skip
+)
 """In the order of the table."""
 
 PROTOCOLS = {one.version: one.statement for one in ALL}
@@ -59,7 +73,9 @@ def chosen(wanted: Sequence[str], task: Task) -> tuple[list[Protocol], list[str]
             found.append(one)
         elif one.name in wanted or one.version in wanted:
             if lacks is not None:
-                raise UserError(f"The protocol {one.name!r} needs {lacks}, which {task.source.spec.name} has not; leave it out.")
+                raise UserError(
+                    f"The protocol {one.name!r} needs {lacks}, which {task.source.spec.name} has not; leave it out."
+                )
             found.append(one)
         elif lacks is not None and "all" in wanted:
             notes.append(f"{one.name} was left out: it needs {lacks}.")

@@ -29,16 +29,29 @@ def _few_shot(row: Row) -> Iterator[Score]:
 
 def _fairness(row: Row) -> Iterator[Score]:
     task, test = row.task, row.labelled[1]
-    right = torch.stack([probe.model(test.features).argmax(dim=1) == test.labels for probe in row.probes]).double().mean(dim=0)
+    right = (
+        torch.stack(
+            [probe.model(test.features).argmax(dim=1) == test.labels for probe in row.probes]
+        )
+        .double()
+        .mean(dim=0)
+    )
     for name, group in task.test.group.items():
         found = groups(right, group)
         if found is None:
             continue
         names = task.source.members.get(name, ())
         worst = names[found.worst] if names else f"number {found.worst}"
-        about = {"over": "test samples", "count": found.samples, "unit": "%", "setting": f"{worst}, of {found.judged}"}
+        about = {
+            "over": "test samples",
+            "count": found.samples,
+            "unit": "%",
+            "setting": f"{worst}, of {found.judged}",
+        }
         yield Score(row.name, FAIRNESS.version, f"worst {name}: accuracy", *found.lowest, **about)  # type: ignore[arg-type]
-        yield Score(row.name, FAIRNESS.version, f"gap between best and worst {name}", *found.gap, **about)  # type: ignore[arg-type]
+        yield Score(
+            row.name, FAIRNESS.version, f"gap between best and worst {name}", *found.gap, **about
+        )  # type: ignore[arg-type]
 
 
 def _needs_groups(task: Task) -> str | None:
@@ -50,15 +63,19 @@ def _needs_groups(task: Task) -> str | None:
 
 
 FEW_SHOT = Protocol(
-    "few-shot", "few-shot-v1",
+    "few-shot",
+    "few-shot-v1",
     f"{EPISODES} episodes from the test samples' unit features: {_WAY} classes (or all, if fewer), 1 or 5 named samples of each and "
     f"{_QUERY} queries (fewer, if classes are smaller), which go to the nearest class mean; the same episodes for every row; interval "
     "over episodes (t)",
-    _few_shot, needs_classes,
-)  # fmt: skip
+    _few_shot,
+    needs_classes,
+)
 FAIRNESS = Protocol(
-    "fairness", "fairness-v1",
+    "fairness",
+    "fairness-v1",
     f"linear-v1 by groups of at least {FEWEST} test samples: accuracy of the worst (Wilson), and what the best is ahead of it "
     "(Newcombe); both are picked after the fact; mean over splits; interval over test samples of the groups",
-    _fairness, _needs_groups,
-)  # fmt: skip
+    _fairness,
+    _needs_groups,
+)

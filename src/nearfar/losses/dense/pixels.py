@@ -9,7 +9,12 @@ from torch.nn.functional import normalize
 
 from nearfar.losses.instance.masked_contrast import masked_contrast
 from nearfar.losses.kernels.blocks import in_row_blocks
-from nearfar.losses.kernels.similarity import expect_shapes, expect_temperature, full_precision, reduce
+from nearfar.losses.kernels.similarity import (
+    expect_shapes,
+    expect_temperature,
+    full_precision,
+    reduce,
+)
 
 __all__ = ["pixcontrast", "pixel_pairs", "pixpro", "propagate"]
 

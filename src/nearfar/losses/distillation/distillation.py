@@ -9,7 +9,13 @@ from __future__ import annotations
 from torch import Tensor
 
 from nearfar.losses.distillation.clustering import swapped_cross_entropy
-from nearfar.losses.kernels.similarity import expect_rows, expect_temperature, full_precision, reduce, unit
+from nearfar.losses.kernels.similarity import (
+    expect_rows,
+    expect_temperature,
+    full_precision,
+    reduce,
+    unit,
+)
 
 __all__ = ["byol", "dino", "simsiam"]
 

@@ -17,7 +17,12 @@ import math
 import torch
 from torch import Tensor
 
-from nearfar.losses.kernels.similarity import expect_shapes, expect_temperature, full_precision, reduce
+from nearfar.losses.kernels.similarity import (
+    expect_shapes,
+    expect_temperature,
+    full_precision,
+    reduce,
+)
 
 __all__ = [
     "contrastive",

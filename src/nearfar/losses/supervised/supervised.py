@@ -6,7 +6,12 @@ import torch
 from torch import Tensor
 
 from nearfar.losses.kernels.logsumexp import row_logsumexp, self_logsumexp
-from nearfar.losses.kernels.similarity import expect_no_nan, expect_temperature, full_precision, own_range
+from nearfar.losses.kernels.similarity import (
+    expect_no_nan,
+    expect_temperature,
+    full_precision,
+    own_range,
+)
 
 __all__ = ["supcon"]
 

@@ -32,15 +32,15 @@ class PixPro(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            form: "pixpro" (consistency) or "pixcontrast" (contrast with the other pixels of the same image).
-            instance: weight of BYOL on the averaged map beside the pixels, with heads of its own; 0: without.
-            ratio: largest distance of two pixel centres that are one place, in units of the larger pixel's diagonal.
-            sharpness: exponent of the similarities in the propagation.
-            layers: of the transformation of what is propagated, 0 to 2.
-            temperature: of PixContrast.
-            momentum: share of the copy that stays at the first step; rises to 1 along a cosine.
-            hidden: width of the heads' hidden layer.
-            projection: dimensions in which pixels are compared.
+        form: "pixpro" (consistency) or "pixcontrast" (contrast with the other pixels of the same image).
+        instance: weight of BYOL on the averaged map beside the pixels, with heads of its own; 0: without.
+        ratio: largest distance of two pixel centres that are one place, in units of the larger pixel's diagonal.
+        sharpness: exponent of the similarities in the propagation.
+        layers: of the transformation of what is propagated, 0 to 2.
+        temperature: of PixContrast.
+        momentum: share of the copy that stays at the first step; rises to 1 along a cosine.
+        hidden: width of the heads' hidden layer.
+        projection: dimensions in which pixels are compared.
         """
 
         form: Literal["pixpro", "pixcontrast"] = "pixpro"
@@ -55,20 +55,34 @@ class PixPro(Method):
 
     paper = Paper(
         "Propagate Yourself: Exploring Pixel-Level Consistency for Unsupervised Visual Representation Learning",
-        "Xie, Lin, Zhang, Cao, Lin, Hu", 2021, "2011.10043",
-        ("What is propagated is normalised before the sum, as in the authors' code; the paper does not say so.",
-         "The copy is updated after each step for the next one, which gives the same numbers as before the step's targets.",
-         "The instance term is the squared distance of unit vectors, the authors' larger by 4."),
+        "Xie, Lin, Zhang, Cao, Lin, Hu",
+        2021,
+        "2011.10043",
+        (
+            "What is propagated is normalised before the sum, as in the authors' code; the paper does not say so.",
+            "The copy is updated after each step for the next one, which gives the same numbers as before the step's targets.",
+            "The instance term is the squared distance of unit vectors, the authors' larger by 4.",
+        ),
     )
     recipes = {
-        "paper": Recipe({}, "lars", learning_rate=1.0, weight_decay=1e-5, batch_size=1024, epochs=100, warmup=0.05),
+        "paper": Recipe(
+            {},
+            "lars",
+            learning_rate=1.0,
+            weight_decay=1e-5,
+            batch_size=1024,
+            epochs=100,
+            warmup=0.05,
+        ),
         "small": Recipe({"hidden": 256, "projection": 64}),
     }
     modalities = ("image",)
     wanted_views = WantedViews(style="asymmetric", boxes=True)
     choices = {
-        "views": "two strong crops, unequal, with their boxes", "encoder": "one with a feature map, and a momentum copy",
-        "head": "projector on each pixel, and propagation between pixels", "target": "the copy's pixels at the same place",
+        "views": "two strong crops, unequal, with their boxes",
+        "encoder": "one with a feature map, and a momentum copy",
+        "head": "projector on each pixel, and propagation between pixels",
+        "target": "the copy's pixels at the same place",
         "loss": "negative cosine (or InfoNCE within the image)",
     }
 
@@ -77,7 +91,11 @@ class PixPro(Method):
         s = self.settings
         sizes = (encoder.map_dimension, s.hidden, s.projection)
         self.projectors = nn.ModuleList([pixel_mlp(sizes) for _ in range(2 if s.instance else 1)])
-        self.propagation = PixelPropagation(s.projection, layers=s.layers, sharpness=s.sharpness) if s.form == "pixpro" else nn.Identity()
+        self.propagation = (
+            PixelPropagation(s.projection, layers=s.layers, sharpness=s.sharpness)
+            if s.form == "pixpro"
+            else nn.Identity()
+        )
         self.predictor = pixel_mlp((s.projection, s.hidden, s.projection)) if s.instance else None
         self.target = MomentumEncoder(ProjectedMaps(encoder, self.projectors))
 
@@ -85,12 +103,16 @@ class PixPro(Method):
         *views, boxes = batch.views
         online = [ProjectedMaps(self.encoder, self.projectors)(view) for view in views]
         target = [self.target(view) for view in views]
-        pairs = pixel_pairs(boxes[:, 0], boxes[:, 1], *online[0][0].shape[2:], ratio=self.settings.ratio)
+        pairs = pixel_pairs(
+            boxes[:, 0], boxes[:, 1], *online[0][0].shape[2:], ratio=self.settings.ratio
+        )
         query1, query2 = (normalize(self.propagation(maps[0]), dim=1) for maps in online)
         key1, key2 = (normalize(maps[0], dim=1) for maps in target)
         outputs = self._pixels(query1, key2, pairs, "1") | self._pixels(query2, key1, pairs.mT, "2")
         if self.predictor is not None:
-            pooled = [self.predictor(maps[1]).mean((2, 3)) for maps in online] + [maps[1].mean((2, 3)) for maps in target]
+            pooled = [self.predictor(maps[1]).mean((2, 3)) for maps in online] + [
+                maps[1].mean((2, 3)) for maps in target
+            ]
             outputs["instance"] = byol(*pooled, reduction="none")
         return outputs
 
@@ -99,13 +121,25 @@ class PixPro(Method):
         if self.settings.form == "pixpro":
             value = pixpro(query, key, pairs, reduction="none")
             return {f"sum{name}": value, f"count{name}": value.new_ones(len(value))}
-        value = pixcontrast(query, key, pairs, temperature=self.settings.temperature, reduction="none").sum(1)
+        value = pixcontrast(
+            query, key, pairs, temperature=self.settings.temperature, reduction="none"
+        ).sum(1)
         return {f"sum{name}": value, f"count{name}": pairs.any(2).sum(1).to(value)}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        ways = [outputs[f"sum{way}"].sum() / outputs[f"count{way}"].sum().clamp(min=1) for way in ("1", "2")]
+        ways = [
+            outputs[f"sum{way}"].sum() / outputs[f"count{way}"].sum().clamp(min=1)
+            for way in ("1", "2")
+        ]
         terms = {self.settings.form: ways[0] + ways[1]}
-        return terms if self.predictor is None else terms | {"instance": self.settings.instance * outputs["instance"].mean()}
+        return (
+            terms
+            if self.predictor is None
+            else terms | {"instance": self.settings.instance * outputs["instance"].mean()}
+        )
 
     def after_step(self, outputs: Outputs) -> None:
-        self.target.update(ProjectedMaps(self.encoder, self.projectors), cosine_momentum(self.settings.momentum, self.progress))
+        self.target.update(
+            ProjectedMaps(self.encoder, self.projectors),
+            cosine_momentum(self.settings.momentum, self.progress),
+        )

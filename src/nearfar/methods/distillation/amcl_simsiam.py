@@ -27,9 +27,9 @@ class AMCLSimSiam(Method):
     @dataclass(frozen=True)
     class Settings(HeadSettings):
         """Attributes:
-            joint: give each head a network that sees both vectors at once, as the released sketch does.
-            projection: width of all layers of the projectors, and dimensions in which each head compares views.
-            bottleneck: width of the predictors' hidden layer.
+        joint: give each head a network that sees both vectors at once, as the released sketch does.
+        projection: width of all layers of the projectors, and dimensions in which each head compares views.
+        bottleneck: width of the predictors' hidden layer.
         """
 
         joint: bool = False
@@ -38,21 +38,42 @@ class AMCLSimSiam(Method):
 
     paper = AMCL.paper
     recipes = {
-        "paper": Recipe({}, "sgd", learning_rate=0.025, weight_decay=5e-4, batch_size=512, epochs=800, warmup=0.0),
+        "paper": Recipe(
+            {},
+            "sgd",
+            learning_rate=0.025,
+            weight_decay=5e-4,
+            batch_size=512,
+            epochs=800,
+            warmup=0.0,
+        ),
         "small": Recipe({"projection": 256, "bottleneck": 64}),
     }
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {
-        "views": "two strong views", "encoder": "one, shared", "head": "several projectors and predictors",
-        "target": "the other view's projections, constant; no negatives", "loss": "Gaussian likelihood with learned variances",
+        "views": "two strong views",
+        "encoder": "one, shared",
+        "head": "several projectors and predictors",
+        "target": "the other view's projections, constant; no negatives",
+        "loss": "Gaussian likelihood with learned variances",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        s, sizes, width = self.settings, (encoder.dimension, *3 * [self.settings.projection]), self.settings.projection
-        self.projectors = MultiHead(s.heads, lambda: mlp(sizes, hidden_bias=False, last_bias=False, last_norm="batch-plain"))
-        self.predictors = MultiHead(s.heads, lambda: mlp((width, s.bottleneck, width), hidden_bias=False))
-        self.temperature = PairTemperature(width, s.lowest, s.highest, heads=s.heads if s.joint else 0)
+        s, sizes, width = (
+            self.settings,
+            (encoder.dimension, *3 * [self.settings.projection]),
+            self.settings.projection,
+        )
+        self.projectors = MultiHead(
+            s.heads, lambda: mlp(sizes, hidden_bias=False, last_bias=False, last_norm="batch-plain")
+        )
+        self.predictors = MultiHead(
+            s.heads, lambda: mlp((width, s.bottleneck, width), hidden_bias=False)
+        )
+        self.temperature = PairTemperature(
+            width, s.lowest, s.highest, heads=s.heads if s.joint else 0
+        )
 
     def forward(self, batch: Batch) -> Outputs:
         z1, z2 = each(nn.Sequential(self.encoder, self.projectors), batch.views)
@@ -61,4 +82,6 @@ class AMCLSimSiam(Method):
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         by_head = {name: value.transpose(0, 1) for name, value in outputs.items()}
-        return {"amcl": amcl_simsiam(**by_head, temperature=self.temperature, beta=self.settings.beta)}
+        return {
+            "amcl": amcl_simsiam(**by_head, temperature=self.temperature, beta=self.settings.beta)
+        }

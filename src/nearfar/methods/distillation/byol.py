@@ -28,12 +28,12 @@ class BYOL(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a cosine.
-            hidden: width of the hidden layers of projector and predictor.
-            projection: dimensions in which views are compared.
-            last_norm: standardise projections by their batch, without learned scale, as SimSiam does.
-            predictor_rate: the predictor's learning rate, relative to that of the others, above 0.
-            predictor_decays: whether the predictor's learning rate falls as that of the others.
+        momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a cosine.
+        hidden: width of the hidden layers of projector and predictor.
+        projection: dimensions in which views are compared.
+        last_norm: standardise projections by their batch, without learned scale, as SimSiam does.
+        predictor_rate: the predictor's learning rate, relative to that of the others, above 0.
+        predictor_decays: whether the predictor's learning rate falls as that of the others.
         """
 
         momentum: Annotated[float, unit_interval()] = 0.996
@@ -44,27 +44,54 @@ class BYOL(Method):
         predictor_decays: bool = True
 
     paper = Paper(
-        "Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning", "Grill, Strub, Altché et al.", 2020,
-        "2006.07733", ("The copy starts equal to the online network; the authors' code gives it random weights.",),
+        "Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning",
+        "Grill, Strub, Altché et al.",
+        2020,
+        "2006.07733",
+        (
+            "The copy starts equal to the online network; the authors' code gives it random weights.",
+        ),
     )
     recipes = {
-        "paper": Recipe({}, "lars", learning_rate=0.2, weight_decay=1.5e-6, batch_size=4096, epochs=1000, warmup=0.01),
+        "paper": Recipe(
+            {},
+            "lars",
+            learning_rate=0.2,
+            weight_decay=1.5e-6,
+            batch_size=4096,
+            epochs=1000,
+            warmup=0.01,
+        ),
         "small": Recipe(
-            {"momentum": 0.9, "hidden": 512, "projection": 128, "last_norm": True, "predictor_rate": 10.0, "predictor_decays": False},
-            batch_size=64, epochs=65, warmup=0.1,
+            {
+                "momentum": 0.9,
+                "hidden": 512,
+                "projection": 128,
+                "last_norm": True,
+                "predictor_rate": 10.0,
+                "predictor_decays": False,
+            },
+            batch_size=64,
+            epochs=65,
+            warmup=0.1,
         ),
     }
     wanted_views = WantedViews(style="asymmetric")
     choices = {
-        "views": "two strong, unequal", "encoder": "one, and a momentum copy", "head": "projector and predictor",
-        "target": "the copy's projection of the other view; no negatives", "loss": "squared distance of unit vectors",
+        "views": "two strong, unequal",
+        "encoder": "one, and a momentum copy",
+        "head": "projector and predictor",
+        "target": "the copy's projection of the other view; no negatives",
+        "loss": "squared distance of unit vectors",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
         last_norm = "batch-plain" if s.last_norm else "none"
-        self.projector = mlp((encoder.dimension, s.hidden, s.projection), last_bias=False, last_norm=last_norm)
+        self.projector = mlp(
+            (encoder.dimension, s.hidden, s.projection), last_bias=False, last_norm=last_norm
+        )
         self.predictor = mlp((s.projection, s.hidden, s.projection), last_bias=False)
         self.target = MomentumEncoder(nn.Sequential(encoder, self.projector))
 
@@ -78,7 +105,15 @@ class BYOL(Method):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         s = self.settings
-        return grouped_apart(self, self.predictor, learning_rate_scale=s.predictor_rate, constant_learning_rate=not s.predictor_decays)
+        return grouped_apart(
+            self,
+            self.predictor,
+            learning_rate_scale=s.predictor_rate,
+            constant_learning_rate=not s.predictor_decays,
+        )
 
     def after_step(self, outputs: Outputs) -> None:
-        self.target.update(nn.Sequential(self.encoder, self.projector), cosine_momentum(self.settings.momentum, self.progress))
+        self.target.update(
+            nn.Sequential(self.encoder, self.projector),
+            cosine_momentum(self.settings.momentum, self.progress),
+        )

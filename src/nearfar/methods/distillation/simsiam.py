@@ -27,25 +27,39 @@ class SimSiam(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            projection: width of all layers of the projector, and dimensions in which views are compared.
-            bottleneck: width of the predictor's hidden layer.
-            predictor_rate: the predictor's constant learning rate, relative to the peak of the others, above 0.
+        projection: width of all layers of the projector, and dimensions in which views are compared.
+        bottleneck: width of the predictor's hidden layer.
+        predictor_rate: the predictor's constant learning rate, relative to the peak of the others, above 0.
         """
 
         projection: Annotated[int, whole_number()] = 2048
         bottleneck: Annotated[int, whole_number()] = 512
         predictor_rate: Annotated[float, above(0)] = 1.0
 
-    paper = Paper("Exploring Simple Siamese Representation Learning", "Chen, He", 2021, "2011.10566")
+    paper = Paper(
+        "Exploring Simple Siamese Representation Learning", "Chen, He", 2021, "2011.10566"
+    )
     recipes = {
-        "paper": Recipe({}, "sgd", learning_rate=0.05, weight_decay=1e-4, batch_size=512, epochs=100, warmup=0.0),
-        "small": Recipe({"projection": 512, "bottleneck": 128, "predictor_rate": 10.0},
-                        "sgd", learning_rate=0.3, weight_decay=5e-4, batch_size=64, epochs=100, warmup=0.1),
+        "paper": Recipe(
+            {}, "sgd", learning_rate=0.05, weight_decay=1e-4, batch_size=512, epochs=100, warmup=0.0
+        ),
+        "small": Recipe(
+            {"projection": 512, "bottleneck": 128, "predictor_rate": 10.0},
+            "sgd",
+            learning_rate=0.3,
+            weight_decay=5e-4,
+            batch_size=64,
+            epochs=100,
+            warmup=0.1,
+        ),
     }
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {
-        "views": "two strong views", "encoder": "one, shared", "head": "projector and predictor with a bottleneck",
-        "target": "the other view's projection, without gradient; no negatives", "loss": "negative cosine",
+        "views": "two strong views",
+        "encoder": "one, shared",
+        "head": "projector and predictor with a bottleneck",
+        "target": "the other view's projection, without gradient; no negatives",
+        "loss": "negative cosine",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
@@ -67,4 +81,9 @@ class SimSiam(Method):
         return {"simsiam": simsiam(**outputs)}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        return grouped_apart(self, self.predictor, constant_learning_rate=True, learning_rate_scale=self.settings.predictor_rate)
+        return grouped_apart(
+            self,
+            self.predictor,
+            constant_learning_rate=True,
+            learning_rate_scale=self.settings.predictor_rate,
+        )

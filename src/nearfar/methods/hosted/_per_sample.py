@@ -16,8 +16,14 @@ from nearfar.methods.method import Outputs
 
 
 def _moco_v3(method: Any, outputs: Outputs, rows: slice) -> Tensor:
-    tau, (q1, q2, k1, k2) = method.settings.temperature, (outputs[name] for name in ("q1", "q2", "k1", "k2"))
-    both = [info_nce(q, k.detach(), temperature=tau, rows=rows, reduction="none") for q, k in ((q1, k2), (q2, k1))]
+    tau, (q1, q2, k1, k2) = (
+        method.settings.temperature,
+        (outputs[name] for name in ("q1", "q2", "k1", "k2")),
+    )
+    both = [
+        info_nce(q, k.detach(), temperature=tau, rows=rows, reduction="none")
+        for q, k in ((q1, k2), (q2, k1))
+    ]
     total: Tensor = 2 * tau * (both[0] + both[1])
     return total
 
@@ -33,8 +39,12 @@ def _simclr(method: Any, outputs: Outputs, rows: slice) -> Tensor:
 
 
 def _swav(method: Any, outputs: Outputs, rows: slice) -> Tensor:
-    scores = method.prototypes(normalize(outputs["crops"], dim=-1)).transpose(0, 1)  # codes need those of all samples
-    return swav(scores, method.codes(scores), temperature=method.settings.temperature, reduction="none")[rows]
+    scores = method.prototypes(normalize(outputs["crops"], dim=-1)).transpose(
+        0, 1
+    )  # codes need those of all samples
+    return swav(
+        scores, method.codes(scores), temperature=method.settings.temperature, reduction="none"
+    )[rows]
 
 
 def _own(outputs: Outputs, rows: slice) -> Outputs:
@@ -53,7 +63,9 @@ PER_SAMPLE: Mapping[str, Callable[[Any, Outputs, slice], Tensor]] = {
 the mean of all is the method's loss."""
 
 
-def weighted(name: str, method: Any, outputs: Outputs, weight: Tensor, rows: slice | None = None) -> Tensor:
+def weighted(
+    name: str, method: Any, outputs: Outputs, weight: Tensor, rows: slice | None = None
+) -> Tensor:
     """The mean of each sample's loss times its weight (N,), of mean 1; with ``rows`` their share of it."""
     own = own_range(rows, len(weight))
     return reduce(weight[own] * PER_SAMPLE[name](method, outputs, own), "mean", of=len(weight))

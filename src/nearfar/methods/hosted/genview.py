@@ -35,12 +35,12 @@ class GenView(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            host: "simsiam", "moco-v3", "moco-v2", "simclr", "byol" or "swav" (its two whole crops).
-            host_recipe: "paper" or "small", whose settings the host has.
-            share: probability that a sample has a generated view at all.
-            sharpness: gamma of the weights; 0: all pairs count the same.
-            generator_steps: of training the generator, on batches of 128.
-            latent: dimensions of the generator.
+        host: "simsiam", "moco-v3", "moco-v2", "simclr", "byol" or "swav" (its two whole crops).
+        host_recipe: "paper" or "small", whose settings the host has.
+        share: probability that a sample has a generated view at all.
+        sharpness: gamma of the weights; 0: all pairs count the same.
+        generator_steps: of training the generator, on batches of 128.
+        latent: dimensions of the generator.
         """
 
         host: Literal["simsiam", "moco-v3", "moco-v2", "simclr", "byol", "swav"] = "simsiam"
@@ -52,28 +52,41 @@ class GenView(Method):
 
     paper = Paper(
         "GenView: Enhancing View Quality with Pretrained Generative Model for Self-Supervised Learning",
-        "Li, Yang, Li, Wu, Yu, Ghanem, Zhang", 2024, "2403.12003",
-        ("An autoencoder fitted to the run's images makes variations (anew at each step, by noise on its latent) and tokens (less their"
-         " mean, because they have much in common), not Stable unCLIP (once for each image) and CLIP.",
-         "Foreground begins at 0.65 of the tokens' histogram, as in the authors' code; the paper takes 40 % of them.",
-         "Weights have mean 1 over the batch of all processes, the authors' over each process's."),
+        "Li, Yang, Li, Wu, Yu, Ghanem, Zhang",
+        2024,
+        "2403.12003",
+        (
+            "An autoencoder fitted to the run's images makes variations (anew at each step, by noise on its latent) and tokens (less their"
+            " mean, because they have much in common), not Stable unCLIP (once for each image) and CLIP.",
+            "Foreground begins at 0.65 of the tokens' histogram, as in the authors' code; the paper takes 40 % of them.",
+            "Weights have mean 1 over the batch of all processes, the authors' over each process's.",
+        ),
     )
     recipes = {
-        "paper": Recipe({}, "sgd", learning_rate=0.05, weight_decay=1e-4, batch_size=256, epochs=200, warmup=0.0),
-        "small": Recipe({"host_recipe": "small", "generator_steps": 300})}
+        "paper": Recipe(
+            {}, "sgd", learning_rate=0.05, weight_decay=1e-4, batch_size=256, epochs=200, warmup=0.0
+        ),
+        "small": Recipe({"host_recipe": "small", "generator_steps": 300}),
+    }
     modalities = ("image",)
     by_row = True
     generator: Generator | None = None
     choices = {
-        "views": "the host's, one of a generated variation", "encoder": "the host's, and a frozen one for foreground",
-        "head": "the host's", "target": "the host's", "loss": "the host's, each pair weighted by its quality"}
+        "views": "the host's, one of a generated variation",
+        "encoder": "the host's, and a frozen one for foreground",
+        "head": "the host's",
+        "target": "the host's",
+        "loss": "the host's, each pair weighted by its quality",
+    }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
         kind = registry.get(s.host)
         crops: dict[str, Any] = {"local": 0} if s.host == "swav" else {}
-        self.host = kind(encoder, spec, kind.Settings(**{**kind.recipes[s.host_recipe].settings, **crops}))
+        self.host = kind(
+            encoder, spec, kind.Settings(**{**kind.recipes[s.host_recipe].settings, **crops})
+        )
         self.autoencoder = VariationalGenerator(spec.shape, latent=s.latent).requires_grad_(False)
         self.foreground = Foreground(self.autoencoder.map_dimension)
 
@@ -81,19 +94,32 @@ class GenView(Method):
         super().before_epoch(epoch, training_set)
         if epoch == 0:
             s, count, seed = self.settings, len(training_set), training_set.seed
-            self.autoencoder.fit(lambda g: training_set.take(torch.randint(count, (128,), generator=g)), s.generator_steps, seed=seed)
+            self.autoencoder.fit(
+                lambda g: training_set.take(torch.randint(count, (128,), generator=g)),
+                s.generator_steps,
+                seed=seed,
+            )
             looked_at = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:1024]
-            self.foreground.fit(self.autoencoder.map(to_unit(training_set.take(looked_at)).to(self.autoencoder.centre)))
+            self.foreground.fit(
+                self.autoencoder.map(
+                    to_unit(training_set.take(looked_at)).to(self.autoencoder.centre)
+                )
+            )
 
     def view_sources(self, samples: Any, index: Tensor, generator: torch.Generator) -> list[Any]:
         level = noise_level(self.foreground.share(self._tokens(to_unit(samples))))
         made = (self.generator or self.autoencoder).generate(samples, level, generator)
         draws = rand((len(samples),), generator).to(samples.device)[:, None, None, None]
         share = self.settings.share  # one half of it for each view
-        return [torch.where(draws < share / 2, made, samples), torch.where(draws > 1 - share / 2, made, samples)]
+        return [
+            torch.where(draws < share / 2, made, samples),
+            torch.where(draws > 1 - share / 2, made, samples),
+        ]
 
     def forward(self, batch: Batch) -> Outputs:
-        first, second = (self._tokens(denormalise(view, self.spec).clamp(0, 1)) for view in batch.views)
+        first, second = (
+            self._tokens(denormalise(view, self.spec).clamp(0, 1)) for view in batch.views
+        )
         return {"quality": pair_quality(first, second, self.foreground.axis), **self.host(batch)}
 
     @torch.no_grad()
@@ -104,7 +130,11 @@ class GenView(Method):
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
         weight = weights_of(outputs["quality"], sharpness=self.settings.sharpness)
         pairs = {name: value for name, value in outputs.items() if name != "quality"}
-        return {self.settings.host.replace("-", "_"): weighted(self.settings.host, self.host, pairs, weight, rows)}
+        return {
+            self.settings.host.replace("-", "_"): weighted(
+                self.settings.host, self.host, pairs, weight, rows
+            )
+        }
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return self.host.parameter_groups()

@@ -32,17 +32,17 @@ class Hallucinator(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            host: the method that is added to.
-            weight: mu, of the hallucinated positive's loss; at 0 it is left out.
-            concentration: lambda ~ Beta(concentration, 1), which is U(0, 1) at 1; larger pushes further, above 0.
-            form: of the small network: "mlp", "norm" (with batch norm in between) or "identity" (none).
-            centre_distance: least distance of the two crops' centres over the image's diagonal, in [0, 1); images only.
-            temperature: the host's, where it has one.
-            momentum: likewise.
-            queue: likewise.
-            hidden: likewise.
-            projection: likewise, and the width of the small network.
-            bottleneck: likewise."""
+        host: the method that is added to.
+        weight: mu, of the hallucinated positive's loss; at 0 it is left out.
+        concentration: lambda ~ Beta(concentration, 1), which is U(0, 1) at 1; larger pushes further, above 0.
+        form: of the small network: "mlp", "norm" (with batch norm in between) or "identity" (none).
+        centre_distance: least distance of the two crops' centres over the image's diagonal, in [0, 1); images only.
+        temperature: the host's, where it has one.
+        momentum: likewise.
+        queue: likewise.
+        hidden: likewise.
+        projection: likewise, and the width of the small network.
+        bottleneck: likewise."""
 
         host: Literal["simclr", "moco-v2", "simsiam"] = "moco-v2"
         weight: Annotated[float, at_least(0)] = 1.0
@@ -57,26 +57,44 @@ class Hallucinator(Method):
         bottleneck: Annotated[int, whole_number()] = 512
 
     paper = Paper(
-        "Hallucination Improves the Performance of Unsupervised Visual Representation Learning", "Wu, Hobbs, Hovakimyan", 2023,
-        "2307.12168", ("Built from the idea without code: lambda, mu, the small network and the centres' distance are choices of ours.",),
+        "Hallucination Improves the Performance of Unsupervised Visual Representation Learning",
+        "Wu, Hobbs, Hovakimyan",
+        2023,
+        "2307.12168",
+        (
+            "Built from the idea without code: lambda, mu, the small network and the centres' distance are choices of ours.",
+        ),
     )
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=1e-4, epochs=200, warmup=0.0),
-        "small": Recipe({"host": "simclr", "momentum": 0.99, "queue": 1024, "hidden": 512, "bottleneck": 128}),
+        "small": Recipe(
+            {"host": "simclr", "momentum": 0.99, "queue": 1024, "hidden": 512, "bottleneck": 128}
+        ),
     }
     by_row = True
     choices = {
-        "views": "two strong views whose centres lie apart", "encoder": "the host's", "head": "the host's",
-        "target": "the host's, for a projection and for a hallucinated one", "loss": "the host's, twice",
+        "views": "two strong views whose centres lie apart",
+        "encoder": "the host's",
+        "head": "the host's",
+        "target": "the host's, for a projection and for a hallucinated one",
+        "loss": "the host's, twice",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
         known = HOSTS[s.host].Settings
-        self.host = HOSTS[s.host](encoder, spec, known(**{f.name: getattr(s, f.name) for f in fields(known) if hasattr(s, f.name)}))
+        self.host = HOSTS[s.host](
+            encoder,
+            spec,
+            known(**{f.name: getattr(s, f.name) for f in fields(known) if hasattr(s, f.name)}),
+        )
         if s.weight:
-            self.hallucinate = nn.Identity() if s.form == "identity" else mlp([s.projection] * 3, hidden_norm=s.form == "norm")
+            self.hallucinate = (
+                nn.Identity()
+                if s.form == "identity"
+                else mlp([s.projection] * 3, hidden_norm=s.form == "norm")
+            )
 
     @property
     def wanted_views(self) -> WantedViews:
@@ -93,22 +111,37 @@ class Hallucinator(Method):
             return dict(self.host(batch))
         if isinstance(self.host, SimSiam):
             z1, z2 = each(nn.Sequential(self.encoder, self.host.projector), batch.views)
-            harder = self.host.predict(self.harder(z1, z2.detach(), batch), self.harder(z2, z1.detach(), batch))
-            return {**self.host.predict(z1, z2), "hallucinated_p1": harder["p1"], "hallucinated_p2": harder["p2"]}
+            harder = self.host.predict(
+                self.harder(z1, z2.detach(), batch), self.harder(z2, z1.detach(), batch)
+            )
+            return {
+                **self.host.predict(z1, z2),
+                "hallucinated_p1": harder["p1"],
+                "hallucinated_p2": harder["p2"],
+            }
         outputs: Outputs = self.host(batch)
         query, key = outputs
-        return {**outputs, f"hallucinated_{query}": self.harder(outputs[query], outputs[key], batch)}
+        return {
+            **outputs,
+            f"hallucinated_{query}": self.harder(outputs[query], outputs[key], batch),
+        }
 
     def harder(self, query: Tensor, key: Tensor, batch: Batch) -> Tensor:
         """The hallucinated projection (N, D) of a query, away from its key."""
-        hallucinated: Tensor = self.hallucinate(query + batch.extra["share"].to(query) * (query - key))
+        hallucinated: Tensor = self.hallucinate(
+            query + batch.extra["share"].to(query) * (query - key)
+        )
         return hallucinated
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        given = {name: value for name, value in outputs.items() if not name.startswith("hallucinated_")}
+        given = {
+            name: value for name, value in outputs.items() if not name.startswith("hallucinated_")
+        }
         if not self.settings.weight:
             return self.host.loss(given)
-        (harder,) = self.host.loss({name: outputs.get(f"hallucinated_{name}", value) for name, value in given.items()}).values()
+        (harder,) = self.host.loss(
+            {name: outputs.get(f"hallucinated_{name}", value) for name, value in given.items()}
+        ).values()
         return {**self.host.loss(given), "hallucinated": self.settings.weight * harder}
 
     def parameter_groups(self) -> list[dict[str, object]]:

@@ -27,10 +27,10 @@ class AdaInf(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            style: of the views: "weak", or "contrastive" for the strength that the paper argues against.
-            temperature: of the softmax over similarities, above 0.
-            hidden: width of the projector's hidden layer.
-            projection: dimensions in which views are compared.
+        style: of the views: "weak", or "contrastive" for the strength that the paper argues against.
+        temperature: of the softmax over similarities, above 0.
+        hidden: width of the projector's hidden layer.
+        projection: dimensions in which views are compared.
         """
 
         style: Literal["weak", "contrastive"] = "weak"
@@ -39,22 +39,34 @@ class AdaInf(Method):
         projection: Annotated[int, whole_number()] = 256
 
     paper = Paper(
-        "Do Generated Data Always Help Contrastive Learning?", "Wang, Zhang, Wang", 2024, "2403.12448",
-        ("Images of up to 64 pixels are not blurred, as in all presets here; the authors blur half of them.",
-         "The authors' loss takes rows with one tag as positives; each row here has its own tag, which makes it NT-Xent."),
+        "Do Generated Data Always Help Contrastive Learning?",
+        "Wang, Zhang, Wang",
+        2024,
+        "2403.12448",
+        (
+            "Images of up to 64 pixels are not blurred, as in all presets here; the authors blur half of them.",
+            "The authors' loss takes rows with one tag as positives; each row here has its own tag, which makes it NT-Xent.",
+        ),
     )
     recipes = {
-        "paper": Recipe({}, "lars", learning_rate=0.2, weight_decay=1e-4, batch_size=512, epochs=35, warmup=0.01),
+        "paper": Recipe(
+            {}, "lars", learning_rate=0.2, weight_decay=1e-4, batch_size=512, epochs=35, warmup=0.01
+        ),
         "small": Recipe({"hidden": 512, "projection": 128}),
     }
     choices = {
-        "views": "two weak views of real (repeated) and generated samples", "encoder": "one, shared", "head": "2-layer projector",
-        "target": "the other view; the rest of the batch as negatives", "loss": "NT-Xent",
+        "views": "two weak views of real (repeated) and generated samples",
+        "encoder": "one, shared",
+        "head": "2-layer projector",
+        "target": "the other view; the rest of the batch as negatives",
+        "loss": "NT-Xent",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        self.projector = mlp((encoder.dimension, self.settings.hidden, self.settings.projection), hidden_norm=False)
+        self.projector = mlp(
+            (encoder.dimension, self.settings.hidden, self.settings.projection), hidden_norm=False
+        )
 
     @property
     def wanted_views(self) -> WantedViews:
@@ -65,4 +77,8 @@ class AdaInf(Method):
         return {"z1": z1, "z2": z2}
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
-        return {"nt_xent": nt_xent(outputs["z1"], outputs["z2"], temperature=self.settings.temperature, rows=rows)}
+        return {
+            "nt_xent": nt_xent(
+                outputs["z1"], outputs["z2"], temperature=self.settings.temperature, rows=rows
+            )
+        }

@@ -29,11 +29,11 @@ class AMCL(Method):
     @dataclass(frozen=True)
     class Settings(HeadSettings):
         """Attributes:
-            hardest: number of nearest negatives over which the negative terms are averaged.
-            last_norm: none as in the paper, or a batch norm that keeps the projections of small data out of a cone.
-            joint: give each head a network that sees both projections at once, as the released sketch does.
-            hidden: width of the projectors' hidden layer.
-            projection: dimensions in which each head compares views.
+        hardest: number of nearest negatives over which the negative terms are averaged.
+        last_norm: none as in the paper, or a batch norm that keeps the projections of small data out of a cone.
+        joint: give each head a network that sees both projections at once, as the released sketch does.
+        hidden: width of the projectors' hidden layer.
+        projection: dimensions in which each head compares views.
         """
 
         hardest: Annotated[int, whole_number()] = 1
@@ -43,22 +43,47 @@ class AMCL(Method):
         projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
-        "Adaptive Multi-head Contrastive Learning", "Wang, Koniusz, Gedeon, Zheng", 2024, "2310.05615",
-        ("Formulas are those of the paper's tables: the released code cannot run, and lacks negatives.",
-         "Temperatures stay above 0.05, not 1e-5; several hardest negatives are averaged, which is our reading."))
+        "Adaptive Multi-head Contrastive Learning",
+        "Wang, Koniusz, Gedeon, Zheng",
+        2024,
+        "2310.05615",
+        (
+            "Formulas are those of the paper's tables: the released code cannot run, and lacks negatives.",
+            "Temperatures stay above 0.05, not 1e-5; several hardest negatives are averaged, which is our reading.",
+        ),
+    )
     recipes = {
-        "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=5e-4, batch_size=512, epochs=800, warmup=0.0125),
-        "small": Recipe({"lowest": 0.1, "highest": 0.5, "hardest": 10, "last_norm": "batch-plain"})}
+        "paper": Recipe(
+            {},
+            "sgd",
+            learning_rate=0.03,
+            weight_decay=5e-4,
+            batch_size=512,
+            epochs=800,
+            warmup=0.0125,
+        ),
+        "small": Recipe({"lowest": 0.1, "highest": 0.5, "hardest": 10, "last_norm": "batch-plain"}),
+    }
     choices = {
-        "views": "two strong views of each sample", "encoder": "one, shared", "head": "several 2-layer projectors",
-        "target": "the other view; the hardest negative of the batch", "loss": "Gaussian likelihood with learned variances",
+        "views": "two strong views of each sample",
+        "encoder": "one, shared",
+        "head": "several 2-layer projectors",
+        "target": "the other view; the hardest negative of the batch",
+        "loss": "Gaussian likelihood with learned variances",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        s, sizes = self.settings, (encoder.dimension, self.settings.hidden, self.settings.projection)
-        self.projectors = MultiHead(s.heads, lambda: mlp(sizes, hidden_norm=False, last_norm=s.last_norm))
-        self.temperature = PairTemperature(s.projection, s.lowest, s.highest, heads=s.heads if s.joint else 0)
+        s, sizes = (
+            self.settings,
+            (encoder.dimension, self.settings.hidden, self.settings.projection),
+        )
+        self.projectors = MultiHead(
+            s.heads, lambda: mlp(sizes, hidden_norm=False, last_norm=s.last_norm)
+        )
+        self.temperature = PairTemperature(
+            s.projection, s.lowest, s.highest, heads=s.heads if s.joint else 0
+        )
 
     def forward(self, batch: Batch) -> Outputs:
         z1, z2 = together(self.projectors, together(self.encoder, batch.views))
@@ -67,5 +92,9 @@ class AMCL(Method):
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         """Rows of both views are anchors; their negatives are the rows of the other view."""
         z1, z2 = outputs["z1"].transpose(0, 1), outputs["z2"].transpose(0, 1)
-        options = {"temperature": self.temperature, "beta": self.settings.beta, "hardest": self.settings.hardest}
+        options = {
+            "temperature": self.temperature,
+            "beta": self.settings.beta,
+            "hardest": self.settings.hardest,
+        }
         return {"amcl": (amcl(z1, z2, **options) + amcl(z2, z1, **options)) / 2}

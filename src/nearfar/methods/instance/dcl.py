@@ -29,11 +29,11 @@ class DCL(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            temperature: of the softmax over similarities, above 0.
-            weighted: weigh the positives (DCLW).
-            sigma: temperature of the positives' weights, above 0.
-            hidden: width of the projector's hidden layer.
-            projection: dimensions in which views are compared.
+        temperature: of the softmax over similarities, above 0.
+        weighted: weigh the positives (DCLW).
+        sigma: temperature of the positives' weights, above 0.
+        hidden: width of the projector's hidden layer.
+        projection: dimensions in which views are compared.
         """
 
         temperature: Annotated[float, above(0)] = 0.1
@@ -43,22 +43,40 @@ class DCL(Method):
         projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
-        "Decoupled Contrastive Learning", "Yeh, Hong, Hsu, Liu, Chen, LeCun", 2022, "2110.06848",
-        ("The mean of the two directions is taken; the usual unofficial code adds them, twice that.",
-         "Left-out terms are dropped exactly and DCLW's weights are constants, unlike in that code."),
+        "Decoupled Contrastive Learning",
+        "Yeh, Hong, Hsu, Liu, Chen, LeCun",
+        2022,
+        "2110.06848",
+        (
+            "The mean of the two directions is taken; the usual unofficial code adds them, twice that.",
+            "Left-out terms are dropped exactly and DCLW's weights are constants, unlike in that code.",
+        ),
     )
     recipes = {
-        "paper": Recipe({}, "lars", learning_rate=0.3, weight_decay=1e-6, batch_size=256, epochs=200, warmup=0.05),
+        "paper": Recipe(
+            {},
+            "lars",
+            learning_rate=0.3,
+            weight_decay=1e-6,
+            batch_size=256,
+            epochs=200,
+            warmup=0.05,
+        ),
         "small": Recipe({"temperature": 0.2, "hidden": 512}),
     }
     choices = {
-        "views": "two strong views of each sample", "encoder": "one, shared", "head": "2-layer projector",
-        "target": "the other view; the rest of the batch as negatives", "loss": "NT-Xent without the positive below",
+        "views": "two strong views of each sample",
+        "encoder": "one, shared",
+        "head": "2-layer projector",
+        "target": "the other view; the rest of the batch as negatives",
+        "loss": "NT-Xent without the positive below",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        self.projector = simclr_projector(encoder.dimension, self.settings.hidden, self.settings.projection)
+        self.projector = simclr_projector(
+            encoder.dimension, self.settings.hidden, self.settings.projection
+        )
 
     def forward(self, batch: Batch) -> Outputs:
         z1, z2 = together(self.projector, together(self.encoder, batch.views))

@@ -16,7 +16,17 @@ from torch import Tensor, nn
 
 from nearfar.losses.instance.contrastive import nt_xent
 from nearfar.losses.instance.masked_contrast import grouped_nt_xent
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, TrainingSet, WantedBatches
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    TrainingSet,
+    WantedBatches,
+)
 from nearfar.networks import several
 from nearfar.networks.heads import mlp, together
 from nearfar.ranges import above, whole_number
@@ -29,13 +39,13 @@ class MCL(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            stages: number of networks, trained one after another for equal shares of the run, at least 1.
-            clusters: K, clusters of each stage's features.
-            batches: "grouped" (from one group each; smaller groups never appear) or "mixed" (negatives from the anchor's group only).
-            unit_stages: whether features of each stage are brought to length 1 before they are put side by side.
-            temperature: of the softmax over similarities, above 0.
-            hidden: width of the projectors' hidden layer.
-            projection: dimensions in which views are compared."""
+        stages: number of networks, trained one after another for equal shares of the run, at least 1.
+        clusters: K, clusters of each stage's features.
+        batches: "grouped" (from one group each; smaller groups never appear) or "mixed" (negatives from the anchor's group only).
+        unit_stages: whether features of each stage are brought to length 1 before they are put side by side.
+        temperature: of the softmax over similarities, above 0.
+        hidden: width of the projectors' hidden layer.
+        projection: dimensions in which views are compared."""
 
         stages: Annotated[int, whole_number(1, 100)] = 4
         clusters: Annotated[int, whole_number(1, 100_000)] = 10
@@ -46,18 +56,31 @@ class MCL(Method):
         projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
-        "Learning the Unlearned: Mitigating Feature Suppression in Contrastive Learning", "Zhang, Lan, Qu, Cheng, Feng, Hooi", 2024,
+        "Learning the Unlearned: Mitigating Feature Suppression in Contrastive Learning",
+        "Zhang, Lan, Qu, Cheng, Feng, Hooi",
+        2024,
         "2402.11816",
-        ("All processes draw the same permutations, so a joined batch is of one group; the authors' processes draw their own.",
-         "Each stage starts from fresh weights, but keeps the optimiser's moments; the authors' code for images alone is not public."),
+        (
+            "All processes draw the same permutations, so a joined batch is of one group; the authors' processes draw their own.",
+            "Each stage starts from fresh weights, but keeps the optimiser's moments; the authors' code for images alone is not public.",
+        ),
     )
     recipes = {
-        "paper": Recipe({}, "adamw", learning_rate=3e-4, weight_decay=1e-4, batch_size=256, epochs=800),
-        "small": Recipe({"stages": 3, "clusters": 4, "temperature": 0.2, "hidden": 512}, batch_size=64, epochs=60),
+        "paper": Recipe(
+            {}, "adamw", learning_rate=3e-4, weight_decay=1e-4, batch_size=256, epochs=800
+        ),
+        "small": Recipe(
+            {"stages": 3, "clusters": 4, "temperature": 0.2, "hidden": 512},
+            batch_size=64,
+            epochs=60,
+        ),
     }
     choices = {
-        "views": "two strong views", "encoder": "one a stage, all side by side in the end", "head": "2-layer projector",
-        "target": "the other view; negatives that earlier stages find alike", "loss": "NT-Xent",
+        "views": "two strong views",
+        "encoder": "one a stage, all side by side in the end",
+        "head": "2-layer projector",
+        "target": "the other view; negatives that earlier stages find alike",
+        "loss": "NT-Xent",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
@@ -66,7 +89,9 @@ class MCL(Method):
         super().__init__(made, spec, s)
         self.parts = made.parts
         widths = (encoder.dimension, s.hidden, s.projection)
-        self.projectors = nn.ModuleList(mlp(widths, last_bias=False, last_norm="batch") for _ in range(s.stages))
+        self.projectors = nn.ModuleList(
+            mlp(widths, last_bias=False, last_norm="batch") for _ in range(s.stages)
+        )
         self.stages = Stages(spec.length, s.clusters, self.parts, self.projectors)
 
     @property
@@ -94,4 +119,6 @@ class MCL(Method):
 
     def encode(self, x: Any) -> Tensor:
         """Features of all stages side by side (N, D); 0 in the places of stages that have not learned yet."""
-        return self.stages.integrated([part(x) for part in self.parts], unit=self.settings.unit_stages)
+        return self.stages.integrated(
+            [part(x) for part in self.parts], unit=self.settings.unit_stages
+        )

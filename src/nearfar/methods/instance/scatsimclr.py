@@ -32,12 +32,12 @@ class ScatSimCLR(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            pretext: "rotation" (four turns of each image, each augmented), "jigsaw" (its nine tiles) or "none".
-            pretext_weight: lambda, of the pretext's cross-entropy.
-            dropout: of the pretext head, in [0, 1).
-            temperature: of the softmax over similarities, above 0.
-            hidden: width of the projector's hidden layer.
-            projection: dimensions in which views are compared.
+        pretext: "rotation" (four turns of each image, each augmented), "jigsaw" (its nine tiles) or "none".
+        pretext_weight: lambda, of the pretext's cross-entropy.
+        dropout: of the pretext head, in [0, 1).
+        temperature: of the softmax over similarities, above 0.
+        hidden: width of the projector's hidden layer.
+        projection: dimensions in which views are compared.
         """
 
         pretext: Literal["rotation", "jigsaw", "none"] = "rotation"
@@ -49,21 +49,35 @@ class ScatSimCLR(Method):
 
     paper = Paper(
         "ScatSimCLR: self-supervised contrastive learning with pretext task regularization for small-scale datasets",
-        "Kinakh, Taran, Voloshynovskiy", 2021, "2108.13939",
-        ("Turns are counter-clockwise; the authors number them clockwise.",
-         "The authors' code builds a batch norm for the scattering that it never applies; there is none here.",
-         "The learning rate decays with every step; the authors' schedule by epochs ends before it has begun to decay."),
+        "Kinakh, Taran, Voloshynovskiy",
+        2021,
+        "2108.13939",
+        (
+            "Turns are counter-clockwise; the authors number them clockwise.",
+            "The authors' code builds a batch norm for the scattering that it never applies; there is none here.",
+            "The learning rate decays with every step; the authors' schedule by epochs ends before it has begun to decay.",
+        ),
     )
     by_row = True
     recipes = {
-        "paper": Recipe({}, "adamw", learning_rate=1.2e-3, weight_decay=1e-5, batch_size=64, epochs=1000, warmup=0.01),
+        "paper": Recipe(
+            {},
+            "adamw",
+            learning_rate=1.2e-3,
+            weight_decay=1e-5,
+            batch_size=64,
+            epochs=1000,
+            warmup=0.01,
+        ),
         "small": Recipe({"dropout": 0.0, "hidden": 512}, epochs=5, batch_size=64),
     }
     modalities = ("image",)
     default_encoder = "scatnet8"
     choices = {
-        "views": "two strong views, and four turned ones or nine tiles", "encoder": "wavelet scattering with a residual adapter",
-        "head": "2-layer projector without norm; pretext head", "loss": "NT-Xent and cross-entropy",
+        "views": "two strong views, and four turned ones or nine tiles",
+        "encoder": "wavelet scattering with a residual adapter",
+        "head": "2-layer projector without norm; pretext head",
+        "loss": "NT-Xent and cross-entropy",
         "target": "the other view, the rest of the batch as negatives; the turn or order",
     }
 
@@ -83,10 +97,16 @@ class ScatSimCLR(Method):
         further = {"rotation": ("contrastive",) * TURNS, "jigsaw": ("plain",), "none": ()}
         return WantedViews(further=further[self.settings.pretext])
 
-    def view_sources(self, samples: Any, index: Tensor, generator: torch.Generator) -> list[Any] | None:
+    def view_sources(
+        self, samples: Any, index: Tensor, generator: torch.Generator
+    ) -> list[Any] | None:
         if self.settings.pretext != "rotation":
             return None
-        return [samples, samples, *expand(samples, "rotation").view(-1, TURNS, *samples.shape[1:]).unbind(1)]
+        return [
+            samples,
+            samples,
+            *expand(samples, "rotation").view(-1, TURNS, *samples.shape[1:]).unbind(1),
+        ]
 
     def forward(self, batch: Batch) -> Outputs:
         first, second, *further = batch.views
@@ -94,7 +114,10 @@ class ScatSimCLR(Method):
         outputs: Outputs = {"z1": z1, "z2": z2}
         if self.settings.pretext == "rotation":
             answer = torch.arange(TURNS, device=z1.device).expand(len(batch), TURNS)
-            outputs |= {"answer": answer, "logits": torch.stack(together(self._guess, further), dim=1)}
+            outputs |= {
+                "answer": answer,
+                "logits": torch.stack(together(self._guess, further), dim=1),
+            }
         if self.settings.pretext == "jigsaw":
             answer = self._orders(batch.index)
             outputs |= {"answer": answer, "logits": self._guess(jigsaw(further[0], answer))}
@@ -107,12 +130,21 @@ class ScatSimCLR(Method):
     def _orders(self, index: Tensor) -> Tensor:
         """New orders at each step, of step and sample alone, so that processes and resumed runs agree."""
         generator = torch.Generator().manual_seed(round(self.progress * 0x7FFFFFFF))
-        return torch.randint(len(ORDERS), (self.spec.length,), generator=generator).to(index.device)[index]
+        return torch.randint(len(ORDERS), (self.spec.length,), generator=generator).to(
+            index.device
+        )[index]
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
-        terms = {"nt_xent": nt_xent(outputs["z1"], outputs["z2"], temperature=self.settings.temperature, rows=rows)}
+        terms = {
+            "nt_xent": nt_xent(
+                outputs["z1"], outputs["z2"], temperature=self.settings.temperature, rows=rows
+            )
+        }
         if "logits" in outputs:
             logits, answer = (outputs[name][rows or slice(None)] for name in ("logits", "answer"))
-            part, guess = len(answer) / len(outputs["answer"]), cross_entropy(logits.flatten(0, -2), answer.flatten())
+            part, guess = (
+                len(answer) / len(outputs["answer"]),
+                cross_entropy(logits.flatten(0, -2), answer.flatten()),
+            )
             terms["pretext"] = self.settings.pretext_weight * part * guess
         return terms

@@ -29,11 +29,11 @@ class MAE(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            removed: share of the patches that is removed, in (0, 1).
-            normalise: standardise each target patch by its own mean and deviation.
-            width: of the decoder, a multiple of ``heads``.
-            depth: blocks of the decoder.
-            heads: attention heads of the decoder.
+        removed: share of the patches that is removed, in (0, 1).
+        normalise: standardise each target patch by its own mean and deviation.
+        width: of the decoder, a multiple of ``heads``.
+        depth: blocks of the decoder.
+        heads: attention heads of the decoder.
         """
 
         removed: Annotated[float, unit_interval(zero=False, one=False)] = 0.75
@@ -43,27 +43,52 @@ class MAE(Method):
         heads: Annotated[int, whole_number(1, 64)] = 16
 
     paper = Paper(
-        "Masked Autoencoders Are Scalable Vision Learners", "He, Chen, Xie, Li, Dollár, Girshick", 2021, "2111.06377"
+        "Masked Autoencoders Are Scalable Vision Learners",
+        "He, Chen, Xie, Li, Dollár, Girshick",
+        2021,
+        "2111.06377",
     )
     recipes = {
-        "paper": Recipe({}, "adamw", learning_rate=1.5e-4, weight_decay=0.05, batch_size=4096, epochs=800, warmup=0.05),
+        "paper": Recipe(
+            {},
+            "adamw",
+            learning_rate=1.5e-4,
+            weight_decay=0.05,
+            batch_size=4096,
+            epochs=800,
+            warmup=0.05,
+        ),
         "small": Recipe(
-            {"width": 64, "depth": 1, "heads": 4}, "muon", learning_rate=1.6e-2, weight_decay=0.05, batch_size=128, epochs=180, warmup=0.1
+            {"width": 64, "depth": 1, "heads": 4},
+            "muon",
+            learning_rate=1.6e-2,
+            weight_decay=0.05,
+            batch_size=128,
+            epochs=180,
+            warmup=0.1,
         ),
     }
     encoder_kind = "tokens"
     encoder: TokenEncoder
     wanted_views = WantedViews(whole=1, style="crop", whole_scale=(0.2, 1.0), mask=True)
     choices = {
-        "views": "one, cropped and flipped, most patches removed", "encoder": "a transformer over the visible patches",
-        "head": "a small transformer decoder", "target": "raw values of the removed patches", "loss": "squared error",
+        "views": "one, cropped and flipped, most patches removed",
+        "encoder": "a transformer over the visible patches",
+        "head": "a small transformer decoder",
+        "target": "raw values of the removed patches",
+        "loss": "squared error",
     }
 
     def __init__(self, encoder: TokenEncoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
         self.decoder = MaskedDecoder(
-            encoder.dimension, encoder.grid, encoder.patch_values, width=s.width, depth=s.depth, heads=s.heads
+            encoder.dimension,
+            encoder.grid,
+            encoder.patch_values,
+            width=s.width,
+            depth=s.depth,
+            heads=s.heads,
         )
 
     def forward(self, batch: Batch) -> Outputs:
@@ -72,7 +97,11 @@ class MAE(Method):
         visible = select_tokens(self.encoder.embed(samples), kept)
         prediction = self.decoder(self.encoder.encode_tokens(visible), restore)
         error = masked_reconstruction(
-            prediction, self.encoder.patchify(samples), mask, normalise=self.settings.normalise, reduction="none"
+            prediction,
+            self.encoder.patchify(samples),
+            mask,
+            normalise=self.settings.normalise,
+            reduction="none",
         )
         return {"error": error, "removed": mask.sum(dim=1)}
 

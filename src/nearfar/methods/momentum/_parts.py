@@ -44,12 +44,16 @@ def with_queue(
         last_norm: of the projector, as in ``mlp``.
     """
     hidden = (settings.hidden,) if settings.hidden else ()
-    projector = mlp((encoder.dimension, *hidden, settings.projection), hidden_norm=False, last_norm=last_norm)
+    projector = mlp(
+        (encoder.dimension, *hidden, settings.projection), hidden_norm=False, last_norm=last_norm
+    )
     target = MomentumEncoder(nn.Sequential(encoder, projector))
     return projector, target, Queue(fitting_length(settings.queue, samples), settings.projection)
 
 
-def advance(queue: Queue, target: MomentumEncoder, key: Tensor, online: nn.Module, momentum: float) -> None:
+def advance(
+    queue: Queue, target: MomentumEncoder, key: Tensor, online: nn.Module, momentum: float
+) -> None:
     """After a step: the newest keys (N, D) enter the queue as unit rows, and the copy follows the online network."""
     queue.push(normalize(key, dim=1))
     target.update(online, momentum)

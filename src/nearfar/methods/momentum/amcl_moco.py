@@ -30,8 +30,8 @@ class AMCLMoCo(Method):
     @dataclass(frozen=True)
     class Settings(AMCL.Settings):
         """Attributes:
-            momentum: share of the copy that stays at each step, in [0, 1].
-            queue: number of past keys; at most the number of training samples is used.
+        momentum: share of the copy that stays at each step, in [0, 1].
+        queue: number of past keys; at most the number of training samples is used.
         """
 
         momentum: Annotated[float, unit_interval()] = 0.99
@@ -39,20 +39,40 @@ class AMCLMoCo(Method):
 
     paper = AMCL.paper
     recipes = {
-        "paper": Recipe({}, "sgd", learning_rate=0.04, weight_decay=5e-4, batch_size=512, epochs=800, warmup=0.0),
-        "small": Recipe({"lowest": 0.1, "highest": 0.5, "hardest": 10, "last_norm": "batch-plain", "queue": 1024}),
+        "paper": Recipe(
+            {}, "sgd", learning_rate=0.04, weight_decay=5e-4, batch_size=512, epochs=800, warmup=0.0
+        ),
+        "small": Recipe(
+            {
+                "lowest": 0.1,
+                "highest": 0.5,
+                "hardest": 10,
+                "last_norm": "batch-plain",
+                "queue": 1024,
+            }
+        ),
     }
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {
-        "views": "two strong views", "encoder": "one, and a momentum copy for keys", "head": "several 2-layer projectors",
-        "target": "the copy's key of the other view; the hardest past keys", "loss": "Gaussian likelihood with learned variances",
+        "views": "two strong views",
+        "encoder": "one, and a momentum copy for keys",
+        "head": "several 2-layer projectors",
+        "target": "the copy's key of the other view; the hardest past keys",
+        "loss": "Gaussian likelihood with learned variances",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        s, sizes = self.settings, (encoder.dimension, self.settings.hidden, self.settings.projection)
-        self.projectors = MultiHead(s.heads, lambda: mlp(sizes, hidden_norm=False, last_norm=s.last_norm))
-        self.temperature = PairTemperature(s.projection, s.lowest, s.highest, heads=s.heads if s.joint else 0)
+        s, sizes = (
+            self.settings,
+            (encoder.dimension, self.settings.hidden, self.settings.projection),
+        )
+        self.projectors = MultiHead(
+            s.heads, lambda: mlp(sizes, hidden_norm=False, last_norm=s.last_norm)
+        )
+        self.temperature = PairTemperature(
+            s.projection, s.lowest, s.highest, heads=s.heads if s.joint else 0
+        )
         self.target = MomentumEncoder(nn.Sequential(encoder, self.projectors))
         self.queue = Queue(fitting_length(s.queue, spec.length), s.heads * s.projection)
 
@@ -61,10 +81,18 @@ class AMCLMoCo(Method):
         return {"query": self.projectors(self.encoder(first)), "key": self.target(second)}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        s, query, key = self.settings, outputs["query"].transpose(0, 1), outputs["key"].transpose(0, 1)
+        s, query, key = (
+            self.settings,
+            outputs["query"].transpose(0, 1),
+            outputs["key"].transpose(0, 1),
+        )
         past = self.queue.rows.to(query).view(-1, s.heads, s.projection).transpose(0, 1)
         past = normalize(past, dim=-1)  # random first rows are unit over all heads together
-        return {"amcl": amcl(query, key, temperature=self.temperature, queue=past, beta=s.beta, hardest=s.hardest)}
+        return {
+            "amcl": amcl(
+                query, key, temperature=self.temperature, queue=past, beta=s.beta, hardest=s.hardest
+            )
+        }
 
     def after_step(self, outputs: Outputs) -> None:
         self.queue.push(normalize(outputs["key"], dim=-1).flatten(1))

@@ -32,14 +32,14 @@ class CACRMoCoV3(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            temperature: T of both softmaxes, above 0; the authors take 1 for ResNet-50 and 0.2 for transformers.
-            euclidean: take the Euclidean cost instead of the kernel cost.
-            local: number of small crops.
-            full: whether small crops give keys, too.
-            momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a cosine.
-            transformer: heads as the authors have them for transformers, and fixed random projections of patches.
-            hidden: width of the hidden layers of projector and predictor.
-            projection: dimensions in which views are compared.
+        temperature: T of both softmaxes, above 0; the authors take 1 for ResNet-50 and 0.2 for transformers.
+        euclidean: take the Euclidean cost instead of the kernel cost.
+        local: number of small crops.
+        full: whether small crops give keys, too.
+        momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a cosine.
+        transformer: heads as the authors have them for transformers, and fixed random projections of patches.
+        hidden: width of the hidden layers of projector and predictor.
+        projection: dimensions in which views are compared.
         """
 
         temperature: Annotated[float, above(0)] = 1.0
@@ -51,24 +51,42 @@ class CACRMoCoV3(Method):
         hidden: Annotated[int, whole_number()] = 4096
         projection: Annotated[int, whole_number()] = 256
 
-    paper = replace(CACR.paper, departures=(
-        "The Euclidean cost is a mean over the batch; the authors' code sums over it.",
-        "Small crops are on; the authors' headline figures are without them, where the kernel cost equals MoCo v3 up to scale.",
-        "Heads are those of the authors' ResNet-50 whatever the encoder, unless transformer is set.",
-    ))
+    paper = replace(
+        CACR.paper,
+        departures=(
+            "The Euclidean cost is a mean over the batch; the authors' code sums over it.",
+            "Small crops are on; the authors' headline figures are without them, where the kernel cost equals MoCo v3 up to scale.",
+            "Heads are those of the authors' ResNet-50 whatever the encoder, unless transformer is set.",
+        ),
+    )
     recipes = {
-        "paper": Recipe({}, "lars", learning_rate=0.3, weight_decay=1.5e-6, batch_size=4096, epochs=1000, warmup=0.01),
-        "small": Recipe({"temperature": 0.2, "local": 4, "momentum": 0.99, "hidden": 512, "projection": 128}),
+        "paper": Recipe(
+            {},
+            "lars",
+            learning_rate=0.3,
+            weight_decay=1.5e-6,
+            batch_size=4096,
+            epochs=1000,
+            warmup=0.01,
+        ),
+        "small": Recipe(
+            {"temperature": 0.2, "local": 4, "momentum": 0.99, "hidden": 512, "projection": 128}
+        ),
     }
     choices = {
-        "views": "two whole crops, unequal, and small ones", "encoder": "one, and a momentum copy", "head": "projector and predictor",
-        "target": "the copy's key of a whole crop, sought by all others, the farther the heavier", "loss": "weighted InfoNCE or distances",
+        "views": "two whole crops, unequal, and small ones",
+        "encoder": "one, and a momentum copy",
+        "head": "projector and predictor",
+        "target": "the copy's key of a whole crop, sought by all others, the farther the heavier",
+        "loss": "weighted InfoNCE or distances",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
-        self.projector, self.predictor = moco_v3_heads(encoder, s.hidden, s.projection, transformer=s.transformer)
+        self.projector, self.predictor = moco_v3_heads(
+            encoder, s.hidden, s.projection, transformer=s.transformer
+        )
         self.target = MomentumEncoder(nn.Sequential(encoder, self.projector))
 
     @property
@@ -81,8 +99,17 @@ class CACRMoCoV3(Method):
         return {"prediction": torch.stack(predictions, dim=1), "key": torch.stack(keys, dim=1)}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        s, prediction, key = self.settings, outputs["prediction"].transpose(0, 1), outputs["key"].transpose(0, 1)
-        return {"cacr": moco_v3_cacr(prediction, key, temperature=s.temperature, euclidean=s.euclidean)}
+        s, prediction, key = (
+            self.settings,
+            outputs["prediction"].transpose(0, 1),
+            outputs["key"].transpose(0, 1),
+        )
+        return {
+            "cacr": moco_v3_cacr(prediction, key, temperature=s.temperature, euclidean=s.euclidean)
+        }
 
     def after_step(self, outputs: Outputs) -> None:
-        self.target.update(nn.Sequential(self.encoder, self.projector), cosine_momentum(self.settings.momentum, self.progress))
+        self.target.update(
+            nn.Sequential(self.encoder, self.projector),
+            cosine_momentum(self.settings.momentum, self.progress),
+        )

@@ -29,10 +29,10 @@ class CACRQueue(Method):
     @dataclass(frozen=True)
     class Settings(QueueSettings):
         """Attributes:
-            views: V of each sample, at least 2; V - 1 positives compete.
-            positive_temperature: t+, at least 0.
-            negative_temperature: t-, at least 0.
-            within_batch: whether the batch's other queries repel, too.
+        views: V of each sample, at least 2; V - 1 positives compete.
+        positive_temperature: t+, at least 0.
+        negative_temperature: t-, at least 0.
+        within_batch: whether the batch's other queries repel, too.
         """
 
         views: Annotated[int, whole_number(2, 64)] = 4
@@ -40,17 +40,23 @@ class CACRQueue(Method):
         negative_temperature: Annotated[float, at_least(0)] = 2.0
         within_batch: bool = True
 
-    paper = replace(CACR.paper, departures=(
-        "Every view meets the queue by its own similarities; the authors' code uses the first view's for all, by mistake.",
-        "The copy moves after the optimiser's step, not before the next key: the same sequence, as it starts equal.",
-        "Batch norm sees the joined batch of all processes, so keys are not shuffled between devices.",
-    ))
+    paper = replace(
+        CACR.paper,
+        departures=(
+            "Every view meets the queue by its own similarities; the authors' code uses the first view's for all, by mistake.",
+            "The copy moves after the optimiser's step, not before the next key: the same sequence, as it starts equal.",
+            "Batch norm sees the joined batch of all processes, so keys are not shuffled between devices.",
+        ),
+    )
     recipes = {
-        "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=1e-4, batch_size=256, epochs=200, warmup=0.0),
+        "paper": Recipe(
+            {}, "sgd", learning_rate=0.03, weight_decay=1e-4, batch_size=256, epochs=200, warmup=0.0
+        ),
         "small": Recipe({"momentum": 0.99, "queue": 1024, "hidden": 512}),
     }
     choices = {
-        "views": "several strong views of each sample", "encoder": "one, and a momentum copy for keys",
+        "views": "several strong views of each sample",
+        "encoder": "one, and a momentum copy for keys",
         "head": "2-layer projector, no norm",
         "target": "keys of the sample's other views, the farther the heavier; queue and batch, the nearer the heavier",
         "loss": "contrastive attraction plus contrastive repulsion",
@@ -66,13 +72,25 @@ class CACRQueue(Method):
 
     def forward(self, batch: Batch) -> Outputs:
         queries = each(nn.Sequential(self.encoder, self.projector), batch.views)
-        return {"query": torch.stack(queries, dim=1), "key": torch.stack(each(self.target, batch.views), dim=1)}
+        return {
+            "query": torch.stack(queries, dim=1),
+            "key": torch.stack(each(self.target, batch.views), dim=1),
+        }
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        s, query, key = self.settings, outputs["query"].transpose(0, 1), outputs["key"].transpose(0, 1)
+        s, query, key = (
+            self.settings,
+            outputs["query"].transpose(0, 1),
+            outputs["key"].transpose(0, 1),
+        )
         return {
             "attraction": queue_attraction(query, key, temperature=s.positive_temperature),
-            "repulsion": queue_repulsion(query, self.queue.rows, temperature=s.negative_temperature, within_batch=s.within_batch),
+            "repulsion": queue_repulsion(
+                query,
+                self.queue.rows,
+                temperature=s.negative_temperature,
+                within_batch=s.within_batch,
+            ),
         }
 
     def after_step(self, outputs: Outputs) -> None:

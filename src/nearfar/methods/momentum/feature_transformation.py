@@ -17,13 +17,25 @@ from typing import Annotated, Literal
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from nearfar.losses.instance.feature_transformation import Mixing, draw_mixing, feature_transformation, mix, score_statistics
+from nearfar.losses.instance.feature_transformation import (
+    Mixing,
+    draw_mixing,
+    feature_transformation,
+    mix,
+    score_statistics,
+)
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.methods.momentum._parts import QueueSettings, advance, with_queue
 from nearfar.ranges import above, unit_interval
 from nearfar.targets.step_generator import StepGenerator
 
-_SCORES = ("negative_score", "negative_variance", "positive_score", "negative_exponential", "positive_exponential")
+_SCORES = (
+    "negative_score",
+    "negative_variance",
+    "positive_score",
+    "negative_exponential",
+    "positive_exponential",
+)
 """Columns of the score display."""
 
 
@@ -33,13 +45,13 @@ class FeatureTransformation(Method):
     @dataclass(frozen=True)
     class Settings(QueueSettings):
         """Attributes:
-            temperature: of the softmax over similarities, above 0.
-            extrapolate: mix the positives.
-            interpolate: mix the negatives.
-            elementwise: what is mixed with a weight for every element instead of one for all ("both" is the paper's strongest).
-            normalise: bring the mixed positives back to unit length.
-            mix_start: share of the run after which features are mixed.
-            last_norm: none as in the paper, or a batch norm that keeps the features of small data out of a cone.
+        temperature: of the softmax over similarities, above 0.
+        extrapolate: mix the positives.
+        interpolate: mix the negatives.
+        elementwise: what is mixed with a weight for every element instead of one for all ("both" is the paper's strongest).
+        normalise: bring the mixed positives back to unit length.
+        mix_start: share of the run after which features are mixed.
+        last_norm: none as in the paper, or a batch norm that keeps the features of small data out of a cone.
         """
 
         temperature: Annotated[float, above(0)] = 0.2
@@ -51,24 +63,36 @@ class FeatureTransformation(Method):
         last_norm: Literal["none", "batch-plain"] = "none"
 
     paper = Paper(
-        "Improving Contrastive Learning by Visualizing Feature Transformation", "Zhu, Zhao, Liu, Sun, Chen", 2021, "2108.02982",
-        ("Weights are one number for all, as in the released commands; the paper finds one an element stronger.",
-         "The queue always receives the unmixed keys; a fallback of the released code enqueues the mixed ones.",
-         "The small recipe ends the projector in a batch norm, without which features of small data gather in a cone."),
+        "Improving Contrastive Learning by Visualizing Feature Transformation",
+        "Zhu, Zhao, Liu, Sun, Chen",
+        2021,
+        "2108.02982",
+        (
+            "Weights are one number for all, as in the released commands; the paper finds one an element stronger.",
+            "The queue always receives the unmixed keys; a fallback of the released code enqueues the mixed ones.",
+            "The small recipe ends the projector in a batch norm, without which features of small data gather in a cone.",
+        ),
     )
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=1e-4, epochs=200, warmup=0.0),
-        "small": Recipe({"momentum": 0.99, "queue": 1024, "hidden": 512, "last_norm": "batch-plain"}),
+        "small": Recipe(
+            {"momentum": 0.99, "queue": 1024, "hidden": 512, "last_norm": "batch-plain"}
+        ),
     }
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {
-        "views": "two strong views", "encoder": "one, and a momentum copy for keys", "head": "2-layer projector",
-        "target": "the copy's key of the other view, pushed away; past keys, mixed, as negatives", "loss": "InfoNCE over the queue",
+        "views": "two strong views",
+        "encoder": "one, and a momentum copy for keys",
+        "head": "2-layer projector",
+        "target": "the copy's key of the other view, pushed away; past keys, mixed, as negatives",
+        "loss": "InfoNCE over the queue",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        self.projector, self.target, self.queue = with_queue(encoder, spec.length, self.settings, last_norm=self.settings.last_norm)
+        self.projector, self.target, self.queue = with_queue(
+            encoder, spec.length, self.settings, last_norm=self.settings.last_norm
+        )
         self.draws = StepGenerator()
 
     def forward(self, batch: Batch) -> Outputs:
@@ -89,11 +113,22 @@ class FeatureTransformation(Method):
         s = self.settings
         if self.progress < s.mix_start:
             return Mixing()
-        each = {f"elementwise_{side}": s.elementwise in (side, "both") for side in ("positive", "negative")}
+        each = {
+            f"elementwise_{side}": s.elementwise in (side, "both")
+            for side in ("positive", "negative")
+        }
         drawn = draw_mixing(query, queue, generator=self.draws(), **each)
         drawn = drawn if s.extrapolate else replace(drawn, extrapolation=1.0)
-        return replace(drawn, partner=drawn.partner if s.interpolate else None, normalise=s.normalise)
+        return replace(
+            drawn, partner=drawn.partner if s.interpolate else None, normalise=s.normalise
+        )
 
     def after_step(self, outputs: Outputs) -> None:
         self.draws.advance()
-        advance(self.queue, self.target, outputs["key"], nn.Sequential(self.encoder, self.projector), self.settings.momentum)
+        advance(
+            self.queue,
+            self.target,
+            outputs["key"],
+            nn.Sequential(self.encoder, self.projector),
+            self.settings.momentum,
+        )

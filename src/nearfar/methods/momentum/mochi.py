@@ -32,11 +32,11 @@ class MoCHi(Method):
     @dataclass(frozen=True)
     class Settings(QueueSettings):
         """Attributes:
-            hardest: number of hardest keys that are mixed, for each query.
-            pairs: mixtures of two of them.
-            with_query: mixtures of one of them with the query; 0: none.
-            warmup: share of the run before mixing begins.
-            temperature: of the softmax over similarities, above 0.
+        hardest: number of hardest keys that are mixed, for each query.
+        pairs: mixtures of two of them.
+        with_query: mixtures of one of them with the query; 0: none.
+        warmup: share of the run before mixing begins.
+        temperature: of the softmax over similarities, above 0.
         """
 
         hardest: Annotated[int, whole_number()] = 1024
@@ -46,16 +46,30 @@ class MoCHi(Method):
         temperature: Annotated[float, above(0)] = 0.2
 
     paper = Paper(
-        "Hard Negative Mixing for Contrastive Learning", "Kalantidis, Sariyildiz, Pion, Weinzaepfel, Larlus", 2020, "2010.01028",
+        "Hard Negative Mixing for Contrastive Learning",
+        "Kalantidis, Sariyildiz, Pion, Weinzaepfel, Larlus",
+        2020,
+        "2010.01028",
         ("The paper's authors released no code; the order of a step is that of MoCo v2.",),
     )
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=1e-4, epochs=200, warmup=0.0),
-        "small": Recipe({"hardest": 64, "pairs": 64, "with_query": 16, "momentum": 0.99, "queue": 1024, "hidden": 512}),
+        "small": Recipe(
+            {
+                "hardest": 64,
+                "pairs": 64,
+                "with_query": 16,
+                "momentum": 0.99,
+                "queue": 1024,
+                "hidden": 512,
+            }
+        ),
     }
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {
-        "views": "two strong views", "encoder": "one, and a momentum copy for keys", "head": "2-layer projector, no norm",
+        "views": "two strong views",
+        "encoder": "one, and a momentum copy for keys",
+        "head": "2-layer projector, no norm",
         "target": "the copy's key of the other view; past keys and mixtures of the hardest as negatives",
         "loss": "InfoNCE over the queue and the synthetic negatives",
     }
@@ -66,19 +80,42 @@ class MoCHi(Method):
         self.draws = StepGenerator()
 
     def forward(self, batch: Batch) -> Outputs:
-        return {"query": self.projector(self.encoder(batch.views[0])), "key": self.target(batch.views[1])}
+        return {
+            "query": self.projector(self.encoder(batch.views[0])),
+            "key": self.target(batch.views[1]),
+        }
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
         s, queue = self.settings, self.queue.rows
         query, key = (normalize(outputs[name], dim=1) for name in ("query", "key"))
         own, draws = own_range(rows, len(query)), None
         if self.progress < s.warmup:
-            losses = queue_info_nce(query, key, queue, temperature=s.temperature, rows=own, reduction="none")
+            losses = queue_info_nce(
+                query, key, queue, temperature=s.temperature, rows=own, reduction="none"
+            )
         else:
-            draws = draw(query, queue, generator=self.draws(), hardest=s.hardest, pairs=s.pairs, with_query=s.with_query).of(own)
-            losses = mochi(query[own], key[own], queue, draws, temperature=s.temperature, reduction="none")
-        return {"mochi": reduce(losses, "mean", of=len(query)), "proxy accuracy": proxy_accuracy(query[own], key[own], queue, draws)}
+            draws = draw(
+                query,
+                queue,
+                generator=self.draws(),
+                hardest=s.hardest,
+                pairs=s.pairs,
+                with_query=s.with_query,
+            ).of(own)
+            losses = mochi(
+                query[own], key[own], queue, draws, temperature=s.temperature, reduction="none"
+            )
+        return {
+            "mochi": reduce(losses, "mean", of=len(query)),
+            "proxy accuracy": proxy_accuracy(query[own], key[own], queue, draws),
+        }
 
     def after_step(self, outputs: Outputs) -> None:
-        advance(self.queue, self.target, outputs["key"], nn.Sequential(self.encoder, self.projector), self.settings.momentum)
+        advance(
+            self.queue,
+            self.target,
+            outputs["key"],
+            nn.Sequential(self.encoder, self.projector),
+            self.settings.momentum,
+        )
         self.draws.advance()

@@ -26,24 +26,41 @@ class MoCoV2(Method):
     @dataclass(frozen=True)
     class Settings(QueueSettings):
         """Attributes:
-            temperature: of the softmax over similarities, above 0.
-            decoupled: leave the positive out of the denominator (DCL)."""
+        temperature: of the softmax over similarities, above 0.
+        decoupled: leave the positive out of the denominator (DCL)."""
 
         temperature: Annotated[float, above(0)] = 0.2
         decoupled: bool = False
 
     paper = Paper(
-        "Improved Baselines with Momentum Contrastive Learning", "Chen, Fan, Girshick, He", 2020, "2003.04297",
-        ("The copy moves after the step: the same sequence, as it starts equal.", "Keys are not shuffled: batch norms see all of it."),
+        "Improved Baselines with Momentum Contrastive Learning",
+        "Chen, Fan, Girshick, He",
+        2020,
+        "2003.04297",
+        (
+            "The copy moves after the step: the same sequence, as it starts equal.",
+            "Keys are not shuffled: batch norms see all of it.",
+        ),
     )
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=1e-4, epochs=800, warmup=0.0),
-        "small": Recipe({"temperature": 0.1, "momentum": 0.99, "queue": 512, "hidden": 512}, "sgd", 0.3, 1e-4, 64, 100, 0.1),
+        "small": Recipe(
+            {"temperature": 0.1, "momentum": 0.99, "queue": 512, "hidden": 512},
+            "sgd",
+            0.3,
+            1e-4,
+            64,
+            100,
+            0.1,
+        ),
     }
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {
-        "views": "two strong views", "encoder": "one, and a momentum copy for keys", "head": "2-layer projector, no norm",
-        "target": "the copy's key of the other view; past keys as negatives", "loss": "InfoNCE over the queue",
+        "views": "two strong views",
+        "encoder": "one, and a momentum copy for keys",
+        "head": "2-layer projector, no norm",
+        "target": "the copy's key of the other view; past keys as negatives",
+        "loss": "InfoNCE over the queue",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
@@ -51,12 +68,23 @@ class MoCoV2(Method):
         self.projector, self.target, self.queue = with_queue(encoder, spec.length, self.settings)
 
     def forward(self, batch: Batch) -> Outputs:
-        return {"query": self.projector(self.encoder(batch.views[0])), "key": self.target(batch.views[1])}
+        return {
+            "query": self.projector(self.encoder(batch.views[0])),
+            "key": self.target(batch.views[1]),
+        }
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
         s, name = self.settings, "dcl" if self.settings.decoupled else "info_nce"
         contrast = queue_dcl if s.decoupled else queue_info_nce
-        return {name: contrast(**outputs, queue=self.queue.rows, temperature=s.temperature, rows=rows)}
+        return {
+            name: contrast(**outputs, queue=self.queue.rows, temperature=s.temperature, rows=rows)
+        }
 
     def after_step(self, outputs: Outputs) -> None:
-        advance(self.queue, self.target, outputs["key"], nn.Sequential(self.encoder, self.projector), self.settings.momentum)
+        advance(
+            self.queue,
+            self.target,
+            outputs["key"],
+            nn.Sequential(self.encoder, self.projector),
+            self.settings.momentum,
+        )

@@ -27,11 +27,11 @@ class MoCoV3(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            temperature: of the softmax over similarities, above 0.
-            momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a cosine.
-            transformer: heads as the authors have them for transformers, and fixed random projections of patches.
-            hidden: width of the hidden layers of projector and predictor.
-            projection: dimensions in which views are compared.
+        temperature: of the softmax over similarities, above 0.
+        momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a cosine.
+        transformer: heads as the authors have them for transformers, and fixed random projections of patches.
+        hidden: width of the hidden layers of projector and predictor.
+        projection: dimensions in which views are compared.
         """
 
         temperature: Annotated[float, above(0)] = 1.0
@@ -41,23 +41,46 @@ class MoCoV3(Method):
         projection: Annotated[int, whole_number()] = 256
 
     paper = Paper(
-        "An Empirical Study of Training Self-Supervised Vision Transformers", "Chen, Xie, He", 2021, "2104.02057",
-        ("Heads are those of the authors' ResNet-50 whatever the encoder, unless transformer is set.",),
+        "An Empirical Study of Training Self-Supervised Vision Transformers",
+        "Chen, Xie, He",
+        2021,
+        "2104.02057",
+        (
+            "Heads are those of the authors' ResNet-50 whatever the encoder, unless transformer is set.",
+        ),
     )
     recipes = {
-        "paper": Recipe({}, "lars", learning_rate=0.3, weight_decay=1e-6, batch_size=4096, epochs=300, warmup=0.033),
-        "small": Recipe({"temperature": 0.1, "momentum": 0.9, "hidden": 512, "projection": 128}, batch_size=64, epochs=45, warmup=0.2),
+        "paper": Recipe(
+            {},
+            "lars",
+            learning_rate=0.3,
+            weight_decay=1e-6,
+            batch_size=4096,
+            epochs=300,
+            warmup=0.033,
+        ),
+        "small": Recipe(
+            {"temperature": 0.1, "momentum": 0.9, "hidden": 512, "projection": 128},
+            batch_size=64,
+            epochs=45,
+            warmup=0.2,
+        ),
     }
     wanted_views = WantedViews(style="asymmetric")
     choices = {
-        "views": "two strong, unequal", "encoder": "one, and a momentum copy", "head": "projector and predictor",
-        "target": "the copy's key of the other view; the batch's keys as negatives", "loss": "InfoNCE both ways",
+        "views": "two strong, unequal",
+        "encoder": "one, and a momentum copy",
+        "head": "projector and predictor",
+        "target": "the copy's key of the other view; the batch's keys as negatives",
+        "loss": "InfoNCE both ways",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
-        self.projector, self.predictor = moco_v3_heads(encoder, s.hidden, s.projection, transformer=s.transformer)
+        self.projector, self.predictor = moco_v3_heads(
+            encoder, s.hidden, s.projection, transformer=s.transformer
+        )
         self.target = MomentumEncoder(nn.Sequential(encoder, self.projector))
 
     def forward(self, batch: Batch) -> Outputs:
@@ -69,4 +92,7 @@ class MoCoV3(Method):
         return {"moco_v3": moco_v3(**outputs, temperature=self.settings.temperature, rows=rows)}
 
     def after_step(self, outputs: Outputs) -> None:
-        self.target.update(nn.Sequential(self.encoder, self.projector), cosine_momentum(self.settings.momentum, self.progress))
+        self.target.update(
+            nn.Sequential(self.encoder, self.projector),
+            cosine_momentum(self.settings.momentum, self.progress),
+        )

@@ -29,12 +29,12 @@ class NNCLR(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            temperature: of the softmax over similarities, above 0.
-            decoupled: leave the positive out of the denominator (DCL).
-            queue: number of past embeddings to look for neighbours in; at most the number of training samples is used.
-            projector_hidden: width of the projector's two hidden layers.
-            predictor_hidden: width of the predictor's hidden layer.
-            projection: dimensions in which views are compared.
+        temperature: of the softmax over similarities, above 0.
+        decoupled: leave the positive out of the denominator (DCL).
+        queue: number of past embeddings to look for neighbours in; at most the number of training samples is used.
+        projector_hidden: width of the projector's two hidden layers.
+        predictor_hidden: width of the predictor's hidden layer.
+        projection: dimensions in which views are compared.
         """
 
         temperature: Annotated[float, above(0)] = 0.1
@@ -46,24 +46,44 @@ class NNCLR(Method):
 
     paper = Paper(
         "With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual Representations",
-        "Dwibedi, Aytar, Tompson, Sermanet, Zisserman", 2021, "2104.14548",
+        "Dwibedi, Aytar, Tompson, Sermanet, Zisserman",
+        2021,
+        "2104.14548",
     )
     recipes = {
-        "paper": Recipe({}, "lars", learning_rate=0.3, weight_decay=1e-6, batch_size=4096, epochs=1000, warmup=0.01),
+        "paper": Recipe(
+            {},
+            "lars",
+            learning_rate=0.3,
+            weight_decay=1e-6,
+            batch_size=4096,
+            epochs=1000,
+            warmup=0.01,
+        ),
         "small": Recipe(
             {"queue": 1024, "projector_hidden": 512, "predictor_hidden": 512, "projection": 128},
-            "sgd", learning_rate=0.3, batch_size=64, epochs=110, warmup=0.1,
+            "sgd",
+            learning_rate=0.3,
+            batch_size=64,
+            epochs=110,
+            warmup=0.1,
         ),
     }
     choices = {
-        "views": "two strong views of each sample", "encoder": "one, shared", "head": "projector and predictor",
-        "target": "the other view's nearest neighbour in a queue; the batch's neighbours as negatives", "loss": "InfoNCE both ways",
+        "views": "two strong views of each sample",
+        "encoder": "one, shared",
+        "head": "projector and predictor",
+        "target": "the other view's nearest neighbour in a queue; the batch's neighbours as negatives",
+        "loss": "InfoNCE both ways",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
-        self.projector = mlp((encoder.dimension, s.projector_hidden, s.projector_hidden, s.projection), last_norm="batch")
+        self.projector = mlp(
+            (encoder.dimension, s.projector_hidden, s.projector_hidden, s.projection),
+            last_norm="batch",
+        )
         self.predictor = mlp((s.projection, s.predictor_hidden, s.projection))
         self.queue = Queue(fitting_length(s.queue, spec.length), s.projection)
 
@@ -76,7 +96,11 @@ class NNCLR(Method):
         nn1, nn2 = (self.queue.nearest(outputs[name], rows=rows) for name in ("z1", "z2"))
         s, name = self.settings, "dcl" if self.settings.decoupled else "nnclr"
         contrast = nnclr_dcl if s.decoupled else nnclr
-        return {name: contrast(nn1, nn2, outputs["p1"], outputs["p2"], temperature=s.temperature, rows=rows)}
+        return {
+            name: contrast(
+                nn1, nn2, outputs["p1"], outputs["p2"], temperature=s.temperature, rows=rows
+            )
+        }
 
     def after_step(self, outputs: Outputs) -> None:
         self.queue.push(normalize(outputs["z1"], dim=1))

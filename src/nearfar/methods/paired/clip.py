@@ -31,9 +31,9 @@ class CLIP(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            projection: dimensions of the shared space.
-            temperature: at the start; learned from there, above 0.
-            largest_scale: bound of the learned factor 1 / temperature, at least 1.
+        projection: dimensions of the shared space.
+        temperature: at the start; learned from there, above 0.
+        largest_scale: bound of the learned factor 1 / temperature, at least 1.
         """
 
         projection: Annotated[int, whole_number()] = 512
@@ -41,11 +41,21 @@ class CLIP(Method):
         largest_scale: Annotated[float, at_least(1)] = 100.0
 
     paper = Paper(
-        "Learning Transferable Visual Models From Natural Language Supervision", "Radford, Kim, Hallacy, Ramesh et al.",
-        2021, "2103.00020",
+        "Learning Transferable Visual Models From Natural Language Supervision",
+        "Radford, Kim, Hallacy, Ramesh et al.",
+        2021,
+        "2103.00020",
     )
     recipes = {
-        "paper": Recipe({}, "adamw", learning_rate=3.9e-6, weight_decay=0.2, batch_size=32768, epochs=32, warmup=0.005),
+        "paper": Recipe(
+            {},
+            "adamw",
+            learning_rate=3.9e-6,
+            weight_decay=0.2,
+            batch_size=32768,
+            epochs=32,
+            warmup=0.005,
+        ),
         "small": Recipe({"projection": 128}, learning_rate=2e-3, weight_decay=0.1, batch_size=128),
     }
     modalities = ("image-text",)
@@ -53,8 +63,11 @@ class CLIP(Method):
     encoder: TwoTowers
     wanted_views = WantedViews(whole=1, style="crop", whole_scale=(0.8, 1.0))
     choices = {
-        "views": "one view of each pair", "encoder": "one for each modality", "head": "a linear projection for each",
-        "target": "the sample's other half; all others of the batch as negatives", "loss": "InfoNCE both ways",
+        "views": "one view of each pair",
+        "encoder": "one for each modality",
+        "head": "a linear projection for each",
+        "target": "the sample's other half; all others of the batch as negatives",
+        "loss": "InfoNCE both ways",
     }
 
     def __init__(self, encoder: TwoTowers, spec: Spec, settings: Settings | None = None) -> None:

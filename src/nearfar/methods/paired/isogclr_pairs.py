@@ -30,14 +30,14 @@ class ISogCLRPairs(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            temperature: of every image and text at the start, above 0.
-            individual: whether the temperatures learn; without, this is SogCLR.
-            rho: how far from uniform the negatives of a sample are weighted, at least 0.
-            gamma: share of the batch in the running denominators, in (0, 1].
-            rate: step size of the temperatures.
-            beta: share of the batch in their running gradients, in (0, 1].
-            bounds: least and greatest temperature.
-            projection: dimensions of the shared space.
+        temperature: of every image and text at the start, above 0.
+        individual: whether the temperatures learn; without, this is SogCLR.
+        rho: how far from uniform the negatives of a sample are weighted, at least 0.
+        gamma: share of the batch in the running denominators, in (0, 1].
+        rate: step size of the temperatures.
+        beta: share of the batch in their running gradients, in (0, 1].
+        bounds: least and greatest temperature.
+        projection: dimensions of the shared space.
         """
 
         temperature: Annotated[float, above(0)] = 0.01
@@ -56,20 +56,38 @@ class ISogCLRPairs(Method):
 
     paper = Paper(
         "Not All Semantics are Created Equal: Contrastive Self-supervised Learning with Automatic Temperature Individualization",
-        "Qiu, Hu, Yuan, Zhou, Zhang, Yang", 2023, "2305.11965",
-        ("A sample's own partner is left out of the sums over negatives; the authors' code keeps it.",
-         "A denominator starts at its first batch value; the authors' grows from 0."),
+        "Qiu, Hu, Yuan, Zhou, Zhang, Yang",
+        2023,
+        "2305.11965",
+        (
+            "A sample's own partner is left out of the sums over negatives; the authors' code keeps it.",
+            "A denominator starts at its first batch value; the authors' grows from 0.",
+        ),
     )
     recipes = {
-        "paper": Recipe({}, "adamw", learning_rate=2e-4, weight_decay=0.02, batch_size=256, epochs=30, warmup=0.05),
-        "small": Recipe({"temperature": 0.05, "rho": 3.0, "rate": 0.003, "projection": 128}, learning_rate=1e-3, weight_decay=0.1),
+        "paper": Recipe(
+            {},
+            "adamw",
+            learning_rate=2e-4,
+            weight_decay=0.02,
+            batch_size=256,
+            epochs=30,
+            warmup=0.05,
+        ),
+        "small": Recipe(
+            {"temperature": 0.05, "rho": 3.0, "rate": 0.003, "projection": 128},
+            learning_rate=1e-3,
+            weight_decay=0.1,
+        ),
     }
     modalities = ("image-text",)
     encoder_kind = "towers"
     encoder: TwoTowers
     wanted_views = WantedViews(whole=1, style="crop", whole_scale=(0.5, 1.0))
     choices = {
-        "views": "one view of each pair", "encoder": "one for each modality", "head": "a linear projection for each",
+        "views": "one view of each pair",
+        "encoder": "one for each modality",
+        "head": "a linear projection for each",
         "target": "the sample's other half; the batch's others against a running denominator of each sample",
         "loss": "robust contrastive loss both ways, with a temperature for each image and each text",
     }
@@ -79,9 +97,24 @@ class ISogCLRPairs(Method):
         s = self.settings
         self.first_projection = nn.Linear(encoder.first.dimension, s.projection)
         self.second_projection = nn.Linear(encoder.second.dimension, s.projection)
-        columns: dict[str, float | bool] = {"estimate": 0.0, "temperature": s.temperature, "momentum": 0.0, "shift": 0.0, "seen": False}
-        self.first_table, self.second_table = (SampleTable(spec.length, **columns) for _ in range(2))
-        self.rule = replace(BIMODAL, gamma=s.gamma, rho=s.rho if s.individual else None, rate=s.rate, beta=s.beta, bounds=s.bounds)
+        columns: dict[str, float | bool] = {
+            "estimate": 0.0,
+            "temperature": s.temperature,
+            "momentum": 0.0,
+            "shift": 0.0,
+            "seen": False,
+        }
+        self.first_table, self.second_table = (
+            SampleTable(spec.length, **columns) for _ in range(2)
+        )
+        self.rule = replace(
+            BIMODAL,
+            gamma=s.gamma,
+            rho=s.rho if s.individual else None,
+            rate=s.rate,
+            beta=s.beta,
+            bounds=s.bounds,
+        )
 
     def forward(self, batch: Batch) -> Outputs:
         first, second = (self.embed_pair(view) for view in batch.views)
@@ -90,7 +123,10 @@ class ISogCLRPairs(Method):
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         loss, _, _ = self._step(outputs)
         tables = {"first": self.first_table, "second": self.second_table}
-        means = {f"{part} temperature": table.get_buffer("temperature")[outputs["index"]].mean() for part, table in tables.items()}
+        means = {
+            f"{part} temperature": table.get_buffer("temperature")[outputs["index"]].mean()
+            for part, table in tables.items()
+        }
         return {"isogclr": loss, **means}
 
     def after_step(self, outputs: Outputs) -> None:
@@ -99,7 +135,10 @@ class ISogCLRPairs(Method):
         self.second_table.update(outputs["index"], second._asdict())
 
     def _step(self, outputs: Outputs) -> tuple[Tensor, SampleState, SampleState]:
-        states = (SampleState(**table(outputs["index"])) for table in (self.first_table, self.second_table))
+        states = (
+            SampleState(**table(outputs["index"]))
+            for table in (self.first_table, self.second_table)
+        )
         return bimodal_step(outputs["first"], outputs["second"], *states, rule=self.rule)
 
     def embed_pair(self, x: Any) -> Tensor:

@@ -28,27 +28,48 @@ class AMCLBarlowTwins(Method):
     @dataclass(frozen=True)
     class Settings(HeadSettings):
         """Attributes:
-            off_diagonal: lambda, the weight of the off-diagonal terms, at least 0.
-            projection: width of all layers of the projectors, and dimensions of each head's embedding.
+        off_diagonal: lambda, the weight of the off-diagonal terms, at least 0.
+        projection: width of all layers of the projectors, and dimensions of each head's embedding.
         """
 
         off_diagonal: Annotated[float, at_least(0)] = 0.0051
         projection: Annotated[int, whole_number()] = 2048
 
-    paper = replace(AMCL.paper, departures=(*AMCL.paper.departures, "Each matrix entry's temperature is a parameter of its own."))
+    paper = replace(
+        AMCL.paper,
+        departures=(
+            *AMCL.paper.departures,
+            "Each matrix entry's temperature is a parameter of its own.",
+        ),
+    )
     recipes = {
-        "paper": Recipe({}, "sgd", learning_rate=0.055, weight_decay=5e-4, batch_size=512, epochs=800, warmup=0.0125),
+        "paper": Recipe(
+            {},
+            "sgd",
+            learning_rate=0.055,
+            weight_decay=5e-4,
+            batch_size=512,
+            epochs=800,
+            warmup=0.0125,
+        ),
         "small": Recipe({"off_diagonal": 0.0078, "projection": 128}),
     }
     wanted_views = WantedViews(style="asymmetric")
     choices = {
-        "views": "two strong, unequal", "encoder": "one, shared", "head": "several 3-layer projectors",
-        "target": "the other view, by dimension", "loss": "cross-correlation towards the identity, at learned temperatures",
+        "views": "two strong, unequal",
+        "encoder": "one, shared",
+        "head": "several 3-layer projectors",
+        "target": "the other view, by dimension",
+        "loss": "cross-correlation towards the identity, at learned temperatures",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        sizes, width, heads = (encoder.dimension, *3 * [self.settings.projection]), self.settings.projection, self.settings.heads
+        sizes, width, heads = (
+            (encoder.dimension, *3 * [self.settings.projection]),
+            self.settings.projection,
+            self.settings.heads,
+        )
         self.projectors = MultiHead(heads, lambda: mlp(sizes, hidden_bias=False, last_bias=False))
         self.logits = nn.Parameter(torch.zeros(heads, width, width))
 
@@ -59,8 +80,15 @@ class AMCLBarlowTwins(Method):
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         s, z1, z2 = self.settings, outputs["z1"].transpose(0, 1), outputs["z2"].transpose(0, 1)
         temperature = s.lowest + (s.highest - s.lowest) * torch.sigmoid(self.logits.to(z1))
-        return {"amcl": amcl_barlow_twins(z1, z2, temperature=temperature, off_diagonal=s.off_diagonal, beta=s.beta)}
+        return {
+            "amcl": amcl_barlow_twins(
+                z1, z2, temperature=temperature, off_diagonal=s.off_diagonal, beta=s.beta
+            )
+        }
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         networks = [*self.encoder.parameters(), *self.projectors.parameters()]
-        return [{"params": [p for p in networks if p.requires_grad]}, {"params": [self.logits], "decay": False}]
+        return [
+            {"params": [p for p in networks if p.requires_grad]},
+            {"params": [self.logits], "decay": False},
+        ]

@@ -38,24 +38,47 @@ class BarlowTwins(Method):
         vector_learning_rate: Annotated[float, above(0)] = 0.024
 
     paper = Paper(
-        "Barlow Twins: Self-Supervised Learning via Redundancy Reduction", "Zbontar, Jing, Misra, LeCun, Deny", 2021,
-        "2103.03230", ("The gradient reaches the rows of all processes; in the authors' code each process's own.",),
+        "Barlow Twins: Self-Supervised Learning via Redundancy Reduction",
+        "Zbontar, Jing, Misra, LeCun, Deny",
+        2021,
+        "2103.03230",
+        (
+            "The gradient reaches the rows of all processes; in the authors' code each process's own.",
+        ),
     )
     recipes = {
-        "paper": Recipe({}, "lars", learning_rate=0.2, weight_decay=1e-6, batch_size=2048, epochs=1000, warmup=0.01),
-        "small": Recipe({"off_diagonal": 0.0078, "projection": 512, "vector_learning_rate": 1.0},
-                        learning_rate=8e-3, batch_size=64, epochs=50, warmup=0.1),
+        "paper": Recipe(
+            {},
+            "lars",
+            learning_rate=0.2,
+            weight_decay=1e-6,
+            batch_size=2048,
+            epochs=1000,
+            warmup=0.01,
+        ),
+        "small": Recipe(
+            {"off_diagonal": 0.0078, "projection": 512, "vector_learning_rate": 1.0},
+            learning_rate=8e-3,
+            batch_size=64,
+            epochs=50,
+            warmup=0.1,
+        ),
     }
     wanted_views = WantedViews(style="asymmetric")
     choices = {
-        "views": "two strong, unequal", "encoder": "one, shared", "head": "3-layer projector, very wide",
-        "target": "the other view, by dimension; no negatives", "loss": "cross-correlation towards the identity",
+        "views": "two strong, unequal",
+        "encoder": "one, shared",
+        "head": "3-layer projector, very wide",
+        "target": "the other view, by dimension; no negatives",
+        "loss": "cross-correlation towards the identity",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         width = self.settings.projection
-        self.projector = mlp((encoder.dimension, width, width, width), hidden_bias=False, last_bias=False)
+        self.projector = mlp(
+            (encoder.dimension, width, width, width), hidden_bias=False, last_bias=False
+        )
 
     def forward(self, batch: Batch) -> Outputs:
         z1, z2 = each(nn.Sequential(self.encoder, self.projector), batch.views)
@@ -67,4 +90,7 @@ class BarlowTwins(Method):
     def parameter_groups(self) -> list[dict[str, Any]]:
         learning = [p for p in self.parameters() if p.requires_grad]
         weights, vectors = [p for p in learning if p.ndim >= 2], [p for p in learning if p.ndim < 2]
-        return [{"params": weights}, {"params": vectors, "learning_rate_scale": self.settings.vector_learning_rate}]
+        return [
+            {"params": weights},
+            {"params": vectors, "learning_rate_scale": self.settings.vector_learning_rate},
+        ]

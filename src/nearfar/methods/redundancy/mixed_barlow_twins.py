@@ -30,12 +30,12 @@ class MixedBarlowTwins(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            off_diagonal: lambda, the weight of the off-diagonal terms, at least 0.
-            regularisation: lambda_reg, of the mixed batch relative to lambda, at least 0.
-            ramp: share of the run over which that weight rises from 0 (the authors' ImageNet script: 10 epochs).
-            unit_rows: whether projections are brought to unit length first (the authors' networks for small data, not ImageNet).
-            hidden: width of the projector's hidden layer.
-            projection: dimensions of the embedding.
+        off_diagonal: lambda, the weight of the off-diagonal terms, at least 0.
+        regularisation: lambda_reg, of the mixed batch relative to lambda, at least 0.
+        ramp: share of the run over which that weight rises from 0 (the authors' ImageNet script: 10 epochs).
+        unit_rows: whether projections are brought to unit length first (the authors' networks for small data, not ImageNet).
+        hidden: width of the projector's hidden layer.
+        projection: dimensions of the embedding.
         """
 
         off_diagonal: Annotated[float, at_least(0)] = 0.0078125
@@ -46,9 +46,15 @@ class MixedBarlowTwins(Method):
         projection: Annotated[int, whole_number()] = 1024
 
     paper = Paper(
-        "Guarding Barlow Twins Against Overfitting with Mixed Samples", "Bandara, De Melo, Patel", 2023, "2312.02151",
-        ("Several processes mix their own samples, each with a share of its own, as the authors' ImageNet script does.",
-         "That script's second target has z2 where the paper has z1; the paper is followed.", "AdamW stands for Adam."),
+        "Guarding Barlow Twins Against Overfitting with Mixed Samples",
+        "Bandara, De Melo, Patel",
+        2023,
+        "2312.02151",
+        (
+            "Several processes mix their own samples, each with a share of its own, as the authors' ImageNet script does.",
+            "That script's second target has z2 where the paper has z1; the paper is followed.",
+            "AdamW stands for Adam.",
+        ),
     )
     recipes = {
         "paper": Recipe({}, learning_rate=0.01, weight_decay=1e-6, epochs=1000, warmup=0.01),
@@ -56,13 +62,18 @@ class MixedBarlowTwins(Method):
     }
     modalities = ("image", "series")
     choices = {
-        "views": "two strong views and a mix of them", "encoder": "one, shared", "head": "2-layer projector, wide",
-        "target": "the other view, and for the mix both, by dimension", "loss": "cross-correlation towards identity and towards the mix",
+        "views": "two strong views and a mix of them",
+        "encoder": "one, shared",
+        "head": "2-layer projector, wide",
+        "target": "the other view, and for the mix both, by dimension",
+        "loss": "cross-correlation towards identity and towards the mix",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        self.projector = mlp((encoder.dimension, self.settings.hidden, self.settings.projection), hidden_bias=False)
+        self.projector = mlp(
+            (encoder.dimension, self.settings.hidden, self.settings.projection), hidden_bias=False
+        )
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         mix, (first, second) = draw_mix(len(batch), generator=generator), batch.views
@@ -73,7 +84,13 @@ class MixedBarlowTwins(Method):
     def forward(self, batch: Batch) -> Outputs:
         z = each(nn.Sequential(self.encoder, self.projector), batch.views)
         z1, z2, mixed = (normalize(one, dim=1) for one in z) if self.settings.unit_rows else z
-        return {"z1": z1, "z2": z2, "mixed": mixed, "index": batch.index, **{name: batch.extra[name] for name in ("share", "partner")}}
+        return {
+            "z1": z1,
+            "z2": z2,
+            "mixed": mixed,
+            "index": batch.index,
+            **{name: batch.extra[name] for name in ("share", "partner")},
+        }
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         s, (z1, z2, mixed) = self.settings, (outputs[name] for name in ("z1", "z2", "mixed"))

@@ -26,10 +26,10 @@ class VICReg(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            invariance: weight of the distance between the views.
-            variance: weight of the hinge on standard deviations.
-            covariance: weight of the off-diagonal covariances.
-            projection: width of all layers of the expander, and dimensions of the embedding.
+        invariance: weight of the distance between the views.
+        variance: weight of the hinge on standard deviations.
+        covariance: weight of the off-diagonal covariances.
+        projection: width of all layers of the expander, and dimensions of the embedding.
         """
 
         invariance: Annotated[float, at_least(0)] = 25.0
@@ -38,17 +38,31 @@ class VICReg(Method):
         projection: Annotated[int, whole_number()] = 8192
 
     paper = Paper(
-        "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning", "Bardes, Ponce, LeCun",
-        2022, "2105.04906", ("The variance term is halved, as in the authors' code and unlike equation 1.",),
+        "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning",
+        "Bardes, Ponce, LeCun",
+        2022,
+        "2105.04906",
+        ("The variance term is halved, as in the authors' code and unlike equation 1.",),
     )
     recipes = {
-        "paper": Recipe({}, "lars", learning_rate=0.2, weight_decay=1e-6, batch_size=2048, epochs=1000, warmup=0.01),
+        "paper": Recipe(
+            {},
+            "lars",
+            learning_rate=0.2,
+            weight_decay=1e-6,
+            batch_size=2048,
+            epochs=1000,
+            warmup=0.01,
+        ),
         "small": Recipe({"projection": 512}, learning_rate=8e-3, batch_size=64, epochs=40),
     }
     wanted_views = WantedViews(style="asymmetric")
     choices = {
-        "views": "two strong, unequal", "encoder": "one, shared", "head": "3-layer expander, very wide",
-        "target": "the other view; no negatives", "loss": "distance, variance and covariance",
+        "views": "two strong, unequal",
+        "encoder": "one, shared",
+        "head": "3-layer expander, very wide",
+        "target": "the other view; no negatives",
+        "loss": "distance, variance and covariance",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:

@@ -19,7 +19,17 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from nearfar.losses.supervised.gated_pairs import gated_contrast
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedBatches, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedBatches,
+    WantedViews,
+)
 from nearfar.networks.gate import ClassPairGate
 from nearfar.networks.heads import mlp
 from nearfar.ranges import above, whole_number
@@ -32,16 +42,16 @@ class Hydra(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            partners: class of a sample's positives: "arbitrary" (the batch's classes in random order), "identical" (its own) or
-                "distinct" (any other).
-            gate: "fused", "product" or "none" (all dimensions).
-            temperature: of the softmax over similarities, above 0.
-            copies: rows of each sample in a batch, each a view of its own.
-            hidden: width of the projector's hidden layer.
-            projection: dimensions in which rows are compared.
-            embedding: width of the gate's table of classes.
-            gate_hidden: width of the gate's hidden layer.
-            probe_gradient: whether the probe's gradient reaches the encoder.
+        partners: class of a sample's positives: "arbitrary" (the batch's classes in random order), "identical" (its own) or
+            "distinct" (any other).
+        gate: "fused", "product" or "none" (all dimensions).
+        temperature: of the softmax over similarities, above 0.
+        copies: rows of each sample in a batch, each a view of its own.
+        hidden: width of the projector's hidden layer.
+        projection: dimensions in which rows are compared.
+        embedding: width of the gate's table of classes.
+        gate_hidden: width of the gate's hidden layer.
+        probe_gradient: whether the probe's gradient reaches the encoder.
         """
 
         partners: Literal["arbitrary", "identical", "distinct"] = "arbitrary"
@@ -55,18 +65,26 @@ class Hydra(Method):
         probe_gradient: bool = False
 
     paper = Paper(
-        "Rethinking Positive Pairs in Contrastive Learning", "Wu, Atito, Feng, Mo, Kittler, Awais", 2024, "2410.18200",
+        "Rethinking Positive Pairs in Contrastive Learning",
+        "Wu, Atito, Feng, Mo, Kittler, Awais",
+        2024,
+        "2410.18200",
         ("The gate's batch norms keep no running statistics, which nothing reads.",),
     )
     recipes = {
         "paper": Recipe({}, "adamw", learning_rate=1e-3, weight_decay=5e-4, epochs=50, warmup=0.04),
-        "small": Recipe({"hidden": 512, "projection": 128, "embedding": 128, "gate_hidden": 256}, batch_size=258),
+        "small": Recipe(
+            {"hidden": 512, "projection": 128, "embedding": 128, "gate_hidden": 256}, batch_size=258
+        ),
     }
     needs_labels = True
     label_kind = "class"
     choices = {
-        "views": "one cropped view a row, three rows a sample", "encoder": "one, shared", "head": "2-layer projector, class-pair gate",
-        "target": "rows of a partner class; rows of neither class as negatives", "loss": "gated contrast, and a probe's cross-entropy",
+        "views": "one cropped view a row, three rows a sample",
+        "encoder": "one, shared",
+        "head": "2-layer projector, class-pair gate",
+        "target": "rows of a partner class; rows of neither class as negatives",
+        "loss": "gated contrast, and a probe's cross-entropy",
     }
     wanted_views = WantedViews(whole=1, style="crop", whole_scale=(0.7, 1.0))
 
@@ -77,7 +95,9 @@ class Hydra(Method):
         self.projector = nn.Sequential(*layers, nn.LayerNorm(s.projection))
         self.probe = nn.Linear(encoder.dimension, classes)
         sizes = {"embedding": s.embedding, "hidden": s.gate_hidden}
-        self.gate = None if s.gate == "none" else ClassPairGate(classes, s.projection, kind=s.gate, **sizes)
+        self.gate = (
+            None if s.gate == "none" else ClassPairGate(classes, s.projection, kind=s.gate, **sizes)
+        )
         self.generator = StepGenerator()
 
     @property

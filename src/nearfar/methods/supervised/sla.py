@@ -17,7 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softmax
 
-from nearfar.losses.supervised.label_augmentation import aggregated, label_augmentation, self_distillation, single
+from nearfar.losses.supervised.label_augmentation import (
+    aggregated,
+    label_augmentation,
+    self_distillation,
+    single,
+)
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.ranges import above
 from nearfar.views.image.expansions import Expansion, expand, transformations
@@ -29,12 +34,12 @@ class SLA(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            expansion: the transformations: "rotation" (4), "rotation-2", "colour" (6), "colour-3", "rotation-colour-6", "-12" or
-                "-24", or "none", which is plain classification.
-            objective: "joint", or what it is compared with: "augmentation" (the class alone) or "multi-task" (both, apart).
-            distillation: whether a plain head learns from labels and the aggregated prediction (joint objective only).
-            temperature: T of the distillation, above 0.
-            total: sum over a sample's transformations instead of their mean, as on large data.
+        expansion: the transformations: "rotation" (4), "rotation-2", "colour" (6), "colour-3", "rotation-colour-6", "-12" or
+            "-24", or "none", which is plain classification.
+        objective: "joint", or what it is compared with: "augmentation" (the class alone) or "multi-task" (both, apart).
+        distillation: whether a plain head learns from labels and the aggregated prediction (joint objective only).
+        temperature: T of the distillation, above 0.
+        total: sum over a sample's transformations instead of their mean, as on large data.
         """
 
         expansion: Expansion = "rotation"
@@ -44,20 +49,30 @@ class SLA(Method):
         total: bool = False
 
     paper = Paper(
-        "Self-supervised Label Augmentation via Input Transformations", "Lee, Hwang, Shin", 2020, "1910.05872",
-        ("Crops are resized crops of 80 to 100 % of the area, the paper's are shifted by up to 4 pixels.",
-         "The learning rate falls along a cosine, the paper's by 10 at half and three quarters of the run."),
+        "Self-supervised Label Augmentation via Input Transformations",
+        "Lee, Hwang, Shin",
+        2020,
+        "1910.05872",
+        (
+            "Crops are resized crops of 80 to 100 % of the area, the paper's are shifted by up to 4 pixels.",
+            "The learning rate falls along a cosine, the paper's by 10 at half and three quarters of the run.",
+        ),
     )
     recipes = {
-        "paper": Recipe({}, "sgd", learning_rate=0.2, weight_decay=1e-4, batch_size=128, epochs=205, warmup=0.0),
+        "paper": Recipe(
+            {}, "sgd", learning_rate=0.2, weight_decay=1e-4, batch_size=128, epochs=205, warmup=0.0
+        ),
         "small": Recipe({}, batch_size=128),
     }
     modalities = ("image",)
     needs_labels = True
     label_kind = "class"
     choices = {
-        "views": "one lightly cropped view, under each transformation", "encoder": "one, shared", "head": "joint linear classifier",
-        "target": "the pair of class and transformation", "loss": "cross-entropy",
+        "views": "one lightly cropped view, under each transformation",
+        "encoder": "one, shared",
+        "head": "joint linear classifier",
+        "target": "the pair of class and transformation",
+        "loss": "cross-entropy",
     }
     wanted_views = WantedViews(whole=1, style="crop", whole_scale=(0.8, 1.0))
 
@@ -67,14 +82,20 @@ class SLA(Method):
         count = self.transformations = transformations(s.expansion, spec.shape)
         width = {"joint": classes * count, "augmentation": classes, "multi-task": classes + count}
         self.classifier = nn.Linear(encoder.dimension, width[s.objective])
-        self.plain = nn.Linear(encoder.dimension, classes) if s.distillation and s.objective == "joint" else None
+        self.plain = (
+            nn.Linear(encoder.dimension, classes)
+            if s.distillation and s.objective == "joint"
+            else None
+        )
 
     def forward(self, batch: Batch) -> Outputs:
         return {**self._logits(batch.views[0]), "label": batch.label}
 
     def _logits(self, x: Tensor) -> Outputs:
         """Logits of all transformations (N, M, width) and, if there is a plain head, its logits (N, C) of the images themselves."""
-        features = self.encoder(expand(x, self.settings.expansion)).view(len(x), self.transformations, -1)
+        features = self.encoder(expand(x, self.settings.expansion)).view(
+            len(x), self.transformations, -1
+        )
         plain = {} if self.plain is None else {"plain": self.plain(features[:, 0])}
         return {"logits": self.classifier(features), **plain}
 
@@ -84,7 +105,9 @@ class SLA(Method):
         if s.objective == "joint":
             terms = {"joint": label_augmentation(logits, label, count, total=s.total)}
             if self.plain is not None:
-                terms["distillation"] = self_distillation(outputs["plain"], logits, label, count, temperature=s.temperature)
+                terms["distillation"] = self_distillation(
+                    outputs["plain"], logits, label, count, temperature=s.temperature
+                )
             return terms
         terms = {"classes": cross_entropy(logits[:, :classes], label.repeat_interleave(count))}
         if s.objective == "multi-task":

@@ -28,10 +28,10 @@ class SupCon(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            temperature: of the softmax over similarities, above 0.
-            base_temperature: the loss is scaled by temperature / base_temperature.
-            hidden: width of the projector's hidden layer.
-            projection: dimensions in which views are compared.
+        temperature: of the softmax over similarities, above 0.
+        base_temperature: the loss is scaled by temperature / base_temperature.
+        hidden: width of the projector's hidden layer.
+        projection: dimensions in which views are compared.
         """
 
         temperature: Annotated[float, above(0)] = 0.07
@@ -39,22 +39,34 @@ class SupCon(Method):
         hidden: Annotated[int, whole_number()] = 2048
         projection: Annotated[int, whole_number()] = 128
 
-    paper = Paper("Supervised Contrastive Learning", "Khosla, Teterwak, Wang, Sarna, Tian et al.", 2020, "2004.11362")
+    paper = Paper(
+        "Supervised Contrastive Learning",
+        "Khosla, Teterwak, Wang, Sarna, Tian et al.",
+        2020,
+        "2004.11362",
+    )
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=0.05, weight_decay=1e-4, epochs=1000, warmup=0.0),
-        "small": Recipe({"temperature": 0.1, "base_temperature": 0.1, "hidden": 512}, batch_size=64, warmup=0.1),
+        "small": Recipe(
+            {"temperature": 0.1, "base_temperature": 0.1, "hidden": 512}, batch_size=64, warmup=0.1
+        ),
     }
     needs_labels = True
     label_kind = "class"
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {
-        "views": "two strong views of each sample", "encoder": "one, shared", "head": "2-layer projector, no norm",
-        "target": "every view of the same class; the rest of the batch as negatives", "loss": "supervised contrastive",
+        "views": "two strong views of each sample",
+        "encoder": "one, shared",
+        "head": "2-layer projector, no norm",
+        "target": "every view of the same class; the rest of the batch as negatives",
+        "loss": "supervised contrastive",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        self.projector = mlp((encoder.dimension, self.settings.hidden, self.settings.projection), hidden_norm=False)
+        self.projector = mlp(
+            (encoder.dimension, self.settings.hidden, self.settings.projection), hidden_norm=False
+        )
 
     def forward(self, batch: Batch) -> Outputs:
         views = together(self.projector, together(self.encoder, batch.views))
@@ -63,4 +75,6 @@ class SupCon(Method):
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
         features, label = normalize(outputs["views"], dim=-1), outputs["label"]
         tau, base = self.settings.temperature, self.settings.base_temperature
-        return {"supcon": supcon(features, label, temperature=tau, base_temperature=base, rows=rows)}
+        return {
+            "supcon": supcon(features, label, temperature=tau, base_temperature=base, rows=rows)
+        }

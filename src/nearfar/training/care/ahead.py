@@ -17,7 +17,9 @@ def cores_allow(device: torch.device) -> bool:
     as many of this process's cores are idle as the step uses (``torch.get_num_threads()``)."""
     if device.type != "cpu":
         return True
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) >= 2 * torch.get_num_threads()
 
 
@@ -33,7 +35,9 @@ class Batches:
 
     def __init__(self, make: Callable[[int], Batch], epoch: int, last: int, *, ahead: bool) -> None:
         self.make, self.epoch, self.last = make, epoch, last
-        self.worker = ThreadPoolExecutor(1, "batches", initializer=_same_device()) if ahead else None
+        self.worker = (
+            ThreadPoolExecutor(1, "batches", initializer=_same_device()) if ahead else None
+        )
         self.begun: dict[int, Future[Batch]] = {}
 
     def __call__(self, step: int) -> Batch:
@@ -47,7 +51,12 @@ class Batches:
     def __enter__(self) -> Batches:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self.worker is not None:
             self.worker.shutdown(cancel_futures=True)
 

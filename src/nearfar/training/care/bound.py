@@ -25,7 +25,11 @@ def encoder_alone(method: Method, views: list[Any], plan: Plan) -> Callable[[], 
         plan: precision, optimiser and compilation are the run's.
     """
     wanted = method.wanted_views
-    if wanted.mask or wanted.boxes or not all(isinstance(view, Tensor) and view.is_floating_point() for view in views):
+    if (
+        wanted.mask
+        or wanted.boxes
+        or not all(isinstance(view, Tensor) and view.is_floating_point() for view in views)
+    ):
         return None
     encoder = copy.deepcopy(method.encoder).train()
     if plan.compile:

@@ -39,7 +39,9 @@ class MetricsLog:
         if self.path.exists():
             rows, damaged = read_rows(self.path)
             if damaged:
-                self.tell(f"{self.path} had {damaged} damaged line(s), as a full disk or a power cut leaves them; they were cut.")
+                self.tell(
+                    f"{self.path} had {damaged} damaged line(s), as a full disk or a power cut leaves them; they were cut."
+                )
             kept = [row for row in rows if row["step"] <= progress.step]
             write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept), overwrite=True)
 
@@ -69,7 +71,12 @@ class MetricsLog:
     def write(self, progress: loop.Progress, **values: Any) -> None:
         """Append one row: step, epoch, seconds since the start, and the values."""
         seconds = round(time.time() - self.started, 3)
-        row = {"step": progress.step, "epoch": progress.step / progress.steps_per_epoch, "seconds": seconds, **values}
+        row = {
+            "step": progress.step,
+            "epoch": progress.step / progress.steps_per_epoch,
+            "seconds": seconds,
+            **values,
+        }
         with writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
@@ -80,14 +87,21 @@ class Display:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.health: dict[str, float] = {}
-        texts = [TextColumn(text) for text in ("{task.description}", "{task.percentage:>3.0f} %", "{task.fields[text]}")]
+        texts = [
+            TextColumn(text)
+            for text in ("{task.description}", "{task.percentage:>3.0f} %", "{task.fields[text]}")
+        ]
         columns = (texts[0], BarColumn(), *texts[1:])
-        self._bar = Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
+        self._bar = Progress(
+            *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+        )
         self._task: TaskID | None = None
         self._tenth = -1
 
     def on_start(self, progress: loop.Progress) -> None:
-        self._task = self._bar.add_task("training", total=progress.steps, completed=progress.step, text="")
+        self._task = self._bar.add_task(
+            "training", total=progress.steps, completed=progress.step, text=""
+        )
         self._bar.start()
 
     def on_log(self, progress: loop.Progress) -> None:
@@ -119,8 +133,21 @@ class Probes(NamedTuple):
 class OnlineEvaluation:
     """Every few epochs: kNN accuracy and effective rank of the encoder as it stands, and the alarms of collapse and of the method."""
 
-    def __init__(self, probes: Probes, every: int, log: MetricsLog, display: Display, alarm: Callable[[str], None]) -> None:
-        self.probes, self.every, self.log, self.display, self.alarm = probes, every, log, display, alarm
+    def __init__(
+        self,
+        probes: Probes,
+        every: int,
+        log: MetricsLog,
+        display: Display,
+        alarm: Callable[[str], None],
+    ) -> None:
+        self.probes, self.every, self.log, self.display, self.alarm = (
+            probes,
+            every,
+            log,
+            display,
+            alarm,
+        )
         self._alarmed = False
         self._cosines: dict[str, list[float]] = {}
 

@@ -103,7 +103,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             state: Any = torch.load(path, map_location="cpu", weights_only=True)
             if isinstance(state, dict) and state.keys() >= _PARTS:
                 return state
-    except (OSError, zipfile.BadZipFile, EOFError, RuntimeError, ValueError, UnpicklingError) as error:
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        EOFError,
+        RuntimeError,
+        ValueError,
+        UnpicklingError,
+    ) as error:
         raise _damaged(path) from error
     raise _damaged(path)
 
@@ -111,7 +118,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def _is_whole(path: Path) -> bool:
     """Whether no bit has changed since the file was written; PyTorch would load flipped ones without a word."""
     known = _checksum_of(path)
-    if known.is_file() and (words := known.read_text(encoding="utf-8", errors="replace").split()) and len(words[0]) == _HEX:
+    if (
+        known.is_file()
+        and (words := known.read_text(encoding="utf-8", errors="replace").split())
+        and len(words[0]) == _HEX
+    ):
         return words[0] == _checksum(path)
     with zipfile.ZipFile(path) as archive:  # its own checksums, which do not cover all of it
         return archive.testzip() is None
@@ -128,7 +139,9 @@ def _checksum(path: Path) -> str:
 
 def _checkpoints(folder: Path) -> list[Path]:
     """All checkpoints in ``folder``, the newest last."""
-    return sorted(path for path in folder.glob("step-*.pt") if path.stem.removeprefix("step-").isdigit())
+    return sorted(
+        path for path in folder.glob("step-*.pt") if path.stem.removeprefix("step-").isdigit()
+    )
 
 
 def _sync(folder: Path) -> None:
@@ -152,7 +165,11 @@ def _not_written(path: Path, state: dict[str, Any], reason: OSError) -> UserErro
 
 def _damaged(path: Path) -> UserError:
     earlier = [other for other in _checkpoints(path.parent) if other < path]
-    instead = f"remove it to continue from {earlier[-1].name}" if earlier else "remove it and start the run again"
+    instead = (
+        f"remove it to continue from {earlier[-1].name}"
+        if earlier
+        else "remove it and start the run again"
+    )
     return UserError(f"The checkpoint {path} is damaged or no checkpoint at all; {instead}.")
 
 

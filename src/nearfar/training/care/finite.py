@@ -41,23 +41,42 @@ class FiniteSteps:
         at_once: whether each step is judged before its optimiser, which costs nothing where the device is the CPU.
     """
 
-    def __init__(self, method: nn.Module, explained: Callable[[str, int], UserError], *, at_once: bool) -> None:
+    def __init__(
+        self, method: nn.Module, explained: Callable[[str, int], UserError], *, at_once: bool
+    ) -> None:
         self.explained, self.at_once = explained, at_once
         self._names = {parameter: name for name, parameter in method.named_parameters()}
         self._seen: list[tuple[int, list[str], Tensor]] = []
 
-    def look(self, parameters: Iterable[nn.Parameter], terms: Mapping[str, Tensor], step: int) -> None:
+    def look(
+        self, parameters: Iterable[nn.Parameter], terms: Mapping[str, Tensor], step: int
+    ) -> None:
         """Called after the backward pass of step ``step``, from 1, and before the optimiser; unless ``at_once``, nothing waits.
 
         Raises:
             UserError: as ``check``, if ``at_once``.
         """
-        known = [(self._names.get(p, "a parameter"), p.grad) for p in parameters if p.grad is not None]
-        gradients = [gradient.to_local() if isinstance(gradient, DTensor) else gradient for _, gradient in known]
-        filled = [(name, gradient) for (name, _), gradient in zip(known, gradients, strict=True) if gradient.numel()]
+        known = [
+            (self._names.get(p, "a parameter"), p.grad) for p in parameters if p.grad is not None
+        ]
+        gradients = [
+            gradient.to_local() if isinstance(gradient, DTensor) else gradient
+            for _, gradient in known
+        ]
+        filled = [
+            (name, gradient)
+            for (name, _), gradient in zip(known, gradients, strict=True)
+            if gradient.numel()
+        ]
         if filled:
             largest = torch._foreach_norm([gradient for _, gradient in filled], math.inf)
-            self._seen.append((step, [name for name, _ in filled], torch.stack([value.float() for value in largest])))
+            self._seen.append(
+                (
+                    step,
+                    [name for name, _ in filled],
+                    torch.stack([value.float() for value in largest]),
+                )
+            )
         if self.at_once:
             self.check(terms, step)
 
@@ -73,7 +92,9 @@ class FiniteSteps:
         if bad is not None and not what:
             what = f"The gradient of {bad.layer} was no longer finite at step {bad.step}"
         if collectives.any_process(bool(what)):
-            raise self.explained(what or f"A gradient of another process was no longer finite before step {step}", at)
+            raise self.explained(
+                what or f"A gradient of another process was no longer finite before step {step}", at
+            )
 
     def first_bad(self) -> BadStep | None:
         """The first bad step since the last call; waits for the device."""
@@ -110,11 +131,16 @@ def not_finite(what: str, batch: Batch | None, ids: Sequence[str]) -> UserError:
 
 def told_of(batch: Batch, ids: Sequence[str]) -> str:
     """One sentence about the samples of a batch whose views hold values that are not finite or very large."""
-    worst = torch.stack([_largest(view) for view in batch.views if _largest(view).numel()] or [torch.zeros(len(batch))]).amax(0)
+    worst = torch.stack(
+        [_largest(view) for view in batch.views if _largest(view).numel()]
+        or [torch.zeros(len(batch))]
+    ).amax(0)
     strange = (~worst.isfinite() | (worst > HUGE)).nonzero().flatten().tolist()
     if not strange:
         return "The samples of that batch hold ordinary values."
-    named = ", ".join(f"{ids[int(batch.index[row])]} ({float(worst[row]):.2g})" for row in strange[:_NAMED])
+    named = ", ".join(
+        f"{ids[int(batch.index[row])]} ({float(worst[row]):.2g})" for row in strange[:_NAMED]
+    )
     more = f" and {len(strange) - _NAMED} more" if len(strange) > _NAMED else ""
     return f"Samples of that batch with extreme values: {named}{more}."
 
@@ -125,10 +151,20 @@ def extremes(source: Any) -> list[str]:
     example = samples.take(torch.arange(min(1, len(samples))))
     if not isinstance(example, Tensor) or not len(example) or not example.is_floating_point():
         return []
-    blocks = [torch.arange(first, min(first + _BLOCK, len(samples))) for first in range(0, len(samples), _BLOCK)]
-    largest = torch.cat([samples.take(block).flatten(1).abs().amax(1).float().cpu() for block in blocks])
+    blocks = [
+        torch.arange(first, min(first + _BLOCK, len(samples)))
+        for first in range(0, len(samples), _BLOCK)
+    ]
+    largest = torch.cat(
+        [samples.take(block).flatten(1).abs().amax(1).float().cpu() for block in blocks]
+    )
     usual = float(largest.median())
-    strange = (~largest.isfinite() | (largest > HUGE * max(usual, torch.finfo(torch.float32).tiny))).nonzero().flatten().tolist()
+    strange = (
+        (~largest.isfinite() | (largest > HUGE * max(usual, torch.finfo(torch.float32).tiny)))
+        .nonzero()
+        .flatten()
+        .tolist()
+    )
     if not strange:
         return []
     row = max(strange, key=lambda place: float(largest[place]))
@@ -145,7 +181,11 @@ def check_state(state: Mapping[str, Any], step: int) -> None:
         UserError: names the first.
     """
     for name, value in state.items():
-        if isinstance(value, Tensor) and value.is_floating_point() and not bool(value.isfinite().all()):
+        if (
+            isinstance(value, Tensor)
+            and value.is_floating_point()
+            and not bool(value.isfinite().all())
+        ):
             raise UserError(
                 f"The weights {name} are not finite after step {step}, so they are not saved and not taken: lower --learning-rate or set"
                 " --clip 1 and start again, or --resume the checkpoint before."

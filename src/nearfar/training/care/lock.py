@@ -51,7 +51,9 @@ def _taken(path: Path) -> int:
         try:
             if not _free(descriptor):
                 raise _owned(path)
-            if _is_still(path, descriptor):  # and not the file that the owner before has just removed
+            if _is_still(
+                path, descriptor
+            ):  # and not the file that the owner before has just removed
                 return descriptor
         except BaseException:
             os.close(descriptor)

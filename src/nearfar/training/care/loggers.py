@@ -21,15 +21,23 @@ class Tracker:
         probed: gives the newest numbers of the online probe.
     """
 
-    def __init__(self, write: Write, close: Callable[[], None], probed: Callable[[], Mapping[str, float]]) -> None:
+    def __init__(
+        self, write: Write, close: Callable[[], None], probed: Callable[[], Mapping[str, float]]
+    ) -> None:
         self.write, self.close, self.probed = write, close, probed
 
     def on_start(self, progress: loop.Progress) -> None:
         pass
 
     def on_log(self, progress: loop.Progress) -> None:
-        values = {"learning_rate": progress.learning_rate, "samples_per_second": progress.samples_per_second}
-        self.write(progress.step, {**{f"train/{name}": value for name, value in progress.terms.items()}, **values})
+        values = {
+            "learning_rate": progress.learning_rate,
+            "samples_per_second": progress.samples_per_second,
+        }
+        self.write(
+            progress.step,
+            {**{f"train/{name}": value for name, value in progress.terms.items()}, **values},
+        )
 
     def on_epoch(self, progress: loop.Progress, method: Method) -> None:
         self.write(progress.step, {f"probe/{name}": value for name, value in self.probed().items()})
@@ -38,7 +46,12 @@ class Tracker:
         self.close()
 
 
-def trackers(names: Sequence[str], folder: Path, config: Mapping[str, Any], probed: Callable[[], Mapping[str, float]]) -> list[Tracker]:
+def trackers(
+    names: Sequence[str],
+    folder: Path,
+    config: Mapping[str, Any],
+    probed: Callable[[], Mapping[str, float]],
+) -> list[Tracker]:
     """The trackers that were asked for.
 
     Args:

@@ -32,7 +32,11 @@ def freed_memory_kept(device: torch.device) -> Iterator[None]:
 
     Does nothing for other devices than CPUs, where the C library is not glibc, or where the environment sets these limits.
     """
-    library = _glibc() if device.type == "cpu" and not any(name in os.environ for name in _CHOSEN) else None
+    library = (
+        _glibc()
+        if device.type == "cpu" and not any(name in os.environ for name in _CHOSEN)
+        else None
+    )
     if library is None:
         yield
         return
@@ -55,4 +59,8 @@ def _glibc() -> Any:
         library = ctypes.CDLL("libc.so.6") if sys.platform == "linux" else None
     except OSError:
         return None
-    return library if hasattr(library, "gnu_get_libc_version") and hasattr(library, "mallopt") else None
+    return (
+        library
+        if hasattr(library, "gnu_get_libc_version") and hasattr(library, "mallopt")
+        else None
+    )

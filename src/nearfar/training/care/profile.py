@@ -46,7 +46,9 @@ class Profile(Untimed):
 
     times = True
 
-    def __init__(self, device: torch.device, report: Callable[[str], None], steps: int = 40, untimed: int = 3) -> None:
+    def __init__(
+        self, device: torch.device, report: Callable[[str], None], steps: int = 40, untimed: int = 3
+    ) -> None:
         self.device, self.report, self.steps, self.untimed = device, report, steps, untimed
         self.seconds: dict[str, float] = {}
         self.whole = 0.0
@@ -72,7 +74,11 @@ class Profile(Untimed):
         elif last or self._taken == self.steps:
             self.whole, self._reported = self._now() - self._started, True
             enough = self._taken > 0
-            self.report(self._text(bound()) if enough else f"profile: too few steps; expected more than {self.untimed}.")
+            self.report(
+                self._text(bound())
+                if enough
+                else f"profile: too few steps; expected more than {self.untimed}."
+            )
 
     def _now(self) -> float:
         if self.device.type != "cpu":
@@ -83,13 +89,20 @@ class Profile(Untimed):
         """The table: milliseconds a step and shares; "other" is what no part covers."""
         between = self.seconds.get(BETWEEN, 0.0)
         step = (self.whole - between) / self._taken
-        rows: list[tuple[str, float]] = [(name, self.seconds.get(name, 0.0) / self._taken) for name in PARTS]
+        rows: list[tuple[str, float]] = [
+            (name, self.seconds.get(name, 0.0) / self._taken) for name in PARTS
+        ]
         rows.append(("other", step - sum(seconds for _, seconds in rows)))
-        lines = [f"profile of {self._taken} steps after the first {self.untimed}: {1e3 * step:.1f} ms a step", *_lines(rows, step)]
+        lines = [
+            f"profile of {self._taken} steps after the first {self.untimed}: {1e3 * step:.1f} ms a step",
+            *_lines(rows, step),
+        ]
         if between:
             lines.append(f"{BETWEEN}, not counted above: {between:.2f} s in all")
         if bound is None:
-            lines.append("bound: not measured, as this method's views are not simply passed through its encoder")
+            lines.append(
+                "bound: not measured, as this method's views are not simply passed through its encoder"
+            )
         else:
             above = f"{100 * (step - bound) / step:.0f} % of a step are above it"
             if bound > step:
@@ -104,7 +117,9 @@ def _lines(rows: Sequence[tuple[str, float]], step: float) -> Iterator[str]:
         yield f"  {name:<10}{1e3 * seconds:>10.2f} ms{100 * seconds / step:>8.1f} %"
 
 
-def seconds_of(run: Callable[[], Any], device: torch.device, rounds: int = 10, untimed: int = 2) -> float:
+def seconds_of(
+    run: Callable[[], Any], device: torch.device, rounds: int = 10, untimed: int = 2
+) -> float:
     """Median wall-clock seconds of ``run``, the device's work included."""
     taken = []
     for _ in range(untimed + rounds):

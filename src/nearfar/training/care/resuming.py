@@ -14,18 +14,36 @@ from nearfar import collectives
 from nearfar.errors import UserError
 from nearfar.methods.method import Method
 from nearfar.options import toml_values
-from nearfar.training.care.checkpoints import load_checkpoint, newest_first, save_checkpoint, set_aside
+from nearfar.training.care.checkpoints import (
+    load_checkpoint,
+    newest_first,
+    save_checkpoint,
+    set_aside,
+)
 from nearfar.training.care.finite import check_state
 from nearfar.training.phases import Optimizers
 from nearfar.training.processes import sharding
 
 Tell = Callable[[str], None]
 
-FREE = ("data", "output", "resume", "evaluate", "evaluate_every", "shard", "checkpoint_minutes", "log", "device", "strict")
+FREE = (
+    "data",
+    "output",
+    "resume",
+    "evaluate",
+    "evaluate_every",
+    "shard",
+    "checkpoint_minutes",
+    "log",
+    "device",
+    "strict",
+)
 """Options that do not change what a run computes; that data under another path are the same is checked by what a run remembers of them."""
 
 
-def save(folder: Path | None, method: Method, optimizers: Optimizers, step: int, *, config: str = "") -> None:
+def save(
+    folder: Path | None, method: Method, optimizers: Optimizers, step: int, *, config: str = ""
+) -> None:
     """Write a checkpoint to ``folder``, if there is one; every process must come here, the first one writes.
 
     Args:
@@ -38,15 +56,24 @@ def save(folder: Path | None, method: Method, optimizers: Optimizers, step: int,
     Raises:
         UserError: if it cannot be written, or if a weight or a state of the optimiser is not finite.
     """
-    random_states = collectives.gather_rows(torch.get_rng_state())  # alike, unless a network draws for its rows alone
-    trained, optimised = sharding.whole(method.state_dict()), sharding.whole(optimizers.state_dict())
+    random_states = collectives.gather_rows(
+        torch.get_rng_state()
+    )  # alike, unless a network draws for its rows alone
+    trained, optimised = (
+        sharding.whole(method.state_dict()),
+        sharding.whole(optimizers.state_dict()),
+    )
     check_state(trained, step)
     if folder is not None and collectives.is_first():
         state: dict[str, Any] = {
             "step": step,
             "method": trained,
             "optimizer": optimised,
-            "random": {"torch": random_states, "python": random.getstate(), "numpy": _numpy_state()},
+            "random": {
+                "torch": random_states,
+                "python": random.getstate(),
+                "numpy": _numpy_state(),
+            },
             "config": config,
         }
         if torch.cuda.is_available():
@@ -56,7 +83,13 @@ def save(folder: Path | None, method: Method, optimizers: Optimizers, step: int,
 
 
 def restore(
-    folder: Path | None, method: Method, optimizers: Optimizers, seed: int, *, config: str = "", tell: Tell = lambda _: None
+    folder: Path | None,
+    method: Method,
+    optimizers: Optimizers,
+    seed: int,
+    *,
+    config: str = "",
+    tell: Tell = lambda _: None,
 ) -> int:
     """Load the newest good checkpoint in ``folder`` and return its number of finished steps; without any, seed what is drawn, return 0.
 
@@ -100,13 +133,17 @@ def different(config: str, kept: str) -> dict[str, tuple[Any, Any]]:
         return {}
     own, other = (_flat(toml_values(text, Path("of the checkpoint"))) for text in (config, kept))
     names = [name for name in {**own, **other} if name not in FREE]
-    return {name: (own.get(name), other.get(name)) for name in names if own.get(name) != other.get(name)}
+    return {
+        name: (own.get(name), other.get(name)) for name in names if own.get(name) != other.get(name)
+    }
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     settings = values.get("settings", {})
     settings = settings if isinstance(settings, Mapping) else {"": settings}
-    return {key: value for key, value in values.items() if key != "settings"} | {f"settings.{k}": v for k, v in settings.items()}
+    return {key: value for key, value in values.items() if key != "settings"} | {
+        f"settings.{k}": v for k, v in settings.items()
+    }
 
 
 def _load(path: Path, method: Method, optimizers: Optimizers, config: str) -> int:
@@ -130,7 +167,9 @@ def _load(path: Path, method: Method, optimizers: Optimizers, config: str) -> in
         raise
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".:") or type(error).__name__
-        raise UserError(f"The checkpoint {path} does not fit this run or lacks parts ({reason}).") from error
+        raise UserError(
+            f"The checkpoint {path} does not fit this run or lacks parts ({reason})."
+        ) from error
     return step
 
 
@@ -148,9 +187,13 @@ def _set_random(states: Mapping[str, Any]) -> None:
 def _nothing_good(reasons: list[tuple[Path, str]]) -> UserError:
     reason = reasons[0][1]
     if len(reasons) == 1:
-        return UserError(f"{reason} There is no other checkpoint to go on from: restore the file, or start the run again.")
+        return UserError(
+            f"{reason} There is no other checkpoint to go on from: restore the file, or start the run again."
+        )
     others = ", ".join(path.name for path, _ in reasons[1:])
-    return UserError(f"{reason} Nor can {others} be used: restore one of the files, or start the run again.")
+    return UserError(
+        f"{reason} Nor can {others} be used: restore one of the files, or start the run again."
+    )
 
 
 def _numpy_state() -> list[Any]:

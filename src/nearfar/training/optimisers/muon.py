@@ -55,7 +55,9 @@ class Muon(GroupedOptimizer):
         dtype: torch.dtype = torch.float32,
         fused: bool = False,
     ) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "betas": betas, "weight_decay": weight_decay})
+        super().__init__(
+            params, {"lr": lr, "momentum": momentum, "betas": betas, "weight_decay": weight_decay}
+        )
         self.dtype, self.fused = dtype, fused
 
     def _step_group(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
@@ -72,7 +74,9 @@ class Muon(GroupedOptimizer):
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-        for parameter, direction in zip(parameters, orthogonalised(list(ahead), self.dtype), strict=True):
+        for parameter, direction in zip(
+            parameters, orthogonalised(list(ahead), self.dtype), strict=True
+        ):
             parameter.add_(direction, alpha=-0.2 * group["lr"] * math.sqrt(max(_sides(parameter))))
 
     def _step_others(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
@@ -80,8 +84,21 @@ class Muon(GroupedOptimizer):
         first, second = ([self._state(p, name) for p in parameters] for name in ("mean", "square"))
         gradients = [p.grad for p in parameters if p.grad is not None]
         adamw(
-            parameters, gradients, first, second, [], steps, foreach=not self.fused, fused=self.fused, amsgrad=False, maximize=False,
-            beta1=group["betas"][0], beta2=group["betas"][1], lr=group["lr"], weight_decay=group["weight_decay"], eps=1e-8,
+            parameters,
+            gradients,
+            first,
+            second,
+            [],
+            steps,
+            foreach=not self.fused,
+            fused=self.fused,
+            amsgrad=False,
+            maximize=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=1e-8,
         )
 
     def _state(self, parameter: Tensor, name: str, start: Tensor | None = None) -> Tensor:

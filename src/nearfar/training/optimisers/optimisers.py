@@ -34,7 +34,9 @@ class _LayerwiseSGD(GroupedOptimizer):
         torch._foreach_add_(momenta, self._rescaled(group, parameters, gradients))
         torch._foreach_add_(parameters, momenta, alpha=-group["lr"])
 
-    def _rescaled(self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
+    def _rescaled(
+        self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]
+    ) -> list[Tensor]:
         raise NotImplementedError
 
 
@@ -64,14 +66,20 @@ class LARS(_LayerwiseSGD):
         weight_decay: float = 0.0,
         trust: float = 0.001,
     ) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust})
+        super().__init__(
+            params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust}
+        )
 
-    def _rescaled(self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
+    def _rescaled(
+        self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]
+    ) -> list[Tensor]:
         places = [place for place, p in enumerate(parameters) if p.ndim >= 2]
         if not places:
             return gradients
         matrices = [parameters[place] for place in places]
-        updates = torch._foreach_add([gradients[place] for place in places], matrices, alpha=group["weight_decay"])
+        updates = torch._foreach_add(
+            [gradients[place] for place in places], matrices, alpha=group["weight_decay"]
+        )
         weight, update = _norms(matrices), _norms(updates)
         factor = torch.where((weight > 0) & (update > 0), group["trust"] * weight / update, 1.0)
         torch._foreach_mul_(updates, list(factor.unbind()))
@@ -107,10 +115,19 @@ class LARC(_LayerwiseSGD):
         clip: bool = False,
     ) -> None:
         super().__init__(
-            params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "clip": clip}
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "weight_decay": weight_decay,
+                "trust": trust,
+                "clip": clip,
+            },
         )
 
-    def _rescaled(self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
+    def _rescaled(
+        self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]
+    ) -> list[Tensor]:
         decay = group["weight_decay"]
         weight, gradient = _norms(parameters), _norms(gradients)
         rate = group["trust"] * weight / (gradient + decay * weight + 1e-8)
@@ -123,7 +140,9 @@ class LARC(_LayerwiseSGD):
         return list(updates)
 
 
-def build_optimizer(method: Method, recipe: Recipe, precision: str = "float32", *, only: set[int] | None = None) -> Optimizer:
+def build_optimizer(
+    method: Method, recipe: Recipe, precision: str = "float32", *, only: set[int] | None = None
+) -> Optimizer:
     """The optimiser of a method by its recipe, at the peak learning rate ``recipe.learning_rate * batch_size / 256``.
 
     ``only`` holds the identities of the parameters that it updates; all of the groups' by default.
@@ -141,12 +160,16 @@ def build_optimizer(method: Method, recipe: Recipe, precision: str = "float32", 
     given = method.parameter_groups()
     _check_cover(method, given)
     if only is not None:
-        given = [{**group, "params": [p for p in group["params"] if id(p) in only]} for group in given]
+        given = [
+            {**group, "params": [p for p in group["params"] if id(p) in only]} for group in given
+        ]
     groups = [part for group in given for part in _split(group, peak, recipe.weight_decay)]
     return optimizer_of(recipe.optimizer, groups, peak, precision)
 
 
-def optimizer_of(name: str, groups: list[dict[str, Any]], peak: float, precision: str = "float32") -> Optimizer:
+def optimizer_of(
+    name: str, groups: list[dict[str, Any]], peak: float, precision: str = "float32"
+) -> Optimizer:
     """The optimiser of that name for parameter groups; ``precision`` as for ``build_optimizer``.
 
     Raises:
@@ -170,7 +193,9 @@ def _split(group: dict[str, Any], peak: float, weight_decay: float) -> list[dict
     """A method's group as one with weight decay and one without, where they have members."""
     decay, scale = group.get("decay"), group.get("learning_rate_scale", 1.0)
     if not 0 < scale < math.inf:
-        raise UserError(f"A learning rate relative to the others' is {scale}; expected a number above 0.")
+        raise UserError(
+            f"A learning rate relative to the others' is {scale}; expected a number above 0."
+        )
     scaled = peak * scale
     constant = group.get("constant_learning_rate", False)
     shared = {"lr": scaled, "peak_learning_rate": scaled, "constant_learning_rate": constant}
@@ -178,7 +203,11 @@ def _split(group: dict[str, Any], peak: float, weight_decay: float) -> list[dict
     for parameter in group["params"]:
         parts[parameter.ndim >= 2 if decay is None else decay].append(parameter)
     decays = {True: weight_decay, False: 0.0}
-    return [{"params": part, "decays": key, "weight_decay": decays[key], **shared} for key, part in parts.items() if part]
+    return [
+        {"params": part, "decays": key, "weight_decay": decays[key], **shared}
+        for key, part in parts.items()
+        if part
+    ]
 
 
 def _check_cover(method: Method, groups: list[dict[str, Any]]) -> None:

@@ -37,11 +37,17 @@ class SyncedBatchNorm(_BatchNorm):
 
     def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002
         if input.ndim < 2:
-            raise ValueError(f"batch norm expects a tensor with at least 2 axes, found {input.ndim}")
+            raise ValueError(
+                f"batch norm expects a tensor with at least 2 axes, found {input.ndim}"
+            )
 
     def _update(self, mean: Tensor, variance: Tensor) -> None:
         """Move the running statistics, with the unbiased variance, as PyTorch does."""
-        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+        if (
+            self.running_mean is None
+            or self.running_var is None
+            or self.num_batches_tracked is None
+        ):
             return
         self.num_batches_tracked.add_(1)
         step = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
@@ -63,7 +69,11 @@ def synchronise(module: nn.Module) -> nn.Module:
     Raises:
         UserError: if a layer is a batch norm of an unknown kind, which would silently use its own process's statistics.
     """
-    kinds = {"BatchNorm1d": SyncedBatchNorm, "BatchNorm2d": SyncedBatchNorm, "BatchNorm3d": SyncedBatchNorm}
+    kinds = {
+        "BatchNorm1d": SyncedBatchNorm,
+        "BatchNorm2d": SyncedBatchNorm,
+        "BatchNorm3d": SyncedBatchNorm,
+    }
     kinds["BatchNormAct2d"] = _SyncedBatchNormAct
     for name, layer in module.named_modules():
         if not isinstance(layer, _BatchNorm) or isinstance(layer, SyncedBatchNorm):
@@ -82,5 +92,7 @@ def synchronise(module: nn.Module) -> nn.Module:
 def _mean(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean per channel over the samples of all processes, and how many values that was."""
     total = x.sum([axis for axis in range(x.ndim) if axis != 1])
-    totals = collectives.all_reduce_sum(torch.cat([total, total.new_full((1,), x.numel() / x.shape[1])]))
+    totals = collectives.all_reduce_sum(
+        torch.cat([total, total.new_full((1,), x.numel() / x.shape[1])])
+    )
     return totals[:-1] / totals[-1], totals[-1].detach()

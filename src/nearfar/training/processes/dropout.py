@@ -40,7 +40,11 @@ class _SyncedChannelDropout(nn.Dropout2d):
     """PyTorch's dropout of whole channels, drawn for the whole batch."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        kept = _kept(input, self.p, (input.shape[1], *[1] * (input.ndim - 2))) if self.training else None
+        kept = (
+            _kept(input, self.p, (input.shape[1], *[1] * (input.ndim - 2)))
+            if self.training
+            else None
+        )
         output: Tensor = super().forward(input) if kept is None else input * kept
         return output
 
@@ -67,5 +71,7 @@ def _kept(x: Tensor, probability: float, shape: tuple[int, ...]) -> Tensor | Non
     views, left = divmod(len(x), len(place.rows))
     if left:
         return None
-    drawn = torch.empty(views, place.total, *shape, dtype=x.dtype, device=x.device).bernoulli_(1 - probability)
+    drawn = torch.empty(views, place.total, *shape, dtype=x.dtype, device=x.device).bernoulli_(
+        1 - probability
+    )
     return drawn.index_select(1, place.rows.to(x.device)).flatten(0, 1).div_(1 - probability)

@@ -83,10 +83,13 @@ def summed_terms(terms: Mapping[str, Tensor], share: Share) -> dict[str, Tensor]
             everywhere) and averaged.
         share: this process's.
     """
-    shares = torch.stack([term if term.requires_grad else share.part * term for term in terms.values()])
+    shares = torch.stack(
+        [term if term.requires_grad else share.part * term for term in terms.values()]
+    )
     whole = collectives.all_reduce_sum(shares).unbind()
     return {
-        name: value if term.requires_grad else value.detach() for (name, term), value in zip(terms.items(), whole, strict=True)
+        name: value if term.requires_grad else value.detach()
+        for (name, term), value in zip(terms.items(), whole, strict=True)
     }
 
 

@@ -44,7 +44,10 @@ def sharded(method: Method, device: torch.device) -> Method:
     method.to(memory_format=torch.contiguous_format)  # FSDP divides no others
     divided = [parameter for parameter in method.parameters() if parameter.ndim]
     copied = copy.deepcopy(method, {id(parameter): parameter for parameter in divided})
-    options: dict[str, Any] = {"mesh": collectives.mesh(device.type), "ignored_params": {p for p in copied.parameters() if not p.ndim}}
+    options: dict[str, Any] = {
+        "mesh": collectives.mesh(device.type),
+        "ignored_params": {p for p in copied.parameters() if not p.ndim},
+    }
     for module in (*blocks(copied), copied):
         module.register_forward_hook(_own_memory)
         fully_shard(module, **options)
@@ -63,7 +66,11 @@ def gathered_for_batches(method: Method) -> bool:
 
 def _making_batches(method: Method) -> list[str]:
     """What of the method's own is called before the forward pass."""
-    return [name for name in ("view_sources", "prepare") if getattr(type(method), name) is not getattr(Method, name)]
+    return [
+        name
+        for name in ("view_sources", "prepare")
+        if getattr(type(method), name) is not getattr(Method, name)
+    ]
 
 
 def _gather_during(method: Any, name: str) -> None:
@@ -90,7 +97,11 @@ def blocks(method: nn.Module) -> list[nn.Module]:
     def visit(module: nn.Module, member: bool) -> None:
         container = isinstance(module, nn.Sequential | nn.ModuleList)
         own = list(module.parameters())
-        if member and not container and not any(isinstance(part, Encoder) for part in module.modules()):
+        if (
+            member
+            and not container
+            and not any(isinstance(part, Encoder) for part in module.modules())
+        ):
             if sum(parameter.numel() for parameter in own) >= least and shared.isdisjoint(own):
                 found[module] = None
             return
@@ -114,7 +125,12 @@ def _shared(method: nn.Module) -> set[nn.Parameter]:
 
 def _own_memory(module: nn.Module, inputs: Any, output: Any) -> Any:
     """Views among the outputs copied: FSDP waits for their gradient, and an operation in place on a view would make it wait in vain."""
-    return _mapped(output, lambda tensor: tensor.clone() if tensor.requires_grad and tensor._base is not None else tensor)
+    return _mapped(
+        output,
+        lambda tensor: (
+            tensor.clone() if tensor.requires_grad and tensor._base is not None else tensor
+        ),
+    )
 
 
 @contextmanager
@@ -150,7 +166,11 @@ def fill(method: Method, trained: Method, *, everywhere: bool = True) -> None:
             target.data = value
     if not wanted:
         return
-    rest = {name: value for name, value in trained.state_dict().items() if not isinstance(value, DTensor)}
+    rest = {
+        name: value
+        for name, value in trained.state_dict().items()
+        if not isinstance(value, DTensor)
+    }
     method.load_state_dict(rest, strict=False)
     method.progress = trained.progress
     if method.spec.modality.startswith("image"):
@@ -165,7 +185,9 @@ def _empty(method: Method) -> None:
 
 def whole(value: Any) -> Any:
     """A tensor, or nested dicts, lists and tuples of such, with whole tensors in the place of shards; all processes must come here."""
-    return _mapped(value, lambda tensor: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor)
+    return _mapped(
+        value, lambda tensor: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    )
 
 
 def _mapped(value: Any, change: Callable[[Any], Tensor]) -> Any:
@@ -173,7 +195,11 @@ def _mapped(value: Any, change: Callable[[Any], Tensor]) -> Any:
         return change(value)
     if type(value) in (dict, OrderedDict):
         return type(value)((key, _mapped(item, change)) for key, item in value.items())
-    return type(value)(_mapped(item, change) for item in value) if type(value) in (list, tuple) else value
+    return (
+        type(value)(_mapped(item, change) for item in value)
+        if type(value) in (list, tuple)
+        else value
+    )
 
 
 def load(method: Method, state: Mapping[str, Any]) -> None:
@@ -186,7 +212,8 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
     """``optimizer.load_state_dict(state)`` of a whole state, likewise."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     divided = {
-        place: {name: _divided(value, parameters[place]) for name, value in values.items()} for place, values in state["state"].items()
+        place: {name: _divided(value, parameters[place]) for name, value in values.items()}
+        for place, values in state["state"].items()
     }
     optimizer.load_state_dict({**state, "state": divided})
 
@@ -195,7 +222,9 @@ def _divided(value: Any, like: Any) -> Any:
     """The shard of a whole tensor, where ``like`` is one of a tensor of its shape; otherwise ``value`` as it is."""
     if not (isinstance(like, DTensor) and isinstance(value, Tensor) and value.shape == like.shape):
         return value
-    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+    return distribute_tensor(
+        value.to(like.device), like.device_mesh, like.placements, src_data_rank=None
+    )
 
 
 @contextmanager

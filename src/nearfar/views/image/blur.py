@@ -28,7 +28,11 @@ def gaussian_blur(images: Tensor, sigma: Tensor, length: int) -> Tensor:
     # Beyond six standard deviations a weight is below float32's rounding.
     reach = min(length // 2, math.ceil(6 * float(sigma.max())))
     offsets = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
-    kernels = torch.softmax(-0.5 * (offsets / sigma.to(images)[:, None]).square(), dim=1).repeat_interleave(channels, dim=0)
+    kernels = torch.softmax(
+        -0.5 * (offsets / sigma.to(images)[:, None]).square(), dim=1
+    ).repeat_interleave(channels, dim=0)
     padded = functional.pad(images, (reach,) * 4, mode="reflect").flatten(0, 1)[None]
     rows = functional.conv2d(padded, kernels[:, None, None, :], groups=count * channels)
-    return functional.conv2d(rows, kernels[:, None, :, None], groups=count * channels).view(count, channels, height, width)
+    return functional.conv2d(rows, kernels[:, None, :, None], groups=count * channels).view(
+        count, channels, height, width
+    )

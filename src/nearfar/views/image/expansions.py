@@ -15,8 +15,14 @@ _CYCLES = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
 _ORDERS = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
 
 Expansion = Literal[
-    "none", "rotation", "rotation-2", "colour", "colour-3",
-    "rotation-colour-6", "rotation-colour-12", "rotation-colour-24",
+    "none",
+    "rotation",
+    "rotation-2",
+    "colour",
+    "colour-3",
+    "rotation-colour-6",
+    "rotation-colour-12",
+    "rotation-colour-24",
 ]
 """Names of the expansions."""
 
@@ -50,9 +56,13 @@ def transformations(expansion: Expansion, shape: Sequence[int]) -> int:
         raise unknown_name("expansion", expansion, EXPANSIONS)
     turns, orders = EXPANSIONS[expansion]
     if 1 in turns and shape[1] != shape[2]:
-        raise UserError(f"The expansion {expansion} turns images by 90 degrees but they are {shape[1]} x {shape[2]}: take rotation-2.")
+        raise UserError(
+            f"The expansion {expansion} turns images by 90 degrees but they are {shape[1]} x {shape[2]}: take rotation-2."
+        )
     if len(orders) > 1 and shape[0] != 3:
-        raise UserError(f"The expansion {expansion} exchanges colours but images have {shape[0]} channel(s), not 3: take rotation.")
+        raise UserError(
+            f"The expansion {expansion} exchanges colours but images have {shape[0]} channel(s), not 3: take rotation."
+        )
     return len(turns) * len(orders)
 
 

@@ -63,7 +63,12 @@ def _largest_central(sides: tuple[int, int], ratio: tuple[float, float]) -> tupl
 
 
 def resized_crop(
-    images: Tensor, boxes: Tensor, size: tuple[int, int], *, flip: Tensor | None = None, angle: Tensor | None = None
+    images: Tensor,
+    boxes: Tensor,
+    size: tuple[int, int],
+    *,
+    flip: Tensor | None = None,
+    angle: Tensor | None = None,
 ) -> Tensor:
     """Crop each image to its box, resize, flip and rotate it in one bilinear resample.
 
@@ -80,11 +85,18 @@ def resized_crop(
     Returns:
         (N, C, height, width) of the images' dtype.
     """
-    return resampler(boxes.to(images), (images.shape[2], images.shape[3]), size, flip=flip, angle=angle)(images, slice(None))
+    return resampler(
+        boxes.to(images), (images.shape[2], images.shape[3]), size, flip=flip, angle=angle
+    )(images, slice(None))
 
 
 def resampler(
-    boxes: Tensor, sides: tuple[int, int], size: tuple[int, int], *, flip: Tensor | None = None, angle: Tensor | None = None
+    boxes: Tensor,
+    sides: tuple[int, int],
+    size: tuple[int, int],
+    *,
+    flip: Tensor | None = None,
+    angle: Tensor | None = None,
 ) -> Callable[[Tensor, slice], Tensor]:
     """``resized_crop`` of a batch that is worked through in parts: a function of some rows' images and the range of these rows.
 
@@ -93,7 +105,11 @@ def resampler(
         sides: (height, width) of the images.
         size, flip, angle: as in ``resized_crop``.
     """
-    flip = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device) if flip is None else flip.to(boxes.device)
+    flip = (
+        torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+        if flip is None
+        else flip.to(boxes.device)
+    )
     if angle is not None:
         turned = angle.to(boxes)
 
@@ -121,7 +137,9 @@ def _positions(start: Tensor, length: Tensor, count: int, flip: Tensor | None = 
     return positions if flip is None else torch.where(flip[:, None], positions.flip(1), positions)
 
 
-def _straight_axes(boxes: Tensor, sides: tuple[int, int], size: tuple[int, int], flip: Tensor) -> tuple[Tensor, Tensor]:
+def _straight_axes(
+    boxes: Tensor, sides: tuple[int, int], size: tuple[int, int], flip: Tensor
+) -> tuple[Tensor, Tensor]:
     """x (N, w) and iy (N, h) in [-1, 1], whose complex sums x + iy are the sampling grid: one pass writes both coordinates of a pixel.
 
     Positions stay inside the box, so that no pixel from outside it is mixed in.
@@ -133,11 +151,17 @@ def _straight_axes(boxes: Tensor, sides: tuple[int, int], size: tuple[int, int],
     return torch.complex(x, torch.zeros_like(x)), torch.complex(torch.zeros_like(y), y)
 
 
-def _rotated_grid(images: Tensor, boxes: Tensor, size: tuple[int, int], flip: Tensor, angle: Tensor) -> Tensor:
+def _rotated_grid(
+    images: Tensor, boxes: Tensor, size: tuple[int, int], flip: Tensor, angle: Tensor
+) -> Tensor:
     """Sampling grid (N, h, w, 2): output pixel, turned back about the centre, unflipped, laid into the box."""
     top, left, height, width = (side[:, None, None] for side in boxes.unbind(1))
-    centred_y = torch.arange(size[0], device=images.device, dtype=images.dtype)[:, None] + 0.5 - size[0] / 2
-    centred_x = torch.arange(size[1], device=images.device, dtype=images.dtype)[None, :] + 0.5 - size[1] / 2
+    centred_y = (
+        torch.arange(size[0], device=images.device, dtype=images.dtype)[:, None] + 0.5 - size[0] / 2
+    )
+    centred_x = (
+        torch.arange(size[1], device=images.device, dtype=images.dtype)[None, :] + 0.5 - size[1] / 2
+    )
     cosine, sine = (part[:, None, None] for part in (angle.deg2rad().cos(), angle.deg2rad().sin()))
     x = (cosine * centred_x - sine * centred_y) * (1 - 2 * flip.to(images))[:, None, None]
     y = sine * centred_x + cosine * centred_y
@@ -146,7 +170,9 @@ def _rotated_grid(images: Tensor, boxes: Tensor, size: tuple[int, int], flip: Te
     return torch.stack((2 * x / images.shape[3] - 1, 2 * y / images.shape[2] - 1), dim=-1)
 
 
-def _separable_resample(images: Tensor, boxes: Tensor, size: tuple[int, int], flip: Tensor) -> Tensor:
+def _separable_resample(
+    images: Tensor, boxes: Tensor, size: tuple[int, int], flip: Tensor
+) -> Tensor:
     """Antialiased resize as two batched matrix products, rows times image times columns."""
     count, channels, height, width = images.shape
     top, left, box_height, box_width = boxes.unbind(1)
@@ -156,7 +182,9 @@ def _separable_resample(images: Tensor, boxes: Tensor, size: tuple[int, int], fl
     return rows[:, None] @ narrowed
 
 
-def _triangle_weights(start: Tensor, length: Tensor, count: int, source: int, flip: Tensor | None = None) -> Tensor:
+def _triangle_weights(
+    start: Tensor, length: Tensor, count: int, source: int, flip: Tensor | None = None
+) -> Tensor:
     """(N, count, source) weights of a triangle as wide as one output step (at least one pixel), inside the stretch only."""
     pixels = torch.arange(source, device=start.device, dtype=start.dtype)
     reach = (length / count).clamp_min(1)[:, None, None]

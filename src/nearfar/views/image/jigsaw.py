@@ -31,11 +31,14 @@ def tile_edges(side: int) -> list[tuple[int, int]]:
 def jigsaw(images: Tensor, order: Tensor) -> Tensor:
     """Images (N, C, H, W), sides of at least 3 pixels, to their tiles in the orders (N,) int64: (N * 9, C, H, W), sample-major."""
     height, width = images.shape[2], images.shape[3]
-    tiles = torch.stack([
-        interpolate(images[:, :, top:bottom, left:right], (height, width), mode="bilinear")
-        for top, bottom in tile_edges(height)
-        for left, right in tile_edges(width)
-    ], dim=1)  # fmt: skip
+    tiles = torch.stack(
+        [
+            interpolate(images[:, :, top:bottom, left:right], (height, width), mode="bilinear")
+            for top, bottom in tile_edges(height)
+            for left, right in tile_edges(width)
+        ],
+        dim=1,
+    )
     wanted = torch.tensor(ORDERS, device=images.device)[order]
     rows = torch.arange(len(images), device=images.device)[:, None]
     return tiles[rows, wanted].flatten(0, 1)

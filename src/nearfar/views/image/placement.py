@@ -29,7 +29,12 @@ class Placement:
 
 
 def placements(
-    count: int, sides: tuple[int, int], settings: list[ImageViewSettings], generator: torch.Generator, *, centre_distance: float = 0.0
+    count: int,
+    sides: tuple[int, int],
+    settings: list[ImageViewSettings],
+    generator: torch.Generator,
+    *,
+    centre_distance: float = 0.0,
 ) -> list[Placement]:
     """A placement for each view's settings, on the generator's device.
 
@@ -44,21 +49,29 @@ def placements(
     drawn = [place(count, sides, one, generator) for one in settings]
     if centre_distance > 0 and len(drawn) > 1:
         first, second = drawn[0].boxes, drawn[1].boxes
-        again = branch(generator)  # other processes may need another number of attempts for their samples
+        again = branch(
+            generator
+        )  # other processes may need another number of attempts for their samples
         for _ in range(_ATTEMPTS):
             near = centres_apart(first, second) < centre_distance * math.hypot(*sides)
             if not near.any():
                 break
-            second = torch.where(near[:, None], place(count, sides, settings[1], again).boxes, second)
+            second = torch.where(
+                near[:, None], place(count, sides, settings[1], again).boxes, second
+            )
         drawn[1] = Placement(second, drawn[1].flipped)
     return drawn
 
 
-def place(count: int, sides: tuple[int, int], settings: ImageViewSettings, generator: torch.Generator) -> Placement:
+def place(
+    count: int, sides: tuple[int, int], settings: ImageViewSettings, generator: torch.Generator
+) -> Placement:
     """One random placement."""
     flipped = uniform(count, (0, 1), generator) < settings.flip
     if settings.scale[0] == 1:
-        return Placement(torch.tensor([0.0, 0.0, *sides], device=generator.device).expand(count, 4), flipped)
+        return Placement(
+            torch.tensor([0.0, 0.0, *sides], device=generator.device).expand(count, 4), flipped
+        )
     return Placement(crop_boxes(count, sides, settings.scale, settings.ratio, generator), flipped)
 
 

@@ -11,7 +11,14 @@ from nearfar.errors import UserError
 from nearfar.views.choice import Styles
 
 _SMALL_SIDE = 64
-_MOST = {"flip": 1, "rotation": 180, "jitter": 1, "brightness": math.inf, "contrast": math.inf, "saturation": math.inf}
+_MOST = {
+    "flip": 1,
+    "rotation": 180,
+    "jitter": 1,
+    "brightness": math.inf,
+    "contrast": math.inf,
+    "saturation": math.inf,
+}
 _MOST |= {"hue": 0.5, "grey": 1, "blur": 1, "solarise": 1}
 _MOST_OF_RANGE = {"scale": 1, "ratio": math.inf, "sigma": math.inf}
 
@@ -57,7 +64,9 @@ class ImageViewSettings:
         for name, most in _MOST.items():
             value = getattr(self, name)
             if not 0 <= value <= most:
-                raise UserError(f"The image view setting {name} is {value}: expected a number from 0 to {most}.")
+                raise UserError(
+                    f"The image view setting {name} is {value}: expected a number from 0 to {most}."
+                )
         for name, most in _MOST_OF_RANGE.items():
             low, high = getattr(self, name)
             if not 0 < low <= high <= most:
@@ -70,7 +79,15 @@ PLAIN = ImageViewSettings()
 
 # Chen et al. 2020 (SimCLR), appendix A, at colour strength 1.
 CONTRASTIVE = ImageViewSettings(
-    scale=(0.08, 1.0), flip=0.5, jitter=0.8, brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, grey=0.2, blur=0.5
+    scale=(0.08, 1.0),
+    flip=0.5,
+    jitter=0.8,
+    brightness=0.8,
+    contrast=0.8,
+    saturation=0.8,
+    hue=0.2,
+    grey=0.2,
+    blur=0.5,
 )
 
 # Wang et al. 2024 (AdaInf), authors' configuration: what inflated data need.
@@ -97,8 +114,13 @@ STYLES = {
 }
 
 # Chen et al. 2020, appendix B.9 (CIFAR-10): colour strength one half, which BYOL's pair has about already, and no blur.
-_ON_SMALL_IMAGES = {settings: replace(settings, blur=0.0) for settings in (WEAK, BYOL_FIRST, BYOL_SECOND, DINO_LOCAL)}
-_ON_SMALL_IMAGES[CONTRASTIVE] = replace(CONTRASTIVE, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, blur=0.0)
+_ON_SMALL_IMAGES = {
+    settings: replace(settings, blur=0.0)
+    for settings in (WEAK, BYOL_FIRST, BYOL_SECOND, DINO_LOCAL)
+}
+_ON_SMALL_IMAGES[CONTRASTIVE] = replace(
+    CONTRASTIVE, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, blur=0.0
+)
 
 
 def styles_for(side: int, facts: Mapping[str, Any]) -> Styles[ImageViewSettings]:
@@ -112,11 +134,18 @@ def styles_for(side: int, facts: Mapping[str, Any]) -> Styles[ImageViewSettings]
 
     def fitted(settings: ImageViewSettings) -> ImageViewSettings:
         settings = _ON_SMALL_IMAGES.get(settings, settings) if side <= _SMALL_SIDE else settings
-        flip, solarise = (value if facts.get(name, True) else 0.0 for name, value in
-                          (("flip", settings.flip), ("solarise", settings.solarise)))
-        return replace(settings, scale=at_least(settings.scale, facts), flip=flip, solarise=solarise)
+        flip, solarise = (
+            value if facts.get(name, True) else 0.0
+            for name, value in (("flip", settings.flip), ("solarise", settings.solarise))
+        )
+        return replace(
+            settings, scale=at_least(settings.scale, facts), flip=flip, solarise=solarise
+        )
 
-    return {style: (tuple(map(fitted, whole)), fitted(local)) for style, (whole, local) in STYLES.items()}
+    return {
+        style: (tuple(map(fitted, whole)), fitted(local))
+        for style, (whole, local) in STYLES.items()
+    }
 
 
 def at_least(scale: tuple[float, float], facts: Mapping[str, Any]) -> tuple[float, float]:

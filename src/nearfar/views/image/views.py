@@ -46,14 +46,28 @@ class ImageViews:
     boxed: int = 0
     centre_distance: float = 0.0
 
-    def __call__(self, samples: Tensor | Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
-        several = isinstance(samples, Sequence) and len(samples) == len(self.kinds) and all(isinstance(one, Tensor) for one in samples)
+    def __call__(
+        self, samples: Tensor | Sequence[Tensor], generator: torch.Generator
+    ) -> list[Tensor]:
+        several = (
+            isinstance(samples, Sequence)
+            and len(samples) == len(self.kinds)
+            and all(isinstance(one, Tensor) for one in samples)
+        )
         sources = samples if several else [samples] * len(self.kinds)
         images = [check_samples(one, self.spec, torch.uint8, "raw pixels") for one in sources]
         sides = self.spec.shape[1], self.spec.shape[2]
-        placed = placements(
-            len(images[0]), sides, [kind for kind, _ in self.kinds], generator, centre_distance=self.centre_distance
-        ) if self.boxed or self.centre_distance else [None] * len(self.kinds)
+        placed = (
+            placements(
+                len(images[0]),
+                sides,
+                [kind for kind, _ in self.kinds],
+                generator,
+                centre_distance=self.centre_distance,
+            )
+            if self.boxed or self.centre_distance
+            else [None] * len(self.kinds)
+        )
         drawn = [
             draw(one, settings, generator, placement)
             for one, (settings, _), placement in zip(images, self.kinds, placed, strict=True)
@@ -61,16 +75,25 @@ class ImageViews:
         views: list[Tensor] = []
         for size, group in groupby(range(len(self.kinds)), key=lambda place: self.kinds[place][1]):
             alike = list(group)
-            made = normalise(make([images[place] for place in alike], [drawn[place] for place in alike], size), self.spec)
+            made = normalise(
+                make([images[place] for place in alike], [drawn[place] for place in alike], size),
+                self.spec,
+            )
             views += made.view(len(alike), len(images[0]), *made.shape[1:]).unbind()
         if self.boxed:
-            boxes = [relative_boxes(placement, sides) for placement in placed[: self.boxed] if placement is not None]
+            boxes = [
+                relative_boxes(placement, sides)
+                for placement in placed[: self.boxed]
+                if placement is not None
+            ]
             views.append(torch.stack(boxes, dim=1).to(images[0].device))
         return views
 
 
 def image_views(
-    spec: Spec, wanted: WantedViews, settings: ImageViewSettings | Sequence[ImageViewSettings] | None = None
+    spec: Spec,
+    wanted: WantedViews,
+    settings: ImageViewSettings | Sequence[ImageViewSettings] | None = None,
 ) -> ImageViews:
     """The view maker of images.
 
@@ -81,9 +104,16 @@ def image_views(
     """
     _, height, width = spec.shape
     small = (max(1, round(wanted.local_size * height)), max(1, round(wanted.local_size * width)))
-    sizes = [(height, width)] * wanted.whole + [small] * wanted.local + [(height, width)] * len(wanted.further)
+    sizes = (
+        [(height, width)] * wanted.whole
+        + [small] * wanted.local
+        + [(height, width)] * len(wanted.further)
+    )
     styles = styles_for(min(height, width), spec.extra)
-    whole, local = wanted.whole_scale and at_least(wanted.whole_scale, spec.extra), at_least(wanted.local_scale, spec.extra)
+    whole, local = (
+        wanted.whole_scale and at_least(wanted.whole_scale, spec.extra),
+        at_least(wanted.local_scale, spec.extra),
+    )
     wanted = replace(wanted, whole_scale=whole, local_scale=local)
     chosen = settings_by_view(wanted, styles, ImageViewSettings, settings)
     if wanted.boxes:  # a box cannot describe a turned view
@@ -106,7 +136,9 @@ def to_unit(images: Tensor) -> Tensor:
     return images.to(torch.float32).div_(255)
 
 
-def augment(images: Tensor, settings: ImageViewSettings, size: Size, generator: torch.Generator) -> Tensor:
+def augment(
+    images: Tensor, settings: ImageViewSettings, size: Size, generator: torch.Generator
+) -> Tensor:
     """One view before normalisation: uint8 (N, C, H, W) to float32 (N, C, *size) in [0, 1]."""
     return make([images], [draw(images, settings, generator)], size)
 
@@ -136,7 +168,12 @@ class Drawn:
     solarised: Tensor
 
 
-def draw(images: Tensor, settings: ImageViewSettings, generator: torch.Generator, placement: Placement | None = None) -> Drawn:
+def draw(
+    images: Tensor,
+    settings: ImageViewSettings,
+    generator: torch.Generator,
+    placement: Placement | None = None,
+) -> Drawn:
     """The parameters of all samples at once; ``placement`` says where the view looks, by default it is drawn here."""
     count, channels, *sides = images.shape
     if channels != 3:
@@ -152,10 +189,19 @@ def draw(images: Tensor, settings: ImageViewSettings, generator: torch.Generator
     grey = rows_drawn(count, settings.grey, generator) if settings.grey > 0 else _none(generator)
     blurred, sigma = _none(generator), torch.ones(count, device=generator.device)
     if settings.blur > 0:
-        blurred, sigma = rows_drawn(count, settings.blur, generator), uniform(count, settings.sigma, generator)
-    solarised = rows_drawn(count, settings.solarise, generator) if settings.solarise > 0 else _none(generator)
+        blurred, sigma = (
+            rows_drawn(count, settings.blur, generator),
+            uniform(count, settings.sigma, generator),
+        )
+    solarised = (
+        rows_drawn(count, settings.solarise, generator)
+        if settings.solarise > 0
+        else _none(generator)
+    )
     cropped = settings.scale[0] != 1 or settings.rotation != 0
-    return Drawn(placement, angle, cropped, jittered, factors, order, grey, blurred, sigma, solarised)
+    return Drawn(
+        placement, angle, cropped, jittered, factors, order, grey, blurred, sigma, solarised
+    )
 
 
 def make(images: Sequence[Tensor], drawn: Sequence[Drawn], size: Size) -> Tensor:
@@ -170,15 +216,26 @@ def make(images: Sequence[Tensor], drawn: Sequence[Drawn], size: Size) -> Tensor
     views = separate.flatten(0, 1)
 
     def rows(of: Callable[[Drawn], Tensor]) -> Tensor:
-        return torch.cat([of(parameters) + number * count for number, parameters in enumerate(drawn)])
+        return torch.cat(
+            [of(parameters) + number * count for number, parameters in enumerate(drawn)]
+        )
 
     def all_of(of: Callable[[Drawn], Tensor]) -> Tensor:
         return torch.cat([of(parameters) for parameters in drawn])
 
-    colour_jitter(views, rows(lambda one: one.jittered), all_of(lambda one: one.factors), all_of(lambda one: one.order))
+    colour_jitter(
+        views,
+        rows(lambda one: one.jittered),
+        all_of(lambda one: one.factors),
+        all_of(lambda one: one.order),
+    )
     change_rows(views, rows(lambda one: one.grey), lambda part, _: greyscale(part))
     blurred, sigma = rows(lambda one: one.blurred), all_of(lambda one: one.sigma)
-    change_rows(views, blurred[sigma[blurred].argsort()], lambda part, index: gaussian_blur(part, sigma[index], kernel_size(size)))
+    change_rows(
+        views,
+        blurred[sigma[blurred].argsort()],
+        lambda part, index: gaussian_blur(part, sigma[index], kernel_size(size)),
+    )
     change_rows(views, rows(lambda one: one.solarised), lambda part, _: solarise(part))
     return views
 
@@ -190,7 +247,11 @@ def _none(generator: torch.Generator) -> Tensor:
 def _place_into(view: Tensor, images: Tensor, drawn: Drawn) -> None:
     """Crop, flip and rotation, written into the view."""
     _, _, height, width = images.shape
-    boxes, flipped, size = drawn.placement.boxes, drawn.placement.flipped, (view.shape[2], view.shape[3])
+    boxes, flipped, size = (
+        drawn.placement.boxes,
+        drawn.placement.flipped,
+        (view.shape[2], view.shape[3]),
+    )
     if not drawn.cropped and size == (height, width):
         torch.div(images, 255, out=view)
         change_rows(view, flipped.nonzero().flatten(), lambda part, _: part.flip(3))
@@ -201,10 +262,14 @@ def _place_into(view: Tensor, images: Tensor, drawn: Drawn) -> None:
         torch.div(resampled(images[part].to(torch.float32), part), 255, out=view[part])
 
 
-def _jitter_parameters(count: int, settings: ImageViewSettings, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _jitter_parameters(
+    count: int, settings: ImageViewSettings, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Factors (N, 4) and order (N, 4), distributed as torchvision's ``ColorJitter`` draws them for one image."""
     strengths = (settings.brightness, settings.contrast, settings.saturation)
-    limits = [(max(0.0, 1 - strength), 1 + strength) for strength in strengths] + [(-settings.hue, settings.hue)]
+    limits = [(max(0.0, 1 - strength), 1 + strength) for strength in strengths] + [
+        (-settings.hue, settings.hue)
+    ]
     factors = torch.stack([uniform(count, limit, generator) for limit in limits], dim=1)
     order = rand((count, 4), generator).argsort(1)
     return factors, order
