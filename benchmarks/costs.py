@@ -1,8 +1,10 @@
-"""What a step of each method costs relative to one of SimCLR: written to src/nearfar/methods/costs.json, shown by `nearfar methods NAME`.
+"""What a step of each method costs relative to one of SimCLR: written to
+src/nearfar/methods/costs.json, shown by `nearfar methods NAME`.
 
-Processor time on one thread, so that other programs hardly matter: the small convnet (or what the method brings) on random
-3 x 32 x 32 images (pairs: with random texts), batches of 128, each method's "small" recipe. Each method alternates with SimCLR; the
-cost is the median of the ratios. What happens between epochs (clustering, fitting a generator) is left out.
+Processor time on one thread, so that other programs hardly matter: the small convnet (or what the
+method brings) on random 3 x 32 x 32 images (pairs: with random texts), batches of 128, each
+method's "small" recipe. Each method alternates with SimCLR; the cost is the median of the ratios.
+What happens between epochs (clustering, fitting a generator) is left out.
 
     python benchmarks/costs.py [NAME ...]
 """
@@ -115,7 +117,8 @@ def write(known: dict[str, float]) -> None:
         "date": datetime.now(UTC).date().isoformat(),
         "torch": torch.__version__,
         "machine": platform.machine(),
-        "what": f"processor time of a step on one thread, small recipes, batches of {BATCH}, random 32 x 32 images",
+        "what": f"processor time of a step on one thread, small recipes, batches of {BATCH}, "
+        "random 32 x 32 images",
     }
     PATH.write_text(
         json.dumps({"about": about, "costs": dict(sorted(known.items()))}, indent=1) + "\n"

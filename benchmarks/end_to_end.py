@@ -1,15 +1,20 @@
-"""SimCLR end to end: nearfar's training loop against lightly's documented one, and both against the bound.
+"""SimCLR end to end: nearfar's training loop against lightly's documented one, and both against the
+bound.
 
     python benchmarks/end_to_end.py [--data FOLDER]       # part of `make bench`
 
-Images of 32 pixels (CIFAR-10 where --data names it, else random ones), batches of 256, the same encoder (convolutions of widths 32,
-64, 128 and 256, the first at full resolution), the same projector (two layers, 512 and 128), the same distribution of views, SGD.
-lightly runs as its documentation shows: a DataLoader over PIL images with its SimCLRTransform, one forward pass for each view,
-NTXentLoss. The bound is the encoder alone on ready views, channels last, both views in one pass: forward, backward, optimiser.
+Images of 32 pixels (CIFAR-10 where --data names it, else random ones), batches of 256, the same
+encoder (convolutions of widths 32, 64, 128 and 256, the first at full resolution), the same
+projector (two layers, 512 and 128), the same distribution of views, SGD.
+lightly runs as its documentation shows: a DataLoader over PIL images with its SimCLRTransform, one
+forward pass for each view, NTXentLoss. The bound is the encoder alone on ready views, channels
+last, both views in one pass: forward, backward, optimiser.
 
-All take turns, each in a process of its own; a round is one whole epoch, from one step's end to that of the same step in the next epoch,
-so that what a loader or a loop does between epochs counts. CPU time on one thread, without worker processes, so that other programs
-hardly matter; with --wall, on an idle machine, wall-clock time with as many threads, and for lightly worker processes, as cores.
+All take turns, each in a process of its own; a round is one whole epoch, from one step's end to
+that of the same step in the next epoch, so that what a loader or a loop does between epochs counts.
+CPU time on one thread, without worker processes, so that other programs hardly matter; with --wall,
+on an idle machine, wall-clock time with as many threads, and for lightly worker processes, as
+cores.
 """
 
 from __future__ import annotations
@@ -62,7 +67,9 @@ def clock_of(wall: bool) -> Now:
 def serve(
     orders: Connection, name: str, precision: str, folder: Path | None, images: int, wall: bool
 ) -> None:
-    """One program in a process of its own: for each number of steps that is sent, the seconds that they took; None ends it."""
+    """One program in a process of its own: for each number of steps that is sent, the seconds that
+    they took; None ends it.
+    """
     warnings.simplefilter("ignore")
     run = BUILDERS[name](
         source_of(folder, images), precision, clock_of(wall), os.cpu_count() or 1 if wall else 0
@@ -72,13 +79,15 @@ def serve(
 
 
 def measure(folder: Path | None, wall: bool, images: int) -> dict[tuple[str, str], list[float]]:
-    """Mean seconds a step of one epoch, for each precision and program, all taking turns, each in a process of its own, as nearfar's
-    loop changes how its process keeps memory."""
+    """Mean seconds a step of one epoch, for each precision and program, all taking turns, each in a
+    process of its own, as nearfar's loop changes how its process keeps memory.
+    """
     context = multiprocessing.get_context("spawn")
     pipes, processes, steps = {}, [], images // BATCH
     for precision, name in itertools.product(PRECISIONS, BUILDERS):
         pipes[precision, name], other = context.Pipe()
-        # No daemon, as lightly's loader has worker processes of its own; one whose orders break off ends by itself.
+        # No daemon, as lightly's loader has worker processes of its own; one whose orders break off
+        # ends by itself.
         processes.append(
             context.Process(target=serve, args=(other, name, precision, folder, images, wall))
         )
@@ -158,7 +167,10 @@ nearfar's default here is {why}."""
     defaults = [
         {"nearfar": default, "lightly": "float32", "lightly's time / ours": spread(crossed)}
     ]
-    split_about = 'Wall-clock milliseconds of nearfar\'s step by part, a single run; "between epochs" is spread over all steps.'
+    split_about = (
+        "Wall-clock milliseconds of nearfar's step by part, a single run; \"between "
+        'epochs" is spread over all steps.'
+    )
     tables = [
         Table("End to end", about, rows),
         Table(

@@ -2,9 +2,10 @@
 
     python benchmarks/evaluation.py [CLASSES]
 
-8,000 training and 2,000 test samples of 10 classes (or as many as asked for), features as encoders give them: correlated,
-rectified, badly scaled; the linear probe reaches about 95 % on 10 classes. Encoding is not part of it. The bar: kNN, linear probe
-(3 seeds) and geometry together in 60 s on 2 cores.
+8,000 training and 2,000 test samples of 10 classes (or as many as asked for), features as encoders
+give them: correlated, rectified, badly scaled; the linear probe reaches about 95 % on 10 classes.
+Encoding is not part of it. The bar: kNN, linear probe (3 seeds) and geometry together in 60 s on 2
+cores.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ MEASURED = (*BARRED, "few-labels", "few-shot", "retrieval", "clustering", "ood")
 
 
 def features(labels: Tensor, classes: int, seed: int) -> Tensor:
-    """(N, 512): class centres and noise in 64 dimensions, mixed into 512 correlated ones, rectified, with scales over two decades."""
+    """(N, 512): class centres and noise in 64 dimensions, mixed into 512 correlated ones,
+    rectified, with scales over two decades.
+    """
     world, own = torch.Generator().manual_seed(0), torch.Generator().manual_seed(seed)
     centres, mixing = (
         torch.randn(classes, 64, generator=world),
@@ -109,7 +112,8 @@ def main() -> None:
 once. The bar is 60 s on 2 cores for kNN, linear probe (3 seeds) and geometry."""
     finish([Table("Evaluation", about, rows)], options)
     print(
-        f"{' + '.join(BARRED)}: {sum(seconds[name] for name in BARRED):.1f} s of CPU time on one thread, {classes} classes"
+        f"{' + '.join(BARRED)}: {sum(seconds[name] for name in BARRED):.1f} s of CPU time on one "
+        f"thread, {classes} classes"
     )
 
 

@@ -3,10 +3,11 @@
     python benchmarks/losses.py                       # part of `make bench`
     python benchmarks/losses.py --pairs 256 2048      # smaller sizes only
 
-N pairs of 128 dimensions, float32. Times are CPU times of alternating rounds in one process, the median; memory is the most that
-one round in a process of its own holds beyond what was held before (Linux only). The bound is the matrix products that the
-arithmetic needs (``operations``) at this machine's speed for a large product, without the exponentials. A library that is not
-installed is left out, pytorch-metric-learning's NT-Xent, which is cubic, above 256 pairs.
+N pairs of 128 dimensions, float32. Times are CPU times of alternating rounds in one process, the
+median; memory is the most that one round in a process of its own holds beyond what was held before
+(Linux only). The bound is the matrix products that the arithmetic needs (``operations``) at this
+machine's speed for a large product, without the exponentials. A library that is not installed is
+left out, pytorch-metric-learning's NT-Xent, which is cubic, above 256 pairs.
 """
 
 from __future__ import annotations
@@ -104,7 +105,9 @@ OBJECTIVES: dict[str, dict[str, Callable[[], Loss]]] = {
 
 
 def memory(entry: str) -> float:
-    """One of this process's memory figures in MiB: VmRSS, what it holds; VmHWM, the most that it held. NaN if unknown."""
+    """One of this process's memory figures in MiB: VmRSS, what it holds; VmHWM, the most that it
+    held. NaN if unknown.
+    """
     status = Path("/proc/self/status")
     found = re.search(rf"{entry}:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return int(found[1]) / 1024 if found else float("nan")
@@ -133,7 +136,9 @@ def extra_memory(objective: str, library: str, pairs: int) -> float:
 
 
 def multiplication_speed() -> float:
-    """Floating point operations a second of a large matrix product that needs no new memory: the best of some, CPU time."""
+    """Floating point operations a second of a large matrix product that needs no new memory: the
+    best of some, CPU time.
+    """
     side = 1024
     first, second, product = (
         torch.randn(side, side),
@@ -149,8 +154,9 @@ def multiplication_speed() -> float:
 
 
 def operations(objective: str, pairs: int) -> float:
-    """What the matrix products need at least: half of the symmetric logits and one product for the gradient, or, for two sides, the
-    logits and a product for each side's gradient."""
+    """What the matrix products need at least: half of the symmetric logits and one product for the
+    gradient, or, for two sides, the logits and a product for each side's gradient.
+    """
     symmetric = objective in ("NT-Xent", "DCL")
     side, products = (2 * pairs, 1.5) if symmetric else (pairs, 3)
     return products * 2 * side**2 * DIMENSION

@@ -1,9 +1,10 @@
-"""The same loss on the same numbers, nearfar's and the peers': values and gradients, and why where they differ.
+"""The same loss on the same numbers, nearfar's and the peers': values and gradients, and why where
+they differ.
 
     python benchmarks/parity.py        # writes docs/results/parity.md
 
-32 pairs of 16 dimensions, float64, seeded; then a linear model under data parallel training on two gloo processes against the
-same on one. A peer that is not installed is left out.
+32 pairs of 16 dimensions, float64, seeded; then a linear model under data parallel training on two
+gloo processes against the same on one. A peer that is not installed is left out.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Row:
     Attributes:
         name: what is compared.
         package: the peer's.
-        ours, theirs: of the two inputs that ``inputs`` says; ``theirs`` builds the peer's loss when it is called first.
+        ours, theirs: of the two inputs that ``inputs`` says; ``theirs`` builds the peer's loss when
+        it is called first.
         note: why they differ, and which of our options gives the peer's form.
         inputs: "views" of any length, "unit" rows, or "logits" of two views and two teachers.
     """
@@ -118,7 +120,8 @@ ROWS = [
         "lightly",
         lambda a, b: losses.nt_xent(a, b, temperature=0.01),
         lightly("NTXentLoss", temperature=0.01),
-        "The value is nearly 0 and the peer takes it as a difference of large numbers; ours keeps its digits.",
+        "The value is nearly 0 and the peer takes it as a difference of large numbers; ours keeps "
+        "its digits.",
     ),
     Row("InfoNCE in the batch, T 0.1", "info_nce", losses.info_nce, info_nce),
     Row("DCL, T 0.1", "lightly", dcl, lightly("DCLLoss", temperature=0.1)),
@@ -134,7 +137,8 @@ ROWS = [
         "pytorch_metric_learning",
         supcon(CLASS, 0.07),
         metric_learning("SupConLoss", CLASS, temperature=0.1),
-        "Ours and the authors' code scale by T / base temperature; `base_temperature=temperature` gives the peer's.",
+        "Ours and the authors' code scale by T / base temperature; `base_temperature=temperature` "
+        "gives the peer's.",
     ),
     Row(
         "Barlow Twins",
@@ -169,7 +173,8 @@ ROWS = [
         "lightly",
         lambda a, b: losses.byol(a, a, b, b),
         lambda: lambda a, b: 2 * lightly("NegativeCosineSimilarity")()(a, b.detach()),
-        "The peer has no offset and half the slope: with c its negative cosines of both directions added, ours is 4 + 2 c.",
+        "The peer has no offset and half the slope: with c its negative cosines of both directions "
+        "added, ours is 4 + 2 c.",
     ),
 ]
 
@@ -197,7 +202,10 @@ def measure(row: Row) -> str:
     ratio = (peer_gradient.norm() / gradient.norm()).item()
     equal = abs(mine - other) <= 1e-9 * max(1.0, abs(mine)) and error <= 1e-9
     note = "equal" if equal else row.note or "differs"
-    return f"| {row.name} | {row.package} | {mine:.10g} | {other:.10g} | {error:.1e} | {ratio:.4f} | {note} |"
+    return (
+        f"| {row.name} | {row.package} | {mine:.10g} | {other:.10g} | {error:.1e} | "
+        f"{ratio:.4f} | {note} |"
+    )
 
 
 def main() -> None:
@@ -207,7 +215,10 @@ def main() -> None:
     versions = ", ".join(
         f"{name} {version(name)}" for key, name in PACKAGES.items() if find_spec(key)
     )
-    made = f"on {datetime.date.today()} with Python {platform.python_version()}, torch {torch.__version__}"
+    made = (
+        f"on {datetime.date.today()} with Python {platform.python_version()}, torch "
+        f"{torch.__version__}"
+    )
     text = f"""# The same loss, here and elsewhere
 
 Made by `python benchmarks/parity.py` {made}, {versions}.

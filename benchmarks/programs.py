@@ -1,4 +1,6 @@
-"""What ``end_to_end`` and ``to_accuracy`` run: nearfar's loop, lightly's documented one and the bound, with the same encoder and images."""
+"""What ``end_to_end`` and ``to_accuracy`` run: nearfar's loop, lightly's documented one and the
+bound, with the same encoder and images.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ RECIPE = Recipe(optimizer="sgd", learning_rate=0.06, batch_size=BATCH, epochs=1)
 
 
 class FullResolution(Encoder):
-    """Four convolutions with batch norm and ReLU, a halving after each but the last, an average over the last map."""
+    """Four convolutions with batch norm and ReLU, a halving after each but the last, an average
+    over the last map.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,6 @@
-"""What the benchmarks share: measured values with their spread, tables, the machine, and how a part hands its tables over."""
+"""What the benchmarks share: measured values with their spread, tables, the machine, and how a part
+hands its tables over.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Table:
-    """One result: a title, how it was measured, and rows with the same keys; values are texts, numbers or ``spread``s."""
+    """One result: a title, how it was measured, and rows with the same keys; values are texts,
+    numbers or ``spread``s.
+    """
 
     title: str
     about: str

@@ -163,8 +163,10 @@ times of one thread, as other programs may run beside: they then hardly touch ra
             for table in measured[name]["tables"]:
                 text += "\n" + Table(**table).markdown()
             text += (
-                f"\n{measured[name]['date']}{', --quick' if measured[name]['quick'] else ''}; {about['processor']}, {about['cores']} cores,"
-                f" load {about['load at the start']} from other programs at the start; Python {about['python']}, {versions}.\n"
+                f"\n{measured[name]['date']}{', --quick' if measured[name]['quick'] else ''}; "
+                f"{about['processor']}, {about['cores']} cores,"
+                f" load {about['load at the start']} from other programs at the start; Python "
+                f"{about['python']}, {versions}.\n"
             )
     return text
 

@@ -2,8 +2,10 @@
 
     python benchmarks/scaling.py            # writes docs/results/scaling.md
 
-Measured: SimCLR's small recipe on random images of 32 pixels with the small convnet, CPU time on one thread a process. On paper: bytes
-that one process receives in a step, ResNet-50, from what each method's ``forward`` really hands over and how many parameters learn.
+Measured: SimCLR's small recipe on random images of 32 pixels with the small convnet, CPU time on
+    one thread a process. On paper: bytes
+that one process receives in a step, ResNet-50, from what each method's ``forward`` really hands
+over and how many parameters learn.
 """
 
 from __future__ import annotations
@@ -59,7 +61,9 @@ def random_source(length: int) -> Source:
 
 
 def step_seconds(batch_size: int, steps: int = 6) -> Tensor:
-    """Median CPU seconds of this process in one step of SimCLR on a joined batch, after two that warm up."""
+    """Median CPU seconds of this process in one step of SimCLR on a joined batch, after two that
+    warm up.
+    """
     torch.set_num_threads(1)
     source = random_source(2 * batch_size)
     torch.manual_seed(0)
@@ -112,7 +116,9 @@ def by_processes(batch_size: int = 256) -> Iterator[str]:
 
 
 def loss_seconds(pairs: int = 4096) -> Tensor:
-    """Median CPU seconds of this process in SimCLR's loss of a joined batch, forwards and backwards, exchanges included."""
+    """Median CPU seconds of this process in SimCLR's loss of a joined batch, forwards and
+    backwards, exchanges included.
+    """
     torch.set_num_threads(1)
     kind, spec = registry.get("simclr"), random_source(8).spec
     method = kind(networks.build("small-convnet", spec), spec, kind.Settings(hidden=512))
@@ -145,8 +151,10 @@ def leaves(value: Any) -> Iterator[tuple[Tensor, bool]]:
 
 
 def facts(name: str) -> dict[str, float]:
-    """Of a method with the paper's settings on a ResNet-50: bytes a sample that are concatenated, bytes a sample whose gradients are
-    added up, bytes that are summed, bytes of gradients, bytes of batch norm statistics and how often they are exchanged."""
+    """Of a method with the paper's settings on a ResNet-50: bytes a sample that are concatenated,
+    bytes a sample whose gradients are added up, bytes that are summed, bytes of gradients, bytes of
+    batch norm statistics and how often they are exchanged.
+    """
     kind, spec = registry.get(name), random_source(8).spec
     torch.manual_seed(0)
     method = kind(networks.build("resnet50", spec), spec, kind.Settings())
@@ -154,7 +162,8 @@ def facts(name: str) -> dict[str, float]:
     made = make_views(spec, method.wanted_views)(images, torch.Generator().manual_seed(0))
     found = list(leaves(method(Batch(made, torch.arange(4), None))))
     back = found if takes_rows(method, method.phases()[0]) else []
-    # A batch norm exchanges mean and variance forwards, and their gradients backwards; a momentum copy has no backward pass.
+    # A batch norm exchanges mean and variance forwards, and their gradients backwards; a momentum
+    # copy has no backward pass.
     copies = {
         id(part)
         for module in method.modules()

@@ -1,11 +1,13 @@
-"""Wall-clock seconds until the encoder's features reach an accuracy: nearfar's SimCLR loop against lightly's documented one.
+"""Wall-clock seconds until the encoder's features reach an accuracy: nearfar's SimCLR loop against
+lightly's documented one.
 
     python benchmarks/to_accuracy.py --data FOLDER       # part of `make bench ARGS="--data FOLDER"`; a labelled set such as CIFAR-10
 
-The programs of ``end_to_end``, each at its own default precision, with as many threads, and for lightly worker processes, as there
-are cores: same encoder, projector, batches, distribution of views, temperature and rate. One after another, each in a process of its own;
-run it on an idle machine. Every so many steps the clock stops and kNN classifies test samples by the encoder's features of all
-training samples.
+The programs of ``end_to_end``, each at its own default precision, with as many threads, and for
+lightly worker processes, as there
+are cores: same encoder, projector, batches, distribution of views, temperature and rate. One after
+another, each in a process of its own; run it on an idle machine. Every so many steps the clock
+stops and kNN classifies test samples by the encoder's features of all training samples.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ EVERY = 26
 
 LEVELS = (0.40, 0.41, 0.42, 0.43, 0.44, 0.45, 0.46, 0.48, 0.50, 0.55, 0.60)
 MOMENTUM = 0.9
-"""Of nearfar's SGD, which makes its rate 1 / (1 - 0.9) times as large; lightly's documented SGD has none."""
+"""Of nearfar's SGD, which makes its rate 1 / (1 - 0.9) times as large; lightly's documented SGD has
+none.
+"""
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 

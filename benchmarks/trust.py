@@ -2,8 +2,9 @@
 
     python benchmarks/trust.py [--seed N] [--count N] [--output PATH]
 
-Each family of attack runs in a process of its own, so that its memory is its own and a hang can be ended. Another seed gives other
-inputs. Exit code 1 where anything ended in a traceback, hung for over 60 seconds or took more than 4 GB.
+Each family of attack runs in a process of its own, so that its memory is its own and a hang can be
+ended. Another seed gives other inputs. Exit code 1 where anything ended in a traceback, hung for
+over 60 seconds or took more than 4 GB.
 """
 
 from __future__ import annotations
@@ -428,7 +429,9 @@ def fresh(folder: Path) -> Path:
 
 
 def work(family: str, seed: int, numbers: range, place: Path) -> None:
-    """In a process of its own: one line of JSON for each input. Training ends before its first step."""
+    """In a process of its own: one line of JSON for each input. Training ends before its first
+    step.
+    """
     import nearfar.training.loop as loop
     from nearfar.errors import UserError
 
@@ -522,14 +525,19 @@ def page(seed: int, rows: list[tuple[str, Counter[str], int, float]]) -> str:
 
     import nearfar
 
-    about = f"{datetime.now(UTC).date().isoformat()} with nearfar {nearfar.__version__}, Python {platform.python_version()}"
+    about = (
+        f"{datetime.now(UTC).date().isoformat()} with nearfar {nearfar.__version__}, Python "
+        f"{platform.python_version()}"
+    )
     lines = [
         "# What odd and hostile input comes to",
         "",
-        f"Made by `python benchmarks/trust.py --seed {seed}` on {about}, torch {torch.__version__}. Another seed makes other inputs;"
+        f"Made by `python benchmarks/trust.py --seed {seed}` on {about}, torch "
+        f"{torch.__version__}. Another seed makes other inputs;"
         " the memory is the most that a family's process held, what it imports included.",
         "",
-        "| family | what it is | inputs | refused in a sentence | worked | tracebacks | hangs over 60 s | over 4 GB | most MB | s |",
+        "| family | what it is | inputs | refused in a sentence | worked | tracebacks | hangs over "
+        "60 s | over 4 GB | most MB | s |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for family, outcomes, most, seconds in rows:
@@ -540,15 +548,18 @@ def page(seed: int, rows: list[tuple[str, Counter[str], int, float]]) -> str:
             int(most > MOST),
         ]
         lines.append(
-            f"| {family} | {what} | {' | '.join(map(str, counts))} | {most / 1e6:,.0f} | {seconds:.0f} |"
+            f"| {family} | {what} | {' | '.join(map(str, counts))} | {most / 1e6:,.0f} | "
+            f"{seconds:.0f} |"
         )
     total = sum((outcomes for _, outcomes, _, _ in rows), Counter[str]())
     lines += [
         "",
-        f"In all {sum(total.values()):,} inputs, {total[TRACEBACK]} tracebacks, {total[HANG]} hangs.",
+        f"In all {sum(total.values()):,} inputs, {total[TRACEBACK]} tracebacks, {total[HANG]} "
+        "hangs.",
     ]
     lines += [
-        "A killed run counts as worked when its resumed run ends well and no half-written file is left; a report, when the page"
+        "A killed run counts as worked when its resumed run ends well and no half-written file is "
+        "left; a report, when the page"
         " holds nothing that could run. What is trusted: [security](../security.md)."
     ]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,6 @@
-"""Losses under data parallel training on two gloo processes against the same on one: part of ``parity.py``."""
+"""Losses under data parallel training on two gloo processes against the same on one: part of
+``parity.py``.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,9 @@ TWO_PROCESSES: list[tuple[str, str, Callable[[], Loss]]] = [
 
 
 def linear_model_gradients() -> list[list[Tensor]]:
-    """For each entry of ``TWO_PROCESSES`` that is installed: value and weight gradient of 64 pairs, shared out among processes."""
+    """For each entry of ``TWO_PROCESSES`` that is installed: value and weight gradient of 64 pairs,
+    shared out among processes.
+    """
     generator = torch.Generator().manual_seed(0)
     first = torch.randn(64, DIMENSION, generator=generator, dtype=torch.float64)
     second = first + 0.5 * torch.randn(64, DIMENSION, generator=generator, dtype=torch.float64)
@@ -117,6 +121,7 @@ def two_processes() -> list[str]:
         ratio = (other.norm() / gradient.norm()).item()
         direction = (other / other.norm() - gradient / gradient.norm()).norm().item()
         lines.append(
-            f"| {name} | {package} | {value.item():.8g} | {found.item():.8g} | {ratio:.4f} | {direction:.1e} |"
+            f"| {name} | {package} | {value.item():.8g} | {found.item():.8g} | {ratio:.4f} | "
+            f"{direction:.1e} |"
         )
     return lines

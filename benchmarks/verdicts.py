@@ -1,7 +1,8 @@
 """How often a verdict is wrong: simulated comparisons without any true difference.
 
-``python benchmarks/verdicts.py [REPEATS]`` prints, for each number of seeds and test samples, the share of
-comparisons of three methods by two metrics in which anything was called sure. At most 5 % may be.
+``python benchmarks/verdicts.py [REPEATS]`` prints, for each number of seeds and test samples, the
+share of comparisons of three methods by two metrics in which anything was called sure. At most 5 %
+may be.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def wrong(random: np.random.Generator, seeds: int, count: int, spread: float) ->
 def main(repeats: int) -> None:
     """Print a row for each setting."""
     print(
-        f"share of {repeats} comparisons without a difference that were called sure (promised: {LEVEL:.0%} at most)"
+        f"share of {repeats} comparisons without a difference that were called sure (promised: "
+        f"{LEVEL:.0%} at most)"
     )
     print("| seeds | test samples | " + " | ".join(f"spread {spread}" for spread in SPREADS) + " |")
     print("|---" * (2 + len(SPREADS)) + "|")

@@ -1,11 +1,12 @@
-"""Two SimCLR views of a batch: nearfar against lightly (one PIL image at a time), torchvision v2 (one
-tensor at a time) and kornia (batched), one thread.
+"""Two SimCLR views of a batch: nearfar against lightly (one PIL image at a time), torchvision v2
+(one tensor at a time) and kornia (batched), one thread.
 
     python benchmarks/views.py       # part of `make bench`
 
-All make the same distribution: crop (0.08, 1), flip, jitter with probability 0.8 (strength 0.5 at 32 pixels, 1 above 64),
-greyscale 0.2, blur 0.5 (above 64 pixels), normalise. lightly starts from PIL images, the others from one uint8 batch. The time is
-the process's CPU time; all take turns in several rounds, in a process that keeps freed memory, as nearfar's training loop does.
+All make the same distribution: crop (0.08, 1), flip, jitter with probability 0.8 (strength 0.5 at
+32 pixels, 1 above 64), greyscale 0.2, blur 0.5 (above 64 pixels), normalise. lightly starts from
+PIL images, the others from one uint8 batch. The time is the process's CPU time; all take turns in
+several rounds, in a process that keeps freed memory, as nearfar's training loop does.
 """
 
 from __future__ import annotations
@@ -167,7 +168,9 @@ def spectrograms(values: Tensor) -> Callable[[], object]:
 
 
 def spectrograms_with_torchaudio(values: Tensor) -> Callable[[], object]:
-    """The same distribution one spectrogram at a time: torchaudio's masks, and plain tensor operations for what it does not have."""
+    """The same distribution one spectrogram at a time: torchaudio's masks, and plain tensor
+    operations for what it does not have.
+    """
     from torchaudio import transforms
 
     bands, steps = values.shape[1:]
@@ -272,7 +275,8 @@ noise, a mask in time and one in frequency. The other is torchaudio's masks and 
         ),
         Table(
             "Series",
-            f"Two views of series of {SERIES[1]} channels and {SERIES[2]} points, otherwise as above; no peer.",
+            f"Two views of series of {SERIES[1]} channels and {SERIES[2]} points, otherwise as "
+            "above; no peer.",
             waves,
         ),
         Table("Spectrograms", spectrograms_about, sounds),

@@ -1,6 +1,7 @@
 """Mistakes planted on purpose, one at a time, each with the test that must notice it.
 
-``python -m tests.mutations`` plants each in a copy of the package and runs its test there; a mutation that survives is a hole in the tests.
+``python -m tests.mutations`` plants each in a copy of the package and runs its test there; a
+mutation that survives is a hole in the tests.
 """
 
 from __future__ import annotations
@@ -148,14 +149,17 @@ def survives(mutation: Mutation) -> bool:
         text = path.read_text(encoding="utf-8")
         if text.count(mutation.old) != 1:
             raise ValueError(
-                f"{mutation.file} holds {mutation.old!r} {text.count(mutation.old)} times, not once."
+                f"{mutation.file} holds {mutation.old!r} {text.count(mutation.old)} times, not "
+                "once."
             )
         path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
         return _passes(copy, mutation.test)
 
 
 def pass_unchanged(mutations: Sequence[Mutation] = MUTATIONS) -> bool:
-    """Whether all tests pass in a copy without any mutation, so that it is the mutation that fails them."""
+    """Whether all tests pass in a copy without any mutation, so that it is the mutation that fails
+    them.
+    """
     with tempfile.TemporaryDirectory() as folder:
         _copied(Path(folder))
         return _passes(Path(folder), *dict.fromkeys(mutation.test for mutation in mutations))

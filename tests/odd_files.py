@@ -1,4 +1,6 @@
-"""What a file may hold instead of what was written: each place of a document in turn takes each of several wrong values."""
+"""What a file may hold instead of what was written: each place of a document in turn takes each of
+several wrong values.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ _MOST_ITEMS = 1
 
 
 def places(document: Any, at: Place = ()) -> Iterator[Place]:
-    """Where a document holds anything: every field and the first item of every list, but not the whole."""
+    """Where a document holds anything: every field and the first item of every list, but not the
+    whole.
+    """
     if at:
         yield at
     if isinstance(document, dict):
@@ -68,7 +72,9 @@ def mutations(document: Any) -> Iterator[tuple[Place, Any, Any]]:
 
 
 def make_runs(folder: Path) -> None:
-    """Two small runs of one configuration on two seeds, "run" and "other", as a comparison would leave them."""
+    """Two small runs of one configuration on two seeds, "run" and "other", as a comparison would
+    leave them.
+    """
     options: dict[str, Any] = {
         "data": "digits",
         "limit": 40,

@@ -1,4 +1,6 @@
-"""The command line itself: which words it knows, how it answers wrong ones, and that help needs no torch."""
+"""The command line itself: which words it knows, how it answers wrong ones, and that help needs no
+torch.
+"""
 
 from __future__ import annotations
 
@@ -71,23 +73,39 @@ def test_a_setting_without_a_value_is_refused(words: list[str]) -> None:
 
 MALFORMED = {
     "claim dcl --seeds x": "--seeds is 'x'; expected a whole number. See nearfar claim --help.",
-    "pretrain simclr --epochs x": "--epochs is 'x'; expected a whole number. See nearfar pretrain --help.",
-    "pretrain simclr --learning-rate=": "--learning-rate is ''; expected a number. See nearfar pretrain --help.",
-    "pretrain simclr --settings.temperature hot": "--settings.temperature is 'hot'; expected a number. See nearfar pretrain --help.",
-    "pretrain supremix --settings.mixing 1 b": "--settings.mixing is 'b'; expected a number and a number. See nearfar pretrain --help.",
-    "pretrain simclr --recipe big": "--recipe is 'big'; expected one of 'auto', 'small', 'paper'. See nearfar pretrain --help.",
-    "compare simclr dcl --sedes 3": "Unknown words on the command line, '--sedes' first: did you mean --seeds? See nearfar compare --help.",
-    "compare simclr dcl --seeds x": "--seeds is 'x'; expected a whole number. See nearfar compare --help.",
-    "compare simclr dcl --seeds": "--seeds has no value; give one behind it. See nearfar compare --help.",
-    "pretrain simclr --temperature 0.3": "Unknown option --temperature: did you mean --settings.temperature?",
-    "pretrain moco-v2 --settings.no-decoupled=1": "--settings.no-decoupled was given the value '1'; expected none: write "
+    "pretrain simclr --epochs x": "--epochs is 'x'; expected a whole number. See nearfar pretrain "
+    "--help.",
+    "pretrain simclr --learning-rate=": "--learning-rate is ''; expected a number. See nearfar "
+    "pretrain --help.",
+    "pretrain simclr --settings.temperature hot": "--settings.temperature is 'hot'; expected a "
+    "number. See nearfar pretrain --help.",
+    "pretrain supremix --settings.mixing 1 b": "--settings.mixing is 'b'; expected a number and a "
+    "number. See nearfar pretrain --help.",
+    "pretrain simclr --recipe big": "--recipe is 'big'; expected one of 'auto', 'small', 'paper'. "
+    "See nearfar pretrain --help.",
+    "compare simclr dcl --sedes 3": "Unknown words on the command line, '--sedes' first: did you "
+    "mean --seeds? See nearfar compare --help.",
+    "compare simclr dcl --seeds x": "--seeds is 'x'; expected a whole number. See nearfar compare "
+    "--help.",
+    "compare simclr dcl --seeds": "--seeds has no value; give one behind it. See nearfar compare "
+    "--help.",
+    "pretrain simclr --temperature 0.3": "Unknown option --temperature: did you mean "
+    "--settings.temperature?",
+    "pretrain moco-v2 --settings.no-decoupled=1": "--settings.no-decoupled was given the value "
+    "'1'; expected none: write "
     "--settings.decoupled or --settings.no-decoupled.",
-    "pretrain simclr --strict=yes": "--strict was given the value 'yes'; expected none: write --strict or --no-strict.",
-    "pretrain simclr --settings.temperature 0": "Setting temperature is 0.0; expected a number above 0.",
-    "pretrain simclr --seed -1": "Option seed is -1; expected a whole number from 0 to 2,147,483,647.",
-    "pretrain --settings.temperature 1": "--settings.NAME was given without a method; name the method first: nearfar pretrain METHOD ...",
-    "evaluate": "A word is missing on the command line: the run folder. See nearfar evaluate --help.",
-    "doctor loudly": "Unknown words on the command line, 'loudly' first. See nearfar doctor --help.",
+    "pretrain simclr --strict=yes": "--strict was given the value 'yes'; expected none: write "
+    "--strict or --no-strict.",
+    "pretrain simclr --settings.temperature 0": "Setting temperature is 0.0; expected a number "
+    "above 0.",
+    "pretrain simclr --seed -1": "Option seed is -1; expected a whole number from 0 to "
+    "2,147,483,647.",
+    "pretrain --settings.temperature 1": "--settings.NAME was given without a method; name the "
+    "method first: nearfar pretrain METHOD ...",
+    "evaluate": "A word is missing on the command line: the run folder. See nearfar evaluate "
+    "--help.",
+    "doctor loudly": "Unknown words on the command line, 'loudly' first. See nearfar doctor "
+    "--help.",
 }
 
 
@@ -101,8 +119,14 @@ def test_a_malformed_word_is_answered_in_one_sentence(
 
 
 def test_what_the_parser_says_otherwise_is_kept_in_its_words() -> None:
-    box = "╭─ Odd ─╮\n│ Something new went wrong. │\n│ ───── │\n│ For full helptext, run x --help │\n╰──╯\n"
-    plain = " Odd   \n ------- \n  Something new went wrong. \n ------- \n  For full helptext, run x --help\n"
+    box = (
+        "╭─ Odd ─╮\n│ Something new went wrong. │\n│ ───── │\n│ For full helptext, run x --help "
+        "│\n╰──╯\n"
+    )
+    plain = (
+        " Odd   \n ------- \n  Something new went wrong. \n ------- \n  For full helptext, "
+        "run x --help\n"
+    )
     assert sentence(box) == sentence(plain) == "The words cannot be read: Something new went wrong."
     assert sentence("") == "The words cannot be read: the parser does not say why."
 
@@ -212,7 +236,10 @@ def test_boolean_settings_to_try(words: list[str], grid: dict[str, list[str]]) -
 
 
 def test_the_overview_imports_no_torch() -> None:
-    code = "import sys; from nearfar.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from nearfar.cli import main; main(['--help']); sys.exit('torch' in "
+        "sys.modules)"
+    )
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode
         == 0

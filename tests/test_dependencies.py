@@ -1,4 +1,6 @@
-"""What nearfar is installed with: exact versions without a host's name, no remote code, and an audit that needs no network."""
+"""What nearfar is installed with: exact versions without a host's name, no remote code, and an
+audit that needs no network.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +107,8 @@ def _stub(folder: Path, *, probe: int, audit: int, said: str) -> Path:
     """A stand-in for Python that answers the probe of the database and the audit."""
     path = folder / "python"
     path.write_text(
-        f'#!/bin/sh\ncase "$2" in\n  import*) exit {probe};;\n  pip) exit 0;;\n  pip_audit) echo "{said}"; exit {audit};;\nesac\n'
+        f'#!/bin/sh\ncase "$2" in\n  import*) exit {probe};;\n  pip) exit 0;;\n  pip_audit) echo '
+        f'"{said}"; exit {audit};;\nesac\n'
     )
     path.chmod(0o755)
     return path

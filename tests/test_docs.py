@@ -1,4 +1,6 @@
-"""The guides' code is run as it stands: Python blocks in one process and in order, shell blocks with the real command."""
+"""The guides' code is run as it stands: Python blocks in one process and in order, shell blocks
+with the real command.
+"""
 
 from __future__ import annotations
 

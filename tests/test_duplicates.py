@@ -1,4 +1,6 @@
-"""Planted copies are found by encoders of different spread, groups do not chain, and nothing else is lost."""
+"""Planted copies are found by encoders of different spread, groups do not chain, and nothing else
+is lost.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,8 @@ def test_groups_by_a_threshold_do_not_chain(rows: int, threshold: float, seed: i
     members = [row for group in groups for row in group]
     assert len(set(members)) == len(members)
     assert all(near[first, second] for first, second in pairs(groups))
-    # Each group is as large as it can be: no row that is left could be a group with another one that is left.
+    # Each group is as large as it can be: no row that is left could be a group with another one
+    # that is left.
     left = [row for row in range(rows) if row not in members]
     strictly = normalize(features, dim=1) @ normalize(features, dim=1).T >= threshold + 1e-5
     assert not any(strictly[first, second] for first in left for second in left if first < second)

@@ -1,4 +1,6 @@
-"""Saving, loading and exporting encoders: to the bit where nearfar reads again, within 1e-4 where others do."""
+"""Saving, loading and exporting encoders: to the bit where nearfar reads again, within 1e-4 where
+others do.
+"""
 
 from __future__ import annotations
 
@@ -188,7 +190,8 @@ def test_an_encoder_of_unknown_make_is_refused(tmp_path: Path) -> None:
     [
         (
             series(2, 40),
-            r"^sensors does not fit this encoder, which was trained on pictures: its modality is series, expected image",
+            r"^sensors does not fit this encoder, which was trained on pictures: its modality is "
+            r"series, expected image",
         ),
         (images(1, 32, 32), r"its shape is \(1, 32, 32\), expected \(3, 32, 32\)"),
     ],
@@ -322,7 +325,8 @@ def test_what_cannot_be_exported_is_said_in_one_sentence(
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(
         UserError,
-        match=r"The format onnx needs onnx, which is not installed: pip install 'nearfar\[export\]'",
+        match=r"The format onnx needs onnx, which is not installed: pip install "
+        r"'nearfar\[export\]'",
     ):
         export_encoder(encoder, tmp_path / "x", "onnx")
     assert not list(tmp_path.iterdir())

@@ -1,6 +1,8 @@
-"""Random configurations, encoder files, indexes and run folders: a verb works or refuses them, and leaves everything else alone.
+"""Random configurations, encoder files, indexes and run folders: a verb works or refuses them, and
+leaves everything else alone.
 
-Damaged data files are in ``tests/data/test_fuzz.py``. What is drawn is the same in every run; ``benchmarks/trust.py`` draws anew.
+Damaged data files are in ``tests/data/test_fuzz.py``. What is drawn is the same in every run;
+``benchmarks/trust.py`` draws anew.
 """
 
 from __future__ import annotations
@@ -165,7 +167,9 @@ def test_random_damage_to_an_index(
 def test_links_out_of_a_run_are_followed_by_nothing_that_writes(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A link in the place of a file that a verb writes is replaced; what it points to stays as it is."""
+    """A link in the place of a file that a verb writes is replaced; what it points to stays as it
+    is.
+    """
     outside = workplace / "out-of-it"
     outside.write_text("mine")
     for name, verb in (

@@ -1,4 +1,6 @@
-"""Search is exact by either way, near-duplicates are connected, suggestions cover the set, flipped labels are found."""
+"""Search is exact by either way, near-duplicates are connected, suggestions cover the set, flipped
+labels are found.
+"""
 
 from __future__ import annotations
 

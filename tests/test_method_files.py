@@ -1,4 +1,6 @@
-"""A run's method opens without data and without a checkpoint, and its own features are what every verb uses."""
+"""A run's method opens without data and without a checkpoint, and its own features are what every
+verb uses.
+"""
 
 from __future__ import annotations
 

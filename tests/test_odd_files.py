@@ -1,4 +1,6 @@
-"""Whatever a run folder holds, a verb works or answers with exit code 2 and one sentence; it never ends in a traceback."""
+"""Whatever a run folder holds, a verb works or answers with exit code 2 and one sentence; it never
+ends in a traceback.
+"""
 
 from __future__ import annotations
 
@@ -141,7 +143,9 @@ def test_every_field_of_every_file_may_hold_anything(
 def test_places_where_files_belong(
     verb: str, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A folder, a broken and a circular link, a pipe, an empty and an unknown file in the place of each file of a run."""
+    """A folder, a broken and a circular link, a pipe, an empty and an unknown file in the place of
+    each file of a run.
+    """
     names = [
         *(
             one.name

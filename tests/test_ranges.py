@@ -1,4 +1,6 @@
-"""Declared ranges: what is inside, how a wrong value is answered, and that no setting of any method is without one."""
+"""Declared ranges: what is inside, how a wrong value is answered, and that no setting of any method
+is without one.
+"""
 
 from __future__ import annotations
 
@@ -145,7 +147,8 @@ def test_values_outside_are_refused_by_name(method: str, name: str) -> None:
     hint = get_type_hints(kind.Settings, include_extras=True)[name]
     for wrong in (*_beyond(hint), math.nan, "no such value", [], object()):
         if isinstance(wrong, list) and get_origin(hint) is tuple and Ellipsis in get_args(hint):
-            continue  # an empty list has the right type; the method itself says that it needs one term
+            # an empty list has the right type; the method itself says that it needs one term
+            continue
         with pytest.raises(UserError, match=name):
             resolved_settings(kind.Settings, {name: wrong})
 

@@ -18,7 +18,10 @@ from tests.training.toys import Toy
 
 
 def test_names_are_listed_without_torch() -> None:
-    code = "import sys; from nearfar.methods import registry; assert registry.names(); assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from nearfar.methods import registry; assert registry.names(); assert "
+        "'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -55,7 +58,9 @@ HOOKS = {
 
 
 def _statements(name: str) -> int:
-    """Statements in the bodies of ``forward``, ``loss`` and the hooks of a method; docstrings do not count."""
+    """Statements in the bodies of ``forward``, ``loss`` and the hooks of a method; docstrings do
+    not count.
+    """
     tree = ast.parse(registry.path_of(name).read_text(encoding="utf-8"))
     functions = [
         node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name in HOOKS

@@ -1,7 +1,7 @@
 """nearfar: self-supervised and contrastive representation learning.
 
-Every verb of the command line is a function here: ``nearfar.pretrain("simclr", data="cluttered-digits")`` gives a ``Run``.
-Nothing heavy is imported before the first use.
+Every verb of the command line is a function here: ``nearfar.pretrain("simclr",
+data="cluttered-digits")`` gives a ``Run``. Nothing heavy is imported before the first use.
 """
 
 from __future__ import annotations

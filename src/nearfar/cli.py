@@ -1,4 +1,6 @@
-"""The command line: each verb is the Python function of the same name; options come from its signature and docstring."""
+"""The command line: each verb is the Python function of the same name; options come from its
+signature and docstring.
+"""
 
 from __future__ import annotations
 
@@ -46,14 +48,19 @@ _OUTSIDE = {
     errno.EPERM,
     errno.EROFS,
 }
-"""What the system may refuse for reasons outside of nearfar: the disk is full, the folder is read-only ..."""
+"""What the system may refuse for reasons outside of nearfar: the disk is full, the folder is
+read-only ...
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 when it went well, 2 for the user's mistake, 1 for ours, 130 when interrupted."""
+    """Run one command; 0 when it went well, 2 for the user's mistake, 1 for ours, 130 when
+    interrupted.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    # Read when torch is first imported: threads that wait spin for some microseconds only, by GNU's OpenMP, or not at all. Longer, and a
-    # step takes ten times as long once another program wants one of the cores; without, and small steps on idle cores take up to twice.
+    # Read when torch is first imported: threads that wait spin for some microseconds only, by GNU's
+    # OpenMP, or not at all. Longer, and a step takes ten times as long once another program wants
+    # one of the cores; without, and small steps on idle cores take up to twice.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
@@ -126,14 +133,16 @@ def _overview() -> str:
             "",
             *lines,
             "",
-            "`nearfar COMMAND --help` lists a command's options. Start with: nearfar pretrain simclr",
+            "`nearfar COMMAND --help` lists a command's options. Start with: nearfar pretrain "
+            "simclr",
         ]
     )
 
 
 def _with_positional_first(function: Callable[..., Any]) -> Callable[..., Any]:
-    """From its arguments to a call of the function that is still to be made; its positional-or-keyword arguments are positional words
-    of the command line."""
+    """From its arguments to a call of the function that is still to be made; its
+    positional-or-keyword arguments are positional words of the command line.
+    """
     import inspect
     import typing
 
@@ -167,7 +176,9 @@ def _with_positional_first(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _annotation_names() -> dict[str, Any]:
-    """Names that verbs import for type checkers only; the command line has no use for a return type."""
+    """Names that verbs import for type checkers only; the command line has no use for a return
+    type.
+    """
     return {"Evaluation": Any, "Source": Any, "np": Any}
 
 
@@ -206,7 +217,9 @@ _GROUPS = {
 
 
 def _pretrain_command(groups: Mapping[str, Any]) -> Callable[..., dict[str, Any]]:
-    """A function whose signature holds the words of ``nearfar pretrain``, group by group, and that returns what was given."""
+    """A function whose signature holds the words of ``nearfar pretrain``, group by group, and that
+    returns what was given.
+    """
     import inspect
 
     import tyro
@@ -231,15 +244,19 @@ def _pretrain_command(groups: Mapping[str, Any]) -> Callable[..., dict[str, Any]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     command.__doc__ = (
-        "Pretrain an encoder and judge it. `nearfar pretrain METHOD --help` also lists the method's own settings, --settings.NAME.\n\n"
-        "Args:\n    method: a name from `nearfar methods`.\n    config: a config.toml to start from.\n"
+        "Pretrain an encoder and judge it. `nearfar pretrain METHOD --help` also lists the "
+        "method's own settings, --settings.NAME.\n\n"
+        "Args:\n    method: a name from `nearfar methods`.\n    config: a config.toml to start "
+        "from.\n"
         "    profile: print where the time of the first steps went; the result is the same."
     )
     return command
 
 
 def _method_of(words: list[str]) -> type[Method] | None:
-    """The method that the words name, by itself or through the configuration or run that they continue; None if there is none."""
+    """The method that the words name, by itself or through the configuration or run that they
+    continue; None if there is none.
+    """
     from nearfar.methods import registry
     from nearfar.options import read_config
 
@@ -251,7 +268,8 @@ def _method_of(words: list[str]) -> type[Method] | None:
         source = _value_of(words, "--config") or _value_of(words, "--resume")
         if source is None:
             raise UserError(
-                "--settings.NAME was given without a method; name the method first: nearfar pretrain METHOD ..."
+                "--settings.NAME was given without a method; name the method first: nearfar "
+                "pretrain METHOD ..."
             )
         path = Path(source)
         name = read_config(path / "config.toml" if path.is_dir() else path).method
@@ -261,7 +279,9 @@ def _method_of(words: list[str]) -> type[Method] | None:
 
 
 def _asks_for_settings(words: list[str]) -> bool:
-    """Whether any word may concern a setting: asks for help, names a setting, or is no option of every run."""
+    """Whether any word may concern a setting: asks for help, names a setting, or is no option of
+    every run.
+    """
     from nearfar.options import PretrainOptions
 
     if {"-h", "--help"} & set(words):
@@ -296,7 +316,9 @@ def _refuse_bare_settings(
 
 
 def _setting_defaults(kind: type[Method]) -> dict[str, str]:
-    """What help says of a setting's default: the paper's value and, where the recipe for laptops has another, that one, too."""
+    """What help says of a setting's default: the paper's value and, where the recipe for laptops
+    has another, that one, too.
+    """
     plain = vars(kind.Settings())
     paper, small = (
         {**plain, **kind.recipes[name].settings} if name in kind.recipes else plain
@@ -341,10 +363,12 @@ def _compare(words: list[str]) -> int:
     ]
     command = dataclasses.make_dataclass("compare", fields)
     command.__doc__ = (
-        "Compare methods under equal conditions. Beside the options below, --settings.NAME VALUE,VALUE runs each method that has the\n"
+        "Compare methods under equal conditions. Beside the options below, --settings.NAME "
+        "VALUE,VALUE runs each method that has the\n"
         "setting with each value.\n\n"
         "Attributes:\n    methods: names; the others are compared with the first.\n"
-        "    advise: propose methods and a batch size for the data and this machine, and train nothing."
+        "    advise: propose methods and a batch size for the data and this machine, and train "
+        "nothing."
     )
     made = parsed(command, rest, prog="nearfar compare")
     if made.advise:
@@ -362,7 +386,8 @@ def _compare(words: list[str]) -> int:
 
 
 def _grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """The words without those that set a method's settings, and these: ``--settings.temperature 0.1,0.2`` or with "=".
+    """The words without those that set a method's settings, and these: ``--settings.temperature
+    0.1,0.2`` or with "=".
 
     A setting that is true or false may stand alone, ``--settings.no-decoupled`` for false.
     """
@@ -383,7 +408,8 @@ def _grid(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
         values = text if equals else (left.pop(0) if left else "")
         if not values or values.startswith("--"):
             raise UserError(
-                f"{word} has no value; expected values to try, joined by commas, such as --settings.temperature 0.1,0.2."
+                f"{word} has no value; expected values to try, joined by commas, such as "
+                "--settings.temperature 0.1,0.2."
             )
         grid[name] = values.split(",")
     return rest, grid

@@ -1,6 +1,7 @@
 """The only file that talks to other processes. With one process nothing here changes anything.
 
-What has a gradient here has its true adjoint: the gradient of a sum over processes is the sum of all processes' gradients.
+What has a gradient here has its true adjoint: the gradient of a sum over processes is the sum of
+all processes' gradients.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-# It keeps the group that exists when it is imported, for ever; DistributedDataParallel imports it late. See ``stop``.
+# It keeps the group that exists when it is imported, for ever; DistributedDataParallel imports it
+# late. See ``stop``.
 import torch.distributed.nn.functional
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
@@ -51,11 +53,13 @@ _LOST = (
 def start(address: str = "env://") -> None:
     """Meet the other processes that ``torchrun`` started; does nothing when there are none.
 
-    Tensors on the CPU travel by gloo, tensors on CUDA devices by NCCL; each process takes the device of its local rank.
+    Tensors on the CPU travel by gloo, tensors on CUDA devices by NCCL; each process takes the
+    device of its local rank.
 
     Args:
-        address: where the processes meet: torchrun's environment, or "file:///path" of a file that does not exist yet.
-            Rank and number of processes are read from the environment (RANK, WORLD_SIZE) either way.
+        address: where the processes meet: torchrun's environment, or "file:///path" of a file that
+            does not exist yet. Rank and number of processes are read from the environment (RANK,
+            WORLD_SIZE) either way.
     """
     processes = _number("WORLD_SIZE", 1)
     if processes == 1 or dist.is_initialized():
@@ -85,7 +89,8 @@ def _number(variable: str, default: int | None) -> int:
     least = 1 if variable == "WORLD_SIZE" else 0
     if not text.isdecimal() or int(text) < least:
         raise UserError(
-            f"The environment variable {variable} is {text!r}; expected a whole number of at least {least}, as torchrun sets it: start"
+            f"The environment variable {variable} is {text!r}; expected a whole number of at least "
+            f"{least}, as torchrun sets it: start"
             " several processes with torchrun, or unset it."
         )
     return int(text)
@@ -94,8 +99,9 @@ def _number(variable: str, default: int | None) -> int:
 def stop() -> None:
     """Leave the other processes; the threads that carried tensors have ended afterwards.
 
-    They end with the last reference to the group. One that still lets go of a tensor while the interpreter ends aborts the process,
-    so the cycles that hold the group, such as a wrapped model, are collected here.
+    They end with the last reference to the group. One that still lets go of a tensor while the
+    interpreter ends aborts the process, so the cycles that hold the group, such as a wrapped model,
+    are collected here.
     """
     if dist.is_initialized():
         _PATIENT.clear()
@@ -154,14 +160,17 @@ def barrier() -> None:
 
 
 def patient_barrier() -> None:
-    """Wait until every process is here, where one works alone for as long as it takes (reading data, judging)."""
+    """Wait until every process is here, where one works alone for as long as it takes (reading
+    data, judging).
+    """
     if world() > 1:
         dist.all_reduce(torch.zeros(1), group=_PATIENT[-1] if _PATIENT else None)
 
 
 @contextmanager
 def others_lost() -> Iterator[None]:
-    """Within the block, a process that ends or no longer answers becomes one sentence on all others.
+    """Within the block, a process that ends or no longer answers becomes one sentence on all
+    others.
 
     Raises:
         UserError: in the place of the transport's error.
@@ -178,8 +187,10 @@ def others_lost() -> Iterator[None]:
             )  # torchrun sends it now, and this process ends anyway once it has said why
         minutes = f"{_timeout().total_seconds() / 60:g}"
         raise UserError(
-            f"Process {os.environ.get('RANK', '?')} of {os.environ.get('WORLD_SIZE', '?')} lost another one, which ended or did not answer"
-            f" for {minutes} minutes ({TIMEOUT}); look at what it wrote. What was saved is kept: start all again with --resume."
+            f"Process {os.environ.get('RANK', '?')} of {os.environ.get('WORLD_SIZE', '?')} lost "
+            "another one, which ended or did not answer"
+            f" for {minutes} minutes ({TIMEOUT}); look at what it wrote. What was saved is kept: "
+            "start all again with --resume."
         ) from error
 
 
@@ -196,13 +207,16 @@ def _timeout() -> timedelta:
         minutes = 0.0
     if not 0 < minutes <= _LONGEST.total_seconds() / 60:
         raise UserError(
-            f"The environment variable {TIMEOUT} is {text!r}; expected minutes, above 0 and up to a day, such as {_MINUTES}."
+            f"The environment variable {TIMEOUT} is {text!r}; expected minutes, above 0 and up to "
+            f"a day, such as {_MINUTES}."
         )
     return timedelta(minutes=minutes)
 
 
 def gather_rows(own: Tensor) -> Tensor:
-    """One row of each process, (world, ...) in order of rank, on every process and without gradient; ``own`` (...) is alike on all."""
+    """One row of each process, (world, ...) in order of rank, on every process and without
+    gradient; ``own`` (...) is alike on all.
+    """
     return own[None] if world() == 1 else _gathered(own[None], [1] * world())
 
 
@@ -223,10 +237,12 @@ def broadcast_object(value: Any) -> Any:
 
 
 def data_parallel(module: nn.Module, *, unused: bool = False) -> nn.Module:
-    """``module`` with its parameter gradients averaged over processes; ``module`` itself with one process.
+    """``module`` with its parameter gradients averaged over processes; ``module`` itself with one
+    process.
 
     Args:
-        module: the same on every process; its buffers are not sent, as every process changes them alike.
+        module: the same on every process; its buffers are not sent, as every process changes them
+            alike.
         unused: whether some parameters get no gradient in some steps.
     """
     if world() == 1:
@@ -240,16 +256,20 @@ def data_parallel(module: nn.Module, *, unused: bool = False) -> nn.Module:
 
 
 def mesh(kind: str) -> DeviceMesh:
-    """All processes in a row, on devices of that kind ("cpu", "cuda"), for tensors that are divided over them."""
+    """All processes in a row, on devices of that kind ("cpu", "cuda"), for tensors that are divided
+    over them.
+    """
     made = init_device_mesh(kind, (world(),))
-    # DTensor keeps meshes in the caches of its operations, for ever; ``stop`` would wait in vain for the group that they hold. Only
-    # tracing asks the mesh for it: what runs finds the group of the day by its name.
+    # DTensor keeps meshes in the caches of its operations, for ever; ``stop`` would wait in vain
+    # for the group that they hold. Only tracing asks the mesh for it: what runs finds the group of
+    # the day by its name.
     getattr(made, "_pg_registry", {}).clear()
     return made
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Average the gradients over processes in place, as ``data_parallel`` does, where the backward pass goes around it.
+    """Average the gradients over processes in place, as ``data_parallel`` does, where the backward
+    pass goes around it.
 
     Args:
         parameters: the same on every process; those without gradient have none on every process.
@@ -268,7 +288,9 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:
-    """The sum of ``tensor`` over processes; backwards, the sum of all processes' gradients of it (the true adjoint)."""
+    """The sum of ``tensor`` over processes; backwards, the sum of all processes' gradients of it
+    (the true adjoint).
+    """
     if world() == 1:
         return tensor
     total: Tensor = _Sum.apply(tensor)
@@ -288,12 +310,16 @@ class _Sum(torch.autograd.Function):
 
 
 def gather_parts(own: Tensor, counts: list[int]) -> Tensor:
-    """All processes' rows in order of rank, without gradient; ``counts`` holds the number of rows of each."""
+    """All processes' rows in order of rank, without gradient; ``counts`` holds the number of rows
+    of each.
+    """
     return own if world() == 1 else _gathered(own, counts)
 
 
 def _gathered(own: Tensor, counts: list[int]) -> Tensor:
-    """All processes' rows in order of rank; sent as bytes, so that any type travels, and padded to the longest part."""
+    """All processes' rows in order of rank; sent as bytes, so that any type travels, and padded to
+    the longest part.
+    """
     longest, row = max(counts), own.shape[1:]
     padded = own.new_zeros(longest, *row)
     padded[: len(own)] = own

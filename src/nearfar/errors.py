@@ -8,15 +8,20 @@ import reprlib
 from collections.abc import Iterable
 
 _LONGEST_NAME = 200
-"""Longer names are not compared with the valid ones, which takes time with the square of the length."""
+"""Longer names are not compared with the valid ones, which takes time with the square of the
+length.
+"""
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-"""Control characters but tab and line feed, marks that turn the direction of writing, and halves of surrogate pairs."""
+"""Control characters but tab and line feed, marks that turn the direction of writing, and halves of
+surrogate pairs.
+"""
 
 
 def printable(text: object) -> str:
-    """A text that a terminal shows as it is: each control character is spelled out, so that no name can steer the terminal.
+    """A text that a terminal shows as it is: each control character is spelled out, so that no name
+    can steer the terminal.
 
     >>> printable("a\\x1b[2Jb")
     'a\\\\x1b[2Jb'
@@ -27,7 +32,9 @@ def printable(text: object) -> str:
 
 
 class _Brief(reprlib.Repr):
-    """``repr`` of any value in a line: long texts and lists are cut, and what cannot be written is named by its type."""
+    """``repr`` of any value in a line: long texts and lists are cut, and what cannot be written is
+    named by its type.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,10 +63,11 @@ def brief(value: object) -> str:
 
 
 class UserError(ValueError):
-    """A mistake of the user's: one sentence that names the thing, what was found, what was expected and how to mend it.
+    """A mistake of the user's: one sentence that names the thing, what was found, what was expected
+    and how to mend it.
 
-    The command line prints it without a traceback and exits with 2; everything else is a defect of ours (exit code 1).
-    Its text is ``printable``, as it may hold names that come from data.
+    The command line prints it without a traceback and exits with 2; everything else is a defect of
+    ours (exit code 1). Its text is ``printable``, as it may hold names that come from data.
     """
 
     def __str__(self) -> str:

@@ -1,4 +1,5 @@
-"""The options of ``nearfar pretrain``: one dataclass from which the command line, the Python call and ``config.toml`` are made.
+"""The options of ``nearfar pretrain``: one dataclass from which the command line, the Python call
+and ``config.toml`` are made.
 
 Nothing here imports torch, so that help is instant.
 """
@@ -30,29 +31,37 @@ class PretrainOptions:
     """How to pretrain. ``None`` means: as the method's recipe says.
 
     Attributes:
-        data: name of a known data set or a path (see ``nearfar datasets``); DATA#COLUMN=VALUE takes the rows with that value.
+        data: name of a known data set or a path (see ``nearfar datasets``); DATA#COLUMN=VALUE takes
+            the rows with that value.
         encoder: name of an encoder; by default a small one that fits the data.
         output: run folder to create; by default runs/METHOD-DATA, numbered when that exists.
-        start_from: run folder whose encoder's weights are the starting point; takes its architecture unless one is named.
+        start_from: run folder whose encoder's weights are the starting point; takes its
+            architecture unless one is named.
         resume: run folder to continue, to the bit, from its last checkpoint.
-        recipe: "small" for laptops and small samples, "paper" for the published settings, "auto" to choose by the amount of data.
-        inflate: name or path of generated images to train on beside the real ones, or "mixture:NUMBER" to generate that many here.
+        recipe: "small" for laptops and small samples, "paper" for the published settings, "auto" to
+            choose by the amount of data.
+        inflate: name or path of generated images to train on beside the real ones, or
+            "mixture:NUMBER" to generate that many here.
         copies: how often each real sample is repeated in the training set.
         epochs: passes over the training samples.
         steps: optimiser steps in all, instead of epochs.
         batch_size: samples in one optimiser step, over all processes.
         learning_rate: peak for a batch of 256; scales linearly with the batch.
         weight_decay: for weight matrices.
-        final_weight_decay: the same at the end of the run, reached along half a cosine; by default it stays.
+        final_weight_decay: the same at the end of the run, reached along half a cosine; by default
+            it stays.
         optimizer: adamw, sgd, lars, larc or muon.
         warmup: share of the steps in which the learning rate rises.
         clip: largest gradient norm; 0 means no clipping.
-        accumulate: split each batch into this many parts for the forward pass; negatives then come from one part only.
-        gradient_cache: embed in chunks of this many samples and contrast the whole batch; 0 means off.
+        accumulate: split each batch into this many parts for the forward pass; negatives then come
+            from one part only.
+        gradient_cache: embed in chunks of this many samples and contrast the whole batch; 0 means
+            off.
         precision: "auto" uses bfloat16 where a probe of this machine shows a gain.
         device: "auto", "cpu", "cuda", "mps" ...
         compile: compile the encoder with torch.compile.
-        shard: divide parameters, gradients and optimiser state over the processes, for networks that are large for one device.
+        shard: divide parameters, gradients and optimiser state over the processes, for networks
+            that are large for one device.
         seed: of every random draw.
         limit: use at most this many training samples.
         evaluate_every: epochs between two online kNN probes; 0 means about ten times a run.
@@ -62,9 +71,11 @@ class PretrainOptions:
         strict: refuse data with unreadable files instead of skipping them.
         text_column: which column holds the text of image-text pairs.
         image_column: which column holds the image.
-        size: side of the square images (of clips: frames) in pixels, steps of series, tokens of texts, frames of sound, or points.
+        size: side of the square images (of clips: frames) in pixels, steps of series, tokens of
+            texts, frames of sound, or points.
         label: which column or array holds the label; NAME,NAME joins several of real numbers.
-        group: which column or array holds the group (patient, speaker) that a split must not tear apart.
+        group: which column or array holds the group (patient, speaker) that a split must not tear
+            apart.
     """
 
     data: str = "cluttered-digits"
@@ -180,7 +191,9 @@ def read_config(path: Path) -> Config:
 
 
 def config_from(text: str, path: Path) -> Config:
-    """The configuration in the text of a ``config.toml``; ``path`` is for errors, which are those of ``read_config``."""
+    """The configuration in the text of a ``config.toml``; ``path`` is for errors, which are those
+    of ``read_config``.
+    """
     values = toml_values(text, path)
     if "method" not in values:
         raise UserError(
@@ -201,7 +214,8 @@ def toml_values(text: str, path: Path) -> dict[str, Any]:
     """
     if len(text) > _LARGEST_CONFIG:
         raise UserError(
-            f"The configuration {path} has {len(text):,} characters; expected at most {_LARGEST_CONFIG:,}."
+            f"The configuration {path} has {len(text):,} characters; expected at most "
+            f"{_LARGEST_CONFIG:,}."
         )
     deep = f"The configuration {path} is nested too deep; expected options and settings."
     if _MANY_DOTS.search(text):  # read in time with the square, or the cube, of their number
@@ -240,7 +254,8 @@ def _check_together(options: PretrainOptions) -> None:
             raise UserError(f"Logging to {tracker} needs its package: pip install {tracker}.")
     if options.accumulate > 1 and options.gradient_cache:
         raise UserError(
-            "Options accumulate and gradient_cache were both given; choose one: gradient_cache keeps all negatives."
+            "Options accumulate and gradient_cache were both given; choose one: gradient_cache "
+            "keeps all negatives."
         )
 
 
@@ -248,7 +263,8 @@ def resolved_settings(kind: type[Any], *layers: Mapping[str, Any]) -> Any:
     """An instance of a method's ``Settings`` from layers of values, the last one winning.
 
     Raises:
-        UserError: for an unknown setting, a value of the wrong type, or one outside its declared range or choice.
+        UserError: for an unknown setting, a value of the wrong type, or one outside its declared
+            range or choice.
     """
     hints = typing.get_type_hints(kind, include_extras=True)
     names = [f.name for f in dataclasses.fields(kind)]

@@ -1,4 +1,6 @@
-"""Words of the command line to values; what is wrong with them in one sentence, like every other mistake of the user's."""
+"""Words of the command line to values; what is wrong with them in one sentence, like every other
+mistake of the user's.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,8 @@ def _shown(default: Any) -> str:
 
 
 def documented(kind: type) -> dict[str, str]:
-    """Field name to text, from the ``Attributes:`` of a class's docstring and those of the classes that it extends.
+    """Field name to text, from the ``Attributes:`` of a class's docstring and those of the classes
+    that it extends.
 
     >>> from nearfar.options import PretrainOptions
     >>> documented(PretrainOptions)["epochs"]
@@ -101,16 +104,19 @@ def _bare(hint: Any) -> Any:
 def parsed(
     command: Callable[..., Any], words: Sequence[str], *, prog: str, flags: Iterable[str] = ()
 ) -> Any:
-    """What tyro makes of the words, after which it has called ``command``; help is printed and leaves by ``SystemExit``.
+    """What tyro makes of the words, after which it has called ``command``; help is printed and
+    leaves by ``SystemExit``.
 
     Args:
         command: What is called with the values.
         words: Of the command line, behind the verb.
         prog: The command's name, for help and errors.
-        flags: Options that take no value; one that is given a value is refused, as the parser would take the value for a word of its own.
+        flags: Options that take no value; one that is given a value is refused, as the parser would
+            take the value for a word of its own.
 
     Raises:
-        UserError: for words that do not fit; names the option, what was found and what was expected.
+        UserError: for words that do not fit; names the option, what was found and what was
+            expected.
     """
     import tyro
 
@@ -156,7 +162,9 @@ def _wide() -> Iterator[None]:
 
 
 def sentence(box: str) -> str:
-    """The parser's framed answer in one sentence of ours; in its own words where it says what is not known here."""
+    """The parser's framed answer in one sentence of ours; in its own words where it says what is
+    not known here.
+    """
     blocks: list[list[str]] = [[]]
     for line in box.splitlines():
         row = re.sub(r"^[│|]?\s*|\s*[│|]?$", "", line)
@@ -202,7 +210,10 @@ def sentence(box: str) -> str:
             f"Unknown words on the command line, {found[1].split(' ')[0].rstrip(',')!r} first{hint}"
         )
     if found := re.match(r"Missing from .*?: (\S+) (.*)", text):
-        return f"A word is missing on the command line: {found[2].replace('(required)', '').strip().rstrip('.')}."
+        return (
+            "A word is missing on the command line: "
+            f"{found[2].replace('(required)', '').strip().rstrip('.')}."
+        )
     return f"The words cannot be read: {text.rstrip('.') or 'the parser does not say why'}."
 
 

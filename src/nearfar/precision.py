@@ -20,7 +20,9 @@ _GAIN = 1.15
 _FEW = 8
 """Samples of the first, short turn."""
 _FAR, _NOTICEABLE = 4.0, 0.05
-"""So many times as slow, and so many seconds for a few samples: no number of turns would change the answer."""
+"""So many times as slow, and so many seconds for a few samples: no number of turns would change the
+answer.
+"""
 _LONGEST = 20.0
 """Seconds after which no further turn begins."""
 
@@ -58,9 +60,10 @@ def choose_precision(
 ) -> tuple[str, str]:
     """("float32" or "bfloat16", one sentence why).
 
-    "auto" times the encoder once in each format and remembers the answer for this machine, so that a second run on the same
-    machine computes the same thing. Where bfloat16 is far slower, as on a CPU without instructions for it, a few samples show that, and
-    it is not tried again on this machine with any encoder.
+    "auto" times the encoder once in each format and remembers the answer for this machine, so that
+    a second run on the same machine computes the same thing. Where bfloat16 is far slower, as on a
+    CPU without instructions for it, a few samples show that, and it is not tried again on this
+    machine with any encoder.
 
     Args:
         wanted: "auto", "float32" or "bfloat16".
@@ -96,7 +99,8 @@ def choose_precision(
     known = _read(path)
     if key not in known and hopeless not in known:
         tell(
-            "timing the encoder in float32 and bfloat16, once on this machine (--precision float32 skips this)"
+            "timing the encoder in float32 and bfloat16, once on this machine (--precision float32 "
+            "skips this)"
         )
         gain, far_slower = _gain(encoder, example, device)
         known[hopeless if far_slower else key] = gain
@@ -104,7 +108,8 @@ def choose_precision(
     if key not in known:
         return (
             "float32",
-            f"float32: bfloat16 runs at {known[hopeless]:.2f} x the speed of float32 on this machine",
+            f"float32: bfloat16 runs at {known[hopeless]:.2f} x the speed of float32 on this "
+            "machine",
         )
     gain = known[key]
     chosen = "bfloat16" if gain >= _GAIN else "float32"
@@ -112,11 +117,12 @@ def choose_precision(
 
 
 def _gain(encoder: nn.Module, example: Tensor, device: torch.device) -> tuple[float, bool]:
-    """Time of a forward and backward pass in float32 over that in bfloat16, both at their best of five, taken in turns so that what
-    else the machine does hits both alike; laid out in memory as the loop lays it out. Leaves the encoder as it was.
+    """Time of a forward and backward pass in float32 over that in bfloat16, both at their best of
+    five, taken in turns so that what else the machine does hits both alike; laid out in memory as
+    the loop lays it out. Leaves the encoder as it was.
 
-    A few samples come first. Where bfloat16 takes several times as long with them, that is the answer, and the second value is true.
-    Turns end after a while in any case.
+    A few samples come first. Where bfloat16 takes several times as long with them, that is the
+    answer, and the second value is true. Turns end after a while in any case.
     """
     state = {name: value.clone() for name, value in encoder.state_dict().items()}
     if example.ndim == 4:

@@ -1,4 +1,6 @@
-"""Processes that are started for a piece of work and end with the one that started them, however that ends."""
+"""Processes that are started for a piece of work and end with the one that started them, however
+that ends.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ class Child:
 
 @contextmanager
 def ending_with_us(child: Child) -> Iterator[None]:
-    """Within the block, SIGINT, SIGTERM and SIGHUP end the child's group, and then raise ``KeyboardInterrupt``; so does any error."""
+    """Within the block, SIGINT, SIGTERM and SIGHUP end the child's group, and then raise
+    ``KeyboardInterrupt``; so does any error.
+    """
     try:
         with _asked():
             yield
@@ -92,7 +96,8 @@ def _asked() -> Iterator[None]:
 
 
 def dies_with(parent: int, number: int) -> Callable[[], None]:
-    """What, called in a new process, lets it get a signal when its parent dies, even of SIGKILL; where the system can do that (Linux).
+    """What, called in a new process, lets it get a signal when its parent dies, even of SIGKILL;
+    where the system can do that (Linux).
 
     Args:
         parent: Process id of the parent.

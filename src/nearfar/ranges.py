@@ -1,7 +1,9 @@
-"""Declared ranges: which values an option or a setting takes, stated in its type and checked in one place.
+"""Declared ranges: which values an option or a setting takes, stated in its type and checked in one
+place.
 
-``temperature: Annotated[float, above(0)] = 0.1`` declares a range, ``form: Literal["mlp", "norm"] = "mlp"`` a choice. ``checked``
-holds a value to both, and to the type itself; help prints ``described``.
+``temperature: Annotated[float, above(0)] = 0.1`` declares a range, ``form: Literal["mlp", "norm"] =
+"mlp"`` a choice. ``checked`` holds a value to both, and to the type itself; help prints
+``described``.
 """
 
 from __future__ import annotations
@@ -17,9 +19,13 @@ from typing import Annotated, Any, Literal
 from nearfar.errors import UserError, brief, unknown_name
 
 MOST = 3.4e38
-"""The largest number that a setting or an option may be: about the largest of float32, in which is computed."""
+"""The largest number that a setting or an option may be: about the largest of float32, in which is
+computed.
+"""
 MOST_UNITS = 1 << 20
-"""The widest layer, the longest queue of most methods: what fits no machine is refused by name, not by an allocator."""
+"""The widest layer, the longest queue of most methods: what fits no machine is refused by name, not
+by an allocator.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +100,8 @@ def checked(hint: Any, what: str, value: Any) -> Any:
     Args:
         hint: A type, with ``Annotated`` ranges kept.
         what: The name in the error, such as "Setting temperature".
-        value: What was given. Whole numbers pass for real ones, lists for tuples and texts for paths.
+        value: What was given. Whole numbers pass for real ones, lists for tuples and texts for
+            paths.
 
     Returns:
         The value, converted where the hint asks for it.
@@ -197,7 +204,9 @@ def described(hint: Any) -> str:
 
 
 def limits(hint: Any) -> str:
-    """The declared range alone, as help prints it behind a default: "above 0"; "" where there is none."""
+    """The declared range alone, as help prints it behind a default: "above 0"; "" where there is
+    none.
+    """
     base, declared = _parts(hint)
     if _is_union(typing.get_origin(base)) or typing.get_origin(base) is tuple:
         inner = [limits(one) for one in typing.get_args(base) if one not in (type(None), Ellipsis)]
@@ -206,7 +215,9 @@ def limits(hint: Any) -> str:
 
 
 def is_declared(hint: Any) -> bool:
-    """Whether a hint says which values are allowed: by a range, a choice, or by being true or false."""
+    """Whether a hint says which values are allowed: by a range, a choice, or by being true or
+    false.
+    """
     base, declared = _parts(hint)
     origin = typing.get_origin(base)
     if _is_union(origin) or origin is tuple:
@@ -217,7 +228,9 @@ def is_declared(hint: Any) -> bool:
 
 
 def choices_of(hint: Any) -> tuple[str, ...]:
-    """The texts of a ``Literal``, also where None or a list of them is allowed; () for anything else."""
+    """The texts of a ``Literal``, also where None or a list of them is allowed; () for anything
+    else.
+    """
     base, _ = _parts(hint)
     origin, arguments = typing.get_origin(base), typing.get_args(base)
     if origin is Literal:
@@ -296,7 +309,9 @@ def _as_float(value: float) -> float:
 
 
 def _outside(hint: Any, value: Any) -> str | None:
-    """What was expected, where a value of the right type lies outside a declared range; None where it lies inside."""
+    """What was expected, where a value of the right type lies outside a declared range; None where
+    it lies inside.
+    """
     base, declared = _parts(hint)
     origin, arguments = typing.get_origin(base), typing.get_args(base)
     if _is_union(origin):

@@ -30,11 +30,13 @@ from nearfar.views import make_views, plain_view
 class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """``fit`` pretrains an encoder on X, ``transform`` gives its features.
 
-    X is uint8 images (N, C, H, W), (N, H, W, C) or grey (N, H, W), float series (N, C, T), or rows of numbers (N, D),
-    which are taken as series of one channel and get the encoder "series-perceptron" unless another is named.
+    X is uint8 images (N, C, H, W), (N, H, W, C) or grey (N, H, W), float series (N, C, T), or rows
+    of numbers (N, D), which are taken as series of one channel and get the encoder
+    "series-perceptron" unless another is named.
 
     Args:
-        method: a name from ``nearfar methods``, or a ``Method`` class of your own, for samples of this kind.
+        method: a name from ``nearfar methods``, or a ``Method`` class of your own, for samples of
+            this kind.
         encoder: a name; by default a small one that fits the data.
         epochs: passes over the data; by default those of the method's recipe.
         batch_size: at most half of the samples are used.
@@ -107,7 +109,8 @@ class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         content = self._content(X, reset=False)
         if tuple(content.shape[1:]) != self.spec_.shape:
             raise ValueError(
-                f"X has samples of shape {tuple(content.shape[1:])}; expected {self.spec_.shape}, as in fit."
+                f"X has samples of shape {tuple(content.shape[1:])}; expected {self.spec_.shape}, "
+                "as in fit."
             )
         found: NDArray[np.float32] = extract(
             self.encoder_, _samples(content, None), plain_view(self.spec_)
@@ -131,7 +134,8 @@ class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             raise ValueError(f"X has images of {array.dtype}; expected uint8, 0 to 255.")
         if array.ndim > 4:
             raise ValueError(
-                f"X has {array.ndim} axes; expected rows (N, D), series (N, C, T) or images (N, C, H, W)."
+                f"X has {array.ndim} axes; expected rows (N, D), series (N, C, T) or images (N, C, "
+                "H, W)."
             )
         if reset:
             self._rows = array.ndim == 2
@@ -156,7 +160,9 @@ def _kind_of(method: str | type[Method]) -> type[Method]:
 
 
 def _grey_images_with_channels(X: Any) -> Any:
-    """Bytes (N, H, W) as grey images (N, 1, H, W), bytes (N, H, W, C) as (N, C, H, W); all else as it is."""
+    """Bytes (N, H, W) as grey images (N, 1, H, W), bytes (N, H, W, C) as (N, C, H, W); all else as
+    it is.
+    """
     if str(getattr(X, "dtype", "")).removeprefix("torch.") != "uint8":
         return X
     if X.ndim == 3:

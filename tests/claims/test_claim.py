@@ -1,4 +1,6 @@
-"""One verdict rule, paired by seed; results are written, read and shown in one table; every claim is complete."""
+"""One verdict rule, paired by seed; results are written, read and shown in one table; every claim
+is complete.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Arms from a grid, paired differences, sentences that say no more than the numbers, and one parquet for all."""
+"""Arms from a grid, paired differences, sentences that say no more than the numbers, and one
+parquet for all.
+"""
 
 from __future__ import annotations
 
@@ -75,9 +77,13 @@ def test_the_best_is_named_only_where_it_is_sure() -> None:
 def test_one_seed_speaks_of_encoders_and_a_method_below_its_baseline_is_named() -> None:
     found = judged([answered(0.5)], [answered(0.25)])
     beside, *warnings = found.verdicts()
-    start = "dcl and simclr cannot be compared with one seed, at least 3 are needed; of these two runs alone: "
+    start = (
+        "dcl and simclr cannot be compared with one seed, at least 3 are needed; of these two "
+        "runs alone: "
+    )
     assert beside.startswith(
-        f"{start}the encoder of dcl is worse than the encoder of simclr by 25.0 points kNN accuracy ("
+        f"{start}the encoder of dcl is worse than the encoder of simclr by 25.0 points kNN "
+        "accuracy ("
     )
     (warning,) = warnings
     assert warning.startswith(
@@ -89,7 +95,9 @@ def test_one_seed_speaks_of_encoders_and_a_method_below_its_baseline_is_named() 
 def answered(
     knn: float, linear: float | None = None, baseline: float = 0.35, count: int = 1000
 ) -> Evaluation:
-    """An evaluation with the answers of each sample; where one encoder is right, a worse one may be right as well."""
+    """An evaluation with the answers of each sample; where one encoder is right, a worse one may be
+    right as well.
+    """
     values, scores = {}, []
     for metric, one in (("kNN accuracy", knn), ("linear accuracy", linear)):
         for row, share in (("trained", one), ("random encoder", baseline)):
@@ -145,7 +153,8 @@ def test_a_sure_linear_gain_never_stands_beside_nothing_learned() -> None:
     (told,) = found.verdicts()
     assert "nothing useful" not in told
     assert told.startswith(
-        "simclr is surely better than the baselines by linear accuracy, but not than the random encoder (-"
+        "simclr is surely better than the baselines by linear accuracy, but not than the random "
+        "encoder (-"
     )
     low = judged(
         [answered(0.30, linear=0.30), answered(0.302, linear=0.302), answered(0.304, linear=0.304)]

@@ -1,4 +1,6 @@
-"""Nothing is called sure too often, no sentence contradicts its test, and intervals hold both errors."""
+"""Nothing is called sure too often, no sentence contradicts its test, and intervals hold both
+errors.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def answers(
     noise: float,
     common: Answers,
 ) -> Answers:
-    """Right and wrong answers (seeds, N): a probit of a common ease of each sample, a draw of each seed and noise."""
+    """Right and wrong answers (seeds, N): a probit of a common ease of each sample, a draw of each
+    seed and noise.
+    """
     of_seed = skill + spread * random.standard_normal((seeds, 1))
     return (of_seed + common + noise * random.standard_normal((seeds, count)) > 0).astype(
         np.float64
@@ -78,7 +82,8 @@ def test_without_a_difference_methods_are_seldom_called_apart(
     wrong = sum(
         any(f.sure for f in family(random, seeds, count, spread, arms=3)) for _ in range(repeats)
     )
-    # At the promised share of errors more than this many would be seen once in a thousand simulations.
+    # At the promised share of errors more than this many would be seen once in a thousand
+    # simulations.
     assert binomtest(wrong, repeats, LEVEL, alternative="greater").pvalue > 1e-3
 
 
@@ -251,7 +256,8 @@ def test_no_sentence_contradicts_its_test(one: str, other: str) -> None:
         assert nearest == f.state
     if found[0].of.seeds == 1:
         assert text.startswith(
-            "simclr temperature=0.1 and simclr cannot be compared with one seed, at least 3 are needed; "
+            "simclr temperature=0.1 and simclr cannot be compared with one seed, at least 3 are "
+            "needed; "
         )
         assert "the encoder of simclr temperature=0.1" in text
     assert ("is not known" in text) == (

@@ -40,7 +40,9 @@ def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
 
 @pytest.fixture
 def image_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Write random images: ``image_folder({"cats/1.png": {}, ...})``, each with the arguments of ``picture``."""
+    """Write random images: ``image_folder({"cats/1.png": {}, ...})``, each with the arguments of
+    ``picture``.
+    """
 
     def write(files: dict[str, dict[str, Any]], name: str = "photos") -> Path:
         for number, (path, options) in enumerate(files.items()):

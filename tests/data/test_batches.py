@@ -1,4 +1,6 @@
-"""Batches are a function of seed, epoch and position, cover each sample once, and are shared among processes without rest."""
+"""Batches are a function of seed, epoch and position, cover each sample once, and are shared among
+processes without rest.
+"""
 
 from __future__ import annotations
 

@@ -55,7 +55,8 @@ def test_a_full_disk_is_said_plainly(tmp_path: Path) -> None:
 
     with pytest.raises(
         UserError,
-        match=r"Cannot write decoded data .*No space left on device; free some space .*NEARFAR_CACHE",
+        match=r"Cannot write decoded data .*No space left on device; free some space "
+        r".*NEARFAR_CACHE",
     ):
         remembered("key", full, tmp_path)
     assert list(tmp_path.iterdir()) == []

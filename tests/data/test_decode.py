@@ -1,4 +1,6 @@
-"""Pixels: exact where nothing is resized, on white where transparent, in 8 bits, and centred where cropped."""
+"""Pixels: exact where nothing is resized, on white where transparent, in 8 bits, and centred where
+cropped.
+"""
 
 from __future__ import annotations
 

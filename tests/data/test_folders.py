@@ -107,7 +107,10 @@ def test_sizes(
     )
     assert source.spec.shape == (3, *shape)
     assert source.spec.extra.get("resized", 0) == resized
-    said = f"{resized} of {len(sizes)} images were resized and cropped to {shape[0]} x {shape[1]} pixels; --size sets another size."
+    said = (
+        f"{resized} of {len(sizes)} images were resized and cropped to {shape[0]} x {shape[1]} "
+        "pixels; --size sets another size."
+    )
     assert [note for note in source.notes if "resized" in note] == ([said] if resized else [])
 
 
@@ -147,7 +150,8 @@ def test_strict_refuses_unreadable_images(image_folder: Write) -> None:
     for _ in range(2):
         with pytest.raises(
             UserError,
-            match=r"3 of 8 images of photos cannot be read: .*; repair or remove them, or leave out --strict",
+            match=r"3 of 8 images of photos cannot be read: .*; repair or remove them, or leave "
+            r"out --strict",
         ):
             load(folder, strict=True)
 

@@ -1,4 +1,6 @@
-"""Files with flipped, cut, doubled and foreign bytes: every reader loads them or refuses them in a sentence."""
+"""Files with flipped, cut, doubled and foreign bytes: every reader loads them or refuses them in a
+sentence.
+"""
 
 from __future__ import annotations
 

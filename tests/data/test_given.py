@@ -1,4 +1,6 @@
-"""What a user hands over in Python reaches the encoder as its readers would bring it: any order of axes, size and kind."""
+"""What a user hands over in Python reaches the encoder as its readers would bring it: any order of
+axes, size and kind.
+"""
 
 from __future__ import annotations
 

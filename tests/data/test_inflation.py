@@ -1,4 +1,6 @@
-"""Inflated training sets: reference composition, what stays as it is, the generator, and what is refused."""
+"""Inflated training sets: reference composition, what stays as it is, the generator, and what is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ def test_the_rest_of_the_source_stays() -> None:
 
 
 def test_generated_digits_look_like_digits_but_are_no_copies() -> None:
-    """A nearest-neighbour classifier trained on real digits finds all classes among them; each lies near a real one, on none."""
+    """A nearest-neighbour classifier trained on real digits finds all classes among them; each lies
+    near a real one, on none.
+    """
     train = load("digits", limit=400).train
     made = generate(train, 300, seed=1)
     assert made.shape == (300, 1, 8, 8)

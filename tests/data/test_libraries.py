@@ -1,4 +1,6 @@
-"""Sets that other libraries bring: aeon's bundled ones, torchvision's files, Hugging Face folders; and how their absence is said."""
+"""Sets that other libraries bring: aeon's bundled ones, torchvision's files, Hugging Face folders;
+and how their absence is said.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +99,8 @@ def test_a_torchvision_set_that_is_there(cache: Path, offline: None) -> None:
 def test_a_torchvision_set_that_cannot_be_downloaded(offline: None) -> None:
     with pytest.raises(
         UserError,
-        match=r"torchvision:CIFAR10 cannot be loaded \(.*no network.*\); the first use needs a network",
+        match=r"torchvision:CIFAR10 cannot be loaded \(.*no network.*\); the first use needs a "
+        r"network",
     ):
         load("torchvision:CIFAR10")
 
@@ -135,7 +138,9 @@ def test_a_library_that_is_not_installed(
 
 @pytest.fixture
 def hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that the library reads as a data set, with the library's own cache kept out of the user's."""
+    """A folder that the library reads as a data set, with the library's own cache kept out of the
+    user's.
+    """
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf-cache")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
@@ -172,6 +177,7 @@ def test_a_hugging_face_set(hugging_face: Path) -> None:
 def test_a_hugging_face_set_that_cannot_be_loaded(hugging_face: Path) -> None:
     with pytest.raises(
         UserError,
-        match=r"hf:no-one/nothing cannot be loaded \(.*\); check the name, and the network connection",
+        match=r"hf:no-one/nothing cannot be loaded \(.*\); check the name, and the network "
+        r"connection",
     ):
         load("hf:no-one/nothing")

@@ -93,7 +93,8 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photo.heic").write_bytes(b"x")
     with pytest.raises(
         UserError,
-        match=r"photo\.heic is a single \.heic file; expected a folder, or a file that ends in \.parquet",
+        match=r"photo\.heic is a single \.heic file; expected a folder, or a file that ends in "
+        r"\.parquet",
     ):
         load(tmp_path / "photo.heic")
 
@@ -104,7 +105,10 @@ def test_an_unknown_option_names_the_nearest() -> None:
 
 
 def test_the_catalogue_imports_no_torch() -> None:
-    code = "import sys, nearfar.data.readers.catalogue as c; [e.here for e in c.entries()]; assert 'torch' not in sys.modules"
+    code = (
+        "import sys, nearfar.data.readers.catalogue as c; [e.here for e in c.entries()]; "
+        "assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -99,7 +99,8 @@ def test_a_gap_names_the_row(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=x)
     with pytest.raises(
         UserError,
-        match=r"series in row 2 of a\.npz has 2 missing or infinite values, the first in channel 1 at step 3",
+        match=r"series in row 2 of a\.npz has 2 missing or infinite values, the first in channel 1 "
+        r"at step 3",
     ):
         load(tmp_path / "a.npz")
 

@@ -1,4 +1,6 @@
-"""Parquet, CSV and TSV: which column is what, splits, groups, limits, and what is said when something is missing."""
+"""Parquet, CSV and TSV: which column is what, splits, groups, limits, and what is said when
+something is missing.
+"""
 
 from __future__ import annotations
 

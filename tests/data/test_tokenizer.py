@@ -1,4 +1,6 @@
-"""Byte pairs: any text survives, merges equal those of a slow count, and files give the same tokens."""
+"""Byte pairs: any text survives, merges equal those of a slow count, and files give the same
+tokens.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ TEXTS = ["a cat sat on the mat", "the cat ate", "that hat, the bat!", "aaaa aaa 
 
 
 def slow_merges(texts: list[str], count: int) -> list[tuple[int, int]]:
-    """Count all pairs anew for each merge. Words are those separated by single spaces, without punctuation."""
+    """Count all pairs anew for each merge. Words are those separated by single spaces, without
+    punctuation.
+    """
     words = Counter(f" {word}" for text in texts for word in text.split(" "))
     spelled = [([5 + b for b in word.encode()], n) for word, n in words.items()]
     merges: list[tuple[int, int]] = []

@@ -248,7 +248,10 @@ def test_a_sharded_run_is_evaluated_and_goes_on_whole(tmp_path: Path) -> None:
 
 
 def test_help_is_instant_and_free_of_torch() -> None:
-    code = "import sys; from nearfar.cli import main; main(['--help']); main(['methods']); assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from nearfar.cli import main; main(['--help']); main(['methods']); assert "
+        "'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     code = "import sys, nearfar; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

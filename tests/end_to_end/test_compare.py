@@ -1,4 +1,6 @@
-"""The real comparison: equal conditions, continued where it stopped, extended by seeds and arms, refused when it is another one."""
+"""The real comparison: equal conditions, continued where it stopped, extended by seeds and arms,
+refused when it is another one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The real command while something goes wrong: kills, two runs in one folder, damaged and read-only folders, signals."""
+"""The real command while something goes wrong: kills, two runs in one folder, damaged and read-only
+folders, signals.
+"""
 
 from __future__ import annotations
 

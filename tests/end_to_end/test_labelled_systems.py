@@ -1,4 +1,6 @@
-"""Systems that learn from labels, from the command line: values, episodes of classes kept apart, fine-tuning, and wrong labels."""
+"""Systems that learn from labels, from the command line: values, episodes of classes kept apart,
+fine-tuning, and wrong labels.
+"""
 
 from __future__ import annotations
 

@@ -15,8 +15,9 @@ from nearfar.runs.encoder_files import load_encoder
 
 pytestmark = pytest.mark.slow
 
-# Adam takes the sign of gradients that are rounding alone (of biases before a batch norm), and PyTorch's batch norm of images is right
-# to five digits only: what grows from either is no difference in what is computed.
+# Adam takes the sign of gradients that are rounding alone (of biases before a batch norm), and
+# PyTorch's batch norm of images is right to five digits only: what grows from either is no
+# difference in what is computed.
 SHORT = [
     "--encoder",
     "perceptron",

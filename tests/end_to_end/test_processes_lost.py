@@ -92,7 +92,9 @@ def test_a_comparison_leaves_nobody_behind_and_goes_on(name: str, tmp_path: Path
 
 
 def torchrun(folder: Path, **environment: str) -> tuple[subprocess.Popen[str], list[int]]:
-    """A run on two processes that has begun to train; the command, and the ids of both processes in order of rank."""
+    """A run on two processes that has begun to train; the command, and the ids of both processes in
+    order of rank.
+    """
     words = ["pretrain", "simclr", *SMALL, "--epochs", "500", "--no-evaluate", "--output", "r"]
     given = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     process = subprocess.Popen(

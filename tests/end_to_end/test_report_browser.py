@@ -1,4 +1,6 @@
-"""The pages in a real browser: no error, every chart drawn, hovering shows the sample, the select box changes the colours."""
+"""The pages in a real browser: no error, every chart drawn, hovering shows the sample, the select
+box changes the colours.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,10 @@ def browser() -> Iterator[Any]:
 def opened(browser: Any, page: Path) -> None:
     """Open a page and wait until all its charts are drawn."""
     browser.get(page.resolve().as_uri())
-    undrawn = "return [...document.querySelectorAll('.chart')].filter(c => !c.dataset.drawn).map(c => c.id)"
+    undrawn = (
+        "return [...document.querySelectorAll('.chart')].filter(c => "
+        "!c.dataset.drawn).map(c => c.id)"
+    )
     deadline = time.monotonic() + 60
     while browser.execute_script(undrawn) and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -1,4 +1,6 @@
-"""A trained run put to use from the command line: search by file, row and id; near-duplicates; labels; every refusal."""
+"""A trained run put to use from the command line: search by file, row and id; near-duplicates;
+labels; every refusal.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""PixPro, GenView, AdaInf and ScatSimCLR from the command line: they train, keep their state, and are judged in their own way."""
+"""PixPro, GenView, AdaInf and ScatSimCLR from the command line: they train, keep their state, and
+are judged in their own way.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Dense evaluation: matching and segmentation of maps whose answer is known, the measures by hand, and what is refused."""
+"""Dense evaluation: matching and segmentation of maps whose answer is known, the measures by hand,
+and what is refused.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ from nearfar.views import plain_view
 
 
 def _places(box: Tensor, side: int) -> Tensor:
-    """Maps whose cells say where they lie in the image: their Fourier features, (N, 16, side, side)."""
+    """Maps whose cells say where they lie in the image: their Fourier features, (N, 16, side,
+    side).
+    """
     across = (
         box[:, 0, None] + (torch.arange(side) + 0.5) * ((box[:, 2] - box[:, 0]) / side)[:, None]
     )

@@ -106,7 +106,9 @@ def test_alignment_is_the_mean_squared_distance() -> None:
 
 
 def test_limits_of_uniformity() -> None:
-    """One point gives 0; two opposite points -4 t; the circle the Bessel function log I0(2 t) - 2 t."""
+    """One point gives 0; two opposite points -4 t; the circle the Bessel function log I0(2 t) - 2
+    t.
+    """
     assert uniformity(torch.ones(50, 3)) == pytest.approx(0, abs=1e-5)
     assert uniformity(torch.tensor([[1.0, 0], [-1, 0]])) == pytest.approx(-8)
     angle = torch.arange(4000).double() * (2 * math.pi / 4000)

@@ -26,7 +26,8 @@ def test_retrieval_equals_torchmetrics(block: int, monkeypatch: pytest.MonkeyPat
     data = Labelled(data.features.double(), data.labels, 4)
     unit = F.normalize(data.features, dim=1)
     others = ~torch.eye(80, dtype=torch.bool)
-    # torchmetrics takes relevant samples of negative similarity for irrelevant, so that it is shifted here
+    # torchmetrics takes relevant samples of negative similarity for irrelevant, so that it is
+    # shifted here
     similarity, relevant = (
         (unit @ unit.T + 1)[others],
         (data.labels[:, None] == data.labels)[others],

@@ -43,7 +43,8 @@ def test_lookup() -> None:
     assert found.metrics() == ["kNN accuracy", "R2", "effective rank"]
     with pytest.raises(
         UserError,
-        match=r"no 'recall' of 'trained'; measured were kNN accuracy, R2, effective rank of trained",
+        match=r"no 'recall' of 'trained'; measured were kNN accuracy, R2, effective rank of "
+        r"trained",
     ):
         found.value("recall")
 

@@ -1,4 +1,6 @@
-"""``nearfar evaluate`` on a small run: other data, chosen protocols, the stored file, and the untrained twin."""
+"""``nearfar evaluate`` on a small run: other data, chosen protocols, the stored file, and the
+untrained twin.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,8 @@ def test_data_of_another_modality_are_refused_in_one_sentence(run: Run, tmp_path
     np.savez(tmp_path / "series.npz", x=np.zeros((10, 2, 30), dtype=np.float32))
     with pytest.raises(
         UserError,
-        match=r"series does not fit this encoder, which was trained on digits: its modality is series",
+        match=r"series does not fit this encoder, which was trained on digits: its modality is "
+        r"series",
     ):
         run.evaluate(data=str(tmp_path / "series.npz"))
 

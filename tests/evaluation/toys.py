@@ -75,7 +75,9 @@ class Words:
 
 
 class BarsAndLetters(nn.Module):
-    """A perfect image-text method: a bar's row and a letter meet in one space, apart from each sample's number in its text."""
+    """A perfect image-text method: a bar's row and a letter meet in one space, apart from each
+    sample's number in its text.
+    """
 
     def embed_pair(self, x: Any) -> Tensor:
         if isinstance(x, Tokens):

@@ -169,7 +169,9 @@ def test_attraction_equals_its_loop(uniform: bool) -> None:
 @pytest.mark.parametrize("within_batch", [False, True])
 @pytest.mark.parametrize("as_coded", [False, True])
 def test_queue_form_equals_its_loop(within_batch: bool, as_coded: bool) -> None:
-    """Weights of the queue's keys are softmax logits without gradient; those of the batch keep theirs."""
+    """Weights of the queue's keys are softmax logits without gradient; those of the batch keep
+    theirs.
+    """
     z = torch.randn(3, 4, 5, dtype=torch.float64, requires_grad=True)
     queue = views(1, 7, 5)[0]
     q, terms = unit(z), []

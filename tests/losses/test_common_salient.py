@@ -97,7 +97,9 @@ def test_limits_and_invariances() -> None:
 
 
 def test_background_rows_are_told_to_be_zero_in_the_salient_space_only() -> None:
-    """With no gradient from elsewhere, a background row's salient projection is pulled to 0 and a target's is not."""
+    """With no gradient from elsewhere, a background row's salient projection is pulled to 0 and a
+    target's is not.
+    """
     s1 = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
     c, target = torch.randn(4, 3, dtype=torch.float64), torch.tensor([True, True, False, False])
     (gradient,) = torch.autograd.grad(sepclr((c, c), (s1, s1), target)["background"], s1)

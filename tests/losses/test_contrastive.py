@@ -1,4 +1,6 @@
-"""The InfoNCE family: authors' values and gradients, loop twins, invariances, ends of the temperature range, errors."""
+"""The InfoNCE family: authors' values and gradients, loop twins, invariances, ends of the
+temperature range, errors.
+"""
 
 from __future__ import annotations
 
@@ -268,7 +270,9 @@ def test_finite_on_degenerate_rows(
 def test_half_precision_and_autocast_agree_with_float64(
     loss: Callable[..., Tensor], temperature: float
 ) -> None:
-    """bfloat16 embeddings are promoted, not rounded again: only float32's rounding of the exponent, 1e-6 / temperature."""
+    """bfloat16 embeddings are promoted, not rounded again: only float32's rounding of the exponent,
+    1e-6 / temperature.
+    """
     a, b = torch.randn(48, 16).bfloat16(), torch.randn(48, 16).bfloat16()
     exact = loss(a.double(), b.double(), temperature=temperature)
     with torch.autocast("cpu", torch.bfloat16):
@@ -288,7 +292,9 @@ def test_a_batch_of_one_is_already_solved(name: str) -> None:
 
 
 def test_a_tiny_loss_keeps_its_digits() -> None:
-    """Partners agree, all else is opposite: the loss is log(1 + 2 e^(-2 / tau)), far below float32's rounding of 1."""
+    """Partners agree, all else is opposite: the loss is log(1 + 2 e^(-2 / tau)), far below
+    float32's rounding of 1.
+    """
     z = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
     expected = math.log1p(2 * math.exp(-20))
     assert nt_xent(z, z, temperature=0.1).item() == pytest.approx(expected, rel=1e-5)

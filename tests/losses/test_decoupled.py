@@ -1,4 +1,6 @@
-"""DCL and DCLW: reference values, loops, the gradient on the positive, and what they share with NT-Xent."""
+"""DCL and DCLW: reference values, loops, the gradient on the positive, and what they share with
+NT-Xent.
+"""
 
 from __future__ import annotations
 
@@ -139,9 +141,11 @@ def test_nnclr_form_is_the_mean_of_both_directions() -> None:
 
 @pytest.mark.parametrize("hardness", [0.0, 0.5, 0.999])
 def test_gradient_on_the_positive_similarity(hardness: float) -> None:
-    """Along the direction that moves s_ii alone: -1 / tau a row for DCL whatever the data; NT-Xent's fades for easy pairs.
+    """Along the direction that moves s_ii alone: -1 / tau a row for DCL whatever the data;
+    NT-Xent's fades for easy pairs.
 
-    Rows live in orthogonal planes, one a pair, so turning a pair towards each other changes no other similarity.
+    Rows live in orthogonal planes, one a pair, so turning a pair towards each other changes no
+    other similarity.
     """
     angle = torch.tensor(math.acos(hardness), dtype=torch.float64)
     plane = torch.eye(8, dtype=torch.float64)

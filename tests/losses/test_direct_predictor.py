@@ -1,4 +1,6 @@
-"""DirectPred: the regression, predictors made from a correlation, and the theory that they come from."""
+"""DirectPred: the regression, predictors made from a correlation, and the theory that they come
+from.
+"""
 
 from __future__ import annotations
 
@@ -199,7 +201,9 @@ def test_strong_decay_leaves_collapse_alone() -> None:
 
 
 def test_matrix_flow_is_the_flow_of_its_modes() -> None:
-    """With W_p and F = W W^T of the same eigenvectors and W_a = tau W, matrices move as their eigenvalues do."""
+    """With W_p and F = W W^T of the same eigenvectors and W_a = tau W, matrices move as their
+    eigenvalues do.
+    """
     dynamics = LinearDynamics(predictor_rate=1.5, momentum_rate=0.3, decay=0.07, variance=0.2)
     basis = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64)).Q
     p, s, tau = torch.rand(3).double(), torch.rand(3).double() + 0.1, 0.8

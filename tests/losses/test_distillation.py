@@ -127,7 +127,9 @@ def test_dino_is_finite_at_the_ends(temperature: float) -> None:
 
 
 def test_dino_keeps_no_log_softmax() -> None:
-    """Kept for backward: the scaled student logits, and what its views face: three tables of shares at most."""
+    """Kept for backward: the scaled student logits, and what its views face: three tables of shares
+    at most.
+    """
     student, teacher, kept = (
         torch.randn(10, 32, 512, requires_grad=True),
         torch.randn(2, 32, 512),

@@ -1,4 +1,6 @@
-"""Hydra's gated contrast: reference values, the loop with every gate applied by hand, and the open gate."""
+"""Hydra's gated contrast: reference values, the loop with every gate applied by hand, and the open
+gate.
+"""
 
 from __future__ import annotations
 

@@ -69,7 +69,9 @@ def test_equals_its_loop(
 
 
 def separated(turn: float) -> Tensor:
-    """Two views of four samples, two on each axis: turning the second view of sample 0 moves it away from its first."""
+    """Two views of four samples, two on each axis: turning the second view of sample 0 moves it
+    away from its first.
+    """
     angles = torch.tensor([[0.0, 1.5, 3.0, 4.5], [0.2 + turn, 1.7, 3.2, 4.7]], dtype=torch.float64)
     return torch.stack([angles.cos(), angles.sin()], dim=2)
 

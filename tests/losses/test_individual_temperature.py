@@ -1,4 +1,6 @@
-"""SogCLR and iSogCLR: the authors' and LibAUC's steps with all state, loops, and what the temperatures converge to."""
+"""SogCLR and iSogCLR: the authors' and LibAUC's steps with all state, loops, and what the
+temperatures converge to.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ def test_unimodal_steps_equal_the_reference(golden: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", named("a-*sogclr-libauc-case*"))
 def test_libauc_steps_equal_the_reference(golden: Any, name: str) -> None:
-    """Its gamma is 1 for a batch whose estimates are all 0, until ``adjust_gamma(1)``, which the constant case calls after step 1."""
+    """Its gamma is 1 for a batch whose estimates are all 0, until ``adjust_gamma(1)``, which the
+    constant case calls after step 1.
+    """
     case = golden(name)
     hp = {key[3:]: float(value) for key, value in case.items() if key.startswith("hp_")}
     individual = "rho" in hp
@@ -229,7 +233,9 @@ def test_bimodal_modalities_are_interchangeable() -> None:
 
 
 def test_exact_estimates_give_the_gradient_of_the_objective() -> None:
-    """With gamma = 1 and one temperature, tau times the objective's own gradient with respect to margins is the step's."""
+    """With gamma = 1 and one temperature, tau times the objective's own gradient with respect to
+    margins is the step's.
+    """
     z1, z2 = unit(torch.randn(2, 6, 4, dtype=torch.float64)).requires_grad_()
     state = fresh_state(torch.full((6,), 0.3, dtype=torch.float64))
     loss, _ = unimodal_step(z1, z2, state, rule=Rule(gamma=1.0, rho=None))

@@ -1,4 +1,6 @@
-"""The blockwise log-sum-exps against the plain matrix: values, gradients, kept bytes, ends of the number range."""
+"""The blockwise log-sum-exps against the plain matrix: values, gradients, kept bytes, ends of the
+number range.
+"""
 
 from __future__ import annotations
 
@@ -145,7 +147,8 @@ def test_float32_is_right_from_one_end_of_the_temperatures_to_the_other(
         torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
         (gradient,) = torch.autograd.grad(found, z, upstream)
         (right,) = torch.autograd.grad(expected, exact, upstream.double(), retain_graph=True)
-        # The exponent's own rounding, about 1e-7 / temperature, is unavoidable; opposite rows cancel in the sum.
+        # The exponent's own rounding, about 1e-7 / temperature, is unavoidable; opposite rows
+        # cancel in the sum.
         torch.testing.assert_close(
             gradient.double(),
             right,
@@ -155,7 +158,9 @@ def test_float32_is_right_from_one_end_of_the_temperatures_to_the_other(
 
 
 def test_a_small_bound_is_not_trusted_beyond_the_number_range() -> None:
-    """float32 holds exp(88); a bound of 60 would overflow a product of two, so the maximum must be subtracted."""
+    """float32 holds exp(88); a bound of 60 would overflow a product of two, so the maximum must be
+    subtracted.
+    """
     z = torch.full((4, 1), 60**0.5, requires_grad=True)
     value = self_logsumexp(z, bound=60.0)
     torch.testing.assert_close(value, torch.full((4,), 60 + math.log(3)))

@@ -1,4 +1,6 @@
-"""Mixed Barlow Twins: reference values, the paper's correlation matrices, and when the regulariser vanishes."""
+"""Mixed Barlow Twins: reference values, the paper's correlation matrices, and when the regulariser
+vanishes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""AMCL: reference values, loops over pairs, the regulariser, and what a learned temperature settles at."""
+"""AMCL: reference values, loops over pairs, the regulariser, and what a learned temperature settles
+at.
+"""
 
 from __future__ import annotations
 
@@ -191,7 +193,9 @@ def test_regulariser_is_least_at_two_over_the_dimension(dimension: int) -> None:
 
 
 def test_at_full_weight_the_best_temperature_is_the_variance() -> None:
-    """beta = 1: the positive part is a Gaussian likelihood, least at tau = 2 (1 - similarity) / d, so it falls with similarity."""
+    """beta = 1: the positive part is a Gaussian likelihood, least at tau = 2 (1 - similarity) / d,
+    so it falls with similarity.
+    """
     similarity = torch.tensor([0.2, 0.6, 0.9], dtype=torch.float64)
     tau = (2 * (1 - similarity) / 8).requires_grad_()
     (gradient,) = torch.autograd.grad((gaussian_regulariser(tau, 8) - similarity / tau).sum(), tau)

@@ -1,4 +1,6 @@
-"""Losses whose gradient is made together with their value: right against the plain form, twice, compiled, for the promised work."""
+"""Losses whose gradient is made together with their value: right against the plain form, twice,
+compiled, for the promised work.
+"""
 
 from __future__ import annotations
 
@@ -107,7 +109,9 @@ def test_siglip_equals_the_plain_form(
     ("scale", "bias"), [(10.0, -10.0), (10.0, -60.0), (100.0, -12.0), (1000.0, 0.0)]
 )
 def test_siglip_keeps_its_relative_precision_in_float32(scale: float, bias: float) -> None:
-    """Also of a loss of 1e-20, of whose terms 1 + v is 1, and of one of thousands, whose powers are infinite."""
+    """Also of a loss of 1e-20, of whose terms 1 + v is 1, and of one of thousands, whose powers are
+    infinite.
+    """
     exact = [normalize(x.detach(), dim=1) for x in pair(40, 8)]
     exact[1] = exact[0].roll(1, 0)  # partners are unlike
     half = [x.float() for x in exact]
@@ -216,7 +220,9 @@ PRODUCTS: dict[str, tuple[Loss, int, int]] = {
     "nnclr": (lambda a, b: nnclr(a, b, a, b), 2, 4),
     "nnclr_dcl": (lambda a, b: nnclr_dcl(a, b, a, b), 2, 4),
 }
-"""The loss; how many products of N x N x D it needs alone; and with gradients: of each side that has one, one more."""
+"""The loss; how many products of N x N x D it needs alone; and with gradients: of each side that
+has one, one more.
+"""
 
 
 @pytest.mark.parametrize("name", PRODUCTS)

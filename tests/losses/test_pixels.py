@@ -1,4 +1,6 @@
-"""PixPro and PixContrast: reference values, the pairs of known boxes, and the limits of propagation."""
+"""PixPro and PixContrast: reference values, the pairs of known boxes, and the limits of
+propagation.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Barlow Twins and VICReg: authors' values and gradients, loop twins, both ways to the off-diagonal sum, errors."""
+"""Barlow Twins and VICReg: authors' values and gradients, loop twins, both ways to the off-diagonal
+sum, errors.
+"""
 
 from __future__ import annotations
 

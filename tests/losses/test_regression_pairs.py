@@ -53,7 +53,9 @@ def test_official_supremix_equals_the_reference(golden: Any, name: str) -> None:
 
 @pytest.mark.parametrize("window", [1.2, 2.0, 3.5, 100.0])
 def test_mixed_positives_equal_their_loop(window: float) -> None:
-    """Sums over pairs of labels are those over pairs of parents, whatever the order and number of rows of a label."""
+    """Sums over pairs of labels are those over pairs of parents, whatever the order and number of
+    rows of a label.
+    """
     label = torch.tensor([3.0, 1.0, 2.0, 1.0, 4.5, 2.0, 3.0, 2.0, 9.0], dtype=torch.float64)
     logits = (5 * torch.randn(9, 9, dtype=torch.float64)).requires_grad_()
     found = mixed_positives(logits, label, Labels.of(label), window)
@@ -197,7 +199,9 @@ def test_dense_conr_equals_the_reference(golden: Any, name: str) -> None:
 
 
 def test_conr_of_two_dimensions_sees_the_distances_of_labels_alone() -> None:
-    """Labels turned in the plane keep their distances; a second column of zeros changes nothing; other distances are taken."""
+    """Labels turned in the plane keep their distances; a second column of zeros changes nothing;
+    other distances are taken.
+    """
     features, label, prediction = (torch.randn(12, size, dtype=torch.float64) for size in (4, 2, 2))
     cosine, sine = torch.tensor(0.3).cos(), torch.tensor(0.3).sin()
     turn = torch.tensor([[cosine, -sine], [sine, cosine]]).double()
@@ -227,13 +231,16 @@ def test_conr_of_two_dimensions_sees_the_distances_of_labels_alone() -> None:
 def test_conr_names_labels_and_predictions_that_do_not_fit() -> None:
     with pytest.raises(
         ValueError,
-        match=r"must both be \(M,\) or \(M, K\), a row for each feature; found \(4, 2\) and \(4, 3\) for 4",
+        match=r"must both be \(M,\) or \(M, K\), a row for each feature; found \(4, 2\) and \(4, "
+        r"3\) for 4",
     ):
         conr(torch.randn(4, 3), torch.randn(4, 2), torch.randn(4, 3))
 
 
 def test_conr_orders_cosines_by_label_distance_only_when_it_pushes() -> None:
-    """Free embeddings with equal predictions: with a push, farther labels end farther apart; without, all alike."""
+    """Free embeddings with equal predictions: with a push, farther labels end farther apart;
+    without, all alike.
+    """
     label = torch.tensor([20.0, 30.0, 40.0, 60.0]).repeat_interleave(6)
     cosines = {}
     for push in (0.0, 0.1):

@@ -1,4 +1,6 @@
-"""Anchors from a range of rows: shares add up to the whole's loss and gradient, also over real processes, for a part of the work."""
+"""Anchors from a range of rows: shares add up to the whole's loss and gradient, also over real
+processes, for a part of the work.
+"""
 
 from __future__ import annotations
 
@@ -131,7 +133,9 @@ def test_a_wrong_range_is_named() -> None:
 
 
 def own_share(names: list[str]) -> dict[str, list[Tensor]]:
-    """This process's share of each loss, the sum of all shares, and the gradient of its own rows alone."""
+    """This process's share of each loss, the sum of all shares, and the gradient of its own rows
+    alone.
+    """
     length = SAMPLES // collectives.world()
     own = slice(collectives.rank() * length, (collectives.rank() + 1) * length)
     found = {}

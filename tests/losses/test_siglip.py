@@ -1,4 +1,6 @@
-"""SigLIP's loss: the published code's values and gradients, a loop, and its behaviour at the start and at the end."""
+"""SigLIP's loss: the published code's values and gradients, a loop, and its behaviour at the start
+and at the end.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def test_equals_its_loop() -> None:
 
 
 def test_the_loss_starts_near_minus_the_bias_and_can_reach_zero() -> None:
-    """At the start nearly all pairs are rightly taken for wrong; the N partners cost about 10 each, whatever N."""
+    """At the start nearly all pairs are rightly taken for wrong; the N partners cost about 10 each,
+    whatever N.
+    """
     for samples in (8, 64):
         first, second = (unit(torch.randn(samples, 512)) for _ in range(2))
         assert siglip(first, second, logit_scale=10.0, logit_bias=-10.0).item() == pytest.approx(

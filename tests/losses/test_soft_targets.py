@@ -1,4 +1,6 @@
-"""Soft-target InfoNCE: reference values and gradients, loops, and what it becomes when the targets are hard."""
+"""Soft-target InfoNCE: reference values and gradients, loops, and what it becomes when the targets
+are hard.
+"""
 
 from __future__ import annotations
 
@@ -140,7 +142,8 @@ def test_wrong_shapes_are_named() -> None:
     x = torch.randn(3, 4)
     with pytest.raises(
         ValueError,
-        match=r"Expected query \(N, D\), key \(M, D\) and target \(N, M\); found \(3, 4\), \(3, 4\), \(3, 2\)",
+        match=r"Expected query \(N, D\), key \(M, D\) and target \(N, M\); found \(3, 4\), \(3, "
+        r"4\), \(3, 2\)",
     ):
         soft_info_nce(x, x, torch.rand(3, 2))
     with pytest.raises(ValueError, match="trained, frozen must be matrices of one shape"):

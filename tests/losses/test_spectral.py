@@ -1,4 +1,6 @@
-"""The spectral contrastive loss, its linear minimiser, and the gains before and after a projection head."""
+"""The spectral contrastive loss, its linear minimiser, and the gains before and after a projection
+head.
+"""
 
 from __future__ import annotations
 

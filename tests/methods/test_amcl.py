@@ -1,4 +1,6 @@
-"""AMCL's four forms: what each compares, at which temperature, and what its queue and copy hold after a step."""
+"""AMCL's four forms: what each compares, at which temperature, and what its queue and copy hold
+after a step.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ OMEGA = gaussian_regulariser
 def looped(
     method: AMCL | AMCLMoCo, first: Tensor, second: Tensor, others: list[Tensor] | None, beta: float
 ) -> Tensor:
-    """One anchor and head at a time; ``others`` are a head's negatives, or the other rows of ``second``."""
+    """One anchor and head at a time; ``others`` are a head's negatives, or the other rows of
+    ``second``.
+    """
     terms = []
     for c in range(first.shape[1]):
         anchors, partners = normalize(first[:, c], dim=1), normalize(second[:, c], dim=1)

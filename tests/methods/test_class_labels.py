@@ -1,4 +1,6 @@
-"""Hydra, SLA, SuSana Distancia and Core-tuning: reference losses through the method, what their switches mean, what they refuse."""
+"""Hydra, SLA, SuSana Distancia and Core-tuning: reference losses through the method, what their
+switches mean, what they refuse.
+"""
 
 from __future__ import annotations
 

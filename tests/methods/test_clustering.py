@@ -107,7 +107,8 @@ def test_alarm_tells_of_codes_that_are_too_soft() -> None:
         assert (alarm is not None) == told
     method.progress = 0.5
     assert method.alarm({"swav": math.log(7)}) == (
-        "The loss stays at log K = 1.95: codes are too soft. Lower epsilon (now 500.0) or take more prototypes."
+        "The loss stays at log K = 1.95: codes are too soft. Lower epsilon (now 500.0) or take "
+        "more prototypes."
     )
 
 
@@ -120,7 +121,9 @@ def test_larc_decays_biases_and_norms_too() -> None:
 
 
 def test_crops_pass_the_encoder_by_resolution_and_the_head_at_once() -> None:
-    """Rows come out crop by crop, and batch norm sees whole crops together, small ones together, and all of them in the head."""
+    """Rows come out crop by crop, and batch norm sees whole crops together, small ones together,
+    and all of them in the head.
+    """
     method = build(SwAV, SMALL).train()
     batch = batch_for(method)
     outputs = method(batch)

@@ -1,4 +1,6 @@
-"""The momentum copy of every method that has one moves as its paper says, and rises where it says so."""
+"""The momentum copy of every method that has one moves as its paper says, and rises where it says
+so.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def test_every_method_with_a_copy_is_here() -> None:
 
 @pytest.mark.parametrize("name", sorted(RISING | CONSTANT))
 def test_the_copy_follows_the_online_network(name: str) -> None:
-    """copy <- m copy + (1 - m) online, with m = 1 - (1 - m_0) (1 + cos(pi progress)) / 2 where it rises."""
+    """copy <- m copy + (1 - m) online, with m = 1 - (1 - m_0) (1 + cos(pi progress)) / 2 where it
+    rises.
+    """
     method, batch = toy(name)
     found = _copy_of(method)
     assert found is not None

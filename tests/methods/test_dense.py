@@ -1,4 +1,6 @@
-"""PixPro: the copy's schedule, what the loss compares, its instance branch, PixContrast, and the battery on every form."""
+"""PixPro: the copy's schedule, what the loss compares, its instance branch, PixContrast, and the
+battery on every form.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class _MapIdentity(Encoder):
 
 
 def test_the_copy_is_the_one_that_moves_before_each_target() -> None:
-    """The authors' order (move, then take the target) and ours (move after the step, for the next one) give the same copies."""
+    """The authors' order (move, then take the target) and ours (move after the step, for the next
+    one) give the same copies.
+    """
     method = build(PixPro, SMALL | {"momentum": 0.5}).double().train()
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.3)
     copy = [p.clone() for p in method.target.parameters()]

@@ -1,4 +1,6 @@
-"""What holds for every method: it builds, its loss is finite, and its gradient reaches what should learn and nothing else."""
+"""What holds for every method: it builds, its loss is finite, and its gradient reaches what should
+learn and nothing else.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The fixed head: reference values, no head at kappa 1, and the linear theory of what lies before and after a head."""
+"""The fixed head: reference values, no head at kappa 1, and the linear theory of what lies before
+and after a head.
+"""
 
 from __future__ import annotations
 
@@ -83,8 +85,10 @@ def test_mistakes_are_named() -> None:
 
 
 def test_gains_before_a_linear_head_are_the_roots_of_those_after_it() -> None:
-    """Gradient descent on the population's spectral loss of two linear layers. The start is balanced; from a small random start
-    layers are nearly so, but weak features then need some 40,000 steps."""
+    """Gradient descent on the population's spectral loss of two linear layers. The start is
+    balanced; from a small random start layers are nearly so, but weak features then need some
+    40,000 steps.
+    """
     strength, noise = (
         torch.tensor([3.0, 2.0, 1.5, 1.0, 0.7, 0.5], dtype=torch.float64),
         torch.full((6,), 0.8, dtype=torch.float64),

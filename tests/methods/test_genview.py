@@ -1,4 +1,6 @@
-"""GenView: which view shows the variation, what its weights do to either host's loss, and what is fitted before training."""
+"""GenView: which view shows the variation, what its weights do to either host's loss, and what is
+fitted before training.
+"""
 
 from __future__ import annotations
 

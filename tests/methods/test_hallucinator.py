@@ -1,4 +1,6 @@
-"""Hallucinator: reference values, gradients, the host unchanged at weight 0, and what extrapolation does to a cosine."""
+"""Hallucinator: reference values, gradients, the host unchanged at weight 0, and what extrapolation
+does to a cosine.
+"""
 
 from __future__ import annotations
 

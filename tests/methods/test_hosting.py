@@ -1,4 +1,6 @@
-"""A method that stands on another hands on every hook: the host misses nothing that it would get alone."""
+"""A method that stands on another hands on every hook: the host misses nothing that it would get
+alone.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""MoCo v2 and v3, NNCLR: queue and momentum copy change as stated, and one step gives the authors' numbers."""
+"""MoCo v2 and v3, NNCLR: queue and momentum copy change as stated, and one step gives the authors'
+numbers.
+"""
 
 from __future__ import annotations
 

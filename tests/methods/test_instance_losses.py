@@ -1,4 +1,6 @@
-"""DCL, CACR, GroCo, FT and the hard contrastive losses: reference numbers through the methods, and what changes after a step."""
+"""DCL, CACR, GroCo, FT and the hard contrastive losses: reference numbers through the methods, and
+what changes after a step.
+"""
 
 from __future__ import annotations
 
@@ -196,7 +198,9 @@ def test_cacr_on_moco_v3_without_small_crops_is_moco_v3() -> None:
 @pytest.mark.parametrize("name", named("a-cacr-mocov3-case*"))
 @pytest.mark.parametrize("euclidean", [False, True])
 def test_cacr_on_moco_v3_reference_loss(golden: Any, name: str, euclidean: bool) -> None:
-    """The reference has one key and the predictions that seek it; here its own crop's prediction stands before them."""
+    """The reference has one key and the predictions that seek it; here its own crop's prediction
+    stands before them.
+    """
     case = golden(name)
     (q,) = leaves(case, "q")
     settings = {"temperature": float(case["hp_temperature"]), "euclidean": euclidean}

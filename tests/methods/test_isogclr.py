@@ -1,4 +1,6 @@
-"""iSogCLR: the authors' steps through the method, and states that belong to samples, change once a step and are saved."""
+"""iSogCLR: the authors' steps through the method, and states that belong to samples, change once a
+step and are saved.
+"""
 
 from __future__ import annotations
 

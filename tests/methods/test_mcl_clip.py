@@ -1,4 +1,6 @@
-"""MCL for pairs: reference loss among alike pairs, stages put side by side, the scale starts again with each stage."""
+"""MCL for pairs: reference loss among alike pairs, stages put side by side, the scale starts again
+with each stage.
+"""
 
 from __future__ import annotations
 

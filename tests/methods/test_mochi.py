@@ -1,4 +1,6 @@
-"""MoCHi: MoCo v2 during the warm-up, the reference loss after it, draws that are fresh each step and repeat, a clean queue."""
+"""MoCHi: MoCo v2 during the warm-up, the reference loss after it, draws that are fresh each step
+and repeat, a clean queue.
+"""
 
 from __future__ import annotations
 

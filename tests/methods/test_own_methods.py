@@ -1,4 +1,6 @@
-"""A method of the user's own: what it need not define has a default, and what it lacks is said in one sentence."""
+"""A method of the user's own: what it need not define has a default, and what it lacks is said in
+one sentence.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Every method's loss and gradient equal its paper's plain formula written from the method's own modules."""
+"""Every method's loss and gradient equal its paper's plain formula written from the method's own
+modules.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ def test_every_method_has_a_plain_form() -> None:
 
 
 def _remember(method: Method) -> None:
-    """Fill what a run would have filled: running estimates of some samples, a centre, density weights."""
+    """Fill what a run would have filled: running estimates of some samples, a centre, density
+    weights.
+    """
     generator = torch.Generator().manual_seed(5)
     for name, buffer in method.named_buffers():
         if name.rpartition(".")[2] == "estimate":
@@ -111,7 +115,9 @@ def test_the_loss_and_its_gradient_equal_the_plain_form(
 def _computed(
     name: str, settings: dict[str, Any], compute: Any
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Terms of a fresh method on its batch, and the gradient of their sum by every learning parameter that it reaches."""
+    """Terms of a fresh method on its batch, and the gradient of their sum by every learning
+    parameter that it reaches.
+    """
     method, batch = toy(name, settings=settings)
     if batch.label is not None and batch.label.is_floating_point():
         batch.label = batch.label.double()

@@ -1,4 +1,6 @@
-"""Barlow Twins' networks and learning rates, VICReg's weighted terms, Mixed Barlow Twins' third batch."""
+"""Barlow Twins' networks and learning rates, VICReg's weighted terms, Mixed Barlow Twins' third
+batch.
+"""
 
 from __future__ import annotations
 

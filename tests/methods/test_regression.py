@@ -1,4 +1,6 @@
-"""SupReMix and ConR: reference losses through the method, what their switches leave, and labels they refuse."""
+"""SupReMix and ConR: reference losses through the method, what their switches leave, and labels
+they refuse.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ def test_classes_are_refused(kind: type[Method]) -> None:
     name = kind.__name__.lower()
     with pytest.raises(
         UserError,
-        match=f"{name} needs real numbers to regress; the labels of toy are classes: take another method",
+        match=f"{name} needs real numbers to regress; the labels of toy are classes: take another "
+        "method",
     ):
         kind(ToyEncoder(), spec)
 

@@ -1,4 +1,6 @@
-"""ScatSimCLR: its loss, what its pretext heads see, its encoder by default, and the battery on every pretext."""
+"""ScatSimCLR: its loss, what its pretext heads see, its encoder by default, and the battery on
+every pretext.
+"""
 
 from __future__ import annotations
 

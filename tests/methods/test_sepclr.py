@@ -1,4 +1,6 @@
-"""SepCLR: reference values of the whole objective, what background and targets receive, and attributes."""
+"""SepCLR: reference values of the whole objective, what background and targets receive, and
+attributes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Every setting of every method acts: changing it changes views, batches, shapes, terms, weights or features."""
+"""Every setting of every method acts: changing it changes views, batches, shapes, terms, weights or
+features.
+"""
 
 from __future__ import annotations
 
@@ -55,13 +57,16 @@ VALUES: Mapping[str, Mapping[str, Any]] = {
 
 UNSEEN: Mapping[str, Mapping[str, str]] = {
     "cacr-moco-v3": {
-        "transformer": "needs a transformer encoder: test_cacr_moco_v3_has_the_heads_for_transformers"
+        "transformer": "needs a transformer encoder: "
+        "test_cacr_moco_v3_has_the_heads_for_transformers"
     },
     "moco-v3": {
-        "transformer": "needs a transformer encoder: test_moco_v3_for_transformers_has_their_heads_and_fixed_patches"
+        "transformer": "needs a transformer encoder: "
+        "test_moco_v3_for_transformers_has_their_heads_and_fixed_patches"
     },
     "mcl-clip": {
-        "unit_stages": "acts where pairs are compared, in embed_pair: test_stages_of_unit_length_count_alike"
+        "unit_stages": "acts where pairs are compared, in embed_pair: "
+        "test_stages_of_unit_length_count_alike"
     },
 }
 """Settings that cannot be seen on toys, each with the test that sees them."""

@@ -1,4 +1,6 @@
-"""Settings that change what a method computes: two and three processes take the steps of one, all in one start of the processes."""
+"""Settings that change what a method computes: two and three processes take the steps of one, all
+in one start of the processes.
+"""
 
 from __future__ import annotations
 

@@ -71,7 +71,8 @@ def test_towers_take_a_name_for_each_part_and_dispatch_by_type() -> None:
             "resnet18",
             series(2, 40),
             "any",
-            r"^resnet18 encodes image data, but sensors holds series data; .* series-convnet, series-p",
+            r"^resnet18 encodes image data, but sensors holds series data; .* series-convnet, "
+            r"series-p",
         ),
         (
             "timm:resnet10t",
@@ -121,7 +122,10 @@ def test_a_wrong_choice_is_answered_in_one_sentence(
 
 
 def test_names_are_known_without_torch() -> None:
-    code = "import sys, nearfar.networks as n; n.names(); n.catalogue.default('image'); assert 'torch' not in sys.modules"
+    code = (
+        "import sys, nearfar.networks as n; n.names(); n.catalogue.default('image'); assert "
+        "'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

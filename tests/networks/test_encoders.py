@@ -1,4 +1,6 @@
-"""Every built-in encoder: shapes at all sizes, gradients, local crops, and equal treatment of the samples of a batch."""
+"""Every built-in encoder: shapes at all sizes, gradients, local crops, and equal treatment of the
+samples of a batch.
+"""
 
 from __future__ import annotations
 

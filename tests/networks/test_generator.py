@@ -1,4 +1,6 @@
-"""The small generator: it learns the images, varies them with the noise level, repeats itself, and takes any size."""
+"""The small generator: it learns the images, varies them with the noise level, repeats itself, and
+takes any size.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,9 @@ from .specs import images, texts
 
 
 def words(head: nn.Sequential) -> str:
-    """The layers of a head in short: L with or without b(ias), B with s(cale) and o(ffset) that learn, other layers by name."""
+    """The layers of a head in short: L with or without b(ias), B with s(cale) and o(ffset) that
+    learn, other layers by name.
+    """
     found = []
     for layer in head:
         if isinstance(layer, nn.Linear):

@@ -39,7 +39,9 @@ def test_the_shared_network_gives_equal_vectors_at_least_the_middle_of_the_range
 
 
 def test_fitted_to_positives_at_full_weight_the_joint_network_gives_the_variance() -> None:
-    """With beta = 1 the positive part is a Gaussian likelihood, least at tau = 2 (1 - similarity) / d: it must fall with similarity."""
+    """With beta = 1 the positive part is a Gaussian likelihood, least at tau = 2 (1 - similarity) /
+    d: it must fall with similarity.
+    """
     generator = torch.Generator().manual_seed(0)
     base, noise = torch.randn(2, 1, 64, 8, generator=generator)
     first = normalize(base, dim=-1)

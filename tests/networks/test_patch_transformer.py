@@ -1,4 +1,6 @@
-"""The shared transformer over patches: positions and patch order against reference values, and what masked methods rely on."""
+"""The shared transformer over patches: positions and patch order against reference values, and what
+masked methods rely on.
+"""
 
 from __future__ import annotations
 
@@ -211,7 +213,9 @@ def test_the_transformer_is_torchs_pre_norm_encoder() -> None:
 def test_attention_on_the_cpu_never_takes_the_bfloat16_kernel(
     monkeypatch: pytest.MonkeyPatch, length: int
 ) -> None:
-    """It would take most of a step's time; short sequences do without a kernel, long ones take the float32 one."""
+    """It would take most of a step's time; short sequences do without a kernel, long ones take the
+    float32 one.
+    """
     seen, attend = [], transformer.scaled_dot_product_attention
 
     def watched(*parts: Tensor, attn_mask: Tensor | None) -> Tensor:

@@ -1,4 +1,6 @@
-"""The scattering transform: reference filters and coefficients, its order of paths, what it is blind to, and what is refused."""
+"""The scattering transform: reference filters and coefficients, its order of paths, what it is
+blind to, and what is refused.
+"""
 
 from __future__ import annotations
 

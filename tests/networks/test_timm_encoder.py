@@ -45,13 +45,15 @@ def test_wrong_models_are_answered_in_one_sentence(monkeypatch: pytest.MonkeyPat
         networks.build("timm:resnet10tt", images(3, 32, 32))
     with pytest.raises(
         UserError,
-        match=r"^Cannot build timm:inception_v3 for images of 3 x 8 x 8 values: .*; choose another model",
+        match=r"^Cannot build timm:inception_v3 for images of 3 x 8 x 8 values: .*; choose another "
+        r"model",
     ):
         networks.build("timm:inception_v3", images(3, 8, 8))
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(
         UserError,
-        match=r"^timm:resnet10t needs the timm library, which is not installed: pip install 'nearfar\[timm\]'",
+        match=r"^timm:resnet10t needs the timm library, which is not installed: pip install "
+        r"'nearfar\[timm\]'",
     ):
         networks.build("timm:resnet10t", images(3, 32, 32))
 
@@ -71,7 +73,8 @@ def test_pretrained_weights_are_fetched_only_when_asked_and_say_when_they_cannot
     networks.build("timm:test_resnet", images(3, 32, 32))
     with pytest.raises(
         UserError,
-        match=r"^Cannot get timm:test_resnet@pretrained: no route to host; .*leave @pretrained out\.$",
+        match=r"^Cannot get timm:test_resnet@pretrained: no route to host; .*leave @pretrained "
+        r"out\.$",
     ):
         networks.build("timm:test_resnet@pretrained", images(3, 32, 32))
     assert asked[-1] is True

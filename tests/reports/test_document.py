@@ -93,12 +93,14 @@ def evaluation(
         (
             evaluation(0.7),
             "good",
-            "By kNN accuracy the encoder is 30.0 points above the random encoder, the better baseline.",
+            "By kNN accuracy the encoder is 30.0 points above the random encoder, the better "
+            "baseline.",
         ),
         (
             evaluation(0.2),
             "bad",
-            "By kNN accuracy the encoder is 20.0 points below the random encoder, the better baseline.",
+            "By kNN accuracy the encoder is 20.0 points below the random encoder, the better "
+            "baseline.",
         ),
         (
             evaluation(0.41),
@@ -209,8 +211,8 @@ def test_findings_say_what_the_numbers_say() -> None:
     said = [text for fine, text in bad.values() if not fine]
     assert any("All samples have nearly the same features" in text for text in said)
     assert any(
-        "20.0 points below the random encoder, the better baseline. It may have learned nothing useful"
-        in text
+        "20.0 points below the random encoder, the better baseline. It may have learned nothing "
+        "useful" in text
         for text in said
     )
     assert any(text.startswith("The loss went from 1.5 to 7.5") for text in said)

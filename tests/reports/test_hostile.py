@@ -1,4 +1,6 @@
-"""What a run folder says is text on the page, whoever wrote it: no name, label or number becomes markup or script."""
+"""What a run folder says is text on the page, whoever wrote it: no name, label or number becomes
+markup or script.
+"""
 
 from __future__ import annotations
 

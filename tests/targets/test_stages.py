@@ -1,4 +1,6 @@
-"""k-means and stages: clusters found again, pseudo-labels in mixed radix, weights handed over, features put together."""
+"""k-means and stages: clusters found again, pseudo-labels in mixed radix, weights handed over,
+features put together.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Synchronised batch norm: PyTorch's on one process; on several, PyTorch's on the joined batch, gradients included."""
+"""Synchronised batch norm: PyTorch's on one process; on several, PyTorch's on the joined batch,
+gradients included.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ ROWS = {1: (9,), 2: (8, 1), 3: (1, 3, 5)}
 
 
 def case(name: str) -> tuple[nn.Module, Tensor, Tensor]:
-    """A layer with learned values that are not the starting ones, samples far from zero, and weights of a loss."""
+    """A layer with learned values that are not the starting ones, samples far from zero, and
+    weights of a loss.
+    """
     make, shape = LAYERS[name]
     generator = torch.Generator().manual_seed(1)
     layer = make().double()
@@ -35,7 +39,9 @@ def case(name: str) -> tuple[nn.Module, Tensor, Tensor]:
 
 
 def passes(layer: nn.Module, x: Tensor, weight: Tensor) -> dict[str, Any]:
-    """Twice forward and backward through a loss that is not linear in the output, and the state afterwards."""
+    """Twice forward and backward through a loss that is not linear in the output, and the state
+    afterwards.
+    """
     own = slice(
         sum(ROWS[collectives.world()][: collectives.rank()]),
         sum(ROWS[collectives.world()][: collectives.rank() + 1]),
@@ -133,6 +139,7 @@ def test_an_unknown_kind_of_batch_norm_is_named() -> None:
 
     with pytest.raises(
         UserError,
-        match=r"The layer 1 is a Renorm, which cannot be synchronised over processes; train with one process",
+        match=r"The layer 1 is a Renorm, which cannot be synchronised over processes; train with "
+        r"one process",
     ):
         synchronise(nn.Sequential(nn.Linear(2, 2), Renorm(2)))

@@ -84,7 +84,8 @@ def expect_failure(tmp_path: Path, reason: str, older: str) -> None:
         save_checkpoint(tmp_path, state(2))
     message = str(caught.value)
     assert message.startswith(
-        f"The checkpoint {tmp_path}/step-000000002.pt could not be written ({reason}): it needs 0.2 MB"
+        f"The checkpoint {tmp_path}/step-000000002.pt could not be written ({reason}): it needs "
+        "0.2 MB"
     )
     assert message.endswith(f"MB are free; make room and continue with --resume ({older}).")
 
@@ -163,7 +164,8 @@ def test_a_damaged_file_is_named_with_the_one_before_it(tmp_path: Path, damage: 
     with pytest.raises(UserError) as caught:
         load_checkpoint(path)
     assert str(caught.value) == (
-        f"The checkpoint {path} is damaged or no checkpoint at all; remove it to continue from step-000000001.pt."
+        f"The checkpoint {path} is damaged or no checkpoint at all; remove it to continue from "
+        "step-000000001.pt."
     )
 
 

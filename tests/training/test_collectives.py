@@ -116,7 +116,9 @@ X = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
 
 
 def adjoints() -> dict[str, Tensor]:
-    """Gradients where every process has another gradient of the sum, and second derivatives through it."""
+    """Gradients where every process has another gradient of the sum, and second derivatives through
+    it.
+    """
     own = (X + collectives.rank()).requires_grad_()
     weight = torch.arange(1.0, 4.0, dtype=X.dtype) * (1 + collectives.rank())
     loss = (weight * collectives.all_reduce_sum(own.square())).sum()

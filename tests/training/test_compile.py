@@ -1,4 +1,6 @@
-"""``--compile``: a run whose encoder is compiled takes the steps of one whose encoder is not, and its weights keep their names."""
+"""``--compile``: a run whose encoder is compiled takes the steps of one whose encoder is not, and
+its weights keep their names.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a method may ask of the loop beside views: batches, a look at all samples between epochs, sources of views, groups."""
+"""What a method may ask of the loop beside views: batches, a look at all samples between epochs,
+sources of views, groups.
+"""
 
 from __future__ import annotations
 

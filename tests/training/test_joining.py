@@ -1,4 +1,6 @@
-"""Losses that take rows: on p processes each computes the share of its own samples, which is 1 / p of the work."""
+"""Losses that take rows: on p processes each computes the share of its own samples, which is 1 / p
+of the work.
+"""
 
 from __future__ import annotations
 
@@ -35,17 +37,22 @@ NAMES = [
 ]
 COUNTS = (2, 4)
 SYMMETRIC = {"clip": 2.0, "mcl-clip": 2.0}
-"""How many times more products all shares take together, as one process alone makes a pair's product once for both directions."""
+"""How many times more products all shares take together, as one process alone makes a pair's
+product once for both directions.
+"""
 
 WITHOUT_PRODUCTS = ["genview"]
 """Whose host is SimSiam unless another is chosen: a loss of each pair by itself."""
 
 ROWS = 64
-"""Samples of the joined batch whose products are counted; a multiple of 4, so that parts are equal."""
+"""Samples of the joined batch whose products are counted; a multiple of 4, so that parts are equal.
+"""
 
 
 def products(name: str) -> int:
-    """Floating point operations of one process in the loss of ``ROWS`` samples, forwards and backwards."""
+    """Floating point operations of one process in the loss of ``ROWS`` samples, forwards and
+    backwards.
+    """
     method, batch = toy(name)
     method.progress = 0.5
     rows = ROWS // collectives.world()
@@ -62,7 +69,9 @@ def products(name: str) -> int:
 
 
 class Whole(nn.Module):
-    """A loss of rows and of a parameter, with a diagnostic of the rows and one of the parameter alone."""
+    """A loss of rows and of a parameter, with a diagnostic of the rows and one of the parameter
+    alone.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,6 @@
-"""The loop: determinism, exact resume, interruption, accumulation, the gradient cache, and what goes wrong in plain words."""
+"""The loop: determinism, exact resume, interruption, accumulation, the gradient cache, and what
+goes wrong in plain words.
+"""
 
 from __future__ import annotations
 

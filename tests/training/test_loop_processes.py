@@ -1,4 +1,6 @@
-"""A whole run on two, three and four processes gives the weights of one, with uneven parts, also through the gradient cache."""
+"""A whole run on two, three and four processes gives the weights of one, with uneven parts, also
+through the gradient cache.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def same_views(samples: Tensor, generator: torch.Generator) -> list[Tensor]:
 
 
 def weights() -> dict[str, dict[str, Tensor]]:
-    """The state after a run of each plan, by methods whose loss every process computes whole or by rows; called on every process."""
+    """The state after a run of each plan, by methods whose loss every process computes whole or by
+    rows; called on every process.
+    """
     found: dict[str, dict[str, Tensor]] = {}
     for (name, plan), kind in itertools.product(PLANS.items(), (Toy, SharedToy)):
         torch.manual_seed(5)
@@ -60,7 +64,9 @@ def test_a_run_on_several_processes_equals_a_run_on_one() -> None:
 
 
 def with_dropout() -> list[dict[str, Tensor]]:
-    """The state after an uninterrupted run with dropout, and after one that was stopped and resumed; called on every process."""
+    """The state after an uninterrupted run with dropout, and after one that was stopped and
+    resumed; called on every process.
+    """
     found = []
     for lengths in ((3,), (1, 3)):
         folder = Path(collectives.broadcast_object(tempfile.mkdtemp()))

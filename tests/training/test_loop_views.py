@@ -1,4 +1,6 @@
-"""Random views, what hooks draw and dropout are the same on one process and on several, also for batches in parts."""
+"""Random views, what hooks draw and dropout are the same on one process and on several, also for
+batches in parts.
+"""
 
 from __future__ import annotations
 
@@ -116,7 +118,9 @@ HOOKED = {
 
 
 def hooked_runs() -> dict[str, dict[str, Tensor]]:
-    """The weights after a short run of each method that draws or looks around before it embeds; called on every process."""
+    """The weights after a short run of each method that draws or looks around before it embeds;
+    called on every process.
+    """
     found: dict[str, dict[str, Tensor]] = {}
     for name, settings in HOOKED.items():
         torch.manual_seed(5)

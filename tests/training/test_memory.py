@@ -1,4 +1,6 @@
-"""Freed memory stays with a run: its steps touch no new pages; afterwards the process gives it back."""
+"""Freed memory stays with a run: its steps touch no new pages; afterwards the process gives it
+back.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""LARS and LARC against reference values and slow twins; groups, peaks and errors of ``build_optimizer``."""
+"""LARS and LARC against reference values and slow twins; groups, peaks and errors of
+``build_optimizer``.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ Golden = Callable[[str], dict[str, Tensor]]
 def steps(
     make: Callable[[list[nn.Parameter]], Optimizer], starts: list[Tensor], gradients: list[Tensor]
 ) -> list[Tensor]:
-    """Values (steps, *shape) of each parameter after each step with the given gradients (steps, *shape)."""
+    """Values (steps, *shape) of each parameter after each step with the given gradients (steps,
+    *shape).
+    """
     parameters = [nn.Parameter(start.clone()) for start in starts]
     optimizer = make(parameters)
     values: list[list[Tensor]] = [[] for _ in parameters]

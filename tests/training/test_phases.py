@@ -1,4 +1,6 @@
-"""Phases: what is due, that each moves its own parameters alone, two optimisers, exact resume, and several processes."""
+"""Phases: what is due, that each moves its own parameters alone, two optimisers, exact resume, and
+several processes.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ from .toys import SPEC, ToyEncoder, ToySource, views
 
 
 class Adversary(Method):
-    """An encoder makes features that a critic cannot tell from noise, and a decoder-less pull keeps two views together."""
+    """An encoder makes features that a critic cannot tell from noise, and a decoder-less pull keeps
+    two views together.
+    """
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Any = None) -> None:
         super().__init__(encoder, spec, settings)
@@ -112,7 +116,9 @@ def test_a_phase_moves_its_own_parameters_and_no_others() -> None:
 
 
 def test_what_stands_still_passes_gradients_on() -> None:
-    """The critic's weights take no gradient while the encoder learns to deceive it, but the encoder's do, through it."""
+    """The critic's weights take no gradient while the encoder learns to deceive it, but the
+    encoder's do, through it.
+    """
     method = adversary()
     batch = Batch(
         views(ToySource().train.values[:8], torch.Generator().manual_seed(0)), torch.arange(8)

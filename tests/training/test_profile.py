@@ -1,4 +1,6 @@
-"""The profile: its parts make up the step, it changes nothing, and it says what a step takes at least."""
+"""The profile: its parts make up the step, it changes nothing, and it says what a step takes at
+least.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The alarm of collapse looks at projections too, and is raised once in a run, however often that is resumed."""
+"""The alarm of collapse looks at projections too, and is raised once in a run, however often that
+is resumed.
+"""
 
 from __future__ import annotations
 

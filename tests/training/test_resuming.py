@@ -181,7 +181,9 @@ class LateNan(Toy):
 def test_a_gradient_that_is_not_finite_is_never_saved(
     tmp_path: Path, at_once: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With and without a look at every step before its optimiser, as on a CPU and on an accelerator."""
+    """With and without a look at every step before its optimiser, as on a CPU and on an
+    accelerator.
+    """
     if not at_once:
         from nearfar.training import loop
         from nearfar.training.care.finite import FiniteSteps

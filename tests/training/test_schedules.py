@@ -31,7 +31,9 @@ def test_edges_stay_between_zero_and_one(steps: int, warmup: int) -> None:
 
 
 def test_the_cosine_gives_the_reference_values(golden: Callable[[str], dict[str, Tensor]]) -> None:
-    """The authors of that schedule reach the peak one step before ours: only the warm-up's slope differs."""
+    """The authors of that schedule reach the peak one step before ours: only the warm-up's slope
+    differs.
+    """
     case = golden("f-sit-schedules-0")
     rates, warmup = case["out_lr"], int(case["hp_iters"])
     peak, last = float(rates[warmup]), 1e-6

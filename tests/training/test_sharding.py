@@ -1,4 +1,6 @@
-"""A run whose parameters are divided over the processes is the run without, in all that can be seen from outside."""
+"""A run whose parameters are divided over the processes is the run without, in all that can be seen
+from outside.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +90,9 @@ class Data:
 
 
 class Watch:
-    """Remembers the first weights that it finds in the encoder after each epoch, as an evaluation would, without the other processes."""
+    """Remembers the first weights that it finds in the encoder after each epoch, as an evaluation
+    would, without the other processes.
+    """
 
     def __init__(self) -> None:
         self.seen: list[Tensor] = []
@@ -287,7 +291,9 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def resumed(first: bool, then: bool) -> dict[str, Any]:
-    """The state after a run that was stopped and resumed, and the first part's checkpoint; sharded in each part or not."""
+    """The state after a run that was stopped and resumed, and the first part's checkpoint; sharded
+    in each part or not.
+    """
     folder = Path(collectives.broadcast_object(tempfile.mkdtemp()))
     plan = Plan(OPTIMIZERS["adamw"], seed=3, log_every=1)
     toy_run(dataclasses.replace(plan, shard=first), folder, stopping_views(), dropout=0.5)

@@ -74,7 +74,9 @@ class ToySettings:
 
 
 class Toy(Method):
-    """Pulls two views together and spreads the batch, through a running mean that ``after_step`` keeps."""
+    """Pulls two views together and spreads the batch, through a running mean that ``after_step``
+    keeps.
+    """
 
     paper = Paper("Toy", "Nobody", 2020)
     Settings = ToySettings

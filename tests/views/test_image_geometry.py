@@ -115,7 +115,8 @@ def test_boxes_are_distributed_as_torchvisions(
     assert (boxes[:, :2] >= 0).all()
     assert (boxes[:, 2:] >= 1).all()
     assert (boxes[:, :2] + boxes[:, 2:] <= torch.tensor(sides)).all()
-    # Two samples of 4000: mean and standard deviation differ by more than five standard errors once in a million runs.
+    # Two samples of 4000: mean and standard deviation differ by more than five standard errors once
+    # in a million runs.
     error = 5 * (2 / count) ** 0.5 * expected.std(0)
     assert ((boxes.mean(0) - expected.mean(0)).abs() <= error).all()
     assert ((boxes.std(0) - expected.std(0)).abs() <= error).all()

@@ -1,4 +1,6 @@
-"""Boxes tell where views look, in PixPro's convention; two centres can be kept apart; each view may have its own source."""
+"""Boxes tell where views look, in PixPro's convention; two centres can be kept apart; each view may
+have its own source.
+"""
 
 from __future__ import annotations
 

@@ -135,7 +135,8 @@ def test_crops_cover_the_share_they_should() -> None:
 def test_wrong_samples_settings_and_styles_are_named() -> None:
     with pytest.raises(
         UserError,
-        match=r"'beats' are float64 \(8, 2, 50\): series views expect .* float32 tensor of shape \(N, 2, 50\)",
+        match=r"'beats' are float64 \(8, 2, 50\): series views expect .* float32 tensor of shape "
+        r"\(N, 2, 50\)",
     ):
         plain_view(SPEC)(beats().double())
     with pytest.raises(UserError, match=r"'beats' are float32 \(8, 50\)"):

@@ -1,4 +1,6 @@
-"""Views of sound, clips and points: shapes, determinism, and each operator against what it promises."""
+"""Views of sound, clips and points: shapes, determinism, and each operator against what it
+promises.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,9 @@ _PAPER_SCALE = 100_000
 
 @dataclass(frozen=True)
 class Assembled:
-    """What a configuration means: the method on its encoder, how it is trained, and the configuration with nothing left open."""
+    """What a configuration means: the method on its encoder, how it is trained, and the
+    configuration with nothing left open.
+    """
 
     method: Method
     recipe: Recipe
@@ -47,12 +49,14 @@ def load_data(
     split: bool = True,
     kept: Kept | None = None,
 ) -> data.Source:
-    """The data that the options name; ``like``, ``tokenizer``, ``split`` and ``kept`` as for ``data.load``.
+    """The data that the options name; ``like``, ``tokenizer``, ``split`` and ``kept`` as for
+    ``data.load``.
 
     A run that goes on gets the samples that it was started with.
 
     Raises:
-        UserError: for data that cannot be read, or that are no longer those of the run that goes on.
+        UserError: for data that cannot be read, or that are no longer those of the run that goes
+            on.
     """
     if options.resume is not None and kept is None:
         return own_data(options.resume, options, tokenizer=tokenizer, exact=True)
@@ -116,10 +120,12 @@ def load_other(
     split: bool = True,
     **columns: str | None,
 ) -> data.Source:
-    """Other data for an encoder that was trained with these options, brought to its size, texts encoded by its tokenizer.
+    """Other data for an encoder that was trained with these options, brought to its size, texts
+    encoded by its tokenizer.
 
-    All samples are taken. Labels and groups are those of ``columns``, or of a column with a common name; images and texts are in the
-    run's columns, or, where the data have none of that name, where they would be found without.
+    All samples are taken. Labels and groups are those of ``columns``, or of a column with a common
+    name; images and texts are in the run's columns, or, where the data have none of that name,
+    where they would be found without.
     """
     values = {"data": name, "limit": None, "label": None, "group": None, **columns}
     how: dict[str, Any] = {
@@ -152,19 +158,22 @@ def assemble(
     """Build encoder and method, seeded, and resolve every option.
 
     Raises:
-        UserError: for unknown names, or data that the method cannot learn from (named in the message).
+        UserError: for unknown names, or data that the method cannot learn from (named in the
+            message).
     """
     options, spec = config.options, source.spec
     kind = method_class or registry.get(config.method)
     _check_fit(config.method, kind, source)
     if kind.needs_labels and options.resume is not None and source.relabelled:
         raise UserError(
-            f"{config.method} learns from labels, and {source.relabelled:,} of those of {spec.name} are other than when"
+            f"{config.method} learns from labels, and {source.relabelled:,} of those of "
+            f"{spec.name} are other than when"
             f" the run was started; bring them back to go on, or start a new run."
         )
     if kind.needs_labels and options.inflate is not None:
         raise UserError(
-            f"{config.method} learns from labels, but generated images have none; leave out --inflate or take another method."
+            f"{config.method} learns from labels, but generated images have none; leave out "
+            "--inflate or take another method."
         )
     name = (
         options.recipe
@@ -180,7 +189,8 @@ def assemble(
     encoder = _encoder(options, spec, kind)
     if kind.encoder_kind == "tokens" and not isinstance(encoder, TokenEncoder):
         raise UserError(
-            f"{config.method} drops patches and needs a transformer encoder, found {options.encoder!r}; choose one such as vit-micro."
+            f"{config.method} drops patches and needs a transformer encoder, found "
+            f"{options.encoder!r}; choose one such as vit-micro."
         )
     encoder_name = name_of(encoder)
     method = _built(config.method, kind, encoder, spec, settings)
@@ -199,7 +209,10 @@ def _built(name: str, kind: type[Method], encoder: Encoder, spec: Spec, settings
     Raises:
         UserError: if its networks do not fit in memory.
     """
-    fewer = f"choose smaller widths, queues or numbers of prototypes (see `nearfar methods {name}`), or a smaller encoder"
+    fewer = (
+        "choose smaller widths, queues or numbers of prototypes (see `nearfar methods "
+        f"{name}`), or a smaller encoder"
+    )
     check_room(
         lambda: kind(copy.deepcopy(encoder).to("meta"), spec, settings),
         f"The networks of {name} with these settings",
@@ -227,14 +240,16 @@ def _encoder(options: PretrainOptions, spec: Spec, kind: type[Method]) -> Encode
     encoder = networks.build(options.encoder or own, spec, kind=kind.encoder_kind)
     if name_of(encoder) != own:
         raise UserError(
-            f"{options.start_from} holds the encoder {own}, not {name_of(encoder)}; leave --encoder out to go on with it."
+            f"{options.start_from} holds the encoder {own}, not {name_of(encoder)}; leave "
+            "--encoder out to go on with it."
         )
     try:
         encoder.load_state_dict(trained.state_dict())
     except RuntimeError as error:
         trained_spec = encoder_spec(trained)
         raise UserError(
-            f"The encoder in {options.start_from} was trained on {trained_spec.name} with samples of shape {trained_spec.shape} and does"
+            f"The encoder in {options.start_from} was trained on {trained_spec.name} with samples "
+            f"of shape {trained_spec.shape} and does"
             f" not fit {spec.name} with {spec.shape}; bring the data to the same channels and size."
         ) from error
     return encoder
@@ -249,7 +264,8 @@ def _recipe(recipe: Recipe, options: PretrainOptions, length: int) -> tuple[Reci
     if options.batch_size is None and recipe.batch_size > length // 2:
         changes["batch_size"] = max(2, length // 2)
         notes.append(
-            f"batch_size lowered from {recipe.batch_size} to {changes['batch_size']}: there are {length} training samples."
+            f"batch_size lowered from {recipe.batch_size} to {changes['batch_size']}: there are "
+            f"{length} training samples."
         )
     return dataclasses.replace(recipe, **changes), notes
 
@@ -259,21 +275,26 @@ def _check_fit(name: str, kind: type[Method], source: data.Source) -> None:
     if kind.modalities and spec.modality not in kind.modalities:
         wanted = " or ".join(kind.modalities)
         raise UserError(
-            f"{name} learns from {wanted} data, but {spec.name} holds {spec.modality} data; choose other data or another method."
+            f"{name} learns from {wanted} data, but {spec.name} holds {spec.modality} data; choose "
+            "other data or another method."
         )
     if spec.modality == "image-text" and kind.encoder_kind != "towers":
         raise UserError(
-            f"{spec.name} holds image-text pairs, which {name} cannot use; choose clip, or name a folder of images alone."
+            f"{spec.name} holds image-text pairs, which {name} cannot use; choose clip, or name a "
+            "folder of images alone."
         )
     if spec.length < 2:
         raise UserError(
-            f"{spec.name} has {spec.length} training sample; a representation needs at least 2 to compare."
+            f"{spec.name} has {spec.length} training sample; a representation needs at least 2 to "
+            "compare."
         )
     if kind.needs_labels and source.train.label is None:
         raise UserError(
-            f"{name} learns from labels, but {spec.name} has none; name the label column with --label or choose another method."
+            f"{name} learns from labels, but {spec.name} has none; name the label column with "
+            "--label or choose another method."
         )
     if kind.needs_labels and spec.target == "class" and len(spec.classes) < 2:
         raise UserError(
-            f"{name} needs at least 2 classes, but {spec.name} has only {spec.classes[0]!r}; choose a method without labels."
+            f"{name} needs at least 2 classes, but {spec.name} has only {spec.classes[0]!r}; "
+            "choose a method without labels."
         )

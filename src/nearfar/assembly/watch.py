@@ -51,13 +51,16 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
     console.print(f"precision {why}", highlight=False)
     if options.shard and collectives.world() == 1:
         console.print(
-            "shard: this is the only process, so there is nothing to divide; start several with torchrun",
+            "shard: this is the only process, so there is nothing to divide; start several with "
+            "torchrun",
             highlight=False,
         )
     if options.accumulate > 1:
         console.print(
-            f"accumulate {options.accumulate}: each part is contrasted with itself only, so there are no more negatives than in"
-            f" a batch of {recipe.batch_size // options.accumulate}; --gradient-cache keeps them all",
+            f"accumulate {options.accumulate}: each part is contrasted with itself only, so there "
+            "are no more negatives than in"
+            f" a batch of {recipe.batch_size // options.accumulate}; --gradient-cache keeps them "
+            "all",
             highlight=False,
             soft_wrap=True,
         )
@@ -79,7 +82,8 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
 
 
 def check_parts(method: nn.Module, batch_size: int, accumulate: int, gradient_cache: int) -> None:
-    """Refuse parts of a batch that hold too few samples to be compared, or for batch norm to take statistics of.
+    """Refuse parts of a batch that hold too few samples to be compared, or for batch norm to take
+    statistics of.
 
     Raises:
         UserError: names the largest number of parts, or the least size of a chunk.
@@ -87,8 +91,10 @@ def check_parts(method: nn.Module, batch_size: int, accumulate: int, gradient_ca
     least = max(2, collectives.world())
     if accumulate > 1 and batch_size // accumulate < least:
         raise UserError(
-            f"Option accumulate is {accumulate}, which leaves {batch_size // accumulate} of {batch_size} samples for a part, and a loss"
-            f" compares at least {least}; choose --accumulate up to {max(1, batch_size // least)}, or a larger --batch-size."
+            f"Option accumulate is {accumulate}, which leaves {batch_size // accumulate} of "
+            f"{batch_size} samples for a part, and a loss"
+            f" compares at least {least}; choose --accumulate up to {max(1, batch_size // least)}, "
+            "or a larger --batch-size."
         )
     own = batch_size // collectives.world()
     if not gradient_cache or not any(isinstance(part, _BatchNorm) for part in method.modules()):
@@ -96,7 +102,8 @@ def check_parts(method: nn.Module, batch_size: int, accumulate: int, gradient_ca
     chunk = own // -(-own // gradient_cache)
     if chunk < 2:
         raise UserError(
-            f"Option gradient_cache is {gradient_cache}, so that some chunks of {own} samples hold one, of which batch norm has no"
+            f"Option gradient_cache is {gradient_cache}, so that some chunks of {own} samples hold "
+            "one, of which batch norm has no"
             " statistics; choose --gradient-cache 2 or more, better 16 or more."
         )
 
@@ -104,7 +111,9 @@ def check_parts(method: nn.Module, batch_size: int, accumulate: int, gradient_ca
 def callbacks(
     source: Any, config: Config, plan: Plan, folder: Path, console: Console
 ) -> list[Callback]:
-    """The metrics file, the online probe (about ten times a run unless asked otherwise) and the display."""
+    """The metrics file, the online probe (about ten times a run unless asked otherwise) and the
+    display.
+    """
     log, display = MetricsLog(folder, plan.tell), Display(console)
     epochs = (
         plan.steps // max(1, len(source.train) // plan.recipe.batch_size)

@@ -32,12 +32,14 @@ def measure(arm: str, seed: int) -> Mapping[str, float]:
 
 
 CLAIM = Claim(
-    statement="Without the off-diagonal term the embedding degenerates to few effective dimensions.",
+    statement="Without the off-diagonal term the embedding degenerates to few effective "
+    "dimensions.",
     first="off-diagonal term",
     second="diagonal alone",
     metric="embedding_rank",
     measure=measure,
-    setting="Digits of 8 x 8, perceptron, embeddings of 64 dimensions, lambda 0.0078 against 0, 600 steps of 128; effective rank of the"
+    setting="Digits of 8 x 8, perceptron, embeddings of 64 dimensions, lambda 0.0078 against 0, "
+    "600 steps of 128; effective rank of the"
     " test samples' embeddings.",
     tuning="Setting and metric were chosen on seeds from 0, on which it was measured before.",
 )

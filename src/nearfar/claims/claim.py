@@ -1,4 +1,6 @@
-"""A paper's central claim as an experiment: A versus B, one number, several seeds, and one verdict rule for all of them."""
+"""A paper's central claim as an experiment: A versus B, one number, several seeds, and one verdict
+rule for all of them.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ _FOLDER = Path(__file__).parent
 _NOT_CLAIMS = {"__init__", "claim", "harness", "table"}
 
 FIRST_SEED = 1000
-"""Results are measured on the seeds from here on. Settings are chosen on smaller ones, 0 to 9, which no result uses."""
+"""Results are measured on the seeds from here on. Settings are chosen on smaller ones, 0 to 9,
+which no result uses.
+"""
 
 LEAST_SEEDS = 5
 """Of a claim of which one seed takes less than a minute."""
@@ -34,7 +38,8 @@ class Claim:
         first: the arm that the paper expects to have the larger ``metric``.
         second: the other arm.
         metric: the number that decides; one of those that ``measure`` returns.
-        measure: arm and seed to numbers by name; the seed fixes data order, views and initialisation, so that arms are paired.
+        measure: arm and seed to numbers by name; the seed fixes data order, views and
+            initialisation, so that arms are paired.
         seeds: number of seeds; at least ``LEAST_SEEDS``, or 3 where one takes over a minute.
         setting: data, budget and departures from the paper's setting, one sentence.
         tuning: what was tried before setting and metric stood, on which seeds, and what it showed.
@@ -52,7 +57,9 @@ class Claim:
 
 @dataclass(frozen=True)
 class Result:
-    """A claim's measured outcome; ``difference`` is first minus second of the deciding metric, with its 95 % interval."""
+    """A claim's measured outcome; ``difference`` is first minus second of the deciding metric, with
+    its 95 % interval.
+    """
 
     name: str
     statement: str
@@ -76,8 +83,10 @@ class Result:
 
 
 def verdict(low: float, high: float) -> str:
-    """The one rule: a claim holds when the whole 95 % interval of the paired difference (first minus second) lies above 0, does
-    not hold here when the whole interval lies at or below 0, and is inconclusive otherwise."""
+    """The one rule: a claim holds when the whole 95 % interval of the paired difference (first
+    minus second) lies above 0, does not hold here when the whole interval lies at or below 0, and
+    is inconclusive otherwise.
+    """
     if low > 0:
         return HOLDS
     return FAILS if high <= 0 else OPEN
@@ -128,7 +137,8 @@ def run(
             values[arm].append(measured)
             shown = ", ".join(f"{key} {value:.4g}" for key, value in measured.items())
             watch(
-                f"{name} · seed {seed} ({number} of {count}) · {arm}: {shown} ({time.monotonic() - start:.0f} s)"
+                f"{name} · seed {seed} ({number} of {count}) · {arm}: {shown} "
+                f"({time.monotonic() - start:.0f} s)"
             )
     first, second = (
         [row[claim.metric] for row in values[arm]] for arm in (claim.first, claim.second)

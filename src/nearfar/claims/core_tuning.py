@@ -65,7 +65,9 @@ def tuned(name: str, settings: Mapping[str, Any], seed: int) -> dict[str, float]
 
 
 def measure(arm: str, seed: int) -> dict[str, float]:
-    """With gradient through the originals, which decides, and beside it without, as in the authors' code (the method's default)."""
+    """With gradient through the originals, which decides, and beside it without, as in the authors'
+    code (the method's default).
+    """
     if arm == ENTROPY:
         return tuned("sla", {"expansion": "none"}, seed)
     found = tuned("core-tuning", {"contrast": 1.0, "detach": False}, seed)
@@ -74,20 +76,27 @@ def measure(arm: str, seed: int) -> dict[str, float]:
 
 
 CLAIM = Claim(
-    statement="Fine-tuned with contrast on mined and mixed features, classes scatter less, relative to their distances, than after"
+    statement="Fine-tuned with contrast on mined and mixed features, classes scatter less, "
+    "relative to their distances, than after"
     " fine-tuning with cross-entropy.",
     first=ENTROPY,
     second=CORE,
     metric="scatter ratio",
     measure=measure,
-    setting="three convolutions pretrained on digits by SimCLR (180 steps of 64), then fine-tuned on 10 labels a class for 150 steps of 50,"
-    " contrast weight 1. What decides lets the originals' gradient through, as cross-entropy does; the authors' code and the method's"
-    " default detach them, which is measured beside it and scatters classes more than cross-entropy does here, so for that form the"
+    setting="three convolutions pretrained on digits by SimCLR (180 steps of 64), then fine-tuned "
+    "on 10 labels a class for 150 steps of 50,"
+    " contrast weight 1. What decides lets the originals' gradient through, as cross-entropy does; "
+    "the authors' code and the method's"
+    " default detach them, which is measured beside it and scatters classes more than "
+    "cross-entropy does here, so for that form the"
     " claim does not hold at this size;"
-    " the scatter ratio is the mean squared distance within classes over that between them, of test features. The paper fine-tunes"
+    " the scatter ratio is the mean squared distance within classes over that between them, of "
+    "test features. The paper fine-tunes"
     " ResNet-50 on CIFAR and others.",
     tuning=(
-        "With the originals detached, as the authors' code has it, it did not hold (a scatter ratio of 0.245 "
-        "against 0.216 of cross-entropy, seeds from 0); the claim lets the gradient through the originals."
+        "With the originals detached, as the authors' code has it, it did not hold (a scatter "
+        "ratio of 0.245 "
+        "against 0.216 of cross-entropy, seeds from 0); the claim lets the gradient through the "
+        "originals."
     ),
 )

@@ -24,7 +24,9 @@ def measure(arm: str, seed: int) -> Mapping[str, float]:
 
 
 def gradient(method: Method, seed: int) -> float:
-    """The mean length of the loss's gradient at a unit projection, times temperature and rows: how much a row still learns."""
+    """The mean length of the loss's gradient at a unit projection, times temperature and rows: how
+    much a row still learns.
+    """
     lengths = []
     for batch in training_batches(method.train(), digits(), seed=seed, batch_size=_BATCH):
         outputs = {
@@ -45,8 +47,11 @@ CLAIM = Claim(
     metric="gradient",
     measure=measure,
     setting=(
-        "Digits of 8 x 8 pixels, a perceptron, batch 32, temperature 0.1, 600 steps; the gradient at unit projections of the trained"
-        " networks. The paper's gain in accuracy (ImageNet, batch 256) is measured too; at this scale it was not to be seen beforehand."
+        "Digits of 8 x 8 pixels, a perceptron, batch 32, temperature 0.1, 600 steps; the gradient "
+        "at unit projections of the trained"
+        " networks. The paper's gain in accuracy (ImageNet, batch 256) is measured too; at this "
+        "scale it was not to be seen beforehand."
     ),
-    tuning="kNN showed no gap at a batch of 32 (0.691 and 0.689, seeds from 0), so the gradient decides.",
+    tuning="kNN showed no gap at a batch of 32 (0.691 and 0.689, seeds from 0), so the gradient "
+    "decides.",
 )

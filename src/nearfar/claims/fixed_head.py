@@ -1,4 +1,6 @@
-"""The projection head: what augmentation destroys is better preserved before it than after it; and so by a head that never learns."""
+"""The projection head: what augmentation destroys is better preserved before it than after it; and
+so by a head that never learns.
+"""
 
 from __future__ import annotations
 
@@ -70,12 +72,14 @@ def measure(arm: str, seed: int) -> Mapping[str, float]:
 
 
 CLAIM = Claim(
-    statement="A feature that augmentation often destroys is easier to read before a trained projection head than after it.",
+    statement="A feature that augmentation often destroys is easier to read before a trained "
+    "projection head than after it.",
     first="before the head",
     second="after the head",
     metric="digit",
     measure=measure,
-    setting="Colour-digits, views that lose the digit with probability 0.7, SimCLR with an MLP head on a thin convolutional net of 64"
+    setting="Colour-digits, views that lose the digit with probability 0.7, SimCLR with an MLP "
+    "head on a thin convolutional net of 64"
     " features, 135 steps of 128; linear probe for the digit.",
     tuning="Setting and metric were chosen on seeds from 0, on which it was measured before.",
 )

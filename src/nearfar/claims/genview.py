@@ -25,7 +25,9 @@ VIEWS = ImageViewSettings(scale=(0.8, 1.0))
 
 
 def striped(count: int, generator: torch.Generator) -> Tensor:
-    """Backgrounds (N, 1, 24, 24) of stripes with random direction, width and phase, values from 0.05 to 0.45."""
+    """Backgrounds (N, 1, 24, 24) of stripes with random direction, width and phase, values from
+    0.05 to 0.45.
+    """
     angle, frequency, phase = torch.rand(3, count, 1, 1, 1, generator=generator)
     down, across = torch.meshgrid(
         torch.arange(float(SIDE)), torch.arange(float(SIDE)), indexing="ij"
@@ -45,7 +47,8 @@ def composed(images: Tensor, background: Tensor) -> Tensor:
 
 @cache
 def pair_weights(seed: int) -> tuple[Tensor, Tensor]:
-    """Weights (N,) of pairs under a method that was fitted to composed digits, and which of the pairs (N,) are wrong.
+    """Weights (N,) of pairs under a method that was fitted to composed digits, and which of the
+    pairs (N,) are wrong.
 
     A right pair shows one digit on two backgrounds, a wrong one two digits on one background.
     """
@@ -98,12 +101,15 @@ def measure(arm: str, seed: int) -> Mapping[str, float]:
 
 
 CLAIM = Claim(
-    statement="Quality weights favour pairs of one object on different backgrounds over pairs of different objects on one background.",
+    statement="Quality weights favour pairs of one object on different backgrounds over pairs of "
+    "different objects on one background.",
     first="quality weights",
     second="equal weights",
     metric="weight_of_right_pairs",
     measure=measure,
-    setting="Digits on striped backgrounds, 24 x 24, 30 % of the pairs wrong; GenView's own autoencoder (200 steps) gives the tokens, views"
-    " are crops of 80 % and more. Equal weights are 1. What the weights do for accuracy is not measured.",
+    setting="Digits on striped backgrounds, 24 x 24, 30 % of the pairs wrong; GenView's own "
+    "autoencoder (200 steps) gives the tokens, views"
+    " are crops of 80 % and more. Equal weights are 1. What the weights do for accuracy is not "
+    "measured.",
     tuning="Setting and metric were chosen on seeds from 0, on which it was measured before.",
 )

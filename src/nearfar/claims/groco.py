@@ -27,7 +27,8 @@ CLAIM = Claim(
     metric="augmented_knn",
     measure=measure,
     setting=(
-        "Digits of 8 x 8 pixels, a perceptron, batch 64, 400 steps, 10 negatives, crops from a quarter of the area; kNN of changed test"
+        "Digits of 8 x 8 pixels, a perceptron, batch 64, 400 steps, 10 negatives, crops from a "
+        "quarter of the area; kNN of changed test"
         " digits. The paper has ImageNet, ResNet-50, batch 1024 and equal epochs."
     ),
     tuning="With milder crops it was inconclusive (+0.003, -0.004 to +0.010 on seeds from 0).",

@@ -25,11 +25,13 @@ def measure(arm: str, seed: int) -> Mapping[str, float]:
 
 
 CLAIM = Claim(
-    statement="A hallucinated positive, with crops around centres that lie apart, raises the linear accuracy of SimCLR.",
+    statement="A hallucinated positive, with crops around centres that lie apart, raises the "
+    "linear accuracy of SimCLR.",
     first="hallucinator",
     second="host alone",
     metric="linear",
     measure=measure,
-    setting="Digits of 8 x 8, perceptron, 600 steps of 64; a reconstruction of the method, in the paper on photographs with ResNets.",
+    setting="Digits of 8 x 8, perceptron, 600 steps of 64; a reconstruction of the method, in the "
+    "paper on photographs with ResNets.",
     tuning="Setting and metric were chosen on seeds from 0, on which it was measured before.",
 )

@@ -1,4 +1,6 @@
-"""The claim of "Understanding the Behaviour of Contrastive Loss": what the softmax gives is attention to hard negatives."""
+"""The claim of "Understanding the Behaviour of Contrastive Loss": what the softmax gives is
+attention to hard negatives.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,17 @@ def measure(arm: str, seed: int) -> Mapping[str, float]:
 
 
 CLAIM = Claim(
-    statement="A loss without softmax learns better features from each anchor's hardest negatives than from all negatives alike.",
+    statement="A loss without softmax learns better features from each anchor's hardest negatives "
+    "than from all negatives alike.",
     first="hard negatives",
     second="all negatives",
     metric="augmented_knn",
     measure=measure,
     setting=(
-        "Digits of 8 x 8 pixels, a perceptron, batch 256, 400 steps, negatives of the batch, the hardest tenth; kNN of changed test"
-        " digits. The paper has CIFAR with ResNet-18, a memory bank and the hardest 4,095 negatives."
+        "Digits of 8 x 8 pixels, a perceptron, batch 256, 400 steps, negatives of the batch, the "
+        "hardest tenth; kNN of changed test"
+        " digits. The paper has CIFAR with ResNet-18, a memory bank and the hardest 4,095 "
+        "negatives."
     ),
     tuning="Setting and metric were chosen on seeds from 0, on which it was measured before.",
 )

@@ -1,4 +1,6 @@
-"""What claims are measured with: short trainings through the real loop, and probes of what was learned."""
+"""What claims are measured with: short trainings through the real loop, and probes of what was
+learned.
+"""
 
 from __future__ import annotations
 
@@ -142,7 +144,9 @@ def _changed_before(views: Views, count: int, training: Training) -> Views:
 def training_batches(
     method: Method, source: Source, *, seed: int, batch_size: int, count: int = 10
 ) -> Iterator[Batch]:
-    """Batches of views of random training samples as the method wants them, to look at a trained method's loss."""
+    """Batches of views of random training samples as the method wants them, to look at a trained
+    method's loss.
+    """
     generator = torch.Generator().manual_seed(seed)
     views = make_views(source.spec, method.wanted_views, settings=DIGIT_VIEWS)
     for _ in range(count):
@@ -185,9 +189,10 @@ def probes(
     """What was learned, by several measures, of the test samples.
 
     Returns:
-        "knn" (k = 20, T = 0.07) and "linear", accuracies; "augmented_knn", the kNN accuracy of three random views of each test
-        sample against the plain training samples: on digits, plain kNN says nothing, as raw pixels reach 98 %; "effective_rank",
-        "uniformity" and "tolerance" of the test features.
+        "knn" (k = 20, T = 0.07) and "linear", accuracies; "augmented_knn", the kNN accuracy of
+        three random views of each test sample against the plain training samples: on digits, plain
+        kNN says nothing, as raw pixels reach 98 %; "effective_rank", "uniformity" and "tolerance"
+        of the test features.
     """
     assert source.test is not None
     train, test = labelled(method, source.train), labelled(method, source.test)
@@ -210,7 +215,9 @@ def augmented_knn(
     views: Any = DIGIT_VIEWS,
     count: int = 3,
 ) -> float:
-    """kNN accuracy of ``count`` random views of each test sample against the plain training samples."""
+    """kNN accuracy of ``count`` random views of each test sample against the plain training
+    samples.
+    """
     from nearfar.views import WantedViews
 
     assert source.test is not None

@@ -43,7 +43,9 @@ def measure(arm: str, seed: int) -> Mapping[str, float]:
 
 @cache
 def class_temperatures(seed: int, *, turned: bool) -> Tensor:
-    """Mean temperature (10,) of each class after training on digits thinned to a long tail, class 9 the largest if ``turned``."""
+    """Mean temperature (10,) of each class after training on digits thinned to a long tail, class 9
+    the largest if ``turned``.
+    """
     source = long_tailed(SIZES[::-1] if turned else SIZES)
     method = pretrained("isogclr", source, TRAINING, seed=seed, settings=SETTINGS)
     assert isinstance(method, ISogCLR)
@@ -62,12 +64,14 @@ def long_tailed(sizes: tuple[int, ...]) -> Source:
 
 
 CLAIM = Claim(
-    statement="Learned for each sample, temperatures are larger in frequent classes than in rare ones.",
+    statement="Learned for each sample, temperatures are larger in frequent classes than in rare "
+    "ones.",
     first="classes when frequent",
     second="classes when rare",
     metric="temperature",
     measure=measure,
-    setting="Digits of 8 x 8 thinned to 120 to 6 a class, once with 0 and once with 9 as the largest class, so that each class is compared"
+    setting="Digits of 8 x 8 thinned to 120 to 6 a class, once with 0 and once with 9 as the "
+    "largest class, so that each class is compared"
     " with itself; perceptron, first temperature 0.3, rho 0.3, 800 steps of 64.",
     tuning="Setting and metric were chosen on seeds from 0, on which it was measured before.",
 )

@@ -34,15 +34,18 @@ def measure(arm: str, seed: int) -> Mapping[str, float]:
 
 
 CLAIM = Claim(
-    statement="Features of several stages, each contrasted within the clusters of the ones before, hold more than those of one stage.",
+    statement="Features of several stages, each contrasted within the clusters of the ones before, "
+    "hold more than those of one stage.",
     first="three stages",
     second="one stage",
     metric="digit",
     measure=measure,
-    setting="Colour-digits without changes of colour, three stages of 32 features with 6 clusters each against one of 96, 660 steps of 32"
+    setting="Colour-digits without changes of colour, three stages of 32 features with 6 clusters "
+    "each against one of 96, 660 steps of 32"
     " in all on thin convolutional nets; linear probe for the digit.",
     tuning=(
-        "At temperature 0.2 one stage was better (one seed, two strengths of crops); 0.5 was taken without a "
+        "At temperature 0.2 one stage was better (one seed, two strengths of crops); 0.5 was taken "
+        "without a "
         "further trial."
     ),
 )

@@ -36,7 +36,9 @@ def measure(arm: str, seed: int) -> Mapping[str, float]:
 
 @torch.no_grad()
 def correlation_error(method: Method, generator: torch.Generator) -> Tensor:
-    """Squared error of the mixed batch's correlations with both views, for one mix of all test samples."""
+    """Squared error of the mixed batch's correlations with both views, for one mix of all test
+    samples.
+    """
     test = digits().test
     assert test is not None
     index = torch.arange(len(test))
@@ -53,16 +55,20 @@ def correlation_error(method: Method, generator: torch.Generator) -> Tensor:
 
 
 CLAIM = Claim(
-    statement="Training on mixed samples makes the embedding of a mixed input correlate as the mix of its parts.",
+    statement="Training on mixed samples makes the embedding of a mixed input correlate as the mix "
+    "of its parts.",
     first="Barlow Twins",
     second="with mixed samples",
     metric="correlation_error",
     seeds=6,
     measure=measure,
-    setting="Digits of 8 x 8, perceptron, embeddings of 64 dimensions, lambda 0.0078, lambda_reg 4 against 0, 600 steps of 128; error on"
-    " test samples. The paper's gain of accuracy late in long training is beyond this budget; accuracies are shown beside it.",
+    setting="Digits of 8 x 8, perceptron, embeddings of 64 dimensions, lambda 0.0078, lambda_reg 4 "
+    "against 0, 600 steps of 128; error on"
+    " test samples. The paper's gain of accuracy late in long training is beyond this budget; "
+    "accuracies are shown beside it.",
     tuning=(
-        "On seeds 0 to 2 it was open (+1.8, -0.7 to +4.3), which is why it has more; accuracy was slightly lower "
+        "On seeds 0 to 2 it was open (+1.8, -0.7 to +4.3), which is why it has more; accuracy was "
+        "slightly lower "
         "with mixing."
     ),
 )

@@ -1,4 +1,6 @@
-"""PixPro: learning on pixels makes maps that find the same place in another crop, learning on whole images does not."""
+"""PixPro: learning on pixels makes maps that find the same place in another crop, learning on whole
+images does not.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ ARMS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 @cache
 def photographs(seed: int) -> Source:
-    """Windows of 48 x 48 pixels of scikit-learn's two sample photographs, at two fifths of their size."""
+    """Windows of 48 x 48 pixels of scikit-learn's two sample photographs, at two fifths of their
+    size.
+    """
     from sklearn.datasets import load_sample_images
 
     random = np.random.RandomState(seed)
@@ -81,16 +85,20 @@ def measure(arm: str, seed: int) -> Mapping[str, float]:
 
 
 CLAIM = Claim(
-    statement="Learning on pixels gives feature maps that find the same place in another crop; learning on whole images does not.",
+    statement="Learning on pixels gives feature maps that find the same place in another crop; "
+    "learning on whole images does not.",
     first="PixContrast",
     second="BYOL",
     metric="matching",
     measure=measure,
-    setting="Windows of 48 x 48 of scikit-learn's two photographs, three convolutions with maps of 12 x 12, 150 steps of 16; nearest"
-    " neighbours by cosine across two crops of windows not trained on. PixPro's own maps, smooth by its loss, match less well than an"
+    setting="Windows of 48 x 48 of scikit-learn's two photographs, three convolutions with maps of "
+    "12 x 12, 150 steps of 16; nearest"
+    " neighbours by cosine across two crops of windows not trained on. PixPro's own maps, smooth "
+    "by its loss, match less well than an"
     " untrained network's here.",
     tuning=(
-        "PixPro's own propagated maps matched less than an untrained network's (seeds from 0); PixContrast "
+        "PixPro's own propagated maps matched less than an untrained network's (seeds from 0); "
+        "PixContrast "
         "carries the claim."
     ),
 )

@@ -22,7 +22,9 @@ SIDE, SHOTS, DRAWS = 16, (2, 5, 10), 5
 
 @cache
 def _features(arm: str) -> tuple[Labelled, Labelled, float]:
-    """Of training and test digits; and how far a shift by a pixel moves the test features, relative to their length."""
+    """Of training and test digits; and how far a shift by a pixel moves the test features, relative
+    to their length.
+    """
     source = digits()
     assert source.test is not None
     scattering = Scattering((SIDE, SIDE), scale=2, angles=8)
@@ -52,12 +54,15 @@ def measure(arm: str, seed: int) -> Mapping[str, float]:
 
 
 CLAIM = Claim(
-    statement="The fixed scattering stage makes few labels go further than pixels do, so that little is left to learn.",
+    statement="The fixed scattering stage makes few labels go further than pixels do, so that "
+    "little is left to learn.",
     first="scattering",
     second="raw pixels",
     metric="5_labels",
     measure=measure,
-    setting="Digits enlarged to 16 x 16, J = 2, L = 8, nothing trained; logistic regression on 5 labels a class, mean over 5 draws a seed,"
-    " judged on the test digits. The paper compares whole networks on STL-10, which takes days here.",
+    setting="Digits enlarged to 16 x 16, J = 2, L = 8, nothing trained; logistic regression on 5 "
+    "labels a class, mean over 5 draws a seed,"
+    " judged on the test digits. The paper compares whole networks on STL-10, which takes days "
+    "here.",
     tuning="Setting and metric were chosen on seeds from 0, on which it was measured before.",
 )

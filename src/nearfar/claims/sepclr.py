@@ -27,7 +27,9 @@ WEIGHTS = {"with k-JEM": 10.0, "without": 0.0}
 
 @cache
 def striped_digits(label: str) -> Source:
-    """Stripes (background), and stripes with a digit (targets), labelled by "target", "digit" or "orientation"."""
+    """Stripes (background), and stripes with a digit (targets), labelled by "target", "digit" or
+    "orientation".
+    """
     return data.load("striped-digits", label=label)
 
 
@@ -60,15 +62,18 @@ def _where(rows: Labelled, chosen: Tensor) -> Labelled:
 
 
 CLAIM = Claim(
-    statement="Without the joint-entropy term the digit of targets sits in the common space; with it, in the salient one.",
+    statement="Without the joint-entropy term the digit of targets sits in the common space; with "
+    "it, in the salient one.",
     first="with k-JEM",
     second="without",
     metric="difference",
     measure=measure,
-    setting="Striped digits, 16 dimensions a space, weights 10, 10 and 10 (against 0) on thin convolutional nets, 300 steps of 64; linear"
+    setting="Striped digits, 16 dimensions a space, weights 10, 10 and 10 (against 0) on thin "
+    "convolutional nets, 300 steps of 64; linear"
     " probe for the targets' digit in the salient space minus that in the common space.",
     tuning=(
-        "A first setting gave -0.03 with and -0.01 without the joint entropy; this one was chosen on seeds from "
+        "A first setting gave -0.03 with and -0.01 without the joint entropy; this one was chosen "
+        "on seeds from "
         "0."
     ),
 )

@@ -32,7 +32,9 @@ TRAINING = Training(
 
 @cache
 def few_digits(seed: int) -> Source:
-    """About 20 training digits of each class, drawn by the seed; the other training digits are the test set."""
+    """About 20 training digits of each class, drawn by the seed; the other training digits are the
+    test set.
+    """
     source = digits()
     assert source.train.label is not None
     chosen = stratified(source.train.label, 200 / len(source.train), seed=seed)
@@ -58,12 +60,14 @@ def measure(arm: str, seed: int) -> dict[str, float]:
 
 
 CLAIM = Claim(
-    statement="One classifier of class and rotation together, averaged over rotations, is more accurate than a classifier of the class.",
+    statement="One classifier of class and rotation together, averaged over rotations, is more "
+    "accurate than a classifier of the class.",
     first=JOINT,
     second=BASELINE,
     metric="accuracy",
     measure=measure,
-    setting="digits, 20 labels a class drawn by the seed, tested on the other training digits; 250 steps of 50 by gradient descent with"
+    setting="digits, 20 labels a class drawn by the seed, tested on the other training digits; 250 "
+    "steps of 50 by gradient descent with"
     " momentum, three convolutions, no other augmentation. The paper trains ResNet-32 on CIFAR.",
     tuning="Open in three forms on seeds from 0.",
 )

@@ -30,7 +30,9 @@ TRAINING = Training(steps=150, batch_size=50, encoder=tiny_convnet, views=VIEWS)
 
 @cache
 def rotated_digits() -> Source:
-    """500 training and 300 test digits at 16 x 16, each turned by a multiple of 3 degrees in [-60, 60], which is its label."""
+    """500 training and 300 test digits at 16 x 16, each turned by a multiple of 3 degrees in [-60,
+    60], which is its label.
+    """
     digits = data.load("digits")
     assert digits.test is not None
     train, test = _turned(digits.train, 500, seed=0), _turned(digits.test, 300, seed=1)
@@ -49,7 +51,9 @@ def rotated_digits() -> Source:
 
 
 def _turned(samples: Samples, count: int, *, seed: int) -> Samples:
-    """``count`` of the chosen digits, with repetition where there are fewer, each under a rotation of its own."""
+    """``count`` of the chosen digits, with repetition where there are fewer, each under a rotation
+    of its own.
+    """
     assert samples.label is not None
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.isin(samples.label, torch.tensor(DIGITS)).nonzero().flatten()
@@ -66,7 +70,9 @@ def _turned(samples: Samples, count: int, *, seed: int) -> Samples:
 
 
 def measure(arm: str, seed: int) -> dict[str, float]:
-    """Rank correlation of label differences and distances of projected test samples, and the error of a ridge probe."""
+    """Rank correlation of label differences and distances of projected test samples, and the error
+    of a ridge probe.
+    """
     source = rotated_digits()
     plain = {"mix_negatives": False, "window": 0.0, "distance_weight": "none"}
     method = pretrained(
@@ -92,14 +98,17 @@ def measure(arm: str, seed: int) -> dict[str, float]:
 
 
 CLAIM = Claim(
-    statement="Mixed pairs and distance weights make the distances of embeddings follow those of real-valued labels; contrast by equal"
+    statement="Mixed pairs and distance weights make the distances of embeddings follow those of "
+    "real-valued labels; contrast by equal"
     " labels does not know their order.",
     first=SUPREMIX,
     second=SUPCON,
     metric="order",
     measure=measure,
-    setting="digits 2, 3, 4, 5 and 7 turned by a multiple of 3 degrees up to 60 either way, which is the label; 500 training and 300 test"
-    " images, 150 steps of 50, window 10, temperature 0.5, three convolutions; order is the rank correlation between label differences and"
+    setting="digits 2, 3, 4, 5 and 7 turned by a multiple of 3 degrees up to 60 either way, which "
+    "is the label; 500 training and 300 test"
+    " images, 150 steps of 50, window 10, temperature 0.5, three convolutions; order is the rank "
+    "correlation between label differences and"
     " distances of projected test samples. The paper regresses ages from faces and others.",
     tuning="Setting and metric were chosen on seeds from 0, on which it was measured before.",
 )

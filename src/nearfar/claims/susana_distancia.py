@@ -1,4 +1,6 @@
-"""SuSana Distancia: neighbour score and triplets with class means tell new classes apart better than cross-entropy."""
+"""SuSana Distancia: neighbour score and triplets with class means tell new classes apart better
+than cross-entropy.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ TRAINING = Training(steps=150, learning_rate=1e-3, encoder=tiny_convnet, views=V
 
 @cache
 def old_and_new_digits() -> Source:
-    """The training digits 0 to 4 for training, and 5 to 9 as the test set: classes that were never seen."""
+    """The training digits 0 to 4 for training, and 5 to 9 as the test set: classes that were never
+    seen.
+    """
     source = digits()
     old, new = (_of_classes(source.train, classes) for classes in (range(5), range(5, 10)))
     return Source(dataclasses.replace(source.spec, length=len(old)), old, new)
@@ -34,7 +38,9 @@ def _of_classes(samples: Samples, classes: range) -> Samples:
 
 
 def measure(arm: str, seed: int) -> dict[str, float]:
-    """Accuracy of 1-shot and 5-shot episodes of new classes, and the neighbour score of their samples."""
+    """Accuracy of 1-shot and 5-shot episodes of new classes, and the neighbour score of their
+    samples.
+    """
     source = old_and_new_digits()
     terms = ("icnn", "triplet") if arm == DISTANCES else ("cross-entropy",)
     method = pretrained("susana-distancia", source, TRAINING, seed=seed, settings={"terms": terms})
@@ -50,12 +56,15 @@ def measure(arm: str, seed: int) -> dict[str, float]:
 
 
 CLAIM = Claim(
-    statement="Losses of distances, between neighbours and to class means, tell unseen classes apart better than cross-entropy does.",
+    statement="Losses of distances, between neighbours and to class means, tell unseen classes "
+    "apart better than cross-entropy does.",
     first=DISTANCES,
     second=ENTROPY,
     metric="accuracy, 1 shot",
     measure=measure,
-    setting="trained on the digits 0 to 4 by 150 episodes of 5 ways, 5 shots and 5 queries, three convolutions; tested by 400 episodes of"
-    " 5 ways, 1 shot and 15 queries of the digits 5 to 9. The paper trains on miniImageNet, birds, dogs and cars.",
+    setting="trained on the digits 0 to 4 by 150 episodes of 5 ways, 5 shots and 5 queries, three "
+    "convolutions; tested by 400 episodes of"
+    " 5 ways, 1 shot and 15 queries of the digits 5 to 9. The paper trains on miniImageNet, birds, "
+    "dogs and cars.",
     tuning="Setting and metric were chosen on seeds from 0, on which it was measured before.",
 )

@@ -13,9 +13,12 @@ from nearfar.runs.stored import field_of, read_json, record
 _MEND = "measure the claim again with `nearfar claim NAME`"
 
 _RULE = (
-    "A claim *holds* when the whole 95 % t-interval of the paired difference (same seeds in both arms) lies above 0 in the paper's"
-    " direction, *does not hold here* when it lies at or below 0, and is *inconclusive* otherwise. The rule is the same for all."
-    " Metric and setting stood before the measurement; they were chosen on seeds below 10, the results are on other seeds."
+    "A claim *holds* when the whole 95 % t-interval of the paired difference (same seeds in both "
+    "arms) lies above 0 in the paper's"
+    " direction, *does not hold here* when it lies at or below 0, and is *inconclusive* otherwise. "
+    "The rule is the same for all."
+    " Metric and setting stood before the measurement; they were chosen on seeds below 10, the "
+    "results are on other seeds."
 )
 
 
@@ -60,7 +63,8 @@ def render(results: Sequence[Result], missing: Sequence[str] = ()) -> str:
     if missing:
         lines += [f"Not measured: {', '.join(missing)}.", ""]
     lines += [
-        "| system | A | B | metric | A (mean) | B (mean) | A - B | 95 % interval | verdict | seeds | s |"
+        "| system | A | B | metric | A (mean) | B (mean) | A - B | 95 % interval | verdict | seeds "
+        "| s |"
     ]
     lines += ["|---|---|---|---|---|---|---|---|---|---|---|"]
     lines += [_row(result) for result in results]

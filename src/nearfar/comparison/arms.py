@@ -42,17 +42,20 @@ def arms_of(methods: Sequence[str], grid: Mapping[str, Sequence[Any]]) -> list[A
 
     Args:
         methods: names, the one that the others are compared with first.
-        grid: values to try, by name of the setting; texts are read as numbers or truth values where they are such.
+        grid: values to try, by name of the setting; texts are read as numbers or truth values where
+            they are such.
 
     Raises:
-        UserError: for no method, one named twice, an unknown one, a setting that no method has, or a value of the wrong type.
+        UserError: for no method, one named twice, an unknown one, a setting that no method has, or
+            a value of the wrong type.
     """
     if not methods:
         raise UserError(f"No method was named; name two or more of: {', '.join(registry.names())}.")
     twice = next((name for name in methods if list(methods).count(name) > 1), None)
     if twice:
         raise UserError(
-            f"{twice} is named twice; name each method once and vary it by --settings.NAME VALUE,VALUE."
+            f"{twice} is named twice; name each method once and vary it by --settings.NAME "
+            "VALUE,VALUE."
         )
     kinds = {name: registry.named_by_user(name).Settings for name in methods}
     own = {name: [f.name for f in dataclasses.fields(kind)] for name, kind in kinds.items()}

@@ -57,10 +57,12 @@ def entry_of(run: Run, arm: str, settings: dict[str, Any]) -> Entry:
 
 
 def comparison_of(runs: Sequence[Run]) -> Comparison:
-    """Runs of one method and the same settings but other seeds form an arm; arms are named by what tells them apart.
+    """Runs of one method and the same settings but other seeds form an arm; arms are named by what
+    tells them apart.
 
     Raises:
-        UserError: if the runs are on different data, a run is given twice, or the arms do not have the same seeds.
+        UserError: if the runs are on different data, a run is given twice, or the arms do not have
+            the same seeds.
     """
     folders = [run.folder.resolve() for run in runs]
     twice = next((folder for folder in folders if folders.count(folder) > 1), None)
@@ -100,7 +102,8 @@ def _check(entries: Sequence[Entry]) -> None:
     data = {entry.evaluation.data for entry in entries}
     if len(data) > 1:
         raise UserError(
-            f"The runs are judged on different data ({', '.join(sorted(data))}); compare runs on one data set."
+            f"The runs are judged on different data ({', '.join(sorted(data))}); compare runs on "
+            "one data set."
         )
     seeds: dict[str, list[int]] = {}
     for entry in entries:
@@ -109,5 +112,6 @@ def _check(entries: Sequence[Entry]) -> None:
     for arm, found in others:
         if sorted(found) != sorted(first[1]):
             raise UserError(
-                f"{arm} has the seeds {sorted(found)} and {first[0]} {sorted(first[1])}; compare arms with the same seeds."
+                f"{arm} has the seeds {sorted(found)} and {first[0]} {sorted(first[1])}; compare "
+                "arms with the same seeds."
             )

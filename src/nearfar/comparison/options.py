@@ -19,9 +19,11 @@ class CompareOptions:
     Attributes:
         data: name of a known data set or a path.
         seeds: runs of each arm; the same seeds for all, at least 1 (an interval needs 3).
-        epochs: budget of every run in passes over the data; by default those of the first method's recipe.
+        epochs: budget of every run in passes over the data; by default those of the first method's
+            recipe.
         steps: budget in optimiser steps.
-        seconds: budget in seconds of training, turned into each arm's number of steps by timing it on this machine.
+        seconds: budget in seconds of training, turned into each arm's number of steps by timing it
+            on this machine.
         batch_size: the same for all; by default the first method's.
         encoder: the same for all; by default a small one that fits the data and all methods.
         recipe: "small", "paper" or "auto", for everything else of a method's training.
@@ -69,7 +71,8 @@ class CompareOptions:
         ]
         if len(budgets) > 1:
             raise UserError(
-                f"Options {' and '.join(budgets)} were both given; a comparison has one budget: choose one."
+                f"Options {' and '.join(budgets)} were both given; a comparison has one budget: "
+                "choose one."
             )
         if self.seeds < 1:
             raise UserError(

@@ -1,4 +1,6 @@
-"""The outcome of a comparison: scores by arm and seed, paired differences to the first arm, and what can be said."""
+"""The outcome of a comparison: scores by arm and seed, paired differences to the first arm, and
+what can be said.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +100,8 @@ class Comparison:
         if not found:
             folder = self.entries[0].folder
             raise UserError(
-                f"The evaluation of {folder} holds no score; judge it again with `nearfar evaluate {folder}`."
+                f"The evaluation of {folder} holds no score; judge it again with `nearfar evaluate "
+                f"{folder}`."
             )
         return next((m for name in _HEADLINES for m in found if name in m), found[0])
 
@@ -129,18 +132,23 @@ class Comparison:
 
     @cached_property
     def judged(self) -> list[str]:
-        """The metrics that verdicts rest on: those of classes that were measured, otherwise the headline."""
+        """The metrics that verdicts rest on: those of classes that were measured, otherwise the
+        headline.
+        """
         names = self.metrics()
         return [metric for metric in JUDGED if metric in names] or [self.headline]
 
     def mean(self, arm: str, metric: str, row: str = "trained") -> Interval:
-        """Mean over seeds; its 95 % interval contains the error by seeds and by test samples; see ``verdict.mean``."""
+        """Mean over seeds; its 95 % interval contains the error by seeds and by test samples; see
+        ``verdict.mean``.
+        """
         return mean(self.side(arm, metric, row), share=self.unit(metric) == "%")
 
     def difference(self, arm: str, metric: str) -> Interval:
         """Paired difference of an arm to the first; above 0: the arm has more.
 
-        Of the metrics that verdicts rest on, the interval is corrected for the number of comparisons, as the verdict.
+        Of the metrics that verdicts rest on, the interval is corrected for the number of
+        comparisons, as the verdict.
         """
         found = next((one for one in self.findings.get(arm, ()) if one.metric == metric), None)
         if found is not None:
@@ -149,7 +157,9 @@ class Comparison:
 
     @cached_property
     def findings(self) -> dict[str, list[Finding]]:
-        """For each arm but the first what is known of it beside the first, corrected for the number of arms."""
+        """For each arm but the first what is known of it beside the first, corrected for the number
+        of arms.
+        """
         first, *others = self.arms()
         return {
             arm: found
@@ -157,7 +167,9 @@ class Comparison:
         }
 
     def pairs(self) -> dict[tuple[str, str], list[Finding]]:
-        """For every pair of arms what is known of the second beside the first, corrected for the number of pairs."""
+        """For every pair of arms what is known of the second beside the first, corrected for the
+        number of pairs.
+        """
         return self._compared(list(itertools.combinations(self.arms(), 2)))
 
     def _compared(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[Finding]]:
@@ -178,7 +190,9 @@ class Comparison:
         }
 
     def best(self) -> str | None:
-        """The arm that is surely better than every other by the headline metric and surely worse by none; or None."""
+        """The arm that is surely better than every other by the headline metric and surely worse by
+        none; or None.
+        """
         if len(self.of(self.arms()[0])) < 2:
             return None
         for arm in self.arms():
@@ -195,7 +209,9 @@ class Comparison:
         return None
 
     def verdicts(self) -> list[str]:
-        """A sentence for each arm but the first, and for each that is not shown to be better than no training at all."""
+        """A sentence for each arm but the first, and for each that is not shown to be better than
+        no training at all.
+        """
         first = self.arms()[0]
         beside = [sentence(first, arm, found) for arm, found in self.findings.items()]
         return beside + [text for arm in self.arms() if (text := learned(arm, self.gains[arm]))]
@@ -206,7 +222,9 @@ class Comparison:
 
     @cached_property
     def gains(self) -> dict[str, list[tuple[str, Finding]]]:
-        """For each arm (baseline, what is known of the arm beside it), corrected for all of them together."""
+        """For each arm (baseline, what is known of the arm beside it), corrected for all of them
+        together.
+        """
         asked = [
             (arm, row, metric)
             for arm in self.arms()
@@ -259,7 +277,9 @@ class Comparison:
         return found
 
     def write_parquet(self, path: Path) -> None:
-        """``rows`` as a parquet file, replacing an older one; settings that an arm does not have are null."""
+        """``rows`` as a parquet file, replacing an older one; settings that an arm does not have
+        are null.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 

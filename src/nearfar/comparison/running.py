@@ -1,4 +1,6 @@
-"""The runs of a comparison, each in a process of its own; what is done already is skipped, what was interrupted goes on."""
+"""The runs of a comparison, each in a process of its own; what is done already is skipped, what was
+interrupted goes on.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ _INTERRUPTED = 130  # exit code of a run that was asked to stop
 
 
 def planned(arms: Sequence[Arm], options: CompareOptions, folder: Path) -> dict[str, Any]:
-    """What every run gets, written into the folder once and read back from then on, so that a comparison can be continued.
+    """What every run gets, written into the folder once and read back from then on, so that a
+    comparison can be continued.
 
     Raises:
         UserError: if the folder holds another comparison, or is something else.
@@ -52,7 +55,8 @@ def planned(arms: Sequence[Arm], options: CompareOptions, folder: Path) -> dict[
         old = {**plan["asked"], "options": {**plan["asked"]["options"], "seeds": options.seeds}}
         if not _extends(asked, old):
             raise UserError(
-                f"{folder} holds another comparison, with other methods or options; choose another --output."
+                f"{folder} holds another comparison, with other methods or options; choose another "
+                "--output."
             )
         missing = [arm for arm in arms if arm.name not in plan["steps"]]
     elif folder.exists() and any(folder.iterdir()):
@@ -94,7 +98,8 @@ def run_all(
     folder: Path,
     watch: Callable[[str], None],
 ) -> Comparison:
-    """Train and judge every arm on every seed, seed by seed, so that an early stop leaves something to compare.
+    """Train and judge every arm on every seed, seed by seed, so that an early stop leaves something
+    to compare.
 
     Raises:
         UserError: if a run fails; the others are kept, and the same command goes on.
@@ -164,7 +169,9 @@ def _jsonable(options: CompareOptions) -> dict[str, Any]:
 
 
 def _extends(asked: dict[str, Any], old: dict[str, Any]) -> bool:
-    """Whether the same options are asked for, and at least the same arms (more arms, and more seeds, may be added)."""
+    """Whether the same options are asked for, and at least the same arms (more arms, and more
+    seeds, may be added).
+    """
     wanted = json.loads(json.dumps(asked))
     first = wanted["arms"][0] == old["arms"][0]
     then = {
@@ -254,7 +261,8 @@ def _run_one(config: Config, place: Path) -> None:
         raise KeyboardInterrupt
     if child.process.returncode or not (place / EVALUATION).exists():
         raise UserError(
-            f"The run {place} did not finish; see above. What is done is kept: the same command goes on."
+            f"The run {place} did not finish; see above. What is done is kept: the same command "
+            "goes on."
         )
     scale = 1 if sys.platform == "darwin" else 1024
     write_text(

@@ -19,7 +19,9 @@ _SHOWN = ("linear accuracy", "10 % of labels", "effective rank")
 
 
 def rich_table(comparison: Comparison, *, pairs: bool = False) -> Group:
-    """A line for each arm and for the two baselines with differences to the first arm below the means, the costs, the verdicts."""
+    """A line for each arm and for the two baselines with differences to the first arm below the
+    means, the costs, the verdicts.
+    """
     from rich.box import SIMPLE
     from rich.console import Group
     from rich.markup import escape
@@ -128,7 +130,9 @@ def signed(difference: Interval, unit: str) -> str:
 
 
 def costs(comparison: Comparison, arm: str) -> list[str]:
-    """Samples per second, peak memory in MiB and seconds of training of an arm: medians over its seeds."""
+    """Samples per second, peak memory in MiB and seconds of training of an arm: medians over its
+    seeds.
+    """
     entries = comparison.of(arm)
     each = ((entry.samples_per_second, entry.peak_memory, entry.seconds) for entry in entries)
     medians = [statistics.median(values) for values in zip(*each, strict=True)]

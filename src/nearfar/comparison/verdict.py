@@ -1,8 +1,9 @@
 """One rule for what may be said of two encoders or two methods, on every page and in the terminal.
 
-The score of a method varies with the seed of its training and with the test samples. A difference of two methods is
-sure if it is larger than both errors together explain, at a level that is corrected for the number of differences
-that were looked at. Everything here is a pure function of scores.
+The score of a method varies with the seed of its training and with the test samples. A difference
+of two methods is sure if it is larger than both errors together explain, at a level that is
+corrected for the number of differences that were looked at. Everything here is a pure function of
+scores.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from nearfar.evaluation.kernels.intervals import Interval
 from nearfar.evaluation.result import Score
 
 LEVEL = 0.05
-"""The share of families of comparisons without any difference in which something is called sure, at most."""
+"""The share of families of comparisons without any difference in which something is called sure, at
+most.
+"""
 JUDGED = ("kNN accuracy", "linear accuracy")
 """The metrics that a verdict rests on, where samples have classes."""
 FEWEST_SEEDS = 3
@@ -29,7 +32,9 @@ MOST_SEEDS = 50
 _NORMAL = 10**6
 """Degrees of freedom where the number of samples is not known."""
 _PSEUDO = 2.0
-"""Samples that are added to those on which two encoders differ: with few of them a normal law is too sure."""
+"""Samples that are added to those on which two encoders differ: with few of them a normal law is
+too sure.
+"""
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,11 @@ class Side:
 
     Attributes:
         values: one for each seed.
-        samples: for each seed (N,) what each test sample adds, with the value as its mean; None where it was not kept.
+        samples: for each seed (N,) what each test sample adds, with the value as its mean; None
+            where it was not kept.
         tests: for each seed a fingerprint of its test samples; () if all seeds have the same.
-        errors: for each seed the standard error of its value over test samples; NaN where it is not known.
+        errors: for each seed the standard error of its value over test samples; NaN where it is not
+            known.
     """
 
     values: Sequence[float]
@@ -75,11 +82,14 @@ class Difference:
         return not (math.isnan(self.seed_variance) and math.isnan(self.sample_variance))
 
     def half(self, level: float = LEVEL) -> float:
-        """Half of the interval that misses the true difference with a probability of at most ``level``.
+        """Half of the interval that misses the true difference with a probability of at most
+        ``level``.
 
-        sqrt(t1^2 V1 + t2^2 V2) for the variances by seeds and by samples, t1 and t2 of their degrees of freedom.
+        sqrt(t1^2 V1 + t2^2 V2) for the variances by seeds and by samples, t1 and t2 of their
+        degrees of freedom.
 
-        Source: Banerjee 1961, "On confidence interval for two-means problem based on separate estimates of variances
+        Source: Banerjee 1961, "On confidence interval for two-means problem based on separate
+            estimates of variances
         and tabulated values of t-table": this interval never covers less than it says.
         """
         if not self.known:
@@ -109,7 +119,9 @@ class Difference:
         return max(math.exp(high), self.exact)
 
     def interval(self, level: float = LEVEL) -> Interval:
-        """The difference and the ends of its interval, which contains 0 where ``p`` is above the level."""
+        """The difference and the ends of its interval, which contains 0 where ``p`` is above the
+        level.
+        """
         half = self.half(level)
         if math.isnan(half):
             return Interval(self.value, math.nan, math.nan)
@@ -122,7 +134,8 @@ class Difference:
 
 
 def difference(first: Side, second: Side) -> Difference:
-    """The second side minus the first, paired over seeds, and over test samples where both have kept them.
+    """The second side minus the first, paired over seeds, and over test samples where both have
+    kept them.
 
     Raises:
         ValueError: if the sides have not the same number of seeds, or none.
@@ -137,7 +150,8 @@ def difference(first: Side, second: Side) -> Difference:
         return Difference(float(each.mean()), seeds, 0, seed_variance, sample_variance)
     by_seed = [two - one for one, two in zip(first.samples, second.samples, strict=True)]
     drawn = [np.mean(by_seed, axis=0)] if len(set(first.tests)) <= 1 else by_seed
-    # Where seeds have test samples of their own, these overlap: they count as if all seeds had the same.
+    # Where seeds have test samples of their own, these overlap: they count as if all seeds had the
+    # same.
     sample_variance = float(np.mean([_sample_variance(one) for one in drawn]))
     exact = _mcnemar(first.samples[0], second.samples[0]) if seeds == 1 else 0.0
     count = min(len(one) for one in by_seed)
@@ -163,8 +177,8 @@ def _sample_variance(differences: NDArray[np.float64]) -> float:
 def mean(side: Side, *, share: bool = False) -> Interval:
     """Mean over seeds; its 95 % interval contains the error by seeds and by test samples.
 
-    With two seeds there is no interval (NaN ends), as two values say next to nothing of their spread. With one seed
-    the interval is that of the test samples.
+    With two seeds there is no interval (NaN ends), as two values say next to nothing of their
+    spread. With one seed the interval is that of the test samples.
 
     Args:
         share: whether the values lie in [0, 1], where the interval then ends.
@@ -182,7 +196,8 @@ def mean(side: Side, *, share: bool = False) -> Interval:
 
 
 def holm(p: Sequence[float], level: float = LEVEL) -> list[tuple[bool, float]]:
-    """For each p whether it is sure, and the level that decided on it; the intervals at these levels agree with that.
+    """For each p whether it is sure, and the level that decided on it; the intervals at these
+    levels agree with that.
 
     Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
     """
@@ -198,9 +213,11 @@ def holm(p: Sequence[float], level: float = LEVEL) -> list[tuple[bool, float]]:
 
 
 def seeds_needed(of: Difference, level: float = LEVEL) -> int | None:
-    """The least number of seeds with which this difference would be sure if it and its spread stayed as they are.
+    """The least number of seeds with which this difference would be sure if it and its spread
+    stayed as they are.
 
-    None where no number up to ``MOST_SEEDS`` would do, or nothing is known of the spread between seeds.
+    None where no number up to ``MOST_SEEDS`` would do, or nothing is known of the spread between
+    seeds.
     """
     if math.isnan(of.seed_variance) or of.value == 0:
         return None
@@ -238,11 +255,15 @@ class Finding:
 
     @property
     def interval(self) -> Interval:
-        """The difference with the interval at the corrected level: it contains 0 exactly where nothing is sure."""
+        """The difference with the interval at the corrected level: it contains 0 exactly where
+        nothing is sure.
+        """
         return self.of.interval(self.level)
 
     def amount(self, *, signed: bool) -> str:
-        """ "5.8 points kNN accuracy (3.1 to 8.5)"; a size without its sign for a sentence that tells the direction."""
+        """ "5.8 points kNN accuracy (3.1 to 8.5)"; a size without its sign for a sentence that
+        tells the direction.
+        """
         scale, points, digits = (100, " points", 1) if self.unit == "%" else (1, "", 3)
         turn = -1 if not signed and self.of.value < 0 else 1
         value, low, high = (turn * scale * end for end in self.interval)
@@ -279,16 +300,23 @@ def sentence(first: str, second: str, found: Sequence[Finding]) -> str:
     elif sure:
         text = f"{sure}; the difference of {_listed(open_ones, signed=True)} is not sure."
     else:
-        text = f"{second} cannot be told from {first} with {_conditions(found[0].of)} ({_listed(open_ones, signed=True)})."
+        text = (
+            f"{second} cannot be told from {first} with {_conditions(found[0].of)} "
+            f"({_listed(open_ones, signed=True)})."
+        )
     if seeds == 1:
-        return f"{names} cannot be compared with one seed, at least {FEWEST_SEEDS} are needed; of these two runs alone: {text}"
+        return (
+            f"{names} cannot be compared with one seed, at least {FEWEST_SEEDS} are needed; of "
+            f"these two runs alone: {text}"
+        )
     if any(math.isnan(one.of.sample_variance) for one in found):
         text += " The error by the test samples is not known of these runs."
     return f"{text}{_advice(open_ones)}"
 
 
 def learned(arm: str, gains: Sequence[tuple[str, Finding]]) -> str:
-    """A sentence where an arm is not shown to be better than the baselines by every metric; otherwise "".
+    """A sentence where an arm is not shown to be better than the baselines by every metric;
+    otherwise "".
 
     Args:
         arm: its name.
@@ -309,10 +337,16 @@ def learned(arm: str, gains: Sequence[tuple[str, Finding]]) -> str:
         return ""
     told = " and ".join(f"the {row} ({one.amount(signed=True)})" for row, one in left)
     if above:
-        return f"{name} is surely better than the baselines by {' and '.join(above)}, but not than {told}."
+        return (
+            f"{name} is surely better than the baselines by {' and '.join(above)}, but not "
+            f"than {told}."
+        )
     if all(one.state == "worse" for _, one in left):
         return f"{name} is worse than {told}: it has learned nothing useful here in this budget."
-    return f"{name} is not surely better than {told}: that it has learned anything useful is not shown."
+    return (
+        f"{name} is not surely better than {told}: that it has learned anything useful is not "
+        "shown."
+    )
 
 
 def standard_error(score: Score) -> float:
@@ -343,8 +377,14 @@ def _advice(found: Sequence[Finding]) -> str:
     needed = [(seeds_needed(one.of, one.level), one) for one in found]
     counts = [count for count, _ in needed if count is not None]
     if counts:
-        return f" If a difference stays as it is, about {min(counts)} seeds would be needed to be sure of it."
-    return f" Even {MOST_SEEDS} seeds would not make a difference of this size sure on these test samples."
+        return (
+            f" If a difference stays as it is, about {min(counts)} seeds would be needed to be "
+            "sure of it."
+        )
+    return (
+        f" Even {MOST_SEEDS} seeds would not make a difference of this size sure on these test "
+        "samples."
+    )
 
 
 def _quantile(freedom: int, level: float) -> float:
@@ -368,7 +408,8 @@ def _unpaired(side: Side) -> float:
 def _mcnemar(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Two-sided p of McNemar's exact test; 0 where the values are no right and wrong answers.
 
-    Source: McNemar 1947, "Note on the sampling error of the difference between correlated proportions or percentages".
+    Source: McNemar 1947, "Note on the sampling error of the difference between correlated
+        proportions or percentages".
     """
     if not (np.isin(first, (0.0, 1.0)).all() and np.isin(second, (0.0, 1.0)).all()):
         return 0.0

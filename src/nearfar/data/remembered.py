@@ -2,8 +2,8 @@
 what these held.
 
 In the run folder these are ``data.json`` (facts for a reader) and ``samples.parquet`` (a row for
-each sample that was read: its name, its part, a mark of its content and its label). Later the run takes its
-samples by them, whatever has become of the folder or file since.
+each sample that was read: its name, its part, a mark of its content and its label). Later the run
+takes its samples by them, whatever has become of the folder or file since.
 """
 
 from __future__ import annotations

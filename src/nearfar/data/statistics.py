@@ -51,7 +51,9 @@ def channel_statistics(
 def _of_levels(
     content: Tensor, rows: Tensor, block: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """From how often each of the 256 levels occurs in each channel, which is exact and quickly counted."""
+    """From how often each of the 256 levels occurs in each channel, which is exact and quickly
+    counted.
+    """
     counts = torch.zeros(content.shape[1], 256, dtype=torch.int64, device=content.device)
     for part in torch.split(rows, block):
         x = content.index_select(0, part)

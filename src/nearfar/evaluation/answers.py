@@ -1,4 +1,6 @@
-"""What each test sample adds to a score, kept beside an evaluation so that finished runs can be compared sample by sample."""
+"""What each test sample adds to a score, kept beside an evaluation so that finished runs can be
+compared sample by sample.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,8 @@ class Answers:
 
     Attributes:
         test: fingerprint of the test samples; values of equal ones can be paired.
-        values: for (metric, row) the values (N,) float32 whose mean is the score: for an accuracy the share of
-            probes that were right about the sample.
+        values: for (metric, row) the values (N,) float32 whose mean is the score: for an accuracy
+            the share of probes that were right about the sample.
     """
 
     test: str = ""
@@ -40,7 +42,9 @@ class Answers:
         return found.astype(np.float64)
 
     def updated(self, other: Answers) -> Answers:
-        """These values with those of a later evaluation; only the later ones where the test samples are others."""
+        """These values with those of a later evaluation; only the later ones where the test samples
+        are others.
+        """
         return (
             other
             if self.test != other.test
@@ -59,7 +63,9 @@ class Answers:
 
     @classmethod
     def read(cls, path: Path) -> Answers:
-        """The inverse of ``write``. A missing or damaged file is empty: what it held only sharpens a comparison."""
+        """The inverse of ``write``. A missing or damaged file is empty: what it held only sharpens
+        a comparison.
+        """
         from nearfar.data.readers.npz import check_archive
 
         if not path.is_file():

@@ -18,7 +18,8 @@ from nearfar.data.content.tokenizer import MASK
 from nearfar.errors import UserError
 
 BATCH = 128  # on a CPU larger batches are slower: their activations leave the cache
-RAW_VALUES = 4096  # values of a raw sample; larger ones are averaged down, so that probes on them stay affordable
+# values of a raw sample; larger ones are averaged down, so that probes on them stay affordable
+RAW_VALUES = 4096
 
 Encode = Callable[[Any], Any]
 View = Callable[[Any], Any]
@@ -81,7 +82,8 @@ def extract(
         (N, D) float32 on ``device``.
 
     Raises:
-        UserError: if ``encode`` belongs to a module in training mode, there are no samples, or a feature is not finite.
+        UserError: if ``encode`` belongs to a module in training mode, there are no samples, or a
+            feature is not finite.
     """
     require_evaluation_mode(encode)
     blocks = [_rows(encode(x)) for x in _views(samples, view, batch_size, device)]
@@ -97,7 +99,9 @@ def extract_pairs(
     batch_size: int = BATCH,
     device: torch.device | str = "cpu",
 ) -> tuple[Tensor, Tensor]:
-    """Both embeddings of samples that are pairs; ``encode`` gives two tensors (n, D). Otherwise as ``extract``."""
+    """Both embeddings of samples that are pairs; ``encode`` gives two tensors (n, D). Otherwise as
+    ``extract``.
+    """
     require_evaluation_mode(encode)
     firsts, seconds = zip(
         *(encode(x) for x in _views(samples, view, batch_size, device)), strict=True
@@ -112,8 +116,9 @@ def raw_features(
 ) -> Tensor:
     """The plain view itself as features: what a probe reaches without any encoder.
 
-    Samples of more than ``RAW_VALUES`` values are first averaged down to about that many. Of a text each token is counted (without
-    start, end and padding), the tokens' numbers taken modulo ``RAW_VALUES``.
+    Samples of more than ``RAW_VALUES`` values are first averaged down to about that many. Of a text
+    each token is counted (without start, end and padding), the tokens' numbers taken modulo
+    ``RAW_VALUES``.
 
     Returns:
         (N, D) float32.
@@ -133,13 +138,15 @@ def check_features(features: Tensor, name: str) -> Tensor:
     """
     if features.ndim != 2 or not features.numel():
         raise UserError(
-            f"The features ({name}) have shape {tuple(features.shape)}; expected (samples, dimensions)."
+            f"The features ({name}) have shape {tuple(features.shape)}; expected (samples, "
+            "dimensions)."
         )
     bad = int((~torch.isfinite(features)).any(dim=1).sum())
     if bad:
         raise UserError(
             f"The features ({name}) of {bad:,} of {len(features):,} samples are NaN or infinite; "
-            "training has probably diverged, so lower the learning rate, or look for such values in the data."
+            "training has probably diverged, so lower the learning rate, or look for such values "
+            "in the data."
         )
     return features
 
@@ -152,16 +159,19 @@ def check_labels(labels: Tensor, samples: int, classes: int) -> Tensor:
     """
     if labels.dtype != torch.int64:
         raise UserError(
-            f"Class labels are {labels.dtype}; expected int64 (real-valued targets take the ridge probe)."
+            f"Class labels are {labels.dtype}; expected int64 (real-valued targets take the ridge "
+            "probe)."
         )
     if labels.shape != (samples,):
         raise UserError(
-            f"Class labels have shape {tuple(labels.shape)} for {samples:,} samples; expected one for each."
+            f"Class labels have shape {tuple(labels.shape)} for {samples:,} samples; expected one "
+            "for each."
         )
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         raise UserError(
-            f"Class labels run from {low} to {high}; expected 0 to {classes - 1} for {classes} classes."
+            f"Class labels run from {low} to {high}; expected 0 to {classes - 1} for {classes} "
+            "classes."
         )
     return labels
 
@@ -175,7 +185,8 @@ def require_evaluation_mode(encode: Encode) -> None:
     module = encode if isinstance(encode, nn.Module) else getattr(encode, "__self__", None)
     if isinstance(module, nn.Module) and module.training:
         raise UserError(
-            f"{type(module).__name__} is in training mode, so batch norm and dropout would change its features; "
+            f"{type(module).__name__} is in training mode, so batch norm and dropout would change "
+            "its features; "
             "call its eval() before evaluating."
         )
 

@@ -33,21 +33,25 @@ def evaluate(
     """Judge an encoder on a data set, beside baselines and the raw input.
 
     Args:
-        encode: the trained encoder in evaluation mode: from a view of n samples to (n, D). For image-text pairs a method with
-            ``embed_pair``, which is judged by retrieval and zero-shot too.
-        source: spec, training and test samples; without test samples a fifth of the training samples is held out.
+        encode: the trained encoder in evaluation mode: from a view of n samples to (n, D). For
+            image-text pairs a method with ``embed_pair``, which is judged by retrieval and
+            zero-shot too.
+        source: spec, training and test samples; without test samples a fifth of the training
+            samples is held out.
         view: from samples to what encoders take.
         baselines: further encoders by row name ("random encoder").
-        wanted: protocols, seeds, outsiders and device; by default the quick protocols with three seeds on the CPU.
+        wanted: protocols, seeds, outsiders and device; by default the quick protocols with three
+            seeds on the CPU.
         shared: where rows of baselines lie that were judged before, and are kept for others.
         watch: is told what is judged now, as "trained: knn (1 of 12)".
 
     Returns:
-        Rows "trained", the baselines and "raw input" (of texts: counts of tokens); for pairs also "shuffled pairs" and "chance".
+        Rows "trained", the baselines and "raw input" (of texts: counts of tokens); for pairs also
+        "shuffled pairs" and "chance".
 
     Raises:
-        UserError: for an unknown protocol or one that the data do not allow, if an encoder is in training mode, features are not
-            finite, or the data cannot be split.
+        UserError: for an unknown protocol or one that the data do not allow, if an encoder is in
+            training mode, features are not finite, or the data cannot be split.
     """
     wanted = wanted or Wanted()
     check_names(wanted.protocols)
@@ -84,7 +88,8 @@ def _judged(
     scores: list[Score] = []
     for number, one in enumerate(protocols):
         watch(
-            f"{row.name}: {one.name} ({place[0] * len(protocols) + number + 1} of {place[1] * len(protocols)})"
+            f"{row.name}: {one.name} ({place[0] * len(protocols) + number + 1} of "
+            f"{place[1] * len(protocols)})"
         )
         scores += one.judge(row)
     values = {(metric, row.name): _kept(one) for metric, one in row.answers.items()}
@@ -99,11 +104,13 @@ def _kept(values: Tensor) -> NDArray[np.float32]:
 def _target(source: Any, train: Any, test: Any) -> tuple[str, list[str]]:
     """The target that the labels allow, and what the reader must know of them."""
     notes = [
-        f"Probes were fitted on {len(train):,} training samples and judged on {len(test):,} test samples."
+        f"Probes were fitted on {len(train):,} training samples and judged on {len(test):,} test "
+        "samples."
     ]
     if source.test is None or not len(source.test):
         notes.append(
-            "The data have no test set: a fifth of the training samples was held out, which the encoder has seen."
+            "The data have no test set: a fifth of the training samples was held out, which the "
+            "encoder has seen."
         )
     target = source.spec.target
     if target == "none" or train.label is None or test.label is None:
@@ -114,11 +121,13 @@ def _target(source: Any, train: Any, test: Any) -> tuple[str, list[str]]:
     if seen < 2:
         return "none", [
             *notes,
-            "The training samples are all of one class, so their labels say nothing: only what needs none was measured.",
+            "The training samples are all of one class, so their labels say nothing: only what "
+            "needs none was measured.",
         ]
     if seen < classes:
         notes.append(
-            f"Only {seen} of the {classes} classes have training samples; test samples of the others count as wrong."
+            f"Only {seen} of the {classes} classes have training samples; test samples of the "
+            "others count as wrong."
         )
     return target, notes
 

@@ -16,9 +16,11 @@ from nearfar.evaluation.splits import validation_part
 
 
 class OnlineProbe:
-    """A quick look at an encoder, always on the same random training samples; test samples are never looked at.
+    """A quick look at an encoder, always on the same random training samples; test samples are
+    never looked at.
 
-    Samples stay as the source holds them and are viewed anew each time, which costs less than keeping float views of large pictures.
+    Samples stay as the source holds them and are viewed anew each time, which costs less than
+    keeping float views of large pictures.
 
     Args:
         source: the data; a fifth of the training samples is asked, the others are the bank.
@@ -46,8 +48,8 @@ class OnlineProbe:
         """Look at an encoder in evaluation mode.
 
         Returns:
-            "effective_rank" and "relative_std", with class labels "knn" (accuracy in [0, 1]), with values "r2" (of a ridge probe);
-            and a sentence if the features have collapsed.
+            "effective_rank" and "relative_std", with class labels "knn" (accuracy in [0, 1]), with
+            values "r2" (of a ridge probe); and a sentence if the features have collapsed.
         """
         train = extract(encode, self.train, self.view, device=self.device)
         values = {"effective_rank": effective_rank(train), "relative_std": relative_std(train)}

@@ -26,9 +26,11 @@ class Wanted:
     """What is to be measured.
 
     Attributes:
-        protocols: names such as "knn"; "quick" stands for the cheap ones, "all" for all that the data allow.
+        protocols: names such as "knn"; "quick" stands for the cheap ones, "all" for all that the
+            data allow.
         seeds: validation splits, at least 1; also the least number of draws where a protocol draws.
-        outsiders: samples of other data in the shape of the judged ones, which "ood" tells apart from these.
+        outsiders: samples of other data in the shape of the judged ones, which "ood" tells apart
+            from these.
         device: where features are computed.
 
     Raises:
@@ -84,7 +86,8 @@ class Row:
         name: of the row.
         features: how it turns samples under a view into features.
         task: what is judged.
-        encoder: the module itself (for pairs the method); None for the raw input or a plain function.
+        encoder: the module itself (for pairs the method); None for the raw input or a plain
+            function.
     """
 
     def __init__(
@@ -122,7 +125,9 @@ class Row:
 
     @cached_property
     def value_errors(self) -> tuple[list[Probe], Tensor]:
-        """The ridge probes of real-valued targets, one a seed, and their errors (seeds, N) on the test samples."""
+        """The ridge probes of real-valued targets, one a seed, and their errors (seeds, N) on the
+        test samples.
+        """
         probes = ridge_probes(
             self.train, self.task.train.label, seeds=range(self.task.wanted.seeds)
         )
@@ -172,8 +177,9 @@ def share(
     over: str = "",
     setting: str = "",
 ) -> Score:
-    """A mean accuracy with the wider of two intervals: probes that agree do not make a small test set large, nor a large one the
-    probes agree."""
+    """A mean accuracy with the wider of two intervals: probes that agree do not make a small test
+    set large, nor a large one the probes agree.
+    """
     mean = mean_interval(values)
     score = wilson(mean.value, samples)
     if mean.high - mean.low > score.high - score.low:  # false for one value, whose ends are NaN

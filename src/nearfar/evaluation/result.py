@@ -96,7 +96,8 @@ class Evaluation:
         found = next((s for s in self.scores if (s.metric, s.row) == (metric, row)), None)
         if found is None:
             raise UserError(
-                f"There is no {metric!r} of {row!r}; measured were {', '.join(self.metrics())} of {', '.join(self.rows())}."
+                f"There is no {metric!r} of {row!r}; measured were {', '.join(self.metrics())} of "
+                f"{', '.join(self.rows())}."
             )
         return found
 
@@ -105,8 +106,9 @@ class Evaluation:
         return self.score(metric, row).value
 
     def updated(self, other: Evaluation) -> Evaluation:
-        """This evaluation with the protocols of a later one on the same data: where both have a protocol, in any version, the later
-        stands."""
+        """This evaluation with the protocols of a later one on the same data: where both have a
+        protocol, in any version, the later stands.
+        """
 
         def name(protocol: str) -> str:
             return protocol.rpartition("-v")[0]
@@ -155,7 +157,9 @@ class Evaluation:
         return record(cls, {**values, "scores": found}, where)
 
     def table(self) -> Group:
-        """For rich: a line for each metric, a column for each row; protocols with other rows get a table of their own."""
+        """For rich: a line for each metric, a column for each row; protocols with other rows get a
+        table of their own.
+        """
         from rich.box import SIMPLE
         from rich.console import Group
         from rich.markup import escape
@@ -190,7 +194,9 @@ class Evaluation:
         )
 
     def _blocks(self) -> list[tuple[list[str], list[list[str]]]]:
-        """Protocols that judged the same rows, together: the rows, and for each metric its name and cells."""
+        """Protocols that judged the same rows, together: the rows, and for each metric its name and
+        cells.
+        """
         cells = {(s.metric, s.row): s.text() for s in self.scores}
         metrics: dict[tuple[str, ...], dict[str, None]] = {}
         for protocol in dict.fromkeys(s.protocol for s in self.scores):

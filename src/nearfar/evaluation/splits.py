@@ -29,7 +29,9 @@ def stratified(labels: Tensor, share: float, *, seed: int, leave: int = 0) -> Te
 
 
 def per_class(labels: Tensor, count: int, *, seed: int) -> Tensor:
-    """Choose ``count`` samples of each class at random, all of a class that has fewer; otherwise as ``stratified``."""
+    """Choose ``count`` samples of each class at random, all of a class that has fewer; otherwise as
+    ``stratified``.
+    """
     label = labels.cpu()
     return _drawn(label, torch.full_like(label.bincount(), count), seed).to(labels.device)
 
@@ -49,9 +51,11 @@ def _drawn(label: Tensor, quota: Tensor, seed: int) -> Tensor:
 
 
 def validation_part(source: Any) -> tuple[Any, Any]:
-    """What a run may look at while it trains: its training samples in two parts, a fifth of each class the second.
+    """What a run may look at while it trains: its training samples in two parts, a fifth of each
+    class the second.
 
-    No sample of either is among those that ``held_out`` gives for testing. With too few samples the second is empty.
+    No sample of either is among those that ``held_out`` gives for testing. With too few samples the
+    second is empty.
     """
     train = source.train if len(source.train) < 5 else held_out(source)[0]
     chosen = _fifth(train, source.spec.target, seed=1)
@@ -65,7 +69,8 @@ def _fifth(samples: Any, target: str, *, seed: int) -> Tensor:
 
 
 def held_out(source: Any) -> tuple[Any, Any]:
-    """Training and test samples of a source; where it has no test samples, a fifth of the training samples, always the same.
+    """Training and test samples of a source; where it has no test samples, a fifth of the training
+    samples, always the same.
 
     Raises:
         UserError: if there are no test samples and fewer than 5 for training.
@@ -74,7 +79,8 @@ def held_out(source: Any) -> tuple[Any, Any]:
         return source.train, source.test
     if len(source.train) < 5:
         raise UserError(
-            f"{source.spec.name} has {len(source.train)} samples and no test set; an evaluation needs at least 5."
+            f"{source.spec.name} has {len(source.train)} samples and no test set; an evaluation "
+            "needs at least 5."
         )
     chosen = _fifth(source.train, source.spec.target, seed=0)
     return source.train.subset((~chosen).nonzero()[:, 0]), source.train.subset(

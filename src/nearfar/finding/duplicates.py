@@ -1,4 +1,6 @@
-"""Near-duplicates of an embedded set: pairs of samples that lie closer together than the set itself explains."""
+"""Near-duplicates of an embedded set: pairs of samples that lie closer together than the set itself
+explains.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,17 @@ FALSE_PAIRS = 0.5
 WIDEST = 0.4
 """Near-duplicates are at most this share of the scale apart."""
 IDENTICAL = 2e-5
-"""Samples closer than this share of the distance of random pairs are the same, however many they are."""
+"""Samples closer than this share of the distance of random pairs are the same, however many they
+are.
+"""
 LARGE_SHARE = 0.1
 """If more samples than this share could go, a reader is warned."""
 TOLERANCE = 1e-9
 """Of cosines, which are computed in float64."""
 FLOOR = 1e-3
-"""Directions of less than this share of the mean variance are rounding and noise, and are not drawn up further."""
+"""Directions of less than this share of the mean variance are rounding and noise, and are not drawn
+up further.
+"""
 _FEWEST = 2 * NEIGHBOURS
 _BLOCK = 1024
 
@@ -38,8 +44,8 @@ class Duplicates:
     """Groups of near-duplicates.
 
     Attributes:
-        groups: rows of each group, largest group first. The first row of a group is the one to keep. All members of a
-            group are near-duplicates of each other.
+        groups: rows of each group, largest group first. The first row of a group is the one to
+            keep. All members of a group are near-duplicates of each other.
         similarities: for each group the cosine of every member with the group's first member.
         typical: median over the samples of the cosine to the nearest neighbour.
         samples: number of samples that were looked at.
@@ -56,17 +62,22 @@ class Duplicates:
         return sum(len(group) - 1 for group in self.groups)
 
     def notes(self) -> list[str]:
-        """What a reader of the groups must know: the usual cosine, and a warning if suspiciously many could go."""
+        """What a reader of the groups must know: the usual cosine, and a warning if suspiciously
+        many could go.
+        """
         if math.isnan(self.typical):
             return []
         told = [
-            f"For comparison: the median cosine of a sample to its nearest neighbour is {self.typical:.4f}."
+            "For comparison: the median cosine of a sample to its nearest neighbour is "
+            f"{self.typical:.4f}."
         ]
         share = self.extra / self.samples
         if share > LARGE_SHARE:
             told.append(
-                f"Warning: {100 * share:.0f} % of the samples could go. Look at some groups before you remove anything, "
-                "because an encoder that does not tell samples apart finds duplicates where there are none."
+                f"Warning: {100 * share:.0f} % of the samples could go. Look at some groups before "
+                "you remove anything, "
+                "because an encoder that does not tell samples apart finds duplicates where there "
+                "are none."
             )
         return told
 
@@ -74,18 +85,19 @@ class Duplicates:
 def near_duplicates(features: Tensor, threshold: float | None = None) -> Duplicates:
     """Groups of samples that are near-duplicates of each other.
 
-    By default a pair is judged by the distances around it. The features are scaled to unit length, centred and
-    evened out, so that a direction that all samples share says nothing. Where the set has m dimensions near a sample, its
-    nearest neighbour lies within a share s of the distance to its k-th neighbour with a probability of about
-    (k - 1) s^m. The pair is a near-duplicate if s is so small that less than ``FALSE_PAIRS`` such pairs are expected
-    in the whole set.
+    By default a pair is judged by the distances around it. The features are scaled to unit length,
+    centred and evened out, so that a direction that all samples share says nothing. Where the set
+    has m dimensions near a sample, its nearest neighbour lies within a share s of the distance to
+    its k-th neighbour with a probability of about (k - 1) s^m. The pair is a near-duplicate if s is
+    so small that less than ``FALSE_PAIRS`` such pairs are expected in the whole set.
 
     Args:
         features: (N, D).
-        threshold: in (-1, 1]; if given, a pair is a near-duplicate if the cosine of its features, which are not
-            centred, is at least this.
+        threshold: in (-1, 1]; if given, a pair is a near-duplicate if the cosine of its features,
+            which are not centred, is at least this.
 
-    Source: the law of the ratio is that of Facco et al. 2017, "Estimating the intrinsic dimension of datasets by a
+    Source: the law of the ratio is that of Facco et al. 2017, "Estimating the intrinsic dimension
+        of datasets by a
     minimal neighborhood information", section 2; its use as a test for duplicates is ours.
     """
     plain = normalize(check_features(features, "index").double(), dim=1)
@@ -106,11 +118,12 @@ def near_duplicates(features: Tensor, threshold: float | None = None) -> Duplica
 
 
 def _evened(unit: Tensor) -> Tensor:
-    """Unit rows without their common direction, with the spreads of their principal directions drawn together.
+    """Unit rows without their common direction, with the spreads of their principal directions
+    drawn together.
 
-    Copies agree in every direction, other samples only in the few directions of large spread that an encoder was
-    trained for; the square root of the spread lets the others count. Few rows stay as they are, as they do not show
-    a distribution.
+    Copies agree in every direction, other samples only in the few directions of large spread that
+    an encoder was trained for; the square root of the spread lets the others count. Few rows stay
+    as they are, as they do not show a distribution.
     """
     if len(unit) < _FEWEST:
         return unit
@@ -122,7 +135,9 @@ def _evened(unit: Tensor) -> Tensor:
 
 
 def _limits(unit: Tensor) -> tuple[Tensor, Tensor]:
-    """For each row the least cosine (N,) that a near-duplicate of it has, and its largest cosine (N,) to another row."""
+    """For each row the least cosine (N,) that a near-duplicate of it has, and its largest cosine
+    (N,) to another row.
+    """
     count = len(unit)
     random = torch.randperm(count, generator=torch.Generator().manual_seed(0))
     apart = float(_distance((unit * unit[random.roll(1)[random.argsort()]]).sum(dim=1)).median())
@@ -161,8 +176,9 @@ def _without_own(cosine: Tensor, row: Tensor) -> Tensor:
 def _groups(unit: Tensor, limits: Tensor, has_near: Tensor) -> list[list[int]]:
     """Disjoint groups of rows, each near to every other of its group, largest group first.
 
-    A pair is near if its cosine reaches the larger limit of the two. Each group is begun by the first row that is in
-    none, and takes the rows that are near to all of its members, the most similar to its first row first.
+    A pair is near if its cosine reaches the larger limit of the two. Each group is begun by the
+    first row that is in none, and takes the rows that are near to all of its members, the most
+    similar to its first row first.
     """
     rows = has_near.nonzero().flatten()
     left = torch.ones(len(rows), dtype=torch.bool)

@@ -1,4 +1,6 @@
-"""An embedded set that can be asked: what is like this, what is there twice, what should be labelled next, what is labelled wrongly."""
+"""An embedded set that can be asked: what is like this, what is there twice, what should be
+labelled next, what is labelled wrongly.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,8 @@ class Index:
         return len(self.features)
 
     def search(self, queries: Tensor, k: int = 10) -> list[list[Hit]]:
-        """The k nearest by cosine of each query (Q, D), nearest first; exact, by faiss where it is installed.
+        """The k nearest by cosine of each query (Q, D), nearest first; exact, by faiss where it is
+        installed.
 
         Raises:
             UserError: if k is below 1 or the dimensions differ.
@@ -92,7 +95,8 @@ def nearest_rows(
         bank: (N, D).
         queries: (Q, D).
         k: at least 1.
-        faiss: whether to search by faiss; None: where it is installed. The results are the same up to rounding and ties.
+        faiss: whether to search by faiss; None: where it is installed. The results are the same up
+            to rounding and ties.
     """
     use = importlib.util.find_spec("faiss") is not None if faiss is None else faiss
     if not use or k < 1 or bank.shape[1] != queries.shape[1]:
@@ -137,7 +141,8 @@ def read_index(path: Path | str) -> Index:
             raise ValueError(f"it has {len(features)} embeddings and {len(ids)} ids")
         if features.shape[1] > _WIDEST:
             raise ValueError(
-                f"its embeddings have {features.shape[1]:,} dimensions, expected at most {_WIDEST:,}"
+                f"its embeddings have {features.shape[1]:,} dimensions, expected at most "
+                f"{_WIDEST:,}"
             )
         if not np.isfinite(features).all():
             raise ValueError("some of its embeddings are not finite")
@@ -146,14 +151,18 @@ def read_index(path: Path | str) -> Index:
         whole = not facts or facts_of(ids, features, encoder) == facts
     except UserError:
         raise
-    except Exception as error:  # damaged files raise errors of the archive, of its compression, of the table, and of the arrays in it
+    # damaged files raise errors of the archive, of its compression, of the table, and of the arrays
+    # in it
+    except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{path} holds no embeddings ({reason}); expected a .parquet or .npz file that `nearfar embed` wrote."
+            f"{path} holds no embeddings ({reason}); expected a .parquet or .npz file that "
+            "`nearfar embed` wrote."
         ) from error
     if not whole:
         raise UserError(
-            f"The embeddings in {path} are damaged: they are not those that were written; embed the data again."
+            f"The embeddings in {path} are damaged: they are not those that were written; embed "
+            "the data again."
         )
     texts = (
         [""] * len(ids)
@@ -193,7 +202,8 @@ def _npz(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def duplicate_groups(features: Tensor, threshold: float | None = None) -> list[list[int]]:
-    """Rows of each group of near-duplicates, largest group first; see ``nearfar.finding.duplicates.near_duplicates``.
+    """Rows of each group of near-duplicates, largest group first; see
+    ``nearfar.finding.duplicates.near_duplicates``.
 
     Args:
         features: (N, D).
@@ -210,8 +220,8 @@ def worth_labelling(
     neighbours: int = 20,
     seed: int = 0,
 ) -> list[int]:
-    """Rows to label next: of as many clusters as there will be labels, the typical row of each that has no label yet, large clusters
-    first. Typical is what lies near its neighbours.
+    """Rows to label next: of as many clusters as there will be labels, the typical row of each that
+    has no label yet, large clusters first. Typical is what lies near its neighbours.
 
     Args:
         features: (N, D).
@@ -257,7 +267,8 @@ def worth_labelling(
 def doubtful_labels(
     features: Tensor, labels: Sequence[str], count: int = 100
 ) -> list[tuple[int, str, float]]:
-    """Rows whose label is likely wrong: (row, the likely label, what speaks for it), the surest first.
+    """Rows whose label is likely wrong: (row, the likely label, what speaks for it), the surest
+    first.
 
     See ``nearfar.finding.label_errors.likely_errors``, which also says how precise the list is.
     """

@@ -33,7 +33,8 @@ class Doubt:
     Attributes:
         row: of the sample.
         other: the label that it should bear.
-        share: what speaks for that label, from 0 to 1: a share of the neighbours' votes, or a probability.
+        share: what speaks for that label, from 0 to 1: a share of the neighbours' votes, or a
+            probability.
     """
 
     row: int
@@ -47,8 +48,8 @@ class Trial:
 
     Attributes:
         least: share of replaced labels among the first doubts.
-        most: the same without the doubts that the ranking had before labels were replaced, which may be errors
-            that the set already has.
+        most: the same without the doubts that the ranking had before labels were replaced, which
+            may be errors that the set already has.
         found: share of all replaced labels that are among twice as many first doubts.
     """
 
@@ -89,8 +90,10 @@ class LabelErrors:
             else f"{100 * own.least:.0f} to {100 * own.most:.0f} %"
         )
         return (
-            f"Expected precision {width}: in a trial with {100 * PLANTED:.0f} % of these labels replaced, that share of "
-            f"the first {self.tried} doubts by {_NAMES[self.ranking]} were replaced ones ({others}); less where fewer "
+            f"Expected precision {width}: in a trial with {100 * PLANTED:.0f} % of these labels "
+            "replaced, that share of "
+            f"the first {self.tried} doubts by {_NAMES[self.ranking]} were replaced ones "
+            f"({others}); less where fewer "
             "labels are wrong."
         )
 
@@ -105,10 +108,12 @@ _NAMES = {
 def likely_errors(
     features: Tensor, labels: Sequence[str], count: int = 20, *, seed: int = 0
 ) -> LabelErrors:
-    """At most ``count`` labels that are likely wrong, by the ranking that finds planted errors of this set best.
+    """At most ``count`` labels that are likely wrong, by the ranking that finds planted errors of
+    this set best.
 
-    In the trial ``PLANTED`` of the labels are replaced at random. All rankings then look for them, and the one that
-    finds most among twice as many doubts (the set may have as many errors of its own) is taken; of equal ones "both".
+    In the trial ``PLANTED`` of the labels are replaced at random. All rankings then look for them,
+    and the one that finds most among twice as many doubts (the set may have as many errors of its
+    own) is taken; of equal ones "both".
 
     Args:
         features: (N, D).
@@ -159,19 +164,22 @@ def rankings(features: Tensor, number: Tensor, classes: int, seed: int = 0) -> d
 def _by_neighbours(votes: Tensor, number: Tensor) -> Ranked:
     """Where most neighbours bear another label, by their share of votes.
 
-    Source: after Zhu et al. 2022, "Detecting Corrupted Labels Without Training a Model to Predict", section 4.1.
+    Source: after Zhu et al. 2022, "Detecting Corrupted Labels Without Training a Model to Predict",
+        section 4.1.
     """
     best, choice = votes.max(dim=1)
     return _doubts((choice != number) & (best > 0.5), -best, choice, best)
 
 
 def _by_probe(probability: Tensor, number: Tensor) -> Ranked:
-    """Where a probe is confident of another class, by the label's probability minus that of the class.
+    """Where a probe is confident of another class, by the label's probability minus that of the
+    class.
 
-    The probe is confident of a class if its probability reaches the mean probability that the samples with this label
-    have of it.
+    The probe is confident of a class if its probability reaches the mean probability that the
+    samples with this label have of it.
 
-    Source: Northcutt et al. 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels", section 3; ordered
+    Source: Northcutt et al. 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels",
+        section 3; ordered
     by the normalised margin.
     """
     own = probability.gather(1, number[:, None]).squeeze(1)
@@ -184,7 +192,9 @@ def _by_probe(probability: Tensor, number: Tensor) -> Ranked:
 
 
 def _by_margin(share: Tensor, number: Tensor) -> Ranked:
-    """Where another class has more than the label, by the ratio of the label's share to that of the class."""
+    """Where another class has more than the label, by the ratio of the label's share to that of the
+    class.
+    """
     own = share.gather(1, number[:, None]).squeeze(1)
     best, choice = share.max(dim=1)
     several = number.bincount(minlength=share.shape[1])[number] > 1
@@ -207,7 +217,9 @@ def _votes(features: Tensor, number: Tensor, classes: int) -> Tensor:
 
 
 def _held_out_probabilities(features: Tensor, number: Tensor, classes: int, seed: int) -> Tensor:
-    """(N, classes): each sample's probabilities by a probe of the other folds, with the penalty that predicts best."""
+    """(N, classes): each sample's probabilities by a probe of the other folds, with the penalty
+    that predicts best.
+    """
     fold = _folds(number, seed)
     found = torch.zeros(len(PENALTIES), len(number), classes)
     for one in range(FOLDS):

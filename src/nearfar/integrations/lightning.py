@@ -1,7 +1,8 @@
 """A method as a LightningModule, for people who own a Trainer.
 
-Batches are the loader's ``(samples, index)`` or ``(samples, index, label)``; views are made on the Trainer's device. Outputs are
-joined over the Trainer's processes as nearfar's own loop joins them, with the same gradient.
+Batches are the loader's ``(samples, index)`` or ``(samples, index, label)``; views are made on the
+Trainer's device. Outputs are joined over the Trainer's processes as nearfar's own loop joins them,
+with the same gradient.
 """
 
 from __future__ import annotations
@@ -32,15 +33,18 @@ except ImportError as error:
 
 
 class LightningMethod(lightning.LightningModule):
-    """Any nearfar method under ``lightning.Trainer``; without its grouped batches and looks at the data between epochs.
+    """Any nearfar method under ``lightning.Trainer``; without its grouped batches and looks at the
+    data between epochs.
 
     Args:
         method: on its encoder.
-        recipe: optimiser, learning rate, weight decay, batch size, warm-up; clipping and epochs are the Trainer's.
+        recipe: optimiser, learning rate, weight decay, batch size, warm-up; clipping and epochs are
+            the Trainer's.
         seed: of the views.
 
     Raises:
-        UserError: if the method has several phases, or wants batches or looks that a loader cannot give.
+        UserError: if the method has several phases, or wants batches or looks that a loader cannot
+            give.
     """
 
     def __init__(self, method: Method, recipe: Recipe, *, seed: int = 0) -> None:
@@ -83,7 +87,9 @@ class LightningMethod(lightning.LightningModule):
         return terms["loss"]
 
     def _place(self, samples: int) -> Place | None:
-        """Where this process's samples are in the batch of all, which are taken to have as many each; for draws alone."""
+        """Where this process's samples are in the batch of all, which are taken to have as many
+        each; for draws alone.
+        """
         world = self.trainer.world_size
         return (
             None

@@ -1,6 +1,7 @@
 """Names of the methods, found from the files under ``methods/`` without importing torch.
 
-``methods/<family>/barlow_twins.py`` defines the method "barlow-twins". No list is kept anywhere: a new file is a new method.
+``methods/<family>/barlow_twins.py`` defines the method "barlow-twins". No list is kept anywhere: a
+new file is a new method.
 """
 
 from __future__ import annotations
@@ -43,12 +44,15 @@ def path_of(name: str) -> Path:
 
 
 def get(name: str) -> type[Method]:
-    """The method class of that name; ``package.module:Class`` names one outside nearfar whose module is imported already.
+    """The method class of that name; ``package.module:Class`` names one outside nearfar whose
+    module is imported already.
 
-    Nothing outside nearfar is imported here, because the name may come from a file that somebody else wrote.
+    Nothing outside nearfar is imported here, because the name may come from a file that somebody
+    else wrote.
 
     Raises:
-        UserError: if there is no such method; names the nearest, or says how to import one from outside.
+        UserError: if there is no such method; names the nearest, or says how to import one from
+            outside.
     """
     if ":" in name:
         return _from_outside(name, importing=False)
@@ -59,7 +63,8 @@ def get(name: str) -> type[Method]:
 
 
 def named_by_user(name: str) -> type[Method]:
-    """The method class of a name that the user gave on the command line or in the call; its module is imported.
+    """The method class of a name that the user gave on the command line or in the call; its module
+    is imported.
 
     Raises:
         UserError: if there is no such method, or its module cannot be imported.
@@ -95,14 +100,16 @@ def _from_outside(name: str, *, importing: bool) -> type[Method]:
     module_name, _, attribute = name.partition(":")
     if not importing and module_name not in sys.modules:
         raise UserError(
-            f"The method {name!r} lies outside nearfar, and what a file says is not imported. If you trust it, name it yourself:"
+            f"The method {name!r} lies outside nearfar, and what a file says is not imported. If "
+            "you trust it, name it yourself:"
             f" nearfar pretrain {name} ..., or import {module_name} in Python first."
         )
     try:
         value = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(
-            f"Cannot import the method {name!r}: {error}; expected package.module:Class on the Python path."
+            f"Cannot import the method {name!r}: {error}; expected package.module:Class on the "
+            "Python path."
         ) from error
     if not (isinstance(value, type) and issubclass(value, Method)):
         raise UserError(

@@ -1,4 +1,6 @@
-"""Names of the built-in encoders, what each is, and which one a modality gets by default. Imports no torch."""
+"""Names of the built-in encoders, what each is, and which one a modality gets by default. Imports
+no torch.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ class Entry:
     Attributes:
         modality: "image", "series", "text", "audio", "video" or "points".
         summary: one line for lists.
-        home: "module:Class" under ``nearfar.networks``; the class is called with the spec and ``options``.
+        home: "module:Class" under ``nearfar.networks``; the class is called with the spec and
+            ``options``.
         options: keyword arguments that make this one of the class's variants.
     """
 
@@ -115,8 +118,8 @@ ENTRIES: Mapping[str, Entry] = {
     ),
 }
 
-# vit-micro, not vit-tiny, is the default for masked methods: forward and backward take it a fifth of the time at 32 pixels,
-# so that it gets five times the updates in the minutes that a laptop has.
+# vit-micro, not vit-tiny, is the default for masked methods: forward and backward take it a fifth
+# of the time at 32 pixels, so that it gets five times the updates in the minutes that a laptop has.
 _DEFAULTS = {
     ("image", "any"): "small-convnet",
     ("image", "tokens"): "vit-micro",
@@ -152,6 +155,7 @@ def default(modality: str, kind: str = "any") -> str:
         ]
         known = ", ".join(sorted({m for m, k in _DEFAULTS if k == kind})) or "image-text"
         raise UserError(
-            f"There is no {what} for {modality} data; expected data of one of these modalities: {known}."
+            f"There is no {what} for {modality} data; expected data of one of these modalities: "
+            f"{known}."
         )
     return name

@@ -10,14 +10,18 @@ from nearfar.errors import UserError
 
 
 class Encoder(nn.Module):
-    """Samples to features: ``encoder(x)`` is (N, dimension). Subclasses set ``dimension`` and define ``forward``.
+    """Samples to features: ``encoder(x)`` is (N, dimension). Subclasses set ``dimension`` and
+    define ``forward``.
 
-    Where the architecture has them, ``feature_map`` gives (N, C, H, W) (series: (N, C, T)) and ``tokens`` gives (N, L, D).
+    Where the architecture has them, ``feature_map`` gives (N, C, H, W) (series: (N, C, T)) and
+    ``tokens`` gives (N, L, D).
     """
 
     dimension: int
     weights_prefix: ClassVar[str] = ""
-    """What stands before the names of the weights and is left out in files, so that another library's model takes them as they are."""
+    """What stands before the names of the weights and is left out in files, so that another
+    library's model takes them as they are.
+    """
 
     @property
     def map_dimension(self) -> int:
@@ -45,13 +49,15 @@ class Encoder(nn.Module):
         )
 
     def freeze_patches(self) -> None:
-        """Keep the first projection of raw patches as it is drawn, which steadies the training of transformers (MoCo v3).
+        """Keep the first projection of raw patches as it is drawn, which steadies the training of
+        transformers (MoCo v3).
 
         Raises:
             UserError: if this architecture has none.
         """
         raise UserError(
-            f"{type(self).__name__} has no projection of patches; choose a transformer encoder such as vit-tiny."
+            f"{type(self).__name__} has no projection of patches; choose a transformer encoder "
+            "such as vit-tiny."
         )
 
 
@@ -81,5 +87,7 @@ class TokenEncoder(Encoder):
         raise NotImplementedError
 
     def encode_tokens(self, tokens: Tensor) -> Tensor:
-        """Prepend the class token, run all blocks and the last norm: (N, M, D) to (N, 1 + M, D), for any subset of M tokens."""
+        """Prepend the class token, run all blocks and the last norm: (N, M, D) to (N, 1 + M, D),
+        for any subset of M tokens.
+        """
         raise NotImplementedError

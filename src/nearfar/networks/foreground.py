@@ -1,4 +1,6 @@
-"""Where the objects of an image are: the first principal axis of a frozen encoder's tokens, and a threshold along it."""
+"""Where the objects of an image are: the first principal axis of a frozen encoder's tokens, and a
+threshold along it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ class Foreground(nn.Module):
     """What is foreground among the tokens of images; ``fit`` it once.
 
     Attributes:
-        mean: (K,) of the encoder's output, taken off all tokens: what all have in common would drown their differences.
+        mean: (K,) of the encoder's output, taken off all tokens: what all have in common would
+            drown their differences.
         axis: (K,), objects on its high side; unit length once fitted.
         threshold: projection above which a token is foreground.
 
@@ -30,7 +33,9 @@ class Foreground(nn.Module):
 
     @torch.no_grad()
     def fit(self, maps: Tensor) -> None:
-        """Axis and threshold from feature maps (N, K, h, w) of many images; the sign is such that the middle of images lies high."""
+        """Axis and threshold from feature maps (N, K, h, w) of many images; the sign is such that
+        the middle of images lies high.
+        """
         height, width = maps.shape[2:]
         self.mean.copy_(maps.mean((0, 2, 3)))
         tokens = self.tokens(maps)

@@ -16,7 +16,8 @@ class ClassPairGate(nn.Module):
         "fused"    g(a, b) = sigmoid(MLP((E_a + E_b) / 2))
         "product"  g(a, b) = sigmoid(MLP(E_a)) * sigmoid(MLP(E_b))
 
-    E is a learned table of classes; the MLP is ReLU, batch norm, linear, ReLU, batch norm, linear. Its batch norms have no running
+    E is a learned table of classes; the MLP is ReLU, batch norm, linear, ReLU, batch norm, linear.
+    Its batch norms have no running
     statistics: a gate is only ever asked for a whole batch of pairs.
 
     Args:
@@ -29,7 +30,8 @@ class ClassPairGate(nn.Module):
     Raises:
         UserError: for another kind.
 
-    Source: Wu et al. 2024 ("Rethinking Positive Pairs in Contrastive Learning"), the gate's equation, and the authors' code.
+    Source: Wu et al. 2024 ("Rethinking Positive Pairs in Contrastive Learning"), the gate's
+        equation, and the authors' code.
     """
 
     def __init__(

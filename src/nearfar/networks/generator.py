@@ -1,6 +1,8 @@
-"""A small generator of image variations, trained on the user's own images: a convolutional variational autoencoder.
+"""A small generator of image variations, trained on the user's own images: a convolutional
+variational autoencoder.
 
-It stands where GenView has a pretrained diffusion model. Anything with ``generate(images, level, generator)`` can take its place.
+It stands where GenView has a pretrained diffusion model. Anything with ``generate(images, level,
+generator)`` can take its place.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ LEVELS = 1000
 """Noise levels run from 0 to this."""
 _LARGEST = 64
 _DEVIATION = 0.15
-"""Standard deviation of pixels about the decoder's mean, of values in [0, 1]: small, so that variations keep what they show."""
+"""Standard deviation of pixels about the decoder's mean, of values in [0, 1]: small, so that
+variations keep what they show.
+"""
 
 
 class Generator(Protocol):
@@ -28,13 +32,17 @@ class Generator(Protocol):
     def generate(
         self, images: Tensor, level: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Variations uint8 (N, C, H, W) of images uint8 (N, C, H, W); ``level`` (N,) int64 from 0 (close) to ``LEVELS`` (anything)."""
+        """Variations uint8 (N, C, H, W) of images uint8 (N, C, H, W); ``level`` (N,) int64 from 0
+        (close) to ``LEVELS`` (anything).
+        """
 
 
 class VariationalGenerator(nn.Module):
-    """Variations by noise on an image's standardised latent: sqrt(a) z + sqrt(1 - a) e, with a = cos^2(pi / 2 * level / LEVELS).
+    """Variations by noise on an image's standardised latent: sqrt(a) z + sqrt(1 - a) e, with a =
+    cos^2(pi / 2 * level / LEVELS).
 
-    At level 0 an image is only reconstructed; images of more than 64 pixels a side are varied at 64.
+    At level 0 an image is only reconstructed; images of more than 64 pixels a side are varied at
+    64.
 
     Args:
         shape: (C, H, W) of the images.
@@ -42,9 +50,11 @@ class VariationalGenerator(nn.Module):
         latent: dimensions.
 
     Attributes:
-        map: images in [0, 1] to a map (N, map_dimension, H / 4, W / 4), which serves as a frozen encoder once fitted.
+        map: images in [0, 1] to a map (N, map_dimension, H / 4, W / 4), which serves as a frozen
+            encoder once fitted.
 
-    Source: Kingma and Welling 2014, "Auto-Encoding Variational Bayes"; noise on the condition as in Li et al. 2024 (GenView).
+    Source: Kingma and Welling 2014, "Auto-Encoding Variational Bayes"; noise on the condition as in
+        Li et al. 2024 (GenView).
     """
 
     def __init__(self, shape: tuple[int, ...], *, width: int = 32, latent: int = 64) -> None:
@@ -83,7 +93,8 @@ class VariationalGenerator(nn.Module):
         seed: int,
         learning_rate: float = 2e-3,
     ) -> float:
-        """Train on batches of uint8 images (N, C, H, W) from ``draw``, then freeze; the last batch's mean squared error.
+        """Train on batches of uint8 images (N, C, H, W) from ``draw``, then freeze; the last
+        batch's mean squared error.
 
         Weights and noise come from ``seed`` alone, so that all processes fit the same generator.
         """

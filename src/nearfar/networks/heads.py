@@ -28,15 +28,16 @@ def mlp(
     last_norm: str = "none",
     activation: Callable[[], nn.Module] = nn.ReLU,
 ) -> nn.Sequential:
-    """A multi-layer perceptron: the projectors and predictors of most methods, (N, sizes[0]) to (N, sizes[-1]).
+    """A multi-layer perceptron: the projectors and predictors of most methods, (N, sizes[0]) to (N,
+    sizes[-1]).
 
     Args:
         sizes: widths from input to output, at least two.
         hidden_bias: whether linear layers but the last have a bias.
         last_bias: whether the last linear layer has one.
         hidden_norm: batch norm between each hidden linear layer and its activation.
-        last_norm: after the last linear layer: "none", "batch" (a learned scale, no learned offset, as SimCLR has it) or
-            "batch-plain" (nothing learned, as SimSiam has it).
+        last_norm: after the last linear layer: "none", "batch" (a learned scale, no learned offset,
+            as SimCLR has it) or "batch-plain" (nothing learned, as SimSiam has it).
         activation: makes the hidden activations.
 
     Raises:
@@ -61,7 +62,9 @@ def mlp(
 
 
 def simclr_projector(dimension: int, hidden: int, projection: int) -> nn.Sequential:
-    """SimCLR's projector: two layers, the last one normalised over the batch with a learned scale. Source: Chen et al. 2020."""
+    """SimCLR's projector: two layers, the last one normalised over the batch with a learned scale.
+    Source: Chen et al. 2020.
+    """
     return mlp((dimension, hidden, projection), last_bias=False, last_norm="batch")
 
 
@@ -71,11 +74,12 @@ def moco_v3_heads(
     """MoCo v3's projector and predictor.
 
     Args:
-        encoder: whose features they take; with ``transformer`` its projection of patches is kept as it was drawn.
+        encoder: whose features they take; with ``transformer`` its projection of patches is kept as
+            it was drawn.
         hidden: width of the hidden layers.
         projection: dimensions in which views are compared.
-        transformer: three layers in the projector and a normalised end of the predictor, as the authors have it for transformers;
-            otherwise two layers and a bare end, as for ResNet-50.
+        transformer: three layers in the projector and a normalised end of the predictor, as the
+            authors have it for transformers; otherwise two layers and a bare end, as for ResNet-50.
 
     Raises:
         UserError: with ``transformer``, if the encoder has no projection of patches.
@@ -93,7 +97,8 @@ def moco_v3_heads(
 
 
 class DinoHead(nn.Module):
-    """Representations (N, dimension) to logits over prototypes (N, prototypes), through a bottleneck of unit length.
+    """Representations (N, dimension) to logits over prototypes (N, prototypes), through a
+    bottleneck of unit length.
 
     ``norm`` puts batch norm before the hidden activations, as the authors' code can.
 
@@ -125,7 +130,8 @@ class DinoHead(nn.Module):
 
 
 class UnitLinear(nn.Module):
-    """A linear layer without bias whose rows have unit length: weight normalisation with its gain fixed at 1.
+    """A linear layer without bias whose rows have unit length: weight normalisation with its gain
+    fixed at 1.
 
     Source: Salimans and Kingma 2016, equation 2 with g = 1.
     """
@@ -178,7 +184,8 @@ class MaskedDecoder(nn.Module):
 
         Args:
             tokens: (N, 1 + M, dimension), the class token and the M visible patches.
-            restore: (N, L) int64: where each patch of the sample lies in the sequence "visible patches, then removed ones".
+            restore: (N, L) int64: where each patch of the sample lies in the sequence "visible
+                patches, then removed ones".
         """
         x = self.entry(tokens)
         removed = self.mask_token.expand(x.shape[0], restore.shape[1] + 1 - x.shape[1], -1)
@@ -190,7 +197,8 @@ class MaskedDecoder(nn.Module):
 
 
 def together(module: Callable[[Any], Tensor], views: Sequence[Any]) -> list[Tensor]:
-    """Outputs of all views, in order, from one pass for each run of consecutive views whose samples have the same shape.
+    """Outputs of all views, in order, from one pass for each run of consecutive views whose samples
+    have the same shape.
 
     Whole and local crops thus take one pass each. Batch norm sees the views of a pass as one batch.
 
@@ -207,7 +215,9 @@ def together(module: Callable[[Any], Tensor], views: Sequence[Any]) -> list[Tens
 
 
 def each(module: Callable[[Any], Tensor], views: Sequence[Any]) -> list[Tensor]:
-    """Outputs of all views, in order, from one pass for each view, so that batch norm sees every view by itself."""
+    """Outputs of all views, in order, from one pass for each view, so that batch norm sees every
+    view by itself.
+    """
     return [module(view) for view in views]
 
 

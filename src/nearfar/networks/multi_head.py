@@ -20,7 +20,8 @@ class HeadSettings:
 
     Attributes:
         heads: C, number of heads.
-        lowest: smallest temperature, above 0; the released sketch has 1e-5, with which the loss can fall to -1e5.
+        lowest: smallest temperature, above 0; the released sketch has 1e-5, with which the loss can
+            fall to -1e5.
         highest: largest temperature, above ``lowest``.
         beta: weight of the temperatures' regulariser, at least 0.
     """
@@ -47,7 +48,9 @@ class MultiHead(nn.Module):
         self.heads = nn.ModuleList(make() for _ in range(count))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, D), from (N, E), which every head sees, or from (N, C, E), of which each head sees its part."""
+        """(N, C, D), from (N, E), which every head sees, or from (N, C, E), of which each head sees
+        its part.
+        """
         parts = x.unbind(1) if x.ndim == 3 else [x] * len(self.heads)
         return torch.stack(
             [head(part) for head, part in zip(self.heads, parts, strict=True)], dim=1
@@ -59,9 +62,11 @@ class PairTemperature(nn.Module):
 
         tau(a, b) = lowest + (highest - lowest) sigmoid( <phi(a), phi(b)> )
 
-    with one small network phi for all heads and views. The authors' released sketch has, instead of the product, a network for
-    each head that sees both vectors at once: ``heads`` above 0 selects it. Only that can make close pairs cold: <phi(a), phi(a)>
-    is never negative, so the product gives equal vectors at least the middle of the range.
+    with one small network phi for all heads and views. The authors' released sketch has, instead of
+    the product, a network for
+    each head that sees both vectors at once: ``heads`` above 0 selects it. Only that can make close
+    pairs cold: <phi(a), phi(a)> is never negative, so the product gives equal vectors at least the
+    middle of the range.
 
     Args:
         dimension: of the vectors.

@@ -1,4 +1,6 @@
-"""One transformer over patches for images and for series: the vision transformer (ViT) and its twin over time."""
+"""One transformer over patches for images and for series: the vision transformer (ViT) and its twin
+over time.
+"""
 
 from __future__ import annotations
 
@@ -21,21 +23,27 @@ _LONGEST = {"image": 16, "series": 4096}
 
 
 def patch_length(spec: Spec) -> int:
-    """The power of two that gives about 8 patches along the shorter side of an image (at most 16 pixels), or 32 along a series."""
+    """The power of two that gives about 8 patches along the shorter side of an image (at most 16
+    pixels), or 32 along a series.
+    """
     wanted = round(math.log2(min(spec.shape[1:]) / _PER_AXIS[spec.modality]))
     return min(1 << max(1, wanted), _LONGEST[spec.modality])
 
 
 class PatchTransformer(TokenEncoder):
-    """Images (N, C, H, W) or series (N, C, T) to the class token's features (N, width), over square patches (stretches of time).
+    """Images (N, C, H, W) or series (N, C, T) to the class token's features (N, width), over square
+    patches (stretches of time).
 
-    Sides that are no multiple of the patch are filled up at their ends with 0, which is the mean of normalised data; views of
-    another size than the data's get the positions of their own, smaller grid, so local crops pass like whole samples.
+    Sides that are no multiple of the patch are filled up at their ends with 0, which is the mean of
+    normalised data; views of another size than the data's get the positions of their own, smaller
+    grid, so local crops pass like whole samples.
 
-    The features are the class token's, not the mean of the patches: it is what DINO, MoCo v3 and MAE's own probes read, and it
-    is there whichever patches a masked method drops. ``tokens(x).mean(1)`` gives the mean.
+    The features are the class token's, not the mean of the patches: it is what DINO, MoCo v3 and
+    MAE's own probes read, and it is there whichever patches a masked method drops.
+    ``tokens(x).mean(1)`` gives the mean.
 
-    Source: Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words"; fixed positions as in He et al. 2021 (MAE).
+    Source: Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words"; fixed positions as in He et
+        al. 2021 (MAE).
     """
 
     def __init__(

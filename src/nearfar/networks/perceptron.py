@@ -1,4 +1,6 @@
-"""A multi-layer perceptron on the raw values: what tiny images need, and fast enough for experiments of seconds."""
+"""A multi-layer perceptron on the raw values: what tiny images need, and fast enough for
+experiments of seconds.
+"""
 
 from __future__ import annotations
 

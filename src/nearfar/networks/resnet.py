@@ -9,16 +9,20 @@ from nearfar.data.spec import Spec
 from nearfar.networks.encoder import Encoder
 
 _LARGEST_SMALL = 64
-"""Pixels: up to here the stem keeps the resolution (He et al. 2016, section 4.2; Chen et al. 2020, appendix B.9)."""
+"""Pixels: up to here the stem keeps the resolution (He et al. 2016, section 4.2; Chen et al. 2020,
+appendix B.9).
+"""
 
 
 class ResNet(Encoder):
     """Images (N, C, H, W) to (N, 512) or (N, 2048).
 
     Args:
-        spec: of the data; sides up to 64 pixels get a 3x3 stem of stride 1 without max-pool, larger ones ImageNet's stem.
+        spec: of the data; sides up to 64 pixels get a 3x3 stem of stride 1 without max-pool, larger
+            ones ImageNet's stem.
         layers: 18, 34, 50, 101 or 152.
-        zero_init_residual: start every residual branch at zero, as SimCLR, BYOL, SimSiam and MoCo v3 do.
+        zero_init_residual: start every residual branch at zero, as SimCLR, BYOL, SimSiam and MoCo
+            v3 do.
 
     Source: He et al. 2016, "Deep Residual Learning for Image Recognition".
     """

@@ -13,7 +13,8 @@ from nearfar.errors import UserError
 class Reweighting(nn.Module):
     """z_i = h_i kappa^-i for the coordinates i = 0 .. dimension - 1 of (N, dimension) features.
 
-    Source: Xue et al. 2024, "Investigating the Benefits of Projection Head for Representation Learning", section 6.
+    Source: Xue et al. 2024, "Investigating the Benefits of Projection Head for Representation
+        Learning", section 6.
 
     Attributes:
         weight: (dimension,), a constant.

@@ -21,7 +21,9 @@ TRAINED = 4
 
 
 def free_bytes() -> int:
-    """Bytes of main memory that this process may still take, by what the machine and the process's group say."""
+    """Bytes of main memory that this process may still take, by what the machine and the process's
+    group say.
+    """
     found = [size for size in (_of_machine(), _of_group()) if size is not None]
     return min(found) if found else _UNKNOWN
 
@@ -31,7 +33,8 @@ def check_room(
 ) -> None:
     """Refuse networks for which there is no memory.
 
-    They are made without memory for their weights first. Networks that cannot be made so are not checked.
+    They are made without memory for their weights first. Networks that cannot be made so are not
+    checked.
 
     Args:
         make: Makes the networks.
@@ -47,12 +50,15 @@ def check_room(
     free = free_bytes()
     if wanted is not None and wanted * count > free:
         raise UserError(
-            f"{what} would take {_size(wanted * count)} of memory, and {_size(free)} are free; {mend}."
+            f"{what} would take {_size(wanted * count)} of memory, and {_size(free)} are free; "
+            f"{mend}."
         )
 
 
 def _bytes_of(make: Callable[[], nn.Module], copies: int) -> float | None:
-    """Bytes of weights and buffers; infinity where the number overflows, None where the networks cannot be made without memory."""
+    """Bytes of weights and buffers; infinity where the number overflows, None where the networks
+    cannot be made without memory.
+    """
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             made = make()

@@ -1,9 +1,12 @@
-"""The wavelet scattering transform of images to the second order: fixed filters, moduli and averages; nothing learns.
+"""The wavelet scattering transform of images to the second order: fixed filters, moduli and
+averages; nothing learns.
 
     S0 = x * phi,   S1(j, t) = |x * psi_jt| * phi,   S2(j1, t1, j2, t2) = ||x * psi_j1t1| * psi_j2t2| * phi  with j2 > j1
-phi averages over 2^J pixels, psi_jt is a Morlet wavelet at the scale 2^j and the angle t. All convolutions are products in Fourier
-space; each signal is kept at the lowest resolution that its filter allows.
-Source: Bruna and Mallat 2013, "Invariant Scattering Convolution Networks", section 3; filters and sampling as in kymatio's
+phi averages over 2^J pixels, psi_jt is a Morlet wavelet at the scale 2^j and the angle t. All
+convolutions are products in Fourier space; each signal is kept at the lowest resolution that its
+filter allows.
+Source: Bruna and Mallat 2013, "Invariant Scattering Convolution Networks", section 3; filters and
+    sampling as in kymatio's
 authors' software (Andreux et al. 2020), with exact pi.
 """
 
@@ -24,9 +27,11 @@ _ROWS = 4
 
 
 class Scattering(nn.Module):
-    """Images (N, C, H, W) to coefficients (N, C * paths, H / 2^J, W / 2^J), all paths of the first channel first.
+    """Images (N, C, H, W) to coefficients (N, C * paths, H / 2^J, W / 2^J), all paths of the first
+    channel first.
 
-    Paths are ordered: order 0; order 1 by scale, then angle; order 2 by (first scale, first angle), then (second scale, angle).
+    Paths are ordered: order 0; order 1 by scale, then angle; order 2 by (first scale, first angle),
+    then (second scale, angle).
 
     Args:
         size: (H, W) of the images.
@@ -55,7 +60,8 @@ class Scattering(nn.Module):
         self.margins = [_margin(side, scale) for side in size]
         if any(margin >= side for (_, margin), side in zip(self.margins, size, strict=True)):
             raise UserError(
-                f"Images of {size[0]} x {size[1]} pixels are too small for scattering over 2^{scale} pixels; enlarge them."
+                f"Images of {size[0]} x {size[1]} pixels are too small for scattering over "
+                f"2^{scale} pixels; enlarge them."
             )
         padded = tuple(side + sum(margin) for side, margin in zip(size, self.margins, strict=True))
         low = _spectrum(_gabor(padded, 0.8 * 2 ** (scale - 1), 0.0, 0.0, 1.0)).real
@@ -74,7 +80,8 @@ class Scattering(nn.Module):
         if x.shape[2:] != self.size:
             found = " x ".join(map(str, x.shape[2:]))
             raise UserError(
-                f"This scattering was made for {self.size[0]} x {self.size[1]} pixels and was given {found}."
+                f"This scattering was made for {self.size[0]} x {self.size[1]} pixels and was "
+                f"given {found}."
             )
         return torch.cat([self._coefficients(block) for block in torch.split(x, _ROWS)])
 
@@ -95,7 +102,9 @@ class Scattering(nn.Module):
         return torch.cat([*found, *second], dim=2).flatten(1, 2)
 
     def _modulus(self, spectrum: Tensor, j: int, level: int) -> Tensor:
-        """Spectra (..., L, h, w) of the moduli at scale j of signals (..., h, w) that are sampled at 2^level pixels."""
+        """Spectra (..., L, h, w) of the moduli at scale j of signals (..., h, w) that are sampled
+        at 2^level pixels.
+        """
         filtered = spectrum.unsqueeze(-3) * self.get_buffer(f"band_{j}_{level}")
         return _spectrum(_signal(_sampled(filtered, 2 ** (j - level))).abs())
 
@@ -113,7 +122,9 @@ def _margin(side: int, scale: int) -> tuple[int, int]:
 
 
 def _sampled(spectrum: Tensor, factor: int) -> Tensor:
-    """Every ``factor``-th pixel of a signal, in Fourier space: the mean of the blocks of its spectrum."""
+    """Every ``factor``-th pixel of a signal, in Fourier space: the mean of the blocks of its
+    spectrum.
+    """
     if factor == 1:
         return spectrum
     rows, columns = spectrum.shape[-2] // factor, spectrum.shape[-1] // factor
@@ -121,7 +132,9 @@ def _sampled(spectrum: Tensor, factor: int) -> Tensor:
 
 
 def _coarser(spectrum: Tensor, level: int) -> Tensor:
-    """A filter for signals sampled at 2^level pixels: its high frequencies set to zero, the rest folded."""
+    """A filter for signals sampled at 2^level pixels: its high frequencies set to zero, the rest
+    folded.
+    """
     kept, factor = spectrum.clone(), 1 << level
     for axis in (-2, -1):
         side = kept.shape[axis]
@@ -143,7 +156,9 @@ def _signal(spectrum: Tensor) -> Tensor:
 def _gabor(
     size: tuple[int, ...], deviation: float, angle: float, frequency: float, slant: float
 ) -> Tensor:
-    """A Gaussian times a plane wave along ``angle``, periodic on the grid, (H, W) complex128; axis 0 is the wave's first coordinate."""
+    """A Gaussian times a plane wave along ``angle``, periodic on the grid, (H, W) complex128; axis
+    0 is the wave's first coordinate.
+    """
     cos, sin = math.cos(angle), math.sin(angle)
     down, across = (
         torch.arange(-_SHIFTS * side, (_SHIFTS + 1) * side, dtype=torch.float64) for side in size

@@ -9,10 +9,13 @@ from nearfar.networks.encoder import Encoder
 
 
 class SeriesConvNet(Encoder):
-    """Series (N, C, T) of any length to (N, dimension): residual blocks whose reach doubles, then the maximum over time.
+    """Series (N, C, T) of any length to (N, dimension): residual blocks whose reach doubles, then
+    the maximum over time.
 
-    Source: Yue et al. 2022, "TS2Vec: Towards Universal Representation of Time Series", section 2.3 and the maximum over time
-    of its instance-level representation; with batch norm, which lets it learn at the rates of the other encoders.
+    Source: Yue et al. 2022, "TS2Vec: Towards Universal Representation of Time Series", section 2.3
+        and the maximum over time
+    of its instance-level representation; with batch norm, which lets it learn at the rates of the
+    other encoders.
     """
 
     def __init__(

@@ -17,14 +17,16 @@ from nearfar.networks.encoder import Encoder
 class TimmEncoder(Encoder):
     """Images (N, C, H, W) to (N, dimension) by a timm model without its classifier.
 
-    Models whose parameters belong to one size (vision transformers, mixers) see views of another size resized to the data's.
+    Models whose parameters belong to one size (vision transformers, mixers) see views of another
+    size resized to the data's.
 
     Args:
         spec: of the data.
         name: timm's name of the model; followed by "@pretrained" it starts from timm's weights.
 
     Raises:
-        UserError: if timm is not installed, has no such model, cannot build it for these images, or cannot get its weights.
+        UserError: if timm is not installed, has no such model, cannot build it for these images, or
+            cannot get its weights.
     """
 
     weights_prefix = "model."
@@ -88,7 +90,8 @@ def _timm(name: str) -> Any:
         import timm
     except ImportError as error:
         raise UserError(
-            f"{TIMM}{name} needs the timm library, which is not installed: pip install 'nearfar[timm]'."
+            f"{TIMM}{name} needs the timm library, which is not installed: pip install "
+            "'nearfar[timm]'."
         ) from error
     return timm
 
@@ -110,6 +113,12 @@ def _created(
 def _failure(name: str, spec: Spec, error: Exception) -> str:
     reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
     if name.endswith(PRETRAINED):
-        return f"Cannot get {TIMM}{name}: {reason}; without a network connection leave {PRETRAINED} out."
+        return (
+            f"Cannot get {TIMM}{name}: {reason}; without a network connection leave "
+            f"{PRETRAINED} out."
+        )
     size = " x ".join(map(str, spec.shape))
-    return f"Cannot build {TIMM}{name} for images of {size} values: {reason}; choose another model or image size."
+    return (
+        f"Cannot build {TIMM}{name} for images of {size} values: {reason}; choose another "
+        "model or image size."
+    )

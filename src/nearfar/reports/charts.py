@@ -19,7 +19,9 @@ Chart = dict[str, Any]
 
 
 def script() -> str:
-    """Vega, Vega-Lite and vega-embed as one script; made once for each version and kept in the cache folder."""
+    """Vega, Vega-Lite and vega-embed as one script; made once for each version and kept in the
+    cache folder.
+    """
     version = ".".join(altair.SCHEMA_VERSION.lstrip("v").split(".")[:2])
     path = cache_folder() / f"vega-{version}.js"
     if path.exists():
@@ -40,7 +42,8 @@ def script() -> str:
 def curve(rows: Sequence[Row], value: str, title: str) -> Chart:
     """One quantity over the steps of a run; rows of several runs are told apart by their "run".
 
-    The quantity's name may be any text: it comes from a file. It stands in titles alone, never in a field's name.
+    The quantity's name may be any text: it comes from a file. It stands in titles alone, never in a
+    field's name.
     """
     shown = [row for row in rows if _is_number(row.get(value)) and _is_number(row.get("step"))]
     points = [
@@ -75,7 +78,8 @@ def embedding_map(points: Sequence[Row], colours: Mapping[str, str]) -> Chart:
     """Samples in the plane; hovering shows the sample, and a select box chooses what colours mean.
 
     Args:
-        points: "x", "y", for the tooltip "image" (a data address), "caption", and a column for each colour.
+        points: "x", "y", for the tooltip "image" (a data address), "caption", and a column for each
+            colour.
         colours: column to what the select box calls it; the first is chosen at first.
     """
     columns = {
@@ -115,7 +119,9 @@ def embedding_map(points: Sequence[Row], colours: Mapping[str, str]) -> Chart:
 
 
 def similarity_histograms(rows: Sequence[Row]) -> Chart:
-    """Positive and negative similarities at the first, the middle and the last look, one panel each."""
+    """Positive and negative similarities at the first, the middle and the last look, one panel
+    each.
+    """
     looks = [row for row in rows if "positive_similarity" in row]
     picked = [looks[place] for place in sorted({0, len(looks) // 2, len(looks) - 1})]
     points = []
@@ -179,7 +185,9 @@ def confusion(counts: Tensor, classes: Sequence[str]) -> Chart:
 
 
 def intervals(rows: Sequence[Row], title: str) -> Chart:
-    """A point with its interval for each "arm": "value", "low", "high"; "kind" tells methods from baselines."""
+    """A point with its interval for each "arm": "value", "low", "high"; "kind" tells methods from
+    baselines.
+    """
     base = altair.Chart(
         {"values": list(rows)}, title=title, width="container", height=34 * len(rows) + 30
     )

@@ -1,4 +1,6 @@
-"""One self-contained page about several runs, side by side: which is best, by how much, whether that is sure, and what the views were."""
+"""One self-contained page about several runs, side by side: which is best, by how much, whether
+that is sure, and what the views were.
+"""
 
 from __future__ import annotations
 
@@ -50,12 +52,17 @@ def _look(comparison: Comparison, arm: str) -> Look:
 
 
 def _lead(comparison: Comparison) -> str:
-    """The verdict: the best arm if that is sure, and a sentence for each other one; every pair below it."""
+    """The verdict: the best arm if that is sure, and a sentence for each other one; every pair
+    below it.
+    """
     metric, arms = comparison.judged[0], comparison.arms()
     best = comparison.best()
     if best is not None:
         unit = " %" if comparison.unit(metric) == "%" else ""
-        told = f"Best by {metric}: {best}, {score_text(comparison, best, metric)}{unit}; {conditions(comparison)}."
+        told = (
+            f"Best by {metric}: {best}, {score_text(comparison, best, metric)}{unit}; "
+            f"{conditions(comparison)}."
+        )
     elif len(arms) > 1:
         told = f"No method is surely the best by {metric}; {conditions(comparison)}."
     else:
@@ -66,7 +73,10 @@ def _lead(comparison: Comparison) -> str:
         every = "".join(
             f"<li>{html.escape(sentence)}</li>" for sentence in comparison.verdicts_of_pairs()
         )
-        pairs = f"<details><summary>Every pair, corrected for their number</summary><ul>{every}</ul></details>"
+        pairs = (
+            "<details><summary>Every pair, corrected for their "
+            f"number</summary><ul>{every}</ul></details>"
+        )
     return f"<p><b>{html.escape(told)}</b></p><ul>{items}</ul>{pairs}"
 
 
@@ -122,7 +132,10 @@ def _line(comparison: Comparison, metric: str, baselines: Sequence[str]) -> str:
 
 
 def _costs(comparison: Comparison) -> Section:
-    head = "<tr><td></td><th scope='col'>samples/s</th><th scope='col'>peak memory, MiB</th><th scope='col'>seconds of training</th></tr>"
+    head = (
+        "<tr><td></td><th scope='col'>samples/s</th><th scope='col'>peak memory, MiB</th><th "
+        "scope='col'>seconds of training</th></tr>"
+    )
     body = ""
     for arm in comparison.arms():
         cells = "".join(f"<td>{html.escape(text)}</td>" for text in costs(comparison, arm))
@@ -173,7 +186,10 @@ def _maps(looks: dict[str, Look]) -> Section:
         places.append(
             f"<div><h3>{html.escape(arm)}</h3>{chart(f'map-{number}', f'Map of the embeddings of {arm}')}</div>"
         )
-    told = "<p>Test samples by the two principal components of their features; first seed of each arm.</p>"
+    told = (
+        "<p>Test samples by the two principal components of their features; first seed of each "
+        "arm.</p>"
+    )
     return Section(
         "Maps of the embeddings", f'{told}<div class="side">{"".join(places)}</div>', charts
     )

@@ -1,4 +1,6 @@
-"""The frame of every page: one HTML file that needs nothing else, readable on a phone, light or dark, printed, by keyboard and aloud."""
+"""The frame of every page: one HTML file that needs nothing else, readable on a phone, light or
+dark, printed, by keyboard and aloud.
+"""
 
 from __future__ import annotations
 
@@ -62,12 +64,19 @@ class Section:
 
 
 def chart(name: str, description: str) -> str:
-    """The place of a chart, with what a person who does not see it should know; ``name`` may be any text."""
-    return f'<div class="chart" id="{_place(name)}" role="img" aria-label="{html.escape(description)}"></div>'
+    """The place of a chart, with what a person who does not see it should know; ``name`` may be any
+    text.
+    """
+    return (
+        f'<div class="chart" id="{_place(name)}" role="img" '
+        f'aria-label="{html.escape(description)}"></div>'
+    )
 
 
 def _place(name: str) -> str:
-    """A chart's name as an element's id: itself where it is made of small letters, digits and dashes, else a number made of it."""
+    """A chart's name as an element's id: itself where it is made of small letters, digits and
+    dashes, else a number made of it.
+    """
     if re.fullmatch(r"[a-z][a-z0-9-]*", name):
         return name
     return f"chart-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
@@ -80,12 +89,17 @@ def _as_script(value: object) -> str:
 
 
 def _policy(*scripts: str) -> str:
-    """What the page may load and run: these scripts, its styles and pictures that stand in it; nothing from a network."""
+    """What the page may load and run: these scripts, its styles and pictures that stand in it;
+    nothing from a network.
+    """
     sums = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
         for text in scripts
     )
-    return f"default-src 'none'; script-src {sums}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    return (
+        f"default-src 'none'; script-src {sums}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
 
 
 def document(title: str, lead: str, sections: Sequence[Section]) -> str:
@@ -104,15 +118,19 @@ def document(title: str, lead: str, sections: Sequence[Section]) -> str:
         f'<li><a href="#{_anchor(s)}">{html.escape(s.title)}</a></li>' for s in sections
     )
     body = "".join(
-        f'<section aria-labelledby="{_anchor(s)}"><h2 id="{_anchor(s)}" tabindex="-1">{html.escape(s.title)}</h2>{s.body}</section>'
+        f'<section aria-labelledby="{_anchor(s)}"><h2 id="{_anchor(s)}" '
+        f'tabindex="-1">{html.escape(s.title)}</h2>{s.body}</section>'
         for s in sections
     )
     escaped = html.escape(title)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_policy(*scripts)}"><title>{escaped}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>'
-        f'<body><a class="skip" href="#main">Skip to the content</a><header><h1>{escaped}</h1>{lead}</header>'
+        '<meta http-equiv="Content-Security-Policy" '
+        f'content="{_policy(*scripts)}"><title>{escaped}</title>'
+        '<meta name="viewport" content="width=device-width, '
+        f'initial-scale=1"><style>{_STYLE}</style></head>'
+        '<body><a class="skip" href="#main">Skip to the '
+        f"content</a><header><h1>{escaped}</h1>{lead}</header>"
         f'<nav aria-label="Contents"><ul>{contents}</ul></nav><main id="main">{body}</main>'
         f"{''.join(f'<script>{text}</script>' for text in scripts)}</body></html>"
     )

@@ -14,7 +14,9 @@ from nearfar.evaluation.measures.collapse import collapse_seen
 from nearfar.evaluation.result import Evaluation, Score
 
 HEADLINES = ("R2", "similarity, Spearman", "recall@1")
-"""Where samples have no classes, the first of these that was measured is what a page leads with; all better high."""
+"""Where samples have no classes, the first of these that was measured is what a page leads with;
+all better high.
+"""
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,12 @@ def _told(baseline: str, found: Finding) -> str:
 
 
 def gain(evaluation: Evaluation) -> Gain | None:
-    """What the encoder gained over the better baseline; None where there is no metric to tell by, or no baseline.
+    """What the encoder gained over the better baseline; None where there is no metric to tell by,
+    or no baseline.
 
-    Samples have classes: by kNN and linear accuracy, corrected for the number of comparisons; otherwise by the first
-    of ``HEADLINES``. Where what each test sample adds was kept, encoder and baseline are paired by it.
+    Samples have classes: by kNN and linear accuracy, corrected for the number of comparisons;
+    otherwise by the first of ``HEADLINES``. Where what each test sample adds was kept, encoder and
+    baseline are paired by it.
     """
     names = evaluation.metrics()
     metrics = [metric for metric in JUDGED if metric in names]
@@ -118,19 +122,26 @@ def findings(
         found.append(
             (
                 last < first,
-                f"The loss went from {first:.3g} to {last:.3g} (means of the first and last quarter).",
+                f"The loss went from {first:.3g} to {last:.3g} (means of the first and last "
+                "quarter).",
             )
         )
     looks = [row for row in rows if "effective_rank" in row and "relative_std" in row]
     if looks:
         rank, spread = looks[-1]["effective_rank"], looks[-1]["relative_std"]
         warning = collapse_seen(spread, rank, dimensions)
-        fine = f"The features use about {rank:.0f} of {dimensions} dimensions and vary by {spread:.2f} of what a full spread would."
+        fine = (
+            f"The features use about {rank:.0f} of {dimensions} dimensions and vary by "
+            f"{spread:.2f} of what a full spread would."
+        )
         found.append((warning is None, warning or fine))
     scores = [row["knn"] for row in rows if "knn" in row]
     if len(scores) > 3:
         rising = scores[-1] - max(scores[: -max(1, len(scores) // 4)])
-        text = f"In the last quarter of the run the online kNN accuracy rose by {100 * rising:.1f} points: a longer run should help."
+        text = (
+            "In the last quarter of the run the online kNN accuracy rose by "
+            f"{100 * rising:.1f} points: a longer run should help."
+        )
         found.append((True, text if rising > 0.01 else "The online kNN accuracy has levelled off."))
     better = gain(evaluation) if evaluation is not None else None
     if better is not None:

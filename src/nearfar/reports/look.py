@@ -1,4 +1,6 @@
-"""One look at a finished run: its samples, their features, and what a linear probe and the neighbours make of them."""
+"""One look at a finished run: its samples, their features, and what a linear probe and the
+neighbours make of them.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Look:
 
     @cached_property
     def shown(self) -> Any:
-        """The test samples (without any, training samples) that the page shows, drawn at random; as many as fit the page."""
+        """The test samples (without any, training samples) that the page shows, drawn at random; as
+        many as fit the page.
+        """
         samples = self.source.test or self.source.train
         index = (
             torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:SHOWN]
@@ -86,7 +90,9 @@ class Look:
 
     @cached_property
     def predictions(self) -> Tensor | None:
-        """(N, classes) probabilities that a linear probe gives the shown samples; None without classes."""
+        """(N, classes) probabilities that a linear probe gives the shown samples; None without
+        classes.
+        """
         if not self.has_classes:
             return None
         rows = torch.arange(min(PROBED, len(self.train)))
@@ -99,7 +105,9 @@ class Look:
 
     @cached_property
     def errors(self) -> Tensor | None:
-        """(N,) predicted minus true values of a ridge probe of the shown samples; None without values."""
+        """(N,) predicted minus true values of a ridge probe of the shown samples; None without
+        values.
+        """
         if (
             self.source.spec.target != "value"
             or self.source.spec.values > 1

@@ -56,7 +56,9 @@ def write_page(run: Run, path: Path) -> Path:
 
 
 def lead(evaluation: Evaluation | None) -> str:
-    """The headline figures as cards, each beside the better baseline, and the one sentence that matters."""
+    """The headline figures as cards, each beside the better baseline, and the one sentence that
+    matters.
+    """
     if evaluation is None:
         return "<p>This run has not been evaluated.</p>"
     metrics = [m for name in _CARDS for m in evaluation.metrics() if name in m][:_MOST_CARDS]

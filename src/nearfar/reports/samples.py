@@ -1,4 +1,6 @@
-"""Samples as small pieces of HTML: an image, a sparkline, a spectrogram, a strip of frames, points from the side, or a text."""
+"""Samples as small pieces of HTML: an image, a sparkline, a spectrogram, a strip of frames, points
+from the side, or a text.
+"""
 
 from __future__ import annotations
 
@@ -70,11 +72,16 @@ def captions(samples: Any, tokenizer: Tokenizer | None) -> list[str]:
 
 
 def element(picture: str, caption: str, *, first: bool = False) -> str:
-    """A figure with a caption; the caption alone where there is no picture. The first of a row is set off."""
+    """A figure with a caption; the caption alone where there is no picture. The first of a row is
+    set off.
+    """
     text, mark = html.escape(caption), ' class="first"' if first else ""
     if not picture:
         return f"<figure{mark}><figcaption>{text}</figcaption></figure>"
-    return f'<figure{mark}><img src="{picture}" alt="{text}" loading="lazy"><figcaption>{text}</figcaption></figure>'
+    return (
+        f'<figure{mark}><img src="{picture}" alt="{text}" '
+        f'loading="lazy"><figcaption>{text}</figcaption></figure>'
+    )
 
 
 def _image(pixels: Tensor, largest: int = _LARGEST) -> str:
@@ -110,12 +117,17 @@ def _sparkline(series: Tensor) -> str:
             f"{x:.0f},{y:.0f}" for x, y in zip(steps.tolist(), heights.tolist(), strict=True)
         )
         lines.append(f'<polyline points="{points}" fill="none" stroke="#4269d0" stroke-width="1"/>')
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 32" width="128" height="64">{"".join(lines)}</svg>'
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 32" width="128" '
+        f'height="64">{"".join(lines)}</svg>'
+    )
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
 def _spectrogram(bands: Tensor) -> str:
-    """Log-mel bands (M, T), low ones below, from its 5 % quietest values (black) to its loudest (white)."""
+    """Log-mel bands (M, T), low ones below, from its 5 % quietest values (black) to its loudest
+    (white).
+    """
     low, high = bands.quantile(0.05), bands.max()
     grey = ((bands.flip(0) - low) / (high - low).clamp(min=1e-9)).clamp(0, 1)
     width = min(bands.shape[1], 2 * _LARGEST)
@@ -142,5 +154,8 @@ def _side_view(points: Tensor) -> str:
         for a, d in zip(across.tolist(), down.tolist(), strict=True)
     )
     path = f'<path d="{dots}" stroke="#4269d0" stroke-width="1.4" stroke-linecap="round"/>'
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64" width="96" height="96">{path}</svg>'
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64" width="96" '
+        f'height="96">{path}</svg>'
+    )
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()

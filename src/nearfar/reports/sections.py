@@ -27,7 +27,9 @@ QUERIES, NEIGHBOURS, VIEWED, WORST, DOUBTED, GROUPS, MEMBERS = 8, 6, 6, 16, 12, 
 
 
 def views(look: Look) -> Section:
-    """Some samples and the views that the method gets of them: the mistake most people make is seen here."""
+    """Some samples and the views that the method gets of them: the mistake most people make is seen
+    here.
+    """
     from nearfar.assembly.assemble import assemble
 
     run, source = look.run, look.source
@@ -58,7 +60,8 @@ def views(look: Look) -> Section:
         ]
         lines.append(f'<div class="row">{"".join(cells)}</div>')
     told = (
-        "Each row is a sample and what the method sees of it in two draws. If you cannot tell any more what it shows, neither can the"
+        "Each row is a sample and what the method sees of it in two draws. If you cannot tell any "
+        "more what it shows, neither can the"
         " encoder."
     )
     body = "".join(lines) if columns[0][0][0] else "<p>Texts have no picture.</p>"
@@ -69,7 +72,10 @@ def results(look: Look) -> Section:
     """The table of all scores beside the baselines."""
     evaluation = look.run.evaluation()
     if evaluation is None:
-        body = f"<p>Not evaluated yet: <code>nearfar evaluate {html.escape(str(look.run.folder))}</code></p>"
+        body = (
+            "<p>Not evaluated yet: <code>nearfar evaluate "
+            f"{html.escape(str(look.run.folder))}</code></p>"
+        )
     else:
         body = f'<div class="scroll" tabindex="0">{evaluation.to_html()}</div>'
     return Section("Results", body)
@@ -94,7 +100,9 @@ def curves(look: Look) -> Section:
 
 
 def terms(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """A curve for each term of the loss and each diagnostic that the method logs, where there is more than the loss."""
+    """A curve for each term of the loss and each diagnostic that the method logs, where there is
+    more than the loss.
+    """
     found = [
         {**row["terms"], "step": row["step"]}
         for row in rows
@@ -114,7 +122,8 @@ def similarities(look: Look) -> Section | None:
     if not any("positive_similarity" in row for row in rows):
         return None
     told = (
-        "Cosines of the features of two views of one sample (positive) and of different samples (negative). As training goes on the"
+        "Cosines of the features of two views of one sample (positive) and of different samples "
+        "(negative). As training goes on the"
         " two should part; both near 1 is collapse."
     )
     place = chart(
@@ -156,7 +165,10 @@ def embedding(look: Look) -> Section:
             zip(positions, look.pictures, look.captions, strict=True)
         )
     ]
-    told = f"{len(points):,} samples by their features ({how}): point at one to see it, drag to move, scroll to zoom."
+    told = (
+        f"{len(points):,} samples by their features ({how}): point at one to see it, drag to "
+        "move, scroll to zoom."
+    )
     place = chart("map", f"Map of {len(points)} samples by their features")
     return Section(
         "Map of the embeddings", f"<p>{told}</p>{place}", {"map": embedding_map(points, colours)}
@@ -203,7 +215,9 @@ def neighbours(look: Look) -> Section:
 
 
 def mistakes(look: Look) -> Section | None:
-    """Confusion of a linear probe and the samples it gets wrong most surely; for values, the largest errors."""
+    """Confusion of a linear probe and the samples it gets wrong most surely; for values, the
+    largest errors.
+    """
     if look.predictions is not None:
         classes = look.source.spec.classes
         guess, truth = look.predictions.argmax(dim=1), look.shown.label
@@ -221,7 +235,10 @@ def mistakes(look: Look) -> Section | None:
             if len(classes) <= 30
             else ""
         )
-        told = f"A linear probe on the features gets {int((guess != truth).sum())} of {len(guess)} shown samples wrong; the surest of them:"
+        told = (
+            f"A linear probe on the features gets {int((guess != truth).sum())} of "
+            f"{len(guess)} shown samples wrong; the surest of them:"
+        )
         body = f"{place}<p>{told}</p>" + f'<div class="row">{"".join(cells)}</div>'
         return Section(
             "Where a linear probe fails",
@@ -283,7 +300,9 @@ def health(look: Look) -> Section:
 
 
 def recipe(look: Look) -> Section:
-    """The method's five choices, the configuration, the versions and the command that repeats the run."""
+    """The method's five choices, the configuration, the versions and the command that repeats the
+    run.
+    """
     config = look.run.config
     kind = _known(config.method)
     pairs = {} if kind is None else kind.choices
@@ -296,7 +315,8 @@ def recipe(look: Look) -> Section:
         paper = f"{kind.paper.title}. {kind.paper.authors}, {kind.paper.year}"
     path = look.run.folder / CONFIG
     body = (
-        f"<p>{html.escape(config.method)}: {html.escape(paper)}.</p><div class='scroll'><table>{choices}</table></div>"
+        f"<p>{html.escape(config.method)}: {html.escape(paper)}.</p><div "
+        f"class='scroll'><table>{choices}</table></div>"
         f"<details><summary>Configuration</summary><pre>{html.escape(path.read_text(encoding='utf-8'))}</pre></details>"
         f"<details><summary>Versions</summary><pre>{html.escape(versions(look))}</pre></details>"
         f"<p>Repeat it with <code>nearfar pretrain --config {html.escape(str(path))}</code></p>"
@@ -305,7 +325,9 @@ def recipe(look: Look) -> Section:
 
 
 def _known(name: str) -> type[Method] | None:
-    """The method's class; None where it would have to be imported from outside, because a run folder says so."""
+    """The method's class; None where it would have to be imported from outside, because a run
+    folder says so.
+    """
     try:
         return registry.get(name)
     except UserError:

@@ -1,10 +1,12 @@
 """Encoders as files: saved to be loaded again by nearfar, or exported to run without it.
 
-A saved encoder is two files in a folder: ``encoder.safetensors`` (the weights) and ``encoder.json`` (the architecture's name, the
-data's spec, preprocessing, versions and the card of the run); an encoder of texts has its ``tokenizer.json`` beside them. Nothing is
-pickled; reading one runs no code from it.
+A saved encoder is two files in a folder: ``encoder.safetensors`` (the weights) and ``encoder.json``
+(the architecture's name, the data's spec, preprocessing, versions and the card of the run); an
+encoder of texts has its ``tokenizer.json`` beside them. Nothing is pickled; reading one runs no
+code from it.
 
-An exported encoder ("onnx", "torch") is one file with the normalisation inside; ``nearfar.runs.portable`` says what it takes and gives.
+An exported encoder ("onnx", "torch") is one file with the normalisation inside;
+``nearfar.runs.portable`` says what it takes and gives.
 """
 
 from __future__ import annotations
@@ -53,12 +55,14 @@ def save_encoder(
     *,
     tokenizer: Tokenizer | None = None,
 ) -> None:
-    """Write the files of an encoder that ``networks.build`` made; files of an earlier save are replaced, each at once.
+    """Write the files of an encoder that ``networks.build`` made; files of an earlier save are
+    replaced, each at once.
 
     Args:
         encoder: on any device, in any mode.
         folder: made if it does not exist.
-        card: where the encoder comes from, JSON values only; by default the card it was loaded with.
+        card: where the encoder comes from, JSON values only; by default the card it was loaded
+            with.
         tokenizer: of its texts; by default the one it was loaded with.
 
     Raises:
@@ -85,7 +89,8 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
     """The encoder and the card that ``save_encoder`` wrote, on the CPU and in evaluation mode.
 
     Raises:
-        UserError: if the folder holds no encoder, a file is damaged, or the two files do not belong together.
+        UserError: if the folder holds no encoder, a file is damaged, or the two files do not belong
+            together.
     """
     folder = Path(folder)
     described, where = described_in(folder), str(folder / DESCRIPTION)
@@ -99,7 +104,8 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
         raise UserError(f"The encoder in {folder} is damaged ({error}); {_MEND}.") from error
     if described.get("digest", digest) != digest:
         raise UserError(
-            f"The encoder in {folder} is damaged: {WEIGHTS} does not hold the weights that {DESCRIPTION} was written with; "
+            f"The encoder in {folder} is damaged: {WEIGHTS} does not hold the weights that "
+            f"{DESCRIPTION} was written with; "
             "restore the pair, or export or train it again."
         )
     if field_of(described, "version", int, where) > _VERSION:
@@ -109,7 +115,8 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
             )
         )
         raise UserError(
-            f"The encoder in {folder} was written by nearfar {writer}, a newer version than this; update nearfar."
+            f"The encoder in {folder} was written by nearfar {writer}, a newer version than this; "
+            "update nearfar."
         )
     name = field_of(described, "architecture", str, where)
     spec = record(Spec, field_of(described, "spec", dict[str, Any], where), f"the spec in {where}")
@@ -127,14 +134,16 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
         )
     except RuntimeError as error:
         raise UserError(
-            f"{WEIGHTS} in {folder} does not fit {name}, which {DESCRIPTION} names; restore the pair."
+            f"{WEIGHTS} in {folder} does not fit {name}, which {DESCRIPTION} names; restore the "
+            "pair."
         ) from error
     _architecture(encoder).update(name=name, card=card)
     if os.path.lexists(folder / TOKENIZER):
         tokenizer = Tokenizer.from_json(read_text(folder / TOKENIZER, _MEND))
         if len(tokenizer) > spec.vocabulary:
             raise UserError(
-                f"{folder / TOKENIZER} has {len(tokenizer):,} tokens, and the encoder knows {spec.vocabulary:,}; {_MEND}."
+                f"{folder / TOKENIZER} has {len(tokenizer):,} tokens, and the encoder knows "
+                f"{spec.vocabulary:,}; {_MEND}."
             )
         _architecture(encoder)["tokenizer"] = tokenizer
     return encoder.eval(), card
@@ -148,7 +157,8 @@ def described_in(folder: Path) -> dict[str, Any]:
     """
     if not all(os.path.lexists(folder / name) for name in (DESCRIPTION, WEIGHTS)):
         raise UserError(
-            f"{folder} holds no encoder: expected {DESCRIPTION} and {WEIGHTS}; give a folder that nearfar wrote."
+            f"{folder} holds no encoder: expected {DESCRIPTION} and {WEIGHTS}; give a folder that "
+            "nearfar wrote."
         )
     found: dict[str, Any] = checked(
         dict[str, Any], str(folder / DESCRIPTION), read_json(folder / DESCRIPTION, _MEND)
@@ -210,7 +220,8 @@ def name_of(encoder: Encoder) -> str:
 
 
 def check_input(encoder: Encoder, spec: Spec) -> None:
-    """Refuse data that the encoder was not built for; towers for pairs take images or texts alone as well.
+    """Refuse data that the encoder was not built for; towers for pairs take images or texts alone
+    as well.
 
     Raises:
         UserError: if modality, shape of a sample or vocabulary differ.
@@ -221,7 +232,8 @@ def check_input(encoder: Encoder, spec: Spec) -> None:
         found, expected = getattr(spec, what), getattr(own, what)
         if found != expected:
             raise UserError(
-                f"{spec.name} does not fit this encoder, which was trained on {own.name}: its {what} is {found}, expected {expected}; "
+                f"{spec.name} does not fit this encoder, which was trained on {own.name}: its "
+                f"{what} is {found}, expected {expected}; "
                 "choose data of the same kind or train on these."
             )
 
@@ -237,18 +249,23 @@ def export_encoder(
     """Write an encoder for use elsewhere and check the written file's features on random inputs.
 
     Args:
-        encoder: made by ``networks.build``. Of two towers, "onnx" and "torch" hold the first (images).
+        encoder: made by ``networks.build``. Of two towers, "onnx" and "torch" hold the first
+            (images).
         path: a file, or for "safetensors" a folder.
-        format: "safetensors" (what ``load_encoder`` reads), "onnx" (needs the extra "export") or "torch" (``torch.export``).
+        format: "safetensors" (what ``load_encoder`` reads), "onnx" (needs the extra "export") or
+            "torch" (``torch.export``).
         overwrite: whether an existing ``path`` may be replaced.
-        tell: gets a sentence on the largest difference of features, and the lines that load what was written.
+        tell: gets a sentence on the largest difference of features, and the lines that load what
+            was written.
 
     Returns:
         ``path``.
 
     Raises:
-        UserError: for an unknown format, an existing path, a missing package, or text with "onnx" or "torch".
-        RuntimeError: if the file's features differ from the encoder's by more than ``portable.TOLERANCE``; the file is then not kept.
+        UserError: for an unknown format, an existing path, a missing package, or text with "onnx"
+            or "torch".
+        RuntimeError: if the file's features differ from the encoder's by more than
+            ``portable.TOLERANCE``; the file is then not kept.
     """
     path = Path(path)
     if format not in FORMATS:
@@ -275,7 +292,8 @@ def export_encoder(
 def _tell(tell: Callable[[str], None] | None, difference: float, lines: list[str]) -> None:
     if tell is not None:
         tell(
-            f"Features of random samples differ from the original's by at most {difference:.2g}. To load it:"
+            f"Features of random samples differ from the original's by at most {difference:.2g}. "
+            "To load it:"
         )
         for line in lines:
             tell(f"  {line}")
@@ -304,7 +322,8 @@ def _architecture(encoder: nn.Module) -> dict[str, Any]:
     architecture: Any = getattr(encoder, "architecture", None)
     if not isinstance(architecture, dict) or "spec" not in architecture:
         raise UserError(
-            f"{type(encoder).__name__} was not made by nearfar.networks.build, so no file of it could be read again; "
+            f"{type(encoder).__name__} was not made by nearfar.networks.build, so no file of it "
+            "could be read again; "
             "save its state_dict yourself."
         )
     return architecture

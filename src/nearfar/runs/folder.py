@@ -67,10 +67,12 @@ class Run:
             return
         if any((self.folder / CHECKPOINTS).glob("step-*.pt")):
             raise UserError(
-                f"{self.folder} has lost its {CONFIG}; `nearfar pretrain --resume {self.folder}` restores it from a checkpoint."
+                f"{self.folder} has lost its {CONFIG}; `nearfar pretrain --resume {self.folder}` "
+                "restores it from a checkpoint."
             )
         raise UserError(
-            f"{self.folder} is not a run folder: it has no {CONFIG}; give a folder that `nearfar pretrain` made."
+            f"{self.folder} is not a run folder: it has no {CONFIG}; give a folder that `nearfar "
+            "pretrain` made."
         )
 
     def __repr__(self) -> str:
@@ -92,12 +94,15 @@ class Run:
 
         if not os.path.lexists(self.folder / "encoder.json"):
             raise UserError(
-                f"{self.folder} holds no encoder yet; finish it with `nearfar pretrain --resume {self.folder}`."
+                f"{self.folder} holds no encoder yet; finish it with `nearfar pretrain --resume "
+                f"{self.folder}`."
             )
         return load_encoder(self.folder)[0].eval()
 
     def features(self) -> Encoder:
-        """What gives the run's features: its encoder, or its method where that has an ``encode`` of its own; in evaluation mode."""
+        """What gives the run's features: its encoder, or its method where that has an ``encode`` of
+        its own; in evaluation mode.
+        """
         from nearfar.methods import registry
         from nearfar.runs.method_files import METHOD, Encoding, has_own_features
 
@@ -111,7 +116,9 @@ class Run:
         return Encoding(self.method()).eval()
 
     def method(self) -> Method:
-        """The whole method (encoder, heads, targets), in evaluation mode; of older runs as of their last checkpoint."""
+        """The whole method (encoder, heads, targets), in evaluation mode; of older runs as of their
+        last checkpoint.
+        """
         from nearfar.runs.method_files import METHOD, open_method
 
         return (
@@ -162,8 +169,9 @@ class Run:
         return evaluate(self.folder, **options)
 
     def embed(self, samples: Any) -> np.ndarray[Any, Any]:
-        """Features (N, D) float32 of samples: arrays, PIL pictures, paths, texts or ``Samples``, of any size; see
-        ``nearfar.data.readers.given.samples_like``."""
+        """Features (N, D) float32 of samples: arrays, PIL pictures, paths, texts or ``Samples``, of
+        any size; see ``nearfar.data.readers.given.samples_like``.
+        """
         from nearfar.verbs.embed import embed_samples
 
         return embed_samples(self, samples)

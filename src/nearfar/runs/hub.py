@@ -1,6 +1,8 @@
-"""Encoders on a Hugging Face hub repository: pushed with a model card written from the run, loaded by name.
+"""Encoders on a Hugging Face hub repository: pushed with a model card written from the run, loaded
+by name.
 
-A repository is "owner/name" on the hub, or a local folder that stands in for it, named by a path that begins with "." or "/".
+A repository is "owner/name" on the hub, or a local folder that stands in for it, named by a path
+that begins with "." or "/".
 """
 
 from __future__ import annotations
@@ -79,7 +81,9 @@ def load(repository: str, *, revision: str | None = None) -> Encoder:
 
 
 def public_config(config: Config) -> Config:
-    """A configuration as it may be published: where files lie on this machine is left out, their last names stay."""
+    """A configuration as it may be published: where files lie on this machine is left out, their
+    last names stay.
+    """
     options = config.options
     values: dict[str, Any] = {"output": None, "resume": None}
     for name in ("data", "inflate", "start_from"):
@@ -90,7 +94,9 @@ def public_config(config: Config) -> Config:
 
 
 def model_card(run: Run, repository: str) -> str:
-    """The model card of a run: how it was made, on what, how good it is beside its baselines, and how to use it."""
+    """The model card of a run: how it was made, on what, how good it is beside its baselines, and
+    how to use it.
+    """
     encoder, config = run.encoder(), run.config
     spec = encoder_spec(encoder)
     head = [
@@ -108,7 +114,8 @@ def model_card(run: Run, repository: str) -> str:
         "",
         f"# {name_of(encoder)}, pretrained with {config.method} on {spec.name}",
         "",
-        f"Features of {encoder.dimension} dimensions for {spec.modality} samples of shape {spec.shape},"
+        f"Features of {encoder.dimension} dimensions for {spec.modality} samples of shape "
+        f"{spec.shape},"
         f" learned from {spec.length:,} samples.",
         "",
         "```python",
@@ -166,7 +173,8 @@ def _uploaded(folder: Path, repository: str, private: bool) -> str:
         )
     except Exception as error:  # of the network, of the service, of its client
         raise UserError(
-            f"Cannot push to {repository}: {_first_line(error)}; log in with `hf auth login` and check the name."
+            f"Cannot push to {repository}: {_first_line(error)}; log in with `hf auth login` and "
+            "check the name."
         ) from error
     return f"https://huggingface.co/{repository}"
 
@@ -179,7 +187,8 @@ def _downloaded(repository: str, revision: str | None) -> Path:
         )
     except Exception as error:  # of the network, of the service, of its client
         raise UserError(
-            f"Cannot load {repository} from the hub: {_first_line(error)}; check the name and the connection."
+            f"Cannot load {repository} from the hub: {_first_line(error)}; check the name and the "
+            "connection."
         ) from error
 
 

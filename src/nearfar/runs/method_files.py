@@ -1,8 +1,10 @@
-"""A run's method as files beside its encoder's, so that it opens without the training data and without a checkpoint.
+"""A run's method as files beside its encoder's, so that it opens without the training data and
+without a checkpoint.
 
-``method.safetensors`` holds all of the method's state but what is the encoder's, which lies in ``encoder.safetensors``;
-``method.json`` says which method it is, with which settings and for which data. Nothing is pickled, and only a registered method
-is opened (or one whose module the user has imported).
+``method.safetensors`` holds all of the method's state but what is the encoder's, which lies in
+``encoder.safetensors``; ``method.json`` says which method it is, with which settings and for which
+data. Nothing is pickled, and only a registered method is opened (or one whose module the user has
+imported).
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ def save_method(method: Method, folder: Path, encoder: str) -> None:
     Args:
         method: On any device, in any mode.
         folder: Of the run, which holds the encoder's files.
-        encoder: The name of the encoder that the method was built on, as ``networks.build`` takes it.
+        encoder: The name of the encoder that the method was built on, as ``networks.build`` takes
+            it.
     """
     state = {
         name: value.detach().cpu().clone().contiguous()
@@ -62,7 +65,9 @@ def save_method(method: Method, folder: Path, encoder: str) -> None:
 
 
 def _own_state(method: Method) -> dict[str, Tensor]:
-    """The state without the encoder's, also where the method knows the encoder's tensors under other names."""
+    """The state without the encoder's, also where the method knows the encoder's tensors under
+    other names.
+    """
     state = method.state_dict()
     encoders = {
         value.data_ptr()
@@ -80,7 +85,8 @@ def open_method(folder: Path) -> Method:
     """The method that ``save_method`` wrote, with its encoder, on the CPU and in evaluation mode.
 
     Raises:
-        UserError: If a file is missing, damaged or does not fit the others, or the method lies outside nearfar and is not imported.
+        UserError: If a file is missing, damaged or does not fit the others, or the method lies
+            outside nearfar and is not imported.
     """
     described, where = _described(folder), str(folder / METHOD)
     if field_of(described, "version", int, where) > _VERSION:

@@ -1,8 +1,9 @@
 """Encoders as programs that run without nearfar: the normalisation in front, one input, one output.
 
-The input "input" is float32: images (N, C, H, W) with pixels in [0, 1], or series (N, C, T) in the units of the data. The output
-"features" is float32 (N, D). N is free, the other sizes are those of the data. A program cannot raise an error of its own, so an image
-with pixels outside [0, 1], such as bytes that were not divided by 255, has features that are not a number.
+The input "input" is float32: images (N, C, H, W) with pixels in [0, 1], or series (N, C, T) in the
+units of the data. The output "features" is float32 (N, D). N is free, the other sizes are those of
+the data. A program cannot raise an error of its own, so an image with pixels outside [0, 1], such
+as bytes that were not divided by 255, has features that are not a number.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from nearfar.networks.encoder import Encoder
 from nearfar.networks.towers import TwoTowers
 
 TOLERANCE = 1e-4
-"""Largest difference that a written encoder's features may show, relative to the largest feature where that is above 1."""
+"""Largest difference that a written encoder's features may show, relative to the largest feature
+where that is above 1.
+"""
 
 _SLACK = 0.05
 """How far pixels may lie outside [0, 1]: resizing overshoots a little."""
@@ -37,7 +40,8 @@ Features = Callable[[Any], Tensor]
 
 
 class Portable(nn.Module):
-    """A copy of an encoder of images or series with its normalisation in front, on the CPU, in float32 and evaluation mode.
+    """A copy of an encoder of images or series with its normalisation in front, on the CPU, in
+    float32 and evaluation mode.
 
     Args:
         encoder: of two towers the first is taken.
@@ -53,7 +57,8 @@ class Portable(nn.Module):
             encoder, spec = encoder.first, dataclasses.replace(spec, modality="image")
         if spec.modality not in ("image", "series"):
             raise UserError(
-                f"Encoders of {spec.modality} data can be exported as safetensors only; onnx and torch take images and series."
+                f"Encoders of {spec.modality} data can be exported as safetensors only; onnx and "
+                "torch take images and series."
             )
         self.spec = spec
         self.encoder = copy.deepcopy(encoder)
@@ -80,7 +85,10 @@ def takes(spec: Spec) -> str:
     """What the program takes, in a sentence."""
     shape = ", ".join(map(str, ("N", *spec.shape)))
     if spec.modality == "image":
-        return f"float32 images ({shape}) with pixels in [0, 1]; others, such as 0 to 255, give features that are not a number."
+        return (
+            f"float32 images ({shape}) with pixels in [0, 1]; others, such as 0 to 255, give "
+            "features that are not a number."
+        )
     return f"float32 {spec.modality} ({shape}) in the units of the data."
 
 
@@ -123,7 +131,9 @@ def loading_lines(format: str, path: Path, name: str, spec: Spec) -> list[str]: 
 
 
 def write_onnx(model: Portable, path: Path, description: dict[str, Any]) -> None:
-    """Write ``model`` as ONNX (opset 17) with the description, as JSON, under the metadata key "nearfar"."""
+    """Write ``model`` as ONNX (opset 17) with the description, as JSON, under the metadata key
+    "nearfar".
+    """
     onnx = _extra("onnx")
     batch = {0: "samples"}
     with warnings.catch_warnings():
@@ -131,7 +141,8 @@ def write_onnx(model: Portable, path: Path, description: dict[str, Any]) -> None
         warnings.filterwarnings(
             "ignore", category=DeprecationWarning, module=r"torch\.onnx|nearfar\.portable"
         )
-        # what tracing takes for a constant is one: all sizes but the batch's, whose freedom is checked afterwards
+        # what tracing takes for a constant is one: all sizes but the batch's, whose freedom is
+        # checked afterwards
         warnings.filterwarnings("ignore", message="Converting a tensor to a Python")
         torch.onnx.export(
             model,
@@ -156,7 +167,9 @@ def read_onnx(path: Path) -> Features:
 
 
 def write_program(model: Portable, path: Path, description: dict[str, Any]) -> None:
-    """Write ``model`` as ``torch.export`` does, with the description as the extra file "nearfar.json"."""
+    """Write ``model`` as ``torch.export`` does, with the description as the extra file
+    "nearfar.json".
+    """
     batch = {0: torch.export.Dim("samples")}
     program = torch.export.export(model, (random_samples(model.spec, 2),), dynamic_shapes=(batch,))
     with path.open("wb") as file:
@@ -187,7 +200,8 @@ def check_features(original: Features, written: Features, spec: Spec) -> float:
         difference, largest = float((found - expected).abs().max()), float(expected.abs().max())
         if not difference <= TOLERANCE * max(1.0, largest):
             raise RuntimeError(
-                f"The exported encoder's features differ from the original's by up to {difference:.2g} where the largest is {largest:.2g}; "
+                "The exported encoder's features differ from the original's by up to "
+                f"{difference:.2g} where the largest is {largest:.2g}; "
                 f"allowed is {TOLERANCE * max(1.0, largest):.1g}."
             )
         worst = max(worst, difference)
@@ -221,5 +235,6 @@ def _extra(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise UserError(
-            f"The format onnx needs {module}, which is not installed: pip install 'nearfar[export]'."
+            f"The format onnx needs {module}, which is not installed: pip install "
+            "'nearfar[export]'."
         ) from error

@@ -1,4 +1,6 @@
-"""What a file holds, brought back to typed values: anything that does not fit is one sentence about the file."""
+"""What a file holds, brought back to typed values: anything that does not fit is one sentence about
+the file.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ def read_text(path: Path, mend: str, *, most: int = MOST_BYTES) -> str:
         most: The largest size in bytes.
 
     Raises:
-        UserError: If it is missing, is no file (a folder, a pipe, a broken link), is too large or is not UTF-8.
+        UserError: If it is missing, is no file (a folder, a pipe, a broken link), is too large or
+            is not UTF-8.
     """
     check_file(path, mend, most=most)
     try:
@@ -48,7 +51,8 @@ def check_file(path: Path, mend: str, *, most: int | None = None) -> None:
     """Refuse what would block or never end when it is read.
 
     Raises:
-        UserError: If there is no such file, it is something else (a folder, a pipe, a device), or it is larger than ``most`` bytes.
+        UserError: If there is no such file, it is something else (a folder, a pipe, a device), or
+            it is larger than ``most`` bytes.
     """
     try:
         found = path.stat()
@@ -62,12 +66,15 @@ def check_file(path: Path, mend: str, *, most: int | None = None) -> None:
 
 
 def read_json(path: Path, mend: str) -> Any:
-    """The values in a JSON file; arguments and errors as for ``read_text``, and another for what is no JSON."""
+    """The values in a JSON file; arguments and errors as for ``read_text``, and another for what is
+    no JSON.
+    """
     return parsed_json(read_text(path, mend), str(path), mend)
 
 
 def parsed_json(text: str, where: str, mend: str) -> Any:
-    """The values in a text of JSON; ``where`` names the file and ``mend`` what to do, for the error.
+    """The values in a text of JSON; ``where`` names the file and ``mend`` what to do, for the
+    error.
 
     Raises:
         UserError: If it is no JSON, or is nested deeper than ``MOST_LEVELS``.
@@ -121,7 +128,8 @@ def record(kind: type[T], values: Any, where: str) -> T:
     """A dataclass from the mapping that a file holds.
 
     Args:
-        kind: A dataclass; its type hints say what each field takes. A missing number is NaN, as JSON writes it null.
+        kind: A dataclass; its type hints say what each field takes. A missing number is NaN, as
+            JSON writes it null.
         values: What was read.
         where: The file and the place in it, for the error.
 

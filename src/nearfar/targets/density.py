@@ -13,7 +13,8 @@ _BLOCK = 2**22
 
 
 def density_weights(label: Tensor, *, kind: str = "inverse-root", bandwidth: float = 2.0) -> Tensor:
-    """A weight for each sample, 1 on average: the inverse of the smoothed number of samples around its label, or of its root.
+    """A weight for each sample, 1 on average: the inverse of the smoothed number of samples around
+    its label, or of its root.
 
         density(y) = sum_j exp(-|y - y_j|^2 / (2 bandwidth^2))
 
@@ -28,7 +29,8 @@ def density_weights(label: Tensor, *, kind: str = "inverse-root", bandwidth: flo
     Raises:
         UserError: for an unknown kind or a bandwidth that is not above 0.
 
-    Source: Yang et al. 2021, "Delving into Deep Imbalanced Regression", section 3.1 (label distribution smoothing), with the kernel
+    Source: Yang et al. 2021, "Delving into Deep Imbalanced Regression", section 3.1 (label
+        distribution smoothing), with the kernel
     over labels instead of bins.
     """
     if kind not in KINDS:

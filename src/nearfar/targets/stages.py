@@ -13,11 +13,13 @@ from nearfar.targets.kmeans import kmeans
 
 
 class Stages(nn.Module):
-    """Which of several stages a run is in, and the groups of samples that look alike to all finished stages.
+    """Which of several stages a run is in, and the groups of samples that look alike to all
+    finished stages.
 
-    The networks of each kind (encoders, projectors) form a list with one for each stage. What learns is always the *last* of the
-    list, so that optimiser and data parallel wrapper see the same parameters throughout; when a stage ends, it exchanges its weights
-    with the place of that stage, where fresh ones lay. After the last stage the list is in order.
+    The networks of each kind (encoders, projectors) form a list with one for each stage. What
+    learns is always the *last* of the list, so that optimiser and data parallel wrapper see the
+    same parameters throughout; when a stage ends, it exchanges its weights with the place of that
+    stage, where fresh ones lay. After the last stage the list is in order.
 
     Attributes:
         groups: (samples,) int64 pseudo-labels, 0 at first: p <- p K + cluster after each stage.
@@ -33,7 +35,8 @@ class Stages(nn.Module):
         """Args:
         samples: number of training samples.
         clusters: K, at least 1.
-        networks: lists of networks that learn together, each with one for each stage; all but the last are frozen.
+        networks: lists of networks that learn together, each with one for each stage; all but the
+            last are frozen.
         """
         super().__init__()
         self.count, self.clusters, self._networks = (
@@ -54,13 +57,16 @@ class Stages(nn.Module):
         """
         if epoch and round(epoch / progress) < self.count:
             raise UserError(
-                f"{round(epoch / progress)} epochs are too few for {self.count} stages; choose --epochs {self.count} or more."
+                f"{round(epoch / progress)} epochs are too few for {self.count} stages; choose "
+                f"--epochs {self.count} or more."
             )
         return min(int(progress * self.count + 1e-9), self.count - 1) > int(self.current)
 
     @torch.no_grad()
     def finish(self, features: Tensor, *, seed: int) -> None:
-        """End the current stage: refine the groups by its features (samples, D) and put fresh weights where the next one learns."""
+        """End the current stage: refine the groups by its features (samples, D) and put fresh
+        weights where the next one learns.
+        """
         stage = int(self.current)
         found = kmeans(normalize(features, dim=1), self.clusters, seed=seed + stage)
         self.groups.copy_(self.groups * self.clusters + found.to(self.groups.device))
@@ -73,7 +79,8 @@ class Stages(nn.Module):
 
         Args:
             features: of each stage.
-            unit: whether each stage is brought to length 1; otherwise one with longer features weighs more.
+            unit: whether each stage is brought to length 1; otherwise one with longer features
+                weighs more.
         """
         scaled = [normalize(f, dim=1) if unit else f for f in features]
         known = [

@@ -1,6 +1,8 @@
-"""A method's card: what it builds and asks for under its paper's recipe, as text that is reviewed once against the paper.
+"""A method's card: what it builds and asks for under its paper's recipe, as text that is reviewed
+once against the paper.
 
-A test keeps the card beside the code, so that no layer, view, group or number of the recipe changes unseen.
+A test keeps the card beside the code, so that no layer, view, group or number of the recipe changes
+unseen.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from nearfar.testing.toys import spec_for, toy_encoder
 
 
 def card(method: type[Method] | str) -> str:
-    """Layers, views, batches, parameter groups, phases and recipe of a method with its paper's settings on the toys' encoder.
+    """Layers, views, batches, parameter groups, phases and recipe of a method with its paper's
+    settings on the toys' encoder.
 
     Nothing is computed: the layers are built on the meta device, which needs no memory.
 
@@ -37,7 +40,8 @@ def card(method: type[Method] | str) -> str:
         )
     parts = {
         "data": [
-            f"{spec.modality}, encoder {kind.encoder_kind}, labels {kind.label_kind if kind.needs_labels else 'none'}"
+            f"{spec.modality}, encoder {kind.encoder_kind}, labels "
+            f"{kind.label_kind if kind.needs_labels else 'none'}"
         ],
         "views": _changed(made.wanted_views),
         "batches": _changed(made.wanted_batches),
@@ -72,7 +76,9 @@ def _changed(value: Any) -> list[str]:
 
 
 def _layers(method: Method) -> list[str]:
-    """Every layer that holds no other, and every parameter and buffer that lies outside of one; the encoder in one line."""
+    """Every layer that holds no other, and every parameter and buffer that lies outside of one; the
+    encoder in one line.
+    """
     found = [f"encoder: {type(method.encoder).__name__}, {method.encoder.dimension} features"]
     inside = {id(value) for value in (*method.encoder.parameters(), *method.encoder.buffers())}
     for name, module in method.named_modules():
@@ -108,6 +114,7 @@ def _groups(method: Method) -> list[str]:
         numbers = sum(math.prod(parameter.shape) for parameter in group["params"])
         tops = sorted({name.partition(".")[0] for name in held})
         found.append(
-            f"{len(held)} parameters, {numbers:,} numbers of {', '.join(tops)}; {options or 'as usual'}"
+            f"{len(held)} parameters, {numbers:,} numbers of {', '.join(tops)}; "
+            f"{options or 'as usual'}"
         )
     return found

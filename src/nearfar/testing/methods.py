@@ -50,7 +50,9 @@ class Case:
 
 
 def runs(case: Case) -> None:
-    """Outputs have a row for each sample or are ``Summed``, loss terms are finite scalars, views stay as they are."""
+    """Outputs have a row for each sample or are ``Summed``, loss terms are finite scalars, views
+    stay as they are.
+    """
     method, batch = case.make()
     before = [view.clone() if isinstance(view, Tensor) else view for view in batch.views]
     for phase in method.phases():
@@ -96,7 +98,9 @@ def _check_outputs(method: Method, phase: Phase, batch: Batch) -> None:
 
 
 def phases_move_their_own(case: Case) -> None:
-    """In each phase its own parameters move and no others; every parameter that learns is in a phase."""
+    """In each phase its own parameters move and no others; every parameter that learns is in a
+    phase.
+    """
     method, batch = case.make()
     phases = method.phases()
     optimizers = Optimizers(method, Recipe(batch_size=ROWS))
@@ -127,7 +131,9 @@ def phases_move_their_own(case: Case) -> None:
 
 
 def gradient_reaches_parameters(case: Case) -> None:
-    """Every learning parameter gets a finite gradient, no other gets one, and the optimiser has each exactly once."""
+    """Every learning parameter gets a finite gradient, no other gets one, and the optimiser has
+    each exactly once.
+    """
     method, batch = case.make()
     Optimizers(method, Recipe(batch_size=ROWS))
     (gradients,) = train(method, batch, [0.5])["gradients"]
@@ -142,7 +148,8 @@ def gradient_reaches_parameters(case: Case) -> None:
 
 
 def gradient_matches_differences(case: Case) -> None:
-    """The loss's gradient by the outputs is its slope. Skip it where the loss stops a gradient on purpose.
+    """The loss's gradient by the outputs is its slope. Skip it where the loss stops a gradient on
+    purpose.
 
     Terms without a gradient are diagnostics and left out.
     """
@@ -182,7 +189,9 @@ def _check_slope(compute: Callable[[Any], dict[str, Tensor]], raw: Any) -> None:
 
 
 def shares_add_up(case: Case) -> None:
-    """A loss that takes ``rows``: the terms of unequal ranges add up to the whole's; those without gradient are means. Others pass."""
+    """A loss that takes ``rows``: the terms of unequal ranges add up to the whole's; those without
+    gradient are means. Others pass.
+    """
     method, batch = case.make()
     method.progress = 0.5
     for phase in method.phases():
@@ -238,7 +247,9 @@ def resumes(case: Case) -> None:
 
 
 def gradient_cache_equals_plain(case: Case) -> None:
-    """Embedding in chunks takes the step of the whole batch; batch norms rest, as each chunk has its own statistics."""
+    """Embedding in chunks takes the step of the whole batch; batch norms rest, as each chunk has
+    its own statistics.
+    """
     plain, cached = (_train_at_rest(case, chunk) for chunk in (0, 4))
     assert_close(
         cached,
@@ -290,12 +301,13 @@ def few_samples_are_right_or_refused(case: Case) -> None:
 def processes_equal_one(case: Case) -> None:
     """Two and three processes with unequal parts take the steps of one process on the joined batch.
 
-    Losses, gradients and what ``after_step`` leaves (queues, centres, momentum encoders, batch norms) agree to 1e-10, also with the
-    parameters divided over the processes.
+    Losses, gradients and what ``after_step`` leaves (queues, centres, momentum encoders, batch
+    norms) agree to 1e-10, also with the parameters divided over the processes.
     """
     if case.method.__module__ == "__main__":
         raise UserError(
-            f"Other processes cannot import {case.method.__name__} from the main script; move it into a file of its own,"
+            f"Other processes cannot import {case.method.__name__} from the main script; move it "
+            "into a file of its own,"
             " or skip processes_equal_one."
         )
     task = (registry.name_of(case.method), case.modality, dict(case.settings))

@@ -1,4 +1,6 @@
-"""Run a function on several real processes of this machine that talk to each other as they do under ``torchrun``."""
+"""Run a function on several real processes of this machine that talk to each other as they do under
+``torchrun``.
+"""
 
 from __future__ import annotations
 
@@ -33,22 +35,27 @@ def on_processes(
     counts: Sequence[int] = (2, 3),
     seconds: float = 300,
 ) -> dict[int, list[Any]]:
-    """Call ``function(*arguments)`` on each process of a group joined by gloo on the CPU, one group after another.
+    """Call ``function(*arguments)`` on each process of a group joined by gloo on the CPU, one group
+    after another.
 
-    One fresh interpreter imports the function by its name, without running the main script again, and forks the groups.
+    One fresh interpreter imports the function by its name, without running the main script again,
+    and forks the groups.
 
     Args:
         function: a function at the top level of a module on the Python path (not of ``__main__``).
-        arguments: tensors, numbers, strings, and lists, tuples and dicts of these; its result likewise.
+        arguments: tensors, numbers, strings, and lists, tuples and dicts of these; its result
+            likewise.
         counts: sizes of the groups.
-        seconds: after this time all processes are ended; longer on a machine that has more to do than it has cores.
+        seconds: after this time all processes are ended; longer on a machine that has more to do
+            than it has cores.
 
     Returns:
         For each size, the results in the order of ranks.
 
     Raises:
-        RuntimeError: if a process fails, with what was written last, or the time is over. Where processes of this machine cannot meet at
-            all, that is found out once and said at once from then on.
+        RuntimeError: if a process fails, with what was written last, or the time is over. Where
+            processes of this machine cannot meet at all, that is found out once and said at once
+            from then on.
     """
     try:
         return _on_processes(function, arguments, counts, seconds)
@@ -97,7 +104,9 @@ def _on_processes(
 
 
 def _waited(child: Child, seconds: float) -> int | None:
-    """The exit code; None if it did not end in time, which is longer where other programs take the cores."""
+    """The exit code; None if it did not end in time, which is longer where other programs take the
+    cores.
+    """
     start = time.monotonic()
     while True:
         try:
@@ -109,7 +118,9 @@ def _waited(child: Child, seconds: float) -> int | None:
 
 
 def _why_none_meet() -> str:
-    """Why two processes that do nothing else cannot meet on this machine; "" where they can. Tried once."""
+    """Why two processes that do nothing else cannot meet on this machine; "" where they can. Tried
+    once.
+    """
     if not _TRIED and not _MEETING:
         _TRIED.append(True)
         try:
@@ -119,7 +130,8 @@ def _why_none_meet() -> str:
             reason = str(error)
         if reason:
             _MEETING.append(
-                f"processes cannot meet on this machine, so nothing is tried on several any more: {reason}"
+                "processes cannot meet on this machine, so nothing is tried on several any more: "
+                f"{reason}"
             )
     return _MEETING[0] if _MEETING else ""
 

@@ -1,4 +1,6 @@
-"""Every setting acts: changing one changes views, batches, shapes, groups, loss terms or the weights after some steps."""
+"""Every setting acts: changing one changes views, batches, shapes, groups, loss terms or the
+weights after some steps.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +33,14 @@ def idle_settings(
 
     Args:
         method: The class.
-        contexts: Settings under which one acts, by its name, where it acts only together with others.
-        values: The value to try, by the setting's name; by default several are made from its declared range.
+        contexts: Settings under which one acts, by its name, where it acts only together with
+            others.
+        values: The value to try, by the setting's name; by default several are made from its
+            declared range.
 
     Returns:
-        The settings that may be changed without any effect; an empty list is what a method should give.
+        The settings that may be changed without any effect; an empty list is what a method should
+        give.
     """
     hints = typing.get_type_hints(method.Settings, include_extras=True)
     traces: dict[tuple[tuple[str, Any], ...], Any] = {}
@@ -92,7 +97,9 @@ def _differs(method: type[Method], settings: Mapping[str, Any], expected: Any) -
 
 
 def trace(method: type[Method], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """All that a setting can change: what the method asks for, its shapes and groups, its batch, four steps and its features."""
+    """All that a setting can change: what the method asks for, its shapes and groups, its batch,
+    four steps and its features.
+    """
     made, batch = toy(method, settings=settings)
     groups = [
         {k: v if k != "params" else [tuple(p.shape) for p in v] for k, v in g.items()}

@@ -1,4 +1,6 @@
-"""Training steps as the loop takes them, with everything they change laid open; on one process or several."""
+"""Training steps as the loop takes them, with everything they change laid open; on one process or
+several.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,8 @@ def train(
     precision: str = "float32",
     shard: bool = False,
 ) -> Trained:
-    """Take one step of plain gradient descent for each value of ``progress``, each on the same batch.
+    """Take one step of plain gradient descent for each value of ``progress``, each on the same
+    batch.
 
     Args:
         method: changed in place; has the same weights on every process.
@@ -56,7 +59,8 @@ def train(
         progress: share of the run that is done, for each step.
         gradient_cache: samples embedded at once; 0: off.
         precision: "float32" (that is, as the method is) or "bfloat16".
-        shard: divide the parameters over the processes; ``method`` holds them whole again at the end.
+        shard: divide the parameters over the processes; ``method`` holds them whole again at the
+            end.
     """
     plan = Plan(
         Recipe(batch_size=len(batch)),
@@ -123,8 +127,9 @@ def _step(
 def train_by_name(
     tasks: Sequence[tuple[str, str | None, Mapping[str, Any]]], shards: Sequence[bool] = (False,)
 ) -> list[Trained]:
-    """``train`` on the toys of several methods, each a registered name (or "module:Class"), a modality and settings; all of them once
-    for each value of ``shard`` that is asked for."""
+    """``train`` on the toys of several methods, each a registered name (or "module:Class"), a
+    modality and settings; all of them once for each value of ``shard`` that is asked for.
+    """
     trained = []
     for shard, (name, modality, settings) in itertools.product(shards, tasks):
         try:
@@ -136,8 +141,10 @@ def train_by_name(
 
 
 def assert_processes_equal(results: Sequence[Trained], expected: Trained, how: str = "") -> None:
-    """What each process of a group found is what one process finds alone, to 1e-10; gradients to 1e-14 of the step's largest where
-    that is more, as some (of a bias before batch norm) are 0 but for the rounding of others. ``how`` they trained is told if not."""
+    """What each process of a group found is what one process finds alone, to 1e-10; gradients to
+    1e-14 of the step's largest where that is more, as some (of a bias before batch norm) are 0 but
+    for the rounding of others. ``how`` they trained is told if not.
+    """
     for rank, found in enumerate(results):
         where = f"process {rank} of {len(results)}{how} differs from one process: "
         for own, alone in zip(found["gradients"], expected["gradients"], strict=True):

@@ -33,7 +33,9 @@ ROWS = 11
 """Samples in a toy batch: no multiple of two or three, so that processes have unequal parts."""
 
 _WIDEST = 24
-"""Larger whole numbers among the settings (widths, queues) become this one, which most numbers of heads divide."""
+"""Larger whole numbers among the settings (widths, queues) become this one, which most numbers of
+heads divide.
+"""
 
 _EPISODE = {"way": 3, "shot": 1, "query": 2}
 """Of methods that learn from episodes: each of the three classes has four samples."""
@@ -59,12 +61,14 @@ def toy(
     settings: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> tuple[Method, Batch]:
-    """A method on a tiny encoder in float64 and train mode, with a batch of ``ROWS`` random samples.
+    """A method on a tiny encoder in float64 and train mode, with a batch of ``ROWS`` random
+    samples.
 
     Args:
         method: a class, or a name that ``nearfar.methods.registry`` knows.
         modality: of the samples; by default the method's first, or "image".
-        settings: of the method; by default its "small" recipe's with all whole numbers above 24 lowered to 24.
+        settings: of the method; by default its "small" recipe's with all whole numbers above 24
+            lowered to 24.
         seed: of the weights; the batch is always the same.
 
     Raises:

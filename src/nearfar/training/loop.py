@@ -1,7 +1,8 @@
 """The training loop, in reading order: one batch, one update, one run.
 
-``fit`` knows no method by name. It runs ``forward`` on this process's own samples, joins the outputs of all processes, asks for
-the loss of the joined batch, and steps the optimiser; see ``nearfar.methods.method`` for the contract.
+``fit`` knows no method by name. It runs ``forward`` on this process's own samples, joins the
+outputs of all processes, asks for the loss of the joined batch, and steps the optimiser; see
+``nearfar.methods.method`` for the contract.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ class Callback(Protocol):
     """Something that watches a run on the first process: a log, a display, an evaluation."""
 
     def on_start(self, progress: Progress) -> None:
-        """Called once, before the first step of this process (not at step 0 when the run is resumed)."""
+        """Called once, before the first step of this process (not at step 0 when the run is
+        resumed).
+        """
 
     def on_log(self, progress: Progress) -> None:
         """Called every ``log_every`` steps, with fresh terms."""
@@ -83,16 +86,18 @@ def fit(
     folder: Path | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Progress:
-    """Train ``method`` on ``source.train``, continuing from the newest checkpoint in ``folder``; without one, nothing is written.
+    """Train ``method`` on ``source.train``, continuing from the newest checkpoint in ``folder``;
+    without one, nothing is written.
 
-    Returns where the run stands: ``progress.step < progress.steps`` means that it was interrupted (Ctrl-C, SIGTERM or SIGHUP) after its
-    last step was finished and saved.
+    Returns where the run stands: ``progress.step < progress.steps`` means that it was interrupted
+    (Ctrl-C, SIGTERM or SIGHUP) after its last step was finished and saved.
 
-    Where the plan shards, ``method`` holds its parameters while ``before_epoch`` or a callback looks at it and at the end; in between,
-    and after an error, they are empty.
+    Where the plan shards, ``method`` holds its parameters while ``before_epoch`` or a callback
+    looks at it and at the end; in between, and after an error, they are empty.
 
     Raises:
-        UserError: if the batch is larger than the data, the loss is no longer finite, or a checkpoint cannot be written.
+        UserError: if the batch is larger than the data, the loss is no longer finite, or a
+            checkpoint cannot be written.
     """
     _refuse(method, plan)
     method, samples = _placed(method, plan), source.train.to(plan.device)
@@ -106,7 +111,8 @@ def fit(
     progress.step = restore(
         folder, trained, optimizers, plan.seed, config=plan.config, tell=plan.tell
     )
-    # Without data parallel's hooks, which a parameter that stands still for a phase would confuse, ``gradients`` sees to the average.
+    # Without data parallel's hooks, which a parameter that stands still for a phase would confuse,
+    # ``gradients`` sees to the average.
     replicated = not (plan.gradient_cache or plan.shard) and len(phases) == 1
     model = collectives.data_parallel(trained) if replicated else trained
     callbacks = callbacks if collectives.is_first() else ()
@@ -168,7 +174,8 @@ def fit(
                     with sharding.filled(method, trained):
                         for callback in callbacks:
                             callback.on_epoch(progress, method)
-                    collectives.patient_barrier()  # the others wait while the first process looks at the method
+                    # the others wait while the first process looks at the method
+                    collectives.patient_barrier()
                     logged = time.monotonic()
                 if due or stopping or last:
                     save(folder, trained, optimizers, progress.step, config=plan.config)
@@ -213,7 +220,9 @@ def _placed(method: Method, plan: Plan) -> Method:
 
 
 def _to_train(method: Method, plan: Plan) -> Method:
-    """What is trained: the method itself, or where that is asked for a copy that is divided over the processes."""
+    """What is trained: the method itself, or where that is asked for a copy that is divided over
+    the processes.
+    """
     trained = (
         sharding.sharded(method, plan.device) if plan.shard and collectives.world() > 1 else method
     )
@@ -240,7 +249,8 @@ def _batch(
 ) -> Batch:
     """This process's part of the batch of one step.
 
-    A function of seed and step alone, so that resuming is exact, and of the sample, so that the number of processes changes nothing.
+    A function of seed and step alone, so that resuming is exact, and of the sample, so that the
+    number of processes changes nothing.
     """
     epoch, position = divmod(step, len(sampler))
     whole = sampler.batch(epoch, position)
@@ -271,7 +281,9 @@ def _batch(
 
 
 def by_row(method: Method) -> bool:
-    """Whether what a method does to a batch before it is embedded can be done to some of its samples alone."""
+    """Whether what a method does to a batch before it is embedded can be done to some of its
+    samples alone.
+    """
     hooks = ("view_sources", "prepare")
     return method.by_row or all(
         getattr(type(method), name) is getattr(Method, name) for name in hooks
@@ -293,7 +305,9 @@ def _update(
     progress: Progress,
     finite: FiniteSteps,
 ) -> dict[str, Tensor]:
-    """The updates of one step, phase by phase; returns the detached loss terms, under "loss" the sum of the phases' losses."""
+    """The updates of one step, phase by phase; returns the detached loss terms, under "loss" the
+    sum of the phases' losses.
+    """
     method.train()
     terms: dict[str, Tensor] = {}
     outputs: Outputs = {}

@@ -1,4 +1,6 @@
-"""The updates of one step: which phases are due, that only a phase's own parameters move in it, and by which optimiser."""
+"""The updates of one step: which phases are due, that only a phase's own parameters move in it, and
+by which optimiser.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def due(phases: Sequence[Phase], step: int, progress: float) -> Iterator[Phase]:
 
 @contextmanager
 def moving(method: nn.Module, parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Within the block only these parameters take gradients; the others pass gradients on to what lies before them."""
+    """Within the block only these parameters take gradients; the others pass gradients on to what
+    lies before them.
+    """
     own = {id(parameter) for parameter in parameters}
     still = [p for p in method.parameters() if p.requires_grad and id(p) not in own]
     for parameter in still:
@@ -61,8 +65,8 @@ class Optimizers:
         precision: As for ``build_optimizer``.
 
     Raises:
-        UserError: As ``build_optimizer``; or if a parameter that learns is in no phase, or phases that share an optimiser differ in
-            their recipes.
+        UserError: As ``build_optimizer``; or if a parameter that learns is in no phase, or phases
+            that share an optimiser differ in their recipes.
     """
 
     def __init__(self, method: Method, recipe: Recipe, precision: str = "float32") -> None:
@@ -117,22 +121,27 @@ class Optimizers:
 
 
 def _check_phases(method: Method, phases: Sequence[Phase]) -> None:
-    """Every parameter that learns is in a phase, names are unique, and phases that share an optimiser agree on its recipe."""
+    """Every parameter that learns is in a phase, names are unique, and phases that share an
+    optimiser agree on its recipe.
+    """
     kind = type(method).__name__
     names = [phase.name for phase in phases]
     if not phases or len(set(names)) < len(names):
         raise UserError(
-            f"The phases of {kind} are named {', '.join(names) or 'nothing'}; expected one or more different names."
+            f"The phases of {kind} are named {', '.join(names) or 'nothing'}; expected one or more "
+            "different names."
         )
     covered = {id(parameter) for phase in phases for parameter in phase.parameters}
     for name, parameter in method.named_parameters():
         if parameter.requires_grad and id(parameter) not in covered:
             raise UserError(
-                f"The parameter {name} learns but is in none of the phases of {kind}; add it to one."
+                f"The parameter {name} learns but is in none of the phases of {kind}; add it to "
+                "one."
             )
     recipes: dict[str, Mapping[str, Any]] = {}
     for phase in phases:
         if recipes.setdefault(phase.updated_by, phase.recipe) != phase.recipe:
             raise UserError(
-                f"Phases of {kind} share the optimiser {phase.updated_by} but differ in their recipes; give them one recipe."
+                f"Phases of {kind} share the optimiser {phase.updated_by} but differ in their "
+                "recipes; give them one recipe."
             )

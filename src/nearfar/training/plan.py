@@ -16,7 +16,8 @@ class Plan:
     """What the loop needs to know beside the method and the data.
 
     Attributes:
-        recipe: the resolved recipe (optimiser, learning rate, batch size, epochs, warm-up, clipping).
+        recipe: the resolved recipe (optimiser, learning rate, batch size, epochs, warm-up,
+            clipping).
         steps: optimiser steps of the whole run; 0: as many as the recipe's epochs have.
         seed: of the order of samples and of the views.
         device: where everything is computed.

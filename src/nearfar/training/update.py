@@ -1,4 +1,6 @@
-"""Gradients of one batch: forward on own samples, join, loss of the joined batch, backward; whole, in parts, or cached."""
+"""Gradients of one batch: forward on own samples, join, loss of the joined batch, backward; whole,
+in parts, or cached.
+"""
 
 from __future__ import annotations
 
@@ -29,22 +31,23 @@ def gradients(
 ) -> tuple[dict[str, Tensor], Outputs]:
     """Add the gradients of one phase's loss to the parameters.
 
-    With ``plan.accumulate`` parts, each part is contrasted with itself only and the parts' losses are averaged. With a
-    ``plan.gradient_cache``, see ``_cached``.
+    With ``plan.accumulate`` parts, each part is contrasted with itself only and the parts' losses
+    are averaged. With a ``plan.gradient_cache``, see ``_cached``.
 
     Args:
         model: ``method`` itself or its data-parallel wrapper.
 
     Returns:
-        The detached loss ("loss") and its terms, and the joined, detached outputs of the whole batch.
+        The detached loss ("loss") and its terms, and the joined, detached outputs of the whole
+        batch.
     """
     found = (
         _cached(method, phase, batch, plan)
         if plan.gradient_cache
         else _in_parts(model, method, phase, batch, plan)
     )
-    # Data parallel's hooks would exchange after the gradient cache's first backward pass, before the chunks': exchange once, here.
-    # Sharding's hooks leave out what is not divided.
+    # Data parallel's hooks would exchange after the gradient cache's first backward pass, before
+    # the chunks': exchange once, here. Sharding's hooks leave out what is not divided.
     if plan.gradient_cache or plan.shard or model is method:
         collectives.average_gradients(p for p in phase.parameters if not isinstance(p, DTensor))
     return found
@@ -75,10 +78,12 @@ def _in_parts(
 def _cached(
     method: Method, phase: Phase, batch: Batch, plan: Plan
 ) -> tuple[dict[str, Tensor], Outputs]:
-    """The gradient cache (Gao et al. 2021): embed chunk by chunk without a graph, take the loss of the whole batch and its
-    gradient with respect to the embeddings, then embed again chunk by chunk and continue backward from there.
+    """The gradient cache (Gao et al. 2021): embed chunk by chunk without a graph, take the loss of
+    the whole batch and its gradient with respect to the embeddings, then embed again chunk by chunk
+    and continue backward from there.
 
-    The loss is that of the whole batch at the memory of a chunk. Batch norm sees the statistics of a chunk.
+    The loss is that of the whole batch at the memory of a chunk. Batch norm sees the statistics of
+    a chunk.
     """
     count = math.ceil(
         plan.recipe.batch_size / collectives.world() / plan.gradient_cache
@@ -119,8 +124,9 @@ def _cached(
 
 
 def _forward(model: nn.Module, phase: Phase, batch: Batch, plan: Plan) -> Outputs:
-    """Outputs in float32 or wider: the loss is never computed in less. Autocast is entered anew for each pass, as it keeps
-    its half-precision weights until it is left."""
+    """Outputs in float32 or wider: the loss is never computed in less. Autocast is entered anew for
+    each pass, as it keeps its half-precision weights until it is left.
+    """
     with (
         torch.autocast(plan.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"),
         dropout.of(batch.place),
@@ -166,10 +172,12 @@ def slices(length: int, count: int) -> list[slice]:
 def joined_loss(
     method: Method, phase: Phase, outputs: Outputs
 ) -> tuple[Outputs, dict[str, Tensor]]:
-    """Outputs of the joined batch, and its loss terms in float32 or wider, whatever the forward pass computed in.
+    """Outputs of the joined batch, and its loss terms in float32 or wider, whatever the forward
+    pass computed in.
 
-    Under "loss" is what is minimised, the sum of the terms that have a gradient; the others are diagnostics. Where the method's loss
-    takes ``rows``, this process computes its own samples' share alone; the terms are the whole's either way.
+    Under "loss" is what is minimised, the sum of the terms that have a gradient; the others are
+    diagnostics. Where the method's loss takes ``rows``, this process computes its own samples'
+    share alone; the terms are the whole's either way.
     """
     compute: Callable[..., dict[str, Tensor]] = getattr(method, phase.loss)
     outputs, share = join_rows(outputs) if takes_rows(method, phase) else (join(outputs), None)
@@ -192,7 +200,8 @@ def _expect_terms(method: Method, phase: Phase, found: Any) -> None:
     name = f"{type(method).__name__}.{phase.loss}"
     if not isinstance(found, Mapping):
         raise UserError(
-            f"{name} returned a {type(found).__name__}; expected a dict of named terms, such as {{'contrast': loss}}."
+            f"{name} returned a {type(found).__name__}; expected a dict of named terms, such as "
+            f"{{'contrast': loss}}."
         )
     for term, value in found.items():
         if not isinstance(value, Tensor):
@@ -201,7 +210,8 @@ def _expect_terms(method: Method, phase: Phase, found: Any) -> None:
             )
     if not any(value.requires_grad for value in found.values()):
         raise UserError(
-            f"None of the terms of {name} has a gradient, so nothing would be learned; compute one from the outputs."
+            f"None of the terms of {name} has a gradient, so nothing would be learned; compute one "
+            "from the outputs."
         )
 
 
@@ -244,7 +254,9 @@ def _with_leaves(outputs: Outputs, leaves: list[Tensor]) -> Outputs:
 
 
 def _flat(value: Any) -> list[tuple[Tensor, bool]]:
-    """All tensors of the outputs, each with whether it is a summed statistic, in the order of ``_mapped``."""
+    """All tensors of the outputs, each with whether it is a summed statistic, in the order of
+    ``_mapped``.
+    """
     if isinstance(value, Summed):
         return [(value.value, True)]
     if isinstance(value, Tensor):
@@ -257,7 +269,9 @@ def _flat(value: Any) -> list[tuple[Tensor, bool]]:
 
 
 def merged(parts: Sequence[Any]) -> Any:
-    """Outputs of consecutive parts as those of the whole batch: rows concatenated, statistics summed."""
+    """Outputs of consecutive parts as those of the whole batch: rows concatenated, statistics
+    summed.
+    """
     first = parts[0]
     if len(parts) == 1:
         return first

@@ -1,4 +1,6 @@
-"""``nearfar compare --advise``: which methods and what batch size to try on these data, on this machine, and why."""
+"""``nearfar compare --advise``: which methods and what batch size to try on these data, on this
+machine, and why.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from typing import Any
 from nearfar.data.spec import Spec
 
 _FEW = 20_000
-"""Below this many samples, methods that need neither a large batch nor a long training come first."""
+"""Below this many samples, methods that need neither a large batch nor a long training come first.
+"""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ _SUPCON = Proposal(
 )
 _VICREG = Proposal(
     "vicreg",
-    "no negatives, so that a small batch and few samples do little harm, and it cannot collapse silently",
+    "no negatives, so that a small batch and few samples do little harm, and it cannot collapse "
+    "silently",
     "Bardes et al. 2022, appendix on the batch size",
 )
 _DCL = Proposal(
@@ -130,7 +134,10 @@ def advise(data: str, *, limit: int | None = None, label: str | None = None) -> 
         "none": "no labels",
     }[spec.target]
     size = " x ".join(map(str, spec.shape))
-    told = f"{spec.name}: {spec.length:,} {spec.modality} samples of {size}, {labels}; {os.cpu_count()} cores, {_device()}."
+    told = (
+        f"{spec.name}: {spec.length:,} {spec.modality} samples of {size}, {labels}; "
+        f"{os.cpu_count()} cores, {_device()}."
+    )
     path = f"'{data}'" if " " in str(Path(data)) else data
     return Advice(
         told,
@@ -174,16 +181,19 @@ def _batch_size(source: Any) -> tuple[int, str]:
     if chosen == by_memory < min(wanted, by_data):
         return (
             chosen,
-            f"a sample's two views keep {megabytes:.1f} MiB for backward with the default encoder, and memory is short",
+            f"a sample's two views keep {megabytes:.1f} MiB for backward with the default encoder, "
+            "and memory is short",
         )
     if chosen == by_data < wanted:
         return (
             chosen,
-            f"a quarter of the {source.spec.length:,} training samples, so that an epoch has a few steps",
+            f"a quarter of the {source.spec.length:,} training samples, so that an epoch has a few "
+            "steps",
         )
     return (
         chosen,
-        f"enough for every method here; a sample's two views keep {megabytes:.1f} MiB for backward with the default encoder",
+        f"enough for every method here; a sample's two views keep {megabytes:.1f} MiB for backward "
+        "with the default encoder",
     )
 
 
@@ -192,7 +202,9 @@ def _power_of_two(number: int) -> int:
 
 
 def _activation_bytes(source: Any) -> float:
-    """What one sample's two views keep for backward in the default encoder, measured on eight samples."""
+    """What one sample's two views keep for backward in the default encoder, measured on eight
+    samples.
+    """
     import torch
 
     from nearfar import networks

@@ -1,4 +1,6 @@
-"""``nearfar methods``, ``nearfar datasets`` and ``nearfar doctor``: what there is, and what this machine can do."""
+"""``nearfar methods``, ``nearfar datasets`` and ``nearfar doctor``: what there is, and what this
+machine can do.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +98,10 @@ def _cost(name: str) -> str:
     if name not in measured["costs"]:
         return "cost a step: not measured"
     about = measured["about"]
-    return f"cost a step: {measured['costs'][name]:.2f} x SimCLR's ({about['what']}; {about['date']}, {about['machine']})"
+    return (
+        f"cost a step: {measured['costs'][name]:.2f} x SimCLR's ({about['what']}; "
+        f"{about['date']}, {about['machine']})"
+    )
 
 
 def _labels(kind: Any) -> str:
@@ -116,8 +121,10 @@ def datasets() -> None:
     console = Console()
     console.print(table)
     console.print(
-        "Or a path: a folder of images or recordings (with or without class folders), a folder of CSV series, a parquet, npz, csv or tsv"
-        " file. Columns may hold images, recordings, clips (lists of frames), texts or file names; npz arrays images, series or points."
+        "Or a path: a folder of images or recordings (with or without class folders), a folder of "
+        "CSV series, a parquet, npz, csv or tsv"
+        " file. Columns may hold images, recordings, clips (lists of frames), texts or file names; "
+        "npz arrays images, series or points."
     )
 
 
@@ -165,14 +172,17 @@ def _limits(device: Any, threads: int) -> list[str]:
     found = []
     if device.type == "cpu":
         found.append(
-            "No accelerator is visible to torch: the encoder's forward and backward pass limits the speed; keep encoders small."
+            "No accelerator is visible to torch: the encoder's forward and backward pass limits "
+            "the speed; keep encoders small."
         )
     if threads < (os.cpu_count() or 1):
         found.append(
-            f"torch uses {threads} of {os.cpu_count()} cores; unset OMP_NUM_THREADS to use them all."
+            f"torch uses {threads} of {os.cpu_count()} cores; unset OMP_NUM_THREADS to use them "
+            "all."
         )
     if device.type == "cuda":
         found.append(
-            "Views are made on the device; data that do not fit its memory are read from the memory-mapped cache."
+            "Views are made on the device; data that do not fit its memory are read from the "
+            "memory-mapped cache."
         )
     return found

@@ -29,12 +29,13 @@ def embed(
 ) -> Path:
     """Embed data with a run's encoder.
 
-    Of image-text pairs both parts are embedded in the space that they share: "embedding" is the image's, "text_embedding" the text's.
+    Of image-text pairs both parts are embedded in the space that they share: "embedding" is the
+    image's, "text_embedding" the text's.
 
     Args:
         run: the run folder.
-        data: name or path of the data; by default those of the run (training samples, then test samples); others
-            are not split, so that a single sample will do.
+        data: name or path of the data; by default those of the run (training samples, then test
+            samples); others are not split, so that a single sample will do.
         output: .parquet (columns id, split, label, embedding) or .npz (arrays of the same names).
 
     Returns:
@@ -101,8 +102,9 @@ def loaded(run: Run, data: str | None) -> Source:
 
 
 def features_of(run: Run, samples: Any) -> Tensor:
-    """(N, D) float32: the run's features, or for a run on pairs the embeddings of the first part (of texts alone: of these) in the
-    shared space."""
+    """(N, D) float32: the run's features, or for a run on pairs the embeddings of the first part
+    (of texts alone: of these) in the shared space.
+    """
     from nearfar.evaluation.features import extract
     from nearfar.runs.encoder_files import encoder_spec
     from nearfar.views import plain_view

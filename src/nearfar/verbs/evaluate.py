@@ -33,20 +33,24 @@ def evaluate(
 
     Args:
         run: the run folder.
-        data: other labelled data to judge on, by name or path; by default those of the run. A run on pairs can also be judged on
-            images or texts alone, by the encoder of that part.
-        protocols: names joined by commas: knn, linear, few-labels, few-shot, fine-tune, ridge, pairs, similarity, dense, retrieval,
-            clustering, fairness, robustness, ood, geometry; "quick" stands for the cheap ones, "all" for all that the data allow.
+        data: other labelled data to judge on, by name or path; by default those of the run. A run
+            on pairs can also be judged on images or texts alone, by the encoder of that part.
+        protocols: names joined by commas: knn, linear, few-labels, few-shot, fine-tune, ridge,
+            pairs, similarity, dense, retrieval, clustering, fairness, robustness, ood, geometry;
+            "quick" stands for the cheap ones, "all" for all that the data allow.
         outsiders: further data, by name or path, that ood tells apart from those that are judged.
         seeds: draws of validation splits and of few labels.
-        label: which column or array holds the label; by default the run's, of other data the one with a common name.
+        label: which column or array holds the label; by default the run's, of other data the one
+            with a common name.
         group: the same for the groups that a split must not tear apart and that fairness compares.
-        output: a file for the evaluation, in the place of evaluation.json in the run folder (which may then be read-only).
+        output: a file for the evaluation, in the place of evaluation.json in the run folder (which
+            may then be read-only).
 
     Returns:
-        The evaluation; that of the run's own data is also written to the run folder, where it replaces the protocols of an earlier
-        one that it holds as well. If data, labels or groups are other than the run's, and test samples are among those that the
-        encoder was trained on, a note says how many.
+        The evaluation; that of the run's own data is also written to the run folder, where it
+        replaces the protocols of an earlier one that it holds as well. If data, labels or groups
+        are other than the run's, and test samples are among those that the encoder was trained on,
+        a note says how many.
 
     Raises:
         UserError: for an unknown protocol, or one that the data do not allow.
@@ -102,7 +106,9 @@ def _own(run: Run, columns: dict[str, Any]) -> Source:
 
 
 def _told(run: Run, source: Source, data: str | None, columns: dict[str, Any]) -> tuple[str, ...]:
-    """What a reader must know of an evaluation whose data, labels or groups may differ from the run's."""
+    """What a reader must know of an evaluation whose data, labels or groups may differ from the
+    run's.
+    """
     from nearfar.evaluation.measures.leakage import trained_on
 
     own = run.config.options
@@ -120,7 +126,8 @@ def _told(run: Run, source: Source, data: str | None, columns: dict[str, Any]) -
     except UserError as error:
         return (
             *notes,
-            f"Whether the encoder was trained on the test samples is not known: the run's data cannot be loaded ({error}).",
+            "Whether the encoder was trained on the test samples is not known: the run's data "
+            f"cannot be loaded ({error}).",
         )
     judged = source.test if source.test is not None and len(source.test) else source.train
     count = trained_on(trained, judged)
@@ -129,7 +136,8 @@ def _told(run: Run, source: Source, data: str | None, columns: dict[str, Any]) -
     means = "with the same --label and --group" if data is None else "on other data"
     return (
         *notes,
-        f"The encoder was trained on {count:,} of the {len(judged):,} test samples (or exact copies of them), so these figures "
+        f"The encoder was trained on {count:,} of the {len(judged):,} test samples (or exact "
+        "copies of them), so these figures "
         f"flatter it beside the baselines; for a fair judgement pretrain {means}.",
     )
 
@@ -144,7 +152,9 @@ def evaluate_run(
     keep: bool = True,
     notes: Sequence[str] = (),
 ) -> Evaluation:
-    """As ``evaluate`` for an opened run and loaded data; ``keep``: write evaluation.json into the run folder; ``notes``: further ones."""
+    """As ``evaluate`` for an opened run and loaded data; ``keep``: write evaluation.json into the
+    run folder; ``notes``: further ones.
+    """
     import dataclasses
 
     from nearfar.data.kept import CHANGED
@@ -192,7 +202,9 @@ def _watched(judge: Callable[..., Evaluation]) -> Callable[..., Evaluation]:
 
 
 def _shared(run: Run, encoder: Encoder) -> SharedRows | None:
-    """Where the runs of a comparison share what is the same for all of them; None for a run of its own."""
+    """Where the runs of a comparison share what is the same for all of them; None for a run of its
+    own.
+    """
     import nearfar
     from nearfar.comparison.running import BASELINES, PLAN
     from nearfar.evaluation.shared import SharedRows

@@ -19,14 +19,16 @@ def export(run: Path | str, *, format: str = "safetensors", output: Path | None 
 
     Args:
         run: the run folder.
-        format: safetensors (a folder with weights and architecture), onnx, or torch (a torch.export program).
+        format: safetensors (a folder with weights and architecture), onnx, or torch (a torch.export
+            program).
         output: where to write; by default encoder.onnx, encoder.pt2 or exported/ in the run folder.
 
     Returns:
         The written file or folder.
 
     Raises:
-        UserError: for an unknown format, an existing output, or an encoder that the format cannot hold.
+        UserError: for an unknown format, an existing output, or an encoder that the format cannot
+            hold.
     """
     from nearfar.errors import unknown_name
     from nearfar.runs.encoder_files import export_encoder

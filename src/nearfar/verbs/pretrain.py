@@ -32,7 +32,8 @@ def pretrain(
     """Pretrain an encoder without labels (or with, where the method uses them) and judge it.
 
     Args:
-        method: a name from ``nearfar methods``, or a ``Method`` class of your own; may be left out with ``config`` or ``resume``.
+        method: a name from ``nearfar methods``, or a ``Method`` class of your own; may be left out
+            with ``config`` or ``resume``.
         settings: values of the method's own settings, by name.
         config: a ``config.toml`` whose values are the starting point.
         quiet: print nothing.
@@ -40,9 +41,9 @@ def pretrain(
         options: see ``nearfar.options.PretrainOptions``.
 
     Returns:
-        The run, with ``interrupted`` true where it was stopped before its end; its folder holds config.toml, data.json,
-        metrics.jsonl, checkpoints, encoder.safetensors, evaluation.json, evaluation-samples.npz
-        and report.html.
+        The run, with ``interrupted`` true where it was stopped before its end; its folder holds
+        config.toml, data.json, metrics.jsonl, checkpoints, encoder.safetensors, evaluation.json,
+        evaluation-samples.npz and report.html.
 
     Raises:
         UserError: for any mistake in the arguments or the data.
@@ -92,7 +93,8 @@ def _resumed(
     check_config(folder, {**vars(config.options), "settings": config.settings})
     if name not in (None, config.method):
         raise UserError(
-            f"{folder} was started with {config.method}, not {name}; leave the method out to resume it."
+            f"{folder} was started with {config.method}, not {name}; leave the method out to "
+            "resume it."
         )
     free = ("evaluate", "shard")
     different = [
@@ -103,7 +105,8 @@ def _resumed(
     different += [key for key, value in settings.items() if config.settings.get(key) != value]
     if different:
         raise UserError(
-            f"A resumed run keeps its configuration, but {', '.join(different)} differ(s); leave it out or start a new run."
+            f"A resumed run keeps its configuration, but {', '.join(different)} differ(s); leave "
+            "it out or start a new run."
         )
     shard = options.get(
         "shard", config.options.shard
@@ -144,7 +147,8 @@ def _train(
         source = load_data(wanted.options)
     finally:
         if collectives.is_first():
-            collectives.patient_barrier()  # the others start when the first process has filled the decoded cache, or failed to
+            # the others start when the first process has filled the decoded cache, or failed to
+            collectives.patient_barrier()
     training = inflated_data(wanted.options, source)
     assembled = assemble(wanted, training, method_class)
     tell(dataclasses.replace(source, notes=training.notes), console)
@@ -177,7 +181,8 @@ def _train(
     parameters = sum(p.numel() for p in method.encoder.parameters())
     length = f"{plan.steps} steps" if plan.steps else f"{plan.recipe.epochs} epochs"
     console.print(
-        f"{config.method} on {shown(spec.name)}: {spec.length:,} samples, {config.options.encoder} ({parameters / 1e6:.2f} M parameters), "
+        f"{config.method} on {shown(spec.name)}: {spec.length:,} samples, {config.options.encoder} "
+        f"({parameters / 1e6:.2f} M parameters), "
         f"{length} of batches of {plan.recipe.batch_size}; writing {shown(folder)}",
         highlight=False,
         soft_wrap=True,
@@ -205,7 +210,8 @@ def _train(
         save_method(method, folder, str(config.options.encoder))
         if progress.step < progress.steps:
             console.print(
-                f"Stopped after step {progress.step} of {progress.steps}; the encoder as it stands is saved. To go on: "
+                f"Stopped after step {progress.step} of {progress.steps}; the encoder as it stands "
+                "is saved. To go on: "
                 f"nearfar pretrain --resume {shown(folder)}",
                 highlight=False,
                 soft_wrap=True,
@@ -218,7 +224,9 @@ def _train(
 
 @contextmanager
 def _nothing_left(folder: Path) -> Iterator[None]:
-    """Where the block fails before the run has left anything, remove the folder, so that it does not block the second try."""
+    """Where the block fails before the run has left anything, remove the folder, so that it does
+    not block the second try.
+    """
     try:
         yield
     except BaseException:
@@ -246,7 +254,9 @@ def _judge(run: Run, source: Any, console: Console) -> None:
 
 
 def _folder(config: Config, data_name: str) -> Path:
-    """The run folder: the one asked for, the resumed one, or the first free runs/METHOD-DATA[-N]; the first process decides."""
+    """The run folder: the one asked for, the resumed one, or the first free runs/METHOD-DATA[-N];
+    the first process decides.
+    """
     from nearfar import collectives
     from nearfar.training.care.lock import LOCK
 
@@ -263,7 +273,8 @@ def _folder(config: Config, data_name: str) -> Path:
     folder, taken = collectives.broadcast_object([str(folder), taken])
     if taken:
         raise UserError(
-            f"The run folder {folder} exists and is not empty; choose another --output, or continue it with --resume {folder}."
+            f"The run folder {folder} exists and is not empty; choose another --output, or "
+            f"continue it with --resume {folder}."
         )
     return Path(folder)
 

@@ -17,13 +17,16 @@ def report(
 ) -> Path:
     """Write a page that opens without a network.
 
-    Of one run: headline figures beside the baselines, health, what the views look like, curves, similarities, a map of the
-    embeddings, nearest neighbours, mistakes, likely label errors and duplicates, and how it was made. Of several runs on the same
-    data: which is best, by how much and whether that is sure, side by side. Runs of one configuration with other seeds are one arm.
+    Of one run: headline figures beside the baselines, health, what the views look like, curves,
+    similarities, a map of the embeddings, nearest neighbours, mistakes, likely label errors and
+    duplicates, and how it was made. Of several runs on the same
+    data: which is best, by how much and whether that is sure, side by side. Runs of one
+        configuration with other seeds are one arm.
 
     Args:
         runs: run folders; the first one is what the others are compared with.
-        output: the page's file; by default report.html in the run folder, for several runs comparison.html here.
+        output: the page's file; by default report.html in the run folder, for several runs
+            comparison.html here.
 
     Returns:
         The page's path.

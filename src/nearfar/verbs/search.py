@@ -69,8 +69,8 @@ def search(
 
     Args:
         run: the run folder whose encoder compares.
-        query: an image file, a series as .csv, a text (for text and image-text encoders), or a sample of the searched set: its id,
-            or "#" and its row.
+        query: an image file, a series as .csv, a text (for text and image-text encoders), or a
+            sample of the searched set: its id, or "#" and its row.
         data: name or path of the searched set; by default the run's own.
         index: a file that `nearfar embed` wrote, to be searched instead.
         k: number of answers.
@@ -101,13 +101,15 @@ def dedupe(
     threshold: float | None = None,
     most: int = 100,
 ) -> Answer:
-    """Find groups of near-duplicates: samples that lie closer together than the set itself explains.
+    """Find groups of near-duplicates: samples that lie closer together than the set itself
+    explains.
 
     Args:
         run: the run folder whose encoder compares.
         data: name or path of the set; by default the run's own.
         index: a file that `nearfar embed` wrote, to be looked through instead.
-        threshold: least cosine of two near-duplicates, in (0, 1]; by default the distances among all samples decide.
+        threshold: least cosine of two near-duplicates, in (0, 1]; by default the distances among
+            all samples decide.
         most: rows of the table; 0 shows all.
 
     Raises:
@@ -167,7 +169,8 @@ def label(
     if errors:
         if not any(searched.labels):
             raise UserError(
-                "There are no labels to doubt; name the label column with the run's --label, or leave --errors out."
+                "There are no labels to doubt; name the label column with the run's --label, or "
+                "leave --errors out."
             )
         found = likely_errors(searched.features, searched.labels, k)
         rows = tuple(
@@ -199,14 +202,17 @@ def _index(run: Run, data: str | None, index: Path | None) -> Index:
     found = read_index(index)
     if found.encoder and found.encoder != digest_of(run.folder):
         raise UserError(
-            f"{index} was made by another encoder than that of {run.folder}, or before it was trained on; "
+            f"{index} was made by another encoder than that of {run.folder}, or before it was "
+            "trained on; "
             f"embed the data again with `nearfar embed {run.folder}`."
         )
     return found
 
 
 def index_of(run: Run, data: str | None = None) -> Index:
-    """The embedded set: a run's own data (training samples, then test samples), or other data of the same kind."""
+    """The embedded set: a run's own data (training samples, then test samples), or other data of
+    the same kind.
+    """
     import torch
 
     from nearfar.finding.index import Index
@@ -255,5 +261,6 @@ def _embedded(run: Run, query: str) -> Tensor:
         "series": "a .csv file, ",
     }.get(spec.modality, "")
     raise UserError(
-        f"Cannot search for {query!r}: expected {kind}the id of a sample of the searched set, or # and its row."
+        f"Cannot search for {query!r}: expected {kind}the id of a sample of the searched set, or # "
+        "and its row."
     )

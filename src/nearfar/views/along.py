@@ -1,4 +1,6 @@
-"""What views of series, sound and point clouds share: samples (N, C, T) that are cut and changed along their last axis."""
+"""What views of series, sound and point clouds share: samples (N, C, T) that are cut and changed
+along their last axis.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from nearfar.views.wanted import WantedViews
 
 @dataclass(frozen=True)
 class ViewsAlong:
-    """``views(samples, generator)``: float32 (N, C, T) to one float32 (N, C, t) for each entry of ``kinds``.
+    """``views(samples, generator)``: float32 (N, C, T) to one float32 (N, C, t) for each entry of
+    ``kinds``.
 
     Attributes:
         spec: of the data.
@@ -44,9 +47,11 @@ def kinds_along(
     kind: type[S],
     settings: S | Sequence[S] | None,
 ) -> tuple[tuple[S, int], ...]:
-    """Settings and length of each view, for ``ViewsAlong``: local views have ``round(local_size * T)`` steps, at least 1, others T.
+    """Settings and length of each view, for ``ViewsAlong``: local views have ``round(local_size *
+    T)`` steps, at least 1, others T.
 
-    ``styles``, ``kind`` and ``settings`` are as ``settings_by_view`` takes them, and so are the errors.
+    ``styles``, ``kind`` and ``settings`` are as ``settings_by_view`` takes them, and so are the
+    errors.
     """
     length = spec.shape[1]
     lengths = (

@@ -1,9 +1,11 @@
-"""Views of sound: log-mel spectrograms (N, bands, T) in, normalised and changed ones out, random parameters for every sample.
+"""Views of sound: log-mel spectrograms (N, bands, T) in, normalised and changed ones out, random
+parameters for every sample.
 
-A view is a crop in time resampled to the wanted length, made louder or quieter, noised, with a span of time and a range of bands
-blanked.
+A view is a crop in time resampled to the wanted length, made louder or quieter, noised, with a span
+of time and a range of bands blanked.
 
-Sources: Niizumi et al. 2021, "BYOL for Audio", for crops of the log-mel spectrogram that are resized; Park et al. 2019, "SpecAugment",
+Sources: Niizumi et al. 2021, "BYOL for Audio", for crops of the log-mel spectrogram that are
+    resized; Park et al. 2019, "SpecAugment",
 for masks in time and frequency.
 """
 
@@ -31,12 +33,14 @@ _DECIBEL = math.log(10) / 10
 
 @dataclass(frozen=True)
 class AudioViewSettings:
-    """One distribution of views of sound, applied in the order of the attributes; the defaults change nothing.
+    """One distribution of views of sound, applied in the order of the attributes; the defaults
+    change nothing.
 
     Attributes:
         scale: share of the time that a crop covers, least and most, in (0, 1].
         gain: most decibels by which the level rises or falls, at least 0.
-        noise: standard deviation of the noise added to each value, in deviations of the data, at least 0.
+        noise: standard deviation of the noise added to each value, in deviations of the data, at
+            least 0.
         masked_time: most of the time that is blanked, as a share in [0, 1].
         masked_bands: most of the bands that are blanked, as a share in [0, 1].
 
@@ -60,7 +64,8 @@ class AudioViewSettings:
         low, high = self.scale
         if not 0 < low <= high <= 1:
             raise UserError(
-                f"The audio view setting scale is {(low, high)}: expected least and most share, above 0 to 1, in that order."
+                f"The audio view setting scale is {(low, high)}: expected least and most share, "
+                "above 0 to 1, in that order."
             )
 
 
@@ -95,7 +100,8 @@ def audio_views(
 
 
 def plain_audio(samples: Tensor, spec: Spec) -> Tensor:
-    """The spectrograms themselves, normalised by band: float32 (N, bands, T) to float32 of the same shape.
+    """The spectrograms themselves, normalised by band: float32 (N, bands, T) to float32 of the same
+    shape.
 
     Raises:
         UserError: if the samples are not float32 of shape (N, *spec.shape).
@@ -111,7 +117,9 @@ def augment(
     *,
     spec: Spec,
 ) -> Tensor:
-    """One view: log-mel spectrograms (N, bands, T) to normalised (N, bands, length). All parameters are drawn at once."""
+    """One view: log-mel spectrograms (N, bands, T) to normalised (N, bands, length). All parameters
+    are drawn at once.
+    """
     count, bands, steps = samples.shape
     share = uniform(count, settings.scale, generator)
     start = uniform(count, (0, 1), generator) * (1 - share) * steps

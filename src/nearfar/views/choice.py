@@ -12,7 +12,9 @@ from nearfar.views.wanted import WantedViews
 S = TypeVar("S", bound=Any)
 
 Styles = Mapping[str, tuple[tuple[S, ...], S]]
-"""By style: the settings of whole views, taken in turn, and those of local views. A settings dataclass has a ``scale``."""
+"""By style: the settings of whole views, taken in turn, and those of local views. A settings
+dataclass has a ``scale``.
+"""
 
 
 def settings_by_view(
@@ -24,8 +26,9 @@ def settings_by_view(
         wanted: its style selects the preset; ``whole_scale`` replaces the preset's.
         styles: presets of this modality.
         kind: the modality's settings class.
-        settings: instead of a preset: one for all views (local ones with ``wanted.local_scale``), or a sequence with one for
-            each view, each used as it is. Further views keep the presets of their styles unless a sequence names them.
+        settings: instead of a preset: one for all views (local ones with ``wanted.local_scale``),
+            or a sequence with one for each view, each used as it is. Further views keep the presets
+            of their styles unless a sequence names them.
 
     Raises:
         UserError: for an unknown style, or settings that do not fit the views.
@@ -52,8 +55,12 @@ def settings_by_view(
 def _checked(settings: Any, views: int, kind: type[S]) -> list[S]:
     given = list(settings) if isinstance(settings, Sequence) else [settings]
     if len(given) != views or not all(isinstance(one, kind) for one in given):
-        found = f"{len(given)} of {', '.join(sorted({type(one).__name__ for one in given})) or 'nothing'}"
+        found = (
+            f"{len(given)} of "
+            f"{', '.join(sorted({type(one).__name__ for one in given})) or 'nothing'}"
+        )
         raise UserError(
-            f"The view settings are {found}: expected one {kind.__name__} for all views, or {views}, one for each wanted view."
+            f"The view settings are {found}: expected one {kind.__name__} for all views, or "
+            f"{views}, one for each wanted view."
         )
     return given

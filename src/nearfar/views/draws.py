@@ -1,7 +1,8 @@
 """Random parameters of a whole batch at once, from a generator, on its device.
 
-Views draw through the functions below, because several processes share a batch: each draws what one process would draw for the whole
-batch and keeps the rows of its own samples, so that the number of processes changes no view.
+Views draw through the functions below, because several processes share a batch: each draws what one
+process would draw for the whole batch and keeps the rows of its own samples, so that the number of
+processes changes no view.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ def _own(
 
 
 def branch(generator: torch.Generator) -> PartGenerator:
-    """A generator for draws whose number depends on the samples, so that whatever is drawn later from ``generator`` does not."""
+    """A generator for draws whose number depends on the samples, so that whatever is drawn later
+    from ``generator`` does not.
+    """
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     return PartGenerator(seed, getattr(generator, "place", None), generator.device)
 
@@ -84,7 +87,9 @@ def rows_drawn(count: int, probability: float, generator: torch.Generator) -> Te
 def beta(
     shape: tuple[int, ...], parameters: tuple[float, float], generator: torch.Generator
 ) -> Tensor:
-    """Draws from Beta(a, b): the share of a gamma variate of shape a in its sum with one of shape b."""
+    """Draws from Beta(a, b): the share of a gamma variate of shape a in its sum with one of shape
+    b.
+    """
     first, second = (
         torch._standard_gamma(torch.full(shape, p, device=generator.device), generator=generator)
         for p in parameters

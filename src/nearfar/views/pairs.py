@@ -1,6 +1,7 @@
 """Views of image-text pairs: the image views, then the text as one more view.
 
-Texts are not changed: a word less can turn a true caption into a wrong one, and the image has views enough.
+Texts are not changed: a word less can turn a true caption into a wrong one, and the image has views
+enough.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from nearfar.views.wanted import WantedViews
 
 @dataclass(frozen=True)
 class PairViews:
-    """``views(samples, generator)``: a ``Pair`` of uint8 images and ``Tokens`` to the image views and one ``Tokens``."""
+    """``views(samples, generator)``: a ``Pair`` of uint8 images and ``Tokens`` to the image views
+    and one ``Tokens``.
+    """
 
     spec: Spec
     images: ImageViews
@@ -54,6 +57,7 @@ def plain_pairs(samples: Pair, spec: Spec) -> Pair:
 def _check(samples: Pair, spec: Spec) -> Pair:
     if not isinstance(samples, Pair):
         raise UserError(
-            f"The samples of {spec.name!r} are a {type(samples).__name__}: image-text views expect nearfar.batch.Pair."
+            f"The samples of {spec.name!r} are a {type(samples).__name__}: image-text views expect "
+            "nearfar.batch.Pair."
         )
     return samples

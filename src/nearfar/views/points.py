@@ -1,9 +1,12 @@
-"""Views of point clouds: float32 (N, 3, K) in, normalised and changed clouds out, random parameters for every sample.
+"""Views of point clouds: float32 (N, 3, K) in, normalised and changed clouds out, random parameters
+for every sample.
 
-A view is a part of the cloud about a random point, thinned out, turned about the vertical (third) axis, scaled and shaken. Parts and
-thinned clouds keep the wanted number of points: those that are left are repeated.
+A view is a part of the cloud about a random point, thinned out, turned about the vertical (third)
+axis, scaled and shaken. Parts and thinned clouds keep the wanted number of points: those that are
+left are repeated.
 
-Sources: Qi et al. 2017, "PointNet++", for turning about the vertical, scaling, shaking and random dropout of points; Xie et al. 2020,
+Sources: Qi et al. 2017, "PointNet++", for turning about the vertical, scaling, shaking and random
+    dropout of points; Xie et al. 2020,
 "PointContrast", for contrast between turned parts of one scene.
 """
 
@@ -27,14 +30,16 @@ from nearfar.views.wanted import WantedViews
 
 @dataclass(frozen=True)
 class PointViewSettings:
-    """One distribution of views of point clouds, applied in the order of the attributes; the defaults change nothing.
+    """One distribution of views of point clouds, applied in the order of the attributes; the
+    defaults change nothing.
 
     Attributes:
         scale: share of the points that a part about a random one holds, least and most, in (0, 1].
         dropout: most of these that are left out, as a share in [0, 1).
         turn: whether each cloud is turned about the vertical axis by any angle.
         size: most by which sizes change, as a share in [0, 1).
-        jitter: standard deviation of each coordinate's shake, in deviations of the data, at least 0.
+        jitter: standard deviation of each coordinate's shake, in deviations of the data, at least
+            0.
 
     Raises:
         UserError: for a value outside its range.
@@ -54,12 +59,14 @@ class PointViewSettings:
         }.items():
             if not 0 <= value < most:
                 raise UserError(
-                    f"The point view setting {name} is {value}: expected a number from 0 to below {most}."
+                    f"The point view setting {name} is {value}: expected a number from 0 to below "
+                    f"{most}."
                 )
         low, high = self.scale
         if not 0 < low <= high <= 1:
             raise UserError(
-                f"The point view setting scale is {(low, high)}: expected least and most share, above 0 to 1, in that order."
+                f"The point view setting scale is {(low, high)}: expected least and most share, "
+                "above 0 to 1, in that order."
             )
 
 
@@ -92,7 +99,8 @@ def point_views(
 
 
 def plain_points(samples: Tensor, spec: Spec) -> Tensor:
-    """The clouds themselves, normalised by coordinate: float32 (N, 3, K) to float32 of the same shape.
+    """The clouds themselves, normalised by coordinate: float32 (N, 3, K) to float32 of the same
+    shape.
 
     Raises:
         UserError: if the samples are not float32 of shape (N, *spec.shape).
@@ -108,7 +116,9 @@ def augment(
     *,
     spec: Spec,
 ) -> Tensor:
-    """One view: clouds (N, 3, K) to normalised (N, 3, count). All parameters of all samples are drawn at once."""
+    """One view: clouds (N, 3, K) to normalised (N, 3, count). All parameters of all samples are
+    drawn at once.
+    """
     samples = len(points)
     share = uniform(samples, settings.scale, generator)
     view = points.clone()
@@ -151,7 +161,9 @@ def nearest_part(points: Tensor, centre: Tensor, share: Tensor, count: int) -> T
 
 
 def thinned(points: Tensor, priority: Tensor, share: Tensor) -> Tensor:
-    """A share (N,) of the points, those of least priority (N, K), each as often as it takes to make K again."""
+    """A share (N,) of the points, those of least priority (N, K), each as often as it takes to make
+    K again.
+    """
     return _repeated(
         points, priority.to(points.device).argsort(dim=1, stable=True), share, points.shape[2]
     )

@@ -32,7 +32,8 @@ def check_samples(samples: Any, spec: Spec, dtype: torch.dtype, meaning: str) ->
     )
     shape = ", ".join(map(str, spec.shape))
     raise UserError(
-        f"The samples of {spec.name!r} are {found}: {spec.modality} views expect {meaning}, a {_name(dtype)} tensor of shape (N, {shape})."
+        f"The samples of {spec.name!r} are {found}: {spec.modality} views expect {meaning}, a "
+        f"{_name(dtype)} tensor of shape (N, {shape})."
     )
 
 

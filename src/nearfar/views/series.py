@@ -1,12 +1,15 @@
-"""Series views: float32 batches (N, C, T) in, normalised and changed batches out, random parameters for every sample.
+"""Series views: float32 batches (N, C, T) in, normalised and changed batches out, random parameters
+for every sample.
 
-A view is a random crop resampled to the wanted length, then segments are put in another order, values are scaled by channel,
-noise is added and a span of time is blanked. All strengths are in standard deviations of the data.
+A view is a random crop resampled to the wanted length, then segments are put in another order,
+values are scaled by channel, noise is added and a span of time is blanked. All strengths are in
+standard deviations of the data.
 
-Sources: Um et al. 2017, "Data augmentation of wearable sensor data for Parkinson's disease monitoring using convolutional
-neural networks", for jitter, scaling, permutation and cropping; Iwana and Uchida 2021, "An empirical survey of data
-augmentation for time series classification with neural networks", for window slicing with resampling and equal segments;
-Yue et al. 2022 (TS2Vec) for masking in time.
+Sources: Um et al. 2017, "Data augmentation of wearable sensor data for Parkinson's disease
+    monitoring using convolutional
+neural networks", for jitter, scaling, permutation and cropping; Iwana and Uchida 2021, "An
+empirical survey of data augmentation for time series classification with neural networks", for
+window slicing with resampling and equal segments; Yue et al. 2022 (TS2Vec) for masking in time.
 """
 
 from __future__ import annotations
@@ -28,7 +31,8 @@ from nearfar.views.wanted import WantedViews
 
 @dataclass(frozen=True)
 class SeriesViewSettings:
-    """One distribution of series views, applied in the order of the attributes; the defaults change nothing.
+    """One distribution of series views, applied in the order of the attributes; the defaults change
+    nothing.
 
     Attributes:
         scale: share of the length that a crop covers, least and most, in (0, 1].
@@ -63,20 +67,23 @@ class SeriesViewSettings:
             value = getattr(self, name)
             if not least <= value <= most:
                 raise UserError(
-                    f"The series view setting {name} is {value}: expected a number from {least} to {most}."
+                    f"The series view setting {name} is {value}: expected a number from {least} to "
+                    f"{most}."
                 )
         for name in ("scale", "masked"):
             low, high = getattr(self, name)
             if not 0 <= low <= high <= 1 or (name == "scale" and low == 0):
                 raise UserError(
-                    f"The series view setting {name} is {(low, high)}: expected least and most share, from 0 to 1, in that order."
+                    f"The series view setting {name} is {(low, high)}: expected least and most "
+                    "share, from 0 to 1, in that order."
                 )
 
 
 PLAIN = SeriesViewSettings()
 CROP = SeriesViewSettings(scale=(0.5, 1.0))
 CONTRASTIVE = SeriesViewSettings(scale=(0.5, 1.0), permute=0.2, scaling=0.2, noise=0.1, mask=0.5)
-# Eldele et al. 2021 (TS-TCC) pair a weak view (scaling, noise) with a strong one (permutation, noise).
+# Eldele et al. 2021 (TS-TCC) pair a weak view (scaling, noise) with a strong one (permutation,
+# noise).
 WEAK = replace(CONTRASTIVE, permute=0.0, mask=0.0)
 STRONG = replace(CONTRASTIVE, permute=0.5)
 
@@ -112,7 +119,9 @@ def plain_series(samples: Tensor, spec: Spec) -> Tensor:
 def augment(
     series: Tensor, settings: SeriesViewSettings, length: int, generator: torch.Generator
 ) -> Tensor:
-    """One view: normalised (N, C, T) to (N, C, length). All parameters of all samples are drawn at once."""
+    """One view: normalised (N, C, T) to (N, C, length). All parameters of all samples are drawn at
+    once.
+    """
     count, channels, steps = series.shape
     share = uniform(count, settings.scale, generator)
     start = uniform(count, (0, 1), generator) * (1 - share) * steps
@@ -148,7 +157,8 @@ def crop_and_resample(series: Tensor, start: Tensor, width: Tensor, length: int)
 
     Args:
         series: (N, C, T).
-        start: (N,) where the stretch begins, in steps (0 is the left edge of the first step); need not be whole.
+        start: (N,) where the stretch begins, in steps (0 is the left edge of the first step); need
+            not be whole.
         width: (N,) its width in steps, above 0, ending at T at the latest.
     """
     steps = series.shape[2]
@@ -170,7 +180,8 @@ def permute_segments(series: Tensor, segments: Tensor, priority: Tensor) -> Tens
 
     Args:
         series: (N, C, T).
-        segments: (N,) int64, number of segments of each sample; where it does not divide T, lengths differ by one.
+        segments: (N,) int64, number of segments of each sample; where it does not divide T, lengths
+            differ by one.
         priority: (N, most segments) distinct numbers; the segment with the smallest comes first.
     """
     steps = torch.arange(series.shape[2], device=series.device)
@@ -180,7 +191,9 @@ def permute_segments(series: Tensor, segments: Tensor, priority: Tensor) -> Tens
 
 
 def blank_span(series: Tensor, start: Tensor, width: Tensor) -> Tensor:
-    """Set the steps whose centre lies in [start, start + width) to 0, all channels alike; ``start`` and ``width`` (N,) in steps."""
+    """Set the steps whose centre lies in [start, start + width) to 0, all channels alike; ``start``
+    and ``width`` (N,) in steps.
+    """
     centres = torch.arange(series.shape[2], device=series.device) + 0.5
     start, width = (value.to(series.device)[:, None] for value in (start, width))
     blank = (centres >= start) & (centres < start + width)

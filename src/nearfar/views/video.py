@@ -1,9 +1,11 @@
 """Views of clips: what the image views do to a frame, done alike to all frames of a clip.
 
-A clip must look through one window in one light: a crop or a tint of each frame's own would flicker, and motion could not be told from
-it. So the random state of the first frame is that of every frame.
+A clip must look through one window in one light: a crop or a tint of each frame's own would
+flicker, and motion could not be told from it. So the random state of the first frame is that of
+every frame.
 
-Source: Qian et al. 2021, "Spatiotemporal Contrastive Video Representation Learning", temporally consistent spatial augmentation.
+Source: Qian et al. 2021, "Spatiotemporal Contrastive Video Representation Learning", temporally
+    consistent spatial augmentation.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from nearfar.views.wanted import WantedViews
 
 @dataclass(frozen=True)
 class VideoViews:
-    """``views(samples, generator)``: uint8 (N, C, F, H, W) to one float32 (N, C, F, h, w) for each view of a frame."""
+    """``views(samples, generator)``: uint8 (N, C, F, H, W) to one float32 (N, C, F, h, w) for each
+    view of a frame.
+    """
 
     spec: Spec
     frames: ImageViews

@@ -1,4 +1,6 @@
-"""Predicting what another network, or the same one without gradient, says of the other view; masked values."""
+"""Predicting what another network, or the same one without gradient, says of the other view; masked
+values.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +90,9 @@ def swav(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 @plain_form
 def mae(method: Any, batch: Batch) -> dict[str, Tensor]:
-    """The patches with the least noise stay; the error of the others is averaged over all that were removed."""
+    """The patches with the least noise stay; the error of the others is averaged over all that were
+    removed.
+    """
     s, (samples, noise) = method.settings, batch.views
     order = noise.argsort(1)
     kept = int(noise.shape[1] * (1 - s.removed))
@@ -150,7 +154,9 @@ def pixpro(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 
 def _near(boxes: Tensor, height: int, width: int, ratio: float) -> Tensor:
-    """(N, HW, HW): whether two pixels' centres lie closer than ``ratio`` of the larger pixel's diagonal."""
+    """(N, HW, HW): whether two pixels' centres lie closer than ``ratio`` of the larger pixel's
+    diagonal.
+    """
     places, diagonals = [], []
     for box in boxes.unbind(1):
         step_x, step_y = (box[:, 2] - box[:, 0]) / width, (box[:, 3] - box[:, 1]) / height

@@ -125,7 +125,9 @@ def _omega(tau: Tensor, dimension: int) -> Tensor:
 def adaptive_contrast(
     method: Any, anchor: Tensor, partner: Tensor, negatives: Tensor, *, within: bool
 ) -> Tensor:
-    """AMCL of one head, all rows of unit length; ``within``: the anchor's partner is among the negatives and left out."""
+    """AMCL of one head, all rows of unit length; ``within``: the anchor's partner is among the
+    negatives and left out.
+    """
     s, dimension = method.settings, anchor.shape[1]
     similarity = (anchor @ negatives.T).detach()
     if within:
@@ -183,7 +185,9 @@ def amcl_barlow_twins(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 @plain_form
 def groco(method: Any, batch: Batch) -> dict[str, Tensor]:
-    """Two whole views: one positive, the k nearest others as negatives, a chain of k + 1 values sorted by an odd-even network."""
+    """Two whole views: one positive, the k nearest others as negatives, a chain of k + 1 values
+    sorted by an odd-even network.
+    """
     s = method.settings
     views = [unit(z) for z in _projections(method, batch)]
     losses = []
@@ -203,7 +207,9 @@ def groco(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 
 def _softly_sorted(values: Tensor, steepness: float) -> Tensor:
-    """(n, n): how much of input i takes rank r, by neighbours that change places with a Cauchy probability."""
+    """(n, n): how much of input i takes rank r, by neighbours that change places with a Cauchy
+    probability.
+    """
     n, values = len(values), list(values)
     columns = list(torch.eye(n, dtype=torch.float64).unbind(1))
     for layer in range(n):
@@ -253,7 +259,9 @@ def hard_contrastive(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 @plain_form
 def isogclr(method: Any, batch: Batch) -> dict[str, Tensor]:
-    """Negatives of a view are both views of all other samples; its denominator is a running one, and weights are constants."""
+    """Negatives of a view are both views of all other samples; its denominator is a running one,
+    and weights are constants.
+    """
     s, n = method.settings, len(batch)
     views = [unit(z) for z in _projections(method, batch)]
     estimate, tau, seen = (
@@ -303,7 +311,9 @@ def hallucinator(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 @plain_form
 def genview(method: Any, batch: Batch) -> dict[str, Tensor]:
-    """On SimSiam: each pair counts by how well the views agree in the foreground and differ in the background."""
+    """On SimSiam: each pair counts by how well the views agree in the foreground and differ in the
+    background.
+    """
     fronts, backs = [], []
     for view in batch.views:
         maps = method.autoencoder.map(denormalise(view, method.spec).clamp(0, 1))

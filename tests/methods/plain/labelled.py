@@ -229,7 +229,9 @@ def susana_distancia(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 
 def _neighbourhood(features: Tensor, label: Tensor, neighbours: int, looked_at: int) -> Tensor:
-    """ICNN: how near the same class lies, how far others lie, and the share of the same class among the nearest k."""
+    """ICNN: how near the same class lies, how far others lie, and the share of the same class among
+    the nearest k.
+    """
     n = len(features)
     k = min(neighbours, n - 2)
     ratios, others, alike = [], [], []

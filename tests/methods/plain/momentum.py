@@ -99,7 +99,9 @@ def amcl_moco(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 @plain_form
 def cacr_queue(method: Any, batch: Batch) -> dict[str, Tensor]:
-    """The queue acts as one point, its weighted mean, with one joint weight against the batch; both are constants."""
+    """The queue acts as one point, its weighted mean, with one joint weight against the batch; both
+    are constants.
+    """
     s, queue = method.settings, method.queue.rows
     queries = [
         unit(z) for z in one_by_one(lambda x: method.projector(method.encoder(x)), batch.views)

@@ -46,7 +46,9 @@ def mcl_clip(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 @plain_form
 def isogclr_pairs(method: Any, batch: Batch) -> dict[str, Tensor]:
-    """An image's negatives are the other texts, a text's the other images; denominators run, weights are constants."""
+    """An image's negatives are the other texts, a text's the other images; denominators run,
+    weights are constants.
+    """
     s, n = method.settings, len(batch)
     images, texts = batch.views
     first = unit(method.first_projection(method.encoder.first(images)))

@@ -1,4 +1,6 @@
-"""Which samples form which batch: a function of seed, epoch and position alone, so that a resumed run sees the same batches."""
+"""Which samples form which batch: a function of seed, epoch and position alone, so that a resumed
+run sees the same batches.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ class Sampler(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, epoch: int, position: int) -> Tensor:
-        """Sample numbers of one batch, int64 on the CPU; a function of its arguments and the sampler's alone."""
+        """Sample numbers of one batch, int64 on the CPU; a function of its arguments and the
+        sampler's alone.
+        """
 
 
 def sampler_for(
@@ -67,8 +71,9 @@ class EpochSampler:
         length: number of samples.
         batch_size: samples in a batch, over all processes; at least 1, at most ``length``.
         seed: of the orders.
-        drop_last: leave out what does not fill the last batch (other samples each epoch). Otherwise the last batch is shorter;
-            a single left-over sample joins the batch before it, because losses compare samples and need two.
+        drop_last: leave out what does not fill the last batch (other samples each epoch). Otherwise
+            the last batch is shorter; a single left-over sample joins the batch before it, because
+            losses compare samples and need two.
 
     Raises:
         UserError: if there are no samples, or the batch is larger than the data.
@@ -79,7 +84,8 @@ class EpochSampler:
             raise UserError("There are no samples to make batches of; expected at least 1.")
         if not 1 <= batch_size <= length:
             raise UserError(
-                f"The batch size is {batch_size}, but there are {length} training samples; choose a --batch-size from 2 to {length}."
+                f"The batch size is {batch_size}, but there are {length} training samples; choose "
+                f"a --batch-size from 2 to {length}."
             )
         self.length, self.batch_size, self.seed = length, batch_size, seed
         steps, left = divmod(length, batch_size)
@@ -121,7 +127,8 @@ class RepeatedSampler:
     def __init__(self, length: int, batch_size: int, *, copies: int, seed: int) -> None:
         if not 1 <= copies <= batch_size:
             raise UserError(
-                f"A batch of {batch_size} cannot hold each sample {copies} times; choose a --batch-size of at least {copies}."
+                f"A batch of {batch_size} cannot hold each sample {copies} times; choose a "
+                f"--batch-size of at least {copies}."
             )
         self.copies = copies
         self._each = EpochSampler(length, min(length, batch_size // copies), seed=seed)
@@ -135,9 +142,11 @@ class RepeatedSampler:
 
 
 class EpisodeSampler:
-    """Episodes: some classes, the same number of samples of each, class by class; every draw is fresh.
+    """Episodes: some classes, the same number of samples of each, class by class; every draw is
+    fresh.
 
-    An epoch has as many episodes as it takes to draw ``length`` samples. Classes with too few samples are left out.
+    An epoch has as many episodes as it takes to draw ``length`` samples. Classes with too few
+    samples are left out.
 
     Raises:
         UserError: if there are no labels, or fewer than ``way`` classes with enough samples.
@@ -150,14 +159,16 @@ class EpisodeSampler:
     ) -> None:
         if label is None:
             raise UserError(
-                "Episodes are drawn by class, but the data have no class labels; name the label column with --label."
+                "Episodes are drawn by class, but the data have no class labels; name the label "
+                "column with --label."
             )
         self.wanted, self.seed = wanted, seed
         each, label = wanted.shot + wanted.query, label.cpu()
         self.members = [rows for rows in members_of(label) if len(rows) >= each]
         if len(self.members) < wanted.way:
             raise UserError(
-                f"An episode takes {wanted.way} classes with {each} samples each, but only {len(self.members)} classes have as many;"
+                f"An episode takes {wanted.way} classes with {each} samples each, but only "
+                f"{len(self.members)} classes have as many;"
                 " lower the settings way, shot or query."
             )
         self._steps = max(1, length // wanted.rows)
@@ -166,7 +177,9 @@ class EpisodeSampler:
         return self._steps
 
     def batch(self, epoch: int, position: int) -> Tensor:
-        """(way * (shot + query),) int64, class-major; of each class first the support, then the queries."""
+        """(way * (shot + query),) int64, class-major; of each class first the support, then the
+        queries.
+        """
         generator = torch.Generator().manual_seed(
             ((self.seed * 1_000_003 + epoch) * 100_003 + position) % (1 << 63)
         )
@@ -181,9 +194,9 @@ class EpisodeSampler:
 class GroupedSampler:
     """Batches from one group each, taken from the groups in turn.
 
-    In each epoch the members of every group are permuted and cut to whole batches; smaller groups never appear. A batch is taken
-    from the end of each group's list in turn. ``len`` is fixed at ``N // batch_size``, whatever the groups are: when the batches are
-    used up, they come again.
+    In each epoch the members of every group are permuted and cut to whole batches; smaller groups
+    never appear. A batch is taken from the end of each group's list in turn. ``len`` is fixed at
+    ``N // batch_size``, whatever the groups are: when the batches are used up, they come again.
 
     Args:
         groups: (N,) int64 group of each sample; read when an epoch's first batch is asked for.
@@ -218,7 +231,8 @@ class GroupedSampler:
         batches = self._batches[1]
         if not batches:
             raise UserError(
-                f"No group of samples fills a batch of {self.batch_size}; choose a smaller --batch-size or fewer clusters."
+                f"No group of samples fills a batch of {self.batch_size}; choose a smaller "
+                "--batch-size or fewer clusters."
             )
         return batches[position % len(batches)]
 
@@ -230,7 +244,9 @@ def members_of(groups: Tensor) -> list[Tensor]:
 
 
 def round_robin(members: list[Tensor], batch_size: int) -> list[Tensor]:
-    """Batches of one group each, a batch from the end of each group's list in turn; what fills no batch is cut off the lists' ends."""
+    """Batches of one group each, a batch from the end of each group's list in turn; what fills no
+    batch is cut off the lists' ends.
+    """
     whole = [rows[: len(rows) // batch_size * batch_size] for rows in members]
     batches: list[Tensor] = []
     while any(map(len, whole)):
@@ -242,7 +258,8 @@ def round_robin(members: list[Tensor], batch_size: int) -> list[Tensor]:
 
 
 def part(index: Tensor, rank: int, world: int) -> Tensor:
-    """The contiguous part of a joined batch that one of ``world`` processes takes; parts differ in length by at most 1.
+    """The contiguous part of a joined batch that one of ``world`` processes takes; parts differ in
+    length by at most 1.
 
     Args:
         index: (N,).
@@ -253,9 +270,11 @@ def part(index: Tensor, rank: int, world: int) -> Tensor:
 
 
 def place_of(total: int, parts: int, rank: int, world: int) -> Place | None:
-    """Where one of ``world`` processes has its samples in a batch of ``total`` that is worked through in ``parts``.
+    """Where one of ``world`` processes has its samples in a batch of ``total`` that is worked
+    through in ``parts``.
 
-    A process takes its share of each part, so that a part holds the same samples however many processes share it. None with one process.
+    A process takes its share of each part, so that a part holds the same samples however many
+    processes share it. None with one process.
     """
     if world == 1:
         return None

@@ -12,9 +12,10 @@ class WantedBatches:
     """What a method asks of the sampler.
 
     Attributes:
-        kind: "shuffled" (a random order, each sample once an epoch), "repeated" (each sample ``copies`` times in a row, with views of
-            its own each time), "episodes" (``way`` classes with ``shot + query`` samples each, class by class; needs class labels),
-            "grouped" (all samples of a batch from one group, by the method's int64 buffer ``groups``).
+        kind: "shuffled" (a random order, each sample once an epoch), "repeated" (each sample
+            ``copies`` times in a row, with views of its own each time), "episodes" (``way`` classes
+            with ``shot + query`` samples each, class by class; needs class labels), "grouped" (all
+            samples of a batch from one group, by the method's int64 buffer ``groups``).
         copies: of a sample in a "repeated" batch.
         way: classes of an episode.
         shot: support samples of each class, the first of its rows.

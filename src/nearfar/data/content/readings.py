@@ -76,7 +76,8 @@ def _image_notes(x: NDArray[Any], key: str, name: str) -> list[str]:
     if key in _IMAGE_NAMES or x.ndim != 3 or max(x.shape[1:]) < _NARROW * min(x.shape[1:]):
         return []
     return [
-        f"{name} of shape {x.shape} and type uint8 is read as images of {x.shape[1]} x {x.shape[2]} "
+        f"{name} of shape {x.shape} and type uint8 is read as images of {x.shape[1]} x "
+        f"{x.shape[2]} "
         "pixels; if it holds series, call the array series or save it as floats."
     ]
 

@@ -60,7 +60,8 @@ class Tokenizer:
         self.merges = [(int(first), int(second)) for first, second in merges]
         if len(set(self.merges)) < len(self.merges):
             raise UserError(
-                "A merge of a tokenizer is there twice, so that one of its tokens could never occur."
+                "A merge of a tokenizer is there twice, so that one of its tokens could never "
+                "occur."
             )
         self._rank = {pair: rank for rank, pair in enumerate(self.merges)}
         self._spelling = [b""] * _BYTES + [bytes([b]) for b in range(256)]

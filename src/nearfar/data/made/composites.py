@@ -1,5 +1,7 @@
-"""Digits on a second thing that can be asked for: data on which one feature hides another, or one part of the samples has a factor
-that the rest lacks. Made from scikit-learn's handwritten digits, always the same."""
+"""Digits on a second thing that can be asked for: data on which one feature hides another, or one
+part of the samples has a factor that the rest lacks. Made from scikit-learn's handwritten digits,
+always the same.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from nearfar.data.made.embedded import SEED, Floats, handwritten_digits, is_test
 from nearfar.data.tables.table import Table
 
 SIDE, ROOM = 16, 14
-"""Pixels along a side of an image, and of the digit in its middle; the frame around it shows the ground alone."""
+"""Pixels along a side of an image, and of the digit in its middle; the frame around it shows the
+ground alone.
+"""
 
 COLOURS: Mapping[str, tuple[int, int, int]] = {
     "red": (200, 30, 30),
@@ -34,10 +38,11 @@ PERIOD = 5.0
 def read_colour_digits() -> Table:
     """Each digit in white on one of 8 colours, which has nothing to do with it: uint8 (3, 16, 16).
 
-    Colour is the easy feature that a contrastive loss is content with; the digit is the other one. Columns "digit" (the label) and
-    "colour".
+    Colour is the easy feature that a contrastive loss is content with; the digit is the other one.
+    Columns "digit" (the label) and "colour".
 
-    Source: after Chen, Luo and Li 2021 and Zhang et al. 2024 (MCL), digits on another feature; colours instead of photographs.
+    Source: after Chen, Luo and Li 2021 and Zhang et al. 2024 (MCL), digits on another feature;
+        colours instead of photographs.
     """
     digits, label = handwritten_digits()
     number = np.random.RandomState(SEED).randint(0, len(COLOURS), len(digits))
@@ -49,12 +54,14 @@ def read_colour_digits() -> Table:
 
 
 def read_striped_digits() -> Table:
-    """Background samples are stripes of one of 4 orientations, targets are such stripes and a digit: uint8 (1, 16, 16).
+    """Background samples are stripes of one of 4 orientations, targets are such stripes and a
+    digit: uint8 (1, 16, 16).
 
-    Orientation is common to both, the digit is salient in targets. Columns "target" (the label; 0 background, 1 target), "digit"
-    (class 0 is "background") and "orientation".
+    Orientation is common to both, the digit is salient in targets. Columns "target" (the label; 0
+    background, 1 target), "digit" (class 0 is "background") and "orientation".
 
-    Source: after Louiset et al. 2024 (SepCLR), digits on photographs; stripes instead of photographs.
+    Source: after Louiset et al. 2024 (SepCLR), digits on photographs; stripes instead of
+        photographs.
     """
     digits, label = handwritten_digits()
     count = len(digits)
@@ -89,7 +96,9 @@ def _table(
     columns: Mapping[str, NDArray[Any]],
     classes: Mapping[str, Sequence[str]],
 ) -> Table:
-    """The images with the digits' split, once for each time that the digits occur; the first column is the label."""
+    """The images with the digits' split, once for each time that the digits occur; the first column
+    is the label.
+    """
     chosen = is_test(len(handwritten_digits()[1]))
     part = np.where(np.tile(chosen, len(images) // len(chosen)), "test", "train").tolist()
     content = ReadyArray(np.floor(images + 0.5 + 1e-6).astype(np.uint8), name)
@@ -100,7 +109,9 @@ def _table(
 
 
 def _in_the_middle(digits: Floats) -> Floats:
-    """(N, 8, 8) digits in [0, 255] as (N, 16, 16) in [0, 1], enlarged bilinearly within a blank frame."""
+    """(N, 8, 8) digits in [0, 255] as (N, 16, 16) in [0, 1], enlarged bilinearly within a blank
+    frame.
+    """
     cells = digits.shape[1]
     position = (np.arange(SIDE) + 0.5 - (SIDE - ROOM) / 2) * cells / ROOM - 0.5
     weight = np.clip(1 - np.abs(position[:, None] - np.arange(cells)), 0, 1)

@@ -13,7 +13,9 @@ from nearfar.data.content.arrays import ReadyArray
 from nearfar.data.tables.table import Table
 
 SEED = 0
-"""Of the split and of cluttered-digits. Scores can be compared between runs only because it never changes."""
+"""Of the split and of cluttered-digits. Scores can be compared between runs only because it never
+changes.
+"""
 TEST_COUNT = 360
 
 CANVAS, CELLS = 32, 8
@@ -25,8 +27,10 @@ FRAGMENT_CELLS = (2, 2)
 FRAGMENT_SIZE = (8.0, 8.0)
 """Side in pixels of that digit, had it been placed as a whole, least and most."""
 VIEWS = {"flip": False, "solarise": False, "crop": 0.5}
-"""What views must respect: a mirrored digit is another sign, a solarised bright stroke vanishes on the black ground, and two crops
-of less than half of the canvas often share no digit: its side is a quarter to half of the canvas. Facts for ``Spec.extra``."""
+"""What views must respect: a mirrored digit is another sign, a solarised bright stroke vanishes on
+the black ground, and two crops of less than half of the canvas often share no digit: its side is a
+quarter to half of the canvas. Facts for ``Spec.extra``.
+"""
 FAINTEST = 48.0
 """Value, of 255, from which a pixel belongs to what is drawn there and not to the background."""
 
@@ -40,13 +44,16 @@ def read_digits() -> Table:
 
 
 def read_cluttered_digits() -> Table:
-    """The same digits and split, each at a random size and place on 32 x 32 pixels among fragments of other digits.
+    """The same digits and split, each at a random size and place on 32 x 32 pixels among fragments
+    of other digits.
 
-    A fragment is a square cut from another digit of the same part, so that nothing of a test digit is seen in training. Place and
-    size vary so much that samples of a class share few lit pixels: by kNN (k = 20, T = 0.07) raw pixels reach 0.41 and a random
-    small convolutional net 0.28. How the numbers were chosen is told in docs/results/cluttered-digits.md.
+    A fragment is a square cut from another digit of the same part, so that nothing of a test digit
+    is seen in training. Place and size vary so much that samples of a class share few lit pixels:
+    by kNN (k = 20, T = 0.07) raw pixels reach 0.41 and a random small convolutional net 0.28. How
+    the numbers were chosen is told in docs/results/cluttered-digits.md.
 
-    Source: after Mnih et al. 2014, "Recurrent Models of Visual Attention", section 4.1 (cluttered translated MNIST).
+    Source: after Mnih et al. 2014, "Recurrent Models of Visual Attention", section 4.1 (cluttered
+        translated MNIST).
     """
     layers, label = _layers()
     canvas = np.max(layers, axis=0)
@@ -56,7 +63,8 @@ def read_cluttered_digits() -> Table:
 
 
 def cluttered_digit_regions(ids: Sequence[str]) -> NDArray[np.int64]:
-    """What each pixel of cluttered-digits shows, (N, 32, 32): 0 background, 1 the digit, 2 a fragment of another.
+    """What each pixel of cluttered-digits shows, (N, 32, 32): 0 background, 1 the digit, 2 a
+    fragment of another.
 
     Args:
         ids: of the samples, as the loaded set has them.
@@ -89,7 +97,9 @@ def handwritten_digits() -> tuple[Floats, NDArray[np.int64]]:
 
 
 def is_test(length: int) -> NDArray[np.bool_]:
-    """Which of ``length`` samples are the test set, (N,): the same draw for every set made from the digits."""
+    """Which of ``length`` samples are the test set, (N,): the same draw for every set made from the
+    digits.
+    """
     chosen = np.zeros(length, dtype=bool)
     chosen[np.random.RandomState(SEED).permutation(length)[:TEST_COUNT]] = True
     return chosen
@@ -112,7 +122,9 @@ def _table(name: str, images: NDArray[np.uint8], label: NDArray[np.int64]) -> Ta
 
 
 def _fragments(images: Floats, random: np.random.RandomState) -> tuple[Floats, Floats, Floats]:
-    """For each digit a piece of another one of its part: (N, 8, 8) with all else blank, its first cell (N, 2) and side (N,)."""
+    """For each digit a piece of another one of its part: (N, 8, 8) with all else blank, its first
+    cell (N, 2) and side (N,).
+    """
     length, test = len(images), is_test(len(images))
     other = np.empty(length, dtype=np.int64)
     for rows in (np.flatnonzero(test), np.flatnonzero(~test)):
@@ -139,8 +151,9 @@ def _placed(
     sizes: tuple[float, float],
     random: np.random.RandomState,
 ) -> Floats:
-    """Scale each (8, 8) image to a size in pixels between the two, and shift it so that the box from ``corner``, ``side`` cells
-    wide, lies at random on the canvas."""
+    """Scale each (8, 8) image to a size in pixels between the two, and shift it so that the box
+    from ``corner``, ``side`` cells wide, lies at random on the canvas.
+    """
     scale = random.uniform(*sizes, len(images)) / CELLS
     start = (
         random.uniform(size=(len(images), 2)) * (CANVAS - side * scale)[:, None]

@@ -1,4 +1,5 @@
-"""Inflation: a training set of several copies of the real images and of generated ones (AdaInf), and a small generator.
+"""Inflation: a training set of several copies of the real images and of generated ones (AdaInf),
+and a small generator.
 
 Evaluation never sees it: probes are fitted on the real images alone.
 """
@@ -22,25 +23,31 @@ MIXTURE = "mixture"
 UNLABELLED = -1
 """Class and group of generated images; a real-valued label is NaN."""
 PER_REAL = 20
-"""Generated images for each real one, unless a number is named: 1,000,000 for CIFAR-10's 50,000 (Wang et al. 2024, section 5.1)."""
+"""Generated images for each real one, unless a number is named: 1,000,000 for CIFAR-10's 50,000
+(Wang et al. 2024, section 5.1).
+"""
 _MOST_FITTED = 10_000
 _LEAST = 8
 """Images from which a mixture can be fitted."""
 
 
 def inflated(source: Source, inflate: str | None, copies: int = 1, *, seed: int = 0) -> Source:
-    """The source with ``copies`` of its training samples and the generated images after them; its test samples stay.
+    """The source with ``copies`` of its training samples and the generated images after them; its
+    test samples stay.
 
-    A row is a sample of its own: copies of one image are each other's negatives. Generated images have the label -1.
+    A row is a sample of its own: copies of one image are each other's negatives. Generated images
+    have the label -1.
 
     Args:
         source: the real data; images if anything is generated.
-        inflate: name or path of the generated images, "mixture" or "mixture:NUMBER" for images that ``generate`` makes, or None.
+        inflate: name or path of the generated images, "mixture" or "mixture:NUMBER" for images that
+            ``generate`` makes, or None.
         copies: at least 1.
         seed: of what is generated here.
 
     Raises:
-        UserError: for less than one copy, data that are not images, or generated images that cannot be read.
+        UserError: for less than one copy, data that are not images, or generated images that cannot
+            be read.
 
     Source: Wang et al. 2024 (AdaInf), section 4, and the authors' code.
     """
@@ -61,7 +68,8 @@ def inflated(source: Source, inflate: str | None, copies: int = 1, *, seed: int 
         ids = [*ids, *(f"generated/{i}" for i in range(len(made)))]
     real = copies * len(train)
     notes.append(
-        f"Training on {real:,} rows of {len(train):,} real images ({real / len(ids):.1%}) and {len(ids) - real:,} generated ones."
+        f"Training on {real:,} rows of {len(train):,} real images ({real / len(ids):.1%}) and "
+        f"{len(ids) - real:,} generated ones."
     )
     samples = dataclasses.replace(
         train, content=content, ids=ids, label=label, group=groups, rows=rows, marks=None
@@ -80,13 +88,15 @@ def _generated(source: Source, inflate: str, seed: int) -> Tensor:
     """uint8 (M, C, H, W)."""
     if source.spec.modality != "image":
         raise UserError(
-            f"Only images can be inflated with generated ones, and {source.spec.name} holds {source.spec.modality} data."
+            f"Only images can be inflated with generated ones, and {source.spec.name} holds "
+            f"{source.spec.modality} data."
         )
     name, _, number = inflate.partition(":")
     if name == MIXTURE:
         if number and not number.isdigit():
             raise UserError(
-                f"{inflate!r} does not say how many images to generate; expected a whole number as in {MIXTURE}:2000."
+                f"{inflate!r} does not say how many images to generate; expected a whole number as "
+                f"in {MIXTURE}:2000."
             )
         return generate(
             source.train, int(number) if number else PER_REAL * len(source.train), seed=seed
@@ -99,7 +109,8 @@ def _generated(source: Source, inflate: str, seed: int) -> Tensor:
 def generate(
     samples: Samples, count: int, *, seed: int = 0, dimensions: int = 20, components: int = 10
 ) -> Tensor:
-    """Images drawn from a Gaussian mixture on the real images' principal components, as fast a generator as there is.
+    """Images drawn from a Gaussian mixture on the real images' principal components, as fast a
+    generator as there is.
 
     It knows small, aligned images (digits); of others it gives blurred ones.
 
@@ -121,7 +132,8 @@ def generate(
 
     if len(samples) < _LEAST or count < 1:
         raise UserError(
-            f"Generating {count} images from {len(samples)} is not possible; expected at least 1 from at least {_LEAST}."
+            f"Generating {count} images from {len(samples)} is not possible; expected at least 1 "
+            f"from at least {_LEAST}."
         )
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[
         :_MOST_FITTED

@@ -17,10 +17,12 @@ from nearfar.errors import UserError
 
 
 def read_aeon(name: str, options: DataOptions) -> Table:
-    """A classification or regression set of the time series archive; those that come with aeon need no network.
+    """A classification or regression set of the time series archive; those that come with aeon need
+    no network.
 
     Raises:
-        UserError: if aeon is not installed, the data cannot be loaded, or their lengths differ and no ``size`` is given.
+        UserError: if aeon is not installed, the data cannot be loaded, or their lengths differ and
+            no ``size`` is given.
     """
     if missing(AEON):
         raise UserError(f"aeon:{name} {missing(AEON)}.")
@@ -52,5 +54,6 @@ def _part(name: str, part: str) -> tuple[Any, Any]:
         else:
             return x, y
     raise UserError(
-        f"aeon:{name} cannot be loaded ({reasons[0]}); check the name, and the network connection for the first use."
+        f"aeon:{name} cannot be loaded ({reasons[0]}); check the name, and the network connection "
+        "for the first use."
     )

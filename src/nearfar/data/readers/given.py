@@ -1,4 +1,6 @@
-"""Samples that a user hands over in Python, brought to what an encoder takes: arrays, pictures, paths, texts."""
+"""Samples that a user hands over in Python, brought to what an encoder takes: arrays, pictures,
+paths, texts.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,10 @@ def samples_like(given: Any, spec: Spec, tokenizer: Tokenizer | None = None) -> 
     """What a user hands over as ``Samples`` of the kind and size that an encoder was built for.
 
     Args:
-        given: ``Samples``, ``Tokens`` or a ``Pair``; for images a path, a PIL picture, a list of either, or an array (N, C, H, W),
-            (N, H, W, C), (C, H, W), (H, W, C) or grey (N, H, W), (H, W), of bytes or of numbers in [0, 1]; for series an array
-            (N, C, T) or (C, T), or paths of files; for texts a text or a list of them.
+        given: ``Samples``, ``Tokens`` or a ``Pair``; for images a path, a PIL picture, a list of
+            either, or an array (N, C, H, W), (N, H, W, C), (C, H, W), (H, W, C) or grey (N, H, W),
+            (H, W), of bytes or of numbers in [0, 1]; for series an array (N, C, T) or (C, T), or
+            paths of files; for texts a text or a list of them.
         spec: of the data that the encoder was built for.
         tokenizer: that lay beside an encoder of texts.
 
@@ -88,7 +91,8 @@ def _stacked(found: Sequence[NDArray[np.uint8]]) -> Tensor:
 def _read(path: Path, spec: Spec) -> NDArray[np.uint8]:
     if path.is_dir():
         raise UserError(
-            f"{path} is a folder; give its files, or embed the whole folder with nearfar.embed(run, data=...)."
+            f"{path} is a folder; give its files, or embed the whole folder with "
+            "nearfar.embed(run, data=...)."
         )
     try:
         return pixels(path, _sides(spec), range_of(spec))
@@ -107,7 +111,8 @@ def _series(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
     except (OSError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"Cannot read the series {path}: {reason}; expected a column of numbers for each channel."
+            f"Cannot read the series {path}: {reason}; expected a column of numbers for each "
+            "channel."
         ) from error
     if len(series) != shape[0]:
         raise UserError(
@@ -122,7 +127,9 @@ def _sides(spec: Spec) -> tuple[int, int, int]:
 
 
 def _fitted(picture: Image.Image, spec: Spec) -> NDArray[np.uint8]:
-    """A picture as (C, H, W): turned as EXIF says, resized to cover H x W, the rest cropped off evenly."""
+    """A picture as (C, H, W): turned as EXIF says, resized to cover H x W, the rest cropped off
+    evenly.
+    """
     if not isinstance(picture, Image.Image):
         raise UserError(
             f"One of the samples is a {type(picture).__name__}; expected PIL pictures throughout."
@@ -156,7 +163,8 @@ def _values(array: NDArray[Any], spec: Spec) -> NDArray[np.float32]:
     batch = array[None] if array.ndim == len(spec.shape) else array
     if batch.shape[1:] != spec.shape:
         raise UserError(
-            f"The samples have the shape {array.shape}; expected {_expected(spec)} with samples of {spec.shape}."
+            f"The samples have the shape {array.shape}; expected {_expected(spec)} with samples of "
+            f"{spec.shape}."
         )
     if not np.isfinite(batch).all():
         raise UserError("The samples hold values that are not finite; fill the gaps first.")
@@ -196,7 +204,9 @@ def _channels_first(array: NDArray[Any], channels: int, spec: Spec) -> NDArray[A
 
 
 def _bytes(batch: NDArray[Any], values: tuple[float, float] | None) -> NDArray[np.uint8]:
-    """Pixels that are no bytes: on the scale of the data that the encoder was trained on, or from [0, 1]."""
+    """Pixels that are no bytes: on the scale of the data that the encoder was trained on, or from
+    [0, 1].
+    """
     if not np.isfinite(batch).all():
         raise UserError(
             "The images hold values that are not finite; expected bytes, or numbers in [0, 1]."

@@ -28,7 +28,8 @@ def read_torchvision(name: str) -> Table:
     """A classification set of ``torchvision.datasets``, downloaded once into the cache.
 
     Raises:
-        UserError: for an unknown name, a set without parts for training and testing, or if the download fails.
+        UserError: for an unknown name, a set without parts for training and testing, or if the
+            download fails.
     """
     known = _known()
     if name not in known:
@@ -78,7 +79,8 @@ def _part(kind: Any, name: str, part: str, folder: Any) -> Any:
         return kind(folder, download=True, **choice)
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
-            f"torchvision:{name} cannot be loaded ({error}); the first use needs a network connection, or the set's files in {folder}."
+            f"torchvision:{name} cannot be loaded ({error}); the first use needs a network "
+            f"connection, or the set's files in {folder}."
         ) from error
 
 

@@ -8,8 +8,9 @@ from torch import nn
 def blocks(encoder: nn.Module) -> list[list[nn.Parameter]]:
     """The encoder's parameters in order, in the blocks that "the last k" counts.
 
-    A block is what stands under one number of the first numbered level (a residual block, a transformer's block, a convolution),
-    or one unnumbered part; scales and shifts alone, as of a norm, belong to the block before them.
+    A block is what stands under one number of the first numbered level (a residual block, a
+    transformer's block, a convolution), or one unnumbered part; scales and shifts alone, as of a
+    norm, belong to the block before them.
     """
     found: dict[str, list[nn.Parameter]] = {}
     for name, parameter in encoder.named_parameters():

@@ -14,7 +14,9 @@ CONFIDENCE = 0.95
 
 
 class Interval(NamedTuple):
-    """An estimate and the ends of its interval; NaN ends where one observation says nothing about its spread."""
+    """An estimate and the ends of its interval; NaN ends where one observation says nothing about
+    its spread.
+    """
 
     value: float
     low: float
@@ -41,14 +43,16 @@ def mean_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) ->
 def paired_difference(
     first: Sequence[float], second: Sequence[float], *, confidence: float = CONFIDENCE
 ) -> Interval:
-    """Mean of ``second - first`` over pairs (the same seeds) with a t-interval; above 0 throughout: second is larger.
+    """Mean of ``second - first`` over pairs (the same seeds) with a t-interval; above 0 throughout:
+    second is larger.
 
     Raises:
         UserError: if the lengths differ or are 0.
     """
     if len(first) != len(second):
         raise UserError(
-            f"Paired values have lengths {len(first)} and {len(second)}; expected the same seeds for both."
+            f"Paired values have lengths {len(first)} and {len(second)}; expected the same seeds "
+            "for both."
         )
     return mean_interval([b - a for a, b in zip(first, second, strict=True)], confidence=confidence)
 
@@ -60,7 +64,8 @@ def wilson(share: float, count: int, *, confidence: float = CONFIDENCE) -> Inter
     """
     if count < 1 or not 0 <= share <= 1:
         raise UserError(
-            f"No interval for a share of {share} of {count} samples; expected a share in [0, 1] of at least 1."
+            f"No interval for a share of {share} of {count} samples; expected a share in [0, 1] of "
+            "at least 1."
         )
     z = float(ndtri((1 + confidence) / 2))
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)

@@ -20,18 +20,20 @@ def minimise(
     iterations: int = 1000,
     memory: int = 10,
 ) -> Tensor:
-    """Minimise G smooth convex functions of P variables each; every function has its own history and step length.
+    """Minimise G smooth convex functions of P variables each; every function has its own history
+    and step length.
 
     Args:
-        objective: from points (A, P) and the int64 numbers (A,) of the functions to evaluate there, to values (A,) and
-            gradients (A, P). Functions that are done are not asked for any more.
+        objective: from points (A, P) and the int64 numbers (A,) of the functions to evaluate there,
+            to values (A,) and gradients (A, P). Functions that are done are not asked for any more.
         start: (G, P).
         tolerance: a function is done when its gradient's largest component is below this.
         iterations: at most so many steps.
         memory: number of past steps that estimate the curvature.
 
     Returns:
-        The points (G, P). A function on which float precision allows no further descent is done, too.
+        The points (G, P). A function on which float precision allows no further descent is done,
+        too.
 
     Source: Nocedal and Wright 2006, "Numerical Optimization", algorithms 7.4 and 3.1.
     """
@@ -89,7 +91,9 @@ def _step(
     gradient: Tensor,
     direction: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Halve each function's own step until it has descended enough; also which functions no longer descend."""
+    """Halve each function's own step until it has descended enough; also which functions no longer
+    descend.
+    """
     slope = (gradient * direction).sum(dim=1)
     rounding = 4 * torch.finfo(value.dtype).eps * value.abs()
     length = torch.ones_like(value)

@@ -1,8 +1,10 @@
-"""Standardised features in their principal axes: the coordinates in which the linear probes are solved.
+"""Standardised features in their principal axes: the coordinates in which the linear probes are
+solved.
 
-An L2 penalty on the weights does not notice a rotation, and weights outside the span of the data are 0 at the optimum.
-Turning features into their principal axes therefore changes no solution, but makes the curvature diagonal (ridge
-regression is closed form for all penalties, logistic regression well conditioned) and few samples few dimensions.
+An L2 penalty on the weights does not notice a rotation, and weights outside the span of the data
+are 0 at the optimum. Turning features into their principal axes therefore changes no solution, but
+makes the curvature diagonal (ridge regression is closed form for all penalties, logistic regression
+well conditioned) and few samples few dimensions.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Affine:
-    """A linear model on plain features: ``features @ weight + bias``, with weight (D, K) and bias (K,)."""
+    """A linear model on plain features: ``features @ weight + bias``, with weight (D, K) and bias
+    (K,).
+    """
 
     weight: Tensor
     bias: Tensor
@@ -31,7 +35,8 @@ class Principal:
 
     Attributes:
         mean: (D,) of the features.
-        axes: (D, R); the coordinates are ``(features - mean) @ axes``. Division by the deviation is part of them.
+        axes: (D, R); the coordinates are ``(features - mean) @ axes``. Division by the deviation is
+            part of them.
         variance: (R,) of each coordinate, above 0.
     """
 
@@ -52,7 +57,8 @@ class Principal:
 def principal(features: Tensor) -> Principal:
     """Principal axes of the standardised features (N, D); constant features take no part.
 
-    Axes with less than a millionth of the largest variance are rounding noise in float32 and are dropped.
+    Axes with less than a millionth of the largest variance are rounding noise in float32 and are
+    dropped.
     """
     mean, deviation = features.mean(dim=0), features.std(dim=0, correction=0)
     varies = deviation > 10 * torch.finfo(features.dtype).eps * mean.abs()

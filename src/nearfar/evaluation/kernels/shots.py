@@ -17,7 +17,8 @@ class ShotErrors(NamedTuple):
 
     Attributes:
         mean: absolute error, on average.
-        geometric: geometric mean of the absolute errors, 0 if one of them is 0; it dwells on small errors.
+        geometric: geometric mean of the absolute errors, 0 if one of them is 0; it dwells on small
+            errors.
         samples: number of test samples.
     """
 
@@ -29,8 +30,8 @@ class ShotErrors(NamedTuple):
 def shot_errors(
     errors: Tensor, targets: Tensor, train_targets: Tensor, *, width: float = 1.0
 ) -> dict[str, ShotErrors]:
-    """Errors over "all" test samples and over those whose label has "many" (more than 100), "medium" or "few" (fewer than 20) training
-    samples; a group without test samples is left out.
+    """Errors over "all" test samples and over those whose label has "many" (more than 100),
+    "medium" or "few" (fewer than 20) training samples; a group without test samples is left out.
 
     Args:
         errors: (N,) predicted minus true values.
@@ -45,7 +46,8 @@ def shot_errors(
     """
     if errors.shape != targets.shape or errors.ndim != 1 or not len(errors) or width <= 0:
         raise UserError(
-            f"Errors have shape {tuple(errors.shape)}, targets {tuple(targets.shape)}, the width is {width}; expected one of each for at"
+            f"Errors have shape {tuple(errors.shape)}, targets {tuple(targets.shape)}, the width "
+            f"is {width}; expected one of each for at"
             " least one sample, and a width above 0."
         )
     bins, of_sample = torch.unique(

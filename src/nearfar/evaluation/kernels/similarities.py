@@ -1,4 +1,6 @@
-"""How similar two views of one sample are, and views of different samples: the two histograms that a contrast is about."""
+"""How similar two views of one sample are, and views of different samples: the two histograms that
+a contrast is about.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ def histograms(first: Tensor, second: Tensor) -> dict[str, list[float]]:
         second: (N, D) of another view of the same samples.
 
     Returns:
-        "positive_similarity" (of the N pairs of one sample) and "negative_similarity" (of all others), each summing to 1.
+        "positive_similarity" (of the N pairs of one sample) and "negative_similarity" (of all
+        others), each summing to 1.
     """
     cosine = (normalize(first, dim=1) @ normalize(second, dim=1).T).clamp(-1, 1)
     own = torch.eye(len(cosine), dtype=torch.bool, device=cosine.device)

@@ -16,7 +16,8 @@ from nearfar.evaluation.kernels.intervals import CONFIDENCE, Interval
 
 
 def similarity(first: Tensor, second: Tensor, closeness: Tensor) -> Interval:
-    """Rank correlation of the cosines of paired features with annotated closeness, in [-1, 1]; NaN where one of them is constant.
+    """Rank correlation of the cosines of paired features with annotated closeness, in [-1, 1]; NaN
+    where one of them is constant.
 
     Args:
         first: (N, D), N at least 4.
@@ -29,14 +30,16 @@ def similarity(first: Tensor, second: Tensor, closeness: Tensor) -> Interval:
     Raises:
         UserError: if shapes differ, there are fewer than 4 pairs, or a feature is not finite.
 
-    Source: Bonett and Wright 2000, "Sample Size Requirements for Estimating Pearson, Kendall and Spearman Correlations", eq. 8.
+    Source: Bonett and Wright 2000, "Sample Size Requirements for Estimating Pearson, Kendall and
+        Spearman Correlations", eq. 8.
     """
     check_features(first, "first texts")
     check_features(second, "second texts")
     if first.shape != second.shape or closeness.shape != first.shape[:1] or len(first) < 4:
         shapes = f"{tuple(first.shape)}, {tuple(second.shape)} and {tuple(closeness.shape)}"
         raise UserError(
-            f"Features of two texts and their closeness have shapes {shapes}; expected (N, D) twice and (N,), N at least 4."
+            f"Features of two texts and their closeness have shapes {shapes}; expected (N, D) "
+            "twice and (N,), N at least 4."
         )
     cosine = cosine_similarity(first.double(), second.double(), dim=1)
     ranks = [torch.from_numpy(rankdata(x.cpu().numpy())) for x in (cosine, closeness)]

@@ -32,7 +32,9 @@ class Clustered(NamedTuple):
 
 
 def cluster(data: Labelled, *, seed: int = 0) -> Clustered:
-    """k-means (scikit-learn, the best of 10 starts) on unit features, as many clusters as classes occur."""
+    """k-means (scikit-learn, the best of 10 starts) on unit features, as many clusters as classes
+    occur.
+    """
     unit = F.normalize(check_features(data.features, "clustering"), dim=1).float().cpu().numpy()
     labels = data.labels.cpu().numpy()
     with warnings.catch_warnings():
@@ -44,7 +46,9 @@ def cluster(data: Labelled, *, seed: int = 0) -> Clustered:
 
 
 def agreement(labels: NDArray[np.int64], assigned: NDArray[np.int64]) -> Clustered:
-    """Agreement of classes (N,) and clusters (N,), both integers; clusters are matched with classes by the Hungarian method."""
+    """Agreement of classes (N,) and clusters (N,), both integers; clusters are matched with classes
+    by the Hungarian method.
+    """
     table = contingency_matrix(labels, assigned)
     matched = table[linear_sum_assignment(table, maximize=True)].sum()
     return Clustered(

@@ -1,7 +1,9 @@
 """Images made worse in five ways at five strengths; a suite of our own, batched and reproducible.
 
-Source: the idea is that of Hendrycks and Dietterich 2019, "Benchmarking Neural Network Robustness to Common Corruptions and
-Perturbations"; kinds and strengths here are chosen for images of any size, and its figures are not comparable.
+Source: the idea is that of Hendrycks and Dietterich 2019, "Benchmarking Neural Network Robustness
+    to Common Corruptions and
+Perturbations"; kinds and strengths here are chosen for images of any size, and its figures are not
+comparable.
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ STRENGTHS: Mapping[str, Sequence[float]] = {
     "pixelate": (0.8, 0.65, 0.5, 0.35, 0.25),
     "JPEG": (50, 30, 20, 12, 7),
 }
-"""By strength 1 to 5: deviation of Gaussian noise (white is 1); of the blur, in sides of the image; contrast that is left; pixels
-that are left along each side; quality."""
+"""By strength 1 to 5: deviation of Gaussian noise (white is 1); of the blur, in sides of the image;
+contrast that is left; pixels that are left along each side; quality.
+"""
 
 
 def corrupted(images: Tensor, kind: str, strength: int, generator: torch.Generator) -> Tensor:
@@ -53,7 +56,8 @@ def corrupted(images: Tensor, kind: str, strength: int, generator: torch.Generat
         )
     if images.dtype != torch.uint8 or images.ndim != 4:
         raise UserError(
-            f"Images to corrupt are {images.dtype} of shape {tuple(images.shape)}; expected uint8 (N, C, H, W)."
+            f"Images to corrupt are {images.dtype} of shape {tuple(images.shape)}; expected uint8 "
+            "(N, C, H, W)."
         )
     return _KINDS[kind](images, STRENGTHS[kind][strength - 1], generator)
 

@@ -1,4 +1,5 @@
-"""Dense evaluation of feature maps: do the same places of two views match, and does a linear map segment the image?
+"""Dense evaluation of feature maps: do the same places of two views match, and does a linear map
+segment the image?
 
 Maps are (N, C, h, w), pixel labels (N, H, W) int64; a map's cell covers a rectangle of pixels.
 """
@@ -22,10 +23,14 @@ from nearfar.losses.dense.pixels import pixel_pairs
 MATCHING = "pixel-matching-v1"
 SEGMENTATION = "linear-segmentation-v1"
 DENSE_PROTOCOLS = {
-    MATCHING: "share of the map cells of one view with a positive in the other (centres closer than 0.7 cell diagonals in the image) "
-    "whose nearest neighbour by cosine among the other view's cells is a positive; mean over both directions",
-    SEGMENTATION: "linear-v1 on the cells of the last feature map, labelled by the commonest class of their pixels (at most 20,000 "
-    "training cells); logits resized bilinearly to pixels; mean over the classes of intersection over union on all test pixels",
+    MATCHING: "share of the map cells of one view with a positive in the other (centres closer "
+    "than 0.7 cell diagonals in the image) "
+    "whose nearest neighbour by cosine among the other view's cells is a positive; mean over both "
+    "directions",
+    SEGMENTATION: "linear-v1 on the cells of the last feature map, labelled by the commonest class "
+    "of their pixels (at most 20,000 "
+    "training cells); logits resized bilinearly to pixels; mean over the classes of intersection "
+    "over union on all test pixels",
 }
 MOST_CELLS = 20_000
 """Training cells of a probe; more change its result little and its time much."""
@@ -54,7 +59,8 @@ def feature_maps(
     *,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Maps of all samples, (N, C, h, w) float32; ``encode`` is an encoder's ``feature_map``, in evaluation mode.
+    """Maps of all samples, (N, C, h, w) float32; ``encode`` is an encoder's ``feature_map``, in
+    evaluation mode.
 
     Raises:
         UserError: if what ``encode`` gives is not a map, or is not finite.
@@ -72,11 +78,13 @@ def _maps(
         )
         if made.ndim != 4:
             raise UserError(
-                f"A dense evaluation needs maps (N, C, h, w); the encoder gives the shape {tuple(made.shape)}."
+                "A dense evaluation needs maps (N, C, h, w); the encoder gives the shape "
+                f"{tuple(made.shape)}."
             )
         if not bool(made.isfinite().all()):
             raise UserError(
-                "Some feature maps are NaN or infinite; training has probably diverged, so lower the learning rate."
+                "Some feature maps are NaN or infinite; training has probably diverged, so lower "
+                "the learning rate."
             )
         yield made.float()
 
@@ -85,14 +93,16 @@ def _maps(
 def pixel_matching(
     first: Tensor, second: Tensor, box1: Tensor, box2: Tensor, *, ratio: float = 0.7
 ) -> float:
-    """Share of cells whose nearest neighbour in the other view shows the same place; mean of both directions.
+    """Share of cells whose nearest neighbour in the other view shows the same place; mean of both
+    directions.
 
     Args:
         first: (N, C, h, w) maps of one view.
         second: of the other, same shape.
         box1: (N, 4) corners x0, y0, x1, y1 of the first crops, relative to their images.
         box2: of the second.
-        ratio: largest distance of two cell centres that are one place, in units of the larger cell diagonal.
+        ratio: largest distance of two cell centres that are one place, in units of the larger cell
+            diagonal.
 
     Returns:
         In [0, 1]; NaN where no two crops overlap.
@@ -111,7 +121,9 @@ def _matched(similar: Tensor, pairs: Tensor) -> float:
 
 
 def commonest(regions: Tensor, size: tuple[int, int], classes: int) -> Tensor:
-    """The commonest class of each cell's pixels, of equals the lowest: (N, H, W) int64 to (N, *size) int64."""
+    """The commonest class of each cell's pixels, of equals the lowest: (N, H, W) int64 to (N,
+    *size) int64.
+    """
     shares = adaptive_avg_pool2d(one_hot(regions, classes).permute(0, 3, 1, 2).float(), size)
     return shares.argmax(1)
 
@@ -152,7 +164,9 @@ def _predicted(model: Affine, maps: Tensor, regions: Tensor) -> Tensor:
 
 
 def overlap(predicted: Tensor, regions: Tensor, classes: int) -> Segmented:
-    """Intersection over union of predicted and true pixel labels, both (N, H, W) int64, over all pixels at once."""
+    """Intersection over union of predicted and true pixel labels, both (N, H, W) int64, over all
+    pixels at once.
+    """
     counts = (
         torch.bincount((regions * classes + predicted).flatten(), minlength=classes**2)
         .view(classes, classes)
@@ -170,5 +184,6 @@ def _check(maps: Tensor, regions: Tensor, classes: int) -> None:
     low, high = int(regions.min()), int(regions.max())
     if regions.dtype != torch.int64 or low < 0 or high >= classes:
         raise UserError(
-            f"Pixel labels are {regions.dtype} from {low} to {high}; expected int64 from 0 to {classes - 1}."
+            f"Pixel labels are {regions.dtype} from {low} to {high}; expected int64 from 0 to "
+            f"{classes - 1}."
         )

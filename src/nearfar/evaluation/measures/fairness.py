@@ -22,8 +22,8 @@ class Groups:
         worst: number of the group with the lowest accuracy.
         samples: of that group.
         lowest: its accuracy, with its Wilson interval.
-        gap: between the best and the worst group, with Newcombe's interval. Both are chosen after the fact, so that even groups
-            that are alike have a gap above 0.
+        gap: between the best and the worst group, with Newcombe's interval. Both are chosen after
+            the fact, so that even groups that are alike have a gap above 0.
     """
 
     judged: int
@@ -37,14 +37,16 @@ def groups(right: Tensor, group: Tensor, *, fewest: int = FEWEST) -> Groups | No
     """Compare groups.
 
     Args:
-        right: (N,) whether each sample was classified rightly, or in which share of several tries, in [0, 1].
+        right: (N,) whether each sample was classified rightly, or in which share of several tries,
+            in [0, 1].
         group: (N,) int64 numbers of the groups, not negative.
         fewest: samples that a group needs.
 
     Returns:
         None if fewer than two groups have so many samples.
 
-    Source: Sagawa et al. 2020, "Distributionally Robust Neural Networks" (worst-group accuracy); Newcombe 1998, "Interval
+    Source: Sagawa et al. 2020, "Distributionally Robust Neural Networks" (worst-group accuracy);
+        Newcombe 1998, "Interval
     Estimation for the Difference between Independent Proportions", method 10.
     """
     group = group.to(right.device)

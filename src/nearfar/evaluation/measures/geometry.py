@@ -1,4 +1,6 @@
-"""The geometry of a set of features: how spread, how tight within classes, how many dimensions are used."""
+"""The geometry of a set of features: how spread, how tight within classes, how many dimensions are
+used.
+"""
 
 from __future__ import annotations
 
@@ -18,29 +20,35 @@ _BLOCK = 1024
 
 
 def alignment(first: Tensor, second: Tensor) -> float:
-    """Mean squared distance between the unit embeddings of two views of the same samples, both (N, D); 0 (best) to 4.
+    """Mean squared distance between the unit embeddings of two views of the same samples, both (N,
+    D); 0 (best) to 4.
 
-    Source: Wang and Isola 2020, "Understanding Contrastive Representation Learning through Alignment and Uniformity
+    Source: Wang and Isola 2020, "Understanding Contrastive Representation Learning through
+        Alignment and Uniformity
     on the Hypersphere", section 4.1, with exponent 2.
     """
     if first.shape != second.shape:
         raise UserError(
-            f"The views have shapes {tuple(first.shape)} and {tuple(second.shape)}; expected the same."
+            f"The views have shapes {tuple(first.shape)} and {tuple(second.shape)}; expected the "
+            "same."
         )
     return float((_unit(first) - _unit(second)).square().sum(dim=1).mean())
 
 
 def penalty_evenness(first: Tensor, second: Tensor, *, temperature: float = 0.1) -> float:
-    """How evenly a contrastive loss would push other samples away: mean entropy of their shares in its gradient, over log(N - 1).
+    """How evenly a contrastive loss would push other samples away: mean entropy of their shares in
+    its gradient, over log(N - 1).
 
-    0 where the nearest sample takes all, 1 where all are equally near. ``first`` and ``second``: unit or other embeddings (N, D) of
-    two views of the same N samples, N at least 3 (below, NaN).
+    0 where the nearest sample takes all, 1 where all are equally near. ``first`` and ``second``:
+    unit or other embeddings (N, D) of two views of the same N samples, N at least 3 (below, NaN).
 
-    Source: Wang and Liu 2021, "Understanding the Behaviour of Contrastive Loss", the entropy of the relative penalty.
+    Source: Wang and Liu 2021, "Understanding the Behaviour of Contrastive Loss", the entropy of the
+        relative penalty.
     """
     if first.shape != second.shape:
         raise UserError(
-            f"The views have shapes {tuple(first.shape)} and {tuple(second.shape)}; expected the same."
+            f"The views have shapes {tuple(first.shape)} and {tuple(second.shape)}; expected the "
+            "same."
         )
     if len(first) < 3:
         return math.nan
@@ -51,7 +59,8 @@ def penalty_evenness(first: Tensor, second: Tensor, *, temperature: float = 0.1)
 def uniformity(
     features: Tensor, *, t: float = 2.0, limit: int = UNIFORMITY_LIMIT, seed: int = 0
 ) -> float:
-    """log of the mean over distinct pairs of exp(-t |u - v|^2) on unit features (N, D); -4 t (spread) to 0 (one point).
+    """log of the mean over distinct pairs of exp(-t |u - v|^2) on unit features (N, D); -4 t
+    (spread) to 0 (one point).
 
     Above ``limit`` samples a random ``limit`` of them, drawn from ``seed``, stand for all.
 
@@ -77,7 +86,8 @@ def uniformity(
 def tolerance(data: Labelled) -> float:
     """Mean cosine between distinct samples of one class; -1 to 1, high where classes are tight.
 
-    Source: Wang and Liu 2021, "Understanding the Behaviour of Contrastive Loss", read as the mean within classes.
+    Source: Wang and Liu 2021, "Understanding the Behaviour of Contrastive Loss", read as the mean
+        within classes.
     """
     u = _unit(data.features)
     count = data.labels.bincount(minlength=data.classes).to(u.dtype)
@@ -89,14 +99,16 @@ def tolerance(data: Labelled) -> float:
 
 
 def scatter_ratio(data: Labelled) -> float:
-    """Mean squared distance between distinct samples of one class, over that between samples of different classes; 0 is best.
+    """Mean squared distance between distinct samples of one class, over that between samples of
+    different classes; 0 is best.
 
     A common scale of all features does not matter.
 
     Raises:
         UserError: if no class has two samples, or there is one class.
 
-    Source: after Zhang et al. 2021 ("Unleashing the Power of Contrastive Self-Supervised Visual Models"), its analysis of intra and inter
+    Source: after Zhang et al. 2021 ("Unleashing the Power of Contrastive Self-Supervised Visual
+        Models"), its analysis of intra and inter
     class distances.
     """
     x, label = data.features.double() - data.features.double().mean(dim=0), data.labels
@@ -109,18 +121,22 @@ def scatter_ratio(data: Labelled) -> float:
     pairs_within, pairs = float((count * (count - 1)).sum()), float(len(x) * (len(x) - 1))
     if not 0 < pairs_within < pairs:
         raise UserError(
-            "The scatter ratio compares pairs of one class with pairs of two; expected both, in at least 2 classes."
+            "The scatter ratio compares pairs of one class with pairs of two; expected both, in at "
+            "least 2 classes."
         )
     between = (total - within) / (pairs - pairs_within)
     return within / pairs_within / between if between else math.nan
 
 
 def neighbourhood_purity(data: Labelled, *, k: int = 10) -> float:
-    """Share of each sample's k nearest others that have its label, averaged over samples; in [0, 1]."""
+    """Share of each sample's k nearest others that have its label, averaged over samples; in [0,
+    1].
+    """
     if len(data) < 2:
         raise UserError("Neighbourhood purity needs at least 2 samples; found 1.")
     _, row = nearest(data.features, data.features, k=k + 1)
-    # Among exact copies of a sample it need not be its own first neighbour: drop it wherever it stands, else the last.
+    # Among exact copies of a sample it need not be its own first neighbour: drop it wherever it
+    # stands, else the last.
     own = row == torch.arange(len(data), device=row.device)[:, None]
     own[:, -1] |= ~own.any(dim=1)
     others = row[~own].view(len(data), -1)
@@ -128,7 +144,8 @@ def neighbourhood_purity(data: Labelled, *, k: int = 10) -> float:
 
 
 def effective_rank(features: Tensor) -> float:
-    """Number of dimensions in use: exp of the entropy of the centred features' singular values, as shares of their sum.
+    """Number of dimensions in use: exp of the entropy of the centred features' singular values, as
+    shares of their sum.
 
     Args:
         features: (N, D).
@@ -136,7 +153,8 @@ def effective_rank(features: Tensor) -> float:
     Returns:
         0 if all rows are equal (up to rounding), otherwise 1 to min(N - 1, D).
 
-    Source: Roy and Vetterli 2007, "The effective rank". RankMe (Garrido et al. 2023) is the same without centring.
+    Source: Roy and Vetterli 2007, "The effective rank". RankMe (Garrido et al. 2023) is the same
+        without centring.
     """
     check_features(features, "geometry")
     x = features.to("cpu", torch.float64)

@@ -1,4 +1,6 @@
-"""Were test samples trained on? Told by the samples' content, whatever file, split or column they come from."""
+"""Were test samples trained on? Told by the samples' content, whatever file, split or column they
+come from.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ _BLOCK = 1024
 def trained_on(train: Any, test: Any) -> int:
     """How many test samples are equal to some training sample in every value.
 
-    Of pairs beside images (texts) alone the images (texts) are compared; samples of different kinds or shapes are never equal.
+    Of pairs beside images (texts) alone the images (texts) are compared; samples of different kinds
+    or shapes are never equal.
 
     Args:
         train: N samples with ``take``.

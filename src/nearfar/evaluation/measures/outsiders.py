@@ -1,4 +1,6 @@
-"""Out-of-distribution detection: how far outside the training data a sample lies, and how well that tells outsiders apart."""
+"""Out-of-distribution detection: how far outside the training data a sample lies, and how well that
+tells outsiders apart.
+"""
 
 from __future__ import annotations
 
@@ -18,25 +20,30 @@ ACCEPTED = 0.95
 
 
 def neighbour_distance(bank: Tensor, queries: Tensor, *, k: int = NEIGHBOURS) -> Tensor:
-    """1 minus the cosine to the k-th nearest row of the bank (the last if it has fewer), (Q,), for bank (N, D) and queries (Q, D).
+    """1 minus the cosine to the k-th nearest row of the bank (the last if it has fewer), (Q,), for
+    bank (N, D) and queries (Q, D).
 
-    Source: Sun et al. 2022, "Out-of-Distribution Detection with Deep Nearest Neighbors" (the same order as its Euclidean distance
+    Source: Sun et al. 2022, "Out-of-Distribution Detection with Deep Nearest Neighbors" (the same
+        order as its Euclidean distance
     between unit features).
     """
     return 1 - nearest(bank, queries, k=k)[0][:, -1]
 
 
 def mahalanobis(bank: Tensor, queries: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Squared Mahalanobis distance (Q,) to the nearest class mean, under one covariance within classes.
+    """Squared Mahalanobis distance (Q,) to the nearest class mean, under one covariance within
+    classes.
 
-    The covariance is shrunk by Ledoit and Wolf's rule (scikit-learn), so that fewer samples than dimensions will do.
+    The covariance is shrunk by Ledoit and Wolf's rule (scikit-learn), so that fewer samples than
+    dimensions will do.
 
     Args:
         bank: (N, D).
         queries: (Q, D).
         labels: (N,) int64 classes of the bank; None takes all for one class.
 
-    Source: Lee et al. 2018, "A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks", eq. 2.
+    Source: Lee et al. 2018, "A Simple Unified Framework for Detecting Out-of-Distribution Samples
+        and Adversarial Attacks", eq. 2.
     """
     x, q = bank.to("cpu", torch.float64), queries.to("cpu", torch.float64)
     place = (
@@ -61,7 +68,8 @@ def mahalanobis(bank: Tensor, queries: Tensor, labels: Tensor | None = None) -> 
 
 
 def energy(logits: Tensor) -> Tensor:
-    """Energy (Q,) of logits (Q, C) at temperature 1: -log sum exp; high for samples that no class claims.
+    """Energy (Q,) of logits (Q, C) at temperature 1: -log sum exp; high for samples that no class
+    claims.
 
     Source: Liu et al. 2020, "Energy-based Out-of-distribution Detection", eq. 4.
     """
@@ -69,12 +77,14 @@ def energy(logits: Tensor) -> Tensor:
 
 
 class Detected(NamedTuple):
-    """How well a score tells outsiders from insiders; intervals are percentiles of resampled samples.
+    """How well a score tells outsiders from insiders; intervals are percentiles of resampled
+    samples.
 
     Attributes:
         auroc: area under the receiver operating characteristic, 0.5 by chance.
         aupr: average precision with outsiders as the positives; by chance their share.
-        fpr95: share of the outsiders that is accepted where 95 % of the insiders are, 0.95 by chance.
+        fpr95: share of the outsiders that is accepted where 95 % of the insiders are, 0.95 by
+            chance.
     """
 
     auroc: Interval
@@ -98,7 +108,8 @@ def detect(
     """
     if not len(insiders) or not len(outsiders):
         raise UserError(
-            f"There are {len(insiders)} insiders and {len(outsiders)} outsiders; expected at least one of each."
+            f"There are {len(insiders)} insiders and {len(outsiders)} outsiders; expected at least "
+            "one of each."
         )
     score = torch.cat([insiders, outsiders]).double().cpu()
     if score.isnan().any():
@@ -118,7 +129,9 @@ def detect(
 
 
 def _interval(value: float, resampled: Tensor) -> Interval:
-    """Percentiles, widened to the value itself: near 0 and 1 resampling, which repeats samples, can miss it."""
+    """Percentiles, widened to the value itself: near 0 and 1 resampling, which repeats samples, can
+    miss it.
+    """
     tail = (1 - CONFIDENCE) / 2
     return Interval(
         value,
@@ -136,7 +149,9 @@ def _counts(samples: int, resamples: int, generator: torch.Generator) -> Tensor:
 
 
 def _figures(score: Tensor, outside: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """AUROC, AUPR and FPR95, each (B,), of samples weighted in B ways (B, N); equal scores are one threshold."""
+    """AUROC, AUPR and FPR95, each (B,), of samples weighted in B ways (B, N); equal scores are one
+    threshold.
+    """
     order = score.argsort(descending=True)
     end = torch.ones_like(outside)
     end[:-1] = score[order][1:] != score[order][:-1]

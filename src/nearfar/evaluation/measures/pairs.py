@@ -1,4 +1,6 @@
-"""Pairs of two modalities in one space, such as images and their texts: retrieval, zero-shot classification, and the gap."""
+"""Pairs of two modalities in one space, such as images and their texts: retrieval, zero-shot
+classification, and the gap.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ _BLOCK = 1024
 
 @torch.no_grad()
 def partner_ranks(queries: Tensor, bank: Tensor) -> Tensor:
-    """At which place each query finds its partner, row i of ``bank`` for row i of ``queries``, by cosine.
+    """At which place each query finds its partner, row i of ``bank`` for row i of ``queries``, by
+    cosine.
 
     Ties count against the query, within rounding: where all embeddings are equal, every rank is N.
 
@@ -39,7 +42,9 @@ def partner_ranks(queries: Tensor, bank: Tensor) -> Tensor:
 
 
 def recall_at(ranks: Tensor, k: int) -> float:
-    """Share of queries, in [0, 1], whose partner is among the first k; ``ranks`` from ``partner_ranks``."""
+    """Share of queries, in [0, 1], whose partner is among the first k; ``ranks`` from
+    ``partner_ranks``.
+    """
     return float((ranks <= k).double().mean())
 
 
@@ -48,7 +53,8 @@ def zero_shot(images: Tensor, class_texts: Tensor) -> Tensor:
 
     Args:
         images: (N, D).
-        class_texts: (C, D), one a class in label order; for several texts a class, the mean of their unit embeddings.
+        class_texts: (C, D), one a class in label order; for several texts a class, the mean of
+            their unit embeddings.
 
     Returns:
         (N,) int64.
@@ -61,7 +67,8 @@ def zero_shot(images: Tensor, class_texts: Tensor) -> Tensor:
 def modality_gap(first: Tensor, second: Tensor) -> float:
     """Distance between the two modalities' mean unit embeddings, both (N, D); 0 to 2.
 
-    Source: Liang et al. 2022, "Mind the Gap: Understanding the Modality Gap in Multi-modal Contrastive Representation
+    Source: Liang et al. 2022, "Mind the Gap: Understanding the Modality Gap in Multi-modal
+        Contrastive Representation
     Learning".
     """
     u, v = _unit_pair(first, second)

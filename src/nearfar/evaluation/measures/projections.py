@@ -1,4 +1,6 @@
-"""What a method's heads make of features: the space in which it compares, which can collapse while the features do not."""
+"""What a method's heads make of features: the space in which it compares, which can collapse while
+the features do not.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,18 @@ _MOST = 512  # samples
 
 
 def mean_cosine(rows: Tensor) -> float:
-    """Mean cosine of different rows (N, D), N at least 2: 1 where all point the same way, about 0 where they fill the sphere."""
+    """Mean cosine of different rows (N, D), N at least 2: 1 where all point the same way, about 0
+    where they fill the sphere.
+    """
     unit = normalize(rows.double(), dim=1)
     count = len(unit)
     return float((unit.sum(0).square().sum() - unit.square().sum()) / (count * (count - 1)))
 
 
 def heads(method: Method) -> dict[str, nn.Module]:
-    """The parts of a method that take its encoder's features and learn, by name; of a hosted method too."""
+    """The parts of a method that take its encoder's features and learn, by name; of a hosted method
+    too.
+    """
     found: dict[str, nn.Module] = {}
     for name, part in method.named_children():
         if isinstance(part, Method):
@@ -42,7 +48,9 @@ def _holds(part: nn.Module, other: nn.Module) -> bool:
 
 
 def _takes(part: nn.Module) -> int:
-    """The width of the first linear layer of a part that learns; 0 for others, and for lists of networks."""
+    """The width of the first linear layer of a part that learns; 0 for others, and for lists of
+    networks.
+    """
     if isinstance(part, nn.ModuleList | nn.ModuleDict) or not any(
         p.requires_grad for p in part.parameters()
     ):
@@ -52,14 +60,17 @@ def _takes(part: nn.Module) -> int:
 
 
 def _compared(method: Method, head: nn.Module, output: Any) -> Any:
-    """What is compared of a head's output: of logits over prototypes the distribution, which may be flat however logits point."""
+    """What is compared of a head's output: of logits over prototypes the distribution, which may be
+    flat however logits point.
+    """
     if not isinstance(head, DinoHead):
         return output
     return (output / getattr(method.settings, "student_temperature", 1.0)).softmax(dim=1)
 
 
 class ProjectionProbe:
-    """The mean cosine of different samples in each head's output, always of the same training samples.
+    """The mean cosine of different samples in each head's output, always of the same training
+    samples.
 
     Args:
         source: the data.
@@ -76,7 +87,9 @@ class ProjectionProbe:
 
     @torch.no_grad()
     def __call__(self, method: Method) -> dict[str, float]:
-        """By the head's name; the method is in evaluation mode. Empty where it has none, or features of its own making."""
+        """By the head's name; the method is in evaluation mode. Empty where it has none, or
+        features of its own making.
+        """
         found = heads(method)
         if not found or type(method).encode is not Method.encode or len(self.samples) < 2:
             return {}

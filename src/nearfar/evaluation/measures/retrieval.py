@@ -34,8 +34,8 @@ class Retrieved:
 def retrieve(data: Labelled) -> Retrieved:
     """Rank the other samples for each sample by cosine; what has its class is relevant.
 
-    Samples that are alone in their class are no queries. Ties are ranked by place, so samples must not be in the order of the
-    classes.
+    Samples that are alone in their class are no queries. Ties are ranked by place, so samples must
+    not be in the order of the classes.
 
     Args:
         data: N samples.

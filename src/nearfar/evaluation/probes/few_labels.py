@@ -18,7 +18,8 @@ def few_labels(train: Labelled, test: Labelled, draws: Iterable[Tensor]) -> list
     Args:
         train: the training samples.
         test: the test samples.
-        draws: for each, (N,) bool, true for the training samples whose labels are known; its place seeds the validation split.
+        draws: for each, (N,) bool, true for the training samples whose labels are known; its place
+            seeds the validation split.
 
     Returns:
         One accuracy in [0, 1] a draw.

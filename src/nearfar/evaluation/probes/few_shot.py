@@ -1,6 +1,8 @@
-"""Few-shot episodes: a handful of samples names each class, and the nearest class mean must name the rest.
+"""Few-shot episodes: a handful of samples names each class, and the nearest class mean must name
+the rest.
 
-Source: Snell et al. 2017, "Prototypical Networks for Few-shot Learning", sections 2.2 and 3 (evaluation).
+Source: Snell et al. 2017, "Prototypical Networks for Few-shot Learning", sections 2.2 and 3
+    (evaluation).
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ def few_shot(
     seed: int = 0,
     unit: bool = False,
 ) -> Interval:
-    """Mean accuracy in [0, 1] over episodes with its 95 % interval (t over episodes); arguments as for ``few_shot_accuracies``."""
+    """Mean accuracy in [0, 1] over episodes with its 95 % interval (t over episodes); arguments as
+    for ``few_shot_accuracies``.
+    """
     return mean_interval(
         few_shot_accuracies(
             data, way=way, shot=shot, query=query, episodes=episodes, seed=seed, unit=unit
@@ -47,10 +51,12 @@ def few_shot_accuracies(
     seed: int = 0,
     unit: bool = False,
 ) -> list[float]:
-    """Accuracy in [0, 1] of each episode: its queries go to the class whose mean of the ``shot`` features is nearest.
+    """Accuracy in [0, 1] of each episode: its queries go to the class whose mean of the ``shot``
+    features is nearest.
 
     Args:
-        data: features of samples of the classes to tell apart, as a rule classes that were not trained on.
+        data: features of samples of the classes to tell apart, as a rule classes that were not
+            trained on.
         way: classes in an episode, at least 2.
         shot: named samples of each class, at least 1.
         query: samples to be named of each class, at least 1.
@@ -59,7 +65,8 @@ def few_shot_accuracies(
         unit: whether features are scaled to unit length first.
 
     Raises:
-        UserError: if a number is out of range, or fewer than ``way`` classes have ``shot + query`` samples.
+        UserError: if a number is out of range, or fewer than ``way`` classes have ``shot + query``
+            samples.
     """
     features = normalize(data.features, dim=1) if unit else data.features
     truth = torch.arange(way).repeat_interleave(query).to(features.device)
@@ -76,20 +83,23 @@ def few_shot_accuracies(
 def drawn_episodes(
     labels: Tensor, *, way: int, shot: int, query: int, episodes: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """For each episode the rows of its support set (way * shot,) and of its queries (way * query,), both class by class.
+    """For each episode the rows of its support set (way * shot,) and of its queries (way * query,),
+    both class by class.
 
     Args:
         labels: (N,) int64 on the CPU; otherwise as for ``few_shot_accuracies``.
     """
     if way < 2 or min(shot, query, episodes) < 1:
         raise UserError(
-            f"Episodes of {way} ways, {shot} shots and {query} queries, {episodes} times, cannot be drawn; expected at least 2 ways and 1"
+            f"Episodes of {way} ways, {shot} shots and {query} queries, {episodes} times, cannot "
+            "be drawn; expected at least 2 ways and 1"
             " of each other."
         )
     members = [rows for rows in _rows_by_class(labels) if len(rows) >= shot + query]
     if len(members) < way:
         raise UserError(
-            f"Episodes of {way} ways need as many classes with {shot + query} samples ({shot} shots, {query} queries); found"
+            f"Episodes of {way} ways need as many classes with {shot + query} samples ({shot} "
+            f"shots, {query} queries); found"
             f" {len(members)}: lower the ways, the shots or the queries, or take more samples."
         )
     generator = torch.Generator().manual_seed(seed)

@@ -116,12 +116,14 @@ def fine_tune(
 ) -> Tuned:
     """Train a copy of the encoder with a linear head on labelled samples in their plain view.
 
-    Batch norm and dropout work as in training where the parameters are trained, and as in evaluation where they are frozen.
+    Batch norm and dropout work as in training where the parameters are trained, and as in
+    evaluation where they are frozen.
 
     Args:
         encoder: from views (n, ...) to features (n, D); it is not changed.
         train: the samples.
-        held_out: further samples; the model is kept as it stood when it did best on them. None trains for the whole budget.
+        held_out: further samples; the model is kept as it stood when it did best on them. None
+            trains for the whole budget.
         last: number of blocks to train, from the end, at least 1; None trains all.
         rate: peak learning rate.
         budget: of the training.
@@ -198,8 +200,9 @@ class _Best:
 
 
 def divided(train: Labels, budget: Budget, *, seed: int) -> tuple[Labels, Labels | None]:
-    """The samples without a stratified fifth, and at most ``budget.held_out`` of this; all and None where no class can spare any or
-    two classes would not be left."""
+    """The samples without a stratified fifth, and at most ``budget.held_out`` of this; all and None
+    where no class can spare any or two classes would not be left.
+    """
     chosen = stratified(train.labels, VALIDATION_SHARE, seed=seed, leave=1)
     if not chosen.any() or len(torch.unique(train.labels[~chosen])) < 2:
         return train, None
@@ -219,7 +222,8 @@ def picked_rate(
     seed: int = 0,
     precision: str = "float32",
 ) -> float:
-    """The learning rate with the best accuracy on held-out samples after a short training of its own, the lower of equals.
+    """The learning rate with the best accuracy on held-out samples after a short training of its
+    own, the lower of equals.
 
     Where none can be held out the middle rate is taken.
     """
@@ -257,7 +261,9 @@ def _with_head(encoder: nn.Module, train: Labels, seed: int) -> nn.Sequential:
 
 
 def _train_mode(model: nn.Module) -> None:
-    """Training mode where something is trained, evaluation mode where all of a module's own parameters are frozen."""
+    """Training mode where something is trained, evaluation mode where all of a module's own
+    parameters are frozen.
+    """
     model.train()
     for module in model.modules():
         own = list(module.parameters(recurse=False))

@@ -1,6 +1,7 @@
 """Weighted k-nearest-neighbour classification, and the blockwise search under it.
 
-Source: Wu et al. 2018, "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", section 3.4.
+Source: Wu et al. 2018, "Unsupervised Feature Learning via Non-Parametric Instance Discrimination",
+    section 3.4.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def nearest(
     query_block: int = QUERY_BLOCK,
     bank_block: int = BANK_BLOCK,
 ) -> tuple[Tensor, Tensor]:
-    """The k rows of ``bank`` with the largest cosine to each query, exactly; no (Q, N) matrix is kept.
+    """The k rows of ``bank`` with the largest cosine to each query, exactly; no (Q, N) matrix is
+    kept.
 
     Args:
         bank: (N, D).
@@ -43,7 +45,8 @@ def nearest(
         raise UserError(f"k is {k}; expected at least 1 neighbour.")
     if bank.shape[1] != queries.shape[1]:
         raise UserError(
-            f"Queries have {queries.shape[1]} dimensions, the bank {bank.shape[1]}; expected one encoder."
+            f"Queries have {queries.shape[1]} dimensions, the bank {bank.shape[1]}; expected one "
+            "encoder."
         )
     bank, queries = F.normalize(bank, dim=1), F.normalize(queries, dim=1)
     # One buffer for all blocks: allocating them anew costs as much as searching them.
@@ -78,7 +81,8 @@ def knn_scores(
     temperature: float = 0.07,
     classes: int,
 ) -> Tensor:
-    """Votes for each class: the sum of exp(cosine / temperature) over the k nearest neighbours of that class.
+    """Votes for each class: the sum of exp(cosine / temperature) over the k nearest neighbours of
+    that class.
 
     Args:
         bank: (N, D); rows need not have unit length.
@@ -118,7 +122,9 @@ def knn_accuracy(
 
 
 def knn_right(train: Labelled, test: Labelled, *, k: int = 20, temperature: float = 0.07) -> Tensor:
-    """(N,) float64: 1 for each test sample that gets its label from the k nearest training samples, otherwise 0."""
+    """(N,) float64: 1 for each test sample that gets its label from the k nearest training samples,
+    otherwise 0.
+    """
     bank = train.features, train.labels
     predicted = knn_predict(
         *bank, test.features, k=k, temperature=temperature, classes=train.classes

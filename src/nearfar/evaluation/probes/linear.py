@@ -1,7 +1,9 @@
-"""Linear probes on standardised features: multinomial logistic regression, and ridge regression for values.
+"""Linear probes on standardised features: multinomial logistic regression, and ridge regression for
+values.
 
-Both have an L2 penalty and are solved for a grid of penalties at once. The penalty is picked on a validation split of
-the training data and the probe refitted on all of them with it; test data take no part in either.
+Both have an L2 penalty and are solved for a grid of penalties at once. The penalty is picked on a
+validation split of the training data and the probe refitted on all of them with it; test data take
+no part in either.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ class Probe:
         return self.model(features)[:, 0] - targets.to(features)
 
     def explained(self, features: Tensor, targets: Tensor) -> float:
-        """R2: the share of the targets' variance that is explained, at most 1; NaN where all targets are equal."""
+        """R2: the share of the targets' variance that is explained, at most 1; NaN where all
+        targets are equal.
+        """
         variance = float(targets.double().var(correction=0))
         return (
             1 - float(self.errors(features, targets).double().square().mean()) / variance
@@ -65,7 +69,8 @@ def linear_probes(train: Labelled, *, seeds: Sequence[int] = (0,)) -> list[Probe
     present = torch.unique(train.labels)
     if len(present) < 2:
         raise UserError(
-            f"All {len(train):,} training labels are class {int(present[0])}; a probe needs two classes or more."
+            f"All {len(train):,} training labels are class {int(present[0])}; a probe needs two "
+            "classes or more."
         )
     problem = _Logistic.of(train)
     chosen = [_validated_logistic_penalty(problem, seed) for seed in seeds]
@@ -85,7 +90,8 @@ def ridge_probes(features: Tensor, targets: Tensor, *, seeds: Sequence[int] = (0
     check_features(features, "regression")
     if targets.shape != (len(features),) or not torch.isfinite(targets).all():
         raise UserError(
-            f"Targets have shape {tuple(targets.shape)}; expected {len(features):,} finite values, one a sample."
+            f"Targets have shape {tuple(targets.shape)}; expected {len(features):,} finite values, "
+            "one a sample."
         )
     if len(features) < 5:
         raise UserError(
@@ -99,9 +105,11 @@ def ridge_probes(features: Tensor, targets: Tensor, *, seeds: Sequence[int] = (0
 def fit_logistic(
     train: Labelled, penalties: Sequence[float], *, tolerance: float = 1e-4
 ) -> list[Affine]:
-    """For each penalty the minimum of mean cross-entropy + penalty / 2 * |weight|^2 on standardised features, bias free.
+    """For each penalty the minimum of mean cross-entropy + penalty / 2 * |weight|^2 on standardised
+    features, bias free.
 
-    scikit-learn's ``C`` is 1 / (penalty * N). ``tolerance`` is of ``minimise``, in units of unit curvature.
+    scikit-learn's ``C`` is 1 / (penalty * N). ``tolerance`` is of ``minimise``, in units of unit
+    curvature.
     """
     problem = _Logistic.of(train)
     return [
@@ -111,7 +119,9 @@ def fit_logistic(
 
 @dataclass(frozen=True)
 class _Logistic:
-    """Logistic regression in principal coordinates, which are found once: each validation split is some of their rows."""
+    """Logistic regression in principal coordinates, which are found once: each validation split is
+    some of their rows.
+    """
 
     turn: Principal
     coordinates: Tensor  # (N, R + 1), the last column 1: it carries the bias
@@ -162,7 +172,9 @@ class _Logistic:
 
 
 def fit_ridge(features: Tensor, targets: Tensor, penalties: Sequence[float]) -> list[Affine]:
-    """For each penalty the minimum of mean squared error + penalty * |weight|^2 on standardised features, bias free."""
+    """For each penalty the minimum of mean squared error + penalty * |weight|^2 on standardised
+    features, bias free.
+    """
     turn = principal(features)
     covariance = turn(features).T @ (targets - targets.mean()) / len(targets)
     weights = [covariance / (turn.variance + penalty) for penalty in penalties]
@@ -176,7 +188,9 @@ def _refitted(penalties: Sequence[float], fit: Callable[[float], Affine]) -> lis
 
 
 def _validated_logistic_penalty(problem: _Logistic, seed: int) -> float:
-    """The penalty with the best validation accuracy; of equals, that with the lowest validation loss."""
+    """The penalty with the best validation accuracy; of equals, that with the lowest validation
+    loss.
+    """
     held_out = stratified(problem.labels, VALIDATION_SHARE, seed=seed, leave=1)
     if not held_out.any():
         return UNVALIDATED_PENALTY
@@ -203,7 +217,9 @@ def _validated_ridge_penalty(features: Tensor, targets: Tensor, seed: int) -> fl
 
 
 def _cross_entropy(z: Tensor, labels: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy (G,) and its gradient (G, R, C) for G weights (G, R, C) at once, in blocks of samples."""
+    """Mean cross-entropy (G,) and its gradient (G, R, C) for G weights (G, R, C) at once, in blocks
+    of samples.
+    """
     models, dimension, classes = weight.shape
     flat = weight.transpose(0, 1).reshape(dimension, models * classes)
     value, gradient = z.new_zeros(models), torch.zeros_like(flat)

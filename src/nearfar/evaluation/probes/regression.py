@@ -14,7 +14,8 @@ BINS = 20
 
 
 def balanced_error(errors: Tensor, targets: Tensor, *, bins: int = BINS) -> Interval:
-    """Mean over even bins of the targets' range of the mean error within each; empty bins take no part.
+    """Mean over even bins of the targets' range of the mean error within each; empty bins take no
+    part.
 
     Args:
         errors: (N,) absolute errors.
@@ -22,14 +23,15 @@ def balanced_error(errors: Tensor, targets: Tensor, *, bins: int = BINS) -> Inte
         bins: number of bins between the least and the largest target.
 
     Returns:
-        The mean with a normal interval over the samples of each bin; a bin of one sample takes the spread of the others. NaN ends
-        where no bin has two samples.
+        The mean with a normal interval over the samples of each bin; a bin of one sample takes the
+        spread of the others. NaN ends where no bin has two samples.
 
     Source: Ren et al. 2022, "Balanced MSE for Imbalanced Visual Regression", the balanced metrics.
     """
     if errors.shape != targets.shape or errors.ndim != 1 or not len(errors):
         raise UserError(
-            f"Errors have shape {tuple(errors.shape)}, targets {tuple(targets.shape)}; expected (N,) for both."
+            f"Errors have shape {tuple(errors.shape)}, targets {tuple(targets.shape)}; expected "
+            "(N,) for both."
         )
     error, target = errors.double().cpu(), targets.double().cpu()
     width = float(target.max() - target.min()) / bins

@@ -1,6 +1,7 @@
 """The protocols by name.
 
-A protocol's settings never change under its versioned name. Whatever a probe has to choose, it chooses on training data.
+A protocol's settings never change under its versioned name. Whatever a probe has to choose, it
+chooses on training data.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def chosen(wanted: Sequence[str], task: Task) -> tuple[list[Protocol], list[str]
         elif one.name in wanted or one.version in wanted:
             if lacks is not None:
                 raise UserError(
-                    f"The protocol {one.name!r} needs {lacks}, which {task.source.spec.name} has not; leave it out."
+                    f"The protocol {one.name!r} needs {lacks}, which {task.source.spec.name} has "
+                    "not; leave it out."
                 )
             found.append(one)
         elif lacks is not None and "all" in wanted:

@@ -115,7 +115,8 @@ DENSE = Protocol(
 SIMILARITY = Protocol(
     "similarity",
     "similarity-v1",
-    "rank correlation (Spearman) of the cosine of two texts' features with their annotated closeness; raw input: counts of tokens; "
+    "rank correlation (Spearman) of the cosine of two texts' features with their annotated "
+    "closeness; raw input: counts of tokens; "
     "interval by Fisher's transform with Bonett and Wright's variance",
     _similarity,
     _needs_partners,

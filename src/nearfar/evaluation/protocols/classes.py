@@ -91,7 +91,8 @@ KNN = Protocol(
 LINEAR = Protocol(
     "linear",
     "linear-v1",
-    "logistic regression on standardised features, L2 penalty picked on 20 % of the training samples and refitted on all, "
+    "logistic regression on standardised features, L2 penalty picked on 20 % of the training "
+    "samples and refitted on all, "
     "mean over splits; interval over test samples (Wilson) or splits (t), the wider",
     _linear,
     needs_classes,
@@ -100,7 +101,8 @@ LINEAR = Protocol(
 FEW_LABELS = Protocol(
     "few-labels",
     "few-labels-v3",
-    "linear-v1 on 1, 5, 10 and 100 labels a class, and on 1 and 10 % of the labels, at least one of each class, each number of labels "
+    "linear-v1 on 1, 5, 10 and 100 labels a class, and on 1 and 10 % of the labels, at least one "
+    "of each class, each number of labels "
     "once (all of them: linear-v1), mean over draws; "
     "interval over draws (t) or test samples (Wilson), the wider",
     _few_labels,

@@ -1,4 +1,6 @@
-"""What happens on samples unlike those of training: outsiders are told apart, corrupted images classified."""
+"""What happens on samples unlike those of training: outsiders are told apart, corrupted images
+classified.
+"""
 
 from __future__ import annotations
 
@@ -94,9 +96,12 @@ def _needs_images_of_classes(task: Task) -> str | None:
 OOD = Protocol(
     "ood",
     "ood-v1",
-    "test samples against samples of other data, by three scores that know the training samples alone: 1 - cosine to the "
-    f"{NEIGHBOURS}th nearest, Mahalanobis distance to the nearest class mean (Ledoit-Wolf covariance within classes), energy of the "
-    "linear probe's logits; outsiders are the positives of AUPR; FPR95: share of outsiders accepted where 95 % of the test samples "
+    "test samples against samples of other data, by three scores that know the training samples "
+    "alone: 1 - cosine to the "
+    f"{NEIGHBOURS}th nearest, Mahalanobis distance to the nearest class mean (Ledoit-Wolf "
+    "covariance within classes), energy of the "
+    "linear probe's logits; outsiders are the positives of AUPR; FPR95: share of outsiders "
+    "accepted where 95 % of the test samples "
     "are; interval over resampled samples (percentiles)",
     _ood,
     _needs_outsiders,
@@ -104,8 +109,10 @@ OOD = Protocol(
 ROBUSTNESS = Protocol(
     "robustness",
     "robustness-v1",
-    f"linear-v1, fitted on clean images, on at most {_CORRUPTED:,} test images under noise, blur, low contrast, pixelation and JPEG, the "
-    "mean over five strengths of each; mean corruption error: over all 25, also less the error on clean images; mean over splits; "
+    f"linear-v1, fitted on clean images, on at most {_CORRUPTED:,} test images under noise, blur, "
+    "low contrast, pixelation and JPEG, the "
+    "mean over five strengths of each; mean corruption error: over all 25, also less the error on "
+    "clean images; mean over splits; "
     "interval over test samples (t)",
     _robustness,
     _needs_images_of_classes,

@@ -1,4 +1,6 @@
-"""Retrieval of samples of the same class, and clusters that should be the classes; nothing is fitted to labels."""
+"""Retrieval of samples of the same class, and clusters that should be the classes; nothing is
+fitted to labels.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ MOST = 10_000
 
 
 def _some(data: Labelled) -> Labelled:
-    """At most ``MOST`` test samples, in random order, so that equal features are not found in the order of the classes."""
+    """At most ``MOST`` test samples, in random order, so that equal features are not found in the
+    order of the classes.
+    """
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:MOST]
     return data[order.to(data.labels.device)]
 
@@ -76,16 +80,20 @@ def _clustering(row: Row) -> Iterator[Score]:
 RETRIEVAL = Protocol(
     "retrieval",
     "retrieval-v1",
-    f"each test sample searches the other test samples (at most {MOST:,}) by cosine; recall@k: whether one of the k nearest has its "
-    "class; mean average precision over the whole ranking; samples alone in their class do not search; interval over test samples",
+    f"each test sample searches the other test samples (at most {MOST:,}) by cosine; recall@k: "
+    "whether one of the k nearest has its "
+    "class; mean average precision over the whole ranking; samples alone in their class do not "
+    "search; interval over test samples",
     _retrieval,
     needs_classes,
 )
 CLUSTERING = Protocol(
     "clustering",
     "clustering-v1",
-    f"k-means (10 starts, the best) on the unit features of the test samples (at most {MOST:,}), as many clusters as they have "
-    "classes; accuracy under the best matching of clusters and classes; mean over seeds; interval over seeds (t) or test samples "
+    f"k-means (10 starts, the best) on the unit features of the test samples (at most {MOST:,}), "
+    "as many clusters as they have "
+    "classes; accuracy under the best matching of clusters and classes; mean over seeds; interval "
+    "over seeds (t) or test samples "
     "(Wilson), the wider",
     _clustering,
     needs_classes,

@@ -1,4 +1,6 @@
-"""Pairs of two modalities in one space: retrieval both ways, zero-shot classification, and what chance reaches."""
+"""Pairs of two modalities in one space: retrieval both ways, zero-shot classification, and what
+chance reaches.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _NAMES = ("image", "text")
 
 
 def _pairs(row: Row) -> Iterator[Score]:
-    """Retrieval and zero-shot of a method with a space for both parts, and its controls if it is the trained one."""
+    """Retrieval and zero-shot of a method with a space for both parts, and its controls if it is
+    the trained one.
+    """
     method: Any = row.encoder
     task = row.task
     if method is None or not hasattr(method, "embed_pair"):
@@ -71,7 +75,9 @@ def _retrieval(row: str, first: Tensor, second: Tensor) -> Iterator[Score]:
 
 
 def _controls(first: Tensor, second: Tensor) -> Iterator[Score]:
-    """The same with partners in random order, which must come out at chance; and chance itself, k / N."""
+    """The same with partners in random order, which must come out at chance; and chance itself, k /
+    N.
+    """
     order = torch.randperm(len(first), generator=torch.Generator().manual_seed(0)).to(second.device)
     scores = [
         s for s in _retrieval("shuffled pairs", first, second[order]) if s.metric != "modality gap"
@@ -90,7 +96,8 @@ def _needs_pairs(task: Task) -> str | None:
 PAIRS = Protocol(
     "pairs",
     "pairs-v1",
-    "retrieval among all test pairs by cosine, ties count against the query; zero-shot by the classes' names; "
+    "retrieval among all test pairs by cosine, ties count against the query; zero-shot by the "
+    "classes' names; "
     "interval over test samples (Wilson)",
     _pairs,
     _needs_pairs,

@@ -65,8 +65,10 @@ def _needs_groups(task: Task) -> str | None:
 FEW_SHOT = Protocol(
     "few-shot",
     "few-shot-v1",
-    f"{EPISODES} episodes from the test samples' unit features: {_WAY} classes (or all, if fewer), 1 or 5 named samples of each and "
-    f"{_QUERY} queries (fewer, if classes are smaller), which go to the nearest class mean; the same episodes for every row; interval "
+    f"{EPISODES} episodes from the test samples' unit features: {_WAY} classes (or all, if fewer), "
+    "1 or 5 named samples of each and "
+    f"{_QUERY} queries (fewer, if classes are smaller), which go to the nearest class mean; the "
+    "same episodes for every row; interval "
     "over episodes (t)",
     _few_shot,
     needs_classes,
@@ -74,8 +76,10 @@ FEW_SHOT = Protocol(
 FAIRNESS = Protocol(
     "fairness",
     "fairness-v1",
-    f"linear-v1 by groups of at least {FEWEST} test samples: accuracy of the worst (Wilson), and what the best is ahead of it "
-    "(Newcombe); both are picked after the fact; mean over splits; interval over test samples of the groups",
+    f"linear-v1 by groups of at least {FEWEST} test samples: accuracy of the worst (Wilson), and "
+    "what the best is ahead of it "
+    "(Newcombe); both are picked after the fact; mean over splits; interval over test samples of "
+    "the groups",
     _fairness,
     _needs_groups,
 )

@@ -66,9 +66,12 @@ def _needs_two(task: Task) -> str | None:
 GEOMETRY = Protocol(
     "geometry",
     "geometry-v2",
-    "of the test samples' features: uniformity (t=2; at most 10,000 samples); of two contrastive views of at most 2,048 samples "
-    "alignment, and the entropy of the other samples' shares in the contrastive gradient at temperature 0.1, relative to equal "
-    "shares; std per dimension relative to 1/sqrt(D), effective rank, tolerance, purity of the 10 nearest",
+    "of the test samples' features: uniformity (t=2; at most 10,000 samples); of two contrastive "
+    "views of at most 2,048 samples "
+    "alignment, and the entropy of the other samples' shares in the contrastive gradient at "
+    "temperature 0.1, relative to equal "
+    "shares; std per dimension relative to 1/sqrt(D), effective rank, tolerance, purity of the 10 "
+    "nearest",
     _geometry,
     _needs_two,
     quick=True,

@@ -1,4 +1,6 @@
-"""Fine-tuning of the whole encoder and of its last block; the random encoder's row is training from scratch."""
+"""Fine-tuning of the whole encoder and of its last block; the random encoder's row is training from
+scratch.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,10 @@ def _fine_tune(row: Row) -> Iterator[Score]:
                 )
             )
         accuracies = [float(fit.right(test).double().mean()) for fit in fits]
-        setting = f"learning rate {rate:g}, {min(fit.steps for fit in fits)} to {max(fit.steps for fit in fits)} steps, {precision}"
+        setting = (
+            f"learning rate {rate:g}, {min(fit.steps for fit in fits)} to "
+            f"{max(fit.steps for fit in fits)} steps, {precision}"
+        )
         yield share(
             row.name,
             FINE_TUNE.version,
@@ -72,10 +77,14 @@ def _needs_one_modality(task: Task) -> str | None:
 FINE_TUNE = Protocol(
     "fine-tune",
     "fine-tune-v2",
-    f"the encoder and a linear head, or its last block and the head, trained for at most {_BUDGET.steps} steps of {_BUDGET.batch_size} "
-    f"samples in their plain view (AdamW, weight decay {_BUDGET.weight_decay:g}, 10 % warm-up, cosine); 20 % of the training samples "
-    f"(at most {_BUDGET.held_out} of them) pick the learning rate from {', '.join(f'{rate:g}' for rate in RATES)} in trials of "
-    f"{_BUDGET.trial} steps, and the step at which to stop; mean over seeds; at most {_MOST:,} test samples; interval over seeds (t) or "
+    "the encoder and a linear head, or its last block and the head, trained for at most "
+    f"{_BUDGET.steps} steps of {_BUDGET.batch_size} "
+    f"samples in their plain view (AdamW, weight decay {_BUDGET.weight_decay:g}, 10 % warm-up, "
+    "cosine); 20 % of the training samples "
+    f"(at most {_BUDGET.held_out} of them) pick the learning rate from "
+    f"{', '.join(f'{rate:g}' for rate in RATES)} in trials of "
+    f"{_BUDGET.trial} steps, and the step at which to stop; mean over seeds; at most {_MOST:,} "
+    "test samples; interval over seeds (t) or "
     "test samples (Wilson), the wider",
     _fine_tune,
     _needs_one_modality,

@@ -83,8 +83,10 @@ def _needs_whole_values(task: Task) -> str | None:
 RIDGE = Protocol(
     "ridge",
     "ridge-v2",
-    "ridge regression on standardised features, penalty picked on 20 % of the training samples and refitted on all, mean over "
-    f"splits; balanced: each of {BINS} even bins of the test targets' range that holds samples counts alike; interval over test "
+    "ridge regression on standardised features, penalty picked on 20 % of the training samples and "
+    "refitted on all, mean over "
+    f"splits; balanced: each of {BINS} even bins of the test targets' range that holds samples "
+    "counts alike; interval over test "
     "samples (t; of R2 with their variance held fixed)",
     _ridge,
     _needs_values,
@@ -93,7 +95,8 @@ RIDGE = Protocol(
 SHOTS = Protocol(
     "shots",
     "shots-v1",
-    f"ridge-v2 by how many training samples have the target of a test sample: many (more than {MANY}), medium, few (fewer than {FEW})"
+    "ridge-v2 by how many training samples have the target of a test sample: many (more than "
+    f"{MANY}), medium, few (fewer than {FEW})"
     " shots; mean over splits of the mean and of the geometric mean of absolute errors",
     _shots,
     _needs_whole_values,

@@ -49,14 +49,16 @@ def masked_reconstruction(
     ):
         shapes = ", ".join(str(tuple(x.shape)) for x in (prediction, target, mask))
         raise ValueError(
-            f"Expected prediction (N, L, P), target (N, L, P) and mask (N, L), none of them empty; found {shapes}."
+            "Expected prediction (N, L, P), target (N, L, P) and mask (N, L), none of them empty; "
+            f"found {shapes}."
         )
     if reduction not in ("mean", "none"):
         raise ValueError(f"Unknown reduction {reduction!r}: valid are 'mean' and 'none'.")
     if normalise:
         if target.shape[2] < 2:
             raise ValueError(
-                "A patch of one value cannot be standardised: take larger patches, or normalise=False."
+                "A patch of one value cannot be standardised: take larger patches, or "
+                "normalise=False."
             )
         # torch.var_mean takes ten times as long along rows this short
         target = target - target.mean(dim=2, keepdim=True)

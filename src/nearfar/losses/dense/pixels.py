@@ -60,7 +60,8 @@ def _centres(box: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tens
 def pixpro(query: Tensor, key: Tensor, positive: Tensor, *, reduction: str = "mean") -> Tensor:
     """Pixel-to-propagation consistency, one direction.
 
-        - 2 mean_n ( sum over positive pairs of q . k / (number of positive pairs + 1e-6) );  both directions range from -4 to 4
+        - 2 mean_n ( sum over positive pairs of q . k / (number of positive pairs + 1e-6) );  both
+          directions range from -4 to 4
 
     Args:
         query: (N, C, H, W) propagated online maps, unit over channels.
@@ -90,7 +91,8 @@ def _expect_maps(query: Tensor, key: Tensor, positive: Tensor) -> None:
     pixels = query.shape[2] * query.shape[3]
     if positive.shape != (len(query), pixels, pixels):
         raise ValueError(
-            f"positive must be (N, HW, HW), here {(len(query), pixels, pixels)}; found {tuple(positive.shape)}."
+            f"positive must be (N, HW, HW), here {(len(query), pixels, pixels)}; found "
+            f"{tuple(positive.shape)}."
         )
 
 
@@ -106,7 +108,8 @@ def pixcontrast(
     """Pixel contrast, one direction: positive pixels against all other pixels of the same image's
     other view.
 
-        - mean over pixels with a positive of log ( sum_pos exp(cos / tau) / sum_all exp(cos / tau) )
+        - mean over pixels with a positive of log ( sum_pos exp(cos / tau) / sum_all exp(cos / tau)
+          )
 
     Args:
         query: (N, C, H, W) online maps, unit over channels.
@@ -147,7 +150,8 @@ def pixcontrast(
 def propagate(x: Tensor, value: Tensor, *, gamma: float = 2.0) -> Tensor:
     """Smooth a feature map by its own similarities.
 
-        y_i = sum_j max(cos(x_i, x_j), 0)^gamma norm(value_j), over all pixels j of the image, i included
+        y_i = sum_j max(cos(x_i, x_j), 0)^gamma norm(value_j), over all pixels j of the image, i
+        included
 
     Args:
         x: (N, C, H, W) maps that say what is similar.

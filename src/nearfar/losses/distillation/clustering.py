@@ -68,7 +68,8 @@ def swapped_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     if not fits or 0 in logits.shape:
         found = f"{tuple(logits.shape)} and {tuple(target.shape)}"
         raise ValueError(
-            f"Expected (V, N, K) for all views and (A, N, K), 1 <= A <= V, for targets, none of them empty; found {found}."
+            "Expected (V, N, K) for all views and (A, N, K), 1 <= A <= V, for targets, none of "
+            f"them empty; found {found}."
         )
     if views < 2:
         raise ValueError(

@@ -216,7 +216,8 @@ def penalty_entropy(
 def _expect_negatives(similarity: Tensor) -> None:
     if similarity.shape[1] < 2:
         raise ValueError(
-            f"An anchor needs a positive and a negative; found {tuple(similarity.shape)}: take a larger batch."
+            f"An anchor needs a positive and a negative; found {tuple(similarity.shape)}: take a "
+            "larger batch."
         )
 
 
@@ -227,7 +228,8 @@ def _column(similarity: Tensor, positive: Tensor | None) -> Tensor:
         expect_shapes(similarity=(similarity, "N K"), positive=(positive, "N"))
     elif len(similarity) > similarity.shape[1]:
         raise ValueError(
-            f"Without places of the positives, each of N rows needs its own column; found {tuple(similarity.shape)}."
+            "Without places of the positives, each of N rows needs its own column; found "
+            f"{tuple(similarity.shape)}."
         )
     column = (
         torch.arange(len(similarity), device=similarity.device) if positive is None else positive

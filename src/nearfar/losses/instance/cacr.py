@@ -327,7 +327,8 @@ def _expect_views(tensor: Tensor, *, views: int, samples: int = 1) -> None:
         or tensor.shape[2] < 1
     ):
         raise ValueError(
-            f"CACR needs a tensor (V, N, D) with V at least {views} and N at least {samples}; found {tuple(tensor.shape)}."
+            f"CACR needs a tensor (V, N, D) with V at least {views} and N at least {samples}; "
+            f"found {tuple(tensor.shape)}."
         )
 
 

@@ -98,7 +98,8 @@ def _expect_views(
     if len(types) > 1 or not common[0].is_floating_point():
         found = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in types))
         raise ValueError(
-            f"All embeddings must be of one floating-point type; found {found}: convert them to one."
+            f"All embeddings must be of one floating-point type; found {found}: convert them to "
+            "one."
         )
 
 
@@ -106,7 +107,8 @@ def _expect_spaces(common: Tensor, salient: Tensor) -> None:
     if common.ndim != 2 or salient.ndim != 2 or len(common) != len(salient) or len(common) == 0:
         found = f"{tuple(common.shape)} and {tuple(salient.shape)}"
         raise ValueError(
-            f"common (N, D) and salient (N, E) must be matrices with a row for each of N samples; found {found}."
+            "common (N, D) and salient (N, E) must be matrices with a row for each of N samples; "
+            f"found {found}."
         )
 
 
@@ -241,7 +243,8 @@ def sepclr_with_attributes(
     for each, ordered by it.
 
         salient = mean over attributes a of  log_uniformity(x~_a) + ( attribute_alignment(x_a on targets) + mean x_a^2 / (2 tau) ) / 2,
-        the mean over background, x~_a the latent with background at 0, tau the bandwidth (discrete: the temperature)
+        the mean over background, x~_a the latent with background at 0, tau the bandwidth (discrete:
+        the temperature)
 
     Args:
         common: projections of two views in the common space, (N, D) each, normalised here.

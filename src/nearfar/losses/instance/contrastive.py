@@ -220,8 +220,8 @@ def clip(
 ) -> Tensor:
     """CLIP's loss: each row must find its partner among the other side's rows, in both directions.
 
-        loss = 1/2 mean_i [ -s_ii + log sum_j exp(s_ij) ] + 1/2 mean_j [ -s_jj + log sum_i exp(s_ij) ]
-        with s = logit_scale first second^T
+        loss = 1/2 mean_i [ -s_ii + log sum_j exp(s_ij) ] + 1/2 mean_j [ -s_jj + log sum_i exp(s_ij)
+        ] with s = logit_scale first second^T
 
     Args:
         first: (N, D) unit rows, such as images; as in the published code they are NOT made unit

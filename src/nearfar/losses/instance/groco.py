@@ -63,7 +63,8 @@ def groco(
     whole = len(views) if whole is None else whole
     if views.ndim != 3 or not 2 <= whole <= len(views):
         raise ValueError(
-            f"GroCo needs views (V, N, D), at least 2 of them whole; found {tuple(views.shape)}, {whole} whole."
+            f"GroCo needs views (V, N, D), at least 2 of them whole; found {tuple(views.shape)}, "
+            f"{whole} whole."
         )
     if 0 in views.shape:
         raise ValueError(

@@ -351,7 +351,8 @@ def _expect_bounds(rule: Rule, *states: SampleState) -> None:
         if not bool(((temperature >= least) & temperature.isfinite()).all()):
             found = f"{float(temperature.min()):.4g}: start within its bounds"
             raise ValueError(
-                f"The samples' temperatures may not lie below the rule's least, {low}; found {found}."
+                f"The samples' temperatures may not lie below the rule's least, {low}; found "
+                f"{found}."
             )
 
 
@@ -376,7 +377,8 @@ def robust_contrastive(
     expect_shapes(margins=(margins, "N M"), temperature=(temperature, "N"))
     if not temperature.is_floating_point():
         raise ValueError(
-            f"temperature must hold floating-point numbers; found {temperature.dtype}: convert it with .float()."
+            f"temperature must hold floating-point numbers; found {temperature.dtype}: convert it "
+            "with .float()."
         )
     logs = torch.logsumexp(margins / temperature[:, None], dim=1) - math.log(margins.shape[1])
     return reduce(temperature * (logs + rho), reduction)

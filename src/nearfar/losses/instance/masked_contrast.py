@@ -1,7 +1,8 @@
 """Contrast with arbitrary positives and negatives: the form behind tags, pseudo-labels, regression
 pairs and soft labels.
 
-    l_ij: logits, P_i: positives of anchor i, A_i: positives and negatives, w_ij: weights of the terms in the denominator
+    l_ij: logits, P_i: positives of anchor i, A_i: positives and negatives, w_ij: weights of the
+        terms in the denominator
     "mean"    L_i = - 1/|P_i| sum_{p in P_i} ( l_ip - log sum_{a in A_i} w_ia exp(l_ia) )
     "joint"   L_i = - log ( sum_{p in P_i} exp(l_ip) / sum_{a in A_i} w_ia exp(l_ia) )
     "single"  each positive alone against the negatives: log(1 + sum_{n in A_i - P_i} exp(l_in - l_ip)), mean over P_i

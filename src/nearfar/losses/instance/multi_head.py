@@ -97,7 +97,8 @@ def amcl(
     """
     if z1.ndim != 3 or z1.shape != z2.shape or (queue is None and z1.shape[1] < 2):
         raise ValueError(
-            f"AMCL needs two tensors (C, N, D), with N at least 2 unless there is a queue; found {tuple(z1.shape)} and {tuple(z2.shape)}."
+            "AMCL needs two tensors (C, N, D), with N at least 2 unless there is a queue; found "
+            f"{tuple(z1.shape)} and {tuple(z2.shape)}."
         )
     if queue is not None:
         expect_shapes(z1=(z1, "C N D"), queue=(queue, "C K D"))
@@ -226,7 +227,8 @@ def amcl_barlow_twins(
     expect_shapes(z1=(z1, "C N D"), z2=(z2, "C N D"))
     if temperature.shape[-2:] != (z1.shape[2],) * 2:
         raise ValueError(
-            f"temperature must be (C, D, D) with D = {z1.shape[2]}; found {tuple(temperature.shape)}."
+            f"temperature must be (C, D, D) with D = {z1.shape[2]}; found "
+            f"{tuple(temperature.shape)}."
         )
     samples, dimension = z1.shape[1:]
     correlation = (

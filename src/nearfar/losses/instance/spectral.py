@@ -45,7 +45,8 @@ def linear_minimiser(
 ) -> tuple[Tensor, Tensor]:
     """Population minimiser of the spectral loss over f(x) = W x with ``rank`` rows.
 
-        minimise - 2 tr(G Sp) + tr(G S G S), G = W^T W:  G = S^(-1/2) [ S^(-1/2) Sp S^(-1/2) ]_rank S^(-1/2)
+        minimise - 2 tr(G Sp) + tr(G S G S), G = W^T W:  G = S^(-1/2) [ S^(-1/2) Sp S^(-1/2) ]_rank
+        S^(-1/2)
 
     Args:
         second_moment: S = E[x x^T], (D, D), positive definite.
@@ -70,8 +71,10 @@ def feature_gains(strength: Tensor, noise: Tensor, rank: int) -> tuple[Tensor, T
     """How strongly a trained linear model passes on orthogonal features, after and before its
     projection head.
 
-        after: phi / (phi^2 + sigma^2) for the ``rank`` features with the largest phi^2 / (phi^2 + sigma^2), else 0;
-        before (after the first of two balanced layers): the square root, so weights are more even there
+        after: phi / (phi^2 + sigma^2) for the ``rank`` features with the largest phi^2 / (phi^2 +
+            sigma^2), else 0;
+        before (after the first of two balanced layers): the square root, so weights are more even
+        there
 
     Args:
         strength: (D,) phi, above 0.

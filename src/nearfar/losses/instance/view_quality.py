@@ -61,8 +61,9 @@ def quality_weights(
 ) -> Tensor:
     """Weights of positive pairs with mean 1, without gradient.
 
-        a = tokens . axis;  f = (a - min) / (max - min + 1e-7), b = 1 - f, each divided by its sum + 1e-7
-        F, B = sums of tokens weighted by f and b;  w_i = N softmax_i( sharpness (cos(F1, F2) - cos(B1, B2)) )
+        a = tokens . axis;  f = (a - min) / (max - min + 1e-7), b = 1 - f, each divided by its sum +
+        1e-7 F, B = sums of tokens weighted by f and b;  w_i = N softmax_i( sharpness (cos(F1, F2) -
+        cos(B1, B2)) )
 
     Args:
         tokens1: (N, L, K) tokens of the first view from a frozen encoder.

@@ -104,7 +104,8 @@ def _cross_entropies(
         if not any(wanted):
             continue
         factor = layout.scale / sums if decoupled else layout.scale * margins[-1].sigmoid() / sums
-        # The own key's derivative is minus that of all others together. A second derivative needs the exponentials as they were.
+        # The own key's derivative is minus that of all others together. A second derivative needs
+        # the exponentials as they were.
         weight = block.clone() if torch.is_grad_enabled() else block
         weight.diagonal(start + rows.start).copy_(-sums)
         if by_query is not None:

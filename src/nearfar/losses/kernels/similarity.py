@@ -95,7 +95,8 @@ def _expect_floats(given: dict[str, Any]) -> torch.dtype | None:
         if name in EMBEDDINGS and isinstance(value, Tensor):
             if not value.is_floating_point():
                 raise ValueError(
-                    f"{name} must hold floating-point numbers; found {_word(value.dtype)}: convert it with .float()."
+                    f"{name} must hold floating-point numbers; found {_word(value.dtype)}: convert "
+                    "it with .float()."
                 )
             found[name] = value.dtype
     if len(set(found.values())) > 1:
@@ -215,7 +216,8 @@ def own_range(rows: slice | None, samples: int) -> slice:
     start, stop, step = rows.indices(samples)
     if step != 1 or start >= stop:
         raise ValueError(
-            f"rows must be a range of the {samples} samples with at least one of them; found {rows}."
+            f"rows must be a range of the {samples} samples with at least one of them; found "
+            f"{rows}."
         )
     return slice(start, stop)
 
@@ -260,11 +262,13 @@ def expect_values(loss: str, **tensors: Tensor) -> None:
     for name, tensor in tensors.items():
         if tensor.device.type == "meta":
             raise ValueError(
-                f"{loss} looks at the values of {name}, and tensors on the meta device have none: take another device."
+                f"{loss} looks at the values of {name}, and tensors on the meta device have none: "
+                "take another device."
             )
         if not torch.compiler.is_compiling() and _stands_for_several(tensor):
             raise ValueError(
-                f"{loss} looks at the values of {name}, so torch.vmap cannot map over it: take one batch after another."
+                f"{loss} looks at the values of {name}, so torch.vmap cannot map over it: take one "
+                "batch after another."
             )
 
 
@@ -319,7 +323,8 @@ def expect_shapes(least: int = 1, **tensors: tuple[Tensor, str]) -> None:
     name, (tensor, axes) = next(iter(tensors.items()))
     if len(tensor) < least:
         raise ValueError(
-            f"{name} needs at least {least} along {axes.split()[0]}; found {len(tensor)}: take a larger batch."
+            f"{name} needs at least {least} along {axes.split()[0]}; found {len(tensor)}: take a "
+            "larger batch."
         )
 
 
@@ -334,7 +339,8 @@ def expect_queue(queue: Tensor, width: int) -> None:
     ):
         found = f"{tuple(queue.shape)} in {_word(queue.dtype)}"
         raise ValueError(
-            f"The queue must hold at least one key of {width} floating-point numbers; found {found}."
+            f"The queue must hold at least one key of {width} floating-point numbers; found "
+            f"{found}."
         )
 
 
@@ -364,7 +370,8 @@ def expect_temperature(
         if temperature.ndim or not temperature.is_floating_point():
             found = f"the shape {tuple(temperature.shape)} in {_word(temperature.dtype)}"
             raise ValueError(
-                f"The {name} must be a number or a scalar tensor; found {found}: take temperature.squeeze() or float()."
+                f"The {name} must be a number or a scalar tensor; found {found}: take "
+                "temperature.squeeze() or float()."
             )
         return
     if not isinstance(temperature, numbers.Real) or math.isinf(temperature):

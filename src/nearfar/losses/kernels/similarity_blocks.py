@@ -69,7 +69,8 @@ def layout_of(
     """The layout for |s| up to ``bound``; a ``height`` of None gives a good one."""
     if height is None:
         height = max(16, block_height(len(key), query.device))
-    # Entries and weights both reach exp(bound): below 0.45 of the exponent range, their products and sums still fit.
+    # Entries and weights both reach exp(bound): below 0.45 of the exponent range, their products
+    # and sums still fit.
     bounded = bound <= 0.45 * math.log(torch.finfo(query.dtype).max)
     small = bounded and len(query) * len(key) <= _KEPT and not torch.compiler.is_compiling()
     kept = small and torch.is_grad_enabled() and (query.requires_grad or key.requires_grad)
@@ -96,7 +97,8 @@ def similarity_blocks(
     """
     others, factor = query if key is None else key, layout.unit * layout.scale
     added, beta = (query.new_zeros(()), 0.0) if shift is None else (shift, layout.unit)
-    # One piece of memory serves all blocks, unless they are kept, by backward or for a second derivative.
+    # One piece of memory serves all blocks, unless they are kept, by backward or for a second
+    # derivative.
     single = torch.is_grad_enabled() or layout.kept or layout.height >= len(query)
     reused = None if single else query.new_empty(layout.height * len(others))
     for rows, columns, mirrored in block_ranges(

@@ -64,7 +64,8 @@ def siglip(
     expect_temperature(logit_scale, "logit_scale")
     if isinstance(logit_bias, Tensor) and logit_bias.ndim:
         raise ValueError(
-            f"The logit_bias must be a number or a scalar tensor; found the shape {tuple(logit_bias.shape)}."
+            "The logit_bias must be a number or a scalar tensor; found the shape "
+            f"{tuple(logit_bias.shape)}."
         )
     anchors = own_range(rows, len(first))
     scaled = first[anchors] * logit_scale

@@ -161,7 +161,9 @@ def soft_clip(first: Tensor, second: Tensor, *, temperature: float = 0.125) -> T
     too.
 
         T = softmax_j(second_i . second_j / tau);   loss = 1/2 mean_i - sum_j T_ij [ log softmax_j(first_i . second_j / tau)
-                                                                             + log softmax_j(second_i . first_j / tau) ]
+                                                                             + log
+                                                                             softmax_j(second_i .
+                                                                             first_j / tau) ]
 
     Args:
         first: (N, D).

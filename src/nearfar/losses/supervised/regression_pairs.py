@@ -182,7 +182,8 @@ def conr(
 
         positives P_i: d(y_i, y_j) <= window, j != i;   negatives: d(y_i, y_j) > window and d(p_i, p_j) <= window (confusions)
         L_i = - 1/|P_i| sum_P ( l_ip - log( sum_P exp(l) + sum_N S_in exp(l_in) ) ),   S_ij = omega_i exp(push d(y_i, y_j))
-        loss = mean over all rows of omega_i L_i, where L_i = 0 without a negative or without a positive
+        loss = mean over all rows of omega_i L_i, where L_i = 0 without a negative or without a
+        positive
 
     Args:
         features: (M, D), normalised here.
@@ -220,7 +221,8 @@ def conr(
     if y.shape != p.shape or y.ndim not in (1, 2) or len(y) != len(features):
         shapes = f"{tuple(label.shape)} and {tuple(prediction.shape)} for {len(features)} features"
         raise ValueError(
-            f"label and prediction must both be (M,) or (M, K), a row for each feature; found {shapes}."
+            "label and prediction must both be (M,) or (M, K), a row for each feature; found "
+            f"{shapes}."
         )
     expect_no_nan("conr", label=label, prediction=prediction, density_weight=density_weight)
     omega = y.new_ones(len(y)) if density_weight is None else density_weight.reshape(-1)
@@ -310,7 +312,8 @@ def conr_dense(
     if not fits or 0 in features.shape or 0 in target.shape:
         found = ", ".join(str(tuple(x.shape)) for x in (features, target, prediction))
         raise ValueError(
-            f"Expected features (N, C, H, W), target and prediction (N, 1, h, w), none of them empty; found {found}."
+            "Expected features (N, C, H, W), target and prediction (N, 1, h, w), none of them "
+            f"empty; found {found}."
         )
     expect_no_nan("conr_dense", target=target, prediction=prediction, density_weight=density_weight)
     y, p = (value.flatten(1).mean(1) for value in (target, prediction.detach()))

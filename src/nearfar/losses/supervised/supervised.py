@@ -30,7 +30,8 @@ def supcon(
     """The supervised contrastive loss: each row must find all rows of its class among all other
     rows.
 
-        loss_i = -(tau / tau_base) mean_{p in P(i)} log( exp(z_i . z_p / tau) / sum_{a != i} exp(z_i . z_a / tau) )
+        loss_i = -(tau / tau_base) mean_{p in P(i)} log( exp(z_i . z_p / tau) / sum_{a != i} exp(z_i
+        . z_a / tau) )
 
     P(i) is every other row of the class of i, over all views. The loss is the mean over all anchors
     i, of which one without a positive counts as 0. The sum over positives is z_i . sum_p z_p, so no

@@ -1,8 +1,10 @@
-"""SwAV: predict from one crop the cluster assignment of another; assignments are balanced over the prototypes.
+"""SwAV: predict from one crop the cluster assignment of another; assignments are balanced over the
+prototypes.
 
-Unit embeddings of several crops are scored against learned prototypes. The scores of each whole crop, with those of a
-queue of past embeddings, are turned into balanced soft codes by Sinkhorn's iteration, and all other crops (small ones
-too) predict these codes. No pairs of samples are compared.
+Unit embeddings of several crops are scored against learned prototypes. The scores of each whole
+crop, with those of a queue of past embeddings, are turned into balanced soft codes by Sinkhorn's
+iteration, and all other crops (small ones too) predict these codes. No pairs of samples are
+compared.
 
     loss = mean over whole crops a, other crops v, samples n of  - sum_k Q_ank log softmax(z_vn C^T / tau)_k
 Source: Caron et al. 2020, arXiv 2006.09882, equations 2 to 5.
@@ -31,7 +33,9 @@ _WHOLE = 2  # crops that are assigned codes
 
 
 class SwAV(Method):
-    """Multi-crop, one encoder, projector and prototypes, balanced codes of other crops, cross-entropy."""
+    """Multi-crop, one encoder, projector and prototypes, balanced codes of other crops,
+    cross-entropy.
+    """
 
     @dataclass(frozen=True)
     class Settings:
@@ -41,7 +45,8 @@ class SwAV(Method):
         iterations: Sinkhorn's passes.
         prototypes: number K of clusters; at least a few times the expected number of classes.
         frozen: share of the run during which the prototypes do not learn.
-        queue: past embeddings per whole crop that join in Sinkhorn, for batches smaller than ``prototypes``; 0: none.
+        queue: past embeddings per whole crop that join in Sinkhorn, for batches smaller than
+            ``prototypes``; 0: none.
         queue_start: share of the run after which the queue is filled; it is used once full.
         local: number of small crops.
         hidden: width of the projector's hidden layer.
@@ -65,7 +70,8 @@ class SwAV(Method):
         2020,
         "2006.09882",
         (
-            "The queue starts with random vectors instead of zeros; both are left aside until it is full.",
+            "The queue starts with random vectors instead of zeros; both are left aside until it "
+            "is full.",
         ),
     )
     recipes = {
@@ -124,7 +130,9 @@ class SwAV(Method):
 
     @torch.no_grad()
     def codes(self, scores: Tensor) -> Tensor:
-        """Balanced codes (2, N, K) of the whole crops' scores, each crop in the company of its queue."""
+        """Balanced codes (2, N, K) of the whole crops' scores, each crop in the company of its
+        queue.
+        """
         s, samples = self.settings, scores.shape[1]
         if self.queue is not None and self.queue.full:
             past = self.queue.rows.reshape(-1, _WHOLE, s.projection).transpose(0, 1)
@@ -144,7 +152,10 @@ class SwAV(Method):
         s, even = self.settings, math.log(self.settings.prototypes)
         if self.progress < max(0.1, s.frozen) or abs(terms["swav"] - even) > 0.01 * even:
             return None
-        return f"The loss stays at log K = {even:.2f}: codes are too soft. Lower epsilon (now {s.epsilon}) or take more prototypes."
+        return (
+            f"The loss stays at log K = {even:.2f}: codes are too soft. Lower epsilon (now "
+            f"{s.epsilon}) or take more prototypes."
+        )
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return [

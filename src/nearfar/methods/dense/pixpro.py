@@ -1,12 +1,14 @@
-"""PixPro: a pixel of a feature map agrees with the momentum copy's pixel that shows the same place in another crop.
+"""PixPro: a pixel of a feature map agrees with the momentum copy's pixel that shows the same place
+in another crop.
 
-BYOL on pixels: crops carry their boxes, and pixels whose centres lie close in the image are positive. The online map is smoothed
-by its own similarities first, which does the predictor's work. PixContrast leaves that out and repels the other pixels instead.
+BYOL on pixels: crops carry their boxes, and pixels whose centres lie close in the image are
+positive. The online map is smoothed by its own similarities first, which does the predictor's work.
+PixContrast leaves that out and repels the other pixels instead.
 
     loss = - 2 mean_n mean_pos cos(y1_i, k2_j) - 2 mean_n mean_pos cos(y2_i, k1_j),   y_i = sum_j max(cos(x_i, x_j), 0)^2 g(x_j)
     PixContrast:  - mean_i log( sum_pos exp(cos / tau) / sum_all exp(cos / tau) ), both ways
-The copy moves before each step's target is taken. ``after_step`` does that for the next step, with its momentum; at the first the
-copy equals the online network, so that nothing is missed.
+The copy moves before each step's target is taken. ``after_step`` does that for the next step, with
+its momentum; at the first the copy equals the online network, so that nothing is missed.
 Source: Xie et al. 2021, arXiv 2011.10043, equations 1 to 6 and section 3.4.
 """
 
@@ -27,14 +29,19 @@ from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
 
 
 class PixPro(Method):
-    """Two crops with boxes, encoder and momentum copy, pixel projector and propagation, the copy's pixels at the same place."""
+    """Two crops with boxes, encoder and momentum copy, pixel projector and propagation, the copy's
+    pixels at the same place.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-        form: "pixpro" (consistency) or "pixcontrast" (contrast with the other pixels of the same image).
-        instance: weight of BYOL on the averaged map beside the pixels, with heads of its own; 0: without.
-        ratio: largest distance of two pixel centres that are one place, in units of the larger pixel's diagonal.
+        form: "pixpro" (consistency) or "pixcontrast" (contrast with the other pixels of the same
+            image).
+        instance: weight of BYOL on the averaged map beside the pixels, with heads of its own; 0:
+            without.
+        ratio: largest distance of two pixel centres that are one place, in units of the larger
+            pixel's diagonal.
         sharpness: exponent of the similarities in the propagation.
         layers: of the transformation of what is propagated, 0 to 2.
         temperature: of PixContrast.
@@ -54,13 +61,16 @@ class PixPro(Method):
         projection: Annotated[int, whole_number()] = 256
 
     paper = Paper(
-        "Propagate Yourself: Exploring Pixel-Level Consistency for Unsupervised Visual Representation Learning",
+        "Propagate Yourself: Exploring Pixel-Level Consistency for Unsupervised Visual "
+        "Representation Learning",
         "Xie, Lin, Zhang, Cao, Lin, Hu",
         2021,
         "2011.10043",
         (
-            "What is propagated is normalised before the sum, as in the authors' code; the paper does not say so.",
-            "The copy is updated after each step for the next one, which gives the same numbers as before the step's targets.",
+            "What is propagated is normalised before the sum, as in the authors' code; the paper "
+            "does not say so.",
+            "The copy is updated after each step for the next one, which gives the same numbers as "
+            "before the step's targets.",
             "The instance term is the squared distance of unit vectors, the authors' larger by 4.",
         ),
     )

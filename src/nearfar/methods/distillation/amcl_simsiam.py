@@ -1,4 +1,5 @@
-"""AMCL on SimSiam: several projectors and predictors, each prediction compared at a learned temperature; no negatives.
+"""AMCL on SimSiam: several projectors and predictors, each prediction compared at a learned
+temperature; no negatives.
 
 SimSiam's networks once for each head, with the cosine divided by the pair's learned temperature.
 
@@ -22,13 +23,16 @@ from nearfar.ranges import whole_number
 
 
 class AMCLSimSiam(Method):
-    """Two views, one encoder, several projectors and predictors, the other view's projections, a Gaussian likelihood."""
+    """Two views, one encoder, several projectors and predictors, the other view's projections, a
+    Gaussian likelihood.
+    """
 
     @dataclass(frozen=True)
     class Settings(HeadSettings):
         """Attributes:
         joint: give each head a network that sees both vectors at once, as the released sketch does.
-        projection: width of all layers of the projectors, and dimensions in which each head compares views.
+        projection: width of all layers of the projectors, and dimensions in which each head
+            compares views.
         bottleneck: width of the predictors' hidden layer.
         """
 

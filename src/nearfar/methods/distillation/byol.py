@@ -1,7 +1,8 @@
 """BYOL: predict what a slowly moving copy of the network says of the other view; no negatives.
 
-The online network (encoder, projector, predictor) predicts its momentum copy's projection of the other view. The
-predictor and the slow copy, which gets no gradient, keep outputs from becoming equal. The momentum rises to 1.
+The online network (encoder, projector, predictor) predicts its momentum copy's projection of the
+other view. The predictor and the slow copy, which gets no gradient, keep outputs from becoming
+equal. The momentum rises to 1.
 
     loss = mean over n of  |p1 - z2'|^2 + |p2 - z1'|^2,  all rows of unit length, z' from the copy
 Source: Grill et al. 2020, arXiv 2006.07733, equations 2 and 3.
@@ -23,12 +24,15 @@ from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
 
 
 class BYOL(Method):
-    """Two unequal views, encoder and momentum copy, projector and predictor, the copy's projection as target."""
+    """Two unequal views, encoder and momentum copy, projector and predictor, the copy's projection
+    as target.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-        momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a cosine.
+        momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a
+            cosine.
         hidden: width of the hidden layers of projector and predictor.
         projection: dimensions in which views are compared.
         last_norm: standardise projections by their batch, without learned scale, as SimSiam does.
@@ -49,7 +53,8 @@ class BYOL(Method):
         2020,
         "2006.07733",
         (
-            "The copy starts equal to the online network; the authors' code gives it random weights.",
+            "The copy starts equal to the online network; the authors' code gives it random "
+            "weights.",
         ),
     )
     recipes = {

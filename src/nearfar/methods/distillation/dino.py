@@ -1,7 +1,9 @@
-"""DINO: a student's distribution over prototypes follows that of its momentum teacher on other crops; no labels.
+"""DINO: a student's distribution over prototypes follows that of its momentum teacher on other
+crops; no labels.
 
-The teacher, a momentum copy, sees the two whole crops; the student sees all and learns to give the teacher's softmax for every
-other crop. A running centre keeps one prototype from winning everywhere, the teacher's low temperature prevents uniform outputs.
+The teacher, a momentum copy, sees the two whole crops; the student sees all and learns to give the
+teacher's softmax for every other crop. A running centre keeps one prototype from winning
+everywhere, the teacher's low temperature prevents uniform outputs.
 
     loss = mean over teacher crops a, student crops v != a of  - softmax((t_a - c) / tau_t) . log softmax(s_v / tau_s)
 Source: Caron et al. 2021, arXiv 2104.14294, algorithm 1, equations 3 and 4.
@@ -40,7 +42,9 @@ _WHOLE = 2  # crops that the teacher sees
 
 
 class DINO(Method):
-    """Multi-crop, student and momentum teacher, a head with prototypes, the teacher's softmax, cross-entropy."""
+    """Multi-crop, student and momentum teacher, a head with prototypes, the teacher's softmax,
+    cross-entropy.
+    """
 
     @dataclass(frozen=True)
     class Settings:
@@ -49,8 +53,10 @@ class DINO(Method):
         teacher_temperature: of the teacher's softmax after its warm-up; below the student's.
         first_teacher_temperature: the same at the first step.
         temperature_warmup: share of the run over which the teacher's temperature changes linearly.
-        momentum: share of the teacher that stays at the first step, in [0, 1]; rises to 1 along a cosine.
-        sinkhorn: balance the teacher's shares over the batch, as SwAV does, instead of subtracting a centre (table 7).
+        momentum: share of the teacher that stays at the first step, in [0, 1]; rises to 1 along a
+            cosine.
+        sinkhorn: balance the teacher's shares over the batch, as SwAV does, instead of subtracting
+            a centre (table 7).
         centre_momentum: share of the centre that stays at each step, in [0, 1].
         prototypes: dimensions of the output.
         frozen: share of the run during which the last layer does not learn.
@@ -148,7 +154,9 @@ class DINO(Method):
         )
 
     def forward(self, batch: Batch) -> Outputs:
-        """Per-sample losses, so that no (N, V, prototypes) logits travel between processes; balancing needs the logits."""
+        """Per-sample losses, so that no (N, V, prototypes) logits travel between processes;
+        balancing needs the logits.
+        """
         student = torch.stack(together(self.head, together(self.encoder, batch.views)))
         teacher = torch.stack(together(self.teacher, batch.views[:_WHOLE]))
         teacher = teacher.to(torch.promote_types(teacher.dtype, torch.float32))

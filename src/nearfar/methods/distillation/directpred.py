@@ -1,11 +1,14 @@
-"""DirectPred: BYOL with a linear predictor that is computed from the statistics of its inputs instead of trained.
+"""DirectPred: BYOL with a linear predictor that is computed from the statistics of its inputs
+instead of trained.
 
-In a linear network its eigenvectors turn towards those of F, the correlation of the online projections, and its eigenvalues
-towards the roots of F's. So it is set to that after each step ("eigen"), to another power of F ("set") or to F ("copy").
+In a linear network its eigenvectors turn towards those of F, the correlation of the online
+projections, and its eigenvalues towards the roots of F's. So it is set to that after each step
+("eigen"), to another power of F ("set") or to F ("copy").
 
     loss = mean over n of  - 2 cos(W f1, t2) - 2 cos(W f2, t1),  t from the momentum copy
     F <- rho F + (1 - rho) mean f f^T = U diag(s) U^T;   W <- U diag(sqrt(s / max s) + epsilon) U^T
-Source: Tian et al. 2021, arXiv 2102.06810, section 3; DirectSet and DirectCopy: Wang et al. 2021, arXiv 2110.04947.
+Source: Tian et al. 2021, arXiv 2102.06810, section 3; DirectSet and DirectCopy: Wang et al. 2021,
+    arXiv 2110.04947.
 """
 
 from __future__ import annotations
@@ -32,12 +35,15 @@ _NORMS: dict[str, float | str | None] = {"spectral": 2, "frobenius": "fro", "non
 
 
 class DirectPred(Method):
-    """Two views, encoder and momentum copy, a linear predictor set from correlations, the copy's projection as target."""
+    """Two views, encoder and momentum copy, a linear predictor set from correlations, the copy's
+    projection as target.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-        predictor: "eigen" (DirectPred), "set" (DirectSet), "copy" (DirectCopy) or "learned" (by gradient).
+        predictor: "eigen" (DirectPred), "set" (DirectSet), "copy" (DirectCopy) or "learned" (by
+            gradient).
         epsilon: lifts small eigenvalues of the predictor; 0.3 is usual for "set" and "copy".
         epsilon_inside: whether it is added under the root, for "eigen".
         power: of F's eigenvalues, for "set".
@@ -48,7 +54,8 @@ class DirectPred(Method):
         centred: whether the running mean's outer product is taken off F.
         normalise: whether predictions and targets are compared as unit vectors.
         momentum: share of the copy that stays at each step, in [0, 1].
-        random_target: whether the copy starts from random weights of its own, as the authors' code has it.
+        random_target: whether the copy starts from random weights of its own, as the authors' code
+            has it.
         hidden: width of the projector's hidden layer.
         projection: dimensions in which views are compared."""
 
@@ -75,7 +82,8 @@ class DirectPred(Method):
         (
             "F's eigenvalues are divided by the largest before the root, as coded.",
             "The copy starts equal unless random_target is set.",
-            "DirectCopy divides F by its spectral norm; the paper leaves the norm open, the authors' code does not divide.",
+            "DirectCopy divides F by its spectral norm; the paper leaves the norm open, the "
+            "authors' code does not divide.",
         ),
     )
     recipes = {

@@ -1,7 +1,9 @@
-"""SimSiam: predict the other view's projection, without gradient through it; no negatives and no momentum copy.
+"""SimSiam: predict the other view's projection, without gradient through it; no negatives and no
+momentum copy.
 
-BYOL with the copy replaced by the network itself: the prediction from one view is compared with the other's projection
-as a constant. That stop-gradient keeps outputs from becoming equal. The predictor's learning rate does not decay.
+BYOL with the copy replaced by the network itself: the prediction from one view is compared with the
+other's projection as a constant. That stop-gradient keeps outputs from becoming equal. The
+predictor's learning rate does not decay.
 
     loss = - 1/2 mean cos(p1, stop(z2)) - 1/2 mean cos(p2, stop(z1));  -1 at best
 Source: Chen, He 2021, arXiv 2011.10566, equation 4.
@@ -22,14 +24,18 @@ from nearfar.ranges import above, whole_number
 
 
 class SimSiam(Method):
-    """Two views, one encoder, projector and predictor, the other view's projection as a constant target, cosine."""
+    """Two views, one encoder, projector and predictor, the other view's projection as a constant
+    target, cosine.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-        projection: width of all layers of the projector, and dimensions in which views are compared.
+        projection: width of all layers of the projector, and dimensions in which views are
+            compared.
         bottleneck: width of the predictor's hidden layer.
-        predictor_rate: the predictor's constant learning rate, relative to the peak of the others, above 0.
+        predictor_rate: the predictor's constant learning rate, relative to the peak of the others,
+            above 0.
         """
 
         projection: Annotated[int, whole_number()] = 2048

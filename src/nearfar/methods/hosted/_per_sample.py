@@ -59,13 +59,16 @@ PER_SAMPLE: Mapping[str, Callable[[Any, Outputs, slice], Tensor]] = {
     "byol": lambda method, outputs, rows: byol(**_own(outputs, rows), reduction="none"),
     "swav": _swav,
 }
-"""By method name, from the method, its outputs of N samples (of two whole views) and the wanted rows: one loss for each of these;
-the mean of all is the method's loss."""
+"""By method name, from the method, its outputs of N samples (of two whole views) and the wanted
+rows: one loss for each of these; the mean of all is the method's loss.
+"""
 
 
 def weighted(
     name: str, method: Any, outputs: Outputs, weight: Tensor, rows: slice | None = None
 ) -> Tensor:
-    """The mean of each sample's loss times its weight (N,), of mean 1; with ``rows`` their share of it."""
+    """The mean of each sample's loss times its weight (N,), of mean 1; with ``rows`` their share of
+    it.
+    """
     own = own_range(rows, len(weight))
     return reduce(weight[own] * PER_SAMPLE[name](method, outputs, own), "mean", of=len(weight))

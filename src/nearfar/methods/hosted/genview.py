@@ -1,11 +1,15 @@
-"""GenView: one view shows a generated variation of the sample, and pairs count by how good they are.
+"""GenView: one view shows a generated variation of the sample, and pairs count by how good they
+are.
 
-One view's source is a variation of the image, the noisier the more foreground the image has, and each sample's loss in the host
-(SimSiam, MoCo v3 ...) is weighted: up where the views agree in the foreground, down where they agree in the background.
+One view's source is a variation of the image, the noisier the more foreground the image has, and
+each sample's loss in the host (SimSiam, MoCo v3 ...) is weighted: up where the views agree in the
+foreground, down where they agree in the background.
 
-    a = tokens . axis;  f = a scaled to [0, 1], b = 1 - f, each over its sum;  F, B = sums of tokens weighted by f and b
+    a = tokens . axis;  f = a scaled to [0, 1], b = 1 - f, each over its sum;  F, B = sums of tokens
+    weighted by f and b
     loss = mean_i w_i host_i,   w_i = N softmax_i( gamma (cos(F1, F2) - cos(B1, B2)) )
-Generator and token encoder are a small autoencoder fitted before the first epoch; ``generator`` may be set to any other ``Generator``.
+Generator and token encoder are a small autoencoder fitted before the first epoch; ``generator`` may
+be set to any other ``Generator``.
 Source: Li et al. 2024, arXiv 2403.12003, equations 3 to 9.
 """
 
@@ -30,7 +34,9 @@ from nearfar.views.samples import denormalise
 
 
 class GenView(Method):
-    """A host's views, one of them of a generated image; the host's network, head and target; its loss weighted by pair quality."""
+    """A host's views, one of them of a generated image; the host's network, head and target; its
+    loss weighted by pair quality.
+    """
 
     @dataclass(frozen=True)
     class Settings:
@@ -51,15 +57,20 @@ class GenView(Method):
         latent: Annotated[int, whole_number()] = 64
 
     paper = Paper(
-        "GenView: Enhancing View Quality with Pretrained Generative Model for Self-Supervised Learning",
+        "GenView: Enhancing View Quality with Pretrained Generative Model for Self-Supervised "
+        "Learning",
         "Li, Yang, Li, Wu, Yu, Ghanem, Zhang",
         2024,
         "2403.12003",
         (
-            "An autoencoder fitted to the run's images makes variations (anew at each step, by noise on its latent) and tokens (less their"
-            " mean, because they have much in common), not Stable unCLIP (once for each image) and CLIP.",
-            "Foreground begins at 0.65 of the tokens' histogram, as in the authors' code; the paper takes 40 % of them.",
-            "Weights have mean 1 over the batch of all processes, the authors' over each process's.",
+            "An autoencoder fitted to the run's images makes variations (anew at each step, by "
+            "noise on its latent) and tokens (less their"
+            " mean, because they have much in common), not Stable unCLIP (once for each image) and "
+            "CLIP.",
+            "Foreground begins at 0.65 of the tokens' histogram, as in the authors' code; the "
+            "paper takes 40 % of them.",
+            "Weights have mean 1 over the batch of all processes, the authors' over each "
+            "process's.",
         ),
     )
     recipes = {

@@ -1,11 +1,16 @@
-"""Hallucinator: a further, harder positive, made of the two that there are, for SimCLR, MoCo v2 or SimSiam.
+"""Hallucinator: a further, harder positive, made of the two that there are, for SimCLR, MoCo v2 or
+SimSiam.
 
-A view's projection is pushed away from the other view's and passed through a small network that learns along; what comes out
-must match the other view too. Views are cropped around centres that lie apart, so that they share less. The host method is left
+A view's projection is pushed away from the other view's and passed through a small network that
+learns along; what comes out must match the other view too. Views are cropped around centres that
+lie apart, so that they share less. The host method is left
 as it is: with a weight of 0 it is the host to the bit. The small network is dropped with the head.
 
-    e = q + lambda (q - k), lambda ~ U(0, 1) for each sample;  h = W2 relu(W1 e + b1) + b2;  loss = host(q, k) + mu host(h, k)
-Source: Wu, Hobbs, Hovakimyan 2023, arXiv 2307.12168; its code is not public and the constants are a reconstruction."""
+    e = q + lambda (q - k), lambda ~ U(0, 1) for each sample;  h = W2 relu(W1 e + b1) + b2;  loss =
+    host(q, k) + mu host(h, k)
+Source: Wu, Hobbs, Hovakimyan 2023, arXiv 2307.12168; its code is not public and the constants are a
+    reconstruction.
+"""
 
 from __future__ import annotations
 
@@ -27,16 +32,20 @@ HOSTS: dict[str, type[Method]] = {"simclr": SimCLR, "moco-v2": MoCoV2, "simsiam"
 
 
 class Hallucinator(Method):
-    """The host's views with centres apart, its encoder, head, target and loss; and a hallucinated projection as a further positive."""
+    """The host's views with centres apart, its encoder, head, target and loss; and a hallucinated
+    projection as a further positive.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
         host: the method that is added to.
         weight: mu, of the hallucinated positive's loss; at 0 it is left out.
-        concentration: lambda ~ Beta(concentration, 1), which is U(0, 1) at 1; larger pushes further, above 0.
+        concentration: lambda ~ Beta(concentration, 1), which is U(0, 1) at 1; larger pushes
+            further, above 0.
         form: of the small network: "mlp", "norm" (with batch norm in between) or "identity" (none).
-        centre_distance: least distance of the two crops' centres over the image's diagonal, in [0, 1); images only.
+        centre_distance: least distance of the two crops' centres over the image's diagonal, in [0,
+            1); images only.
         temperature: the host's, where it has one.
         momentum: likewise.
         queue: likewise.
@@ -62,7 +71,8 @@ class Hallucinator(Method):
         2023,
         "2307.12168",
         (
-            "Built from the idea without code: lambda, mu, the small network and the centres' distance are choices of ours.",
+            "Built from the idea without code: lambda, mu, the small network and the centres' "
+            "distance are choices of ours.",
         ),
     )
     recipes = {

@@ -1,11 +1,14 @@
-"""AdaInf: SimCLR on real images and generated ones, with the real ones repeated and the augmentation weakened.
+"""AdaInf: SimCLR on real images and generated ones, with the real ones repeated and the
+augmentation weakened.
 
-Generated images make a training set larger but are less like the data, and a strong augmentation on top blurs what is left of the
-classes. So the real images are repeated until they weigh as much again (``--inflate generated/ --copies 10``, see
-``nearfar.data.prepare.inflation``) and both views are weak. Every row, copy or not, is an instance of its own.
+Generated images make a training set larger but are less like the data, and a strong augmentation on
+top blurs what is left of the classes. So the real images are repeated until they weigh as much
+again (``--inflate generated/ --copies 10``, see ``nearfar.data.prepare.inflation``) and both views
+are weak. Every row, copy or not, is an instance of its own.
 
     loss = mean over the 2N rows of  - s(i, partner) / tau + log sum_{j != i} exp(s(i, j) / tau)
-Source: Wang et al. 2024, "Do Generated Data Always Help Contrastive Learning?", arXiv 2403.12448, sections 3 and 4.
+Source: Wang et al. 2024, "Do Generated Data Always Help Contrastive Learning?", arXiv 2403.12448,
+    sections 3 and 4.
 """
 
 from __future__ import annotations
@@ -22,12 +25,15 @@ from nearfar.ranges import above, whole_number
 
 
 class AdaInf(Method):
-    """Two weak views, one encoder, a projector without norm, the other view as target, NT-Xent; inflated data."""
+    """Two weak views, one encoder, a projector without norm, the other view as target, NT-Xent;
+    inflated data.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-        style: of the views: "weak", or "contrastive" for the strength that the paper argues against.
+        style: of the views: "weak", or "contrastive" for the strength that the paper argues
+            against.
         temperature: of the softmax over similarities, above 0.
         hidden: width of the projector's hidden layer.
         projection: dimensions in which views are compared.
@@ -44,8 +50,10 @@ class AdaInf(Method):
         2024,
         "2403.12448",
         (
-            "Images of up to 64 pixels are not blurred, as in all presets here; the authors blur half of them.",
-            "The authors' loss takes rows with one tag as positives; each row here has its own tag, which makes it NT-Xent.",
+            "Images of up to 64 pixels are not blurred, as in all presets here; the authors blur "
+            "half of them.",
+            "The authors' loss takes rows with one tag as positives; each row here has its own "
+            "tag, which makes it NT-Xent.",
         ),
     )
     recipes = {

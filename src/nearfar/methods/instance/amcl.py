@@ -1,8 +1,9 @@
 """AMCL: several projection heads compare the views, and every pair has its own learned temperature.
 
-Strongly changed views differ in many ways, which one head and one temperature cannot serve. A temperature is the variance of a
-Gaussian around the pair, whose likelihood brings the regulariser Omega; one small network gives it from both projections. With
-beta < 1 the loss has no least value, so temperatures are kept in a range. This form is SimCLR's; see the other amcl-methods.
+Strongly changed views differ in many ways, which one head and one temperature cannot serve. A
+temperature is the variance of a Gaussian around the pair, whose likelihood brings the regulariser
+Omega; one small network gives it from both projections. With beta < 1 the loss has no least value,
+so temperatures are kept in a range. This form is SimCLR's; see the other amcl-methods.
 
     loss = mean over anchors of  sum over heads of  -s+ / tau+ + s- / tau- + beta Omega(tau+) - beta Omega(tau-)
     s- of the hardest negative,  Omega(tau) = (d / 2) log tau + 1 / tau,  tau = low + (high - low) sigmoid(<phi(z), phi(z')>)
@@ -24,14 +25,18 @@ from nearfar.ranges import whole_number
 
 
 class AMCL(Method):
-    """Two views, one encoder, several projectors, the other view and the hardest negative, a Gaussian likelihood."""
+    """Two views, one encoder, several projectors, the other view and the hardest negative, a
+    Gaussian likelihood.
+    """
 
     @dataclass(frozen=True)
     class Settings(HeadSettings):
         """Attributes:
         hardest: number of nearest negatives over which the negative terms are averaged.
-        last_norm: none as in the paper, or a batch norm that keeps the projections of small data out of a cone.
-        joint: give each head a network that sees both projections at once, as the released sketch does.
+        last_norm: none as in the paper, or a batch norm that keeps the projections of small data
+            out of a cone.
+        joint: give each head a network that sees both projections at once, as the released sketch
+            does.
         hidden: width of the projectors' hidden layer.
         projection: dimensions in which each head compares views.
         """
@@ -48,8 +53,10 @@ class AMCL(Method):
         2024,
         "2310.05615",
         (
-            "Formulas are those of the paper's tables: the released code cannot run, and lacks negatives.",
-            "Temperatures stay above 0.05, not 1e-5; several hardest negatives are averaged, which is our reading.",
+            "Formulas are those of the paper's tables: the released code cannot run, and lacks "
+            "negatives.",
+            "Temperatures stay above 0.05, not 1e-5; several hardest negatives are averaged, which "
+            "is our reading.",
         ),
     )
     recipes = {

@@ -1,8 +1,10 @@
-"""CACR: positives compete to attract, negatives compete to repel, and the two expected costs are added.
+"""CACR: positives compete to attract, negatives compete to repel, and the two expected costs are
+added.
 
-InfoNCE lets positives and negatives share one softmax. Here several views of a sample are weighed among themselves, the
-farthest most, and the other samples among themselves, the nearest most; so the loss attends to hard positives too, and to
-what is near in this data rather than to what is frequent. This is the form for small images; see cacr-queue, cacr-moco-v3.
+InfoNCE lets positives and negatives share one softmax. Here several views of a sample are weighed
+among themselves, the farthest most, and the other samples among themselves, the nearest most; so
+the loss attends to hard positives too, and to what is near in this data rather than to what is
+frequent. This is the form for small images; see cacr-queue, cacr-moco-v3.
 
     loss = mean_i sum_p w+(p) c(i, p)  -  mean_i sum_n w-(n) c(i, n),   c squared distance of unit vectors
     w+ = softmax over the sample's other views of t+ c,   w- = softmax over the other samples of - t- c
@@ -25,19 +27,23 @@ from nearfar.ranges import above, at_least, unit_interval, whole_number
 
 
 class CACR(Method):
-    """Several views, one encoder, a projector, the other views attract and the other samples repel, weighted distances."""
+    """Several views, one encoder, a projector, the other views attract and the other samples repel,
+    weighted distances.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
         views: V of each sample, at least 2; V - 1 positives compete.
         positive_temperature: t+, at least 0.
-        negative_temperature: t-, at least 0; the paper has 0.9 for CIFAR-10 and 2 for all other sets.
+        negative_temperature: t-, at least 0; the paper has 0.9 for CIFAR-10 and 2 for all other
+            sets.
         attraction: alpha, weight of the positives' cost.
         repulsion: beta, weight of the negatives' cost.
         uniform_attraction: weigh all positives alike (the paper's ablation).
         uniform_repulsion: weigh all negatives alike (the paper's ablation).
-        debias: prior probability that a negative is of the anchor's class, in [0, 1); the paper tries 0.1.
+        debias: prior probability that a negative is of the anchor's class, in [0, 1); the paper
+            tries 0.1.
         kernel_width: t of the repulsion by kernels exp(-t c); None for squared distances.
         hidden: width of the projector's hidden layer.
         projection: dimensions in which views are compared.
@@ -61,8 +67,10 @@ class CACR(Method):
         2023,
         "2105.03746",
         (
-            "Any encoder with a projector of one hidden layer takes the place of the authors' small AlexNet.",
-            "The learning rate falls along a cosine; the authors' falls tenfold after epochs 155, 170 and 185.",
+            "Any encoder with a projector of one hidden layer takes the place of the authors' "
+            "small AlexNet.",
+            "The learning rate falls along a cosine; the authors' falls tenfold after epochs 155, "
+            "170 and 185.",
         ),
     )
     recipes = {
@@ -75,7 +83,8 @@ class CACR(Method):
         "views": "several strong views of each sample",
         "encoder": "one, shared",
         "head": "2-layer projector",
-        "target": "the sample's other views, the farther the heavier; other samples, the nearer the heavier",
+        "target": "the sample's other views, the farther the heavier; other samples, the nearer "
+        "the heavier",
         "loss": "contrastive attraction plus contrastive repulsion",
     }
 

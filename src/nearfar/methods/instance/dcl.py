@@ -1,7 +1,9 @@
-"""DCL: SimCLR without the positive in the denominator, so that easy pairs and small batches no longer weaken the gradient.
+"""DCL: SimCLR without the positive in the denominator, so that easy pairs and small batches no
+longer weaken the gradient.
 
-NT-Xent multiplies every gradient of a row by the negatives' share of its denominator, which is near 0 when the partner is
-easily found, most of all among few negatives. Leaving the partner out of the sum removes that factor. DCLW also weighs the
+NT-Xent multiplies every gradient of a row by the negatives' share of its denominator, which is near
+0 when the partner is easily found, most of all among few negatives. Leaving the partner out of the
+sum removes that factor. DCLW also weighs the
 positives: the farther apart a pair, the more it attracts.
 
     loss = mean over the 2N rows of  - w s(i, partner) / tau + log sum_{j != i, partner} exp(s(i, j) / tau)
@@ -24,7 +26,9 @@ from nearfar.ranges import above, whole_number
 
 
 class DCL(Method):
-    """Two views, one encoder, an MLP projector, the other view as target, the decoupled contrastive loss."""
+    """Two views, one encoder, an MLP projector, the other view as target, the decoupled contrastive
+    loss.
+    """
 
     @dataclass(frozen=True)
     class Settings:
@@ -48,8 +52,10 @@ class DCL(Method):
         2022,
         "2110.06848",
         (
-            "The mean of the two directions is taken; the usual unofficial code adds them, twice that.",
-            "Left-out terms are dropped exactly and DCLW's weights are constants, unlike in that code.",
+            "The mean of the two directions is taken; the usual unofficial code adds them, twice "
+            "that.",
+            "Left-out terms are dropped exactly and DCLW's weights are constants, unlike in that "
+            "code.",
         ),
     )
     recipes = {
@@ -83,7 +89,9 @@ class DCL(Method):
         return {"z1": z1, "z2": z2}
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
-        """The loss, and as a diagnostic "coupling", the mean factor by which NT-Xent would weaken its gradients."""
+        """The loss, and as a diagnostic "coupling", the mean factor by which NT-Xent would weaken
+        its gradients.
+        """
         s, z1, z2 = self.settings, outputs["z1"], outputs["z2"]
         loss = partial(dclw, sigma=s.sigma) if s.weighted else dcl
         value, factor = (f(z1, z2, temperature=s.temperature, rows=rows) for f in (loss, coupling))

@@ -1,10 +1,14 @@
-"""Fixed head: SimCLR whose projection head is not trained but weighs coordinates unequally; probe before and after it.
+"""Fixed head: SimCLR whose projection head is not trained but weighs coordinates unequally; probe
+before and after it.
 
-Deeper layers weigh features more unequally, so what the loss wants gone survives before the head. Then a head need not learn:
-scaling coordinate i by kappa^-i also leaves room that the loss hardly reaches. SimCLR's head is replaced by that.
+Deeper layers weigh features more unequally, so what the loss wants gone survives before the head.
+Then a head need not learn: scaling coordinate i by kappa^-i also leaves room that the loss hardly
+reaches. SimCLR's head is replaced by that.
 
     z_i = h_i kappa^-i,  i = 0 .. p - 1;  the loss sees z, the representation is h
-Source: Xue, Gan, Ni, Joshi, Mirzasoleiman 2024, arXiv 2403.11391, section 6; the linear theory is in ``losses.spectral``."""
+Source: Xue, Gan, Ni, Joshi, Mirzasoleiman 2024, arXiv 2403.11391, section 6; the linear theory is
+    in ``losses.spectral``.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +30,15 @@ from nearfar.ranges import above
 
 
 class FixedHead(Method):
-    """Two views, one encoder, a head of constants, the other view (or the class) as target, NT-Xent (or a supervised loss)."""
+    """Two views, one encoder, a head of constants, the other view (or the class) as target, NT-Xent
+    (or a supervised loss).
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-        head: "fixed", or for comparison "mlp" (linear, ReLU, linear, all as wide as the representation).
+        head: "fixed", or for comparison "mlp" (linear, ReLU, linear, all as wide as the
+            representation).
         kappa: each coordinate is made this many times smaller than the one before; 1 is no head.
         loss: "nt-xent"; with class labels also "supcon", or "cross-entropy" of a linear classifier.
         temperature: of the contrastive losses, above 0."""
@@ -47,7 +54,8 @@ class FixedHead(Method):
         2024,
         "2403.11391",
         (
-            "kappa is tuned in the paper to values that we do not know; the default is a guess near 1.",
+            "kappa is tuned in the paper to values that we do not know; the default is a guess "
+            "near 1.",
         ),
     )
     recipes = {
@@ -69,7 +77,8 @@ class FixedHead(Method):
         s, width = self.settings, encoder.dimension
         if s.loss != "nt-xent" and spec.target != "class":
             raise UserError(
-                f"fixed-head with the loss {s.loss} learns from class labels, but {spec.name} has none; take nt-xent."
+                f"fixed-head with the loss {s.loss} learns from class labels, but {spec.name} has "
+                "none; take nt-xent."
             )
         self.head = (
             Reweighting(width, s.kappa)

@@ -1,6 +1,8 @@
-"""GroCo: sort a sample's positives and nearest negatives softly, and ask that every positive ranks above every negative.
+"""GroCo: sort a sample's positives and nearest negatives softly, and ask that every positive ranks
+above every negative.
 
-Only the anchor gets gradient. Without the projector's last, plain batch norm embeddings would gather in a cone: the loss only ranks.
+Only the anchor gets gradient. Without the projector's last, plain batch norm embeddings would
+gather in a cone: the loss only ranks.
 
     loss = mean over anchors and their P positives and k negatives of  BCE( mass in the top P ranks, whether a positive )
 Source: Shvetsova et al. 2023, arXiv 2301.02009, sections 3.2 and 3.3.
@@ -21,7 +23,9 @@ from nearfar.ranges import above, whole_number
 
 
 class GroCo(Method):
-    """Two or more views and small crops, one encoder, a 3-layer projector, the sample's other views, a differentiable sort."""
+    """Two or more views and small crops, one encoder, a 3-layer projector, the sample's other
+    views, a differentiable sort.
+    """
 
     @dataclass(frozen=True)
     class Settings:

@@ -1,7 +1,9 @@
-"""Hard contrastive loss: how much a loss attends to the nearest negatives, by temperature or by choice.
+"""Hard contrastive loss: how much a loss attends to the nearest negatives, by temperature or by
+choice.
 
-The softmax weighs negative j of anchor i by exp(s_ij / tau): the temperature alone sets how hard negatives are fought, at the
-price of tearing classes apart. Keeping only an anchor's nearest negatives does it openly; then even a loss without softmax learns.
+The softmax weighs negative j of anchor i by exp(s_ij / tau): the temperature alone sets how hard
+negatives are fought, at the price of tearing classes apart. Keeping only an anchor's nearest
+negatives does it openly; then even a loss without softmax learns.
 
     contrastive:  - s_ii / tau + log sum_{j in H or i} exp(s_ij / tau)       simple:  - s_ii + lambda sum_{j in H} s_ij
     H: all negatives, or for the hard losses the share alpha with the largest s_ij
@@ -31,7 +33,9 @@ from nearfar.targets.memory_bank import MemoryBank
 
 
 class HardContrastive(Method):
-    """One view (or two), one encoder, a projector, the sample's row of a memory bank (or other view), four losses."""
+    """One view (or two), one encoder, a projector, the sample's row of a memory bank (or other
+    view), four losses.
+    """
 
     @dataclass(frozen=True)
     class Settings:
@@ -40,7 +44,8 @@ class HardContrastive(Method):
         temperature: of the softmax over similarities, above 0; the simple losses have none.
         alpha: share of the negatives that the hard losses keep, in (0, 1].
         weight: lambda of the simple losses; None for one over the number of negatives.
-        bank: compare with one stored embedding of every training sample; otherwise with the other views of the batch.
+        bank: compare with one stored embedding of every training sample; otherwise with the other
+            views of the batch.
         bank_momentum: share of a stored embedding that stays when its sample is seen, in [0, 1].
         hidden: width of the projector's hidden layer.
         projection: dimensions in which views are compared.
@@ -63,8 +68,10 @@ class HardContrastive(Method):
         2021,
         "2012.09740",
         (
-            "There is no code of the authors: lambda, the bank's momentum, the projector and the inclusive rounding of alpha are ours.",
-            "The projector ends in a batch norm without offset, without which hard negatives in small batches gather all in a cone.",
+            "There is no code of the authors: lambda, the bank's momentum, the projector and the "
+            "inclusive rounding of alpha are ours.",
+            "The projector ends in a batch norm without offset, without which hard negatives in "
+            "small batches gather all in a cone.",
         ),
     )
     recipes = {
@@ -98,7 +105,9 @@ class HardContrastive(Method):
         return {"views": torch.stack(views, dim=1), "index": batch.index}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        """The loss, and as a diagnostic the entropy of the negatives' shares in the softmax: low where few negatives take all."""
+        """The loss, and as a diagnostic the entropy of the negatives' shares in the softmax: low
+        where few negatives take all.
+        """
         z = normalize(outputs["views"], dim=-1).unbind(1)
         if self.bank is not None:
             pairs = [(z[0] @ self.bank.rows.to(z[0]).T, outputs["index"])]

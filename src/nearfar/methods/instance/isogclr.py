@@ -1,12 +1,16 @@
-"""iSogCLR: a temperature for each training sample, learned with a running estimate of its denominator over all the data.
+"""iSogCLR: a temperature for each training sample, learned with a running estimate of its
+denominator over all the data.
 
-SimCLR compares a view with the negatives of its batch at one temperature. Here each sample keeps a running mean of
-exp(similarity / tau) over the negatives it has met, so that small batches do not bias the gradient, and its own tau, moved by
-the gradient of a robust objective: the worst weighting of its negatives within KL divergence rho of uniform. Samples with many
-alike end at a higher tau than rare ones. With ``individual`` off, tau is constant and the method is SogCLR.
+SimCLR compares a view with the negatives of its batch at one temperature. Here each sample keeps a
+running mean of exp(similarity / tau) over the negatives it has met, so that small batches do not
+bias the gradient, and its own tau, moved by
+the gradient of a robust objective: the worst weighting of its negatives within KL divergence rho of
+uniform. Samples with many alike end at a higher tau than rare ones. With ``individual`` off, tau is
+constant and the method is SogCLR.
 
     F_i = tau_i log mean_z exp((s(i, z) - s(i, i+)) / tau_i) + tau_i rho,  minimised over the network and tau_i
-Source: Qiu et al. 2023, arXiv 2305.11965, equations 6 to 8, algorithm 1; SogCLR: Yuan et al. 2022, arXiv 2202.12387.
+Source: Qiu et al. 2023, arXiv 2305.11965, equations 6 to 8, algorithm 1; SogCLR: Yuan et al. 2022,
+    arXiv 2202.12387.
 """
 
 from __future__ import annotations
@@ -30,7 +34,9 @@ from nearfar.targets.sample_table import SampleTable
 
 
 class ISogCLR(Method):
-    """Two views, one encoder, a wide projector, the other view as target, a robust contrastive loss of each sample's own."""
+    """Two views, one encoder, a wide projector, the other view as target, a robust contrastive loss
+    of each sample's own.
+    """
 
     @dataclass(frozen=True)
     class Settings:
@@ -43,7 +49,8 @@ class ISogCLR(Method):
         rate: step size of the temperatures.
         beta: share of the batch in their running gradients, in (0, 1].
         bounds: least and greatest temperature.
-        hinge: margin c of the variant with squared hinges of all other views (the authors' 0.8); 0: similarities.
+        hinge: margin c of the variant with squared hinges of all other views (the authors' 0.8); 0:
+            similarities.
         hidden: width of the projector's two hidden layers.
         projection: dimensions in which views are compared.
         """
@@ -66,12 +73,14 @@ class ISogCLR(Method):
                 check_bounds("bounds", self.bounds, "temperature", self.temperature)
 
     paper = Paper(
-        "Not All Semantics are Created Equal: Contrastive Self-supervised Learning with Automatic Temperature Individualization",
+        "Not All Semantics are Created Equal: Contrastive Self-supervised Learning with Automatic "
+        "Temperature Individualization",
         "Qiu, Hu, Yuan, Zhou, Zhang, Yang",
         2023,
         "2305.11965",
         (
-            "A sample's denominator starts at its first batch value whenever it is first met; the authors' only in epoch 0.",
+            "A sample's denominator starts at its first batch value whenever it is first met; the "
+            "authors' only in epoch 0.",
         ),
     )
     recipes = {
@@ -91,7 +100,8 @@ class ISogCLR(Method):
         "views": "two strong views",
         "encoder": "one, shared",
         "head": "3-layer projector, very wide",
-        "target": "the other view; the batch's negatives against a running denominator of each sample",
+        "target": "the other view; the batch's negatives against a running denominator of each "
+        "sample",
         "loss": "robust contrastive loss with a temperature for each sample",
     }
 

@@ -1,8 +1,9 @@
-"""MCL: SimCLR in stages; each contrasts only samples that all earlier stages find alike, so it must learn what they did not.
+"""MCL: SimCLR in stages; each contrasts only samples that all earlier stages find alike, so it must
+learn what they did not.
 
-A contrastive loss is content with easy features. After a stage the training set is clustered by what was learned; the next one
-trains a fresh network on batches from one cluster, where those features tell nothing apart. The representation is that of all
-stages, side by side.
+A contrastive loss is content with easy features. After a stage the training set is clustered by
+what was learned; the next one trains a fresh network on batches from one cluster, where those
+features tell nothing apart. The representation is that of all stages, side by side.
 
     p_s = p_{s-1} K + c_s;  loss of stage s + 1: NT-Xent whose negatives have the anchor's p_s
 Source: Zhang, Lan, Qu, Cheng, Feng, Hooi 2024, arXiv 2402.11816, section 3."""
@@ -34,15 +35,20 @@ from nearfar.targets.stages import Stages
 
 
 class MCL(Method):
-    """Two views, an encoder and a projector a stage, the other view as target, NT-Xent among samples of one pseudo-label."""
+    """Two views, an encoder and a projector a stage, the other view as target, NT-Xent among
+    samples of one pseudo-label.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-        stages: number of networks, trained one after another for equal shares of the run, at least 1.
+        stages: number of networks, trained one after another for equal shares of the run, at least
+            1.
         clusters: K, clusters of each stage's features.
-        batches: "grouped" (from one group each; smaller groups never appear) or "mixed" (negatives from the anchor's group only).
-        unit_stages: whether features of each stage are brought to length 1 before they are put side by side.
+        batches: "grouped" (from one group each; smaller groups never appear) or "mixed" (negatives
+            from the anchor's group only).
+        unit_stages: whether features of each stage are brought to length 1 before they are put side
+            by side.
         temperature: of the softmax over similarities, above 0.
         hidden: width of the projectors' hidden layer.
         projection: dimensions in which views are compared."""
@@ -61,8 +67,10 @@ class MCL(Method):
         2024,
         "2402.11816",
         (
-            "All processes draw the same permutations, so a joined batch is of one group; the authors' processes draw their own.",
-            "Each stage starts from fresh weights, but keeps the optimiser's moments; the authors' code for images alone is not public.",
+            "All processes draw the same permutations, so a joined batch is of one group; the "
+            "authors' processes draw their own.",
+            "Each stage starts from fresh weights, but keeps the optimiser's moments; the authors' "
+            "code for images alone is not public.",
         ),
     )
     recipes = {
@@ -118,7 +126,9 @@ class MCL(Method):
         return {"nt_xent": grouped_nt_xent(z1, z2, outputs["group"], temperature=tau, rows=rows)}
 
     def encode(self, x: Any) -> Tensor:
-        """Features of all stages side by side (N, D); 0 in the places of stages that have not learned yet."""
+        """Features of all stages side by side (N, D); 0 in the places of stages that have not
+        learned yet.
+        """
         return self.stages.integrated(
             [part(x) for part in self.parts], unit=self.settings.unit_stages
         )

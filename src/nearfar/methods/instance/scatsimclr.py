@@ -1,7 +1,9 @@
-"""ScatSimCLR: SimCLR whose encoder begins with a fixed wavelet scattering, helped by guessing rotations or jigsaw orders.
+"""ScatSimCLR: SimCLR whose encoder begins with a fixed wavelet scattering, helped by guessing
+rotations or jigsaw orders.
 
-The scattering (encoders scatnet8 to scatnet45) leaves little to learn, so that small sets suffice. A second head on the same
-features tells which of four quarter turns an augmented image has had, or in which of 35 orders its nine tiles lie.
+The scattering (encoders scatnet8 to scatnet45) leaves little to learn, so that small sets suffice.
+A second head on the same features tells which of four quarter turns an augmented image has had, or
+in which of 35 orders its nine tiles lie.
 
     loss = NT-Xent(z1, z2) + lambda CE(head(features of the turned images or tiles), their label)
 Source: Kinakh, Taran, Voloshynovskiy 2021, arXiv 2108.13939, equations 2 to 5."""
@@ -27,12 +29,15 @@ TURNS = 4
 
 
 class ScatSimCLR(Method):
-    """Two views, scattering and a small adapter, projector and pretext head, NT-Xent and cross-entropy."""
+    """Two views, scattering and a small adapter, projector and pretext head, NT-Xent and
+    cross-entropy.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-        pretext: "rotation" (four turns of each image, each augmented), "jigsaw" (its nine tiles) or "none".
+        pretext: "rotation" (four turns of each image, each augmented), "jigsaw" (its nine tiles) or
+            "none".
         pretext_weight: lambda, of the pretext's cross-entropy.
         dropout: of the pretext head, in [0, 1).
         temperature: of the softmax over similarities, above 0.
@@ -48,14 +53,17 @@ class ScatSimCLR(Method):
         projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
-        "ScatSimCLR: self-supervised contrastive learning with pretext task regularization for small-scale datasets",
+        "ScatSimCLR: self-supervised contrastive learning with pretext task regularization for "
+        "small-scale datasets",
         "Kinakh, Taran, Voloshynovskiy",
         2021,
         "2108.13939",
         (
             "Turns are counter-clockwise; the authors number them clockwise.",
-            "The authors' code builds a batch norm for the scattering that it never applies; there is none here.",
-            "The learning rate decays with every step; the authors' schedule by epochs ends before it has begun to decay.",
+            "The authors' code builds a batch norm for the scattering that it never applies; there "
+            "is none here.",
+            "The learning rate decays with every step; the authors' schedule by epochs ends before "
+            "it has begun to decay.",
         ),
     )
     by_row = True
@@ -128,7 +136,9 @@ class ScatSimCLR(Method):
         return self.pretext_head(self.encoder(x))  # type: ignore[no-any-return]
 
     def _orders(self, index: Tensor) -> Tensor:
-        """New orders at each step, of step and sample alone, so that processes and resumed runs agree."""
+        """New orders at each step, of step and sample alone, so that processes and resumed runs
+        agree.
+        """
         generator = torch.Generator().manual_seed(round(self.progress * 0x7FFFFFFF))
         return torch.randint(len(ORDERS), (self.spec.length,), generator=generator).to(
             index.device

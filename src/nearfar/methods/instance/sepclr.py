@@ -1,8 +1,11 @@
-"""SepCLR: two encoders, one for what background and target samples share, one for what only targets have.
+"""SepCLR: two encoders, one for what background and target samples share, one for what only targets
+have.
 
-Both are trained as in contrastive learning, with alignment and uniformity; in the salient space background samples are pulled to
-0. What both spaces could tell is driven out of one of them by making the joint entropy as large as the entropies allow (k-JEM):
-then they share no information. Labels only say which samples are background; further attributes of the targets may be used.
+Both are trained as in contrastive learning, with alignment and uniformity; in the salient space
+background samples are pulled to
+0. What both spaces could tell is driven out of one of them by making the joint entropy as large as
+the entropies allow (k-JEM): then they share no information. Labels only say which samples are
+background; further attributes of the targets may be used.
 
     loss = common + w_s salient + w_b background + w_j mean_i log mean_j k(c_i, c_j) k(s_i, s_j),  k Gaussian
 Source: Louiset, Duchesnay, Grigis, Gori 2024, arXiv 2402.11928, section 3."""
@@ -22,7 +25,9 @@ from nearfar.ranges import at_least, whole_number
 
 
 class SepCLR(Method):
-    """Two views, two encoders, a projector each, the other view (background in the salient space: 0) as target, kernel entropies."""
+    """Two views, two encoders, a projector each, the other view (background in the salient space:
+    0) as target, kernel entropies.
+    """
 
     @dataclass(frozen=True)
     class Settings:
@@ -31,10 +36,13 @@ class SepCLR(Method):
         salient: dimensions of the salient space; one with attributes.
         hidden: width of the projectors' hidden layer.
         salient_weight: of alignment and uniformity in the salient space.
-        background_weight: of pulling background to 0 there; with attributes that is part of the salient term.
+        background_weight: of pulling background to 0 there; with attributes that is part of the
+            salient term.
         joint_entropy_weight: of k-JEM.
         background: the label of background samples; every other one is a target's.
-        attributes: whether targets' labels are used beyond that: "none", "discrete" (classes) or "continuous"."""
+        attributes: whether targets' labels are used beyond that: "none", "discrete" (classes) or
+            "continuous".
+        """
 
         common: Annotated[int, whole_number()] = 32
         salient: Annotated[int, whole_number()] = 32
@@ -51,7 +59,8 @@ class SepCLR(Method):
         2024,
         "2402.11928",
         (
-            "Uniformity counts twice without attributes, as in the authors' code; the paper's objective has it once.",
+            "Uniformity counts twice without attributes, as in the authors' code; the paper's "
+            "objective has it once.",
         ),
     )
     recipes = {

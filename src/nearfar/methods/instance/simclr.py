@@ -1,10 +1,11 @@
 """SimCLR: two views of one image attract, all other images of the batch repel.
 
-Both views of N samples pass one encoder and a small projector; each of the 2N projections must find its partner among
-the other 2N - 1 by cosine similarity. The projector is dropped afterwards.
+Both views of N samples pass one encoder and a small projector; each of the 2N projections must find
+its partner among the other 2N - 1 by cosine similarity. The projector is dropped afterwards.
 
     loss = mean over the 2N rows of  - s(i, partner) / tau + log sum_{j != i} exp(s(i, j) / tau)
-Source: Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", equation 1.
+Source: Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations",
+    equation 1.
 """
 
 from __future__ import annotations

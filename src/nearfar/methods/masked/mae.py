@@ -1,10 +1,11 @@
 """MAE: remove most patches of a sample and rebuild their raw values from the rest.
 
-The encoder sees only the visible patches, which makes it cheap; a small decoder gets their features, a mask token at
-every removed place and all positions, and predicts the values of all patches. Only removed patches count. The decoder
-is dropped.
+The encoder sees only the visible patches, which makes it cheap; a small decoder gets their
+features, a mask token at every removed place and all positions, and predicts the values of all
+patches. Only removed patches count. The decoder is dropped.
 
-    loss = sum over removed patches of mean (prediction - target)^2 / number of removed patches in the batch
+    loss = sum over removed patches of mean (prediction - target)^2 / number of removed patches in
+    the batch
 Source: He et al. 2021, arXiv 2111.06377, section 3.
 """
 
@@ -24,7 +25,9 @@ from nearfar.ranges import unit_interval, whole_number
 
 
 class MAE(Method):
-    """One lightly cropped view with most patches removed, a transformer, a decoder, raw values, squared error."""
+    """One lightly cropped view with most patches removed, a transformer, a decoder, raw values,
+    squared error.
+    """
 
     @dataclass(frozen=True)
     class Settings:
@@ -117,8 +120,8 @@ def random_mask(noise: Tensor, removed: float) -> tuple[Tensor, Tensor, Tensor]:
         removed: share of the patches to remove; int(L (1 - removed)) stay.
 
     Returns:
-        The kept patches (N, M) int64; where each patch lies in the sequence "kept, then removed" (N, L) int64; the mask
-        (N, L) of the noise's type, 1 where a patch is removed.
+        The kept patches (N, M) int64; where each patch lies in the sequence "kept, then removed"
+        (N, L) int64; the mask (N, L) of the noise's type, 1 where a patch is removed.
     """
     count = int(noise.shape[1] * (1 - removed))
     order = noise.argsort(dim=1)

@@ -1,4 +1,6 @@
-"""What the methods with MoCo v2's networks share: a projector, a momentum copy that makes keys, and a queue of past keys."""
+"""What the methods with MoCo v2's networks share: a projector, a momentum copy that makes keys, and
+a queue of past keys.
+"""
 
 from __future__ import annotations
 
@@ -54,6 +56,8 @@ def with_queue(
 def advance(
     queue: Queue, target: MomentumEncoder, key: Tensor, online: nn.Module, momentum: float
 ) -> None:
-    """After a step: the newest keys (N, D) enter the queue as unit rows, and the copy follows the online network."""
+    """After a step: the newest keys (N, D) enter the queue as unit rows, and the copy follows the
+    online network.
+    """
     queue.push(normalize(key, dim=1))
     target.update(online, momentum)

@@ -1,6 +1,8 @@
-"""AMCL on MoCo: several heads with learned pair temperatures, a momentum copy, and a queue of past keys for each head.
+"""AMCL on MoCo: several heads with learned pair temperatures, a momentum copy, and a queue of past
+keys for each head.
 
-MoCo v2's networks and queue, with amcl's loss in the place of InfoNCE: s- is that of a head's hardest past keys.
+MoCo v2's networks and queue, with amcl's loss in the place of InfoNCE: s- is that of a head's
+hardest past keys.
 
     loss = mean over n of  sum over heads of  -s+ / tau+ + s- / tau- + beta Omega(tau+) - beta Omega(tau-)
 Source: Wang et al. 2024, arXiv 2310.05615, section 3.2, table 2.
@@ -25,7 +27,9 @@ from nearfar.targets.queue import Queue, fitting_length
 
 
 class AMCLMoCo(Method):
-    """Two views, encoder and momentum copy, several projectors, the copy's keys and a queue, a Gaussian likelihood."""
+    """Two views, encoder and momentum copy, several projectors, the copy's keys and a queue, a
+    Gaussian likelihood.
+    """
 
     @dataclass(frozen=True)
     class Settings(AMCL.Settings):

@@ -1,7 +1,9 @@
-"""CACR on MoCo v3: each momentum key is sought by the predictions of all other crops, the farthest of them most.
+"""CACR on MoCo v3: each momentum key is sought by the predictions of all other crops, the farthest
+of them most.
 
-Each prediction of a sample that seeks a key pays MoCo v3's InfoNCE (the kernel cost), or its distance from the key less the
-expected distance from other samples' keys (the Euclidean cost). With two crops alone nothing is weighed: add small ones.
+Each prediction of a sample that seeks a key pays MoCo v3's InfoNCE (the kernel cost), or its
+distance from the key less the expected distance from other samples' keys (the Euclidean cost). With
+two crops alone nothing is weighed: add small ones.
 
     loss = mean over keys k of  sum_q mean_n p_qn 2 T InfoNCE_n(q, k),   p = softmax over predictions q of |q - k|^2 / T
 Source: Zheng et al. 2023, arXiv 2105.03746, section 4 and the authors' code for ImageNet.
@@ -27,17 +29,22 @@ _WHOLE = 2
 
 
 class CACRMoCoV3(Method):
-    """Two whole crops and small ones, encoder and momentum copy, projector and predictor, whole crops' keys, weighted InfoNCE."""
+    """Two whole crops and small ones, encoder and momentum copy, projector and predictor, whole
+    crops' keys, weighted InfoNCE.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-        temperature: T of both softmaxes, above 0; the authors take 1 for ResNet-50 and 0.2 for transformers.
+        temperature: T of both softmaxes, above 0; the authors take 1 for ResNet-50 and 0.2 for
+            transformers.
         euclidean: take the Euclidean cost instead of the kernel cost.
         local: number of small crops.
         full: whether small crops give keys, too.
-        momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a cosine.
-        transformer: heads as the authors have them for transformers, and fixed random projections of patches.
+        momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a
+            cosine.
+        transformer: heads as the authors have them for transformers, and fixed random projections
+            of patches.
         hidden: width of the hidden layers of projector and predictor.
         projection: dimensions in which views are compared.
         """
@@ -55,8 +62,10 @@ class CACRMoCoV3(Method):
         CACR.paper,
         departures=(
             "The Euclidean cost is a mean over the batch; the authors' code sums over it.",
-            "Small crops are on; the authors' headline figures are without them, where the kernel cost equals MoCo v3 up to scale.",
-            "Heads are those of the authors' ResNet-50 whatever the encoder, unless transformer is set.",
+            "Small crops are on; the authors' headline figures are without them, where the kernel "
+            "cost equals MoCo v3 up to scale.",
+            "Heads are those of the authors' ResNet-50 whatever the encoder, unless transformer is "
+            "set.",
         ),
     )
     recipes = {

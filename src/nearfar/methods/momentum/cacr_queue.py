@@ -1,7 +1,8 @@
-"""CACR with a queue: MoCo v2's networks and past keys, with contrastive attraction and repulsion as the loss.
+"""CACR with a queue: MoCo v2's networks and past keys, with contrastive attraction and repulsion as
+the loss.
 
-Every view gives a query, and a key by the momentum copy. A query is attracted by the keys of the sample's other views, and
-repelled by the queue's keys and the batch's other queries.
+Every view gives a query, and a key by the momentum copy. A query is attracted by the keys of the
+sample's other views, and repelled by the queue's keys and the batch's other queries.
 
     loss = mean over views and samples of  sum_p w+(p) c(q, k_p)  -  sum_n w-(n) c(q, n),  with w and c as in cacr
 Source: Zheng et al. 2023, arXiv 2105.03746, section 4 and the authors' code for large data.
@@ -24,7 +25,9 @@ from nearfar.ranges import at_least, whole_number
 
 
 class CACRQueue(Method):
-    """Several views, encoder and momentum copy, an MLP projector, other views' keys and a queue, weighted distances."""
+    """Several views, encoder and momentum copy, an MLP projector, other views' keys and a queue,
+    weighted distances.
+    """
 
     @dataclass(frozen=True)
     class Settings(QueueSettings):
@@ -43,9 +46,12 @@ class CACRQueue(Method):
     paper = replace(
         CACR.paper,
         departures=(
-            "Every view meets the queue by its own similarities; the authors' code uses the first view's for all, by mistake.",
-            "The copy moves after the optimiser's step, not before the next key: the same sequence, as it starts equal.",
-            "Batch norm sees the joined batch of all processes, so keys are not shuffled between devices.",
+            "Every view meets the queue by its own similarities; the authors' code uses the first "
+            "view's for all, by mistake.",
+            "The copy moves after the optimiser's step, not before the next key: the same "
+            "sequence, as it starts equal.",
+            "Batch norm sees the joined batch of all processes, so keys are not shuffled between "
+            "devices.",
         ),
     )
     recipes = {
@@ -58,7 +64,8 @@ class CACRQueue(Method):
         "views": "several strong views of each sample",
         "encoder": "one, and a momentum copy for keys",
         "head": "2-layer projector, no norm",
-        "target": "keys of the sample's other views, the farther the heavier; queue and batch, the nearer the heavier",
+        "target": "keys of the sample's other views, the farther the heavier; queue and batch, the "
+        "nearer the heavier",
         "loss": "contrastive attraction plus contrastive repulsion",
     }
 

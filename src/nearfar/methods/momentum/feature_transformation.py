@@ -1,8 +1,8 @@
 """FT: MoCo v2 with harder positives and more diverse negatives, made by mixing features.
 
-The positive pair is pushed apart by extrapolation before it meets, so that its score falls on purpose and the pull on it is
-amplified; the queue's keys are interpolated with one another. The scores that enter the softmax are logged at every step, as
-the paper's viewer shows them.
+The positive pair is pushed apart by extrapolation before it meets, so that its score falls on
+purpose and the pull on it is amplified; the queue's keys are interpolated with one another. The
+scores that enter the softmax are logged at every step, as the paper's viewer shows them.
 
     q' = a q + (1 - a) k,  k' = a k + (1 - a) q,  a = 1 + Beta(2, 2);   Q' = b Q + (1 - b) Q[permuted],  b = Beta(1.6, 1.6)
     loss = mean over n of  - q'.k' / tau + log (e^{q'.k' / tau} + sum over rows u of Q' of e^{q'.u / tau})
@@ -40,7 +40,9 @@ _SCORES = (
 
 
 class FeatureTransformation(Method):
-    """Two views, encoder and momentum copy, an MLP projector, mixed keys and a mixed queue, InfoNCE."""
+    """Two views, encoder and momentum copy, an MLP projector, mixed keys and a mixed queue,
+    InfoNCE.
+    """
 
     @dataclass(frozen=True)
     class Settings(QueueSettings):
@@ -48,10 +50,12 @@ class FeatureTransformation(Method):
         temperature: of the softmax over similarities, above 0.
         extrapolate: mix the positives.
         interpolate: mix the negatives.
-        elementwise: what is mixed with a weight for every element instead of one for all ("both" is the paper's strongest).
+        elementwise: what is mixed with a weight for every element instead of one for all ("both" is
+            the paper's strongest).
         normalise: bring the mixed positives back to unit length.
         mix_start: share of the run after which features are mixed.
-        last_norm: none as in the paper, or a batch norm that keeps the features of small data out of a cone.
+        last_norm: none as in the paper, or a batch norm that keeps the features of small data out
+            of a cone.
         """
 
         temperature: Annotated[float, above(0)] = 0.2
@@ -68,9 +72,12 @@ class FeatureTransformation(Method):
         2021,
         "2108.02982",
         (
-            "Weights are one number for all, as in the released commands; the paper finds one an element stronger.",
-            "The queue always receives the unmixed keys; a fallback of the released code enqueues the mixed ones.",
-            "The small recipe ends the projector in a batch norm, without which features of small data gather in a cone.",
+            "Weights are one number for all, as in the released commands; the paper finds one an "
+            "element stronger.",
+            "The queue always receives the unmixed keys; a fallback of the released code enqueues "
+            "the mixed ones.",
+            "The small recipe ends the projector in a batch norm, without which features of small "
+            "data gather in a cone.",
         ),
     )
     recipes = {

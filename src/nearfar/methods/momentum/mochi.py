@@ -1,8 +1,9 @@
 """MoCHi: MoCo v2 whose queries also face synthetic negatives, mixed from their hardest keys.
 
-For each query the keys of the queue that are nearest to it are mixed with one another, and some with the query itself; these
-points on the sphere join the negatives of this one step. The pretext task gets harder, which should make features spread
-more evenly and transfer better. Mixing begins after a warm-up, and nothing synthetic enters the queue.
+For each query the keys of the queue that are nearest to it are mixed with one another, and some
+with the query itself; these points on the sphere join the negatives of this one step. The pretext
+task gets harder, which should make features spread more evenly and transfer better. Mixing begins
+after a warm-up, and nothing synthetic enters the queue.
 
     h = norm(a u + (1 - a) v), a in [0, 1];   h' = norm(b q + (1 - b) u), b in [0, 1/2];   u, v among the hardest keys of q
     loss = mean over n of  - log softmax([q.k | q.queue | q.h | q.h'] / tau) at its first entry; h and h' are constants
@@ -27,7 +28,9 @@ from nearfar.targets.step_generator import StepGenerator
 
 
 class MoCHi(Method):
-    """Two views, encoder and momentum copy, an MLP projector, past keys and mixtures of the hardest as negatives, InfoNCE."""
+    """Two views, encoder and momentum copy, an MLP projector, past keys and mixtures of the hardest
+    as negatives, InfoNCE.
+    """
 
     @dataclass(frozen=True)
     class Settings(QueueSettings):
@@ -70,7 +73,8 @@ class MoCHi(Method):
         "views": "two strong views",
         "encoder": "one, and a momentum copy for keys",
         "head": "2-layer projector, no norm",
-        "target": "the copy's key of the other view; past keys and mixtures of the hardest as negatives",
+        "target": "the copy's key of the other view; past keys and mixtures of the hardest as "
+        "negatives",
         "loss": "InfoNCE over the queue and the synthetic negatives",
     }
 

@@ -1,7 +1,9 @@
-"""MoCo v2: a view finds the slowly moving copy's key of the other view among the keys of past batches.
+"""MoCo v2: a view finds the slowly moving copy's key of the other view among the keys of past
+batches.
 
-A query must pick the key that a momentum copy of the network gives for the other view, out of a queue of earlier keys: cheap
-negatives, which the copy's slowness keeps comparable. Version 2 adds an MLP projector.
+A query must pick the key that a momentum copy of the network gives for the other view, out of a
+queue of earlier keys: cheap negatives, which the copy's slowness keeps comparable. Version 2 adds
+an MLP projector.
 
     loss = mean_n  - q.k / tau + log (e^{q.k / tau} + sum_u e^{q.u / tau}),  u in the queue;  copy <- m copy + (1 - m) online
 Source: He et al. 2020, arXiv 1911.05722, algorithm 1; Chen et al. 2020, arXiv 2003.04297."""
@@ -21,7 +23,9 @@ from nearfar.ranges import above
 
 
 class MoCoV2(Method):
-    """Two views, encoder and momentum copy, an MLP projector, a queue of past keys as negatives, InfoNCE."""
+    """Two views, encoder and momentum copy, an MLP projector, a queue of past keys as negatives,
+    InfoNCE.
+    """
 
     @dataclass(frozen=True)
     class Settings(QueueSettings):

@@ -1,7 +1,9 @@
-"""MoCo v3: MoCo without a queue; a predicted view finds the momentum copy's key of the other view within the batch.
+"""MoCo v3: MoCo without a queue; a predicted view finds the momentum copy's key of the other view
+within the batch.
 
-Both views give a query (encoder, projector, predictor) and a key (momentum copy of encoder and projector). Each query
-must pick the other view's key of its sample among the batch's keys. The momentum rises to 1.
+Both views give a query (encoder, projector, predictor) and a key (momentum copy of encoder and
+projector). Each query must pick the other view's key of its sample among the batch's keys. The
+momentum rises to 1.
 
     loss = 2 tau CE(q1 k2^T / tau, diagonal) + 2 tau CE(q2 k1^T / tau, diagonal),  rows of q and k of unit length
 Source: Chen, Xie, He 2021, arXiv 2104.02057, algorithm 1.
@@ -22,14 +24,18 @@ from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
 
 
 class MoCoV3(Method):
-    """Two unequal views, encoder and momentum copy, projector and predictor, the copy's keys, InfoNCE."""
+    """Two unequal views, encoder and momentum copy, projector and predictor, the copy's keys,
+    InfoNCE.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
         temperature: of the softmax over similarities, above 0.
-        momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a cosine.
-        transformer: heads as the authors have them for transformers, and fixed random projections of patches.
+        momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a
+            cosine.
+        transformer: heads as the authors have them for transformers, and fixed random projections
+            of patches.
         hidden: width of the hidden layers of projector and predictor.
         projection: dimensions in which views are compared.
         """
@@ -46,7 +52,8 @@ class MoCoV3(Method):
         2021,
         "2104.02057",
         (
-            "Heads are those of the authors' ResNet-50 whatever the encoder, unless transformer is set.",
+            "Heads are those of the authors' ResNet-50 whatever the encoder, unless transformer is "
+            "set.",
         ),
     )
     recipes = {

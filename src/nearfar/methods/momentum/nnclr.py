@@ -1,7 +1,9 @@
-"""NNCLR: the positive of a view is not the other view, but its nearest neighbour among past embeddings.
+"""NNCLR: the positive of a view is not the other view, but its nearest neighbour among past
+embeddings.
 
-The projection of one view is replaced by its nearest neighbour in a queue of earlier projections (without gradient), and the
-prediction from the other view must find that neighbour among those of the batch: positives beyond augmentation.
+The projection of one view is replaced by its nearest neighbour in a queue of earlier projections
+(without gradient), and the prediction from the other view must find that neighbour among those of
+the batch: positives beyond augmentation.
 
     loss = 1/2 CE(nn(z1) p2^T / tau, diagonal) + 1/2 CE(nn(z2) p1^T / tau, diagonal),  rows of unit length
 Source: Dwibedi et al. 2021, arXiv 2104.14548, equations 2 to 4.
@@ -24,14 +26,17 @@ from nearfar.targets.queue import Queue, fitting_length
 
 
 class NNCLR(Method):
-    """Two views, one encoder, projector and predictor, the other view's nearest neighbour as target, InfoNCE."""
+    """Two views, one encoder, projector and predictor, the other view's nearest neighbour as
+    target, InfoNCE.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
         temperature: of the softmax over similarities, above 0.
         decoupled: leave the positive out of the denominator (DCL).
-        queue: number of past embeddings to look for neighbours in; at most the number of training samples is used.
+        queue: number of past embeddings to look for neighbours in; at most the number of training
+            samples is used.
         projector_hidden: width of the projector's two hidden layers.
         predictor_hidden: width of the predictor's hidden layer.
         projection: dimensions in which views are compared.
@@ -45,7 +50,8 @@ class NNCLR(Method):
         projection: Annotated[int, whole_number()] = 256
 
     paper = Paper(
-        "With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual Representations",
+        "With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual "
+        "Representations",
         "Dwibedi, Aytar, Tompson, Sermanet, Zisserman",
         2021,
         "2104.14548",
@@ -73,7 +79,8 @@ class NNCLR(Method):
         "views": "two strong views of each sample",
         "encoder": "one, shared",
         "head": "projector and predictor",
-        "target": "the other view's nearest neighbour in a queue; the batch's neighbours as negatives",
+        "target": "the other view's nearest neighbour in a queue; the batch's neighbours as "
+        "negatives",
         "loss": "InfoNCE both ways",
     }
 

@@ -1,8 +1,8 @@
 """CLIP: an image and its text find each other among the images and texts of the batch.
 
-Two encoders, one for each modality, are projected linearly into one space. Each image must pick its own text among all
-texts of the batch by cosine similarity, and each text its image; the temperature is learned. Comparing an image with
-texts that name classes then classifies without training.
+Two encoders, one for each modality, are projected linearly into one space. Each image must pick its
+own text among all texts of the batch by cosine similarity, and each text its image; the temperature
+is learned. Comparing an image with texts that name classes then classifies without training.
 
     L = e^s norm(a) norm(b)^T;  loss = (CE(L, diagonal) + CE(L^T, diagonal)) / 2;  e^s at most 100
 Source: Radford et al. 2021, arXiv 2103.00020, figure 3.
@@ -26,7 +26,9 @@ from nearfar.ranges import above, at_least, whole_number
 
 
 class CLIP(Method):
-    """One view of a pair, an encoder for each part, linear projections, the partner as target, InfoNCE both ways."""
+    """One view of a pair, an encoder for each part, linear projections, the partner as target,
+    InfoNCE both ways.
+    """
 
     @dataclass(frozen=True)
     class Settings:
@@ -93,7 +95,9 @@ class CLIP(Method):
         self.log_scale.clamp_(0.0, math.log(self.settings.largest_scale))
 
     def embed_pair(self, x: Any) -> Tensor:
-        """Unit embeddings (N, projection) in the shared space, of texts (``Tokens``) or of the other modality."""
+        """Unit embeddings (N, projection) in the shared space, of texts (``Tokens``) or of the
+        other modality.
+        """
         if isinstance(x, Tokens):
             return normalize(self.second_projection(self.encoder.second(x)), dim=1)
         return normalize(self.first_projection(self.encoder.first(x)), dim=1)

@@ -1,11 +1,14 @@
 """iSogCLR for pairs: CLIP with a learned temperature for each image and for each text.
 
-An image is compared with the batch's texts and a text with its images, as in CLIP. Each keeps a running estimate of its
-denominator over all the data and a temperature of its own, moved by the gradient of the robust contrastive objective of
-``isogclr``. A running maximum is taken out of the exponents, so that temperatures of 0.01 stay finite.
+An image is compared with the batch's texts and a text with its images, as in CLIP. Each keeps a
+running estimate of its denominator over all the data and a temperature of its own, moved by the
+gradient of the robust contrastive objective of ``isogclr``. A running maximum is taken out of the
+exponents, so that temperatures of 0.01 stay finite.
 
-    F = mean over images i of tau_i log mean_j exp((s_ij - s_ii) / tau_i) + tau_i rho, and the same over texts
-Source: Qiu et al. 2023, arXiv 2305.11965, section 3.2, algorithm 2; SogCLR: Yuan et al. 2022, arXiv 2202.12387.
+    F = mean over images i of tau_i log mean_j exp((s_ij - s_ii) / tau_i) + tau_i rho, and the same
+    over texts
+Source: Qiu et al. 2023, arXiv 2305.11965, section 3.2, algorithm 2; SogCLR: Yuan et al. 2022, arXiv
+    2202.12387.
 """
 
 from __future__ import annotations
@@ -25,7 +28,9 @@ from nearfar.targets.sample_table import SampleTable
 
 
 class ISogCLRPairs(Method):
-    """One view of a pair, an encoder for each part, linear projections, the partner as target, robust losses both ways."""
+    """One view of a pair, an encoder for each part, linear projections, the partner as target,
+    robust losses both ways.
+    """
 
     @dataclass(frozen=True)
     class Settings:
@@ -55,12 +60,14 @@ class ISogCLRPairs(Method):
                 check_bounds("bounds", self.bounds, "temperature", self.temperature)
 
     paper = Paper(
-        "Not All Semantics are Created Equal: Contrastive Self-supervised Learning with Automatic Temperature Individualization",
+        "Not All Semantics are Created Equal: Contrastive Self-supervised Learning with Automatic "
+        "Temperature Individualization",
         "Qiu, Hu, Yuan, Zhou, Zhang, Yang",
         2023,
         "2305.11965",
         (
-            "A sample's own partner is left out of the sums over negatives; the authors' code keeps it.",
+            "A sample's own partner is left out of the sums over negatives; the authors' code "
+            "keeps it.",
             "A denominator starts at its first batch value; the authors' grows from 0.",
         ),
     )
@@ -88,8 +95,10 @@ class ISogCLRPairs(Method):
         "views": "one view of each pair",
         "encoder": "one for each modality",
         "head": "a linear projection for each",
-        "target": "the sample's other half; the batch's others against a running denominator of each sample",
-        "loss": "robust contrastive loss both ways, with a temperature for each image and each text",
+        "target": "the sample's other half; the batch's others against a running denominator of "
+        "each sample",
+        "loss": "robust contrastive loss both ways, with a temperature for each image and each "
+        "text",
     }
 
     def __init__(self, encoder: TwoTowers, spec: Spec, settings: Settings | None = None) -> None:
@@ -142,7 +151,9 @@ class ISogCLRPairs(Method):
         return bimodal_step(outputs["first"], outputs["second"], *states, rule=self.rule)
 
     def embed_pair(self, x: Any) -> Tensor:
-        """Unit embeddings (N, projection) in the shared space, of texts (``Tokens``) or of the other modality."""
+        """Unit embeddings (N, projection) in the shared space, of texts (``Tokens``) or of the
+        other modality.
+        """
         if isinstance(x, Tokens):
             return normalize(self.second_projection(self.encoder.second(x)), dim=1)
         return normalize(self.first_projection(self.encoder.first(x)), dim=1)

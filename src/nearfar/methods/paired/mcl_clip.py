@@ -1,9 +1,14 @@
-"""MCL for pairs: CLIP in stages; each contrasts only pairs whose images all earlier stages find alike.
+"""MCL for pairs: CLIP in stages; each contrasts only pairs whose images all earlier stages find
+alike.
 
-As ``mcl``, with CLIP as what is trained: after a stage the images are clustered by their embeddings, and the next stage sees batches
-from one cluster only, so that it must learn what tells alike images apart. A pair is compared by the embeddings of all stages.
-    p_s = p_{s-1} K + c_s;  loss of stage s + 1: CLIP's among pairs of one p_s;  similarity: cosine of all stages' embeddings
-Source: Zhang, Lan, Qu, Cheng, Feng, Hooi 2024, arXiv 2402.11816, section 3; CLIP: Radford et al. 2021."""
+As ``mcl``, with CLIP as what is trained: after a stage the images are clustered by their
+embeddings, and the next stage sees batches from one cluster only, so that it must learn what tells
+alike images apart. A pair is compared by the embeddings of all stages.
+    p_s = p_{s-1} K + c_s;  loss of stage s + 1: CLIP's among pairs of one p_s;  similarity: cosine
+    of all stages' embeddings
+Source: Zhang, Lan, Qu, Cheng, Feng, Hooi 2024, arXiv 2402.11816, section 3; CLIP: Radford et al.
+    2021.
+"""
 
 from __future__ import annotations
 
@@ -36,18 +41,24 @@ from nearfar.targets.stages import Stages
 
 
 class MCLClip(Method):
-    """One view of a pair, two encoders and linear projections a stage, the partner as target, InfoNCE among pairs of one pseudo-label."""
+    """One view of a pair, two encoders and linear projections a stage, the partner as target,
+    InfoNCE among pairs of one pseudo-label.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-        stages: number of pairs of networks, trained one after another for equal shares of the run, at least 1.
+        stages: number of pairs of networks, trained one after another for equal shares of the run,
+            at least 1.
         clusters: K, clusters of each stage's image embeddings.
-        batches: "grouped" (from one group each; smaller groups never appear) or "mixed" (negatives from the anchor's group only).
-        restart: from where a stage starts: "same" (the weights that the encoders were given, as for pretrained ones) or "fresh".
+        batches: "grouped" (from one group each; smaller groups never appear) or "mixed" (negatives
+            from the anchor's group only).
+        restart: from where a stage starts: "same" (the weights that the encoders were given, as for
+            pretrained ones) or "fresh".
         lock_texts: hold a pretrained text encoder still; its projections learn.
         image_layers: how many of the image encoder's last layers learn; None: all.
-        unit_stages: whether embeddings of each stage are brought to length 1 before they are put side by side.
+        unit_stages: whether embeddings of each stage are brought to length 1 before they are put
+            side by side.
         projection: dimensions of the shared space.
         temperature: at the start of each stage; learned from there, above 0."""
 
@@ -134,7 +145,9 @@ class MCLClip(Method):
             self.log_scale.fill_(-math.log(self.settings.temperature))
 
     def embeddings(self, x: Any) -> list[Tensor]:
-        """Embeddings (N, projection) of each stage, of texts (``Tokens``), images, or the images of a ``Pair``; not normalised."""
+        """Embeddings (N, projection) of each stage, of texts (``Tokens``), images, or the images of
+        a ``Pair``; not normalised.
+        """
         place, x = (1, x) if isinstance(x, Tokens) else (0, x.first if isinstance(x, Pair) else x)
         return [
             project(part(x))
@@ -167,7 +180,9 @@ class MCLClip(Method):
         self.log_scale.clamp_(0.0, math.log(100.0))
 
     def embed_pair(self, x: Any) -> Tensor:
-        """Unit embeddings (N, stages * projection) in the shared space, of texts (``Tokens``) or of the other modality."""
+        """Unit embeddings (N, stages * projection) in the shared space, of texts (``Tokens``) or of
+        the other modality.
+        """
         return normalize(
             self.stages.integrated(self.embeddings(x), unit=self.settings.unit_stages), dim=1
         )

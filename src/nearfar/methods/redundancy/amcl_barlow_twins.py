@@ -1,6 +1,8 @@
-"""AMCL on Barlow Twins: several heads, and a learned temperature for every entry of each head's cross-correlation matrix.
+"""AMCL on Barlow Twins: several heads, and a learned temperature for every entry of each head's
+cross-correlation matrix.
 
-Barlow Twins asks the same of all pairs of dimensions. Here each entry C_lm has its own temperature; Omega is that of amcl.
+Barlow Twins asks the same of all pairs of dimensions. Here each entry C_lm has its own temperature;
+Omega is that of amcl.
 
     sum over heads of  sum_l [ (1 - C_ll / tau_ll)^2 + beta Omega(tau_ll) ] + sum_{l != m} [ lambda C_lm^2 / tau_lm - beta Omega(tau_lm) ]
 Source: Wang et al. 2024, arXiv 2310.05615, section 3.2, table 2.
@@ -23,7 +25,9 @@ from nearfar.ranges import at_least, whole_number
 
 
 class AMCLBarlowTwins(Method):
-    """Two unequal views, one encoder, several wide projectors, the other view's dimensions, redundancy reduction."""
+    """Two unequal views, one encoder, several wide projectors, the other view's dimensions,
+    redundancy reduction.
+    """
 
     @dataclass(frozen=True)
     class Settings(HeadSettings):

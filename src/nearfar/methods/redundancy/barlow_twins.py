@@ -1,7 +1,9 @@
-"""Barlow Twins: make the cross-correlation of two views' embeddings the identity matrix; no negatives.
+"""Barlow Twins: make the cross-correlation of two views' embeddings the identity matrix; no
+negatives.
 
-Each dimension is standardised over the batch; dimension i of one view should agree with dimension i of the other
-(diagonal 1) and with no other dimension (0), which leaves no room for collapse. Very wide embeddings help.
+Each dimension is standardised over the batch; dimension i of one view should agree with dimension i
+of the other (diagonal 1) and with no other dimension (0), which leaves no room for collapse. Very
+wide embeddings help.
 
     C = zhat1^T zhat2 / N;  loss = sum_i (C_ii - 1)^2 + lambda sum_{i != j} C_ij^2
 Source: Zbontar et al. 2021, arXiv 2103.03230, equations 1 and 2.
@@ -21,7 +23,9 @@ from nearfar.ranges import above, at_least, whole_number
 
 
 class BarlowTwins(Method):
-    """Two unequal views, one encoder, a wide projector, the other view's dimensions as target, redundancy reduction."""
+    """Two unequal views, one encoder, a wide projector, the other view's dimensions as target,
+    redundancy reduction.
+    """
 
     @dataclass(frozen=True)
     class Settings:
@@ -43,7 +47,8 @@ class BarlowTwins(Method):
         2021,
         "2103.03230",
         (
-            "The gradient reaches the rows of all processes; in the authors' code each process's own.",
+            "The gradient reaches the rows of all processes; in the authors' code each process's "
+            "own.",
         ),
     )
     recipes = {

@@ -1,7 +1,9 @@
-"""Mixed Barlow Twins: Barlow Twins whose embedding of mixed inputs must correlate as the mix of the embeddings would.
+"""Mixed Barlow Twins: Barlow Twins whose embedding of mixed inputs must correlate as the mix of the
+embeddings would.
 
-A third batch mixes the first views with shuffled second views. Its correlations with both views must be the same mix of their
-own correlations, which keeps wide embeddings from overfitting small data in long training.
+A third batch mixes the first views with shuffled second views. Its correlations with both views
+must be the same mix of their own correlations, which keeps wide embeddings from overfitting small
+data in long training.
 
     x_m = a x1 + (1 - a) x2[p],  a uniform in [0, 1];   R = z_m - a z1 - (1 - a) z2[p],  columns of every z standardised
     loss = Barlow Twins(z1, z2) + lambda_reg lambda ( |R^T z1 / N|^2 + |R^T z2 / N|^2 )
@@ -25,15 +27,19 @@ from nearfar.ranges import at_least, unit_interval, whole_number
 
 
 class MixedBarlowTwins(Method):
-    """Two views and their mix, one encoder, projector, the other view's dimensions as target, redundancy reduction."""
+    """Two views and their mix, one encoder, projector, the other view's dimensions as target,
+    redundancy reduction.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
         off_diagonal: lambda, the weight of the off-diagonal terms, at least 0.
         regularisation: lambda_reg, of the mixed batch relative to lambda, at least 0.
-        ramp: share of the run over which that weight rises from 0 (the authors' ImageNet script: 10 epochs).
-        unit_rows: whether projections are brought to unit length first (the authors' networks for small data, not ImageNet).
+        ramp: share of the run over which that weight rises from 0 (the authors' ImageNet script: 10
+            epochs).
+        unit_rows: whether projections are brought to unit length first (the authors' networks for
+            small data, not ImageNet).
         hidden: width of the projector's hidden layer.
         projection: dimensions of the embedding.
         """
@@ -51,7 +57,8 @@ class MixedBarlowTwins(Method):
         2023,
         "2312.02151",
         (
-            "Several processes mix their own samples, each with a share of its own, as the authors' ImageNet script does.",
+            "Several processes mix their own samples, each with a share of its own, as the "
+            "authors' ImageNet script does.",
             "That script's second target has z2 where the paper has z1; the paper is followed.",
             "AdamW stands for Adam.",
         ),

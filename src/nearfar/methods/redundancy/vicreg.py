@@ -1,10 +1,14 @@
-"""VICReg: two views' embeddings agree while each dimension keeps its variance and no two dimensions vary together.
+"""VICReg: two views' embeddings agree while each dimension keeps its variance and no two dimensions
+vary together.
 
-Three terms are summed: the distance of the two embeddings, a hinge that keeps each dimension's standard deviation over
-the batch above 1, and the squared off-diagonal covariances. The last two, taken of each view alone, rule out collapse.
+Three terms are summed: the distance of the two embeddings, a hinge that keeps each dimension's
+standard deviation over the batch above 1, and the squared off-diagonal covariances. The last two,
+taken of each view alone, rule out collapse.
 
-    loss = 25 mean (z1 - z2)^2 + 25 sum_v 1/2 mean_d max(0, 1 - sqrt(Var_d + 1e-4)) + sum_v 1/D sum_{i != j} Cov_ij^2
-Source: Bardes, Ponce, LeCun 2022, arXiv 2105.04906, equation 6; the half of the variance term is the authors' code's.
+    loss = 25 mean (z1 - z2)^2 + 25 sum_v 1/2 mean_d max(0, 1 - sqrt(Var_d + 1e-4)) + sum_v 1/D
+    sum_{i != j} Cov_ij^2
+Source: Bardes, Ponce, LeCun 2022, arXiv 2105.04906, equation 6; the half of the variance term is
+    the authors' code's.
 """
 
 from __future__ import annotations

@@ -1,11 +1,14 @@
-"""ConR: imbalanced regression with a contrastive term that keeps rare labels from collapsing into their frequent neighbours.
+"""ConR: imbalanced regression with a contrastive term that keeps rare labels from collapsing into
+their frequent neighbours.
 
-A regressor learns as usual from one view. Of two further views, features with near labels attract; those whose labels are far but whose
-predictions are near, so that the regressor confuses them, repel, harder the farther their labels are and the rarer the anchor. Unlike
-SupReMix it trains encoder and regressor together and needs no second stage.
+A regressor learns as usual from one view. Of two further views, features with near labels attract;
+those whose labels are far but whose predictions are near, so that the regressor confuses them,
+repel, harder the farther their labels are and the rarer the anchor. Unlike SupReMix it trains
+encoder and regressor together and needs no second stage.
 
     loss = mean_i omega_i |f(x_i) - y_i|  +  beta mean_i omega_i L_i,   negatives: |y_i - y_j| > w and |p_i - p_j| <= w
-    L_i = - 1/|P_i| sum_{p in P_i} ( l_ip - log( sum_P exp(l) + sum_N omega_i exp(e |y_i - y_n|) exp(l_in) ) )
+    L_i = - 1/|P_i| sum_{p in P_i} ( l_ip - log( sum_P exp(l) + sum_N omega_i exp(e |y_i - y_n|)
+    exp(l_in) ) )
 Source: Keramati, Meng, Evans 2024, arXiv 2309.06651, equations 1 to 5.
 """
 
@@ -35,13 +38,16 @@ from nearfar.targets.density import density_weights
 
 
 class ConR(Method):
-    """Two strong views and a weak one, one encoder, a linear regressor, near labels as targets, L1 and a contrastive regulariser."""
+    """Two strong views and a weak one, one encoder, a linear regressor, near labels as targets, L1
+    and a contrastive regulariser.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
         contrast: beta, weight of the contrastive term, at least 0.
-        window: w, label distance (Euclidean if labels are several numbers) up to which samples are alike, in units of the label.
+        window: w, label distance (Euclidean if labels are several numbers) up to which samples are
+            alike, in units of the label.
         temperature: of the softmax over similarities, above 0.
         push: e, growth of a negative's weight with its label distance.
         density: weights omega by the rarity of labels: "none", "inverse" or "inverse-root".
@@ -63,10 +69,13 @@ class ConR(Method):
         2024,
         "2309.06651",
         (
-            "The denominator holds positives and negatives alone; in the authors' code every other column adds 1 (see official).",
+            "The denominator holds positives and negatives alone; in the authors' code every other "
+            "column adds 1 (see official).",
             "An anchor without positives counts 0, in the authors' code it is not a number.",
-            "The regressor's bias starts at the median label, which the paper's long training finds by itself.",
-            "The learning rate falls along a cosine, the paper's by 10 after 60 and 80 of 120 epochs.",
+            "The regressor's bias starts at the median label, which the paper's long training "
+            "finds by itself.",
+            "The learning rate falls along a cosine, the paper's by 10 after 60 and 80 of 120 "
+            "epochs.",
         ),
     )
     recipes = {

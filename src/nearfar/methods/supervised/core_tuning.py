@@ -1,8 +1,10 @@
-"""Core-tuning: fine-tune a pretrained encoder with cross-entropy and contrast on mined and mixed features.
+"""Core-tuning: fine-tune a pretrained encoder with cross-entropy and contrast on mined and mixed
+features.
 
-Of each sample's features the least similar row of its class and the most similar row of another are mixed into a hard positive, and
-itself with any row into a hard negative. Classifier and projector see the originals and both mixtures with soft labels. Contrast
-keeps the classes tight, which cross-entropy alone does not. Start it from a run: ``--start-from RUN``.
+Of each sample's features the least similar row of its class and the most similar row of another are
+mixed into a hard positive, and itself with any row into a hard negative. Classifier and projector
+see the originals and both mixtures with soft labels. Contrast keeps the classes tight, which
+cross-entropy alone does not. Start it from a run: ``--start-from RUN``.
 
     loss = - mean over 3N rows of sum_c Y_c log softmax(W h)_c  -  eta mean_i 1/|P_i| sum_{p in P_i} (1 - p_ip) log p_ip
 Source: Zhang et al. 2021, arXiv 2102.06605, equations 3 to 7.
@@ -26,7 +28,9 @@ from nearfar.views.draws import beta
 
 
 class CoreTuning(Method):
-    """One lightly cropped view, a pretrained encoder, classifier and projector, soft labels, cross-entropy and focal contrast."""
+    """One lightly cropped view, a pretrained encoder, classifier and projector, soft labels,
+    cross-entropy and focal contrast.
+    """
 
     @dataclass(frozen=True)
     class Settings:
@@ -35,9 +39,10 @@ class CoreTuning(Method):
         temperature: of the contrast's softmax, above 0.
         mixing: both parameters of the Beta distribution of shares, above 0.
         least: smallest share of the partner in a hard negative, in [0, 1].
-        detach: whether originals enter without gradient, so that the encoder learns through mixtures alone.
-        official: as the authors' code, whose hardest positive is mostly the sample itself and whose contrast is divided by 3N
-            instead of the number of positives.
+        detach: whether originals enter without gradient, so that the encoder learns through
+            mixtures alone.
+        official: as the authors' code, whose hardest positive is mostly the sample itself and whose
+            contrast is divided by 3N instead of the number of positives.
         hidden: width of the projector's hidden layer.
         projection: dimensions in which rows are contrasted.
         """
@@ -52,13 +57,16 @@ class CoreTuning(Method):
         projection: Annotated[int, whole_number()] = 256
 
     paper = Paper(
-        "Unleashing the Power of Contrastive Self-Supervised Visual Models via Contrast-Regularized Fine-Tuning",
+        "Unleashing the Power of Contrastive Self-Supervised Visual Models via "
+        "Contrast-Regularized Fine-Tuning",
         "Zhang, Hooi, Hu, Liang, Feng",
         2021,
         "2102.06605",
         (
-            "The hardest positive is the true minimum and the contrast is averaged over positives, as in the paper (see official).",
-            "Soft labels are compared as vectors; the authors' code compares a sum of their digits.",
+            "The hardest positive is the true minimum and the contrast is averaged over positives, "
+            "as in the paper (see official).",
+            "Soft labels are compared as vectors; the authors' code compares a sum of their "
+            "digits.",
         ),
     )
     recipes = {

@@ -1,8 +1,10 @@
-"""Hydra: any two classes may be a positive pair, if a gate first selects the dimensions in which they agree.
+"""Hydra: any two classes may be a positive pair, if a gate first selects the dimensions in which
+they agree.
 
-Each sample draws a partner class, by default any class of the batch. A small network makes a gate from the two classes, and the
-sample must find the rows of its partner class among those of all other classes in the gated space. The published code calls it
-SimLAP. It changes SupCon's pairs and softmax: without a gate, arbitrary pairs teach nothing.
+Each sample draws a partner class, by default any class of the batch. A small network makes a gate
+from the two classes, and the sample must find the rows of its partner class among those of all
+other classes in the gated space. The published code calls it SimLAP. It changes SupCon's pairs and
+softmax: without a gate, arbitrary pairs teach nothing.
 
     g_i = sigmoid(MLP((E[y_i] + E[y'_i]) / 2)),  l_ij = cos(g_i * z_i, g_i * z_j) / tau
     loss = mean over all positives (y_j = y'_i) of  log(1 + sum_{n of neither class} exp(l_in - l_ij))  +  CE of a linear probe
@@ -37,13 +39,15 @@ from nearfar.targets.step_generator import StepGenerator
 
 
 class Hydra(Method):
-    """One weak view a row and several rows a sample, one encoder, a projector behind a class-pair gate, gated contrast."""
+    """One weak view a row and several rows a sample, one encoder, a projector behind a class-pair
+    gate, gated contrast.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-        partners: class of a sample's positives: "arbitrary" (the batch's classes in random order), "identical" (its own) or
-            "distinct" (any other).
+        partners: class of a sample's positives: "arbitrary" (the batch's classes in random order),
+            "identical" (its own) or "distinct" (any other).
         gate: "fused", "product" or "none" (all dimensions).
         temperature: of the softmax over similarities, above 0.
         copies: rows of each sample in a batch, each a view of its own.

@@ -1,8 +1,10 @@
-"""SLA: one classifier predicts class and transformation jointly, instead of both apart or the class whatever the transformation.
+"""SLA: one classifier predicts class and transformation jointly, instead of both apart or the class
+whatever the transformation.
 
-Each image enters under M transformations (quarter turns, orders of the colours), and (class, transformation) is one label of C * M.
-Where turning changes the meaning (6 and 9), demanding invariance contradicts itself; joint labels do not. The M predictions of a
-sample are averaged in the end, or taught to a plain head on the way.
+Each image enters under M transformations (quarter turns, orders of the colours), and (class,
+transformation) is one label of C * M. Where turning changes the meaning (6 and 9), demanding
+invariance contradicts itself; joint labels do not. The M predictions of a sample are averaged in
+the end, or taught to a plain head on the way.
 
     loss = mean over images and transformations of CE(joint logits, (y, m))   [+ CE(u, y) + T^2 KL(aggregated || u), plain head u]
 Source: Lee, Hwang, Shin 2020, arXiv 1910.05872, equations 2 to 4.
@@ -29,15 +31,19 @@ from nearfar.views.image.expansions import Expansion, expand, transformations
 
 
 class SLA(Method):
-    """One lightly cropped view under M transformations, one encoder, a joint linear classifier, joint labels, cross-entropy."""
+    """One lightly cropped view under M transformations, one encoder, a joint linear classifier,
+    joint labels, cross-entropy.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-        expansion: the transformations: "rotation" (4), "rotation-2", "colour" (6), "colour-3", "rotation-colour-6", "-12" or
-            "-24", or "none", which is plain classification.
-        objective: "joint", or what it is compared with: "augmentation" (the class alone) or "multi-task" (both, apart).
-        distillation: whether a plain head learns from labels and the aggregated prediction (joint objective only).
+        expansion: the transformations: "rotation" (4), "rotation-2", "colour" (6), "colour-3",
+            "rotation-colour-6", "-12" or "-24", or "none", which is plain classification.
+        objective: "joint", or what it is compared with: "augmentation" (the class alone) or
+            "multi-task" (both, apart).
+        distillation: whether a plain head learns from labels and the aggregated prediction (joint
+            objective only).
         temperature: T of the distillation, above 0.
         total: sum over a sample's transformations instead of their mean, as on large data.
         """
@@ -54,8 +60,10 @@ class SLA(Method):
         2020,
         "1910.05872",
         (
-            "Crops are resized crops of 80 to 100 % of the area, the paper's are shifted by up to 4 pixels.",
-            "The learning rate falls along a cosine, the paper's by 10 at half and three quarters of the run.",
+            "Crops are resized crops of 80 to 100 % of the area, the paper's are shifted by up to "
+            "4 pixels.",
+            "The learning rate falls along a cosine, the paper's by 10 at half and three quarters "
+            "of the run.",
         ),
     )
     recipes = {
@@ -92,7 +100,9 @@ class SLA(Method):
         return {**self._logits(batch.views[0]), "label": batch.label}
 
     def _logits(self, x: Tensor) -> Outputs:
-        """Logits of all transformations (N, M, width) and, if there is a plain head, its logits (N, C) of the images themselves."""
+        """Logits of all transformations (N, M, width) and, if there is a plain head, its logits (N,
+        C) of the images themselves.
+        """
         features = self.encoder(expand(x, self.settings.expansion)).view(
             len(x), self.transformations, -1
         )
@@ -117,8 +127,9 @@ class SLA(Method):
 
     @torch.no_grad()
     def predict(self, x: Any, *, aggregate: bool = True) -> Tensor:
-        """Class probabilities (N, C): of the plain head if there is one, else of the average over transformations (``aggregate``)
-        or of the images themselves."""
+        """Class probabilities (N, C): of the plain head if there is one, else of the average over
+        transformations (``aggregate``) or of the images themselves.
+        """
         outputs = self._logits(x)
         if self.plain is not None:
             return softmax(outputs["plain"], dim=1)

@@ -1,7 +1,8 @@
 """SupCon: all views of all samples of one class attract each other, everything else repels.
 
-SimCLR with labels: positives of a view are its sample's other view and every view of every sample with the same label.
-The softmax is taken for each positive and the logarithms are averaged outside it.
+SimCLR with labels: positives of a view are its sample's other view and every view of every sample
+with the same label. The softmax is taken for each positive and the logarithms are averaged outside
+it.
 
     loss = mean over views i of  - (tau / tau_base) (1 / |P(i)|) sum_{p in P(i)} log softmax_{a != i}(z_i.z_a / tau)_p
 Source: Khosla et al. 2020, arXiv 2004.11362, equation 2.
@@ -23,7 +24,9 @@ from nearfar.ranges import above, whole_number
 
 
 class SupCon(Method):
-    """Two views, one encoder, an MLP projector, all views of the same class as targets, the L_out loss."""
+    """Two views, one encoder, an MLP projector, all views of the same class as targets, the L_out
+    loss.
+    """
 
     @dataclass(frozen=True)
     class Settings:

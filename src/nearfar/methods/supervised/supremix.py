@@ -1,8 +1,9 @@
 """SupReMix: contrast for regression, with hard pairs mixed from the batch's own embeddings.
 
-Views with the same label attract. Mixtures of the anchor with a sample of another label are hard negatives; mixtures of a sample with a
-lower and one with a higher label, in just the proportion that gives the anchor's label, are hard positives. Negatives count more the
-farther their label is. SupCon is what is left without mixtures and weights.
+Views with the same label attract. Mixtures of the anchor with a sample of another label are hard
+negatives; mixtures of a sample with a lower and one with a higher label, in just the proportion
+that gives the anchor's label, are hard positives. Negatives count more the farther their label is.
+SupCon is what is left without mixtures and weights.
 
     L_i = - mean over real and mixed positives p of ( s_ip - log sum_t (|y_i - y_t| + 1) exp(s_it) ),  t: all real and mixed rows
 Source: Wu et al. 2023, arXiv 2309.16633, sections 3.2 and 3.3.
@@ -26,19 +27,26 @@ from nearfar.views.draws import beta
 
 
 class SupReMix(Method):
-    """Two strong views, one encoder, an MLP projector, views and mixtures of the same label as targets, distance-weighted SupCon."""
+    """Two strong views, one encoder, an MLP projector, views and mixtures of the same label as
+    targets, distance-weighted SupCon.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-        views: of each sample: 2, or 1, where other samples share the label (the paper's sentence pairs).
+        views: of each sample: 2, or 1, where other samples share the label (the paper's sentence
+            pairs).
         temperature: of the softmax over similarities, above 0.
-        window: label distance of the parents of a mixed positive lies below this; 0: no mixed positives.
+        window: label distance of the parents of a mixed positive lies below this; 0: no mixed
+            positives.
         mix_negatives: whether mixed negatives take part.
         mixing: parameters of the Beta distribution of the anchor's share in a mixed negative.
-        distance_weight: of a negative, by label distance d: "l1-inverse" (d + 1), "l2-inverse" (d^2 + 1), "l1", "l2" or "none".
-        pool: parts of the batch whose losses are averaged, each contrasted by itself, which bounds memory; 1: the whole batch.
-        official: as the authors' code, which shifts the logits of real and mixed pairs by different maxima.
+        distance_weight: of a negative, by label distance d: "l1-inverse" (d + 1), "l2-inverse" (d^2
+            + 1), "l1", "l2" or "none".
+        pool: parts of the batch whose losses are averaged, each contrasted by itself, which bounds
+            memory; 1: the whole batch.
+        official: as the authors' code, which shifts the logits of real and mixed pairs by different
+            maxima.
         hidden: width of the projector's hidden layer.
         projection: dimensions in which views are compared.
         """
@@ -60,7 +68,8 @@ class SupReMix(Method):
         2023,
         "2309.16633",
         (
-            "Real and mixed pairs share one softmax; the authors' code shifts their logits apart (see official) and sorts weights apart.",
+            "Real and mixed pairs share one softmax; the authors' code shifts their logits apart "
+            "(see official) and sorts weights apart.",
             "The learning rate falls along a cosine, the paper's by 10 after 80 of 100 epochs.",
         ),
     )
@@ -91,7 +100,8 @@ class SupReMix(Method):
         s = self.settings
         if spec.values > 1:
             raise UserError(
-                f"supremix orders samples by one number; the labels of {spec.name} are {spec.values} numbers: choose one."
+                f"supremix orders samples by one number; the labels of {spec.name} are "
+                f"{spec.values} numbers: choose one."
             )
         self.projector = nn.Sequential(
             *mlp((encoder.dimension, s.hidden, s.projection)), nn.BatchNorm1d(s.projection)

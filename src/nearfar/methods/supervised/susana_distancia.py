@@ -1,8 +1,10 @@
-"""SuSana Distancia: few-shot episodes whose losses separate the classes' neighbourhoods and their means.
+"""SuSana Distancia: few-shot episodes whose losses separate the classes' neighbourhoods and their
+means.
 
-An episode holds a few samples of a few classes, some as support, the others as queries. ICNN scores how tight each class's nearest
-neighbours are within it and how far those of other classes; Proto-Triplet asks each query to be nearer to the mean of its class's
-support than to any other mean, by a margin. Both work on distances, unlike the cross-entropy of prototypical networks.
+An episode holds a few samples of a few classes, some as support, the others as queries. ICNN scores
+how tight each class's nearest neighbours are within it and how far those of other classes;
+Proto-Triplet asks each query to be nearer to the mean of its class's support than to any other
+mean, by a margin. Both work on distances, unlike the cross-entropy of prototypical networks.
 
     loss = mean of the chosen terms:  - log score(features),  mean_q max(0, d(q, own mean) - min_other d(q, mean) + margin)
 Source: Mendez-Ruiz et al. 2023, arXiv 2305.09062, ICNN and Proto-Triplet losses.
@@ -44,14 +46,16 @@ Term = Literal[
 
 
 class SuSanaDistancia(Method):
-    """One lightly cropped view of an episode's samples, one encoder, no head, class means and neighbours, distance losses."""
+    """One lightly cropped view of an episode's samples, one encoder, no head, class means and
+    neighbours, distance losses.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-        terms: which are averaged: "icnn" (support and queries together), "icnn-support", "icnn-query" (queries against class
-            means), "icnn-query-support" (queries against the support), "triplet", "cross-entropy" (of the squared distances to
-            class means).
+        terms: which are averaged: "icnn" (support and queries together), "icnn-support",
+            "icnn-query" (queries against class means), "icnn-query-support" (queries against the
+            support), "triplet", "cross-entropy" (of the squared distances to class means).
         way: classes of an episode, at least 2.
         shot: support samples of each class.
         query: query samples of each class.
@@ -67,7 +71,8 @@ class SuSanaDistancia(Method):
         margin: Annotated[float, at_least(0)] = 0.5
 
     paper = Paper(
-        "SuSana Distancia is all you need: Enforcing class separability in metric learning via two novel distance-based loss functions"
+        "SuSana Distancia is all you need: Enforcing class separability in metric learning via two "
+        "novel distance-based loss functions"
         " for few-shot image classification",
         "Mendez-Ruiz, Gonzalez-Zapata, Reyes-Amezcua et al.",
         2023,
@@ -149,7 +154,8 @@ class SuSanaDistancia(Method):
         count = label.bincount()
         if len(count) < 2 or int(count.min()) < 2:
             raise UserError(
-                "An episode needs at least 2 classes with 2 samples each; raise --settings.way or --settings.query."
+                "An episode needs at least 2 classes with 2 samples each; raise --settings.way or "
+                "--settings.query."
             )
         same = label[:, None] == label
         return same.tril(-1).sum(1) < (count - 1).clamp(max=self.settings.shot)[label]

@@ -13,8 +13,10 @@ from nearfar.batch import Batch
 
 
 def cores_allow(device: torch.device) -> bool:
-    """Whether a second thread can make batches without taking cores from the step: for an accelerator always, for a CPU if at least
-    as many of this process's cores are idle as the step uses (``torch.get_num_threads()``)."""
+    """Whether a second thread can make batches without taking cores from the step: for an
+    accelerator always, for a CPU if at least as many of this process's cores are idle as the step
+    uses (``torch.get_num_threads()``).
+    """
     if device.type != "cpu":
         return True
     cores = (
@@ -24,11 +26,13 @@ def cores_allow(device: torch.device) -> bool:
 
 
 class Batches:
-    """The batches of a run by the number of their step; the one after it is begun in a second thread when one is handed out.
+    """The batches of a run by the number of their step; the one after it is begun in a second
+    thread when one is handed out.
 
     Args:
         make: the batch of a step; a function of the step and of what changes between epochs alone.
-        epoch: steps of an epoch. Its first batch is never made ahead, as ``before_epoch`` may change what it depends on.
+        epoch: steps of an epoch. Its first batch is never made ahead, as ``before_epoch`` may
+            change what it depends on.
         last: steps of the run.
         ahead: whether to work ahead; the batches are the same without.
     """

@@ -17,8 +17,9 @@ from nearfar.training.plan import Plan
 
 
 def encoder_alone(method: Method, views: list[Any], plan: Plan) -> Callable[[], None] | None:
-    """One step of a copy of the encoder: forward of the views, concatenated where their samples have the same shape, backward from
-    a quadratic loss, optimiser. None if the method does not simply pass its views through its encoder.
+    """One step of a copy of the encoder: forward of the views, concatenated where their samples
+    have the same shape, backward from a quadratic loss, optimiser. None if the method does not
+    simply pass its views through its encoder.
 
     Args:
         views: one batch's, on the run's device.

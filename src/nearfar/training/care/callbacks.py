@@ -24,7 +24,8 @@ COSINES = "projection_cosines"
 
 
 class MetricsLog:
-    """Appends one JSON object a line to ``metrics.jsonl``; on resuming, drops the lines written after the checkpoint.
+    """Appends one JSON object a line to ``metrics.jsonl``; on resuming, drops the lines written
+    after the checkpoint.
 
     Args:
         folder: of the run.
@@ -40,7 +41,8 @@ class MetricsLog:
             rows, damaged = read_rows(self.path)
             if damaged:
                 self.tell(
-                    f"{self.path} had {damaged} damaged line(s), as a full disk or a power cut leaves them; they were cut."
+                    f"{self.path} had {damaged} damaged line(s), as a full disk or a power cut "
+                    "leaves them; they were cut."
                 )
             kept = [row for row in rows if row["step"] <= progress.step]
             write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept), overwrite=True)
@@ -82,7 +84,9 @@ class MetricsLog:
 
 
 class Display:
-    """One live line: share done, loss, samples/s, kNN accuracy, time left; where there is no terminal, a line at each tenth."""
+    """One live line: share done, loss, samples/s, kNN accuracy, time left; where there is no
+    terminal, a line at each tenth.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -131,7 +135,9 @@ class Probes(NamedTuple):
 
 
 class OnlineEvaluation:
-    """Every few epochs: kNN accuracy and effective rank of the encoder as it stands, and the alarms of collapse and of the method."""
+    """Every few epochs: kNN accuracy and effective rank of the encoder as it stands, and the alarms
+    of collapse and of the method.
+    """
 
     def __init__(
         self,

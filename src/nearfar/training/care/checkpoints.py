@@ -1,4 +1,6 @@
-"""One file for exact resume: written beside its name, checked, renamed; the last few are kept, each with its checksum."""
+"""One file for exact resume: written beside its name, checked, renamed; the last few are kept, each
+with its checksum.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,13 @@ _HEX = 64
 def save_checkpoint(folder: Path, state: dict[str, Any], *, keep: int = 2) -> Path:
     """Write ``state`` to ``folder/step-N.pt`` and remove all but the newest ``keep`` checkpoints.
 
-    The file appears under its name only when it is whole and on the disk; until then, and if writing fails, the older
-    checkpoints stay.
+    The file appears under its name only when it is whole and on the disk; until then, and if
+    writing fails, the older checkpoints stay.
 
     Args:
         folder: made if it does not exist.
-        state: tensors, numbers, strings, None, and lists, tuples and dicts of these; ``state["step"]`` names the file.
+        state: tensors, numbers, strings, None, and lists, tuples and dicts of these;
+            ``state["step"]`` names the file.
         keep: at least 1.
 
     Returns:
@@ -116,7 +119,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether no bit has changed since the file was written; PyTorch would load flipped ones without a word."""
+    """Whether no bit has changed since the file was written; PyTorch would load flipped ones
+    without a word.
+    """
     known = _checksum_of(path)
     if (
         known.is_file()
@@ -158,7 +163,8 @@ def _not_written(path: Path, state: dict[str, Any], reason: OSError) -> UserErro
     older = latest_checkpoint(path.parent)
     intact = f"{older.name} is intact" if older else "no earlier checkpoint exists"
     return UserError(
-        f"The checkpoint {path} could not be written ({reason.strerror}): it needs {_bytes(state) / 1e6:,.1f} MB and"
+        f"The checkpoint {path} could not be written ({reason.strerror}): it needs "
+        f"{_bytes(state) / 1e6:,.1f} MB and"
         f" {free / 1e6:,.1f} MB are free; make room and continue with --resume ({intact})."
     )
 

@@ -1,4 +1,6 @@
-"""Losses, gradients and weights that are no longer finite: found before they are saved, without waiting for an accelerator at each step."""
+"""Losses, gradients and weights that are no longer finite: found before they are saved, without
+waiting for an accelerator at each step.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +35,14 @@ class BadStep(NamedTuple):
 
 
 class FiniteSteps:
-    """Looks at the gradients of every step, and remembers on the device what it saw until it is asked.
+    """Looks at the gradients of every step, and remembers on the device what it saw until it is
+    asked.
 
     Args:
         method: whose gradients are looked at.
         explained: from what went wrong and the step to the error.
-        at_once: whether each step is judged before its optimiser, which costs nothing where the device is the CPU.
+        at_once: whether each step is judged before its optimiser, which costs nothing where the
+            device is the CPU.
     """
 
     def __init__(
@@ -51,7 +55,8 @@ class FiniteSteps:
     def look(
         self, parameters: Iterable[nn.Parameter], terms: Mapping[str, Tensor], step: int
     ) -> None:
-        """Called after the backward pass of step ``step``, from 1, and before the optimiser; unless ``at_once``, nothing waits.
+        """Called after the backward pass of step ``step``, from 1, and before the optimiser; unless
+        ``at_once``, nothing waits.
 
         Raises:
             UserError: as ``check``, if ``at_once``.
@@ -81,7 +86,8 @@ class FiniteSteps:
             self.check(terms, step)
 
     def check(self, terms: Mapping[str, Tensor], step: int) -> None:
-        """Stop the run if a gradient since the last call, or a loss term of this step, was not finite; all processes come here together.
+        """Stop the run if a gradient since the last call, or a loss term of this step, was not
+        finite; all processes come here together.
 
         Raises:
             UserError: names the term or the layer, the step and the samples.
@@ -124,13 +130,17 @@ def not_finite(what: str, batch: Batch | None, ids: Sequence[str]) -> UserError:
     """
     samples = "" if batch is None else f" {told_of(batch, ids)}"
     return UserError(
-        f"{what}; usual causes are a learning rate that is too high, a temperature that is too low or values in the data that are not"
-        f" finite.{samples} Nothing saved is lost: lower --learning-rate or set --clip 1 and start again, or --resume the last checkpoint."
+        f"{what}; usual causes are a learning rate that is too high, a temperature that is too low "
+        "or values in the data that are not"
+        f" finite.{samples} Nothing saved is lost: lower --learning-rate or set --clip 1 and start "
+        "again, or --resume the last checkpoint."
     )
 
 
 def told_of(batch: Batch, ids: Sequence[str]) -> str:
-    """One sentence about the samples of a batch whose views hold values that are not finite or very large."""
+    """One sentence about the samples of a batch whose views hold values that are not finite or very
+    large.
+    """
     worst = torch.stack(
         [_largest(view) for view in batch.views if _largest(view).numel()]
         or [torch.zeros(len(batch))]
@@ -146,7 +156,9 @@ def told_of(batch: Batch, ids: Sequence[str]) -> str:
 
 
 def extremes(source: Any) -> list[str]:
-    """A sentence where single samples of measured values (series, sound, points) hold what would drown all others."""
+    """A sentence where single samples of measured values (series, sound, points) hold what would
+    drown all others.
+    """
     samples = source.train
     example = samples.take(torch.arange(min(1, len(samples))))
     if not isinstance(example, Tensor) or not len(example) or not example.is_floating_point():
@@ -169,8 +181,10 @@ def extremes(source: Any) -> list[str]:
         return []
     row = max(strange, key=lambda place: float(largest[place]))
     return [
-        f"{len(strange)} of {len(samples)} training samples hold values of up to {float(largest[row]):.2g} (sample {samples.ids[row]}),"
-        f" where the usual sample's largest is {usual:.2g}; such a value drowns all others, so look at those samples."
+        f"{len(strange)} of {len(samples)} training samples hold values of up to "
+        f"{float(largest[row]):.2g} (sample {samples.ids[row]}),"
+        f" where the usual sample's largest is {usual:.2g}; such a value drowns all others, so "
+        "look at those samples."
     ]
 
 
@@ -187,7 +201,8 @@ def check_state(state: Mapping[str, Any], step: int) -> None:
             and not bool(value.isfinite().all())
         ):
             raise UserError(
-                f"The weights {name} are not finite after step {step}, so they are not saved and not taken: lower --learning-rate or set"
+                f"The weights {name} are not finite after step {step}, so they are not saved and "
+                "not taken: lower --learning-rate or set"
                 " --clip 1 and start again, or --resume the checkpoint before."
             )
 

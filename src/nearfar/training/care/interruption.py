@@ -11,7 +11,8 @@ _NUMBERS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, 
 
 
 class Interruption:
-    """While entered, the first SIGINT, SIGTERM or SIGHUP sets ``requested``; a second SIGINT interrupts at once as usual.
+    """While entered, the first SIGINT, SIGTERM or SIGHUP sets ``requested``; a second SIGINT
+    interrupts at once as usual.
 
     A SIGHUP that is ignored (``nohup``) stays ignored.
     """

@@ -25,8 +25,8 @@ LOCK = "run.lock"
 def locked(folder: Path) -> Iterator[None]:
     """Within the block this process owns the run folder, which is made if it does not exist.
 
-    The lock is the system's and ends with its process, however that ends, so a run that was killed locks nobody out. The file says
-    who holds it.
+    The lock is the system's and ends with its process, however that ends, so a run that was killed
+    locks nobody out. The file says who holds it.
 
     Raises:
         UserError: if another process owns the folder, or nothing can be written there.
@@ -62,7 +62,9 @@ def _taken(path: Path) -> int:
 
 
 def _free(descriptor: int) -> bool:
-    """Whether the lock could be taken; where the file system has no locks, whether the process in the file is gone."""
+    """Whether the lock could be taken; where the file system has no locks, whether the process in
+    the file is gone.
+    """
     if fcntl is not None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -107,6 +109,7 @@ def _owned(path: Path) -> UserError:
     host, pid = _owner(path.read_bytes() if path.exists() else b"")
     who = f"process {pid} on {host}" if pid else "another process"
     return UserError(
-        f"The run folder {path.parent} is in use by {who}; wait until it ends, stop it, or choose another --output. Where it is gone,"
+        f"The run folder {path.parent} is in use by {who}; wait until it ends, stop it, or choose "
+        "another --output. Where it is gone,"
         f" remove {path}."
     )

@@ -1,4 +1,6 @@
-"""Callbacks that send a run's numbers to other people's trackers; ``metrics.jsonl`` is written in any case."""
+"""Callbacks that send a run's numbers to other people's trackers; ``metrics.jsonl`` is written in
+any case.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ Write = Callable[[int, Mapping[str, float]], None]
 
 
 class Tracker:
-    """Sends loss, terms, learning rate and speed with each log, and the online probe's numbers with each epoch.
+    """Sends loss, terms, learning rate and speed with each log, and the online probe's numbers with
+    each epoch.
 
     Args:
         write: takes the step and numbers by name.

@@ -1,7 +1,8 @@
 """Memory that a step has freed stays with the process, for the next step.
 
-A step on a CPU allocates and frees the same large tensors again and again. By default the C library gives such memory back at once and
-the kernel hands out new, zeroed pages one by one when they are touched, which can take as long as the arithmetic.
+A step on a CPU allocates and frees the same large tensors again and again. By default the C library
+gives such memory back at once and the kernel hands out new, zeroed pages one by one when they are
+touched, which can take as long as the arithmetic.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Any
 import torch
 
 _TRIM, _MAP = -1, -3
-"""glibc's numbers of the two limits: unused bytes at the heap's end that are given back, and size from which a block is mapped alone."""
+"""glibc's numbers of the two limits: unused bytes at the heap's end that are given back, and size
+from which a block is mapped alone.
+"""
 
 _KEEP = {_TRIM: 2**31 - 1, _MAP: 2**30}
 _USUAL = {_TRIM: 2**26, _MAP: 2**25}
@@ -27,10 +30,12 @@ _CHOSEN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_
 
 @contextmanager
 def freed_memory_kept(device: torch.device) -> Iterator[None]:
-    """Within the block, memory that is freed stays with the process, which holds what it needed most plus gaps (a fifth
-    more for a small convolutional network at batches of 256); then it is returned.
+    """Within the block, memory that is freed stays with the process, which holds what it needed
+    most plus gaps (a fifth more for a small convolutional network at batches of 256); then it is
+    returned.
 
-    Does nothing for other devices than CPUs, where the C library is not glibc, or where the environment sets these limits.
+    Does nothing for other devices than CPUs, where the C library is not glibc, or where the
+    environment sets these limits.
     """
     library = (
         _glibc()

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 
 PARTS = ("data", "views", "forward", "objective", "backward", "optimiser", "momentum", "logging")
-"""Of a step, in order: samples are fetched; views made; passed through the networks; joined and compared; the gradients; the
-update; what the method does after it (momentum encoder, queue, centre); the log."""
+"""Of a step, in order: samples are fetched; views made; passed through the networks; joined and
+compared; the gradients; the update; what the method does after it (momentum encoder, queue,
+centre); the log.
+"""
 
 BETWEEN = "between epochs"
 """What happens once an epoch, evaluation and checkpoints; not part of a step."""
@@ -27,15 +29,17 @@ class Untimed:
         return _NOTHING
 
     def after_step(self, last: bool, bound: Callable[[], float | None]) -> None:
-        """Called after each step: ``last`` after the run's last, ``bound`` gives the seconds that a step takes at least."""
+        """Called after each step: ``last`` after the run's last, ``bound`` gives the seconds that a
+        step takes at least.
+        """
 
 
 _NOTHING = nullcontext()
 
 
 class Profile(Untimed):
-    """Times some steps of a run, reports once, and is silent from then on. The run computes what it computes without; its batches are
-    not made ahead, so that parts add up to steps.
+    """Times some steps of a run, reports once, and is silent from then on. The run computes what it
+    computes without; its batches are not made ahead, so that parts add up to steps.
 
     Args:
         device: of the run; a part ends when the device has done its work.
@@ -94,14 +98,16 @@ class Profile(Untimed):
         ]
         rows.append(("other", step - sum(seconds for _, seconds in rows)))
         lines = [
-            f"profile of {self._taken} steps after the first {self.untimed}: {1e3 * step:.1f} ms a step",
+            f"profile of {self._taken} steps after the first {self.untimed}: {1e3 * step:.1f} ms a "
+            "step",
             *_lines(rows, step),
         ]
         if between:
             lines.append(f"{BETWEEN}, not counted above: {between:.2f} s in all")
         if bound is None:
             lines.append(
-                "bound: not measured, as this method's views are not simply passed through its encoder"
+                "bound: not measured, as this method's views are not simply passed through its "
+                "encoder"
             )
         else:
             above = f"{100 * (step - bound) / step:.0f} % of a step are above it"

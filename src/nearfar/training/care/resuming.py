@@ -1,4 +1,6 @@
-"""What a run keeps so that it can go on to the bit: the method, the optimiser, the step and every random state."""
+"""What a run keeps so that it can go on to the bit: the method, the optimiser, the step and every
+random state.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +40,16 @@ FREE = (
     "device",
     "strict",
 )
-"""Options that do not change what a run computes; that data under another path are the same is checked by what a run remembers of them."""
+"""Options that do not change what a run computes; that data under another path are the same is
+checked by what a run remembers of them.
+"""
 
 
 def save(
     folder: Path | None, method: Method, optimizers: Optimizers, step: int, *, config: str = ""
 ) -> None:
-    """Write a checkpoint to ``folder``, if there is one; every process must come here, the first one writes.
+    """Write a checkpoint to ``folder``, if there is one; every process must come here, the first
+    one writes.
 
     Args:
         folder: of the checkpoints.
@@ -54,7 +59,8 @@ def save(
         config: text of the run's config.toml, which can be restored from the checkpoint.
 
     Raises:
-        UserError: if it cannot be written, or if a weight or a state of the optimiser is not finite.
+        UserError: if it cannot be written, or if a weight or a state of the optimiser is not
+            finite.
     """
     random_states = collectives.gather_rows(
         torch.get_rng_state()
@@ -91,16 +97,19 @@ def restore(
     config: str = "",
     tell: Tell = lambda _: None,
 ) -> int:
-    """Load the newest good checkpoint in ``folder`` and return its number of finished steps; without any, seed what is drawn, return 0.
+    """Load the newest good checkpoint in ``folder`` and return its number of finished steps;
+    without any, seed what is drawn, return 0.
 
-    A checkpoint that is damaged, lacks parts or belongs to another run is set aside, with a word, where an older one is good.
+    A checkpoint that is damaged, lacks parts or belongs to another run is set aside, with a word,
+    where an older one is good.
 
     Args:
         folder: of the checkpoints.
         method: what is trained.
         optimizers: of its parameters.
         seed: of the run.
-        config: text of the run's config.toml; a checkpoint of a run with another one is not taken. "": any is.
+        config: text of the run's config.toml; a checkpoint of a run with another one is not taken.
+            "": any is.
         tell: gets a sentence about each checkpoint that was set aside.
 
     Raises:
@@ -122,13 +131,16 @@ def restore(
         return step
     if reasons:
         raise _nothing_good(reasons)
-    # From here on the run owns the global state. It is the same on every process: dropout draws from it for the whole batch.
+    # From here on the run owns the global state. It is the same on every process: dropout draws
+    # from it for the whole batch.
     torch.manual_seed(seed)
     return 0
 
 
 def different(config: str, kept: str) -> dict[str, tuple[Any, Any]]:
-    """What two texts of a config.toml say differently about what is computed: for each name both values."""
+    """What two texts of a config.toml say differently about what is computed: for each name both
+    values.
+    """
     if not config or not kept:
         return {}
     own, other = (_flat(toml_values(text, Path("of the checkpoint"))) for text in (config, kept))
@@ -155,7 +167,8 @@ def _load(path: Path, method: Method, optimizers: Optimizers, config: str) -> in
         name, (now, then) = next(iter(changes.items()))
         more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
         raise UserError(
-            f"The checkpoint {path} is of a run with other options: {name} was {then!r} there and is {now!r} in config.toml{more}."
+            f"The checkpoint {path} is of a run with other options: {name} was {then!r} there and "
+            f"is {now!r} in config.toml{more}."
         )
     try:
         step = int(state["step"])
@@ -188,7 +201,8 @@ def _nothing_good(reasons: list[tuple[Path, str]]) -> UserError:
     reason = reasons[0][1]
     if len(reasons) == 1:
         return UserError(
-            f"{reason} There is no other checkpoint to go on from: restore the file, or start the run again."
+            f"{reason} There is no other checkpoint to go on from: restore the file, or start the "
+            "run again."
         )
     others = ", ".join(path.name for path, _ in reasons[1:])
     return UserError(

@@ -1,4 +1,6 @@
-"""What our own optimisers share: a step is one step of each group's parameters that have a gradient."""
+"""What our own optimisers share: a step is one step of each group's parameters that have a
+gradient.
+"""
 
 from __future__ import annotations
 

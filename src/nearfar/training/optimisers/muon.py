@@ -19,17 +19,18 @@ _ITERATIONS = 5
 
 
 class Muon(GroupedOptimizer):
-    """Descent in the spectral norm: every direction of a matrix moves equally far, however small its share of the gradient is.
+    """Descent in the spectral norm: every direction of a matrix moves equally far, however small
+    its share of the gradient is.
 
-    For a parameter W of two and more dimensions, taken as a matrix of a rows and b columns (of a convolution: output channels, all
-    else), a, b > 1, with gradient G:
+    For a parameter W of two and more dimensions, taken as a matrix of a rows and b columns (of a
+    convolution: output channels, all else), a, b > 1, with gradient G:
 
         M <- momentum M + (1 - momentum) G
         O  = orthogonalised((1 - momentum) G + momentum M)
         W <- (1 - lr weight_decay) W - 0.2 lr sqrt(max(a, b)) O
 
-    The factor makes the step's root mean square that of AdamW, so that all parameters share one learning rate; vectors, scalars and
-    matrices of one row or column move by AdamW.
+    The factor makes the step's root mean square that of AdamW, so that all parameters share one
+    learning rate; vectors, scalars and matrices of one row or column move by AdamW.
 
     Args:
         params: parameters or groups.
@@ -37,10 +38,12 @@ class Muon(GroupedOptimizer):
         momentum: of the matrices, in [0, 1).
         betas: AdamW's, of all else.
         weight_decay: at least 0.
-        dtype: of the orthogonalisation's products; bfloat16 is enough where the hardware is fast at it. float64 parameters keep theirs.
+        dtype: of the orthogonalisation's products; bfloat16 is enough where the hardware is fast at
+            it. float64 parameters keep theirs.
         fused: AdamW in one kernel, on devices that have it.
 
-    Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; the factor is Liu et al. 2025, "Muon is
+    Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; the
+        factor is Liu et al. 2025, "Muon is
     Scalable for LLM Training", section 2.2.
     """
 
@@ -109,9 +112,11 @@ class Muon(GroupedOptimizer):
 
 
 def orthogonalised(tensors: Sequence[Tensor], dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    """Each tensor, as a matrix, with all its singular values brought near 1 (0.7 to 1.2 unless they are tiny beside the largest).
+    """Each tensor, as a matrix, with all its singular values brought near 1 (0.7 to 1.2 unless they
+    are tiny beside the largest).
 
-    Five iterations X <- a X + (b X X' + c (X X')^2) X from X / |X|, matrices of equal sides (or of each other's) in one batch.
+    Five iterations X <- a X + (b X X' + c (X X')^2) X from X / |X|, matrices of equal sides (or of
+    each other's) in one batch.
 
     Args:
         tensors: of at least two dimensions, the later ones taken together; may be sharded.

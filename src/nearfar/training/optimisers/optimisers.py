@@ -22,7 +22,9 @@ _FUSED = ("cpu", "cuda", "mps")
 
 
 class _LayerwiseSGD(GroupedOptimizer):
-    """Gradient descent with heavy-ball momentum on gradients that a subclass rescales layer by layer."""
+    """Gradient descent with heavy-ball momentum on gradients that a subclass rescales layer by
+    layer.
+    """
 
     def _step_group(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
         gradients = [p.grad for p in parameters if p.grad is not None]
@@ -43,8 +45,8 @@ class _LayerwiseSGD(GroupedOptimizer):
 class LARS(_LayerwiseSGD):
     """Layer-wise adaptive rates: each matrix moves in proportion to its own norm.
 
-    For parameters of two and more dimensions, with gradient g and weights w:
-    g <- g + weight_decay w;  g <- g trust |w| / |g|, unscaled if a norm is 0. Vectors and scalars (biases, norms) have
+    For parameters of two and more dimensions, with gradient g and weights w: g <- g + weight_decay
+    w;  g <- g trust |w| / |g|, unscaled if a norm is 0. Vectors and scalars (biases, norms) have
     neither weight decay nor rescaling. Then m <- momentum m + g and w <- w - lr m.
 
     Args:
@@ -88,10 +90,12 @@ class LARS(_LayerwiseSGD):
 
 
 class LARC(_LayerwiseSGD):
-    """Layer-wise adaptive rates for every parameter, biases and norms included, as SwAV trains with.
+    """Layer-wise adaptive rates for every parameter, biases and norms included, as SwAV trains
+    with.
 
     g <- (g + weight_decay w) r  with  r = trust |w| / (|g| + weight_decay |w| + 1e-8); a parameter whose weights or
-    gradient are all 0 keeps its gradient as it is, without weight decay. Then m <- momentum m + g and w <- w - lr m.
+    gradient are all 0 keeps its gradient as it is, without weight decay. Then m <- momentum m + g
+    and w <- w - lr m.
 
     Args:
         params: parameters or groups.
@@ -99,7 +103,8 @@ class LARC(_LayerwiseSGD):
         momentum: share of the last update direction that stays, in [0, 1).
         weight_decay: at least 0.
         trust: as in ``LARS``.
-        clip: take min(r / lr, 1) for r, so that the layer's own rate is only an upper limit of ``lr``.
+        clip: take min(r / lr, 1) for r, so that the layer's own rate is only an upper limit of
+            ``lr``.
 
     Source: NVIDIA apex's LARC, used by Caron et al. 2020 (SwAV).
     """
@@ -143,18 +148,22 @@ class LARC(_LayerwiseSGD):
 def build_optimizer(
     method: Method, recipe: Recipe, precision: str = "float32", *, only: set[int] | None = None
 ) -> Optimizer:
-    """The optimiser of a method by its recipe, at the peak learning rate ``recipe.learning_rate * batch_size / 256``.
+    """The optimiser of a method by its recipe, at the peak learning rate ``recipe.learning_rate *
+    batch_size / 256``.
 
     ``only`` holds the identities of the parameters that it updates; all of the groups' by default.
 
-    ``precision``, "float32" or "bfloat16", is that of Muon's own products; parameters and what is remembered of them keep theirs.
+    ``precision``, "float32" or "bfloat16", is that of Muon's own products; parameters and what is
+    remembered of them keep theirs.
 
-    Each group of ``method.parameter_groups()`` is split by whether it has weight decay, which falls on parameters of
-    two and more dimensions unless the group's ``decay`` says otherwise (LARS never lets it fall on others). The groups'
-    learning rates are then moved by ``schedules.apply_schedule``.
+    Each group of ``method.parameter_groups()`` is split by whether it has weight decay, which falls
+    on parameters of two and more dimensions unless the group's ``decay`` says otherwise (LARS never
+    lets it fall on others). The groups' learning rates are then moved by
+    ``schedules.apply_schedule``.
 
     Raises:
-        UserError: for an unknown optimiser, a learning parameter that is in no group or in several, or a scale that is not above 0.
+        UserError: for an unknown optimiser, a learning parameter that is in no group or in several,
+            or a scale that is not above 0.
     """
     peak = recipe.learning_rate * recipe.batch_size / 256
     given = method.parameter_groups()
@@ -178,7 +187,8 @@ def optimizer_of(
     fused = all(p.device.type in _FUSED for group in groups for p in group["params"])
     makers: dict[str, Callable[[], Optimizer]] = {
         "adamw": lambda: AdamW(groups, lr=peak, betas=(0.9, 0.95), fused=fused),
-        # Not fused: PyTorch's kernel fails when some parameters get their first gradient later than others (frozen prototypes).
+        # Not fused: PyTorch's kernel fails when some parameters get their first gradient later than
+        # others (frozen prototypes).
         "sgd": lambda: SGD(groups, lr=peak, momentum=0.9, foreach=True),
         "lars": lambda: LARS(groups, lr=peak),
         "larc": lambda: LARC(groups, lr=peak),
@@ -217,8 +227,10 @@ def _check_cover(method: Method, groups: list[dict[str, Any]]) -> None:
         count = grouped[id(parameter)]
         if parameter.requires_grad and count != 1:
             raise UserError(
-                f"The parameter {name} learns but is in {count} of the groups that parameter_groups() of"
-                f" {type(method).__name__} gives; put it in exactly one, or give it requires_grad=False."
+                f"The parameter {name} learns but is in {count} of the groups that "
+                "parameter_groups() of"
+                f" {type(method).__name__} gives; put it in exactly one, or give it "
+                "requires_grad=False."
             )
 
 

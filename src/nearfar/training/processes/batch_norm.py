@@ -1,4 +1,6 @@
-"""Batch norm whose statistics are those of the joined batch of all processes, on any device and for uneven parts."""
+"""Batch norm whose statistics are those of the joined batch of all processes, on any device and for
+uneven parts.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,12 @@ from nearfar.errors import UserError
 
 
 class SyncedBatchNorm(_BatchNorm):
-    """Batch norm over the samples of all processes, each value counted once; for (N, C), (N, C, T), (N, C, H, W) ...
+    """Batch norm over the samples of all processes, each value counted once; for (N, C), (N, C, T),
+    (N, C, H, W) ...
 
-    With one process, and in evaluation mode, it is PyTorch's own. Otherwise the mean is taken first and the variance of
-    what remains second, both through sums over processes whose gradient is exact (``collectives.all_reduce_sum``).
+    With one process, and in evaluation mode, it is PyTorch's own. Otherwise the mean is taken first
+    and the variance of what remains second, both through sums over processes whose gradient is
+    exact (``collectives.all_reduce_sum``).
 
     Source: Ioffe and Szegedy 2015, algorithm 1, over all processes' samples.
     """
@@ -64,10 +68,12 @@ class _SyncedBatchNormAct(SyncedBatchNorm):
 
 
 def synchronise(module: nn.Module) -> nn.Module:
-    """Make every batch norm in ``module`` use the statistics of all processes; changes and returns ``module``.
+    """Make every batch norm in ``module`` use the statistics of all processes; changes and returns
+    ``module``.
 
     Raises:
-        UserError: if a layer is a batch norm of an unknown kind, which would silently use its own process's statistics.
+        UserError: if a layer is a batch norm of an unknown kind, which would silently use its own
+            process's statistics.
     """
     kinds = {
         "BatchNorm1d": SyncedBatchNorm,
@@ -84,7 +90,8 @@ def synchronise(module: nn.Module) -> nn.Module:
                 f"The layer {name} is a {kind}, which cannot be synchronised over processes;"
                 " train with one process, or build the encoder with PyTorch's BatchNorm layers."
             )
-        # Only the class changes: parameters, buffers, hooks and every reference to the layer stay what they are.
+        # Only the class changes: parameters, buffers, hooks and every reference to the layer stay
+        # what they are.
         layer.__class__ = kinds[kind]
     return module
 

@@ -1,4 +1,6 @@
-"""Dropout whose draws are those of the whole batch, of which each process takes the rows of its own samples."""
+"""Dropout whose draws are those of the whole batch, of which each process takes the rows of its own
+samples.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ _PLACES: list[Place] = []
 
 @contextmanager
 def of(place: Place | None) -> Iterator[None]:
-    """Within the block, dropout is that of a batch in which this process's samples have this place; None: of whatever comes."""
+    """Within the block, dropout is that of a batch in which this process's samples have this place;
+    None: of whatever comes.
+    """
     if place is None:
         yield
         return
@@ -50,10 +54,11 @@ class _SyncedChannelDropout(nn.Dropout2d):
 
 
 def synchronise_dropout(module: nn.Module) -> nn.Module:
-    """Make every dropout layer in ``module`` draw for the whole batch of all processes; changes and returns ``module``.
+    """Make every dropout layer in ``module`` draw for the whole batch of all processes; changes and
+    returns ``module``.
 
-    On the CPU several processes then draw to the bit what one draws. Layers of other kinds draw for their own rows: all processes have the
-    same random state, so that a row draws the same on each.
+    On the CPU several processes then draw to the bit what one draws. Layers of other kinds draw for
+    their own rows: all processes have the same random state, so that a row draws the same on each.
     """
     for layer in module.modules():
         if type(layer) is nn.Dropout:
@@ -64,7 +69,9 @@ def synchronise_dropout(module: nn.Module) -> nn.Module:
 
 
 def _kept(x: Tensor, probability: float, shape: tuple[int, ...]) -> Tensor | None:
-    """What to multiply values with, for ``x`` of V views of N samples, view-major; None where that is not the layout of ``x``."""
+    """What to multiply values with, for ``x`` of V views of N samples, view-major; None where that
+    is not the layout of ``x``.
+    """
     place = _PLACES[-1] if _PLACES else None
     if place is None or not 0 < probability < 1 or not len(place.rows):
         return None

@@ -1,13 +1,17 @@
-"""The seam between ``forward`` and ``loss``: outputs of each process's samples become those of the joined batch.
+"""The seam between ``forward`` and ``loss``: outputs of each process's samples become those of the
+joined batch.
 
-``join`` gives every process all outputs, and all compute the same loss. Each then has the same gradient of it, so the sum of all
-processes' gradients is a process's own times their number, and nothing has to travel back.
+``join`` gives every process all outputs, and all compute the same loss. Each then has the same
+gradient of it, so the sum of all processes' gradients is a process's own times their number, and
+nothing has to travel back.
 
-``join_rows`` is for a loss that takes ``rows``. Each process computes the share of its own rows, backwards the gradients of all shares
-are added up and each process takes its rows, and ``summed_terms`` adds the shares: 1 / p of the work and memory on each of p processes.
+``join_rows`` is for a loss that takes ``rows``. Each process computes the share of its own rows,
+backwards the gradients of all shares are added up and each process takes its rows, and
+``summed_terms`` adds the shares: 1 / p of the work and memory on each of p processes.
 
-Data parallel training averages parameter gradients over processes. Either way what comes out is exactly the gradient that one process
-has on the joined batch, for parameters used before the seam and for those used in the loss.
+Data parallel training averages parameter gradients over processes. Either way what comes out is
+exactly the gradient that one process has on the joined batch, for parameters used before the seam
+and for those used in the loss.
 """
 
 from __future__ import annotations
@@ -25,10 +29,11 @@ from nearfar.methods.method import Outputs, Summed
 
 
 def join(outputs: Outputs) -> Outputs:
-    """The outputs of all processes' samples, on every process, with gradient, for a loss that all compute.
+    """The outputs of all processes' samples, on every process, with gradient, for a loss that all
+    compute.
 
-    Tensors are concatenated in the order of ranks; their numbers of rows may differ between processes. ``Summed``
-    statistics are added. Lists, tuples and dicts are joined item by item.
+    Tensors are concatenated in the order of ranks; their numbers of rows may differ between
+    processes. ``Summed`` statistics are added. Lists, tuples and dicts are joined item by item.
 
     Args:
         outputs: what a method's ``forward`` gave for this process's samples.
@@ -61,8 +66,9 @@ def join_rows(outputs: Outputs) -> tuple[Outputs, Share | None]:
     """As ``join``, for a loss of which each process computes its own rows' share.
 
     Returns:
-        The joined outputs, and this process's share. None instead where all must compute the whole after all: with one process, or
-        when a process has no sample, or outputs differ in their number of rows.
+        The joined outputs, and this process's share. None instead where all must compute the whole
+        after all: with one process, or when a process has no sample, or outputs differ in their
+        number of rows.
     """
     if collectives.world() == 1:
         return outputs, None
@@ -76,11 +82,12 @@ def join_rows(outputs: Outputs) -> tuple[Outputs, Share | None]:
 
 
 def summed_terms(terms: Mapping[str, Tensor], share: Share) -> dict[str, Tensor]:
-    """The whole's loss terms from those of every process's rows, the same on every process, with gradient.
+    """The whole's loss terms from those of every process's rows, the same on every process, with
+    gradient.
 
     Args:
-        terms: scalars. Those with a gradient are shares and added; the others are means over the process's rows (or alike
-            everywhere) and averaged.
+        terms: scalars. Those with a gradient are shares and added; the others are means over the
+            process's rows (or alike everywhere) and averaged.
         share: this process's.
     """
     shares = torch.stack(
@@ -128,7 +135,9 @@ def _joined(value: Any, counts: Iterator[list[int]], shared: bool) -> Any:
 
 
 def _row_counts(outputs: Outputs) -> list[list[int]]:
-    """For each tensor to be concatenated, in order, its rows on each process; one exchange for all of them."""
+    """For each tensor to be concatenated, in order, its rows on each process; one exchange for all
+    of them.
+    """
     own = torch.tensor(list(_rows(outputs)), dtype=torch.int64)
     counts: list[list[int]] = collectives.gather_rows(own).T.tolist()
     return counts

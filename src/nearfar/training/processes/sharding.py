@@ -1,11 +1,15 @@
-"""Parameters, gradients and the optimiser's state divided over the processes (PyTorch's FSDP2): ``nearfar pretrain --shard``.
+"""Parameters, gradients and the optimiser's state divided over the processes (PyTorch's FSDP2):
+``nearfar pretrain --shard``.
 
-Each process keeps 1 / p of every parameter, as a ``DTensor`` divided along its first axis. What is needed is gathered when it is needed:
-a block of a network for the time of its own forward and backward pass, everything else from the method's forward pass to the end of
-the backward pass, as a loss and the parts of an encoder that are called one by one need it too. Gradients are averaged and divided
-again on the way back. Optimisers and momentum encoders change each parameter by itself, so they work on what a process holds.
+Each process keeps 1 / p of every parameter, as a ``DTensor`` divided along its first axis. What is
+needed is gathered when it is needed: a block of a network for the time of its own forward and
+backward pass, everything else from the method's forward pass to the end of the backward pass, as a
+loss and the parts of an encoder that are called one by one need it too. Gradients are averaged and
+divided again on the way back. Optimisers and momentum encoders change each parameter by itself, so
+they work on what a process holds.
 
-What is trained is a copy; the method that was given is empty meanwhile and is filled with whole parameters where someone looks at it.
+What is trained is a copy; the method that was given is empty meanwhile and is filled with whole
+parameters where someone looks at it.
 
 Source: Rajbhandari et al. 2020 (ZeRO, stage 3); Zhao et al. 2023 (PyTorch FSDP).
 """
@@ -29,13 +33,17 @@ from nearfar.methods.method import Method
 from nearfar.networks.encoder import Encoder
 
 _LEAST = 1 / 256
-"""Share of all parameters from which on a block is gathered by itself; exchanges for less cost more time than they save memory."""
+"""Share of all parameters from which on a block is gathered by itself; exchanges for less cost more
+time than they save memory.
+"""
 
 
 def sharded(method: Method, device: torch.device) -> Method:
-    """A copy of ``method`` of whose parameters each process holds its shard; ``method`` itself is left without values (see ``filled``).
+    """A copy of ``method`` of whose parameters each process holds its shard; ``method`` itself is
+    left without values (see ``filled``).
 
-    Scalars are not divided: every process holds them, and ``update.gradients`` averages their gradients.
+    Scalars are not divided: every process holds them, and ``update.gradients`` averages their
+    gradients.
 
     Args:
         method: the same on every process.
@@ -60,7 +68,9 @@ def sharded(method: Method, device: torch.device) -> Method:
 
 
 def gathered_for_batches(method: Method) -> bool:
-    """Whether making a batch of a sharded method may exchange tensors, and so must wait for its turn."""
+    """Whether making a batch of a sharded method may exchange tensors, and so must wait for its
+    turn.
+    """
     return isinstance(method, FSDPModule) and bool(_making_batches(method))
 
 
@@ -74,7 +84,9 @@ def _making_batches(method: Method) -> list[str]:
 
 
 def _gather_during(method: Any, name: str) -> None:
-    """For what may run networks beside the forward pass: all that is in no block is whole until it returns."""
+    """For what may run networks beside the forward pass: all that is in no block is whole until it
+    returns.
+    """
     register_fsdp_forward_method(method, name)
     gathered = getattr(method, name)
 
@@ -88,8 +100,10 @@ def _gather_during(method: Any, name: str) -> None:
 
 
 def blocks(method: nn.Module) -> list[nn.Module]:
-    """The outermost members of ``nn.Sequential`` and ``nn.ModuleList`` that are no container or encoder and hold a fair share of all
-    parameters. Such members are only ever called as a whole, so they can be gathered for their own passes alone."""
+    """The outermost members of ``nn.Sequential`` and ``nn.ModuleList`` that are no container or
+    encoder and hold a fair share of all parameters. Such members are only ever called as a whole,
+    so they can be gathered for their own passes alone.
+    """
     least = _LEAST * sum(parameter.numel() for parameter in method.parameters())
     shared = _shared(method)
     found: dict[nn.Module, None] = {}
@@ -124,7 +138,9 @@ def _shared(method: nn.Module) -> set[nn.Parameter]:
 
 
 def _own_memory(module: nn.Module, inputs: Any, output: Any) -> Any:
-    """Views among the outputs copied: FSDP waits for their gradient, and an operation in place on a view would make it wait in vain."""
+    """Views among the outputs copied: FSDP waits for their gradient, and an operation in place on a
+    view would make it wait in vain.
+    """
     return _mapped(
         output,
         lambda tensor: (
@@ -135,8 +151,9 @@ def _own_memory(module: nn.Module, inputs: Any, output: Any) -> Any:
 
 @contextmanager
 def filled(method: Method, trained: Method, *, everywhere: bool = False) -> Iterator[None]:
-    """Within the block, ``method`` holds the whole of what ``trained`` holds, on the first process or ``everywhere``; all processes must
-    come here. Does nothing where both are the same."""
+    """Within the block, ``method`` holds the whole of what ``trained`` holds, on the first process
+    or ``everywhere``; all processes must come here. Does nothing where both are the same.
+    """
     fill(method, trained, everywhere=everywhere)
     yield
     if trained is not method:
@@ -145,8 +162,10 @@ def filled(method: Method, trained: Method, *, everywhere: bool = False) -> Iter
 
 @contextmanager
 def rewritten(method: Method, trained: Method) -> Iterator[None]:
-    """Within the block, every process's ``method`` holds the whole of what ``trained`` holds; what is changed in it is then changed in
-    ``trained``. Does nothing where both are the same, or where the method looks at nothing before an epoch."""
+    """Within the block, every process's ``method`` holds the whole of what ``trained`` holds; what
+    is changed in it is then changed in ``trained``. Does nothing where both are the same, or where
+    the method looks at nothing before an epoch.
+    """
     if trained is method or type(method).before_epoch is Method.before_epoch:
         yield
         return
@@ -184,7 +203,9 @@ def _empty(method: Method) -> None:
 
 
 def whole(value: Any) -> Any:
-    """A tensor, or nested dicts, lists and tuples of such, with whole tensors in the place of shards; all processes must come here."""
+    """A tensor, or nested dicts, lists and tuples of such, with whole tensors in the place of
+    shards; all processes must come here.
+    """
     return _mapped(
         value, lambda tensor: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
     )
@@ -203,7 +224,9 @@ def _mapped(value: Any, change: Callable[[Any], Tensor]) -> Any:
 
 
 def load(method: Method, state: Mapping[str, Any]) -> None:
-    """``method.load_state_dict(state)`` of a whole state; every process takes what it holds of it, without a word to the others."""
+    """``method.load_state_dict(state)`` of a whole state; every process takes what it holds of it,
+    without a word to the others.
+    """
     own = method.state_dict()
     method.load_state_dict({name: _divided(value, own.get(name)) for name, value in state.items()})
 
@@ -219,7 +242,9 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
 
 
 def _divided(value: Any, like: Any) -> Any:
-    """The shard of a whole tensor, where ``like`` is one of a tensor of its shape; otherwise ``value`` as it is."""
+    """The shard of a whole tensor, where ``like`` is one of a tensor of its shape; otherwise
+    ``value`` as it is.
+    """
     if not (isinstance(like, DTensor) and isinstance(value, Tensor) and value.shape == like.shape):
         return value
     return distribute_tensor(
@@ -229,6 +254,8 @@ def _divided(value: Any, like: Any) -> Any:
 
 @contextmanager
 def mixed() -> Iterator[None]:
-    """Within the block, operations on shards take whole tensors too, which must be the same on every process."""
+    """Within the block, operations on shards take whole tensors too, which must be the same on
+    every process.
+    """
     with implicit_replication():
         yield

@@ -10,12 +10,15 @@ from torch.nn import functional
 
 
 def kernel_size(size: tuple[int, int]) -> int:
-    """Odd length of the blur kernel: a tenth of the shorter side, at least 3 (SimCLR's rule; 23 at 224 pixels)."""
+    """Odd length of the blur kernel: a tenth of the shorter side, at least 3 (SimCLR's rule; 23 at
+    224 pixels).
+    """
     return max(3, int(0.1 * min(size)) | 1)
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, length: int) -> Tensor:
-    """Convolve rows and columns with a normalised Gaussian, edges mirrored: torchvision's ``gaussian_blur``.
+    """Convolve rows and columns with a normalised Gaussian, edges mirrored: torchvision's
+    ``gaussian_blur``.
 
     The time grows with the largest of the widths: give samples of similar width together.
 

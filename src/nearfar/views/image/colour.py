@@ -1,7 +1,9 @@
-"""How a view is coloured: torchvision's colour operators with one parameter a sample, for whole batches.
+"""How a view is coloured: torchvision's colour operators with one parameter a sample, for whole
+batches.
 
-All operators take and give (N, C, H, W) floats in [0, 1] and equal torchvision's on float images (to rounding). Operators on
-uint8 or PIL images differ from both by their rounding to 256 levels after each step.
+All operators take and give (N, C, H, W) floats in [0, 1] and equal torchvision's on float images
+(to rounding). Operators on uint8 or PIL images differ from both by their rounding to 256 levels
+after each step.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
 
 def luma(images: Tensor) -> Tensor:
-    """Perceived lightness (N, 1, H, W) of RGB images (ITU-R 601 weights); the mean of the channels for any other number."""
+    """Perceived lightness (N, 1, H, W) of RGB images (ITU-R 601 weights); the mean of the channels
+    for any other number.
+    """
     if images.shape[1] != 3:
         return images.mean(1, keepdim=True)
     red, green, blue = images.unbind(1)
@@ -47,13 +51,16 @@ def _blend(other: Tensor, images: Tensor, factor: Tensor, out: Tensor | None = N
 
 
 def adjust_hue(images: Tensor, shift: Tensor) -> Tensor:
-    """Turn the hue by ``shift`` (N,) of the full circle, in [-0.5, 0.5]; other than RGB images are returned as they are.
+    """Turn the hue by ``shift`` (N,) of the full circle, in [-0.5, 0.5]; other than RGB images are
+    returned as they are.
 
-    The exact HSV rotation in closed form. On the hue circle, counted in sixths from cyan (so that red lies at +-3),
+    The exact HSV rotation in closed form. On the hue circle, counted in sixths from cyan (so that
+    red lies at +-3),
 
         hue = +-(1 + (max + R - G - B) / (max - min)), with the sign of B - G,
 
-    and each channel is max - (max - min) * clamp(ramp, 0, 1), where the ramp depends on the distance from the channel's own
+    and each channel is max - (max - min) * clamp(ramp, 0, 1), where the ramp depends on the
+    distance from the channel's own
     hue only: 2 - |hue| for red, |hue + 1| - 1 for green, |hue - 1| - 1 for blue.
     """
     if images.shape[1] != 3:
@@ -81,16 +88,18 @@ def adjust_hue(images: Tensor, shift: Tensor) -> Tensor:
 
 
 def colour_jitter(images: Tensor, rows: Tensor, factors: Tensor, order: Tensor) -> None:
-    """Brightness, contrast, saturation and hue of some samples, in an order of each sample's own; in place.
+    """Brightness, contrast, saturation and hue of some samples, in an order of each sample's own;
+    in place.
 
-    Brightness, contrast and saturation are one operation (a blend, with black, the mean luma or the own luma), so samples
-    need to be grouped only by the turn at which their hue is changed.
+    Brightness, contrast and saturation are one operation (a blend, with black, the mean luma or the
+    own luma), so samples need to be grouped only by the turn at which their hue is changed.
 
     Args:
         images: (N, C, H, W) float in [0, 1], changed in place.
         rows: int64 numbers of the samples to change.
         factors: (N, 4) of brightness, contrast, saturation, and the shift of the hue.
-        order: (N, 4) int64, which of the four (0 to 3 in that order) comes first, second, third, last.
+        order: (N, 4) int64, which of the four (0 to 3 in that order) comes first, second, third,
+            last.
     """
     hue_turn = (order[rows] == HUE).int().argmax(1)
     for turn in range(4):
@@ -102,7 +111,9 @@ def colour_jitter(images: Tensor, rows: Tensor, factors: Tensor, order: Tensor) 
 
 
 def _jitter(images: Tensor, factors: Tensor, order: Tensor, hue_turn: int) -> Tensor:
-    """The four operations for samples that all change their hue at the same turn; overwrites ``images``."""
+    """The four operations for samples that all change their hue at the same turn; overwrites
+    ``images``.
+    """
     for turn in range(4):
         if turn == hue_turn:
             images = adjust_hue(images, factors[:, HUE])
@@ -120,5 +131,7 @@ def _flag(chosen: Tensor, images: Tensor) -> Tensor:
 
 
 def solarise(images: Tensor) -> Tensor:
-    """Invert every value of one half or more: what torchvision's ``solarize`` does at the threshold 0.5."""
+    """Invert every value of one half or more: what torchvision's ``solarize`` does at the threshold
+    0.5.
+    """
     return torch.minimum(images, 1 - images)

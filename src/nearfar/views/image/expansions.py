@@ -1,4 +1,6 @@
-"""Every image under each of a fixed set of transformations: quarter turns, orders of the colours, or both."""
+"""Every image under each of a fixed set of transformations: quarter turns, orders of the colours,
+or both.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ EXPANSIONS: dict[Expansion, tuple[Sequence[int], Sequence[Sequence[int]]]] = {
     "rotation-colour-12": (range(4), _CYCLES),
     "rotation-colour-24": (range(4), _ORDERS),
 }
-"""Counter-clockwise quarter turns and orders of the channels; a combination takes every order at the first turn, then at the next.
+"""Counter-clockwise quarter turns and orders of the channels; a combination takes every order at
+the first turn, then at the next.
 
 Source: Lee et al. 2020 (SLA), section 3 and the authors' code.
 """
@@ -50,24 +53,29 @@ def transformations(expansion: Expansion, shape: Sequence[int]) -> int:
         shape: of the images, (C, H, W).
 
     Raises:
-        UserError: for an unknown name, quarter turns of images that are not square, or colours of images without three channels.
+        UserError: for an unknown name, quarter turns of images that are not square, or colours of
+            images without three channels.
     """
     if expansion not in EXPANSIONS:
         raise unknown_name("expansion", expansion, EXPANSIONS)
     turns, orders = EXPANSIONS[expansion]
     if 1 in turns and shape[1] != shape[2]:
         raise UserError(
-            f"The expansion {expansion} turns images by 90 degrees but they are {shape[1]} x {shape[2]}: take rotation-2."
+            f"The expansion {expansion} turns images by 90 degrees but they are {shape[1]} x "
+            f"{shape[2]}: take rotation-2."
         )
     if len(orders) > 1 and shape[0] != 3:
         raise UserError(
-            f"The expansion {expansion} exchanges colours but images have {shape[0]} channel(s), not 3: take rotation."
+            f"The expansion {expansion} exchanges colours but images have {shape[0]} channel(s), "
+            "not 3: take rotation."
         )
     return len(turns) * len(orders)
 
 
 def expand(images: Tensor, expansion: Expansion) -> Tensor:
-    """Images (N, C, H, W) to (N * M, C, H, W), sample-major: row n * M + m is image n under transformation m."""
+    """Images (N, C, H, W) to (N * M, C, H, W), sample-major: row n * M + m is image n under
+    transformation m.
+    """
     turns, orders = EXPANSIONS[expansion]
     views = []
     for turn in turns:

@@ -1,4 +1,6 @@
-"""Where a view looks: crop boxes, and one resample that crops, resizes, flips and rotates a whole batch."""
+"""Where a view looks: crop boxes, and one resample that crops, resizes, flips and rotates a whole
+batch.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,9 @@ def crop_boxes(
 ) -> Tensor:
     """Random boxes inside an image, distributed as torchvision's ``RandomResizedCrop`` draws them.
 
-    Area and log aspect ratio are uniform; a box that does not fit is drawn anew up to ten times, then the largest central
-    box of an allowed ratio is taken. All attempts of all samples are drawn at once.
+    Area and log aspect ratio are uniform; a box that does not fit is drawn anew up to ten times,
+    then the largest central box of an allowed ratio is taken. All attempts of all samples are drawn
+    at once.
 
     Args:
         count: number of boxes N.
@@ -72,8 +75,9 @@ def resized_crop(
 ) -> Tensor:
     """Crop each image to its box, resize, flip and rotate it in one bilinear resample.
 
-    Without rotation this is torchvision's ``resized_crop`` (bilinear, antialiased) followed by ``horizontal_flip``. With
-    rotation the corners of a view show what the image has there, black only beyond the image's border; nothing is antialiased.
+    Without rotation this is torchvision's ``resized_crop`` (bilinear, antialiased) followed by
+    ``horizontal_flip``. With rotation the corners of a view show what the image has there, black
+    only beyond the image's border; nothing is antialiased.
 
     Args:
         images: (N, C, H, W) float.
@@ -98,7 +102,8 @@ def resampler(
     flip: Tensor | None = None,
     angle: Tensor | None = None,
 ) -> Callable[[Tensor, slice], Tensor]:
-    """``resized_crop`` of a batch that is worked through in parts: a function of some rows' images and the range of these rows.
+    """``resized_crop`` of a batch that is worked through in parts: a function of some rows' images
+    and the range of these rows.
 
     Args:
         boxes: (N, 4) of the images' dtype and on their device.
@@ -123,7 +128,8 @@ def resampler(
     across, down = _straight_axes(boxes, sides, size, flip)
 
     def enlarged(images: Tensor, rows: slice) -> Tensor:
-        # Two taps an axis are enough; grid_sample then beats dense matrices from about 64 pixels on.
+        # Two taps an axis are enough; grid_sample then beats dense matrices from about 64 pixels
+        # on.
         grid = torch.view_as_real(across[rows, None, :] + down[rows, :, None])
         return functional.grid_sample(images, grid, align_corners=False)
 
@@ -131,7 +137,9 @@ def resampler(
 
 
 def _positions(start: Tensor, length: Tensor, count: int, flip: Tensor | None = None) -> Tensor:
-    """Source coordinates (N, count), in pixels with 0 at the first pixel's centre, of ``count`` outputs over a stretch."""
+    """Source coordinates (N, count), in pixels with 0 at the first pixel's centre, of ``count``
+    outputs over a stretch.
+    """
     steps = torch.arange(count, device=start.device, dtype=start.dtype) + 0.5
     positions = start[:, None] + steps * (length / count)[:, None] - 0.5
     return positions if flip is None else torch.where(flip[:, None], positions.flip(1), positions)
@@ -140,7 +148,8 @@ def _positions(start: Tensor, length: Tensor, count: int, flip: Tensor | None = 
 def _straight_axes(
     boxes: Tensor, sides: tuple[int, int], size: tuple[int, int], flip: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """x (N, w) and iy (N, h) in [-1, 1], whose complex sums x + iy are the sampling grid: one pass writes both coordinates of a pixel.
+    """x (N, w) and iy (N, h) in [-1, 1], whose complex sums x + iy are the sampling grid: one pass
+    writes both coordinates of a pixel.
 
     Positions stay inside the box, so that no pixel from outside it is mixed in.
     """
@@ -154,7 +163,9 @@ def _straight_axes(
 def _rotated_grid(
     images: Tensor, boxes: Tensor, size: tuple[int, int], flip: Tensor, angle: Tensor
 ) -> Tensor:
-    """Sampling grid (N, h, w, 2): output pixel, turned back about the centre, unflipped, laid into the box."""
+    """Sampling grid (N, h, w, 2): output pixel, turned back about the centre, unflipped, laid into
+    the box.
+    """
     top, left, height, width = (side[:, None, None] for side in boxes.unbind(1))
     centred_y = (
         torch.arange(size[0], device=images.device, dtype=images.dtype)[:, None] + 0.5 - size[0] / 2
@@ -185,7 +196,9 @@ def _separable_resample(
 def _triangle_weights(
     start: Tensor, length: Tensor, count: int, source: int, flip: Tensor | None = None
 ) -> Tensor:
-    """(N, count, source) weights of a triangle as wide as one output step (at least one pixel), inside the stretch only."""
+    """(N, count, source) weights of a triangle as wide as one output step (at least one pixel),
+    inside the stretch only.
+    """
     pixels = torch.arange(source, device=start.device, dtype=start.dtype)
     reach = (length / count).clamp_min(1)[:, None, None]
     distance = (pixels - _positions(start, length, count, flip)[:, :, None]).abs()

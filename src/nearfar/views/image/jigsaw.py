@@ -14,14 +14,18 @@ _ORDERS = """
 678403215 865710432 784562301 012657438 103762584 230146857 321408675 457081263 564813702 678325041 786534120
 """
 ORDERS = tuple(tuple(map(int, order)) for order in _ORDERS.split())
-"""Place p of order k shows tile ``ORDERS[k][p]``. Source: the table beside the authors' code of Kinakh et al. 2021 (ScatSimCLR)."""
+"""Place p of order k shows tile ``ORDERS[k][p]``. Source: the table beside the authors' code of
+Kinakh et al. 2021 (ScatSimCLR).
+"""
 TILES = 9
 
 
 def tile_edges(side: int) -> list[tuple[int, int]]:
-    """First pixel and the one after the last of the three tiles along an axis; a pixel may belong to none.
+    """First pixel and the one after the last of the three tiles along an axis; a pixel may belong
+    to none.
 
-    Half a tile on either side of its centre, rounded inwards, in the authors' arithmetic, which loses the last pixel of some sides.
+    Half a tile on either side of its centre, rounded inwards, in the authors' arithmetic, which
+    loses the last pixel of some sides.
     """
     half = side / 3 / 2
     centres = [2 * half * place + half for place in range(3)]
@@ -29,7 +33,9 @@ def tile_edges(side: int) -> list[tuple[int, int]]:
 
 
 def jigsaw(images: Tensor, order: Tensor) -> Tensor:
-    """Images (N, C, H, W), sides of at least 3 pixels, to their tiles in the orders (N,) int64: (N * 9, C, H, W), sample-major."""
+    """Images (N, C, H, W), sides of at least 3 pixels, to their tiles in the orders (N,) int64: (N
+    * 9, C, H, W), sample-major.
+    """
     height, width = images.shape[2], images.shape[3]
     tiles = torch.stack(
         [

@@ -41,8 +41,9 @@ def placements(
     Args:
         count: number of images N.
         sides: (height, width) of the images in pixels.
-        centre_distance: least distance of the first two boxes' centres over the image's diagonal; boxes of the second view that
-            are nearer are drawn anew, up to ten times. 0: as they come.
+        centre_distance: least distance of the first two boxes' centres over the image's diagonal;
+            boxes of the second view that are nearer are drawn anew, up to ten times. 0: as they
+            come.
 
     Source for the distance: Wu et al. 2023 (Hallucinator), "centre-wise cropping".
     """
@@ -82,7 +83,8 @@ def centres_apart(first: Tensor, second: Tensor) -> Tensor:
 
 
 def relative_boxes(placement: Placement, sides: tuple[int, int]) -> Tensor:
-    """(N, 4) left, top, right, bottom: pixel numbers over the largest pixel number, left and right exchanged where mirrored.
+    """(N, 4) left, top, right, bottom: pixel numbers over the largest pixel number, left and right
+    exchanged where mirrored.
 
     Source: Xie et al. 2021 (PixPro), authors' code.
     """

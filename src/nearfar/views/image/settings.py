@@ -25,10 +25,12 @@ _MOST_OF_RANGE = {"scale": 1, "ratio": math.inf, "sigma": math.inf}
 
 @dataclass(frozen=True)
 class ImageViewSettings:
-    """One distribution of image views, applied in the order of the attributes; the defaults change nothing.
+    """One distribution of image views, applied in the order of the attributes; the defaults change
+    nothing.
 
     Attributes:
-        scale: share of the area that a crop covers, least and most, in (0, 1]; a least of 1 is the whole image.
+        scale: share of the area that a crop covers, least and most, in (0, 1]; a least of 1 is the
+            whole image.
         ratio: width over height of a crop in pixels, least and most.
         flip: probability of a mirror image.
         rotation: every view is turned by up to this many degrees either way, at most 180.
@@ -71,7 +73,8 @@ class ImageViewSettings:
             low, high = getattr(self, name)
             if not 0 < low <= high <= most:
                 raise UserError(
-                    f"The image view setting {name} is {(low, high)}: expected least and most, above 0 and up to {most}, in that order."
+                    f"The image view setting {name} is {(low, high)}: expected least and most, "
+                    f"above 0 and up to {most}, in that order."
                 )
 
 
@@ -95,7 +98,8 @@ WEAK = replace(
     CONTRASTIVE, scale=(0.2, 1.0), jitter=0.4, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1
 )
 
-# Grill et al. 2020 (BYOL), table 6: the first view is always blurred, the second rarely, but it is sometimes solarised.
+# Grill et al. 2020 (BYOL), table 6: the first view is always blurred, the second rarely, but it is
+# sometimes solarised.
 BYOL_FIRST = replace(CONTRASTIVE, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, blur=1.0)
 BYOL_SECOND = replace(BYOL_FIRST, blur=0.1, solarise=0.2)
 
@@ -113,7 +117,8 @@ STYLES = {
     "plain": ((PLAIN,), PLAIN),
 }
 
-# Chen et al. 2020, appendix B.9 (CIFAR-10): colour strength one half, which BYOL's pair has about already, and no blur.
+# Chen et al. 2020, appendix B.9 (CIFAR-10): colour strength one half, which BYOL's pair has about
+# already, and no blur.
 _ON_SMALL_IMAGES = {
     settings: replace(settings, blur=0.0)
     for settings in (WEAK, BYOL_FIRST, BYOL_SECOND, DINO_LOCAL)
@@ -128,8 +133,9 @@ def styles_for(side: int, facts: Mapping[str, Any]) -> Styles[ImageViewSettings]
 
     Args:
         side: the image's shorter side in pixels; up to 64 the practice on CIFAR-10 is followed.
-        facts: of the data (``Spec.extra``). "flip" or "solarise" false: a mirror image, or inverted bright parts, would change the
-            meaning. "crop": the least share of the area that shows what an image is of.
+        facts: of the data (``Spec.extra``). "flip" or "solarise" false: a mirror image, or inverted
+            bright parts, would change the meaning. "crop": the least share of the area that shows
+            what an image is of.
     """
 
     def fitted(settings: ImageViewSettings) -> ImageViewSettings:
@@ -149,6 +155,8 @@ def styles_for(side: int, facts: Mapping[str, Any]) -> Styles[ImageViewSettings]
 
 
 def at_least(scale: tuple[float, float], facts: Mapping[str, Any]) -> tuple[float, float]:
-    """A range of crops whose least is no less than the data's, nor the most less than twice that (or all)."""
+    """A range of crops whose least is no less than the data's, nor the most less than twice that
+    (or all).
+    """
     least = float(facts.get("crop", 0.0))
     return max(scale[0], least), max(scale[1], min(1.0, 2 * least))

@@ -1,7 +1,9 @@
-"""Image views: uint8 batches in, normalised float batches out, every sample with random parameters of its own.
+"""Image views: uint8 batches in, normalised float batches out, every sample with random parameters
+of its own.
 
-A view is a random resized crop with its mirror image and rotation (one resample), then colour jitter, greyscale, blur and
-solarisation of the samples that drew them, then normalisation by the data's mean and standard deviation.
+A view is a random resized crop with its mirror image and rotation (one resample), then colour
+jitter, greyscale, blur and solarisation of the samples that drew them, then normalisation by the
+data's mean and standard deviation.
 """
 
 from __future__ import annotations
@@ -30,13 +32,15 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class ImageViews:
-    """``views(samples, generator)``: uint8 (N, C, H, W) to one float32 (N, C, h, w) for each entry of ``kinds``.
+    """``views(samples, generator)``: uint8 (N, C, H, W) to one float32 (N, C, h, w) for each entry
+    of ``kinds``.
 
     Attributes:
         spec: of the data.
         kinds: settings and (height, width) of each view: whole, local, further views.
         boxed: of how many views, from the first, the boxes follow as one more view; 0: none.
-        centre_distance: least distance of the first two boxes' centres over the image's diagonal; 0: any.
+        centre_distance: least distance of the first two boxes' centres over the image's diagonal;
+            0: any.
 
     ``samples`` may also be a sequence with one batch for each view.
     """
@@ -98,7 +102,8 @@ def image_views(
     """The view maker of images.
 
     Args:
-        spec: of the data, whose ``extra`` may hold facts for the presets, as ``styles_for`` takes them (no mirror images of digits).
+        spec: of the data, whose ``extra`` may hold facts for the presets, as ``styles_for`` takes
+            them (no mirror images of digits).
         wanted: which views; local views have sides of ``round(local_size * side)``.
         settings: instead of the style's presets, as ``settings_by_view`` takes them.
     """
@@ -174,7 +179,9 @@ def draw(
     generator: torch.Generator,
     placement: Placement | None = None,
 ) -> Drawn:
-    """The parameters of all samples at once; ``placement`` says where the view looks, by default it is drawn here."""
+    """The parameters of all samples at once; ``placement`` says where the view looks, by default it
+    is drawn here.
+    """
     count, channels, *sides = images.shape
     if channels != 3:
         settings = replace(settings, saturation=0.0, hue=0.0, grey=0.0)
@@ -205,9 +212,11 @@ def draw(
 
 
 def make(images: Sequence[Tensor], drawn: Sequence[Drawn], size: Size) -> Tensor:
-    """Views of one size before normalisation, one after another: from uint8 (N, C, H, W) each to float32 (views N, C, *size) in [0, 1].
+    """Views of one size before normalisation, one after another: from uint8 (N, C, H, W) each to
+    float32 (views N, C, *size) in [0, 1].
 
-    All views go through each operation together, as small images cost more in calls than in arithmetic.
+    All views go through each operation together, as small images cost more in calls than in
+    arithmetic.
     """
     count = len(images[0])
     separate = torch.empty(len(images), count, images[0].shape[1], *size, device=images[0].device)
@@ -265,7 +274,9 @@ def _place_into(view: Tensor, images: Tensor, drawn: Drawn) -> None:
 def _jitter_parameters(
     count: int, settings: ImageViewSettings, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Factors (N, 4) and order (N, 4), distributed as torchvision's ``ColorJitter`` draws them for one image."""
+    """Factors (N, 4) and order (N, 4), distributed as torchvision's ``ColorJitter`` draws them for
+    one image.
+    """
     strengths = (settings.brightness, settings.contrast, settings.saturation)
     limits = [(max(0.0, 1 - strength), 1 + strength) for strength in strengths] + [
         (-settings.hue, settings.hue)
