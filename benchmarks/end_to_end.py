@@ -160,7 +160,8 @@ def main() -> None:
     how = "CPU time on one thread without worker processes (samples/s are samples per second of it)"
     if options.wall:
         how = "wall-clock time, with as many threads, and for lightly worker processes, as cores"
-    about = f"""SimCLR on {images:,} {what} of 32 pixels, whole epochs in batches of {BATCH}, convolutions of widths 32, 64, 128
+    about = f"""SimCLR on {images:,} {what} of 32 pixels, whole epochs in batches of {BATCH},
+convolutions of widths 32, 64, 128
 and 256, the first at full resolution; {how}. lightly is its
 documented loop.
 nearfar's default here is {why}."""

@@ -108,7 +108,8 @@ def main() -> None:
             "score": "",
         }
     )
-    about = f"""{TRAIN:,} training and {TEST:,} test samples of {classes} classes, D = {DIMENSION}, features ready; CPU time on one thread,
+    about = f"""{TRAIN:,} training and {TEST:,} test samples of {classes} classes, D =
+{DIMENSION}, features ready; CPU time on one thread,
 once. The bar is 60 s on 2 cores for kNN, linear probe (3 seeds) and geometry."""
     finish([Table("Evaluation", about, rows)], options)
     print(

@@ -224,10 +224,14 @@ def main() -> None:
         for objective in ["NT-Xent"] if large else options.objectives:
             rows += measure(objective, pairs, ROUNDS.get(pairs, 5))
             print(rows[-1], flush=True)
-    about = f"""Forward and backward of N pairs of {DIMENSION} dimensions in float32, CPU time on one thread. The bound is the matrix
-products that the arithmetic needs (three of N x N; of the symmetric 2N x 2N one and a half) at the speed of a 1024-wide product here,
-without the exponentials. Extra memory is the most that a round in a process of its own holds beyond what it held before, 0 where that
-sufficed. pytorch-metric-learning's NT-Xent is cubic and measured once, at 256 pairs; from {ALONE} pairs on nearfar is alone."""
+    about = f"""Forward and backward of N pairs of {DIMENSION} dimensions in float32, CPU time on
+one thread. The bound is the matrix
+products that the arithmetic needs (three of N x N; of the symmetric 2N x 2N one and a half) at
+the speed of a 1024-wide product here,
+without the exponentials. Extra memory is the most that a round in a process of its own holds
+beyond what it held before, 0 where that
+sufficed. pytorch-metric-learning's NT-Xent is cubic and measured once, at 256 pairs; from {ALONE}
+pairs on nearfar is alone."""
     finish([Table("Losses", about, rows)], options)
 
 

@@ -222,7 +222,8 @@ def main() -> None:
     text = f"""# The same loss, here and elsewhere
 
 Made by `python benchmarks/parity.py` {made}, {versions}.
-{PAIRS} pairs of {DIMENSION} dimensions, float64, one process. The gradient's error is |ours - theirs| / |ours|, its ratio
+{PAIRS} pairs of {DIMENSION} dimensions, float64, one process. The gradient's error is |ours -
+theirs| / |ours|, its ratio
 |theirs| / |ours|.
 
 | loss | peer | ours | theirs | gradient's error | gradient's ratio | |
@@ -231,7 +232,8 @@ Made by `python benchmarks/parity.py` {made}, {versions}.
 
 ## Two processes against one
 
-A linear model under data parallel training, 64 pairs on one process, 32 on each of two; each library's own way to gather. A ratio
+A linear model under data parallel training, 64 pairs on one process, 32 on each of two; each
+library's own way to gather. A ratio
 of 1 and an error of 0 mean that training on two processes is training on the joined batch.
 
 | loss | library | one process | two | gradient's ratio | direction's error |

@@ -113,7 +113,9 @@ def with_nearfar(
 
 
 class Pictures(torch.utils.data.Dataset[Any]):
-    """Images as torchvision's CIFAR-10 hands them out: a PIL image made from an array, transformed."""
+    """Images as torchvision's CIFAR-10 hands them out: a PIL image made from an array,
+    transformed.
+    """
 
     def __init__(self, images: Tensor, transform: Callable[[Any], Any]) -> None:
         self.arrays, self.transform = images.permute(0, 2, 3, 1).contiguous().numpy(), transform

@@ -1,8 +1,11 @@
 """All benchmarks, in turn: writes docs/results/speed.md and speed.json, and docs/results/parity.md.
 
-    make bench                                       # installs the peers into .venv-bench and runs this
-    make bench ARGS="--quick --data FOLDER"          # fewer sizes and rounds; CIFAR-10 from a folder for the end-to-end part
-    python benchmarks/run.py --only views losses     # replaces these parts of what was measured before
+    make bench                                       # installs the peers into .venv-bench and
+    runs this
+    make bench ARGS="--quick --data FOLDER"          # fewer sizes and rounds; CIFAR-10 from a
+    folder for the end-to-end part
+    python benchmarks/run.py --only views losses     # replaces these parts of what was measured
+    before
 
 Each part runs in a process of its own on one thread.
 """
@@ -139,8 +142,10 @@ def bars(measured: dict[str, Any]) -> Table | None:
         False,
         protocol="knn + linear + geometry",
     )
-    about = """The aims are for an idle machine with two cores, those end to end for wall-clock time on both; what was measured here is said
-with each table below. Not measured: solo-learn, whose released package wants torch 1.9.1 and does not install beside the others."""
+    about = """The aims are for an idle machine with two cores, those end to end for wall-clock
+time on both; what was measured here is said
+with each table below. Not measured: solo-learn, whose released package wants torch 1.9.1 and does
+not install beside the others."""
     return Table("Aims", about, rows) if rows else None
 
 
@@ -148,9 +153,12 @@ def document(measured: dict[str, Any]) -> str:
     """speed.md."""
     text = """# Speed
 
-Made by `make bench`; all numbers are in `speed.json` beside this page. A value that was measured several times is a median with its least
-and most; "time / ours" is the library's time over nearfar's in the same round, all taking turns, so above 1 nearfar is faster. CPU
-times of one thread, as other programs may run beside: they then hardly touch ratios, but caches and memory bandwidth are shared.
+Made by `make bench`; all numbers are in `speed.json` beside this page. A value that was measured
+several times is a median with its least
+and most; "time / ours" is the library's time over nearfar's in the same round, all taking turns,
+so above 1 nearfar is faster. CPU
+times of one thread, as other programs may run beside: they then hardly touch ratios, but caches
+and memory bandwidth are shared.
 """
     aims = bars(measured)
     text += f"\n{aims.markdown()}" if aims else ""

@@ -222,12 +222,14 @@ def main() -> None:
     about = machine()
     text = f"""# Cost against batch, data and processes
 
-Made by `python benchmarks/scaling.py` on {datetime.date.today()}, {about["processor"]}, {about["cores"]} cores, load
+Made by `python benchmarks/scaling.py` on {datetime.date.today()}, {about["processor"]},
+{about["cores"]} cores, load
 {about["load at the start"]} from other programs, torch {torch.__version__}.
 
 ## Measured
 
-SimCLR's small recipe, the small convnet, random images of 32 pixels; CPU time on one thread a process.
+SimCLR's small recipe, the small convnet, random images of 32 pixels; CPU time on one thread a
+process.
 
 | batch | ms a step | ms a sample |
 |---|---|---|
@@ -237,13 +239,15 @@ SimCLR's small recipe, the small convnet, random images of 32 pixels; CPU time o
 |---|---|---|
 {chr(10).join(by_data())}
 
-Processes on this machine, joined by gloo, that share a batch of 256. The efficiency is one process's time over the sum of all.
+Processes on this machine, joined by gloo, that share a batch of 256. The efficiency is one
+process's time over the sum of all.
 
 | processes | samples each | CPU ms a step, each | efficiency |
 |---|---|---|---|
 {chr(10).join(by_processes())}
 
-SimCLR's loss alone, of 4,096 joined pairs of 128 dimensions, forwards and backwards, exchanges included.
+SimCLR's loss alone, of 4,096 joined pairs of 128 dimensions, forwards and backwards, exchanges
+included.
 
 | processes | CPU ms, each | over one process |
 |---|---|---|
@@ -251,8 +255,10 @@ SimCLR's loss alone, of 4,096 joined pairs of 128 dimensions, forwards and backw
 
 ## On paper
 
-Megabytes that one GPU receives in a step, float32, ResNet-50, the papers' heads, {EACH} samples a GPU. "Gradients" and "batch norm" hardly
-depend on the number of GPUs (ring all-reduce: 2 (p - 1) / p times their size); the outputs of all other GPUs' samples do, and where
+Megabytes that one GPU receives in a step, float32, ResNet-50, the papers' heads, {EACH} samples a
+GPU. "Gradients" and "batch norm" hardly
+depend on the number of GPUs (ring all-reduce: 2 (p - 1) / p times their size); the outputs of all
+other GPUs' samples do, and where
 processes share a loss (of these SimCLR's), the gradients of all shares.
 
 {chr(10).join(on_paper())}

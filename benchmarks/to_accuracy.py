@@ -1,7 +1,8 @@
 """Wall-clock seconds until the encoder's features reach an accuracy: nearfar's SimCLR loop against
 lightly's documented one.
 
-    python benchmarks/to_accuracy.py --data FOLDER       # part of `make bench ARGS="--data FOLDER"`; a labelled set such as CIFAR-10
+    python benchmarks/to_accuracy.py --data FOLDER       # part of `make bench ARGS="--data
+    FOLDER"`; a labelled set such as CIFAR-10
 
 The programs of ``end_to_end``, each at its own default precision, with as many threads, and for
 lightly worker processes, as there
@@ -49,7 +50,9 @@ Curve = list[tuple[float, float]]
 
 
 class Stopwatch:
-    """The time of training, which stands still while the encoder is judged every ``EVERY`` steps."""
+    """The time of training, which stands still while the encoder is judged every ``EVERY``
+    steps.
+    """
 
     def __init__(self, probe: OnlineProbe) -> None:
         self.probe, self.seconds, self.steps, self.curve = probe, 0.0, 0, []  # type: ignore[var-annotated]
@@ -144,9 +147,12 @@ def main() -> None:
         f"{name} {steps} steps, {curves[name][-1][0]:.0f} s, {curves[name][-1][1]:.3f} at the end"
         for name, steps in (("nearfar", ours), ("lightly", theirs))
     )
-    about = f"""SimCLR on {IMAGES:,} training images of CIFAR-10, batches of {RECIPE.batch_size}. lightly: SGD at a constant rate of
-{RECIPE.learning_rate} without momentum, as documented; nearfar: momentum {MOMENTUM} at {1 - MOMENTUM:.1g} of that rate, warmed up and
-falling by a cosine. Wall-clock seconds of training on all cores, without evaluation, until kNN on {QUERIES:,} test images is
+    about = f"""SimCLR on {IMAGES:,} training images of CIFAR-10, batches of {RECIPE.batch_size}.
+lightly: SGD at a constant rate of
+{RECIPE.learning_rate} without momentum, as documented; nearfar: momentum {MOMENTUM} at
+{1 - MOMENTUM:.1g} of that rate, warmed up and
+falling by a cosine. Wall-clock seconds of training on all cores, without evaluation, until kNN on
+{QUERIES:,} test images is
 first at least as good; looked at every {EVERY} steps, one run each ({trained})."""
     finish([Table("Time to accuracy", about, levels(curves))], options)
 

@@ -238,8 +238,10 @@ def main() -> None:
     for side, count, few in SIZES:
         rows += measure(side, count, few, 5 if options.quick else ROUNDS)
         print(*rows[-4:], sep="\n", flush=True)
-    about = """Two SimCLR views of a batch of decoded images, CPU time on one thread. lightly and torchvision (v2, tensors) take images
-one by one, kornia and nearfar as a batch. Blur (a tenth of the side wide) above 64 pixels. The process keeps freed memory, as nearfar's
+    about = """Two SimCLR views of a batch of decoded images, CPU time on one thread. lightly and
+torchvision (v2, tensors) take images
+one by one, kornia and nearfar as a batch. Blur (a tenth of the side wide) above 64 pixels. The
+process keeps freed memory, as nearfar's
 training loop does."""
     side, count, few = 96, 128, 16
     small = round(WantedViews().local_size * side)
@@ -264,8 +266,10 @@ training loop does."""
     )
     for row in several + waves + sounds:
         print(row, flush=True)
-    spectrograms_about = f"""Two views of log-mel spectrograms of {SPECTROGRAMS[1]} bands and {SPECTROGRAMS[2]} steps: a crop in time, gain,
-noise, a mask in time and one in frequency. The other is torchaudio's masks and plain tensor operations, one sample at a time."""
+    spectrograms_about = f"""Two views of log-mel spectrograms of {SPECTROGRAMS[1]} bands and
+{SPECTROGRAMS[2]} steps: a crop in time, gain,
+noise, a mask in time and one in frequency. The other is torchaudio's masks and plain tensor
+operations, one sample at a time."""
     tables = [
         Table("Views", about, rows),
         Table(

@@ -65,7 +65,9 @@ def replaced(document: Any, place: Place, value: Any) -> Any:
 
 
 def mutations(document: Any) -> Iterator[tuple[Place, Any, Any]]:
-    """Each place, each wrong value that differs from what is there, and the document that holds it."""
+    """Each place, each wrong value that differs from what is there, and the document that holds
+    it.
+    """
     for place in places(document):
         for value in (*WRONG, ABSENT):
             yield place, value, replaced(document, place, value)

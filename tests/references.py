@@ -39,7 +39,9 @@ class ReferenceCase(Mapping[str, Tensor]):
         return key in self._arrays
 
     def get(self, key: str, default: Tensor | None = None) -> Tensor | None:  # type: ignore[override]
-        """The array of that name, or the default where this case lacks it and another case has it."""
+        """The array of that name, or the default where this case lacks it and another case has
+        it.
+        """
         known = key in self
         return self[key] if known else default
 

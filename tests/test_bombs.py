@@ -30,7 +30,9 @@ from tests.networks.specs import images, texts
 
 @contextmanager
 def refused(sentence: str) -> Iterator[None]:
-    """The block ends in a ``UserError`` of that sentence within a minute, on a loaded machine, too."""
+    """The block ends in a ``UserError`` of that sentence within a minute, on a loaded machine,
+    too.
+    """
     started = time.monotonic()
     with pytest.raises(UserError, match=sentence):
         yield

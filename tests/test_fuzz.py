@@ -70,7 +70,9 @@ def workplace(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def _call(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """One command line, which may be refused and may not fail, write elsewhere or take much memory."""
+    """One command line, which may be refused and may not fail, write elsewhere or take much
+    memory.
+    """
     shutil.rmtree("out", ignore_errors=True)
     before = _memory()
     try:

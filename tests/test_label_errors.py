@@ -1,4 +1,6 @@
-"""Planted label errors are found, by the better ranking, with about the precision that is promised."""
+"""Planted label errors are found, by the better ranking, with about the precision that is
+promised.
+"""
 
 from __future__ import annotations
 

@@ -41,7 +41,9 @@ class _Brief(reprlib.Repr):
         self.maxstring = self.maxother = self.maxlong = 200
 
     def repr_int(self, value: int, level: int) -> str:
-        """A whole number; one of thousands of digits by its bits, as Python writes no such number."""
+        """A whole number; one of thousands of digits by its bits, as Python writes no such
+        number.
+        """
         bits = value.bit_length()
         return (
             repr(value) if bits < 400 else f"{'-' if value < 0 else ''}(a number of {bits:,} bits)"

@@ -1,4 +1,6 @@
-"""Pretraining as a scikit-learn transformer: learn features from unlabelled samples, in a Pipeline."""
+"""Pretraining as a scikit-learn transformer: learn features from unlabelled samples, in a
+Pipeline.
+"""
 
 from __future__ import annotations
 

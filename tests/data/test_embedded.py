@@ -1,4 +1,6 @@
-"""The embedded data: always the same, split by original digit, and no easier or harder than stated."""
+"""The embedded data: always the same, split by original digit, and no easier or harder than
+stated.
+"""
 
 from __future__ import annotations
 

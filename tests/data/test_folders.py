@@ -1,4 +1,6 @@
-"""Folders of images: parts, classes, sizes, channels, unreadable files, and the cache behind them."""
+"""Folders of images: parts, classes, sizes, channels, unreadable files, and the cache behind
+them.
+"""
 
 from __future__ import annotations
 

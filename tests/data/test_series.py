@@ -1,4 +1,6 @@
-"""Series from CSV folders and .npz files: shapes, headers, gaps, lengths, and labels beside them."""
+"""Series from CSV folders and .npz files: shapes, headers, gaps, lengths, and labels beside
+them.
+"""
 
 from __future__ import annotations
 

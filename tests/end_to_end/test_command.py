@@ -1,4 +1,6 @@
-"""The real command on real data: a run from start to finish, its folder, and every promised error."""
+"""The real command on real data: a run from start to finish, its folder, and every promised
+error.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Blocks of rows: what backward makes again is right, once, twice and compiled; and little is kept."""
+"""Blocks of rows: what backward makes again is right, once, twice and compiled; and little is
+kept.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""CACR in its three forms: against the authors' numbers, plain loops, and what its weights must do."""
+"""CACR in its three forms: against the authors' numbers, plain loops, and what its weights must
+do.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""SupCon: the authors' values and gradients, a loop twin, its limits, labels against masks, errors."""
+"""SupCon: the authors' values and gradients, a loop twin, its limits, labels against masks,
+errors.
+"""
 
 from __future__ import annotations
 

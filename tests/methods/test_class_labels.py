@@ -76,9 +76,7 @@ def test_hydras_partners_are_of_the_kind_asked_for_and_other_ones_at_each_step()
         made(Hydra, 10, partners="any", **HYDRA)
 
 
-def test_without_a_gate_hydra_is_contrast_of_class_pairs_and_its_probe_leaves_the_encoder_alone() -> (
-    None
-):
+def test_without_a_gate_hydra_contrasts_class_pairs_and_its_probe_moves_no_encoder() -> None:
     method = made(Hydra, 2, gate="none", partners="identical", **HYDRA).train()
     outputs = method(batch_for(method))
     label = outputs["label"]

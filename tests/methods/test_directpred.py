@@ -1,4 +1,6 @@
-"""DirectPred: the predictor is set from the running correlation, in its turn, and not by gradient."""
+"""DirectPred: the predictor is set from the running correlation, in its turn, and not by
+gradient.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Encoders of sound, clips and points: shapes, gradients, files, and what each must not depend on."""
+"""Encoders of sound, clips and points: shapes, gradients, files, and what each must not depend
+on.
+"""
 
 from __future__ import annotations
 

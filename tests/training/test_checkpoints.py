@@ -1,4 +1,6 @@
-"""Checkpoints: exact round trip, what is kept, and what happens when the disk or the file is bad."""
+"""Checkpoints: exact round trip, what is kept, and what happens when the disk or the file is
+bad.
+"""
 
 from __future__ import annotations
 

@@ -139,7 +139,9 @@ def test_the_gradient_cache_gives_the_gradients_of_the_whole_batch(chunk: int) -
 
 
 def test_the_gradient_cache_repeats_dropout_in_its_second_pass() -> None:
-    """The gradient of a chunked pass with dropout must belong to the embeddings that the loss saw."""
+    """The gradient of a chunked pass with dropout must belong to the embeddings that the loss
+    saw.
+    """
     plan = Plan(dataclasses.replace(RECIPE, batch_size=12), gradient_cache=4)
     method = toy(0.5).double()
     calls: list[Tensor] = []

@@ -40,7 +40,9 @@ def noisy(samples: Tensor, generator: torch.Generator) -> list[Tensor]:
 
 
 class Meeting(Toy):
-    """Each sample's second view is mixed with that of another, drawn without regard to processes."""
+    """Each sample's second view is mixed with that of another, drawn without regard to
+    processes.
+    """
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         first, second = batch.views
@@ -49,7 +51,9 @@ class Meeting(Toy):
 
 
 def toy_runs() -> dict[str, dict[str, Tensor]]:
-    """The weights after a run of each plan with random views and dropout; called on every process."""
+    """The weights after a run of each plan with random views and dropout; called on every
+    process.
+    """
     found: dict[str, dict[str, Tensor]] = {}
     for (name, plan), kind in itertools.product(PLANS.items(), (Toy, Meeting)):
         torch.manual_seed(5)

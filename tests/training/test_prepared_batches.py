@@ -1,4 +1,6 @@
-"""A method may change its batch before it is embedded, and tell of failures that it is known for."""
+"""A method may change its batch before it is embedded, and tell of failures that it is known
+for.
+"""
 
 from __future__ import annotations
 

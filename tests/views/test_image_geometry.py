@@ -1,4 +1,6 @@
-"""Crop boxes are distributed as torchvision's; the resample equals torchvision's sample by sample."""
+"""Crop boxes are distributed as torchvision's; the resample equals torchvision's sample by
+sample.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Core-tuning: contrast on mined and mixed features keeps classes tighter than cross-entropy does."""
+"""Core-tuning: contrast on mined and mixed features keeps classes tighter than cross-entropy
+does.
+"""
 
 from __future__ import annotations
 

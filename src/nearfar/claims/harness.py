@@ -70,7 +70,9 @@ def digits() -> Source:
 
 
 def thin_convnet(*widths: int) -> MakeEncoder:
-    """What makes a ``SmallConvNet`` of few channels: for images of 16 pixels it trains in seconds."""
+    """What makes a ``SmallConvNet`` of few channels: for images of 16 pixels it trains in
+    seconds.
+    """
     return lambda spec: SmallConvNet(spec, widths=widths)
 
 

@@ -1,4 +1,6 @@
-"""MCL: later stages learn what the first one was content without, and side by side they hold both."""
+"""MCL: later stages learn what the first one was content without, and side by side they hold
+both.
+"""
 
 from __future__ import annotations
 

@@ -60,7 +60,9 @@ def photographs(seed: int) -> Source:
 
 
 def matching(encoder: Encoder, source: Source, *, seed: int) -> float:
-    """Share of cells whose nearest neighbour in another crop of a new window shows the same place."""
+    """Share of cells whose nearest neighbour in another crop of a new window shows the same
+    place.
+    """
     assert source.test is not None
     views = make_views(source.spec, WantedViews(boxes=True), settings=VIEWS)
     first, second, boxes = views(

@@ -107,7 +107,9 @@ def _seeds(result: Result) -> str:
 
 
 def _all_metrics(result: Result) -> list[str]:
-    """What else was measured, as means over seeds; an arm need not have every metric of the other."""
+    """What else was measured, as means over seeds; an arm need not have every metric of the
+    other.
+    """
     names = list(
         dict.fromkeys(
             name for arm in (result.first, result.second) for name in result.values[arm][0]

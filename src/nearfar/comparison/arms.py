@@ -28,7 +28,9 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """ "simclr" or "simclr temperature=0.1"; also the folder's name, with "-" for the blanks."""
+        """ "simclr" or "simclr temperature=0.1"; also the folder's name, with "-" for the
+        blanks.
+        """
         return " ".join([self.method, *(f"{key}={value}" for key, value in self.settings.items())])
 
     @property

@@ -275,7 +275,9 @@ class Finding:
 
 
 def findings(compared: Sequence[tuple[str, str, Difference]]) -> list[Finding]:
-    """Findings of a family of differences (metric, unit, difference), corrected for their number."""
+    """Findings of a family of differences (metric, unit, difference), corrected for their
+    number.
+    """
     decided = holm([one.p() for _, _, one in compared])
     return [
         Finding(metric, unit, one, sure, level)

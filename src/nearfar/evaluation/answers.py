@@ -35,7 +35,9 @@ class Answers:
     values: Mapping[tuple[str, str], NDArray[np.float32]] = field(default_factory=dict)
 
     def of(self, metric: str, row: str, score: float) -> NDArray[np.float64] | None:
-        """The values behind a score; None where there are none, or they are of another evaluation."""
+        """The values behind a score; None where there are none, or they are of another
+        evaluation.
+        """
         found = self.values.get((metric, row))
         if found is None or abs(float(found.mean(dtype=np.float64)) - score) > _ROUNDING:
             return None

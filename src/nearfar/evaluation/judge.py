@@ -147,9 +147,10 @@ def _rows(encoders: Mapping[str, Any], task: Task) -> list[Row]:
             Row(name, encoded(one.encode if hasattr(one, "embed_pair") else one), task, module)
         )
     if isinstance(_first_part(task.view(task.train.take(torch.arange(1)))), Tensor | Tokens):
-        raw: Features = lambda samples, view: raw_features(
-            samples, lambda s: _first_part(view(s)), device=device
-        )  # noqa: E731
+
+        def raw(samples: Any, view: Callable[[Any], Any]) -> Any:
+            return raw_features(samples, lambda s: _first_part(view(s)), device=device)
+
         rows.append(Row("raw input", raw, task))
     return rows
 

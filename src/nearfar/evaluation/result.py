@@ -182,10 +182,10 @@ class Evaluation:
         tables = []
         for rows, lines in self._blocks():
             head = "".join(f"<th scope='col'>{html.escape(row)}</th>" for row in rows)
-            body = "".join(
-                f"<tr><th scope='row'>{html.escape(metric)}</th>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
-                for metric, *cells in lines
-            )
+            body = ""
+            for metric, *cells in lines:
+                values = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+                body += f"<tr><th scope='row'>{html.escape(metric)}</th>{values}</tr>"
             tables.append(
                 f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
             )

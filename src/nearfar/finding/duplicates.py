@@ -151,7 +151,9 @@ def _limits(unit: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _share(distance: Tensor) -> float:
-    """The share of the distance to neighbour ``SCALE`` below which a neighbour is a near-duplicate."""
+    """The share of the distance to neighbour ``SCALE`` below which a neighbour is a
+    near-duplicate.
+    """
     count = len(distance)
     ratio = (
         distance[:, NEIGHBOURS - 1] / distance[:, NEIGHBOURS // 2 - 1].clamp_min(1e-12)

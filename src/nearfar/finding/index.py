@@ -32,7 +32,9 @@ _WIDEST = 1 << 20  # dimensions
 
 
 class Hit(NamedTuple):
-    """One answer: its row in the set, its id, its label ("" without) and its cosine to the query."""
+    """One answer: its row in the set, its id, its label ("" without) and its cosine to the
+    query.
+    """
 
     row: int
     id: str
@@ -112,7 +114,9 @@ def nearest_rows(
 
 
 def facts_of(ids: Sequence[str], features: NDArray[np.float32], encoder: str) -> dict[str, str]:
-    """What an index file says of itself: the encoder that made it, and a digest of what it holds."""
+    """What an index file says of itself: the encoder that made it, and a digest of what it
+    holds.
+    """
     digest = hashlib.blake2b(
         np.ascontiguousarray(features, dtype=np.float32).tobytes(), digest_size=16
     )

@@ -117,7 +117,9 @@ def several(encoder: Encoder, count: int) -> Encoder:
 
 
 def fresh(encoder: Encoder) -> Encoder:
-    """Another encoder of the same architecture, its weights drawn from torch's global random state."""
+    """Another encoder of the same architecture, its weights drawn from torch's global random
+    state.
+    """
     architecture: Any = getattr(encoder, "architecture", None)
     if architecture is not None:
         return _built(architecture["name"], architecture["spec"], "any")

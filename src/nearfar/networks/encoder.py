@@ -75,7 +75,9 @@ class TokenEncoder(Encoder):
     grid: tuple[int, ...]
 
     def patchify(self, x: Tensor) -> Tensor:
-        """Raw patches (N, L, P); for images in the order (row in patch, column in patch, channel)."""
+        """Raw patches (N, L, P); for images in the order (row in patch, column in patch,
+        channel).
+        """
         raise NotImplementedError
 
     def unpatchify(self, patches: Tensor) -> Tensor:

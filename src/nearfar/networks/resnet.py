@@ -1,4 +1,6 @@
-"""ResNets from torchvision without their classifier, with a stem that fits the size of the images."""
+"""ResNets from torchvision without their classifier, with a stem that fits the size of the
+images.
+"""
 
 from __future__ import annotations
 

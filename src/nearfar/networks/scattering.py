@@ -1,7 +1,8 @@
 """The wavelet scattering transform of images to the second order: fixed filters, moduli and
 averages; nothing learns.
 
-    S0 = x * phi,   S1(j, t) = |x * psi_jt| * phi,   S2(j1, t1, j2, t2) = ||x * psi_j1t1| * psi_j2t2| * phi  with j2 > j1
+    S0 = x * phi,  S1(j, t) = |x * psi_jt| * phi,
+      S2(j1, t1, j2, t2) = ||x * psi_j1t1| * psi_j2t2| * phi  with j2 > j1
 phi averages over 2^J pixels, psi_jt is a Morlet wavelet at the scale 2^j and the angle t. All
 convolutions are products in Fourier space; each signal is kept at the lowest resolution that its
 filter allows.
@@ -109,7 +110,9 @@ class Scattering(nn.Module):
         return _spectrum(_signal(_sampled(filtered, 2 ** (j - level))).abs())
 
     def _averaged(self, spectrum: Tensor, level: int) -> Tensor:
-        """The average of signals sampled at 2^level pixels, at 2^J pixels and without the border."""
+        """The average of signals sampled at 2^level pixels, at 2^J pixels and without the
+        border.
+        """
         filtered = _sampled(spectrum * self.get_buffer(f"low_{level}"), 2 ** (self.scale - level))
         return _signal(filtered).real[..., 1:-1, 1:-1]
 

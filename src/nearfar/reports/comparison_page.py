@@ -100,7 +100,8 @@ def _scores(comparison: Comparison) -> Section:
         f"<th scope='col'>{html.escape(name)}</th>" for name in (*comparison.arms(), *baselines)
     )
     body = "".join(_line(comparison, metric, baselines) for metric in comparison.metrics())
-    table = f"<table class='scores'><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
+    top = f"<thead><tr><td></td>{head}</tr></thead>"
+    table = f"<table class='scores'>{top}<tbody>{body}</tbody></table>"
     place = chart("scores", f"{comparison.headline} of each arm with its interval")
     told = explanation(comparison)
     told = html.escape(f"{told[0].upper()}{told[1:]}.")
@@ -128,7 +129,8 @@ def _line(comparison: Comparison, metric: str, baselines: Sequence[str]) -> str:
     cells += [
         score_text(comparison, first, metric, row) if row in judged else "–" for row in baselines
     ]
-    return f"<tr><th scope='row'>{html.escape(metric)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    values = "".join(f"<td>{cell}</td>" for cell in cells)
+    return f"<tr><th scope='row'>{html.escape(metric)}</th>{values}</tr>"
 
 
 def _costs(comparison: Comparison) -> Section:
@@ -183,9 +185,8 @@ def _maps(looks: dict[str, Look]) -> Section:
         ]
         coloured = {"label": "label"} if look.source.spec.target == "class" else {}
         charts[f"map-{number}"] = embedding_map(points, coloured)
-        places.append(
-            f"<div><h3>{html.escape(arm)}</h3>{chart(f'map-{number}', f'Map of the embeddings of {arm}')}</div>"
-        )
+        place = chart(f"map-{number}", f"Map of the embeddings of {arm}")
+        places.append(f"<div><h3>{html.escape(arm)}</h3>{place}</div>")
     told = (
         "<p>Test samples by the two principal components of their features; first seed of each "
         "arm.</p>"

@@ -17,23 +17,31 @@ from nearfar.reports.charts import Chart, script
 _STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8882; --good: #1a7f37; --bad: #b35900; }
 @media (prefers-color-scheme: dark) { :root { --good: #56d364; --bad: #f0a35e; } }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 1.5rem auto; padding: 0 1rem; }
-h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); } a:focus-visible, summary:focus-visible { outline: 3px solid Highlight; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 1.5rem auto; padding: 0
+1rem; }
+h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); } a:focus-visible,
+summary:focus-visible { outline: 3px solid Highlight; }
 nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .25rem 1rem; padding: 0; }
 .skip { position: absolute; left: -99rem; } .skip:focus { left: 1rem; background: Canvas; }
-table { border-collapse: collapse; } td, th { padding: .25rem .75rem; border-bottom: 1px solid var(--line); text-align: left; }
-.scores td { white-space: nowrap; } .scroll { overflow-x: auto; } .chart { width: 100%; overflow-x: auto; }
+table { border-collapse: collapse; } td, th { padding: .25rem .75rem; border-bottom: 1px solid
+var(--line); text-align: left; }
+.scores td { white-space: nowrap; } .scroll { overflow-x: auto; } .chart { width: 100%;
+overflow-x: auto; }
 pre { overflow-x: auto; padding: 1rem; border: 1px solid var(--line); }
 .cards { display: flex; flex-wrap: wrap; gap: 1rem; }
-.card { border: 1px solid var(--line); border-radius: .5rem; padding: .75rem 1rem; flex: 1 1 12rem; }
+.card { border: 1px solid var(--line); border-radius: .5rem; padding: .75rem 1rem; flex: 1 1
+12rem; }
 .card b { font-size: 1.7rem; display: block; } .card div { font-size: .9rem; }
 .good { color: var(--good); } .bad { color: var(--bad); }
-.row { display: flex; gap: .5rem; flex-wrap: wrap; align-items: start; border-bottom: 1px solid var(--line); padding: .5rem 0; }
-figure { margin: 0; width: min-content; min-width: 5.5rem; font-size: .75rem; overflow-wrap: anywhere; }
+.row { display: flex; gap: .5rem; flex-wrap: wrap; align-items: start; border-bottom: 1px solid
+var(--line); padding: .5rem 0; }
+figure { margin: 0; width: min-content; min-width: 5.5rem; font-size: .75rem; overflow-wrap:
+anywhere; }
 .first { border-right: 3px solid var(--line); }
 .side { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 1rem; }
 img { image-rendering: pixelated; height: 4.5rem; max-width: 85vw; background: #fff; }
-@media print { nav, .skip, .vega-bindings { display: none; } section { break-inside: avoid; } body { max-width: none; } }
+@media print { nav, .skip, .vega-bindings { display: none; } section { break-inside: avoid; } body
+{ max-width: none; } }
 """
 
 _DRAW = """
@@ -42,7 +50,8 @@ const signs = {'&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39
 const plain = v => String(v).replace(/[&<>"']/g, sign => signs[sign]);
 for (const [id, chart] of Object.entries(CHARTS)) {
   const place = document.getElementById(id);
-  vegaEmbed(place, chart, {actions: false, ast: true, theme: dark ? 'dark' : undefined, config: {background: 'transparent'},
+  vegaEmbed(place, chart, {actions: false, ast: true, theme: dark ? 'dark' : undefined, config:
+  {background: 'transparent'},
     tooltip: {sanitize: plain}}).then(() => place.dataset.drawn = 'yes');
 }
 """
@@ -83,7 +92,9 @@ def _place(name: str) -> str:
 
 
 def _as_script(value: object) -> str:
-    """JSON that can stand in a script element: no text in it can end the element or open a comment."""
+    """JSON that can stand in a script element: no text in it can end the element or open a
+    comment.
+    """
     text = json.dumps(value)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

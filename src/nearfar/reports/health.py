@@ -31,7 +31,9 @@ class Gain:
 
     @property
     def state(self) -> str:
-        """ "good" or "bad" where something is sure and nothing speaks against it, otherwise "open"."""
+        """ "good" or "bad" where something is sure and nothing speaks against it, otherwise
+        "open".
+        """
         states = {found.state for _, found in self.beside}
         if "better" in states:
             return "open" if "worse" in states else "good"

@@ -120,7 +120,9 @@ class Look:
 
     @cached_property
     def clusters(self) -> list[str]:
-        """A k-means cluster of each shown sample, as many as there are classes (2 to 12, else 8)."""
+        """A k-means cluster of each shown sample, as many as there are classes (2 to 12, else
+        8).
+        """
         classes = len(self.source.spec.classes)
         count = min(classes if 2 <= classes <= 12 else 8, len(self.features))
         found = (

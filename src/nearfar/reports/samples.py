@@ -30,7 +30,9 @@ _DOTS = 200
 
 
 def pictures(samples: Any, modality: str) -> list[str]:
-    """One data address for each raw sample of a modality, or "" where there is no picture (text)."""
+    """One data address for each raw sample of a modality, or "" where there is no picture
+    (text).
+    """
     if isinstance(samples, Pair):
         return pictures(samples.first, "image")
     if isinstance(samples, Tokens):

@@ -27,8 +27,12 @@ def due(phases: Sequence[Phase], step: int, progress: float) -> Iterator[Phase]:
         progress: share of the run that is done, in [0, 1].
 
     >>> both = [Phase("critic", (), times=2), Phase("policy", (), every=10, since=0.5)]
-    >>> [[phase.name for phase in due(both, step, progress)] for step, progress in ((0, 0.0), (10, 0.6), (11, 0.6))]
-    [['critic', 'critic'], ['critic', 'critic', 'policy'], ['critic', 'critic']]
+    >>> [phase.name for phase in due(both, 0, 0.0)]
+    ['critic', 'critic']
+    >>> [phase.name for phase in due(both, 10, 0.6)]
+    ['critic', 'critic', 'policy']
+    >>> [phase.name for phase in due(both, 11, 0.6)]
+    ['critic', 'critic']
     """
     for phase in phases:
         is_last = progress >= 1.0 and phase.until >= 1.0
@@ -96,7 +100,9 @@ class Optimizers:
         return dict(self._by_name)
 
     def schedule(self, step: int, steps: int) -> None:
-        """Set every learning rate and weight decay for one step, by ``schedules.apply_schedule``."""
+        """Set every learning rate and weight decay for one step, by
+        ``schedules.apply_schedule``.
+        """
         for name, optimizer in self._by_name.items():
             apply_schedule(optimizer, self._recipes[name], step, steps)
 

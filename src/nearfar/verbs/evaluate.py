@@ -1,4 +1,6 @@
-"""``nearfar evaluate``: is the representation any good, beside a random encoder and the raw input?"""
+"""``nearfar evaluate``: is the representation any good, beside a random encoder and the raw
+input?
+"""
 
 from __future__ import annotations
 

@@ -80,7 +80,9 @@ def uniform(count: int, limits: tuple[float, float], generator: torch.Generator)
 
 
 def rows_drawn(count: int, probability: float, generator: torch.Generator) -> Tensor:
-    """Rising int64 numbers of the samples that drew an operation; none at probability 0, all at 1."""
+    """Rising int64 numbers of the samples that drew an operation; none at probability 0, all at
+    1.
+    """
     return (uniform(count, (0, 1), generator) < probability).nonzero().flatten()
 
 

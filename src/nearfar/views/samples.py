@@ -1,4 +1,6 @@
-"""Samples as they come from the data: checked against the spec, and normalised by its statistics."""
+"""Samples as they come from the data: checked against the spec, and normalised by its
+statistics.
+"""
 
 from __future__ import annotations
 

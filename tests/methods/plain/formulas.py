@@ -26,7 +26,9 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 
 
 def in_one_pass(network: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> list[Tensor]:
-    """Views of one size side by side through the network: its batch norms see all of them at once."""
+    """Views of one size side by side through the network: its batch norms see all of them at
+    once.
+    """
     found: dict[int, Tensor] = {}
     for shape in dict.fromkeys(view.shape for view in views):
         places = [place for place, view in enumerate(views) if view.shape == shape]

@@ -165,7 +165,9 @@ def _placed(
 
 
 def _interpolation(start: Floats, scale: Floats) -> Floats:
-    """Bilinear weights (N, 32, 8) of the cells in each pixel along one axis, blank beyond the edge."""
+    """Bilinear weights (N, 32, 8) of the cells in each pixel along one axis, blank beyond the
+    edge.
+    """
     position = (np.arange(CANVAS) + 0.5 - start[:, None]) / scale[:, None] - 0.5
     weight: Floats = np.clip(1 - np.abs(position[:, :, None] - np.arange(CELLS)), 0, 1)
     return weight

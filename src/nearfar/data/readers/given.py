@@ -224,7 +224,9 @@ def _bytes(batch: NDArray[Any], values: tuple[float, float] | None) -> NDArray[n
 
 
 def _resized(batch: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Resized to cover H x W and cropped evenly, channel by channel, as the readers do with files."""
+    """Resized to cover H x W and cropped evenly, channel by channel, as the readers do with
+    files.
+    """
     box = covering_box((batch.shape[3], batch.shape[2]), height, width)
     planes = [
         Image.fromarray(np.ascontiguousarray(plane)).resize(

@@ -1,4 +1,6 @@
-"""L-BFGS for several independent problems at once, so that one matrix product serves all of them."""
+"""L-BFGS for several independent problems at once, so that one matrix product serves all of
+them.
+"""
 
 from __future__ import annotations
 

@@ -117,7 +117,9 @@ def knn_predict(
 def knn_accuracy(
     train: Labelled, test: Labelled, *, k: int = 20, temperature: float = 0.07
 ) -> float:
-    """Share of test samples, in [0, 1], that get their label from the k nearest training samples."""
+    """Share of test samples, in [0, 1], that get their label from the k nearest training
+    samples.
+    """
     return float(knn_right(train, test, k=k, temperature=temperature).mean())
 
 

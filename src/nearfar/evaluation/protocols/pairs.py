@@ -57,7 +57,9 @@ def _pairs(row: Row) -> Iterator[Score]:
 
 
 def _retrieval(row: str, first: Tensor, second: Tensor) -> Iterator[Score]:
-    """Retrieval both ways between embeddings (N, D) of both parts, and the distance of their means."""
+    """Retrieval both ways between embeddings (N, D) of both parts, and the distance of their
+    means.
+    """
     ways = ((_NAMES, partner_ranks(first, second)), (_NAMES[::-1], partner_ranks(second, first)))
     for (query, target), ranks in ways:
         for k in (1, 5, 10):

@@ -17,7 +17,8 @@ def swav(
 ) -> Tensor:
     """SwAV's loss: the code of one crop is predicted from every other crop.
 
-        loss = mean over assigned crops a, crops v != a, samples n of  - sum_k codes_ank log softmax(scores_vn / tau)_k
+        loss = mean over assigned crops a, crops v != a, samples n of  - sum_k codes_ank
+                log softmax(scores_vn / tau)_k
 
     Args:
         scores: (V, N, K) cosines of V crops with K prototypes.

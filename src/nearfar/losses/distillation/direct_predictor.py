@@ -173,7 +173,8 @@ class LinearDynamics:
     """Gradient flow of linear BYOL on isotropic data, one eigenmode: predictor p, correlation s,
     target W_a = tau W.
 
-        dp/dt = rate s (tau - (1 + variance) p) - decay p,   ds/dt = 2 p s (tau - (1 + variance) p) - 2 decay s,
+        dp/dt = rate s (tau - (1 + variance) p) - decay p,
+          ds/dt = 2 p s (tau - (1 + variance) p) - 2 decay s,
         s dtau/dt = momentum (1 - tau) s - (tau / 2) ds/dt
 
     s - p^2 / rate decays as exp(-2 decay t), hence p proportional to sqrt(s).

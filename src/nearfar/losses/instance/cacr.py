@@ -278,7 +278,8 @@ def moco_v3_key(
     """Predictions from several views against one view's momentum key, the farther the heavier; all
     weights are constants.
 
-        sum_q mean_n p_qn 2 T InfoNCE_n(q, k),   or Euclidean:  sum_q mean_n p_qn ( c(q_n, k_n) - sum_{m != n} w-(m) c(q_n, k_m) )
+        sum_q mean_n p_qn 2 T InfoNCE_n(q, k),  or Euclidean:
+          sum_q mean_n p_qn ( c(q_n, k_n) - sum_{m != n} w-(m) c(q_n, k_m) )
 
     with p = softmax over the predictions of |q - k|^2 / T, and in the Euclidean form c = 1 -
     cosine, w- = softmax(-c / T).

@@ -242,7 +242,8 @@ def sepclr_with_attributes(
     """The unweighted terms of SepCLR when attributes of the targets are known: a salient dimension
     for each, ordered by it.
 
-        salient = mean over attributes a of  log_uniformity(x~_a) + ( attribute_alignment(x_a on targets) + mean x_a^2 / (2 tau) ) / 2,
+        salient = mean over attributes a of  log_uniformity(x~_a) +
+                ( attribute_alignment(x_a on targets) + mean x_a^2 / (2 tau) ) / 2,
         the mean over background, x~_a the latent with background at 0, tau the bandwidth (discrete:
         the temperature)
 

@@ -1,7 +1,8 @@
 """DCL: NT-Xent without the positive in the denominator, so that an easy positive no longer weakens
 every gradient of its row.
 
-    loss = mean over both views' rows of  - w_i s(i, partner) / tau + log sum_{j != i, partner} exp(s(i, j) / tau)
+    loss = mean over both views' rows of  - w_i s(i, partner) / tau + log
+            sum_{j != i, partner} exp(s(i, j) / tau)
 
 w = 1 (DCL), or w_i = 2 - N softmax_i(s(i, partner) / sigma) (DCLW), which attends to far positives
 and is a constant for the gradient. The gradient with respect to a row's positive similarity is -w_i

@@ -1,7 +1,8 @@
 """FT: MoCo's positives are extrapolated apart and its negatives interpolated, in feature space,
 before they meet.
 
-    q' = a q + (1 - a) k,   k' = a k + (1 - a) q,   Q' = b Q + (1 - b) Q[partner],   a in [1, 2], b in [0, 1]
+    q' = a q + (1 - a) k,  k' = a k + (1 - a) q,  Q' = b Q + (1 - b) Q[partner],
+      a in [1, 2], b in [0, 1]
 
 For unit vectors the positive's score falls from s to s + 2 a (1 - a) (1 - s). Rows are not brought
 back to unit length unless asked for, q' meets the negatives too, and it is the unmixed key that
@@ -124,7 +125,8 @@ def feature_transformation(
 
     Example:
         >>> import torch
-        >>> from nearfar.losses.instance.feature_transformation import Mixing, feature_transformation
+        >>> from nearfar.losses.instance.feature_transformation import feature_transformation
+        >>> from nearfar.losses.instance.feature_transformation import Mixing
         >>> query, queue = torch.eye(4)[:2], torch.eye(4)[2:]
         >>> feature_transformation(query, query, queue, Mixing(extrapolation=1.5))
         tensor(0.0134)

@@ -1,7 +1,8 @@
 """MoCHi: each query also faces mixtures of its hardest negatives, and mixtures of those with
 itself.
 
-    h = norm(alpha T_i + (1 - alpha) T_j),  alpha in [0, 1];     h' = norm(beta q + (1 - beta) T_j),  beta in [0, 1/2]
+    h = norm(alpha T_i + (1 - alpha) T_j),  alpha in [0, 1];  h' = norm(beta q + (1 - beta) T_j),
+      beta in [0, 1/2]
 
 where T are the queue's keys nearest to query q. Synthetic points are constants, q inside h'
 included; they join the negatives of this step only and never enter the queue.

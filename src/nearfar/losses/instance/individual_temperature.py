@@ -202,7 +202,8 @@ def bimodal_step(
     """One step with two modalities, each with its own state: rows of the similarity matrix for one,
     columns for the other.
 
-        loss = mean_i sum_j w_ij (s_ij - s_ii)  +  mean_j sum_i w'_ij (s_ij - s_jj),  weights constant
+        loss = mean_i sum_j w_ij (s_ij - s_ii)  +  mean_j sum_i w'_ij (s_ij - s_jj),
+          weights constant
 
     Args:
         first: (N, D) unit rows of one modality, N at least 2.

@@ -5,7 +5,8 @@ pairs and soft labels.
         terms in the denominator
     "mean"    L_i = - 1/|P_i| sum_{p in P_i} ( l_ip - log sum_{a in A_i} w_ia exp(l_ia) )
     "joint"   L_i = - log ( sum_{p in P_i} exp(l_ip) / sum_{a in A_i} w_ia exp(l_ia) )
-    "single"  each positive alone against the negatives: log(1 + sum_{n in A_i - P_i} exp(l_in - l_ip)), mean over P_i
+    "single"  each positive alone against the negatives: log(1 + sum_{n in A_i - P_i} exp(l_in
+            - l_ip)), mean over P_i
 
 ``masked_contrast`` takes a matrix, of a block of anchors; the losses go through all anchors in such
 blocks (see ``blocks``), so no matrix of all pairs is kept.
@@ -86,7 +87,8 @@ def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
 def tagged_contrast(z: Tensor, tag: Tensor, *, temperature: float = 0.2) -> Tensor:
     """Rows with the same tag are positives inside one logarithm; all other rows are negatives.
 
-        - mean_i log ( sum_{tag_j = tag_i, j != i} exp(s_ij / tau) / sum_{j != i} exp(s_ij / tau) ),  s = cosine
+        - mean_i log ( sum_{tag_j = tag_i, j != i} exp(s_ij / tau) / sum_{j != i} exp(s_ij / tau) ),
+          s = cosine
 
     Args:
         z: (M, D) embeddings, normalised here.

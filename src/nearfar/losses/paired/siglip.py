@@ -37,7 +37,8 @@ def siglip(
     """The pairwise sigmoid loss: a binary choice for each of the N^2 pairs, of which only the N
     partners are right.
 
-        loss = - 1/N sum_i sum_j log sigmoid( y_ij (t first_i . second_j + b) ),   y_ii = 1, y_ij = -1
+        loss = - 1/N sum_i sum_j log sigmoid( y_ij (t first_i . second_j + b) ),
+          y_ii = 1, y_ij = -1
 
     Args:
         first: (N, D) unit rows, such as images; as in the published code they are NOT made unit

@@ -1,7 +1,8 @@
 """InfoNCE with soft targets: a row's right answer is a distribution, or weights, over all
 candidates.
 
-    loss_i = - sum_j t_ij log softmax_j(s_ij) = (sum_j t_ij) log sum_j exp(s_ij) - sum_j t_ij s_ij,   s = cosine / tau
+    loss_i = - sum_j t_ij log softmax_j(s_ij) = (sum_j t_ij) log sum_j exp(s_ij) - sum_j t_ij s_ij,
+      s = cosine / tau
 
 The log-sum-exps come from the blockwise core and the last term is a product with the weighted sum
 of the candidates, so no matrix of logits is kept. Inputs are made unit rows here; wrong shapes
@@ -76,7 +77,8 @@ def cwcl(
     """CWCL's loss: every pair is a positive, as much as its samples are alike in the modality that
     is already trained.
 
-        w_ij = (cos(f_i, f_j) + 1) / 2;   loss = soft InfoNCE of f against z with targets w_ij / sum_j w_ij  +  InfoNCE of z against f
+        w_ij = (cos(f_i, f_j) + 1) / 2;   loss = soft InfoNCE of f against z with targets w_ij /
+                sum_j w_ij  +  InfoNCE of z against f
 
     As w is the sum of a constant and of a product of unit rows, it is never made: w z = (sum_j z_j
     + f (f^T z)) / 2.
@@ -123,7 +125,8 @@ def mixed_clip(
     share; and be found by them.
 
         t_ii = share_i, t_i,partner(i) += 1 - share_i
-        loss = 1/2 mean_i - sum_j t_ij log softmax_j(s_ij)  +  1/2 mean_j - sum_i t_ij log softmax_i(s_ij)
+        loss = 1/2 mean_i - sum_j t_ij log softmax_j(s_ij)  +  1/2 mean_j - sum_i t_ij
+                log softmax_i(s_ij)
 
     Args:
         mixed: (N, D) of the mixtures share_i x_i + (1 - share_i) x_partner(i).
@@ -160,7 +163,8 @@ def soft_clip(first: Tensor, second: Tensor, *, temperature: float = 0.125) -> T
     """MultiSClip's loss: the targets are the second modality's own similarities, and pass gradients
     too.
 
-        T = softmax_j(second_i . second_j / tau);   loss = 1/2 mean_i - sum_j T_ij [ log softmax_j(first_i . second_j / tau)
+        T = softmax_j(second_i . second_j / tau);
+          loss = 1/2 mean_i - sum_j T_ij [ log softmax_j(first_i . second_j / tau)
                                                                              + log
                                                                              softmax_j(second_i .
                                                                              first_j / tau) ]

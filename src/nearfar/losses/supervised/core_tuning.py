@@ -68,7 +68,8 @@ def mixed_pairs(
 ) -> tuple[Tensor, Tensor]:
     """Originals, hard negatives and hard positives with their soft labels.
 
-        hard negative: (1 - l) h_i + l h_pi(i), l at least ``least``;   hard positive: m h_p + (1 - m) h_n of the mined pair
+        hard negative: (1 - l) h_i + l h_pi(i), l at least ``least``;
+          hard positive: m h_p + (1 - m) h_n of the mined pair
 
     Args:
         features: (N, D); the originals enter without gradient, the mixtures with it.
@@ -127,7 +128,8 @@ def focal_contrast(
     """Supervised contrast that dwells on pairs it gets wrong.
 
         log p_ij = z_i . z_j / tau - log sum_{k != i} exp(z_i . z_k / tau)
-        L_i = - 1/|P_i| sum_{j in P_i} (1 - p_ij) log p_ij,  P_i: rows with an equal soft label; mean over anchors with |P_i| > 0
+        L_i = - 1/|P_i| sum_{j in P_i} (1 - p_ij) log p_ij,
+          P_i: rows with an equal soft label; mean over anchors with |P_i| > 0
 
     Args:
         z: (N, D), normalised here.

@@ -82,7 +82,8 @@ def neighbour_score(
 
     Of each row the ``looked_at`` nearest targets after the first (itself) are kept in rising
     distance d_1, d_2 ...; among the first k:
-        same  = 1 - mean over rows of the mean ratio d_m / D of same-class neighbours, D the nearest other-class distance
+        same  = 1 - mean over rows of the mean ratio d_m / D of same-class neighbours,
+            D the nearest other-class distance
         apart = mean over rows of the mean distance of other-class neighbours, in units of the
         largest share = mean share of same-class neighbours (1 when k + 2 >= number of targets)
         score = ((same + apart) / 2 + share) / 2

@@ -5,7 +5,8 @@ A mixed positive of an anchor with label y has one parent j of a lower label u a
 higher label v. Its share a = (v - y) / (v - u) depends on the labels alone, so over all parents of
 these two labels the sum separates:
 
-    sum_{j, k} exp(a c_j + (1 - a) c_k) = sum_j exp(a c_j) sum_k exp((1 - a) c_k),   c: the anchor's products
+    sum_{j, k} exp(a c_j + (1 - a) c_k) = sum_j exp(a c_j) sum_k exp((1 - a) c_k),
+      c: the anchor's products
 
 Where every sample comes in two views, and labels are ages, that is far fewer terms than there are
 pairs.

@@ -43,9 +43,12 @@ def supremix(
     """Supervised contrast with mixed hard negatives and mixed hard positives.
 
     For anchor i, with sg the stop-gradient:
-        mixed negative of k, y_k != y_i:       lambda_ik sg(z_i) + (1 - lambda_ik) sg(z_k), label mixed alike
-        mixed positive of y_j < y_i < y_k:     alpha sg(z_j) + (1 - alpha) sg(z_k),  alpha = (y_k - y_i) / (y_k - y_j), label y_i
-        L_i = - mean over real and mixed positives of ( s_ip - log sum over all terms t of W_it exp(s_it) ),  s = z . z / tau
+        mixed negative of k, y_k != y_i:
+          lambda_ik sg(z_i) + (1 - lambda_ik) sg(z_k), label mixed alike
+        mixed positive of y_j < y_i < y_k:  alpha sg(z_j) + (1 - alpha) sg(z_k),
+          alpha = (y_k - y_i) / (y_k - y_j), label y_i
+        L_i = - mean over real and mixed positives of ( s_ip - log sum over all terms t
+                of W_it exp(s_it) ),  s = z . z / tau
     A term's weight W grows with the distance of its label. The loss is the mean over anchors that
     have a positive.
 
@@ -180,8 +183,10 @@ def conr(
 ) -> Tensor:
     """Contrastive regulariser of imbalanced regression.
 
-        positives P_i: d(y_i, y_j) <= window, j != i;   negatives: d(y_i, y_j) > window and d(p_i, p_j) <= window (confusions)
-        L_i = - 1/|P_i| sum_P ( l_ip - log( sum_P exp(l) + sum_N S_in exp(l_in) ) ),   S_ij = omega_i exp(push d(y_i, y_j))
+        positives P_i: d(y_i, y_j) <= window, j != i;
+          negatives: d(y_i, y_j) > window and d(p_i, p_j) <= window (confusions)
+        L_i = - 1/|P_i| sum_P ( l_ip - log( sum_P exp(l) + sum_N S_in exp(l_in) ) ),
+          S_ij = omega_i exp(push d(y_i, y_j))
         loss = mean over all rows of omega_i L_i, where L_i = 0 without a negative or without a
         positive
 

@@ -6,7 +6,8 @@ crop, with those of a queue of past embeddings, are turned into balanced soft co
 iteration, and all other crops (small ones too) predict these codes. No pairs of samples are
 compared.
 
-    loss = mean over whole crops a, other crops v, samples n of  - sum_k Q_ank log softmax(z_vn C^T / tau)_k
+    loss = mean over whole crops a, other crops v, samples n of  - sum_k Q_ank
+            log softmax(z_vn C^T / tau)_k
 Source: Caron et al. 2020, arXiv 2006.09882, equations 2 to 5.
 """
 

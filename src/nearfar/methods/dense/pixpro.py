@@ -5,7 +5,8 @@ BYOL on pixels: crops carry their boxes, and pixels whose centres lie close in t
 positive. The online map is smoothed by its own similarities first, which does the predictor's work.
 PixContrast leaves that out and repels the other pixels instead.
 
-    loss = - 2 mean_n mean_pos cos(y1_i, k2_j) - 2 mean_n mean_pos cos(y2_i, k1_j),   y_i = sum_j max(cos(x_i, x_j), 0)^2 g(x_j)
+    loss = - 2 mean_n mean_pos cos(y1_i, k2_j) - 2 mean_n mean_pos cos(y2_i, k1_j),
+      y_i = sum_j max(cos(x_i, x_j), 0)^2 g(x_j)
     PixContrast:  - mean_i log( sum_pos exp(cos / tau) / sum_all exp(cos / tau) ), both ways
 The copy moves before each step's target is taken. ``after_step`` does that for the next step, with
 its momentum; at the first the copy equals the online network, so that nothing is missed.

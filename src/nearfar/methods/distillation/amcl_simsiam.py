@@ -3,7 +3,8 @@ temperature; no negatives.
 
 SimSiam's networks once for each head, with the cosine divided by the pair's learned temperature.
 
-    loss = mean over n of  sum over heads and both directions of  - cos(p, stop(z')) / (2 tau) + beta Omega(tau),  Omega as in amcl
+    loss = mean over n of  sum over heads and both directions of  - cos(p, stop(z')) / (2 tau)
+            + beta Omega(tau),  Omega as in amcl
 Source: Wang et al. 2024, arXiv 2310.05615, section 3.2, table 2.
 """
 

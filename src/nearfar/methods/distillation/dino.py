@@ -5,7 +5,8 @@ The teacher, a momentum copy, sees the two whole crops; the student sees all and
 teacher's softmax for every other crop. A running centre keeps one prototype from winning
 everywhere, the teacher's low temperature prevents uniform outputs.
 
-    loss = mean over teacher crops a, student crops v != a of  - softmax((t_a - c) / tau_t) . log softmax(s_v / tau_s)
+    loss = mean over teacher crops a, student crops v != a of  - softmax((t_a - c) / tau_t) .
+            log softmax(s_v / tau_s)
 Source: Caron et al. 2021, arXiv 2104.14294, algorithm 1, equations 3 and 4.
 """
 

@@ -5,8 +5,10 @@ temperature is the variance of a Gaussian around the pair, whose likelihood brin
 Omega; one small network gives it from both projections. With beta < 1 the loss has no least value,
 so temperatures are kept in a range. This form is SimCLR's; see the other amcl-methods.
 
-    loss = mean over anchors of  sum over heads of  -s+ / tau+ + s- / tau- + beta Omega(tau+) - beta Omega(tau-)
-    s- of the hardest negative,  Omega(tau) = (d / 2) log tau + 1 / tau,  tau = low + (high - low) sigmoid(<phi(z), phi(z')>)
+    loss = mean over anchors of  sum over heads of  -s+ / tau+ + s- / tau- + beta Omega(tau+)
+            - beta Omega(tau-)
+    s- of the hardest negative,  Omega(tau) = (d / 2) log tau + 1 / tau,
+      tau = low + (high - low) sigmoid(<phi(z), phi(z')>)
 Source: Wang et al. 2024, arXiv 2310.05615, sections 3.2 and 3.3, table 2.
 """
 

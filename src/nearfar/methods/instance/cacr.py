@@ -6,8 +6,10 @@ among themselves, the farthest most, and the other samples among themselves, the
 the loss attends to hard positives too, and to what is near in this data rather than to what is
 frequent. This is the form for small images; see cacr-queue, cacr-moco-v3.
 
-    loss = mean_i sum_p w+(p) c(i, p)  -  mean_i sum_n w-(n) c(i, n),   c squared distance of unit vectors
-    w+ = softmax over the sample's other views of t+ c,   w- = softmax over the other samples of - t- c
+    loss = mean_i sum_p w+(p) c(i, p)  -  mean_i sum_n w-(n) c(i, n),
+      c squared distance of unit vectors
+    w+ = softmax over the sample's other views of t+ c,
+      w- = softmax over the other samples of - t- c
 Source: Zheng et al. 2023, arXiv 2105.03746, equations 3 to 7.
 """
 

@@ -6,7 +6,8 @@ NT-Xent multiplies every gradient of a row by the negatives' share of its denomi
 sum removes that factor. DCLW also weighs the
 positives: the farther apart a pair, the more it attracts.
 
-    loss = mean over the 2N rows of  - w s(i, partner) / tau + log sum_{j != i, partner} exp(s(i, j) / tau)
+    loss = mean over the 2N rows of  - w s(i, partner) / tau + log
+            sum_{j != i, partner} exp(s(i, j) / tau)
     w = 1 (DCL),  or 2 - exp(s(i, partner) / sigma) / mean over pairs of the same (DCLW), a constant
 Source: Yeh et al. 2022, arXiv 2110.06848, equations 4 and 6.
 """

@@ -4,7 +4,8 @@ above every negative.
 Only the anchor gets gradient. Without the projector's last, plain batch norm embeddings would
 gather in a cone: the loss only ranks.
 
-    loss = mean over anchors and their P positives and k negatives of  BCE( mass in the top P ranks, whether a positive )
+    loss = mean over anchors and their P positives and k negatives of
+            BCE( mass in the top P ranks, whether a positive )
 Source: Shvetsova et al. 2023, arXiv 2301.02009, sections 3.2 and 3.3.
 """
 

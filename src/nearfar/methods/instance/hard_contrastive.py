@@ -5,7 +5,8 @@ The softmax weighs negative j of anchor i by exp(s_ij / tau): the temperature al
 negatives are fought, at the price of tearing classes apart. Keeping only an anchor's nearest
 negatives does it openly; then even a loss without softmax learns.
 
-    contrastive:  - s_ii / tau + log sum_{j in H or i} exp(s_ij / tau)       simple:  - s_ii + lambda sum_{j in H} s_ij
+    contrastive:  - s_ii / tau + log sum_{j in H or i} exp(s_ij / tau)       simple:
+      - s_ii + lambda sum_{j in H} s_ij
     H: all negatives, or for the hard losses the share alpha with the largest s_ij
 Source: Wang and Liu 2021, arXiv 2012.09740, sections 3 and 4.
 """

@@ -8,7 +8,8 @@ the gradient of a robust objective: the worst weighting of its negatives within 
 uniform. Samples with many alike end at a higher tau than rare ones. With ``individual`` off, tau is
 constant and the method is SogCLR.
 
-    F_i = tau_i log mean_z exp((s(i, z) - s(i, i+)) / tau_i) + tau_i rho,  minimised over the network and tau_i
+    F_i = tau_i log mean_z exp((s(i, z) - s(i, i+)) / tau_i) + tau_i rho,
+      minimised over the network and tau_i
 Source: Qiu et al. 2023, arXiv 2305.11965, equations 6 to 8, algorithm 1; SogCLR: Yuan et al. 2022,
     arXiv 2202.12387.
 """

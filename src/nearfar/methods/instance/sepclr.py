@@ -7,7 +7,8 @@ background samples are pulled to
 the entropies allow (k-JEM): then they share no information. Labels only say which samples are
 background; further attributes of the targets may be used.
 
-    loss = common + w_s salient + w_b background + w_j mean_i log mean_j k(c_i, c_j) k(s_i, s_j),  k Gaussian
+    loss = common + w_s salient + w_b background + w_j mean_i log mean_j k(c_i, c_j) k(s_i, s_j),
+      k Gaussian
 Source: Louiset, Duchesnay, Grigis, Gori 2024, arXiv 2402.11928, section 3."""
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ class SepCLR(Method):
         self.projectors = nn.ModuleList(mlp((size, s.hidden, size)) for size in sizes)
 
     def separate(self, x: Any) -> tuple[Tensor, Tensor]:
-        """Representations of samples in the common (N, common) and the salient space (N, salient)."""
+        """Representations of samples in the common (N, common) and the salient space (N,
+        salient).
+        """
         parts: Any = self.encoder.parts
         common, salient = (
             reduction(part(x)) for reduction, part in zip(self.reductions, parts, strict=True)

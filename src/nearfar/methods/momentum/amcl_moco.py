@@ -4,7 +4,8 @@ keys for each head.
 MoCo v2's networks and queue, with amcl's loss in the place of InfoNCE: s- is that of a head's
 hardest past keys.
 
-    loss = mean over n of  sum over heads of  -s+ / tau+ + s- / tau- + beta Omega(tau+) - beta Omega(tau-)
+    loss = mean over n of  sum over heads of  -s+ / tau+ + s- / tau- + beta Omega(tau+)
+            - beta Omega(tau-)
 Source: Wang et al. 2024, arXiv 2310.05615, section 3.2, table 2.
 """
 

@@ -5,7 +5,8 @@ Each prediction of a sample that seeks a key pays MoCo v3's InfoNCE (the kernel 
 distance from the key less the expected distance from other samples' keys (the Euclidean cost). With
 two crops alone nothing is weighed: add small ones.
 
-    loss = mean over keys k of  sum_q mean_n p_qn 2 T InfoNCE_n(q, k),   p = softmax over predictions q of |q - k|^2 / T
+    loss = mean over keys k of  sum_q mean_n p_qn 2 T InfoNCE_n(q, k),
+      p = softmax over predictions q of |q - k|^2 / T
 Source: Zheng et al. 2023, arXiv 2105.03746, section 4 and the authors' code for ImageNet.
 """
 

@@ -4,7 +4,8 @@ the loss.
 Every view gives a query, and a key by the momentum copy. A query is attracted by the keys of the
 sample's other views, and repelled by the queue's keys and the batch's other queries.
 
-    loss = mean over views and samples of  sum_p w+(p) c(q, k_p)  -  sum_n w-(n) c(q, n),  with w and c as in cacr
+    loss = mean over views and samples of  sum_p w+(p) c(q, k_p)  -  sum_n w-(n) c(q, n),
+      with w and c as in cacr
 Source: Zheng et al. 2023, arXiv 2105.03746, section 4 and the authors' code for large data.
 """
 

@@ -4,8 +4,10 @@ The positive pair is pushed apart by extrapolation before it meets, so that its 
 purpose and the pull on it is amplified; the queue's keys are interpolated with one another. The
 scores that enter the softmax are logged at every step, as the paper's viewer shows them.
 
-    q' = a q + (1 - a) k,  k' = a k + (1 - a) q,  a = 1 + Beta(2, 2);   Q' = b Q + (1 - b) Q[permuted],  b = Beta(1.6, 1.6)
-    loss = mean over n of  - q'.k' / tau + log (e^{q'.k' / tau} + sum over rows u of Q' of e^{q'.u / tau})
+    q' = a q + (1 - a) k,  k' = a k + (1 - a) q,  a = 1 + Beta(2, 2);
+      Q' = b Q + (1 - b) Q[permuted],  b = Beta(1.6, 1.6)
+    loss = mean over n of  - q'.k' / tau + log (e^{q'.k' / tau} + sum over rows u of Q'
+            of e^{q'.u / tau})
 Source: Zhu et al. 2021, arXiv 2108.02982, sections 3 and 4.
 """
 
@@ -107,7 +109,9 @@ class FeatureTransformation(Method):
         return {"query": self.projector(self.encoder(first)), "key": self.target(second)}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        """The loss, and the score display: means over the batch of what the paper's viewer plots."""
+        """The loss, and the score display: means over the batch of what the paper's viewer
+        plots.
+        """
         query, key = normalize(outputs["query"], dim=1), normalize(outputs["key"], dim=1)
         queue, temperature = self.queue.rows.to(query), self.settings.temperature
         mixing = self._mixing(query, queue)

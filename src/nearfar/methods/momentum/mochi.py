@@ -5,8 +5,10 @@ with the query itself; these points on the sphere join the negatives of this one
 task gets harder, which should make features spread more evenly and transfer better. Mixing begins
 after a warm-up, and nothing synthetic enters the queue.
 
-    h = norm(a u + (1 - a) v), a in [0, 1];   h' = norm(b q + (1 - b) u), b in [0, 1/2];   u, v among the hardest keys of q
-    loss = mean over n of  - log softmax([q.k | q.queue | q.h | q.h'] / tau) at its first entry; h and h' are constants
+    h = norm(a u + (1 - a) v), a in [0, 1];  h' = norm(b q + (1 - b) u), b in [0, 1/2];
+      u, v among the hardest keys of q
+    loss = mean over n of  - log softmax([q.k | q.queue | q.h | q.h'] / tau) at its first entry;
+        h and h' are constants
 Source: Kalantidis et al. 2020, arXiv 2010.01028, section 4.
 """
 

@@ -5,7 +5,8 @@ A query must pick the key that a momentum copy of the network gives for the othe
 queue of earlier keys: cheap negatives, which the copy's slowness keeps comparable. Version 2 adds
 an MLP projector.
 
-    loss = mean_n  - q.k / tau + log (e^{q.k / tau} + sum_u e^{q.u / tau}),  u in the queue;  copy <- m copy + (1 - m) online
+    loss = mean_n  - q.k / tau + log (e^{q.k / tau} + sum_u e^{q.u / tau}),  u in the queue;
+      copy <- m copy + (1 - m) online
 Source: He et al. 2020, arXiv 1911.05722, algorithm 1; Chen et al. 2020, arXiv 2003.04297."""
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ Both views give a query (encoder, projector, predictor) and a key (momentum copy
 projector). Each query must pick the other view's key of its sample among the batch's keys. The
 momentum rises to 1.
 
-    loss = 2 tau CE(q1 k2^T / tau, diagonal) + 2 tau CE(q2 k1^T / tau, diagonal),  rows of q and k of unit length
+    loss = 2 tau CE(q1 k2^T / tau, diagonal) + 2 tau CE(q2 k1^T / tau, diagonal),
+      rows of q and k of unit length
 Source: Chen, Xie, He 2021, arXiv 2104.02057, algorithm 1.
 """
 

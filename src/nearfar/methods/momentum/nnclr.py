@@ -5,7 +5,8 @@ The projection of one view is replaced by its nearest neighbour in a queue of ea
 (without gradient), and the prediction from the other view must find that neighbour among those of
 the batch: positives beyond augmentation.
 
-    loss = 1/2 CE(nn(z1) p2^T / tau, diagonal) + 1/2 CE(nn(z2) p1^T / tau, diagonal),  rows of unit length
+    loss = 1/2 CE(nn(z1) p2^T / tau, diagonal) + 1/2 CE(nn(z2) p1^T / tau, diagonal),
+      rows of unit length
 Source: Dwibedi et al. 2021, arXiv 2104.14548, equations 2 to 4.
 """
 

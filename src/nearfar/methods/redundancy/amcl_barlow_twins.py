@@ -4,7 +4,8 @@ cross-correlation matrix.
 Barlow Twins asks the same of all pairs of dimensions. Here each entry C_lm has its own temperature;
 Omega is that of amcl.
 
-    sum over heads of  sum_l [ (1 - C_ll / tau_ll)^2 + beta Omega(tau_ll) ] + sum_{l != m} [ lambda C_lm^2 / tau_lm - beta Omega(tau_lm) ]
+    sum over heads of  sum_l [ (1 - C_ll / tau_ll)^2 + beta Omega(tau_ll) ] +
+            sum_{l != m} [ lambda C_lm^2 / tau_lm - beta Omega(tau_lm) ]
 Source: Wang et al. 2024, arXiv 2310.05615, section 3.2, table 2.
 """
 

@@ -5,7 +5,8 @@ A third batch mixes the first views with shuffled second views. Its correlations
 must be the same mix of their own correlations, which keeps wide embeddings from overfitting small
 data in long training.
 
-    x_m = a x1 + (1 - a) x2[p],  a uniform in [0, 1];   R = z_m - a z1 - (1 - a) z2[p],  columns of every z standardised
+    x_m = a x1 + (1 - a) x2[p],  a uniform in [0, 1];  R = z_m - a z1 - (1 - a) z2[p],
+      columns of every z standardised
     loss = Barlow Twins(z1, z2) + lambda_reg lambda ( |R^T z1 / N|^2 + |R^T z2 / N|^2 )
 Source: Bandara, De Melo, Patel 2023, arXiv 2312.02151, equations 4 to 8.
 """

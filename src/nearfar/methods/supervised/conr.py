@@ -6,7 +6,8 @@ those whose labels are far but whose predictions are near, so that the regressor
 repel, harder the farther their labels are and the rarer the anchor. Unlike SupReMix it trains
 encoder and regressor together and needs no second stage.
 
-    loss = mean_i omega_i |f(x_i) - y_i|  +  beta mean_i omega_i L_i,   negatives: |y_i - y_j| > w and |p_i - p_j| <= w
+    loss = mean_i omega_i |f(x_i) - y_i|  +  beta mean_i omega_i L_i,
+      negatives: |y_i - y_j| > w and |p_i - p_j| <= w
     L_i = - 1/|P_i| sum_{p in P_i} ( l_ip - log( sum_P exp(l) + sum_N omega_i exp(e |y_i - y_n|)
     exp(l_in) ) )
 Source: Keramati, Meng, Evans 2024, arXiv 2309.06651, equations 1 to 5.

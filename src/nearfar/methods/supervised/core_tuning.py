@@ -6,7 +6,8 @@ mixed into a hard positive, and itself with any row into a hard negative. Classi
 see the originals and both mixtures with soft labels. Contrast keeps the classes tight, which
 cross-entropy alone does not. Start it from a run: ``--start-from RUN``.
 
-    loss = - mean over 3N rows of sum_c Y_c log softmax(W h)_c  -  eta mean_i 1/|P_i| sum_{p in P_i} (1 - p_ip) log p_ip
+    loss = - mean over 3N rows of sum_c Y_c log softmax(W h)_c  -  eta mean_i 1/|P_i|
+            sum_{p in P_i} (1 - p_ip) log p_ip
 Source: Zhang et al. 2021, arXiv 2102.06605, equations 3 to 7.
 """
 

@@ -7,7 +7,8 @@ other classes in the gated space. The published code calls it SimLAP. It changes
 softmax: without a gate, arbitrary pairs teach nothing.
 
     g_i = sigmoid(MLP((E[y_i] + E[y'_i]) / 2)),  l_ij = cos(g_i * z_i, g_i * z_j) / tau
-    loss = mean over all positives (y_j = y'_i) of  log(1 + sum_{n of neither class} exp(l_in - l_ij))  +  CE of a linear probe
+    loss = mean over all positives (y_j = y'_i) of  log(1 + sum_{n of neither class} exp(l_in
+            - l_ij))  +  CE of a linear probe
 Source: Wu et al. 2024, arXiv 2410.18200, section 3.
 """
 
@@ -132,7 +133,9 @@ class Hydra(Method):
 
     @torch.no_grad()
     def class_similarity(self) -> Tensor:
-        """(C, C) cosines of the classes' own gates, a map of which classes are alike; needs a gate."""
+        """(C, C) cosines of the classes' own gates, a map of which classes are alike; needs a
+        gate.
+        """
         assert self.gate is not None, "there is no gate"
         classes = torch.arange(len(self.spec.classes), device=self.probe.weight.device)
         own = self.gate(classes, classes)

@@ -6,7 +6,8 @@ transformation) is one label of C * M. Where turning changes the meaning (6 and 
 invariance contradicts itself; joint labels do not. The M predictions of a sample are averaged in
 the end, or taught to a plain head on the way.
 
-    loss = mean over images and transformations of CE(joint logits, (y, m))   [+ CE(u, y) + T^2 KL(aggregated || u), plain head u]
+    loss = mean over images and transformations of CE(joint logits, (y, m))   [+ CE(u, y)
+            + T^2 KL(aggregated || u), plain head u]
 Source: Lee, Hwang, Shin 2020, arXiv 1910.05872, equations 2 to 4.
 """
 

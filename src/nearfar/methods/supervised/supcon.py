@@ -4,7 +4,8 @@ SimCLR with labels: positives of a view are its sample's other view and every vi
 with the same label. The softmax is taken for each positive and the logarithms are averaged outside
 it.
 
-    loss = mean over views i of  - (tau / tau_base) (1 / |P(i)|) sum_{p in P(i)} log softmax_{a != i}(z_i.z_a / tau)_p
+    loss = mean over views i of  - (tau / tau_base) (1 / |P(i)|) sum_{p in P(i)}
+            log softmax_{a != i}(z_i.z_a / tau)_p
 Source: Khosla et al. 2020, arXiv 2004.11362, equation 2.
 """
 

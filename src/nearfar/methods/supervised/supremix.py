@@ -5,7 +5,8 @@ negatives; mixtures of a sample with a lower and one with a higher label, in jus
 that gives the anchor's label, are hard positives. Negatives count more the farther their label is.
 SupCon is what is left without mixtures and weights.
 
-    L_i = - mean over real and mixed positives p of ( s_ip - log sum_t (|y_i - y_t| + 1) exp(s_it) ),  t: all real and mixed rows
+    L_i = - mean over real and mixed positives p of ( s_ip - log sum_t (|y_i - y_t|
+            + 1) exp(s_it) ),  t: all real and mixed rows
 Source: Wu et al. 2023, arXiv 2309.16633, sections 3.2 and 3.3.
 """
 

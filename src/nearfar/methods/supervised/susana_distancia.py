@@ -6,7 +6,8 @@ how tight each class's nearest neighbours are within it and how far those of oth
 Proto-Triplet asks each query to be nearer to the mean of its class's support than to any other
 mean, by a margin. Both work on distances, unlike the cross-entropy of prototypical networks.
 
-    loss = mean of the chosen terms:  - log score(features),  mean_q max(0, d(q, own mean) - min_other d(q, mean) + margin)
+    loss = mean of the chosen terms:  - log score(features),
+      mean_q max(0, d(q, own mean) - min_other d(q, mean) + margin)
 Source: Mendez-Ruiz et al. 2023, arXiv 2305.09062, ICNN and Proto-Triplet losses.
 """
 

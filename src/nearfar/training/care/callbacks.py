@@ -1,4 +1,6 @@
-"""What watches a run: the metrics file, the live display, the online probe with its collapse alarm."""
+"""What watches a run: the metrics file, the live display, the online probe with its collapse
+alarm.
+"""
 
 from __future__ import annotations
 

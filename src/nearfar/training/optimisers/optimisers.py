@@ -93,7 +93,8 @@ class LARC(_LayerwiseSGD):
     """Layer-wise adaptive rates for every parameter, biases and norms included, as SwAV trains
     with.
 
-    g <- (g + weight_decay w) r  with  r = trust |w| / (|g| + weight_decay |w| + 1e-8); a parameter whose weights or
+    g <- (g + weight_decay w) r  with  r = trust |w| / (|g| + weight_decay |w|
+            + 1e-8); a parameter whose weights or
     gradient are all 0 keeps its gradient as it is, without weight decay. Then m <- momentum m + g
     and w <- w - lr m.
 
@@ -235,6 +236,8 @@ def _check_cover(method: Method, groups: list[dict[str, Any]]) -> None:
 
 
 def _norms(tensors: Sequence[Tensor]) -> Tensor:
-    """Euclidean norm of each tensor, of the whole where a process holds a shard: (len(tensors),)."""
+    """Euclidean norm of each tensor, of the whole where a process holds a shard:
+    (len(tensors),).
+    """
     norms = torch.stack(torch._foreach_norm(list(tensors)))
     return norms.full_tensor() if isinstance(norms, DTensor) else norms
