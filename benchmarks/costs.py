@@ -35,7 +35,11 @@ from nearfar.training.plan import Plan
 from nearfar.views import make_views
 
 PATH = Path(nearfar.__file__).parent / "methods" / "costs.json"
-SAMPLES, BATCH, STEPS, UNTIMED, ROUNDS = 512, 128, 5, 1, 2
+SAMPLES = 512
+BATCH = 128
+STEPS = 5
+UNTIMED = 1
+ROUNDS = 2
 
 
 def source_for(method: type[Method]) -> Source:

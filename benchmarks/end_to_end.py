@@ -52,7 +52,8 @@ from nearfar.training.plan import Plan
 from nearfar.views import make_views
 
 ROUNDS = 5
-IMAGES, QUICK_IMAGES = 10_000, 2048
+IMAGES = 10_000
+QUICK_IMAGES = 2048
 PRECISIONS = ("float32", "bfloat16")
 BUILDERS = {"nearfar": with_nearfar, "bound": with_bound, "lightly": with_lightly}
 
@@ -83,7 +84,9 @@ def measure(folder: Path | None, wall: bool, images: int) -> dict[tuple[str, str
     process of its own, as nearfar's loop changes how its process keeps memory.
     """
     context = multiprocessing.get_context("spawn")
-    pipes, processes, steps = {}, [], images // BATCH
+    pipes = {}
+    processes = []
+    steps = images // BATCH
     for precision, name in itertools.product(PRECISIONS, BUILDERS):
         pipes[precision, name], other = context.Pipe()
         # No daemon, as lightly's loader has worker processes of its own; one whose orders break off

@@ -23,7 +23,9 @@ from nearfar.evaluation.protocol import Row, Task, Wanted
 from nearfar.evaluation.protocols import ALL, chosen
 from nearfar.views import plain_view
 
-TRAIN, TEST, DIMENSION = 8000, 2000, 512
+TRAIN = 8000
+TEST = 2000
+DIMENSION = 512
 BARRED = ("knn", "linear", "geometry")
 MEASURED = (*BARRED, "few-labels", "few-shot", "retrieval", "clustering", "ood")
 
@@ -32,11 +34,10 @@ def features(labels: Tensor, classes: int, seed: int) -> Tensor:
     """(N, 512): class centres and noise in 64 dimensions, mixed into 512 correlated ones,
     rectified, with scales over two decades.
     """
-    world, own = torch.Generator().manual_seed(0), torch.Generator().manual_seed(seed)
-    centres, mixing = (
-        torch.randn(classes, 64, generator=world),
-        torch.randn(64, DIMENSION, generator=world),
-    )
+    world = torch.Generator().manual_seed(0)
+    own = torch.Generator().manual_seed(seed)
+    centres = torch.randn(classes, 64, generator=world)
+    mixing = torch.randn(64, DIMENSION, generator=world)
     hidden = centres[labels] + 2.2 * torch.randn(len(labels), 64, generator=own)
     noise = 4 * torch.randn(len(labels), DIMENSION, generator=own)
     return (hidden @ mixing + noise).relu() * torch.logspace(-1, 1, DIMENSION)
@@ -85,7 +86,9 @@ def main() -> None:
             found.shape, generator=torch.Generator().manual_seed(len(found))
         )
 
-    row, seconds, rows = Row("ready", encode, task), {}, []
+    row = Row("ready", encode, task)
+    seconds = {}
+    rows = []
     for one in chosen(BARRED if options.quick else MEASURED, task)[0]:
         start = time.process_time()
         scores = list(one.judge(row))

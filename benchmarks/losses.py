@@ -31,7 +31,8 @@ from torch.nn.functional import cross_entropy, normalize
 from nearfar import losses
 from nearfar.losses.instance.decoupled import dcl
 
-DIMENSION, TEMPERATURE = 128, 0.1
+DIMENSION = 128
+TEMPERATURE = 0.1
 ROUNDS = {256: 15, 2048: 7, 4096: 5, 8192: 5, 32768: 1}
 QUICK = [256, 2048, 4096, 8192, 32768]
 ALONE = 32768
@@ -126,7 +127,8 @@ def seconds(loss: Loss, given: list[Tensor]) -> float:
 
 def extra_memory(objective: str, library: str, pairs: int) -> float:
     """MiB of one round beyond what this process holds already."""
-    loss, given = OBJECTIVES[objective][library](), views(pairs)
+    loss = OBJECTIVES[objective][library]()
+    given = views(pairs)
     seconds(loss, views(8))  # whatever is set up by the first call
     if Path("/proc/self/clear_refs").exists():
         Path("/proc/self/clear_refs").write_text("5")  # forget the most held so far
@@ -140,11 +142,9 @@ def multiplication_speed() -> float:
     best of some, CPU time.
     """
     side = 1024
-    first, second, product = (
-        torch.randn(side, side),
-        torch.randn(side, side),
-        torch.empty(side, side),
-    )
+    first = torch.randn(side, side)
+    second = torch.randn(side, side)
+    product = torch.empty(side, side)
     best = float("inf")
     for _ in range(20):
         start = time.process_time()
@@ -172,7 +172,8 @@ def measure(objective: str, pairs: int, rounds: int) -> list[dict[str, object]]:
     }
     if pairs >= ALONE:
         builders = {"nearfar": builders["nearfar"]}
-    built, given = {name: build() for name, build in builders.items()}, views(pairs)
+    built = {name: build() for name, build in builders.items()}
+    given = views(pairs)
     times: dict[str, list[float]] = {name: [] for name in built}
     for number in range(rounds):
         for name, loss in built.items():

@@ -26,7 +26,8 @@ from two_processes import DIMENSION, Loss, lightly, two_processes
 from nearfar import losses
 from nearfar.losses.instance.decoupled import dcl, dclw
 
-PAIRS, CLASSES = 32, 8
+PAIRS = 32
+CLASSES = 8
 TARGET = Path(__file__).parents[1] / "docs" / "results" / "parity.md"
 PACKAGES = {
     "lightly": "lightly",

@@ -24,7 +24,8 @@ from nearfar.training.loop import Progress, fit
 from nearfar.training.plan import Plan
 from nearfar.views import make_views
 
-BATCH, WIDTHS = 256, (32, 64, 128, 256)
+BATCH = 256
+WIDTHS = (32, 64, 128, 256)
 Now = Callable[[Encoder], float]
 """The time after a step; who asks may look at the encoder."""
 
@@ -59,7 +60,8 @@ class Clock:
     """A callback that notes the time after each step."""
 
     def __init__(self, now: Now, encoder: Encoder) -> None:
-        self.now, self.encoder = now, encoder
+        self.now = now
+        self.encoder = encoder
         self.ticks: list[float] = []
 
     def on_start(self, progress: Progress) -> None:
@@ -118,7 +120,8 @@ class Pictures(torch.utils.data.Dataset[Any]):
     """
 
     def __init__(self, images: Tensor, transform: Callable[[Any], Any]) -> None:
-        self.arrays, self.transform = images.permute(0, 2, 3, 1).contiguous().numpy(), transform
+        self.arrays = images.permute(0, 2, 3, 1).contiguous().numpy()
+        self.transform = transform
 
     def __len__(self) -> int:
         return len(self.arrays)
@@ -144,14 +147,16 @@ def with_lightly(
     loader = torch.utils.data.DataLoader(
         pictures, batch_size=BATCH, shuffle=True, drop_last=True, num_workers=workers
     )
-    criterion, optimizer = NTXentLoss(), torch.optim.SGD(model.parameters(), lr=0.06)
+    criterion = NTXentLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.06)
 
     def run(steps: int) -> list[float]:
         ticks: list[float] = []
         while len(ticks) < steps:
             for (x0, x1), _ in loader:
                 with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-                    z0, z1 = model(x0), model(x1)
+                    z0 = model(x0)
+                    z1 = model(x1)
                     loss = criterion(z0, z1)
                 loss.backward()
                 optimizer.step()

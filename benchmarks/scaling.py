@@ -41,12 +41,10 @@ from nearfar.training.update import joined_loss, takes_rows
 from nearfar.views import make_views
 
 TARGET = Path(__file__).parents[1] / "docs" / "results" / "scaling.md"
-BATCHES, LENGTHS, PROCESSES, GPUS = (
-    (64, 256, 1024),
-    (2_000, 20_000, 100_000),
-    (1, 2),
-    (8, 16, 32, 64, 128, 256, 512, 1024),
-)
+BATCHES = (64, 256, 1024)
+LENGTHS = (2_000, 20_000, 100_000)
+PROCESSES = (1, 2)
+GPUS = (8, 16, 32, 64, 128, 256, 512, 1024)
 METHODS = ("simclr", "byol", "barlow-twins", "vicreg", "swav", "dino")
 EACH = 256
 """Samples a GPU, on paper."""
@@ -120,7 +118,8 @@ def loss_seconds(pairs: int = 4096) -> Tensor:
     backwards, exchanges included.
     """
     torch.set_num_threads(1)
-    kind, spec = registry.get("simclr"), random_source(8).spec
+    kind = registry.get("simclr")
+    spec = random_source(8).spec
     method = kind(networks.build("small-convnet", spec), spec, kind.Settings(hidden=512))
     z1, z2 = (torch.randn(pairs // collectives.world(), 128, requires_grad=True) for _ in range(2))
     taken = []
@@ -155,7 +154,8 @@ def facts(name: str) -> dict[str, float]:
     bytes a sample whose gradients are added up, bytes that are summed, bytes of gradients, bytes of
     batch norm statistics and how often they are exchanged.
     """
-    kind, spec = registry.get(name), random_source(8).spec
+    kind = registry.get(name)
+    spec = random_source(8).spec
     torch.manual_seed(0)
     method = kind(networks.build("resnet50", spec), spec, kind.Settings())
     images = torch.zeros(4, 3, 32, 32, dtype=torch.uint8).random_(0, 256)

@@ -33,7 +33,8 @@ from nearfar.networks.encoder import Encoder
 from nearfar.precision import choose_precision
 from nearfar.views import plain_view
 
-IMAGES, QUERIES = 10_000, 5_000
+IMAGES = 10_000
+QUERIES = 5_000
 EVERY = 26
 """Steps between two looks: two thirds of an epoch of 10,000 images."""
 
@@ -55,7 +56,10 @@ class Stopwatch:
     """
 
     def __init__(self, probe: OnlineProbe) -> None:
-        self.probe, self.seconds, self.steps, self.curve = probe, 0.0, 0, []  # type: ignore[var-annotated]
+        self.probe = probe  # type: ignore[var-annotated]
+        self.seconds = 0.0
+        self.steps = 0
+        self.curve = []
         self.since = time.perf_counter()
 
     def __call__(self, encoder: Encoder) -> float:
@@ -124,7 +128,8 @@ def levels(curves: dict[str, Curve]) -> list[dict[str, Any]]:
             shown: dict[str, Any] = {
                 f"{name}, s": "not reached" if one is None else one for name, one in seconds.items()
             }
-            ours, theirs = seconds["nearfar"], seconds["lightly"]
+            ours = seconds["nearfar"]
+            theirs = seconds["lightly"]
             shown["lightly / nearfar"] = theirs / ours if ours and theirs else ""
             rows.append({"kNN accuracy": f"{level:.2f}", **shown})
     return rows

@@ -36,8 +36,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-REFUSED, WORKED, TRACEBACK, HANG = "refused", "worked", "traceback", "hang"
-LONGEST, MOST = 60.0, 4 << 30
+REFUSED = "refused"
+WORKED = "worked"
+TRACEBACK = "traceback"
+HANG = "hang"
+LONGEST = 60.0
+MOST = 4 << 30
 _STRINGS = (
     "",
     "x",
@@ -80,7 +84,8 @@ def odd_value(draw: random.Random, depth: int = 0) -> Any:
 def damaged(draw: random.Random, content: bytes) -> bytes:
     """Some bytes replaced, left out, put in or repeated."""
     for _ in range(draw.randrange(1, 6)):
-        at, other = draw.randrange(len(content) + 1), draw.randbytes(draw.randrange(1, 12))
+        at = draw.randrange(len(content) + 1)
+        other = draw.randbytes(draw.randrange(1, 12))
         content = draw.choice(
             [
                 content[:at] + other + content[at + len(other) :],
@@ -96,7 +101,8 @@ def command(*words: str) -> tuple[str, str]:
     """What a command line comes to, and what it says."""
     from nearfar.cli import main
 
-    errors, output = io.StringIO(), io.StringIO()
+    errors = io.StringIO()
+    output = io.StringIO()
     with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(output):
         try:
             code = main(list(words))
@@ -232,15 +238,11 @@ def _on_a_copy(
         return command(*draw.choice(verbs))
 
 
-_REPORT, _EMBED, _PUSH = (
-    ["report", "run", "-o", "out/p.html"],
-    ["embed", "run", "-o", "out/e.npz"],
-    ["push", "run", "./out/hub"],
-)
-_RESUME, _CONFIG = (
-    ["pretrain", "--resume", "run"],
-    ["pretrain", "--config", "run/config.toml", "--output", "out/run"],
-)
+_REPORT = ["report", "run", "-o", "out/p.html"]
+_EMBED = ["embed", "run", "-o", "out/e.npz"]
+_PUSH = ["push", "run", "./out/hub"]
+_RESUME = ["pretrain", "--resume", "run"]
+_CONFIG = ["pretrain", "--config", "run/config.toml", "--output", "out/run"]
 
 
 def configs(draw: random.Random, place: Path) -> tuple[str, str]:
@@ -278,7 +280,8 @@ def run_folders(draw: random.Random, place: Path) -> tuple[str, str]:
     run = fresh(place / "run")
     shutil.copytree(place / "made" / "run", run, dirs_exist_ok=True)
     path = draw.choice(sorted(one for one in run.rglob("*") if one.is_file()))
-    content, way = path.read_bytes(), draw.randrange(7)
+    content = path.read_bytes()
+    way = draw.randrange(7)
     path.unlink()
     if way == 0:
         path.mkdir()
@@ -348,7 +351,8 @@ class _Elements(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.scripts, self.bad = 0, ""
+        self.scripts = 0
+        self.bad = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.scripts += tag == "script"
@@ -485,7 +489,8 @@ def attack(family: str, seed: int, count: int, place: Path) -> tuple[Counter[str
                     break
                 found = json.loads(line)
                 outcomes[found["outcome"]] += 1
-                most, done = max(most, found["memory"]), done + 1
+                most = max(most, found["memory"])
+                done = done + 1
                 if found["said"]:
                     print(f"{family} {done - 1}: {found['said']}", file=sys.stderr)
         if done < count:

@@ -114,7 +114,8 @@ def two_processes() -> list[str]:
     together = importlib.import_module(
         "two_processes"
     ).linear_model_gradients  # processes import it by this name
-    one, two = together(), on_processes(together, counts=(2,))[2][0]
+    one = together()
+    two = on_processes(together, counts=(2,))[2][0]
     names = [(name, package) for name, package, _ in TWO_PROCESSES if find_spec(package)]
     lines = []
     for (name, package), (value, gradient), (found, other) in zip(names, one, two, strict=True):

@@ -13,13 +13,11 @@ import numpy as np
 
 from nearfar.comparison.verdict import LEVEL, Side, difference, findings
 
-SEEDS, COUNTS, SPREADS, ARMS, METRICS = (
-    (1, 2, 3, 5),
-    (200, 1000, 10_000),
-    (0.0, 0.02, 0.1, 0.3),
-    3,
-    2,
-)
+SEEDS = (1, 2, 3, 5)
+COUNTS = (200, 1000, 10_000)
+SPREADS = (0.0, 0.02, 0.1, 0.3)
+ARMS = 3
+METRICS = 2
 
 
 def wrong(random: np.random.Generator, seeds: int, count: int, spread: float) -> bool:

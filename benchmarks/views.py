@@ -29,7 +29,8 @@ from nearfar.views.image.blur import kernel_size
 
 ROUNDS = 9
 SERIES = (256, 3, 512)
-SPECTROGRAMS, FEW_SPECTROGRAMS = (256, 64, 128), 64
+SPECTROGRAMS = (256, 64, 128)
+FEW_SPECTROGRAMS = 64
 # Side, images a batch, images that lightly gets, which takes them one by one.
 SIZES = ((32, 512, 128), (96, 256, 64), (224, 64, 16))
 
@@ -45,7 +46,8 @@ def ours(images: Tensor) -> Callable[[], object]:
     spec = Spec(
         "benchmark", "image", (3, side, side), len(images), mean=(0.5,) * 3, std=(0.25,) * 3
     )
-    views, generator = make_views(spec, WantedViews()), torch.Generator().manual_seed(0)
+    views = make_views(spec, WantedViews())
+    generator = torch.Generator().manual_seed(0)
     return lambda: views(images, generator)
 
 
@@ -117,7 +119,8 @@ def crops(images: Tensor) -> Callable[[], object]:
     spec = Spec(
         "benchmark", "image", (3, side, side), len(images), mean=(0.5,) * 3, std=(0.25,) * 3
     )
-    views, generator = make_views(spec, WantedViews(local=6)), torch.Generator().manual_seed(0)
+    views = make_views(spec, WantedViews(local=6))
+    generator = torch.Generator().manual_seed(0)
     return lambda: views(images, generator)
 
 
@@ -149,7 +152,8 @@ def series() -> Callable[[], object]:
         mean=(0.0,) * SERIES[1],
         std=(1.0,) * SERIES[1],
     )
-    views, generator = make_views(spec, WantedViews()), torch.Generator().manual_seed(0)
+    views = make_views(spec, WantedViews())
+    generator = torch.Generator().manual_seed(0)
     return lambda: views(values, generator)
 
 
@@ -163,7 +167,8 @@ def spectrograms(values: Tensor) -> Callable[[], object]:
         mean=(0.0,) * bands,
         std=(1.0,) * bands,
     )
-    views, generator = make_views(spec, WantedViews()), torch.Generator().manual_seed(0)
+    views = make_views(spec, WantedViews())
+    generator = torch.Generator().manual_seed(0)
     return lambda: views(values, generator)
 
 
@@ -243,9 +248,12 @@ torchvision (v2, tensors) take images
 one by one, kornia and nearfar as a batch. Blur (a tenth of the side wide) above 64 pixels. The
 process keeps freed memory, as nearfar's
 training loop does."""
-    side, count, few = 96, 128, 16
+    side = 96
+    count = 128
+    few = 16
     small = round(WantedViews().local_size * side)
-    images, rounds = pictures(count, side), 5 if options.quick else ROUNDS
+    images = pictures(count, side)
+    rounds = 5 if options.quick else ROUNDS
     several = timed(
         {"nearfar": (crops(images), count), "lightly": (crops_with_lightly(images[:few]), few)},
         8,

@@ -273,8 +273,10 @@ def test_exported_files_say_what_they_are(tmp_path: Path) -> None:
 def test_of_two_towers_the_first_is_exported(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     towers: Any = trained(None, pairs()).eval()
-    path, x = export_encoder(towers, tmp_path / "encoder.onnx", "onnx"), torch.rand(3, 3, 32, 32)
-    mean, std = torch.tensor(pairs().mean).view(3, 1, 1), torch.tensor(pairs().std).view(3, 1, 1)
+    path = export_encoder(towers, tmp_path / "encoder.onnx", "onnx")
+    x = torch.rand(3, 3, 32, 32)
+    mean = torch.tensor(pairs().mean).view(3, 1, 1)
+    std = torch.tensor(pairs().std).view(3, 1, 1)
     torch.testing.assert_close(run_onnx(path, x), towers.first((x - mean) / std), rtol=0, atol=1e-4)
     loaded: Any = load_encoder(export_encoder(towers, tmp_path / "both"))[0]
     words = Tokens(torch.arange(6).view(2, 3), torch.ones(2, 3, dtype=torch.bool))
@@ -283,7 +285,8 @@ def test_of_two_towers_the_first_is_exported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["onnx", "torch", "safetensors"])
 def test_nothing_is_overwritten_unasked(form: str, tmp_path: Path) -> None:
-    encoder, path = networks.build("small-convnet", images(1, 8, 8)), tmp_path / "encoder"
+    encoder = networks.build("small-convnet", images(1, 8, 8))
+    path = tmp_path / "encoder"
     path.write_text("precious")
     with pytest.raises(
         UserError, match="encoder exists already; choose another name or remove it first"

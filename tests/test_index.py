@@ -45,7 +45,8 @@ def test_hits_are_the_nearest_by_cosine_without_the_sample_itself() -> None:
 
 def test_faiss_and_the_own_search_agree() -> None:
     pytest.importorskip("faiss")
-    bank, queries = random(500), random(40, seed=1)
+    bank = random(500)
+    queries = random(40, seed=1)
     own, other = (nearest_rows(bank, queries, 8, faiss=use) for use in (False, True))
     torch.testing.assert_close(other[0], own[0], atol=1e-5, rtol=0)
     assert torch.equal(other[1], own[1])

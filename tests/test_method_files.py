@@ -59,7 +59,8 @@ def test_every_method_is_what_it_was_when_opened_again(name: str, tmp_path: Path
     save_encoder(method.encoder, tmp_path, {})
     save_method(method, tmp_path, base)
     found = open_method(tmp_path)
-    expected, state = method.state_dict(), found.state_dict()
+    expected = method.state_dict()
+    state = found.state_dict()
     assert expected.keys() == state.keys()
     assert all(torch.equal(expected[key], state[key]) for key in expected)
     assert not found.training
@@ -86,12 +87,14 @@ def test_an_older_run_opens_by_its_checkpoint(staged: Run, tmp_path: Path) -> No
 
 
 def test_every_verb_uses_the_methods_own_features(staged: Run, tmp_path: Path) -> None:
-    method, samples = staged.method(), staged.source().test.take(torch.arange(6))
+    method = staged.method()
+    samples = staged.source().test.take(torch.arange(6))
     from nearfar.views import plain_view
 
     view = plain_view(method.spec)(samples)
     with torch.no_grad():
-        own, bare = method.encode(view), method.encoder(view)
+        own = method.encode(view)
+        bare = method.encoder(view)
     assert not torch.allclose(own, bare), "else this test shows nothing"
     np.testing.assert_allclose(staged.embed(samples), own.numpy(), rtol=1e-5, atol=1e-6)
     nearfar.embed(staged.folder, output=tmp_path / "e.npz")

@@ -99,7 +99,8 @@ def _dispatch(words: list[str]) -> int:
 
         print(f"nearfar {__version__}")
         return 0
-    verb, rest = words[0], words[1:]
+    verb = words[0]
+    rest = words[1:]
     if verb not in _VERBS:
         raise unknown_name("command", verb, _VERBS)
     if verb == "pretrain":
@@ -158,20 +159,20 @@ def _with_positional_first(function: Callable[..., Any]) -> Callable[..., Any]:
     def command(*args: Any, **kwargs: Any) -> Any:
         return lambda: function(*args, *kwargs.pop(several or "", ()), **kwargs)
 
-    parameters, positional = [], cast(Any, tyro.conf.Positional)
+    parameters = []
+    positional = cast(Any, tyro.conf.Positional)
     for parameter in signature.parameters.values():
         hint = hints[parameter.name]
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
             hint = positional[hint]
         if parameter.kind is parameter.VAR_POSITIONAL:
-            parameter, hint = (
-                parameter.replace(kind=parameter.KEYWORD_ONLY),
-                positional[tuple[hint, ...]],
-            )  # type: ignore[valid-type]
+            parameter = parameter.replace(kind=parameter.KEYWORD_ONLY)
+            hint = positional[tuple[hint, ...]]  # type: ignore[valid-type]
         parameters.append(parameter.replace(annotation=hint))
     command.__signature__ = signature.replace(parameters=parameters, return_annotation=Any)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
-    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    command.__name__ = function.__name__
+    command.__doc__ = function.__doc__
     return command
 
 
@@ -227,7 +228,8 @@ def _pretrain_command(groups: Mapping[str, Any]) -> Callable[..., dict[str, Any]
     def command(**found: Any) -> dict[str, Any]:
         return found
 
-    keyword, conf = inspect.Parameter.KEYWORD_ONLY, cast(Any, tyro.conf)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    conf = cast(Any, tyro.conf)
     parameters = [
         inspect.Parameter(
             "method",

@@ -320,7 +320,8 @@ def _gathered(own: Tensor, counts: list[int]) -> Tensor:
     """All processes' rows in order of rank; sent as bytes, so that any type travels, and padded to
     the longest part.
     """
-    longest, row = max(counts), own.shape[1:]
+    longest = max(counts)
+    row = own.shape[1:]
     padded = own.new_zeros(longest, *row)
     padded[: len(own)] = own
     received = own.new_empty(world() * longest, *row)

@@ -35,7 +35,8 @@ def writing(path: Path) -> Iterator[None]:
             f"Cannot write {path}: {error.strerror}; make room there, or choose another place with "
             "--output."
         )
-        refused.errno, refused.strerror = error.errno, error.strerror
+        refused.errno = error.errno
+        refused.strerror = error.strerror
         raise refused from error
 
 

@@ -163,7 +163,8 @@ class Config:
         """As TOML; what is None is left out."""
         import tomli_w
 
-        options, settings = _toml_values(vars(self.options)), _toml_values(self.settings)
+        options = _toml_values(vars(self.options))
+        settings = _toml_values(self.settings)
         options.pop("resume", None)
         return tomli_w.dumps({"method": self.method, **options, "settings": settings})
 

@@ -178,10 +178,8 @@ def sentence(box: str) -> str:
     blocks = [block for block in blocks if block]
     if not box.startswith("╭"):
         blocks = blocks[1:]  # without line drawing characters, the title is a block of its own
-    text, rest = (
-        " ".join(blocks[0]) if blocks else "",
-        [row for block in blocks[1:] for row in block],
-    )
+    text = " ".join(blocks[0]) if blocks else ""
+    rest = [row for block in blocks[1:] for row in block]
     option = r"['\"]?(\S+?)['\"]?"
     if found := re.match(
         rf"Error parsing {option}: no type matching (\S+) could be instantiated from (\[.*?\])\.",

@@ -19,7 +19,8 @@ _GAIN = 1.15
 """bfloat16 must be this much faster before its lower precision is worth it."""
 _FEW = 8
 """Samples of the first, short turn."""
-_FAR, _NOTICEABLE = 4.0, 0.05
+_FAR = 4.0
+_NOTICEABLE = 0.05
 """So many times as slow, and so many seconds for a few samples: no number of turns would change the
 answer.
 """
@@ -126,10 +127,8 @@ def _gain(encoder: nn.Module, example: Tensor, device: torch.device) -> tuple[fl
     """
     state = {name: value.clone() for name, value in encoder.state_dict().items()}
     if example.ndim == 4:
-        encoder, example = (
-            encoder.to(memory_format=torch.channels_last),
-            example.contiguous(memory_format=torch.channels_last),
-        )
+        encoder = encoder.to(memory_format=torch.channels_last)
+        example = example.contiguous(memory_format=torch.channels_last)
     best = {False: float("inf"), True: float("inf")}
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         few = example[:_FEW]

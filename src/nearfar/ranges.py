@@ -149,7 +149,8 @@ def check_order(settings: Any, lower: str, upper: str) -> None:
     Raises:
         UserError: If it is; names both.
     """
-    low, high = getattr(settings, lower), getattr(settings, upper)
+    low = getattr(settings, lower)
+    high = getattr(settings, upper)
     if low > high:
         raise UserError(
             f"Setting {lower} is {low!r}, above {upper}, which is {high!r};"
@@ -176,7 +177,8 @@ def check_bounds(name: str, bounds: tuple[float, float], inside: str, value: flo
 def described(hint: Any) -> str:
     """A type hint in words: "a number above 0", "one of 'mlp', 'norm'"."""
     base, declared = _parts(hint)
-    origin, arguments = typing.get_origin(base), typing.get_args(base)
+    origin = typing.get_origin(base)
+    arguments = typing.get_args(base)
     if origin is Literal:
         return f"one of {', '.join(map(repr, arguments))}"
     if _is_union(origin):
@@ -232,7 +234,8 @@ def choices_of(hint: Any) -> tuple[str, ...]:
     else.
     """
     base, _ = _parts(hint)
-    origin, arguments = typing.get_origin(base), typing.get_args(base)
+    origin = typing.get_origin(base)
+    arguments = typing.get_args(base)
     if origin is Literal:
         return tuple(one for one in arguments if isinstance(one, str))
     if _is_union(origin) or origin is tuple:
@@ -255,7 +258,8 @@ def _is_union(origin: Any) -> bool:
 def _fitted(hint: Any, value: Any) -> tuple[bool, Any]:
     """Whether a value has the hint's type, and the value converted to it."""
     base, _ = _parts(hint)
-    origin, arguments = typing.get_origin(base), typing.get_args(base)
+    origin = typing.get_origin(base)
+    arguments = typing.get_args(base)
     if base is Any:
         return True, value
     if origin is Literal:
@@ -313,7 +317,8 @@ def _outside(hint: Any, value: Any) -> str | None:
     it lies inside.
     """
     base, declared = _parts(hint)
-    origin, arguments = typing.get_origin(base), typing.get_args(base)
+    origin = typing.get_origin(base)
+    arguments = typing.get_args(base)
     if _is_union(origin):
         fitting = [one for one in arguments if _fitted(one, value)[0]]
         return _outside(fitting[0], value) if fitting else None

@@ -101,7 +101,8 @@ class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
                 source.spec, method.wanted_views, patches=getattr(encoder, "patches", 0)
             )
             fit(method, source, views, Plan(recipe, seed=seed, device=device_of(self.device)))
-        self.encoder_, self.spec_ = method.encoder.cpu().eval(), source.spec
+        self.encoder_ = method.encoder.cpu().eval()
+        self.spec_ = source.spec
         self._n_features_out = self.encoder_.dimension
         return self
 

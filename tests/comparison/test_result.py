@@ -98,7 +98,8 @@ def answered(
     """An evaluation with the answers of each sample; where one encoder is right, a worse one may be
     right as well.
     """
-    values, scores = {}, []
+    values = {}
+    scores = []
     for metric, one in (("kNN accuracy", knn), ("linear accuracy", linear)):
         for row, share in (("trained", one), ("random encoder", baseline)):
             if share is None or one is None:
@@ -173,7 +174,8 @@ def test_page_and_terminal_name_a_best_only_where_it_is_sure(seeds: int, gain: f
     found = judged([answered(0.5 + s) for s in spread], [answered(0.5 + gain - s) for s in spread])
     console = Console(width=300, record=True, file=io.StringIO())
     console.print(found.table(pairs=True))
-    text, page = console.export_text(), _lead(found)
+    text = console.export_text()
+    page = _lead(found)
     sure = seeds > 1 and found.findings["dcl"][0].sure
     assert sure == (seeds > 1 and gain == 0.2)
     assert ("Best by kNN accuracy: dcl" in text) == ("Best by kNN accuracy: dcl" in page) == sure

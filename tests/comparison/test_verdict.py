@@ -103,7 +103,8 @@ def test_a_clear_gain_is_sure_with_three_seeds() -> None:
 
 
 def test_few_answers_that_differ_are_judged_exactly() -> None:
-    first, second = np.zeros((1, 200)), np.zeros((1, 200))
+    first = np.zeros((1, 200))
+    second = np.zeros((1, 200))
     for more in range(1, 12):
         second[0, :more] = 1
         found = difference(side(first), side(second))
@@ -147,7 +148,8 @@ def test_seeds_with_test_samples_of_their_own_are_paired_within_the_seed() -> No
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_test_samples_drawn_by_the_seed_make_no_verdict_too_sure(seeds: int) -> None:
     random = np.random.default_rng(seeds)
-    wrong, repeats = 0, 400
+    wrong = 0
+    repeats = 400
     for _ in range(repeats):
         ease = random.standard_normal(1000)
         arms: list[list[Answers]] = [[], []]

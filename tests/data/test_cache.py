@@ -73,7 +73,8 @@ def _race(folder: Path, barrier: Any, results: Any) -> None:
 
 def test_two_processes_may_race(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(2), context.Queue()
+    barrier = context.Barrier(2)
+    results = context.Queue()
     processes = [context.Process(target=_race, args=(tmp_path, barrier, results)) for _ in range(2)]
     for process in processes:
         process.start()

@@ -24,7 +24,8 @@ def _all(samples: Samples) -> torch.Tensor:
 )
 def test_the_data_never_change(name: str, digest: str) -> None:
     """If this fails, scores can no longer be compared with earlier ones."""
-    source, found = load(name), hashlib.sha256()
+    source = load(name)
+    found = hashlib.sha256()
     assert all("exact copies" in note for note in source.notes)
     for samples in (source.train, source.test):
         found.update(_all(samples).numpy().tobytes())
@@ -32,11 +33,9 @@ def test_the_data_never_change(name: str, digest: str) -> None:
 
 
 def test_colour_digits_have_two_unrelated_labels_and_the_digits_split() -> None:
-    source, colours, plain = (
-        load("colour-digits"),
-        load("colour-digits", label="colour"),
-        load("digits"),
-    )
+    source = load("colour-digits")
+    colours = load("colour-digits", label="colour")
+    plain = load("digits")
     assert source.spec.shape == (3, 16, 16)
     assert (source.spec.classes, colours.spec.classes) == (
         tuple("0123456789"),
@@ -59,7 +58,8 @@ def test_colour_digits_have_two_unrelated_labels_and_the_digits_split() -> None:
 
 
 def test_raw_pixels_of_colour_digits_show_the_colour_first() -> None:
-    source, colours = load("colour-digits"), load("colour-digits", label="colour")
+    source = load("colour-digits")
+    colours = load("colour-digits", label="colour")
     train, test = (_all(s).flatten(1).float() for s in (source.train, source.test))
     of_colour = (
         (knn_predict(train, colours.train.label, test, classes=8) == colours.test.label)
@@ -78,13 +78,15 @@ def test_striped_digits_are_backgrounds_and_targets_on_the_same_stripes() -> Non
     assert digit.spec.classes == ("background", *"0123456789")
     assert torch.equal(digit.train.label > 0, flag.train.label == 1)
     assert flag.train.label.bincount().tolist() == [1437, 1437]
-    images, background = _all(flag.train), flag.train.label == 0
+    images = _all(flag.train)
+    background = flag.train.label == 0
     assert images[background].max() <= 128
     for quarter in range(4):
         rows = _all(orientation.train)[background & (orientation.train.label == quarter)][
             :, 0
         ].float()
-        across, down = rows.diff(dim=2).abs().mean(), rows.diff(dim=1).abs().mean()
+        across = rows.diff(dim=2).abs().mean()
+        down = rows.diff(dim=1).abs().mean()
         assert [across > 9 * down, across.isclose(down, rtol=0.05), down > 9 * across][
             [0, 1, 2, 1][quarter]
         ]

@@ -34,7 +34,8 @@ def test_shape_and_split(name: str, side: int) -> None:
 
 
 def test_both_sets_have_the_same_split_and_labels_whatever_the_seed() -> None:
-    plain, cluttered = load("digits"), load("cluttered-digits", seed=5)
+    plain = load("digits")
+    cluttered = load("cluttered-digits", seed=5)
     assert plain.train.ids == cluttered.train.ids
     assert plain.train.label is not None
     assert cluttered.train.label is not None
@@ -67,7 +68,8 @@ def test_a_digit_covers_the_wanted_part_of_the_canvas() -> None:
     placed = (
         embedded._placed(full, np.zeros((2000, 2)), np.full(2000, 8.0), (8.0, 16.0), random) > 127
     )
-    rows, columns = placed.any(axis=2), placed.any(axis=1)
+    rows = placed.any(axis=2)
+    columns = placed.any(axis=1)
     sides = rows.sum(axis=1)
     assert np.all(np.abs(sides - columns.sum(axis=1)) <= 1)
     assert (sides.min(), sides.max()) == (8, 16)

@@ -37,7 +37,8 @@ _DAMAGE = st.lists(
 
 def _whole() -> dict[str, bytes]:
     """A small good file of every kind."""
-    random, found = np.random.default_rng(0), {}
+    random = np.random.default_rng(0)
+    found = {}
     file = io.BytesIO()
     np.savez(file, x=random.normal(size=(6, 2, 16)), y=np.arange(6) % 2)
     found["npz"] = file.getvalue()

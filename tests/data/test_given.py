@@ -40,7 +40,8 @@ def path(tmp_path: Path) -> Path:
 
 def test_every_way_to_give_a_picture_gives_the_readers_pixels(path: Path) -> None:
     expected = torch.from_numpy(pixels(path, (3, 8, 8)).copy())[None]
-    array, opened = picture(), Image.open(path)
+    array = picture()
+    opened = Image.open(path)
     for given in (
         path,
         str(path),

@@ -23,7 +23,9 @@ def series(tmp_path: Path) -> Path:
 
 
 def test_a_limit_draws_from_the_training_samples(series: Path) -> None:
-    whole, few, fewer = load(series), load(series, limit=40), load(series, limit=20)
+    whole = load(series)
+    few = load(series, limit=40)
+    fewer = load(series, limit=20)
     assert (len(few.train), few.spec.length) == (40, 40)
     assert set(fewer.train.ids) < set(few.train.ids) < set(whole.train.ids)
     assert few.test is not None

@@ -69,7 +69,8 @@ def test_parts_that_are_no_split_are_none(parts: list[str]) -> None:
 
 def test_a_smaller_limit_is_part_of_a_larger_one() -> None:
     rows = np.arange(100, 200)
-    few, more = limited(rows, 10, 3), limited(rows, 30, 3)
+    few = limited(rows, 10, 3)
+    more = limited(rows, 30, 3)
     assert (len(few), len(more)) == (10, 30)
     assert set(few) <= set(more) <= set(rows)
     assert np.all(np.diff(more) > 0)

@@ -182,7 +182,8 @@ def test_ctrl_c_leaves_a_usable_run_and_says_how_to_resume(tmp_path: Path) -> No
         stderr=subprocess.STDOUT,
         text=True,
     )
-    metrics, deadline = tmp_path / "r" / "metrics.jsonl", time.monotonic() + 120
+    metrics = tmp_path / "r" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
     while not metrics.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     started.send_signal(signal.SIGINT)

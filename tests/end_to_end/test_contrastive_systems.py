@@ -107,7 +107,8 @@ def test_a_run_repeats_and_its_checkpoint_holds_the_methods_own_state(
             )
             == 0
         )
-    first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
+    first = weights(tmp_path / "first")
+    second = weights(tmp_path / "second")
     assert all(torch.equal(first[key], second[key]) for key in first)
     path = latest_checkpoint(tmp_path / "first" / "checkpoints")
     assert path is not None

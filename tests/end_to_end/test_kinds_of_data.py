@@ -60,7 +60,8 @@ def _points(folder: Path) -> Path:
     ("write", "modality"), [(_sounds, "audio"), (_clips, "video"), (_points, "points")]
 )
 def test_from_file_to_report(write: Any, modality: str, tmp_path: Path) -> None:
-    data, folder = write(tmp_path), tmp_path / "run"
+    data = write(tmp_path)
+    folder = tmp_path / "run"
     words = [
         "pretrain",
         "simclr",

@@ -36,7 +36,8 @@ def test_a_run_on_classes_repeats(name: str, settings: list[str], tmp_path: Path
     for run in ("first", "second"):
         common = ["--data", "digits", *TINY, "--batch-size", "33", "--steps", "6", "--no-evaluate"]
         assert main(["pretrain", name, *common, *settings, "--output", str(tmp_path / run)]) == 0
-    first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
+    first = weights(tmp_path / "first")
+    second = weights(tmp_path / "second")
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
@@ -50,7 +51,8 @@ def test_core_tuning_starts_from_another_runs_encoder(tmp_path: Path) -> None:
     assert (
         main(["pretrain", "core-tuning", *common, *tuned, "--output", str(tmp_path / "tuned")]) == 0
     )
-    before, after = weights(tmp_path / "start"), weights(tmp_path / "tuned")
+    before = weights(tmp_path / "start")
+    after = weights(tmp_path / "tuned")
     assert all(
         torch.equal(before[key], after[key])
         for key in before
@@ -137,10 +139,8 @@ def test_a_skewed_regression(name: str, tmp_path: Path, shared_data: Callable[[s
 @pytest.fixture
 def turned_digits(tmp_path: Path) -> Path:
     """Digits with two real numbers each."""
-    images, draws = (
-        np.rint(load_digits().images[:120] * 255 / 16).astype(np.uint8),
-        np.random.default_rng(0),
-    )
+    images = np.rint(load_digits().images[:120] * 255 / 16).astype(np.uint8)
+    draws = np.random.default_rng(0)
     path = tmp_path / "turned.npz"
     np.savez(
         path,
@@ -155,19 +155,17 @@ def turned_digits(tmp_path: Path) -> Path:
 def test_labels_of_two_numbers_are_regressed_together(
     turned_digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, data = (
-        tmp_path / "run",
-        [
-            "--data",
-            str(turned_digits),
-            "--encoder",
-            "perceptron",
-            "--batch-size",
-            "16",
-            "--steps",
-            "2",
-        ],
-    )
+    run = tmp_path / "run"
+    data = [
+        "--data",
+        str(turned_digits),
+        "--encoder",
+        "perceptron",
+        "--batch-size",
+        "16",
+        "--steps",
+        "2",
+    ]
     density = ["--settings.density", "inverse-root"]
     assert (
         main(["pretrain", "conr", *data, "--label", "pitch,yaw", *density, "--output", str(run)])

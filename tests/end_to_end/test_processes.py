@@ -57,7 +57,8 @@ def losses(folder: Path) -> list[tuple[int, float]]:
 def test_a_run_on_two_processes_is_the_run_on_one(words: list[str], tmp_path: Path) -> None:
     run(ONE, "pretrain", *words, *SHORT, "--output", "one", cwd=tmp_path)
     run(TWO, "pretrain", *words, *SHORT, "--output", "two", cwd=tmp_path)
-    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    one = losses(tmp_path / "one")
+    two = losses(tmp_path / "two")
     assert len(one) == 2
     assert [step for step, _ in two] == [step for step, _ in one]
     for (_, found), (_, expected) in zip(two, one, strict=True):

@@ -38,7 +38,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_picture_finds_itself(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sample, name = run.source().train.take(number(5))[0, 0], run.source().train.ids[5]
+    sample = run.source().train.take(number(5))[0, 0]
+    name = run.source().train.ids[5]
     Image.fromarray(sample.numpy()).save(tmp_path / "query.png")
     (first, *others) = nearfar.search(run.folder, str(tmp_path / "query.png"), k=4).rows
     assert (first[0], round(first[2], 4)) == (name, 1.0)

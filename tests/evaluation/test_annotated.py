@@ -24,7 +24,8 @@ from nearfar.views import plain_view
 
 @pytest.mark.filterwarnings("ignore:Metric `SpearmanCorrcoef` will save")  # torchmetrics' own
 def test_similarity_equals_scipy_and_torchmetrics() -> None:
-    first, second = torch.randn(60, 5), torch.randn(60, 5)
+    first = torch.randn(60, 5)
+    second = torch.randn(60, 5)
     cosine = torch.cosine_similarity(first, second)
     closeness = (2 * cosine + torch.randn(60)).round()  # with ties, as people give scores
     found = similarity(first, second, closeness)
@@ -34,10 +35,9 @@ def test_similarity_equals_scipy_and_torchmetrics() -> None:
 
 
 def test_similarity_intervals_cover_and_constants_are_undefined() -> None:
-    truth, covered = (
-        6 / math.pi * math.asin(0.5 / 2),
-        0,
-    )  # Spearman's of a normal pair with correlation 0.5
+    # Spearman's of a normal pair with correlation 0.5
+    truth = 6 / math.pi * math.asin(0.5 / 2)
+    covered = 0
     for _ in range(60):
         z = torch.randn(200)
         angle = (
@@ -142,10 +142,8 @@ def test_annotated_pixels_are_segmented(name: str) -> None:
 
 
 def test_masks_beside_images_are_read(tmp_path: Path) -> None:
-    x, mask = (
-        np.zeros((20, 8, 8), dtype=np.uint8),
-        np.random.randint(0, 3, (20, 8, 8), dtype=np.uint8),
-    )
+    x = np.zeros((20, 8, 8), dtype=np.uint8)
+    mask = np.random.randint(0, 3, (20, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "masked.npz", x=x, mask=mask)
     source = load(tmp_path / "masked.npz")
     rows = [int(name) for name in source.train.ids]

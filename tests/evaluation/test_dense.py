@@ -32,17 +32,16 @@ def _places(box: Tensor, side: int) -> Tensor:
     )
     down = box[:, 1, None] + (torch.arange(side) + 0.5) * ((box[:, 3] - box[:, 1]) / side)[:, None]
     waves = torch.tensor([1.0, 2.0, 3.0, 4.0])[:, None, None]
-    x, y = (
-        across[:, None, None, :].expand(-1, -1, side, -1),
-        down[:, None, :, None].expand(-1, -1, -1, side),
-    )
+    x = across[:, None, None, :].expand(-1, -1, side, -1)
+    y = down[:, None, :, None].expand(-1, -1, -1, side)
     return torch.cat([f(waves * axis) for f in (torch.sin, torch.cos) for axis in (x, y)], dim=1)
 
 
 def test_maps_that_know_their_place_match_and_shifted_ones_do_not() -> None:
     box1 = torch.tensor([[0.0, 0.0, 0.6, 0.6], [0.6, 0.2, 0.1, 0.7]])
     box2 = torch.tensor([[0.2, 0.1, 0.8, 0.7], [0.2, 0.2, 0.9, 0.8]])
-    first, second = _places(box1, 6), _places(box2, 6)
+    first = _places(box1, 6)
+    second = _places(box2, 6)
     assert pixel_matching(first, second, box1, box2) == 1.0
     assert pixel_matching(first, second.flip(0), box1, box2) < 0.7
     assert math.isnan(pixel_matching(first, second, box1, box1 + 1))
@@ -54,7 +53,8 @@ def test_matching_equals_a_loop() -> None:
     box1, box2 = torch.rand(2, 4, 4, generator=random)
     directions = []
     for a, b, boxa, boxb in ((first, second, box1, box2), (second, first, box2, box1)):
-        hits, count = 0, 0
+        hits = 0
+        count = 0
         for n in range(4):
             cells = [(u, v) for v in range(3) for u in range(3)]
 

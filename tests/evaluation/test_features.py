@@ -24,7 +24,8 @@ def plain(x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
 def test_features_do_not_depend_on_the_batch_size_and_keep_the_order(batch_size: int) -> None:
-    data, encoder = samples(10, 1, 8, 8), Flatten().eval()
+    data = samples(10, 1, 8, 8)
+    encoder = Flatten().eval()
     features = extract(encoder, data, plain, batch_size=batch_size)
     assert torch.allclose(features, encoder(data.content), atol=1e-6)
     assert features.dtype == torch.float32

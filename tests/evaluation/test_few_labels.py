@@ -41,7 +41,8 @@ def test_draws_depend_on_the_seed_alone_and_reach_every_sample() -> None:
 
 
 def test_more_labels_help_and_seeds_shift_the_draws() -> None:
-    train, test = blobs(800, spread=2.5), blobs(400, spread=2.5, seed=1)
+    train = blobs(800, spread=2.5)
+    test = blobs(400, spread=2.5, seed=1)
     one, ten = (
         few_labels(train, test, [stratified(train.labels, part, seed=seed) for seed in range(4)])
         for part in (0.01, 0.1)

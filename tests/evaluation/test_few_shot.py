@@ -21,7 +21,8 @@ def labelled(dimension: int = 3) -> Labelled:
 
 @pytest.mark.parametrize("unit", [False, True])
 def test_equals_its_loop(unit: bool) -> None:
-    data, shape = labelled(), {"way": 3, "shot": 2, "query": 2, "episodes": 5, "seed": 4}
+    data = labelled()
+    shape = {"way": 3, "shot": 2, "query": 2, "episodes": 5, "seed": 4}
     features = torch.nn.functional.normalize(data.features, dim=1) if unit else data.features
     expected = []
     for support, query in drawn_episodes(LABELS, **shape):

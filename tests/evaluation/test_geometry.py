@@ -54,7 +54,8 @@ def test_uniformity_equals_the_loop_whatever_the_block(
 
 
 def test_tolerance_equals_the_loop() -> None:
-    x, labels = torch.randn(18, 4).double(), torch.randint(3, (18,))
+    x = torch.randn(18, 4).double()
+    labels = torch.randint(3, (18,))
     u = F.normalize(x, dim=1)
     pairs = [
         float(u[i] @ u[j])
@@ -66,7 +67,8 @@ def test_tolerance_equals_the_loop() -> None:
 
 
 def test_purity_equals_the_loop_even_among_copies() -> None:
-    x, labels = torch.randn(25, 3).double(), torch.randint(3, (25,))
+    x = torch.randn(25, 3).double()
+    labels = torch.randint(3, (25,))
     shares = []
     for i in range(25):
         others = sorted(
@@ -82,7 +84,8 @@ def test_purity_equals_the_loop_even_among_copies() -> None:
 
 
 def test_all_are_invariant_to_rotation_scale_and_order() -> None:
-    x, labels = torch.randn(60, 5).double() + 0.5, torch.randint(3, (60,))
+    x = torch.randn(60, 5).double() + 0.5
+    labels = torch.randint(3, (60,))
     order = torch.randperm(60)
     for turned in (x @ rotation(5), 9 * x, x[order]):
         its_labels = labels[order] if turned.equal(x[order]) else labels
@@ -95,7 +98,8 @@ def test_all_are_invariant_to_rotation_scale_and_order() -> None:
 
 
 def test_alignment_is_the_mean_squared_distance() -> None:
-    x, y = torch.randn(10, 4), torch.randn(10, 4)
+    x = torch.randn(10, 4)
+    y = torch.randn(10, 4)
     assert alignment(x, 3 * x) == pytest.approx(0, abs=1e-6)
     assert alignment(x, -x) == pytest.approx(4, rel=1e-6)
     assert alignment(x, y) == pytest.approx(
@@ -177,7 +181,8 @@ def test_errors() -> None:
 
 
 def random_encoder(kind: str) -> torch.nn.Module:
-    nn, layers = torch.nn, []
+    nn = torch.nn
+    layers = []
     for before, after in ((3, 32), (32, 64), (64, 128), (128, 256)):
         layers += [
             nn.Conv2d(before, after, 3, 2, 1),
@@ -224,7 +229,8 @@ def test_one_line_is_seen() -> None:
 def test_scatter_ratio_equals_its_loop_whatever_the_scale() -> None:
     features = torch.randn(12, 3, generator=torch.Generator().manual_seed(2)) + 5
     labels = torch.arange(12) % 3
-    within, between = [], []
+    within = []
+    between = []
     for i in range(12):
         for j in range(i):
             (within if labels[i] == labels[j] else between).append(

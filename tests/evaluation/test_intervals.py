@@ -39,7 +39,8 @@ def test_wilson_is_that_of_scipy(successes: int, count: int) -> None:
 
 
 def test_paired_difference_is_second_minus_first() -> None:
-    first, second = [0.5, 0.6, 0.4], [0.55, 0.66, 0.43]
+    first = [0.5, 0.6, 0.4]
+    second = [0.55, 0.66, 0.43]
     expected = stats.ttest_rel(second, first).confidence_interval()
     found = paired_difference(first, second)
     assert found.value == pytest.approx(0.14 / 3)
@@ -47,7 +48,8 @@ def test_paired_difference_is_second_minus_first() -> None:
 
 
 def test_wilson_covers_the_truth_as_often_as_it_says() -> None:
-    share, count = 0.8, 60
+    share = 0.8
+    count = 60
     covered = 0.0
     for successes in range(count + 1):
         interval = wilson(successes / count, count)

@@ -38,7 +38,8 @@ def scores_of(names: str, train: Labelled, test: Labelled, *, seeds: int) -> dic
             return len(self.label)
 
     source = image_source(classes=train.classes)
-    first, second = Ready(train.labels), Ready(test.labels)
+    first = Ready(train.labels)
+    second = Ready(test.labels)
     features = {id(first): train.features, id(second): test.features}
     task = Task(source, first, second, plain_view(source.spec), "class", Wanted(seeds=seeds))
     row = Row("row", lambda samples, _: features[id(samples)], task)
@@ -115,7 +116,8 @@ def test_values_are_regressed() -> None:
     source = image_source(target="value", train=120)
     found = judged(source)
     assert found.metrics()[:3] == ["mean absolute error", "balanced mean absolute error", "R2"]
-    error, explained = found.score("mean absolute error"), found.score("R2")
+    error = found.score("mean absolute error")
+    explained = found.score("R2")
     assert 0 < error.low < error.value < error.high < 0.5
     assert error.over == "test samples"
     assert 0.5 < explained.low < explained.value < explained.high <= 1
@@ -124,7 +126,8 @@ def test_values_are_regressed() -> None:
 
 def test_value_scores_equal_torchmetrics() -> None:
     source = image_source(target="value", train=120)
-    found, view = judged(source), plain_view(source.spec)
+    found = judged(source)
+    view = plain_view(source.spec)
     train, test = (
         extract(Flatten().eval(), samples, view) for samples in (source.train, source.test)
     )
@@ -209,15 +212,14 @@ def test_pairs_get_retrieval_controls_and_probes() -> None:
     assert found.value("zero-shot accuracy") == 1
     assert found.value("zero-shot accuracy", "chance") == pytest.approx(1 / 3)
     assert found.value("kNN accuracy") == found.value("kNN accuracy", "raw input")
-    low, high = (
-        found.score("image to text recall@1").low,
-        found.score("image to text recall@1").high,
-    )
+    low = found.score("image to text recall@1").low
+    high = found.score("image to text recall@1").high
     assert 0 < low < 1 == high
 
 
 def test_more_seeds_fit_more_probes_and_the_wider_interval_is_given() -> None:
-    train, test = blobs(200, spread=2.0), blobs(4000, spread=2.0, seed=1)
+    train = blobs(200, spread=2.0)
+    test = blobs(4000, spread=2.0, seed=1)
     scores = scores_of("few-labels", train, test, seeds=3)
     assert (scores["1 label a class"].over, scores["1 label a class"].count) == ("draws", 5)
     small = scores_of("linear", train, test[torch.arange(4000) < 10], seeds=3)
@@ -225,7 +227,8 @@ def test_more_seeds_fit_more_probes_and_the_wider_interval_is_given() -> None:
 
 
 def test_protocols_are_chosen_by_name() -> None:
-    source, view = image_source(), plain_view(image_source().spec)
+    source = image_source()
+    view = plain_view(image_source().spec)
 
     def metrics(*names: str) -> list[str]:
         return evaluate(Flatten().eval(), source, view, wanted=Wanted(names, seeds=1)).metrics()

@@ -50,11 +50,9 @@ def test_golden(golden: Golden) -> None:
 @pytest.mark.parametrize("k", [1, 5, 23])
 @pytest.mark.parametrize("temperature", [0.07, 1.0])
 def test_equals_the_slow_twin(k: int, temperature: float) -> None:
-    bank, labels, queries = (
-        torch.randn(23, 5).double(),
-        torch.randint(4, (23,)),
-        torch.randn(9, 5).double(),
-    )
+    bank = torch.randn(23, 5).double()
+    labels = torch.randint(4, (23,))
+    queries = torch.randn(9, 5).double()
     fast = knn_scores(bank, labels, queries, k=k, temperature=temperature, classes=4)
     torch.testing.assert_close(
         fast, slow_scores(bank, labels, queries, k, temperature, 4), rtol=1e-10, atol=0
@@ -69,7 +67,8 @@ def test_equals_the_slow_twin(k: int, temperature: float) -> None:
     ("query_block", "bank_block"), [(1, 1), (3, 7), (4, 50), (100, 8), (13, 49)]
 )
 def test_blocks_of_any_size_give_the_plain_result(query_block: int, bank_block: int) -> None:
-    bank, queries = torch.randn(50, 6).double(), torch.randn(13, 6).double()
+    bank = torch.randn(50, 6).double()
+    queries = torch.randn(13, 6).double()
     cosine, row = nearest(bank, queries, k=11, query_block=query_block, bank_block=bank_block)
     similarity = (
         torch.nn.functional.normalize(queries, dim=1) @ torch.nn.functional.normalize(bank, dim=1).T
@@ -80,7 +79,8 @@ def test_blocks_of_any_size_give_the_plain_result(query_block: int, bank_block: 
 
 
 def test_the_neighbours_are_those_of_scikit_learn() -> None:
-    bank, queries = torch.randn(300, 16), torch.randn(40, 16)
+    bank = torch.randn(300, 16)
+    queries = torch.randn(40, 16)
     reference = (
         NearestNeighbors(n_neighbors=7, metric="cosine")
         .fit(bank.numpy())
@@ -90,7 +90,8 @@ def test_the_neighbours_are_those_of_scikit_learn() -> None:
 
 
 def test_the_accuracy_is_that_of_scikit_learn() -> None:
-    train, test = blobs(200, spread=1.5), blobs(100, spread=1.5, seed=1)
+    train = blobs(200, spread=1.5)
+    test = blobs(100, spread=1.5, seed=1)
     unit = [torch.nn.functional.normalize(x.features, dim=1).numpy() for x in (train, test)]
     model = KNeighborsClassifier(
         20,
@@ -103,11 +104,9 @@ def test_the_accuracy_is_that_of_scikit_learn() -> None:
 
 
 def test_the_length_of_features_does_not_matter() -> None:
-    bank, labels, queries = (
-        torch.randn(40, 6).double(),
-        torch.randint(3, (40,)),
-        torch.randn(9, 6).double(),
-    )
+    bank = torch.randn(40, 6).double()
+    labels = torch.randint(3, (40,))
+    queries = torch.randn(9, 6).double()
     lengths = torch.rand(40, 1).double() + 0.1
     scores = knn_scores(bank, labels, queries, classes=3)
     torch.testing.assert_close(
@@ -116,7 +115,8 @@ def test_the_length_of_features_does_not_matter() -> None:
 
 
 def test_a_k_larger_than_the_bank_takes_the_whole_bank() -> None:
-    bank, queries = torch.randn(6, 3), torch.randn(2, 3)
+    bank = torch.randn(6, 3)
+    queries = torch.randn(2, 3)
     assert nearest(bank, queries, k=100)[1].shape == (2, 6)
     labels = torch.arange(6) % 2
     assert torch.equal(
@@ -126,7 +126,8 @@ def test_a_k_larger_than_the_bank_takes_the_whole_bank() -> None:
 
 
 def test_a_tiny_temperature_is_the_nearest_neighbour_and_stays_finite() -> None:
-    train, test = blobs(80, spread=2.0), blobs(40, spread=2.0, seed=1)
+    train = blobs(80, spread=2.0)
+    test = blobs(40, spread=2.0, seed=1)
     first = train.labels[nearest(train.features, test.features, k=1)[1][:, 0]]
     soft = knn_predict(train.features, train.labels, test.features, temperature=1e-5, classes=4)
     assert torch.equal(soft, first)

@@ -71,7 +71,8 @@ def _leaks(notes: tuple[str, ...]) -> list[str]:
 
 @pytest.mark.parametrize("columns", [{"label": "other"}, {"group": "patient_number"}])
 def test_another_split_is_told_and_stored(run: Run, columns: dict[str, str]) -> None:
-    source, changed = run.source(), nearfar.data.load(run.config.options.data, **columns)
+    source = run.source()
+    changed = nearfar.data.load(run.config.options.data, **columns)
     assert source.test is not None
     assert changed.test is not None
     mixed = len(set(changed.test.ids) & set(source.train.ids))

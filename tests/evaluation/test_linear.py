@@ -118,7 +118,8 @@ def test_ridge_equals_scikit_learn(samples: int, dimension: int) -> None:
 
 
 def test_r2_equals_scikit_learn() -> None:
-    features, targets = torch.randn(50, 3), torch.randn(50)
+    features = torch.randn(50, 3)
+    targets = torch.randn(50)
     (probe,) = ridge_probes(features, targets)
     assert probe.explained(features, targets) == pytest.approx(
         r2_score(targets, probe.model(features)[:, 0]), abs=1e-6
@@ -139,7 +140,8 @@ def test_the_penalty_follows_the_data() -> None:
 
 
 def test_a_seed_gives_the_same_probe_and_a_linear_task_is_solved() -> None:
-    train, test = blobs(300), blobs(200, seed=1)
+    train = blobs(300)
+    test = blobs(200, seed=1)
     first, again, other = linear_probes(train, seeds=(0, 0, 1))
     assert first.penalty == again.penalty
     assert torch.equal(first.model.weight, again.model.weight)

@@ -28,10 +28,8 @@ def test_retrieval_equals_torchmetrics(block: int, monkeypatch: pytest.MonkeyPat
     others = ~torch.eye(80, dtype=torch.bool)
     # torchmetrics takes relevant samples of negative similarity for irrelevant, so that it is
     # shifted here
-    similarity, relevant = (
-        (unit @ unit.T + 1)[others],
-        (data.labels[:, None] == data.labels)[others],
-    )
+    similarity = (unit @ unit.T + 1)[others]
+    relevant = (data.labels[:, None] == data.labels)[others]
     query = torch.arange(80).repeat_interleave(79)
     found = retrieve(data)
     assert 0.3 < float(found.precision.mean()) < 0.9

@@ -23,7 +23,8 @@ def probe_of(source: Source, **options: int) -> OnlineProbe:
 
 
 def test_it_gives_knn_rank_and_spread_and_no_alarm() -> None:
-    source, encoder = image_source(), Flatten().eval()
+    source = image_source()
+    encoder = Flatten().eval()
     values, alarm = probe_of(source)(encoder)
     view = plain_view(source.spec)
     parts = validation_part(source)
@@ -41,7 +42,8 @@ def test_it_looks_at_few_samples_always_the_same() -> None:
         return x.flatten(1)
 
     probe = probe_of(image_source(train=300, test=100), bank=40, queries=20)
-    first, again = probe(encode), probe(encode)
+    first = probe(encode)
+    again = probe(encode)
     assert first == again
     assert seen == [40, 20, 40, 20]
 

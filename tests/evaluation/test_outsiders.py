@@ -21,11 +21,10 @@ from .toys import Flatten, blobs, image_source
 
 @pytest.mark.parametrize("digits", [1, 8])  # with ties and without
 def test_detection_equals_scikit_learn_and_torchmetrics(digits: int) -> None:
-    inside, outside = (
-        torch.randn(300).double().round(decimals=digits),
-        (torch.randn(120).double() + 1).round(decimals=digits),
-    )
-    score, truth = torch.cat([inside, outside]), torch.arange(420) >= 300
+    inside = torch.randn(300).double().round(decimals=digits)
+    outside = (torch.randn(120).double() + 1).round(decimals=digits)
+    score = torch.cat([inside, outside])
+    truth = torch.arange(420) >= 300
     found = detect(inside, outside)
     assert found.auroc.value == pytest.approx(roc_auc_score(truth, score))
     assert found.aupr.value == pytest.approx(average_precision_score(truth, score))
@@ -70,7 +69,8 @@ def test_intervals_repeat_and_cover() -> None:
 
 
 def test_neighbour_distance_orders_like_scikit_learns() -> None:
-    bank, queries = torch.randn(80, 5).double(), torch.randn(30, 5).double()
+    bank = torch.randn(80, 5).double()
+    queries = torch.randn(30, 5).double()
     unit, asked = (F.normalize(x, dim=1).numpy() for x in (bank, queries))
     distance = NearestNeighbors(n_neighbors=10).fit(unit).kneighbors(asked)[0][:, -1]
     torch.testing.assert_close(2 * neighbour_distance(bank, queries), torch.from_numpy(distance**2))
@@ -78,10 +78,8 @@ def test_neighbour_distance_orders_like_scikit_learns() -> None:
 
 
 def test_mahalanobis_equals_scikit_learn() -> None:
-    bank, queries = (
-        torch.randn(200, 6).double() * torch.logspace(-1, 1, 6),
-        torch.randn(40, 6).double(),
-    )
+    bank = torch.randn(200, 6).double() * torch.logspace(-1, 1, 6)
+    queries = torch.randn(40, 6).double()
     expected = LedoitWolf().fit(bank.numpy()).mahalanobis(queries.numpy())
     torch.testing.assert_close(
         mahalanobis(bank, queries), torch.from_numpy(expected), rtol=1e-5, atol=1e-8
@@ -113,7 +111,8 @@ def test_errors() -> None:
 
 
 def test_the_protocol_needs_outsiders_and_tells_them_apart() -> None:
-    source, view = image_source(), plain_view(image_source().spec)
+    source = image_source()
+    view = plain_view(image_source().spec)
     noise = image_source(target="none", train=40, test=None).train
     noise.content[:] = torch.randint(0, 255, noise.content.shape, dtype=torch.uint8)
     with pytest.raises(

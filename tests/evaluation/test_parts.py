@@ -51,10 +51,8 @@ def test_the_worst_group_and_the_gap_equal_torchmetrics() -> None:
         float(MulticlassAccuracy(3, average="micro")(predicted[g::2], test.labels[g::2]))
         for g in (0, 1)
     ]
-    worst, gap = (
-        found.score("worst device: accuracy"),
-        found.score("gap between best and worst device"),
-    )
+    worst = found.score("worst device: accuracy")
+    gap = found.score("gap between best and worst device")
     assert worst.value == pytest.approx(min(accuracy))
     assert gap.value == pytest.approx(max(accuracy) - min(accuracy))
     assert gap.value > 0.3
@@ -64,7 +62,8 @@ def test_the_worst_group_and_the_gap_equal_torchmetrics() -> None:
 
 
 def test_small_groups_are_not_judged() -> None:
-    right, group = torch.tensor([1.0, 0.0]).repeat(20), torch.tensor([0] * 20 + [1] * 15 + [2] * 5)
+    right = torch.tensor([1.0, 0.0]).repeat(20)
+    group = torch.tensor([0] * 20 + [1] * 15 + [2] * 5)
     found = groups(right, group)
     assert found is not None
     assert found.judged == 2

@@ -40,11 +40,9 @@ def test_equals_its_loop() -> None:
 
 
 def test_a_group_without_samples_is_left_out_and_a_wider_bin_holds_more() -> None:
-    errors, targets, train = (
-        torch.tensor([1.0, -4.0]),
-        torch.tensor([30.0, 31.0]),
-        torch.full((150,), 30.0),
-    )
+    errors = torch.tensor([1.0, -4.0])
+    targets = torch.tensor([30.0, 31.0])
+    train = torch.full((150,), 30.0)
     assert set(shot_errors(errors, targets, train)) == {"all", "many", "few"}
     assert shot_errors(errors, targets, train)["few"] == (4.0, pytest.approx(4.0), 1)
     wide = shot_errors(errors, targets, train, width=10)

@@ -50,7 +50,9 @@ def test_equals_the_reference(golden: Any, name: str) -> None:
 def test_equal_their_loops(shape: tuple[int, int]) -> None:
     s = torch.rand(shape, dtype=torch.float64) * 2 - 1
     positive = torch.randint(shape[1], (shape[0],))
-    tau, alpha, weight = 0.4, 0.35, 0.7
+    tau = 0.4
+    alpha = 0.35
+    weight = 0.7
     expected: list[list[float]] = [[], [], [], []]
     for i, row in enumerate(s.tolist()):
         own = row.pop(int(positive[i]))

@@ -58,7 +58,8 @@ def test_small_form_equals_the_reference(golden: Any, name: str) -> None:
 def test_queue_form_equals_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     (z,) = leaves(case, "views")
-    queue, tau = case["in_queue"].T, float(case["hp_tau_neg"])
+    queue = case["in_queue"].T
+    tau = float(case["hp_tau_neg"])
     within = bool(case["hp_intra_batch"])
     attract = queue_attraction(z, z, temperature=float(case["hp_tau_pos"]))
     repel = queue_repulsion(z, queue, temperature=tau, within_batch=within, as_coded=True)
@@ -148,7 +149,8 @@ def test_repulsion_equals_its_loop(shape: tuple[int, int, int], options: dict[st
         "debias": 0.0,
         "kernel_width": None,
     } | options
-    found, expected = repulsion(z, **options), looped_repulsion(z, **complete)
+    found = repulsion(z, **options)
+    expected = looped_repulsion(z, **complete)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(*(torch.autograd.grad(loss, z)[0] for loss in (found, expected)))
 
@@ -176,7 +178,8 @@ def test_queue_form_equals_its_loop(within_batch: bool, as_coded: bool) -> None:
     """
     z = torch.randn(3, 4, 5, dtype=torch.float64, requires_grad=True)
     queue = views(1, 7, 5)[0]
-    q, terms = unit(z), []
+    q = unit(z)
+    terms = []
     for x in range(3):
         for n in range(4):
             far = 2 - 2 * queue @ q[0 if as_coded else x, n]
@@ -192,7 +195,8 @@ def test_queue_form_equals_its_loop(within_batch: bool, as_coded: bool) -> None:
 @pytest.mark.parametrize("euclidean", [False, True])
 def test_moco_v3_form_equals_its_loop(euclidean: bool) -> None:
     q, k = (torch.randn(count, 4, 5, dtype=torch.float64) for count in (3, 2))
-    tau, total = 0.7, 0.0
+    tau = 0.7
+    total = 0.0
     for i in range(2):
         others = [unit(q[j]) for j in range(3) if j != i]
         key = unit(k[i])
@@ -253,11 +257,9 @@ def test_farther_positives_and_nearer_negatives_weigh_more() -> None:
 
 
 def test_keys_and_queue_get_no_gradient() -> None:
-    query, key, queue = (
-        torch.randn(3, 4, 5),
-        torch.randn(3, 4, 5, requires_grad=True),
-        torch.randn(6, 5, requires_grad=True),
-    )
+    query = torch.randn(3, 4, 5)
+    key = torch.randn(3, 4, 5, requires_grad=True)
+    queue = torch.randn(6, 5, requires_grad=True)
     query.requires_grad_()
     loss = queue_attraction(query, key) + queue_repulsion(query, queue)
     loss = loss + moco_v3_cacr(query, key) + moco_v3_cacr(query, key, euclidean=True)

@@ -41,7 +41,8 @@ def test_regression_equals_the_reference(golden: Any, name: str) -> None:
 @pytest.mark.parametrize("name", named("a-directpred-case*"))
 def test_predictors_equal_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
-    epsilon, shrink = float(case["hp_eps"]), float(case["hp_shrink"])
+    epsilon = float(case["hp_eps"])
+    shrink = float(case["hp_shrink"])
     average = None
     for features, expected, weight in zip(
         case["in_features"], case["out_F"], case["out_W"], strict=True
@@ -206,8 +207,11 @@ def test_matrix_flow_is_the_flow_of_its_modes() -> None:
     """
     dynamics = LinearDynamics(predictor_rate=1.5, momentum_rate=0.3, decay=0.07, variance=0.2)
     basis = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64)).Q
-    p, s, tau = torch.rand(3).double(), torch.rand(3).double() + 0.1, 0.8
-    predictor, weight = basis @ p.diag() @ basis.T, basis @ s.sqrt().diag()
+    p = torch.rand(3).double()
+    s = torch.rand(3).double() + 0.1
+    tau = 0.8
+    predictor = basis @ p.diag() @ basis.T
+    weight = basis @ s.sqrt().diag()
     moved = dynamics.matrix_velocity(predictor, weight, tau * weight)
     modes = dynamics.velocity(torch.stack([p, s, torch.full_like(p, tau)], dim=1))
     torch.testing.assert_close((basis.T @ moved[0] @ basis), modes[:, 0].diag())
@@ -223,7 +227,8 @@ def test_matrix_flow_is_the_flow_of_its_modes() -> None:
 @pytest.mark.parametrize("normalise", [True, False])
 def test_degenerate_embeddings_stay_finite(z: Tensor, normalise: bool) -> None:
     for rows in (z, z[1:3]):
-        p1, p2 = rows.clone().requires_grad_(), rows.flip(0).clone().requires_grad_()
+        p1 = rows.clone().requires_grad_()
+        p2 = rows.flip(0).clone().requires_grad_()
         finite_with_gradient(direct_prediction(p1, p2, rows, rows, normalise=normalise), p1, p2)
         average = update_correlation(None, rows)
         for make in (direct_predictor, direct_set, direct_copy):

@@ -43,7 +43,8 @@ def looped(
             values = torch.stack([*negative, *sorted(positive, key=Tensor.item)])
             _, permutation = soft_sort(values[None], steepness=steepness, network=network)
             k = len(negative)
-            low, high = permutation[0, :, :k].sum(dim=1), permutation[0, :, k:].sum(dim=1)
+            low = permutation[0, :, :k].sum(dim=1)
+            high = permutation[0, :, k:].sum(dim=1)
             elements = [-(low[i].log() + (1 - high[i]).log()) / 2 for i in range(k)]
             elements += [-((1 - low[i]).log() + high[i].log()) / 2 for i in range(k, len(values))]
             losses.append(torch.stack(elements).mean())

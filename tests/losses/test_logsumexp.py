@@ -44,7 +44,8 @@ def rows(count: int, dimension: int = 5, dtype: torch.dtype = F64) -> Tensor:
 def test_self_equals_the_plain_matrix(
     exclude: tuple[int, ...], bound: float, height: int | None
 ) -> None:
-    z, upstream = rows(14), torch.randn(14, dtype=F64)
+    z = rows(14)
+    upstream = torch.randn(14, dtype=F64)
     found = self_logsumexp(z, exclude=exclude, bound=bound, height=height)
     expected = matrix(z, z, exclude).logsumexp(dim=1)
     close(
@@ -59,7 +60,9 @@ def test_self_equals_the_plain_matrix(
 def test_row_equals_the_plain_matrix(
     exclude: tuple[int, ...], n: int, m: int, height: int | None
 ) -> None:
-    q, k, upstream = rows(n), rows(m), torch.randn(n, dtype=F64)
+    q = rows(n)
+    k = rows(m)
+    upstream = torch.randn(n, dtype=F64)
     found = row_logsumexp(q, k, exclude=exclude, height=height)
     expected = matrix(q, k, exclude).logsumexp(dim=1)
     close(
@@ -72,7 +75,9 @@ def test_row_equals_the_plain_matrix(
 @pytest.mark.parametrize("bound", BOUNDS)
 @pytest.mark.parametrize(("n", "m"), [(9, 9), (5, 11), (11, 5)])
 def test_mutual_equals_both_directions(n: int, m: int, bound: float, height: int | None) -> None:
-    q, k, upstream = rows(n), rows(m), (torch.randn(n, dtype=F64), torch.randn(m, dtype=F64))
+    q = rows(n)
+    k = rows(m)
+    upstream = (torch.randn(n, dtype=F64), torch.randn(m, dtype=F64))
     found = mutual_logsumexp(q, k, exclude=(0, 2), bound=bound, height=height)
     s = matrix(q, k, (0, 2))
     expected = (s.logsumexp(dim=1), s.logsumexp(dim=0))
@@ -84,7 +89,8 @@ def test_mutual_equals_both_directions(n: int, m: int, bound: float, height: int
 
 
 def test_one_of_two_mutual_results_may_be_left_unused() -> None:
-    q, k = rows(6), rows(4)
+    q = rows(6)
+    k = rows(4)
     close(
         torch.autograd.grad(mutual_logsumexp(q, k)[1].sum(), (k, q)),
         torch.autograd.grad(row_logsumexp(k, q).sum(), (k, q)),
@@ -92,7 +98,8 @@ def test_one_of_two_mutual_results_may_be_left_unused() -> None:
 
 
 def test_only_the_gradients_that_are_needed_are_made() -> None:
-    q, k = rows(4), rows(6)
+    q = rows(4)
+    k = rows(6)
     expected = torch.autograd.grad(row_logsumexp(q, k).sum(), (q, k))
     close(torch.autograd.grad(row_logsumexp(q, k.detach()).sum(), q), expected[:1])
     close(torch.autograd.grad(row_logsumexp(q.detach(), k).sum(), k), expected[1:])
@@ -170,8 +177,10 @@ def test_a_small_bound_is_not_trusted_beyond_the_number_range() -> None:
 @pytest.mark.parametrize("which", ["self", "row", "mutual"])
 @pytest.mark.parametrize("bound", BOUNDS)
 def test_backward_keeps_the_embeddings_and_two_vectors_only(which: str, bound: float) -> None:
-    n, dimension = 2048, 32
-    first, second = rows(n, dimension, torch.float32), rows(n, dimension, torch.float32)
+    n = 2048
+    dimension = 32
+    first = rows(n, dimension, torch.float32)
+    second = rows(n, dimension, torch.float32)
     kept: dict[int, int] = {}
 
     def keep(x: Tensor) -> Tensor:
@@ -201,7 +210,8 @@ def test_autocast_does_not_lower_the_precision_of_forward_or_backward() -> None:
 
 @pytest.mark.filterwarnings("ignore")  # of the compiler's own
 def test_compile_traces_forward_and_backward_without_a_break() -> None:
-    z, k = rows(10), rows(6)
+    z = rows(10)
+    k = rows(6)
 
     def total(z: Tensor, k: Tensor) -> Tensor:
         first, second = mutual_logsumexp(z, k)

@@ -79,7 +79,8 @@ def test_row_losses_equal_the_plain_form(
     monkeypatch.setattr(
         "nearfar.losses.kernels.similarity_blocks.block_height", lambda columns, device: 2
     )
-    inputs, tau = pair(rows), scalar(temperature)
+    inputs = pair(rows)
+    tau = scalar(temperature)
     close(
         loss(*inputs, temperature=tau if tensor else temperature),
         plain(*inputs, tau),
@@ -291,7 +292,8 @@ def test_with_gradients_asks_only_for_what_is_wanted() -> None:
             *(gradient for gradient, one in zip(made, wanted, strict=True) if one),
         )
 
-    x, y = torch.tensor([1.0, 2.0]), torch.tensor([0.5, 0.5], requires_grad=True)
+    x = torch.tensor([1.0, 2.0])
+    y = torch.tensor([0.5, 0.5], requires_grad=True)
     value = with_gradients(rows, x, y)
     assert torch.equal(
         torch.autograd.grad(value, y, torch.tensor([2.0, 3.0]))[0], torch.tensor([2.0, 3.0])

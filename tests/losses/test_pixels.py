@@ -80,10 +80,8 @@ def test_perfect_features_reach_minus_four() -> None:
 
 
 def test_propagation_sharpens_to_the_value_and_flattens_to_the_mean() -> None:
-    x, value = (
-        torch.randn(2, 5, 3, 3, dtype=torch.float64),
-        torch.randn(2, 5, 3, 3, dtype=torch.float64),
-    )
+    x = torch.randn(2, 5, 3, 3, dtype=torch.float64)
+    value = torch.randn(2, 5, 3, 3, dtype=torch.float64)
     torch.testing.assert_close(
         normalize(propagate(x, value, gamma=400.0), dim=1),
         normalize(value, dim=1),

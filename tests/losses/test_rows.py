@@ -102,7 +102,8 @@ def test_values_of_the_rows_are_those_of_the_whole(name: str) -> None:
 
 @every_loss
 def test_each_of_four_processes_does_a_quarter_of_the_products(name: str) -> None:
-    views, quarter = pair(), slice(3, 6)
+    views = pair()
+    quarter = slice(3, 6)
 
     def products(rows: slice) -> int:
         with FlopCounterMode(display=False) as counter:

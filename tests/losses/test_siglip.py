@@ -61,10 +61,8 @@ def test_the_loss_starts_near_minus_the_bias_and_can_reach_zero() -> None:
 def test_pairs_do_not_see_one_another() -> None:
     """Unlike in a softmax, a sample more changes no other pair's term."""
     first, second = (unit(torch.randn(5, 4, dtype=torch.float64)) for _ in range(2))
-    whole, fewer = (
-        5 * siglip(first, second, logit_scale=3.0),
-        4 * siglip(first[:4], second[:4], logit_scale=3.0),
-    )
+    whole = 5 * siglip(first, second, logit_scale=3.0)
+    fewer = 4 * siglip(first[:4], second[:4], logit_scale=3.0)
     logits = 3.0 * torch.cat([first[4] @ second.T, second[4] @ first[:4].T])
     logits[4] = -logits[4]
     torch.testing.assert_close(whole - fewer, torch.nn.functional.softplus(logits).sum())

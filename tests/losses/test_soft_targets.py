@@ -75,7 +75,8 @@ def test_mixed_clip_equals_the_reference(golden: Any, name: str) -> None:
 
 
 def test_soft_info_nce_equals_its_loop_and_is_info_nce_for_hard_targets() -> None:
-    (query, key), target = pair(6, 4), torch.rand(6, 6, dtype=F64)
+    (query, key) = pair(6, 4)
+    target = torch.rand(6, 6, dtype=F64)
     expected = cross_entropy(unit(query) @ unit(key).T / 0.2, target)
     torch.testing.assert_close(
         soft_info_nce(query, key, target, temperature=0.2, reduction="none"), expected
@@ -113,11 +114,9 @@ def test_opposite_samples_make_cwcl_the_plain_loss() -> None:
 
 
 def test_mixed_clip_equals_its_loop_and_is_clip_without_mixing() -> None:
-    (mixed, other), share, partner = (
-        pair(5, 3),
-        torch.rand(5, dtype=F64),
-        torch.tensor([1, 1, 4, 0, 2]),
-    )
+    (mixed, other) = pair(5, 3)
+    share = torch.rand(5, dtype=F64)
+    partner = torch.tensor([1, 1, 4, 0, 2])
     target = torch.diag(share)
     for i in range(5):
         target[i, partner[i]] += 1 - share[i]

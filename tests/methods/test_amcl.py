@@ -37,7 +37,8 @@ def looped(
     """
     terms = []
     for c in range(first.shape[1]):
-        anchors, partners = normalize(first[:, c], dim=1), normalize(second[:, c], dim=1)
+        anchors = normalize(first[:, c], dim=1)
+        partners = normalize(second[:, c], dim=1)
         for n, (anchor, partner) in enumerate(zip(anchors, partners, strict=True)):
             rest = (
                 [row for m, row in enumerate(partners) if m != n]
@@ -89,10 +90,8 @@ def test_simclr_form_reference_loss(golden: Any, name: str) -> None:
         "beta": method.settings.beta,
         "hardest": method.settings.hardest,
     }
-    forth, back = (
-        amcl(case["in_z1"], case["in_z2"], **options),
-        amcl(case["in_z2"], case["in_z1"], **options),
-    )
+    forth = amcl(case["in_z1"], case["in_z2"], **options)
+    back = amcl(case["in_z2"], case["in_z1"], **options)
     close(forth, case["out_loss"])
     torch.testing.assert_close(method.loss(outputs)["amcl"], (forth + back) / 2)
 

@@ -97,7 +97,8 @@ def test_hydras_class_similarity_is_symmetric_with_a_unit_diagonal() -> None:
 @pytest.mark.parametrize("name", named("b-sla-loss-*"))
 def test_sla_equals_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
-    count, (rows, classes) = int(case["hp_M"]), case["in_single_logits"].shape
+    count = int(case["hp_M"])
+    (rows, classes) = case["in_single_logits"].shape
     expansion = {4: "rotation", 6: "colour"}[count]
     total = bool(case["hp_sum_over_transforms"])
     method = made(
@@ -185,9 +186,11 @@ def episode(way: int = 3, each: int = 6) -> dict[str, torch.Tensor]:
 
 def test_susana_terms_equal_their_parts_and_are_averaged() -> None:
     outputs = episode()
-    features, label = outputs["features"], outputs["label"]
+    features = outputs["features"]
+    label = outputs["label"]
     rows = features.view(3, 6, 5)
-    means, query = rows[:, :2].mean(1), rows[:, 2:].flatten(0, 1)
+    means = rows[:, :2].mean(1)
+    query = rows[:, 2:].flatten(0, 1)
     distance = ((query[:, None] - means).square().sum(2) + 1e-6).sqrt()
     own = torch.arange(3).repeat_interleave(4)
     others = distance.masked_fill(torch.nn.functional.one_hot(own, 3).bool(), torch.inf).amin(1)
@@ -240,7 +243,8 @@ def test_core_tuning_mixes_as_the_reference(
     golden: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = golden(name)
-    classes, size = int(case["hp_num_classes"]), len(case["in_features"])
+    classes = int(case["hp_num_classes"])
+    size = len(case["in_features"])
     method = made(CoreTuning, classes, contrast=0.0, **CORE).double()
     method.classifier = torch.nn.Linear(case["in_features"].shape[1], classes, bias=False).double()
     method.projector = torch.nn.Identity()

@@ -20,7 +20,8 @@ SMALL = {"prototypes": 7, "local": 2, "hidden": 16, "projection": 6, "frozen": 0
 @pytest.mark.parametrize("name", ["a-swav-loss-case0", "a-swav-loss-case2"])
 def test_reference_loss_and_codes(golden, name: str) -> None:
     case = golden(name)
-    count, length = len(case["in_prototypes"]), int(case["hp_queue"])
+    count = len(case["in_prototypes"])
+    length = int(case["hp_queue"])
     settings = {
         "prototypes": count,
         "queue": length,
@@ -44,7 +45,8 @@ def test_reference_loss_and_codes(golden, name: str) -> None:
     torch.testing.assert_close(
         method.prototypes.weight.grad, case["out_grad_prototypes"], rtol=1e-8, atol=1e-12
     )
-    unit, gradient = case["in_crops"], case["out_grad_crops"]
+    unit = case["in_crops"]
+    gradient = case["out_grad_crops"]
     tangential = (
         gradient - (gradient * unit).sum(-1, keepdim=True) * unit
     )  # the reference starts from unit crops

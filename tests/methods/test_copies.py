@@ -44,7 +44,8 @@ def test_the_copy_follows_the_online_network(name: str) -> None:
     assert found is not None
     copied = found[1]
     outputs = method(batch)
-    weight, online = next(copied.parameters()), next(method.encoder.parameters())
+    weight = next(copied.parameters())
+    online = next(method.encoder.parameters())
     for progress in (0.25, 0.75, 1.0):
         method.progress = progress
         with torch.no_grad():

@@ -68,7 +68,8 @@ def test_the_copy_is_the_one_that_moves_before_each_target() -> None:
 
 @pytest.mark.parametrize("form", ["pixpro", "pixcontrast"])
 def test_loss_compares_the_pixels_of_one_place_by_a_loop(form: str) -> None:
-    channels, side = 5, 3
+    channels = 5
+    side = 3
     method = PixPro(
         _MapIdentity(channels),
         spec_of(PixPro),
@@ -85,7 +86,8 @@ def test_loss_compares_the_pixels_of_one_place_by_a_loop(form: str) -> None:
     for a, b in ((0, 1), (1, 0)):
         pairs = pixel_pairs(boxes[:, a], boxes[:, b], side, side)
         source = propagate(views[a], views[a]) if form == "pixpro" else views[a]
-        query, key = normalize(source, dim=1).flatten(2), normalize(views[b], dim=1).flatten(2)
+        query = normalize(source, dim=1).flatten(2)
+        key = normalize(views[b], dim=1).flatten(2)
         values = []
         for n in range(4):
             cosine = query[n].T @ key[n]

@@ -73,7 +73,8 @@ def test_sets_the_predictor_and_then_moves_the_copy_towards_the_stepped_network(
 
 def test_sets_the_predictor_at_every_other_step_but_follows_every_batch() -> None:
     method = build(DirectPred, SMALL | {"every": 2})
-    weights, matrices = [], []
+    weights = []
+    matrices = []
     for _ in range(4):
         method.after_step(outputs_of(torch.randn(5, 6), torch.randn(5, 6)))
         weights.append(method.predictor.weight.clone())

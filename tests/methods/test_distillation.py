@@ -83,12 +83,11 @@ def test_dino_reference_steps(golden) -> None:
         bottleneck=4,
     )
     method = DINO(Identity(12), spec_of(DINO), settings).double()
-    method.head, method.teacher = (
-        _Columns(0).double(),
-        MomentumEncoder(nn.Sequential(Identity(12), _Columns(6))).double(),
-    )
+    method.head = _Columns(0).double()
+    method.teacher = MomentumEncoder(nn.Sequential(Identity(12), _Columns(6))).double()
     for step, progress in ((0, 0.0), (1, 1.0)):
-        student, teacher = case[f"in_student{step}"].requires_grad_(), case[f"in_teacher{step}"]
+        student = case[f"in_student{step}"].requires_grad_()
+        teacher = case[f"in_teacher{step}"]
         filled = torch.cat([teacher, torch.zeros(9, 6, dtype=torch.float64)])
         views = list(torch.cat([student, filled], dim=1).split(3))
         method.progress = progress
@@ -121,8 +120,10 @@ def test_dino_centre_takes_the_mean_of_both_whole_crops_after_the_loss() -> None
 def test_dino_balanced_is_the_cross_entropy_against_the_teachers_balanced_shares() -> None:
     method = build(DINO, SMALL_DINO | {"sinkhorn": True, "head_norm": True}).train()
     outputs = method(batch_for(method))
-    loss, temperature = method.loss(outputs)["dino"], method.temperature(method.progress)
-    student, terms = (outputs["student"] / 0.1).log_softmax(dim=-1), []
+    loss = method.loss(outputs)["dino"]
+    temperature = method.temperature(method.progress)
+    student = (outputs["student"] / 0.1).log_softmax(dim=-1)
+    terms = []
     for a in range(2):
         shares = sinkhorn(outputs["teacher"][:, a], epsilon=temperature)
         torch.testing.assert_close(shares.sum(dim=1), torch.ones(len(shares)))

@@ -89,10 +89,8 @@ def test_gains_before_a_linear_head_are_the_roots_of_those_after_it() -> None:
     balanced; from a small random start layers are nearly so, but weak features then need some
     40,000 steps.
     """
-    strength, noise = (
-        torch.tensor([3.0, 2.0, 1.5, 1.0, 0.7, 0.5], dtype=torch.float64),
-        torch.full((6,), 0.8, dtype=torch.float64),
-    )
+    strength = torch.tensor([3.0, 2.0, 1.5, 1.0, 0.7, 0.5], dtype=torch.float64)
+    noise = torch.full((6,), 0.8, dtype=torch.float64)
     rotation = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64))[0]
     second = rotation @ torch.diag(strength**2 + noise**2) @ rotation.T
     pair = rotation @ torch.diag(strength**2) @ rotation.T

@@ -24,7 +24,8 @@ SMALL = {"queue": 20, "hidden": 16, "projection": 8, "bottleneck": 4}
 def test_reference_step(golden: Any, name: str) -> None:
     case = golden(name)
     (query,) = leaves(case, "q")
-    width, key = query.shape[1], case["in_k"]
+    width = query.shape[1]
+    key = case["in_k"]
     settings = {
         "host": "moco-v2",
         "queue": case["in_queue"].shape[1],
@@ -62,7 +63,8 @@ def test_without_weight_it_is_the_host_to_the_bit(host: str) -> None:
     method, _ = toy(
         Hallucinator, settings={**SMALL, "host": host, "weight": 0.0, **_momentum(expected_method)}
     )
-    found, expected = train(method, batch), train(expected_method, batch)
+    found = train(method, batch)
+    expected = train(expected_method, batch)
     assert [t["loss"].item() for t in found["terms"]] == [
         t["loss"].item() for t in expected["terms"]
     ]
@@ -109,7 +111,8 @@ def test_shares_are_drawn_for_each_sample_and_pushed_by_the_concentration() -> N
     method = build(Hallucinator, {**SMALL, "form": "identity", "host": "simclr"}).train()
     batch = method.prepare(batch_for(method), generator)
     outputs = method(batch)
-    q, k = outputs["z1"], outputs["z2"]
+    q = outputs["z1"]
+    k = outputs["z2"]
     share = ((outputs["hallucinated_z1"] - q) / (q - k)).mean(1)
     torch.testing.assert_close(share, batch.extra["share"][:, 0], rtol=1e-3, atol=1e-3)
     assert not torch.equal(method.prepare(batch, generator).extra["share"], batch.extra["share"])

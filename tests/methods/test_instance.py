@@ -63,7 +63,8 @@ def test_moco_v2_queues_unit_keys_and_moves_its_copy() -> None:
     outputs = method(batch_for(method))
     with torch.no_grad():
         method.projector[0].weight.add_(1.0)
-    before, old_rows = method.target.module[1][0].weight.clone(), method.queue.rows.clone()
+    before = method.target.module[1][0].weight.clone()
+    old_rows = method.queue.rows.clone()
     method.after_step(outputs)
     expected = 0.7 * before + 0.3 * method.projector[0].weight.detach()
     torch.testing.assert_close(method.target.module[1][0].weight, expected)
@@ -154,7 +155,8 @@ def test_decoupled_nnclr_drops_the_diagonal_from_the_denominator() -> None:
     }
     method = build(NNCLR, sizes | {"decoupled": True}).train()
     outputs = method(batch_for(method))
-    loss, expected = method.loss(outputs)["dcl"], []
+    loss = method.loss(outputs)["dcl"]
+    expected = []
     for z, p in (("z1", "p2"), ("z2", "p1")):
         logits = method.queue.nearest(outputs[z]) @ normalize(outputs[p], dim=1).T / 0.3
         others = logits.masked_fill(torch.eye(8, dtype=torch.bool), -torch.inf)

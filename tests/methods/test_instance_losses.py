@@ -49,7 +49,8 @@ def moved(method: Method, name: str = "projector") -> None:
 @pytest.mark.parametrize("name", named("a-dcl-case*"))
 @pytest.mark.parametrize("weighted", [False, True])
 def test_dcl_reference_loss(golden: Any, name: str, weighted: bool) -> None:
-    case, key = golden(name), "dclw" if weighted else "dcl"
+    case = golden(name)
+    key = "dclw" if weighted else "dcl"
     options = {
         "temperature": float(case["hp_temperature"]),
         "sigma": float(case["hp_sigma"]),
@@ -63,7 +64,8 @@ def test_dcl_reference_loss(golden: Any, name: str, weighted: bool) -> None:
 
 
 def test_dcl_logs_how_much_nt_xent_would_weaken_the_gradient() -> None:
-    z1, z2 = online(6, 8), online(6, 8)
+    z1 = online(6, 8)
+    z2 = online(6, 8)
     terms = build(DCL, SMALL).loss({"z1": z1, "z2": z2})
     assert not terms["coupling"].requires_grad
     angle = torch.full((6,), 1e-3, dtype=torch.float64)
@@ -109,7 +111,8 @@ def test_hard_contrastive_compares_with_the_bank_and_moves_it_afterwards(loss: s
     method = build(
         HardContrastive, CHOSEN | {"loss": loss, "bank": True, "bank_momentum": 0.25}, length=12
     ).double()
-    views, index = online(4, 1, 8), torch.tensor([7, 0, 11, 3])
+    views = online(4, 1, 8)
+    index = torch.tensor([7, 0, 11, 3])
     before = method.bank.rows.clone()
     value = method.loss({"views": views, "index": index})[loss.replace("-", "_")]
     torch.testing.assert_close(
@@ -146,7 +149,8 @@ def test_cacr_takes_as_many_views_as_it_is_told_and_their_lengths_do_not_matter(
     method = build(CACR, SMALL | {"views": 3}).train()
     outputs = method(batch_for(method))
     assert outputs["views"].shape == (8, 3, 8)
-    terms, longer = method.loss(outputs), method.loss({"views": 5 * outputs["views"]})
+    terms = method.loss(outputs)
+    longer = method.loss({"views": 5 * outputs["views"]})
     torch.testing.assert_close(terms, longer)
     assert set(terms) == {"attraction", "repulsion"}
 
@@ -154,7 +158,8 @@ def test_cacr_takes_as_many_views_as_it_is_told_and_their_lengths_do_not_matter(
 @pytest.mark.parametrize("name", named("a-cacr-queue-case*"))
 def test_cacr_queue_reference_step(golden: Any, name: str) -> None:
     case = golden(name)
-    queue, views = case["in_queue"].T, case["in_views"].transpose(0, 1)
+    queue = case["in_queue"].T
+    views = case["in_views"].transpose(0, 1)
     settings = {
         "positive_temperature": float(case["hp_tau_pos"]),
         "negative_temperature": float(case["hp_tau_neg"]),
@@ -189,7 +194,8 @@ def test_cacr_queue_takes_queries_and_keys_of_all_views_and_moves_its_copy_last(
 def test_cacr_on_moco_v3_without_small_crops_is_moco_v3() -> None:
     method = build(CACRMoCoV3, SMALL | {"temperature": 0.4, "local": 0}).train()
     outputs = method(batch_for(method))
-    (q1, q2), (k1, k2) = outputs["prediction"].unbind(1), outputs["key"].unbind(1)
+    (q1, q2) = outputs["prediction"].unbind(1)
+    (k1, k2) = outputs["key"].unbind(1)
     torch.testing.assert_close(
         2 * method.loss(outputs)["cacr"], moco_v3(q1, q2, k1, k2, temperature=0.4)
     )
@@ -279,7 +285,8 @@ def test_ft_reference_step(golden: Any, name: str, monkeypatch: pytest.MonkeyPat
         temperature=float(case["hp_temperature"]),
     ).double()
     method.queue.rows.copy_(case["in_queue"])
-    positive, negative = bool(case["hp_mix_positive"]), bool(case["hp_mix_negative"])
+    positive = bool(case["hp_mix_positive"])
+    negative = bool(case["hp_mix_negative"])
     drawn = Mixing(
         1 + case["in_beta_pos"] if positive else 1.0,
         case["in_beta_neg"],
@@ -294,13 +301,16 @@ def test_ft_reference_step(golden: Any, name: str, monkeypatch: pytest.MonkeyPat
 
 def test_ft_shows_the_scores_that_enter_the_loss() -> None:
     method = ft().double()
-    query, key = online(6, 8), torch.randn(6, 8, dtype=torch.float64)
+    query = online(6, 8)
+    key = torch.randn(6, 8, dtype=torch.float64)
     terms = method.loss({"query": query, "key": key})
-    unit_query, unit_key = normalize(query.detach(), dim=1), normalize(key, dim=1)
+    unit_query = normalize(query.detach(), dim=1)
+    unit_key = normalize(key, dim=1)
     q, k, queue = mix(
         unit_query, unit_key, method.queue.rows, method._mixing(unit_query, method.queue.rows)
     )
-    positive, negative = (q * k).sum(dim=1), q @ queue.T
+    positive = (q * k).sum(dim=1)
+    negative = q @ queue.T
     expected = {
         "positive_score": positive.mean(),
         "positive_variance": positive.var(correction=0),
@@ -320,8 +330,10 @@ def test_ft_shows_the_scores_that_enter_the_loss() -> None:
 
 def test_ft_draws_once_a_step_and_the_same_after_resuming() -> None:
     method = ft(elementwise="both").double()
-    query, queue = torch.randn(6, 8).double(), method.queue.rows
-    first, again = method._mixing(query, queue), method._mixing(query, queue)
+    query = torch.randn(6, 8).double()
+    queue = method.queue.rows
+    first = method._mixing(query, queue)
+    again = method._mixing(query, queue)
     assert torch.equal(first.extrapolation, again.extrapolation)
     assert torch.equal(first.partner, again.partner)
     method.after_step({"key": torch.randn(6, 8).double()})
@@ -363,7 +375,8 @@ def test_ft_mixes_what_it_is_told_to_from_when_it_is_told() -> None:
 
 def test_ft_without_mixing_is_moco_v2() -> None:
     method = ft(extrapolate=False, interpolate=False).double()
-    query, key = online(6, 8), torch.randn(6, 8, dtype=torch.float64)
+    query = online(6, 8)
+    key = torch.randn(6, 8, dtype=torch.float64)
     queue = method.queue.rows
     scores = torch.cat(
         [

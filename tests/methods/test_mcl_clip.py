@@ -25,7 +25,8 @@ SMALL = {"stages": 3, "clusters": 2, "projection": 16}
 class Samples:
     """Training pairs as a method sees them between epochs."""
 
-    label, seed = None, 0
+    label = None
+    seed = 0
 
     def __init__(self, pairs: Pair) -> None:
         self.pairs = pairs

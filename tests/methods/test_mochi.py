@@ -48,7 +48,8 @@ def test_reference_loss(golden: Any, name: str, monkeypatch: pytest.MonkeyPatch)
     terms = method.loss({"query": query, "key": 2 * case["in_k"]})
     close(terms["mochi"], case["out_loss"])
     assert terms["proxy accuracy"] == (case["out_logits"].argmax(dim=1) == 0).double().mean()
-    gradient, unit = torch.autograd.grad(terms["mochi"], case["in_q"])[0], case["in_q"].detach()
+    gradient = torch.autograd.grad(terms["mochi"], case["in_q"])[0]
+    unit = case["in_q"].detach()
     expected = case["out_grad_q"]
     close(
         gradient, expected - (expected * unit).sum(dim=1, keepdim=True) * unit, rtol=1e-7
@@ -72,7 +73,8 @@ def test_is_moco_during_the_warmup() -> None:
 def test_draws_are_fresh_each_step_and_repeat_after_resuming() -> None:
     method = build(MoCHi, SMALL).train()
     outputs = method(batch_for(method))
-    first, again = method.loss(outputs)["mochi"], method.loss(outputs)["mochi"]
+    first = method.loss(outputs)["mochi"]
+    again = method.loss(outputs)["mochi"]
     assert torch.equal(first, again)
     rows = method.queue.rows.clone()
     state = {name: value.clone() for name, value in method.state_dict().items()}
@@ -93,7 +95,8 @@ def test_only_unit_keys_enter_the_queue_and_the_copy_moves_after_the_step() -> N
     method.loss(outputs)["mochi"].backward()
     with torch.no_grad():
         method.projector[0].weight.add_(1.0)
-    before, rows = method.target.module[1][0].weight.clone(), method.queue.rows.clone()
+    before = method.target.module[1][0].weight.clone()
+    rows = method.queue.rows.clone()
     method.after_step(outputs)
     torch.testing.assert_close(method.queue.rows[:8], normalize(outputs["key"], dim=1))
     assert torch.equal(method.queue.rows[8:], rows[8:])

@@ -62,7 +62,9 @@ def test_mixed_barlow_twins_reference_step(golden: Any, name: str) -> None:
     method.projector = network
     with torch.no_grad():
         network[0].weight.copy_(case["in_net_w"])
-    x1, x2, index = case["in_x1"], case["in_x2"], 10 * torch.arange(len(case["in_x1"])).flip(0)
+    x1 = case["in_x1"]
+    x2 = case["in_x2"]
+    index = 10 * torch.arange(len(case["in_x1"])).flip(0)
     share = case["hp_mix"].double().expand(len(x1))
     mixed = share[:, None] * x1 + (1 - share[:, None]) * x2[case["in_perm"]]
     batch = Batch([x1, x2, mixed], index, extra={"share": share, "partner": index[case["in_perm"]]})
@@ -74,13 +76,12 @@ def test_mixed_barlow_twins_reference_step(golden: Any, name: str) -> None:
 
 
 def test_mixed_barlow_twins_mixes_first_views_with_second_views_of_other_samples() -> None:
-    method, batch = (
-        mixed_twins({}),
-        Batch([torch.randn(8, 3, 4, 4) for _ in range(2)], 3 * torch.arange(8)),
-    )
+    method = mixed_twins({})
+    batch = Batch([torch.randn(8, 3, 4, 4) for _ in range(2)], 3 * torch.arange(8))
     prepared = method.prepare(batch, torch.Generator().manual_seed(5))
     first, second, mixed = prepared.views
-    share, rows = prepared.extra["share"], prepared.extra["partner"] // 3
+    share = prepared.extra["share"]
+    rows = prepared.extra["partner"] // 3
     assert len(share.unique()) == 1
     assert 0 <= share[0] <= 1
     assert sorted(rows.tolist()) == list(range(8))
@@ -91,10 +92,8 @@ def test_mixed_barlow_twins_mixes_first_views_with_second_views_of_other_samples
 
 
 def test_mixed_barlow_twins_weight_rises_along_the_ramp() -> None:
-    plain, ramped = (
-        mixed_twins({"regularisation": 3.0}),
-        mixed_twins({"regularisation": 3.0, "ramp": 0.5}),
-    )
+    plain = mixed_twins({"regularisation": 3.0})
+    ramped = mixed_twins({"regularisation": 3.0, "ramp": 0.5})
     outputs = plain(batch_for(plain))
     full = plain.loss(outputs)["mixing"]
     for progress, share in ((0.0, 0.0), (0.2, 0.4), (0.9, 1.0)):

@@ -62,7 +62,9 @@ def test_supremix_equals_the_reference(
 def test_without_mixtures_and_weights_supremix_is_supcon() -> None:
     settings = {"mix_negatives": False, "window": 0.0, "distance_weight": "none"} | SMALL
     method = build(SupReMix, settings)
-    z1, z2, label = torch.randn(8, 6), torch.randn(8, 6), torch.arange(8) % 3
+    z1 = torch.randn(8, 6)
+    z2 = torch.randn(8, 6)
+    label = torch.arange(8) % 3
     found = method.loss({"views": torch.stack([z1, z2], dim=1), "label": label.float()})["supremix"]
     unit = torch.nn.functional.normalize(torch.stack([z1, z2], dim=1), dim=-1)
     torch.testing.assert_close(found, supcon(unit, label, temperature=0.5, base_temperature=0.5))
@@ -80,7 +82,8 @@ def test_supremix_draws_other_shares_at_each_step_and_the_same_within_one() -> N
 def test_a_pool_contrasts_each_part_of_the_batch_by_itself() -> None:
     outputs = {"views": torch.randn(9, 2, 6), "label": (torch.arange(9) % 4).float()}
     settings = SMALL | {"mix_negatives": False}
-    whole, pooled = build(SupReMix, settings), build(SupReMix, settings | {"pool": 2})
+    whole = build(SupReMix, settings)
+    pooled = build(SupReMix, settings | {"pool": 2})
     parts = [
         {name: value[rows] for name, value in outputs.items()}
         for rows in (slice(0, 5), slice(5, 9))

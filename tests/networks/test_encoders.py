@@ -42,10 +42,8 @@ def test_shapes_of_image_encoders(name: str, shape: tuple[int, ...]) -> None:
     """On the meta device: shapes without arithmetic, so that the largest models take part."""
     with torch.device("meta"):
         encoder = networks.build(name, images(*shape))
-        x, local = (
-            torch.randn(2, *shape),
-            torch.randn(2, shape[0], *(max(1, round(0.43 * side)) for side in shape[1:])),
-        )
+        x = torch.randn(2, *shape)
+        local = torch.randn(2, shape[0], *(max(1, round(0.43 * side)) for side in shape[1:]))
         assert encoder(x).shape == encoder(local).shape == (2, encoder.dimension)
         _check_parts(encoder, x)
     if isinstance(encoder, TokenEncoder):
@@ -56,7 +54,8 @@ def test_shapes_of_image_encoders(name: str, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("name", names_for("series"))
 def test_shapes_of_series_encoders(name: str, shape: tuple[int, ...]) -> None:
     encoder = networks.build(name, series(*shape))
-    x, local = torch.randn(2, *shape), torch.randn(2, shape[0], -(-shape[1] // 3))
+    x = torch.randn(2, *shape)
+    local = torch.randn(2, shape[0], -(-shape[1] // 3))
     assert encoder(x).shape == encoder(local).shape == (2, encoder.dimension)
     _check_parts(encoder, x)
 
@@ -105,7 +104,8 @@ def _check_gradients(encoder: Encoder, x: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("name", QUICK)
 def test_channels_last_changes_nothing(name: str) -> None:
-    encoder, x = networks.build(name, images(3, 32, 32)).eval(), torch.randn(3, 3, 32, 32)
+    encoder = networks.build(name, images(3, 32, 32)).eval()
+    x = torch.randn(3, 3, 32, 32)
     with torch.no_grad():
         expected = encoder(x)
         found = encoder.to(memory_format=torch.channels_last)(
@@ -116,9 +116,11 @@ def test_channels_last_changes_nothing(name: str) -> None:
 
 def test_features_are_the_mean_of_the_map_and_the_maximum_over_time() -> None:
     for name in ("small-convnet", "resnet18"):
-        encoder, x = networks.build(name, images(3, 32, 32)).eval(), torch.randn(2, 3, 32, 32)
+        encoder = networks.build(name, images(3, 32, 32)).eval()
+        x = torch.randn(2, 3, 32, 32)
         torch.testing.assert_close(encoder(x), encoder.feature_map(x).mean(dim=(2, 3)))
-    encoder, x = networks.build("series-convnet", series(2, 40)).eval(), torch.randn(2, 2, 40)
+    encoder = networks.build("series-convnet", series(2, 40)).eval()
+    x = torch.randn(2, 2, 40)
     torch.testing.assert_close(encoder(x), encoder.feature_map(x).amax(dim=2))
 
 
@@ -142,11 +144,9 @@ def test_the_stem_of_resnets_fits_the_size(side: int, kernel: int, stride: int) 
 def test_resnet_is_torchvisions() -> None:
     from torchvision.models import resnet18
 
-    reference, encoder, x = (
-        resnet18(weights=None).eval(),
-        ResNet(images(3, 96, 96)).eval(),
-        torch.randn(2, 3, 96, 96),
-    )
+    reference = resnet18(weights=None).eval()
+    encoder = ResNet(images(3, 96, 96)).eval()
+    x = torch.randn(2, 3, 96, 96)
     encoder.resnet.load_state_dict(
         {k: v for k, v in reference.state_dict().items() if not k.startswith("fc.")}
     )

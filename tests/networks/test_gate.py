@@ -38,7 +38,8 @@ def test_equals_the_reference(golden: Any, name: str) -> None:
 
 
 def test_the_order_of_a_pair_does_not_matter_and_gates_lie_between_0_and_1() -> None:
-    first, second = torch.tensor([0, 1, 2, 3]), torch.tensor([3, 2, 0, 3])
+    first = torch.tensor([0, 1, 2, 3])
+    second = torch.tensor([3, 2, 0, 3])
     for kind in ("fused", "product"):
         gate = ClassPairGate(4, 5, embedding=6, hidden=7, kind=kind).double()
         opened = gate(first, second)
@@ -51,7 +52,8 @@ def test_a_product_multiplies_the_gates_of_both_classes() -> None:
     gate = ClassPairGate(4, 5, embedding=6, hidden=7, kind="product").double()
     alone = ClassPairGate(4, 5, embedding=6, hidden=7).double()
     alone.load_state_dict(gate.state_dict())
-    first, second = torch.arange(4), torch.tensor([3, 2, 1, 0])
+    first = torch.arange(4)
+    second = torch.tensor([3, 2, 1, 0])
     torch.testing.assert_close(gate(first, second), alone(first, first) * alone(second, second))
 
 

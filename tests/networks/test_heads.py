@@ -71,7 +71,8 @@ def test_perceptrons_have_the_structure_of_the_papers(
 
 
 def test_the_last_norm_without_offset_stays_without() -> None:
-    head, x = mlp((4, 8, 3), last_bias=False, last_norm="batch"), torch.randn(16, 4)
+    head = mlp((4, 8, 3), last_bias=False, last_norm="batch")
+    x = torch.randn(16, 4)
     optimizer = torch.optim.SGD(head.parameters(), lr=1.0)
     (head(x) - 5).square().sum().backward()
     optimizer.step()
@@ -81,14 +82,17 @@ def test_the_last_norm_without_offset_stays_without() -> None:
 
 
 def test_prototypes_of_the_dino_head_are_weight_normalised() -> None:
-    layer, reference = UnitLinear(6, 9), nn.Linear(6, 9, bias=False)
+    layer = UnitLinear(6, 9)
+    reference = nn.Linear(6, 9, bias=False)
     nn.init.normal_(layer.weight)
     with torch.no_grad():
         reference.weight.copy_(layer.weight)
     nn.utils.parametrizations.weight_norm(reference)
     reference.parametrizations.weight.original0.data.fill_(1.0)
-    x, direction = torch.randn(5, 6), torch.randn(5, 9)
-    found, expected = layer(x), reference(x)
+    x = torch.randn(5, 6)
+    direction = torch.randn(5, 9)
+    found = layer(x)
+    expected = reference(x)
     torch.testing.assert_close(found, expected)
     (gradient,) = torch.autograd.grad((found * direction).sum(), layer.weight)
     (expected_gradient,) = torch.autograd.grad(
@@ -98,7 +102,8 @@ def test_prototypes_of_the_dino_head_are_weight_normalised() -> None:
 
 
 def test_the_dino_head() -> None:
-    head, x = DinoHead(10, 7, hidden=16, bottleneck=6), torch.randn(3, 10)
+    head = DinoHead(10, 7, hidden=16, bottleneck=6)
+    x = torch.randn(3, 10)
     assert words(head.layers) == "10-Lb-16 GELU 16-Lb-16 GELU 16-Lb-6"
     logits = head(x)
     assert logits.shape == (3, 7)
@@ -126,7 +131,8 @@ class Counting:
     """Calls a module and counts."""
 
     def __init__(self, module: nn.Module) -> None:
-        self.module, self.sizes = module, list[int]()
+        self.module = module
+        self.sizes = list[int]()
 
     def __call__(self, x: Any) -> Tensor:
         self.sizes.append(len(x))
@@ -172,7 +178,8 @@ def test_together_is_each_in_fewer_passes(views: list[Any], passes: list[int]) -
 
 def test_together_and_each_differ_in_what_batch_norm_sees() -> None:
     norm = nn.BatchNorm1d(3, affine=False)
-    first, second = torch.randn(8, 3), torch.randn(8, 3) + 10
+    first = torch.randn(8, 3)
+    second = torch.randn(8, 3) + 10
     joined = norm(torch.cat([first, second]))
     assert torch.equal(torch.cat(together(norm, (first, second))), joined)
     for found in each(norm, (first, second)):

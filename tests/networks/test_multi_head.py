@@ -23,7 +23,8 @@ def test_heads_see_the_same_or_each_its_own_part() -> None:
 @pytest.mark.parametrize("heads", [0, 3])
 def test_temperatures_of_pairs_broadcast_and_stay_in_their_range(heads: int) -> None:
     module = PairTemperature(4, 0.1, 0.7, heads=heads).double()
-    first, second = torch.randn(3, 5, 4).double(), torch.randn(3, 5, 2, 4).double()
+    first = torch.randn(3, 5, 4).double()
+    second = torch.randn(3, 5, 2, 4).double()
     tau = module(first[:, :, None], second)
     assert tau.shape == (3, 5, 2)
     torch.testing.assert_close(tau[1, 2, 1], module(first[:, 2], second[:, 2, 1])[1])

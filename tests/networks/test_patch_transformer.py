@@ -25,7 +25,8 @@ Golden = Callable[[str], dict[str, Tensor]]
 @pytest.mark.parametrize("case", ["a-mae-posembed", "f-uni4eye-sincos2d-1"])
 def test_positions_are_maes(golden: Golden, case: str) -> None:
     values = golden(case)
-    side, width = int(values["hp_grid"]), int(values["hp_dim"])
+    side = int(values["hp_grid"])
+    width = int(values["hp_dim"])
     expected = values["out_pos_embed" if "out_pos_embed" in values else "out_table"]
     assert not expected[0].any()  # the class token's row, which the encoder leaves out
     torch.testing.assert_close(
@@ -34,7 +35,8 @@ def test_positions_are_maes(golden: Golden, case: str) -> None:
 
 
 def test_positions_follow_their_formula() -> None:
-    grid, width = (3, 5), 12
+    grid = (3, 5)
+    width = 12
     found = sincos_positions(grid, width)
     for row in range(3):
         for column in range(5):
@@ -65,17 +67,13 @@ def test_patches_are_maes(golden: Golden) -> None:
 
 def test_the_decoder_puts_patches_back_in_maes_order(golden: Golden) -> None:
     values = golden("a-mae-case1")
-    tokens, kept, restore = (
-        values["in_tokens"],
-        values["out_tokens_kept"],
-        values["out_ids_restore"],
-    )
+    tokens = values["in_tokens"]
+    kept = values["out_tokens_kept"]
+    restore = values["out_ids_restore"]
     decoder = MaskedDecoder(5, (4, 4), 5, width=8, depth=1, heads=2).double()
-    decoder.entry, decoder.transformer, decoder.predict = (
-        nn.Identity(),
-        nn.Identity(),
-        nn.Identity(),
-    )
+    decoder.entry = nn.Identity()
+    decoder.transformer = nn.Identity()
+    decoder.predict = nn.Identity()
     decoder.positions = torch.zeros((), dtype=torch.float64)
     decoder.mask_token = nn.Parameter(torch.full((1, 1, 5), 7.0, dtype=torch.float64))
     found = decoder(torch.cat([torch.zeros_like(kept[:, :1]), kept], dim=1), restore)
@@ -114,10 +112,8 @@ def test_the_class_token_has_no_position() -> None:
 
 
 def test_embedding_is_a_strided_convolution_plus_positions() -> None:
-    encoder, x = (
-        PatchTransformer(images(3, 16, 16), width=8, heads=2, patch=4),
-        torch.randn(2, 3, 16, 16),
-    )
+    encoder = PatchTransformer(images(3, 16, 16), width=8, heads=2, patch=4)
+    x = torch.randn(2, 3, 16, 16)
     weight = encoder.embedding.weight.view(8, 4, 4, 3).permute(0, 3, 1, 2)
     convolved = nn.functional.conv2d(x, weight, encoder.embedding.bias, stride=4)
     expected = convolved.flatten(2).transpose(1, 2) + sincos_positions((4, 4), 8).float()
@@ -125,7 +121,8 @@ def test_embedding_is_a_strided_convolution_plus_positions() -> None:
 
 
 def test_any_subset_of_patches_can_be_encoded_in_any_order() -> None:
-    encoder, x = PatchTransformer(images(3, 32, 32)).eval(), torch.randn(2, 3, 32, 32)
+    encoder = PatchTransformer(images(3, 32, 32)).eval()
+    x = torch.randn(2, 3, 32, 32)
     tokens = encoder.embed(x)
     order = torch.randperm(encoder.patches)
     with torch.no_grad():
@@ -151,7 +148,8 @@ def test_local_crops_get_the_positions_of_their_own_grid() -> None:
 
 
 def test_attention_is_torchs_own() -> None:
-    mine, reference = Attention(12, 3), nn.MultiheadAttention(12, 3, batch_first=True)
+    mine = Attention(12, 3)
+    reference = nn.MultiheadAttention(12, 3, batch_first=True)
     reference.load_state_dict(
         {
             "in_proj_weight": mine.query_key_value.weight,
@@ -160,7 +158,8 @@ def test_attention_is_torchs_own() -> None:
             "out_proj.bias": mine.output.bias,
         }
     )
-    x, visible = torch.randn(2, 5, 12), torch.tensor([[True] * 5, [True, True, False, True, False]])
+    x = torch.randn(2, 5, 12)
+    visible = torch.tensor([[True] * 5, [True, True, False, True, False]])
     for shown in (None, visible):
         expected = reference(
             x, x, x, key_padding_mask=None if shown is None else ~shown, need_weights=False
@@ -216,13 +215,15 @@ def test_attention_on_the_cpu_never_takes_the_bfloat16_kernel(
     """It would take most of a step's time; short sequences do without a kernel, long ones take the
     float32 one.
     """
-    seen, attend = [], transformer.scaled_dot_product_attention
+    seen = []
+    attend = transformer.scaled_dot_product_attention
 
     def watched(*parts: Tensor, attn_mask: Tensor | None) -> Tensor:
         seen.extend(part.dtype for part in parts)
         return attend(*parts, attn_mask=attn_mask)
 
-    attention, x = Attention(12, 3), torch.randn(2, length, 12)
+    attention = Attention(12, 3)
+    x = torch.randn(2, length, 12)
     visible = torch.rand(2, length) < 0.5
     visible[:, 0] = True
     exact = attention(x, visible)

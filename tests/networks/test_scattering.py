@@ -83,7 +83,8 @@ def test_a_shift_changes_coefficients_less_than_pixels() -> None:
     images = torch.nn.functional.interpolate(images, size=16, mode="bilinear")
     shifted = images.roll(1, 3)
     made = Scattering((16, 16), scale=2, angles=8, dtype=torch.float64)
-    before, after = made(images), made(shifted)
+    before = made(images)
+    after = made(shifted)
     assert (after - before).norm() / before.norm() < 0.8 * (shifted - images).norm() / images.norm()
 
 

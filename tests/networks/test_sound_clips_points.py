@@ -41,7 +41,8 @@ def test_shapes_gradients_and_files(spec: Spec, tmp_path: Path) -> None:
 
 @torch.no_grad()
 def test_points_have_no_order_and_count_once() -> None:
-    encoder, x = networks.build(None, POINTS).eval(), torch.randn(2, 3, 64)
+    encoder = networks.build(None, POINTS).eval()
+    x = torch.randn(2, 3, 64)
     shuffled = x[:, :, torch.randperm(64)]
     torch.testing.assert_close(encoder(shuffled), encoder(x))
     torch.testing.assert_close(encoder(torch.cat([x, x[:, :, :9]], dim=2)), encoder(x))

@@ -30,7 +30,8 @@ def test_timm_models_give_features_and_what_lies_before_them(
 ) -> None:
     encoder = networks.build(f"timm:{model}", images(*shape))
     assert encoder.training
-    x, local = torch.randn(2, *shape), torch.randn(2, shape[0], 28, 28)
+    x = torch.randn(2, *shape)
+    local = torch.randn(2, shape[0], 28, 28)
     with torch.no_grad():
         assert encoder(x).shape == encoder(local).shape == (2, encoder.dimension)
         assert getattr(encoder, part)(x).shape == (2, *size)
@@ -61,7 +62,8 @@ def test_wrong_models_are_answered_in_one_sentence(monkeypatch: pytest.MonkeyPat
 def test_pretrained_weights_are_fetched_only_when_asked_and_say_when_they_cannot(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked, create = [], timm.create_model
+    asked = []
+    create = timm.create_model
 
     def offline(name: str, pretrained: bool = False, **options: Any) -> Any:
         asked.append(pretrained)

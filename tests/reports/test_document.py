@@ -128,7 +128,8 @@ def test_the_gain_is_told_with_its_doubt(found: Evaluation, state: str, told: st
 
 
 def with_linear(knn: float, linear: float, paired: bool = False) -> Evaluation:
-    values, scores = {}, []
+    values = {}
+    scores = []
     for metric, of in (("kNN accuracy", (knn, 0.4)), ("linear accuracy", (linear, 0.4))):
         for row, share in zip(("trained", "random encoder"), of, strict=True):
             right = (np.arange(1000) * 0.61803 % 1 < share).astype(np.float32)
@@ -171,7 +172,8 @@ def test_nothing_learned_never_stands_beside_a_sure_gain(
 
 
 def test_a_gain_that_overlapping_intervals_hide_is_seen_by_pairing() -> None:
-    paired, alone = gain(with_linear(0.43, 0.43, paired=True)), gain(with_linear(0.43, 0.43))
+    paired = gain(with_linear(0.43, 0.43, paired=True))
+    alone = gain(with_linear(0.43, 0.43))
     assert paired is not None
     assert alone is not None
     assert (paired.state, alone.state) == ("good", "open")

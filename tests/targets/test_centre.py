@@ -23,7 +23,8 @@ def test_reference_centres_of_two_steps(golden) -> None:
 @pytest.mark.parametrize("momentum", [0.0, 0.9, 1.0])
 def test_update_by_parts_is_update_by_the_whole(momentum: float) -> None:
     rows = torch.randn(10, 3)
-    whole, joined = Centre(3, momentum), Centre(3, momentum)
+    whole = Centre(3, momentum)
+    joined = Centre(3, momentum)
     whole.update(rows.sum(0), len(rows))
     joined.update(rows[:3].sum(0) + rows[3:].sum(0), torch.tensor(10))
     torch.testing.assert_close(whole.value, joined.value)

@@ -41,7 +41,8 @@ def test_rows_are_copies_and_updates_need_no_gradient() -> None:
 
 
 def test_checkpoints_carry_it() -> None:
-    table, other = SampleTable(4, one=1.0, seen=False), SampleTable(4, one=0.0, seen=True)
+    table = SampleTable(4, one=1.0, seen=False)
+    other = SampleTable(4, one=0.0, seen=True)
     table.update(torch.tensor([2]), {"one": torch.tensor([7.0])})
     other.load_state_dict(table.state_dict())
     assert other.one.tolist() == [1.0, 1.0, 7.0, 1.0]

@@ -70,7 +70,8 @@ def test_pseudo_labels_are_mixed_radix_numbers_of_all_stages_clusters() -> None:
 def test_finished_stages_keep_their_weights_and_the_next_one_starts_fresh() -> None:
     networks = nn.ModuleList(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)) for _ in range(3))
     fresh = [network[0].weight.clone() for network in networks]
-    stages, learning = Stages(10, 2, networks), networks[2][0].weight
+    stages = Stages(10, 2, networks)
+    learning = networks[2][0].weight
     assert [all(p.requires_grad for p in n.parameters()) for n in networks] == [False, False, True]
     trained = []
     for start in (fresh[2], fresh[0], fresh[1]):
@@ -110,7 +111,8 @@ def test_a_stage_is_due_at_equal_shares_of_the_run() -> None:
 
 
 def test_exchange_swaps_everything_twice_to_the_start() -> None:
-    first, second = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    first = nn.BatchNorm1d(3)
+    second = nn.BatchNorm1d(3)
     first.running_var.fill_(7)
     exchange(first, second)
     assert second.running_var.eq(7).all()

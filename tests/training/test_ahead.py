@@ -25,7 +25,8 @@ class Maker:
     """Batches that carry their step's number; remembers which thread made which."""
 
     def __init__(self, broken: int = -1) -> None:
-        self.broken, self.made = broken, {}  # type: ignore[var-annotated]
+        self.broken = broken  # type: ignore[var-annotated]
+        self.made = {}
 
     def __call__(self, step: int) -> Batch:
         if step == self.broken:

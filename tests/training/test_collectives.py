@@ -50,7 +50,8 @@ class Network(nn.Module):
         }
 
     def loss(self, outputs: dict[str, Any]) -> Tensor:
-        z, other = outputs["z"], outputs["nested"][0][0]
+        z = outputs["z"]
+        other = outputs["nested"][0][0]
         contrast = torch.log_softmax(self.scale * (z @ z.T), dim=1).diagonal().mean()
         return (
             (outputs["sum"].value / len(z)).sin().sum()
@@ -67,7 +68,8 @@ def train(counts: tuple[int, ...]) -> dict[str, Any]:
     batch = samples + torch.arange(len(samples)).view(-1, 1, 1, 1)
     network = synchronise(Network())
     model = collectives.data_parallel(network)
-    losses, gradients = [], []
+    losses = []
+    gradients = []
     for _ in range(2):
         network.zero_grad()
         loss = network.loss(join(model(own_rows(batch, counts))))  # type: ignore[operator]
@@ -84,7 +86,8 @@ def train(counts: tuple[int, ...]) -> dict[str, Any]:
 
 def joined_types() -> dict[str, Any]:
     """What ``join`` makes of every type of tensor, and the small talk between processes."""
-    rank, rows = collectives.rank(), ROWS[collectives.rank()]
+    rank = collectives.rank()
+    rows = ROWS[collectives.rank()]
     types = (
         torch.bool,
         torch.uint8,
@@ -190,7 +193,8 @@ def test_training_on_several_processes_equals_training_on_one(
 def test_every_type_travels_and_all_processes_hear_the_same(
     several: dict[int, list[dict[str, Any]]],
 ) -> None:
-    results, counts = [result["types"] for result in several[2]], ROWS
+    results = [result["types"] for result in several[2]]
+    counts = ROWS
     assert [result["first"] for result in results] == [True, False]
     for result in results:
         assert result["any"] == [True, False]

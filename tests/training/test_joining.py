@@ -75,17 +75,16 @@ class Whole(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.weight, self.scale = (
-            nn.Parameter(torch.eye(3).double()),
-            nn.Parameter(torch.tensor(2.0).double()),
-        )
+        self.weight = nn.Parameter(torch.eye(3).double())
+        self.scale = nn.Parameter(torch.tensor(2.0).double())
 
     def forward(self, x: Tensor) -> dict[str, Any]:
         z = x @ self.weight
         return {"z": z, "pair": [z.exp()], "sum": Summed(z.sum(0))}
 
     def loss(self, outputs: dict[str, Any], rows: slice | None = None) -> dict[str, Tensor]:
-        own, z = slice(None) if rows is None else rows, outputs["z"]
+        own = slice(None) if rows is None else rows
+        z = outputs["z"]
         values = (self.scale * z[own] @ outputs["pair"][0].T).logsumexp(1) * outputs[
             "sum"
         ].value.sum().sin()

@@ -30,7 +30,9 @@ class Watcher:
     """Counts calls; optionally asks for an interruption as Ctrl-C does."""
 
     def __init__(self, interrupt_at: int = -1) -> None:
-        self.interrupt_at, self.calls, self.seen = interrupt_at, [], []  # type: ignore[var-annotated]
+        self.interrupt_at = interrupt_at  # type: ignore[var-annotated]
+        self.calls = []
+        self.seen = []
 
     def on_start(self, progress: Progress) -> None:
         self.calls.append(("start", progress.step))
@@ -53,12 +55,15 @@ def toy(dropout: float = 0.5) -> Toy:
 
 
 def same(first: Method, second: Method) -> bool:
-    a, b = first.state_dict(), second.state_dict()
+    a = first.state_dict()
+    b = second.state_dict()
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_the_same_seed_gives_the_same_weights_to_the_bit(tmp_path: Path) -> None:
-    first, second, other = toy(), toy(), toy()
+    first = toy()
+    second = toy()
+    other = toy()
     fit(first, ToySource(), views, PLAN, tmp_path / "a")
     fit(second, ToySource(), views, PLAN, tmp_path / "b")
     fit(other, ToySource(), views, dataclasses.replace(PLAN, seed=4), tmp_path / "c")
@@ -71,7 +76,8 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path: Path, optimizer:
     plan = dataclasses.replace(
         PLAN, recipe=dataclasses.replace(RECIPE, optimizer=optimizer, learning_rate=0.1)
     )
-    whole, resumed = toy(), toy()
+    whole = toy()
+    resumed = toy()
     fit(whole, ToySource(), views, plan, tmp_path / "whole")
     watcher = Watcher(interrupt_at=6)
     stopped = fit(toy(), ToySource(), views, plan, tmp_path / "parts", [watcher])

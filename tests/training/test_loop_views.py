@@ -109,7 +109,9 @@ class NoiseSource:
     """What ``fit`` needs of a source."""
 
     def __init__(self) -> None:
-        self.spec, self.train, self.test = IMAGES, NoiseImages(), None
+        self.spec = IMAGES
+        self.train = NoiseImages()
+        self.test = None
 
 
 HOOKED = {

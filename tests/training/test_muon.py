@@ -33,7 +33,8 @@ def after_steps(
 )
 def test_matrices_move_as_by_pytorchs_own() -> None:
     shapes: list[tuple[int, ...]] = [*SHAPES.values()]
-    ours, theirs = drawn(shapes), drawn(shapes)
+    ours = drawn(shapes)
+    theirs = drawn(shapes)
     found = after_steps(Muon(ours, 0.02, weight_decay=0.1, dtype=torch.bfloat16), ours)
     expected = after_steps(
         torch.optim.Muon(theirs, 0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"), theirs
@@ -43,14 +44,16 @@ def test_matrices_move_as_by_pytorchs_own() -> None:
 
 def test_all_else_moves_as_by_adamw() -> None:
     shapes: list[tuple[int, ...]] = [(5,), (), (1, 7), (7, 1), (1, 1, 3)]
-    ours, theirs = drawn(shapes), drawn(shapes)
+    ours = drawn(shapes)
+    theirs = drawn(shapes)
     found = after_steps(Muon(ours, 0.02, weight_decay=0.1), ours)
     expected = after_steps(AdamW(theirs, 0.02, weight_decay=0.1, betas=(0.9, 0.95)), theirs)
     torch.testing.assert_close(found, expected)
 
 
 def test_a_convolution_moves_as_the_matrix_of_its_output_channels() -> None:
-    convolution, matrix = drawn([(4, 3, 2, 2)]), drawn([(4, 12)])
+    convolution = drawn([(4, 3, 2, 2)])
+    matrix = drawn([(4, 12)])
     after_steps(Muon(convolution, 0.02), convolution)
     after_steps(Muon(matrix, 0.02), matrix)
     torch.testing.assert_close(convolution[0].detach().flatten(1), matrix[0].detach())

@@ -124,7 +124,8 @@ def test_the_foreach_form_equals_a_loop(name: str) -> None:
 
 @pytest.mark.parametrize("kind", [LARS, LARC])
 def test_a_parameter_without_gradient_stays_and_gets_no_state(kind: type[Optimizer]) -> None:
-    moving, still = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
+    moving = nn.Parameter(torch.ones(2, 2))
+    still = nn.Parameter(torch.ones(2, 2))
     optimizer = kind([moving, still], lr=0.1)  # type: ignore[call-arg]
     moving.grad = torch.ones(2, 2)
     assert optimizer.step(lambda: 3.0) == 3.0
@@ -223,7 +224,8 @@ def test_a_parameter_must_be_in_exactly_one_group(count: int) -> None:
 def test_parameters_may_get_their_first_gradient_late(name: str) -> None:
     method = Toy(ToyEncoder())
     optimizer = build_optimizer(method, Recipe(optimizer=name, batch_size=8))
-    early, late = method.encoder.layers[1].weight, method.scale
+    early = method.encoder.layers[1].weight
+    late = method.scale
     before = late.detach().clone()
     for step in range(3):
         early.grad = torch.ones_like(early)

@@ -8,7 +8,8 @@ from torch import nn
 from nearfar.assembly.watch import check_parts
 from nearfar.errors import UserError
 
-PLAIN, NORMED = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+PLAIN = nn.Linear(2, 2)
+NORMED = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
 
 
 @pytest.mark.parametrize(

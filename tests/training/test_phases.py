@@ -105,7 +105,8 @@ def test_a_phase_moves_its_own_parameters_and_no_others() -> None:
         (method.encoder, method.critic),
         strict=True,
     ):
-        before_own, before_other = _weights(own), _weights(other)
+        before_own = _weights(own)
+        before_other = _weights(other)
         optimizers.of(phase).zero_grad()
         with moving(method, phase.parameters):
             gradients(method, method, phase, batch, PLAN)
@@ -146,7 +147,9 @@ def test_the_loop_takes_every_phase_and_logs_each_under_its_name(tmp_path: Path)
 
 
 def test_two_optimisers_resume_to_the_bit(tmp_path: Path) -> None:
-    whole, parts, resumed = adversary(), adversary(), adversary()
+    whole = adversary()
+    parts = adversary()
+    resumed = adversary()
     plan = dataclasses.replace(PLAN, steps=9, checkpoint_minutes=0.0)
     fit(whole, ToySource(), views, plan, tmp_path / "whole")
 
@@ -165,7 +168,8 @@ def test_two_optimisers_resume_to_the_bit(tmp_path: Path) -> None:
             [Stop()],
         )
     fit(resumed, ToySource(), views, plan, tmp_path / "parts")
-    expected, found = whole.state_dict(), resumed.state_dict()
+    expected = whole.state_dict()
+    found = resumed.state_dict()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 

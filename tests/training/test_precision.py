@@ -34,7 +34,8 @@ def test_bfloat16_is_taken_where_it_gains_at_least_15_percent_and_the_answer_is_
         return seconds[bfloat16]
 
     monkeypatch.setattr(precision, "_seconds", timed)
-    encoder, example = build("small-convnet", IMAGES), torch.zeros(4, *IMAGES.shape)
+    encoder = build("small-convnet", IMAGES)
+    example = torch.zeros(4, *IMAGES.shape)
     first = precision.choose_precision("auto", encoder, example, torch.device("cpu"))
     assert first[0] == chosen
     assert asked[1:5] == [False, True, False, True], "in turns, after one to warm up"
@@ -44,7 +45,8 @@ def test_bfloat16_is_taken_where_it_gains_at_least_15_percent_and_the_answer_is_
 
 
 def test_the_probe_leaves_the_encoder_and_the_random_state_alone() -> None:
-    encoder, example = build("small-convnet", IMAGES), torch.rand(4, *IMAGES.shape)
+    encoder = build("small-convnet", IMAGES)
+    example = torch.rand(4, *IMAGES.shape)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     state = torch.get_rng_state()
     precision.choose_precision("auto", encoder, example, torch.device("cpu"))
@@ -64,7 +66,8 @@ def test_far_slower_bfloat16_is_seen_on_a_few_samples_and_not_tried_again_with_a
 
     monkeypatch.setattr(precision, "_seconds", timed)
     told: list[str] = []
-    encoder, example = build("small-convnet", IMAGES), torch.zeros(100, *IMAGES.shape)
+    encoder = build("small-convnet", IMAGES)
+    example = torch.zeros(100, *IMAGES.shape)
     chosen, why = precision.choose_precision(
         "auto", encoder, example, torch.device("cpu"), told.append
     )
@@ -100,7 +103,8 @@ def test_a_damaged_cache_is_made_anew(
     content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "_seconds", lambda *given, bfloat16: 1.0 if bfloat16 else 2.0)
-    encoder, example = build("small-convnet", IMAGES), torch.zeros(4, *IMAGES.shape)
+    encoder = build("small-convnet", IMAGES)
+    example = torch.zeros(4, *IMAGES.shape)
     path = tmp_path / "precision.json"
     precision.choose_precision("auto", encoder, example, torch.device("cpu"))
     (key,) = json.loads(path.read_text())

@@ -54,7 +54,8 @@ def trained(folder: Path, told: list[str], accumulate: int = 1) -> Tensor:
         source.spec,
         SimCLR.Settings(hidden=16, projection=8),
     )
-    console, log = Console(quiet=True), MetricsLog(folder)
+    console = Console(quiet=True)
+    log = MetricsLog(folder)
     probes = Probes(lambda encode: ({"knn": 0.5}, None), lambda encode: {})  # type: ignore[arg-type]
     health = OnlineEvaluation(probes, 1, log, Display(console), told.append)
     views = make_views(source.spec, method.wanted_views)
@@ -73,7 +74,8 @@ def test_the_loop_embeds_the_prepared_batch_and_passes_the_alarm_on_once(tmp_pat
     told: list[str] = []
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    first, second = trained(tmp_path / "a", told), trained(tmp_path / "b", told)
+    first = trained(tmp_path / "a", told)
+    second = trained(tmp_path / "b", told)
     assert torch.equal(first, second), "draws come from the batch's generator"
     assert len(told) == 2, "one alarm a run"
     assert told[0].startswith("The loss is ")

@@ -44,7 +44,8 @@ def test_a_profiled_run_is_the_same_to_the_bit_and_says_one_thing(change: dict[s
     assert torch.equal(after, torch.rand(3)), (
         "the bound's copy draws dropout from a random state of its own"
     )
-    a, b = plain.state_dict(), profiled.state_dict()
+    a = plain.state_dict()
+    b = profiled.state_dict()
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert len(said) == 1
     assert said[0].startswith("profile of 5 steps after the first 3")

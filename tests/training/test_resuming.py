@@ -61,7 +61,8 @@ def killed(folder: Path, step: int) -> None:
 
 
 def same(first: Method, second: Method) -> bool:
-    a, b = first.state_dict(), second.state_dict()
+    a = first.state_dict()
+    b = second.state_dict()
     return all(torch.equal(a[name], b[name]) for name in a)
 
 

@@ -35,8 +35,10 @@ def test_the_cosine_gives_the_reference_values(golden: Callable[[str], dict[str,
     differs.
     """
     case = golden("f-sit-schedules-0")
-    rates, warmup = case["out_lr"], int(case["hp_iters"])
-    peak, last = float(rates[warmup]), 1e-6
+    rates = case["out_lr"]
+    warmup = int(case["hp_iters"])
+    peak = float(rates[warmup])
+    last = 1e-6
     found = [
         peak * learning_rate_factor(s, len(rates), warmup, final=last / peak)
         for s in range(warmup, len(rates))

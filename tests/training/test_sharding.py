@@ -86,7 +86,9 @@ class Data:
     """What ``fit`` needs of a source, with the toy samples of a method."""
 
     def __init__(self, method: Method) -> None:
-        self.spec, self.train, self.test = method.spec, toy_samples(method.spec), None
+        self.spec = method.spec
+        self.train = toy_samples(method.spec)
+        self.test = None
 
 
 class Watch:
@@ -267,7 +269,8 @@ def held() -> dict[str, Any]:
         fit(given, Data(given), views, Plan(ADAMW, seed=3, shard=True))
     finally:
         loop.Optimizers = build
-    (trained,), (optimizer,) = trainers, optimizers
+    (trained,) = trainers
+    (optimizer,) = optimizers
     moments = [
         value
         for state in optimizer.state.values()
@@ -401,7 +404,8 @@ def test_the_gradient_cache_takes_the_steps_of_one_process() -> None:
 @pytest.mark.parametrize("count", [2, 3])
 def test_each_process_holds_its_share(count: int) -> None:
     results = [found["held"] for found in several()[count]]
-    whole, learning = results[0]["whole"], results[0]["learning"]
+    whole = results[0]["whole"]
+    learning = results[0]["learning"]
     assert sum(found["own"] for found in results) == whole
     assert sum(found["own moments"] for found in results) == 2 * learning
     for found in results:

@@ -44,7 +44,9 @@ class ToySource:
     """What ``fit`` needs of a source."""
 
     def __init__(self) -> None:
-        self.spec, self.train, self.test = SPEC, ToySamples(), None
+        self.spec = SPEC
+        self.train = ToySamples()
+        self.test = None
 
 
 def views(samples: Tensor, generator: torch.Generator) -> list[Tensor]:
@@ -93,7 +95,8 @@ class Toy(Method):
         return {"z1": z1, "pair": (z2, batch.index), "sum": Summed(z1.sum(0))}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        z1, (z2, _) = outputs["z1"], outputs["pair"]
+        z1 = outputs["z1"]
+        (z2, _) = outputs["pair"]
         spread = torch.log_softmax(self.scale * (z1 @ z2.T), dim=1).diagonal().mean()
         drift = (outputs["sum"].value / len(z1) - self.centre).square().sum()
         return {"contrast": -spread, "drift": 0.1 * drift, "seen": torch.tensor(float(len(z1)))}
@@ -106,7 +109,8 @@ class SharedToy(Toy):
     """The same method with a loss that takes rows."""
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
-        z1, (z2, _) = outputs["z1"], outputs["pair"]
+        z1 = outputs["z1"]
+        (z2, _) = outputs["pair"]
         own = own_range(rows, len(z1))
         spread = torch.log_softmax(self.scale * (z1[own] @ z2.T), dim=1).diagonal(own.start)
         drift = (outputs["sum"].value / len(z1) - self.centre).square().sum()

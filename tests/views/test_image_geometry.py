@@ -104,7 +104,8 @@ def test_a_rotated_crop_shows_the_image_beyond_its_box() -> None:
 def test_boxes_are_distributed_as_torchvisions(
     sides: tuple[int, int], scale: tuple[float, float]
 ) -> None:
-    count, ratio = 4000, (3 / 4, 4 / 3)
+    count = 4000
+    ratio = (3 / 4, 4 / 3)
     boxes = crop_boxes(count, sides, scale, ratio, generator())
     image = torch.zeros(1, *sides)
     crop = v2.RandomResizedCrop(sides, scale=scale, ratio=ratio)

@@ -30,7 +30,10 @@ def generator() -> torch.Generator:
 def test_relative_boxes_run_from_first_to_last_pixel_and_turn_with_the_mirror() -> None:
     boxes = torch.tensor([[2.0, 4.0, 10.0, 20.0]]).expand(2, 4)
     found = relative_boxes(Placement(boxes, torch.tensor([False, True])), (24, 40))
-    x0, x1, y0, y1 = 4 / 39, 23 / 39, 2 / 23, 11 / 23
+    x0 = 4 / 39
+    x1 = 23 / 39
+    y0 = 2 / 23
+    y1 = 11 / 23
     assert_close(found, torch.tensor([[x0, y0, x1, y1], [x1, y0, x0, y1]]))
 
 
@@ -40,7 +43,8 @@ def test_a_box_says_what_the_view_shows() -> None:
         [ramp(), ramp()], generator()
     )
     assert boxes.shape == (64, 2, 4)
-    left, right = boxes[:, 0, 0] * 39, boxes[:, 0, 2] * 39
+    left = boxes[:, 0, 0] * 39
+    right = boxes[:, 0, 2] * 39
     shown = first[:, 0, 12] * 255
     # the first and last output pixels lie half an output step inside the box
     step = (right - left).abs().add(1) / 40

@@ -22,10 +22,8 @@ STRONG = replace(CONTRASTIVE, rotation=30.0, solarise=0.3)
 
 
 def spec(channels: int = 3, sides: tuple[int, int] = (32, 32), **extra: object) -> Spec:
-    mean, std = (
-        tuple(0.3 + 0.1 * c for c in range(channels)),
-        tuple(0.2 + 0.05 * c for c in range(channels)),
-    )
+    mean = tuple(0.3 + 0.1 * c for c in range(channels))
+    std = tuple(0.2 + 0.05 * c for c in range(channels))
     return Spec("shapes", "image", (channels, *sides), 100, mean=mean, std=std, extra=extra)
 
 
@@ -70,7 +68,8 @@ def test_the_same_generator_state_gives_the_same_views_to_the_bit() -> None:
     )
     samples = pixels(sides=(80, 66))
     source = generator()
-    first, second = make(samples, source), make(samples, source)
+    first = make(samples, source)
+    second = make(samples, source)
     again = make(samples, generator())
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(first, second, strict=True))
@@ -143,7 +142,8 @@ def test_values_stay_in_the_unit_range(
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_views_that_are_made_together_are_those_made_one_by_one(channels: int) -> None:
-    of, images = spec(channels, (16, 12)), pixels(9, channels, (16, 12))
+    of = spec(channels, (16, 12))
+    images = pixels(9, channels, (16, 12))
     everything = {
         "jitter": 0.8,
         "brightness": 0.4,
@@ -161,7 +161,8 @@ def test_views_that_are_made_together_are_those_made_one_by_one(channels: int) -
         (ImageViewSettings(scale=(0.2, 1.0), **everything), (7, 5)),
         (ImageViewSettings(), (16, 12)),
     )
-    together, alone = generator(3), generator(3)
+    together = generator(3)
+    alone = generator(3)
     for found, (kind, size) in zip(
         module.ImageViews(of, kinds)(images, together), kinds, strict=True
     ):
@@ -236,7 +237,8 @@ def test_plain_is_the_sample_itself() -> None:
     of = spec(sides=(20, 45))
     samples = pixels(6, sides=(20, 45))
     plain = plain_view(of)(samples)
-    mean, std = torch.tensor(of.mean).view(3, 1, 1), torch.tensor(of.std).view(3, 1, 1)
+    mean = torch.tensor(of.mean).view(3, 1, 1)
+    std = torch.tensor(of.std).view(3, 1, 1)
     torch.testing.assert_close(plain, (samples / 255 - mean) / std)
     views = make_views(of, WantedViews(whole=2, style="plain"))(samples, generator())
     assert torch.equal(views[0], plain)
@@ -251,7 +253,8 @@ def test_the_whole_image_is_rotated_when_only_rotation_is_asked() -> None:
 
 
 def test_presets_by_style_and_size() -> None:
-    large, small = spec(sides=(224, 224)), spec(sides=(64, 64))
+    large = spec(sides=(224, 224))
+    small = spec(sides=(64, 64))
     assert settings_of(WantedViews(), large) == [CONTRASTIVE] * 2
     assert settings_of(WantedViews(whole=3, style="asymmetric"), large) == [
         BYOL_FIRST,

@@ -30,11 +30,9 @@ def beats(count: int = 8) -> Tensor:
 @pytest.mark.parametrize("style", ["contrastive", "asymmetric", "crop", "plain"])
 def test_shapes_types_and_determinism(style: str) -> None:
     make = make_views(SPEC, WantedViews(local=2, style=style, mask=True), patches=5)
-    views, again, other = (
-        make(beats(), generator()),
-        make(beats(), generator()),
-        make(beats(), generator(1)),
-    )
+    views = make(beats(), generator())
+    again = make(beats(), generator())
+    other = make(beats(), generator(1))
     assert [tuple(view.shape) for view in views] == [(8, 2, 50)] * 2 + [(8, 2, 22)] * 2 + [(8, 5)]
     assert all(view.dtype == torch.float32 and view.isfinite().all() for view in views)
     assert all(torch.equal(a, b) for a, b in zip(views, again, strict=True))
@@ -65,7 +63,8 @@ def test_a_view_depends_on_its_own_sample_only() -> None:
 @pytest.mark.parametrize("length", [50, 22, 90])
 def test_crop_is_interpolation_of_the_stretch(length: int) -> None:
     series = torch.randn(3, 2, 50, dtype=torch.float64)
-    start, width = torch.tensor([0, 10, 35]), torch.tensor([50, 30, 15])
+    start = torch.tensor([0, 10, 35])
+    width = torch.tensor([50, 30, 15])
     cropped = module.crop_and_resample(series, start, width, length)
     for number, (first, steps) in enumerate(zip(start.tolist(), width.tolist(), strict=True)):
         at = first + (np.arange(length) + 0.5) * steps / length - 0.5

@@ -47,7 +47,9 @@ def test_shapes_types_and_determinism(modality: str, style: str) -> None:
     make = make_views(SPECS[modality], WantedViews(local=1, style=style, further=("plain",)))
     raw = samples(modality)
     before = raw.clone()
-    views, again, other = make(raw, generator()), make(raw, generator()), make(raw, generator(1))
+    views = make(raw, generator())
+    again = make(raw, generator())
+    other = make(raw, generator(1))
     assert [tuple(v.shape[1:]) for v in views] == [SPECS[modality].shape] * 2 + [
         LOCAL[modality],
         SPECS[modality].shape,
@@ -61,7 +63,8 @@ def test_shapes_types_and_determinism(modality: str, style: str) -> None:
 
 @pytest.mark.parametrize("modality", SPECS)
 def test_a_view_depends_on_its_own_sample_only(modality: str) -> None:
-    make, raw = make_views(SPECS[modality], WantedViews(local=1)), samples(modality)
+    make = make_views(SPECS[modality], WantedViews(local=1))
+    raw = samples(modality)
     changed = raw.clone()
     changed[3] = raw[3].flip(-1) + 1
     for before, after in zip(make(raw, generator()), make(changed, generator()), strict=True):

@@ -56,7 +56,8 @@ def assert_well_formed(tokens: Tokens) -> None:
 @pytest.mark.parametrize("style", ["contrastive", "asymmetric", "crop", "plain"])
 def test_views_are_well_formed_and_deterministic(style: str) -> None:
     make = make_views(TEXT, WantedViews(local=1, style=style, mask=True), patches=3)
-    views, again = make(notes(), generator()), make(notes(), generator())
+    views = make(notes(), generator())
+    again = make(notes(), generator())
     assert len(views) == 4
     for view, same in zip(views[:3], again[:3], strict=True):
         assert view.ids.shape == (40, 12)
@@ -78,10 +79,8 @@ def test_plain_is_the_text_itself() -> None:
 def test_deletion_and_masking_as_loops_do_them(probability: float) -> None:
     tokens = notes()
     draws = torch.rand(40, 12, generator=generator())
-    deleted, masked = (
-        module.delete_tokens(tokens, draws, probability),
-        module.mask_tokens(tokens, draws, probability),
-    )
+    deleted = module.delete_tokens(tokens, draws, probability)
+    masked = module.mask_tokens(tokens, draws, probability)
     assert_well_formed(deleted)
     for row in range(40):
         ordinary = range(1, int(tokens.mask[row].sum()) - 1)
@@ -98,10 +97,8 @@ def test_deletion_and_masking_as_loops_do_them(probability: float) -> None:
 
 def test_a_span_is_a_run_of_the_text() -> None:
     tokens = notes()
-    share, place = (
-        torch.rand(40, generator=generator()).clamp_min(0.01),
-        torch.rand(40, generator=generator(1)),
-    )
+    share = torch.rand(40, generator=generator()).clamp_min(0.01)
+    place = torch.rand(40, generator=generator(1))
     spans = module.keep_span(tokens, share, place)
     assert_well_formed(spans)
     for row in range(40):

@@ -161,7 +161,8 @@ def assemble(
         UserError: for unknown names, or data that the method cannot learn from (named in the
             message).
     """
-    options, spec = config.options, source.spec
+    options = config.options
+    spec = source.spec
     kind = method_class or registry.get(config.method)
     _check_fit(config.method, kind, source)
     if kind.needs_labels and options.resume is not None and source.relabelled:

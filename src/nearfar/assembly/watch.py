@@ -28,7 +28,8 @@ from nearfar.views import plain_view
 
 def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> tuple[Plan, Config]:
     """The loop's plan, and the configuration with the chosen precision written in."""
-    options, recipe = assembled.config.options, assembled.recipe
+    options = assembled.config.options
+    recipe = assembled.recipe
     device = device_of(options.device)
     index = torch.arange(
         min(2 * recipe.batch_size, 256, len(source.train))
@@ -114,7 +115,8 @@ def callbacks(
     """The metrics file, the online probe (about ten times a run unless asked otherwise) and the
     display.
     """
-    log, display = MetricsLog(folder, plan.tell), Display(console)
+    log = MetricsLog(folder, plan.tell)
+    display = Display(console)
     epochs = (
         plan.steps // max(1, len(source.train) // plan.recipe.batch_size)
         if plan.steps

@@ -15,7 +15,8 @@ from nearfar.claims.harness import Training, digits, pretrained, probes
 from nearfar.data.samples import Source
 
 _UNIFORM = {"weighted": False, "uniform": True}
-_MOST, _LEAST = 120, 6
+_MOST = 120
+_LEAST = 6
 
 
 @cache

@@ -26,7 +26,9 @@ which no result uses.
 LEAST_SEEDS = 5
 """Of a claim of which one seed takes less than a minute."""
 
-HOLDS, FAILS, OPEN = "holds", "does not hold here", "inconclusive"
+HOLDS = "holds"
+FAILS = "does not hold here"
+OPEN = "inconclusive"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +130,8 @@ def run(
         first_seed: the seeds are this one and those after it.
         watch: told after each measurement.
     """
-    count, start = claim.seeds if seeds is None else seeds, time.monotonic()
+    count = claim.seeds if seeds is None else seeds
+    start = time.monotonic()
     values: dict[str, list[dict[str, float]]] = {claim.first: [], claim.second: []}
     chosen = list(range(first_seed, first_seed + count))
     for number, seed in enumerate(chosen, 1):

@@ -10,7 +10,8 @@ from nearfar.claims.claim import Claim
 from nearfar.losses.supervised.regression_pairs import conr
 
 LABELS = (20.0, 30.0, 40.0, 60.0)
-WEIGHTED, EQUAL = "weighted by label distance", "weighted equally"
+WEIGHTED = "weighted by label distance"
+EQUAL = "weighted equally"
 
 
 def measure(arm: str, seed: int) -> dict[str, float]:

@@ -21,7 +21,8 @@ from nearfar.evaluation.splits import stratified
 from nearfar.networks.encoder import Encoder
 from nearfar.views import ImageViewSettings, plain_view
 
-CORE, ENTROPY = "Core-tuning", "cross-entropy"
+CORE = "Core-tuning"
+ENTROPY = "cross-entropy"
 VIEWS = ImageViewSettings(scale=(0.7, 1.0), ratio=(0.9, 1.1), rotation=15.0)
 PRETRAINING = Training(steps=180, batch_size=64, encoder=tiny_convnet)
 TUNING = Training(
@@ -54,7 +55,8 @@ def tuned(name: str, settings: Mapping[str, Any], seed: int) -> dict[str, float]
     def start(_: Spec) -> Encoder:
         return copy.deepcopy(simclr(seed))
 
-    source, training = few_digits(), dataclasses.replace(TUNING, encoder=start)
+    source = few_digits()
+    training = dataclasses.replace(TUNING, encoder=start)
     method = pretrained(name, source, training, seed=seed, settings=settings)
     assert source.test is not None
     assert source.test.label is not None

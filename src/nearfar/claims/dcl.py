@@ -12,7 +12,8 @@ from nearfar.claims.harness import Training, digits, pretrained, probes, trainin
 from nearfar.methods.method import Method
 
 _METHODS = {"DCL": "dcl", "NT-Xent": "simclr"}
-_BATCH, _TEMPERATURE = 32, 0.1
+_BATCH = 32
+_TEMPERATURE = 0.1
 
 
 def measure(arm: str, seed: int) -> Mapping[str, float]:

@@ -20,7 +20,9 @@ from nearfar.methods.hosted.genview import GenView
 from nearfar.training.training_set import LoadedTrainingSet
 from nearfar.views import ImageViewSettings, make_views
 
-SIDE, DIGIT, WRONG = 24, 16, 0.3
+SIDE = 24
+DIGIT = 16
+WRONG = 0.3
 VIEWS = ImageViewSettings(scale=(0.8, 1.0))
 
 
@@ -73,10 +75,8 @@ def pair_weights(seed: int) -> tuple[Tensor, Tensor]:
     method.before_epoch(0, LoadedTrainingSet(in_memory(images), method, seed))
     wrong = torch.rand(len(images), generator=generator) < WRONG
     others = shapes[torch.randperm(len(shapes), generator=generator)]
-    right_pairs, wrong_pairs = (
-        composed(shapes, striped(len(shapes), generator)),
-        composed(others, background),
-    )
+    right_pairs = composed(shapes, striped(len(shapes), generator))
+    wrong_pairs = composed(others, background)
     second = torch.where(wrong[:, None, None, None], wrong_pairs, right_pairs)
     views = make_views(spec, method.wanted_views, settings=VIEWS)([images, second], generator)
     with torch.no_grad():

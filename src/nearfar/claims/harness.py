@@ -169,7 +169,8 @@ def labelled(method: Method, samples: Samples) -> Labelled:
 
 def both_parts(encode: Callable[[Any], Tensor], source: Source) -> tuple[Labelled, Labelled]:
     """Features of training and test samples in plain view with their classes."""
-    view, parts = plain_view(source.spec), []
+    view = plain_view(source.spec)
+    parts = []
     for samples in (source.train, source.test):
         assert samples is not None
         assert samples.label is not None
@@ -197,7 +198,8 @@ def probes(
         of the test features.
     """
     assert source.test is not None
-    train, test = labelled(method, source.train), labelled(method, source.test)
+    train = labelled(method, source.train)
+    test = labelled(method, source.test)
     return {
         "knn": knn_accuracy(train, test),
         "linear": linear_accuracy(train, test, seed=seed),

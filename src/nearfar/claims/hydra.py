@@ -13,7 +13,8 @@ from nearfar.evaluation.probes.knn import knn_accuracy
 from nearfar.evaluation.probes.linear import linear_probes
 from nearfar.views import plain_view
 
-GATED, UNGATED = "gated arbitrary pairs", "ungated arbitrary pairs"
+GATED = "gated arbitrary pairs"
+UNGATED = "ungated arbitrary pairs"
 TRAINING = Training(steps=200, batch_size=258)
 
 

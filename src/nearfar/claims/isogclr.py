@@ -30,10 +30,8 @@ SETTINGS = {
 def measure(arm: str, seed: int) -> Mapping[str, float]:
     rising, falling = (class_temperatures(seed, turned=turned) for turned in (True, False))
     first_half = torch.arange(10) < 5
-    frequent, rare = (
-        torch.where(first_half, falling, rising),
-        torch.where(first_half, rising, falling),
-    )
+    frequent = torch.where(first_half, falling, rising)
+    rare = torch.where(first_half, rising, falling)
     chosen = frequent if arm == "classes when frequent" else rare
     return {
         "temperature": float(chosen.mean()),

@@ -31,17 +31,16 @@ def measure(arm: str, seed: int) -> Mapping[str, float]:
     }  # with an endless warm-up it is MoCo v2
     method = pretrained("mochi", digits(), TRAINING, seed=seed, settings=settings)
     assert isinstance(method, MoCHi)
-    train, generator = digits().train, torch.Generator().manual_seed(seed)
+    train = digits().train
+    generator = torch.Generator().manual_seed(seed)
     views = make_views(method.spec, method.wanted_views, settings=DIGIT_VIEWS)(
         train.take(torch.arange(len(train))), generator
     )
     with torch.no_grad():
         outputs = method(Batch(views, torch.arange(len(train))))
-    query, key, queue = (
-        normalize(outputs["query"], dim=1),
-        normalize(outputs["key"], dim=1),
-        method.queue.rows,
-    )
+    query = normalize(outputs["query"], dim=1)
+    key = normalize(outputs["key"], dim=1)
+    queue = method.queue.rows
     s = method.settings
     draws = draw(
         query, queue, generator=generator, hardest=s.hardest, pairs=s.pairs, with_query=s.with_query

@@ -20,7 +20,9 @@ from nearfar.evaluation.measures.dense import pixel_matching
 from nearfar.networks.encoder import Encoder
 from nearfar.views import ImageViewSettings, WantedViews, make_views
 
-SIDE, WINDOWS, LOOKED_AT = 48, 512, 64
+SIDE = 48
+WINDOWS = 512
+LOOKED_AT = 64
 VIEWS = ImageViewSettings(
     scale=(0.37, 1.0), flip=0.5, jitter=0.8, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1
 )
@@ -50,7 +52,8 @@ def photographs(seed: int) -> Source:
     ]
     windows = []
     for _ in range(WINDOWS + LOOKED_AT):
-        top, left = random.randint(0, 170 - SIDE + 1), random.randint(0, 256 - SIDE + 1)
+        top = random.randint(0, 170 - SIDE + 1)
+        left = random.randint(0, 256 - SIDE + 1)
         windows.append(small[random.randint(2)][:, top : top + SIDE, left : left + SIDE])
     found = torch.stack(windows).round().to(torch.uint8)
     values = found.float() / 255

@@ -17,7 +17,9 @@ from nearfar.evaluation.probes.few_labels import few_labels
 from nearfar.evaluation.splits import per_class
 from nearfar.networks.scattering import Scattering
 
-SIDE, SHOTS, DRAWS = 16, (2, 5, 10), 5
+SIDE = 16
+SHOTS = (2, 5, 10)
+DRAWS = 5
 
 
 @cache
@@ -39,7 +41,9 @@ def _features(arm: str) -> tuple[Labelled, Labelled, float]:
         assert samples.label is not None
         return Labelled(features(images.roll(shift, 3)), samples.label, 10)
 
-    train, test, shifted = labelled(source.train), labelled(source.test), labelled(source.test, 1)
+    train = labelled(source.train)
+    test = labelled(source.test)
+    shifted = labelled(source.test, 1)
     moved = (shifted.features - test.features).norm(dim=1) / test.features.norm(dim=1)
     return train, test, float(moved.mean())
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
+from typing import cast
 
 from torch import Tensor
 
@@ -45,9 +46,12 @@ def measure(arm: str, seed: int) -> Mapping[str, float]:
     found: dict[str, float] = {}
     for label in ("digit", "orientation"):
         for place, space in enumerate(("common", "salient")):
-            train, test = both_parts(
-                lambda x, place=place: method.separate(x)[place], striped_digits(label)
-            )  # type: ignore[misc]
+            separate = cast(Callable[[Tensor], tuple[Tensor, Tensor]], method.separate)
+
+            def one_space(x: Tensor, place: int = place) -> Tensor:
+                return separate(x)[place]
+
+            train, test = both_parts(one_space, striped_digits(label))
             flags = both_parts(lambda x: x.flatten(1)[:, :1], striped_digits("target"))
             targets = (
                 _where(rows, flag.labels == 1)

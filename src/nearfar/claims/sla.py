@@ -13,7 +13,9 @@ from nearfar.data.samples import Source
 from nearfar.evaluation.splits import stratified
 from nearfar.views import ImageViewSettings, plain_view
 
-JOINT, BASELINE, AUGMENTED = "SLA, aggregated", "baseline", "rotation as augmentation"
+JOINT = "SLA, aggregated"
+BASELINE = "baseline"
+AUGMENTED = "rotation as augmentation"
 SETTINGS = {
     JOINT: {"expansion": "rotation"},
     BASELINE: {"expansion": "none"},
@@ -50,9 +52,9 @@ def measure(arm: str, seed: int) -> dict[str, float]:
     assert source.test.label is not None
     x = plain_view(source.spec)(source.test.take(torch.arange(len(source.test))))
     predicted = {
-        "accuracy": method.predict(x),
-        "accuracy of single views": method.predict(x, aggregate=False),
-    }  # type: ignore[operator]
+        "accuracy": method.predict(x),  # type: ignore[operator]
+        "accuracy of single views": method.predict(x, aggregate=False),  # type: ignore[operator]
+    }
     return {
         name: float((found.argmax(1) == source.test.label).double().mean())
         for name, found in predicted.items()

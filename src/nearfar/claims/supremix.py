@@ -18,10 +18,13 @@ from nearfar.evaluation.features import extract
 from nearfar.evaluation.probes.linear import ridge_probes
 from nearfar.views import ImageViewSettings, plain_view
 
-DIGITS, STEP, LARGEST = (2, 3, 4, 5, 7), 3, 60
+DIGITS = (2, 3, 4, 5, 7)
+STEP = 3
+LARGEST = 60
 """Digits that look different under every rotation, and the rotations in degrees."""
 
-SUPREMIX, SUPCON = "SupReMix", "SupCon"
+SUPREMIX = "SupReMix"
+SUPCON = "SupCon"
 VIEWS = ImageViewSettings(
     scale=(0.7, 1.0), ratio=(0.9, 1.1), jitter=1.0, brightness=0.3, contrast=0.3
 )
@@ -35,7 +38,8 @@ def rotated_digits() -> Source:
     """
     digits = data.load("digits")
     assert digits.test is not None
-    train, test = _turned(digits.train, 500, seed=0), _turned(digits.test, 300, seed=1)
+    train = _turned(digits.train, 500, seed=0)
+    test = _turned(digits.test, 300, seed=1)
     mean, std = (float(f(train.content.float() / 255)) for f in (torch.mean, torch.std))
     spec = Spec(
         "rotated-digits",
@@ -61,7 +65,9 @@ def _turned(samples: Samples, count: int, *, seed: int) -> Samples:
     steps = LARGEST // STEP
     degrees = STEP * torch.randint(-steps, steps + 1, (count,), generator=generator).float()
     images = interpolate(samples.take(rows).float(), (16, 16), mode="bilinear", align_corners=False)
-    cos, sin, zero = degrees.deg2rad().cos(), degrees.deg2rad().sin(), torch.zeros(count)
+    cos = degrees.deg2rad().cos()
+    sin = degrees.deg2rad().sin()
+    zero = torch.zeros(count)
     turn = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
     turned = grid_sample(
         images, affine_grid(turn, list(images.shape), align_corners=False), align_corners=False

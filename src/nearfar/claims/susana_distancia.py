@@ -17,7 +17,8 @@ from nearfar.evaluation.probes.few_shot import few_shot
 from nearfar.losses.supervised.episodes import neighbour_score
 from nearfar.views import ImageViewSettings
 
-DISTANCES, ENTROPY = "ICNN and Proto-Triplet", "cross-entropy"
+DISTANCES = "ICNN and Proto-Triplet"
+ENTROPY = "cross-entropy"
 VIEWS = ImageViewSettings(scale=(0.6, 1.0), ratio=(0.9, 1.1), rotation=10.0)
 TRAINING = Training(steps=150, learning_rate=1e-3, encoder=tiny_convnet, views=VIEWS)
 

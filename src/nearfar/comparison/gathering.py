@@ -23,7 +23,8 @@ def entry_of(run: Run, arm: str, settings: dict[str, Any]) -> Entry:
         UserError: if it has not been judged.
     """
     memory = run.folder / MEMORY
-    evaluation, config = run.evaluation(), run.config
+    evaluation = run.evaluation()
+    config = run.config
     if evaluation is None:
         raise UserError(
             f"{run.folder} has not been judged; run `nearfar evaluate {run.folder}` first."

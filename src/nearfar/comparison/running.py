@@ -25,7 +25,8 @@ from nearfar.ranges import checked, whole_number
 from nearfar.runs.folder import CHECKPOINTS, CONFIG, EVALUATION, Run
 from nearfar.runs.stored import field_of, read_json
 
-PLAN, BASELINES = "comparison.json", "baselines"
+PLAN = "comparison.json"
+BASELINES = "baselines"
 _PLANNED: dict[str, Any] = {
     "steps": dict[str, Annotated[int, whole_number(0, MOST_SAMPLES)]],
     "encoder": str,
@@ -34,7 +35,9 @@ _PLANNED: dict[str, Any] = {
     "budget": str,
 }
 """What a plan holds beside what was asked for."""
-_TIMED, _UNTIMED = 8, 3  # steps
+# steps
+_TIMED = 8
+_UNTIMED = 3
 _INTERRUPTED = 130  # exit code of a run that was asked to stop
 
 
@@ -62,7 +65,8 @@ def planned(arms: Sequence[Arm], options: CompareOptions, folder: Path) -> dict[
     elif folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} exists and is not a comparison; choose another --output.")
     else:
-        plan, missing = {"steps": {}, **_conditions(arms, options)}, list(arms)
+        plan = {"steps": {}, **_conditions(arms, options)}
+        missing = list(arms)
     plan["asked"] = asked
     for arm in missing:
         plan["steps"][arm.name] = _steps(arm, options, plan)

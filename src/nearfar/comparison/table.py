@@ -100,7 +100,8 @@ def _cell(comparison: Comparison, arm: str, metric: str) -> str:
 
 def score_text(comparison: Comparison, arm: str, metric: str, row: str = "trained") -> str:
     """ "61.2 ± 1.3"; with two seeds "60.9, 61.5"."""
-    unit, values = comparison.unit(metric), comparison.values(arm, metric, row)
+    unit = comparison.unit(metric)
+    values = comparison.values(arm, metric, row)
     if 1 < len(values) < FEWEST_SEEDS and len(set(values)) > 1:
         return ", ".join(text_of(Interval(value, math.nan, math.nan), unit) for value in values)
     return text_of(comparison.mean(arm, metric, row), unit)

@@ -108,7 +108,9 @@ class Difference:
         """The smallest level at which the difference is apart from 0; 1 where no error is known."""
         if not self.known or self.value == 0 or math.isnan(self.value):
             return 1.0
-        low, high = -40.0, 0.0  # of the logarithm of the level
+        # of the logarithm of the level
+        low = -40.0
+        high = 0.0
         if self.half(1.0 - 1e-12) >= abs(self.value):
             return 1.0
         for _ in range(60):
@@ -125,7 +127,8 @@ class Difference:
         half = self.half(level)
         if math.isnan(half):
             return Interval(self.value, math.nan, math.nan)
-        low, high = self.value - half, self.value + half
+        low = self.value - half
+        high = self.value + half
         return (
             Interval(self.value, min(low, 0.0), max(high, 0.0))
             if self.p() > level
@@ -189,9 +192,11 @@ def mean(side: Side, *, share: bool = False) -> Interval:
         return Interval(value, math.nan, math.nan)
     seed_variance = float(values.var(ddof=1) / len(values)) if len(values) > 1 else math.nan
     half = Difference(value, len(values), 0, seed_variance, _unpaired(side)).half()
-    low, high = value - half, value + half
+    low = value - half
+    high = value + half
     if share and not math.isnan(half):
-        low, high = max(0.0, low), min(1.0, high)
+        low = max(0.0, low)
+        high = min(1.0, high)
     return Interval(value, low, high)
 
 
@@ -290,7 +295,8 @@ def sentence(first: str, second: str, found: Sequence[Finding]) -> str:
     seeds = found[0].of.seeds
     names = f"{second} and {first}"
     if seeds == 1:
-        first, second = f"the encoder of {first}", f"the encoder of {second}"
+        first = f"the encoder of {first}"
+        second = f"the encoder of {second}"
     open_ones = [one for one in found if not one.sure]
     clauses = [
         _clause(first, second, [f for f in found if f.state == state], state)
@@ -415,5 +421,6 @@ def _mcnemar(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """
     if not (np.isin(first, (0.0, 1.0)).all() and np.isin(second, (0.0, 1.0)).all()):
         return 0.0
-    more, less = int((second > first).sum()), int((first > second).sum())
+    more = int((second > first).sum())
+    less = int((first > second).sum())
     return min(1.0, 2 * float(bdtr(min(more, less), more + less, 0.5))) if more + less else 1.0

@@ -30,7 +30,8 @@ from nearfar.errors import UserError, brief
 from nearfar.files import replacing, write_text
 from nearfar.runs.stored import check_file, field_of, read_json, record
 
-FACTS, SAMPLES = "data.json", "samples.parquet"
+FACTS = "data.json"
+SAMPLES = "samples.parquet"
 _VERSION = 1
 _FREE = {
     "output",
@@ -58,7 +59,8 @@ def remember(folder: Path, data: str, source: Source, config: Mapping[str, Any])
     """
     assert source.rows is not None
     ids = source.read
-    parts, marks = np.full(len(ids), UNUSED, dtype=object), np.zeros(len(ids), dtype=np.int64)
+    parts = np.full(len(ids), UNUSED, dtype=object)
+    marks = np.zeros(len(ids), dtype=np.int64)
     labels = np.full(len(ids), None, dtype=object)
     for part, samples, rows in zip(
         (TRAIN, TEST), (source.train, source.test), source.rows, strict=True
@@ -159,7 +161,8 @@ def check_config(folder: Path, config: Mapping[str, Any]) -> None:
     """
     if not (folder / FACTS).exists():
         return
-    was, now = _facts(folder).get("config"), _plain(config)
+    was = _facts(folder).get("config")
+    now = _plain(config)
     if not isinstance(was, dict):
         raise UserError(_damaged(folder, "it holds no config"))
     keys = [key for key in {**was, **now} if key not in _FREE and was.get(key) != now.get(key)]
@@ -177,7 +180,8 @@ def absolute(data: str) -> str:
     """Data by the whole path where they are a file or folder, and by their name otherwise."""
     name, condition = condition_of(data)
     if Path(data).expanduser().exists():
-        name, condition = data, None
+        name = data
+        condition = None
     if (
         name in catalogue.EMBEDDED
         or name.startswith(catalogue.PREFIXES)

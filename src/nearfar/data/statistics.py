@@ -26,11 +26,9 @@ def channel_statistics(
     rows = rows[:: max(1, -(-len(rows) * values // _MOST_VALUES))]
     if content.dtype == torch.uint8:
         return _of_levels(content, rows, max(1, _BLOCK_VALUES // values))
-    count, total, square = (
-        0,
-        torch.zeros(content.shape[1], dtype=torch.float64),
-        torch.zeros(content.shape[1], dtype=torch.float64),
-    )
+    count = 0
+    total = torch.zeros(content.shape[1], dtype=torch.float64)
+    square = torch.zeros(content.shape[1], dtype=torch.float64)
     shift: Tensor | None = None
     for block in torch.split(rows, max(1, _BLOCK_VALUES // values)):
         x = content.index_select(0, block).flatten(2).transpose(0, 1).flatten(1)  # (C, values)

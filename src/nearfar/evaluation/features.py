@@ -167,7 +167,8 @@ def check_labels(labels: Tensor, samples: int, classes: int) -> Tensor:
             f"Class labels have shape {tuple(labels.shape)} for {samples:,} samples; expected one "
             "for each."
         )
-    low, high = int(labels.min()), int(labels.max())
+    low = int(labels.min())
+    high = int(labels.max())
     if low < 0 or high >= classes:
         raise UserError(
             f"Class labels run from {low} to {high}; expected 0 to {classes - 1} for {classes} "

@@ -117,7 +117,8 @@ def _target(source: Any, train: Any, test: Any) -> tuple[str, list[str]]:
         return "none", [*notes, "The data have no labels: only what needs none was measured."]
     if target != "class":
         return target, notes
-    seen, classes = len(torch.unique(train.label)), len(source.spec.classes)
+    seen = len(torch.unique(train.label))
+    classes = len(source.spec.classes)
     if seen < 2:
         return "none", [
             *notes,

@@ -39,9 +39,12 @@ class OnlineProbe:
         bank: int = 2000,
         queries: int = 1000,
     ) -> None:
-        self.view, self.device, self.target = view, device, source.spec.target
+        self.view = view
+        self.device = device
+        self.target = source.spec.target
         train, test = validation_part(source)
-        self.train, self.test = _chosen(train, bank), _chosen(test, queries)
+        self.train = _chosen(train, bank)
+        self.test = _chosen(test, queries)
         self.classes = len(source.spec.classes)
 
     def __call__(self, encode: Encode) -> tuple[dict[str, float], str | None]:

@@ -93,7 +93,10 @@ class Row:
     def __init__(
         self, name: str, features: Features, task: Task, encoder: nn.Module | None = None
     ) -> None:
-        self.name, self.features, self.task, self.encoder = name, features, task, encoder
+        self.name = name
+        self.features = features
+        self.task = task
+        self.encoder = encoder
         self.answers: dict[str, Tensor] = {}
 
     def keep(self, metric: str, values: Tensor) -> None:
@@ -183,7 +186,8 @@ def share(
     mean = mean_interval(values)
     score = wilson(mean.value, samples)
     if mean.high - mean.low > score.high - score.low:  # false for one value, whose ends are NaN
-        low, high = max(0.0, mean.low), min(1.0, mean.high)
+        low = max(0.0, mean.low)
+        high = min(1.0, mean.high)
         return Score(row, protocol, metric, mean.value, low, high, over, len(values), "%", setting)
     return Score(row, protocol, metric, *score, "test samples", samples, "%", setting)
 

@@ -184,7 +184,8 @@ def _groups(unit: Tensor, limits: Tensor, has_near: Tensor) -> list[list[int]]:
     """
     rows = has_near.nonzero().flatten()
     left = torch.ones(len(rows), dtype=torch.bool)
-    unit, limits = unit[rows], limits[rows]
+    unit = unit[rows]
+    limits = limits[rows]
     groups = []
     for start in range(0, len(rows), _BLOCK):
         near = _near(unit, limits, torch.arange(start, min(start + _BLOCK, len(rows))))
@@ -213,7 +214,8 @@ def _clique(unit: Tensor, limits: Tensor, first: int, candidates: Tensor) -> lis
     members = [first]
     candidates = candidates[candidates != first]
     while len(candidates):
-        taken, candidates = int(candidates[0]), candidates[1:]
+        taken = int(candidates[0])
+        candidates = candidates[1:]
         members.append(taken)
         cosine = unit[candidates] @ unit[taken]
         candidates = candidates[

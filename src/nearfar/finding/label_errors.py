@@ -250,16 +250,16 @@ def _trials(
     some = torch.randperm(len(number), generator=draw)[:TRIED]
     if len(some) < _FEWEST_TRIED:
         return {}, 0
-    features, number = features[some], number[some]
+    features = features[some]
+    number = number[some]
     planted = torch.randperm(len(some), generator=draw)[: max(1, round(PLANTED * len(some)))]
     replaced = number.clone()
     shift = torch.randint(1, classes, (len(planted),), generator=draw)
     replaced[planted] = (number[planted] + shift) % classes
-    errors, first = set(planted.tolist()), min(count, len(planted))
-    before, after = (
-        rankings(features, number, classes, seed),
-        rankings(features, replaced, classes, seed),
-    )
+    errors = set(planted.tolist())
+    first = min(count, len(planted))
+    before = rankings(features, number, classes, seed)
+    after = rankings(features, replaced, classes, seed)
     trials = {}
     for name, ranked in after.items():
         old = {row for row, _, _ in before[name]} - errors

@@ -53,7 +53,9 @@ class LightningMethod(lightning.LightningModule):
             raise UserError(
                 f"{type(method).__name__} needs nearfar's own loop; train it with nearfar.pretrain."
             )
-        self.method, self.recipe, self.seed = method, recipe, seed
+        self.method = method
+        self.recipe = recipe
+        self.seed = seed
         self.views = make_views(
             method.spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0)
         )

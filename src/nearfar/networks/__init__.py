@@ -172,8 +172,10 @@ def _towers(name: str | None, spec: Spec) -> tuple[str, Encoder]:
     from nearfar.networks.towers import TwoTowers
 
     first, _, second = (name or "").partition("+")
-    first, second = first or catalogue.default("image"), second or catalogue.default("text")
-    images, texts = part_of(spec, "image"), part_of(spec, "text")
+    first = first or catalogue.default("image")
+    second = second or catalogue.default("text")
+    images = part_of(spec, "image")
+    texts = part_of(spec, "text")
     assert images is not None
     assert texts is not None
     return f"{first}+{second}", TwoTowers(

@@ -41,7 +41,8 @@ class Foreground(nn.Module):
         tokens = self.tokens(maps)
         axis = principal_axis(tokens.flatten(0, 1))
         along = (tokens @ axis).view(-1, height, width)
-        top, left = height // 4, width // 4
+        top = height // 4
+        left = width // 4
         middle = along[:, top : height - top, left : width - left].mean()
         sign = 1.0 if middle >= along.mean() else -1.0
         self.axis.copy_(sign * axis)

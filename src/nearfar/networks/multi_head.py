@@ -82,7 +82,8 @@ class PairTemperature(nn.Module):
         self, dimension: int, lowest: float, highest: float, *, hidden: int = 128, heads: int = 0
     ) -> None:
         super().__init__()
-        self.lowest, self.highest = lowest, highest
+        self.lowest = lowest
+        self.highest = highest
         sizes = (2 * dimension, hidden, 1) if heads else (dimension, hidden, dimension)
         self.networks = nn.ModuleList(mlp(sizes, hidden_norm=False) for _ in range(max(1, heads)))
         self.joint = heads > 0

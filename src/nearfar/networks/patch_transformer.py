@@ -83,7 +83,8 @@ class PatchTransformer(TokenEncoder):
     def patchify(self, x: Tensor) -> Tensor:
         fill = [amount for side in reversed(x.shape[2:]) for amount in (0, -side % self.patch)]
         x = pad(x, fill) if any(fill) else x
-        grid, axes = self._grid(x.shape[2:]), len(self.grid)
+        grid = self._grid(x.shape[2:])
+        axes = len(self.grid)
         x = x.reshape(
             x.shape[0], x.shape[1], *(size for cells in grid for size in (cells, self.patch))
         )

@@ -26,7 +26,8 @@ class Perceptron(Encoder):
         layers: list[nn.Module] = [nn.Flatten()]
         for before, after in pairwise((math.prod(spec.shape), *widths)):
             layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU()]
-        self.layers, self.sides = nn.Sequential(*layers), tuple(spec.shape[1:])
+        self.layers = nn.Sequential(*layers)
+        self.sides = tuple(spec.shape[1:])
         self.dimension = widths[-1]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -28,7 +28,8 @@ class ProjectedMaps(nn.Module):
 
     def __init__(self, encoder: Encoder, projectors: nn.ModuleList) -> None:
         super().__init__()
-        self.encoder, self.projectors = encoder, projectors
+        self.encoder = encoder
+        self.projectors = projectors
 
     def forward(self, x: Tensor) -> list[Tensor]:
         found = self.encoder.feature_map(x)

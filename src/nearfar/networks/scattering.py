@@ -56,7 +56,9 @@ class Scattering(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        self.size, self.scale, self.angles = size, scale, angles
+        self.size = size
+        self.scale = scale
+        self.angles = angles
         self.paths = 1 + angles * scale + angles**2 * scale * (scale - 1) // 2
         self.margins = [_margin(side, scale) for side in size]
         if any(margin >= side for (_, margin), side in zip(self.margins, size, strict=True)):
@@ -91,7 +93,8 @@ class Scattering(nn.Module):
         spectrum = _spectrum(
             pad(x.to(self.get_buffer("low_0").dtype), (left, right, top, bottom), mode="reflect")
         )
-        found, second = [self._averaged(spectrum, 0)[:, :, None]], []
+        found = [self._averaged(spectrum, 0)[:, :, None]]
+        second = []
         for j in range(self.scale):
             first = self._modulus(spectrum, j, 0)
             found.append(self._averaged(first, j))
@@ -130,7 +133,8 @@ def _sampled(spectrum: Tensor, factor: int) -> Tensor:
     """
     if factor == 1:
         return spectrum
-    rows, columns = spectrum.shape[-2] // factor, spectrum.shape[-1] // factor
+    rows = spectrum.shape[-2] // factor
+    columns = spectrum.shape[-1] // factor
     return spectrum.reshape(*spectrum.shape[:-2], factor, rows, factor, columns).mean((-4, -2))
 
 
@@ -138,10 +142,12 @@ def _coarser(spectrum: Tensor, level: int) -> Tensor:
     """A filter for signals sampled at 2^level pixels: its high frequencies set to zero, the rest
     folded.
     """
-    kept, factor = spectrum.clone(), 1 << level
+    kept = spectrum.clone()
+    factor = 1 << level
     for axis in (-2, -1):
         side = kept.shape[axis]
-        start, length = side // (2 * factor), int(side * (1 - 1 / factor))
+        start = side // (2 * factor)
+        length = int(side * (1 - 1 / factor))
         kept.narrow(axis, start, length).zero_()
     return _sampled(kept, factor) * (factor * factor)
 
@@ -162,7 +168,8 @@ def _gabor(
     """A Gaussian times a plane wave along ``angle``, periodic on the grid, (H, W) complex128; axis
     0 is the wave's first coordinate.
     """
-    cos, sin = math.cos(angle), math.sin(angle)
+    cos = math.cos(angle)
+    sin = math.sin(angle)
     down, across = (
         torch.arange(-_SHIFTS * side, (_SHIFTS + 1) * side, dtype=torch.float64) for side in size
     )

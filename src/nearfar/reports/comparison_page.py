@@ -55,7 +55,8 @@ def _lead(comparison: Comparison) -> str:
     """The verdict: the best arm if that is sure, and a sentence for each other one; every pair
     below it.
     """
-    metric, arms = comparison.judged[0], comparison.arms()
+    metric = comparison.judged[0]
+    arms = comparison.arms()
     best = comparison.best()
     if best is not None:
         unit = " %" if comparison.unit(metric) == "%" else ""

@@ -120,7 +120,8 @@ def findings(
     losses = [row["loss"] for row in rows if "loss" in row]
     if len(losses) > 3:
         quarter = max(1, len(losses) // 4)
-        first, last = sum(losses[:quarter]) / quarter, sum(losses[-quarter:]) / quarter
+        first = sum(losses[:quarter]) / quarter
+        last = sum(losses[-quarter:]) / quarter
         found.append(
             (
                 last < first,
@@ -130,7 +131,8 @@ def findings(
         )
     looks = [row for row in rows if "effective_rank" in row and "relative_std" in row]
     if looks:
-        rank, spread = looks[-1]["effective_rank"], looks[-1]["relative_std"]
+        rank = looks[-1]["effective_rank"]
+        spread = looks[-1]["relative_std"]
         warning = collapse_seen(spread, rank, dimensions)
         fine = (
             f"The features use about {rank:.0f} of {dimensions} dimensions and vary by "

@@ -22,7 +22,9 @@ from nearfar.reports.samples import captions, pictures
 from nearfar.runs.folder import Run
 from nearfar.views import plain_view
 
-SHOWN, PROBED, SEARCHED = 600, 2000, 4000
+SHOWN = 600
+PROBED = 2000
+SEARCHED = 4000
 _PICTURE_BYTES = 2_000_000
 
 

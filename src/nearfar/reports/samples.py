@@ -77,7 +77,8 @@ def element(picture: str, caption: str, *, first: bool = False) -> str:
     """A figure with a caption; the caption alone where there is no picture. The first of a row is
     set off.
     """
-    text, mark = html.escape(caption), ' class="first"' if first else ""
+    text = html.escape(caption)
+    mark = ' class="first"' if first else ""
     if not picture:
         return f"<figure{mark}><figcaption>{text}</figcaption></figure>"
     return (
@@ -98,7 +99,8 @@ def _image(pixels: Tensor, largest: int = _LARGEST) -> str:
     if pixels.shape[0] not in (1, 3):
         pixels = pixels[:1]
     array = pixels.cpu().permute(1, 2, 0).numpy()
-    kind, encoded = "jpeg" if max(pixels.shape[1:]) > _LOSSLESS else "png", io.BytesIO()
+    kind = "jpeg" if max(pixels.shape[1:]) > _LOSSLESS else "png"
+    encoded = io.BytesIO()
     Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(
         encoded, kind, quality=80
     )
@@ -112,7 +114,8 @@ def _sparkline(series: Tensor) -> str:
         values = torch.nn.functional.interpolate(
             channel[None, None].float(), size=min(60, len(channel))
         )[0, 0]
-        low, high = values.min(), values.max()
+        low = values.min()
+        high = values.max()
         heights = 30 - 28 * (values - low) / (high - low).clamp(min=1e-9)
         steps = torch.linspace(0, 64, len(heights))
         points = " ".join(
@@ -130,7 +133,8 @@ def _spectrogram(bands: Tensor) -> str:
     """Log-mel bands (M, T), low ones below, from its 5 % quietest values (black) to its loudest
     (white).
     """
-    low, high = bands.quantile(0.05), bands.max()
+    low = bands.quantile(0.05)
+    high = bands.max()
     grey = ((bands.flip(0) - low) / (high - low).clamp(min=1e-9)).clamp(0, 1)
     width = min(bands.shape[1], 2 * _LARGEST)
     resized = torch.nn.functional.interpolate(
@@ -148,7 +152,8 @@ def _strip(clip: Tensor) -> str:
 def _side_view(points: Tensor) -> str:
     """Points (3, K) seen along the second axis, height upwards, both axes at one scale."""
     shown = points[:, :: max(1, points.shape[1] // _DOTS)]
-    x, z = shown[0], shown[2]
+    x = shown[0]
+    z = shown[2]
     extent = max(float(x.max() - x.min()), float(z.max() - z.min()), 1e-9)
     across, down = (60 * (along - (along.max() + along.min()) / 2) / extent for along in (x, z))
     dots = "".join(

@@ -23,7 +23,13 @@ from nearfar.views import make_views
 if TYPE_CHECKING:
     from nearfar.methods.method import Method
 
-QUERIES, NEIGHBOURS, VIEWED, WORST, DOUBTED, GROUPS, MEMBERS = 8, 6, 6, 16, 12, 4, 8
+QUERIES = 8
+NEIGHBOURS = 6
+VIEWED = 6
+WORST = 16
+DOUBTED = 12
+GROUPS = 4
+MEMBERS = 8
 
 
 def views(look: Look) -> Section:
@@ -32,7 +38,8 @@ def views(look: Look) -> Section:
     """
     from nearfar.assembly.assemble import assemble
 
-    run, source = look.run, look.source
+    run = look.run
+    source = look.source
     method = assemble(run.config, source).method
     wanted = method.wanted_views
     count = min(VIEWED, len(look.train))
@@ -220,7 +227,8 @@ def mistakes(look: Look) -> Section | None:
     """
     if look.predictions is not None:
         classes = look.source.spec.classes
-        guess, truth = look.predictions.argmax(dim=1), look.shown.label
+        guess = look.predictions.argmax(dim=1)
+        truth = look.shown.label
         counts = torch.zeros(len(classes), len(classes), dtype=torch.int64).index_put_(
             (truth, guess), torch.tensor(1), accumulate=True
         )

@@ -38,7 +38,9 @@ from nearfar.ranges import checked
 from nearfar.runs import portable
 from nearfar.runs.stored import check_file, field_of, read_json, read_text, record
 
-WEIGHTS, DESCRIPTION, TOKENIZER = "encoder.safetensors", "encoder.json", "tokenizer.json"
+WEIGHTS = "encoder.safetensors"
+DESCRIPTION = "encoder.json"
+TOKENIZER = "tokenizer.json"
 FORMATS = ("safetensors", "onnx", "torch")
 _PORTABLE = {
     "onnx": (portable.write_onnx, portable.read_onnx),
@@ -93,7 +95,8 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
             together.
     """
     folder = Path(folder)
-    described, where = described_in(folder), str(folder / DESCRIPTION)
+    described = described_in(folder)
+    where = str(folder / DESCRIPTION)
     try:
         check_file(folder / WEIGHTS, _MEND)
         weights = load_file(folder / WEIGHTS)
@@ -229,7 +232,8 @@ def check_input(encoder: Encoder, spec: Spec) -> None:
     whole = encoder_spec(encoder)
     own = part_of(whole, spec.modality) or whole
     for what in ("modality", "shape", "vocabulary"):
-        found, expected = getattr(spec, what), getattr(own, what)
+        found = getattr(spec, what)
+        expected = getattr(own, what)
         if found != expected:
             raise UserError(
                 f"{spec.name} does not fit this encoder, which was trained on {own.name}: its "

@@ -21,13 +21,11 @@ if TYPE_CHECKING:
     from nearfar.methods.method import Method
     from nearfar.networks.encoder import Encoder
 
-CONFIG, METRICS, EVALUATION, REPORT, CHECKPOINTS = (
-    "config.toml",
-    "metrics.jsonl",
-    "evaluation.json",
-    "report.html",
-    "checkpoints",
-)
+CONFIG = "config.toml"
+METRICS = "metrics.jsonl"
+EVALUATION = "evaluation.json"
+REPORT = "report.html"
+CHECKPOINTS = "checkpoints"
 
 
 def read_rows(path: Path) -> tuple[list[dict[str, Any]], int]:

@@ -97,7 +97,8 @@ def model_card(run: Run, repository: str) -> str:
     """The model card of a run: how it was made, on what, how good it is beside its baselines, and
     how to use it.
     """
-    encoder, config = run.encoder(), run.config
+    encoder = run.encoder()
+    config = run.config
     spec = encoder_spec(encoder)
     head = [
         "---",

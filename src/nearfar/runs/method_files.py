@@ -32,7 +32,8 @@ from nearfar.runs.encoder_files import DESCRIPTION, WEIGHTS, encoder_spec
 from nearfar.runs.portable import random_samples
 from nearfar.runs.stored import field_of, record
 
-METHOD, METHOD_WEIGHTS = "method.json", "method.safetensors"
+METHOD = "method.json"
+METHOD_WEIGHTS = "method.safetensors"
 _VERSION = 1
 _ENCODER = "encoder."
 
@@ -88,7 +89,8 @@ def open_method(folder: Path) -> Method:
         UserError: If a file is missing, damaged or does not fit the others, or the method lies
             outside nearfar and is not imported.
     """
-    described, where = _described(folder), str(folder / METHOD)
+    described = _described(folder)
+    where = str(folder / METHOD)
     if field_of(described, "version", int, where) > _VERSION:
         raise UserError(f"{where} was written by a newer nearfar; update nearfar.")
     kind = registry.get(field_of(described, "method", str, where))
@@ -100,7 +102,8 @@ def open_method(folder: Path) -> Method:
     with torch.random.fork_rng(devices=[]):
         method = kind(networks.build(name, spec, kind=kind.encoder_kind), spec, settings)
     try:
-        own, encoders = load_file(folder / METHOD_WEIGHTS), load_file(folder / WEIGHTS)
+        own = load_file(folder / METHOD_WEIGHTS)
+        encoders = load_file(folder / WEIGHTS)
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise UserError(
             f"The method in {folder} is damaged ({error}); restore its files."

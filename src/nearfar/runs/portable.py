@@ -54,7 +54,8 @@ class Portable(nn.Module):
     def __init__(self, encoder: Encoder, spec: Spec) -> None:
         super().__init__()
         if isinstance(encoder, TwoTowers):
-            encoder, spec = encoder.first, dataclasses.replace(spec, modality="image")
+            encoder = encoder.first
+            spec = dataclasses.replace(spec, modality="image")
         if spec.modality not in ("image", "series"):
             raise UserError(
                 f"Encoders of {spec.modality} data can be exported as safetensors only; onnx and "
@@ -196,8 +197,10 @@ def check_features(original: Features, written: Features, spec: Spec) -> float:
     for samples in (1, 5):
         x = random_samples(spec, samples)
         with torch.no_grad():
-            expected, found = original(x), written(x)
-        difference, largest = float((found - expected).abs().max()), float(expected.abs().max())
+            expected = original(x)
+            found = written(x)
+        difference = float((found - expected).abs().max())
+        largest = float(expected.abs().max())
         if not difference <= TOLERANCE * max(1.0, largest):
             raise RuntimeError(
                 "The exported encoder's features differ from the original's by up to "

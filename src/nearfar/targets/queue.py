@@ -36,7 +36,8 @@ class Queue(nn.Module):
         """Overwrite the oldest rows by ``rows`` (M, dimension); of more than ``length`` rows only
         the last stay.
         """
-        length, pushed = len(self.rows), len(rows)
+        length = len(self.rows)
+        pushed = len(rows)
         steps = torch.arange(max(0, pushed - length), pushed, device=self.rows.device)
         places = (self.pointer + steps) % length
         self.rows.index_copy_(0, places, rows[-length:].to(self.rows))

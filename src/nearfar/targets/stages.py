@@ -39,11 +39,10 @@ class Stages(nn.Module):
             last are frozen.
         """
         super().__init__()
-        self.count, self.clusters, self._networks = (
-            len(networks[0]),
-            clusters,
-            networks,
-        )  # in a tuple, as the method owns them
+        # in a tuple, as the method owns them
+        self.count = len(networks[0])
+        self.clusters = clusters
+        self._networks = networks
         self.register_buffer("groups", torch.zeros(samples, dtype=torch.int64))
         self.register_buffer("current", torch.zeros((), dtype=torch.int64))
         for network in (network for each in networks for network in list(each)[:-1]):

@@ -201,7 +201,8 @@ def shares_add_up(case: Case) -> None:
         for value in _tensors(outputs):
             value.requires_grad_(value.is_floating_point())
         loss = getattr(method, phase.loss)
-        expected, ends = loss(outputs), (0, 1, len(batch) // 2, len(batch))
+        expected = loss(outputs)
+        ends = (0, 1, len(batch) // 2, len(batch))
         parts = [(loss(outputs, rows=slice(a, b)), (b - a) / len(batch)) for a, b in pairwise(ends)]
         for name, term in expected.items():
             found = torch.stack(
@@ -236,7 +237,8 @@ def resumes(case: Case) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = save_checkpoint(Path(folder), {"step": 1, "method": method.state_dict()})
         fresh.load_state_dict(load_checkpoint(path)["method"])
-    found, expected = train(fresh, batch, [0.75]), train(method, batch, [0.75])
+    found = train(fresh, batch, [0.75])
+    expected = train(method, batch, [0.75])
     assert_close(
         found,
         expected,

@@ -70,10 +70,8 @@ def train(
     )
     if collectives.world() > 1:
         synchronise(method)
-    whole, method = (
-        method,
-        sharding.sharded(method, plan.device) if shard and collectives.world() > 1 else method,
-    )
+    whole = method
+    method = sharding.sharded(method, plan.device) if shard and collectives.world() > 1 else method
     model = method if shard or len(method.phases()) > 1 else collectives.data_parallel(method)
     own = batch[part(torch.arange(len(batch)), collectives.rank(), collectives.world())]
     trained = Trained(terms=[], gradients=[], state={})

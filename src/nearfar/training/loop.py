@@ -100,7 +100,8 @@ def fit(
             checkpoint cannot be written.
     """
     _refuse(method, plan)
-    method, samples = _placed(method, plan), source.train.to(plan.device)
+    method = _placed(method, plan)
+    samples = source.train.to(plan.device)
     trained = _to_train(method, plan)
     phases = trained.phases()
     optimizers = Optimizers(trained, plan.recipe, plan.precision)
@@ -138,7 +139,9 @@ def fit(
     ):
         for callback in callbacks:
             callback.on_start(progress)
-        saved, logged, since = time.monotonic(), time.monotonic(), 0
+        saved = time.monotonic()
+        logged = time.monotonic()
+        since = 0
         while progress.step < progress.steps:
             trained.progress = progress.step / progress.steps
             if progress.step % len(sampler) == 0:
@@ -151,12 +154,11 @@ def fit(
             terms = _update(model, trained, phases, optimizers, batch, plan, progress, finite)
             progress.step += 1
             since += plan.recipe.batch_size
-            epoch_ended, last = progress.step % len(sampler) == 0, progress.step == progress.steps
+            epoch_ended = progress.step % len(sampler) == 0
+            last = progress.step == progress.steps
             logs = progress.step % plan.log_every == 0 or epoch_ended or last
-            stopping, due = (
-                interruption.requested,
-                time.monotonic() - saved >= 60 * plan.checkpoint_minutes,
-            )
+            stopping = interruption.requested
+            due = time.monotonic() - saved >= 60 * plan.checkpoint_minutes
             if not alone:  # processes agree where they talk anyway
                 stopping, due = collectives.any_of(stopping, due) if logs else (False, False)
             if logs or stopping or due:
@@ -168,7 +170,8 @@ def fit(
                     progress.samples_per_second = since / max(time.monotonic() - logged, 1e-9)
                     for callback in callbacks:
                         callback.on_log(progress)
-                logged, since = time.monotonic(), 0
+                logged = time.monotonic()
+                since = 0
             with plan.profile(BETWEEN):
                 if epoch_ended:
                     with sharding.filled(method, trained):
@@ -264,7 +267,8 @@ def _batch(
         return column[index.to(column.device)].to(plan.device)
 
     with plan.profile("data"):
-        raw, number = samples.take(index), index.to(plan.device)
+        raw = samples.take(index)
+        number = index.to(plan.device)
         label = None if samples.label is None else taken(samples.label)
         group = {name: taken(column) for name, column in samples.group.items()}
     with plan.profile("views"):

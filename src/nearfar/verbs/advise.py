@@ -172,7 +172,8 @@ def _device() -> str:
 
 def _batch_size(source: Any) -> tuple[int, str]:
     """The largest power of two up to 256 that the data and a quarter of the free memory allow."""
-    wanted, quarter = 256, source.spec.length // 4
+    wanted = 256
+    quarter = source.spec.length // 4
     by_data = _power_of_two(max(2, quarter))
     per_sample = _activation_bytes(source)
     by_memory = _power_of_two(max(2, int(_free_memory() / 4 / per_sample)))

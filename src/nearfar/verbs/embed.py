@@ -95,7 +95,8 @@ def loaded(run: Run, data: str | None) -> Source:
     from nearfar.runs.encoder_files import tokenizer_of
     from nearfar.verbs.told import tell
 
-    options, encoder = run.config.options, run.encoder()
+    options = run.config.options
+    encoder = run.encoder()
     if data is None:
         return tell(own_data(run.folder, options, tokenizer=tokenizer_of(encoder)))
     return tell(load_other(options, data, encoder, split=False))

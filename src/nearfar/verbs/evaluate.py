@@ -66,7 +66,8 @@ def evaluate(
     )  # a list is what one gives in Python
     names = tuple(name.strip() for name in listed if name.strip())
     check_names(names)  # a wrong name is answered before anything is loaded
-    opened, strangers = Run(run), None
+    opened = Run(run)
+    strangers = None
     keep = data is None and output is None
     if output is not None and Path(output).exists():
         raise UserError(f"{output} exists already; choose another --output.")
@@ -98,7 +99,8 @@ def _own(run: Run, columns: dict[str, Any]) -> Source:
     from nearfar.assembly.assemble import own_data
     from nearfar.runs.encoder_files import encoder_spec, tokenizer_of
 
-    encoder, options = run.encoder(), run.config.options
+    encoder = run.encoder()
+    options = run.config.options
     other = {name: value for name, value in columns.items() if value != getattr(options, name)}
     like = (
         encoder_spec(encoder) if other else None
@@ -167,7 +169,8 @@ def evaluate_run(
     from nearfar.runs.encoder_files import check_input, encoder_spec, tower_for
     from nearfar.views import plain_view
 
-    encoder, paired = run.features(), source.spec.modality == "image-text"
+    encoder = run.features()
+    paired = source.spec.modality == "image-text"
     for spec in (source.spec, *([outsiders.spec] if outsiders is not None else [])):
         check_input(encoder, spec)
     encoder = tower_for(encoder, source.spec.modality)

@@ -154,7 +154,8 @@ def _train(
     tell(dataclasses.replace(source, notes=training.notes), console)
     for sentence in assembled.notes:
         note(sentence)
-    method, spec = assembled.method, training.spec
+    method = assembled.method
+    spec = training.spec
     views = make_views(spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0))
     plan, config = plan_of(assembled, training, views, console)
     if profile:
@@ -280,7 +281,8 @@ def _folder(config: Config, data_name: str) -> Path:
 
 
 def _free(base: Path) -> Path:
-    folder, number = base, 1
+    folder = base
+    number = 1
     while folder.exists():
         number += 1
         folder = base.with_name(f"{base.name}-{number}")

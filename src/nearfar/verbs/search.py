@@ -249,7 +249,8 @@ def _embedded(run: Run, query: str) -> Tensor:
     from nearfar.runs.encoder_files import encoder_spec, tokenizer_of
     from nearfar.verbs.embed import features_of, text_features
 
-    spec, path = encoder_spec(run.encoder()), Path(query)
+    spec = encoder_spec(run.encoder())
+    path = Path(query)
     if kind_of(path) == spec.modality.partition("-")[0] and kind_of(path) in ("image", "series"):
         return features_of(run, samples_like(path, spec))
     tokenizer = tokenizer_of(run.encoder())

@@ -41,7 +41,8 @@ def settings_by_view(
         if wanted.whole_scale is not None:
             whole = tuple(replace(one, scale=wanted.whole_scale) for one in whole)
     elif isinstance(settings, kind):
-        whole, local = (settings,), settings
+        whole = (settings,)
+        local = settings
     else:
         return _checked(settings, wanted.whole + wanted.local + len(wanted.further), kind)
     chosen = [whole[view % len(whole)] for view in range(wanted.whole)]

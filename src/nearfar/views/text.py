@@ -136,7 +136,8 @@ def keep_span(tokens: Tokens, share: Tensor, place: Tensor) -> Tokens:
         place: (N,) where the run lies among all its possible places, in [0, 1).
     """
     ordinary = _ordinary(tokens)
-    share, place = share.to(tokens.ids.device), place.to(tokens.ids.device)
+    share = share.to(tokens.ids.device)
+    place = place.to(tokens.ids.device)
     number = ordinary.sum(1)
     length = (number * share).round().clamp_min(1)
     first = (place * (number - length + 1)).floor()[:, None]

@@ -26,7 +26,8 @@ def _predictions_and_targets(method: Any, batch: Batch) -> tuple[list[Tensor], l
 @plain_form
 def byol(method: Any, batch: Batch) -> dict[str, Tensor]:
     (p1, p2), (t1, t2) = _predictions_and_targets(method, batch)
-    forth, back = (unit(p1) - unit(t2)).square().sum(1), (unit(p2) - unit(t1)).square().sum(1)
+    forth = (unit(p1) - unit(t2)).square().sum(1)
+    back = (unit(p2) - unit(t1)).square().sum(1)
     return {"byol": (forth + back).mean()}
 
 
@@ -48,7 +49,8 @@ def simsiam(method: Any, batch: Batch) -> dict[str, Tensor]:
 @plain_form
 def dino(method: Any, batch: Batch) -> dict[str, Tensor]:
     """The student's distribution of every crop follows the teacher's of every other whole crop."""
-    s, whole = method.settings, batch.views[:2]
+    s = method.settings
+    whole = batch.views[:2]
     tau = s.teacher_temperature
     if method.progress < s.temperature_warmup:
         share = method.progress / s.temperature_warmup
@@ -93,7 +95,8 @@ def mae(method: Any, batch: Batch) -> dict[str, Tensor]:
     """The patches with the least noise stay; the error of the others is averaged over all that were
     removed.
     """
-    s, (samples, noise) = method.settings, batch.views
+    s = method.settings
+    (samples, noise) = batch.views
     order = noise.argsort(1)
     kept = int(noise.shape[1] * (1 - s.removed))
     tokens = method.encoder.embed(samples)
@@ -111,7 +114,8 @@ def mae(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 @plain_form
 def pixpro(method: Any, batch: Batch) -> dict[str, Tensor]:
-    s, (*views, boxes) = method.settings, batch.views
+    s = method.settings
+    (*views, boxes) = batch.views
     online = [method.projectors[0](method.encoder.feature_map(view)) for view in views]
     with torch.no_grad():
         target = [method.target.module(view)[0] for view in views]
@@ -157,9 +161,11 @@ def _near(boxes: Tensor, height: int, width: int, ratio: float) -> Tensor:
     """(N, HW, HW): whether two pixels' centres lie closer than ``ratio`` of the larger pixel's
     diagonal.
     """
-    places, diagonals = [], []
+    places = []
+    diagonals = []
     for box in boxes.unbind(1):
-        step_x, step_y = (box[:, 2] - box[:, 0]) / width, (box[:, 3] - box[:, 1]) / height
+        step_x = (box[:, 2] - box[:, 0]) / width
+        step_y = (box[:, 3] - box[:, 1]) / height
         x = box[:, :1] + (torch.arange(width) + 0.5) * step_x[:, None]
         y = box[:, 1:2] + (torch.arange(height) + 0.5) * step_y[:, None]
         grid = torch.stack(

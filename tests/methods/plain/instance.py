@@ -43,7 +43,8 @@ def adainf(method: Any, batch: Batch) -> dict[str, Tensor]:
 def dcl(method: Any, batch: Batch) -> dict[str, Tensor]:
     s = method.settings
     z1, z2 = _projections(method, batch)
-    n, z = len(z1), unit(torch.cat([z1, z2]))
+    n = len(z1)
+    z = unit(torch.cat([z1, z2]))
     partner = (torch.arange(2 * n) + n) % (2 * n)
     similarity = z @ z.T
     positive = similarity[torch.arange(2 * n), partner]
@@ -101,10 +102,8 @@ def cacr(method: Any, batch: Batch) -> dict[str, Tensor]:
         attraction = attraction + ((s.positive_temperature * cost).softmax(0) * cost).sum(
             0
         ).mean() / len(z)
-    repulsion, pairs = (
-        z.new_zeros(()),
-        [(u, v) for u in range(len(z)) for v in range(u + 1, len(z))],
-    )
+    repulsion = z.new_zeros(())
+    pairs = [(u, v) for u in range(len(z)) for v in range(u + 1, len(z))]
     for u, v in pairs:
         cost = (z[u][:, None] - z[v]).square().sum(-1)
         itself = torch.eye(len(cost), dtype=torch.bool)
@@ -114,7 +113,8 @@ def cacr(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 
 def _pair_temperature(method: Any, a: Tensor, b: Tensor) -> Tensor:
-    s, (network,) = method.settings, method.temperature.networks
+    s = method.settings
+    (network,) = method.temperature.networks
     return s.lowest + (s.highest - s.lowest) * torch.sigmoid((network(a) * network(b)).sum(-1))
 
 
@@ -128,7 +128,8 @@ def adaptive_contrast(
     """AMCL of one head, all rows of unit length; ``within``: the anchor's partner is among the
     negatives and left out.
     """
-    s, dimension = method.settings, anchor.shape[1]
+    s = method.settings
+    dimension = anchor.shape[1]
     similarity = (anchor @ negatives.T).detach()
     if within:
         similarity.fill_diagonal_(-torch.inf)
@@ -156,13 +157,15 @@ def amcl(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 @plain_form
 def amcl_simsiam(method: Any, batch: Batch) -> dict[str, Tensor]:
-    s, total = method.settings, 0.0
+    s = method.settings
+    total = 0.0
     for projector, predictor in zip(method.projectors.heads, method.predictors.heads, strict=True):
         z1, z2 = one_by_one(
             lambda x, projector=projector: projector(method.encoder(x)), batch.views
         )
         for own, other in ((z1, z2), (z2, z1)):
-            p, z = unit(predictor(own)), unit(other.detach())
+            p = unit(predictor(own))
+            z = unit(other.detach())
             tau = _pair_temperature(method, p, z)
             total = total + (s.beta * _omega(tau, p.shape[1]) - (p * z).sum(1) / (2 * tau)).mean()
     return {"amcl": total}
@@ -170,7 +173,8 @@ def amcl_simsiam(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 @plain_form
 def amcl_barlow_twins(method: Any, batch: Batch) -> dict[str, Tensor]:
-    s, total = method.settings, 0.0
+    s = method.settings
+    total = 0.0
     for head, logits in zip(method.projectors.heads, method.logits, strict=True):
         z1, z2 = one_by_one(lambda x, head=head: head(method.encoder(x)), batch.views)
         first, second = ((z - z.mean(0)) / z.std(0, correction=0) for z in (z1, z2))
@@ -210,17 +214,20 @@ def _softly_sorted(values: Tensor, steepness: float) -> Tensor:
     """(n, n): how much of input i takes rank r, by neighbours that change places with a Cauchy
     probability.
     """
-    n, values = len(values), list(values)
+    n = len(values)
+    values = list(values)
     columns = list(torch.eye(n, dtype=torch.float64).unbind(1))
     for layer in range(n):
         for a in range(layer % 2, n - 1, 2):
-            low, high = values[a], values[a + 1]
+            low = values[a]
+            high = values[a + 1]
             keep = torch.atan(steepness * (high - low)) / math.pi + 0.5
             values[a], values[a + 1] = (
                 keep * low + (1 - keep) * high,
                 keep * high + (1 - keep) * low,
             )
-            left, right = columns[a], columns[a + 1]
+            left = columns[a]
+            right = columns[a + 1]
             columns[a], columns[a + 1] = (
                 keep * left + (1 - keep) * right,
                 keep * right + (1 - keep) * left,
@@ -230,7 +237,8 @@ def _softly_sorted(values: Tensor, steepness: float) -> Tensor:
 
 @plain_form
 def hard_contrastive(method: Any, batch: Batch) -> dict[str, Tensor]:
-    s, ways = method.settings, []
+    s = method.settings
+    ways = []
     views = [unit(z) for z in _projections(method, batch)]
     if s.bank:
         pairs = [(views[0], method.bank.rows, batch.index)]
@@ -246,7 +254,8 @@ def hard_contrastive(method: Any, batch: Batch) -> dict[str, Tensor]:
                 if s.loss.startswith("hard")
                 else len(negatives)
             )
-            hard, positive = negatives.topk(kept).values, similarity[own[i]]
+            hard = negatives.topk(kept).values
+            positive = similarity[own[i]]
             if s.loss.endswith("simple"):
                 ways.append((1 / kept if s.weight is None else s.weight) * hard.sum() - positive)
             else:
@@ -262,7 +271,8 @@ def isogclr(method: Any, batch: Batch) -> dict[str, Tensor]:
     """Negatives of a view are both views of all other samples; its denominator is a running one,
     and weights are constants.
     """
-    s, n = method.settings, len(batch)
+    s = method.settings
+    n = len(batch)
     views = [unit(z) for z in _projections(method, batch)]
     estimate, tau, seen = (
         method.table.get_buffer(name)[batch.index] for name in ("estimate", "temperature", "seen")
@@ -281,7 +291,8 @@ def isogclr(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 @plain_form
 def scatsimclr(method: Any, batch: Batch) -> dict[str, Tensor]:
-    s, (first, second, *further) = method.settings, batch.views
+    s = method.settings
+    (first, second, *further) = batch.views
     z1, z2 = in_one_pass(lambda x: method.projector(method.encoder(x)), (first, second))
     terms = {"nt_xent": nt_xent(z1, z2, s.temperature)}
     if s.pretext == "rotation":
@@ -314,12 +325,14 @@ def genview(method: Any, batch: Batch) -> dict[str, Tensor]:
     """On SimSiam: each pair counts by how well the views agree in the foreground and differ in the
     background.
     """
-    fronts, backs = [], []
+    fronts = []
+    backs = []
     for view in batch.views:
         maps = method.autoencoder.map(denormalise(view, method.spec).clamp(0, 1))
         tokens = maps.flatten(2).transpose(1, 2) - method.foreground.mean
         along = tokens @ method.foreground.axis
-        low, high = along.min(1, keepdim=True).values, along.max(1, keepdim=True).values
+        low = along.min(1, keepdim=True).values
+        high = along.max(1, keepdim=True).values
         front = (along - low) / (high - low + 1e-7)
         for weight, found in ((front, fronts), (1 - front, backs)):
             found.append(

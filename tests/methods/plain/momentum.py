@@ -25,7 +25,8 @@ def _query_and_key(method: Any, batch: Batch) -> tuple[Tensor, Tensor]:
 
 @plain_form
 def moco_v2(method: Any, batch: Batch) -> dict[str, Tensor]:
-    s, queue = method.settings, method.queue.rows
+    s = method.settings
+    queue = method.queue.rows
     query, key = _query_and_key(method, batch)
     if s.decoupled:
         negatives = (query @ queue.T / s.temperature).logsumexp(1)
@@ -36,7 +37,8 @@ def moco_v2(method: Any, batch: Batch) -> dict[str, Tensor]:
 @plain_form
 def mochi(method: Any, batch: Batch) -> dict[str, Tensor]:
     """Each query also meets mixtures of its hardest keys, and of these with itself."""
-    s, queue = method.settings, method.queue.rows
+    s = method.settings
+    queue = method.queue.rows
     query, key = _query_and_key(method, batch)
     if method.progress < s.warmup:
         return {"mochi": queue_contrast(query, key, queue, s.temperature)}
@@ -51,7 +53,8 @@ def mochi(method: Any, batch: Batch) -> dict[str, Tensor]:
     losses = []
     for i in range(len(query)):
         hardest = queue[(queue @ query[i]).detach().topk(draws.hardest).indices]
-        a, b = draws.alpha[i][:, None], draws.beta[i][:, None]
+        a = draws.alpha[i][:, None]
+        b = draws.beta[i][:, None]
         pairs = unit(a * hardest[draws.first[i]] + (1 - a) * hardest[draws.second[i]])
         own = unit(b * query[i].detach() + (1 - b) * hardest[draws.partner[i]])
         losses.append(
@@ -64,7 +67,8 @@ def mochi(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 @plain_form
 def feature_transformation(method: Any, batch: Batch) -> dict[str, Tensor]:
-    s, queue = method.settings, method.queue.rows
+    s = method.settings
+    queue = method.queue.rows
     query, key = _query_and_key(method, batch)
     drawn = draw_mixing(
         query,
@@ -73,12 +77,14 @@ def feature_transformation(method: Any, batch: Batch) -> dict[str, Tensor]:
         elementwise_positive=s.elementwise in ("positive", "both"),
         elementwise_negative=s.elementwise in ("negative", "both"),
     )
-    a, b = drawn.extrapolation, drawn.interpolation
+    a = drawn.extrapolation
+    b = drawn.interpolation
     if method.progress >= s.mix_start:
         if s.extrapolate:
             query, key = a * query + (1 - a) * key, a * key + (1 - a) * query
         if s.normalise:
-            query, key = unit(query), unit(key)
+            query = unit(query)
+            key = unit(key)
         if s.interpolate:
             queue = b * queue + (1 - b) * queue[drawn.partner]
     return {"info_nce": queue_contrast(query, key, queue, s.temperature)}
@@ -86,13 +92,15 @@ def feature_transformation(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 @plain_form
 def amcl_moco(method: Any, batch: Batch) -> dict[str, Tensor]:
-    s, (first, second) = method.settings, batch.views
+    s = method.settings
+    (first, second) = batch.views
     with torch.no_grad():
         keys = method.target.module(second)
     past = method.queue.rows.view(-1, s.heads, s.projection)
     total = 0.0
     for c, head in enumerate(method.projectors.heads):
-        query, key = unit(head(method.encoder(first))), unit(keys[:, c])
+        query = unit(head(method.encoder(first)))
+        key = unit(keys[:, c])
         total = total + adaptive_contrast(method, query, key, unit(past[:, c]), within=False)
     return {"amcl": total}
 
@@ -102,13 +110,15 @@ def cacr_queue(method: Any, batch: Batch) -> dict[str, Tensor]:
     """The queue acts as one point, its weighted mean, with one joint weight against the batch; both
     are constants.
     """
-    s, queue = method.settings, method.queue.rows
+    s = method.settings
+    queue = method.queue.rows
     queries = [
         unit(z) for z in one_by_one(lambda x: method.projector(method.encoder(x)), batch.views)
     ]
     with torch.no_grad():
         keys = [unit(z) for z in one_by_one(method.target.module, batch.views)]
-    attraction, repulsion = 0.0, 0.0
+    attraction = 0.0
+    repulsion = 0.0
     for v, query in enumerate(queries):
         cost = torch.stack([(query - key).square().sum(1) for p, key in enumerate(keys) if p != v])
         attraction = (
@@ -116,10 +126,8 @@ def cacr_queue(method: Any, batch: Batch) -> dict[str, Tensor]:
         )
         far = -s.negative_temperature * (2 - 2 * query @ queue.T).detach()
         point = far.softmax(1) @ queue
-        costs, logits = (
-            [2 - 2 * (query * point).sum(1, keepdim=True)],
-            [far.logsumexp(1, keepdim=True)],
-        )
+        costs = [2 - 2 * (query * point).sum(1, keepdim=True)]
+        logits = [far.logsumexp(1, keepdim=True)]
         if s.within_batch:
             near = (query[:, None] - query).square().sum(-1)
             costs.append(near)
@@ -145,7 +153,8 @@ def _predictions_and_keys(
 
 @plain_form
 def moco_v3(method: Any, batch: Batch) -> dict[str, Tensor]:
-    tau, diagonal = method.settings.temperature, torch.arange(len(batch))
+    tau = method.settings.temperature
+    diagonal = torch.arange(len(batch))
     (q1, q2), (k1, k2) = _predictions_and_keys(method, batch.views, batch.views)
     return {
         "moco_v3": 2
@@ -156,7 +165,8 @@ def moco_v3(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 @plain_form
 def cacr_moco_v3(method: Any, batch: Batch) -> dict[str, Tensor]:
-    s, total = method.settings, 0.0
+    s = method.settings
+    total = 0.0
     predictions, keys = _predictions_and_keys(
         method, batch.views, batch.views if s.full else batch.views[:2]
     )
@@ -180,7 +190,8 @@ def cacr_moco_v3(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 @plain_form
 def nnclr(method: Any, batch: Batch) -> dict[str, Tensor]:
-    s, diagonal = method.settings, torch.arange(len(batch))
+    s = method.settings
+    diagonal = torch.arange(len(batch))
     z1, z2 = one_by_one(lambda x: method.projector(method.encoder(x)), batch.views)
     p1, p2 = (unit(p) for p in one_by_one(method.predictor, (z1, z2)))
     nn1, nn2 = (

@@ -33,12 +33,11 @@ def clip(method: Any, batch: Batch) -> dict[str, Tensor]:
 @plain_form
 def mcl_clip(method: Any, batch: Batch) -> dict[str, Tensor]:
     """The last stage is the one that learns."""
-    (images, texts), (image_parts, text_parts), (heads, text_heads) = (
-        batch.views,
-        method.parts,
-        method.projections,
-    )
-    first, second = heads[-1](image_parts[-1](images)), text_heads[-1](text_parts[-1](texts))
+    (images, texts) = batch.views
+    (image_parts, text_parts) = method.parts
+    (heads, text_heads) = method.projections
+    first = heads[-1](image_parts[-1](images))
+    second = text_heads[-1](text_parts[-1](texts))
     group = method.stages.groups[batch.index]
     allowed = group[:, None] == group if method.settings.batches == "mixed" else None
     return {"clip": _symmetric(first, second, method.log_scale.exp(), allowed)}
@@ -49,7 +48,8 @@ def isogclr_pairs(method: Any, batch: Batch) -> dict[str, Tensor]:
     """An image's negatives are the other texts, a text's the other images; denominators run,
     weights are constants.
     """
-    s, n = method.settings, len(batch)
+    s = method.settings
+    n = len(batch)
     images, texts = batch.views
     first = unit(method.first_projection(method.encoder.first(images)))
     second = unit(method.second_projection(method.encoder.second(texts)))

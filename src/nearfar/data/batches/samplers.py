@@ -87,7 +87,9 @@ class EpochSampler:
                 f"The batch size is {batch_size}, but there are {length} training samples; choose "
                 f"a --batch-size from 2 to {length}."
             )
-        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.length = length
+        self.batch_size = batch_size
+        self.seed = seed
         steps, left = divmod(length, batch_size)
         self._steps = steps if drop_last or left <= 1 else steps + 1
         self._last_end = steps * batch_size if drop_last else length
@@ -162,8 +164,10 @@ class EpisodeSampler:
                 "Episodes are drawn by class, but the data have no class labels; name the label "
                 "column with --label."
             )
-        self.wanted, self.seed = wanted, seed
-        each, label = wanted.shot + wanted.query, label.cpu()
+        self.wanted = wanted
+        self.seed = seed
+        each = wanted.shot + wanted.query
+        label = label.cpu()
         self.members = [rows for rows in members_of(label) if len(rows) >= each]
         if len(self.members) < wanted.way:
             raise UserError(
@@ -211,7 +215,9 @@ class GroupedSampler:
 
     def __init__(self, groups: Tensor, batch_size: int, *, seed: int) -> None:
         EpochSampler(len(groups), batch_size, seed=seed)
-        self.groups, self.batch_size, self.seed = groups, batch_size, seed
+        self.groups = groups
+        self.batch_size = batch_size
+        self.seed = seed
         self._batches: tuple[int, list[Tensor]] | None = None
 
     def __len__(self) -> int:

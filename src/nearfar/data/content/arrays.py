@@ -110,5 +110,6 @@ def _covering(images: Tensor, size: tuple[int, ...]) -> Tensor:
         max(least, round(side * scale)) for least, side in zip(size, images.shape[2:], strict=True)
     ]
     resized = F.interpolate(images, size=whole, mode="bilinear", antialias=True)
-    top, left = (whole[0] - height) // 2, (whole[1] - width) // 2
+    top = (whole[0] - height) // 2
+    left = (whole[1] - width) // 2
     return resized[:, :, top : top + height, left : left + width].contiguous()

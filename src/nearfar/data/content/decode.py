@@ -62,7 +62,8 @@ def measure(encoded: Encoded) -> Measured:
         UnreadableError: if it is no image that is read here.
     """
     with _opened(encoded) as image:
-        height, width = image.height, image.width
+        height = image.height
+        width = image.width
         if _is_turned(image):
             height, width = width, height
         deep = image.mode in _DEEP_MODES
@@ -252,6 +253,8 @@ def covering_box(
     top, right, bottom."""
     across, down = size
     shrink = min(down / height, across / width)
-    box_width, box_height = min(width * shrink, across), min(height * shrink, down)
-    left, top = max((across - box_width) / 2, 0.0), max((down - box_height) / 2, 0.0)
+    box_width = min(width * shrink, across)
+    box_height = min(height * shrink, down)
+    left = max((across - box_width) / 2, 0.0)
+    top = max((down - box_height) / 2, 0.0)
     return left, top, min(left + box_width, across), min(top + box_height, down)

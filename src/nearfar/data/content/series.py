@@ -71,7 +71,8 @@ def fit_lengths(
     Raises:
         UserError: if the numbers of channels differ, or the lengths do and ``steps`` is None.
     """
-    channels, lengths = {len(one) for one in series}, {one.shape[1] for one in series}
+    channels = {len(one) for one in series}
+    lengths = {one.shape[1] for one in series}
     if len(channels) > 1:
         raise UserError(
             f"The series of {source} have from {min(channels)} to {max(channels)} channels; give "
@@ -181,7 +182,8 @@ def read_channels(path: Path) -> Channels:
         OSError: if it cannot be read.
     """
     text = read_text(path)
-    first, second = _cells(text, 0), _cells(text, 1)
+    first = _cells(text, 0)
+    second = _cells(text, 1)
     told: list[str] = []
     headed = not all(_is_number(cell) for cell in first)
     counting = (

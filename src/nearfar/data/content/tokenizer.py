@@ -33,7 +33,8 @@ SMALLEST_VOCABULARY = _BYTES + 256
 LONGEST_PIECE = 64
 """Characters of a word that are merged together; longer words are cut, so that time grows with a
 text's length and not its square."""
-_LONG, _MOST_LONG = 32, 8192
+_LONG = 32
+_MOST_LONG = 8192
 """Words of more characters are long; merges are learned from so many characters of long words."""
 _LONGEST_SPELLING = 4 * (LONGEST_PIECE + 1)
 """Bytes of a token, which no merge within a piece can exceed."""
@@ -187,7 +188,8 @@ def _words(text: str) -> Iterator[str]:
 def _fewer_long(counts: Counter[str]) -> Counter[str]:
     """The words, but of those that are no words of a language only the most frequent, as each merge
     looks through all of them."""
-    left, kept = _MOST_LONG, Counter[str]()
+    left = _MOST_LONG
+    kept = Counter[str]()
     for word, count in (
         counts.items() if sum(map(_excess, counts)) <= left else counts.most_common()
     ):

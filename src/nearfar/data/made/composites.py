@@ -15,7 +15,8 @@ from nearfar.data.content.arrays import ReadyArray
 from nearfar.data.made.embedded import SEED, Floats, handwritten_digits, is_test
 from nearfar.data.tables.table import Table
 
-SIDE, ROOM = 16, 14
+SIDE = 16
+ROOM = 14
 """Pixels along a side of an image, and of the digit in its middle; the frame around it shows the
 ground alone.
 """

@@ -18,7 +18,8 @@ changes.
 """
 TEST_COUNT = 360
 
-CANVAS, CELLS = 32, 8
+CANVAS = 32
+CELLS = 8
 DIGIT_SIZE = (8.0, 16.0)
 """Side of a digit in pixels, least and most."""
 FRAGMENTS = 2
@@ -125,7 +126,8 @@ def _fragments(images: Floats, random: np.random.RandomState) -> tuple[Floats, F
     """For each digit a piece of another one of its part: (N, 8, 8) with all else blank, its first
     cell (N, 2) and side (N,).
     """
-    length, test = len(images), is_test(len(images))
+    length = len(images)
+    test = is_test(len(images))
     other = np.empty(length, dtype=np.int64)
     for rows in (np.flatnonzero(test), np.flatnonzero(~test)):
         shift = random.randint(1, len(rows), len(rows))

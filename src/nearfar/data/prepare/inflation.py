@@ -55,8 +55,12 @@ def inflated(source: Source, inflate: str | None, copies: int = 1, *, seed: int 
         raise UserError(f"The number of copies is {copies}; expected at least 1.")
     train = source.train
     rows = torch.arange(len(train)) if train.rows is None else train.rows
-    label, groups, ids = train.label, train.group, train.ids * copies
-    rows, content, notes = rows.repeat(copies), train.content, list(source.notes)
+    label = train.label
+    groups = train.group
+    ids = train.ids * copies
+    rows = rows.repeat(copies)
+    content = train.content
+    notes = list(source.notes)
     label = None if label is None else label.repeat(copies)
     groups = {name: value.repeat(copies) for name, value in groups.items()}
     if inflate is not None:

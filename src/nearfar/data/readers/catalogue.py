@@ -14,7 +14,9 @@ EMBEDDED = {
     "striped-digits": "composites:read_striped_digits",
 }
 """Sets made from what is installed: the module and the function that makes each."""
-TORCHVISION, HUGGING_FACE, AEON = "torchvision:", "hf:", "aeon:"
+TORCHVISION = "torchvision:"
+HUGGING_FACE = "hf:"
+AEON = "aeon:"
 PREFIXES = (TORCHVISION, HUGGING_FACE, AEON)
 
 _NEEDS = {

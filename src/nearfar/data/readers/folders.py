@@ -182,7 +182,8 @@ def _parts(above: Sequence[Parts]) -> tuple[bool, list[str]]:
     words = {name: part_word(name) for name in lower}
     if all(words.values()) and are_both_parts(words.values()):
         return True, []
-    train, test = lower & set(TRAIN_NAMES), lower & set(TEST_NAMES)
+    train = lower & set(TRAIN_NAMES)
+    test = lower & set(TEST_NAMES)
     others = lower - train - test - set(EXTRA_NAMES)
     if not train:
         return False, []

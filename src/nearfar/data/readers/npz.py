@@ -32,7 +32,8 @@ Arrays = Mapping[str, NDArray[Any]]
 
 _SAMPLE_NAMES = ("x", "X", "data", "series", "images", "image", "pictures", "points", "samples")
 _MASK_NAMES = ("mask", "masks", "regions")
-_NPY, _ZIP = b"\x93NUMPY", b"PK"
+_NPY = b"\x93NUMPY"
+_ZIP = b"PK"
 
 
 def read_npz(path: Path) -> Table:
@@ -67,7 +68,8 @@ def read_npz(path: Path) -> Table:
     ):
         arrays[key] = np.ascontiguousarray(arrays[key].transpose(0, 2, 1))  # kept as (N, 3, K)
     if is_points(arrays[key], key):
-        x, content = arrays[key], PointClouds(arrays[key], path.name)
+        x = arrays[key]
+        content = PointClouds(arrays[key], path.name)
         notes = _points_notes(x, key)
     else:
         x, notes = shaped(arrays[key], key, path.name)

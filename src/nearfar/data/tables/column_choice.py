@@ -125,7 +125,8 @@ def choose(
     blobs, kind = _blob_column(pieces, columns, name, options)
     path = None
     if blobs is None or blobs in columns:  # a column of file names, asked for or found
-        path, blobs = _path_column(columns, blobs, folder), None
+        path = _path_column(columns, blobs, folder)
+        blobs = None
     text = options.text_column
     if text is not None and text not in columns:
         raise UserError(f"{name} has no text column {text!r}; its columns: {_listed(schema)}.")
@@ -202,7 +203,8 @@ def plain_values(column: pa.ChunkedArray) -> NDArray[Any]:
     all others as they are."""
     kind = column.type
     if pa.types.is_dictionary(kind):
-        column, kind = column.cast(kind.value_type), kind.value_type
+        column = column.cast(kind.value_type)
+        kind = kind.value_type
     if pa.types.is_decimal(kind):
         column = column.cast(pa.float64())
     elif pa.types.is_temporal(kind):

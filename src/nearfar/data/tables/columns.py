@@ -34,7 +34,8 @@ from nearfar.errors import UserError
 SCORE_NAMES = ("score", "similarity", "similarity_score", "relatedness")
 """Columns that say how near two texts are in meaning."""
 ID_NAMES = ("id", "name", "short_name")
-_LOOKED_AT, _MOST_PARTS = 1000, 12
+_LOOKED_AT = 1000
+_MOST_PARTS = 12
 """Of so many first rows of a column, the most different values that can be names of parts."""
 
 
@@ -180,7 +181,8 @@ def set_split(table: Table) -> None:
     for name in sorted(names, key=lambda one: one.strip().lower() != SPLIT_NAME):
         parts = _parts_in(name, np.asarray(table.columns[name]))
         if parts is not None:
-            table.part, table.split_column = parts, name
+            table.part = parts
+            table.split_column = name
             if name not in SPLIT_WORDS:
                 table.notes.append(f"The column {name!r} says which part each row belongs to.")
             return

@@ -39,7 +39,9 @@ def minimise(
 
     Source: Nocedal and Wright 2006, "Numerical Optimization", algorithms 7.4 and 3.1.
     """
-    found, active, point = start.clone(), torch.arange(len(start), device=start.device), start
+    found = start.clone()
+    active = torch.arange(len(start), device=start.device)
+    point = start
     value, gradient = objective(point, active)
     history: History = deque(maxlen=memory)
     stuck = torch.zeros_like(active, dtype=torch.bool)
@@ -47,29 +49,31 @@ def minimise(
         found[active] = point
         going = ~stuck & (gradient.abs().amax(dim=1) >= tolerance)
         if not going.all():
-            active, point, value, gradient = (
-                active[going],
-                point[going],
-                value[going],
-                gradient[going],
-            )
+            active = active[going]
+            point = point[going]
+            value = value[going]
+            gradient = gradient[going]
             history = deque(((s[going], c[going], i[going]) for s, c, i in history), maxlen=memory)
         if not len(active):
             break
         moved, new_value, new_gradient, stuck = _step(
             objective, active, point, value, gradient, _direction(gradient, history)
         )
-        step, change = moved - point, new_gradient - gradient
+        step = moved - point
+        change = new_gradient - gradient
         curvature = (step * change).sum(dim=1, keepdim=True)
         # No curvature (lost in rounding): this pair then leaves the direction as it is.
         history.append((step, change, torch.where(curvature > 0, 1 / curvature, 0)))
-        point, value, gradient = moved, new_value, new_gradient
+        point = moved
+        value = new_value
+        gradient = new_gradient
     found[active] = point
     return found
 
 
 def _direction(gradient: Tensor, history: History) -> Tensor:
-    direction, weights = -gradient, []
+    direction = -gradient
+    weights = []
     for step, change, inverse in reversed(history):
         weight = inverse * (step * direction).sum(dim=1, keepdim=True)
         direction = direction - weight * change

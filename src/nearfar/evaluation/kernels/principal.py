@@ -60,7 +60,8 @@ def principal(features: Tensor) -> Principal:
     Axes with less than a millionth of the largest variance are rounding noise in float32 and are
     dropped.
     """
-    mean, deviation = features.mean(dim=0), features.std(dim=0, correction=0)
+    mean = features.mean(dim=0)
+    deviation = features.std(dim=0, correction=0)
     varies = deviation > 10 * torch.finfo(features.dtype).eps * mean.abs()
     scale = torch.where(varies, 1 / deviation.where(varies, deviation.new_ones(())), 0)
     x = (features - mean) * scale

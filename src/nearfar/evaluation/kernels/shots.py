@@ -9,7 +9,8 @@ from torch import Tensor
 
 from nearfar.errors import UserError
 
-MANY, FEW = 100, 20
+MANY = 100
+FEW = 20
 
 
 class ShotErrors(NamedTuple):

@@ -54,7 +54,8 @@ class SimilarityProbe:
         self.samples = source.train.subset(
             torch.randperm(len(source.train), generator=torch.Generator().manual_seed(0))[:count]
         )
-        self.views, self.device = make_views(source.spec, WantedViews(whole=2)), device
+        self.views = make_views(source.spec, WantedViews(whole=2))
+        self.device = device
 
     def __call__(self, encode: Encode) -> dict[str, list[float]]:
         """As ``histograms``; the encoder is in evaluation mode."""

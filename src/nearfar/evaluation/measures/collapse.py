@@ -39,10 +39,12 @@ def projections_collapsed(head: str, cosines: Sequence[float], share: float) -> 
         cosines: mean cosines of different samples, of all looks so far, the newest last.
         share: of the run that is done, in [0, 1].
     """
-    now, earlier = cosines[-1], cosines[:-1]
+    now = cosines[-1]
+    earlier = cosines[:-1]
     if share < _JUDGED_FROM or now < MOST_COSINE or not earlier:
         return None
-    risen, stuck = now > min(earlier) + _RISE, share >= 1 and now >= max(earlier) - _RISE / 2
+    risen = now > min(earlier) + _RISE
+    stuck = share >= 1 and now >= max(earlier) - _RISE / 2
     if not (risen or stuck):
         return None
     return (

@@ -172,7 +172,8 @@ def overlap(predicted: Tensor, regions: Tensor, classes: int) -> Segmented:
         .view(classes, classes)
         .double()
     )
-    both, either = counts.diagonal(), counts.sum(0) + counts.sum(1) - counts.diagonal()
+    both = counts.diagonal()
+    either = counts.sum(0) + counts.sum(1) - counts.diagonal()
     iou = torch.where(either > 0, both / either, torch.nan)
     return Segmented(float(iou.nanmean()), float(both.sum() / counts.sum()), tuple(iou.tolist()))
 
@@ -181,7 +182,8 @@ def _check(maps: Tensor, regions: Tensor, classes: int) -> None:
     if maps.ndim != 4 or regions.ndim != 3 or len(maps) != len(regions):
         shapes = f"Maps have the shape {tuple(maps.shape)} and pixel labels {tuple(regions.shape)}"
         raise UserError(f"{shapes}; expected (N, C, h, w) and (N, H, W).")
-    low, high = int(regions.min()), int(regions.max())
+    low = int(regions.min())
+    high = int(regions.max())
     if regions.dtype != torch.int64 or low < 0 or high >= classes:
         raise UserError(
             f"Pixel labels are {regions.dtype} from {low} to {high}; expected int64 from 0 to "

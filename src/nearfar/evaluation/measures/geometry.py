@@ -111,14 +111,16 @@ def scatter_ratio(data: Labelled) -> float:
         Models"), its analysis of intra and inter
     class distances.
     """
-    x, label = data.features.double() - data.features.double().mean(dim=0), data.labels
+    x = data.features.double() - data.features.double().mean(dim=0)
+    label = data.labels
     count = label.bincount(minlength=data.classes).to(x)
     sums = x.new_zeros(data.classes, x.shape[1]).index_add_(0, label, x)
     squares = x.new_zeros(data.classes).index_add_(0, label, x.square().sum(dim=1))
     # Over ordered pairs sum |a - b|^2 = 2 n sum |a|^2 - 2 |sum a|^2.
     within = float((2 * count * squares - 2 * sums.square().sum(dim=1)).sum())
     total = float(2 * len(x) * squares.sum() - 2 * sums.sum(dim=0).square().sum())
-    pairs_within, pairs = float((count * (count - 1)).sum()), float(len(x) * (len(x) - 1))
+    pairs_within = float((count * (count - 1)).sum())
+    pairs = float(len(x) * (len(x) - 1))
     if not 0 < pairs_within < pairs:
         raise UserError(
             "The scatter ratio compares pairs of one class with pairs of two; expected both, in at "

@@ -45,7 +45,8 @@ def mahalanobis(bank: Tensor, queries: Tensor, labels: Tensor | None = None) -> 
     Source: Lee et al. 2018, "A Simple Unified Framework for Detecting Out-of-Distribution Samples
         and Adversarial Attacks", eq. 2.
     """
-    x, q = bank.to("cpu", torch.float64), queries.to("cpu", torch.float64)
+    x = bank.to("cpu", torch.float64)
+    q = queries.to("cpu", torch.float64)
     place = (
         torch.zeros(len(x), dtype=torch.int64)
         if labels is None
@@ -155,10 +156,12 @@ def _figures(score: Tensor, outside: Tensor, weights: Tensor) -> tuple[Tensor, T
     order = score.argsort(descending=True)
     end = torch.ones_like(outside)
     end[:-1] = score[order][1:] != score[order][:-1]
-    weights, outside = weights[:, order], outside[order]
+    weights = weights[:, order]
+    outside = outside[order]
     found = (weights * outside).cumsum(dim=1)[:, end]  # outsiders at or above each threshold
     false = (weights * ~outside).cumsum(dim=1)[:, end]
-    hits, alarms = found / found[:, -1:], false / false[:, -1:]
+    hits = found / found[:, -1:]
+    alarms = false / false[:, -1:]
     hit_steps, alarm_steps = (
         x.diff(dim=1, prepend=torch.zeros_like(x[:, :1])) for x in (hits, alarms)
     )

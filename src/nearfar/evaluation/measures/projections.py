@@ -83,7 +83,8 @@ class ProjectionProbe:
         self.samples = source.train.subset(
             torch.randperm(len(source.train), generator=torch.Generator().manual_seed(0))[:count]
         )
-        self.view, self.device = view, device
+        self.view = view
+        self.device = device
 
     @torch.no_grad()
     def __call__(self, method: Method) -> dict[str, float]:

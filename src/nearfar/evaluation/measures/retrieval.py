@@ -45,7 +45,8 @@ def retrieve(data: Labelled) -> Retrieved:
     count = label.bincount(minlength=data.classes)
     queries = (count[label] > 1).nonzero()[:, 0]
     rank = torch.arange(1, len(u), device=u.device)
-    first, precision = [], []
+    first = []
+    precision = []
     for rows in torch.split(queries, max(1, _BLOCK // len(u))):
         similarity = u[rows] @ u.T
         similarity[

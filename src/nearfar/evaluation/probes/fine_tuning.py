@@ -170,12 +170,12 @@ class _Best:
     """The weights that did best on held-out samples, the first of equals."""
 
     def __init__(self, held_out: Labels | None, budget: Budget) -> None:
-        self.held_out, self.budget, self.every = (
-            held_out,
-            budget,
-            max(1, budget.steps // budget.checks),
-        )
-        self.accuracy, self.step, self.weights = -1.0, 0, dict[str, Tensor]()
+        self.held_out = held_out
+        self.budget = budget
+        self.every = max(1, budget.steps // budget.checks)
+        self.accuracy = -1.0
+        self.step = 0
+        self.weights = dict[str, Tensor]()
 
     def has_enough(self, tuned: Tuned) -> bool:
         """Look, if it is time to; whether there was nothing better for too long."""
@@ -187,7 +187,8 @@ class _Best:
         for module, mode in modes.items():
             module.training = mode
         if accuracy > self.accuracy:
-            self.accuracy, self.step = accuracy, tuned.steps
+            self.accuracy = accuracy
+            self.step = tuned.steps
             self.weights = {name: value.clone() for name, value in tuned.model.state_dict().items()}
         return tuned.steps - self.step >= self.budget.patience * self.every
 
@@ -273,7 +274,8 @@ def _train_mode(model: nn.Module) -> None:
 
 def _batches(samples: int, budget: Budget, generator: torch.Generator) -> Iterator[Tensor]:
     """Rows of each step: a new order each time the samples are used up."""
-    size, order = min(budget.batch_size, samples), torch.empty(0, dtype=torch.int64)
+    size = min(budget.batch_size, samples)
+    order = torch.empty(0, dtype=torch.int64)
     for _ in range(budget.steps):
         if len(order) < size:
             order = torch.randperm(samples, generator=generator)

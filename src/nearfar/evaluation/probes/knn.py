@@ -13,7 +13,9 @@ from torch.nn import functional as F
 from nearfar.errors import UserError
 from nearfar.evaluation.features import Labelled, check_features, check_labels
 
-QUERY_BLOCK, BANK_BLOCK = 1024, 8192  # a block of similarities is 32 MiB in float32
+# a block of similarities is 32 MiB in float32
+QUERY_BLOCK = 1024
+BANK_BLOCK = 8192
 
 
 @torch.no_grad()
@@ -48,7 +50,8 @@ def nearest(
             f"Queries have {queries.shape[1]} dimensions, the bank {bank.shape[1]}; expected one "
             "encoder."
         )
-    bank, queries = F.normalize(bank, dim=1), F.normalize(queries, dim=1)
+    bank = F.normalize(bank, dim=1)
+    queries = F.normalize(queries, dim=1)
     # One buffer for all blocks: allocating them anew costs as much as searching them.
     buffer = bank.new_empty(min(query_block, len(queries)) * min(bank_block, len(bank)))
     starts = range(0, len(queries), query_block)
@@ -66,7 +69,8 @@ def _nearest_to(
         shape = len(queries), len(block)
         similarity = torch.mm(queries, block.T, out=buffer[: shape[0] * shape[1]].view(shape))
         top, position = similarity.topk(min(k, len(block)), dim=1)
-        cosine, row = torch.cat([cosine, top], dim=1), torch.cat([row, position + start], dim=1)
+        cosine = torch.cat([cosine, top], dim=1)
+        row = torch.cat([row, position + start], dim=1)
         cosine, kept = cosine.topk(min(k, cosine.shape[1]), dim=1)
         row = row.gather(1, kept)
     return cosine, row

@@ -194,7 +194,8 @@ def _validated_logistic_penalty(problem: _Logistic, seed: int) -> float:
     held_out = stratified(problem.labels, VALIDATION_SHARE, seed=seed, leave=1)
     if not held_out.any():
         return UNVALIDATED_PENALTY
-    fitted, validation = problem[~held_out].solve(PENALTIES), problem[held_out]
+    fitted = problem[~held_out].solve(PENALTIES)
+    validation = problem[held_out]
     return min(
         (*validation.judge(*weights), penalty)
         for weights, penalty in zip(fitted, PENALTIES, strict=True)
@@ -222,10 +223,12 @@ def _cross_entropy(z: Tensor, labels: Tensor, weight: Tensor) -> tuple[Tensor, T
     """
     models, dimension, classes = weight.shape
     flat = weight.transpose(0, 1).reshape(dimension, models * classes)
-    value, gradient = z.new_zeros(models), torch.zeros_like(flat)
+    value = z.new_zeros(models)
+    gradient = torch.zeros_like(flat)
     rows = max(1, _BLOCK // (models * classes))
     for start in range(0, len(z), rows):
-        x, label = z[start : start + rows], labels[start : start + rows]
+        x = z[start : start + rows]
+        label = labels[start : start + rows]
         logits = (x @ flat).view(len(x), models, classes)
         log_sum = logits.logsumexp(dim=2)
         own = label[:, None, None].expand(-1, models, 1)

@@ -33,7 +33,8 @@ def balanced_error(errors: Tensor, targets: Tensor, *, bins: int = BINS) -> Inte
             f"Errors have shape {tuple(errors.shape)}, targets {tuple(targets.shape)}; expected "
             "(N,) for both."
         )
-    error, target = errors.double().cpu(), targets.double().cpu()
+    error = errors.double().cpu()
+    target = targets.double().cpu()
     width = float(target.max() - target.min()) / bins
     place = (
         ((target - target.min()) / width).long().clamp(max=bins - 1)
@@ -42,7 +43,8 @@ def balanced_error(errors: Tensor, targets: Tensor, *, bins: int = BINS) -> Inte
     )
     count = place.bincount(minlength=bins).double()
     held = count > 0
-    count, number = count[held], int(held.sum())
+    count = count[held]
+    number = int(held.sum())
     mean = place.bincount(error, minlength=bins)[held] / count
     away = (
         error

@@ -67,7 +67,8 @@ def chosen(wanted: Sequence[str], task: Task) -> tuple[list[Protocol], list[str]
         UserError: for an unknown name, or for a protocol named alone that the data do not allow.
     """
     check_names(wanted)
-    found, notes = [], []
+    found = []
+    notes = []
     for one in ALL:
         lacks = one.lacks(task)
         if lacks is None and ("all" in wanted or ("quick" in wanted and one.quick)):

@@ -80,7 +80,8 @@ def _tokens_as_map(encoder: Encoder, grid: tuple[int, ...]) -> Callable[[Any], T
 
 
 def _similarity(row: Row) -> Iterator[Score]:
-    test, view = row.task.test, row.task.view
+    test = row.task.test
+    view = row.task.view
     partners = row.features(
         dataclasses.replace(test, content=test.annotations["partner"], rows=None), view
     )

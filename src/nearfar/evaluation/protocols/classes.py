@@ -40,7 +40,8 @@ def _linear(row: Row) -> Iterator[Score]:
 
 
 def _few_labels(row: Row) -> Iterator[Score]:
-    (train, test), seeds = row.labelled, range(max(row.task.wanted.seeds, FEWEST_DRAWS))
+    (train, test) = row.labelled
+    seeds = range(max(row.task.wanted.seeds, FEWEST_DRAWS))
     largest = int(train.labels.bincount().max())
     judged: set[int] = set()
     for count in PER_CLASS:

@@ -25,7 +25,8 @@ _CORRUPTED = 1000  # test samples that are corrupted in 25 ways
 
 
 def _ood(row: Row) -> Iterator[Score]:
-    task, outside = row.task, row.features(row.task.wanted.outsiders, row.task.view)
+    task = row.task
+    outside = row.features(row.task.wanted.outsiders, row.task.view)
     labels = row.labelled[0].labels if task.target == "class" else None
     rated: dict[str, Callable[[Tensor], Tensor]] = {
         "kNN distance": lambda x: neighbour_distance(row.train, x),

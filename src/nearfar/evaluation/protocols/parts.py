@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -11,7 +12,9 @@ from nearfar.evaluation.probes.few_shot import EPISODES, few_shot_accuracies
 from nearfar.evaluation.protocol import Protocol, Row, Task, averaged, needs_classes
 from nearfar.evaluation.result import Score
 
-_WAY, _QUERY, _SHOTS = 5, 15, (1, 5)
+_WAY = 5
+_QUERY = 15
+_SHOTS = (1, 5)
 
 
 def _few_shot(row: Row) -> Iterator[Score]:
@@ -23,12 +26,14 @@ def _few_shot(row: Row) -> Iterator[Score]:
         if query < 1:
             continue
         accuracies = few_shot_accuracies(test, way=way, shot=shot, query=query, unit=True)
-        metric, setting = f"{way}-way {shot}-shot accuracy", f"{query} queries"
+        metric = f"{way}-way {shot}-shot accuracy"
+        setting = f"{query} queries"
         yield averaged(row.name, FEW_SHOT.version, metric, accuracies, "episodes", setting=setting)
 
 
 def _fairness(row: Row) -> Iterator[Score]:
-    task, test = row.task, row.labelled[1]
+    task = row.task
+    test = row.labelled[1]
     right = (
         torch.stack(
             [probe.model(test.features).argmax(dim=1) == test.labels for probe in row.probes]
@@ -42,16 +47,16 @@ def _fairness(row: Row) -> Iterator[Score]:
             continue
         names = task.source.members.get(name, ())
         worst = names[found.worst] if names else f"number {found.worst}"
-        about = {
+        about: dict[str, Any] = {
             "over": "test samples",
             "count": found.samples,
             "unit": "%",
             "setting": f"{worst}, of {found.judged}",
         }
-        yield Score(row.name, FAIRNESS.version, f"worst {name}: accuracy", *found.lowest, **about)  # type: ignore[arg-type]
+        yield Score(row.name, FAIRNESS.version, f"worst {name}: accuracy", *found.lowest, **about)
         yield Score(
             row.name, FAIRNESS.version, f"gap between best and worst {name}", *found.gap, **about
-        )  # type: ignore[arg-type]
+        )
 
 
 def _needs_groups(task: Task) -> str | None:

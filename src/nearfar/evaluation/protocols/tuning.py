@@ -26,7 +26,8 @@ _MOST = 2000  # test samples that are judged; the encoder runs over them for eac
 
 
 def _fine_tune(row: Row) -> Iterator[Score]:
-    task, encoder = row.task, row.encoder
+    task = row.task
+    encoder = row.encoder
     if encoder is None:
         return
     device = task.wanted.device

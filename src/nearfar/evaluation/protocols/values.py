@@ -13,12 +13,11 @@ from nearfar.evaluation.result import Score
 
 
 def _ridge(row: Row) -> Iterator[Score]:
-    (probes, errors), test = row.value_errors, row.test
+    (probes, errors) = row.value_errors
+    test = row.test
     targets = row.task.test.label.to(test)
-    absolute, squared = (
-        errors.abs().mean(dim=0),
-        mean_interval(errors.square().mean(dim=0).tolist()),
-    )
+    absolute = errors.abs().mean(dim=0)
+    squared = mean_interval(errors.square().mean(dim=0).tolist())
     variance = float(targets.double().var(correction=0))
     if variance:
         row.keep("R2", 1 - errors.square().mean(dim=0) / variance)
@@ -47,7 +46,8 @@ def _ridge(row: Row) -> Iterator[Score]:
 
 def _shots(row: Row) -> Iterator[Score]:
     _, errors = row.value_errors
-    targets, train = row.task.test.label.to(errors), row.task.train.label.to(errors)
+    targets = row.task.test.label.to(errors)
+    train = row.task.train.label.to(errors)
     found = [shot_errors(one, targets, train) for one in errors]
     for group in found[0]:
         about = f"{found[0][group].samples} test samples"

@@ -48,7 +48,8 @@ def pixel_pairs(
 
 
 def _centres(box: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    bin_width, bin_height = (box[:, 2] - box[:, 0]) / width, (box[:, 3] - box[:, 1]) / height
+    bin_width = (box[:, 2] - box[:, 0]) / width
+    bin_height = (box[:, 3] - box[:, 1]) / height
     columns = torch.arange(width, dtype=box.dtype, device=box.device) + 0.5
     rows = torch.arange(height, dtype=box.dtype, device=box.device) + 0.5
     x = (box[:, :1] + columns * bin_width[:, None])[:, None, :].expand(-1, height, -1).flatten(1)

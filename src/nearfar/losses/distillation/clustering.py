@@ -59,7 +59,8 @@ def swapped_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     Raises:
         ValueError: if the shapes do not fit, or no view is left to predict a target.
     """
-    views, targets = len(logits), len(target)
+    views = len(logits)
+    targets = len(target)
     fits = (
         logits.ndim == 3
         and target.ndim == 3

@@ -68,7 +68,8 @@ def direct_prediction(
     if normalise:
         return byol(p1, p2, target1, target2, reduction=reduction) - 4.0
     expect_rows(p1=p1, p2=p2, target1=target1, target2=target2)
-    forth, back = (p1 - target2.detach()).square(), (p2 - target1.detach()).square()
+    forth = (p1 - target2.detach()).square()
+    back = (p2 - target1.detach()).square()
     return reduce((forth + back).sum(dim=1), reduction)
 
 

@@ -75,7 +75,8 @@ def simsiam(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, *, reduction: str = 
 def _cosines(p1: Tensor, p2: Tensor, target1: Tensor, target2: Tensor) -> Tensor:
     """cos(p1, target2) + cos(p2, target1) of each sample, (N,)."""
     expect_rows(p1=p1, p2=p2, target1=target1, target2=target2)
-    first, second = unit(p1) * unit(target2.detach()), unit(p2) * unit(target1.detach())
+    first = unit(p1) * unit(target2.detach())
+    second = unit(p2) * unit(target1.detach())
     return first.sum(dim=1) + second.sum(dim=1)
 
 

@@ -126,7 +126,8 @@ def repulsion(
     temperature = 0.0 if uniform else temperature
     first, second = torch.triu_indices(len(views), len(views), offset=1, device=views.device)
 
-    query, other = views[first], views[second]
+    query = views[first]
+    other = views[second]
 
     def rows(block: slice) -> Tensor:
         cost, logits = _competing(query[:, block], other, block.start, temperature)
@@ -301,7 +302,8 @@ def moco_v3_key(
     _expect_views(query, views=1, samples=2 if euclidean else 1)
     expect_shapes(query=(query, "Q N D"), key=(key, "N D"))
     expect_temperature(temperature)
-    query, key = unit(query), unit(key.detach())
+    query = unit(query)
+    key = unit(key.detach())
     with torch.no_grad():
         share = torch.softmax((query - key).square().sum(dim=-1) / temperature, dim=0)
     if not euclidean:

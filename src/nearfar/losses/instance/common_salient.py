@@ -174,14 +174,14 @@ def sepclr(
     Source: Louiset et al. 2024 (SepCLR), objective and the authors' code for the factor 2.
     """
     _expect_views(common, salient, target)
-    (c1, c2), (s1, s2) = (unit(view) for view in common), salient
+    (c1, c2) = (unit(view) for view in common)
+    (s1, s2) = salient
     kept = target[:, None].to(s1.dtype)
-    t1, t2, b1, b2 = (
-        s1 * kept,
-        s2 * kept,
-        s1 * (1 - kept),
-        s2 * (1 - kept),
-    )  # rows of the other kind become the constant 0
+    # rows of the other kind become the constant 0
+    t1 = s1 * kept
+    t2 = s2 * kept
+    b1 = s1 * (1 - kept)
+    b2 = s2 * (1 - kept)
     targets, background = (len(s1) / count.clamp(min=1) for count in (kept.sum(), (1 - kept).sum()))
     uniformity = [log_uniformity(z, temperature=temperature) for z in (c1, c2, t1, t2)]
     return {
@@ -268,7 +268,8 @@ def sepclr_with_attributes(
     expect_shapes(latents=(latents, "N A"), attributes=(attributes, "N A"), target=(target, "N"))
     _expect_views(common, (latents, latents), target)
     c1, c2 = (unit(view) for view in common)
-    masked, background = latents * target[:, None].to(latents.dtype), latents[~target]
+    masked = latents * target[:, None].to(latents.dtype)
+    background = latents[~target]
     near, pull = (5e-6, temperature) if discrete else (bandwidth, bandwidth)
     terms = [
         log_uniformity(masked[:, a : a + 1], temperature=temperature)

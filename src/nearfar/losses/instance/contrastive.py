@@ -78,7 +78,8 @@ def nt_xent(
     """
     expect_rows(z1=z1, z2=z2)
     expect_temperature(temperature)
-    u1, u2 = unit(z1), unit(z2)
+    u1 = unit(z1)
+    u2 = unit(z2)
     others = log_negatives(u1, u2, temperature, rows)
     partner = (u1 * u2).sum(dim=1)[own_range(rows, len(z1))] / temperature
     losses = -logsigmoid(partner.repeat(2) - others)
@@ -103,12 +104,11 @@ def log_negatives(
     Returns:
         (2N,), or 2 for each of ``rows``, those of ``u1`` first.
     """
-    own, bound, scale = (
-        own_range(rows, len(u1)),
-        similarity_bound(temperature),
-        (1 / temperature) ** 0.5,
-    )
-    near, n = torch.cat([u1[own], u2[own]]) * scale, own.stop - own.start
+    own = own_range(rows, len(u1))
+    bound = similarity_bound(temperature)
+    scale = (1 / temperature) ** 0.5
+    near = torch.cat([u1[own], u2[own]]) * scale
+    n = own.stop - own.start
     among = self_logsumexp(near, exclude=(0, n, -n), bound=bound)
     if n == len(u1):
         return among
@@ -151,7 +151,8 @@ def info_nce(
     """
     expect_rows(query=query, key=key)
     expect_temperature(temperature)
-    bound, anchors = similarity_bound(temperature), own_range(rows, len(query))
+    bound = similarity_bound(temperature)
+    anchors = own_range(rows, len(query))
     if symmetric:
         return _both_directions(unit(query) / temperature, unit(key), rows, bound, reduction)
     how: dict[str, Any] = {
@@ -258,10 +259,8 @@ def _both_directions(
             row_cross_entropy, start=anchors.start, bound=bound, reduction=reduction, of=len(key)
         )
         return (alone(scaled[anchors], key) + alone(key[anchors], scaled)) / 2
-    own, (forth, back) = (
-        (scaled * key).sum(dim=1),
-        mutual_logsumexp(scaled, key, exclude=(0,), bound=bound),
-    )
+    own = (scaled * key).sum(dim=1)
+    (forth, back) = mutual_logsumexp(scaled, key, exclude=(0,), bound=bound)
     return reduce(-(logsigmoid(own - forth) + logsigmoid(own - back)) / 2, reduction)
 
 

@@ -119,7 +119,8 @@ def _decoupled(
 ) -> Tensor:
     expect_rows(least=2, z1=z1, z2=z2)
     expect_temperature(temperature)
-    first, second = unit(z1), unit(z2)
+    first = unit(z1)
+    second = unit(z2)
     attraction = (first * second).sum(dim=1) / temperature
     if sigma is not None:
         attraction = positive_weights(z1, z2, sigma=sigma) * attraction
@@ -219,7 +220,8 @@ def queue_dcl(
     expect_temperature(temperature)
     expect_queue(queue, query.shape[1])
     anchors = own_range(rows, len(query))
-    scaled, own = unit(query[anchors]) / temperature, unit(key[anchors].detach())
+    scaled = unit(query[anchors]) / temperature
+    own = unit(key[anchors].detach())
     others = row_logsumexp(
         scaled, queue.detach().to(query.dtype), bound=similarity_bound(temperature, queue)
     )
@@ -237,7 +239,8 @@ def coupling(
     Args:
         rows: samples that are wanted; None for all N.
     """
-    first, second = unit(z1), unit(z2)
+    first = unit(z1)
+    second = unit(z2)
     negatives = log_negatives(first, second, temperature, rows).view(2, -1)
     return torch.sigmoid(
         negatives - (first * second).sum(dim=1)[own_range(rows, len(z1))] / temperature

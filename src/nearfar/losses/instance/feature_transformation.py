@@ -88,14 +88,17 @@ def _beta(alpha: float, shape: tuple[int, ...], generator: torch.Generator) -> T
 def mix(query: Tensor, key: Tensor, queue: Tensor, mixing: Mixing) -> tuple[Tensor, Tensor, Tensor]:
     """The mixed query, key and queue. Key and queue are constants, but the mixed key passes
     gradient to the query."""
-    key, queue = key.detach(), queue.detach().to(query.dtype)
-    positive, negative = mixing.extrapolation, mixing.interpolation
+    key = key.detach()
+    queue = queue.detach().to(query.dtype)
+    positive = mixing.extrapolation
+    negative = mixing.interpolation
     query, key = (
         positive * query + (1.0 - positive) * key,
         positive * key + (1.0 - positive) * query,
     )
     if mixing.normalise:
-        query, key = unit(query), unit(key)
+        query = unit(query)
+        key = unit(key)
     if mixing.partner is not None:
         queue = negative * queue + (1.0 - negative) * queue[mixing.partner]
     return query, key, queue
@@ -157,7 +160,8 @@ def score_statistics(
         (N, 5): mean and unbiased variance of q.Q over the queue, q.k, mean exp(q.Q / tau), exp(q.k
         / tau).
     """
-    negative, positive = query @ queue.T, (query * key).sum(dim=1)
+    negative = query @ queue.T
+    positive = (query * key).sum(dim=1)
     heat = (negative / temperature).exp().mean(dim=1), (positive / temperature).exp()
     spread = negative.var(dim=1, correction=min(1, negative.shape[1] - 1))  # one negative has none
     return torch.stack([negative.mean(dim=1), spread, positive, *heat], dim=1)

@@ -54,7 +54,9 @@ class Draws:
 
     def of(self, rows: slice) -> Draws:
         """The draws of these queries alone."""
-        first, second, alpha = self.first[rows], self.second[rows], self.alpha[rows]
+        first = self.first[rows]
+        second = self.second[rows]
+        alpha = self.alpha[rows]
         return Draws(self.hardest, first, second, alpha, self.partner[rows], self.beta[rows])
 
 
@@ -77,7 +79,8 @@ def draw(
         pairs: s, mixtures of two keys for each query.
         with_query: s', mixtures of a key with the query; 0 for none.
     """
-    device, hardest = generator.device, min(hardest, len(queue))
+    device = generator.device
+    hardest = min(hardest, len(queue))
     places = torch.randint(
         hardest, (len(query), 2 * pairs + with_query), generator=generator, device=device
     )
@@ -151,7 +154,8 @@ def mochi(
     expect_rows(query=query, key=key)
     expect_temperature(temperature)
     expect_queue(queue, query.shape[1])
-    scaled, queue = query / temperature, queue.detach().to(query.dtype)
+    scaled = query / temperature
+    queue = queue.detach().to(query.dtype)
     own = (scaled * key.detach()).sum(dim=1)
 
     def against_synthetic(rows: slice) -> Tensor:

@@ -154,19 +154,21 @@ def unimodal_step(
     expect_shapes(z1=(z1, "N D"), state=(state.temperature, "N"))
     _expect_bounds(rule, state)
     z1, z2, _ = mapped_together(z1, z2, state.temperature)
-    samples, rows, paired = len(z1), torch.cat([z1, z2]), (z1 * z2).sum(dim=1)
-    force, pull, value, states = (
-        torch.zeros_like(rows),
-        torch.zeros_like(rows[:, 0]),
-        paired.new_zeros(()),
-        [],
-    )
+    samples = len(z1)
+    rows = torch.cat([z1, z2])
+    paired = (z1 * z2).sum(dim=1)
+    force = torch.zeros_like(rows)
+    pull = torch.zeros_like(rows[:, 0])
+    value = paired.new_zeros(())
+    states = []
     column = torch.arange(2 * samples, device=z1.device)
     for block in row_blocks(z1, columns=4 * samples):
         place = torch.cat([column[block], column[block] + samples])
         with torch.no_grad():
-            query, own = rows[place], paired[block].repeat(2)
-            similarity, itself = query @ rows.T, place[:, None] == column
+            query = rows[place]
+            own = paired[block].repeat(2)
+            similarity = query @ rows.T
+            itself = place[:, None] == column
             if hinge is None:
                 other = (place[:, None] - column) % samples != 0
                 slope, new = _step(
@@ -234,14 +236,18 @@ def bimodal_step(
     first, second, _, _ = mapped_together(
         first, second, first_state.temperature, second_state.temperature
     )
-    samples, paired = len(first), (first * second).sum(dim=1)
-    modalities, forces = (first, second), (torch.zeros_like(first), torch.zeros_like(second))
-    pull, value = torch.zeros_like(paired.detach()), paired.new_zeros(())
+    samples = len(first)
+    paired = (first * second).sum(dim=1)
+    modalities = (first, second)
+    forces = (torch.zeros_like(first), torch.zeros_like(second))
+    pull = torch.zeros_like(paired.detach())
+    value = paired.new_zeros(())
     states: tuple[list[SampleState], list[SampleState]] = ([], [])
     for block in row_blocks(first):
         for here, state in enumerate((first_state, second_state)):
             with torch.no_grad():
-                query, key = modalities[here][block], modalities[1 - here]
+                query = modalities[here][block]
+                key = modalities[1 - here]
                 similarity = query @ key.T
                 margin = (
                     similarity - similarity.diagonal(block.start)[:, None]
@@ -307,7 +313,8 @@ def _step(
     weights = (
         terms / (torch.maximum(estimate, rule.floor * scale) + rule.epsilon * scale)[..., None]
     )
-    temperature, momentum = state.temperature, state.momentum
+    temperature = state.temperature
+    momentum = state.momentum
     if rule.rho is not None:
         slope = estimate.log() + shift + rule.rho - (weights * exponent).sum(dim=2)
         slope = slope.mean(dim=0).clamp(-rule.clip, rule.clip)

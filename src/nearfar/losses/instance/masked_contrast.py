@@ -105,7 +105,8 @@ def tagged_contrast(z: Tensor, tag: Tensor, *, temperature: float = 0.2) -> Tens
     """
     expect_shapes(z=(z, "M D"), tag=(tag, "M"))
     expect_temperature(temperature)
-    rows, place = unit(z), torch.arange(len(z), device=z.device)
+    rows = unit(z)
+    place = torch.arange(len(z), device=z.device)
 
     def losses(block: slice) -> Tensor:
         other = place[block, None] != place
@@ -142,7 +143,8 @@ def grouped_nt_xent(
     expect_rows(z1=z1, z2=z2)
     expect_shapes(z1=(z1, "N D"), group=(group, "N"))
     expect_temperature(temperature)
-    z, groups = unit(torch.cat([z1, z2])), group.repeat(2)
+    z = unit(torch.cat([z1, z2]))
+    groups = group.repeat(2)
     place = torch.arange(len(z), device=z1.device)
     anchors = place.view(2, -1)[:, own_range(rows, len(z1))].flatten()
 
@@ -193,8 +195,10 @@ def grouped_clip(
 
     def losses(block: slice) -> Tensor:
         anchor = anchors[block]
-        own, alike = anchor[:, None] == place, group[anchor, None] == group
-        forth, back = first[anchor] @ second.T / temperature, second[anchor] @ first.T / temperature
+        own = anchor[:, None] == place
+        alike = group[anchor, None] == group
+        forth = first[anchor] @ second.T / temperature
+        back = second[anchor] @ first.T / temperature
         return masked_contrast(forth, own, alike) + masked_contrast(back, own, alike)
 
     return in_row_blocks(losses, anchors, columns=len(first)).sum() / (2 * len(first))

@@ -103,7 +103,8 @@ def amcl(
     if queue is not None:
         expect_shapes(z1=(z1, "C N D"), queue=(queue, "C K D"))
         queue = queue.to(z1.dtype)
-    first, second = unit(z1), unit(z2)
+    first = unit(z1)
+    second = unit(z2)
     others = second if queue is None else queue.detach()
     count = min(hardest, others.shape[1] - (queue is None))
     nearest = nearest_rows(first, others, count, exclude=(0,) if queue is None else ())
@@ -126,7 +127,8 @@ def amcl_info_nce(z1: Tensor, z2: Tensor, *, temperature: Temperature, beta: flo
         tensor(0.)
     """
     expect_shapes(z1=(z1, "C N D"), z2=(z2, "C N D"))
-    first, second = unit(z1), unit(z2)
+    first = unit(z1)
+    second = unit(z2)
     nearest = nearest_rows(first, second, 1)
     return _contrast(first, second, second, nearest, temperature, in_batch=True, beta=beta)
 
@@ -146,7 +148,8 @@ def _contrast(
     heads, samples, dimension = first.shape
     negative = gathered(others, nearest)
     if callable(temperature):
-        attracting, repelling = temperature(first, second), temperature(first[:, :, None], negative)
+        attracting = temperature(first, second)
+        repelling = temperature(first[:, :, None], negative)
     else:
         columns = others.shape[1] + (not in_batch)
         table = torch.as_tensor(temperature, dtype=first.dtype, device=first.device).expand(
@@ -191,7 +194,8 @@ def amcl_simsiam(
     expect_shapes(p1=(p1, "C N D"), p2=(p2, "C N D"), z1=(z1, "C N D"), z2=(z2, "C N D"))
     total = p1.new_zeros(())
     for p, z in ((p1, z2), (p2, z1)):
-        p, z = unit(p), unit(z.detach())
+        p = unit(p)
+        z = unit(z.detach())
         tau = temperature(p, z) if callable(temperature) else p.new_tensor(temperature)
         losses = beta * gaussian_regulariser(tau, p.shape[-1]) - (p * z).sum(dim=-1) / (2.0 * tau)
         total = total + losses.sum(dim=0).mean()

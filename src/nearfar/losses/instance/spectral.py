@@ -62,7 +62,8 @@ def linear_minimiser(
     values, vectors = torch.linalg.eigh(second_moment)
     whitening = vectors @ torch.diag(values.rsqrt()) @ vectors.T
     kept, directions = torch.linalg.eigh(whitening @ pair_moment @ whitening)
-    kept, directions = kept[-rank:].clamp(min=0).flip(0), directions[:, -rank:].flip(1)
+    kept = kept[-rank:].clamp(min=0).flip(0)
+    directions = directions[:, -rank:].flip(1)
     root = whitening @ directions
     return root @ torch.diag(kept) @ root.T, kept
 

@@ -164,7 +164,8 @@ def foreground_threshold(along: Tensor, *, share: float = 0.65, bins: int = 200)
 
     Source: Li et al. 2024 (GenView), authors' code.
     """
-    low, high = float(along.min()), float(along.max())
+    low = float(along.min())
+    high = float(along.max())
     counts = torch.histc(along.flatten().float().cpu(), bins, low, high).cumsum(0)
     first = int((counts >= share * counts[-1]).int().argmax())
     return low + (high - low) * (first + 1) / bins
@@ -174,7 +175,8 @@ def foreground_threshold(along: Tensor, *, share: float = 0.65, bins: int = 200)
 def foreground_map(tokens: Tensor, axis: Tensor) -> tuple[Tensor, Tensor]:
     """Attention on foreground and on background, (N, L) each, every row summing to about 1."""
     along = tokens @ axis
-    low, high = along.amin(1, keepdim=True), along.amax(1, keepdim=True)
+    low = along.amin(1, keepdim=True)
+    high = along.amax(1, keepdim=True)
     front = (along - low) / (high - low + 1e-7)
     back = 1 - front
     return front / (front.sum(1, keepdim=True) + 1e-7), back / (back.sum(1, keepdim=True) + 1e-7)

@@ -200,7 +200,8 @@ class _WithGradients(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor, *unused: Any) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors  # to be read once: activation checkpointing refuses a second time
-        inputs, made = saved[: len(ctx.wanted)], saved[len(ctx.wanted) :]
+        inputs = saved[: len(ctx.wanted)]
+        made = saved[len(ctx.wanted) :]
         if torch.is_grad_enabled():
             with without_autocast(upstream.device.type):
                 made = ctx.function(ctx.wanted, *mapped_together(*inputs))[1:]

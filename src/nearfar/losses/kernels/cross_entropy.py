@@ -62,9 +62,12 @@ def row_cross_entropy(
     For use within a ``full_precision`` loss.
     """
     if cosine and (isinstance(temperature, Tensor) or reduction != "mean"):
-        query, key, cosine = unit(query), unit(key), False
+        query = unit(query)
+        key = unit(key)
+        cosine = False
     if isinstance(temperature, Tensor) or reduction != "mean":
-        query, temperature = query / temperature, 1.0
+        query = query / temperature
+        temperature = 1.0
     if reduction == "mean":
         layout = layout_of(
             query, key, (), bound, one_pass_height(len(key), query.device), scale=1 / temperature
@@ -89,7 +92,8 @@ def _cross_entropies(
     """The sum of ``row_cross_entropy`` and its derivatives by the query and the key, where they are
     wanted."""
     if cosine:
-        (query, query_length), (key, key_length) = unit_and_length(query), unit_and_length(key)
+        (query, query_length) = unit_and_length(query)
+        (key, key_length) = unit_and_length(key)
     by_query, by_key = (
         torch.empty_like(side) if needed else None
         for side, needed in zip((query, key), wanted, strict=True)

@@ -138,7 +138,8 @@ def _rows_alone(
 ) -> tuple[Tensor, ...]:
     """Log-sum-exps of the rows, and their derivatives by the query: the means of the keys by
     softmax."""
-    values, mean = [], torch.zeros_like(query) if wanted[0] else None
+    values = []
+    mean = torch.zeros_like(query) if wanted[0] else None
     for rows, _, _, block in similarity_blocks(query, key, layout):
         sums, logs = exponentials(block, layout)
         values.append(logs)
@@ -178,7 +179,8 @@ class _LogSumExp(torch.autograd.Function):
                     column[beyond], block[:, mirrored:].logsumexp(dim=0)
                 )
         if layout.bounded:
-            row, column = row.log(), column.log()
+            row = row.log()
+            column = column.log()
         return (row, column, *kept) if key is not None and layout.columns else (row, *kept)
 
     @staticmethod
@@ -200,7 +202,9 @@ class _LogSumExp(torch.autograd.Function):
         row = row.masked_fill(row == -math.inf, 0.0)  # of a row without columns: exp(-inf - 0) = 0
         others = key
         if key is None:
-            others, column, column_gradient = query, row, row_gradient
+            others = query
+            column = row
+            column_gradient = row_gradient
         elif column is not None:
             column = column.masked_fill(column == -math.inf, 0.0)
         query_gradient = torch.zeros_like(query) if ctx.needs_input_grad[0] else None
@@ -272,7 +276,8 @@ def _weight(
     if column is None:
         return block.sub_(row[0][:, None]).exp_() * row[1][:, None]
     if bounded:
-        by_row, by_column = row[1] * (-row[0]).exp(), column[1] * (-column[0]).exp()
+        by_row = row[1] * (-row[0]).exp()
+        by_column = column[1] * (-column[0]).exp()
         return (by_row[:, None] + by_column).mul_(block)
     second = (block - column[0]).exp_() * column[1]
     return _weight(block, row, None, bounded).add_(second)

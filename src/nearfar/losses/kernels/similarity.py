@@ -245,7 +245,8 @@ def similarity_bound(temperature: float | Tensor, *factors: Tensor) -> float:
 def expect_rows(*, least: int = 1, **tensors: Tensor) -> None:
     """Raise ValueError unless all tensors are matrices of one shape (N, D) with N at least
     ``least``."""
-    names, shapes = ", ".join(tensors), [tuple(tensor.shape) for tensor in tensors.values()]
+    names = ", ".join(tensors)
+    shapes = [tuple(tensor.shape) for tensor in tensors.values()]
     if len(shapes[0]) != 2 or len(set(shapes)) > 1:
         raise ValueError(
             f"{names} must be matrices of one shape (N, D); found {', '.join(map(str, shapes))}."

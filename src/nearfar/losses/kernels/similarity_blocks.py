@@ -95,7 +95,8 @@ def similarity_blocks(
     of it mirrors the blocks above; its first columns, as many as it has rows, hold both orders of
     each of their pairs.
     """
-    others, factor = query if key is None else key, layout.unit * layout.scale
+    others = query if key is None else key
+    factor = layout.unit * layout.scale
     added, beta = (query.new_zeros(()), 0.0) if shift is None else (shift, layout.unit)
     # One piece of memory serves all blocks, unless they are kept, by backward or for a second
     # derivative.

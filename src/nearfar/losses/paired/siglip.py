@@ -98,7 +98,8 @@ def _sum(
         torch.empty_like(side) if needed else None
         for side, needed in zip((query, key), wanted[:2], strict=True)
     )
-    total, by_bias = query.new_zeros(()), torch.zeros_like(bias)
+    total = query.new_zeros(())
+    by_bias = torch.zeros_like(bias)
     for rows, _, _, block in similarity_blocks(query, key, layout, bias):
         block.diagonal(start + rows.start).neg_()
         if limit > top:
@@ -131,12 +132,11 @@ def _log_of_one_more(values: Tensor) -> Tensor:
 
     Logarithms are dear: of 1 + a and 1 + b together it is one, of 1 + (a + b + ab).
     """
-    flat, quarter = values.flatten(), values.numel() // 4
+    flat = values.flatten()
+    quarter = values.numel() // 4
     first, second, third, fourth = flat[: 4 * quarter].view(4, quarter)
-    some, others = (
-        (first + second).addcmul_(first, second),
-        (third + fourth).addcmul_(third, fourth),
-    )
+    some = (first + second).addcmul_(first, second)
+    others = (third + fourth).addcmul_(third, fourth)
     return _log1p((some + others).addcmul_(some, others)).sum() + _log1p(flat[4 * quarter :]).sum()
 
 

@@ -61,7 +61,9 @@ def soft_info_nce(
     """
     expect_temperature(temperature)
     expect_shapes(query=(query, "N D"), key=(key, "M D"), target=(target, "N M"))
-    scaled, key, target = unit(query) / temperature, unit(key), target.to(query.dtype)
+    scaled = unit(query) / temperature
+    key = unit(key)
+    target = target.to(query.dtype)
     attraction = (scaled * (target @ key)).sum(dim=1)
     return reduce(target.sum(dim=1) * row_logsumexp(scaled, key) - attraction, reduction)
 
@@ -101,7 +103,8 @@ def cwcl(
     """
     expect_rows(trained=trained, frozen=frozen)
     expect_temperature(temperature)
-    z, f = unit(trained), unit(frozen)
+    z = unit(trained)
+    f = unit(frozen)
     if trusted is not None:
         expect_shapes(trained=(trained, "N D"), trusted=(trusted, "N E"))
     alike = unit((f if trusted is None else trusted).detach().to(z.dtype))
@@ -149,7 +152,9 @@ def mixed_clip(
     expect_rows(mixed=mixed, other=other)
     expect_shapes(mixed=(mixed, "N D"), share=(share, "N"), partner=(partner, "N"))
     expect_temperature(temperature)
-    scaled, other, share = unit(mixed) / temperature, unit(other), share.to(mixed.dtype)
+    scaled = unit(mixed) / temperature
+    other = unit(other)
+    share = share.to(mixed.dtype)
     rows, columns = mutual_logsumexp(scaled, other, bound=math.inf)
     attraction = (scaled * (share[:, None] * other + (1 - share)[:, None] * other[partner])).sum(
         dim=1
@@ -185,7 +190,8 @@ def soft_clip(first: Tensor, second: Tensor, *, temperature: float = 0.125) -> T
     """
     expect_rows(first=first, second=second)
     expect_temperature(temperature)
-    first, second = unit(first), unit(second)
+    first = unit(first)
+    second = unit(second)
 
     def losses(block: slice) -> Tensor:
         target = torch.softmax(second[block] @ second.T / temperature, dim=1)

@@ -36,11 +36,14 @@ def hard_pairs(features: Tensor, label: Tensor, *, official: bool = False) -> tu
 
     Source: Zhang et al. 2021 (Core-tuning), section 3.2.
     """
-    normed, place = unit(features), torch.arange(len(label), device=label.device)
+    normed = unit(features)
+    place = torch.arange(len(label), device=label.device)
 
     def rows(block: slice) -> Tensor:
-        similar, alike = normed[block] @ normed.T, label[block, None] == label
-        other, itself = alike & (place[block, None] != place), place[block]
+        similar = normed[block] @ normed.T
+        alike = label[block, None] == label
+        other = alike & (place[block, None] != place)
+        itself = place[block]
         if official:
             found = torch.where(other, similar, 0.0).argmin(1)
             positive = torch.where(found == 0, itself, found)
@@ -148,10 +151,12 @@ def focal_contrast(
     expect_shapes(z=(z, "N D"), soft_label=(soft_label, "N C"))
     expect_temperature(temperature)
     expect_no_nan("focal_contrast", soft_label=soft_label)
-    rows, place = unit(z), torch.arange(len(z), device=z.device)
+    rows = unit(z)
+    place = torch.arange(len(z), device=z.device)
 
     def terms_and_positives(block: slice) -> Tensor:
-        logits, other = rows[block] @ rows.T / temperature, place[block, None] != place
+        logits = rows[block] @ rows.T / temperature
+        other = place[block, None] != place
         positive = (torch.cdist(soft_label[block], soft_label, p=torch.inf) < 1e-6) & other
         lowest = torch.finfo(
             logits.dtype

@@ -62,7 +62,8 @@ def prototype_triplet(
         prototype=(prototype, "C D"),
         prototype_label=(prototype_label, "C"),
     )
-    distance, own = distances(query, prototype), label[:, None] == prototype_label
+    distance = distances(query, prototype)
+    own = label[:, None] == prototype_label
     to_own = torch.where(own, distance, 0.0).sum(1)
     to_other = distance.masked_fill(own, torch.inf).amin(1)
     return (to_own - to_other + margin).clamp(min=0).mean()
@@ -132,12 +133,11 @@ def neighbour_score(
     k = count - 2 if neighbours + 2 > count else neighbours
     wide = min((k + 1 if looked_at is None else looked_at) + 1, count)
     index = _nearest(features, target, wide)[:, 1:]
-    distance, alike = (
-        _lengths(features[:, None] - target[index]),
-        target_label[index] == label[:, None],
-    )
+    distance = _lengths(features[:, None] - target[index])
+    alike = target_label[index] == label[:, None]
     nearest_other = distance.masked_fill(alike, torch.inf).amin(1, keepdim=True)
-    near, alike = distance[:, :k], alike[:, :k]
+    near = distance[:, :k]
+    alike = alike[:, :k]
     ratio = near / (nearest_other + 1e-7)
     ratio = ratio / ratio.amax(1, keepdim=True).clamp(min=1)
     same = 1 - _row_mean(ratio, alike)

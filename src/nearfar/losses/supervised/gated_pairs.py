@@ -71,7 +71,8 @@ def gated_cosines(z: Tensor, gate: Tensor, rows: slice = slice(None)) -> Tensor:
     Returns:
         (rows, N); 0 where a gated row has no length.
     """
-    squared, own = gate[rows].square(), z[rows]
+    squared = gate[rows].square()
+    own = z[rows]
     norms = (
         (squared @ z.square().T).clamp(min=1e-24).sqrt()
     )  # norms_ij = |g_i * z_j|, at least 1e-12

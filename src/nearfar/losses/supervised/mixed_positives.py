@@ -55,10 +55,8 @@ class Labels(NamedTuple):
     def entries(self, window: float) -> int:
         """The most numbers that one anchor's mixed positives take on the way."""
         below, above = self.parents(self.values, window)
-        kinds, rows = (
-            [side.sum(1) for side in (below, above)],
-            [(side * self.size).sum(1) for side in (below, above)],
-        )
+        kinds = [side.sum(1) for side in (below, above)]
+        rows = [(side * self.size).sum(1) for side in (below, above)]
         return max(len(self.values) ** 2, int((kinds[0] * rows[1] + kinds[1] * rows[0]).max()))
 
 

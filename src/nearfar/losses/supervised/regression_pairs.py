@@ -84,15 +84,19 @@ def supremix(
         expect_shapes(label=(label, "M"), mixing=(mixing, "M M"))
     expect_temperature(temperature)
     expect_no_nan("supremix", label=label, mixing=mixing)
-    rows, place, label = unit(z), torch.arange(len(z), device=z.device), label.to(z.dtype)
+    rows = unit(z)
+    place = torch.arange(len(z), device=z.device)
+    label = label.to(z.dtype)
     mixing = None if mixing is None else mixing.to(z.dtype)
     if window is not None:
         expect_values("supremix", label=label)
     labels = None if window is None else Labels.of(label)
 
     def losses_and_anchors(block: slice) -> Tensor:
-        distance, other = (label[block, None] - label).abs(), place[block, None] != place
-        constant, mixtures = rows[block] @ rows.detach().T / temperature, []
+        distance = (label[block, None] - label).abs()
+        other = place[block, None] != place
+        constant = rows[block] @ rows.detach().T / temperature
+        mixtures = []
         terms = _real_terms(
             rows[block] @ rows.T / temperature,
             (distance == 0) & other,
@@ -100,7 +104,8 @@ def supremix(
             _log_weight(distance, distance_weight),
         )
         if mixing is not None:
-            share, own = mixing[block], constant.diagonal(block.start)[:, None]
+            share = mixing[block]
+            own = constant.diagonal(block.start)[:, None]
             weight = _log_weight((1 - share) * distance, distance_weight)
             mixtures.append(
                 _negative_terms(share * own + (1 - share) * constant, distance != 0, weight)
@@ -130,7 +135,8 @@ def supremix(
 
 def _real_terms(logits: Tensor, positive: Tensor, other: Tensor, log_weight: Tensor) -> Terms:
     """The other rows; the anchor itself counts for the largest logit alone."""
-    total, count = torch.where(positive, logits, 0.0).sum(1), positive.sum(1).to(logits)
+    total = torch.where(positive, logits, 0.0).sum(1)
+    count = positive.sum(1).to(logits)
     return Terms(
         masked_logsumexp(logits + log_weight, other), total, count, logits.detach().amax(1)
     )
@@ -249,17 +255,19 @@ def _confusions(
 ) -> tuple[Tensor, Tensor]:
     """ConR's loss of each anchor, 0 without a negative or a positive, and the numbers of
     positives."""
-    (y, p), (window, temperature, official) = labels, how
+    (y, p) = labels
+    (window, temperature, official) = how
     expect_temperature(temperature)
-    rows, place = unit(features), torch.arange(len(y), device=y.device)
+    rows = unit(features)
+    place = torch.arange(len(y), device=y.device)
 
     def losses_and_positives(block: slice) -> Tensor:
-        distance, pushed = measure(y[block], y), measure(p[block], p) <= window
-        positive, negative = (
-            (distance <= window) & (place[block, None] != place),
-            (distance > window) & pushed,
-        )
-        logits, weight = rows[block] @ rows.T / temperature, log_push(block, distance)
+        distance = measure(y[block], y)
+        pushed = measure(p[block], p) <= window
+        positive = (distance <= window) & (place[block, None] != place)
+        negative = (distance > window) & pushed
+        logits = rows[block] @ rows.T / temperature
+        weight = log_push(block, distance)
         if official:
             losses = _conr_as_coded(logits, positive, negative, weight)
         else:

@@ -62,7 +62,8 @@ def supcon(
     expect_temperature(base_temperature, "base_temperature")
     expect_no_nan("supcon", label=label, mask=mask)
     samples, views = features.shape[:2]
-    anchors, own = views if mode == "all" else 1, own_range(rows, samples)
+    anchors = views if mode == "all" else 1
+    own = own_range(rows, samples)
     columns = features.transpose(0, 1).flatten(0, 1)  # view-major
     if mode == "all" and rows is None:
         others = self_logsumexp(columns * (1 / temperature) ** 0.5)
@@ -91,14 +92,19 @@ def _positives(
 ) -> tuple[Tensor, Tensor]:
     """The sum of each wanted row's positives, (n, V, D), and how many there are, the same for all
     views, (n,)."""
-    samples, views = features.sum(dim=1), features.shape[1]
+    samples = features.sum(dim=1)
+    views = features.shape[1]
     if mask is not None:
         weight = mask[own].to(features)
-        total, members, itself = weight @ samples, weight.sum(dim=1), weight.diagonal(own.start)
+        total = weight @ samples
+        members = weight.sum(dim=1)
+        itself = weight.diagonal(own.start)
     else:
         ones = features.new_ones(len(features))
         total, members = (samples, ones) if label is None else _class_sums(samples, ones, label)
-        total, members, itself = total[own], members[own], ones[own]
+        total = total[own]
+        members = members[own]
+        itself = ones[own]
     return total[:, None] - itself[:, None, None] * features[own], views * members - itself
 
 

@@ -134,7 +134,8 @@ class SwAV(Method):
         """Balanced codes (2, N, K) of the whole crops' scores, each crop in the company of its
         queue.
         """
-        s, samples = self.settings, scores.shape[1]
+        s = self.settings
+        samples = scores.shape[1]
         if self.queue is not None and self.queue.full:
             past = self.queue.rows.reshape(-1, _WHOLE, s.projection).transpose(0, 1)
             scores = torch.cat([self.prototypes(past), scores], dim=1)
@@ -150,7 +151,8 @@ class SwAV(Method):
             self.prototypes.weight.grad = None
 
     def alarm(self, terms: Mapping[str, float]) -> str | None:
-        s, even = self.settings, math.log(self.settings.prototypes)
+        s = self.settings
+        even = math.log(self.settings.prototypes)
         if self.progress < max(0.1, s.frozen) or abs(terms["swav"] - even) > 0.01 * even:
             return None
         return (

@@ -65,11 +65,9 @@ class AMCLSimSiam(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        s, sizes, width = (
-            self.settings,
-            (encoder.dimension, *3 * [self.settings.projection]),
-            self.settings.projection,
-        )
+        s = self.settings
+        sizes = (encoder.dimension, *3 * [self.settings.projection])
+        width = self.settings.projection
         self.projectors = MultiHead(
             s.heads, lambda: mlp(sizes, hidden_bias=False, last_bias=False, last_norm="batch-plain")
         )

@@ -103,7 +103,8 @@ class DirectPred(Method):
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
-        first, last = nn.Linear(encoder.dimension, s.hidden), nn.Linear(s.hidden, s.projection)
+        first = nn.Linear(encoder.dimension, s.hidden)
+        last = nn.Linear(s.hidden, s.projection)
         self.projector = nn.Sequential(
             first, nn.BatchNorm1d(s.hidden, affine=False), nn.ReLU(), last
         )

@@ -16,10 +16,8 @@ from nearfar.methods.method import Outputs
 
 
 def _moco_v3(method: Any, outputs: Outputs, rows: slice) -> Tensor:
-    tau, (q1, q2, k1, k2) = (
-        method.settings.temperature,
-        (outputs[name] for name in ("q1", "q2", "k1", "k2")),
-    )
+    tau = method.settings.temperature
+    (q1, q2, k1, k2) = (outputs[name] for name in ("q1", "q2", "k1", "k2"))
     both = [
         info_nce(q, k.detach(), temperature=tau, rows=rows, reduction="none")
         for q, k in ((q1, k2), (q2, k1))

@@ -104,7 +104,9 @@ class GenView(Method):
     def before_epoch(self, epoch: int, training_set: TrainingSet) -> None:
         super().before_epoch(epoch, training_set)
         if epoch == 0:
-            s, count, seed = self.settings, len(training_set), training_set.seed
+            s = self.settings
+            count = len(training_set)
+            seed = training_set.seed
             self.autoencoder.fit(
                 lambda g: training_set.take(torch.randint(count, (128,), generator=g)),
                 s.generator_steps,

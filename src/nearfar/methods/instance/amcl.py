@@ -83,10 +83,8 @@ class AMCL(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        s, sizes = (
-            self.settings,
-            (encoder.dimension, self.settings.hidden, self.settings.projection),
-        )
+        s = self.settings
+        sizes = (encoder.dimension, self.settings.hidden, self.settings.projection)
         self.projectors = MultiHead(
             s.heads, lambda: mlp(sizes, hidden_norm=False, last_norm=s.last_norm)
         )
@@ -100,7 +98,8 @@ class AMCL(Method):
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         """Rows of both views are anchors; their negatives are the rows of the other view."""
-        z1, z2 = outputs["z1"].transpose(0, 1), outputs["z2"].transpose(0, 1)
+        z1 = outputs["z1"].transpose(0, 1)
+        z2 = outputs["z2"].transpose(0, 1)
         options = {
             "temperature": self.temperature,
             "beta": self.settings.beta,

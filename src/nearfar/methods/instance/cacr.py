@@ -107,7 +107,8 @@ class CACR(Method):
         }
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        s, z = self.settings, unit(outputs["views"]).transpose(0, 1)
+        s = self.settings
+        z = unit(outputs["views"]).transpose(0, 1)
         return {
             "attraction": attraction(
                 z,

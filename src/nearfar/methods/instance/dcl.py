@@ -93,7 +93,9 @@ class DCL(Method):
         """The loss, and as a diagnostic "coupling", the mean factor by which NT-Xent would weaken
         its gradients.
         """
-        s, z1, z2 = self.settings, outputs["z1"], outputs["z2"]
+        s = self.settings
+        z1 = outputs["z1"]
+        z2 = outputs["z2"]
         loss = partial(dclw, sigma=s.sigma) if s.weighted else dcl
         value, factor = (f(z1, z2, temperature=s.temperature, rows=rows) for f in (loss, coupling))
         return {"dcl": value, "coupling": factor.mean()}

@@ -74,7 +74,8 @@ class FixedHead(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        s, width = self.settings, encoder.dimension
+        s = self.settings
+        width = encoder.dimension
         if s.loss != "nt-xent" and spec.target != "class":
             raise UserError(
                 f"fixed-head with the loss {s.loss} learns from class labels, but {spec.name} has "
@@ -96,12 +97,10 @@ class FixedHead(Method):
         )
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
-        z1, z2, label, tau = (
-            outputs["z1"],
-            outputs["z2"],
-            outputs.get("label"),
-            self.settings.temperature,
-        )
+        z1 = outputs["z1"]
+        z2 = outputs["z2"]
+        label = outputs.get("label")
+        tau = self.settings.temperature
         if label is None:
             return {"nt_xent": nt_xent(z1, z2, temperature=tau, rows=rows)}
         if self.classifier is not None:

@@ -107,6 +107,7 @@ class GroCo(Method):
         }
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        s, views = self.settings, outputs["views"].transpose(0, 1)
+        s = self.settings
+        views = outputs["views"].transpose(0, 1)
         how = {"steepness": s.steepness, "network": s.network, "distribution": s.distribution}
         return {"groco": groco(views, whole=s.views, negatives=s.negatives, **how)}

@@ -120,7 +120,9 @@ class MCL(Method):
         return {"z1": z1, "z2": z2, "group": self.groups[batch.index]}
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
-        z1, z2, tau = outputs["z1"], outputs["z2"], self.settings.temperature
+        z1 = outputs["z1"]
+        z2 = outputs["z2"]
+        tau = self.settings.temperature
         if self.settings.batches == "grouped":
             return {"nt_xent": nt_xent(z1, z2, temperature=tau, rows=rows)}
         return {"nt_xent": grouped_nt_xent(z1, z2, outputs["group"], temperature=tau, rows=rows)}

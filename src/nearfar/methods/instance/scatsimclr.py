@@ -91,7 +91,8 @@ class ScatSimCLR(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        s, width = self.settings, encoder.dimension
+        s = self.settings
+        width = encoder.dimension
         self.projector = mlp((width, s.hidden, s.projection), hidden_norm=False)
         self.pretext_head: nn.Module | None = None
         if s.pretext == "rotation":
@@ -152,9 +153,7 @@ class ScatSimCLR(Method):
         }
         if "logits" in outputs:
             logits, answer = (outputs[name][rows or slice(None)] for name in ("logits", "answer"))
-            part, guess = (
-                len(answer) / len(outputs["answer"]),
-                cross_entropy(logits.flatten(0, -2), answer.flatten()),
-            )
+            part = len(answer) / len(outputs["answer"])
+            guess = cross_entropy(logits.flatten(0, -2), answer.flatten())
             terms["pretext"] = self.settings.pretext_weight * part * guess
         return terms

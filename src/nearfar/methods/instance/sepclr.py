@@ -114,7 +114,9 @@ class SepCLR(Method):
         return {"c1": c1, "c2": c2, "s1": s1, "s2": s2, "label": batch.label}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        s, label, common = self.settings, outputs["label"], (outputs["c1"], outputs["c2"])
+        s = self.settings
+        label = outputs["label"]
+        common = (outputs["c1"], outputs["c2"])
         target = label != s.background
         if s.attributes == "none":
             terms = sepclr(common, (outputs["s1"], outputs["s2"]), target)

@@ -68,10 +68,8 @@ class AMCLMoCo(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        s, sizes = (
-            self.settings,
-            (encoder.dimension, self.settings.hidden, self.settings.projection),
-        )
+        s = self.settings
+        sizes = (encoder.dimension, self.settings.hidden, self.settings.projection)
         self.projectors = MultiHead(
             s.heads, lambda: mlp(sizes, hidden_norm=False, last_norm=s.last_norm)
         )
@@ -86,11 +84,9 @@ class AMCLMoCo(Method):
         return {"query": self.projectors(self.encoder(first)), "key": self.target(second)}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        s, query, key = (
-            self.settings,
-            outputs["query"].transpose(0, 1),
-            outputs["key"].transpose(0, 1),
-        )
+        s = self.settings
+        query = outputs["query"].transpose(0, 1)
+        key = outputs["key"].transpose(0, 1)
         past = self.queue.rows.to(query).view(-1, s.heads, s.projection).transpose(0, 1)
         past = normalize(past, dim=-1)  # random first rows are unit over all heads together
         return {

@@ -109,11 +109,9 @@ class CACRMoCoV3(Method):
         return {"prediction": torch.stack(predictions, dim=1), "key": torch.stack(keys, dim=1)}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        s, prediction, key = (
-            self.settings,
-            outputs["prediction"].transpose(0, 1),
-            outputs["key"].transpose(0, 1),
-        )
+        s = self.settings
+        prediction = outputs["prediction"].transpose(0, 1)
+        key = outputs["key"].transpose(0, 1)
         return {
             "cacr": moco_v3_cacr(prediction, key, temperature=s.temperature, euclidean=s.euclidean)
         }

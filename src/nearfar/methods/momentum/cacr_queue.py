@@ -86,11 +86,9 @@ class CACRQueue(Method):
         }
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        s, query, key = (
-            self.settings,
-            outputs["query"].transpose(0, 1),
-            outputs["key"].transpose(0, 1),
-        )
+        s = self.settings
+        query = outputs["query"].transpose(0, 1)
+        key = outputs["key"].transpose(0, 1)
         return {
             "attraction": queue_attraction(query, key, temperature=s.positive_temperature),
             "repulsion": queue_repulsion(
@@ -102,5 +100,6 @@ class CACRQueue(Method):
         }
 
     def after_step(self, outputs: Outputs) -> None:
-        last, online = outputs["key"][:, -1], nn.Sequential(self.encoder, self.projector)
+        last = outputs["key"][:, -1]
+        online = nn.Sequential(self.encoder, self.projector)
         advance(self.queue, self.target, last, online, self.settings.momentum)

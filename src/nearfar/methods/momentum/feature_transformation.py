@@ -112,8 +112,10 @@ class FeatureTransformation(Method):
         """The loss, and the score display: means over the batch of what the paper's viewer
         plots.
         """
-        query, key = normalize(outputs["query"], dim=1), normalize(outputs["key"], dim=1)
-        queue, temperature = self.queue.rows.to(query), self.settings.temperature
+        query = normalize(outputs["query"], dim=1)
+        key = normalize(outputs["key"], dim=1)
+        queue = self.queue.rows.to(query)
+        temperature = self.settings.temperature
         mixing = self._mixing(query, queue)
         scores = score_statistics(*mix(query.detach(), key, queue, mixing), temperature=temperature)
         display = dict(zip(_SCORES, scores.mean(dim=0), strict=True))

@@ -92,9 +92,11 @@ class MoCHi(Method):
         }
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
-        s, queue = self.settings, self.queue.rows
+        s = self.settings
+        queue = self.queue.rows
         query, key = (normalize(outputs[name], dim=1) for name in ("query", "key"))
-        own, draws = own_range(rows, len(query)), None
+        own = own_range(rows, len(query))
+        draws = None
         if self.progress < s.warmup:
             losses = queue_info_nce(
                 query, key, queue, temperature=s.temperature, rows=own, reduction="none"

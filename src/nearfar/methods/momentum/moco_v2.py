@@ -79,7 +79,8 @@ class MoCoV2(Method):
         }
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
-        s, name = self.settings, "dcl" if self.settings.decoupled else "info_nce"
+        s = self.settings
+        name = "dcl" if self.settings.decoupled else "info_nce"
         contrast = queue_dcl if s.decoupled else queue_info_nce
         return {
             name: contrast(**outputs, queue=self.queue.rows, temperature=s.temperature, rows=rows)

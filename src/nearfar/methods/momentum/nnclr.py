@@ -102,7 +102,8 @@ class NNCLR(Method):
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
         nn1, nn2 = (self.queue.nearest(outputs[name], rows=rows) for name in ("z1", "z2"))
-        s, name = self.settings, "dcl" if self.settings.decoupled else "nnclr"
+        s = self.settings
+        name = "dcl" if self.settings.decoupled else "nnclr"
         contrast = nnclr_dcl if s.decoupled else nnclr
         return {
             name: contrast(

@@ -155,19 +155,15 @@ class MCLClip(Method):
         ]
 
     def forward(self, batch: Batch) -> Outputs:
-        (images, texts), (i, t), (u, v) = (
-            batch.views,
-            (parts[-1] for parts in self.parts),
-            (heads[-1] for heads in self.projections),
-        )
+        (images, texts) = batch.views
+        (i, t) = (parts[-1] for parts in self.parts)
+        (u, v) = (heads[-1] for heads in self.projections)
         return {"first": u(i(images)), "second": v(t(texts)), "group": self.groups[batch.index]}
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
-        first, second, scale = (
-            normalize(outputs["first"], dim=1),
-            normalize(outputs["second"], dim=1),
-            self.log_scale.exp(),
-        )
+        first = normalize(outputs["first"], dim=1)
+        second = normalize(outputs["second"], dim=1)
+        scale = self.log_scale.exp()
         loss = (
             grouped_clip(first, second, outputs["group"], temperature=1 / scale, rows=rows)
             if self.settings.batches == "mixed"

@@ -70,11 +70,9 @@ class AMCLBarlowTwins(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        sizes, width, heads = (
-            (encoder.dimension, *3 * [self.settings.projection]),
-            self.settings.projection,
-            self.settings.heads,
-        )
+        sizes = (encoder.dimension, *3 * [self.settings.projection])
+        width = self.settings.projection
+        heads = self.settings.heads
         self.projectors = MultiHead(heads, lambda: mlp(sizes, hidden_bias=False, last_bias=False))
         self.logits = nn.Parameter(torch.zeros(heads, width, width))
 
@@ -83,7 +81,9 @@ class AMCLBarlowTwins(Method):
         return {"z1": z1, "z2": z2}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        s, z1, z2 = self.settings, outputs["z1"].transpose(0, 1), outputs["z2"].transpose(0, 1)
+        s = self.settings
+        z1 = outputs["z1"].transpose(0, 1)
+        z2 = outputs["z2"].transpose(0, 1)
         temperature = s.lowest + (s.highest - s.lowest) * torch.sigmoid(self.logits.to(z1))
         return {
             "amcl": amcl_barlow_twins(

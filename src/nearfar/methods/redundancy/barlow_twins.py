@@ -94,7 +94,8 @@ class BarlowTwins(Method):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         learning = [p for p in self.parameters() if p.requires_grad]
-        weights, vectors = [p for p in learning if p.ndim >= 2], [p for p in learning if p.ndim < 2]
+        weights = [p for p in learning if p.ndim >= 2]
+        vectors = [p for p in learning if p.ndim < 2]
         return [
             {"params": weights},
             {"params": vectors, "learning_rate_scale": self.settings.vector_learning_rate},

@@ -84,8 +84,10 @@ class MixedBarlowTwins(Method):
         )
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
-        mix, (first, second) = draw_mix(len(batch), generator=generator), batch.views
-        share, partner = torch.as_tensor(mix.share).to(first), mix.partner.to(first.device)
+        mix = draw_mix(len(batch), generator=generator)
+        (first, second) = batch.views
+        share = torch.as_tensor(mix.share).to(first)
+        partner = mix.partner.to(first.device)
         told = batch.extra | {"share": share.expand(len(batch)), "partner": batch.index[partner]}
         return replace(batch, views=[first, second, Mix(share, partner)(first, second)], extra=told)
 
@@ -101,7 +103,8 @@ class MixedBarlowTwins(Method):
         }
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        s, (z1, z2, mixed) = self.settings, (outputs[name] for name in ("z1", "z2", "mixed"))
+        s = self.settings
+        (z1, z2, mixed) = (outputs[name] for name in ("z1", "z2", "mixed"))
         mix = Mix(outputs["share"].to(z1)[:, None], rows_of(outputs["partner"], outputs["index"]))
         terms = mixed_barlow_twins_terms(z1, z2, mixed, mix, off_diagonal=s.off_diagonal)
         weight = s.regularisation * (min(self.progress / s.ramp, 1.0) if s.ramp else 1.0)

@@ -103,7 +103,8 @@ class ConR(Method):
         self.register_buffer("weight", torch.ones(spec.length))
 
     def before_epoch(self, epoch: int, training_set: TrainingSet) -> None:
-        s, label = self.settings, training_set.label
+        s = self.settings
+        label = training_set.label
         if epoch == 0 and label is not None:
             self.weight.copy_(density_weights(label, kind=s.density, bandwidth=s.bandwidth))
             self.regressor.bias.data.copy_(label.view(len(label), -1).median(dim=0).values)
@@ -119,7 +120,8 @@ class ConR(Method):
         }
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        s, weight = self.settings, outputs["weight"]
+        s = self.settings
+        weight = outputs["weight"]
         label = outputs["label"].view(len(weight), -1)
         first, second, usual = outputs["prediction"].unbind(1)
         contrast = conr(

@@ -101,7 +101,9 @@ class CoreTuning(Method):
         return {"features": self.encoder(batch.views[0]), "label": batch.label}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        s, features, label = self.settings, outputs["features"], outputs["label"]
+        s = self.settings
+        features = outputs["features"]
+        label = outputs["label"]
         draws = self._draws(len(label), features)
         rows, soft = mixed_pairs(
             features, label, len(self.spec.classes), draws, least=s.least, official=s.official
@@ -117,7 +119,8 @@ class CoreTuning(Method):
         }
 
     def _draws(self, count: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        generator, mixing = self.generator(), (self.settings.mixing, self.settings.mixing)
+        generator = self.generator()
+        mixing = (self.settings.mixing, self.settings.mixing)
         permutation = torch.randperm(count, generator=generator).to(like.device)
         return (
             permutation,

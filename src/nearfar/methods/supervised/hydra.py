@@ -95,7 +95,8 @@ class Hydra(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        s, classes = self.settings, len(spec.classes)
+        s = self.settings
+        classes = len(spec.classes)
         layers = mlp((encoder.dimension, s.hidden, s.projection), last_bias=False)
         self.projector = nn.Sequential(*layers, nn.LayerNorm(s.projection))
         self.probe = nn.Linear(encoder.dimension, classes)
@@ -115,14 +116,16 @@ class Hydra(Method):
         return {"z": self.projector(features), "logits": logits, "label": batch.label}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        z, label = outputs["z"], outputs["label"]
+        z = outputs["z"]
+        label = outputs["label"]
         partner = self._partners(label)
         gate = torch.ones_like(z) if self.gate is None else self.gate(label, partner)
         contrast = gated_contrast(z, gate, label, partner, temperature=self.settings.temperature)
         return {"contrast": contrast, "probe": cross_entropy(outputs["logits"], label)}
 
     def _partners(self, label: Tensor) -> Tensor:
-        generator, classes = self.generator(), len(self.spec.classes)
+        generator = self.generator()
+        classes = len(self.spec.classes)
         if self.settings.partners == "arbitrary":
             return label[torch.randperm(len(label), generator=generator).to(label.device)]
         shift = torch.randint(1, classes, (len(label),), generator=generator).to(label.device)

@@ -87,7 +87,8 @@ class SLA(Method):
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
-        s, classes = self.settings, len(spec.classes)
+        s = self.settings
+        classes = len(spec.classes)
         count = self.transformations = transformations(s.expansion, spec.shape)
         width = {"joint": classes * count, "augmentation": classes, "multi-task": classes + count}
         self.classifier = nn.Linear(encoder.dimension, width[s.objective])
@@ -111,8 +112,11 @@ class SLA(Method):
         return {"logits": self.classifier(features), **plain}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        s, count, label = self.settings, self.transformations, outputs["label"]
-        logits, classes = outputs["logits"].flatten(0, 1), len(self.spec.classes)
+        s = self.settings
+        count = self.transformations
+        label = outputs["label"]
+        logits = outputs["logits"].flatten(0, 1)
+        classes = len(self.spec.classes)
         if s.objective == "joint":
             terms = {"joint": label_augmentation(logits, label, count, total=s.total)}
             if self.plain is not None:

@@ -77,8 +77,10 @@ class SupCon(Method):
         return {"views": torch.stack(views, dim=1), "label": batch.label}
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
-        features, label = normalize(outputs["views"], dim=-1), outputs["label"]
-        tau, base = self.settings.temperature, self.settings.base_temperature
+        features = normalize(outputs["views"], dim=-1)
+        label = outputs["label"]
+        tau = self.settings.temperature
+        base = self.settings.base_temperature
         return {
             "supcon": supcon(features, label, temperature=tau, base_temperature=base, rows=rows)
         }

@@ -134,7 +134,8 @@ class SupReMix(Method):
         }
 
     def _contrast(self, views: Tensor, label: Tensor, generator: torch.Generator) -> Tensor:
-        s, z = self.settings, views.transpose(0, 1).flatten(0, 1)
+        s = self.settings
+        z = views.transpose(0, 1).flatten(0, 1)
         shares = beta((len(z), len(z)), s.mixing, generator).to(z) if s.mix_negatives else None
         how = {
             "window": s.window or None,

@@ -118,15 +118,14 @@ class SuSanaDistancia(Method):
         return {"features": self.encoder(batch.views[0]), "label": batch.label}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        s, features = self.settings, outputs["features"]
+        s = self.settings
+        features = outputs["features"]
         names, label = outputs["label"].unique(return_inverse=True)
         support = self._support(label)
         means = prototypes(features[support], label[support], len(names))
-        query, own, every = (
-            features[~support],
-            label[~support],
-            torch.arange(len(names), device=label.device),
-        )
+        query = features[~support]
+        own = label[~support]
+        every = torch.arange(len(names), device=label.device)
         k = s.neighbours
         made = {
             "icnn": lambda: (

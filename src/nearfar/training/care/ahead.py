@@ -38,7 +38,9 @@ class Batches:
     """
 
     def __init__(self, make: Callable[[int], Batch], epoch: int, last: int, *, ahead: bool) -> None:
-        self.make, self.epoch, self.last = make, epoch, last
+        self.make = make
+        self.epoch = epoch
+        self.last = last
         self.worker = (
             ThreadPoolExecutor(1, "batches", initializer=_same_device()) if ahead else None
         )

@@ -35,7 +35,8 @@ class MetricsLog:
     """
 
     def __init__(self, folder: Path, tell: Callable[[str], None] = lambda _: None) -> None:
-        self.path, self.tell = folder / "metrics.jsonl", tell
+        self.path = folder / "metrics.jsonl"
+        self.tell = tell
         self.started = time.time()
 
     def on_start(self, progress: loop.Progress) -> None:
@@ -149,13 +150,11 @@ class OnlineEvaluation:
         display: Display,
         alarm: Callable[[str], None],
     ) -> None:
-        self.probes, self.every, self.log, self.display, self.alarm = (
-            probes,
-            every,
-            log,
-            display,
-            alarm,
-        )
+        self.probes = probes
+        self.every = every
+        self.log = log
+        self.display = display
+        self.alarm = alarm
         self._alarmed = False
         self._cosines: dict[str, list[float]] = {}
 

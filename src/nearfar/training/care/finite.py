@@ -48,7 +48,8 @@ class FiniteSteps:
     def __init__(
         self, method: nn.Module, explained: Callable[[str, int], UserError], *, at_once: bool
     ) -> None:
-        self.explained, self.at_once = explained, at_once
+        self.explained = explained
+        self.at_once = at_once
         self._names = {parameter: name for name, parameter in method.named_parameters()}
         self._seen: list[tuple[int, list[str], Tensor]] = []
 
@@ -92,7 +93,8 @@ class FiniteSteps:
         Raises:
             UserError: names the term or the layer, the step and the samples.
         """
-        bad, term = self.first_bad(), bad_terms(terms)
+        bad = self.first_bad()
+        term = bad_terms(terms)
         at = step if bad is None else bad.step
         what = f"{term} at step {step}" if term and at == step else ""
         if bad is not None and not what:
@@ -104,7 +106,8 @@ class FiniteSteps:
 
     def first_bad(self) -> BadStep | None:
         """The first bad step since the last call; waits for the device."""
-        seen, self._seen = self._seen, []
+        seen = self._seen
+        self._seen = []
         for step, names, largest in seen:
             finite = largest.isfinite()
             if not bool(finite.all()):

@@ -27,7 +27,9 @@ class Tracker:
     def __init__(
         self, write: Write, close: Callable[[], None], probed: Callable[[], Mapping[str, float]]
     ) -> None:
-        self.write, self.close, self.probed = write, close, probed
+        self.write = write
+        self.close = close
+        self.probed = probed
 
     def on_start(self, progress: loop.Progress) -> None:
         pass

@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-_TRIM, _MAP = -1, -3
+_TRIM = -1
+_MAP = -3
 """glibc's numbers of the two limits: unused bytes at the heap's end that are given back, and size
 from which a block is mapped alone.
 """

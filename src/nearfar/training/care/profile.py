@@ -53,10 +53,15 @@ class Profile(Untimed):
     def __init__(
         self, device: torch.device, report: Callable[[str], None], steps: int = 40, untimed: int = 3
     ) -> None:
-        self.device, self.report, self.steps, self.untimed = device, report, steps, untimed
+        self.device = device
+        self.report = report
+        self.steps = steps
+        self.untimed = untimed
         self.seconds: dict[str, float] = {}
         self.whole = 0.0
-        self._taken, self._started, self._reported = -untimed, time.perf_counter(), False
+        self._taken = -untimed
+        self._started = time.perf_counter()
+        self._reported = False
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:
@@ -74,9 +79,11 @@ class Profile(Untimed):
             return
         self._taken += 1
         if self._taken == 0:
-            self.seconds, self._started = {}, self._now()
+            self.seconds = {}
+            self._started = self._now()
         elif last or self._taken == self.steps:
-            self.whole, self._reported = self._now() - self._started, True
+            self.whole = self._now() - self._started
+            self._reported = True
             enough = self._taken > 0
             self.report(
                 self._text(bound())

@@ -65,10 +65,8 @@ def save(
     random_states = collectives.gather_rows(
         torch.get_rng_state()
     )  # alike, unless a network draws for its rows alone
-    trained, optimised = (
-        sharding.whole(method.state_dict()),
-        sharding.whole(optimizers.state_dict()),
-    )
+    trained = sharding.whole(method.state_dict())
+    optimised = sharding.whole(optimizers.state_dict())
     check_state(trained, step)
     if folder is not None and collectives.is_first():
         state: dict[str, Any] = {

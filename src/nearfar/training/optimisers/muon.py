@@ -61,7 +61,8 @@ class Muon(GroupedOptimizer):
         super().__init__(
             params, {"lr": lr, "momentum": momentum, "betas": betas, "weight_decay": weight_decay}
         )
-        self.dtype, self.fused = dtype, fused
+        self.dtype = dtype
+        self.fused = fused
 
     def _step_group(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
         matrices = [p for p in parameters if _is_matrix(p)]

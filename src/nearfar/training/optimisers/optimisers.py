@@ -82,7 +82,8 @@ class LARS(_LayerwiseSGD):
         updates = torch._foreach_add(
             [gradients[place] for place in places], matrices, alpha=group["weight_decay"]
         )
-        weight, update = _norms(matrices), _norms(updates)
+        weight = _norms(matrices)
+        update = _norms(updates)
         factor = torch.where((weight > 0) & (update > 0), group["trust"] * weight / update, 1.0)
         torch._foreach_mul_(updates, list(factor.unbind()))
         rescaled = dict(zip(places, updates, strict=True))
@@ -135,7 +136,8 @@ class LARC(_LayerwiseSGD):
         self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]
     ) -> list[Tensor]:
         decay = group["weight_decay"]
-        weight, gradient = _norms(parameters), _norms(gradients)
+        weight = _norms(parameters)
+        gradient = _norms(gradients)
         rate = group["trust"] * weight / (gradient + decay * weight + 1e-8)
         if group["clip"]:
             rate = (rate / group["lr"]).clamp(max=1.0)
@@ -202,7 +204,8 @@ def optimizer_of(
 
 def _split(group: dict[str, Any], peak: float, weight_decay: float) -> list[dict[str, Any]]:
     """A method's group as one with weight decay and one without, where they have members."""
-    decay, scale = group.get("decay"), group.get("learning_rate_scale", 1.0)
+    decay = group.get("decay")
+    scale = group.get("learning_rate_scale", 1.0)
     if not 0 < scale < math.inf:
         raise UserError(
             f"A learning rate relative to the others' is {scale}; expected a number above 0."

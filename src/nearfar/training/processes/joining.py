@@ -103,7 +103,8 @@ def summed_terms(terms: Mapping[str, Tensor], share: Share) -> dict[str, Tensor]
 class _Concatenation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, own: Tensor, counts: list[int], shared: bool) -> Tensor:
-        ctx.counts, ctx.shared = counts, shared
+        ctx.counts = counts
+        ctx.shared = shared
         return collectives.gather_parts(own, counts)
 
     @staticmethod

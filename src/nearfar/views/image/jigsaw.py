@@ -39,7 +39,8 @@ def jigsaw(images: Tensor, order: Tensor) -> Tensor:
     """Images (N, C, H, W), sides of at least 3 pixels, to their tiles in the orders (N,) int64: (N
     * 9, C, H, W), sample-major.
     """
-    height, width = images.shape[2], images.shape[3]
+    height = images.shape[2]
+    width = images.shape[3]
     tiles = torch.stack(
         [
             interpolate(images[:, :, top:bottom, left:right], (height, width), mode="bilinear")

@@ -49,7 +49,8 @@ def placements(
     """
     drawn = [place(count, sides, one, generator) for one in settings]
     if centre_distance > 0 and len(drawn) > 1:
-        first, second = drawn[0].boxes, drawn[1].boxes
+        first = drawn[0].boxes
+        second = drawn[1].boxes
         again = branch(
             generator
         )  # other processes may need another number of attempts for their samples
@@ -90,7 +91,9 @@ def relative_boxes(placement: Placement, sides: tuple[int, int]) -> Tensor:
     """
     top, left, height, width = placement.boxes.unbind(1)
     rows, columns = (max(1, side - 1) for side in sides)
-    x0, x1 = left / columns, (left + width - 1) / columns
-    y0, y1 = top / rows, (top + height - 1) / rows
+    x0 = left / columns
+    x1 = (left + width - 1) / columns
+    y0 = top / rows
+    y1 = (top + height - 1) / rows
     x0, x1 = torch.where(placement.flipped, x1, x0), torch.where(placement.flipped, x0, x1)
     return torch.stack((x0, y0, x1, y1), dim=1)

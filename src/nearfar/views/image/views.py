@@ -115,10 +115,8 @@ def image_views(
         + [(height, width)] * len(wanted.further)
     )
     styles = styles_for(min(height, width), spec.extra)
-    whole, local = (
-        wanted.whole_scale and at_least(wanted.whole_scale, spec.extra),
-        at_least(wanted.local_scale, spec.extra),
-    )
+    whole = wanted.whole_scale and at_least(wanted.whole_scale, spec.extra)
+    local = at_least(wanted.local_scale, spec.extra)
     wanted = replace(wanted, whole_scale=whole, local_scale=local)
     chosen = settings_by_view(wanted, styles, ImageViewSettings, settings)
     if wanted.boxes:  # a box cannot describe a turned view
@@ -188,18 +186,18 @@ def draw(
     placement = placement or place(count, (sides[0], sides[1]), settings, generator)
     limits = (-settings.rotation, settings.rotation)
     angle = uniform(count, limits, generator) if settings.rotation else None
-    jittered, factors = _none(generator), torch.zeros(count, 4, device=generator.device)
+    jittered = _none(generator)
+    factors = torch.zeros(count, 4, device=generator.device)
     order = torch.zeros(count, 4, dtype=torch.int64, device=generator.device)
     if settings.jitter > 0:
         jittered = rows_drawn(count, settings.jitter, generator)
         factors, order = _jitter_parameters(count, settings, generator)
     grey = rows_drawn(count, settings.grey, generator) if settings.grey > 0 else _none(generator)
-    blurred, sigma = _none(generator), torch.ones(count, device=generator.device)
+    blurred = _none(generator)
+    sigma = torch.ones(count, device=generator.device)
     if settings.blur > 0:
-        blurred, sigma = (
-            rows_drawn(count, settings.blur, generator),
-            uniform(count, settings.sigma, generator),
-        )
+        blurred = rows_drawn(count, settings.blur, generator)
+        sigma = uniform(count, settings.sigma, generator)
     solarised = (
         rows_drawn(count, settings.solarise, generator)
         if settings.solarise > 0
@@ -239,7 +237,8 @@ def make(images: Sequence[Tensor], drawn: Sequence[Drawn], size: Size) -> Tensor
         all_of(lambda one: one.order),
     )
     change_rows(views, rows(lambda one: one.grey), lambda part, _: greyscale(part))
-    blurred, sigma = rows(lambda one: one.blurred), all_of(lambda one: one.sigma)
+    blurred = rows(lambda one: one.blurred)
+    sigma = all_of(lambda one: one.sigma)
     change_rows(
         views,
         blurred[sigma[blurred].argsort()],
@@ -256,11 +255,9 @@ def _none(generator: torch.Generator) -> Tensor:
 def _place_into(view: Tensor, images: Tensor, drawn: Drawn) -> None:
     """Crop, flip and rotation, written into the view."""
     _, _, height, width = images.shape
-    boxes, flipped, size = (
-        drawn.placement.boxes,
-        drawn.placement.flipped,
-        (view.shape[2], view.shape[3]),
-    )
+    boxes = drawn.placement.boxes
+    flipped = drawn.placement.flipped
+    size = (view.shape[2], view.shape[3])
     if not drawn.cropped and size == (height, width):
         torch.div(images, 255, out=view)
         change_rows(view, flipped.nonzero().flatten(), lambda part, _: part.flip(3))
