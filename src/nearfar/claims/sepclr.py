@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import cast
 
 from torch import Tensor
@@ -43,15 +43,15 @@ def measure(arm: str, seed: int) -> Mapping[str, float]:
         settings={"joint_entropy_weight": WEIGHTS[arm]},
     )
     assert isinstance(method, SepCLR)
+    separate = cast(Callable[[Tensor], tuple[Tensor, Tensor]], method.separate)
+
+    def one_space(place: int, x: Tensor) -> Tensor:
+        return separate(x)[place]
+
     found: dict[str, float] = {}
     for label in ("digit", "orientation"):
         for place, space in enumerate(("common", "salient")):
-            separate = cast(Callable[[Tensor], tuple[Tensor, Tensor]], method.separate)
-
-            def one_space(x: Tensor, place: int = place) -> Tensor:
-                return separate(x)[place]
-
-            train, test = both_parts(one_space, striped_digits(label))
+            train, test = both_parts(partial(one_space, place), striped_digits(label))
             flags = both_parts(lambda x: x.flatten(1)[:, :1], striped_digits("target"))
             targets = (
                 _where(rows, flag.labels == 1)
