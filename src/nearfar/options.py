@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from nearfar.errors import UserError, brief, unknown_name
 from nearfar.ranges import at_least, checked, unit_interval, whole_number
-from nearfar.runs.stored import check_depth, read_text
+from nearfar.stored import check_depth, read_text
 
 MOST_SAMPLES = 1 << 40
 MOST_SEED = (1 << 31) - 1

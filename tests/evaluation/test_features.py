@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from nearfar.batch import Pair, Tokens
 from nearfar.data.samples import Samples
 from nearfar.errors import UserError
 from nearfar.evaluation.features import RAW_VALUES, Labelled, extract, extract_pairs, raw_features
+from nearfar.rows import Parts, Tokens
 
 from .toys import Flatten
 
@@ -63,12 +63,12 @@ def test_no_samples_and_wrong_shapes_are_errors() -> None:
 
 
 def test_both_parts_of_pairs_are_extracted() -> None:
-    data = Samples(Pair(torch.randn(7, 3), torch.randn(7, 2)), list("abcdefg"))
+    data = Samples(Parts(image=torch.randn(7, 3), text=torch.randn(7, 2)), list("abcdefg"))
     first, second = extract_pairs(
-        lambda pair: (pair.first, pair.second), data, lambda pair: pair, batch_size=3
+        lambda pair: (pair.image, pair.text), data, lambda pair: pair, batch_size=3
     )
-    assert torch.equal(first, data.content.first)
-    assert torch.equal(second, data.content.second)
+    assert torch.equal(first, data.content.image)
+    assert torch.equal(second, data.content.text)
 
 
 def test_raw_features_are_the_flattened_view() -> None:

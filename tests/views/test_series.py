@@ -29,7 +29,7 @@ def beats(count: int = 8) -> Tensor:
 
 @pytest.mark.parametrize("style", ["contrastive", "asymmetric", "crop", "plain"])
 def test_shapes_types_and_determinism(style: str) -> None:
-    make = make_views(SPEC, WantedViews(local=2, style=style, mask=True), patches=5)
+    make = make_views(SPEC, WantedViews(local=2, style=style, noise=5))
     views = make(beats(), generator())
     again = make(beats(), generator())
     other = make(beats(), generator(1))

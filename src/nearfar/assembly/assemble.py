@@ -273,16 +273,16 @@ def _recipe(recipe: Recipe, options: PretrainOptions, length: int) -> tuple[Reci
 
 def _check_fit(name: str, kind: type[Method], source: data.Source) -> None:
     spec = source.spec
-    if kind.modalities and spec.modality not in kind.modalities:
-        wanted = " or ".join(kind.modalities)
+    if not kind.takes(spec.modality):
+        wanted = " or ".join(name.replace("*", "any") for name in kind.modalities)
         raise UserError(
             f"{name} learns from {wanted} data, but {spec.name} holds {spec.modality} data; choose "
             "other data or another method."
         )
-    if spec.modality == "image-text" and kind.encoder_kind != "towers":
+    if spec.parts and kind.encoder_kind != "towers":
         raise UserError(
-            f"{spec.name} holds image-text pairs, which {name} cannot use; choose clip, or name a "
-            "folder of images alone."
+            f"{spec.name} holds {spec.modality} data, which {name} cannot use; choose clip, or "
+            f"name a folder of {spec.first.modality} data alone."
         )
     if spec.length < 2:
         raise UserError(

@@ -120,7 +120,6 @@ def pretrained(
     views = make_views(
         source.spec,
         made.wanted_views,
-        patches=getattr(encoder, "patches", 0),
         settings=training.views,
     )
     progress = fit(
@@ -150,7 +149,7 @@ def training_batches(
     method's loss.
     """
     generator = torch.Generator().manual_seed(seed)
-    views = make_views(source.spec, method.wanted_views, settings=DIGIT_VIEWS)
+    views = method.views(DIGIT_VIEWS)
     for _ in range(count):
         index = torch.randperm(len(source.train), generator=generator)[:batch_size]
         yield method.prepare(Batch(views(source.train.take(index), generator), index), generator)

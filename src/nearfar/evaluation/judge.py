@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nearfar.batch import Pair, Tokens
+from nearfar import modalities
+from nearfar.data.spec import Spec
 from nearfar.evaluation.answers import Answers, fingerprint
 from nearfar.evaluation.features import Encode, View, extract, raw_features, require_evaluation_mode
 from nearfar.evaluation.protocol import Features, Protocol, Row, Task, Wanted
@@ -18,6 +19,8 @@ from nearfar.evaluation.protocols import PROTOCOLS, check_names, chosen
 from nearfar.evaluation.result import Evaluation, Score
 from nearfar.evaluation.shared import Judged, SharedRows
 from nearfar.evaluation.splits import held_out
+from nearfar.found import at_home
+from nearfar.methods.method import Method
 
 
 def evaluate(
@@ -34,7 +37,7 @@ def evaluate(
 
     Args:
         encode: the trained encoder in evaluation mode: from a view of n samples to (n, D). For
-            image-text pairs a method with ``embed_pair``, which is judged by retrieval and
+            pairs a method with ``embed_part``, which is judged by retrieval and
             zero-shot too.
         source: spec, training and test samples; without test samples a fifth of the training
             samples is held out.
@@ -145,16 +148,16 @@ def _rows(encoders: Mapping[str, Any], task: Task) -> list[Row]:
         module = one.to(device) if isinstance(one, nn.Module) else None
         # A method's call is its training step; its features come from ``encode``.
         rows.append(
-            Row(name, encoded(one.encode if hasattr(one, "embed_pair") else one), task, module)
+            Row(name, encoded(one.encode if isinstance(one, Method) else one), task, module)
         )
-    if isinstance(_first_part(task.view(task.train.take(torch.arange(1)))), Tensor | Tokens):
+    home = modalities.get(task.modality).raw
+    if home is not None:
+        values_of: Callable[[Any, Spec], Tensor] = at_home(home)
 
         def raw(samples: Any, view: Callable[[Any], Any]) -> Any:
-            return raw_features(samples, lambda s: _first_part(view(s)), device=device)
+            return raw_features(
+                samples, view, lambda seen: values_of(seen, task.source.spec), device=device
+            )
 
         rows.append(Row("raw input", raw, task))
     return rows
-
-
-def _first_part(view: Any) -> Any:
-    return view.first if isinstance(view, Pair) else view

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearfar.errors import UserError, unknown_name
 from nearfar.evaluation.answers import Answers
-from nearfar.runs.stored import field_of, parsed_json, record
+from nearfar.stored import field_of, parsed_json, record
 
 if TYPE_CHECKING:
     from rich.console import Group

@@ -21,7 +21,6 @@ from nearfar.training.optimisers.optimisers import build_optimizer
 from nearfar.training.processes.batch_norm import synchronise
 from nearfar.training.schedules import apply_schedule
 from nearfar.training.update import detached, joined_loss, widened
-from nearfar.views import make_views
 from nearfar.views.draws import PartGenerator
 
 try:
@@ -56,9 +55,7 @@ class LightningMethod(lightning.LightningModule):
         self.method = method
         self.recipe = recipe
         self.seed = seed
-        self.views = make_views(
-            method.spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0)
-        )
+        self.views = method.views()
 
     def setup(self, stage: str) -> None:
         if collectives.world() > 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from fnmatch import fnmatch
 from typing import Annotated, Any, ClassVar, get_type_hints
 
 import torch
@@ -20,6 +21,7 @@ from nearfar.errors import UserError, unknown_name
 from nearfar.methods import registry
 from nearfar.networks.encoder import Encoder
 from nearfar.ranges import check_settings, checked, unit_interval, whole_number
+from nearfar.views.made import Views
 from nearfar.views.wanted import WantedViews
 
 __all__ = [
@@ -164,6 +166,13 @@ def total(own: Tensor) -> Tensor:
     return collectives.all_reduce_sum(own)
 
 
+def _renamed(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Give weights of older files the names that they have now."""
+    for older, name in getattr(module, "older_names", {}).items():
+        for key in [key for key in state if key.startswith(prefix + older)]:
+            state[prefix + name + key.removeprefix(prefix + older)] = state.pop(key)
+
+
 class Method(nn.Module):
     """A self-supervised method. Subclasses state the five choices and define ``forward`` and
     ``loss``.
@@ -209,6 +218,7 @@ class Method(nn.Module):
     by_row: ClassVar[bool] = False
     choices: ClassVar[Mapping[str, str]] = {}
     cannot: ClassVar[Mapping[str, str]] = {}
+    older_names: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Any = None) -> None:
         super().__init__()
@@ -218,6 +228,7 @@ class Method(nn.Module):
         self.settings = self.Settings() if settings is None else settings
         check_settings(self.settings)
         self._progress = 0.0
+        self.register_load_state_dict_pre_hook(_renamed)  # type: ignore[no-untyped-call]
 
     @classmethod
     def recipe(cls, name: str) -> Recipe:
@@ -273,6 +284,22 @@ class Method(nn.Module):
     def wanted_batches(self) -> WantedBatches:
         """Which samples a batch holds together; may depend on the settings."""
         return WantedBatches() if (host := self.stands_on) is None else host.wanted_batches
+
+    def views(self, settings: Any = None) -> Views:
+        """What makes the wanted views of this method's data; ``settings`` as for
+        ``nearfar.views.make_views``.
+        """
+        return self.wanted_views.maker(self.spec, settings)
+
+    @classmethod
+    def takes(cls, modality: str) -> bool:
+        """Whether the method learns from samples of this modality; "*" among ``modalities`` stands
+        for any one.
+
+        >>> Method.takes("image")
+        True
+        """
+        return not cls.modalities or any(fnmatch(modality, one) for one in cls.modalities)
 
     def before_epoch(self, epoch: int, training_set: TrainingSet) -> None:
         """Look at all training samples (cluster them, fit a generator) before epoch ``epoch``, from
@@ -355,6 +382,27 @@ class Method(nn.Module):
         """Features (N, D) for evaluation and users."""
         features: Tensor = self.encoder(x)
         return features
+
+    def embed_part(self, name: str, x: Any) -> Tensor:
+        """Unit embeddings (N, D) of one part of the samples, in the space where the parts are
+        compared.
+
+        Args:
+            name: Of the part, such as "image".
+            x: N samples of that part alone, as encoders take them.
+
+        Raises:
+            UserError: If the method has no such space.
+        """
+        raise UserError(
+            f"{type(self).__name__} compares no parts of samples in one space; choose a method for "
+            "pairs, such as clip."
+        )
+
+    @property
+    def has_shared_space(self) -> bool:
+        """Whether ``embed_part`` embeds the parts of samples in one space."""
+        return type(self).embed_part is not Method.embed_part
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for the optimiser; keys beside ``params``: ``learning_rate_scale`` (1),

@@ -52,14 +52,14 @@ class Look:
             .values
         )
         chosen = samples.subset(index)
-        drawn = pictures(chosen.take(torch.arange(len(chosen))), self.source.spec.modality)
+        drawn = pictures(chosen.take(torch.arange(len(chosen))), self.source.spec)
         sizes = torch.tensor([len(picture) for picture in drawn]).cumsum(0)
         return chosen.subset(torch.arange(int((sizes <= _PICTURE_BYTES).sum().clamp_min(1))))
 
     @cached_property
     def pictures(self) -> list[str]:
         """A data address for each shown sample; "" for texts."""
-        return pictures(self.shown.take(torch.arange(len(self.shown))), self.source.spec.modality)
+        return pictures(self.shown.take(torch.arange(len(self.shown))), self.source.spec)
 
     @cached_property
     def captions(self) -> list[str]:

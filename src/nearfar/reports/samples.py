@@ -7,16 +7,17 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from nearfar.batch import Pair, Tokens
+from nearfar import modalities
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.spec import Spec
+from nearfar.found import at_home
+from nearfar.rows import Parts, Tokens
 from nearfar.views.samples import denormalise
 
 _LARGEST = 64
@@ -29,42 +30,70 @@ _DOTS = 200
 """About as many points of a cloud are shown."""
 
 
-def pictures(samples: Any, modality: str) -> list[str]:
-    """One data address for each raw sample of a modality, or "" where there is no picture
-    (text).
-    """
-    if isinstance(samples, Pair):
-        return pictures(samples.first, "image")
-    if isinstance(samples, Tokens):
-        return [""] * len(samples)
-    drawers: dict[str, Callable[[Tensor], str]] = {
-        "image": _image,
-        "audio": _spectrogram,
-        "video": _strip,
-        "points": _side_view,
-    }
-    draw = drawers.get(modality, _sparkline)
-    return [draw(sample) for sample in samples]
+def pictures(samples: Any, spec: Spec) -> list[str]:
+    """One data address for each raw sample, or "" where there is no picture (text)."""
+    found: list[str] = at_home(modalities.get(spec.modality).pictures)(samples, spec)
+    return found
 
 
 def view_pictures(view: Any, spec: Spec) -> list[str]:
     """The same of a normalised view, undone; values outside the data's range are cut."""
-    if isinstance(view, Tokens):
-        return [""] * len(view)
-    modality = "image" if spec.modality.startswith("image") else spec.modality
-    if modality == "series":
-        return pictures(view, modality)
+    if isinstance(view, Parts):
+        name = next(iter(spec.parts))
+        return view_pictures(view[name], spec.parts[name])
+    if not isinstance(view, Tensor):
+        return pictures(view, spec)
     raw = denormalise(view, spec)
-    return pictures(
-        (raw.clamp(0, 1) * 255).round().to(torch.uint8) if modality in ("image", "video") else raw,
-        modality,
-    )
+    scale = modalities.get(spec.modality).scale
+    if scale > 1:
+        raw = (raw.clamp(0, 1) * scale).round().to(torch.uint8)
+    return pictures(raw, spec)
+
+
+def no_pictures(samples: Any, spec: Spec) -> list[str]:
+    """Of samples that cannot be seen."""
+    return [""] * len(samples)
+
+
+def images(samples: Tensor, spec: Spec) -> list[str]:
+    """Of uint8 images (N, C, H, W)."""
+    return [_image(sample) for sample in samples]
+
+
+def sparklines(samples: Tensor, spec: Spec) -> list[str]:
+    """Of series (N, C, T)."""
+    return [_sparkline(sample) for sample in samples]
+
+
+def spectrograms(samples: Tensor, spec: Spec) -> list[str]:
+    """Of sound (N, bands, T)."""
+    return [_spectrogram(sample) for sample in samples]
+
+
+def strips(samples: Tensor, spec: Spec) -> list[str]:
+    """Of uint8 clips (N, C, F, H, W)."""
+    return [_strip(sample) for sample in samples]
+
+
+def side_views(samples: Tensor, spec: Spec) -> list[str]:
+    """Of clouds of points (N, 3, K)."""
+    return [_side_view(sample) for sample in samples]
+
+
+def first_pictures(samples: Parts, spec: Spec) -> list[str]:
+    """Of the first part that can be seen."""
+    for name, part in spec.parts.items():
+        found = pictures(samples[name], part)
+        if any(found):
+            return found
+    return [""] * len(samples)
 
 
 def captions(samples: Any, tokenizer: Tokenizer | None) -> list[str]:
     """The text of each sample that has one, else ""."""
-    if isinstance(samples, Pair):
-        return captions(samples.second, tokenizer)
+    if isinstance(samples, Parts):
+        texts = next((part for part in samples.values() if isinstance(part, Tokens)), samples)
+        return [""] * len(samples) if texts is samples else captions(texts, tokenizer)
     if not isinstance(samples, Tokens) or tokenizer is None:
         return [""] * len(samples)
     return [

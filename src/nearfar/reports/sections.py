@@ -47,10 +47,10 @@ def views(look: Look) -> Section:
         torch.arange(count) * len(look.train) // count
     )  # evenly: data often come class by class
     raw = samples.take(torch.arange(len(samples)))
-    make = make_views(source.spec, wanted, patches=getattr(method.encoder, "patches", 0))
+    make = make_views(source.spec, wanted)
     made = [make(raw, torch.Generator().manual_seed(draw)) for draw in range(2)]
     count = wanted.whole + wanted.local + len(wanted.further)
-    columns = [(pictures(raw, source.spec.modality), "the sample", True)]
+    columns = [(pictures(raw, source.spec), "the sample", True)]
     for draw, batch in enumerate(made):
         columns += [
             (view_pictures(view, source.spec), f"view {n + 1}, draw {draw + 1}", False)
@@ -273,7 +273,7 @@ def suspects(look: Look) -> Section:
     doubted = doubtful_labels(look.train_features, names, DOUBTED) if names else []
     if doubted:
         shown = pictures(
-            look.train.take(torch.tensor([row for row, _, _ in doubted])), look.source.spec.modality
+            look.train.take(torch.tensor([row for row, _, _ in doubted])), look.source.spec
         )
         said = [f"{names[row]}; rather: {other}" for row, other, _ in doubted]
         cells = [element(picture, text) for picture, text in zip(shown, said, strict=True)]
@@ -286,7 +286,7 @@ def suspects(look: Look) -> Section:
     )
     parts.append(f"<h3>Near-duplicates</h3><p>{html.escape(told)}</p>")
     for group, similarities in list(zip(found.groups, found.similarities, strict=True))[:GROUPS]:
-        shown = pictures(look.train.take(torch.tensor(group[:MEMBERS])), look.source.spec.modality)
+        shown = pictures(look.train.take(torch.tensor(group[:MEMBERS])), look.source.spec)
         cells = [
             element(picture, f"{look.train.ids[row]}; cosine to the first: {similarity:.4f}")
             for picture, row, similarity in zip(

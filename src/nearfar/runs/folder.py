@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearfar.errors import UserError
 from nearfar.options import Config, read_config
-from nearfar.runs.stored import check_file, finite_number
+from nearfar.stored import check_file, finite_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -152,7 +152,7 @@ class Run:
         from nearfar.evaluation import Evaluation
         from nearfar.evaluation.answers import ANSWERS, Answers
         from nearfar.evaluation.result import MEND
-        from nearfar.runs.stored import read_text
+        from nearfar.stored import read_text
 
         path = self.folder / EVALUATION
         if not os.path.lexists(path):

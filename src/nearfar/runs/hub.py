@@ -29,7 +29,7 @@ from nearfar.runs.encoder_files import (
 )
 from nearfar.runs.folder import CONFIG, EVALUATION, Run
 from nearfar.runs.method_files import METHOD, METHOD_WEIGHTS
-from nearfar.runs.stored import check_file
+from nearfar.stored import check_file
 
 CARD = "README.md"
 _FILES = (WEIGHTS, DESCRIPTION, TOKENIZER, METHOD, METHOD_WEIGHTS, CONFIG, EVALUATION)

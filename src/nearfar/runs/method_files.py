@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from nearfar import networks
-from nearfar.data.spec import Spec
+from nearfar.data.spec import Spec, migrated
 from nearfar.errors import UserError
 from nearfar.files import replacing, write_text
 from nearfar.methods import registry
@@ -30,7 +30,7 @@ from nearfar.networks.encoder import Encoder
 from nearfar.options import resolved_settings
 from nearfar.runs.encoder_files import DESCRIPTION, WEIGHTS, encoder_spec
 from nearfar.runs.portable import random_samples
-from nearfar.runs.stored import field_of, record
+from nearfar.stored import field_of, record
 
 METHOD = "method.json"
 METHOD_WEIGHTS = "method.safetensors"
@@ -94,7 +94,11 @@ def open_method(folder: Path) -> Method:
     if field_of(described, "version", int, where) > _VERSION:
         raise UserError(f"{where} was written by a newer nearfar; update nearfar.")
     kind = registry.get(field_of(described, "method", str, where))
-    spec = record(Spec, field_of(described, "spec", dict[str, Any], where), f"the spec in {where}")
+    spec = record(
+        Spec,
+        migrated(field_of(described, "spec", dict[str, Any], where)),
+        f"the spec in {where}",
+    )
     settings = resolved_settings(
         kind.Settings, field_of(described, "settings", dict[str, Any], where)
     )

@@ -15,10 +15,11 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.testing import assert_close
 
-from nearfar.batch import Batch, concatenate
+from nearfar.batch import Batch
 from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Phase, Recipe, Summed
+from nearfar.rows import concatenate
 from nearfar.testing.processes import on_processes
 from nearfar.testing.steps import Trained, assert_processes_equal, train, train_by_name
 from nearfar.testing.toys import ROWS, toy

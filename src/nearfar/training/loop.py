@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from nearfar import collectives
+from nearfar import collectives, modalities
 from nearfar.batch import Batch, joined
 from nearfar.data.batches.samplers import Sampler, parts_of, place_of, sampler_for
 from nearfar.errors import UserError
@@ -38,6 +38,7 @@ from nearfar.training.processes.dropout import synchronise_dropout
 from nearfar.training.training_set import LoadedTrainingSet
 from nearfar.training.update import gradients
 from nearfar.views.draws import PartGenerator
+from nearfar.views.made import about
 
 MakeViews = Callable[[Any, torch.Generator], list[Any]]
 
@@ -214,7 +215,7 @@ def _refuse(method: Method, plan: Plan) -> None:
 
 def _placed(method: Method, plan: Plan) -> Method:
     method = method.to(plan.device)
-    if method.spec.modality.startswith("image"):
+    if modalities.get(method.spec.modality).channels_last:
         method = method.to(memory_format=torch.channels_last)
     if collectives.world() > 1:
         synchronise(method)
@@ -273,9 +274,8 @@ def _batch(
         group = {name: taken(column) for name, column in samples.group.items()}
     with plan.profile("views"):
         sources = method.view_sources(raw, number, generator)
-        batch = Batch(
-            views(raw if sources is None else sources, generator), number, label, group, place
-        )
+        made = views(raw if sources is None else sources, generator)
+        batch = Batch(list(made), number, label, {**group, **about(made)}, place)
         prepared = joined(
             [_prepared(method, part, generator) for part in parts_of(batch, plan.accumulate)]
         )

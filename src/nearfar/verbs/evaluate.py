@@ -170,7 +170,7 @@ def evaluate_run(
     from nearfar.views import plain_view
 
     encoder = run.features()
-    paired = source.spec.modality == "image-text"
+    paired = bool(source.spec.parts)
     for spec in (source.spec, *([outsiders.spec] if outsiders is not None else [])):
         check_input(encoder, spec)
     encoder = tower_for(encoder, source.spec.modality)

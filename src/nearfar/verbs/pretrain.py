@@ -156,7 +156,7 @@ def _train(
         note(sentence)
     method = assembled.method
     spec = training.spec
-    views = make_views(spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0))
+    views = make_views(spec, method.wanted_views)
     plan, config = plan_of(assembled, training, views, console)
     if profile:
         told = partial(console.print, highlight=False, soft_wrap=True)

@@ -111,7 +111,8 @@ class PixPro(Method):
         self.target = MomentumEncoder(ProjectedMaps(encoder, self.projectors))
 
     def forward(self, batch: Batch) -> Outputs:
-        *views, boxes = batch.views
+        views = batch.views
+        boxes = batch.extra["boxes"]
         online = [ProjectedMaps(self.encoder, self.projectors)(view) for view in views]
         target = [self.target(view) for view in views]
         pairs = pixel_pairs(

@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
+from nearfar import modalities
 from nearfar.methods.distillation.simsiam import SimSiam
 from nearfar.methods.instance.simclr import SimCLR
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
@@ -108,7 +109,9 @@ class Hallucinator(Method):
 
     @property
     def wanted_views(self) -> WantedViews:
-        distance = self.settings.centre_distance if self.spec.modality.startswith("image") else 0.0
+        distance = (
+            self.settings.centre_distance if modalities.get(self.spec.modality).has_boxes else 0.0
+        )
         return replace(self.host.wanted_views, centre_distance=distance)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:

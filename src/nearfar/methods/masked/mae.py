@@ -73,7 +73,6 @@ class MAE(Method):
     }
     encoder_kind = "tokens"
     encoder: TokenEncoder
-    wanted_views = WantedViews(whole=1, style="crop", whole_scale=(0.2, 1.0), mask=True)
     choices = {
         "views": "one, cropped and flipped, most patches removed",
         "encoder": "a transformer over the visible patches",
@@ -94,8 +93,15 @@ class MAE(Method):
             heads=s.heads,
         )
 
+    @property
+    def wanted_views(self) -> WantedViews:
+        return WantedViews(
+            whole=1, style="crop", whole_scale=(0.2, 1.0), noise=self.encoder.patches
+        )
+
     def forward(self, batch: Batch) -> Outputs:
-        samples, noise = batch.views
+        (samples,) = batch.views
+        noise = batch.extra["noise"]
         kept, restore, mask = random_mask(noise, self.settings.removed)
         visible = select_tokens(self.encoder.embed(samples), kept)
         prediction = self.decoder(self.encoder.encode_tokens(visible), restore)

@@ -163,6 +163,11 @@ def record(kind: type[T], values: Any, where: str) -> T:
 
 
 def _value(hint: Any, what: str, value: Any) -> Any:
+    parts = typing.get_args(hint)
+    held_kind = parts[1] if typing.get_origin(hint) is dict else None
+    if isinstance(held_kind, type) and dataclasses.is_dataclass(held_kind):
+        held = checked(dict[str, Any], what, value)
+        return {name: record(held_kind, one, f"{name} of {what}") for name, one in held.items()}
     if hint is float and (value is None or (isinstance(value, float) and math.isnan(value))):
         return math.nan
     return checked(hint, what, value)
