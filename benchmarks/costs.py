@@ -84,7 +84,7 @@ def seconds_a_step(name: str) -> float:
         resolved_settings(kind.Settings, kind.recipes["small"].settings, one_stage),
     )
     recipe = dataclasses.replace(
-        kind.recipes["small"], batch_size=method.wanted_batches.rows or BATCH
+        kind.recipes["small"], batch_size=method.wanted_batches.size(SAMPLES, BATCH)
     )
     views = method.views()
     taken = []

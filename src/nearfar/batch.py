@@ -63,6 +63,10 @@ class Batch:
         place = None if self.place is None else self.place[rows]
         return Batch([view[rows] for view in self.views], self.index[rows], label, extra, place)
 
+    def stream(self, number: int) -> Batch:
+        """The rows of one of several streams, where the method wants ``Streams``."""
+        return self[self.extra["stream"] == number]
+
 
 def joined(parts: Sequence[Batch]) -> Batch:
     """Consecutive parts of one batch as the batch."""

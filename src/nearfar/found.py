@@ -37,17 +37,26 @@ def folders_of(package: str) -> list[Path]:
     return [Path(folder) for folder in module.__path__]
 
 
-def names_in(package: str) -> list[str]:
+def names_in(package: str, attribute: str) -> list[str]:
     """The names that files of a package stand for, sorted: "label_noise.py" is "label-noise".
 
-    Files whose names begin with an underscore are none.
+    Args:
+        package: Dotted name.
+        attribute: What a file of the right kind defines; others in the folder are helpers.
     """
     found = set()
     for folder in folders_of(package):
         for file in folder.glob("*.py"):
-            if not file.stem.startswith("_"):
+            if not file.stem.startswith("_") and _defines(file, attribute):
                 found.add(file.stem.replace("_", "-"))
     return sorted(found)
+
+
+def _defines(file: Path, attribute: str) -> bool:
+    """Whether a file defines a name at its top level, told without running it."""
+    starts = (f"{attribute} =", f"{attribute}:", f"def {attribute}(", f"class {attribute}")
+    with file.open(encoding="utf-8") as lines:
+        return any(line.startswith(starts) for line in lines)
 
 
 def part_in(package: str, name: str, attribute: str, what: str) -> Any:
@@ -60,17 +69,12 @@ def part_in(package: str, name: str, attribute: str, what: str) -> Any:
         what: What it is, for the error ("schedule").
 
     Raises:
-        UserError: If there is no such file, or it defines nothing of that name.
+        UserError: If there is no such file.
     """
-    known = names_in(package)
+    known = names_in(package, attribute)
     if name not in known:
         raise unknown_name(what, name, known)
     module = importlib.import_module(f"{package}.{name.replace('-', '_')}")
-    if not hasattr(module, attribute):
-        raise UserError(
-            f"{module.__file__} defines no {attribute}; expected the {what} {name!r} under that "
-            "name."
-        )
     return getattr(module, attribute)
 
 

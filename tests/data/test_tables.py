@@ -128,7 +128,7 @@ def test_columns_can_be_chosen(tmp_path: Path) -> None:
     assert load(pairs(tmp_path), image_column="back").spec.modality == "image"
     both = load(tmp_path / "pairs.parquet", image_column="back", text_column="category")
     assert both.spec.modality == "image+text"
-    assert both.spec.shape == (1, 12, 12)
+    assert both.spec.parts["image"].shape == (1, 12, 12)
 
 
 def test_the_tokenizer_learns_from_training_texts_only(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from torchmetrics.regression import MeanAbsoluteError, R2Score
 from nearfar.data.samples import Samples, Source
 from nearfar.errors import UserError
 from nearfar.evaluation import PROTOCOLS, Evaluation, Wanted, evaluate
-from nearfar.evaluation.features import Labelled, extract, raw_features
+from nearfar.evaluation.features import Labelled, averaged, extract, raw_features
 from nearfar.evaluation.probes.fine_tuning import Budget
 from nearfar.evaluation.probes.linear import linear_probes, ridge_probes
 from nearfar.evaluation.protocol import Row, Task
@@ -104,7 +104,9 @@ def test_the_evaluation_is_repeatable_and_draws_nothing_global(of_classes: Evalu
 def test_accuracies_equal_torchmetrics(of_classes: Evaluation) -> None:
     source = image_source()
     view = plain_view(source.spec)
-    train, test = (Labelled(raw_features(s, view), s.label, 3) for s in (source.train, source.test))  # type: ignore[arg-type]
+    train, test = (
+        Labelled(raw_features(s, view, averaged), s.label, 3) for s in (source.train, source.test)
+    )  # type: ignore[arg-type]
     (probe,) = linear_probes(train, seeds=(0,))
     predicted = probe.model(test.features).argmax(dim=1)
     reference = MulticlassAccuracy(3, average="micro")(predicted, test.labels)

@@ -70,7 +70,11 @@ def test_learns_from_series_unchanged() -> None:
     spec = spec_of(MAE, modality="series")
     method = MAE(networks.build(None, spec, kind="tokens"), spec, MAE.Settings(**SMALL))
     outputs = method(
-        Batch([torch.randn(4, 3, 64), torch.rand(4, method.encoder.patches)], torch.arange(4))
+        Batch(
+            [torch.randn(4, 3, 64)],
+            torch.arange(4),
+            extra={"noise": torch.rand(4, method.encoder.patches)},
+        )
     )
     loss = method.loss(outputs)["reconstruction"]
     loss.backward()

@@ -101,7 +101,7 @@ def test_stages_of_unit_length_count_alike() -> None:
             )
         method.double().eval()
         with torch.no_grad():
-            stages = method.embeddings(batch.views[0])
+            stages = method.embeddings("image", batch.views[0].image)
             found = method.embed_part("image", batch.views[0].image)
         parts = [normalize(stage, dim=1) for stage in stages] if unit else stages
         torch.testing.assert_close(found, normalize(torch.cat(parts, dim=1), dim=1))

@@ -195,7 +195,8 @@ def assemble(
         )
     encoder_name = name_of(encoder)
     method = _built(config.method, kind, encoder, spec, settings)
-    recipe = dataclasses.replace(recipe, batch_size=method.wanted_batches.rows or recipe.batch_size)
+    size = method.wanted_batches.size(spec.length, recipe.batch_size)
+    recipe = dataclasses.replace(recipe, batch_size=size)
     build_optimizer(method, recipe)  # refuses what cannot be optimised before anything is written
     training = {
         f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe) if f.name != "settings"

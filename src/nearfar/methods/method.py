@@ -15,7 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.batch import Batch, TrainingSet
-from nearfar.data.batches.wanted import WantedBatches
+from nearfar.data.batches.wanted import (
+    Crossed,
+    Episodes,
+    Grouped,
+    Ordered,
+    Repeated,
+    Shuffled,
+    Streams,
+    WantedBatches,
+    Weighted,
+    Whole,
+)
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError, unknown_name
 from nearfar.methods import registry
@@ -26,17 +37,26 @@ from nearfar.views.wanted import WantedViews
 
 __all__ = [
     "Batch",
+    "Crossed",
     "Encoder",
+    "Episodes",
+    "Grouped",
     "Method",
+    "Ordered",
     "Outputs",
     "Paper",
     "Phase",
     "Recipe",
+    "Repeated",
+    "Shuffled",
     "Spec",
+    "Streams",
     "Summed",
     "TrainingSet",
     "WantedBatches",
     "WantedViews",
+    "Weighted",
+    "Whole",
     "total",
 ]
 
@@ -283,7 +303,7 @@ class Method(nn.Module):
     @property
     def wanted_batches(self) -> WantedBatches:
         """Which samples a batch holds together; may depend on the settings."""
-        return WantedBatches() if (host := self.stands_on) is None else host.wanted_batches
+        return Shuffled() if (host := self.stands_on) is None else host.wanted_batches
 
     def views(self, settings: Any = None) -> Views:
         """What makes the wanted views of this method's data; ``settings`` as for

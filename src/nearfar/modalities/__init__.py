@@ -13,12 +13,10 @@ from nearfar.modalities.modality import Modality, Network
 
 __all__ = ["Modality", "Network", "get", "names", "parts_of", "plain_of", "toy_of"]
 
-_NOT_ONE = ("modality", "parts")
-
 
 def names() -> list[str]:
     """The names of all modalities, sorted."""
-    return [name for name in found.names_in(__name__) if name not in _NOT_ONE]
+    return found.names_in(__name__, "MODALITY")
 
 
 def parts_of(name: str) -> tuple[str, ...]:
@@ -46,8 +44,6 @@ def get(name: str) -> Modality:
         from nearfar.modalities.parts import combined
 
         return combined([get(part) for part in parts], name)
-    if name in _NOT_ONE:
-        name = f"{name}?"
     modality: Modality = found.part_in(__name__, name, "MODALITY", "modality")
     return modality
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nearfar import modalities
 from nearfar.batch import Batch
-from nearfar.data.batches.samplers import sampler_for
+from nearfar.data.batches.wanted import Facts, Grouped, Shuffled, Weighted
 from nearfar.data.samples import Samples
 from nearfar.data.spec import Spec
 from nearfar.errors import unknown_name
@@ -83,12 +83,21 @@ def spec_for(kind: type[Method], modality: str | None = None) -> Spec:
         UserError: for an unknown modality.
     """
     modality = modality or next((m for m in kind.modalities if "*" not in m), "image")
-    spec = modalities.get(modality).toy
+    spec = modalities.get(_any_kind(modality)).toy
     return (
         dataclasses.replace(spec, classes=(), target="value")
         if kind.label_kind == "value"
         else spec
     )
+
+
+def _any_kind(modality: str) -> str:
+    """The modality, "*" in it replaced by kinds that no other toy has side by side.
+
+    >>> _any_kind("*+*")
+    'audio+series'
+    """
+    return modality.replace("*", "audio", 1).replace("*", "series")
 
 
 def toy_encoder(spec: Spec, kind: str = "any") -> Encoder:
@@ -122,11 +131,14 @@ def toy_samples(spec: Spec) -> Samples:
 def _batch(method: Method, samples: Samples) -> Batch:
     generator = torch.Generator().manual_seed(1)
     wanted = method.wanted_batches
-    if wanted.kind in ("repeated", "episodes"):
-        size = wanted.rows or ROWS // wanted.copies * wanted.copies
-        index = sampler_for(wanted, len(samples), size, seed=1, label=samples.label).batch(0, 0)
-    else:
+    known: dict[str, Tensor] = {}
+    if isinstance(wanted, Shuffled | Grouped | Weighted):
         index = torch.randperm(len(samples), generator=generator)[:ROWS]
+    else:
+        facts = Facts(len(samples), samples.label, samples.group)
+        sampler = wanted.sampler(facts, wanted.size(len(samples), ROWS), seed=1)
+        index = sampler.batch(0, 0)
+        known = sampler.about(0, 0)
     raw = samples.take(index)
     views = method.views()
     sources = method.view_sources(raw, index, generator)
@@ -134,7 +146,7 @@ def _batch(method: Method, samples: Samples) -> Batch:
     label = None if samples.label is None else samples.label[index]
     group = {name: column[index] for name, column in samples.group.items()}
     wide = [map_tensors(view, _doubled) for view in made]
-    return method.prepare(Batch(wide, index, label, {**group, **about(made)}), generator)
+    return method.prepare(Batch(wide, index, label, {**group, **known, **about(made)}), generator)
 
 
 def _doubled(tensor: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from nearfar import collectives, modalities
 from nearfar.batch import Batch, joined
-from nearfar.data.batches.samplers import Sampler, parts_of, place_of, sampler_for
+from nearfar.data.batches.samplers import Sampler, parts_of, place_of
+from nearfar.data.batches.wanted import Facts
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Outputs, Phase
 from nearfar.training.care.ahead import Batches, cores_allow
@@ -237,15 +238,8 @@ def _to_train(method: Method, plan: Plan) -> Method:
 
 def sampler_of(method: Method, samples: Any, batch_size: int, seed: int) -> Sampler:
     """The batches that a method wants of its training samples."""
-    groups = getattr(method, "groups", None)
-    return sampler_for(
-        method.wanted_batches,
-        len(samples),
-        batch_size,
-        seed=seed,
-        label=samples.label,
-        groups=groups,
-    )
+    facts = Facts(len(samples), samples.label, samples.group, partial(getattr, method))
+    return method.wanted_batches.sampler(facts, batch_size, seed=seed)
 
 
 def _batch(
@@ -272,6 +266,9 @@ def _batch(
         number = index.to(plan.device)
         label = None if samples.label is None else taken(samples.label)
         group = {name: taken(column) for name, column in samples.group.items()}
+        for name, column in sampler.about(epoch, position).items():
+            rows = column if place is None else column[place.rows]
+            group[name] = rows.to(plan.device)
     with plan.profile("views"):
         sources = method.view_sources(raw, number, generator)
         made = views(raw if sources is None else sources, generator)

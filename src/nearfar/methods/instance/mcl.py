@@ -20,10 +20,12 @@ from nearfar.losses.instance.masked_contrast import grouped_nt_xent
 from nearfar.methods.method import (
     Batch,
     Encoder,
+    Grouped,
     Method,
     Outputs,
     Paper,
     Recipe,
+    Shuffled,
     Spec,
     TrainingSet,
     WantedBatches,
@@ -104,7 +106,7 @@ class MCL(Method):
 
     @property
     def wanted_batches(self) -> WantedBatches:
-        return WantedBatches("grouped" if self.settings.batches == "grouped" else "shuffled")
+        return Grouped() if self.settings.batches == "grouped" else Shuffled()
 
     @property
     def groups(self) -> Tensor:

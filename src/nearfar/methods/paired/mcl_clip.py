@@ -25,9 +25,11 @@ from nearfar.losses.instance.contrastive import clip
 from nearfar.losses.instance.masked_contrast import grouped_clip
 from nearfar.methods.instance.mcl import MCL
 from nearfar.methods.method import (
+    Grouped,
     Method,
     Outputs,
     Recipe,
+    Shuffled,
     Spec,
     TrainingSet,
     WantedBatches,
@@ -131,7 +133,7 @@ class MCLClip(Method):
 
     @property
     def wanted_batches(self) -> WantedBatches:
-        return WantedBatches("grouped" if self.settings.batches == "grouped" else "shuffled")
+        return Grouped() if self.settings.batches == "grouped" else Shuffled()
 
     @property
     def groups(self) -> Tensor:

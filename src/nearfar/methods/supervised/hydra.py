@@ -29,6 +29,7 @@ from nearfar.methods.method import (
     Outputs,
     Paper,
     Recipe,
+    Repeated,
     Spec,
     WantedBatches,
     WantedViews,
@@ -108,7 +109,7 @@ class Hydra(Method):
 
     @property
     def wanted_batches(self) -> WantedBatches:
-        return WantedBatches("repeated", copies=self.settings.copies)
+        return Repeated(copies=self.settings.copies)
 
     def forward(self, batch: Batch) -> Outputs:
         features = self.encoder(batch.views[0])

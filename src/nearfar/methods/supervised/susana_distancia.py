@@ -30,6 +30,7 @@ from nearfar.losses.supervised.episodes import (
 from nearfar.methods.method import (
     Batch,
     Encoder,
+    Episodes,
     Method,
     Outputs,
     Paper,
@@ -110,9 +111,7 @@ class SuSanaDistancia(Method):
     @property
     def wanted_batches(self) -> WantedBatches:
         s = self.settings
-        return WantedBatches(
-            "episodes", way=min(s.way, len(self.spec.classes)), shot=s.shot, query=s.query
-        )
+        return Episodes(way=min(s.way, len(self.spec.classes)), shot=s.shot, query=s.query)
 
     def forward(self, batch: Batch) -> Outputs:
         return {"features": self.encoder(batch.views[0]), "label": batch.label}
