@@ -229,7 +229,7 @@ def test_susana_equals_the_reference(golden: Any, name: str) -> None:
 
 def test_susana_asks_for_episodes_no_wider_than_the_data_and_refuses_what_is_none() -> None:
     wanted = made(SuSanaDistancia, 4).wanted_batches
-    assert (wanted.kind, wanted.way, wanted.rows) == ("episodes", 4, 80)
+    assert (wanted.way, wanted.size(1000, 8)) == (4, 80)
     with pytest.raises(UserError, match="An episode needs at least 2 classes with 2 samples each"):
         made(SuSanaDistancia, 4).loss(episode(way=1))
     with pytest.raises(UserError, match="Setting way is 1; expected a whole number from 2"):
