@@ -13,6 +13,7 @@ import pytest
 PACKAGES = (
     "nearfar.losses.restoration",
     "nearfar.networks.restorers",
+    "nearfar.losses.depth",
     "nearfar.data.prepare",
 )
 

@@ -20,7 +20,7 @@ def expect_pictures(**tensors: tuple[Tensor, str]) -> None:
 
     Args:
         tensors: Name to tensor and its axes, such as ``made=(made, "N C H W")``. An axis has one
-            length wherever it is named.
+            length wherever it is named; an axis named by a number has that length.
 
     Raises:
         ValueError: If a tensor does not fit; the sentence names what was found and expected.
@@ -45,6 +45,14 @@ def expect_pictures(**tensors: tuple[Tensor, str]) -> None:
     if len(set(types.values())) > 1:
         words = ", ".join(f"{name} {word}" for name, word in types.items())
         raise UserError(f"All tensors must be of one number type; found {words}.")
+    wrong = False
+    for tensor, axes in tensors.values():
+        sides = zip(axes.split(), tensor.shape, strict=False)
+        wrong |= any(axis.isdigit() and int(axis) != side for axis, side in sides)
+    if wrong:
+        expected = ", ".join(f"{name} ({', '.join(a.split())})" for name, (_, a) in tensors.items())
+        found = ", ".join(str(tuple(tensor.shape)) for tensor, _ in tensors.values())
+        raise UserError(f"Expected {expected}; found {found}.")
     expect_shapes(1, **tensors)
 
 
