@@ -15,6 +15,8 @@ PACKAGES = (
     "nearfar.networks.restorers",
     "nearfar.losses.depth",
     "nearfar.data.prepare",
+    "nearfar.training.rates",
+    "nearfar.evaluation.measures",
 )
 
 
