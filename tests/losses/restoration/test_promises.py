@@ -15,6 +15,7 @@ PACKAGES = (
     "nearfar.networks.restorers",
     "nearfar.losses.depth",
     "nearfar.data.prepare",
+    "nearfar.networks.dense",
     "nearfar.training.rates",
     "nearfar.evaluation.measures",
 )
