@@ -9,9 +9,9 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from nearfar.errors import UserError
-from nearfar.losses.restoration.bands import haar_details
 from nearfar.losses.restoration.patch_contrast import map_similarity, patch_contrast
 from nearfar.losses.restoration.variational import expected_loss, gaussian_kl, reparametrised
+from nearfar.networks.restorers.bands import haar_details
 from tests.losses.cases import close, leaves, named
 
 

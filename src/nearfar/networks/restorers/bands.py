@@ -31,7 +31,7 @@ def haar_details(image: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from nearfar.losses.restoration.bands import haar_details
+        >>> from nearfar.networks.restorers.bands import haar_details
         >>> haar_details(torch.tensor([[[[1.0, 0.0], [1.0, 0.0]]]])).flatten()
         tensor([0., 1., 0.])
 
