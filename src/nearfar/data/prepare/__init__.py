@@ -1,0 +1,1 @@
+"""Preparations of data before training, as functions of tensors and drawn numbers."""
