@@ -1,0 +1,1 @@
+"""Data made of other data: reductions, triplets, filters."""
