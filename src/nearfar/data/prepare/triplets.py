@@ -186,9 +186,9 @@ def templates(
         UserError: For an unknown task, or properties of different length.
 
     Example:
-        >>> digits, styles = ["1", "1", "2", "2"], ["thin", "bold", "thin", "bold"]
-        >>> draws = np.random.default_rng(0)
-        >>> templates(digits, styles, 1, draws, gallery=3)[0].gallery.__len__()
+        >>> digits, styles = ["1", "2", "3"] * 4, ["thin", "bold"] * 6
+        >>> found = templates(digits, styles, 1, np.random.default_rng(0), gallery=3)
+        >>> len(found[0].gallery)
         3
 
     Source: Vaze et al. 2023, "GeneCIS", section 3; the rule for two known properties is made here.
