@@ -169,11 +169,8 @@ class _Matching(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         nodes, pairs, edges, other, *matched = ctx.saved_tensors
-        moved = [
-            cost + ctx.strength * slope
-            for cost, slope in zip((nodes, pairs), upstream, strict=True)
-        ]
-        again = _matched(*moved, edges, other)
+        moved = nodes + ctx.strength * upstream[0]
+        again = _matched(moved, pairs + ctx.strength * upstream[1], edges, other)
         slopes = [(new - old) / ctx.strength for new, old in zip(again, matched, strict=True)]
         return *slopes, None, None, None
 
