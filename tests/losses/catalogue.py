@@ -21,6 +21,7 @@ from nearfar.losses.instance import common_salient, individual_temperature, mask
 from nearfar.losses.instance.feature_transformation import Mixing
 from nearfar.losses.instance.hard_negatives import draw
 from nearfar.losses.kernels import similarity
+from nearfar.losses.redundancy import mixed_redundancy
 from nearfar.losses.redundancy.mixed_redundancy import Mix
 from nearfar.losses.supervised import label_augmentation
 from nearfar.losses.supervised.episodes import neighbour_score
@@ -196,7 +197,7 @@ def sigmoid_pairs(first: Tensor, second: Tensor, *, temperature: float = 0.1) ->
 def mixed(name: str) -> Callable[..., Any]:
     def call(z1: Tensor, z2: Tensor, mixed: Tensor) -> Any:
         mix = Mix(0.3, torch.arange(len(z1)).roll(1))
-        return getattr(losses.mixed_redundancy, name)(z1, z2, mixed, mix)
+        return getattr(mixed_redundancy, name)(z1, z2, mixed, mix)
 
     return call
 
