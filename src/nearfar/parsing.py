@@ -32,6 +32,7 @@ def given(
     names: Iterable[str] | None = None,
     *,
     defaults: Mapping[str, str] | None = None,
+    flags: Mapping[str, str] | None = None,
 ) -> Any:
     """A type from which the parser returns only the options that stand on the command line.
 
@@ -40,6 +41,7 @@ def given(
         summary: One sentence that help prints above them.
         names: The fields to take; all by default.
         defaults: What help says about an option's default, by name; by default the field's own.
+        flags: Options that are called otherwise on the command line and may come several times.
 
     Returns:
         A ``TypedDict`` of optional keys, annotated for the parser.
@@ -54,9 +56,14 @@ def given(
             default = (defaults or {}).get(field.name, _shown(field.default))
             hint = "; ".join(filter(None, (default, limits(hints[field.name]))))
             note = tyro.conf.arg(
-                help=texts.get(field.name, ""), help_behavior_hint=f"({hint})" if hint else ""
+                name=(flags or {}).get(field.name),
+                help=texts.get(field.name, ""),
+                help_behavior_hint=f"({hint})" if hint else "",
             )
             fields[field.name] = Annotated[hints[field.name], note]
+            if field.name in (flags or {}):
+                repeated: Any = tyro.conf.UseAppendAction
+                fields[field.name] = repeated[fields[field.name]]
     made: Any = TypedDict("Options", fields, total=False)  # type: ignore[misc]
     made.__doc__ = summary
     return made

@@ -160,14 +160,14 @@ def test_sla_predicts_probabilities(settings: dict[str, Any]) -> None:
     method = made(SLA, 3, **settings).eval()
     x = torch.randn(5, 3, 16, 16)
     for aggregate in (True, False):
-        found = method.predict(x, aggregate=aggregate)
+        found = method.probabilities(x, aggregate=aggregate)
         assert found.shape == (5, 3)
         torch.testing.assert_close(found.sum(1), torch.ones(5))
     turned = torch.rot90(x, 1, dims=(2, 3))
     if (
         not settings
     ):  # a turned image gives the same four rows, but each under another transformation's name
-        assert not torch.allclose(method.predict(turned), method.predict(x))
+        assert not torch.allclose(method.probabilities(turned), method.probabilities(x))
 
 
 def test_sla_refuses_turns_of_images_that_are_not_square() -> None:
@@ -303,5 +303,6 @@ def test_core_tuning_learns_through_originals_only_if_asked() -> None:
 
 
 def test_core_tuning_predicts_probabilities() -> None:
-    found = build(CoreTuning, CORE).eval().predict(torch.randn(5, 3, 16, 16))
+    made_of = build(CoreTuning, CORE).eval().predict(torch.randn(5, 3, 16, 16))
+    found = made_of.probabilities
     torch.testing.assert_close(found.sum(1), torch.ones(5))

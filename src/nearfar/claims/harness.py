@@ -112,11 +112,11 @@ def pretrained(
     made = kind(encoder, source.spec, chosen)
     batch_size = made.wanted_batches.size(made.spec.length, training.batch_size)
     recipe = Recipe(
-        {},
-        training.optimizer,
-        training.learning_rate * 256 / batch_size,
-        training.weight_decay,
-        batch_size,
+        settings={},
+        optimizer=training.optimizer,
+        learning_rate=training.learning_rate * 256 / batch_size,
+        weight_decay=training.weight_decay,
+        batch_size=batch_size,
     )
     views = make_views(
         source.spec,

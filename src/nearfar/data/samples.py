@@ -111,6 +111,9 @@ class Source:
         rows: where the training samples and the test samples are among these.
         whole_marks: whether the samples' marks are of all of their content.
         relabelled: of how many samples of a run the labels are other than it kept.
+        seen: What a method trains on where that is not ``train``: generated samples beside the real
+            ones, all nodes of a graph. Probes never use it.
+        environment: What can be acted in, for methods that decide.
     """
 
     spec: Spec
@@ -124,6 +127,13 @@ class Source:
     rows: tuple[Tensor, Tensor] | None = None
     whole_marks: bool = True
     relabelled: int = 0
+    seen: Samples | None = None
+    environment: Any = None
+
+    @property
+    def trained(self) -> Samples:
+        """What a method trains on."""
+        return self.train if self.seen is None else self.seen
 
     def summary(self) -> tuple[str, str, str]:
         """Three lines: what was read, what it is labelled with, and what was left out and why."""

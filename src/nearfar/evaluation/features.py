@@ -139,6 +139,30 @@ def raw_features(
     return check_features(torch.cat(blocks), "raw input")
 
 
+@torch.no_grad()
+def predicted(
+    predict: Callable[[Any], Any],
+    samples: Samples,
+    view: View,
+    *,
+    batch_size: int = BATCH,
+    device: torch.device | str = "cpu",
+) -> Any:
+    """What is predicted of all samples, in order, as one result.
+
+    Args:
+        predict: From a view of n samples to a ``Result``; in evaluation mode.
+        samples: To predict.
+        view: From samples to what ``predict`` takes.
+
+    Raises:
+        UserError: if ``predict`` belongs to a module in training mode, or there are no samples.
+    """
+    require_evaluation_mode(predict)
+    parts = [predict(x) for x in _views(samples, view, batch_size, device)]
+    return type(parts[0]).joined(parts)
+
+
 def check_features(features: Tensor, name: str) -> Tensor:
     """The same features, if they are (N, D) with N and D at least 1 and finite.
 

@@ -6,17 +6,16 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from nearfar import modalities
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.spec import Spec
 from nearfar.found import at_home
+from nearfar.results.drawing import image_address
 from nearfar.rows import Parts, Tokens
 from nearfar.views.samples import denormalise
 
@@ -57,7 +56,7 @@ def no_pictures(samples: Any, spec: Spec) -> list[str]:
 
 def images(samples: Tensor, spec: Spec) -> list[str]:
     """Of uint8 images (N, C, H, W)."""
-    return [_image(sample) for sample in samples]
+    return [image_address(sample) for sample in samples]
 
 
 def sparklines(samples: Tensor, spec: Spec) -> list[str]:
@@ -116,26 +115,6 @@ def element(picture: str, caption: str, *, first: bool = False) -> str:
     )
 
 
-def _image(pixels: Tensor, largest: int = _LARGEST) -> str:
-    side = max(pixels.shape[1:])
-    if side > largest:
-        shape = [max(1, round(n * largest / side)) for n in pixels.shape[1:]]
-        pixels = (
-            torch.nn.functional.interpolate(pixels[None].float(), size=shape, mode="area")[0]
-            .round()
-            .to(torch.uint8)
-        )
-    if pixels.shape[0] not in (1, 3):
-        pixels = pixels[:1]
-    array = pixels.cpu().permute(1, 2, 0).numpy()
-    kind = "jpeg" if max(pixels.shape[1:]) > _LOSSLESS else "png"
-    encoded = io.BytesIO()
-    Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(
-        encoded, kind, quality=80
-    )
-    return f"data:image/{kind};base64," + base64.b64encode(encoded.getvalue()).decode()
-
-
 def _sparkline(series: Tensor) -> str:
     """The first channels over time as one SVG, each scaled to its own range."""
     lines = []
@@ -169,13 +148,13 @@ def _spectrogram(bands: Tensor) -> str:
     resized = torch.nn.functional.interpolate(
         grey[None, None], size=(min(len(grey), _LARGEST), width), mode="area"
     )[0, 0]
-    return _image((resized * 255).round().to(torch.uint8)[None], 2 * _LARGEST)
+    return image_address((resized * 255).round().to(torch.uint8)[None], 2 * _LARGEST)
 
 
 def _strip(clip: Tensor) -> str:
     """Four frames of (C, F, H, W), side by side."""
     frames = clip[:, [place * clip.shape[1] // _FRAMES for place in range(_FRAMES)]]
-    return _image(torch.cat(list(frames.unbind(dim=1)), dim=2), _FRAMES * 48)
+    return image_address(torch.cat(list(frames.unbind(dim=1)), dim=2), _FRAMES * 48)
 
 
 def _side_view(points: Tensor) -> str:

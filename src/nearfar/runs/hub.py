@@ -86,7 +86,7 @@ def public_config(config: Config) -> Config:
     """
     options = config.options
     values: dict[str, Any] = {"output": None, "resume": None}
-    for name in ("data", "inflate", "start_from"):
+    for name in ("data", "start_from"):
         value = getattr(options, name)
         if value is not None and Path(value).is_absolute():
             values[name] = Path(value).name if isinstance(value, str) else Path(value.name)

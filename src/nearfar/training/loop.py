@@ -88,7 +88,7 @@ def fit(
     folder: Path | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Progress:
-    """Train ``method`` on ``source.train``, continuing from the newest checkpoint in ``folder``;
+    """Train ``method`` on ``source.trained``, continuing from the newest checkpoint in ``folder``;
     without one, nothing is written.
 
     Returns where the run stands: ``progress.step < progress.steps`` means that it was interrupted
@@ -103,7 +103,7 @@ def fit(
     """
     _refuse(method, plan)
     method = _placed(method, plan)
-    samples = source.train.to(plan.device)
+    samples = source.trained.to(plan.device)
     trained = _to_train(method, plan)
     phases = trained.phases()
     optimizers = Optimizers(trained, plan.recipe, plan.precision)

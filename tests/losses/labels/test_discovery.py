@@ -10,6 +10,7 @@ import torch
 
 from nearfar.errors import UserError
 from nearfar.losses import nt_xent, supcon
+from nearfar.losses.kernels.similarity import unit
 from nearfar.losses.labels.discovery import (
     class_prior_entropy,
     cross_view_distillation,
@@ -17,7 +18,6 @@ from nearfar.losses.labels.discovery import (
     soft_contrast,
     soft_labels,
 )
-from nearfar.losses.similarity import unit
 from nearfar.targets.labels.class_counts import counts_from_clusters, estimate_class_counts
 from tests.losses.cases import close, leaves, named
 from tests.references import ReferenceCase

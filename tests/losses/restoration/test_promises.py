@@ -16,7 +16,7 @@ PACKAGES = (
     "nearfar.losses.depth",
     "nearfar.data.prepare",
     "nearfar.networks.dense",
-    "nearfar.training.rates",
+    "nearfar.training.schedules",
     "nearfar.evaluation.measures",
 )
 

@@ -9,6 +9,7 @@ import torch
 
 from nearfar.errors import UserError
 from nearfar.losses import nt_xent
+from nearfar.losses.kernels.similarity import unit
 from nearfar.losses.series.devices import acceleration_distance, device_contrast, kernel_distance
 from nearfar.losses.series.levels import (
     hierarchical,
@@ -17,7 +18,6 @@ from nearfar.losses.series.levels import (
     sample_contrast,
 )
 from nearfar.losses.series.projections import mapping_error, three_way_contrast
-from nearfar.losses.similarity import unit
 from nearfar.networks.series.mapper import LatentMapper
 from tests.losses.cases import close, leaves, named
 from tests.references import ReferenceCase

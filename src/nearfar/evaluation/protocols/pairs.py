@@ -109,4 +109,7 @@ PAIRS = Protocol(
     _pairs,
     _needs_pairs,
     quick=True,
+    rank=5,
+    headline=("image to text recall@1", "text to image recall@1"),
 )
+PROTOCOLS = (PAIRS,)

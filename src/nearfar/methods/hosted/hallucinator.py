@@ -67,19 +67,33 @@ class Hallucinator(Method):
         bottleneck: Annotated[int, whole_number()] = 512
 
     paper = Paper(
-        "Hallucination Improves the Performance of Unsupervised Visual Representation Learning",
-        "Wu, Hobbs, Hovakimyan",
-        2023,
-        "2307.12168",
-        (
+        title="Hallucination Improves the Performance of Unsupervised Visual Representation "
+        "Learning",
+        authors="Wu, Hobbs, Hovakimyan",
+        year=2023,
+        arxiv="2307.12168",
+        departures=(
             "Built from the idea without code: lambda, mu, the small network and the centres' "
             "distance are choices of ours.",
         ),
     )
     recipes = {
-        "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=1e-4, epochs=200, warmup=0.0),
+        "paper": Recipe(
+            settings={},
+            optimizer="sgd",
+            learning_rate=0.03,
+            weight_decay=1e-4,
+            epochs=200,
+            warmup=0.0,
+        ),
         "small": Recipe(
-            {"host": "simclr", "momentum": 0.99, "queue": 1024, "hidden": 512, "bottleneck": 128}
+            settings={
+                "host": "simclr",
+                "momentum": 0.99,
+                "queue": 1024,
+                "hidden": 512,
+                "bottleneck": 128,
+            }
         ),
     }
     by_row = True
@@ -124,11 +138,11 @@ class Hallucinator(Method):
             return dict(self.host(batch))
         if isinstance(self.host, SimSiam):
             z1, z2 = each(nn.Sequential(self.encoder, self.host.projector), batch.views)
-            harder = self.host.predict(
+            harder = self.host.predictions(
                 self.harder(z1, z2.detach(), batch), self.harder(z2, z1.detach(), batch)
             )
             return {
-                **self.host.predict(z1, z2),
+                **self.host.predictions(z1, z2),
                 "hallucinated_p1": harder["p1"],
                 "hallucinated_p2": harder["p2"],
             }

@@ -64,11 +64,11 @@ class MCL(Method):
         projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
-        "Learning the Unlearned: Mitigating Feature Suppression in Contrastive Learning",
-        "Zhang, Lan, Qu, Cheng, Feng, Hooi",
-        2024,
-        "2402.11816",
-        (
+        title="Learning the Unlearned: Mitigating Feature Suppression in Contrastive Learning",
+        authors="Zhang, Lan, Qu, Cheng, Feng, Hooi",
+        year=2024,
+        arxiv="2402.11816",
+        departures=(
             "All processes draw the same permutations, so a joined batch is of one group; the "
             "authors' processes draw their own.",
             "Each stage starts from fresh weights, but keeps the optimiser's moments; the authors' "
@@ -77,10 +77,15 @@ class MCL(Method):
     )
     recipes = {
         "paper": Recipe(
-            {}, "adamw", learning_rate=3e-4, weight_decay=1e-4, batch_size=256, epochs=800
+            settings={},
+            optimizer="adamw",
+            learning_rate=3e-4,
+            weight_decay=1e-4,
+            batch_size=256,
+            epochs=800,
         ),
         "small": Recipe(
-            {"stages": 3, "clusters": 4, "temperature": 0.2, "hidden": 512},
+            settings={"stages": 3, "clusters": 4, "temperature": 0.2, "hidden": 512},
             batch_size=64,
             epochs=60,
         ),

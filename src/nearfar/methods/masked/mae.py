@@ -46,15 +46,15 @@ class MAE(Method):
         heads: Annotated[int, whole_number(1, 64)] = 16
 
     paper = Paper(
-        "Masked Autoencoders Are Scalable Vision Learners",
-        "He, Chen, Xie, Li, Dollár, Girshick",
-        2021,
-        "2111.06377",
+        title="Masked Autoencoders Are Scalable Vision Learners",
+        authors="He, Chen, Xie, Li, Dollár, Girshick",
+        year=2021,
+        arxiv="2111.06377",
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "adamw",
+            settings={},
+            optimizer="adamw",
             learning_rate=1.5e-4,
             weight_decay=0.05,
             batch_size=4096,
@@ -62,8 +62,8 @@ class MAE(Method):
             warmup=0.05,
         ),
         "small": Recipe(
-            {"width": 64, "depth": 1, "heads": 4},
-            "muon",
+            settings={"width": 64, "depth": 1, "heads": 4},
+            optimizer="muon",
             learning_rate=1.6e-2,
             weight_decay=0.05,
             batch_size=128,

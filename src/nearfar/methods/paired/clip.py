@@ -44,22 +44,24 @@ class CLIP(Method):
         largest_scale: Annotated[float, at_least(1)] = 100.0
 
     paper = Paper(
-        "Learning Transferable Visual Models From Natural Language Supervision",
-        "Radford, Kim, Hallacy, Ramesh et al.",
-        2021,
-        "2103.00020",
+        title="Learning Transferable Visual Models From Natural Language Supervision",
+        authors="Radford, Kim, Hallacy, Ramesh et al.",
+        year=2021,
+        arxiv="2103.00020",
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "adamw",
+            settings={},
+            optimizer="adamw",
             learning_rate=3.9e-6,
             weight_decay=0.2,
             batch_size=32768,
             epochs=32,
             warmup=0.005,
         ),
-        "small": Recipe({"projection": 128}, learning_rate=2e-3, weight_decay=0.1, batch_size=128),
+        "small": Recipe(
+            settings={"projection": 128}, learning_rate=2e-3, weight_decay=0.1, batch_size=128
+        ),
     }
     modalities = ("image+text", "*+*")
     encoder_kind = "towers"

@@ -61,12 +61,13 @@ class ISogCLRPairs(Method):
                 check_bounds("bounds", self.bounds, "temperature", self.temperature)
 
     paper = Paper(
-        "Not All Semantics are Created Equal: Contrastive Self-supervised Learning with Automatic "
+        title="Not All Semantics are Created Equal: Contrastive Self-supervised Learning with "
+        "Automatic "
         "Temperature Individualization",
-        "Qiu, Hu, Yuan, Zhou, Zhang, Yang",
-        2023,
-        "2305.11965",
-        (
+        authors="Qiu, Hu, Yuan, Zhou, Zhang, Yang",
+        year=2023,
+        arxiv="2305.11965",
+        departures=(
             "A sample's own partner is left out of the sums over negatives; the authors' code "
             "keeps it.",
             "A denominator starts at its first batch value; the authors' grows from 0.",
@@ -74,8 +75,8 @@ class ISogCLRPairs(Method):
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "adamw",
+            settings={},
+            optimizer="adamw",
             learning_rate=2e-4,
             weight_decay=0.02,
             batch_size=256,
@@ -83,7 +84,7 @@ class ISogCLRPairs(Method):
             warmup=0.05,
         ),
         "small": Recipe(
-            {"temperature": 0.05, "rho": 3.0, "rate": 0.003, "projection": 128},
+            settings={"temperature": 0.05, "rho": 3.0, "rate": 0.003, "projection": 128},
             learning_rate=1e-3,
             weight_decay=0.1,
         ),

@@ -84,8 +84,8 @@ class MCLClip(Method):
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "adamw",
+            settings={},
+            optimizer="adamw",
             learning_rate=1e-5,
             weight_decay=0.1,
             batch_size=8000,
@@ -93,7 +93,7 @@ class MCLClip(Method):
             warmup=0.01,
         ),
         "small": Recipe(
-            {"stages": 3, "clusters": 4, "restart": "fresh", "projection": 128},
+            settings={"stages": 3, "clusters": 4, "restart": "fresh", "projection": 128},
             learning_rate=1e-3,
             batch_size=64,
             epochs=60,

@@ -71,16 +71,24 @@ class Hydra(Method):
         probe_gradient: bool = False
 
     paper = Paper(
-        "Rethinking Positive Pairs in Contrastive Learning",
-        "Wu, Atito, Feng, Mo, Kittler, Awais",
-        2024,
-        "2410.18200",
-        ("The gate's batch norms keep no running statistics, which nothing reads.",),
+        title="Rethinking Positive Pairs in Contrastive Learning",
+        authors="Wu, Atito, Feng, Mo, Kittler, Awais",
+        year=2024,
+        arxiv="2410.18200",
+        departures=("The gate's batch norms keep no running statistics, which nothing reads.",),
     )
     recipes = {
-        "paper": Recipe({}, "adamw", learning_rate=1e-3, weight_decay=5e-4, epochs=50, warmup=0.04),
+        "paper": Recipe(
+            settings={},
+            optimizer="adamw",
+            learning_rate=1e-3,
+            weight_decay=5e-4,
+            epochs=50,
+            warmup=0.04,
+        ),
         "small": Recipe(
-            {"hidden": 512, "projection": 128, "embedding": 128, "gate_hidden": 256}, batch_size=258
+            settings={"hidden": 512, "projection": 128, "embedding": 128, "gate_hidden": 256},
+            batch_size=258,
         ),
     }
     needs_labels = True

@@ -73,22 +73,29 @@ class SuSanaDistancia(Method):
         margin: Annotated[float, at_least(0)] = 0.5
 
     paper = Paper(
-        "SuSana Distancia is all you need: Enforcing class separability in metric learning via two "
+        title="SuSana Distancia is all you need: Enforcing class separability in metric learning "
+        "via two "
         "novel distance-based loss functions"
         " for few-shot image classification",
-        "Mendez-Ruiz, Gonzalez-Zapata, Reyes-Amezcua et al.",
-        2023,
-        "2305.09062",
-        (
+        authors="Mendez-Ruiz, Gonzalez-Zapata, Reyes-Amezcua et al.",
+        year=2023,
+        arxiv="2305.09062",
+        departures=(
             "The score's variance term is left out, as in the author's code.",
             "A distance of exactly 0 takes part in the triplets, the author's code drops it.",
         ),
     )
     recipes = {
         "paper": Recipe(
-            {}, "sgd", learning_rate=2e-3, weight_decay=5e-4, batch_size=400, epochs=200, warmup=0.0
+            settings={},
+            optimizer="sgd",
+            learning_rate=2e-3,
+            weight_decay=5e-4,
+            batch_size=400,
+            epochs=200,
+            warmup=0.0,
         ),
-        "small": Recipe({"way": 5, "query": 5}, batch_size=50),
+        "small": Recipe(settings={"way": 5, "query": 5}, batch_size=50),
     }
     needs_labels = True
     label_kind = "class"

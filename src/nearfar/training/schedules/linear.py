@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nearfar.training.rates.warmup import expect_run, expect_share, progress, rise
+from nearfar.training.schedules.warmup import expect_run, expect_share, progress, rise
 
 __all__ = ["factor"]
 
@@ -20,7 +20,7 @@ def factor(
         flat: Share of the run after the warm-up that stays at the peak, from 0 to below 1.
 
     Example:
-        >>> from nearfar.training.rates.linear import factor
+        >>> from nearfar.training.schedules.linear import factor
         >>> [factor(step, 4, flat=0.5) for step in range(5)]
         [1.0, 1.0, 1.0, 0.5, 0.0]
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nearfar.training.rates.warmup import expect_run, rise
+from nearfar.training.schedules.warmup import expect_run, rise
 
 __all__ = ["factor"]
 
@@ -16,7 +16,7 @@ def factor(step: int, steps: int, warmup: int = 0) -> float:
         warmup: Steps of the rise.
 
     Example:
-        >>> from nearfar.training.rates.constant import factor
+        >>> from nearfar.training.schedules.constant import factor
         >>> [factor(step, 4, 2) for step in range(5)]
         [0.0, 0.5, 1.0, 1.0, 1.0]
     """

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from nearfar.errors import UserError
-from nearfar.training import schedules
-from nearfar.training.rates import (
+from nearfar.training.schedules import (
     constant,
     cosine,
     exponential,
@@ -98,12 +97,6 @@ def test_every_shape_rises_in_a_line_stays_in_its_range_and_ends(shape: Any, war
     assert shape.factor(99, 30, warmup=warmup) == found[-1]
 
 
-def test_the_cosine_is_that_of_the_engine() -> None:
-    for step in range(12):
-        expected = schedules.learning_rate_factor(step, 10, 3, 0.1)
-        assert cosine.factor(step, 10, 3, final=0.1) == pytest.approx(expected, rel=1e-12)
-
-
 @pytest.mark.parametrize("shape", wsd.SHAPES)
 def test_what_falls_at_the_end_ends_where_it_should(shape: str) -> None:
     found = curve(wsd, 20, warmup=2, decay=0.5, final=0.1, shape=shape)
@@ -129,8 +122,8 @@ def test_the_printed_exponent_ends_above_the_rate_that_it_names() -> None:
 
 def test_later_tasks_neither_rise_nor_cool_down() -> None:
     given = {"warm": 0.1, "cool": 0.4, "keep": 0.8, "constant": 0.25, "final": 0.01}
-    first = [ratios.factor(step, 20, 0, **given) for step in range(21)]
-    later = [ratios.factor(step, 20, 1, **given) for step in range(21)]
+    first = [ratios.task_factor(step, 20, 0, **given) for step in range(21)]
+    later = [ratios.task_factor(step, 20, 1, **given) for step in range(21)]
     assert first[2] == 1
     assert first[8:17] == pytest.approx([0.25] * 9)
     assert later[:17] == pytest.approx([0.25] * 17)
@@ -158,4 +151,4 @@ def test_wrong_settings_are_refused_in_a_sentence() -> None:
     with pytest.raises(UserError, match="shape is 'exponential' with final 0"):
         wsd.factor(1, 8, shape="exponential")
     with pytest.raises(UserError, match="expected ascending"):
-        ratios.factor(1, 8, warm=0.5, cool=0.2)
+        ratios.task_factor(1, 8, warm=0.5, cool=0.2)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from nearfar.errors import UserError
-from nearfar.training.rates import infinite
-from nearfar.training.rates.warmup import expect_share
+from nearfar.training.schedules import infinite
+from nearfar.training.schedules.warmup import expect_share
 
-__all__ = ["factor"]
+__all__ = ["task_factor"]
 
 
-def factor(
+def task_factor(
     step: int,
     steps: int,
     task: int = 0,
@@ -36,8 +36,8 @@ def factor(
         UserError: If the shares are not in ascending order.
 
     Example:
-        >>> from nearfar.training.rates.ratios import factor
-        >>> [round(factor(step, 10, task=1, keep=0.8), 2) for step in (0, 8, 9, 10)]
+        >>> from nearfar.training.schedules.ratios import task_factor
+        >>> [round(task_factor(step, 10, task=1, keep=0.8), 2) for step in (0, 8, 9, 10)]
         [0.25, 0.25, 0.05, 0.01]
 
     Source: Singh et al. 2025, "Beyond Cosine Decay", the masked autoencoder runs.

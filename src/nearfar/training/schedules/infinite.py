@@ -12,7 +12,7 @@ from typing import Annotated
 
 from nearfar.errors import UserError
 from nearfar.ranges import above, checked, unit_interval
-from nearfar.training.rates.warmup import expect_run, expect_share, rise
+from nearfar.training.schedules.warmup import expect_run, expect_share, rise
 
 __all__ = ["SHAPES", "annealing", "backbone", "factor"]
 
@@ -46,7 +46,7 @@ def backbone(
         timescale: Bend of the inverse root, above 0.
 
     Example:
-        >>> from nearfar.training.rates.infinite import backbone
+        >>> from nearfar.training.schedules.infinite import backbone
         >>> [round(backbone(step, 2, 2, constant=0.5), 2) for step in range(7)]
         [0.0, 0.5, 1.0, 0.75, 0.5, 0.5, 0.5]
 
@@ -94,7 +94,7 @@ def annealing(
             the factor then ends above ``final``.
 
     Example:
-        >>> from nearfar.training.rates.infinite import annealing
+        >>> from nearfar.training.schedules.infinite import annealing
         >>> [round(annealing(step, 8, 2, constant=0.25, final=0.01), 2) for step in (8, 9, 10, 11)]
         [0.25, 0.05, 0.01, 0.01]
 
@@ -144,7 +144,7 @@ def factor(
         UserError: If the parts are longer than the run, or a share is out of range.
 
     Example:
-        >>> from nearfar.training.rates.infinite import factor
+        >>> from nearfar.training.schedules.infinite import factor
         >>> parts = {"cooldown": 2, "hold": 2, "constant": 0.25, "final": 0.0625}
         >>> [round(factor(step, 8, 2, **parts), 3) for step in range(9)]
         [0.0, 0.5, 1.0, 0.625, 0.25, 0.25, 0.25, 0.125, 0.062]

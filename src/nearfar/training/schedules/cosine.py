@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from nearfar.training.rates.warmup import expect_run, expect_share, progress, rise
+from nearfar.training.schedules.warmup import expect_run, expect_share, progress, rise
 
 __all__ = ["factor"]
 
@@ -19,7 +19,7 @@ def factor(step: int, steps: int, warmup: int = 0, *, final: float = 0.0) -> flo
         final: Share of the peak that is left at the end, from 0 to 1.
 
     Example:
-        >>> from nearfar.training.rates.cosine import factor
+        >>> from nearfar.training.schedules.cosine import factor
         >>> [round(factor(step, 4, final=0.1), 3) for step in range(5)]
         [1.0, 0.868, 0.55, 0.232, 0.1]
 

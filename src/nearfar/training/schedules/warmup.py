@@ -31,7 +31,7 @@ def expect_share(name: str, value: float, allowed: Range | None = None) -> None:
 def rise(step: int, warmup: int) -> float | None:
     """The factor during the warm-up, or None after it.
 
-    >>> from nearfar.training.rates.warmup import rise
+    >>> from nearfar.training.schedules.warmup import rise
     >>> rise(1, 4), rise(4, 4)
     (0.25, None)
     """
@@ -41,7 +41,7 @@ def rise(step: int, warmup: int) -> float | None:
 def progress(step: int, steps: int, warmup: int) -> float:
     """The share of the run after the warm-up that is done, from 0 to 1.
 
-    >>> from nearfar.training.rates.warmup import progress
+    >>> from nearfar.training.schedules.warmup import progress
     >>> progress(6, 10, 2)
     0.5
     """

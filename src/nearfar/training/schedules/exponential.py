@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nearfar.ranges import unit_interval
-from nearfar.training.rates.warmup import expect_run, expect_share, progress, rise
+from nearfar.training.schedules.warmup import expect_run, expect_share, progress, rise
 
 __all__ = ["factor"]
 
@@ -18,7 +18,7 @@ def factor(step: int, steps: int, warmup: int = 0, *, final: float = 0.01) -> fl
         final: Share of the peak that is left at the end, above 0 and at most 1.
 
     Example:
-        >>> from nearfar.training.rates.exponential import factor
+        >>> from nearfar.training.schedules.exponential import factor
         >>> [round(factor(step, 4, final=0.0625), 4) for step in range(5)]
         [1.0, 0.5, 0.25, 0.125, 0.0625]
     """

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nearfar.errors import UserError
 from nearfar.ranges import unit_interval
-from nearfar.training.rates.warmup import expect_run, expect_share, rise
+from nearfar.training.schedules.warmup import expect_run, expect_share, rise
 
 __all__ = ["factor"]
 
@@ -29,7 +29,7 @@ def factor(
         drop: What multiplies the rate at each milestone, above 0 and at most 1.
 
     Example:
-        >>> from nearfar.training.rates.steps import factor
+        >>> from nearfar.training.schedules.steps import factor
         >>> [factor(step, 4, milestones=(0.5, 0.75), drop=0.5) for step in range(5)]
         [1.0, 1.0, 0.5, 0.25, 0.25]
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from nearfar.errors import UserError
 from nearfar.ranges import at_least, checked
-from nearfar.training.rates.warmup import expect_run, expect_share
+from nearfar.training.schedules.warmup import expect_run, expect_share
 
 __all__ = ["factor"]
 
@@ -33,7 +33,7 @@ def factor(
         weights: Share of the peak at which each cycle starts; None for 1.
 
     Example:
-        >>> from nearfar.training.rates.restarts import factor
+        >>> from nearfar.training.schedules.restarts import factor
         >>> [round(factor(step, 4, cycles=2), 2) for step in range(5)]
         [1.0, 0.5, 1.0, 0.5, 0.0]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from nearfar.errors import UserError
-from nearfar.training.rates.warmup import expect_run, expect_share, rise
+from nearfar.training.schedules.warmup import expect_run, expect_share, rise
 
 __all__ = ["SHAPES", "factor"]
 
@@ -36,7 +36,7 @@ def factor(
         shape: One of ``SHAPES``.
 
     Example:
-        >>> from nearfar.training.rates.wsd import factor
+        >>> from nearfar.training.schedules.wsd import factor
         >>> [factor(step, 4, 1, decay=0.5) for step in range(5)]
         [0.0, 1.0, 1.0, 0.5, 0.0]
 
