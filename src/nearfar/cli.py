@@ -186,12 +186,13 @@ def _annotation_names() -> dict[str, Any]:
 
 def _pretrain(words: list[str]) -> int:
     from nearfar.options import FLAGS, OPTION_GROUPS, REMOVED, PretrainOptions
-    from nearfar.parsing import flags_of, given, parsed
+    from nearfar.parsing import flags_of, gathered, given, parsed
 
     for word in words:
         name = word.partition("=")[0].removeprefix("--").replace("-", "_")
         if word.startswith("--") and name in REMOVED:
             raise UserError(f"The option --{name} is no more: {REMOVED[name]}.")
+    words = gathered(words, FLAGS.values())
     kind = _method_of(words)
     groups = {
         name: given(PretrainOptions, _GROUPS[name], names, flags=FLAGS)

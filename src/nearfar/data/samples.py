@@ -113,6 +113,7 @@ class Source:
         relabelled: of how many samples of a run the labels are other than it kept.
         seen: What a method trains on where that is not ``train``: generated samples beside the real
             ones, all nodes of a graph. Probes never use it.
+        raw: The data as they were read, where preparations have changed them since.
         environment: What can be acted in, for methods that decide.
     """
 
@@ -128,6 +129,7 @@ class Source:
     whole_marks: bool = True
     relabelled: int = 0
     seen: Samples | None = None
+    raw: Source | None = None
     environment: Any = None
 
     @property

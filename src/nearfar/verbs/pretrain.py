@@ -178,7 +178,7 @@ def _train(
         remember(
             folder,
             str(config.options.data),
-            source,
+            source if source.raw is None else source.raw,
             {**vars(config.options), "settings": config.settings},
         )
     text = collectives.broadcast_object(config.to_toml())

@@ -69,8 +69,9 @@ def prepared(source: Source, chain: Sequence[str], *, seed: int) -> Source:
 
     Each draws by a seed of its own, so that one more at the end changes none before it.
     """
+    raw = source if source.raw is None else source.raw
     for place, text in enumerate(chain):
         source = preparation_of(text)(source, seed=seed + STRIDE * place)
     trained = source.train if source.seen is None else source.seen
     spec = replace(source.spec, length=len(trained))
-    return replace(source, spec=spec)
+    return replace(source, spec=spec, raw=raw)
