@@ -161,8 +161,12 @@ def test_window_attention_equals_the_reference(golden: Any, name: str) -> None:
 
 
 def levels_of(case: Any) -> tuple[list[Tensor], list[Tensor]]:
-    used = [level for level, kept in enumerate(case["hp_used"].tolist()) if kept]
+    used = used_levels(case)
     return [case[f"in_l{k}_index"] for k in used], [case[f"in_l{k}_feat"] for k in used]
+
+
+def used_levels(case: Any) -> list[int]:
+    return [level for level, kept in enumerate(case["hp_used"].tolist()) if kept]
 
 
 @pytest.mark.parametrize(
@@ -171,9 +175,23 @@ def levels_of(case: Any) -> tuple[list[Tensor], list[Tensor]]:
 def test_features_of_levels_equal_the_reference(golden: Any, name: str, mode: str) -> None:
     case = golden(name)
     found = level_features(
-        case["in_grid_coord"], case["in_offset"].tolist(), *levels_of(case), mode=mode
+        case["in_grid_coord"],
+        case["in_offset"].tolist(),
+        *levels_of(case),
+        levels=used_levels(case),
+        mode=mode,
     )
     close(found, case["out_feat"])
+
+
+def test_a_level_that_is_left_out_keeps_the_numbers_of_the_others(golden: Any) -> None:
+    case = golden("f-msm-interp-0")
+    indices, features = levels_of(case)
+    points, ends = case["in_grid_coord"], case["in_offset"].tolist()
+    outer = level_features(points, ends, indices[::2], features[::2], levels=[0, 2])
+    widths = [feature.shape[1] for feature in features]
+    first, _, last = case["out_feat"].split(widths, dim=1)
+    close(outer, torch.cat([first, last], 1))
 
 
 def test_exact_sampling_hits_the_centres_of_cells() -> None:

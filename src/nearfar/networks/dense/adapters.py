@@ -61,6 +61,7 @@ class MultimodalAdapter(nn.Module):
         scale: Factor of the result.
         strict: Start the ways up of vision and of both modalities as the released code does, not
             at 0.
+        norm: Whether layer norm comes first.
 
     Shapes:
         visual, text, multimodal: (..., width) to (..., width), to be added to the block's output.
@@ -76,13 +77,19 @@ class MultimodalAdapter(nn.Module):
     """
 
     def __init__(
-        self, width: int, bottleneck: int, *, scale: float = 0.1, strict: bool = False
+        self,
+        width: int,
+        bottleneck: int,
+        *,
+        scale: float = 0.1,
+        strict: bool = False,
+        norm: bool = True,
     ) -> None:
         super().__init__()
         for name, value in (("width", width), ("bottleneck", bottleneck)):
             checked(Annotated[int, whole_number()], name, value)
         self.scale = scale
-        self.norm = nn.LayerNorm(width)
+        self.norm: nn.Module = nn.LayerNorm(width) if norm else nn.Identity()
         self.norm_both = nn.LayerNorm(width)
         self.down = nn.Linear(width, bottleneck)
         self.up_text = nn.Linear(bottleneck, width)

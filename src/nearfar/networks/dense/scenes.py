@@ -201,6 +201,7 @@ def level_features(
     indices: Sequence[Tensor],
     features: Sequence[Tensor],
     *,
+    levels: Sequence[int] | None = None,
     mode: str = "trilinear",
     exact: bool = False,
 ) -> Tensor:
@@ -216,6 +217,7 @@ def level_features(
         offsets: Where the points of each scene end, (scenes,).
         indices: For each level, (K_l, 4) int64: scene and voxel of each cell at that level.
         features: For each level, (K_l, C_l).
+        levels: Numbers of these levels, 0 the finest; None for all from 0 on.
         mode: "trilinear" or "nearest".
         exact: Whether a cell's centre gives the cell's own feature.
 
@@ -238,8 +240,13 @@ def level_features(
     ends = [0, *(int(end) for end in offsets)]
     if ends[-1] != len(points):
         raise UserError(f"offsets end at {ends[-1]}; expected {len(points)} points.")
+    numbers = list(range(len(features))) if levels is None else list(levels)
+    if len(numbers) != len(features) or min(numbers) < 0:
+        raise UserError(
+            f"{len(features)} levels need as many numbers of at least 0; found {numbers}."
+        )
     by_level = []
-    for level, (index, feature) in enumerate(zip(indices, features, strict=True)):
+    for level, index, feature in zip(numbers, indices, features, strict=True):
         by_scene = []
         for scene, (start, stop) in enumerate(pairwise(ends)):
             own = index[:, 0] == scene
