@@ -14,6 +14,7 @@ PACKAGES = (
     "nearfar.losses.restoration",
     "nearfar.networks.restorers",
     "nearfar.losses.depth",
+    "nearfar.losses.dense",
     "nearfar.data.prepare",
     "nearfar.networks.dense",
     "nearfar.training.schedules",

@@ -129,6 +129,14 @@ def test_later_tasks_neither_rise_nor_cool_down() -> None:
     assert later[:17] == pytest.approx([0.25] * 17)
     assert first[16:] == later[16:]
     assert first[-1] == pytest.approx(0.01)
+    whole = [
+        infinite.factor(step, 20, 2, cooldown=6, hold=8, constant=0.25, final=0.01)
+        for step in range(21)
+    ]
+    assert first == pytest.approx(whole)
+    uneven = [ratios.factor(step, 10, warm=0.25, cool=0.55, keep=0.85) for step in range(11)]
+    assert uneven[2] == pytest.approx(0.8)
+    assert uneven[10] == pytest.approx(0.01)
 
 
 def test_wrong_settings_are_refused_in_a_sentence() -> None:

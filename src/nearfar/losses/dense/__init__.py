@@ -1,1 +1,1 @@
-"""Losses of positions and regions."""
+"""Losses on pixels, patches, regions and points, one subject a file."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from nearfar.errors import UserError
-from nearfar.training.schedules import infinite
+from nearfar.ranges import unit_interval
 from nearfar.training.schedules.warmup import expect_share
 
 __all__ = ["task_factor"]
@@ -21,6 +23,8 @@ def task_factor(
     final: float = 0.01,
 ) -> float:
     """The factor at one step of a task: only the first task rises and cools down.
+
+    Ends of the parts need not be whole steps.
 
     Args:
         step: Finished steps of this task.
@@ -48,15 +52,16 @@ def task_factor(
         raise UserError(f"warm, cool and keep are {warm}, {cool}, {keep}; expected ascending.")
     if task < 0:
         raise UserError(f"task is {task}; expected at least 0.")
-    ends = [round(share * steps) for share in (warm, cool, keep)]
-    if task:
-        ends[:2] = [0, 0]
-    return infinite.factor(
-        step,
-        steps,
-        ends[0],
-        cooldown=ends[1] - ends[0],
-        hold=ends[2] - ends[1],
-        constant=constant,
-        final=final,
-    )
+    if step < 0 or steps < 1:
+        raise UserError(f"step is {step} of {steps}; expected at least 0 of at least 1.")
+    done = min(step / steps, 1.0)
+    expect_share("constant", constant, unit_interval(zero=False))
+    expect_share("final", final, unit_interval(zero=False))
+    if done > keep:
+        return constant * math.exp(math.log(final / constant) * (done - keep) / (1 - keep))
+    if task or done >= cool:
+        return constant
+    if done < warm:
+        return done / warm
+    share = (done - warm) / (cool - warm)
+    return constant + (1 - constant) * (1 + math.cos(math.pi * share)) / 2
