@@ -17,7 +17,7 @@ from nearfar.losses.labels.discovery import (
     soft_contrast,
     soft_labels,
 )
-from nearfar.losses.similarity import unit
+from nearfar.losses.kernels.similarity import unit
 from nearfar.targets.labels.class_counts import counts_from_clusters, estimate_class_counts
 from tests.losses.cases import close, leaves, named
 from tests.references import ReferenceCase

@@ -17,7 +17,7 @@ from nearfar.losses.series.levels import (
     sample_contrast,
 )
 from nearfar.losses.series.projections import mapping_error, three_way_contrast
-from nearfar.losses.similarity import unit
+from nearfar.losses.kernels.similarity import unit
 from nearfar.networks.series.mapper import LatentMapper
 from tests.losses.cases import close, leaves, named
 from tests.references import ReferenceCase

@@ -1,1 +1,0 @@
-"""Losses of positions and regions."""

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from nearfar.losses.similarity import expect_shapes, expect_temperature, full_precision, unit
+from nearfar.losses.kernels.similarity import expect_shapes, expect_temperature, full_precision, unit
 
 __all__ = ["prototype_labels", "region_certainty", "weighted_class_contrast"]
 

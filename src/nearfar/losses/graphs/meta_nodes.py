@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nearfar.losses.similarity import expect_shapes, expect_temperature, full_precision, unit
+from nearfar.losses.kernels.similarity import expect_shapes, expect_temperature, full_precision, unit
 
 __all__ = [
     "assignment_divergence",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from nearfar.losses.similarity import expect_shapes, expect_temperature, full_precision
+from nearfar.losses.kernels.similarity import expect_shapes, expect_temperature, full_precision
 
 __all__ = [
     "adaptive_contrast",

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from nearfar.errors import unknown_name
-from nearfar.losses.similarity import expect_shapes, full_precision
+from nearfar.losses.kernels.similarity import expect_shapes, full_precision
 
 __all__ = ["pruning_loss", "shared_terms"]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nearfar.losses.labels.masked_supcon import masked_supcon
-from nearfar.losses.similarity import expect_shapes, expect_temperature, full_precision
+from nearfar.losses.kernels.similarity import expect_shapes, expect_temperature, full_precision
 
 __all__ = [
     "class_prior_entropy",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nearfar.losses.similarity import expect_shapes, expect_temperature, full_precision
+from nearfar.losses.kernels.similarity import expect_shapes, expect_temperature, full_precision
 
 __all__ = [
     "embedding_vae_loss",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nearfar.losses.logsumexp import self_logsumexp
-from nearfar.losses.similarity import (
+from nearfar.losses.kernels.logsumexp import self_logsumexp
+from nearfar.losses.kernels.similarity import (
     expect_no_nan,
     expect_shapes,
     expect_temperature,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from nearfar.losses.similarity import expect_shapes, expect_temperature, full_precision, unit
+from nearfar.losses.kernels.similarity import expect_shapes, expect_temperature, full_precision, unit
 
 __all__ = ["mixed_class_contrast", "mixed_pseudo_cross_entropy", "pseudo_targets", "uniform_prior"]
 

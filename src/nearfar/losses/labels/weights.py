@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from nearfar.losses.similarity import expect_shapes, full_precision
+from nearfar.losses.kernels.similarity import expect_shapes, full_precision
 
 __all__ = ["inner_step", "relative_scales", "trust_features"]
 

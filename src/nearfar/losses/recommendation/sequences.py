@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision
+from nearfar.losses.kernels.similarity import expect_rows, expect_temperature, full_precision
 
 __all__ = ["margin_regulariser", "meta_contrast", "product_contrast"]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from nearfar.losses.similarity import expect_shapes, expect_temperature, full_precision, unit
+from nearfar.losses.kernels.similarity import expect_shapes, expect_temperature, full_precision, unit
 
 __all__ = ["acceleration_distance", "device_contrast", "kernel_distance"]
 

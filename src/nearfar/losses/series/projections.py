@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nearfar.losses.contrastive import nt_xent
-from nearfar.losses.similarity import expect_rows, full_precision, unit
+from nearfar.losses.instance.contrastive import nt_xent
+from nearfar.losses.kernels.similarity import expect_rows, full_precision, unit
 
 __all__ = ["mapping_error", "three_way_contrast"]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from nearfar.losses.similarity import expect_shapes, expect_temperature, full_precision, unit
+from nearfar.losses.kernels.similarity import expect_shapes, expect_temperature, full_precision, unit
 from nearfar.targets.sinkhorn import sinkhorn
 
 __all__ = ["cluster_distillation", "masked_self_distillation", "standard_tokens"]

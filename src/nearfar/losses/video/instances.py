@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from nearfar.losses.similarity import full_precision, unit
+from nearfar.losses.kernels.similarity import full_precision, unit
 
 __all__ = ["instance_contrast", "instance_memory", "match_instances"]
 

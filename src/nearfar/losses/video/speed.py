@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool3d, interpolate, logsigmoid, relu
 
-from nearfar.losses.logsumexp import row_logsumexp
-from nearfar.losses.similarity import (
+from nearfar.losses.kernels.logsumexp import row_logsumexp
+from nearfar.losses.kernels.similarity import (
     expect_no_nan,
     expect_queue,
     expect_rows,

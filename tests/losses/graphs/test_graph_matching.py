@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from nearfar.errors import UserError
-from nearfar.losses.instance import graph_matching as module
-from nearfar.losses.instance.graph_matching import (
+from nearfar.losses.graphs import graph_matching as module
+from nearfar.losses.graphs.graph_matching import (
     affinities,
     assignment_by_noise,
     graph_matching,

@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nearfar.losses.logsumexp import self_logsumexp
-from nearfar.losses.similarity import (
+from nearfar.losses.kernels.logsumexp import self_logsumexp
+from nearfar.losses.kernels.similarity import (
     expect_shapes,
     expect_temperature,
     full_precision,

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from nearfar.errors import UserError, unknown_name
-from nearfar.losses.similarity import expect_shapes, full_precision, unit
+from nearfar.losses.kernels.similarity import expect_shapes, full_precision, unit
 
 __all__ = [
     "affinities",
