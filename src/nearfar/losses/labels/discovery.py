@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-from nearfar.losses.labels.masked_supcon import masked_supcon
 from nearfar.losses.kernels.similarity import expect_shapes, expect_temperature, full_precision
+from nearfar.losses.labels.masked_supcon import masked_supcon
 
 __all__ = [
     "class_prior_entropy",
@@ -172,6 +172,7 @@ def keep_confident(
     return chosen | known
 
 
+@full_precision
 def soft_contrast(
     first: Tensor, second: Tensor, target: Tensor, *, temperature: float | Tensor = 0.07
 ) -> Tensor:

@@ -69,6 +69,7 @@ def margin_regulariser(first: Tensor, second: Tensor, *, temperature: float = 1.
     return relu(positive - low).mean() + relu(high[:, None] - negatives).mean()
 
 
+@full_precision
 def meta_contrast(
     first: Tensor,
     second: Tensor,
