@@ -30,6 +30,7 @@ WITH_EXAMPLES = (
             "measures.gaussian_outsiders",
             "measures.probabilities",
             "measures.terms",
+            "probes.membership",
             "probes.transport",
         )
     ),
