@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nearfar.data.content.residues import Chain, residue_graph
-from nearfar.data.content.structures import residue_features
-from nearfar.errors import UserError
+from nearfar.errors import UserError, brief
 from nearfar.rows import Graphs
 
-__all__ = ["protein_graphs"]
+__all__ = ["protein_graphs", "residue_features"]
 
 
 def protein_graphs(
@@ -56,3 +57,50 @@ def protein_graphs(
             )
         nodes["x"] = torch.from_numpy(np.concatenate(rows))
     return Graphs(nodes, torch.cat(edges, dim=1), sizes)
+
+
+def residue_features(folder: Path, chain: Chain) -> NDArray[np.float32]:
+    """Features (L, D) of a chain's residues, made elsewhere, such as by a protein language model.
+
+    Args:
+        folder: Holds ``NAME.npy`` (L, D), or ``NAME.pt`` as ESM's extraction writes it (the
+            representation of the last layer), for the chain's name.
+        chain: With L residues; features of fewer residues (a model reads the first 1,022) are
+            filled up with zeros.
+
+    Raises:
+        UserError: If the file is missing or does not fit the chain.
+    """
+    path = next(
+        (one for end in (".npy", ".pt") if (one := folder / f"{chain.name}{end}").is_file()), None
+    )
+    if path is None:
+        raise UserError(
+            f"There are no features of {chain.name} in {folder};"
+            f" expected {chain.name}.npy or {chain.name}.pt."
+        )
+    found = _loaded(path)
+    if found.ndim != 2 or not 0 < len(found) <= len(chain) or found.dtype.kind != "f":
+        expected = f"({len(chain)}, D) floats"
+        raise UserError(
+            f"{path} holds {tuple(found.shape)} in {found.dtype};"
+            f" expected {expected}, a row a residue."
+        )
+    if not np.isfinite(found).all():
+        raise UserError(f"{path} holds NaN or infinity; make the features again.")
+    whole = np.zeros((len(chain), found.shape[1]), dtype=np.float32)
+    whole[: len(found)] = found
+    return whole
+
+
+def _loaded(path: Path) -> NDArray[Any]:
+    try:
+        if path.suffix == ".npy":
+            return np.asarray(np.load(path, allow_pickle=False))
+        held = torch.load(path, map_location="cpu", weights_only=True)
+        layers = held["representations"]
+        return np.asarray(layers[max(layers)].float().numpy())
+    except Exception as error:
+        raise UserError(
+            f"{path} cannot be read as features of residues: {brief(str(error))}."
+        ) from error
