@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from nearfar.data.content.protein_graphs import residue_features
 from nearfar.data.content.residues import (
     LETTERS,
     Chain,
@@ -17,7 +18,7 @@ from nearfar.data.content.residues import (
     residue_codes,
     residue_graph,
 )
-from nearfar.data.content.structures import read_structure, residue_features, write_importance
+from nearfar.data.content.structures import read_structure, write_importance
 from nearfar.errors import UserError
 
 ATOM = (

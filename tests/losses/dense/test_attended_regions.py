@@ -11,12 +11,12 @@ from torch.nn.functional import normalize
 from nearfar.errors import UserError
 from nearfar.losses import dino, swav
 from nearfar.losses.dense.assignments import balanced_assignment, hard_assignment, power_law
-from nearfar.losses.dense.points import chamfer, hidden_features, splatting_loss
 from nearfar.losses.dense.attended_regions import (
     altered_patches,
     attended_regions,
     corresponding_logits,
 )
+from nearfar.losses.dense.points import chamfer, hidden_features, splatting_loss
 from nearfar.targets.sinkhorn import sinkhorn
 from tests.losses.cases import close, leaves, named
 

@@ -10,7 +10,12 @@ import torch
 from nearfar.errors import UserError
 from nearfar.losses import nt_xent
 from nearfar.losses.kernels.similarity import unit
-from nearfar.losses.series.devices import acceleration_distance, device_contrast, kernel_distance
+from nearfar.losses.series.devices import (
+    acceleration_distance,
+    choose_devices,
+    device_contrast,
+    kernel_distance,
+)
 from nearfar.losses.series.levels import (
     hierarchical,
     identity_contrast,
@@ -114,6 +119,21 @@ def test_levels_pool_an_odd_length_down() -> None:
         levels.append((a, b))
     expected = torch.stack([sample_contrast(a, b) for a, b in levels]).mean()
     close(hierarchical(sample_contrast, z1, z2), expected)
+
+
+def test_devices_are_chosen_by_their_distance() -> None:
+    distance = torch.tensor([0.5, 0.1, 0.9])
+    assert choose_devices(distance, rule="closest_only") == ([1], [1])
+    assert choose_devices(distance, rule="hard_negative") == ([1], [0, 2])
+    assert choose_devices(distance, rule="closest_two") == ([0, 1], [0, 1, 2])
+    drawn = choose_devices(distance, rule="random", generator=torch.Generator().manual_seed(0))
+    assert drawn == choose_devices(
+        distance, rule="random", generator=torch.Generator().manual_seed(0)
+    )
+    with pytest.raises(UserError, match="rule of devices"):
+        choose_devices(distance, rule="farthest")
+    with pytest.raises(ValueError, match="at least one other"):
+        choose_devices(distance[:0])
 
 
 def test_wrong_inputs_get_one_sentence() -> None:

@@ -43,14 +43,20 @@ def test_perturbation_reference(golden: Golden, name: str) -> None:
     close(perturbed(case["in_x"], case["in_noise"], case["hp_eps"].item()), case["out_y"])
 
 
-@pytest.mark.parametrize("name", named("d-proteinrpn-funcattn-source"))
+@pytest.mark.parametrize("name", named("d-proteinrpn-funcattn-*"))
 def test_functional_attention_reference(golden: Golden, name: str) -> None:
     case = golden(name)
     h = case["in_x"] @ case["in_W"]
     sender, receiver = case["in_a"][:, 0].chunk(2)
     slope = case["hp_negative_slope"].item()
     y, share = functional_attention(
-        h, case["in_edge_index"], case["in_node_type"], sender, receiver, slope=slope
+        h,
+        case["in_edge_index"],
+        case["in_node_type"],
+        sender,
+        receiver,
+        slope=slope,
+        flag="sender" if "source" in name else "receiver",
     )
     close(y, case["out_y"])
     close(share, case["out_alpha"])

@@ -9,7 +9,11 @@ import torch
 from torch.nn.functional import normalize
 
 from nearfar.errors import UserError
-from nearfar.evaluation.measures.conditional import recall_at, without_reference
+from nearfar.evaluation.measures.conditional import (
+    next_item_scores,
+    recall_at,
+    without_reference,
+)
 from nearfar.losses import info_nce
 from nearfar.networks.paired.combiner import Combiner
 from tests.losses.cases import close, leaves, named
@@ -82,6 +86,19 @@ def test_ties_count_against_the_target_and_the_reference_comes_last() -> None:
     similarity = torch.tensor([[0.3, 0.9, 0.1]])
     assert recall_at(without_reference(similarity, torch.tensor([1])), 1).tolist() == [True]
     assert recall_at(similarity, 1, targets=torch.tensor([[-1, -1]])).tolist() == [False]
+
+
+def test_the_next_item_is_ranked_among_all_that_were_not_seen() -> None:
+    scores = torch.tensor([[0.9, 0.8, 0.7, 0.6], [0.1, 0.2, 0.3, 0.4]])
+    target = torch.tensor([2, 3])
+    hit, gain = next_item_scores(scores, target, 3)
+    assert hit.tolist() == [1, 1]
+    torch.testing.assert_close(gain, torch.tensor([0.5, 1.0]))
+    seen = torch.tensor([[True, True, True, False], [False] * 4])
+    assert next_item_scores(scores, target, 1, seen=seen)[0].tolist() == [1, 1]
+    assert next_item_scores(torch.ones(2, 4), target, 3)[0].tolist() == [0, 0]
+    with pytest.raises(UserError, match="A rank from 1 on"):
+        next_item_scores(scores, target, 0)
 
 
 def test_wrong_inputs_get_one_sentence() -> None:

@@ -134,7 +134,7 @@ def test_later_tasks_neither_rise_nor_cool_down() -> None:
         for step in range(21)
     ]
     assert first == pytest.approx(whole)
-    uneven = [ratios.factor(step, 10, warm=0.25, cool=0.55, keep=0.85) for step in range(11)]
+    uneven = [ratios.task_factor(step, 10, warm=0.25, cool=0.55, keep=0.85) for step in range(11)]
     assert uneven[2] == pytest.approx(0.8)
     assert uneven[10] == pytest.approx(0.01)
 

@@ -14,7 +14,7 @@ from nearfar.data.content.residues import LETTERS, Chain, residue_codes
 from nearfar.errors import UserError, brief
 from nearfar.files import replacing
 
-__all__ = ["read_structure", "residue_features", "write_importance"]
+__all__ = ["read_structure", "write_importance"]
 
 ENDINGS = {".pdb": "pdb", ".ent": "pdb", ".cif": "cif", ".mmcif": "cif"}
 """Endings of structure files, and the format of each."""
@@ -57,40 +57,6 @@ def read_structure(path: Path, *, gaps: bool = False) -> list[Chain]:
     if not chains:
         raise UserError(f"{path} holds no protein chain; expected amino acids with coordinates.")
     return [_with_gaps(chain) for chain in chains] if gaps else chains
-
-
-def residue_features(folder: Path, chain: Chain) -> NDArray[np.float32]:
-    """Features (L, D) of a chain's residues, made elsewhere, such as by a protein language model.
-
-    Args:
-        folder: Holds ``NAME.npy`` (L, D), or ``NAME.pt`` as ESM's extraction writes it (the
-            representation of the last layer), for the chain's name.
-        chain: With L residues; features of fewer residues (a model reads the first 1,022) are
-            filled up with zeros.
-
-    Raises:
-        UserError: If the file is missing or does not fit the chain.
-    """
-    path = next(
-        (one for end in (".npy", ".pt") if (one := folder / f"{chain.name}{end}").is_file()), None
-    )
-    if path is None:
-        raise UserError(
-            f"There are no features of {chain.name} in {folder};"
-            f" expected {chain.name}.npy or {chain.name}.pt."
-        )
-    found = _loaded(path)
-    if found.ndim != 2 or not 0 < len(found) <= len(chain) or found.dtype.kind != "f":
-        expected = f"({len(chain)}, D) floats"
-        raise UserError(
-            f"{path} holds {tuple(found.shape)} in {found.dtype};"
-            f" expected {expected}, a row a residue."
-        )
-    if not np.isfinite(found).all():
-        raise UserError(f"{path} holds NaN or infinity; make the features again.")
-    whole = np.zeros((len(chain), found.shape[1]), dtype=np.float32)
-    whole[: len(found)] = found
-    return whole
 
 
 def write_importance(
@@ -352,18 +318,3 @@ def _with_gaps(chain: Chain) -> Chain:
     )
     ca[place], cb[place], centroid[place] = chain.ca, chain.cb, chain.centroid
     return Chain(chain.name, residue, number, insertion, ca, cb, centroid, secondary)
-
-
-def _loaded(path: Path) -> NDArray[Any]:
-    try:
-        if path.suffix == ".npy":
-            return np.asarray(np.load(path, allow_pickle=False))
-        import torch
-
-        held = torch.load(path, map_location="cpu", weights_only=True)
-        layers = held["representations"]
-        return np.asarray(layers[max(layers)].float().numpy())
-    except Exception as error:
-        raise UserError(
-            f"{path} cannot be read as features of residues: {brief(str(error))}."
-        ) from error

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nearfar.errors import UserError
 
-__all__ = ["recall_at", "without_reference"]
+__all__ = ["next_item_scores", "recall_at", "without_reference"]
 
 
 def recall_at(similarity: Tensor, k: int, *, targets: Tensor | None = None) -> Tensor:
@@ -67,6 +67,44 @@ def without_reference(similarity: Tensor, reference: Tensor) -> Tensor:
     """
     _check(similarity)
     return similarity.scatter(1, reference[:, None], -torch.inf)
+
+
+def next_item_scores(
+    scores: Tensor, target: Tensor, k: int, *, seen: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Hit and discounted gain of each user's next item among all items.
+
+        rank = number of other items with a score at least the target's
+        hit = 1 if rank < k;  gain = 1 / log2(rank + 2) if rank < k, else 0
+
+    Args:
+        scores: (U, I).
+        target: (U,) int64, the next item.
+        k: From 1 on.
+        seen: (U, I) bool, items that are left out, but for the target; None for none.
+
+    Returns:
+        (U,) hits and (U,) gains; their means are HR@k and NDCG@k.
+
+    Example:
+        >>> scores = torch.tensor([[0.1, 0.9, 0.5]])
+        >>> next_item_scores(scores, torch.tensor([2]), 2)
+        (tensor([1.]), tensor([0.6309]))
+
+    Source: Kang and McAuley 2018, "Self-Attentive Sequential Recommendation", section 4; full
+    ranking as Krichene and Rendle 2020 ask.
+    """
+    _check(scores)
+    if k < 1 or target.shape != (len(scores),):
+        found = f"{k} and {tuple(target.shape)}"
+        raise UserError(f"A rank from 1 on and targets ({len(scores)},); found {found}.")
+    own = scores.gather(1, target[:, None])
+    before = scores >= own
+    if seen is not None:
+        before = before & ~seen
+    rank = (before.scatter(1, target[:, None], False)).sum(dim=1)
+    hit = (rank < k).to(scores)
+    return hit, hit / (rank + 2).to(scores).log2()
 
 
 def _check(similarity: Tensor) -> None:

@@ -172,6 +172,7 @@ def keep_confident(
     return chosen | known
 
 
+@full_precision
 def soft_contrast(
     first: Tensor, second: Tensor, target: Tensor, *, temperature: float | Tensor = 0.07
 ) -> Tensor:

@@ -40,6 +40,7 @@ def reconstruction_score(features: Tensor, prediction: Tensor) -> Tensor:
     return (distance / (distance + 1)).exp().sum()
 
 
+@full_precision
 def extractor_unlearning(
     remain: Tensor, remain_prediction: Tensor, forget: Tensor, forget_prediction: Tensor
 ) -> Tensor:

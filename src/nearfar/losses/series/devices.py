@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from nearfar.errors import unknown_name
 from nearfar.losses.kernels.similarity import (
     expect_shapes,
     expect_temperature,
@@ -19,7 +20,7 @@ from nearfar.losses.kernels.similarity import (
     unit,
 )
 
-__all__ = ["acceleration_distance", "device_contrast", "kernel_distance"]
+__all__ = ["acceleration_distance", "choose_devices", "device_contrast", "kernel_distance"]
 
 SIGMAS = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 100.0)
 """Squared widths of the twelve kernels."""
@@ -138,3 +139,50 @@ def device_contrast(
 
     pull, push = log_sum(positives, positive_weight), log_sum(negatives, negative_weight)
     return -logsigmoid(pull - push).mean()
+
+
+def choose_devices(
+    distance: Tensor,
+    *,
+    rule: str = "closest_pos_all_neg",
+    generator: torch.Generator | None = None,
+) -> tuple[list[int], list[int]]:
+    """Which other devices are positives of an anchor device, and which are negatives.
+
+        closest_pos_all_neg  the nearest;  all, the nearest among them
+        closest_only         the nearest;  the nearest
+        hard_negative        the nearest;  the second and third nearest
+        closest_two          the two nearest;  all
+        random               one at random;  all
+
+    Args:
+        distance: (K,) of each other device, such as ``acceleration_distance``.
+        rule: One of the above.
+        generator: Source of the draw of "random".
+
+    Returns:
+        Numbers of the positives and of the negatives among the K devices.
+
+    Example:
+        >>> import torch
+        >>> choose_devices(torch.tensor([0.5, 0.1, 0.9]))
+        ([1], [0, 1, 2])
+
+    Source: Jain et al. 2022, section 4.2.
+    """
+    order = distance.argsort(stable=True).tolist()
+    if not order:
+        raise ValueError("An anchor device needs at least one other device; found none.")
+    everyone = list(range(len(order)))
+    if rule == "random":
+        drawn = torch.randint(len(order), (1,), generator=generator)
+        return [int(drawn)], everyone
+    rules = {
+        "closest_pos_all_neg": (order[:1], everyone),
+        "closest_only": (order[:1], order[:1]),
+        "hard_negative": (order[:1], order[1:3] or order[:1]),
+        "closest_two": (sorted(order[:2]), everyone),
+    }
+    if rule not in rules:
+        raise unknown_name("rule of devices", rule, [*rules, "random"])
+    return rules[rule]

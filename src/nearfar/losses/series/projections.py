@@ -14,6 +14,7 @@ from nearfar.losses.kernels.similarity import expect_rows, full_precision, unit
 __all__ = ["mapping_error", "three_way_contrast"]
 
 
+@full_precision
 def three_way_contrast(
     time: Tensor, frame: Tensor, spectrum: Tensor, *, temperature: float = 0.15
 ) -> Tensor:

@@ -49,6 +49,7 @@ def functional_attention(
     *,
     context: float = 0.5,
     slope: float = 0.01,
+    flag: str = "sender",
 ) -> tuple[Tensor, Tensor]:
     """Attention in which what a contextual node sends has its logit scaled down.
 
@@ -63,6 +64,8 @@ def functional_attention(
         receiver: (D,) b.
         context: What remains of a contextual sender's logit, in [0, 1].
         slope: Of the leaky ReLU.
+        flag: Whose flag scales an edge: the "sender"'s as intended, or the "receiver"'s, which only
+            softens a node's own attention, as the released code has it.
 
     Returns:
         (M, D) y, 0 for a node that nothing reaches, and (E,) alpha.
@@ -79,9 +82,11 @@ def functional_attention(
     if functional.shape != (len(h),):
         found = tuple(functional.shape)
         raise UserError(f"The functional flags must be ({len(h)},), one a node; found {found}.")
-    flag = functional.to(h)[edges[0]]
+    if flag not in ("sender", "receiver"):
+        raise UserError(f"The flag is of the {flag!r}; expected 'sender' or 'receiver'.")
+    held = functional.to(h)[edges[0 if flag == "sender" else 1]]
     logits = leaky_relu((h @ sender)[edges[0]] + (h @ receiver)[edges[1]], slope)
-    share = segment_softmax(logits * (flag + context * (1 - flag)), edges[1], len(h))
+    share = segment_softmax(logits * (held + context * (1 - held)), edges[1], len(h))
     return incoming(share[:, None] * h[edges[0]], edges[1], len(h)), share
 
 

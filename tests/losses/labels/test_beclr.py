@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from nearfar.errors import UserError
-from nearfar.evaluation.measures.transport import (
+from nearfar.evaluation.probes.transport import (
     standardised,
     transport_plan,
     transported_prototypes,
 )
-from nearfar.losses.instance.beclr import beclr, beclr_terms
+from nearfar.losses.labels.beclr import beclr, beclr_terms
 from nearfar.targets.dynamic_clusters import DynamicClusters, cluster_scores, enhanced
 from nearfar.targets.sinkhorn import sinkhorn
 from tests.losses.cases import close, leaves, named

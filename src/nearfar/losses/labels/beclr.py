@@ -81,6 +81,7 @@ def beclr_terms(
     return {"positive": positive, "negative": negative}
 
 
+@full_precision
 def beclr(
     prediction: Tensor,
     student: Tensor,

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from nearfar.errors import UserError
-from nearfar.losses.instance import graph_matching as module
-from nearfar.losses.instance.graph_matching import (
+from nearfar.losses.graphs import graph_matching as module
+from nearfar.losses.graphs.graph_matching import (
     affinities,
-    assignment_by_noise,
     graph_matching,
     nearest_edges,
     position_pairs,
     solve_matching,
 )
+from nearfar.losses.graphs.noisy_assignment import assignment_by_noise
 from nearfar.networks.graphs.convolution import GraphMessages
 from tests.losses.cases import close, leaves, named
 from tests.references import ReferenceCase
