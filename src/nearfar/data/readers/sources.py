@@ -94,7 +94,7 @@ def _read_named(name: str, options: DataOptions) -> Table | None:
         return read_aeon(rest, options)
     if name in catalogue.EMBEDDED:
         module, _, function = catalogue.EMBEDDED[name].partition(":")
-        made: Table = getattr(importlib.import_module(f"nearfar.data.{module}"), function)()
+        made: Table = getattr(importlib.import_module(f"nearfar.data.made.{module}"), function)()
         return made
     return None
 
