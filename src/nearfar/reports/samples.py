@@ -1,4 +1,4 @@
-"""Samples as small pieces of HTML: an image, a sparkline, a spectrogram, a strip of frames, points
+"""Samples as small pieces of HTML: an image, curves, a spectrogram, a strip of frames, points
 from the side, or a text.
 """
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from nearfar.batch import Pair, Tokens
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.spec import Spec
+from nearfar.reports.series_pictures import Scale, scale_of, series_picture
 from nearfar.views.samples import denormalise
 
 _LARGEST = 64
@@ -29,9 +30,14 @@ _DOTS = 200
 """About as many points of a cloud are shown."""
 
 
-def pictures(samples: Any, modality: str) -> list[str]:
+def pictures(samples: Any, modality: str, scale: Scale | None = None) -> list[str]:
     """One data address for each raw sample of a modality, or "" where there is no picture
     (text).
+
+    Args:
+        samples: raw, as the data give them.
+        modality: as in ``Spec``.
+        scale: of the vertical axis of series; by default the range of these samples.
     """
     if isinstance(samples, Pair):
         return pictures(samples.first, "image")
@@ -43,22 +49,21 @@ def pictures(samples: Any, modality: str) -> list[str]:
         "video": _strip,
         "points": _side_view,
     }
-    draw = drawers.get(modality, _sparkline)
-    return [draw(sample) for sample in samples]
+    if modality in drawers:
+        return [drawers[modality](sample) for sample in samples]
+    common = scale or scale_of(samples)
+    return [series_picture(sample, common) for sample in samples]
 
 
-def view_pictures(view: Any, spec: Spec) -> list[str]:
+def view_pictures(view: Any, spec: Spec, scale: Scale | None = None) -> list[str]:
     """The same of a normalised view, undone; values outside the data's range are cut."""
     if isinstance(view, Tokens):
         return [""] * len(view)
     modality = "image" if spec.modality.startswith("image") else spec.modality
-    if modality == "series":
-        return pictures(view, modality)
     raw = denormalise(view, spec)
-    return pictures(
-        (raw.clamp(0, 1) * 255).round().to(torch.uint8) if modality in ("image", "video") else raw,
-        modality,
-    )
+    if modality in ("image", "video"):
+        raw = (raw.clamp(0, 1) * 255).round().to(torch.uint8)
+    return pictures(raw, modality, scale)
 
 
 def captions(samples: Any, tokenizer: Tokenizer | None) -> list[str]:
@@ -73,12 +78,13 @@ def captions(samples: Any, tokenizer: Tokenizer | None) -> list[str]:
     ]
 
 
-def element(picture: str, caption: str, *, first: bool = False) -> str:
+def element(picture: str, caption: str, *, first: bool = False, kind: str = "") -> str:
     """A figure with a caption; the caption alone where there is no picture. The first of a row is
-    set off.
+    set off; ``kind`` names a further style.
     """
     text = html.escape(caption)
-    mark = ' class="first"' if first else ""
+    styles = " ".join(["first"] * first + [kind] * bool(kind))
+    mark = f' class="{styles}"' if styles else ""
     if not picture:
         return f"<figure{mark}><figcaption>{text}</figcaption></figure>"
     return (
@@ -105,28 +111,6 @@ def _image(pixels: Tensor, largest: int = _LARGEST) -> str:
         encoded, kind, quality=80
     )
     return f"data:image/{kind};base64," + base64.b64encode(encoded.getvalue()).decode()
-
-
-def _sparkline(series: Tensor) -> str:
-    """The first channels over time as one SVG, each scaled to its own range."""
-    lines = []
-    for channel in series[:3]:
-        values = torch.nn.functional.interpolate(
-            channel[None, None].float(), size=min(60, len(channel))
-        )[0, 0]
-        low = values.min()
-        high = values.max()
-        heights = 30 - 28 * (values - low) / (high - low).clamp(min=1e-9)
-        steps = torch.linspace(0, 64, len(heights))
-        points = " ".join(
-            f"{x:.0f},{y:.0f}" for x, y in zip(steps.tolist(), heights.tolist(), strict=True)
-        )
-        lines.append(f'<polyline points="{points}" fill="none" stroke="#4269d0" stroke-width="1"/>')
-    svg = (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 32" width="128" '
-        f'height="64">{"".join(lines)}</svg>'
-    )
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
 def _spectrogram(bands: Tensor) -> str:
