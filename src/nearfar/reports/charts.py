@@ -243,7 +243,7 @@ def confusion(counts: Tensor, classes: Sequence[str]) -> Chart:
             ),
         )
     )
-    return specification(squares + numbers)
+    return {**specification(squares + numbers), "usermeta": {"cells": len(classes)}}
 
 
 _PALE_TO_DARK = ("#eef3fc", "#12357f")

@@ -42,6 +42,7 @@ pre { overflow-x: auto; padding: 1rem; border: 1px solid var(--line); }
 flex: 1 1 9rem; }
 .card b { font-size: 1.7rem; display: block; } .card div { font-size: .9rem; }
 .good { color: var(--good); } .bad { color: var(--bad); }
+.key { white-space: nowrap; margin-right: .75rem; display: inline-block; }
 .swatch { display: inline-block; width: .8em; height: .8em; border-radius: .2em;
 margin-right: .35em; }
 .row { display: flex; gap: .5rem; flex-wrap: wrap; align-items: start;
@@ -59,7 +60,7 @@ gap: 1rem; }
 .side > * { min-width: 0; }
 img { image-rendering: pixelated; height: 4.5rem; background: #fff; }
 img[src^="data:image/svg"] { height: 6rem; }
-figure { max-width: 100%; } figure img { max-width: 100%; }
+figure img { max-width: 85vw; }
 .vega-bindings select { max-width: 100%; font: inherit; }
 @media (max-width: 40rem) {
 .line { gap: .25rem; } .line:not(.wide) figure { min-width: 2.75rem; padding-right: 0; }
@@ -85,8 +86,11 @@ for (const [id, chart] of Object.entries(CHARTS)) {
   const config = {background: 'transparent', legend: {columns: narrow ? 3 : 8,
     labelLimit: narrow ? 90 : 200}, axisY: {labelLimit: narrow ? 110 : 280},
     title: {limit: place.clientWidth}};
-  if (chart.usermeta && chart.usermeta.shared) {
-    chart.datasets = {...chart.datasets, ...shared};
+  const meta = chart.usermeta || {};
+  if (meta.shared) chart.datasets = {...chart.datasets, ...shared};
+  if (meta.cells) {
+    const side = Math.min(chart.width, place.clientWidth - 110);
+    chart.width = chart.height = Math.max(side, 18 * meta.cells);
   }
   vegaEmbed(place, chart, {actions: false, ast: true, theme: dark ? 'dark' : undefined, config,
     tooltip: {sanitize: plain}}).then(() => place.dataset.drawn = 'yes');

@@ -96,7 +96,8 @@ def legend(channels: int) -> str:
     """Which colour is which channel, as HTML."""
     shown = min(channels, MOST_CHANNELS)
     names = "".join(
-        f"<span>{swatch(COLOURS[number])}channel {number + 1} </span>" for number in range(shown)
+        f'<span class="key">{swatch(COLOURS[number])}channel {number + 1}</span>'
+        for number in range(shown)
     )
     left = f" The first {shown} of {channels} channels are drawn." if channels > shown else ""
     return (
