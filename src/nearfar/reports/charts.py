@@ -93,13 +93,13 @@ def curve(
     encoding["color"] = altair.Color(
         "run:N",
         title=None,
-        legend=altair.Legend(orient="bottom", labelLimit=260),
+        legend=altair.Legend(orient="bottom"),
         scale=_colour_scale(names, colours or {}),
     )
     encoding["tooltip"].append("run:N")
     chart = chart.encode(**encoding)
     if not levels:
-        return specification(chart)
+        return with_notes(specification(chart), longest=max(map(len, names)))
     lines = [{"run": name, "value": scale * level} for name, level in levels.items()]
     rules = (
         altair.Chart({"values": lines})
@@ -111,7 +111,7 @@ def curve(
         )
     )
     layered = altair.layer(chart, rules, title=title, width="container", height=200)
-    return specification(layered)
+    return with_notes(specification(layered), longest=max(map(len, names)))
 
 
 def _colour_scale(names: Sequence[str], colours: Mapping[str, str]) -> Any:
@@ -243,7 +243,7 @@ def confusion(counts: Tensor, classes: Sequence[str]) -> Chart:
             ),
         )
     )
-    return {**specification(squares + numbers), "usermeta": {"cells": len(classes)}}
+    return with_notes(specification(squares + numbers), cells=len(classes))
 
 
 _PALE_TO_DARK = ("#eef3fc", "#12357f")
@@ -311,7 +311,18 @@ def intervals(
         .mark_point(filled=True, size=90, opacity=1)
         .encode(x=altair.X("value:Q", title=None), color=colour, tooltip=tooltip, **place)
     )
-    return specification(bars + points)
+    return with_notes(specification(bars + points), longest=max(map(len, arms), default=0))
+
+
+def with_notes(chart: Chart, **notes: Any) -> Chart:
+    """The chart with notes for the page's script.
+
+    Args:
+        chart: a specification.
+        notes: "longest": letters of the longest word of the legend; "cells": cells along a side;
+            "shared": whether the chart reads rows that the page holds once.
+    """
+    return {**chart, "usermeta": notes}
 
 
 def specification(chart: Any) -> Chart:

@@ -63,6 +63,7 @@ img[src^="data:image/svg"] { height: 6rem; }
 figure img { max-width: 85vw; }
 .vega-bindings select { max-width: 100%; font: inherit; }
 @media (max-width: 40rem) {
+img[src^="data:image/svg"] { height: 5rem; }
 .line { gap: .25rem; } .line:not(.wide) figure { min-width: 2.75rem; padding-right: 0; }
 .stack thead { position: absolute; left: -99rem; }
 .stack, .stack tbody, .stack tr, .stack th, .stack td { display: block; }
@@ -82,14 +83,16 @@ const plain = v => String(v).replace(/[&<>"']/g, sign => signs[sign]);
 const shared = SHARED;
 for (const [id, chart] of Object.entries(CHARTS)) {
   const place = document.getElementById(id);
-  const narrow = place.clientWidth < 480;
-  const config = {background: 'transparent', legend: {columns: narrow ? 3 : 8,
-    labelLimit: narrow ? 90 : 200}, axisY: {labelLimit: narrow ? 110 : 280},
-    title: {limit: place.clientWidth}};
+  const width = place.clientWidth;
   const meta = chart.usermeta || {};
+  const limit = width < 480 ? 100 : 200;
+  const entry = Math.min(6 * (meta.longest || 10), limit) + 34;
+  const columns = Math.max(1, Math.min(10, Math.floor(width / entry)));
+  const config = {background: 'transparent', legend: {columns, labelLimit: limit},
+    axisY: {labelLimit: width < 480 ? 110 : 280}, title: {limit: width}};
   if (meta.shared) chart.datasets = {...chart.datasets, ...shared};
   if (meta.cells) {
-    const side = Math.min(chart.width, place.clientWidth - 110);
+    const side = Math.min(chart.width, width - 130);
     chart.width = chart.height = Math.max(side, 18 * meta.cells);
   }
   vegaEmbed(place, chart, {actions: false, ast: true, theme: dark ? 'dark' : undefined, config,

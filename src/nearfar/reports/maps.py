@@ -8,7 +8,7 @@ from typing import Any
 import altair
 from torch import Tensor
 
-from nearfar.reports.charts import Chart, Row, specification
+from nearfar.reports.charts import Chart, Row, specification, with_notes
 from nearfar.reports.palette import COLOURS, at_most_colours, marks_of
 
 
@@ -55,16 +55,17 @@ def embedding_map(
         )
         base = base.transform_lookup(lookup="sample", from_=pictures)
     encoding: dict[str, Any] = {
-        "x": altair.X("x:Q", axis=None, scale=altair.Scale(zero=False)),
-        "y": altair.Y("y:Q", axis=None, scale=altair.Scale(zero=False)),
+        "x": altair.X("x:Q", axis=None, scale=altair.Scale(zero=False, padding=12)),
+        "y": altair.Y("y:Q", axis=None, scale=altair.Scale(zero=False, padding=12)),
         "tooltip": tooltip,
     }
     mark: dict[str, Any] = {"filled": True, "size": 45, "opacity": 0.8}
+    longest = max((len(word) for of in joined.values() for word in of), default=0)
+    notes = {"longest": longest, **({"shared": shared} if shared else {})}
     if not colours:
-        return _finished(base.mark_point(**mark).encode(**encoding).interactive(), shared)
+        chart = base.mark_point(**mark).encode(**encoding).interactive()
+        return with_notes(specification(chart), **notes)
     keys = list(columns.values())
-    choice = altair.binding_select(options=keys, labels=list(colours.values()), name="Colour by ")
-    chosen = altair.param(name="colour", value=keys[0], bind=choice)
     legend = altair.Legend(orient="bottom", symbolLimit=24)
     domain: Any = altair.Undefined
     fills, shapes = marks_of([""] * len(COLOURS))
@@ -77,21 +78,16 @@ def embedding_map(
     encoding["shape"] = altair.Shape(
         "shown:N", title=None, legend=legend, scale=altair.Scale(domain=domain, range=shapes)
     )
-    chart = (
-        base.transform_calculate(shown="datum[colour]")
-        .mark_point(**mark)
-        .encode(**encoding)
-        .add_params(chosen)
-    )
-    return _finished(chart.interactive(), shared)
-
-
-def _finished(chart: Any, shared: str | None) -> Chart:
-    """The specification, with the word that the page's script looks for where pictures are
-    shared.
-    """
-    made = specification(chart)
-    return {**made, "usermeta": {"shared": shared}} if shared else made
+    if len(keys) == 1:
+        base = base.transform_calculate(shown=f"datum.{keys[0]}")
+        chart = base.mark_point(**mark).encode(**encoding)
+    else:
+        names = list(colours.values())
+        choice = altair.binding_select(options=keys, labels=names, name="Colour by ")
+        chosen = altair.param(name="colour", value=keys[0], bind=choice)
+        base = base.transform_calculate(shown="datum[colour]")
+        chart = base.mark_point(**mark).encode(**encoding).add_params(chosen)
+    return with_notes(specification(chart.interactive()), **notes)
 
 
 def plane(features: Tensor) -> Tensor:
