@@ -92,13 +92,25 @@ KINDS: dict[str, tuple[Any, tuple[str, str]]] = {
 }
 
 
-@pytest.fixture(scope="module", params=["pictures", *KINDS])
+@pytest.fixture(scope="module", params=["pictures", "two seeds", *KINDS])
 def pages(
     request: pytest.FixtureRequest, runs: list[Path], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path]:
     """The page of a run and that of a comparison of two."""
     folder = tmp_path_factory.mktemp(request.param)
     made = runs
+    if request.param == "two seeds":  # too few for intervals
+        made = [
+            nearfar.pretrain(
+                method, **{**SMALL, "epochs": 1}, seed=seed, quiet=True, output=folder / name
+            ).folder
+            for method, seed, name in (
+                ("simclr", 0, "a"),
+                ("simclr", 1, "b"),
+                ("vicreg", 0, "c"),
+                ("vicreg", 1, "d"),
+            )
+        ]
     if request.param in KINDS:
         write, methods = KINDS[request.param]
         data = str(write(folder))

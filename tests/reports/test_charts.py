@@ -15,7 +15,8 @@ import torch
 from nearfar.data.spec import Spec
 from nearfar.evaluation.kernels.similarities import BINS
 from nearfar.evaluation.result import Evaluation, Score
-from nearfar.reports.charts import intervals, similarity_histograms
+from nearfar.reports.charts import similarity_histograms
+from nearfar.reports.intervals import intervals
 from nearfar.reports.maps import embedding_map, neighbourhoods
 from nearfar.reports.palette import (
     COLOURS,
@@ -106,14 +107,16 @@ def evaluation() -> Evaluation:
 def test_all_rows_stand_in_one_picture_with_their_intervals() -> None:
     ((name, (_, spec)),) = overview(evaluation()).items()
     assert name == "scores-0"
-    (values,) = spec["datasets"].values()
-    assert {(v["metric"], v["arm"]) for v in values} == {
-        (metric, row) for metric in ("kNN accuracy", "linear accuracy") for row in ROWS
-    }
-    first = next(v for v in values if v["arm"] == "trained")
-    assert (first["value"], first["low"], first["high"]) == pytest.approx((90, 88, 92))
-    scale = spec["layer"][0]["encoding"]["color"]["scale"]
-    assert dict(zip(scale["domain"], scale["range"], strict=True)) == ROWS
+    bars, points = spec["layer"]
+    for layer in (bars, points):
+        values = spec["datasets"][layer["data"]["name"]]
+        assert {(v["metric"], v["arm"]) for v in values} == {
+            (metric, row) for metric in ("kNN accuracy", "linear accuracy") for row in ROWS
+        }
+        first = next(v for v in values if v["arm"] == "trained")
+        assert (first["value"], first["low"], first["high"]) == pytest.approx((90, 88, 92))
+        scale = layer["encoding"]["color"]["scale"]
+        assert dict(zip(scale["domain"], scale["range"], strict=True)) == ROWS
 
 
 def test_values_that_are_no_shares_get_a_picture_of_their_own() -> None:
@@ -159,16 +162,16 @@ def test_histograms_reach_over_what_the_data_fill() -> None:
     assert all(value["share"] > 0 for value in values)
 
 
-def test_the_picture_of_a_comparison_is_in_per_cent() -> None:
-    rows = [
-        {"arm": "a", "value": 0.5, "low": 0.4, "high": 0.6},
-        {"arm": "b", "value": 0.6, "low": None, "high": None},
-    ]
-    spec = intervals(rows, "kNN accuracy", {"a": COLOURS[0]}, percent=True)
-    (values,) = spec["datasets"].values()
-    assert values[0]["low"] == pytest.approx(40)
-    assert values[1]["low"] is None
-    assert spec["layer"][0]["transform"]  # what has no interval gets no line
+def test_the_picture_of_a_comparison_is_in_per_cent_and_draws_only_known_intervals() -> None:
+    known = {"arm": "a", "value": 0.5, "low": 0.4, "high": 0.6}
+    open_one = {"arm": "b", "value": 0.6, "low": None, "high": None, "each": [0.55, 0.65]}
+    spec = intervals([known, open_one], "kNN accuracy", {"a": COLOURS[0]}, percent=True)
+    bars, points, rings = (spec["datasets"][one["data"]["name"]] for one in spec["layer"])
+    assert [(one["arm"], one["low"], one["high"]) for one in bars] == [("a", 40, 60)]
+    assert [one["value"] for one in points] == [50, 60]
+    assert [one["value"] for one in rings] == pytest.approx([55, 65])
+    alone = intervals([open_one], "kNN accuracy", {}, percent=True)
+    assert len(alone["layer"]) == 2  # no line without an interval: its axis would have no range
 
 
 def test_the_map_by_neighbours_is_the_same_every_time_and_keeps_groups_apart() -> None:

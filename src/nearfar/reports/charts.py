@@ -94,7 +94,7 @@ def curve(
         "run:N",
         title=None,
         legend=altair.Legend(orient="bottom"),
-        scale=_colour_scale(names, colours or {}),
+        scale=colour_scale(names, colours or {}),
     )
     encoding["tooltip"].append("run:N")
     chart = chart.encode(**encoding)
@@ -114,7 +114,7 @@ def curve(
     return with_notes(specification(layered), longest=max(map(len, names)))
 
 
-def _colour_scale(names: Sequence[str], colours: Mapping[str, str]) -> Any:
+def colour_scale(names: Sequence[str], colours: Mapping[str, str]) -> Any:
     """A scale with the colour of each name; names without one take those that are left."""
     left = iter(colour for colour in COLOURS if colour not in colours.values())
     return altair.Scale(
@@ -248,70 +248,6 @@ def confusion(counts: Tensor, classes: Sequence[str]) -> Chart:
 
 _PALE_TO_DARK = ("#eef3fc", "#12357f")
 """The two ends of the scale of a confusion matrix."""
-
-
-def intervals(
-    rows: Sequence[Row], title: str, colours: Mapping[str, str], *, percent: bool = False
-) -> Chart:
-    """A point with its interval for each "arm": "value", "low", "high", within a "metric" where
-    there are several.
-
-    Args:
-        rows: in order; ends that are None are not drawn.
-        title: of the chart.
-        colours: of the arms, by name.
-        percent: whether the values are shares, which are then shown in per cent.
-    """
-    scale = 100 if percent else 1
-    values = [
-        {
-            key: value * scale if key in ("value", "low", "high") and value is not None else value
-            for key, value in row.items()
-        }
-        for row in rows
-    ]
-    arms = list(dict.fromkeys(row["arm"] for row in rows))
-    metrics = list(dict.fromkeys(row["metric"] for row in rows if "metric" in row))
-    base = altair.Chart(
-        {"values": values},
-        title=f"{title}, %" if percent else title,
-        width="container",
-        height=(16 if metrics else 34) * len(rows) + 14 * len(metrics) + 30,
-    )
-    if metrics:
-        place: dict[str, Any] = {
-            "y": altair.Y(
-                "metric:N", sort=metrics, title=None, scale=altair.Scale(paddingInner=0.3)
-            ),
-            "yOffset": altair.YOffset("arm:N", sort=arms),
-        }
-        legend: Any = altair.Legend(orient="bottom")
-    else:
-        place = {"y": altair.Y("arm:N", sort=arms, title=None)}
-        legend = None
-    colour = altair.Color("arm:N", title=None, legend=legend, scale=_colour_scale(arms, colours))
-    axis = altair.Axis(tickCount=6, labelOverlap=True)
-    x = altair.X("low:Q", title=None, scale=altair.Scale(zero=False), axis=axis)
-    bars = (
-        base.transform_filter("isValid(datum.low) && isValid(datum.high)")
-        .mark_rule(strokeWidth=3)
-        .encode(x=x, x2="high:Q", color=colour, **place)
-    )
-    several = ["metric:N"] if metrics else []
-    tooltip = [
-        *several,
-        "arm:N",
-        *(
-            altair.Tooltip(f"{key}:Q", format=".1f" if percent else ".4f")
-            for key in ("value", "low", "high")
-        ),
-    ]
-    points = (
-        base.transform_filter("isValid(datum.value)")
-        .mark_point(filled=True, size=90, opacity=1)
-        .encode(x=altair.X("value:Q", title=None), color=colour, tooltip=tooltip, **place)
-    )
-    return with_notes(specification(bars + points), longest=max(map(len, arms), default=0))
 
 
 def with_notes(chart: Chart, **notes: Any) -> Chart:

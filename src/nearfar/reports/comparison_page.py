@@ -16,9 +16,10 @@ from nearfar.comparison.result import Comparison
 from nearfar.comparison.table import conditions, costs, difference_text, explanation, score_text
 from nearfar.files import write_text
 from nearfar.reports import score_tables, sections
-from nearfar.reports.charts import Chart, curve, intervals
+from nearfar.reports.charts import Chart, curve
 from nearfar.reports.document import Section, chart, document
 from nearfar.reports.facts import facts_of_several, line
+from nearfar.reports.intervals import intervals
 from nearfar.reports.look import Look
 from nearfar.reports.maps import embedding_map, neighbourhoods, plane
 from nearfar.reports.meanings import is_rare
@@ -100,7 +101,9 @@ def _scores(comparison: Comparison) -> Section:
     for name, arm, row in asked:
         found = comparison.mean(arm, comparison.headline, row)._asdict()
         ends = {key: None if math.isnan(end) else end for key, end in found.items()}
-        rows.append({"arm": name, **ends})
+        each = comparison.values(arm, comparison.headline, row)
+        seeds = [value for value in each if not math.isnan(value)] if len(each) > 1 else []
+        rows.append({"arm": name, "each": seeds, **ends})
     colours = _colours(comparison)
     often: list[tuple[str, list[str]]] = []
     seldom: list[tuple[str, list[str]]] = []
@@ -110,14 +113,20 @@ def _scores(comparison: Comparison) -> Section:
     columns = [*arms, *baselines]
     tables = score_tables.table(columns, often, colours) if often else ""
     rest = score_tables.table(columns, seldom, colours) if seldom else ""
-    place = chart("scores", f"{comparison.headline} of each arm with its interval")
+    charts: dict[str, Chart] = {}
+    place = ""
+    if any(row["value"] is not None for row in rows):
+        title = comparison.headline
+        charts["scores"] = intervals(rows, title, colours, percent=percent)
+        seeds_told = ", and a ring for each seed" if any(row["each"] for row in rows) else ""
+        place = chart("scores", f"{title} of each arm with its interval{seeds_told}")
     told = explanation(comparison)
     told = html.escape(f"{told[0].upper()}{told[1:]}.")
     told += " ↑: high is better, ↓: low is better, ·: neither by itself."
     return Section(
         "Scores",
         f"{place}<p>{told}</p>{tables}{score_tables.folded(rest)}",
-        {"scores": intervals(rows, comparison.headline, colours, percent=percent)},
+        charts,
     )
 
 

@@ -13,9 +13,10 @@ from nearfar.comparison.result import BASELINES
 from nearfar.errors import UserError
 from nearfar.evaluation.result import Evaluation
 from nearfar.methods import registry
-from nearfar.reports.charts import Chart, curve, intervals, similarity_histograms
+from nearfar.reports.charts import Chart, curve, similarity_histograms
 from nearfar.reports.document import Section, chart
 from nearfar.reports.health import findings
+from nearfar.reports.intervals import intervals
 from nearfar.reports.look import Look
 from nearfar.reports.palette import COLOURS, ROWS, colours_of_rows
 from nearfar.reports.samples import element, view_pictures
