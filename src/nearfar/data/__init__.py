@@ -20,7 +20,7 @@ _HOMES = {
     "DataOptions": "options",
     "Samples": "samples",
     "Source": "samples",
-    "Tokenizer": "tokenizer",
+    "Tokenizer": "content.tokenizer",
     "load": "loading",
 }
 
