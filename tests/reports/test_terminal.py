@@ -21,7 +21,7 @@ from nearfar.evaluation.result import Evaluation, Score
 from nearfar.options import Config, PretrainOptions
 from nearfar.reports.health import gain, gains
 from nearfar.reports.page import lead
-from nearfar.reports.terminal import first_lines, result_line, verdict_line
+from nearfar.reports.terminal import first_lines, judged_lines, result_line, verdict_line
 from nearfar.runs.folder import Run
 from nearfar.verbs.next_command import is_still_learning, next_command
 
@@ -211,3 +211,12 @@ def test_a_comparison_prints_one_table(arms: int, seeds: int) -> None:
     for sentence in comparison.verdicts():
         assert sentence in told
     assert text.index("samples/s") > text.index("random encoder")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_evaluation_alone_says_the_same(case: str) -> None:
+    (_, result), (_, verdict) = judged_lines(CASES[case])
+    assert result == result_line(CASES[case])
+    assert verdict_line("this run", CASES[case]).startswith(verdict)
+    geometry = Evaluation("toys", (Score("trained", "geometry-v2", "uniformity", -1.0),))
+    assert judged_lines(geometry) == []

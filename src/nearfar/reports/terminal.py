@@ -50,6 +50,16 @@ def first_lines(method: str, evaluation: Evaluation, command: str) -> list[tuple
     ]
 
 
+def judged_lines(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """(label, text) of the lines before the table of an evaluation alone, whatever was judged in
+    it; none where it holds nothing to tell by.
+    """
+    found = gains(evaluation)
+    if not found:
+        return []
+    return [("result", result_line(evaluation)), ("verdict", gained("this run", found))]
+
+
 def _number(evaluation: Evaluation, metric: str, row: str) -> str:
     score = evaluation.score(metric, row)
     if math.isnan(score.value):
