@@ -116,7 +116,7 @@ def pages(
         data = str(write(folder))
         made = [
             nearfar.pretrain(
-                method, data=data, steps=4, batch_size=16, quiet=True, output=folder / method
+                method, data=data, steps=8, batch_size=16, quiet=True, output=folder / method
             ).folder
             for method in methods
         ]

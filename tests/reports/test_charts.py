@@ -6,17 +6,22 @@ from __future__ import annotations
 
 import base64
 import itertools
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from nearfar.data import load
 from nearfar.data.spec import Spec
 from nearfar.evaluation.kernels.similarities import BINS
 from nearfar.evaluation.result import Evaluation, Score
+from nearfar.options import Config, PretrainOptions
 from nearfar.reports.charts import similarity_histograms
 from nearfar.reports.intervals import intervals
+from nearfar.reports.look import Look
 from nearfar.reports.maps import embedding_map, neighbourhoods
 from nearfar.reports.palette import (
     COLOURS,
@@ -28,9 +33,10 @@ from nearfar.reports.palette import (
     marks_of,
 )
 from nearfar.reports.samples import pictures, view_pictures
-from nearfar.reports.sections import baseline_levels, knn_curve, overview
+from nearfar.reports.sections import baseline_levels, curves, knn_curve, overview
 from nearfar.reports.series_pictures import MOST_CHANNELS, legend, scale_of
 from nearfar.reports.view_parameters import parameters, parameters_table
+from nearfar.runs.folder import Run
 from nearfar.views import WantedViews, make_views
 
 
@@ -244,3 +250,23 @@ def test_the_parameters_of_every_view_are_told(wanted: WantedViews, views: list[
     assert f"Style {wanted.style}" in parameters_table(spec, wanted)
     if wanted.further:
         assert told["further view 1"] == "size 96 x 96"
+
+
+def test_what_was_measured_once_is_a_sentence_and_no_chart(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(Config("simclr", PretrainOptions()).to_toml())
+    rows = [{"step": 3, "loss": 2.5}, {"step": 3, "knn": 0.5, "effective_rank": 7.0}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    section = curves(Look(Run(tmp_path), load("digits", limit=20)))
+    assert section.charts == {}
+    assert (
+        "Measured once: training loss 2.5 at step 3; online kNN accuracy 50.0 % at step 3; "
+        "effective rank of the features 7 at step 3."
+    ) in section.body
+
+
+def test_the_legend_says_what_colours_mean_where_no_box_does() -> None:
+    points = [{"x": 0, "y": 0, "cluster": f"cluster {number}", "label": "a"} for number in (1, 2)]
+    alone = embedding_map(points, {"cluster": "k-means cluster"})
+    assert alone["encoding"]["color"]["title"] == "k-means cluster"
+    both = embedding_map(points, {"cluster": "k-means cluster", "label": "label"})
+    assert both["encoding"]["color"]["title"] is None

@@ -158,7 +158,11 @@ def similarity_histograms(rows: Sequence[Row]) -> dict[str, Chart]:
             .mark_bar(opacity=0.6)
             .encode(
                 x=altair.X(
-                    "from:Q", title="cosine", bin="binned", scale=altair.Scale(domain=domain)
+                    "from:Q",
+                    title="cosine",
+                    bin="binned",
+                    scale=altair.Scale(domain=domain),
+                    axis=altair.Axis(tickCount=6, labelOverlap=True),
                 ),
                 x2="to:Q",
                 y=altair.Y("share:Q", title="% of the pairs", stack=None),

@@ -32,7 +32,7 @@ nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .25rem 1rem; pad
 table { border-collapse: collapse; }
 td, th { padding: .25rem .75rem; border-bottom: 1px solid var(--line); text-align: left;
 vertical-align: top; }
-th { font-weight: 600; } th small, td small { font-weight: 400; opacity: .85; }
+th { font-weight: 600; } th[scope=row] { min-width: 5rem; } th small, td small { font-weight: 400; opacity: .85; }
 .scores td { white-space: nowrap; font-variant-numeric: tabular-nums; }
 .scores th small { display: block; max-width: 26rem; }
 .scroll { overflow-x: auto; } .chart { width: 100%; overflow-x: auto; min-height: 3rem; }

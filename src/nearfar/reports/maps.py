@@ -66,6 +66,7 @@ def embedding_map(
         chart = base.mark_point(**mark).encode(**encoding).interactive()
         return with_notes(specification(chart), **notes)
     keys = list(columns.values())
+    title = next(iter(colours.values())) if len(keys) == 1 else None  # else the box has the name
     legend = altair.Legend(orient="bottom", symbolLimit=24)
     domain: Any = altair.Undefined
     fills, shapes = marks_of([""] * len(COLOURS))
@@ -73,10 +74,10 @@ def embedding_map(
         domain = sorted(set(*joined.values()))
         fills, shapes = marks_of(domain)
     encoding["color"] = altair.Color(
-        "shown:N", title=None, legend=legend, scale=altair.Scale(domain=domain, range=fills)
+        "shown:N", title=title, legend=legend, scale=altair.Scale(domain=domain, range=fills)
     )
     encoding["shape"] = altair.Shape(
-        "shown:N", title=None, legend=legend, scale=altair.Scale(domain=domain, range=shapes)
+        "shown:N", title=title, legend=legend, scale=altair.Scale(domain=domain, range=shapes)
     )
     if len(keys) == 1:
         base = base.transform_calculate(shown=f"datum.{keys[0]}")

@@ -141,25 +141,31 @@ def overview(evaluation: Evaluation) -> dict[str, tuple[str, Chart]]:
 def curves(look: Look) -> Section:
     """Loss, its terms and diagnostics, online probes beside the baselines."""
     rows = look.run.metrics()
-    charts = {}
+    charts: dict[str, Chart] = {}
     levels = baseline_levels(look.run.evaluation())
+    alone: list[str] = []
     for value, title in (
         ("loss", "training loss"),
         ("knn", "online kNN accuracy"),
         ("effective_rank", "effective rank of the features"),
     ):
-        if not any(finite_number(row.get(value)) is not None for row in rows):
-            continue
-        if value == "knn":
+        known = [row for row in rows if finite_number(row.get(value)) is not None]
+        if len(known) == 1 and not (value == "knn" and levels):
+            figure = known[0][value]
+            shown = f"{100 * figure:.1f} %" if value == "knn" else f"{figure:.4g}"
+            alone.append(f"{title} {shown} at step {known[0]['step']}")
+        elif known and value == "knn":
             charts["curve-knn"] = knn_curve(rows, levels, ROWS)
-        else:
+        elif known:
             charts[f"curve-{value}"] = curve(rows, value, title)
     charts |= terms(rows)
     places = "".join(
         chart(name, f"{spec['title']} over the steps of the run") for name, spec in charts.items()
     )
     told = KNN_TOLD if "curve-knn" in charts and levels else ""
-    if not charts:
+    if alone:
+        told += f"<p>Measured once: {html.escape('; '.join(alone))}.</p>"
+    if not charts and not alone:
         told = "<p>The run has left no figures.</p>"
     return Section("Learning curves", f'{told}<div class="side">{places}</div>', charts)
 
@@ -203,7 +209,7 @@ def terms(rows: list[dict[str, Any]]) -> dict[str, Any]:
     ]
     names = sorted({name for row in found for name in row} - {"step"})
     drawn = [
-        name for name in names if any(finite_number(row.get(name)) is not None for row in found)
+        name for name in names if sum(finite_number(row.get(name)) is not None for row in found) > 1
     ]
     return (
         {f"term-{name}": curve(found, name, name.replace("_", " ")) for name in drawn}

@@ -53,7 +53,7 @@ def _in_words(settings: Any, size: Any) -> str:
         field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)
     }
     parts = [
-        f"{name.replace('_', ' ')} {_number(value)}"
+        name.replace("_", " ") if value is True else f"{name.replace('_', ' ')} {_number(value)}"
         for name, value in found.items()
         if value != getattr(plain, name)
     ]
