@@ -85,10 +85,19 @@ def _pairs(folder: Path) -> Path:
     return folder / "pairs.parquet"
 
 
+def _texts(folder: Path) -> Path:
+    words = ("good", "poor", "long")
+    lines = [f"a {words[number % 3]} film about number {number}" for number in range(60)]
+    table = pa.table({"text": lines, "label": [words[number % 3] for number in range(60)]})
+    pq.write_table(table, folder / "texts.parquet")
+    return folder / "texts.parquet"
+
+
 KINDS: dict[str, tuple[Any, tuple[str, str]]] = {
     "series": (_series, ("simclr", "vicreg")),
     "sound": (_sounds, ("simclr", "vicreg")),
     "pairs": (_pairs, ("clip", "isogclr-pairs")),
+    "texts": (_texts, ("simclr", "vicreg")),
 }
 
 

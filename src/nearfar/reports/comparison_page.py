@@ -15,7 +15,7 @@ import torch
 from nearfar.comparison.result import Comparison
 from nearfar.comparison.table import conditions, costs, difference_text, explanation, score_text
 from nearfar.files import write_text
-from nearfar.reports import score_tables, sections
+from nearfar.reports import score_tables, sections, view_section
 from nearfar.reports.charts import Chart, curve
 from nearfar.reports.document import Section, chart, document
 from nearfar.reports.facts import facts_of_several, line
@@ -122,6 +122,8 @@ def _scores(comparison: Comparison) -> Section:
         place = chart("scores", f"{title} of each arm with its interval{seeds_told}")
     told = explanation(comparison)
     told = html.escape(f"{told[0].upper()}{told[1:]}.")
+    if any(row["each"] for row in rows):
+        told += " A dot is the mean, a ring one seed."
     told += " ↑: high is better, ↓: low is better, ·: neither by itself."
     return Section(
         "Scores",
@@ -240,7 +242,7 @@ def _views(looks: dict[str, Look]) -> list[Section]:
     """The views of each method; methods with the same views share a section."""
     bodies: dict[str, list[str]] = {}
     for arm, look in looks.items():
-        bodies.setdefault(sections.views(look).body, []).append(arm)
+        bodies.setdefault(view_section.views(look).body, []).append(arm)
     return [
         Section(f"What the views look like: {', '.join(arms)}", body)
         for body, arms in bodies.items()

@@ -32,7 +32,8 @@ nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .25rem 1rem; pad
 table { border-collapse: collapse; }
 td, th { padding: .25rem .75rem; border-bottom: 1px solid var(--line); text-align: left;
 vertical-align: top; }
-th { font-weight: 600; } th[scope=row] { min-width: 5rem; } th small, td small { font-weight: 400; opacity: .85; }
+th { font-weight: 600; } th[scope=row] { min-width: 5rem; }
+th small, td small { font-weight: 400; opacity: .85; }
 .scores td { white-space: nowrap; font-variant-numeric: tabular-nums; }
 .scores th small { display: block; max-width: 26rem; }
 .scroll { overflow-x: auto; } .chart { width: 100%; overflow-x: auto; min-height: 3rem; }
@@ -47,6 +48,7 @@ flex: 1 1 9rem; }
 margin-right: .35em; }
 .row { display: flex; gap: .5rem; flex-wrap: wrap; align-items: start;
 border-bottom: 1px solid var(--line); padding: .5rem 0; }
+.texts { border-bottom: 1px solid var(--line); padding-bottom: .5rem; font-size: .9rem; }
 .line { flex-wrap: nowrap; overflow-x: auto; }
 .line figure { flex: 1 1 0; min-width: 4.75rem; max-width: 7rem; }
 .line.wide figure { min-width: 7rem; max-width: 10rem; }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nearfar.evaluation.result import Evaluation
 from nearfar.files import write_text
-from nearfar.reports import sample_sections, sections
+from nearfar.reports import sample_sections, sections, view_section
 from nearfar.reports.document import document
 from nearfar.reports.facts import facts, line
 from nearfar.reports.health import gain
@@ -20,6 +20,7 @@ _CARDS = (
     "linear accuracy",
     "R2",
     "mean absolute error",
+    "similarity, Spearman",
     "10 % of labels",
     "zero-shot accuracy",
     "recall@1",
@@ -38,7 +39,7 @@ def write_page(run: Run, path: Path) -> Path:
     look = Look(run, run.source())
     made = [
         sections.health(look),
-        sections.views(look),
+        view_section.views(look),
         sections.results(look),
         sections.curves(look),
         sections.similarities(look),

@@ -7,8 +7,6 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from nearfar.comparison.result import BASELINES
 from nearfar.errors import UserError
 from nearfar.evaluation.result import Evaluation
@@ -19,62 +17,12 @@ from nearfar.reports.health import findings
 from nearfar.reports.intervals import intervals
 from nearfar.reports.look import Look
 from nearfar.reports.palette import COLOURS, ROWS, colours_of_rows
-from nearfar.reports.samples import element, view_pictures
 from nearfar.reports.score_tables import scores_tables
-from nearfar.reports.series_pictures import legend
-from nearfar.reports.view_parameters import parameters_table
 from nearfar.runs.folder import CONFIG
 from nearfar.runs.stored import finite_number
-from nearfar.views import make_views
 
 if TYPE_CHECKING:
     from nearfar.methods.method import Method
-
-VIEWED = 6
-
-
-def views(look: Look) -> Section:
-    """Some samples and the views that the method gets of them, with their parameters: the mistake
-    most people make is seen here.
-    """
-    from nearfar.assembly.assemble import assemble
-
-    run = look.run
-    source = look.source
-    method = assemble(run.config, source).method
-    wanted = method.wanted_views
-    count = min(VIEWED, len(look.train))
-    samples = look.train.subset(
-        torch.arange(count) * len(look.train) // count
-    )  # evenly: data often come class by class
-    raw = samples.take(torch.arange(len(samples)))
-    make = make_views(source.spec, wanted, patches=getattr(method.encoder, "patches", 0))
-    made = [make(raw, torch.Generator().manual_seed(draw)) for draw in range(2)]
-    count = wanted.whole + wanted.local + len(wanted.further)
-    columns = [(look.pictures_of(raw), "the sample", True)]
-    for draw, batch in enumerate(made):
-        columns += [
-            (view_pictures(view, source.spec, look.scale), f"view {n + 1}, draw {draw + 1}", False)
-            for n, view in enumerate(batch[:count])
-        ]
-    names = look.names_of(samples)
-    lines = []
-    for row in range(len(samples)):
-        first_told = f"the sample: {names[row]}" if names[row] else "the sample"
-        cells = [
-            element(of[row], first_told if first else what, first=first)
-            for of, what, first in columns
-            if of[row]
-        ]
-        lines.append(f'<div class="row">{"".join(cells)}</div>')
-    told = (
-        "Each row is a sample and what the method sees of it in two draws. If you cannot tell any "
-        "more what it shows, neither can the encoder."
-    )
-    body = "".join(lines) if columns[0][0][0] else "<p>Texts have no picture.</p>"
-    channels = legend(source.spec.shape[0]) if source.spec.modality == "series" else ""
-    table = parameters_table(source.spec, wanted)
-    return Section("What the views look like", f"<p>{told}</p>{table}{channels}{body}")
 
 
 def results(look: Look) -> Section:
