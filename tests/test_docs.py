@@ -4,15 +4,29 @@ with the real command.
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
+import inspect
 import os
 import re
 import subprocess
 import sys
+import tomllib
+import typing
 from pathlib import Path
 
 import pytest
 
+import nearfar
+from nearfar.cli import _VERBS as VERBS
+from nearfar.comparison.options import CompareOptions
+from nearfar.data.readers.endings import KINDS
+from nearfar.networks import catalogue
+from nearfar.options import OPTION_GROUPS, PretrainOptions
+
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+SOURCE = Path(nearfar.__file__).resolve().parents[1]
+"""What is tested, wherever else a nearfar may be installed."""
 _BLOCK = re.compile(r"^```(python|bash)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -31,7 +45,7 @@ def blocks(page: Path) -> list[tuple[str, str, str]]:
 def test_the_code_of_a_guide_runs(page: Path, tmp_path: Path) -> None:
     environment = {
         **os.environ,
-        "PYTHONPATH": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(SOURCE)]),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     script = []
@@ -58,3 +72,127 @@ def test_the_code_of_a_guide_runs(page: Path, tmp_path: Path) -> None:
 def test_the_own_method_has_at_most_40_lines() -> None:
     code = next(code for _, name, code in blocks(DOCS / "write-your-own-method.md") if name)
     assert len([line for line in code.splitlines() if line.strip()]) <= 40
+
+
+PAGES = sorted(DOCS.glob("*.md"))
+TEXT = "\n".join(page.read_text() for page in PAGES)
+RUN = "\n".join(code for page in PAGES for _, _, code in blocks(page))
+"""All code of the guides that is run."""
+ENCODERS = (DOCS / "encoders.md").read_text()
+
+
+def _dashed(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_runs_in_a_guide(verb: str) -> None:
+    assert re.search(rf"^(PYTHONPATH=\S+ )?nearfar {verb}\b", RUN, re.MULTILINE) or re.search(
+        rf"\bnearfar\.{verb}\(", RUN
+    )
+
+
+def test_the_list_of_commands_is_whole() -> None:
+    listed = (DOCS / "commands.md").read_text().partition("| command |")[2].partition("\n\n")[0]
+    names = [line.split("|")[1] for line in listed.splitlines()[2:]]
+    assert set(re.findall(r"`([\w-]+)`", " ".join(names))) == set(VERBS)
+
+
+@pytest.mark.parametrize("group", OPTION_GROUPS)
+def test_every_group_of_options_is_in_a_guide_and_one_of_each_is_run(group: str) -> None:
+    section = (DOCS / "commands.md").read_text().partition(f"### {group}\n")[2].partition("\n#")[0]
+    listed = re.findall(
+        r"`(--[\w-]+)`",
+        " ".join(line.split("|")[1] for line in section.splitlines() if "|" in line),
+    )
+    assert sorted(listed) == sorted(map(_dashed, OPTION_GROUPS[group]))
+    assert any(f"{option} " in RUN for option in listed)
+
+
+@pytest.mark.parametrize(
+    "verb", ["evaluate", "embed", "search", "dedupe", "label", "export", "push", "claim", "compare"]
+)
+def test_the_options_of_the_other_verbs_exist_where_a_guide_runs_them(verb: str) -> None:
+    function = getattr(nearfar, verb, None) or getattr(
+        importlib.import_module(nearfar.HOMES.get(verb, f"nearfar.verbs.{verb}")), verb
+    )
+    known = {_dashed(name) for name in inspect.signature(function).parameters}
+    if verb == "compare":
+        known = {_dashed(f.name) for f in dataclasses.fields(CompareOptions)} | {"--advise"}
+    lines = re.findall(rf"^nearfar {verb}\b([^#\n]*)", RUN.replace("\\\n", " "), re.MULTILINE)
+    used = {word for line in lines for word in re.findall(r"(--[a-z][\w-]*)", line)}
+    assert {word.replace("--no-", "--") for word in used} <= known
+
+
+def test_every_option_of_a_comparison_is_in_a_guide() -> None:
+    section = (
+        (DOCS / "commands.md").read_text().partition("\n## compare\n")[2].partition("\n## ")[0]
+    )
+    missing = [f.name for f in dataclasses.fields(CompareOptions) if _dashed(f.name) not in section]
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", [*catalogue.ENTRIES, "timm:NAME", "timm:NAME@pretrained"])
+def test_every_name_of_an_encoder_is_in_the_guide(name: str) -> None:
+    assert f"`{name}`" in ENCODERS
+
+
+def test_the_guide_of_encoders_builds_them_all_and_names_no_other() -> None:
+    table = ENCODERS.partition("## The names")[2].partition("\n\nImage-text")[0]
+    listed = [
+        word
+        for line in table.splitlines()
+        if "|" in line
+        for word in re.findall(r"`([\w-]+)`", line.split("|")[1])
+    ]
+    assert sorted(listed) == sorted(catalogue.ENTRIES)
+    code = "\n".join(code for _, _, code in blocks(DOCS / "encoders.md"))
+    assert "in catalogue.ENTRIES.items()" in code
+    assert "timm:" in code
+    assert "--start-from" in code
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "arrays"])
+def test_every_kind_of_file_is_written_and_read_in_the_guide(kind: str) -> None:
+    page = (DOCS / "data.md").read_text()
+    endings = KINDS.get(kind, (".npz",))
+    assert [ending for ending in endings if not re.search(rf"{re.escape(ending)}\b", page)] == []
+    code = "\n".join(code for _, _, code in blocks(DOCS / "data.md"))
+    assert any(ending in code for ending in endings)
+
+
+INTEGRATIONS = {
+    "scikit-learn": "from nearfar.sklearn import",
+    "lightning": "from nearfar.integrations.lightning import",
+    "tensorboard": "--log tensorboard",
+    "timm": "--encoder timm:",
+    "hub": "hub.load(",
+    "safetensors": "from safetensors.torch import load_file",
+    "onnx": "--format onnx",
+    "onnxruntime": "onnxruntime.InferenceSession(",
+    "torch.export": "torch.export.load(",
+}
+"""What each is run by."""
+
+
+@pytest.mark.parametrize("name", INTEGRATIONS)
+def test_every_integration_runs_in_a_guide(name: str) -> None:
+    assert INTEGRATIONS[name] in RUN
+
+
+def test_no_integration_is_left_out() -> None:
+    modules = {path.stem for path in (SOURCE / "nearfar" / "integrations").glob("[a-z]*.py")}
+    assert modules <= set(INTEGRATIONS)
+    trackers = typing.get_args(typing.get_args(typing.get_type_hints(PretrainOptions)["log"])[0])
+    assert [tracker for tracker in trackers if f"--log {tracker}" not in TEXT] == []
+    formats = importlib.import_module("nearfar.verbs.export")._ENDING
+    assert [one for one in formats if not re.search(rf"--format\s+{one}\b", TEXT)] == []
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]
+    extras = set(project["optional-dependencies"]) - {"dev"}
+    assert [extra for extra in extras if f"nearfar[{extra}]" not in TEXT] == []
+
+
+def test_every_guide_is_named_in_the_readme() -> None:
+    readme = (DOCS.parent / "README.md").read_text()
+    assert [page.name for page in PAGES if f"docs/{page.name}" not in readme] == []
+    assert len(readme.splitlines()) <= 70

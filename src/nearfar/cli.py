@@ -120,7 +120,14 @@ def _dispatch(words: list[str]) -> int:
     elif hasattr(result, "table"):
         from rich.console import Console
 
-        Console().print(result.table())
+        console = Console()
+        if verb == "evaluate":
+            from nearfar.reports.terminal import judged_lines
+            from nearfar.verbs.told import shown
+
+            for label, text in judged_lines(result):
+                console.print(f"[cyan]{label}[/] {shown(text)}", highlight=False, soft_wrap=True)
+        console.print(result.table())
     return 0
 
 

@@ -19,6 +19,7 @@ from nearfar.comparison.verdict import (
     Side,
     difference,
     findings,
+    gained,
     holm,
     mean,
     seeds_needed,
@@ -267,5 +268,48 @@ def test_no_sentence_contradicts_its_test(one: str, other: str) -> None:
     )
     assert ("would be needed" in text or "would not make" in text) == (
         found[0].of.seeds > 1 and not all(f.sure for f in found)
+    )
+    assert "nan" not in text
+
+
+@pytest.mark.parametrize(("knn", "linear"), list(itertools.product(CASES, CASES)))
+def test_no_sentence_about_baselines_contradicts_its_test(knn: str, linear: str) -> None:
+    if len(CASES[knn][0]) != len(CASES[linear][0]):
+        return
+    compared = []
+    for metric, case in (("kNN accuracy", knn), ("linear accuracy", linear)):
+        baseline, trained, error = CASES[case]
+        for shift in (0.0, 0.001):
+            sides = [
+                Side([value - of for value in values], errors=[error] * len(values))
+                for values, of in ((baseline, shift), (trained, 0.0))
+            ]
+            compared.append((metric, "%", difference(*sides)))
+    gains = list(zip(["raw input", "random encoder"] * 2, findings(compared), strict=True))
+    text = gained("simclr", gains)
+    states = {
+        metric: [one.state for _, one in gains if one.metric == metric]
+        for metric in ("kNN accuracy", "linear accuracy")
+    }
+    good = [metric for metric, of in states.items() if set(of) == {"better"}]
+    start, _, but = text.partition(", but not than")
+    assert ("surely better than" in start and "not surely better" not in start) == bool(good)
+    for metric in states:
+        assert (metric in start and "not surely better" not in start and good != []) == (
+            metric in good
+        )
+    if len(good) == 2:
+        assert not but
+        assert text == (
+            f"{'the encoder of ' if len(CASES[knn][0]) == 1 else ''}simclr is surely better than "
+            "the raw input and the random encoder by kNN accuracy and linear accuracy."
+        )
+    lowest = {
+        metric: min((one for _, one in gains if one.metric == metric), key=lambda f: f.of.value)
+        for metric in states
+        if metric not in good
+    }
+    assert ("nothing useful" in text) == (
+        not good and all(one.state == "worse" for one in lowest.values())
     )
     assert "nan" not in text

@@ -12,9 +12,10 @@ import torch
 from nearfar.evaluation.answers import Answers
 from nearfar.evaluation.kernels.similarities import BINS, histograms
 from nearfar.evaluation.result import Evaluation, Score
-from nearfar.reports.charts import confusion, curve, embedding_map
+from nearfar.reports.charts import confusion, curve
 from nearfar.reports.document import Section, chart, document
 from nearfar.reports.health import findings, gain
+from nearfar.reports.maps import embedding_map
 from nearfar.reports.samples import element, pictures
 
 
@@ -62,7 +63,15 @@ def test_confusion_counts_true_by_predicted() -> None:
     assert {(c["true"], c["predicted"]): c["samples"] for c in cells} == {
         ("cat", "cat"): 3,
         ("cat", "dog"): 1,
+        ("dog", "cat"): 0,
         ("dog", "dog"): 2,
+    }
+    squares, numbers = spec["layer"]
+    assert squares["encoding"]["color"]["scale"]["domain"] == [0, 1]
+    assert numbers["mark"]["type"] == "text"
+    assert {c["true"]: sum(o["share"] for o in cells if o["true"] == c["true"]) for c in cells} == {
+        "cat": 1.0,
+        "dog": 1.0,
     }
 
 

@@ -22,6 +22,7 @@ from nearfar.files import write_text
 from nearfar.options import MOST_SAMPLES, Config, PretrainOptions
 from nearfar.processes import Child, ending_with_us
 from nearfar.ranges import checked, whole_number
+from nearfar.reports.terminal import BRIEF
 from nearfar.runs.folder import CHECKPOINTS, CONFIG, EVALUATION, Run
 from nearfar.stored import field_of, read_json
 
@@ -253,7 +254,9 @@ def _run_one(config: Config, place: Path) -> None:
         asked = place.with_name(f"{place.name}.toml")
         write_text(asked, config.to_toml(), overwrite=True)
         words = [*named, "--config", str(asked), "--output", str(place)]
-    child = Child([sys.executable, "-m", "nearfar", "pretrain", *words])
+    child = Child(
+        [sys.executable, "-m", "nearfar", "pretrain", *words], env={**os.environ, BRIEF: "1"}
+    )
     with ending_with_us(child):
         _, status, usage = os.wait4(child.process.pid, 0)
     child.process.returncode = os.waitstatus_to_exitcode(status)

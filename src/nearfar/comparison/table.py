@@ -19,8 +19,8 @@ _SHOWN = ("linear accuracy", "10 % of labels", "effective rank")
 
 
 def rich_table(comparison: Comparison, *, pairs: bool = False) -> Group:
-    """A line for each arm and for the two baselines with differences to the first arm below the
-    means, the costs, the verdicts.
+    """One table with a line for each arm and for the two baselines, differences to the first arm
+    below the means; then the costs and the verdicts as lines.
     """
     from rich.box import SIMPLE
     from rich.console import Group
@@ -51,18 +51,21 @@ def rich_table(comparison: Comparison, *, pairs: bool = False) -> Group:
                     score_text(comparison, comparison.arms()[0], metric, row) if judged else "–"
                 )
             table.add_row(*map(escape, cells), style="dim")
-    costs_table = Table("", box=SIMPLE)
-    for name in ("samples/s", "peak MiB", "seconds"):
-        costs_table.add_column(name, justify="right")
-    for arm in comparison.arms():
-        costs_table.add_row(*map(escape, [arm, *costs(comparison, arm)]))
     head = f"{comparison.data}, {conditions(comparison)}; {explanation(comparison)}"
     told = comparison.verdicts()
     if pairs:
         told += ["Every pair, corrected for the number of pairs:", *comparison.verdicts_of_pairs()]
     if best := comparison.best():
         told.insert(0, f"Best by {comparison.judged[0]}: {best}.")
-    return Group(escape(head), table, costs_table, *map(escape, told))
+    told = ["", *told] if told else told
+    spent = [cost_line(comparison, arm) for arm in comparison.arms()]
+    return Group(escape(head), table, *map(escape, [*spent, *told]))
+
+
+def cost_line(comparison: Comparison, arm: str) -> str:
+    """What a run of an arm costs, in a line."""
+    speed, memory, seconds = costs(comparison, arm)
+    return f"{arm}: {seconds} s of training, {speed} samples/s, {memory} MiB at most"
 
 
 def conditions(comparison: Comparison) -> str:

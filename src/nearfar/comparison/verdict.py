@@ -357,6 +357,30 @@ def learned(arm: str, gains: Sequence[tuple[str, Finding]]) -> str:
     )
 
 
+def gained(arm: str, gains: Sequence[tuple[str, Finding]]) -> str:
+    """What may be said of an arm beside its baselines, whatever that is; "" for nothing known.
+
+    Args:
+        arm: its name.
+        gains: (baseline, what is known of the arm beside it) by one metric or several.
+    """
+    if not gains:
+        return ""
+    doubt = learned(arm, gains)
+    if doubt:
+        return doubt
+    name = arm if gains[0][1].of.seeds > 1 else f"the encoder of {arm}"
+    metrics: dict[tuple[str, ...], list[str]] = {}
+    for metric in dict.fromkeys(one.metric for _, one in gains):
+        rows = tuple(row for row, one in gains if one.metric == metric)
+        metrics.setdefault(rows, []).append(metric)
+    clauses = [
+        f"better than {' and '.join(f'the {row}' for row in rows)} by {' and '.join(named)}"
+        for rows, named in metrics.items()
+    ]
+    return f"{name} is surely {', and '.join(clauses)}."
+
+
 def standard_error(score: Score) -> float:
     """The standard error of a score by its interval; NaN where it has none."""
     if math.isnan(score.low) or math.isnan(score.high):

@@ -168,7 +168,7 @@ class Evaluation:
         from rich.table import Table
 
         tables = []
-        for rows, lines in self._blocks():
+        for rows, lines in self.blocks():
             table = Table("", box=SIMPLE)
             for row in rows:
                 table.add_column(escape(row), justify="right")
@@ -176,13 +176,13 @@ class Evaluation:
                 table.add_row(*map(escape, line))
             tables.append(table)
         return Group(
-            escape(f"evaluation on {self.data}"), *tables, escape("\n".join(self._caption()))
+            escape(f"evaluation on {self.data}"), *tables, escape("\n".join(self.caption()))
         )
 
     def to_html(self) -> str:
         """The same in HTML."""
         tables = []
-        for rows, lines in self._blocks():
+        for rows, lines in self.blocks():
             head = "".join(f"<th scope='col'>{html.escape(row)}</th>" for row in rows)
             body = ""
             for metric, *cells in lines:
@@ -192,10 +192,10 @@ class Evaluation:
                 f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
             )
         return "".join(tables) + "".join(
-            f"<p><small>{html.escape(line)}</small></p>" for line in self._caption()
+            f"<p><small>{html.escape(line)}</small></p>" for line in self.caption()
         )
 
-    def _blocks(self) -> list[tuple[list[str], list[list[str]]]]:
+    def blocks(self) -> list[tuple[list[str], list[list[str]]]]:
         """Protocols that judged the same rows, together: the rows, and for each metric its name and
         cells.
         """
@@ -210,7 +210,8 @@ class Evaluation:
             for rows, names in metrics.items()
         ]
 
-    def _caption(self) -> list[str]:
+    def caption(self) -> list[str]:
+        """What stands under the table: units, protocols and notes."""
         return [
             "Shares in %; in brackets 95 % intervals.",
             *(f"{name}: {what}" for name, what in self.protocols.items()),

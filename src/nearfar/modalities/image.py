@@ -88,4 +88,5 @@ MODALITY = Modality(
     channels_last=True,
     exported=True,
     query="an image file",
+    wide=False,
 )

@@ -52,6 +52,8 @@ class Modality:
         exported: Whether its encoders can be written as programs.
         beside: The style of its views where it is one part of several; "" takes what the method
             wants.
+        one_scale: Whether its pictures share one vertical axis and a legend of channels.
+        wide: Whether its pictures are much wider than high.
         query: What a search may be for, in words, such as "an image file".
     """
 
@@ -72,4 +74,6 @@ class Modality:
     whole: bool = False
     exported: bool = False
     beside: str = ""
+    one_scale: bool = False
+    wide: bool = True
     query: str = ""

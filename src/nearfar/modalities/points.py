@@ -29,4 +29,5 @@ MODALITY = Modality(
         ),
     },
     encoders={"any": "point-net"},
+    wide=False,
 )

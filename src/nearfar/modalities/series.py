@@ -49,5 +49,6 @@ MODALITY = Modality(
     },
     encoders={"any": "series-convnet", "tokens": "series-transformer"},
     exported=True,
+    one_scale=True,
     query="a .csv file",
 )

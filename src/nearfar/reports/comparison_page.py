@@ -5,6 +5,7 @@ that is sure, and what the views were.
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,18 @@ import torch
 from nearfar.comparison.result import Comparison
 from nearfar.comparison.table import conditions, costs, difference_text, explanation, score_text
 from nearfar.files import write_text
-from nearfar.reports import sections
-from nearfar.reports.charts import Chart, curve, embedding_map, intervals, plane
+from nearfar.reports import score_tables, sections, view_section
+from nearfar.reports.charts import Chart, curve
 from nearfar.reports.document import Section, chart, document
+from nearfar.reports.facts import facts_of_several, line
+from nearfar.reports.intervals import intervals
 from nearfar.reports.look import Look
+from nearfar.reports.maps import embedding_map, neighbourhoods, plane
+from nearfar.reports.meanings import is_rare
+from nearfar.reports.palette import ROWS, colours_of_arms, swatch
+from nearfar.reports.sample_sections import FEWEST_MAPPED
 from nearfar.runs.folder import Run
+from nearfar.stored import finite_number
 
 _BASELINES = ("random encoder", "raw input")
 _MAPPED = 300
@@ -37,12 +45,15 @@ def write_comparison(comparison: Comparison, path: Path) -> Path:
         _scores(comparison),
         _costs(comparison),
         _curves(comparison),
-        _maps(looks),
+        _maps(comparison, looks),
         *_views(looks),
         _recipes(comparison, looks),
     ]
+    facts = line(
+        facts_of_several(list(looks.values()), [Run(entry.folder) for entry in comparison.entries])
+    )
     title = f"{' against '.join(comparison.arms())} on {comparison.data}"
-    write_text(path, document(title, _lead(comparison), made), overwrite=True)
+    write_text(path, document(title, facts + _lead(comparison), made), overwrite=True)
     return path
 
 
@@ -82,32 +93,48 @@ def _lead(comparison: Comparison) -> str:
 
 
 def _scores(comparison: Comparison) -> Section:
-    rows: list[dict[str, Any]] = []
-    for arm in comparison.arms():
-        rows.append(
-            {"arm": arm, "kind": "method", **comparison.mean(arm, comparison.headline)._asdict()}
-        )
-    for row in _baselines(comparison):
-        rows.append(
-            {
-                "arm": row,
-                "kind": "baseline",
-                **comparison.mean(comparison.arms()[0], comparison.headline, row)._asdict(),
-            }
-        )
-    rows = [{key: None if value != value else value for key, value in row.items()} for row in rows]
+    percent = comparison.unit(comparison.headline) == "%"
+    arms = comparison.arms()
     baselines = _baselines(comparison)
-    head = "".join(
-        f"<th scope='col'>{html.escape(name)}</th>" for name in (*comparison.arms(), *baselines)
-    )
-    body = "".join(_line(comparison, metric, baselines) for metric in comparison.metrics())
-    top = f"<thead><tr><td></td>{head}</tr></thead>"
-    table = f"<table class='scores'>{top}<tbody>{body}</tbody></table>"
-    place = chart("scores", f"{comparison.headline} of each arm with its interval")
+    asked = [(arm, arm, "trained") for arm in arms] + [(row, arms[0], row) for row in baselines]
+    rows: list[dict[str, Any]] = []
+    for name, arm, row in asked:
+        found = comparison.mean(arm, comparison.headline, row)._asdict()
+        ends = {key: None if math.isnan(end) else end for key, end in found.items()}
+        each = comparison.values(arm, comparison.headline, row)
+        seeds = [value for value in each if not math.isnan(value)] if len(each) > 1 else []
+        rows.append({"arm": name, "each": seeds, **ends})
+    colours = _colours(comparison)
+    often: list[tuple[str, list[str]]] = []
+    seldom: list[tuple[str, list[str]]] = []
+    for metric in comparison.metrics():
+        cells = _cells(comparison, metric, baselines)
+        (seldom if is_rare(metric) else often).append((metric, cells))
+    columns = [*arms, *baselines]
+    tables = score_tables.table(columns, often, colours) if often else ""
+    rest = score_tables.table(columns, seldom, colours) if seldom else ""
+    charts: dict[str, Chart] = {}
+    place = ""
+    if any(row["value"] is not None for row in rows):
+        title = comparison.headline
+        charts["scores"] = intervals(rows, title, colours, percent=percent)
+        seeds_told = ", and a ring for each seed" if any(row["each"] for row in rows) else ""
+        place = chart("scores", f"{title} of each arm with its interval{seeds_told}")
     told = explanation(comparison)
     told = html.escape(f"{told[0].upper()}{told[1:]}.")
-    body = f"{place}<p>{told}</p><div class='scroll' tabindex='0'>{table}</div>"
-    return Section("Scores", body, {"scores": intervals(rows, comparison.headline)})
+    if any(row["each"] for row in rows):
+        told += " A dot is the mean, a ring one seed."
+    told += " ↑: high is better, ↓: low is better, ·: neither by itself."
+    return Section(
+        "Scores",
+        f"{place}<p>{told}</p>{tables}{score_tables.folded(rest)}",
+        charts,
+    )
+
+
+def _colours(comparison: Comparison) -> dict[str, str]:
+    """The colour of each arm and each baseline, the same on the whole page."""
+    return {**colours_of_arms(comparison.arms()), **{row: ROWS[row] for row in _BASELINES}}
 
 
 def _baselines(comparison: Comparison) -> list[str]:
@@ -119,33 +146,35 @@ def _baselines(comparison: Comparison) -> list[str]:
     ]
 
 
-def _line(comparison: Comparison, metric: str, baselines: Sequence[str]) -> str:
-    """One metric: each arm with its difference to the first, then the baselines."""
+def _cells(comparison: Comparison, metric: str, baselines: Sequence[str]) -> list[str]:
+    """One metric: each arm with its difference to the first below it, then the baselines."""
     first = comparison.arms()[0]
     cells = [score_text(comparison, first, metric)]
     for arm in comparison.arms()[1:]:
         difference = difference_text(comparison, arm, metric)
-        cells.append(f"{score_text(comparison, arm, metric)}<br><small>({difference})</small>")
+        cells.append(f"{score_text(comparison, arm, metric)}\n({difference})")
     judged = {s.row for s in comparison.entries[0].evaluation.scores if s.metric == metric}
-    cells += [
+    return cells + [
         score_text(comparison, first, metric, row) if row in judged else "–" for row in baselines
     ]
-    values = "".join(f"<td>{cell}</td>" for cell in cells)
-    return f"<tr><th scope='row'>{html.escape(metric)}</th>{values}</tr>"
 
 
 def _costs(comparison: Comparison) -> Section:
-    head = (
-        "<tr><td></td><th scope='col'>samples/s</th><th scope='col'>peak memory, MiB</th><th "
-        "scope='col'>seconds of training</th></tr>"
-    )
+    colours = _colours(comparison)
+    columns = ("samples/s", "peak memory, MiB", "seconds of training")
+    head = "".join(f"<th scope='col'>{name}</th>" for name in columns)
     body = ""
     for arm in comparison.arms():
-        cells = "".join(f"<td>{html.escape(text)}</td>" for text in costs(comparison, arm))
-        body += f"<tr><th scope='row'>{html.escape(arm)}</th>{cells}</tr>"
-    return Section(
-        "Costs", f"<p>Medians over seeds.</p><div class='scroll'><table>{head}{body}</table></div>"
+        cells = "".join(
+            f"<td data-row='{column}'><span>{html.escape(text)}</span></td>"
+            for column, text in zip(columns, costs(comparison, arm), strict=True)
+        )
+        name = f"{swatch(colours[arm])}{html.escape(arm)}"
+        body += f"<tr><th scope='row'>{name}</th>{cells}</tr>"
+    table = (
+        f"<table class='stack'><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
+    return Section("Costs", f"<p>Medians over seeds.</p><div class='scroll'>{table}</div>")
 
 
 def _curves(comparison: Comparison) -> Section:
@@ -155,53 +184,65 @@ def _curves(comparison: Comparison) -> Section:
         for entry in comparison.of(arm)[:1]
         for row in Run(entry.folder).metrics()
     ]
+    colours = _colours(comparison)
     charts: dict[str, Chart] = {}
-    for value, title in (
-        ("knn", "online kNN accuracy"),
-        ("effective_rank", "effective rank of the features"),
-    ):
-        if any(value in row for row in rows):
-            charts[f"curve-{value}"] = curve(rows, value, title)
+    told = (
+        "<p>First seed of each arm. Losses of different methods cannot be compared and are not "
+        "shown.</p>"
+    )
+    if any(finite_number(row.get("knn")) is not None for row in rows):
+        levels = sections.baseline_levels(comparison.entries[0].evaluation)
+        charts["curve-knn"] = sections.knn_curve(rows, levels, colours)
+        told += sections.KNN_TOLD if levels else ""
+    if any(finite_number(row.get("effective_rank")) is not None for row in rows):
+        title = "effective rank of the features"
+        charts["curve-effective_rank"] = curve(rows, "effective_rank", title, colours=colours)
     places = "".join(
         chart(name, f"{spec['title']} over the steps, one line an arm")
         for name, spec in charts.items()
     )
-    told = (
-        "First seed of each arm. Losses of different methods cannot be compared and are not shown."
-    )
-    return Section("Learning curves", f'<p>{told}</p><div class="side">{places}</div>', charts)
+    return Section("Learning curves", f'{told}<div class="side">{places}</div>', charts)
 
 
-def _maps(looks: dict[str, Look]) -> Section:
+def _maps(comparison: Comparison, looks: dict[str, Look]) -> Section:
+    """Two maps of each arm side by side; a class has the same colour on all of them."""
     charts: dict[str, Chart] = {}
-    places = []
+    parts = []
+    colours = _colours(comparison)
     for number, (arm, look) in enumerate(looks.items()):
-        rows = list(zip(plane(look.features).tolist(), look.captions, look.labels, strict=True))
-        drawn = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[
-            :_MAPPED
-        ].tolist()  # samples lie class by class
-        points = [
-            {"x": rows[n][0][0], "y": rows[n][0][1], "caption": rows[n][1], "label": rows[n][2]}
-            for n in drawn
-        ]
+        drawn = torch.randperm(len(look.features), generator=torch.Generator().manual_seed(0))
+        drawn = drawn[:_MAPPED]  # samples lie class by class
+        features = look.features[drawn]
+        layouts = [("principal components", plane(features))]
+        if len(features) >= FEWEST_MAPPED:
+            layouts.append(("t-SNE", neighbourhoods(features)))
         coloured = {"label": "label"} if look.source.spec.target == "class" else {}
-        charts[f"map-{number}"] = embedding_map(points, coloured)
-        place = chart(f"map-{number}", f"Map of the embeddings of {arm}")
-        places.append(f"<div><h3>{html.escape(arm)}</h3>{place}</div>")
-    told = (
-        "<p>Test samples by the two principal components of their features; first seed of each "
-        "arm.</p>"
-    )
-    return Section(
-        "Maps of the embeddings", f'{told}<div class="side">{"".join(places)}</div>', charts
-    )
+        places = []
+        for kind, (called, positions) in enumerate(layouts):
+            points = [
+                {
+                    "x": round(x, 4),
+                    "y": round(y, 4),
+                    "caption": look.captions[row],
+                    "label": look.labels[row],
+                }
+                for row, (x, y) in zip(drawn.tolist(), positions.tolist(), strict=True)
+            ]
+            name = f"map-{number}-{kind}"
+            charts[name] = embedding_map(points, coloured)
+            place = chart(name, f"Map of the embeddings of {arm} by {called}")
+            places.append(f"<div><h4>{html.escape(called)}</h4>{place}</div>")
+        head = f"<h3>{swatch(colours[arm])}{html.escape(arm)}</h3>"
+        parts.append(f'{head}<div class="side">{"".join(places)}</div>')
+    told = "<p>Test samples by their features; first seed of each arm.</p>"
+    return Section("Maps of the embeddings", told + "".join(parts), charts)
 
 
 def _views(looks: dict[str, Look]) -> list[Section]:
     """The views of each method; methods with the same views share a section."""
     bodies: dict[str, list[str]] = {}
     for arm, look in looks.items():
-        bodies.setdefault(sections.views(look).body, []).append(arm)
+        bodies.setdefault(view_section.views(look).body, []).append(arm)
     return [
         Section(f"What the views look like: {', '.join(arms)}", body)
         for body, arms in bodies.items()

@@ -67,6 +67,17 @@ def _told(baseline: str, found: Finding) -> str:
 def gain(evaluation: Evaluation) -> Gain | None:
     """What the encoder gained over the better baseline; None where there is no metric to tell by,
     or no baseline.
+    """
+    better: dict[str, tuple[str, Finding]] = {}
+    for row, found in gains(evaluation):
+        metric = found.metric
+        if metric not in better or found.of.value < better[metric][1].of.value:
+            better[metric] = row, found
+    return Gain(tuple(better.values())) if better else None
+
+
+def gains(evaluation: Evaluation) -> list[tuple[str, Finding]]:
+    """For each metric to tell by and each baseline what is known of the encoder beside it.
 
     Samples have classes: by kNN and linear accuracy, corrected for the number of comparisons;
     otherwise by the first of ``HEADLINES``. Where what each test sample adds was kept, encoder and
@@ -82,8 +93,6 @@ def gain(evaluation: Evaluation) -> Gain | None:
         for row in BASELINES
         if (metric, row) in scores and (metric, "trained") in scores
     ]
-    if not asked:
-        return None
     compared = [
         (
             m,
@@ -92,11 +101,7 @@ def gain(evaluation: Evaluation) -> Gain | None:
         )
         for m, row in asked
     ]
-    better: dict[str, tuple[str, Finding]] = {}
-    for (metric, row), found in zip(asked, corrected(compared), strict=True):
-        if metric not in better or found.of.value < better[metric][1].of.value:
-            better[metric] = row, found
-    return Gain(tuple(better.values()))
+    return [(row, found) for (_, row), found in zip(asked, corrected(compared), strict=True)]
 
 
 def _side(evaluation: Evaluation, score: Score) -> Side:

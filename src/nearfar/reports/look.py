@@ -14,11 +14,13 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from nearfar import modalities
 from nearfar.data import Source
 from nearfar.evaluation.features import Labelled, extract
 from nearfar.evaluation.probes.linear import linear_probes, ridge_probes
 from nearfar.evaluation.splits import held_out
 from nearfar.reports.samples import captions, pictures
+from nearfar.reports.series_pictures import Scale, scale_of
 from nearfar.runs.folder import Run
 from nearfar.views import plain_view
 
@@ -52,14 +54,23 @@ class Look:
             .values
         )
         chosen = samples.subset(index)
-        drawn = pictures(chosen.take(torch.arange(len(chosen))), self.source.spec)
+        drawn = self.pictures_of(chosen.take(torch.arange(len(chosen))))
         sizes = torch.tensor([len(picture) for picture in drawn]).cumsum(0)
         return chosen.subset(torch.arange(int((sizes <= _PICTURE_BYTES).sum().clamp_min(1))))
 
     @cached_property
+    def scale(self) -> Scale | None:
+        """The vertical axis of all pictures of series on the page; None for other data."""
+        if not modalities.get(self.source.spec.modality).one_scale:
+            return None
+        samples = self.source.test or self.source.train
+        some = torch.arange(0, len(samples), max(1, len(samples) // SHOWN))
+        return scale_of(samples.take(some))
+
+    @cached_property
     def pictures(self) -> list[str]:
         """A data address for each shown sample; "" for texts."""
-        return pictures(self.shown.take(torch.arange(len(self.shown))), self.source.spec)
+        return self.pictures_of(self.shown.take(torch.arange(len(self.shown))))
 
     @cached_property
     def captions(self) -> list[str]:
@@ -144,6 +155,10 @@ class Look:
         ):
             return False
         return len(torch.unique(self.train.label)) > 1
+
+    def pictures_of(self, samples: Any) -> list[str]:
+        """A data address for each of some raw samples; "" for texts."""
+        return pictures(samples, self.source.spec, self.scale)
 
     def features_of(self, samples: Any) -> Tensor:
         """(N, D) of samples in plain view."""

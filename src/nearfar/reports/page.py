@@ -8,8 +8,9 @@ from pathlib import Path
 
 from nearfar.evaluation.result import Evaluation
 from nearfar.files import write_text
-from nearfar.reports import sections
+from nearfar.reports import sample_sections, sections, view_section
 from nearfar.reports.document import document
+from nearfar.reports.facts import facts, line
 from nearfar.reports.health import gain
 from nearfar.reports.look import Look
 from nearfar.runs.folder import Run
@@ -19,6 +20,7 @@ _CARDS = (
     "linear accuracy",
     "R2",
     "mean absolute error",
+    "similarity, Spearman",
     "10 % of labels",
     "zero-shot accuracy",
     "recall@1",
@@ -37,26 +39,28 @@ def write_page(run: Run, path: Path) -> Path:
     look = Look(run, run.source())
     made = [
         sections.health(look),
-        sections.views(look),
+        view_section.views(look),
         sections.results(look),
         sections.curves(look),
         sections.similarities(look),
-        sections.embedding(look),
-        sections.neighbours(look),
-        sections.mistakes(look),
-        sections.suspects(look),
+        sample_sections.embedding(look),
+        sample_sections.neighbours(look),
+        sample_sections.mistakes(look),
+        sample_sections.suspects(look),
         sections.recipe(look),
     ]
     title = f"{run.config.method} on {look.source.spec.name}"
     page = document(
-        title, lead(run.evaluation()), [section for section in made if section is not None]
+        title,
+        line(facts(look)) + lead(run.evaluation()),
+        [section for section in made if section is not None],
     )
     write_text(path, page, overwrite=True)
     return path
 
 
 def lead(evaluation: Evaluation | None) -> str:
-    """The headline figures as cards, each beside the better baseline, and the one sentence that
+    """The headline figures as cards, each beside its baselines, and the one sentence that
     matters.
     """
     if evaluation is None:

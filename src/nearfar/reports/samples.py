@@ -15,6 +15,7 @@ from nearfar import modalities
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.spec import Spec
 from nearfar.found import at_home
+from nearfar.reports.series_pictures import Scale, scale_of, series_picture
 from nearfar.results.drawing import image_address
 from nearfar.rows import Parts, Tokens
 from nearfar.views.samples import denormalise
@@ -29,57 +30,65 @@ _DOTS = 200
 """About as many points of a cloud are shown."""
 
 
-def pictures(samples: Any, spec: Spec) -> list[str]:
-    """One data address for each raw sample, or "" where there is no picture (text)."""
-    found: list[str] = at_home(modalities.get(spec.modality).pictures)(samples, spec)
+def pictures(samples: Any, spec: Spec, scale: Scale | None = None) -> list[str]:
+    """One data address for each raw sample, or "" where there is no picture (text).
+
+    Args:
+        samples: Raw, as the data give them.
+        spec: Of the data.
+        scale: Of the vertical axis of series; by default the range of these samples.
+    """
+    drawer = at_home(modalities.get(spec.modality).pictures)
+    found: list[str] = drawer(samples, spec, scale)
     return found
 
 
-def view_pictures(view: Any, spec: Spec) -> list[str]:
+def view_pictures(view: Any, spec: Spec, scale: Scale | None = None) -> list[str]:
     """The same of a normalised view, undone; values outside the data's range are cut."""
     if isinstance(view, Parts):
         name = next(iter(spec.parts))
-        return view_pictures(view[name], spec.parts[name])
+        return view_pictures(view[name], spec.parts[name], scale)
     if not isinstance(view, Tensor):
-        return pictures(view, spec)
+        return pictures(view, spec, scale)
     raw = denormalise(view, spec)
-    scale = modalities.get(spec.modality).scale
-    if scale > 1:
-        raw = (raw.clamp(0, 1) * scale).round().to(torch.uint8)
-    return pictures(raw, spec)
+    largest = modalities.get(spec.modality).scale
+    if largest > 1:
+        raw = (raw.clamp(0, 1) * largest).round().to(torch.uint8)
+    return pictures(raw, spec, scale)
 
 
-def no_pictures(samples: Any, spec: Spec) -> list[str]:
+def no_pictures(samples: Any, spec: Spec, scale: Scale | None = None) -> list[str]:
     """Of samples that cannot be seen."""
     return [""] * len(samples)
 
 
-def images(samples: Tensor, spec: Spec) -> list[str]:
+def images(samples: Tensor, spec: Spec, scale: Scale | None = None) -> list[str]:
     """Of uint8 images (N, C, H, W)."""
     return [image_address(sample) for sample in samples]
 
 
-def sparklines(samples: Tensor, spec: Spec) -> list[str]:
-    """Of series (N, C, T)."""
-    return [_sparkline(sample) for sample in samples]
+def sparklines(samples: Tensor, spec: Spec, scale: Scale | None = None) -> list[str]:
+    """Of series (N, C, T), all on one scale."""
+    common = scale or scale_of(samples)
+    return [series_picture(sample, common) for sample in samples]
 
 
-def spectrograms(samples: Tensor, spec: Spec) -> list[str]:
+def spectrograms(samples: Tensor, spec: Spec, scale: Scale | None = None) -> list[str]:
     """Of sound (N, bands, T)."""
     return [_spectrogram(sample) for sample in samples]
 
 
-def strips(samples: Tensor, spec: Spec) -> list[str]:
+def strips(samples: Tensor, spec: Spec, scale: Scale | None = None) -> list[str]:
     """Of uint8 clips (N, C, F, H, W)."""
     return [_strip(sample) for sample in samples]
 
 
-def side_views(samples: Tensor, spec: Spec) -> list[str]:
+def side_views(samples: Tensor, spec: Spec, scale: Scale | None = None) -> list[str]:
     """Of clouds of points (N, 3, K)."""
     return [_side_view(sample) for sample in samples]
 
 
-def first_pictures(samples: Parts, spec: Spec) -> list[str]:
+def first_pictures(samples: Parts, spec: Spec, scale: Scale | None = None) -> list[str]:
     """Of the first part that can be seen."""
     for name, part in spec.parts.items():
         found = pictures(samples[name], part)
@@ -101,40 +110,19 @@ def captions(samples: Any, tokenizer: Tokenizer | None) -> list[str]:
     ]
 
 
-def element(picture: str, caption: str, *, first: bool = False) -> str:
+def element(picture: str, caption: str, *, first: bool = False, kind: str = "") -> str:
     """A figure with a caption; the caption alone where there is no picture. The first of a row is
-    set off.
+    set off; ``kind`` names a further style.
     """
     text = html.escape(caption)
-    mark = ' class="first"' if first else ""
+    styles = " ".join(["first"] * first + [kind] * bool(kind))
+    mark = f' class="{styles}"' if styles else ""
     if not picture:
         return f"<figure{mark}><figcaption>{text}</figcaption></figure>"
     return (
         f'<figure{mark}><img src="{picture}" alt="{text}" '
         f'loading="lazy"><figcaption>{text}</figcaption></figure>'
     )
-
-
-def _sparkline(series: Tensor) -> str:
-    """The first channels over time as one SVG, each scaled to its own range."""
-    lines = []
-    for channel in series[:3]:
-        values = torch.nn.functional.interpolate(
-            channel[None, None].float(), size=min(60, len(channel))
-        )[0, 0]
-        low = values.min()
-        high = values.max()
-        heights = 30 - 28 * (values - low) / (high - low).clamp(min=1e-9)
-        steps = torch.linspace(0, 64, len(heights))
-        points = " ".join(
-            f"{x:.0f},{y:.0f}" for x, y in zip(steps.tolist(), heights.tolist(), strict=True)
-        )
-        lines.append(f'<polyline points="{points}" fill="none" stroke="#4269d0" stroke-width="1"/>')
-    svg = (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 32" width="128" '
-        f'height="64">{"".join(lines)}</svg>'
-    )
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
 def _spectrogram(bands: Tensor) -> str:

@@ -1,109 +1,149 @@
-"""The parts of a run's page."""
+"""The parts of a run's page about the run: its views, results, curves, health and recipe."""
 
 from __future__ import annotations
 
 import html
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from nearfar.comparison.result import BASELINES
 from nearfar.errors import UserError
-from nearfar.evaluation.probes.knn import nearest
-from nearfar.finding.duplicates import near_duplicates
-from nearfar.finding.index import doubtful_labels
+from nearfar.evaluation.result import Evaluation
 from nearfar.methods import registry
-from nearfar.reports.charts import confusion, curve, embedding_map, plane, similarity_histograms
+from nearfar.reports.charts import Chart, curve, similarity_histograms
 from nearfar.reports.document import Section, chart
 from nearfar.reports.health import findings
+from nearfar.reports.intervals import intervals
 from nearfar.reports.look import Look
-from nearfar.reports.samples import element, pictures, view_pictures
+from nearfar.reports.palette import COLOURS, ROWS, colours_of_rows
+from nearfar.reports.score_tables import scores_tables
 from nearfar.runs.folder import CONFIG
-from nearfar.views import make_views
+from nearfar.stored import finite_number
 
 if TYPE_CHECKING:
     from nearfar.methods.method import Method
 
-QUERIES = 8
-NEIGHBOURS = 6
-VIEWED = 6
-WORST = 16
-DOUBTED = 12
-GROUPS = 4
-MEMBERS = 8
-
-
-def views(look: Look) -> Section:
-    """Some samples and the views that the method gets of them: the mistake most people make is seen
-    here.
-    """
-    from nearfar.assembly.assemble import assemble
-
-    run = look.run
-    source = look.source
-    method = assemble(run.config, source).method
-    wanted = method.wanted_views
-    count = min(VIEWED, len(look.train))
-    samples = look.train.subset(
-        torch.arange(count) * len(look.train) // count
-    )  # evenly: data often come class by class
-    raw = samples.take(torch.arange(len(samples)))
-    make = make_views(source.spec, wanted)
-    made = [make(raw, torch.Generator().manual_seed(draw)) for draw in range(2)]
-    count = wanted.whole + wanted.local + len(wanted.further)
-    columns = [(pictures(raw, source.spec), "the sample", True)]
-    for draw, batch in enumerate(made):
-        columns += [
-            (view_pictures(view, source.spec), f"view {n + 1}, draw {draw + 1}", False)
-            for n, view in enumerate(batch[:count])
-        ]
-    names = look.names_of(samples)
-    lines = []
-    for row in range(len(samples)):
-        first_told = f"the sample: {names[row]}" if names[row] else "the sample"
-        cells = [
-            element(of[row], first_told if first else what, first=first)
-            for of, what, first in columns
-            if of[row]
-        ]
-        lines.append(f'<div class="row">{"".join(cells)}</div>')
-    told = (
-        "Each row is a sample and what the method sees of it in two draws. If you cannot tell any "
-        "more what it shows, neither can the"
-        " encoder."
-    )
-    body = "".join(lines) if columns[0][0][0] else "<p>Texts have no picture.</p>"
-    return Section("What the views look like", f"<p>{told}</p>{body}")
-
 
 def results(look: Look) -> Section:
-    """The table of all scores beside the baselines."""
+    """Trained, random and raw in one picture, then the tables of all scores."""
     evaluation = look.run.evaluation()
     if evaluation is None:
         body = (
             "<p>Not evaluated yet: <code>nearfar evaluate "
             f"{html.escape(str(look.run.folder))}</code></p>"
         )
-    else:
-        body = f'<div class="scroll" tabindex="0">{evaluation.to_html()}</div>'
-    return Section("Results", body)
+        return Section("Results", body)
+    charts = overview(evaluation)
+    places = "".join(
+        chart(name, f"{title} of every row with its interval")
+        for name, (title, _) in charts.items()
+    )
+    return Section(
+        "Results",
+        f"{places}{scores_tables(evaluation)}",
+        {name: spec for name, (_, spec) in charts.items()},
+    )
+
+
+_PICTURED = (
+    "kNN accuracy",
+    "linear accuracy",
+    "1 label a class",
+    "10 % of labels",
+    "zero-shot accuracy",
+    "recall@1",
+    "R2",
+    "mean absolute error",
+    "similarity, Spearman",
+)
+
+
+def overview(evaluation: Evaluation) -> dict[str, tuple[str, Chart]]:
+    """The main metrics with all their rows: shares in one picture, each other metric in its own;
+    by the chart's name its title and specification.
+    """
+    colours = colours_of_rows(evaluation.rows())
+    chosen = [
+        metric
+        for metric in evaluation.metrics()
+        if any(metric == name or metric.endswith(f" {name}") for name in _PICTURED)
+    ]
+    by_unit: dict[str, list[dict[str, Any]]] = {}
+    for metric in chosen:
+        for score in evaluation.scores:
+            if score.metric == metric and not math.isnan(score.value):
+                values = {"value": score.value, "low": score.low, "high": score.high}
+                kept = {key: None if math.isnan(end) else end for key, end in values.items()}
+                of = "" if score.unit == "%" else metric
+                by_unit.setdefault(of, []).append({"metric": metric, "arm": score.row, **kept})
+    return {
+        f"scores-{number}": (
+            of or "Accuracy",
+            intervals(rows, of or "Accuracy of every row", colours, percent=not of),
+        )
+        for number, (of, rows) in enumerate(by_unit.items())
+    }
 
 
 def curves(look: Look) -> Section:
-    """Loss, its terms and diagnostics, online probes."""
+    """Loss, its terms and diagnostics, online probes beside the baselines."""
     rows = look.run.metrics()
-    charts = {}
+    charts: dict[str, Chart] = {}
+    levels = baseline_levels(look.run.evaluation())
+    alone: list[str] = []
     for value, title in (
         ("loss", "training loss"),
         ("knn", "online kNN accuracy"),
         ("effective_rank", "effective rank of the features"),
     ):
-        if any(value in row for row in rows):
+        known = [row for row in rows if finite_number(row.get(value)) is not None]
+        if len(known) == 1 and not (value == "knn" and levels):
+            figure = known[0][value]
+            shown = f"{100 * figure:.1f} %" if value == "knn" else f"{figure:.4g}"
+            alone.append(f"{title} {shown} at step {known[0]['step']}")
+        elif known and value == "knn":
+            charts["curve-knn"] = knn_curve(rows, levels, ROWS)
+        elif known:
             charts[f"curve-{value}"] = curve(rows, value, title)
     charts |= terms(rows)
     places = "".join(
         chart(name, f"{spec['title']} over the steps of the run") for name, spec in charts.items()
     )
-    return Section("Learning curves", f'<div class="side">{places}</div>', charts)
+    told = KNN_TOLD if "curve-knn" in charts and levels else ""
+    if alone:
+        told += f"<p>Measured once: {html.escape('; '.join(alone))}.</p>"
+    if not charts and not alone:
+        told = "<p>The run has left no figures.</p>"
+    return Section("Learning curves", f'{told}<div class="side">{places}</div>', charts)
+
+
+KNN_TOLD = (
+    "<p>The online kNN accuracy is of a part of the training samples that is held out from its "
+    "bank; the dashed lines are the baselines on the test samples. They show where the curve "
+    "stands and are no test of a difference.</p>"
+)
+
+
+def baseline_levels(evaluation: Evaluation | None) -> dict[str, float]:
+    """The kNN accuracy of each baseline, by its name."""
+    if evaluation is None:
+        return {}
+    return {
+        score.row: score.value
+        for score in evaluation.scores
+        if score.metric == "kNN accuracy"
+        and score.row in BASELINES
+        and finite_number(score.value) is not None
+    }
+
+
+def knn_curve(
+    rows: list[dict[str, Any]], levels: Mapping[str, float], colours: Mapping[str, str]
+) -> Chart:
+    """The online kNN accuracy in per cent, with the baselines as dashed lines."""
+    named = {"this run": colours.get("trained", COLOURS[0]), **colours}
+    return curve(rows, "knn", "online kNN accuracy", percent=True, colours=named, levels=levels)
 
 
 def terms(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -116,8 +156,11 @@ def terms(rows: list[dict[str, Any]]) -> dict[str, Any]:
         if isinstance(row.get("terms"), dict) and "step" in row
     ]
     names = sorted({name for row in found for name in row} - {"step"})
+    drawn = [
+        name for name in names if sum(finite_number(row.get(name)) is not None for row in found) > 1
+    ]
     return (
-        {f"term-{name}": curve(found, name, name.replace("_", " ")) for name in names}
+        {f"term-{name}": curve(found, name, name.replace("_", " ")) for name in drawn}
         if len(names) > 1
         else {}
     )
@@ -130,171 +173,19 @@ def similarities(look: Look) -> Section | None:
         return None
     told = (
         "Cosines of the features of two views of one sample (positive) and of different samples "
-        "(negative). As training goes on the"
-        " two should part; both near 1 is collapse."
+        "(negative), at the first, the middle and the last look. As training goes on the two "
+        "should part; both near 1 is collapse."
     )
-    place = chart(
-        "similarities",
-        "Histograms of positive and negative cosines at the first, middle and last look",
+    charts = similarity_histograms(rows)
+    places = "".join(
+        chart(name, f"Histogram of positive and negative cosines at {spec['title']}")
+        for name, spec in charts.items()
     )
     return Section(
         "Similar and different pairs",
-        f"<p>{told}</p>{place}",
-        {"similarities": similarity_histograms(rows)},
+        f'<p>{told}</p><div class="side">{places}</div>',
+        charts,
     )
-
-
-def embedding(look: Look) -> Section:
-    """The map of the shown samples, coloured by label, probe error, cluster or group."""
-    columns: dict[str, list[str]] = {}
-    colours: dict[str, str] = {}
-
-    def colour(key: str, called: str, values: list[str]) -> None:
-        if len(set(values)) > 1:
-            columns[key], colours[key] = values, called
-
-    if look.source.spec.target == "class":
-        colour("label", "label", look.labels)
-    colour("probe", "linear probe right or wrong", _right_or_wrong(look))
-    colour("cluster", "k-means cluster", look.clusters)
-    for name, numbers in look.shown.group.items():
-        colour(f"group_{name}", name, [f"{name} {number}" for number in numbers.tolist()])
-    positions, how = _positions(look)
-    points = [
-        {
-            "x": x,
-            "y": y,
-            "image": picture,
-            "caption": caption,
-            **{key: values[row] for key, values in columns.items()},
-        }
-        for row, ((x, y), picture, caption) in enumerate(
-            zip(positions, look.pictures, look.captions, strict=True)
-        )
-    ]
-    told = (
-        f"{len(points):,} samples by their features ({how}): point at one to see it, drag to "
-        "move, scroll to zoom."
-    )
-    place = chart("map", f"Map of {len(points)} samples by their features")
-    return Section(
-        "Map of the embeddings", f"<p>{told}</p>{place}", {"map": embedding_map(points, colours)}
-    )
-
-
-def _positions(look: Look) -> tuple[list[list[float]], str]:
-    """Two coordinates for each shown sample, by UMAP where it is installed."""
-    import importlib.util
-
-    if importlib.util.find_spec("umap") is None or len(look.features) < 50:
-        found: list[list[float]] = plane(look.features).tolist()
-        return found, "their two principal components; UMAP where umap-learn is installed"
-    import umap
-
-    return umap.UMAP(metric="cosine", random_state=0, n_jobs=1).fit_transform(
-        look.features.numpy()
-    ).tolist(), "UMAP"
-
-
-def _right_or_wrong(look: Look) -> list[str]:
-    if look.predictions is None:
-        return []
-    right = look.predictions.argmax(dim=1) == look.shown.label
-    return ["right" if one else "wrong" for one in right.tolist()]
-
-
-def neighbours(look: Look) -> Section:
-    """Some queries and what lies nearest to them."""
-    features = look.features
-    queries = torch.linspace(0, len(features) - 1, min(QUERIES, len(features))).long()
-    _, rows = nearest(features, features[queries], k=min(NEIGHBOURS + 1, len(features)))
-    lines = []
-    for query, found in zip(queries.tolist(), rows.tolist(), strict=True):
-        order = [query, *[row for row in found if row != query][:NEIGHBOURS]]
-        cells = [
-            element(look.pictures[row], look.labels[row] or look.captions[row], first=row == query)
-            for row in order
-        ]
-        lines.append(f'<div class="row">{"".join(cells)}</div>')
-    return Section(
-        "Nearest neighbours", "<p>The query comes first in each row.</p>" + "".join(lines)
-    )
-
-
-def mistakes(look: Look) -> Section | None:
-    """Confusion of a linear probe and the samples it gets wrong most surely; for values, the
-    largest errors.
-    """
-    if look.predictions is not None:
-        classes = look.source.spec.classes
-        guess = look.predictions.argmax(dim=1)
-        truth = look.shown.label
-        counts = torch.zeros(len(classes), len(classes), dtype=torch.int64).index_put_(
-            (truth, guess), torch.tensor(1), accumulate=True
-        )
-        doubt = look.predictions.max(dim=1).values * (guess != truth)
-        rows = doubt.argsort(descending=True)[: min(WORST, int((guess != truth).sum()))].tolist()
-        cells = [
-            element(look.pictures[r], f"{look.labels[r]}, taken for {classes[int(guess[r])]}")
-            for r in rows
-        ]
-        place = (
-            chart("confusion", "Confusion of a linear probe: true class by predicted class")
-            if len(classes) <= 30
-            else ""
-        )
-        told = (
-            f"A linear probe on the features gets {int((guess != truth).sum())} of "
-            f"{len(guess)} shown samples wrong; the surest of them:"
-        )
-        body = f"{place}<p>{told}</p>" + f'<div class="row">{"".join(cells)}</div>'
-        return Section(
-            "Where a linear probe fails",
-            body,
-            {"confusion": confusion(counts, classes)} if place else {},
-        )
-    if look.errors is not None:
-        rows = look.errors.abs().argsort(descending=True)[:WORST].tolist()
-        cells = [
-            element(look.pictures[r], f"{look.labels[r]}, off by {float(look.errors[r]):+.3g}")
-            for r in rows
-        ]
-        return Section(
-            "Where a linear probe fails",
-            f'<p>Largest errors of a ridge probe:</p><div class="row">{"".join(cells)}</div>',
-        )
-    return None
-
-
-def suspects(look: Look) -> Section:
-    """Likely label errors and near-duplicates among the training samples that were looked at."""
-    names = look.names_of(look.train) if look.has_classes else []
-    parts = [f"<p>Among {len(look.train):,} training samples.</p>"]
-    doubted = doubtful_labels(look.train_features, names, DOUBTED) if names else []
-    if doubted:
-        shown = pictures(
-            look.train.take(torch.tensor([row for row, _, _ in doubted])), look.source.spec
-        )
-        said = [f"{names[row]}; rather: {other}" for row, other, _ in doubted]
-        cells = [element(picture, text) for picture, text in zip(shown, said, strict=True)]
-        parts.append(
-            f'<h3>Labels that are likely wrong</h3><div class="row">{"".join(cells)}</div>'
-        )
-    found = near_duplicates(look.train_features)
-    told = (
-        f"{len(found.groups)} groups; {found.extra:,} samples could go. {' '.join(found.notes())}"
-    )
-    parts.append(f"<h3>Near-duplicates</h3><p>{html.escape(told)}</p>")
-    for group, similarities in list(zip(found.groups, found.similarities, strict=True))[:GROUPS]:
-        shown = pictures(look.train.take(torch.tensor(group[:MEMBERS])), look.source.spec)
-        cells = [
-            element(picture, f"{look.train.ids[row]}; cosine to the first: {similarity:.4f}")
-            for picture, row, similarity in zip(
-                shown, group[:MEMBERS], similarities[:MEMBERS], strict=True
-            )
-        ]
-        parts.append(f'<div class="row">{"".join(cells)}</div>')
-    return Section("Suspects", "".join(parts))
 
 
 def health(look: Look) -> Section:

@@ -125,7 +125,7 @@ def advise(data: str, *, limit: int | None = None, label: str | None = None) -> 
 
     source = load(data, limit=limit, label=label)
     known = set(registry.names())
-    proposals = [p for p in _candidates(source.spec) if p.method in known][:3]
+    proposals = [p for p in candidates(source.spec) if p.method in known][:3]
     batch_size, why = _batch_size(source)
     words = " ".join(p.method for p in proposals)
     spec = source.spec
@@ -148,8 +148,8 @@ def advise(data: str, *, limit: int | None = None, label: str | None = None) -> 
     )
 
 
-def _candidates(spec: Spec) -> list[Proposal]:
-    """The likeliest first."""
+def candidates(spec: Spec) -> list[Proposal]:
+    """Methods for data of this kind, the likeliest first."""
     if spec.parts:
         return [_CLIP, _ISOGCLR]
     labelled = [_SUPCON] if spec.target == "class" and len(spec.classes) > 1 else []

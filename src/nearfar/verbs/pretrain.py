@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -249,14 +250,26 @@ def _nothing_left(folder: Path) -> Iterator[None]:
 
 
 def _judge(run: Run, source: Any, console: Console) -> None:
+    from nearfar.reports.terminal import BRIEF, first_lines, result_line
     from nearfar.verbs.evaluate import evaluate_run
+    from nearfar.verbs.next_command import next_command
     from nearfar.verbs.report import report
     from nearfar.verbs.told import shown
 
     (run.folder / EVALUATION).unlink(
         missing_ok=True
     )  # of the encoder as it was before it was trained on
-    console.print(evaluate_run(run, source).table())
+    evaluation = evaluate_run(run, source)
+    method = run.config.method
+    lines = first_lines(method, evaluation, next_command(run, source.spec, evaluation))
+    if os.environ.get(BRIEF):
+        lines = [("result", result_line(evaluation))]
+    for label, text in lines:
+        console.print(f"[cyan]{label}[/] {shown(text)}", highlight=False, soft_wrap=True)
+    if os.environ.get(BRIEF):
+        report(run.folder)
+        return
+    console.print(evaluation.table())
     console.print(f"Report: {shown(report(run.folder))}", highlight=False, soft_wrap=True)
 
 
