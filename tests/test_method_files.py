@@ -16,9 +16,10 @@ import nearfar
 from nearfar import networks
 from nearfar.errors import UserError
 from nearfar.methods import registry
-from nearfar.runs.folder import CHECKPOINTS, Run
+from nearfar.runs.folder import CHECKPOINTS
 from nearfar.runs.method_files import METHOD, METHOD_WEIGHTS, Encoding, open_method, save_method
 from nearfar.testing.toys import spec_for, toy
+from nearfar.verbs.run import Run
 
 SMALL = {
     "data": "digits",

@@ -18,8 +18,8 @@ import tomli_w
 from nearfar.cli import main
 from nearfar.comparison.gathering import MEMORY
 from nearfar.errors import UserError
-from nearfar.runs.folder import Run
 from nearfar.training import loop
+from nearfar.verbs.run import Run
 from tests.odd_files import ABSENT, BROKEN, WRONG, make_runs, mutations, places, replaced
 
 pytestmark = pytest.mark.slow

@@ -9,8 +9,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nearfar.version import __version__
+
 if TYPE_CHECKING:
-    from nearfar.runs.folder import Run
     from nearfar.verbs.advise import advise
     from nearfar.verbs.claim import claim
     from nearfar.verbs.compare import compare
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
     from nearfar.verbs.pretrain import pretrain
     from nearfar.verbs.push import push
     from nearfar.verbs.report import report
+    from nearfar.verbs.run import Run
     from nearfar.verbs.search import dedupe, label, search
 
-__version__ = "0.1.0"
 __all__ = [
     "Run",
+    "__version__",
     "advise",
     "claim",
     "compare",
@@ -46,7 +48,7 @@ __all__ = [
 ]
 
 HOMES = {  # in which module each public name is found
-    "Run": "nearfar.runs.folder",
+    "Run": "nearfar.verbs.run",
     "advise": "nearfar.verbs.advise",
     "claim": "nearfar.verbs.claim",
     "compare": "nearfar.verbs.compare",

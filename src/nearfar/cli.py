@@ -96,7 +96,7 @@ def _dispatch(words: list[str]) -> int:
         print(_overview())
         return 0
     if words[0] in ("-V", "--version"):
-        from nearfar import __version__
+        from nearfar.version import __version__
 
         print(f"nearfar {__version__}")
         return 0

@@ -22,6 +22,7 @@ from nearfar.data.statistics import channel_statistics
 from nearfar.evaluation.features import extract
 from nearfar.methods import registry
 from nearfar.methods.method import Method
+from nearfar.methods.names import name_of as method_name
 from nearfar.options import resolved_settings
 from nearfar.precision import device_of
 from nearfar.training.loop import fit
@@ -148,7 +149,7 @@ class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             return None, ()
         if y is None:
             raise ValueError(
-                f"{registry.name_of(kind)} requires y to be passed, but the target y is None."
+                f"{method_name(kind)} requires y to be passed, but the target y is None."
             )
         if kind.label_kind == "value":
             return torch.as_tensor(np.asarray(y, dtype=np.float32)), ()

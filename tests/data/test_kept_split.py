@@ -19,7 +19,7 @@ from scipy.io import wavfile
 
 import nearfar
 from nearfar.errors import UserError
-from nearfar.runs.folder import Run
+from nearfar.verbs.run import Run
 from tests.data.conftest import encoded, picture
 
 COUNT = 20

@@ -18,7 +18,7 @@ from nearfar.cli import main
 from nearfar.comparison.arms import arms_of
 from nearfar.comparison.options import CompareOptions
 from nearfar.comparison.running import config_of, planned
-from nearfar.runs.folder import Run
+from nearfar.verbs.run import Run
 
 SMALL = [
     "--data",

@@ -15,7 +15,7 @@ from scipy.io import wavfile
 
 import nearfar
 from nearfar.cli import main
-from nearfar.runs.folder import Run
+from nearfar.verbs.run import Run
 
 COUNT = 40
 

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 
 from nearfar.cli import main
-from nearfar.runs.folder import Run
 from nearfar.training.care.checkpoints import latest_checkpoint, load_checkpoint
+from nearfar.verbs.run import Run
 
 TINY = ["--encoder", "perceptron", "--limit", "200", "--precision", "float32"]
 

@@ -15,8 +15,8 @@ import nearfar
 import nearfar.runs.hub
 from nearfar.cli import main
 from nearfar.errors import UserError
-from nearfar.runs.folder import Run
 from nearfar.runs.method_files import open_method
+from nearfar.verbs.run import Run
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ import nearfar
 from nearfar.data.content.arrays import in_memory
 from nearfar.evaluation.measures.leakage import trained_on
 from nearfar.rows import Parts, Tokens
-from nearfar.runs.folder import Run
+from nearfar.verbs.run import Run
 
 
 def _images(*numbers: int) -> torch.Tensor:

@@ -19,8 +19,8 @@ from PIL import Image
 import nearfar
 from nearfar import networks
 from nearfar.errors import UserError
-from nearfar.runs.folder import Run
 from nearfar.verbs import evaluate as verb
+from nearfar.verbs.run import Run
 from tests.networks.specs import images
 
 

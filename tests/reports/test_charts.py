@@ -36,7 +36,7 @@ from nearfar.reports.samples import pictures, view_pictures
 from nearfar.reports.sections import baseline_levels, curves, knn_curve, overview
 from nearfar.reports.series_pictures import MOST_CHANNELS, legend, scale_of
 from nearfar.reports.view_parameters import parameters, parameters_table
-from nearfar.runs.folder import Run
+from nearfar.verbs.run import Run
 from nearfar.views import WantedViews, make_views
 
 

@@ -11,7 +11,7 @@ from nearfar.data import load
 from nearfar.options import Config, PretrainOptions
 from nearfar.reports.facts import _duration, facts, facts_of_several, line
 from nearfar.reports.look import Look
-from nearfar.runs.folder import Run
+from nearfar.verbs.run import Run
 
 
 class Simulated(Run):

@@ -17,7 +17,8 @@ import pytest
 
 import nearfar
 from nearfar.reports.document import Section, chart, document
-from nearfar.runs.folder import CONFIG, METRICS, Run
+from nearfar.runs.folder import CONFIG, METRICS
+from nearfar.verbs.run import Run
 
 HOSTILE = (
     '"><img src=x onerror=alert(1)>',

@@ -8,7 +8,7 @@ import pytest
 
 from nearfar.cli import main
 from nearfar.options import PretrainOptions, changed, read_config
-from nearfar.runs.folder import Run
+from nearfar.verbs.run import Run
 
 
 @pytest.mark.slow

@@ -15,13 +15,13 @@ from rich.console import Console
 from torch import Tensor
 
 from nearfar import networks
+from nearfar.assembly.callbacks import Display, MetricsLog, OnlineEvaluation, Probes
 from nearfar.batch import Batch, joined, rows_of
 from nearfar.claims.harness import digits
 from nearfar.errors import UserError
 from nearfar.methods.instance.simclr import SimCLR
 from nearfar.methods.method import Outputs, Recipe
 from nearfar.rows import Tokens
-from nearfar.training.care.callbacks import Display, MetricsLog, OnlineEvaluation, Probes
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
 

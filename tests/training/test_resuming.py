@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from nearfar.assembly.callbacks import MetricsLog
 from nearfar.batch import Batch
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Outputs, Recipe
-from nearfar.training.care.callbacks import MetricsLog
 from nearfar.training.care.checkpoints import newest_first, save_checkpoint
 from nearfar.training.loop import Progress, fit
 from nearfar.training.plan import Plan

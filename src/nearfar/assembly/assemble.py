@@ -297,9 +297,9 @@ def _encoder(options: PretrainOptions, spec: Spec, kind: type[Method]) -> Encode
     start = next(iter(options.start_from), None) if not kind.pretrained else None
     if start is None:
         return networks.build(options.encoder or kind.default_encoder, spec, kind=kind.encoder_kind)
-    from nearfar.runs.folder import Run
+    from nearfar.runs.folder import RunFolder
 
-    trained = Run(start).encoder()
+    trained = RunFolder(start).encoder()
     own = name_of(trained)
     encoder = networks.build(options.encoder or own, spec, kind=kind.encoder_kind)
     if name_of(encoder) != own:

@@ -13,13 +13,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nearfar import collectives
 from nearfar.assembly.assemble import Assembled
+from nearfar.assembly.callbacks import Display, MetricsLog, OnlineEvaluation, Probes
 from nearfar.errors import UserError
 from nearfar.evaluation.kernels.similarities import SimilarityProbe
 from nearfar.evaluation.measures.projections import ProjectionProbe
 from nearfar.evaluation.online import OnlineProbe
 from nearfar.options import Config, changed
 from nearfar.precision import choose_precision, device_of
-from nearfar.training.care.callbacks import Display, MetricsLog, OnlineEvaluation, Probes
 from nearfar.training.care.loggers import trackers
 from nearfar.training.loop import Callback
 from nearfar.training.plan import Plan

@@ -14,6 +14,7 @@ from typing import Any
 
 from nearfar.errors import unknown_name
 from nearfar.evaluation.kernels.intervals import paired_difference
+from nearfar.version import __version__
 
 _FOLDER = Path(__file__).parent
 _NOT_CLAIMS = {"__init__", "claim", "harness", "table"}
@@ -172,11 +173,9 @@ def _about() -> dict[str, str]:
 
     import torch
 
-    import nearfar
-
     found: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
-        "nearfar": nearfar.__version__,
+        "nearfar": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),

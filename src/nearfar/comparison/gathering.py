@@ -10,13 +10,13 @@ from typing import Any
 
 from nearfar.comparison.result import Comparison, Entry
 from nearfar.errors import UserError
-from nearfar.runs.folder import Run
+from nearfar.runs.folder import RunFolder
 from nearfar.stored import field_of, finite_number, read_json
 
 MEMORY = "memory.json"
 
 
-def entry_of(run: Run, arm: str, settings: dict[str, Any]) -> Entry:
+def entry_of(run: RunFolder, arm: str, settings: dict[str, Any]) -> Entry:
     """One finished run as an entry of an arm.
 
     Raises:
@@ -57,7 +57,7 @@ def entry_of(run: Run, arm: str, settings: dict[str, Any]) -> Entry:
     )
 
 
-def comparison_of(runs: Sequence[Run]) -> Comparison:
+def comparison_of(runs: Sequence[RunFolder]) -> Comparison:
     """Runs of one method and the same settings but other seeds form an arm; arms are named by what
     tells them apart.
 
@@ -93,7 +93,7 @@ def _varying(settings: Sequence[dict[str, Any]]) -> set[str]:
     }
 
 
-def _budget(run: Run) -> str:
+def _budget(run: RunFolder) -> str:
     options = run.config.options
     length = f"{options.steps} steps" if options.steps else f"{options.epochs} epochs"
     return f"{length} each, batches of {options.batch_size}, {options.encoder}"

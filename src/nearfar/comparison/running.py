@@ -23,7 +23,7 @@ from nearfar.options import MOST_SAMPLES, Config, PretrainOptions
 from nearfar.processes import Child, ending_with_us
 from nearfar.ranges import checked, whole_number
 from nearfar.reports.terminal import BRIEF
-from nearfar.runs.folder import CHECKPOINTS, CONFIG, EVALUATION, Run
+from nearfar.runs.folder import CHECKPOINTS, CONFIG, EVALUATION, RunFolder
 from nearfar.stored import field_of, read_json
 
 PLAN = "comparison.json"
@@ -125,7 +125,7 @@ def gathered(
 ) -> Comparison:
     """The comparison from the finished runs of a folder."""
     entries = [
-        entry_of(Run(folder / arm.folder / f"seed-{seed}"), arm.name, dict(arm.settings))
+        entry_of(RunFolder(folder / arm.folder / f"seed-{seed}"), arm.name, dict(arm.settings))
         for arm in arms
         for seed in range(options.seeds)
     ]

@@ -24,10 +24,11 @@ from nearfar.data.kept import TEST, TRAIN, UNUSED, Kept
 from nearfar.data.labels import label_texts
 from nearfar.data.readers import catalogue
 from nearfar.data.samples import Source
-from nearfar.data.spec import Spec, check_spec, migrated
+from nearfar.data.spec import Spec, migrated
 from nearfar.data.tables.rows import condition_of
 from nearfar.errors import UserError, brief
 from nearfar.files import replacing, write_text
+from nearfar.modalities.check import check_spec
 from nearfar.stored import check_file, field_of, read_json, record
 
 FACTS = "data.json"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from nearfar.errors import UserError, unknown_name
 from nearfar.ranges import whole_number
 
 MOST_VALUES = 1 << 40
@@ -76,10 +74,6 @@ class Spec:
         return " x ".join(map(str, self.shape))
 
 
-_MOST_IN_SAMPLE = 1 << 30
-"""More values than a sample has that is trained on."""
-
-
 _PAIRS = "image-text"
 """What the modality of images with texts was called before parts had specs of their own."""
 
@@ -100,46 +94,3 @@ def migrated(values: Any) -> Any:
         "text": {**shared, **words, "modality": "text", "shape": [context]},
     }
     return {**shared, "modality": "image+text", "shape": [], "parts": parts}
-
-
-def check_spec(spec: Spec, where: str) -> None:
-    """Refuse a spec, read from a file, whose fields have the right types but do not fit together.
-
-    Raises:
-        UserError: that says what does not fit; ``where`` names the file.
-    """
-    from nearfar import modalities
-
-    known = modalities.names()
-    for name in modalities.parts_of(spec.modality):
-        if name not in known:
-            raise unknown_name(f"modality in {where}", name, known)
-    axes = modalities.get(spec.modality).axes
-    expected = modalities.parts_of(spec.modality)
-    found = tuple(part.modality for part in spec.parts.values())
-    if found != (expected if len(expected) > 1 else ()):
-        raise UserError(
-            f"The parts in {where} are {', '.join(found) or 'none'}; expected those of "
-            f"{spec.modality} data: restore it."
-        )
-    for name, part in spec.parts.items():
-        check_spec(part, f"the part {name} of {where}")
-    if len(spec.shape) != axes:
-        raise UserError(
-            f"The shape in {where} has {len(spec.shape)} axes; expected {axes} for {spec.modality} "
-            "data: restore it."
-        )
-    if math.prod(spec.shape) > _MOST_IN_SAMPLE:
-        raise UserError(
-            f"The shape in {where} is one of {math.prod(spec.shape):,} values; expected at most "
-            f"{_MOST_IN_SAMPLE:,}."
-        )
-    channels = spec.shape[0] if len(spec.shape) > 1 else 0
-    for name, values in (("mean", spec.mean), ("std", spec.std)):
-        if len(values) not in (0, 1, channels) or not all(map(math.isfinite, values)):
-            raise UserError(
-                f"The {name} in {where} holds {len(values)} numbers; expected {channels} finite "
-                "ones: restore it."
-            )
-    if 0 in spec.std:
-        raise UserError(f"The std in {where} holds 0; expected numbers above 0: restore it.")

@@ -29,7 +29,7 @@ from nearfar.data.batches.wanted import (
 )
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError, unknown_name
-from nearfar.methods import registry
+from nearfar.methods.names import name_of
 from nearfar.networks.encoder import Encoder
 from nearfar.ranges import check_settings, checked, unit_interval, whole_number
 from nearfar.results.result import Result
@@ -323,7 +323,7 @@ class Method(nn.Module):
             host.progress = share
 
     def _check_labels(self, spec: Spec) -> None:
-        name = registry.name_of(type(self))
+        name = name_of(type(self))
         if self.label_kind == "class" and spec.target == "value":
             raise UserError(
                 f"{name} needs classes; the labels of {spec.name} are real numbers: take another "

@@ -72,14 +72,6 @@ def named_by_user(name: str) -> type[Method]:
     return _from_outside(name, importing=True) if ":" in name else get(name)
 
 
-def name_of(method: type[Method]) -> str:
-    """The name under which ``get`` finds a method class."""
-    module = method.__module__
-    if module.startswith("nearfar.methods."):
-        return module.rpartition(".")[2].replace("_", "-")
-    return f"{module}:{method.__qualname__}"
-
-
 def _defined_in(module_name: str) -> type[Method]:
     from nearfar.methods.method import Method
 

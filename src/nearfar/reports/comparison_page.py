@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from nearfar.assembly.opened import source_of
 from nearfar.comparison.result import Comparison
 from nearfar.comparison.table import conditions, costs, difference_text, explanation, score_text
 from nearfar.files import write_text
@@ -25,7 +26,7 @@ from nearfar.reports.maps import embedding_map, neighbourhoods, plane
 from nearfar.reports.meanings import is_rare
 from nearfar.reports.palette import ROWS, colours_of_arms, swatch
 from nearfar.reports.sample_sections import FEWEST_MAPPED
-from nearfar.runs.folder import Run
+from nearfar.runs.folder import RunFolder
 from nearfar.stored import finite_number
 
 _BASELINES = ("random encoder", "raw input")
@@ -50,7 +51,9 @@ def write_comparison(comparison: Comparison, path: Path) -> Path:
         _recipes(comparison, looks),
     ]
     facts = line(
-        facts_of_several(list(looks.values()), [Run(entry.folder) for entry in comparison.entries])
+        facts_of_several(
+            list(looks.values()), [RunFolder(entry.folder) for entry in comparison.entries]
+        )
     )
     title = f"{' against '.join(comparison.arms())} on {comparison.data}"
     write_text(path, document(title, facts + _lead(comparison), made), overwrite=True)
@@ -58,8 +61,8 @@ def write_comparison(comparison: Comparison, path: Path) -> Path:
 
 
 def _look(comparison: Comparison, arm: str) -> Look:
-    run = Run(comparison.of(arm)[0].folder)
-    return Look(run, run.source())
+    run = RunFolder(comparison.of(arm)[0].folder)
+    return Look(run, source_of(run))
 
 
 def _lead(comparison: Comparison) -> str:
@@ -182,7 +185,7 @@ def _curves(comparison: Comparison) -> Section:
         {**row, "run": entry.arm}
         for arm in comparison.arms()
         for entry in comparison.of(arm)[:1]
-        for row in Run(entry.folder).metrics()
+        for row in RunFolder(entry.folder).metrics()
     ]
     colours = _colours(comparison)
     charts: dict[str, Chart] = {}

@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 
 from nearfar.reports.look import Look
-from nearfar.runs.folder import Run
+from nearfar.runs.folder import RunFolder
 from nearfar.stored import finite_number
 
 
@@ -24,7 +24,7 @@ def facts(look: Look) -> list[str]:
     return [*found, *_length(run), f"seed {options.seed}", *_time(run)]
 
 
-def facts_of_several(looks: Sequence[Look], runs: Sequence[Run]) -> list[str]:
+def facts_of_several(looks: Sequence[Look], runs: Sequence[RunFolder]) -> list[str]:
     """The same of a comparison: what all runs share, all seeds, and the time of all trainings.
 
     Args:
@@ -55,7 +55,7 @@ def line(found: Sequence[str]) -> str:
     return f'<p class="facts">{html.escape(" · ".join(found))}</p>'
 
 
-def _length(run: Run) -> list[str]:
+def _length(run: RunFolder) -> list[str]:
     options = run.config.options
     rows = run.metrics()
     steps = max((number for row in rows if (number := finite_number(row["step"]))), default=None)
@@ -70,12 +70,12 @@ def _length(run: Run) -> list[str]:
     return [", ".join(part for part in (told, batch) if part)] if told or batch else []
 
 
-def _time(run: Run) -> list[str]:
+def _time(run: RunFolder) -> list[str]:
     seconds = _seconds(run)
     return [f"{_duration(seconds)} of training"] if seconds else []
 
 
-def _seconds(run: Run) -> float:
+def _seconds(run: RunFolder) -> float:
     found = (finite_number(row.get("seconds")) for row in run.metrics())
     return max((number for number in found if number is not None), default=0.0)
 

@@ -21,7 +21,7 @@ from nearfar.evaluation.probes.linear import linear_probes, ridge_probes
 from nearfar.evaluation.splits import held_out
 from nearfar.reports.samples import captions, pictures
 from nearfar.reports.series_pictures import Scale, scale_of
-from nearfar.runs.folder import Run
+from nearfar.runs.folder import RunFolder
 from nearfar.views import plain_view
 
 SHOWN = 600
@@ -39,7 +39,7 @@ class Look:
         source: its data.
     """
 
-    run: Run
+    run: RunFolder
     source: Source
 
     @cached_property

@@ -6,6 +6,7 @@ import html
 import math
 from pathlib import Path
 
+from nearfar.assembly.opened import source_of
 from nearfar.evaluation.result import Evaluation
 from nearfar.files import write_text
 from nearfar.reports import sample_sections, sections, view_section
@@ -13,7 +14,7 @@ from nearfar.reports.document import document
 from nearfar.reports.facts import facts, line
 from nearfar.reports.health import gain
 from nearfar.reports.look import Look
-from nearfar.runs.folder import Run
+from nearfar.runs.folder import RunFolder
 
 _CARDS = (
     "kNN accuracy",
@@ -29,14 +30,14 @@ _CARDS = (
 _MOST_CARDS = 4
 
 
-def write_page(run: Run, path: Path) -> Path:
+def write_page(run: RunFolder, path: Path) -> Path:
     """Write the page, replacing an older one; opens without a network.
 
     Args:
         run: a run with an encoder.
         path: the page's file.
     """
-    look = Look(run, run.source())
+    look = Look(run, source_of(run))
     made = [
         sections.health(look),
         view_section.views(look),

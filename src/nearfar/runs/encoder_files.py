@@ -27,17 +27,18 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-import nearfar
 from nearfar import modalities, networks
 from nearfar.data.content.tokenizer import Tokenizer
-from nearfar.data.spec import Spec, check_spec, migrated
+from nearfar.data.spec import Spec, migrated
 from nearfar.errors import UserError, unknown_name
 from nearfar.files import replacing, write_text
+from nearfar.modalities.check import check_spec
 from nearfar.networks.catalogue import PRETRAINED
 from nearfar.networks.encoder import Encoder
 from nearfar.ranges import checked
 from nearfar.runs import portable
 from nearfar.stored import check_file, field_of, read_json, read_text, record
+from nearfar.version import __version__
 
 WEIGHTS = "encoder.safetensors"
 DESCRIPTION = "encoder.json"
@@ -332,7 +333,7 @@ def _description(encoder: Encoder, card: dict[str, Any] | None) -> dict[str, Any
             "std": first.std,
         },
         "versions": {
-            "nearfar": nearfar.__version__,
+            "nearfar": __version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
         },

@@ -1,4 +1,4 @@
-"""A run folder: everything one pretraining left behind, and what can be done with it."""
+"""A run folder: everything one pretraining left behind."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from nearfar.options import Config, read_config
 from nearfar.stored import check_file, finite_number
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from nearfar.data import Source
     from nearfar.evaluation import Evaluation
     from nearfar.methods.method import Method
     from nearfar.networks.encoder import Encoder
@@ -47,8 +44,8 @@ def read_rows(path: Path) -> tuple[list[dict[str, Any]], int]:
     return rows, len(lines) - len(rows)
 
 
-class Run:
-    """A finished or interrupted run.
+class RunFolder:
+    """What the folder of a finished or interrupted run holds.
 
     Args:
         folder: the run folder.
@@ -56,9 +53,6 @@ class Run:
     Raises:
         UserError: if the folder is not a run folder.
     """
-
-    interrupted = False
-    """Whether the call that gave this run stopped it before its end, because it was asked to."""
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
@@ -75,7 +69,7 @@ class Run:
         )
 
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r})"
+        return f"{type(self).__name__}({str(self.folder)!r})"
 
     @property
     def config(self) -> Config:
@@ -124,43 +118,19 @@ class Run:
         kind = self._kind()
         if kind is None or not has_own_features(kind):
             return encoder
-        if not ((self.folder / METHOD).exists() or (self.folder / CHECKPOINTS).is_dir()):
+        if not (self.folder / METHOD).exists():
             return encoder
         return Encoding(self.method()).eval()
 
     def method(self) -> Method:
-        """The whole method (encoder, heads, targets), in evaluation mode; of older runs as of their
-        last checkpoint.
+        """The whole method (encoder, heads, targets), in evaluation mode.
+
+        Raises:
+            UserError: If the folder holds no method, or a damaged one.
         """
-        from nearfar.runs.method_files import METHOD, open_method
+        from nearfar.runs.method_files import open_method
 
-        return (
-            open_method(self.folder)
-            if (self.folder / METHOD).exists()
-            else self._method_of_checkpoint()
-        )
-
-    def _method_of_checkpoint(self) -> Method:
-        from nearfar.assembly.assemble import assemble
-        from nearfar.training.care.checkpoints import newest_good
-
-        found = newest_good(self.folder / CHECKPOINTS)
-        if found is None:
-            raise UserError(f"{self.folder} has no checkpoint; start the run again.")
-        method = assemble(self.config, self.source()).method
-        try:
-            method.load_state_dict(found[1]["method"])
-        except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-            raise UserError(
-                f"The checkpoint {found[0]} does not fit {self.folder / CONFIG}; restore the pair."
-            ) from error
-        return method.eval()
-
-    def source(self) -> Source:
-        """The data the run was trained on, with the split that it was made with."""
-        from nearfar.assembly.assemble import own_data
-
-        return own_data(self.folder, self.config.options)
+        return open_method(self.folder)
 
     def evaluation(self) -> Evaluation | None:
         """The stored evaluation, if there is one."""
@@ -174,29 +144,3 @@ class Run:
             return None
         found = Evaluation.from_json(read_text(path, MEND), str(path))
         return dataclasses.replace(found, answers=Answers.read(self.folder / ANSWERS))
-
-    def evaluate(self, **options: Any) -> Evaluation:
-        """As ``nearfar evaluate``."""
-        from nearfar.verbs.evaluate import evaluate
-
-        return evaluate(self.folder, **options)
-
-    def embed(self, samples: Any) -> np.ndarray[Any, Any]:
-        """Features (N, D) float32 of samples: arrays, PIL pictures, paths, texts or ``Samples``, of
-        any size; see ``nearfar.data.readers.given.samples_like``.
-        """
-        from nearfar.verbs.embed import embed_samples
-
-        return embed_samples(self, samples)
-
-    def export(self, format: str = "safetensors", **options: Any) -> Path:  # noqa: A002
-        """As ``nearfar export``."""
-        from nearfar.verbs.export import export
-
-        return export(self.folder, format=format, **options)
-
-    def report(self) -> Path:
-        """As ``nearfar report``."""
-        from nearfar.verbs.report import report
-
-        return report(self.folder)

@@ -27,7 +27,7 @@ from nearfar.runs.encoder_files import (
     name_of,
     versions_of,
 )
-from nearfar.runs.folder import CONFIG, EVALUATION, Run
+from nearfar.runs.folder import CONFIG, EVALUATION, RunFolder
 from nearfar.runs.method_files import METHOD, METHOD_WEIGHTS
 from nearfar.stored import check_file
 
@@ -49,7 +49,7 @@ def push(run: Path | str, repository: str, *, private: bool = False) -> str:
     Raises:
         UserError: if the hub cannot be reached or refuses, or huggingface_hub is not installed.
     """
-    opened = Run(run)
+    opened = RunFolder(run)
     opened.encoder()  # refuses a run that has none
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -98,7 +98,7 @@ def _bare(start: str) -> str:
     return f"{name}{equals}{Path(place).name}" if Path(place).is_absolute() else start
 
 
-def model_card(run: Run, repository: str) -> str:
+def model_card(run: RunFolder, repository: str) -> str:
     """The model card of a run: how it was made, on what, how good it is beside its baselines, and
     how to use it.
     """

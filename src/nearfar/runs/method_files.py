@@ -25,6 +25,7 @@ from nearfar.errors import UserError
 from nearfar.files import replacing, write_text
 from nearfar.methods import registry
 from nearfar.methods.method import Method
+from nearfar.methods.names import name_of as method_name
 from nearfar.networks.catalogue import PRETRAINED
 from nearfar.networks.encoder import Encoder
 from nearfar.options import resolved_settings
@@ -59,7 +60,7 @@ def save_method(method: Method, folder: Path, encoder: str) -> None:
     }
     described = {
         "version": _VERSION,
-        "method": registry.name_of(type(method)),
+        "method": method_name(type(method)),
         "encoder": encoder,
         "settings": vars(method.settings),
         "spec": dataclasses.asdict(method.spec),
@@ -79,7 +80,7 @@ def _described_parts(method: Method) -> dict[str, Any]:
         part = getattr(method, name, None)
         if isinstance(part, Method):
             found[name] = {
-                "method": registry.name_of(type(part)),
+                "method": method_name(type(part)),
                 "encoder": name_of(part.encoder),
                 "settings": vars(part.settings),
                 "spec": dataclasses.asdict(part.spec),

@@ -17,6 +17,7 @@ from torch import Tensor
 from nearfar.errors import unknown_name
 from nearfar.methods import registry
 from nearfar.methods.method import Method
+from nearfar.methods.names import name_of as method_name
 from nearfar.testing.losses import LOSS_CHECKS, LossCase
 from nearfar.testing.methods import METHOD_CHECKS, Case
 from nearfar.testing.processes import on_processes
@@ -58,7 +59,7 @@ def check_method(
     """
     kind = registry.named_by_user(method) if isinstance(method, str) else method
     case = Case(kind, modality, settings or {}, tuple(without_gradient))
-    _run(METHOD_CHECKS, case, skip, registry.name_of(kind))
+    _run(METHOD_CHECKS, case, skip, method_name(kind))
 
 
 def check_loss(

@@ -15,6 +15,7 @@ import torch
 
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Shuffled, WantedViews
+from nearfar.methods.names import name_of as method_name
 from nearfar.options import resolved_settings
 from nearfar.testing.toys import spec_for, toy_encoder
 
@@ -57,7 +58,7 @@ def card(method: type[Method] | str) -> str:
             f"{p.name}: {len(p.parameters)} parameters, loss {p.loss}" for p in made.phases()
         ],
     }
-    head = f"{registry.name_of(kind)}: {kind.paper.title} ({kind.paper.year})"
+    head = f"{method_name(kind)}: {kind.paper.title} ({kind.paper.year})"
     body = [
         line for title, lines in parts.items() for line in (title, *(f"  {line}" for line in lines))
     ]

@@ -17,8 +17,8 @@ from torch.testing import assert_close
 
 from nearfar.batch import Batch
 from nearfar.errors import UserError
-from nearfar.methods import registry
 from nearfar.methods.method import Method, Phase, Recipe, Summed
+from nearfar.methods.names import name_of as method_name
 from nearfar.rows import concatenate, map_tensors, tensors_of
 from nearfar.testing.processes import on_processes
 from nearfar.testing.steps import Trained, assert_processes_equal, train, train_by_name
@@ -318,7 +318,7 @@ def processes_equal_one(case: Case) -> None:
             "into a file of its own,"
             " or skip processes_equal_one."
         )
-    task = (registry.name_of(case.method), case.modality, dict(case.settings))
+    task = (method_name(case.method), case.modality, dict(case.settings))
     (expected,) = train_by_name([task])
     for results in on_processes(train_by_name, [task], [False, True]).values():
         for how, found in zip(("", ", sharded,"), zip(*results, strict=True), strict=True):

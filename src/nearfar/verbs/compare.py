@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from nearfar.assembly.opened import source_of
 from nearfar.comparison import Comparison
 from nearfar.comparison.arms import arms_of
 from nearfar.comparison.options import CompareOptions
@@ -91,12 +92,12 @@ def _check_data(folder: Path) -> None:
     """
     from nearfar.data.kept import CHANGED
     from nearfar.data.remembered import FACTS
-    from nearfar.runs.folder import Run
+    from nearfar.runs.folder import RunFolder
 
     done = next(iter(sorted(folder.glob(f"*/seed-*/{FACTS}"))), None)
     if done is None:
         return
-    source = Run(done.parent).source()
+    source = source_of(RunFolder(done.parent))
     if source.relabelled:
         raise UserError(
             f"The labels of {source.relabelled:,} samples changed since the runs of the comparison "

@@ -13,10 +13,11 @@ import torch
 import tyro
 from torch import Tensor
 
+from nearfar.assembly.opened import method_of
 from nearfar.errors import UserError
 from nearfar.files import replacing
 from nearfar.rows import Parts, Tokens
-from nearfar.runs.folder import Run
+from nearfar.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from nearfar.data import Source
@@ -56,7 +57,7 @@ def embed(
         )
     if output.exists():
         raise UserError(f"{output} exists already; choose another --output.")
-    opened = Run(run)
+    opened = RunFolder(run)
     source = loaded(opened, data)
     check_input(opened.encoder(), source.spec)
     columns: dict[str, list[Any]] = {"id": [], "split": [], "label": []}
@@ -79,7 +80,7 @@ def embed(
     return output
 
 
-def embed_samples(run: Run, samples: Any) -> np.ndarray[Any, Any]:
+def embed_samples(run: RunFolder, samples: Any) -> np.ndarray[Any, Any]:
     """Features (N, D) float32 of samples as ``data.given.samples_like`` takes them."""
     from nearfar.data.readers.given import samples_like
     from nearfar.runs.encoder_files import encoder_spec, tokenizer_of
@@ -91,7 +92,7 @@ def embed_samples(run: Run, samples: Any) -> np.ndarray[Any, Any]:
     return found
 
 
-def loaded(run: Run, data: str | None) -> Source:
+def loaded(run: RunFolder, data: str | None) -> Source:
     """A run's own data, or other data as its encoder takes them, whole."""
     from nearfar.assembly.assemble import load_other, own_data
     from nearfar.runs.encoder_files import tokenizer_of
@@ -104,7 +105,7 @@ def loaded(run: Run, data: str | None) -> Source:
     return tell(load_other(options, data, encoder, split=False))
 
 
-def features_of(run: Run, samples: Any) -> Tensor:
+def features_of(run: RunFolder, samples: Any) -> Tensor:
     """(N, D) float32: the run's features, or for a run on pairs the embeddings of the first part
     (of texts alone: of these) in the shared space.
     """
@@ -116,7 +117,7 @@ def features_of(run: Run, samples: Any) -> Tensor:
     spec = encoder_spec(encoder)
     if not spec.parts:
         return extract(encoder, samples, plain_view(spec))
-    method = run.method()
+    method = method_of(run)
     taken = _part_of(samples.take(torch.arange(1)), spec)
     plain = plain_view(spec.parts[taken])
 
@@ -126,7 +127,7 @@ def features_of(run: Run, samples: Any) -> Tensor:
     return extract(partial(method.embed_part, taken), samples, one_part)
 
 
-def text_features(run: Run, tokens: Tokens) -> Tensor:
+def text_features(run: RunFolder, tokens: Tokens) -> Tensor:
     """(N, D) float32 of texts, in the space in which they are compared."""
     from nearfar.data.content.arrays import in_memory
     from nearfar.evaluation.features import extract
@@ -135,7 +136,7 @@ def text_features(run: Run, tokens: Tokens) -> Tensor:
     encoder = run.encoder()
     spec = encoder_spec(encoder)
     name = spec.part_name("text")
-    encode = encoder if name is None else partial(run.method().embed_part, name)
+    encode = encoder if name is None else partial(method_of(run).embed_part, name)
     return extract(encode, in_memory(tokens), lambda part: part)
 
 
@@ -162,7 +163,7 @@ def _part_of(sample: Any, spec: Spec) -> str:
     return texts if isinstance(sample, Tokens) and texts is not None else next(iter(spec.parts))
 
 
-def _embeddings(run: Run, samples: Any) -> dict[str, Tensor]:
+def _embeddings(run: RunFolder, samples: Any) -> dict[str, Tensor]:
     """The features, and of samples of several parts each further part's in the shared space."""
     from nearfar.evaluation.features import extract
     from nearfar.runs.encoder_files import encoder_spec
@@ -173,7 +174,7 @@ def _embeddings(run: Run, samples: Any) -> dict[str, Tensor]:
     sample = samples.take(torch.arange(1))
     if not isinstance(sample, Parts):
         return found
-    method = run.method()
+    method = method_of(run)
     for name in [name for name in spec.parts if name in sample][1:]:
         plain = plain_view(spec.parts[name])
 

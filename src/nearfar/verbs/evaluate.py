@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nearfar.assembly.opened import method_of, source_of
 from nearfar.errors import UserError
 from nearfar.files import check_writable, write_text
 from nearfar.options import changed
-from nearfar.runs.folder import EVALUATION, Run
+from nearfar.runs.folder import EVALUATION, RunFolder
 
 if TYPE_CHECKING:
     from nearfar.data import Source
@@ -66,7 +67,7 @@ def evaluate(
     )  # a list is what one gives in Python
     names = tuple(name.strip() for name in listed if name.strip())
     check_names(names)  # a wrong name is answered before anything is loaded
-    opened = Run(run)
+    opened = RunFolder(run)
     strangers = None
     keep = data is None and output is None
     if output is not None and Path(output).exists():
@@ -94,7 +95,7 @@ def evaluate(
     return found
 
 
-def _own(run: Run, columns: dict[str, Any]) -> Source:
+def _own(run: RunFolder, columns: dict[str, Any]) -> Source:
     """The run's data, perhaps with labels or groups of other columns."""
     from nearfar.assembly.assemble import own_data
     from nearfar.runs.encoder_files import encoder_spec, tokenizer_of
@@ -109,7 +110,9 @@ def _own(run: Run, columns: dict[str, Any]) -> Source:
     return own_data(run.folder, chosen, like, tokenizer=tokenizer_of(encoder), again=bool(other))
 
 
-def _told(run: Run, source: Source, data: str | None, columns: dict[str, Any]) -> tuple[str, ...]:
+def _told(
+    run: RunFolder, source: Source, data: str | None, columns: dict[str, Any]
+) -> tuple[str, ...]:
     """What a reader must know of an evaluation whose data, labels or groups may differ from the
     run's.
     """
@@ -126,7 +129,7 @@ def _told(run: Run, source: Source, data: str | None, columns: dict[str, Any]) -
         for name, value in chosen.items()
     ]
     try:
-        trained = run.source().train
+        trained = source_of(run).train
     except UserError as error:
         return (
             *notes,
@@ -147,7 +150,7 @@ def _told(run: Run, source: Source, data: str | None, columns: dict[str, Any]) -
 
 
 def evaluate_run(
-    run: Run,
+    run: RunFolder,
     source: Source,
     *,
     protocols: Sequence[str] = ("quick",),
@@ -175,7 +178,7 @@ def evaluate_run(
         check_input(encoder, spec)
     encoder = tower_for(encoder, source.spec.modality)
     found = _watched(judge)(
-        run.method() if whole else encoder,
+        method_of(run) if whole else encoder,
         source,
         plain_view(encoder_spec(encoder)),  # normalised as in training, whatever the data
         baselines={"random encoder": _untrained(run, encoder, whole)},
@@ -206,20 +209,20 @@ def _watched(judge: Callable[..., Evaluation]) -> Callable[..., Evaluation]:
     return watched
 
 
-def _shared(run: Run, encoder: Encoder) -> SharedRows | None:
+def _shared(run: RunFolder, encoder: Encoder) -> SharedRows | None:
     """Where the runs of a comparison share what is the same for all of them; None for a run of its
     own.
     """
-    import nearfar
     from nearfar.comparison.running import BASELINES, PLAN
     from nearfar.evaluation.shared import SharedRows
     from nearfar.runs.encoder_files import encoder_spec, name_of
+    from nearfar.version import __version__
 
     folder = run.folder.resolve().parent.parent
     if not (folder / PLAN).is_file():
         return None
     made = f"{name_of(encoder)} seed {run.config.options.seed + 1}"
-    about = f"{nearfar.__version__} {encoder_spec(encoder)!r}"
+    about = f"{__version__} {encoder_spec(encoder)!r}"
     return SharedRows(folder / BASELINES, {"random encoder": made, "raw input": ""}, about)
 
 
@@ -228,7 +231,7 @@ def _samples(source: Source | None) -> Any:
     return None if source is None else source.test or source.train
 
 
-def _untrained(run: Run, encoder: Encoder, whole: bool) -> Any:
+def _untrained(run: RunFolder, encoder: Encoder, whole: bool) -> Any:
     """The encoder (of pairs, or where something is predicted, the run's method) with fresh random
     weights, in evaluation mode.
     """
@@ -247,7 +250,9 @@ def _untrained(run: Run, encoder: Encoder, whole: bool) -> Any:
     if whole or isinstance(encoder, Encoding):
         name = (config.options.encoder or "").replace(PRETRAINED, "") or None
         options = dataclasses.replace(config.options, seed=seed, encoder=name)
-        method = assemble(dataclasses.replace(config, options=options), run.source()).method.eval()
+        method = assemble(
+            dataclasses.replace(config, options=options), source_of(run)
+        ).method.eval()
         return method if whole else Encoding(method).eval()
     with torch.random.fork_rng():
         torch.manual_seed(seed)

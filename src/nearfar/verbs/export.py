@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from nearfar.files import check_writable
-from nearfar.runs.folder import Run
+from nearfar.runs.folder import RunFolder
 
 _ENDING = {"safetensors": "", "onnx": ".onnx", "torch": ".pt2"}
 
@@ -36,7 +36,7 @@ def export(run: Path | str, *, format: str = "safetensors", output: Path | None 
 
     if format not in _ENDING:
         raise unknown_name("format", format, _ENDING)
-    opened = Run(run)
+    opened = RunFolder(run)
     if output is None:
         check_writable(opened.folder)
     name = f"encoder{_ENDING[format]}" if _ENDING[format] else "exported"

@@ -11,7 +11,7 @@ from nearfar.data.spec import Spec
 from nearfar.evaluation.result import Evaluation
 from nearfar.options import PretrainOptions
 from nearfar.reports.health import gain
-from nearfar.runs.folder import CONFIG, Run
+from nearfar.runs.folder import CONFIG, RunFolder
 from nearfar.stored import finite_number
 
 _OF_DATA = ("data", "label", "group", "text_column", "image_column", "size", "limit")
@@ -20,7 +20,7 @@ _LONGER = 4
 """How many times as long a further run is, where this one was still learning."""
 
 
-def next_command(run: Run, spec: Spec, evaluation: Evaluation) -> str:
+def next_command(run: RunFolder, spec: Spec, evaluation: Evaluation) -> str:
     """What to type next, with the reason behind a #.
 
     A run that is surely better than its baselines is compared with other methods. Another one is
@@ -59,7 +59,7 @@ def is_still_learning(rows: Sequence[Mapping[str, Any]]) -> bool:
     return before - late > 0.02 * (max(losses) - min(losses))
 
 
-def _longer(run: Run) -> str:
+def _longer(run: RunFolder) -> str:
     config = run.config
     named = [config.method] if ":" in config.method else []
     length = (

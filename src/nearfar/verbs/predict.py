@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from nearfar.assembly.opened import method_of
 from nearfar.errors import UserError
-from nearfar.runs.folder import Run
+from nearfar.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from nearfar.results.result import Result
@@ -46,14 +47,14 @@ def predict(
     from nearfar.precision import device_of
     from nearfar.views import plain_view
 
-    opened = Run(run)
+    opened = RunFolder(run)
     if opened.predicts is None:
         raise UserError(
             f"{opened.config.method} predicts nothing: its features are all there is; use `nearfar "
             f"embed {opened.folder}`."
         )
     samples = _samples(opened, data)
-    method = opened.method()
+    method = method_of(opened)
     device = device_of(opened.config.options.device)
     result: Result = predicted(
         method.to(device).predict, samples, plain_view(method.spec), device=device
@@ -90,7 +91,7 @@ def _text(value: Any) -> str:
     return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
 
 
-def _samples(run: Run, data: str | None) -> Any:
+def _samples(run: RunFolder, data: str | None) -> Any:
     """Test samples of the run's own data, or all samples of other data."""
     from nearfar.verbs.embed import loaded
 

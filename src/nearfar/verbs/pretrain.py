@@ -16,9 +16,11 @@ from rich.console import Console
 from nearfar.errors import UserError
 from nearfar.files import sweep, write_text
 from nearfar.methods import registry
+from nearfar.methods.names import name_of as method_name
 from nearfar.options import Config, PretrainOptions, changed, read_config
-from nearfar.runs.folder import CHECKPOINTS, CONFIG, EVALUATION, Run
+from nearfar.runs.folder import CHECKPOINTS, CONFIG, EVALUATION
 from nearfar.verbs.resume import restore_config, resumed_config
+from nearfar.verbs.run import Run
 
 
 def pretrain(
@@ -50,7 +52,7 @@ def pretrain(
         UserError: for any mistake in the arguments or the data.
     """
     method_class = method if isinstance(method, type) else None
-    name = registry.name_of(method_class) if method_class else method
+    name = method_name(method_class) if method_class else method
     if method_class is None and name is not None:
         registry.named_by_user(name)  # a wrong name is answered before anything is loaded
     wanted = _wanted(name, settings or {}, config, options)
@@ -157,7 +159,7 @@ def _train(
     if kind.pretrained:
         if wanted.options.resume is None and collectives.is_first():
             held.enter_context(_nothing_left(folder))
-        finished = pretrained_parts(kind, wanted, folder, quiet=console.quiet)
+        finished = pretrained_parts(kind, wanted, folder, partial(pretrain, quiet=console.quiet))
     assembled = assemble(wanted, source, method_class, finished)
     tell(source, console)
     for sentence in assembled.notes:

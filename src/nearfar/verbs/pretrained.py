@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Pretrained
 from nearfar.options import Config, PretrainOptions
-from nearfar.runs.folder import Run
+from nearfar.verbs.run import Run
 
 FOLDER = "pretrained"
 """Where a run keeps those of its parts that were trained for it."""
@@ -59,12 +59,18 @@ def _first(kind: type[Method]) -> str:
 
 
 def pretrained_parts(
-    kind: type[Method], config: Config, folder: Path, *, quiet: bool
+    kind: type[Method], config: Config, folder: Path, train: Callable[..., Run]
 ) -> dict[str, Any]:
     """The finished parts of a method by name: methods or encoders, in evaluation mode.
 
     What is needed and not given is trained first, into ``folder/pretrained/NAME``: an ordinary run
     on the same data, which goes on where it was stopped.
+
+    Args:
+        kind: The method's class.
+        config: Of the run that needs the parts.
+        folder: Its run folder.
+        train: ``nearfar.pretrain``.
 
     Raises:
         UserError: If a run holds another kind of method than the part may be.
@@ -75,7 +81,7 @@ def pretrained_parts(
         place = given.get(name)
         if place is None and not part.needed:
             continue
-        run = Run(place) if place is not None else _trained(part, config, folder, name, quiet=quiet)
+        run = Run(place) if place is not None else _trained(part, config, folder, name, train)
         if part.kinds and run.config.method not in part.kinds:
             raise UserError(
                 f"{run.folder} was trained with {run.config.method}, but {config.method} starts "
@@ -85,9 +91,9 @@ def pretrained_parts(
     return found
 
 
-def _trained(part: Pretrained, config: Config, folder: Path, name: str, *, quiet: bool) -> Run:
-    from nearfar.verbs.pretrain import pretrain
-
+def _trained(
+    part: Pretrained, config: Config, folder: Path, name: str, train: Callable[..., Run]
+) -> Run:
     if not part.kinds:
         raise UserError(
             f"{config.method} starts from a finished run as its {name}; name one with "
@@ -97,10 +103,8 @@ def _trained(part: Pretrained, config: Config, folder: Path, name: str, *, quiet
     if (place / "config.toml").exists():
         run = Run(place)
         finished = (place / "encoder.json").exists() and (place / "method.json").exists()
-        return run if finished else pretrain(resume=place, quiet=quiet)
-    return pretrain(
-        part.kinds[0], output=place, quiet=quiet, **_shared(config.options, part.recipe)
-    )
+        return run if finished else train(resume=place)
+    return train(part.kinds[0], output=place, **_shared(config.options, part.recipe))
 
 
 def _shared(options: PretrainOptions, recipe: str) -> Mapping[str, Any]:

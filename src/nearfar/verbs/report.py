@@ -9,7 +9,7 @@ import tyro
 
 from nearfar.errors import UserError
 from nearfar.files import check_writable
-from nearfar.runs.folder import REPORT, Run
+from nearfar.runs.folder import REPORT, RunFolder
 
 
 def report(
@@ -36,7 +36,7 @@ def report(
     """
     if not runs:
         raise UserError("No run was named; give one run folder or several.")
-    opened = [Run(run) for run in runs]
+    opened = [RunFolder(run) for run in runs]
     if len(opened) == 1:
         from nearfar.reports.page import write_page
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from nearfar.errors import UserError
 from nearfar.files import write_text
 from nearfar.options import Config, config_from, toml_values
-from nearfar.runs.folder import CHECKPOINTS, CONFIG, Run
+from nearfar.runs.folder import CHECKPOINTS, CONFIG, RunFolder
 
 
 def resumed_config(folder: Path) -> Config:
@@ -21,7 +21,7 @@ def resumed_config(folder: Path) -> Config:
             checkpoint.
     """
     kept = kept_config(folder)
-    return config_from(kept, folder / CONFIG) if kept else Run(folder).config
+    return config_from(kept, folder / CONFIG) if kept else RunFolder(folder).config
 
 
 def restore_config(folder: Path) -> str:

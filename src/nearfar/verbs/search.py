@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearfar import modalities
 from nearfar.errors import UserError, printable
-from nearfar.runs.folder import Run
+from nearfar.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -79,7 +79,7 @@ def search(
     Raises:
         UserError: for a query that is none of these, or data that do not fit the encoder.
     """
-    opened = Run(run)
+    opened = RunFolder(run)
     searched = _index(opened, data, index)
     row = _own_row(searched, query)
     hits = (
@@ -124,7 +124,7 @@ def dedupe(
         raise UserError(
             f"The number of rows to show, most, is {most}; expected 0 for all, or more."
         )
-    searched = _index(Run(run), data, index)
+    searched = _index(RunFolder(run), data, index)
     found = near_duplicates(searched.features, threshold)
     rows = tuple(
         (number, searched.ids[row], searched.labels[row], similarity)
@@ -166,7 +166,7 @@ def label(
 
     if k < 1:
         raise UserError(f"The number of suggestions k is {k}; expected at least 1.")
-    searched = _index(Run(run), data, index)
+    searched = _index(RunFolder(run), data, index)
     if errors:
         if not any(searched.labels):
             raise UserError(
@@ -190,7 +190,7 @@ def label(
     )
 
 
-def _index(run: Run, data: str | None, index: Path | None) -> Index:
+def _index(run: RunFolder, data: str | None, index: Path | None) -> Index:
     from nearfar.finding.index import read_index
     from nearfar.runs.encoder_files import digest_of
 
@@ -210,7 +210,7 @@ def _index(run: Run, data: str | None, index: Path | None) -> Index:
     return found
 
 
-def index_of(run: Run, data: str | None = None) -> Index:
+def index_of(run: RunFolder, data: str | None = None) -> Index:
     """The embedded set: a run's own data (training samples, then test samples), or other data of
     the same kind.
     """
@@ -243,7 +243,7 @@ def _own_row(index: Index, query: str) -> int | None:
     return index.ids.index(query) if query in index.ids and not Path(query).is_file() else None
 
 
-def _embedded(run: Run, query: str) -> Tensor:
+def _embedded(run: RunFolder, query: str) -> Tensor:
     """(1, D) of an image file, a series file or a text."""
     from nearfar.data.readers.endings import kind_of
     from nearfar.data.readers.given import samples_like
