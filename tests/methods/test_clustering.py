@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import normalize
 
 from nearfar.methods.clustering.swav import SwAV
-from nearfar.targets.sinkhorn import sinkhorn
+from nearfar.losses.kernels.sinkhorn import sinkhorn
 from nearfar.training.optimisers.optimisers import build_optimizer
 
 from .toys import batch_for, build

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.targets.sinkhorn import sinkhorn
+from nearfar.losses.kernels.sinkhorn import sinkhorn
 
 
 def _plain(scores: Tensor, epsilon: float, iterations: int) -> Tensor:

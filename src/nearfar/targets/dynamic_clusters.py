@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from nearfar.errors import UserError
 from nearfar.targets.kmeans import kmeans
-from nearfar.targets.sinkhorn import sinkhorn
+from nearfar.losses.kernels.sinkhorn import sinkhorn
 
 __all__ = ["DynamicClusters", "cluster_scores", "enhanced"]
 

@@ -17,7 +17,7 @@ from nearfar.losses.dense.attended_regions import (
     corresponding_logits,
 )
 from nearfar.losses.dense.points import chamfer, hidden_features, splatting_loss
-from nearfar.targets.sinkhorn import sinkhorn
+from nearfar.losses.kernels.sinkhorn import sinkhorn
 from tests.losses.cases import close, leaves, named
 
 

@@ -26,7 +26,7 @@ from nearfar.losses.video.speed import (
     temporal_discrimination,
 )
 from nearfar.targets.centre import Centre
-from nearfar.targets.sinkhorn import sinkhorn
+from nearfar.losses.kernels.sinkhorn import sinkhorn
 from tests.losses.cases import close, leaves, named
 from tests.references import ReferenceCase
 

@@ -16,7 +16,7 @@ from nearfar.losses.kernels.similarity import (
     full_precision,
     unit,
 )
-from nearfar.targets.sinkhorn import sinkhorn
+from nearfar.losses.kernels.sinkhorn import sinkhorn
 
 __all__ = ["cluster_distillation", "masked_self_distillation", "standard_tokens"]
 

@@ -28,7 +28,7 @@ from nearfar.networks.heads import mlp, together
 from nearfar.ranges import above, unit_interval, whole_number
 from nearfar.targets.prototypes import Prototypes
 from nearfar.targets.queue import Queue, fitting_length
-from nearfar.targets.sinkhorn import sinkhorn
+from nearfar.losses.kernels.sinkhorn import sinkhorn
 
 _WHOLE = 2  # crops that are assigned codes
 

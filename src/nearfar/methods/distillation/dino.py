@@ -37,7 +37,7 @@ from nearfar.networks.heads import DinoHead, together
 from nearfar.ranges import above, at_least, unit_interval, whole_number
 from nearfar.targets.centre import Centre, warmed
 from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
-from nearfar.targets.sinkhorn import sinkhorn
+from nearfar.losses.kernels.sinkhorn import sinkhorn
 
 _WHOLE = 2  # crops that the teacher sees
 
