@@ -1,8 +1,10 @@
-"""What a step of each method costs relative to one of SimCLR: written to src/nearfar/methods/costs.json, shown by `nearfar methods NAME`.
+"""What a step of each method costs relative to one of SimCLR: written to
+src/nearfar/methods/costs.json, shown by `nearfar methods NAME`.
 
-Processor time on one thread, so that other programs hardly matter: the small convnet (or what the method brings) on random
-3 x 32 x 32 images (pairs: with random texts), batches of 128, each method's "small" recipe. Each method alternates with SimCLR; the
-cost is the median of the ratios. What happens between epochs (clustering, fitting a generator) is left out.
+Processor time on one thread, so that other programs hardly matter: the small convnet (or what the
+method brings) on random 3 x 32 x 32 images (pairs: with random texts), batches of 128, each
+method's "small" recipe. Each method alternates with SimCLR; the cost is the median of the ratios.
+What happens between epochs (clustering, fitting a generator) is left out.
 
     python benchmarks/costs.py [NAME ...]
 """
@@ -33,23 +35,46 @@ from nearfar.training.plan import Plan
 from nearfar.views import make_views
 
 PATH = Path(nearfar.__file__).parent / "methods" / "costs.json"
-SAMPLES, BATCH, STEPS, UNTIMED, ROUNDS = 512, 128, 5, 1, 2
+SAMPLES = 512
+BATCH = 128
+STEPS = 5
+UNTIMED = 1
+ROUNDS = 2
 
 
 def source_for(method: type[Method]) -> Source:
     """Random samples of a kind that the method learns from."""
-    modality = next((m for m in ("image", "image-text") if not method.modalities or m in method.modalities), "image")
+    modality = next(
+        (m for m in ("image", "image-text") if not method.modalities or m in method.modalities),
+        "image",
+    )
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (SAMPLES, 3, 32, 32), generator=generator, dtype=torch.uint8)
     classes = 2 if method.__name__ == "SepCLR" else 10
     values = method.label_kind == "value"
-    label = 100 * torch.rand(SAMPLES, generator=generator) if values else torch.arange(SAMPLES) % classes
+    label = (
+        100 * torch.rand(SAMPLES, generator=generator)
+        if values
+        else torch.arange(SAMPLES) % classes
+    )
     spec = Spec(
-        "random", modality, (3, 32, 32), SAMPLES, () if values else tuple(map(str, range(classes))), "value" if values else "class",
-        mean=(0.5,) * 3, std=(0.3,) * 3, vocabulary=500 if modality == "image-text" else 0, context=16 if modality == "image-text" else 0,
+        "random",
+        modality,
+        (3, 32, 32),
+        SAMPLES,
+        () if values else tuple(map(str, range(classes))),
+        "value" if values else "class",
+        mean=(0.5,) * 3,
+        std=(0.3,) * 3,
+        vocabulary=500 if modality == "image-text" else 0,
+        context=16 if modality == "image-text" else 0,
     )
     ids = torch.randint(5, 500, (SAMPLES, 16), generator=generator)
-    content = Pair(images, Tokens(ids, torch.ones_like(ids, dtype=torch.bool))) if modality == "image-text" else images
+    content = (
+        Pair(images, Tokens(ids, torch.ones_like(ids, dtype=torch.bool)))
+        if modality == "image-text"
+        else images
+    )
     return Source(spec, Samples(content, [str(i) for i in range(SAMPLES)], label), None)
 
 
@@ -59,9 +84,17 @@ def seconds_a_step(name: str) -> float:
     source = source_for(kind)
     torch.manual_seed(0)
     encoder = networks.build(kind.default_encoder, source.spec, kind=kind.encoder_kind)
-    one_stage = {"stages": 1} if hasattr(kind.Settings(), "stages") else {}  # a run this short has no time for more
-    method = kind(encoder, source.spec, resolved_settings(kind.Settings, kind.recipes["small"].settings, one_stage))
-    recipe = dataclasses.replace(kind.recipes["small"], batch_size=method.wanted_batches.rows or BATCH)
+    one_stage = (
+        {"stages": 1} if hasattr(kind.Settings(), "stages") else {}
+    )  # a run this short has no time for more
+    method = kind(
+        encoder,
+        source.spec,
+        resolved_settings(kind.Settings, kind.recipes["small"].settings, one_stage),
+    )
+    recipe = dataclasses.replace(
+        kind.recipes["small"], batch_size=method.wanted_batches.rows or BATCH
+    )
     views = make_views(source.spec, method.wanted_views, patches=getattr(encoder, "patches", 0))
     taken = []
     for steps in (UNTIMED, UNTIMED + STEPS):
@@ -85,10 +118,15 @@ def main(names: list[str]) -> None:
 def write(known: dict[str, float]) -> None:
     """Keep the costs with when and on what they were measured."""
     about = {
-        "date": datetime.now(UTC).date().isoformat(), "torch": torch.__version__, "machine": platform.machine(),
-        "what": f"processor time of a step on one thread, small recipes, batches of {BATCH}, random 32 x 32 images",
+        "date": datetime.now(UTC).date().isoformat(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "what": f"processor time of a step on one thread, small recipes, batches of {BATCH}, "
+        "random 32 x 32 images",
     }
-    PATH.write_text(json.dumps({"about": about, "costs": dict(sorted(known.items()))}, indent=1) + "\n")
+    PATH.write_text(
+        json.dumps({"about": about, "costs": dict(sorted(known.items()))}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""What ``end_to_end`` and ``to_accuracy`` run: nearfar's loop, lightly's documented one and the bound, with the same encoder and images."""
+"""What ``end_to_end`` and ``to_accuracy`` run: nearfar's loop, lightly's documented one and the
+bound, with the same encoder and images.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,14 @@ from nearfar.data.spec import Spec
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Recipe
 from nearfar.networks.encoder import Encoder
-from nearfar.training.bound import encoder_alone
+from nearfar.training.care.bound import encoder_alone
+from nearfar.training.care.memory import freed_memory_kept
 from nearfar.training.loop import Progress, fit
-from nearfar.training.memory import freed_memory_kept
 from nearfar.training.plan import Plan
 from nearfar.views import make_views
 
-BATCH, WIDTHS = 256, (32, 64, 128, 256)
+BATCH = 256
+WIDTHS = (32, 64, 128, 256)
 Now = Callable[[Encoder], float]
 """The time after a step; who asks may look at the encoder."""
 
@@ -30,13 +33,20 @@ RECIPE = Recipe(optimizer="sgd", learning_rate=0.06, batch_size=BATCH, epochs=1)
 
 
 class FullResolution(Encoder):
-    """Four convolutions with batch norm and ReLU, a halving after each but the last, an average over the last map."""
+    """Four convolutions with batch norm and ReLU, a halving after each but the last, an average
+    over the last map.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for before, after in zip((3, *WIDTHS), WIDTHS, strict=False):
-            layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
+            layers += [
+                nn.Conv2d(before, after, 3, padding=1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+            ]
         self.layers = nn.Sequential(*layers[:-1])
         self.dimension = WIDTHS[-1]
         self.architecture = {"name": "full-resolution"}
@@ -50,7 +60,8 @@ class Clock:
     """A callback that notes the time after each step."""
 
     def __init__(self, now: Now, encoder: Encoder) -> None:
-        self.now, self.encoder = now, encoder
+        self.now = now
+        self.encoder = encoder
         self.ticks: list[float] = []
 
     def on_start(self, progress: Progress) -> None:
@@ -70,7 +81,9 @@ def source_of(folder: Path | None, count: int) -> Source:
     """CIFAR-10's first images, or random ones of its size."""
     if folder is not None:
         return data.load(folder, limit=count)
-    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     spec = Spec("random", "image", (3, 32, 32), count, mean=(0.5,) * 3, std=(0.25,) * 3)
     return Source(spec, Samples(images, [str(i) for i in range(count)], None), None)
 
@@ -81,23 +94,34 @@ def simclr(spec: Spec) -> Method:
     return kind(FullResolution(), spec, kind.Settings(hidden=512, temperature=0.5))
 
 
-def with_nearfar(source: Source, precision: str, now: Now, workers: int = 0, recipe: Recipe = RECIPE) -> Callable[[int], list[float]]:
+def with_nearfar(
+    source: Source, precision: str, now: Now, workers: int = 0, recipe: Recipe = RECIPE
+) -> Callable[[int], list[float]]:
     method = simclr(source.spec)
     views = make_views(source.spec, method.wanted_views)
 
     def run(steps: int) -> list[float]:
         clock = Clock(now, method.encoder)
-        fit(method, source, views, Plan(recipe, steps=steps, precision=precision, log_every=1), callbacks=[clock])
+        fit(
+            method,
+            source,
+            views,
+            Plan(recipe, steps=steps, precision=precision, log_every=1),
+            callbacks=[clock],
+        )
         return np.diff(clock.ticks).tolist()
 
     return run
 
 
 class Pictures(torch.utils.data.Dataset[Any]):
-    """Images as torchvision's CIFAR-10 hands them out: a PIL image made from an array, transformed."""
+    """Images as torchvision's CIFAR-10 hands them out: a PIL image made from an array,
+    transformed.
+    """
 
     def __init__(self, images: Tensor, transform: Callable[[Any], Any]) -> None:
-        self.arrays, self.transform = images.permute(0, 2, 3, 1).contiguous().numpy(), transform
+        self.arrays = images.permute(0, 2, 3, 1).contiguous().numpy()
+        self.transform = transform
 
     def __len__(self) -> int:
         return len(self.arrays)
@@ -108,7 +132,9 @@ class Pictures(torch.utils.data.Dataset[Any]):
         return self.transform(Image.fromarray(self.arrays[index])), 0
 
 
-def with_lightly(source: Source, precision: str, now: Now, workers: int = 0) -> Callable[[int], list[float]]:
+def with_lightly(
+    source: Source, precision: str, now: Now, workers: int = 0
+) -> Callable[[int], list[float]]:
     from lightly.loss import NTXentLoss
     from lightly.models.modules import SimCLRProjectionHead
     from lightly.transforms import SimCLRTransform
@@ -118,15 +144,19 @@ def with_lightly(source: Source, precision: str, now: Now, workers: int = 0) -> 
     model = nn.Sequential(encoder, SimCLRProjectionHead(WIDTHS[-1], 512, 128))
     transform = SimCLRTransform(input_size=32, cj_strength=0.5, gaussian_blur=0.0)
     pictures = Pictures(source.train.take(torch.arange(len(source.train))), transform)
-    loader = torch.utils.data.DataLoader(pictures, batch_size=BATCH, shuffle=True, drop_last=True, num_workers=workers)
-    criterion, optimizer = NTXentLoss(), torch.optim.SGD(model.parameters(), lr=0.06)
+    loader = torch.utils.data.DataLoader(
+        pictures, batch_size=BATCH, shuffle=True, drop_last=True, num_workers=workers
+    )
+    criterion = NTXentLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.06)
 
     def run(steps: int) -> list[float]:
         ticks: list[float] = []
         while len(ticks) < steps:
             for (x0, x1), _ in loader:
                 with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-                    z0, z1 = model(x0), model(x1)
+                    z0 = model(x0)
+                    z1 = model(x1)
                     loss = criterion(z0, z1)
                 loss.backward()
                 optimizer.step()
@@ -139,9 +169,13 @@ def with_lightly(source: Source, precision: str, now: Now, workers: int = 0) -> 
     return run
 
 
-def with_bound(source: Source, precision: str, now: Now, workers: int = 0) -> Callable[[int], list[float]]:
+def with_bound(
+    source: Source, precision: str, now: Now, workers: int = 0
+) -> Callable[[int], list[float]]:
     method = simclr(source.spec).to(memory_format=torch.channels_last)
-    made = make_views(source.spec, method.wanted_views)(source.train.take(torch.arange(BATCH)), torch.Generator().manual_seed(0))
+    made = make_views(source.spec, method.wanted_views)(
+        source.train.take(torch.arange(BATCH)), torch.Generator().manual_seed(0)
+    )
     made = [view.contiguous(memory_format=torch.channels_last) for view in made]
     step = encoder_alone(method, made, Plan(RECIPE, precision=precision))
     assert step is not None

@@ -1,4 +1,6 @@
-"""What the benchmarks share: measured values with their spread, tables, the machine, and how a part hands its tables over."""
+"""What the benchmarks share: measured values with their spread, tables, the machine, and how a part
+hands its tables over.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,23 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "torchvision", "lightly", "pytorch-metric-learning", "open_clip_torch", "info-nce-pytorch", "kornia", "torchaudio")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "lightly",
+    "pytorch-metric-learning",
+    "open_clip_torch",
+    "info-nce-pytorch",
+    "kornia",
+    "torchaudio",
+)
 
 
 @dataclass(frozen=True)
 class Table:
-    """One result: a title, how it was measured, and rows with the same keys; values are texts, numbers or ``spread``s."""
+    """One result: a title, how it was measured, and rows with the same keys; values are texts,
+    numbers or ``spread``s.
+    """
 
     title: str
     about: str
@@ -28,13 +41,20 @@ class Table:
     def markdown(self) -> str:
         columns = list(self.rows[0])
         lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-        lines += ["| " + " | ".join(text(row[column]) for column in columns) + " |" for row in self.rows]
+        lines += [
+            "| " + " | ".join(text(row[column]) for column in columns) + " |" for row in self.rows
+        ]
         return f"## {self.title}\n\n{self.about}\n\n" + "\n".join(lines) + "\n"
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
     """Median, least and most."""
-    return {"median": statistics.median(values), "least": min(values), "most": max(values), "rounds": len(values)}
+    return {
+        "median": statistics.median(values),
+        "least": min(values),
+        "most": max(values),
+        "rounds": len(values),
+    }
 
 
 def ratios(theirs: Sequence[float], ours: Sequence[float]) -> list[float]:
@@ -45,7 +65,9 @@ def ratios(theirs: Sequence[float], ours: Sequence[float]) -> list[float]:
 def text(value: Any) -> str:
     """A value as the table shows it: three digits, and where it varied, from least to most."""
     if isinstance(value, dict):
-        return text(value["median"]) + (f" ({text(value['least'])} to {text(value['most'])})" if value["rounds"] > 1 else "")
+        return text(value["median"]) + (
+            f" ({text(value['least'])} to {text(value['most'])})" if value["rounds"] > 1 else ""
+        )
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
     return str(value)
@@ -74,7 +96,9 @@ def parser_of(description: str | None) -> argparse.ArgumentParser:
     """The options that every part understands."""
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer sizes and rounds")
-    parser.add_argument("--json", type=Path, help="where the tables go; without it they are printed")
+    parser.add_argument(
+        "--json", type=Path, help="where the tables go; without it they are printed"
+    )
     return parser
 
 

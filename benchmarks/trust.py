@@ -2,8 +2,9 @@
 
     python benchmarks/trust.py [--seed N] [--count N] [--output PATH]
 
-Each family of attack runs in a process of its own, so that its memory is its own and a hang can be ended. Another seed gives other
-inputs. Exit code 1 where anything ended in a traceback, hung for over 60 seconds or took more than 4 GB.
+Each family of attack runs in a process of its own, so that its memory is its own and a hang can be
+ended. Another seed gives other inputs. Exit code 1 where anything ended in a traceback, hung for
+over 60 seconds or took more than 4 GB.
 """
 
 from __future__ import annotations
@@ -35,9 +36,26 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
-REFUSED, WORKED, TRACEBACK, HANG = "refused", "worked", "traceback", "hang"
-LONGEST, MOST = 60.0, 4 << 30
-_STRINGS = ("", "x", "[/x]", "a\0b", "\ud800", "../../x", "<script>alert(1)</script>", "\x1b[2J", "9" * 400, "\u2028", "nan", "-1")
+REFUSED = "refused"
+WORKED = "worked"
+TRACEBACK = "traceback"
+HANG = "hang"
+LONGEST = 60.0
+MOST = 4 << 30
+_STRINGS = (
+    "",
+    "x",
+    "[/x]",
+    "a\0b",
+    "\ud800",
+    "../../x",
+    "<script>alert(1)</script>",
+    "\x1b[2J",
+    "9" * 400,
+    "\u2028",
+    "nan",
+    "-1",
+)
 _HEAVY = {"kills while saving": 0.05, "reports": 0.4}
 """Of these families fewer inputs are tried, as each takes seconds."""
 
@@ -49,14 +67,25 @@ def odd_value(draw: random.Random, depth: int = 0) -> Any:
         return [odd_value(draw, depth + 1) for _ in range(draw.randrange(4))]
     if kind == 8:
         return {draw.choice(_STRINGS): odd_value(draw, depth + 1) for _ in range(draw.randrange(4))}
-    numbers = (draw.randrange(-5, 5), draw.choice([-1, 1]) * 10 ** draw.randrange(400), draw.uniform(-9, 9), float("inf"), float("nan"))
-    return (None, draw.random() < 0.5, *numbers)[kind] if draw.random() < 0.7 else draw.choice(_STRINGS)
+    numbers = (
+        draw.randrange(-5, 5),
+        draw.choice([-1, 1]) * 10 ** draw.randrange(400),
+        draw.uniform(-9, 9),
+        float("inf"),
+        float("nan"),
+    )
+    return (
+        (None, draw.random() < 0.5, *numbers)[kind]
+        if draw.random() < 0.7
+        else draw.choice(_STRINGS)
+    )
 
 
 def damaged(draw: random.Random, content: bytes) -> bytes:
     """Some bytes replaced, left out, put in or repeated."""
     for _ in range(draw.randrange(1, 6)):
-        at, other = draw.randrange(len(content) + 1), draw.randbytes(draw.randrange(1, 12))
+        at = draw.randrange(len(content) + 1)
+        other = draw.randbytes(draw.randrange(1, 12))
         content = draw.choice(
             [
                 content[:at] + other + content[at + len(other) :],
@@ -72,7 +101,8 @@ def command(*words: str) -> tuple[str, str]:
     """What a command line comes to, and what it says."""
     from nearfar.cli import main
 
-    errors, output = io.StringIO(), io.StringIO()
+    errors = io.StringIO()
+    output = io.StringIO()
     with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(output):
         try:
             code = main(list(words))
@@ -116,22 +146,36 @@ def tables(draw: random.Random, place: Path) -> tuple[str, str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = draw.sample(["id", "text", "label", "split", "image", "group", "x", "[b]", "\u202e", "path"], draw.randrange(1, 6))
+    names = draw.sample(
+        ["id", "text", "label", "split", "image", "group", "x", "[b]", "\u202e", "path"],
+        draw.randrange(1, 6),
+    )
     rows = draw.randrange(12)
     if draw.random() < 0.5:
-        lines = [",".join(names)] + [",".join(json.dumps(odd_value(draw, 3)) for _ in names) for _ in range(rows)]
+        lines = [",".join(names)] + [
+            ",".join(json.dumps(odd_value(draw, 3)) for _ in names) for _ in range(rows)
+        ]
         path = place / "table.csv"
-        path.write_bytes("\n".join(lines).encode(draw.choice(["utf-8", "utf-16", "latin-1"]), "replace"))
+        path.write_bytes(
+            "\n".join(lines).encode(draw.choice(["utf-8", "utf-16", "latin-1"]), "replace")
+        )
         return loaded(path)
     columns = {}
     for name in names:
         kind = draw.choice([int, float, str, bytes, list, None])
         values: dict[Any, Callable[[], Any]] = {
-            int: lambda: draw.randrange(-9, 9), float: lambda: draw.choice([float("nan"), 1e300, 0.5]), str: lambda: draw.choice(_STRINGS),
-            bytes: lambda: draw.randbytes(9), list: lambda: [draw.random()] * draw.randrange(3), None: lambda: None,
-        }  # fmt: skip
+            int: lambda: draw.randrange(-9, 9),
+            float: lambda: draw.choice([float("nan"), 1e300, 0.5]),
+            str: lambda: draw.choice(_STRINGS),
+            bytes: lambda: draw.randbytes(9),
+            list: lambda: [draw.random()] * draw.randrange(3),
+            None: lambda: None,
+        }
         cells = [values[kind]() for _ in range(rows)]
-        columns[name] = [cell.encode("utf-8", "replace").decode() if isinstance(cell, str) else cell for cell in cells]
+        columns[name] = [
+            cell.encode("utf-8", "replace").decode() if isinstance(cell, str) else cell
+            for cell in cells
+        ]
     path = place / "table.parquet"
     pq.write_table(pa.table(columns), path)
     return loaded(path)
@@ -142,11 +186,16 @@ def archives(draw: random.Random, place: Path) -> tuple[str, str]:
     import numpy as np
 
     arrays = {}
-    for name in draw.sample(["x", "y", "images", "label", "group", "mask", "points", "split", "sampling_rate"], draw.randrange(1, 5)):
+    for name in draw.sample(
+        ["x", "y", "images", "label", "group", "mask", "points", "split", "sampling_rate"],
+        draw.randrange(1, 5),
+    ):
         shape = tuple(draw.choice([0, 1, 2, 3, 6, 6, 16]) for _ in range(draw.randrange(5)))
         kind = draw.choice(["u1", "i2", "f4", "f8", "c8", "U3", "?", "M8[s]", "O"])
         numbers = np.asarray(np.random.default_rng(draw.getrandbits(32)).random(shape) * 9)
-        arrays[name] = np.zeros(shape, dtype=kind) if kind in ("U3", "O", "M8[s]") else numbers.astype(kind)
+        arrays[name] = (
+            np.zeros(shape, dtype=kind) if kind in ("U3", "O", "M8[s]") else numbers.astype(kind)
+        )
     path = place / "arrays.npz"
     np.savez(path, **arrays)
     if draw.random() < 0.3:
@@ -169,12 +218,18 @@ def _mutated(draw: random.Random, path: Path) -> None:
         if not isinstance(document, dict) or not document:
             break
     try:
-        path.write_bytes((tomli_w.dumps if path.suffix == ".toml" else json.dumps)(document).encode("utf-8", "replace"))
+        path.write_bytes(
+            (tomli_w.dumps if path.suffix == ".toml" else json.dumps)(document).encode(
+                "utf-8", "replace"
+            )
+        )
     except (TypeError, ValueError, OverflowError):  # TOML has no null and no such number
         path.write_bytes(damaged(draw, content.encode()))
 
 
-def _on_a_copy(draw: random.Random, place: Path, name: str, verbs: list[list[str]]) -> tuple[str, str]:
+def _on_a_copy(
+    draw: random.Random, place: Path, name: str, verbs: list[list[str]]
+) -> tuple[str, str]:
     run = fresh(place / "run")
     shutil.copytree(place / "made" / "run", run, dirs_exist_ok=True)
     _mutated(draw, run / name)
@@ -183,8 +238,11 @@ def _on_a_copy(draw: random.Random, place: Path, name: str, verbs: list[list[str
         return command(*draw.choice(verbs))
 
 
-_REPORT, _EMBED, _PUSH = ["report", "run", "-o", "out/p.html"], ["embed", "run", "-o", "out/e.npz"], ["push", "run", "./out/hub"]
-_RESUME, _CONFIG = ["pretrain", "--resume", "run"], ["pretrain", "--config", "run/config.toml", "--output", "out/run"]
+_REPORT = ["report", "run", "-o", "out/p.html"]
+_EMBED = ["embed", "run", "-o", "out/e.npz"]
+_PUSH = ["push", "run", "./out/hub"]
+_RESUME = ["pretrain", "--resume", "run"]
+_CONFIG = ["pretrain", "--config", "run/config.toml", "--output", "out/run"]
 
 
 def configs(draw: random.Random, place: Path) -> tuple[str, str]:
@@ -194,7 +252,12 @@ def configs(draw: random.Random, place: Path) -> tuple[str, str]:
 
 def encoder_files(draw: random.Random, place: Path) -> tuple[str, str]:
     """An encoder.json with odd values."""
-    return _on_a_copy(draw, place, "encoder.json", [_REPORT, _EMBED, _PUSH, ["export", "run", "--output", "out/encoder"]])
+    return _on_a_copy(
+        draw,
+        place,
+        "encoder.json",
+        [_REPORT, _EMBED, _PUSH, ["export", "run", "--output", "out/encoder"]],
+    )
 
 
 def indexes(draw: random.Random, place: Path) -> tuple[str, str]:
@@ -203,7 +266,13 @@ def indexes(draw: random.Random, place: Path) -> tuple[str, str]:
     path = place / f"index.{ending}"
     path.write_bytes(damaged(draw, (place / "made" / path.name).read_bytes()))
     with contextlib.chdir(place):
-        return command(*draw.choice([["search", "made/run", "#1"], ["dedupe", "made/run"], ["label", "made/run"]]), "--index", path.name)
+        return command(
+            *draw.choice(
+                [["search", "made/run", "#1"], ["dedupe", "made/run"], ["label", "made/run"]]
+            ),
+            "--index",
+            path.name,
+        )
 
 
 def run_folders(draw: random.Random, place: Path) -> tuple[str, str]:
@@ -211,7 +280,8 @@ def run_folders(draw: random.Random, place: Path) -> tuple[str, str]:
     run = fresh(place / "run")
     shutil.copytree(place / "made" / "run", run, dirs_exist_ok=True)
     path = draw.choice(sorted(one for one in run.rglob("*") if one.is_file()))
-    content, way = path.read_bytes(), draw.randrange(7)
+    content = path.read_bytes()
+    way = draw.randrange(7)
     path.unlink()
     if way == 0:
         path.mkdir()
@@ -223,7 +293,18 @@ def run_folders(draw: random.Random, place: Path) -> tuple[str, str]:
         path.write_bytes(damaged(draw, content))
     fresh(place / "out")
     with contextlib.chdir(place):
-        return command(*draw.choice([_REPORT, _EMBED, _PUSH, _RESUME, ["dedupe", "run"], ["evaluate", "run", "--protocols", "knn"]]))
+        return command(
+            *draw.choice(
+                [
+                    _REPORT,
+                    _EMBED,
+                    _PUSH,
+                    _RESUME,
+                    ["dedupe", "run"],
+                    ["evaluate", "run", "--protocols", "knn"],
+                ]
+            )
+        )
 
 
 def kills(draw: random.Random, place: Path) -> tuple[str, str]:
@@ -231,15 +312,34 @@ def kills(draw: random.Random, place: Path) -> tuple[str, str]:
     run = place / "killed"
     shutil.rmtree(run, ignore_errors=True)
     words = [sys.executable, "-m", "nearfar", "pretrain"]
-    start = [*words, "simclr", "--data", "digits", "--limit", "40", "--encoder", "perceptron", "--batch-size", "10", "--epochs", "8",
-             "--checkpoint-minutes", "0", "--no-evaluate", "--output", str(run)]  # fmt: skip
+    start = [
+        *words,
+        "simclr",
+        "--data",
+        "digits",
+        "--limit",
+        "40",
+        "--encoder",
+        "perceptron",
+        "--batch-size",
+        "10",
+        "--epochs",
+        "8",
+        "--checkpoint-minutes",
+        "0",
+        "--no-evaluate",
+        "--output",
+        str(run),
+    ]
     process = subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and not list((run / "checkpoints").glob("*.pt")):
         time.sleep(0.02)
     time.sleep(draw.random() * 1.5)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = subprocess.run([*words, "--resume", str(run)], capture_output=True, text=True, timeout=LONGEST * 2)
+    done = subprocess.run(
+        [*words, "--resume", str(run)], capture_output=True, text=True, timeout=LONGEST * 2
+    )
     left = [path.name for path in run.rglob("*.part")]
     if done.returncode or "Traceback" in done.stderr or left:
         return TRACEBACK, f"{done.stderr}\nleft behind: {left}"
@@ -251,11 +351,14 @@ class _Elements(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.scripts, self.bad = 0, ""
+        self.scripts = 0
+        self.bad = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.scripts += tag == "script"
-        if tag in ("iframe", "object", "embed", "form", "base") or any(name.startswith("on") for name, _ in attrs):
+        if tag in ("iframe", "object", "embed", "form", "base") or any(
+            name.startswith("on") for name, _ in attrs
+        ):
             self.bad = f"<{tag} {attrs}>"
 
 
@@ -263,14 +366,35 @@ def reports(draw: random.Random, place: Path) -> tuple[str, str]:
     """A run whose names and labels are markup; the page must hold none of it."""
     run = fresh(place / "run")
     shutil.copytree(place / "made" / "run", run, dirs_exist_ok=True)
-    text = draw.choice(['"><img src=x onerror=alert(1)>', "</script><script>alert(1)</script>", "<!--<script>", "<iframe src=x>"])
+    text = draw.choice(
+        [
+            '"><img src=x onerror=alert(1)>',
+            "</script><script>alert(1)</script>",
+            "<!--<script>",
+            "<iframe src=x>",
+        ]
+    )
     text = text[: draw.randrange(3, len(text) + 1)] + draw.choice(["", "x", "'"])
-    name = draw.choice(["metrics.jsonl", "evaluation.json", "encoder.json", "config.toml", "data.json"])
+    name = draw.choice(
+        ["metrics.jsonl", "evaluation.json", "encoder.json", "config.toml", "data.json"]
+    )
     content = (run / name).read_text()
     if name == "metrics.jsonl":
         content += json.dumps({"step": 3, text: 1.0, "alarm": text, "terms": {text: 1.0}}) + "\n"
     else:
-        words = [word for word in ("simclr", "digits", "knn-v1", "trained", "kNN accuracy", "perceptron", "torch") if word in content]
+        words = [
+            word
+            for word in (
+                "simclr",
+                "digits",
+                "knn-v1",
+                "trained",
+                "kNN accuracy",
+                "perceptron",
+                "torch",
+            )
+            if word in content
+        ]
         escaped = json.dumps(text)[1:-1]
         content = content.replace(draw.choice(words), escaped) if words else content
     (run / name).write_text(content)
@@ -281,13 +405,24 @@ def reports(draw: random.Random, place: Path) -> tuple[str, str]:
         return outcome, said
     page = _Elements()
     page.feed((place / "out" / "p.html").read_text())
-    return (TRACEBACK, f"markup on the page: {page.bad}, {page.scripts} scripts") if page.bad or page.scripts != 2 else (WORKED, "")
+    return (
+        (TRACEBACK, f"markup on the page: {page.bad}, {page.scripts} scripts")
+        if page.bad or page.scripts != 2
+        else (WORKED, "")
+    )
 
 
 FAMILIES: dict[str, Callable[[random.Random, Path], tuple[str, str]]] = {
-    "readers": readers, "tables": tables, "archives": archives, "configs": configs, "encoder files": encoder_files,
-    "indexes": indexes, "run folders": run_folders, "kills while saving": kills, "reports": reports,
-}  # fmt: skip
+    "readers": readers,
+    "tables": tables,
+    "archives": archives,
+    "configs": configs,
+    "encoder files": encoder_files,
+    "indexes": indexes,
+    "run folders": run_folders,
+    "kills while saving": kills,
+    "reports": reports,
+}
 
 
 def fresh(folder: Path) -> Path:
@@ -298,7 +433,9 @@ def fresh(folder: Path) -> Path:
 
 
 def work(family: str, seed: int, numbers: range, place: Path) -> None:
-    """In a process of its own: one line of JSON for each input. Training ends before its first step."""
+    """In a process of its own: one line of JSON for each input. Training ends before its first
+    step.
+    """
     import nearfar.training.loop as loop
     from nearfar.errors import UserError
 
@@ -309,7 +446,16 @@ def work(family: str, seed: int, numbers: range, place: Path) -> None:
     for number in numbers:
         outcome, said = FAMILIES[family](random.Random(f"{seed} {family} {number}"), place)
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"outcome": outcome, "said": said[-2000:] if outcome == TRACEBACK else "", "memory": most}), flush=True)
+        print(
+            json.dumps(
+                {
+                    "outcome": outcome,
+                    "said": said[-2000:] if outcome == TRACEBACK else "",
+                    "memory": most,
+                }
+            ),
+            flush=True,
+        )
 
 
 def attack(family: str, seed: int, count: int, place: Path) -> tuple[Counter[str], int]:
@@ -317,19 +463,34 @@ def attack(family: str, seed: int, count: int, place: Path) -> tuple[Counter[str
     outcomes: Counter[str] = Counter()
     most = done = 0
     while done < count:
-        words = [sys.executable, __file__, "--family", family, "--seed", str(seed), "--first", str(done), "--count", str(count),
-                 "--place", str(place)]  # fmt: skip
+        words = [
+            sys.executable,
+            __file__,
+            "--family",
+            family,
+            "--seed",
+            str(seed),
+            "--first",
+            str(done),
+            "--count",
+            str(count),
+            "--place",
+            str(place),
+        ]
         process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         with selectors.DefaultSelector() as ready:
             ready.register(process.stdout, selectors.EVENT_READ)
-            while done < count and ready.select(timeout=LONGEST + (LONGEST if family in _HEAVY else 0)):
+            while done < count and ready.select(
+                timeout=LONGEST + (LONGEST if family in _HEAVY else 0)
+            ):
                 line = process.stdout.readline()
                 if not line:
                     break
                 found = json.loads(line)
                 outcomes[found["outcome"]] += 1
-                most, done = max(most, found["memory"]), done + 1
+                most = max(most, found["memory"])
+                done = done + 1
                 if found["said"]:
                     print(f"{family} {done - 1}: {found['said']}", file=sys.stderr)
         if done < count:
@@ -337,7 +498,9 @@ def attack(family: str, seed: int, count: int, place: Path) -> tuple[Counter[str
                 process.wait(timeout=5)
             if process.returncode is not None and process.returncode >= 0:
                 raise RuntimeError(f"the attack itself failed: {family}, input {done}")
-            outcomes[HANG if process.returncode is None else TRACEBACK] += 1  # ended by the system, for its memory
+            outcomes[HANG if process.returncode is None else TRACEBACK] += (
+                1  # ended by the system, for its memory
+            )
             done += 1
         process.kill()
         process.wait()
@@ -350,7 +513,15 @@ def prepared(place: Path) -> None:
 
     make_runs(place / "made")
     for ending in ("npz", "parquet"):
-        assert command("embed", str(place / "made" / "run"), "--output", str(place / "made" / f"index.{ending}"))[0] == WORKED
+        assert (
+            command(
+                "embed",
+                str(place / "made" / "run"),
+                "--output",
+                str(place / "made" / f"index.{ending}"),
+            )[0]
+            == WORKED
+        )
 
 
 def page(seed: int, rows: list[tuple[str, Counter[str], int, float]]) -> str:
@@ -359,22 +530,43 @@ def page(seed: int, rows: list[tuple[str, Counter[str], int, float]]) -> str:
 
     import nearfar
 
-    about = f"{datetime.now(UTC).date().isoformat()} with nearfar {nearfar.__version__}, Python {platform.python_version()}"
+    about = (
+        f"{datetime.now(UTC).date().isoformat()} with nearfar {nearfar.__version__}, Python "
+        f"{platform.python_version()}"
+    )
     lines = [
-        "# What odd and hostile input comes to", "",
-        f"Made by `python benchmarks/trust.py --seed {seed}` on {about}, torch {torch.__version__}. Another seed makes other inputs;"
-        " the memory is the most that a family's process held, what it imports included.", "",
-        "| family | what it is | inputs | refused in a sentence | worked | tracebacks | hangs over 60 s | over 4 GB | most MB | s |",
+        "# What odd and hostile input comes to",
+        "",
+        f"Made by `python benchmarks/trust.py --seed {seed}` on {about}, torch "
+        f"{torch.__version__}. Another seed makes other inputs;"
+        " the memory is the most that a family's process held, what it imports included.",
+        "",
+        "| family | what it is | inputs | refused in a sentence | worked | tracebacks | hangs over "
+        "60 s | over 4 GB | most MB | s |",
         "|---|---|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
+    ]
     for family, outcomes, most, seconds in rows:
         what = (FAMILIES[family].__doc__ or "").rstrip(".")
-        counts = [sum(outcomes.values()), *(outcomes[kind] for kind in (REFUSED, WORKED, TRACEBACK, HANG)), int(most > MOST)]
-        lines.append(f"| {family} | {what} | {' | '.join(map(str, counts))} | {most / 1e6:,.0f} | {seconds:.0f} |")
+        counts = [
+            sum(outcomes.values()),
+            *(outcomes[kind] for kind in (REFUSED, WORKED, TRACEBACK, HANG)),
+            int(most > MOST),
+        ]
+        lines.append(
+            f"| {family} | {what} | {' | '.join(map(str, counts))} | {most / 1e6:,.0f} | "
+            f"{seconds:.0f} |"
+        )
     total = sum((outcomes for _, outcomes, _, _ in rows), Counter[str]())
-    lines += ["", f"In all {sum(total.values()):,} inputs, {total[TRACEBACK]} tracebacks, {total[HANG]} hangs."]
-    lines += ["A killed run counts as worked when its resumed run ends well and no half-written file is left; a report, when the page"
-              " holds nothing that could run. What is trusted: [security](../security.md)."]  # fmt: skip
+    lines += [
+        "",
+        f"In all {sum(total.values()):,} inputs, {total[TRACEBACK]} tracebacks, {total[HANG]} "
+        "hangs.",
+    ]
+    lines += [
+        "A killed run counts as worked when its resumed run ends well and no half-written file is "
+        "left; a report, when the page"
+        " holds nothing that could run. What is trusted: [security](../security.md)."
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -384,7 +576,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=100, help="inputs of each family")
     parser.add_argument("--output", type=Path, default=ROOT / "docs/results/trust.md")
-    parser.add_argument("--family", choices=FAMILIES, help="only this one, a line of JSON for each input")
+    parser.add_argument(
+        "--family", choices=FAMILIES, help="only this one, a line of JSON for each input"
+    )
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--place", type=Path)
     given = parser.parse_args()
@@ -397,11 +591,15 @@ def main() -> int:
         prepared(place)
         for family in FAMILIES:
             started = time.monotonic()
-            outcomes, most = attack(family, given.seed, max(2, int(given.count * _HEAVY.get(family, 1))), place)
+            outcomes, most = attack(
+                family, given.seed, max(2, int(given.count * _HEAVY.get(family, 1))), place
+            )
             rows.append((family, outcomes, most, time.monotonic() - started))
             print(family, dict(outcomes), f"{most / 1e6:,.0f} MB", flush=True)
     given.output.write_text(page(given.seed, rows), encoding="utf-8")
-    failed = any(outcomes[TRACEBACK] or outcomes[HANG] or most > MOST for _, outcomes, most, _ in rows)
+    failed = any(
+        outcomes[TRACEBACK] or outcomes[HANG] or most > MOST for _, outcomes, most, _ in rows
+    )
     return int(failed)
 
 

@@ -1,4 +1,6 @@
-"""Losses under data parallel training on two gloo processes against the same on one: part of ``parity.py``."""
+"""Losses under data parallel training on two gloo processes against the same on one: part of
+``parity.py``.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nearfar import losses
-from nearfar.losses.decoupled import dcl
+from nearfar import collectives, losses
+from nearfar.losses.instance.decoupled import dcl
 from nearfar.testing import on_processes
-from nearfar.training import collectives
-from nearfar.training.joining import join
+from nearfar.training.processes.joining import join
 
 DIMENSION = 16
 Loss = Callable[..., Tensor]
@@ -34,7 +35,9 @@ def gathering_clip(**flags: bool) -> Callable[[], Loss]:
         from open_clip.loss import ClipLoss
 
         criterion = ClipLoss(rank=collectives.rank(), world_size=collectives.world(), **flags)
-        return lambda a, b: criterion(normalize(a, dim=1), normalize(b, dim=1), torch.tensor(10.0).double())
+        return lambda a, b: criterion(
+            normalize(a, dim=1), normalize(b, dim=1), torch.tensor(10.0).double()
+        )
 
     return build
 
@@ -73,14 +76,20 @@ TWO_PROCESSES: list[tuple[str, str, Callable[[], Loss]]] = [
     ("CLIP", "nearfar", joined(cosines(losses.clip, logit_scale=10.0))),
     ("CLIP, default flags", "open_clip", gathering_clip()),
     ("CLIP, local loss", "open_clip", gathering_clip(local_loss=True)),
-    ("CLIP, local loss, gather with gradient", "open_clip", gathering_clip(local_loss=True, gather_with_grad=True)),
+    (
+        "CLIP, local loss, gather with gradient",
+        "open_clip",
+        gathering_clip(local_loss=True, gather_with_grad=True),
+    ),
     ("SigLIP", "nearfar", joined(cosines(losses.siglip, logit_scale=10.0, logit_bias=-10.0))),
     ("SigLIP", "open_clip", gathering_siglip),
 ]
 
 
 def linear_model_gradients() -> list[list[Tensor]]:
-    """For each entry of ``TWO_PROCESSES`` that is installed: value and weight gradient of 64 pairs, shared out among processes."""
+    """For each entry of ``TWO_PROCESSES`` that is installed: value and weight gradient of 64 pairs,
+    shared out among processes.
+    """
     generator = torch.Generator().manual_seed(0)
     first = torch.randn(64, DIMENSION, generator=generator, dtype=torch.float64)
     second = first + 0.5 * torch.randn(64, DIMENSION, generator=generator, dtype=torch.float64)
@@ -102,12 +111,18 @@ def linear_model_gradients() -> list[list[Tensor]]:
 
 
 def two_processes() -> list[str]:
-    together = importlib.import_module("two_processes").linear_model_gradients  # processes import it by this name
-    one, two = together(), on_processes(together, counts=(2,))[2][0]
+    together = importlib.import_module(
+        "two_processes"
+    ).linear_model_gradients  # processes import it by this name
+    one = together()
+    two = on_processes(together, counts=(2,))[2][0]
     names = [(name, package) for name, package, _ in TWO_PROCESSES if find_spec(package)]
     lines = []
     for (name, package), (value, gradient), (found, other) in zip(names, one, two, strict=True):
         ratio = (other.norm() / gradient.norm()).item()
         direction = (other / other.norm() - gradient / gradient.norm()).norm().item()
-        lines.append(f"| {name} | {package} | {value.item():.8g} | {found.item():.8g} | {ratio:.4f} | {direction:.1e} |")
+        lines.append(
+            f"| {name} | {package} | {value.item():.8g} | {found.item():.8g} | {ratio:.4f} | "
+            f"{direction:.1e} |"
+        )
     return lines

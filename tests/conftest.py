@@ -1,4 +1,6 @@
-"""Fixtures shared by all tests: the reference values in ``tests/golden`` and the real data that may lie beside the repository."""
+"""Fixtures shared by all tests: the reference values in ``tests/golden`` and the real data that may
+lie beside the repository.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ def _one_seed() -> None:
 def golden() -> Iterator[Callable[[str], ReferenceCase]]:
     """Load one reference case by name ("a-ntxent-case1") as float64 tensors.
 
-    A missing file fails. A test that loads a case and reads none of its results (``out_*``) compares nothing, and fails too.
+    A missing file fails. A test that loads a case and reads none of its results (``out_*``)
+    compares nothing, and fails too.
     """
     with comparison() as load:
         yield load

@@ -1,6 +1,7 @@
 """Mistakes planted on purpose, one at a time, each with the test that must notice it.
 
-``python -m tests.mutations`` plants each in a copy of the package and runs its test there; a mutation that survives is a hole in the tests.
+``python -m tests.mutations`` plants each in a copy of the package and runs its test there; a
+mutation that survives is a hole in the tests.
 """
 
 from __future__ import annotations
@@ -42,59 +43,95 @@ class Mutation:
 
 MUTATIONS = (
     Mutation(
-        what="SimSiam predicts its own view", file="methods/distillation/simsiam.py", test=f"{PLAIN}[simsiam-small]",
-        old='"z1": z1.detach(), "z2": z2.detach()}', new='"z1": z2.detach(), "z2": z1.detach()}',
+        what="SimSiam predicts its own view",
+        file="methods/distillation/simsiam.py",
+        test=f"{PLAIN}[simsiam-small]",
+        old='"z1": z1.detach(), "z2": z2.detach()}',
+        new='"z1": z2.detach(), "z2": z1.detach()}',
     ),
     Mutation(
-        what="BYOL's loss compares a prediction with its own view", file="methods/distillation/byol.py",
+        what="BYOL's loss compares a prediction with its own view",
+        file="methods/distillation/byol.py",
         test=f"{PLAIN}[byol-small]",
-        old='"target1": target1, "target2": target2}', new='"target1": target2, "target2": target1}',
+        old='"target1": target1, "target2": target2}',
+        new='"target1": target2, "target2": target1}',
     ),
     Mutation(
-        what="SimCLR ignores its temperature", file="methods/instance/simclr.py", test=f"{ACTS}[simclr]",
-        old="temperature=self.settings.temperature", new="temperature=0.1",
+        what="SimCLR ignores its temperature",
+        file="methods/instance/simclr.py",
+        test=f"{ACTS}[simclr]",
+        old="temperature=self.settings.temperature",
+        new="temperature=0.1",
     ),
     Mutation(
-        what="AdaInf ignores its temperature", file="methods/instance/adainf.py", test=f"{ACTS}[adainf]",
-        old="temperature=self.settings.temperature", new="temperature=0.2",
+        what="AdaInf ignores its temperature",
+        file="methods/instance/adainf.py",
+        test=f"{ACTS}[adainf]",
+        old="temperature=self.settings.temperature",
+        new="temperature=0.2",
     ),
     Mutation(
-        what="GroCo ignores the steepness", file="methods/instance/groco.py", test=f"{ACTS}[groco]",
-        old='"steepness": s.steepness', new='"steepness": 1.0',
+        what="GroCo ignores the steepness",
+        file="methods/instance/groco.py",
+        test=f"{ACTS}[groco]",
+        old='"steepness": s.steepness',
+        new='"steepness": 1.0',
     ),
     Mutation(
-        what="Barlow Twins gets symmetric views", file="methods/redundancy/barlow_twins.py", test=f"{CARD}[barlow-twins]",
-        old='wanted_views = WantedViews(style="asymmetric")', new="wanted_views = WantedViews()",
+        what="Barlow Twins gets symmetric views",
+        file="methods/redundancy/barlow_twins.py",
+        test=f"{CARD}[barlow-twins]",
+        old='wanted_views = WantedViews(style="asymmetric")',
+        new="wanted_views = WantedViews()",
     ),
     Mutation(
-        what="VICReg's projector has no batch norm", file="methods/redundancy/vicreg.py", test=f"{CARD}[vicreg]",
-        old="last_bias=False)", new="last_bias=False, hidden_norm=False)",
+        what="VICReg's projector has no batch norm",
+        file="methods/redundancy/vicreg.py",
+        test=f"{CARD}[vicreg]",
+        old="last_bias=False)",
+        new="last_bias=False, hidden_norm=False)",
     ),
     Mutation(
-        what="DINO's momentum never rises", file="methods/distillation/dino.py", test=f"{COPY}[dino]",
-        old="cosine_momentum(self.settings.momentum, self.progress)", new="self.settings.momentum",
+        what="DINO's momentum never rises",
+        file="methods/distillation/dino.py",
+        test=f"{COPY}[dino]",
+        old="cosine_momentum(self.settings.momentum, self.progress)",
+        new="self.settings.momentum",
     ),
     Mutation(
-        what="the loop leaves progress at 0", file="training/loop.py",
+        what="the loop leaves progress at 0",
+        file="training/loop.py",
         test="tests/training/test_progress.py::test_progress_grows_from_nothing_to_all",
-        old="trained.progress = progress.step / progress.steps", new="trained.progress = 0.0",
+        old="trained.progress = progress.step / progress.steps",
+        new="trained.progress = 0.0",
     ),
     Mutation(
-        what="SupCon's paper rate is a hundred times too large", file="methods/supervised/supcon.py",
-        test=f"{CARD}[supcon]", old="learning_rate=0.05", new="learning_rate=5.0",
+        what="SupCon's paper rate is a hundred times too large",
+        file="methods/supervised/supcon.py",
+        test=f"{CARD}[supcon]",
+        old="learning_rate=0.05",
+        new="learning_rate=5.0",
     ),
     Mutation(
-        what="ScatSimCLR lacks its jigsaw term", file="methods/instance/scatsimclr.py", test=f"{PLAIN}[scatsimclr-jigsaw]",
-        old='if self.settings.pretext == "jigsaw":\n            answer', new="if False:\n            answer",
+        what="ScatSimCLR lacks its jigsaw term",
+        file="methods/instance/scatsimclr.py",
+        test=f"{PLAIN}[scatsimclr-jigsaw]",
+        old='if self.settings.pretext == "jigsaw":\n            answer',
+        new="if False:\n            answer",
     ),
     Mutation(
-        what="a host is not told the progress", file="methods/method.py",
+        what="a host is not told the progress",
+        file="methods/method.py",
         test="tests/methods/test_hosting.py::test_the_host_knows_the_progress[hallucinator]",
-        old="host.progress = share", new="pass",
+        old="host.progress = share",
+        new="pass",
     ),
     Mutation(
-        what="a range is never checked", file="ranges.py", test="tests/test_ranges.py::test_options_have_ranges_too",
-        old="return over and under", new="return True",
+        what="a range is never checked",
+        file="ranges.py",
+        test="tests/test_ranges.py::test_options_have_ranges_too",
+        old="return over and under",
+        new="return True",
     ),
 )
 
@@ -111,13 +148,18 @@ def survives(mutation: Mutation) -> bool:
         path = copy / "src" / "nearfar" / mutation.file
         text = path.read_text(encoding="utf-8")
         if text.count(mutation.old) != 1:
-            raise ValueError(f"{mutation.file} holds {mutation.old!r} {text.count(mutation.old)} times, not once.")
+            raise ValueError(
+                f"{mutation.file} holds {mutation.old!r} {text.count(mutation.old)} times, not "
+                "once."
+            )
         path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
         return _passes(copy, mutation.test)
 
 
 def pass_unchanged(mutations: Sequence[Mutation] = MUTATIONS) -> bool:
-    """Whether all tests pass in a copy without any mutation, so that it is the mutation that fails them."""
+    """Whether all tests pass in a copy without any mutation, so that it is the mutation that fails
+    them.
+    """
     with tempfile.TemporaryDirectory() as folder:
         _copied(Path(folder))
         return _passes(Path(folder), *dict.fromkeys(mutation.test for mutation in mutations))
@@ -125,17 +167,40 @@ def pass_unchanged(mutations: Sequence[Mutation] = MUTATIONS) -> bool:
 
 def _copied(folder: Path) -> None:
     """The package and its tests, as they stand."""
-    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copytree(
+        ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+    )
     shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
 
 
 def _passes(folder: Path, *tests: str) -> bool:
     environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        *tests,
+    ]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
     if done.returncode not in (0, 1):
-        raise RuntimeError(f"pytest ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+        raise RuntimeError(
+            f"pytest ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+        )
     return done.returncode == 0
 
 
@@ -146,7 +211,9 @@ def main(mutations: Sequence[Mutation] = MUTATIONS) -> int:
         return 1
     lived = [mutation for mutation in mutations if survives(mutation)]
     for mutation in mutations:
-        print(f"{'SURVIVED' if mutation in lived else 'killed':<9} {mutation.what} ({mutation.test})")
+        print(
+            f"{'SURVIVED' if mutation in lived else 'killed':<9} {mutation.what} ({mutation.test})"
+        )
     return 1 if lived else 0
 
 

@@ -1,4 +1,6 @@
-"""What a file may hold instead of what was written: each place of a document in turn takes each of several wrong values."""
+"""What a file may hold instead of what was written: each place of a document in turn takes each of
+several wrong values.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,20 @@ import nearfar
 from nearfar.comparison.gathering import MEMORY
 
 NESTED: Any = [[{"a": [[]]}]]
-WRONG: tuple[Any, ...] = (None, True, -1, 2.5, float("nan"), 10**400, "[/x]", "", "a\0b", [], {}, NESTED)
+WRONG: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    2.5,
+    float("nan"),
+    10**400,
+    "[/x]",
+    "",
+    "a\0b",
+    [],
+    {},
+    NESTED,
+)
 """Values of every type, most of them in no place right."""
 ABSENT = object()
 """Stands for a field that is not there."""
@@ -23,7 +38,9 @@ _MOST_ITEMS = 1
 
 
 def places(document: Any, at: Place = ()) -> Iterator[Place]:
-    """Where a document holds anything: every field and the first item of every list, but not the whole."""
+    """Where a document holds anything: every field and the first item of every list, but not the
+    whole.
+    """
     if at:
         yield at
     if isinstance(document, dict):
@@ -48,18 +65,36 @@ def replaced(document: Any, place: Place, value: Any) -> Any:
 
 
 def mutations(document: Any) -> Iterator[tuple[Place, Any, Any]]:
-    """Each place, each wrong value that differs from what is there, and the document that holds it."""
+    """Each place, each wrong value that differs from what is there, and the document that holds
+    it.
+    """
     for place in places(document):
         for value in (*WRONG, ABSENT):
             yield place, value, replaced(document, place, value)
 
 
 def make_runs(folder: Path) -> None:
-    """Two small runs of one configuration on two seeds, "run" and "other", as a comparison would leave them."""
-    options: dict[str, Any] = {"data": "digits", "limit": 40, "encoder": "perceptron", "epochs": 2, "batch_size": 20}
+    """Two small runs of one configuration on two seeds, "run" and "other", as a comparison would
+    leave them.
+    """
+    options: dict[str, Any] = {
+        "data": "digits",
+        "limit": 40,
+        "encoder": "perceptron",
+        "epochs": 2,
+        "batch_size": 20,
+    }
     settings = {"hidden": 16, "projection": 8}
     for seed, name in enumerate(("run", "other")):
-        nearfar.pretrain("simclr", settings=settings, **options, seed=seed, quiet=True, output=folder / name, evaluate=False)
+        nearfar.pretrain(
+            "simclr",
+            settings=settings,
+            **options,
+            seed=seed,
+            quiet=True,
+            output=folder / name,
+            evaluate=False,
+        )
         nearfar.evaluate(folder / name, protocols="knn", seeds=1)
         (folder / name / MEMORY).write_text('{"peak_memory_mib": 300.5}\n')
 

@@ -17,8 +17,8 @@ GOLDEN = Path(__file__).resolve().parent / "golden"
 class ReferenceCase(Mapping[str, Tensor]):
     """The arrays of one case: inputs ``in_*``, settings ``hp_*`` and results ``out_*``.
 
-    The case remembers which results were read. ``in`` and ``get`` refuse a key that no case has, since what
-    depends on such a key never runs.
+    The case remembers which results were read. ``in`` and ``get`` refuse a key that no case has,
+    since what depends on such a key never runs.
     """
 
     def __init__(self, name: str, arrays: dict[str, Tensor]) -> None:
@@ -39,7 +39,9 @@ class ReferenceCase(Mapping[str, Tensor]):
         return key in self._arrays
 
     def get(self, key: str, default: Tensor | None = None) -> Tensor | None:  # type: ignore[override]
-        """The array of that name, or the default where this case lacks it and another case has it."""
+        """The array of that name, or the default where this case lacks it and another case has
+        it.
+        """
         known = key in self
         return self[key] if known else default
 
@@ -71,7 +73,9 @@ def load_reference(name: str) -> ReferenceCase:
 
 @contextmanager
 def comparison() -> Iterator[Callable[[str], ReferenceCase]]:
-    """``load_reference`` for one test; at the end, every case must have been compared and there must be one."""
+    """``load_reference`` for one test; at the end, every case must have been compared and there
+    must be one.
+    """
     loaded: list[ReferenceCase] = []
 
     def load(name: str) -> ReferenceCase:

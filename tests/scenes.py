@@ -1,5 +1,6 @@
-"""Pictures composed like scenes, some of them planted twice, and encoders of different spread, for tests of what an
-embedded set is good for."""
+"""Pictures composed like scenes, some of them planted twice, and encoders of different spread, for
+tests of what an embedded set is good for.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +12,14 @@ from torch.nn.functional import avg_pool2d, cross_entropy, grid_sample
 
 SIDE = 32
 KINDS = 4
-"""Kinds of scenes: they differ in the colours of ground and sky and in the height of the horizon."""
+"""Kinds of scenes: they differ in the colours of ground and sky and in the height of the horizon.
+"""
 
 
 def scenes(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Pictures (N, 3, 32, 32) in [0, 1], a sky and a ground with 2 to 6 things of random place, size, colour and form,
-    and their kinds (N,)."""
+    """Pictures (N, 3, 32, 32) in [0, 1], a sky and a ground with 2 to 6 things of random place,
+    size, colour and form, and their kinds (N,).
+    """
     draw = torch.Generator().manual_seed(seed)
     kind = torch.randint(0, KINDS, (count,), generator=draw)
     palette = torch.rand(KINDS, 2, 3, generator=torch.Generator().manual_seed(99))
@@ -40,8 +43,9 @@ def scenes(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def copies(pictures: Tensor, seed: int = 1) -> Tensor:
-    """Each picture once more as a copy is found in the wild: a little brighter or darker, with the noise of another
-    compression, a third of them scaled up by 2 %."""
+    """Each picture once more as a copy is found in the wild: a little brighter or darker, with the
+    noise of another compression, a third of them scaled up by 2 %.
+    """
     draw = torch.Generator().manual_seed(seed)
     count = len(pictures)
     gain = 1 + 0.03 * torch.randn(count, 1, 1, 1, generator=draw)
@@ -60,9 +64,16 @@ def convnet(pictures: Tensor, kind: Tensor, steps: int = 60) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         body = nn.Sequential(
-            nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1),
-            nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(256, 64),
-        )  # fmt: skip
+            nn.Conv2d(3, 16, 3, 2, 1),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, 2, 1),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 3, 2, 1),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(256, 64),
+        )
         head = nn.Linear(64, KINDS)
         optimiser = torch.optim.Adam([*body.parameters(), *head.parameters()], 2e-3)
         for step in range(steps):
@@ -75,7 +86,9 @@ def convnet(pictures: Tensor, kind: Tensor, steps: int = 60) -> nn.Module:
 
 @torch.no_grad()
 def encoded(name: str, pictures: Tensor, train: Tensor, kind: Tensor) -> Tensor:
-    """Features (N, D) by one of three encoders: "pixels", "convnet" (trained), "narrow" (all cosines near 0.95)."""
+    """Features (N, D) by one of three encoders: "pixels", "convnet" (trained), "narrow" (all
+    cosines near 0.95).
+    """
     if name == "pixels":
         return avg_pool2d(pictures, 2).flatten(1)
     with torch.enable_grad():

@@ -1,4 +1,6 @@
-"""Every registered method passes the public battery; ``losses/test_every_loss.py`` does the same for losses."""
+"""Every registered method passes the public battery; ``losses/test_every_loss.py`` does the same
+for losses.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ SKIPPED_METHOD_CHECKS = {
 
 
 def pairs() -> list[tuple[str, str]]:
-    """Every method with every modality it learns from; methods for any data are tried on images and on series."""
+    """Every method with every modality it learns from; methods for any data are tried on images and
+    on series.
+    """
     return [
         (name, modality)
         for name in registry.names()
@@ -44,9 +48,13 @@ def test_method(name: str, modality: str, check: str) -> None:
 
 @functools.cache
 def several() -> tuple[dict[int, list[list[Trained]]], list[Trained]]:
-    """All methods on groups of processes, started once for all, on two of them also sharded; and on this process."""
+    """All methods on groups of processes, started once for all, on two of them also sharded; and on
+    this process.
+    """
     tasks = [(name, None, {}) for name in registry.names()]
-    found = on_processes(train_by_name, tasks, [False, True], counts=[2], seconds=300) | on_processes(train_by_name, tasks, counts=[3])
+    found = on_processes(
+        train_by_name, tasks, [False, True], counts=[2], seconds=300
+    ) | on_processes(train_by_name, tasks, counts=[3])
     return found, train_by_name(tasks)
 
 

@@ -19,31 +19,38 @@ import torch
 
 import nearfar
 from nearfar import networks
+from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.spec import Spec
-from nearfar.data.tokenizer import Tokenizer
-from nearfar.encoder_files import DESCRIPTION, TOKENIZER, load_encoder, save_encoder
 from nearfar.errors import UserError
-from nearfar.index import facts_of, read_index
+from nearfar.finding.index import facts_of, read_index
 from nearfar.networks import room
+from nearfar.runs.encoder_files import DESCRIPTION, TOKENIZER, load_encoder, save_encoder
 from tests.networks.specs import images, texts
 
 
 @contextmanager
 def refused(sentence: str) -> Iterator[None]:
-    """The block ends in a ``UserError`` of that sentence within a minute, on a loaded machine, too."""
+    """The block ends in a ``UserError`` of that sentence within a minute, on a loaded machine,
+    too.
+    """
     started = time.monotonic()
     with pytest.raises(UserError, match=sentence):
         yield
     assert time.monotonic() - started < 60
 
 
-@pytest.mark.parametrize("name", ["1000000000*perceptron", "999999*point-net", f"{'9' * 5000}*perceptron", "257*small-convnet"])
+@pytest.mark.parametrize(
+    "name",
+    ["1000000000*perceptron", "999999*point-net", f"{'9' * 5000}*perceptron", "257*small-convnet"],
+)
 def test_more_encoders_than_any_run_has_are_refused(name: str) -> None:
     with refused("stands for more than 256 encoders; expected at most 256 side by side"):
         networks.build(name, images(1, 8, 8))
 
 
-@pytest.mark.parametrize("name", ["0*perceptron", "\u00b2*perceptron", "-1*perceptron", "2*2*perceptron", "*"])
+@pytest.mark.parametrize(
+    "name", ["0*perceptron", "\u00b2*perceptron", "-1*perceptron", "2*2*perceptron", "*"]
+)
 def test_other_numbers_of_encoders_are_unknown_names(name: str) -> None:
     with refused("Unknown encoder"):
         networks.build(name, images(1, 8, 8))
@@ -58,20 +65,27 @@ def test_other_numbers_of_encoders_are_unknown_names(name: str) -> None:
         ("text-transformer", texts(1 << 34, 16)),
     ],
 )
-def test_an_encoder_that_fits_no_machine_is_refused_before_it_is_made(name: str, spec: Spec) -> None:
+def test_an_encoder_that_fits_no_machine_is_refused_before_it_is_made(
+    name: str, spec: Spec
+) -> None:
     with refused("of memory, and .* are free; choose a smaller encoder"):
         networks.build(name, spec)
 
 
 def test_what_is_free_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    weights = sum(value.numel() for value in networks.build("perceptron", images(1, 8, 8)).state_dict().values())
+    weights = sum(
+        value.numel()
+        for value in networks.build("perceptron", images(1, 8, 8)).state_dict().values()
+    )
     monkeypatch.setattr(room, "free_bytes", lambda: 9 * weights)
     networks.build("2*perceptron", images(1, 8, 8))
     with refused("3\\*perceptron would take"):
         networks.build("3*perceptron", images(1, 8, 8))
 
 
-def test_a_limit_of_the_process_group_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_of_the_process_group_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(room, "_GROUP", tmp_path)
     (tmp_path / "memory.max").write_text("5000\n")
     (tmp_path / "memory.current").write_text("3000\n")
@@ -92,12 +106,25 @@ def test_looking_for_room_changes_no_weight() -> None:
 
 @pytest.mark.parametrize(
     ("method", "settings"),
-    [("simclr", {"hidden": 1 << 20, "projection": 1 << 20}), ("moco-v2", {"hidden": 1 << 20, "projection": 1 << 20}),
-     ("dino", {"prototypes": 1 << 20, "bottleneck": 1 << 20})],
-)  # fmt: skip
-def test_settings_whose_networks_fit_no_machine_are_refused(method: str, settings: dict[str, int], tmp_path: Path) -> None:
-    options: dict[str, Any] = {"data": "digits", "limit": 40, "batch_size": 20, "epochs": 1, "quiet": True}
-    with refused(f"The networks of {method} with these settings would take .* choose smaller widths"):
+    [
+        ("simclr", {"hidden": 1 << 20, "projection": 1 << 20}),
+        ("moco-v2", {"hidden": 1 << 20, "projection": 1 << 20}),
+        ("dino", {"prototypes": 1 << 20, "bottleneck": 1 << 20}),
+    ],
+)
+def test_settings_whose_networks_fit_no_machine_are_refused(
+    method: str, settings: dict[str, int], tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {
+        "data": "digits",
+        "limit": 40,
+        "batch_size": 20,
+        "epochs": 1,
+        "quiet": True,
+    }
+    with refused(
+        f"The networks of {method} with these settings would take .* choose smaller widths"
+    ):
         nearfar.pretrain(method, settings=settings, output=tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()
 
@@ -106,7 +133,11 @@ def test_settings_whose_networks_fit_no_machine_are_refused(method: str, setting
 def encoder(tmp_path: Path) -> Path:
     """A folder with an encoder of texts."""
     tokenizer = Tokenizer.train(["one two three", "two three four"], 280)
-    save_encoder(networks.build("text-transformer", texts(len(tokenizer), 12)), tmp_path / "encoder", tokenizer=tokenizer)
+    save_encoder(
+        networks.build("text-transformer", texts(len(tokenizer), 12)),
+        tmp_path / "encoder",
+        tokenizer=tokenizer,
+    )
     return tmp_path / "encoder"
 
 
@@ -118,7 +149,9 @@ def encoder(tmp_path: Path) -> Path:
         ({"spec": {"vocabulary": 1 << 24, "context": 1 << 24}}, "does not fit|would take"),
     ],
 )
-def test_an_encoder_file_that_asks_for_too_much(changes: dict[str, Any], sentence: str, encoder: Path) -> None:
+def test_an_encoder_file_that_asks_for_too_much(
+    changes: dict[str, Any], sentence: str, encoder: Path
+) -> None:
     described = json.loads((encoder / DESCRIPTION).read_text())
     spec = {**described["spec"], **changes.get("spec", {})}
     (encoder / DESCRIPTION).write_text(json.dumps({**described, **changes, "spec": spec}))
@@ -129,13 +162,18 @@ def test_an_encoder_file_that_asks_for_too_much(changes: dict[str, Any], sentenc
 @pytest.mark.parametrize(
     ("merges", "sentence"),
     [
-        ([[102, 102], *([261 + i, 261 + i] for i in range(40))], "bytes long; expected at most 260"),
+        (
+            [[102, 102], *([261 + i, 261 + i] for i in range(40))],
+            "bytes long; expected at most 260",
+        ),
         ([[102, 103]] * 900_000, "there twice"),
         ([[5 + i // 200, 5 + i % 200] for i in range(40_000)], "tokens, and the encoder knows"),
     ],
     ids=["doubling", "repeated", "many"],
 )
-def test_a_tokenizer_that_asks_for_too_much(merges: list[list[int]], sentence: str, encoder: Path) -> None:
+def test_a_tokenizer_that_asks_for_too_much(
+    merges: list[list[int]], sentence: str, encoder: Path
+) -> None:
     (encoder / TOKENIZER).write_text(json.dumps({"merges": merges}))
     with refused(sentence):
         load_encoder(encoder)
@@ -143,8 +181,13 @@ def test_a_tokenizer_that_asks_for_too_much(merges: list[list[int]], sentence: s
 
 def _zeros_npz(path: Path) -> None:
     """1.1 GB of zeros in a megabyte."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("embedding.npy", "w", force_zip64=True) as member:
-        np.lib.format.write_array_header_1_0(member, {"descr": "<f4", "fortran_order": False, "shape": (280_000, 1000)})  # type: ignore[arg-type]
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("embedding.npy", "w", force_zip64=True) as member,
+    ):
+        np.lib.format.write_array_header_1_0(
+            member, {"descr": "<f4", "fortran_order": False, "shape": (280_000, 1000)}
+        )  # type: ignore[arg-type]
         for _ in range(1120):
             member.write(bytes(1_000_000))
 
@@ -152,7 +195,9 @@ def _zeros_npz(path: Path) -> None:
 def _header_npz(path: Path) -> None:
     """A header of 10^12 rows and nothing behind it."""
     with zipfile.ZipFile(path, "w") as archive, archive.open("embedding.npy", "w") as member:
-        np.lib.format.write_array_header_1_0(member, {"descr": "<f4", "fortran_order": False, "shape": (10**12, 64)})  # type: ignore[arg-type]
+        np.lib.format.write_array_header_1_0(
+            member, {"descr": "<f4", "fortran_order": False, "shape": (10**12, 64)}
+        )  # type: ignore[arg-type]
 
 
 def _pickled_npz(path: Path) -> None:
@@ -175,21 +220,28 @@ def _too_few_names(path: Path) -> None:
 
 
 def _facts_of_another_kind(path: Path) -> None:
-    np.savez(path, embedding=np.ones((2, 2)), id=np.array(["a", "b"]), nearfar=np.array("[" * 100_000))
+    np.savez(
+        path, embedding=np.ones((2, 2)), id=np.array(["a", "b"]), nearfar=np.array("[" * 100_000)
+    )
 
 
-@pytest.mark.parametrize("make", [_zeros_npz, _header_npz, _pickled_npz, _not_finite, _too_few_names, _facts_of_another_kind])
+@pytest.mark.parametrize(
+    "make",
+    [_zeros_npz, _header_npz, _pickled_npz, _not_finite, _too_few_names, _facts_of_another_kind],
+)
 def test_an_index_that_asks_for_too_much(make: Callable[[Path], None], tmp_path: Path) -> None:
     make(tmp_path / "index.npz")
     with refused("index.npz"):
         read_index(tmp_path / "index.npz")
 
 
-def test_a_table_that_unpacks_beyond_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_that_unpacks_beyond_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(400_000, dtype=np.float32)), 4)
     pq.write_table(pa.table({"id": ["x"] * 100_000, "embedding": rows}), tmp_path / "index.parquet")
     assert len(read_index(tmp_path / "index.parquet")) == 100_000
-    monkeypatch.setattr("nearfar.data.bounds.memory_bytes", lambda: 1000)
+    monkeypatch.setattr("nearfar.data.content.bounds.memory_bytes", lambda: 1000)
     with refused("would take"):
         read_index(tmp_path / "index.parquet")
 
@@ -197,7 +249,12 @@ def test_a_table_that_unpacks_beyond_the_memory_is_refused(tmp_path: Path, monke
 def test_an_honest_index_is_read(tmp_path: Path) -> None:
     features = np.arange(6, dtype=np.float32).reshape(3, 2)
     facts = json.dumps(facts_of(["a", "b", "c"], features, "one"))
-    np.savez(tmp_path / "index.npz", embedding=features, id=np.array(["a", "b", "c"]), nearfar=np.array(facts))
+    np.savez(
+        tmp_path / "index.npz",
+        embedding=features,
+        id=np.array(["a", "b", "c"]),
+        nearfar=np.array(facts),
+    )
     found = read_index(tmp_path / "index.npz")
     assert (list(found.ids), found.encoder) == (["a", "b", "c"], "one")
     assert dataclasses.is_dataclass(found)

@@ -1,4 +1,6 @@
-"""The guides' code is run as it stands: Python blocks in one process and in order, shell blocks with the real command."""
+"""The guides' code is run as it stands: Python blocks in one process and in order, shell blocks
+with the real command.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,22 @@ _BLOCK = re.compile(r"^```(python|bash)([^\n]*)\n(.*?)^```", re.MULTILINE | re.D
 
 def blocks(page: Path) -> list[tuple[str, str, str]]:
     """(language, file name or "", code) of each fenced block."""
-    return [(lang, note.partition("file=")[2].strip(), code) for lang, note, code in _BLOCK.findall(page.read_text())]
+    return [
+        (lang, note.partition("file=")[2].strip(), code)
+        for lang, note, code in _BLOCK.findall(page.read_text())
+    ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in sorted(DOCS.glob("*.md")) if blocks(page)], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [page for page in sorted(DOCS.glob("*.md")) if blocks(page)], ids=lambda page: page.stem
+)
 def test_the_code_of_a_guide_runs(page: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
     script = []
     for language, name, code in blocks(page):
         if name:
@@ -33,7 +44,14 @@ def test_the_code_of_a_guide_runs(page: Path, tmp_path: Path) -> None:
             script.append(f"import subprocess\nsubprocess.run({code!r}, shell=True, check=True)\n")
     body = "".join("    " + line + "\n" for line in "\n".join(script).splitlines())
     (tmp_path / "guide.py").write_text("if __name__ == '__main__':\n" + body)
-    done = subprocess.run([sys.executable, "guide.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(
+        [sys.executable, "guide.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

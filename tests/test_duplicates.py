@@ -1,4 +1,6 @@
-"""Planted copies are found by encoders of different spread, groups do not chain, and nothing else is lost."""
+"""Planted copies are found by encoders of different spread, groups do not chain, and nothing else
+is lost.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from nearfar.data import load
-from nearfar.duplicates import near_duplicates
 from nearfar.evaluation.features import extract, raw_features
+from nearfar.finding.duplicates import near_duplicates
 from nearfar.networks import build
 from nearfar.verbs.search import Answer
 from nearfar.views import plain_view
@@ -29,14 +31,18 @@ def random(rows: int, dimensions: int, seed: int = 0) -> Tensor:
 
 
 def pairs(groups: tuple[tuple[int, ...], ...]) -> set[tuple[int, int]]:
-    return {(first, second) for group in groups for first in group for second in group if first < second}
+    return {
+        (first, second) for group in groups for first in group for second in group if first < second
+    }
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("encoder", ["pixels", "convnet", "narrow"])
 def test_planted_copies_are_found_and_nothing_else(encoder: str, seed: int) -> None:
     originals, kind = scenes(400, seed)
-    features = encoded(encoder, torch.cat([originals, copies(originals[:PLANTED])]), originals, kind)
+    features = encoded(
+        encoder, torch.cat([originals, copies(originals[:PLANTED])]), originals, kind
+    )
     found = pairs(near_duplicates(features).groups)
     right = len(found & {(row, 400 + row) for row in range(PLANTED)})
     assert right / PLANTED >= 0.9
@@ -55,7 +61,8 @@ def test_the_narrow_encoder_is_narrow() -> None:
 def test_sets_without_copies_lose_nothing_worth_speaking_of(dimensions: int, clusters: int) -> None:
     centres = 20 * random(clusters, dimensions, 5)
     lost = [
-        near_duplicates(centres[torch.arange(600) % clusters] + random(600, dimensions, seed)).extra for seed in range(5)
+        near_duplicates(centres[torch.arange(600) % clusters] + random(600, dimensions, seed)).extra
+        for seed in range(5)
     ]
     assert sum(lost) <= 5  # half a pair is expected by chance in each
 
@@ -85,7 +92,8 @@ def test_groups_by_a_threshold_do_not_chain(rows: int, threshold: float, seed: i
     members = [row for group in groups for row in group]
     assert len(set(members)) == len(members)
     assert all(near[first, second] for first, second in pairs(groups))
-    # Each group is as large as it can be: no row that is left could be a group with another one that is left.
+    # Each group is as large as it can be: no row that is left could be a group with another one
+    # that is left.
     left = [row for row in range(rows) if row not in members]
     strictly = normalize(features, dim=1) @ normalize(features, dim=1).T >= threshold + 1e-5
     assert not any(strictly[first, second] for first in left for second in left if first < second)
@@ -112,11 +120,15 @@ def test_built_in_sets_without_copies_lose_nothing(name: str) -> None:
 
 def test_the_shown_list_is_bounded_and_says_so() -> None:
     rows = tuple((row, f"id{row}", "", 0.5) for row in range(30))
-    answer = Answer("groups", ("group", "id", "label", "cosine to first"), rows, ("A note [b].",), most=10)
+    answer = Answer(
+        "groups", ("group", "id", "label", "cosine to first"), rows, ("A note [b].",), most=10
+    )
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(answer.table())
     text = console.export_text()
     assert "id9" in text
     assert "id10" not in text
-    assert "A note [b]. 20 further rows are not shown; --most 0 shows all." in " ".join(text.split())
+    assert "A note [b]. 20 further rows are not shown; --most 0 shows all." in " ".join(
+        text.split()
+    )
     assert len(answer.rows) == 30

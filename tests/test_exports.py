@@ -9,7 +9,7 @@ import torch
 
 from nearfar import networks
 from nearfar.data.spec import Spec
-from nearfar.encoder_files import export_encoder, load_encoder
+from nearfar.runs.encoder_files import export_encoder, load_encoder
 
 IMAGES = Spec("photos", "image", (3, 32, 32), 10, mean=(0.5,) * 3, std=(0.2,) * 3)
 

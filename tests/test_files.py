@@ -14,7 +14,9 @@ from nearfar.files import check_writable, replacing, sweep, write_text
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match=r"Cannot write .*file/inside.txt: (Not a directory|File exists)"):
+    with pytest.raises(
+        UserError, match=r"Cannot write .*file/inside.txt: (Not a directory|File exists)"
+    ):
         write_text(tmp_path / "file" / "inside.txt", "text")
     with pytest.raises(UserError, match=r"Cannot write .*/file: Not a directory"):
         check_writable(tmp_path / "file")

@@ -1,6 +1,8 @@
-"""Random configurations, encoder files, indexes and run folders: a verb works or refuses them, and leaves everything else alone.
+"""Random configurations, encoder files, indexes and run folders: a verb works or refuses them, and
+leaves everything else alone.
 
-Damaged data files are in ``tests/data/test_fuzz.py``. What is drawn is the same in every run; ``benchmarks/trust.py`` draws anew.
+Damaged data files are in ``tests/data/test_fuzz.py``. What is drawn is the same in every run;
+``benchmarks/trust.py`` draws anew.
 """
 
 from __future__ import annotations
@@ -26,11 +28,15 @@ from tests.data.test_fuzz import _DAMAGE, Damage, damaged
 from tests.odd_files import make_runs, places, replaced
 from tests.test_odd_files import FILES, VERBS
 
-_FEW = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+_FEW = settings(
+    max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
 _LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 _VALUES = st.recursive(
     _LEAVES,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 _MOST_GROWTH = 1 << 30
@@ -44,7 +50,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fuzz")
     make_runs(folder)
     for ending in ("npz", "parquet"):
-        assert main(["embed", str(folder / "run"), "--output", str(folder / f"index.{ending}")]) == 0
+        assert (
+            main(["embed", str(folder / "run"), "--output", str(folder / f"index.{ending}")]) == 0
+        )
     return folder
 
 
@@ -62,7 +70,9 @@ def workplace(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def _call(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """One command line, which may be refused and may not fail, write elsewhere or take much memory."""
+    """One command line, which may be refused and may not fail, write elsewhere or take much
+    memory.
+    """
     shutil.rmtree("out", ignore_errors=True)
     before = _memory()
     try:
@@ -78,7 +88,9 @@ def _call(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 
 def _memory() -> int:
     """The most bytes that this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
 
 
 def _bytes_of(name: str, document: Any) -> bytes | None:
@@ -92,14 +104,20 @@ def _bytes_of(name: str, document: Any) -> bytes | None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_random_values_in_a_file_of_a_run(name: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_random_values_in_a_file_of_a_run(
+    name: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = workplace / "run" / name
     content = path.read_text()
     first = content.splitlines()[0] if name.endswith(".jsonl") else content
     document = tomllib.loads(first) if name.endswith(".toml") else json.loads(first)
 
     @_FEW
-    @given(place=st.sampled_from(list(places(document))), value=_VALUES, verb=st.sampled_from(FILES[name]))
+    @given(
+        place=st.sampled_from(list(places(document))),
+        value=_VALUES,
+        verb=st.sampled_from(FILES[name]),
+    )
     def try_one(place: Any, value: Any, verb: str) -> None:
         data = _bytes_of(name, replaced(document, place, value))
         if data is not None:
@@ -109,8 +127,14 @@ def test_random_values_in_a_file_of_a_run(name: str, workplace: Path, capsys: py
     try_one()
 
 
-def test_random_damage_to_any_file_of_a_run(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names = sorted(str(path.relative_to(workplace)) for path in (workplace / "run").rglob("*") if path.is_file())
+def test_random_damage_to_any_file_of_a_run(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = sorted(
+        str(path.relative_to(workplace))
+        for path in (workplace / "run").rglob("*")
+        if path.is_file()
+    )
     verbs = [verb for verb in VERBS if verb not in ("evaluate", "label")]
 
     @_FEW
@@ -127,7 +151,9 @@ def test_random_damage_to_any_file_of_a_run(workplace: Path, capsys: pytest.Capt
 
 
 @pytest.mark.parametrize("ending", ["npz", "parquet"])
-def test_random_damage_to_an_index(ending: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_random_damage_to_an_index(
+    ending: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = workplace / f"index.{ending}"
     content = path.read_bytes()
 
@@ -140,11 +166,18 @@ def test_random_damage_to_an_index(ending: str, workplace: Path, capsys: pytest.
     try_one()
 
 
-def test_links_out_of_a_run_are_followed_by_nothing_that_writes(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A link in the place of a file that a verb writes is replaced; what it points to stays as it is."""
+def test_links_out_of_a_run_are_followed_by_nothing_that_writes(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A link in the place of a file that a verb writes is replaced; what it points to stays as it
+    is.
+    """
     outside = workplace / "out-of-it"
     outside.write_text("mine")
-    for name, verb in (("report.html", ["report", "run"]), ("evaluation.json", ["evaluate", "run", "--protocols", "knn"])):
+    for name, verb in (
+        ("report.html", ["report", "run"]),
+        ("evaluation.json", ["evaluate", "run", "--protocols", "knn"]),
+    ):
         (workplace / "run" / name).unlink(missing_ok=True)
         os.symlink(outside, workplace / "run" / name)
         assert main(verb) in (0, 2)

@@ -1,4 +1,6 @@
-"""Search is exact by either way, near-duplicates are connected, suggestions cover the set, flipped labels are found."""
+"""Search is exact by either way, near-duplicates are connected, suggestions cover the set, flipped
+labels are found.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,14 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from nearfar.errors import UserError
-from nearfar.index import Index, doubtful_labels, duplicate_groups, nearest_rows, read_index, worth_labelling
+from nearfar.finding.index import (
+    Index,
+    doubtful_labels,
+    duplicate_groups,
+    nearest_rows,
+    read_index,
+    worth_labelling,
+)
 
 
 def random(rows: int, dimensions: int = 16, seed: int = 0) -> Tensor:
@@ -28,13 +37,16 @@ def test_hits_are_the_nearest_by_cosine_without_the_sample_itself() -> None:
     expected[7] = -2
     hits = index(features).like(7, 5)
     assert [hit.row for hit in hits] == expected.topk(5).indices.tolist()
-    assert [hit.similarity for hit in hits] == pytest.approx(expected.topk(5).values.tolist(), abs=1e-5)
+    assert [hit.similarity for hit in hits] == pytest.approx(
+        expected.topk(5).values.tolist(), abs=1e-5
+    )
     assert hits[0].id == f"s{hits[0].row}"
 
 
 def test_faiss_and_the_own_search_agree() -> None:
     pytest.importorskip("faiss")
-    bank, queries = random(500), random(40, seed=1)
+    bank = random(500)
+    queries = random(40, seed=1)
     own, other = (nearest_rows(bank, queries, 8, faiss=use) for use in (False, True))
     torch.testing.assert_close(other[0], own[0], atol=1e-5, rtol=0)
     assert torch.equal(other[1], own[1])

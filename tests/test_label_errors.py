@@ -1,4 +1,6 @@
-"""Planted label errors are found, by the better ranking, with about the precision that is promised."""
+"""Planted label errors are found, by the better ranking, with about the precision that is
+promised.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from nearfar.label_errors import PLANTED, likely_errors, rankings
+from nearfar.finding.label_errors import PLANTED, likely_errors, rankings
 
 from .scenes import KINDS, encoded, scenes
 
@@ -40,7 +42,9 @@ def test_planted_errors_are_found_with_the_promised_precision(data: object) -> N
     trial = found.trials[found.ranking]
     assert trial.least - 0.1 <= hits / len(found.doubts) <= trial.most + 0.1
     assert "Expected precision" in found.note()
-    right = sum(doubt.other == f"c{int(number[doubt.row])}" for doubt in found.doubts if doubt.row in errors)
+    right = sum(
+        doubt.other == f"c{int(number[doubt.row])}" for doubt in found.doubts if doubt.row in errors
+    )
     assert right >= 0.9 * hits
 
 
@@ -60,6 +64,8 @@ def test_small_and_odd_sets() -> None:
     assert likely_errors(features, ["a"] * 12).doubts == ()
     few = likely_errors(features, ["a", "b"] * 6)
     assert "too small" in few.note()
-    assert likely_errors(features, ["a", "b", "", "", "c"] + [""] * 7).doubts == ()  # nobody can doubt a single sample
+    assert (
+        likely_errors(features, ["a", "b", "", "", "c"] + [""] * 7).doubts == ()
+    )  # nobody can doubt a single sample
     same = likely_errors(features, ["a", "b"] * 6)
     assert same.doubts == few.doubts

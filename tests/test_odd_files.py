@@ -1,4 +1,6 @@
-"""Whatever a run folder holds, a verb works or answers with exit code 2 and one sentence; it never ends in a traceback."""
+"""Whatever a run folder holds, a verb works or answers with exit code 2 and one sentence; it never
+ends in a traceback.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ import tomli_w
 from nearfar.cli import main
 from nearfar.comparison.gathering import MEMORY
 from nearfar.errors import UserError
-from nearfar.run import Run
+from nearfar.runs.folder import Run
 from nearfar.training import loop
 from tests.odd_files import ABSENT, BROKEN, WRONG, make_runs, mutations, places, replaced
 
@@ -120,7 +122,9 @@ def spoilt(path: Path) -> Iterator[tuple[object, bytes]]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_field_of_every_file_may_hold_anything(name: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_field_of_every_file_may_hold_anything(
+    name: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = workplace / "run" / name
     content = path.read_bytes()
     codes = []
@@ -136,9 +140,20 @@ def test_every_field_of_every_file_may_hold_anything(name: str, workplace: Path,
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_places_where_files_belong(verb: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder, a broken and a circular link, a pipe, an empty and an unknown file in the place of each file of a run."""
-    names = [*(one.name for one in (workplace / "run").iterdir() if one.is_file() and one.suffix != ".html"), "tokenizer.json"]
+def test_places_where_files_belong(
+    verb: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder, a broken and a circular link, a pipe, an empty and an unknown file in the place of
+    each file of a run.
+    """
+    names = [
+        *(
+            one.name
+            for one in (workplace / "run").iterdir()
+            if one.is_file() and one.suffix != ".html"
+        ),
+        "tokenizer.json",
+    ]
     for name in names:
         path = workplace / "run" / name
         kept = path.read_bytes() if path.exists() else None
@@ -163,13 +178,36 @@ def _noise(path: Path) -> None:
     path.write_bytes(bytes(range(256)) * 20)
 
 
-def test_a_comparison_folder_may_hold_anything(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["compare", "simclr", "--data", "digits", "--limit", "40", "--encoder", "perceptron", "--epochs", "1", "--seeds", "1",
-             "--output", "compared"]  # fmt: skip
+def test_a_comparison_folder_may_hold_anything(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "compare",
+        "simclr",
+        "--data",
+        "digits",
+        "--limit",
+        "40",
+        "--encoder",
+        "perceptron",
+        "--epochs",
+        "1",
+        "--seeds",
+        "1",
+        "--output",
+        "compared",
+    ]
     options = {"data": "digits", "limit": 40, "encoder": "perceptron", "epochs": 1, "seeds": 1}
     arms = [["simclr", {}]]
     asked = {"arms": arms, "options": options}
-    plan = {"steps": {"simclr": 0}, "encoder": "perceptron", "batch_size": 20, "epochs": 1, "budget": "1 epochs each", "asked": asked}
+    plan = {
+        "steps": {"simclr": 0},
+        "encoder": "perceptron",
+        "batch_size": 20,
+        "epochs": 1,
+        "budget": "1 epochs each",
+        "asked": asked,
+    }
     place = workplace / "compared" / "simclr" / "seed-0"
     shutil.copytree(workplace / "other", place)
     path = workplace / "compared" / "comparison.json"
@@ -189,8 +227,21 @@ def test_claims_may_hold_anything(tmp_path: Path) -> None:
     from nearfar.claims.table import read_results, render
 
     values = {"A": [{"accuracy": 0.5, "loss": 1.0}], "B": [{"accuracy": 0.25}]}
-    result = {"name": "dcl", "statement": "s", "setting": "t", "first": "A", "second": "B", "metric": "accuracy", "values": values,
-              "difference": 0.25, "low": 0.1, "high": 0.4, "verdict": "holds", "seconds": 1.0, "seeds": [1000]}  # fmt: skip
+    result = {
+        "name": "dcl",
+        "statement": "s",
+        "setting": "t",
+        "first": "A",
+        "second": "B",
+        "metric": "accuracy",
+        "values": values,
+        "difference": 0.25,
+        "low": 0.1,
+        "high": 0.4,
+        "verdict": "holds",
+        "seconds": 1.0,
+        "seeds": [1000],
+    }
     path = tmp_path / "dcl.json"
     path.write_text(json.dumps(result))
     assert "0.25" in render(read_results(tmp_path))
@@ -200,8 +251,10 @@ def test_claims_may_hold_anything(tmp_path: Path) -> None:
         assert not found or str(path) in found, what
 
 
-def test_a_repository_may_hold_anything(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from nearfar import hub
+def test_a_repository_may_hold_anything(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from nearfar.runs import hub
 
     assert checked_call(VERBS["push"], "as it was", capsys) == 0
     path = workplace / "out" / "hub" / "encoder.json"

@@ -22,7 +22,9 @@ class Settings:
 
 
 def test_config_survives_toml(tmp_path: Path) -> None:
-    options = changed(PretrainOptions(), {"data": "a \"b\"", "epochs": 3, "learning_rate": 1e-3, "output": "runs/x"})
+    options = changed(
+        PretrainOptions(), {"data": 'a "b"', "epochs": 3, "learning_rate": 1e-3, "output": "runs/x"}
+    )
     config = Config("simclr", options, {"temperature": 0.2, "widths": (3, 4)})
     path = tmp_path / "config.toml"
     path.write_text(config.to_toml())
@@ -68,7 +70,9 @@ def test_wrong_settings_are_named(values: dict[str, object], words: str) -> None
         resolved_settings(Settings, values)
 
 
-@pytest.mark.parametrize(("text", "words"), [("method = ", "not valid TOML"), ("epochs = 3", "names no method")])
+@pytest.mark.parametrize(
+    ("text", "words"), [("method = ", "not valid TOML"), ("epochs = 3", "names no method")]
+)
 def test_wrong_config_files_are_named(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "config.toml"
     path.write_text(text)

@@ -38,7 +38,9 @@ def alive(pid: int) -> bool:
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
 def test_a_child_ends_with_its_parent(name: str, tmp_path: Path) -> None:
     told = tmp_path / "pids"
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(told), CHILD], stderr=subprocess.DEVNULL)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(told), CHILD], stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 60
     while not told.exists() and time.monotonic() < deadline:
         time.sleep(0.05)

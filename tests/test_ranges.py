@@ -1,4 +1,6 @@
-"""Declared ranges: what is inside, how a wrong value is answered, and that no setting of any method is without one."""
+"""Declared ranges: what is inside, how a wrong value is answered, and that no setting of any method
+is without one.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,22 @@ import pytest
 from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.options import PretrainOptions, changed, resolved_settings
-from nearfar.ranges import Range, above, at_least, between, checked, described, is_declared, limits, unit_interval, whole_number
+from nearfar.ranges import (
+    Range,
+    above,
+    at_least,
+    between,
+    checked,
+    described,
+    is_declared,
+    limits,
+    unit_interval,
+    whole_number,
+)
 
-SETTINGS = [(m, f.name) for m in registry.names() for f in dataclasses.fields(registry.get(m).Settings)]
+SETTINGS = [
+    (m, f.name) for m in registry.names() for f in dataclasses.fields(registry.get(m).Settings)
+]
 
 
 @pytest.mark.parametrize(
@@ -27,7 +42,9 @@ SETTINGS = [(m, f.name) for m in registry.names() for f in dataclasses.fields(re
         (whole_number(2, 4), (2, 4), (1, 5)),
     ],
 )
-def test_what_is_inside(interval: Range, inside: tuple[float, ...], outside: tuple[float, ...]) -> None:
+def test_what_is_inside(
+    interval: Range, inside: tuple[float, ...], outside: tuple[float, ...]
+) -> None:
     assert all(value in interval for value in inside)
     assert not any(value in interval for value in outside)
 
@@ -54,18 +71,46 @@ def test_fitting_values_are_converted(hint: Any, value: Any, expected: Any) -> N
         (Annotated[float, above(0)], 0, "Setting x is 0; expected a number above 0."),
         (Annotated[float, above(0)], math.nan, "Setting x is nan; expected a number above 0."),
         (Annotated[float, unit_interval()], 10**400, "expected a number from 0 to 1."),
-        (Annotated[float, at_least(0)], True, "Setting x is True, a bool; expected a number of at least 0."),
-        (Annotated[int, whole_number(1, 9)], 2.0, "Setting x is 2.0, a float; expected a whole number from 1 to 9."),
-        (Annotated[float, above(0)] | None, "a", "Setting x is 'a', a str; expected a number above 0."),
+        (
+            Annotated[float, at_least(0)],
+            True,
+            "Setting x is True, a bool; expected a number of at least 0.",
+        ),
+        (
+            Annotated[int, whole_number(1, 9)],
+            2.0,
+            "Setting x is 2.0, a float; expected a whole number from 1 to 9.",
+        ),
+        (
+            Annotated[float, above(0)] | None,
+            "a",
+            "Setting x is 'a', a str; expected a number above 0.",
+        ),
         (bool, 1, "Setting x is 1, a int; expected true or false."),
         (Literal["mlp", "norm"], "nrom", "Unknown setting x 'nrom': did you mean norm"),
         (Literal["mlp", "norm"], 3, "Setting x is 3, a int; expected one of 'mlp', 'norm'."),
-        (tuple[Annotated[float, above(0)], Annotated[float, above(0)]], [1], "expected a list of 2: a number above 0"),
-        (tuple[Annotated[float, above(0)], ...], [1.0, -1.0], "Setting x is [1.0, -1.0]; expected a number above 0."),
+        (
+            tuple[Annotated[float, above(0)], Annotated[float, above(0)]],
+            [1],
+            "expected a list of 2: a number above 0",
+        ),
+        (
+            tuple[Annotated[float, above(0)], ...],
+            [1.0, -1.0],
+            "Setting x is [1.0, -1.0]; expected a number above 0.",
+        ),
         (float, math.nan, "Setting x is nan; expected a finite number."),
-        (Annotated[float, above(0)], 1.7e308, "Setting x is 1.7e+308; expected a number from -3.4e+38 to 3.4e+38."),
+        (
+            Annotated[float, above(0)],
+            1.7e308,
+            "Setting x is 1.7e+308; expected a number from -3.4e+38 to 3.4e+38.",
+        ),
         (Annotated[float, above(0)] | None, 3.5e38, "expected a number from -3.4e+38 to 3.4e+38."),
-        (tuple[Annotated[float, above(0)], ...], [1.0, 1e300], "expected a number from -3.4e+38 to 3.4e+38."),
+        (
+            tuple[Annotated[float, above(0)], ...],
+            [1.0, 1e300],
+            "expected a number from -3.4e+38 to 3.4e+38.",
+        ),
     ],
 )
 def test_a_wrong_value_gets_one_sentence(hint: Any, value: Any, words: str) -> None:
@@ -77,7 +122,10 @@ def test_a_wrong_value_gets_one_sentence(hint: Any, value: Any, words: str) -> N
 def test_words_for_help() -> None:
     assert limits(Annotated[float, unit_interval(zero=False)] | None) == "above 0 and at most 1"
     assert limits(bool) == ""
-    assert described(Annotated[int, whole_number(1, 1_000_000)]) == "a whole number from 1 to 1,000,000"
+    assert (
+        described(Annotated[int, whole_number(1, 1_000_000)])
+        == "a whole number from 1 to 1,000,000"
+    )
 
 
 @pytest.mark.parametrize(("method", "name"), SETTINGS)
@@ -99,7 +147,8 @@ def test_values_outside_are_refused_by_name(method: str, name: str) -> None:
     hint = get_type_hints(kind.Settings, include_extras=True)[name]
     for wrong in (*_beyond(hint), math.nan, "no such value", [], object()):
         if isinstance(wrong, list) and get_origin(hint) is tuple and Ellipsis in get_args(hint):
-            continue  # an empty list has the right type; the method itself says that it needs one term
+            # an empty list has the right type; the method itself says that it needs one term
+            continue
         with pytest.raises(UserError, match=name):
             resolved_settings(kind.Settings, {name: wrong})
 
@@ -112,8 +161,16 @@ def _beyond(hint: Any) -> list[float]:
     step = 1 if base is int else 1e-9
     found = []
     for interval in intervals:
-        found += [interval.low if interval.low_open else interval.low - step] if math.isfinite(interval.low) else []
-        found += [interval.high if interval.high_open else interval.high + step] if math.isfinite(interval.high) else []
+        found += (
+            [interval.low if interval.low_open else interval.low - step]
+            if math.isfinite(interval.low)
+            else []
+        )
+        found += (
+            [interval.high if interval.high_open else interval.high + step]
+            if math.isfinite(interval.high)
+            else []
+        )
     return [base(value) for value in found]
 
 

@@ -1,4 +1,6 @@
-"""The reference values: every file is listed and read by a test, and a test that compares nothing fails."""
+"""The reference values: every file is listed and read by a test, and a test that compares nothing
+fails.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ FILES = sorted(path.stem for path in GOLDEN.glob("*.npz"))
 
 
 def patterns_in(source: str) -> Iterator[str]:
-    """Names and patterns of reference cases among the strings of a program; a part filled in later is a "*"."""
+    """Names and patterns of reference cases among the strings of a program; a part filled in later
+    is a "*".
+    """
     for node in ast.walk(ast.parse(source)):
         text = None
         if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -18,7 +18,10 @@ from tests.training.toys import Toy
 
 
 def test_names_are_listed_without_torch() -> None:
-    code = "import sys; from nearfar.methods import registry; assert registry.names(); assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from nearfar.methods import registry; assert registry.names(); assert "
+        "'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -34,22 +37,40 @@ def test_every_method_states_its_paper_choices_and_recipes(name: str) -> None:
         resolved_settings(kind.Settings, recipe.settings)
     documentation = "\n".join(part.__doc__ or "" for part in kind.Settings.__mro__)
     for field in dataclasses.fields(kind.Settings):
-        assert f"    {field.name}: " in documentation, f"{name}'s setting {field.name} is not documented"
+        assert f"    {field.name}: " in documentation, (
+            f"{name}'s setting {field.name} is not documented"
+        )
     assert "Source:" in (sys.modules[kind.__module__].__doc__ or "")
 
 
 HOOKS = {
-    "forward", "loss", "prepare", "view_sources", "before_epoch", "after_backward", "after_step", "alarm",
-    "parameter_groups", "phases",
+    "forward",
+    "loss",
+    "prepare",
+    "view_sources",
+    "before_epoch",
+    "after_backward",
+    "after_step",
+    "alarm",
+    "parameter_groups",
+    "phases",
 }
 
 
 def _statements(name: str) -> int:
-    """Statements in the bodies of ``forward``, ``loss`` and the hooks of a method; docstrings do not count."""
+    """Statements in the bodies of ``forward``, ``loss`` and the hooks of a method; docstrings do
+    not count.
+    """
     tree = ast.parse(registry.path_of(name).read_text(encoding="utf-8"))
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name in HOOKS]
+    functions = [
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name in HOOKS
+    ]
     inner = [node for function in functions for node in ast.walk(function) if node is not function]
-    texts = [node for node in inner if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
+    texts = [
+        node
+        for node in inner
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    ]
     return len([node for node in inner if isinstance(node, ast.stmt)]) - len(texts)
 
 
@@ -67,10 +88,14 @@ def test_wrong_names_are_answered_with_the_nearest() -> None:
         registry.get("pathlib:Path")
 
 
-def test_a_name_from_a_file_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_from_a_file_imports_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "foreign.py").write_text("raise SystemExit('foreign code ran')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(UserError, match="lies outside nearfar, and what a file says is not imported"):
+    with pytest.raises(
+        UserError, match="lies outside nearfar, and what a file says is not imported"
+    ):
         registry.get("foreign:Method")
     with pytest.raises(SystemExit, match="foreign code ran"):
         registry.named_by_user("foreign:Method")
@@ -89,8 +114,8 @@ def test_a_class_elsewhere_is_named_by_module() -> None:
 
 def test_every_public_name_is_the_verb_also_after_its_namesakes_were_imported() -> None:
     import nearfar
-    import nearfar.encoder_files
     import nearfar.methods.method
+    import nearfar.runs.encoder_files
 
     for name in nearfar.__all__:
         assert callable(getattr(nearfar, name)), name

@@ -28,7 +28,10 @@ def test_images_series_and_rows_become_features_in_a_pipeline() -> None:
     assert encoder.transform(pixels[:3]).shape == (3, len(encoder.get_feature_names_out()))
     series = np.random.default_rng(0).normal(size=(40, 2, 32))
     assert SelfSupervisedEncoder(epochs=1).fit_transform(series).shape[0] == 40
-    assert np.array_equal(SelfSupervisedEncoder(epochs=1).fit_transform(series), SelfSupervisedEncoder(epochs=1).fit_transform(series))
+    assert np.array_equal(
+        SelfSupervisedEncoder(epochs=1).fit_transform(series),
+        SelfSupervisedEncoder(epochs=1).fit_transform(series),
+    )
 
 
 def test_the_global_random_state_is_left_alone() -> None:

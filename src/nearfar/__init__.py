@@ -1,7 +1,7 @@
 """nearfar: self-supervised and contrastive representation learning.
 
-Every verb of the command line is a function here: ``nearfar.pretrain("simclr", data="cluttered-digits")`` gives a ``Run``.
-Nothing heavy is imported before the first use.
+Every verb of the command line is a function here: ``nearfar.pretrain("simclr",
+data="cluttered-digits")`` gives a ``Run``. Nothing heavy is imported before the first use.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nearfar.run import Run
+    from nearfar.runs.folder import Run
     from nearfar.verbs.advise import advise
     from nearfar.verbs.claim import claim
     from nearfar.verbs.compare import compare
@@ -25,12 +25,26 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Run", "advise", "claim", "compare", "datasets", "dedupe", "doctor", "embed", "evaluate", "export",
-    "label", "methods", "pretrain", "push", "report", "search",
+    "Run",
+    "advise",
+    "claim",
+    "compare",
+    "datasets",
+    "dedupe",
+    "doctor",
+    "embed",
+    "evaluate",
+    "export",
+    "label",
+    "methods",
+    "pretrain",
+    "push",
+    "report",
+    "search",
 ]
 
 HOMES = {  # in which module each public name is found
-    "Run": "nearfar.run",
+    "Run": "nearfar.runs.folder",
     "advise": "nearfar.verbs.advise",
     "claim": "nearfar.verbs.claim",
     "compare": "nearfar.verbs.compare",

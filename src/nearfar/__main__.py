@@ -1,4 +1,6 @@
-"""``python -m nearfar`` is the command ``nearfar``; ``torchrun -m nearfar`` starts it on several processes."""
+"""``python -m nearfar`` is the command ``nearfar``; ``torchrun -m nearfar`` starts it on several
+processes.
+"""
 
 import sys
 

@@ -1,4 +1,6 @@
-"""What travels between data, views and methods: a batch, and the two view types that are not a plain tensor."""
+"""What travels between data, views and methods: a batch, and the two view types that are not a
+plain tensor.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two modalities of the same N samples, such as images and their texts; each part has a length of N."""
+    """Two modalities of the same N samples, such as images and their texts; each part has a length
+    of N.
+    """
 
     first: Any
     second: Any
@@ -55,7 +59,9 @@ V = TypeVar("V")
 
 
 def concatenate(views: Sequence[V]) -> V:
-    """Stack views of one type along the sample axis: V views of N samples become V * N rows, view-major."""
+    """Stack views of one type along the sample axis: V views of N samples become V * N rows,
+    view-major.
+    """
     first = views[0]
     if isinstance(first, Tokens):
         return Tokens(torch.cat([v.ids for v in views]), torch.cat([v.mask for v in views]))  # type: ignore[attr-defined, return-value]
@@ -85,13 +91,15 @@ class Batch:
     """What a method's ``forward`` receives: this process's own samples.
 
     Attributes:
-        views: the views that the method asked for, in the order of ``WantedViews``: whole, local and further views, then the crop
-            boxes, the text of a pair and the mask noise. Each has length N: a float tensor (N, C, H, W) or (N, C, T), ``Tokens``,
-            or another batch type.
+        views: the views that the method asked for, in the order of ``WantedViews``: whole, local
+            and further views, then the crop boxes, the text of a pair and the mask noise. Each has
+            length N: a float tensor (N, C, H, W) or (N, C, T), ``Tokens``, or another batch type.
         index: (N,) int64, each sample's number in the training set (for tables keyed by sample).
         label: (N,) int64 classes or float targets; None when the data have none.
-        extra: whatever else the data supply, by name (for each group column the numbers of its members), each of length N.
-        place: where the samples are in the batch that several processes share; None when this process has the whole batch.
+        extra: whatever else the data supply, by name (for each group column the numbers of its
+            members), each of length N.
+        place: where the samples are in the batch that several processes share; None when this
+            process has the whole batch.
     """
 
     views: list[Any]
@@ -116,7 +124,11 @@ def joined(parts: Sequence[Batch]) -> Batch:
     if len(parts) == 1:
         return parts[0]
     first = parts[0]
-    label = None if first.label is None else torch.cat([part.label for part in parts if part.label is not None])
+    label = (
+        None
+        if first.label is None
+        else torch.cat([part.label for part in parts if part.label is not None])
+    )
     views = [concatenate(same) for same in zip(*(part.views for part in parts), strict=True)]
     extra = {name: torch.cat([part.extra[name] for part in parts]) for name in first.extra}
     return Batch(views, torch.cat([part.index for part in parts]), label, extra)
@@ -140,7 +152,8 @@ def rows_of(wanted: Tensor, index: Tensor) -> Tensor:
     if not torch.equal(index[rows], wanted):
         missing = set(wanted.tolist()) - set(index.tolist())
         raise UserError(
-            f"The batch relates samples to one another, but {len(missing)} of them, such as number {min(missing)}, are not in it; expected"
+            f"The batch relates samples to one another, but {len(missing)} of them, such as number "
+            f"{min(missing)}, are not in it; expected"
             " all: make what relates samples for each part of a batch that is split."
         )
     return rows
@@ -160,10 +173,14 @@ class TrainingSet(Protocol):
     def __len__(self) -> int: ...
 
     def take(self, index: Tensor) -> Any:
-        """Raw samples by number: uint8 images (K, C, H, W), float series (K, C, T), ``Tokens`` or ``Pair``."""
+        """Raw samples by number: uint8 images (K, C, H, W), float series (K, C, T), ``Tokens`` or
+        ``Pair``.
+        """
 
     def plain(self, index: Tensor) -> Any:
         """The same samples as evaluation sees them: whole, without chance, normalised."""
 
     def features(self, encode: Callable[[Any], Tensor]) -> Tensor:
-        """(N, D) float32 features of all samples in plain view, in order; the method is in evaluation mode meanwhile."""
+        """(N, D) float32 features of all samples in plain view, in order; the method is in
+        evaluation mode meanwhile.
+        """

@@ -11,7 +11,9 @@ from nearfar.errors import UserError
 
 
 class NotWrittenError(UserError, OSError):
-    """A file that could not be written, for a reason outside of nearfar: the disk is full, the folder is read-only ..."""
+    """A file that could not be written, for a reason outside of nearfar: the disk is full, the
+    folder is read-only ...
+    """
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -29,14 +31,19 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, UserError) or error.strerror is None:
             raise
-        refused = NotWrittenError(f"Cannot write {path}: {error.strerror}; make room there, or choose another place with --output.")
-        refused.errno, refused.strerror = error.errno, error.strerror
+        refused = NotWrittenError(
+            f"Cannot write {path}: {error.strerror}; make room there, or choose another place with "
+            "--output."
+        )
+        refused.errno = error.errno
+        refused.strerror = error.strerror
         raise refused from error
 
 
 @contextmanager
 def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; when the block ends well it takes the name ``path``, otherwise it is removed.
+    """Give a temporary path beside ``path``; when the block ends well it takes the name ``path``,
+    otherwise it is removed.
 
     Raises:
         UserError: if ``path`` exists and ``overwrite`` is false, or if it cannot be written.
@@ -74,7 +81,8 @@ def check_writable(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what ``replacing`` was writing to the folder, or to one in it, when its process was killed.
+    """Remove what ``replacing`` was writing to the folder, or to one in it, when its process was
+    killed.
 
     Nobody else may be writing there.
     """

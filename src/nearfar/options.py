@@ -1,4 +1,5 @@
-"""The options of ``nearfar pretrain``: one dataclass from which the command line, the Python call and ``config.toml`` are made.
+"""The options of ``nearfar pretrain``: one dataclass from which the command line, the Python call
+and ``config.toml`` are made.
 
 Nothing here imports torch, so that help is instant.
 """
@@ -17,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from nearfar.errors import UserError, brief, unknown_name
 from nearfar.ranges import at_least, checked, unit_interval, whole_number
-from nearfar.stored import check_depth, read_text
+from nearfar.runs.stored import check_depth, read_text
 
 MOST_SAMPLES = 1 << 40
 MOST_SEED = (1 << 31) - 1
@@ -30,29 +31,37 @@ class PretrainOptions:
     """How to pretrain. ``None`` means: as the method's recipe says.
 
     Attributes:
-        data: name of a known data set or a path (see ``nearfar datasets``); DATA#COLUMN=VALUE takes the rows with that value.
+        data: name of a known data set or a path (see ``nearfar datasets``); DATA#COLUMN=VALUE takes
+            the rows with that value.
         encoder: name of an encoder; by default a small one that fits the data.
         output: run folder to create; by default runs/METHOD-DATA, numbered when that exists.
-        start_from: run folder whose encoder's weights are the starting point; takes its architecture unless one is named.
+        start_from: run folder whose encoder's weights are the starting point; takes its
+            architecture unless one is named.
         resume: run folder to continue, to the bit, from its last checkpoint.
-        recipe: "small" for laptops and small samples, "paper" for the published settings, "auto" to choose by the amount of data.
-        inflate: name or path of generated images to train on beside the real ones, or "mixture:NUMBER" to generate that many here.
+        recipe: "small" for laptops and small samples, "paper" for the published settings, "auto" to
+            choose by the amount of data.
+        inflate: name or path of generated images to train on beside the real ones, or
+            "mixture:NUMBER" to generate that many here.
         copies: how often each real sample is repeated in the training set.
         epochs: passes over the training samples.
         steps: optimiser steps in all, instead of epochs.
         batch_size: samples in one optimiser step, over all processes.
         learning_rate: peak for a batch of 256; scales linearly with the batch.
         weight_decay: for weight matrices.
-        final_weight_decay: the same at the end of the run, reached along half a cosine; by default it stays.
+        final_weight_decay: the same at the end of the run, reached along half a cosine; by default
+            it stays.
         optimizer: adamw, sgd, lars, larc or muon.
         warmup: share of the steps in which the learning rate rises.
         clip: largest gradient norm; 0 means no clipping.
-        accumulate: split each batch into this many parts for the forward pass; negatives then come from one part only.
-        gradient_cache: embed in chunks of this many samples and contrast the whole batch; 0 means off.
+        accumulate: split each batch into this many parts for the forward pass; negatives then come
+            from one part only.
+        gradient_cache: embed in chunks of this many samples and contrast the whole batch; 0 means
+            off.
         precision: "auto" uses bfloat16 where a probe of this machine shows a gain.
         device: "auto", "cpu", "cuda", "mps" ...
         compile: compile the encoder with torch.compile.
-        shard: divide parameters, gradients and optimiser state over the processes, for networks that are large for one device.
+        shard: divide parameters, gradients and optimiser state over the processes, for networks
+            that are large for one device.
         seed: of every random draw.
         limit: use at most this many training samples.
         evaluate_every: epochs between two online kNN probes; 0 means about ten times a run.
@@ -62,9 +71,11 @@ class PretrainOptions:
         strict: refuse data with unreadable files instead of skipping them.
         text_column: which column holds the text of image-text pairs.
         image_column: which column holds the image.
-        size: side of the square images (of clips: frames) in pixels, steps of series, tokens of texts, frames of sound, or points.
+        size: side of the square images (of clips: frames) in pixels, steps of series, tokens of
+            texts, frames of sound, or points.
         label: which column or array holds the label; NAME,NAME joins several of real numbers.
-        group: which column or array holds the group (patient, speaker) that a split must not tear apart.
+        group: which column or array holds the group (patient, speaker) that a split must not tear
+            apart.
     """
 
     data: str = "cluttered-digits"
@@ -106,11 +117,33 @@ class PretrainOptions:
 
 OPTION_GROUPS: Mapping[str, tuple[str, ...]] = {
     "data": (
-        "data", "label", "group", "text_column", "image_column", "size", "limit", "strict", "inflate", "copies",
+        "data",
+        "label",
+        "group",
+        "text_column",
+        "image_column",
+        "size",
+        "limit",
+        "strict",
+        "inflate",
+        "copies",
     ),
     "training": (
-        "recipe", "encoder", "start_from", "epochs", "steps", "batch_size", "optimizer", "learning_rate",
-        "weight_decay", "final_weight_decay", "warmup", "clip", "accumulate", "gradient_cache", "seed",
+        "recipe",
+        "encoder",
+        "start_from",
+        "epochs",
+        "steps",
+        "batch_size",
+        "optimizer",
+        "learning_rate",
+        "weight_decay",
+        "final_weight_decay",
+        "warmup",
+        "clip",
+        "accumulate",
+        "gradient_cache",
+        "seed",
     ),
     "machine": ("device", "precision", "compile", "shard"),
     "output": ("output", "resume", "evaluate", "evaluate_every", "checkpoint_minutes", "log"),
@@ -130,14 +163,21 @@ class Config:
         """As TOML; what is None is left out."""
         import tomli_w
 
-        options, settings = _toml_values(vars(self.options)), _toml_values(self.settings)
+        options = _toml_values(vars(self.options))
+        settings = _toml_values(self.settings)
         options.pop("resume", None)
         return tomli_w.dumps({"method": self.method, **options, "settings": settings})
 
 
 def _toml_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    written = {key: str(value) if isinstance(value, Path) else value for key, value in values.items() if value is not None}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in written.items()}
+    written = {
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in values.items()
+        if value is not None
+    }
+    return {
+        key: list(value) if isinstance(value, tuple) else value for key, value in written.items()
+    }
 
 
 def read_config(path: Path) -> Config:
@@ -146,16 +186,24 @@ def read_config(path: Path) -> Config:
     Raises:
         UserError: if the file is missing, is not TOML or has an unknown key.
     """
-    return config_from(read_text(path, "give a config.toml that nearfar wrote", most=_LARGEST_CONFIG), path)
+    return config_from(
+        read_text(path, "give a config.toml that nearfar wrote", most=_LARGEST_CONFIG), path
+    )
 
 
 def config_from(text: str, path: Path) -> Config:
-    """The configuration in the text of a ``config.toml``; ``path`` is for errors, which are those of ``read_config``."""
+    """The configuration in the text of a ``config.toml``; ``path`` is for errors, which are those
+    of ``read_config``.
+    """
     values = toml_values(text, path)
     if "method" not in values:
-        raise UserError(f"The configuration {path} names no method; add a line such as method = \"simclr\".")
+        raise UserError(
+            f'The configuration {path} names no method; add a line such as method = "simclr".'
+        )
     method = checked(str, f"The method in {path}", values.pop("method"))
-    settings = checked(dict[str, Any], f"The table of settings in {path}", values.pop("settings", {}))
+    settings = checked(
+        dict[str, Any], f"The table of settings in {path}", values.pop("settings", {})
+    )
     return Config(method, changed(PretrainOptions(), values), settings)
 
 
@@ -166,7 +214,10 @@ def toml_values(text: str, path: Path) -> dict[str, Any]:
         UserError: if it is not TOML, is too long or is nested too deep; ``path`` is for the error.
     """
     if len(text) > _LARGEST_CONFIG:
-        raise UserError(f"The configuration {path} has {len(text):,} characters; expected at most {_LARGEST_CONFIG:,}.")
+        raise UserError(
+            f"The configuration {path} has {len(text):,} characters; expected at most "
+            f"{_LARGEST_CONFIG:,}."
+        )
     deep = f"The configuration {path} is nested too deep; expected options and settings."
     if _MANY_DOTS.search(text):  # read in time with the square, or the cube, of their number
         raise UserError(deep)
@@ -175,7 +226,9 @@ def toml_values(text: str, path: Path) -> dict[str, Any]:
     except RecursionError as error:
         raise UserError(deep) from error
     except ValueError as error:
-        raise UserError(f"The configuration {path} is not valid TOML: {brief(str(error))}.") from error
+        raise UserError(
+            f"The configuration {path} is not valid TOML: {brief(str(error))}."
+        ) from error
     check_depth(values, f"The configuration {path}", "give one that nearfar wrote")
     return values
 
@@ -201,14 +254,18 @@ def _check_together(options: PretrainOptions) -> None:
         if importlib.util.find_spec(tracker) is None:
             raise UserError(f"Logging to {tracker} needs its package: pip install {tracker}.")
     if options.accumulate > 1 and options.gradient_cache:
-        raise UserError("Options accumulate and gradient_cache were both given; choose one: gradient_cache keeps all negatives.")
+        raise UserError(
+            "Options accumulate and gradient_cache were both given; choose one: gradient_cache "
+            "keeps all negatives."
+        )
 
 
 def resolved_settings(kind: type[Any], *layers: Mapping[str, Any]) -> Any:
     """An instance of a method's ``Settings`` from layers of values, the last one winning.
 
     Raises:
-        UserError: for an unknown setting, a value of the wrong type, or one outside its declared range or choice.
+        UserError: for an unknown setting, a value of the wrong type, or one outside its declared
+            range or choice.
     """
     hints = typing.get_type_hints(kind, include_extras=True)
     names = [f.name for f in dataclasses.fields(kind)]

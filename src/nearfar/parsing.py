@@ -1,4 +1,6 @@
-"""Words of the command line to values; what is wrong with them in one sentence, like every other mistake of the user's."""
+"""Words of the command line to values; what is wrong with them in one sentence, like every other
+mistake of the user's.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,21 @@ from typing import Annotated, Any, TypedDict
 from nearfar.errors import UserError
 from nearfar.ranges import limits
 
-_KINDS = {"INT": "a whole number", "FLOAT": "a number", "BOOL": "True or False", "PATH": "a path", "STR": "text"}
+_KINDS = {
+    "INT": "a whole number",
+    "FLOAT": "a number",
+    "BOOL": "True or False",
+    "PATH": "a path",
+    "STR": "text",
+}
 
 
 def given(
-    kind: type, summary: str, names: Iterable[str] | None = None, *, defaults: Mapping[str, str] | None = None
+    kind: type,
+    summary: str,
+    names: Iterable[str] | None = None,
+    *,
+    defaults: Mapping[str, str] | None = None,
 ) -> Any:
     """A type from which the parser returns only the options that stand on the command line.
 
@@ -41,7 +53,9 @@ def given(
         if names is None or field.name in names:
             default = (defaults or {}).get(field.name, _shown(field.default))
             hint = "; ".join(filter(None, (default, limits(hints[field.name]))))
-            note = tyro.conf.arg(help=texts.get(field.name, ""), help_behavior_hint=f"({hint})" if hint else "")
+            note = tyro.conf.arg(
+                help=texts.get(field.name, ""), help_behavior_hint=f"({hint})" if hint else ""
+            )
             fields[field.name] = Annotated[hints[field.name], note]
     made: Any = TypedDict("Options", fields, total=False)  # type: ignore[misc]
     made.__doc__ = summary
@@ -59,7 +73,8 @@ def _shown(default: Any) -> str:
 
 
 def documented(kind: type) -> dict[str, str]:
-    """Field name to text, from the ``Attributes:`` of a class's docstring and those of the classes that it extends.
+    """Field name to text, from the ``Attributes:`` of a class's docstring and those of the classes
+    that it extends.
 
     >>> from nearfar.options import PretrainOptions
     >>> documented(PretrainOptions)["epochs"]
@@ -86,17 +101,22 @@ def _bare(hint: Any) -> Any:
     return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
 
 
-def parsed(command: Callable[..., Any], words: Sequence[str], *, prog: str, flags: Iterable[str] = ()) -> Any:
-    """What tyro makes of the words, after which it has called ``command``; help is printed and leaves by ``SystemExit``.
+def parsed(
+    command: Callable[..., Any], words: Sequence[str], *, prog: str, flags: Iterable[str] = ()
+) -> Any:
+    """What tyro makes of the words, after which it has called ``command``; help is printed and
+    leaves by ``SystemExit``.
 
     Args:
         command: What is called with the values.
         words: Of the command line, behind the verb.
         prog: The command's name, for help and errors.
-        flags: Options that take no value; one that is given a value is refused, as the parser would take the value for a word of its own.
+        flags: Options that take no value; one that is given a value is refused, as the parser would
+            take the value for a word of its own.
 
     Raises:
-        UserError: for words that do not fit; names the option, what was found and what was expected.
+        UserError: for words that do not fit; names the option, what was found and what was
+            expected.
     """
     import tyro
 
@@ -104,13 +124,22 @@ def parsed(command: Callable[..., Any], words: Sequence[str], *, prog: str, flag
         name, equals, value = word.partition("=")
         if equals and name in set(flags):
             plain = name.replace("--no-", "--").replace(".no-", ".")
-            negated = re.sub(r"([^.-]+)$", r"no-\1", plain) if "." in plain else plain.replace("--", "--no-", 1)
-            raise UserError(f"{name} was given the value {value!r}; expected none: write {plain} or {negated}.")
+            negated = (
+                re.sub(r"([^.-]+)$", r"no-\1", plain)
+                if "." in plain
+                else plain.replace("--", "--no-", 1)
+            )
+            raise UserError(
+                f"{name} was given the value {value!r}; expected none: write {plain} or {negated}."
+            )
 
     said = io.StringIO()
     asks_for_help = bool({"-h", "--help"} & set(words))
     try:
-        with contextlib.redirect_stderr(said), contextlib.nullcontext() if asks_for_help else _wide():
+        with (
+            contextlib.redirect_stderr(said),
+            contextlib.nullcontext() if asks_for_help else _wide(),
+        ):
             return tyro.cli(command, args=list(words), prog=prog)
     except SystemExit as left:
         if not left.code:
@@ -133,20 +162,29 @@ def _wide() -> Iterator[None]:
 
 
 def sentence(box: str) -> str:
-    """The parser's framed answer in one sentence of ours; in its own words where it says what is not known here."""
+    """The parser's framed answer in one sentence of ours; in its own words where it says what is
+    not known here.
+    """
     blocks: list[list[str]] = [[]]
     for line in box.splitlines():
         row = re.sub(r"^[│|]?\s*|\s*[│|]?$", "", line)
-        if row[:1] in "╭╰" or set(row) <= {"─", "-"}:  # a frame or a rule; or nothing, which ends no block
+        if row[:1] in "╭╰" or set(row) <= {
+            "─",
+            "-",
+        }:  # a frame or a rule; or nothing, which ends no block
             blocks += [[]] if row else []
         else:
             blocks[-1].append(row)
     blocks = [block for block in blocks if block]
     if not box.startswith("╭"):
         blocks = blocks[1:]  # without line drawing characters, the title is a block of its own
-    text, rest = " ".join(blocks[0]) if blocks else "", [row for block in blocks[1:] for row in block]
+    text = " ".join(blocks[0]) if blocks else ""
+    rest = [row for block in blocks[1:] for row in block]
     option = r"['\"]?(\S+?)['\"]?"
-    if found := re.match(rf"Error parsing {option}: no type matching (\S+) could be instantiated from (\[.*?\])\.", text):
+    if found := re.match(
+        rf"Error parsing {option}: no type matching (\S+) could be instantiated from (\[.*?\])\.",
+        text,
+    ):
         name, kinds, values = found.groups()
         return f"{name} is {', '.join(_quoted(values))}; expected {_expected(kinds)}."
     if found := re.match(rf"Error parsing {option}: (.*)", text):
@@ -156,7 +194,9 @@ def sentence(box: str) -> str:
         if values and shape:
             return f"{name} is {values[-1]!r}; expected {_expected(shape)}."
         return f"{name} cannot be read: {reason.rstrip('.')}."
-    if found := re.match(rf"invalid choice (.*?) for argument {option}\. Expected one of \((.*?),?\)", text):
+    if found := re.match(
+        rf"invalid choice (.*?) for argument {option}\. Expected one of \((.*?),?\)", text
+    ):
         choices = [choice for choice in _quoted(found[3]) if choice != "'None'"]
         return f"{found[2]} is {found[1]}; expected one of {', '.join(choices)}."
     if found := re.match(rf"Missing value for argument {option}\.", text):
@@ -164,9 +204,14 @@ def sentence(box: str) -> str:
     if found := re.match(r"Unrecognized options: (.*)", text):
         near = [row.split()[0] for row in rest if row.startswith("--")]
         hint = f": did you mean {' or '.join(near[:3])}?" if near else "."
-        return f"Unknown words on the command line, {found[1].split(' ')[0].rstrip(',')!r} first{hint}"
+        return (
+            f"Unknown words on the command line, {found[1].split(' ')[0].rstrip(',')!r} first{hint}"
+        )
     if found := re.match(r"Missing from .*?: (\S+) (.*)", text):
-        return f"A word is missing on the command line: {found[2].replace('(required)', '').strip().rstrip('.')}."
+        return (
+            "A word is missing on the command line: "
+            f"{found[2].replace('(required)', '').strip().rstrip('.')}."
+        )
     return f"The words cannot be read: {text.rstrip('.') or 'the parser does not say why'}."
 
 
@@ -176,5 +221,8 @@ def _quoted(values: str) -> list[str]:
 
 def _expected(kinds: str) -> str:
     """From the parser's "{None}|INT" or "FLOAT FLOAT" to words."""
-    each = ([_KINDS.get(one, one) for one in kind.split("|") if one != "{None}"] for kind in kinds.split())
+    each = (
+        [_KINDS.get(one, one) for one in kind.split("|") if one != "{None}"]
+        for kind in kinds.split()
+    )
     return " and ".join(" or ".join(one) for one in each)

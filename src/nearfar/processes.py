@@ -1,4 +1,6 @@
-"""Processes that are started for a piece of work and end with the one that started them, however that ends."""
+"""Processes that are started for a piece of work and end with the one that started them, however
+that ends.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from typing import Any
 PATIENCE = 20.0
 """Seconds in which a process that was asked to end may save what it has."""
 _PR_SET_PDEATHSIG = 1
-_ASKING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_ASKING = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 
 
 class Child:
@@ -28,7 +32,12 @@ class Child:
     """
 
     def __init__(self, words: Sequence[str], **options: Any) -> None:
-        self.process = subprocess.Popen(words, start_new_session=True, preexec_fn=dies_with(os.getpid(), signal.SIGTERM), **options)
+        self.process = subprocess.Popen(
+            words,
+            start_new_session=True,
+            preexec_fn=dies_with(os.getpid(), signal.SIGTERM),
+            **options,
+        )
 
     def ask(self) -> None:
         """Ask the whole group to save and end."""
@@ -52,7 +61,9 @@ class Child:
 
 @contextmanager
 def ending_with_us(child: Child) -> Iterator[None]:
-    """Within the block, SIGINT, SIGTERM and SIGHUP end the child's group, and then raise ``KeyboardInterrupt``; so does any error."""
+    """Within the block, SIGINT, SIGTERM and SIGHUP end the child's group, and then raise
+    ``KeyboardInterrupt``; so does any error.
+    """
     try:
         with _asked():
             yield
@@ -85,7 +96,8 @@ def _asked() -> Iterator[None]:
 
 
 def dies_with(parent: int, number: int) -> Callable[[], None]:
-    """What, called in a new process, lets it get a signal when its parent dies, even of SIGKILL; where the system can do that (Linux).
+    """What, called in a new process, lets it get a signal when its parent dies, even of SIGKILL;
+    where the system can do that (Linux).
 
     Args:
         parent: Process id of the parent.

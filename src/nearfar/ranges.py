@@ -1,7 +1,9 @@
-"""Declared ranges: which values an option or a setting takes, stated in its type and checked in one place.
+"""Declared ranges: which values an option or a setting takes, stated in its type and checked in one
+place.
 
-``temperature: Annotated[float, above(0)] = 0.1`` declares a range, ``form: Literal["mlp", "norm"] = "mlp"`` a choice. ``checked``
-holds a value to both, and to the type itself; help prints ``described``.
+``temperature: Annotated[float, above(0)] = 0.1`` declares a range, ``form: Literal["mlp", "norm"] =
+"mlp"`` a choice. ``checked`` holds a value to both, and to the type itself; help prints
+``described``.
 """
 
 from __future__ import annotations
@@ -17,9 +19,13 @@ from typing import Annotated, Any, Literal
 from nearfar.errors import UserError, brief, unknown_name
 
 MOST = 3.4e38
-"""The largest number that a setting or an option may be: about the largest of float32, in which is computed."""
+"""The largest number that a setting or an option may be: about the largest of float32, in which is
+computed.
+"""
 MOST_UNITS = 1 << 20
-"""The widest layer, the longest queue of most methods: what fits no machine is refused by name, not by an allocator."""
+"""The widest layer, the longest queue of most methods: what fits no machine is refused by name, not
+by an allocator.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +100,8 @@ def checked(hint: Any, what: str, value: Any) -> Any:
     Args:
         hint: A type, with ``Annotated`` ranges kept.
         what: The name in the error, such as "Setting temperature".
-        value: What was given. Whole numbers pass for real ones, lists for tuples and texts for paths.
+        value: What was given. Whole numbers pass for real ones, lists for tuples and texts for
+            paths.
 
     Returns:
         The value, converted where the hint asks for it.
@@ -105,14 +112,20 @@ def checked(hint: Any, what: str, value: Any) -> Any:
     >>> checked(Annotated[float, above(0)], "Setting temperature", 1)
     1.0
     """
-    texts = [one for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, str)]
+    texts = [
+        one
+        for one in (value if isinstance(value, list | tuple) else [value])
+        if isinstance(one, str)
+    ]
     choices = choices_of(hint)
     for text in texts:
         if choices and text not in choices:
             raise unknown_name(what[:1].lower() + what[1:], text, choices)
     fits, converted = _fitted(hint, value)
     if not fits:
-        raise UserError(f"{what} is {brief(value)}, a {type(value).__name__}; expected {described(hint)}.")
+        raise UserError(
+            f"{what} is {brief(value)}, a {type(value).__name__}; expected {described(hint)}."
+        )
     outside = _outside(hint, converted)
     if outside is not None:
         raise UserError(f"{what} is {brief(value)}; expected {outside}.")
@@ -136,7 +149,8 @@ def check_order(settings: Any, lower: str, upper: str) -> None:
     Raises:
         UserError: If it is; names both.
     """
-    low, high = getattr(settings, lower), getattr(settings, upper)
+    low = getattr(settings, lower)
+    high = getattr(settings, upper)
     if low > high:
         raise UserError(
             f"Setting {lower} is {low!r}, above {upper}, which is {high!r};"
@@ -152,9 +166,7 @@ def check_bounds(name: str, bounds: tuple[float, float], inside: str, value: flo
     """
     low, high = bounds
     if low > high:
-        raise UserError(
-            f"Setting {name} is {low:g}, {high:g}; expected the smaller number first."
-        )
+        raise UserError(f"Setting {name} is {low:g}, {high:g}; expected the smaller number first.")
     if not low <= value <= high:
         raise UserError(
             f"Setting {inside} is {value:g}, outside {name}, which is {low:g} to {high:g};"
@@ -165,7 +177,8 @@ def check_bounds(name: str, bounds: tuple[float, float], inside: str, value: flo
 def described(hint: Any) -> str:
     """A type hint in words: "a number above 0", "one of 'mlp', 'norm'"."""
     base, declared = _parts(hint)
-    origin, arguments = typing.get_origin(base), typing.get_args(base)
+    origin = typing.get_origin(base)
+    arguments = typing.get_args(base)
     if origin is Literal:
         return f"one of {', '.join(map(repr, arguments))}"
     if _is_union(origin):
@@ -174,16 +187,28 @@ def described(hint: Any) -> str:
     if origin is tuple:
         several = arguments[-1] is Ellipsis
         inner = f"a list of which each is {described(arguments[0])}"
-        return inner if several else f"a list of {len(arguments)}: {', '.join(described(one) for one in arguments)}"
+        return (
+            inner
+            if several
+            else f"a list of {len(arguments)}: {', '.join(described(one) for one in arguments)}"
+        )
     if origin is dict:
         return "a table of names and values"
-    kinds = {float: "a number", int: "a whole number", bool: "true or false", str: "a text", Path: "a path"}
+    kinds = {
+        float: "a number",
+        int: "a whole number",
+        bool: "true or false",
+        str: "a text",
+        Path: "a path",
+    }
     words = [kinds.get(base, getattr(base, "__name__", str(base))), *map(str, declared)]
     return " ".join(words).replace(" at least", " of at least", 1)
 
 
 def limits(hint: Any) -> str:
-    """The declared range alone, as help prints it behind a default: "above 0"; "" where there is none."""
+    """The declared range alone, as help prints it behind a default: "above 0"; "" where there is
+    none.
+    """
     base, declared = _parts(hint)
     if _is_union(typing.get_origin(base)) or typing.get_origin(base) is tuple:
         inner = [limits(one) for one in typing.get_args(base) if one not in (type(None), Ellipsis)]
@@ -192,18 +217,25 @@ def limits(hint: Any) -> str:
 
 
 def is_declared(hint: Any) -> bool:
-    """Whether a hint says which values are allowed: by a range, a choice, or by being true or false."""
+    """Whether a hint says which values are allowed: by a range, a choice, or by being true or
+    false.
+    """
     base, declared = _parts(hint)
     origin = typing.get_origin(base)
     if _is_union(origin) or origin is tuple:
-        return all(is_declared(one) for one in typing.get_args(base) if one not in (type(None), Ellipsis))
+        return all(
+            is_declared(one) for one in typing.get_args(base) if one not in (type(None), Ellipsis)
+        )
     return bool(declared) or origin is Literal or base is bool
 
 
 def choices_of(hint: Any) -> tuple[str, ...]:
-    """The texts of a ``Literal``, also where None or a list of them is allowed; () for anything else."""
+    """The texts of a ``Literal``, also where None or a list of them is allowed; () for anything
+    else.
+    """
     base, _ = _parts(hint)
-    origin, arguments = typing.get_origin(base), typing.get_args(base)
+    origin = typing.get_origin(base)
+    arguments = typing.get_args(base)
     if origin is Literal:
         return tuple(one for one in arguments if isinstance(one, str))
     if _is_union(origin) or origin is tuple:
@@ -226,7 +258,8 @@ def _is_union(origin: Any) -> bool:
 def _fitted(hint: Any, value: Any) -> tuple[bool, Any]:
     """Whether a value has the hint's type, and the value converted to it."""
     base, _ = _parts(hint)
-    origin, arguments = typing.get_origin(base), typing.get_args(base)
+    origin = typing.get_origin(base)
+    arguments = typing.get_args(base)
     if base is Any:
         return True, value
     if origin is Literal:
@@ -266,7 +299,9 @@ def _fitted_dict(arguments: tuple[Any, ...], value: Any) -> tuple[bool, Any]:
     if not isinstance(value, dict):
         return False, value
     key_hint, value_hint = arguments
-    fits = all(_fitted(key_hint, key)[0] and _fitted(value_hint, one)[0] for key, one in value.items())
+    fits = all(
+        _fitted(key_hint, key)[0] and _fitted(value_hint, one)[0] for key, one in value.items()
+    )
     return fits, value
 
 
@@ -278,9 +313,12 @@ def _as_float(value: float) -> float:
 
 
 def _outside(hint: Any, value: Any) -> str | None:
-    """What was expected, where a value of the right type lies outside a declared range; None where it lies inside."""
+    """What was expected, where a value of the right type lies outside a declared range; None where
+    it lies inside.
+    """
     base, declared = _parts(hint)
-    origin, arguments = typing.get_origin(base), typing.get_args(base)
+    origin = typing.get_origin(base)
+    arguments = typing.get_args(base)
     if _is_union(origin):
         fitting = [one for one in arguments if _fitted(one, value)[0]]
         return _outside(fitting[0], value) if fitting else None
@@ -301,4 +339,8 @@ def _outside(hint: Any, value: Any) -> str | None:
 
 
 def _plain(number: float) -> str:
-    return f"{number:,.0f}" if math.isfinite(number) and number == round(number) and abs(number) >= 1000 else f"{number:g}"
+    return (
+        f"{number:,.0f}"
+        if math.isfinite(number) and number == round(number) and abs(number) >= 1000
+        else f"{number:g}"
+    )

@@ -1,4 +1,6 @@
-"""Pretraining as a scikit-learn transformer: learn features from unlabelled samples, in a Pipeline."""
+"""Pretraining as a scikit-learn transformer: learn features from unlabelled samples, in a
+Pipeline.
+"""
 
 from __future__ import annotations
 
@@ -21,20 +23,22 @@ from nearfar.evaluation.features import extract
 from nearfar.methods import registry
 from nearfar.methods.method import Method
 from nearfar.options import resolved_settings
+from nearfar.precision import device_of
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
-from nearfar.training.precision import device_of
 from nearfar.views import make_views, plain_view
 
 
 class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """``fit`` pretrains an encoder on X, ``transform`` gives its features.
 
-    X is uint8 images (N, C, H, W), (N, H, W, C) or grey (N, H, W), float series (N, C, T), or rows of numbers (N, D),
-    which are taken as series of one channel and get the encoder "series-perceptron" unless another is named.
+    X is uint8 images (N, C, H, W), (N, H, W, C) or grey (N, H, W), float series (N, C, T), or rows
+    of numbers (N, D), which are taken as series of one channel and get the encoder
+    "series-perceptron" unless another is named.
 
     Args:
-        method: a name from ``nearfar methods``, or a ``Method`` class of your own, for samples of this kind.
+        method: a name from ``nearfar methods``, or a ``Method`` class of your own, for samples of
+            this kind.
         encoder: a name; by default a small one that fits the data.
         epochs: passes over the data; by default those of the method's recipe.
         batch_size: at most half of the samples are used.
@@ -79,17 +83,26 @@ class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         source = _source(content, label, classes)
         recipe = kind.recipe("small")
-        batch_size = max(2, min(self.batch_size or recipe.batch_size, len(content) // 2 or 2, len(content)))
-        recipe = dataclasses.replace(recipe, batch_size=batch_size, epochs=self.epochs or recipe.epochs)
+        batch_size = max(
+            2, min(self.batch_size or recipe.batch_size, len(content) // 2 or 2, len(content))
+        )
+        recipe = dataclasses.replace(
+            recipe, batch_size=batch_size, epochs=self.epochs or recipe.epochs
+        )
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             name = self.encoder or ("series-perceptron" if self._rows else None)
             encoder = networks.build(name, source.spec, kind=kind.encoder_kind)
-            settings = resolved_settings(kind.Settings, kind.recipe("small").settings, self.settings or {})
+            settings = resolved_settings(
+                kind.Settings, kind.recipe("small").settings, self.settings or {}
+            )
             method = kind(encoder, source.spec, settings)
-            views = make_views(source.spec, method.wanted_views, patches=getattr(encoder, "patches", 0))
+            views = make_views(
+                source.spec, method.wanted_views, patches=getattr(encoder, "patches", 0)
+            )
             fit(method, source, views, Plan(recipe, seed=seed, device=device_of(self.device)))
-        self.encoder_, self.spec_ = method.encoder.cpu().eval(), source.spec
+        self.encoder_ = method.encoder.cpu().eval()
+        self.spec_ = source.spec
         self._n_features_out = self.encoder_.dimension
         return self
 
@@ -98,8 +111,13 @@ class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         check_is_fitted(self)
         content = self._content(X, reset=False)
         if tuple(content.shape[1:]) != self.spec_.shape:
-            raise ValueError(f"X has samples of shape {tuple(content.shape[1:])}; expected {self.spec_.shape}, as in fit.")
-        found: NDArray[np.float32] = extract(self.encoder_, _samples(content, None), plain_view(self.spec_)).numpy()
+            raise ValueError(
+                f"X has samples of shape {tuple(content.shape[1:])}; expected {self.spec_.shape}, "
+                "as in fit."
+            )
+        found: NDArray[np.float32] = extract(
+            self.encoder_, _samples(content, None), plain_view(self.spec_)
+        ).numpy()
         return found
 
     def __sklearn_tags__(self) -> Any:
@@ -112,11 +130,16 @@ class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """X as images uint8 (N, C, H, W) or series float32 (N, C, T)."""
         X = _grey_images_with_channels(X)
         dtype = None if getattr(X, "ndim", 2) == 4 else np.float32
-        array = validate_data(self, X, reset=reset, allow_nd=True, ensure_min_samples=2 if reset else 1, dtype=dtype)
+        array = validate_data(
+            self, X, reset=reset, allow_nd=True, ensure_min_samples=2 if reset else 1, dtype=dtype
+        )
         if array.ndim == 4 and array.dtype != np.uint8:
             raise ValueError(f"X has images of {array.dtype}; expected uint8, 0 to 255.")
         if array.ndim > 4:
-            raise ValueError(f"X has {array.ndim} axes; expected rows (N, D), series (N, C, T) or images (N, C, H, W).")
+            raise ValueError(
+                f"X has {array.ndim} axes; expected rows (N, D), series (N, C, T) or images (N, C, "
+                "H, W)."
+            )
         if reset:
             self._rows = array.ndim == 2
         return torch.from_numpy(np.array(array[:, None] if array.ndim == 2 else array, order="C"))
@@ -126,7 +149,9 @@ class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         if not kind.needs_labels:
             return None, ()
         if y is None:
-            raise ValueError(f"{registry.name_of(kind)} requires y to be passed, but the target y is None.")
+            raise ValueError(
+                f"{registry.name_of(kind)} requires y to be passed, but the target y is None."
+            )
         if kind.label_kind == "value":
             return torch.as_tensor(np.asarray(y, dtype=np.float32)), ()
         classes, number = np.unique(np.asarray(y), return_inverse=True)
@@ -138,7 +163,9 @@ def _kind_of(method: str | type[Method]) -> type[Method]:
 
 
 def _grey_images_with_channels(X: Any) -> Any:
-    """Bytes (N, H, W) as grey images (N, 1, H, W), bytes (N, H, W, C) as (N, C, H, W); all else as it is."""
+    """Bytes (N, H, W) as grey images (N, 1, H, W), bytes (N, H, W, C) as (N, C, H, W); all else as
+    it is.
+    """
     if str(getattr(X, "dtype", "")).removeprefix("torch.") != "uint8":
         return X
     if X.ndim == 3:
@@ -152,7 +179,9 @@ def _source(content: Tensor, label: Tensor | None, classes: tuple[str, ...]) -> 
     mean, std = channel_statistics(content, torch.arange(len(content)))
     modality = "image" if content.ndim == 4 else "series"
     target = "none" if label is None else "class" if classes else "value"
-    spec = Spec("X", modality, tuple(content.shape[1:]), len(content), classes, target, mean=mean, std=std)
+    spec = Spec(
+        "X", modality, tuple(content.shape[1:]), len(content), classes, target, mean=mean, std=std
+    )
     return Source(spec, _samples(content, label), None)
 
 

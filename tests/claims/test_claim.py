@@ -1,4 +1,6 @@
-"""One verdict rule, paired by seed; results are written, read and shown in one table; every claim is complete."""
+"""One verdict rule, paired by seed; results are written, read and shown in one table; every claim
+is complete.
+"""
 
 from __future__ import annotations
 
@@ -15,27 +17,39 @@ from nearfar.claims.harness import Training, digits, pretrained, probes
 from nearfar.claims.table import read_results, render
 from nearfar.cli import main
 from nearfar.methods import registry
-from nearfar.training.interruption import Interruption
+from nearfar.training.care.interruption import Interruption
 
 
 def toy(gain: float, spread: float) -> Claim:
     def measure(arm: str, seed: int) -> Mapping[str, float]:
-        return {"score": 10.0 * (seed - 1000) + (gain + spread * (-1) ** seed if arm == "new" else 0.0), "other": 1.0}
+        return {
+            "score": 10.0 * (seed - 1000) + (gain + spread * (-1) ** seed if arm == "new" else 0.0),
+            "other": 1.0,
+        }
 
     return _claim(measure, seeds=4)
 
 
 def _claim(measure: Callable[[str, int], Mapping[str, float]], *, seeds: int = 5) -> Claim:
     return Claim(
-        statement="New beats old.", first="new", second="old", metric="score", measure=measure,
-        setting="Numbers made up for this test.", tuning="Nothing was tried before.", seeds=seeds,
+        statement="New beats old.",
+        first="new",
+        second="old",
+        metric="score",
+        measure=measure,
+        setting="Numbers made up for this test.",
+        tuning="Nothing was tried before.",
+        seeds=seeds,
     )
 
 
 @pytest.mark.parametrize(
-    ("gain", "spread", "expected"), [(1.0, 0.1, HOLDS), (-1.0, 0.1, FAILS), (0.1, 1.0, OPEN), (0.0, 0.0, FAILS)]
+    ("gain", "spread", "expected"),
+    [(1.0, 0.1, HOLDS), (-1.0, 0.1, FAILS), (0.1, 1.0, OPEN), (0.0, 0.0, FAILS)],
 )
-def test_the_verdict_follows_from_the_interval_of_the_paired_difference(gain: float, spread: float, expected: str) -> None:
+def test_the_verdict_follows_from_the_interval_of_the_paired_difference(
+    gain: float, spread: float, expected: str
+) -> None:
     told: list[str] = []
     result = claims.run("toy", toy(gain, spread), watch=told.append)
     assert result.verdict == expected
@@ -47,7 +61,9 @@ def test_the_verdict_follows_from_the_interval_of_the_paired_difference(gain: fl
 
 
 def test_an_interrupted_training_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Interruption, "__enter__", lambda self: self._request(signal.SIGTERM, None) or self)
+    monkeypatch.setattr(
+        Interruption, "__enter__", lambda self: self._request(signal.SIGTERM, None) or self
+    )
     with pytest.raises(KeyboardInterrupt):
         pretrained("simclr", digits(), Training(steps=30, batch_size=16), seed=0)
 
@@ -73,11 +89,16 @@ def test_a_metric_of_one_arm_alone_is_shown_with_a_dash() -> None:
     assert "| old | 1 | – |" in table
 
 
-def test_the_verb_writes_json_and_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_verb_writes_json_and_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(claims, "names", lambda: ["toy"])
     monkeypatch.setattr(claims, "get", lambda name: toy(1.0, 0.1))
     assert main(["claim", "--all", "--seeds", "2", "--output", str(tmp_path)]) == 0
-    assert Result(**json.loads((tmp_path / "claims" / "toy.json").read_text())).verdict in (HOLDS, OPEN)
+    assert Result(**json.loads((tmp_path / "claims" / "toy.json").read_text())).verdict in (
+        HOLDS,
+        OPEN,
+    )
     assert "| toy |" in (tmp_path / "claims.md").read_text()
     before = (tmp_path / "claims" / "toy.json").read_bytes()
     assert main(["claim", "--all", "--keep", "--output", str(tmp_path)]) == 0
@@ -97,7 +118,10 @@ def test_tuning_takes_other_seeds_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
     assert main(["claim", "toy", "--output", str(tmp_path)]) == 0
     assert "Seeds from 1000 on." in capsys.readouterr().out
-    assert Result(**json.loads((tmp_path / "claims" / "toy.json").read_text())).tuning == "Nothing was tried before."
+    assert (
+        Result(**json.loads((tmp_path / "claims" / "toy.json").read_text())).tuning
+        == "Nothing was tried before."
+    )
 
 
 def test_mistakes_get_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,7 +134,9 @@ def test_mistakes_get_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("name", claims.names())
 def test_every_claim_is_complete(name: str) -> None:
     found = claims.get(name)
-    assert name.partition("-against-")[0] in registry.names(), "a claim bears the name of its method, a second one also what it is against"
+    assert name.partition("-against-")[0] in registry.names(), (
+        "a claim bears the name of its method, a second one also what it is against"
+    )
     assert found.seeds >= LEAST_SEEDS
     assert found.first != found.second
     for text in (found.statement, found.setting, found.tuning):
@@ -119,7 +145,9 @@ def test_every_claim_is_complete(name: str) -> None:
 
 def test_the_harness_trains_through_the_real_loop_and_repeats() -> None:
     training = Training(steps=3, batch_size=16)
-    first, second, other = (pretrained("simclr", digits(), training, seed=seed) for seed in (0, 0, 1))
+    first, second, other = (
+        pretrained("simclr", digits(), training, seed=seed) for seed in (0, 0, 1)
+    )
     scores = [probes(method, digits()) for method in (first, second, other)]
     assert scores[0] == scores[1]
     assert scores[0] != scores[2]

@@ -1,4 +1,6 @@
-"""Arms from a grid, paired differences, sentences that say no more than the numbers, and one parquet for all."""
+"""Arms from a grid, paired differences, sentences that say no more than the numbers, and one
+parquet for all.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from nearfar.comparison.arms import Arm, arms_of
 from nearfar.comparison.options import CompareOptions
 from nearfar.errors import UserError
 from nearfar.evaluation.answers import Answers
-from nearfar.evaluation.intervals import wilson
+from nearfar.evaluation.kernels.intervals import wilson
 from nearfar.evaluation.result import Evaluation, Score
 from nearfar.reports.comparison_page import _lead
 
@@ -28,19 +30,40 @@ def entry(arm: str, seed: int, knn: float, baseline: float = 0.3, **settings: ob
         Score("random encoder", "knn-v1", "kNN accuracy", baseline, unit="%"),
         Score("trained", "geometry-v1", "effective rank", 12.5),
     )
-    return Entry(arm, arm.split()[0], dict(settings), seed, Path(arm) / str(seed), Evaluation("toys", scores), 1000.0 + seed, 512.0, 60.0)
+    return Entry(
+        arm,
+        arm.split()[0],
+        dict(settings),
+        seed,
+        Path(arm) / str(seed),
+        Evaluation("toys", scores),
+        1000.0 + seed,
+        512.0,
+        60.0,
+    )
 
 
 def comparison(**values: list[float]) -> Comparison:
-    return Comparison("toys", "5 epochs each", tuple(entry(arm, seed, v) for arm, of in values.items() for seed, v in enumerate(of)))
+    return Comparison(
+        "toys",
+        "5 epochs each",
+        tuple(entry(arm, seed, v) for arm, of in values.items() for seed, v in enumerate(of)),
+    )
 
 
 def test_the_verdict_says_better_worse_or_neither() -> None:
-    found = comparison(simclr=[0.50, 0.52, 0.54], dcl=[0.60, 0.62, 0.641], vicreg=[0.40, 0.42, 0.441], byol=[0.45, 0.60, 0.54])
+    found = comparison(
+        simclr=[0.50, 0.52, 0.54],
+        dcl=[0.60, 0.62, 0.641],
+        vicreg=[0.40, 0.42, 0.441],
+        byol=[0.45, 0.60, 0.54],
+    )
     better, worse, neither, *_ = found.verdicts()
     assert better.startswith("dcl is better than simclr by 10.0 points kNN accuracy (")
     assert worse.startswith("vicreg is worse than simclr by 10.0 points kNN accuracy (")
-    assert neither.startswith("byol cannot be told from simclr with 3 seeds (+1.0 points kNN accuracy (")
+    assert neither.startswith(
+        "byol cannot be told from simclr with 3 seeds (+1.0 points kNN accuracy ("
+    )
     assert found.best() is None  # dcl is not surely better than byol
 
 
@@ -54,16 +77,29 @@ def test_the_best_is_named_only_where_it_is_sure() -> None:
 def test_one_seed_speaks_of_encoders_and_a_method_below_its_baseline_is_named() -> None:
     found = judged([answered(0.5)], [answered(0.25)])
     beside, *warnings = found.verdicts()
-    start = "dcl and simclr cannot be compared with one seed, at least 3 are needed; of these two runs alone: "
-    assert beside.startswith(f"{start}the encoder of dcl is worse than the encoder of simclr by 25.0 points kNN accuracy (")
+    start = (
+        "dcl and simclr cannot be compared with one seed, at least 3 are needed; of these two "
+        "runs alone: "
+    )
+    assert beside.startswith(
+        f"{start}the encoder of dcl is worse than the encoder of simclr by 25.0 points kNN "
+        "accuracy ("
+    )
     (warning,) = warnings
-    assert warning.startswith("the encoder of dcl is worse than the random encoder (-10.0 points kNN accuracy (")
+    assert warning.startswith(
+        "the encoder of dcl is worse than the random encoder (-10.0 points kNN accuracy ("
+    )
     assert warning.endswith("it has learned nothing useful here in this budget.")
 
 
-def answered(knn: float, linear: float | None = None, baseline: float = 0.35, count: int = 1000) -> Evaluation:
-    """An evaluation with the answers of each sample; where one encoder is right, a worse one may be right as well."""
-    values, scores = {}, []
+def answered(
+    knn: float, linear: float | None = None, baseline: float = 0.35, count: int = 1000
+) -> Evaluation:
+    """An evaluation with the answers of each sample; where one encoder is right, a worse one may be
+    right as well.
+    """
+    values = {}
+    scores = []
     for metric, one in (("kNN accuracy", knn), ("linear accuracy", linear)):
         for row, share in (("trained", one), ("random encoder", baseline)):
             if share is None or one is None:
@@ -71,20 +107,36 @@ def answered(knn: float, linear: float | None = None, baseline: float = 0.35, co
             right = (np.arange(count) * 0.61803 % 1 < share).astype(np.float32)
             values[metric, row] = right
             low, high = wilson(float(right.mean()), count)[1:]
-            scores.append(Score(row, "knn-v1", metric, float(right.mean()), low, high, "test samples", count, "%"))
+            scores.append(
+                Score(
+                    row,
+                    "knn-v1",
+                    metric,
+                    float(right.mean()),
+                    low,
+                    high,
+                    "test samples",
+                    count,
+                    "%",
+                )
+            )
     return Evaluation("toys", tuple(scores), answers=Answers("t", values))
 
 
 def judged(*arms: list[Evaluation]) -> Comparison:
     entries = [
         Entry(name, name, {}, seed, Path(name), found, 1.0, 1.0, 1.0)
-        for name, of in zip(("simclr", "dcl", "byol"), arms, strict=False) for seed, found in enumerate(of)
+        for name, of in zip(("simclr", "dcl", "byol"), arms, strict=False)
+        for seed, found in enumerate(of)
     ]
     return Comparison("toys", "5 epochs each", tuple(entries))
 
 
 def test_samples_are_paired_where_they_were_kept_and_old_runs_still_compare() -> None:
-    arms = [[answered(0.50), answered(0.502), answered(0.504)], [answered(0.53), answered(0.532), answered(0.534)]]
+    arms = [
+        [answered(0.50), answered(0.502), answered(0.504)],
+        [answered(0.53), answered(0.532), answered(0.534)],
+    ]
     found = judged(*arms)
     assert found.findings["dcl"][0].of.count == 1000
     assert found.verdicts()[0].startswith("dcl is better than simclr by 3.0 points kNN accuracy (")
@@ -96,13 +148,22 @@ def test_samples_are_paired_where_they_were_kept_and_old_runs_still_compare() ->
 
 
 def test_a_sure_linear_gain_never_stands_beside_nothing_learned() -> None:
-    found = judged([answered(0.30, linear=0.50), answered(0.302, linear=0.502), answered(0.304, linear=0.504)])
+    found = judged(
+        [answered(0.30, linear=0.50), answered(0.302, linear=0.502), answered(0.304, linear=0.504)]
+    )
     (told,) = found.verdicts()
     assert "nothing useful" not in told
-    assert told.startswith("simclr is surely better than the baselines by linear accuracy, but not than the random encoder (-")
-    low = judged([answered(0.30, linear=0.30), answered(0.302, linear=0.302), answered(0.304, linear=0.304)])
+    assert told.startswith(
+        "simclr is surely better than the baselines by linear accuracy, but not than the random "
+        "encoder (-"
+    )
+    low = judged(
+        [answered(0.30, linear=0.30), answered(0.302, linear=0.302), answered(0.304, linear=0.304)]
+    )
     assert low.verdicts()[0].endswith("it has learned nothing useful here in this budget.")
-    level = judged([answered(0.30, linear=0.352), answered(0.302, linear=0.35), answered(0.304, linear=0.349)])
+    level = judged(
+        [answered(0.30, linear=0.352), answered(0.302, linear=0.35), answered(0.304, linear=0.349)]
+    )
     assert level.verdicts()[0].endswith("that it has learned anything useful is not shown.")
 
 
@@ -113,7 +174,8 @@ def test_page_and_terminal_name_a_best_only_where_it_is_sure(seeds: int, gain: f
     found = judged([answered(0.5 + s) for s in spread], [answered(0.5 + gain - s) for s in spread])
     console = Console(width=300, record=True, file=io.StringIO())
     console.print(found.table(pairs=True))
-    text, page = console.export_text(), _lead(found)
+    text = console.export_text()
+    page = _lead(found)
     sure = seeds > 1 and found.findings["dcl"][0].sure
     assert sure == (seeds > 1 and gain == 0.2)
     assert ("Best by kNN accuracy: dcl" in text) == ("Best by kNN accuracy: dcl" in page) == sure
@@ -128,8 +190,10 @@ def test_every_pair_is_told_on_request() -> None:
     arms = [[answered(v), answered(v + 0.002), answered(v + 0.004)] for v in (0.5, 0.53, 0.6)]
     found = judged(*arms)
     assert [text.partition(" by ")[0] for text in found.verdicts_of_pairs()] == [
-        "dcl is better than simclr", "byol is better than simclr", "byol is better than dcl",
-    ]  # fmt: skip
+        "dcl is better than simclr",
+        "byol is better than simclr",
+        "byol is better than dcl",
+    ]
     assert found.best() == "byol"
 
 
@@ -161,8 +225,14 @@ def test_differences_are_paired_by_seed() -> None:
 
 def test_the_table_and_the_parquet_hold_everything(tmp_path: Path) -> None:
     arms = ("simclr temperature=0.1", "simclr temperature=0.2")
-    entries = tuple(entry(arm, seed, 0.5 + seed / 10, temperature=float(arm[-3:])) for arm in arms for seed in (0, 1))
-    found = Comparison("toys", "5 epochs each", (*entries, *(entry("vicreg", seed, 0.4) for seed in (0, 1))))
+    entries = tuple(
+        entry(arm, seed, 0.5 + seed / 10, temperature=float(arm[-3:]))
+        for arm in arms
+        for seed in (0, 1)
+    )
+    found = Comparison(
+        "toys", "5 epochs each", (*entries, *(entry("vicreg", seed, 0.4) for seed in (0, 1)))
+    )
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(found.table())
     text = console.export_text()
@@ -178,7 +248,11 @@ def test_the_table_and_the_parquet_hold_everything(tmp_path: Path) -> None:
 
 def test_a_grid_runs_each_method_with_the_settings_it_has() -> None:
     arms = arms_of(["simclr", "byol"], {"temperature": ["0.1", "0.2"], "hidden": [64]})
-    assert [arm.name for arm in arms] == ["simclr temperature=0.1 hidden=64", "simclr temperature=0.2 hidden=64", "byol hidden=64"]
+    assert [arm.name for arm in arms] == [
+        "simclr temperature=0.1 hidden=64",
+        "simclr temperature=0.2 hidden=64",
+        "byol hidden=64",
+    ]
     assert arms[0].settings == {"temperature": 0.1, "hidden": 64}
     assert arms_of(["simclr"], {}) == [Arm("simclr")]
 
@@ -190,10 +264,16 @@ def test_a_grid_runs_each_method_with_the_settings_it_has() -> None:
         (["simclr", "simclr"], {}, "simclr is named twice"),
         (["simclrr"], {}, "did you mean simclr"),
         (["simclr"], {"temprature": ["1"]}, "did you mean temperature"),
-        (["simclr"], {"temperature": ["warm"]}, "Setting temperature is 'warm', a str; expected a number above 0"),
+        (
+            ["simclr"],
+            {"temperature": ["warm"]},
+            "Setting temperature is 'warm', a str; expected a number above 0",
+        ),
     ],
 )
-def test_wrong_arms_get_one_sentence(methods: list[str], grid: dict[str, list[str]], sentence: str) -> None:
+def test_wrong_arms_get_one_sentence(
+    methods: list[str], grid: dict[str, list[str]], sentence: str
+) -> None:
     with pytest.raises(UserError, match=sentence):
         arms_of(methods, grid)
 

@@ -1,4 +1,6 @@
-"""Nothing is called sure too often, no sentence contradicts its test, and intervals hold both errors."""
+"""Nothing is called sure too often, no sentence contradicts its test, and intervals hold both
+errors.
+"""
 
 from __future__ import annotations
 
@@ -22,24 +24,37 @@ from nearfar.comparison.verdict import (
     seeds_needed,
     sentence,
 )
-from nearfar.evaluation.intervals import wilson
+from nearfar.evaluation.kernels.intervals import wilson
 
 Answers = NDArray[np.float64]
 
 
 def answers(
-    random: np.random.Generator, seeds: int, count: int, *, skill: float, spread: float, noise: float, common: Answers
+    random: np.random.Generator,
+    seeds: int,
+    count: int,
+    *,
+    skill: float,
+    spread: float,
+    noise: float,
+    common: Answers,
 ) -> Answers:
-    """Right and wrong answers (seeds, N): a probit of a common ease of each sample, a draw of each seed and noise."""
+    """Right and wrong answers (seeds, N): a probit of a common ease of each sample, a draw of each
+    seed and noise.
+    """
     of_seed = skill + spread * random.standard_normal((seeds, 1))
-    return (of_seed + common + noise * random.standard_normal((seeds, count)) > 0).astype(np.float64)
+    return (of_seed + common + noise * random.standard_normal((seeds, count)) > 0).astype(
+        np.float64
+    )
 
 
 def side(found: Answers) -> Side:
     return Side(found.mean(axis=1).tolist(), list(found))
 
 
-def family(random: np.random.Generator, seeds: int, count: int, spread: float, arms: int, gain: float = 0) -> list[Finding]:
+def family(
+    random: np.random.Generator, seeds: int, count: int, spread: float, arms: int, gain: float = 0
+) -> list[Finding]:
     """Findings by two metrics of every arm beside the first."""
     compared = []
     for metric in ("kNN accuracy", "linear accuracy"):
@@ -48,7 +63,11 @@ def family(random: np.random.Generator, seeds: int, count: int, spread: float, a
         for arm in range(arms):
             own = common + 0.5 * random.standard_normal(count)
             skill = 0.5 + (gain if arm else 0)
-            sides.append(side(answers(random, seeds, count, skill=skill, spread=spread, noise=0.5, common=own)))
+            sides.append(
+                side(
+                    answers(random, seeds, count, skill=skill, spread=spread, noise=0.5, common=own)
+                )
+            )
         compared += [(metric, "%", difference(sides[0], other)) for other in sides[1:]]
     return findings(compared)
 
@@ -56,15 +75,22 @@ def family(random: np.random.Generator, seeds: int, count: int, spread: float, a
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize(("count", "repeats"), [(200, 500), (2000, 250), (10_000, 60)])
 @pytest.mark.parametrize("spread", [0.0, 0.1])
-def test_without_a_difference_methods_are_seldom_called_apart(seeds: int, count: int, repeats: int, spread: float) -> None:
+def test_without_a_difference_methods_are_seldom_called_apart(
+    seeds: int, count: int, repeats: int, spread: float
+) -> None:
     random = np.random.default_rng(seeds * count)
-    wrong = sum(any(f.sure for f in family(random, seeds, count, spread, arms=3)) for _ in range(repeats))
-    # At the promised share of errors more than this many would be seen once in a thousand simulations.
+    wrong = sum(
+        any(f.sure for f in family(random, seeds, count, spread, arms=3)) for _ in range(repeats)
+    )
+    # At the promised share of errors more than this many would be seen once in a thousand
+    # simulations.
     assert binomtest(wrong, repeats, LEVEL, alternative="greater").pvalue > 1e-3
 
 
 @pytest.mark.parametrize(("count", "repeats"), [(200, 800), (2000, 300), (10_000, 60)])
-def test_without_a_difference_two_encoders_are_seldom_called_apart(count: int, repeats: int) -> None:
+def test_without_a_difference_two_encoders_are_seldom_called_apart(
+    count: int, repeats: int
+) -> None:
     random = np.random.default_rng(count)
     wrong = sum(any(f.sure for f in family(random, 1, count, 0.0, arms=3)) for _ in range(repeats))
     assert binomtest(wrong, repeats, LEVEL, alternative="greater").pvalue > 1e-3
@@ -77,7 +103,8 @@ def test_a_clear_gain_is_sure_with_three_seeds() -> None:
 
 
 def test_few_answers_that_differ_are_judged_exactly() -> None:
-    first, second = np.zeros((1, 200)), np.zeros((1, 200))
+    first = np.zeros((1, 200))
+    second = np.zeros((1, 200))
     for more in range(1, 12):
         second[0, :more] = 1
         found = difference(side(first), side(second))
@@ -93,7 +120,9 @@ def test_pairing_sees_what_overlapping_intervals_hide() -> None:
     second[0, np.flatnonzero(first[0] == 0)[:30]] = 1
     assert wilson(float(second.mean()), 1000).low < wilson(float(first.mean()), 1000).high
     assert difference(side(first), side(second)).p() < 1e-6
-    alone = difference(Side([float(first.mean())], errors=[0.0158]), Side([float(second.mean())], errors=[0.0158]))
+    alone = difference(
+        Side([float(first.mean())], errors=[0.0158]), Side([float(second.mean())], errors=[0.0158])
+    )
     assert alone.p() > 0.1
 
 
@@ -104,10 +133,14 @@ def test_seeds_with_test_samples_of_their_own_are_paired_within_the_seed() -> No
     for number, one in enumerate(second):
         one[np.flatnonzero(one == 0)[: 40 + number]] = 1
     values = [[float(one.mean()) for one in of] for of in (first, second)]
-    found = difference(Side(values[0], first, ["a", "b", "c"]), Side(values[1], second, ["a", "b", "c"]))
+    found = difference(
+        Side(values[0], first, ["a", "b", "c"]), Side(values[1], second, ["a", "b", "c"])
+    )
     assert found.count == 290
     assert found.p() < LEVEL / 4
-    other = difference(Side(values[0], first, ["a", "b", "c"]), Side(values[1], second, ["a", "b", "d"]))
+    other = difference(
+        Side(values[0], first, ["a", "b", "c"]), Side(values[1], second, ["a", "b", "d"])
+    )
     assert other.count == 0
     assert other.sample_variance > 2 * found.sample_variance
 
@@ -115,7 +148,8 @@ def test_seeds_with_test_samples_of_their_own_are_paired_within_the_seed() -> No
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_test_samples_drawn_by_the_seed_make_no_verdict_too_sure(seeds: int) -> None:
     random = np.random.default_rng(seeds)
-    wrong, repeats = 0, 400
+    wrong = 0
+    repeats = 400
     for _ in range(repeats):
         ease = random.standard_normal(1000)
         arms: list[list[Answers]] = [[], []]
@@ -123,7 +157,11 @@ def test_test_samples_drawn_by_the_seed_make_no_verdict_too_sure(seeds: int) -> 
         for _ in range(seeds):
             rows = random.permutation(1000)[:200]
             for arm, common in zip(arms, own, strict=True):
-                arm.append(answers(random, 1, 200, skill=0.5, spread=0.05, noise=0.5, common=common[rows])[0])
+                arm.append(
+                    answers(random, 1, 200, skill=0.5, spread=0.05, noise=0.5, common=common[rows])[
+                        0
+                    ]
+                )
         tests = [str(seed) for seed in range(seeds)]
         sides = [Side([float(one.mean()) for one in arm], arm, tests) for arm in arms]
         wrong += difference(*sides).p() <= LEVEL
@@ -134,7 +172,9 @@ def test_the_interval_of_a_mean_holds_both_errors() -> None:
     random = np.random.default_rng(2)
     same = np.tile((random.random(500) < 0.39).astype(np.float64), (3, 1))
     found = mean(side(same), share=True)  # the seeds agree, so only the samples' error is left
-    assert found.high - found.low == pytest.approx(wilson(float(same.mean()), 500).high - wilson(float(same.mean()), 500).low, rel=0.05)
+    assert found.high - found.low == pytest.approx(
+        wilson(float(same.mean()), 500).high - wilson(float(same.mean()), 500).low, rel=0.05
+    )
     wide = mean(Side([0.35, 0.39, 0.43], errors=[0.02] * 3), share=True)
     seeds_only = mean(Side([0.35, 0.39, 0.43], errors=[0.0] * 3), share=True)
     assert wide.low < seeds_only.low
@@ -145,7 +185,9 @@ def test_the_interval_of_a_mean_holds_both_errors() -> None:
     assert one.high - one.low == pytest.approx(2 * 1.96 * 0.02, rel=1e-3)
 
 
-@pytest.mark.parametrize("p", [[0.001, 0.02, 0.04], [0.01, 0.04, 0.03], [0.2, 0.5], [0.04], [0.0001, 0.0001, 0.9]])
+@pytest.mark.parametrize(
+    "p", [[0.001, 0.02, 0.04], [0.01, 0.04, 0.03], [0.2, 0.5], [0.04], [0.0001, 0.0001, 0.9]]
+)
 def test_holm_steps_down(p: list[float]) -> None:
     order = sorted(p)
     expected = []
@@ -186,7 +228,16 @@ def test_no_sentence_contradicts_its_test(one: str, other: str) -> None:
     compared = []
     for metric, case in (("kNN accuracy", one), ("linear accuracy", other)):
         first, second, error = CASES[case]
-        compared.append((metric, "%", difference(Side(first, errors=[error] * len(first)), Side(second, errors=[error] * len(second)))))
+        compared.append(
+            (
+                metric,
+                "%",
+                difference(
+                    Side(first, errors=[error] * len(first)),
+                    Side(second, errors=[error] * len(second)),
+                ),
+            )
+        )
     if compared[0][2].seeds != compared[1][2].seeds:
         return
     found = findings(compared)
@@ -196,13 +247,25 @@ def test_no_sentence_contradicts_its_test(one: str, other: str) -> None:
     for f in found:
         assert f.sure == (f.interval.low > 0 or f.interval.high < 0)
         where = text.index(f.metric)
-        said = {"better": text.rfind("is better than", 0, where), "worse": text.rfind("is worse than", 0, where)}
-        open_at = max(text.rfind(words, 0, where) for words in ("cannot be told from", "the difference of"))
+        said = {
+            "better": text.rfind("is better than", 0, where),
+            "worse": text.rfind("is worse than", 0, where),
+        }
+        open_at = max(
+            text.rfind(words, 0, where) for words in ("cannot be told from", "the difference of")
+        )
         nearest = max({**said, "unsure": open_at}.items(), key=lambda item: item[1])[0]
         assert nearest == f.state
     if found[0].of.seeds == 1:
-        assert text.startswith("simclr temperature=0.1 and simclr cannot be compared with one seed, at least 3 are needed; ")
+        assert text.startswith(
+            "simclr temperature=0.1 and simclr cannot be compared with one seed, at least 3 are "
+            "needed; "
+        )
         assert "the encoder of simclr temperature=0.1" in text
-    assert ("is not known" in text) == (found[0].of.seeds > 1 and any(math.isnan(f.of.sample_variance) for f in found))
-    assert ("would be needed" in text or "would not make" in text) == (found[0].of.seeds > 1 and not all(f.sure for f in found))
+    assert ("is not known" in text) == (
+        found[0].of.seeds > 1 and any(math.isnan(f.of.sample_variance) for f in found)
+    )
+    assert ("would be needed" in text or "would not make" in text) == (
+        found[0].of.seeds > 1 and not all(f.sure for f in found)
+    )
     assert "nan" not in text

@@ -26,7 +26,9 @@ def picture(seed: int, *, size: tuple[int, int] = (12, 12), mode: str = "RGB") -
     """A random image of (width, height)."""
     random = np.random.default_rng(seed)
     channels = {"L": (), "RGB": (3,), "RGBA": (4,), "LA": (2,)}[mode]
-    return Image.fromarray(random.integers(0, 256, (size[1], size[0], *channels), dtype=np.uint8), mode)
+    return Image.fromarray(
+        random.integers(0, 256, (size[1], size[0], *channels), dtype=np.uint8), mode
+    )
 
 
 def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
@@ -38,7 +40,9 @@ def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
 
 @pytest.fixture
 def image_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Write random images: ``image_folder({"cats/1.png": {}, ...})``, each with the arguments of ``picture``."""
+    """Write random images: ``image_folder({"cats/1.png": {}, ...})``, each with the arguments of
+    ``picture``.
+    """
 
     def write(files: dict[str, dict[str, Any]], name: str = "photos") -> Path:
         for number, (path, options) in enumerate(files.items()):
@@ -55,7 +59,9 @@ def image_column(count: int, **options: Any) -> pa.Array:
     return pa.array([{"bytes": encoded(picture(i, **options)), "path": None} for i in range(count)])
 
 
-def write_parquet(path: Path, columns: dict[str, Any], *, metadata: dict[str, str] | None = None, rows: int = 4) -> Path:
+def write_parquet(
+    path: Path, columns: dict[str, Any], *, metadata: dict[str, str] | None = None, rows: int = 4
+) -> Path:
     """A parquet file in row groups of ``rows``."""
     pq.write_table(pa.table(columns).replace_schema_metadata(metadata), path, row_group_size=rows)
     return path

@@ -1,4 +1,6 @@
-"""Batches are a function of seed, epoch and position, cover each sample once, and are shared among processes without rest."""
+"""Batches are a function of seed, epoch and position, cover each sample once, and are shared among
+processes without rest.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nearfar.data.batches import EpochSampler, Sampler, part, sampler_for
-from nearfar.data.wanted import WantedBatches
+from nearfar.data.batches.samplers import EpochSampler, Sampler, part, sampler_for
+from nearfar.data.batches.wanted import WantedBatches
 from nearfar.errors import UserError
 
 
@@ -17,8 +19,15 @@ def epoch_of(sampler: EpochSampler, epoch: int) -> list[list[int]]:
 
 
 @settings(deadline=None)
-@given(length=st.integers(1, 60), batch_size=st.integers(1, 60), seed=st.integers(0, 9), epoch=st.integers(0, 3))
-def test_an_epoch_holds_each_sample_at_most_once(length: int, batch_size: int, seed: int, epoch: int) -> None:
+@given(
+    length=st.integers(1, 60),
+    batch_size=st.integers(1, 60),
+    seed=st.integers(0, 9),
+    epoch=st.integers(0, 3),
+)
+def test_an_epoch_holds_each_sample_at_most_once(
+    length: int, batch_size: int, seed: int, epoch: int
+) -> None:
     batch_size = min(batch_size, length)
     batches = epoch_of(EpochSampler(length, batch_size, seed=seed), epoch)
     flat = [i for batch in batches for i in batch]
@@ -30,7 +39,9 @@ def test_an_epoch_holds_each_sample_at_most_once(length: int, batch_size: int, s
 
 @settings(deadline=None)
 @given(length=st.integers(2, 60), batch_size=st.integers(2, 60), seed=st.integers(0, 9))
-def test_without_dropping_every_sample_comes_and_no_batch_has_one(length: int, batch_size: int, seed: int) -> None:
+def test_without_dropping_every_sample_comes_and_no_batch_has_one(
+    length: int, batch_size: int, seed: int
+) -> None:
     batches = epoch_of(EpochSampler(length, min(batch_size, length), seed=seed, drop_last=False), 0)
     assert sorted(i for batch in batches for i in batch) == list(range(length))
     assert min(map(len, batches)) >= 2
@@ -73,7 +84,10 @@ def test_parts_join_to_the_batch_in_order(length: int, world: int) -> None:
 
 @pytest.mark.parametrize("batch_size", [0, 11])
 def test_a_batch_that_does_not_fit_names_both_numbers(batch_size: int) -> None:
-    with pytest.raises(UserError, match=rf"batch size is {batch_size}, but there are 10 .*--batch-size from 2 to 10"):
+    with pytest.raises(
+        UserError,
+        match=rf"batch size is {batch_size}, but there are 10 .*--batch-size from 2 to 10",
+    ):
         EpochSampler(10, batch_size, seed=0)
 
 
@@ -84,7 +98,9 @@ def test_no_samples_are_refused() -> None:
 
 def sampler(kind: str, **values: object) -> Sampler:
     given = {"length": 40, "batch_size": 8, "seed": 0, **values}
-    wanted = WantedBatches(kind, **{k: given.pop(k) for k in ("copies", "way", "shot", "query") if k in given})  # type: ignore[arg-type]
+    wanted = WantedBatches(
+        kind, **{k: given.pop(k) for k in ("copies", "way", "shot", "query") if k in given}
+    )  # type: ignore[arg-type]
     return sampler_for(wanted, given.pop("length"), given.pop("batch_size"), **given)  # type: ignore[arg-type]
 
 
@@ -114,14 +130,23 @@ def test_episodes_hold_equally_many_samples_of_some_classes_class_by_class() -> 
         assert len(rows[:, 0].unique()) == 3
         classes |= set(rows[:, 0].tolist())
     assert len(classes) > 3
-    assert made.batch(1, 2).tolist() == sampler("episodes", way=3, shot=1, query=2, label=label).batch(1, 2).tolist()
+    assert (
+        made.batch(1, 2).tolist()
+        == sampler("episodes", way=3, shot=1, query=2, label=label).batch(1, 2).tolist()
+    )
     assert made.batch(1, 2).tolist() != made.batch(2, 2).tolist()
 
 
 def test_classes_too_small_for_an_episode_are_left_out_or_refused() -> None:
     label = torch.tensor([0] * 10 + [1] * 10 + [2])
-    assert set(label[sampler("episodes", length=21, way=2, shot=1, query=1, label=label).batch(0, 0)].tolist()) == {0, 1}
-    with pytest.raises(UserError, match="takes 3 classes with 2 samples each, but only 2 classes have as many"):
+    assert set(
+        label[
+            sampler("episodes", length=21, way=2, shot=1, query=1, label=label).batch(0, 0)
+        ].tolist()
+    ) == {0, 1}
+    with pytest.raises(
+        UserError, match="takes 3 classes with 2 samples each, but only 2 classes have as many"
+    ):
         sampler("episodes", length=21, way=3, shot=1, query=1, label=label)
     with pytest.raises(UserError, match="Episodes are drawn by class"):
         sampler("episodes", way=3, shot=1, query=1)

@@ -53,7 +53,11 @@ def test_a_full_disk_is_said_plainly(tmp_path: Path) -> None:
     def full(file: BinaryIO) -> dict[str, Any]:
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(UserError, match=r"Cannot write decoded data .*No space left on device; free some space .*NEARFAR_CACHE"):
+    with pytest.raises(
+        UserError,
+        match=r"Cannot write decoded data .*No space left on device; free some space "
+        r".*NEARFAR_CACHE",
+    ):
         remembered("key", full, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -69,7 +73,8 @@ def _race(folder: Path, barrier: Any, results: Any) -> None:
 
 def test_two_processes_may_race(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(2), context.Queue()
+    barrier = context.Barrier(2)
+    results = context.Queue()
     processes = [context.Process(target=_race, args=(tmp_path, barrier, results)) for _ in range(2)]
     for process in processes:
         process.start()
@@ -81,7 +86,13 @@ def test_two_processes_may_race(tmp_path: Path) -> None:
 
 
 def test_keys_tell_facts_apart() -> None:
-    keys = {key_of(1, "a"), key_of("1", "a"), key_of("1a"), key_of("1", "a", None), key_of(b"1", "a")}
+    keys = {
+        key_of(1, "a"),
+        key_of("1", "a"),
+        key_of("1a"),
+        key_of("1", "a", None),
+        key_of(b"1", "a"),
+    }
     assert len(keys) == 5
     assert key_of(1, "a") == key_of(1, "a")
 

@@ -17,8 +17,19 @@ from .conftest import encoded, picture
 
 
 def write(path: Path, clips: list[list[bytes]], wrapped: bool) -> Path:
-    frames = [[{"bytes": frame, "path": None} for frame in clip] if wrapped else clip for clip in clips]
-    pq.write_table(pa.table({"frames": frames, "label": np.arange(len(clips)) % 2, "group": np.arange(len(clips)) // 2}), path)
+    frames = [
+        [{"bytes": frame, "path": None} for frame in clip] if wrapped else clip for clip in clips
+    ]
+    pq.write_table(
+        pa.table(
+            {
+                "frames": frames,
+                "label": np.arange(len(clips)) % 2,
+                "group": np.arange(len(clips)) // 2,
+            }
+        ),
+        path,
+    )
     return path
 
 
@@ -26,20 +37,36 @@ def write(path: Path, clips: list[list[bytes]], wrapped: bool) -> Path:
 def test_frames_are_decoded_in_order(tmp_path: Path, wrapped: bool) -> None:
     clips = [[encoded(picture(10 * clip + frame)) for frame in range(4)] for clip in range(12)]
     source = load(write(tmp_path / "a.parquet", clips, wrapped))
-    assert (source.spec.modality, source.spec.shape, source.spec.groups) == ("video", (3, 4, 12, 12), ("group",))
+    assert (source.spec.modality, source.spec.shape, source.spec.groups) == (
+        "video",
+        (3, 4, 12, 12),
+        ("group",),
+    )
     assert len(source.spec.mean) == 3
     row = source.train.ids.index("3") if "3" in source.train.ids else None
-    samples, place = (source.train, row) if row is not None else (source.test, source.test.ids.index("3") if source.test else 0)
+    samples, place = (
+        (source.train, row)
+        if row is not None
+        else (source.test, source.test.ids.index("3") if source.test else 0)
+    )
     assert samples is not None
     clip = samples.take(torch.tensor([place]))[0]
     for frame in range(4):
-        np.testing.assert_array_equal(clip[:, frame].numpy(), np.asarray(picture(30 + frame)).transpose(2, 0, 1))
+        np.testing.assert_array_equal(
+            clip[:, frame].numpy(), np.asarray(picture(30 + frame)).transpose(2, 0, 1)
+        )
     assert source.test is not None
     assert not set(source.train.group["group"].tolist()) & set(source.test.group["group"].tolist())
 
 
 def test_clips_of_another_length_and_size_are_brought_to_an_encoders(tmp_path: Path) -> None:
-    spec = load(write(tmp_path / "a.parquet", [[encoded(picture(c + f)) for f in range(4)] for c in range(12)], False)).spec
+    spec = load(
+        write(
+            tmp_path / "a.parquet",
+            [[encoded(picture(c + f)) for f in range(4)] for c in range(12)],
+            False,
+        )
+    ).spec
     longer = [[encoded(picture(c + f, size=(20, 16))) for f in range(8)] for c in range(12)]
     assert load(write(tmp_path / "b.parquet", longer, False), like=spec).spec.shape == spec.shape
 
@@ -59,7 +86,9 @@ def test_points_are_kept_by_coordinate(tmp_path: Path) -> None:
     np.savez(tmp_path / "p.npz", x=x, label=np.arange(10) % 2, split=["train"] * 8 + ["test"] * 2)
     source = load(tmp_path / "p.npz")
     assert (source.spec.modality, source.spec.shape, source.spec.length) == ("points", (3, 32), 8)
-    np.testing.assert_array_equal(source.train.take(torch.tensor([2]))[0].numpy(), x[2].T.astype(np.float32))
+    np.testing.assert_array_equal(
+        source.train.take(torch.tensor([2]))[0].numpy(), x[2].T.astype(np.float32)
+    )
     assert load(tmp_path / "p.npz", size=8).spec.shape == (3, 8)
     assert load(tmp_path / "p.npz", size=50).spec.shape == (3, 50)
     assert load(tmp_path / "p.npz", like=load(tmp_path / "p.npz", size=8).spec).spec.shape == (3, 8)

@@ -1,4 +1,6 @@
-"""Pixels: exact where nothing is resized, on white where transparent, in 8 bits, and centred where cropped."""
+"""Pixels: exact where nothing is resized, on white where transparent, in 8 bits, and centred where
+cropped.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nearfar.data.decode import Measured, UnreadableError, measure, pixels
+from nearfar.data.content.decode import Measured, UnreadableError, measure, pixels
 from tests.data.conftest import encoded, picture
 
 
@@ -22,7 +24,9 @@ def test_grey_stays_grey_in_one_or_three_channels(kind: str) -> None:
     image = picture(1, mode="L")
     content = encoded(image, kind) if kind != "WEBP" else encoded(image.convert("RGB"), "PNG")
     assert np.array_equal(pixels(content, (1, 12, 12))[0], np.asarray(image))
-    assert np.array_equal(pixels(content, (3, 12, 12)), np.broadcast_to(np.asarray(image), (3, 12, 12)))
+    assert np.array_equal(
+        pixels(content, (3, 12, 12)), np.broadcast_to(np.asarray(image), (3, 12, 12))
+    )
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
@@ -74,7 +78,11 @@ def test_a_large_photograph_decoded_at_part_of_its_size_looks_the_same() -> None
     y, x = np.mgrid[0:400, 0:400] / 400
     smooth = np.stack([255 * x, 255 * y, 255 * (1 - x)], axis=2).astype(np.uint8)
     quick = pixels(encoded(Image.fromarray(smooth), "JPEG"), (3, 32, 32)).astype(int)
-    exact = np.asarray(Image.fromarray(smooth).resize((32, 32), Image.Resampling.BOX)).transpose(2, 0, 1).astype(int)
+    exact = (
+        np.asarray(Image.fromarray(smooth).resize((32, 32), Image.Resampling.BOX))
+        .transpose(2, 0, 1)
+        .astype(int)
+    )
     assert np.abs(quick - exact).max() <= 6
 
 

@@ -1,4 +1,6 @@
-"""The embedded data: always the same, split by original digit, and no easier or harder than stated."""
+"""The embedded data: always the same, split by original digit, and no easier or harder than
+stated.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from nearfar.data import embedded, load
-from nearfar.evaluation.knn import knn_predict
+from nearfar.data import load
+from nearfar.data.made import embedded
+from nearfar.evaluation.probes.knn import knn_predict
 
 
 @pytest.mark.parametrize(("name", "side"), [("digits", 8), ("cluttered-digits", 32)])
 def test_shape_and_split(name: str, side: int) -> None:
     source = load(name)
-    assert (source.spec.name, source.spec.shape, source.spec.classes) == (name, (1, side, side), tuple("0123456789"))
+    assert (source.spec.name, source.spec.shape, source.spec.classes) == (
+        name,
+        (1, side, side),
+        tuple("0123456789"),
+    )
     assert source.spec.extra == {"flip": False, "solarise": False, "crop": 0.5}
     assert source.test is not None
     assert (len(source.train), len(source.test)) == (1437, 360)
@@ -27,7 +34,8 @@ def test_shape_and_split(name: str, side: int) -> None:
 
 
 def test_both_sets_have_the_same_split_and_labels_whatever_the_seed() -> None:
-    plain, cluttered = load("digits"), load("cluttered-digits", seed=5)
+    plain = load("digits")
+    cluttered = load("cluttered-digits", seed=5)
     assert plain.train.ids == cluttered.train.ids
     assert plain.train.label is not None
     assert cluttered.train.label is not None
@@ -47,7 +55,9 @@ def test_the_data_never_change() -> None:
 def test_raw_pixels_reach_what_is_stated() -> None:
     source = load("cluttered-digits")
     assert source.test is not None
-    train, test = (s.take(torch.arange(len(s))).flatten(1).float() for s in (source.train, source.test))
+    train, test = (
+        s.take(torch.arange(len(s))).flatten(1).float() for s in (source.train, source.test)
+    )
     predicted = knn_predict(train, source.train.label, test, classes=10)
     assert (predicted == source.test.label).double().mean() == pytest.approx(0.406, abs=0.005)
 
@@ -55,12 +65,18 @@ def test_raw_pixels_reach_what_is_stated() -> None:
 def test_a_digit_covers_the_wanted_part_of_the_canvas() -> None:
     full = np.full((2000, 8, 8), 255.0)
     random = np.random.RandomState(3)
-    placed = embedded._placed(full, np.zeros((2000, 2)), np.full(2000, 8.0), (8.0, 16.0), random) > 127
-    rows, columns = placed.any(axis=2), placed.any(axis=1)
+    placed = (
+        embedded._placed(full, np.zeros((2000, 2)), np.full(2000, 8.0), (8.0, 16.0), random) > 127
+    )
+    rows = placed.any(axis=2)
+    columns = placed.any(axis=1)
     sides = rows.sum(axis=1)
     assert np.all(np.abs(sides - columns.sum(axis=1)) <= 1)
     assert (sides.min(), sides.max()) == (8, 16)
-    for covered in (rows, columns):  # one unbroken run, and every pixel of the canvas is covered by some
+    for covered in (
+        rows,
+        columns,
+    ):  # one unbroken run, and every pixel of the canvas is covered by some
         assert np.all(np.abs(np.diff(covered.astype(int), axis=1)).sum(axis=1) <= 2)
         assert covered.any(axis=0).all()
 
@@ -69,7 +85,9 @@ def test_scaling_keeps_the_picture() -> None:
     random = np.random.RandomState(0)
     image = random.uniform(0, 255, (1, 8, 8))
     weight = embedded._interpolation(np.zeros(1), np.full(1, 4.0))
-    enlarged = torch.nn.functional.interpolate(torch.from_numpy(image)[None], size=32, mode="bilinear")[0, 0]
+    enlarged = torch.nn.functional.interpolate(
+        torch.from_numpy(image)[None], size=32, mode="bilinear"
+    )[0, 0]
     inner = slice(2, 30)  # beyond, we fade to black and they repeat the edge
     assert np.allclose((weight[0] @ image[0] @ weight[0].T)[inner, inner], enlarged[inner, inner])
 

@@ -1,4 +1,6 @@
-"""Folders of images: parts, classes, sizes, channels, unreadable files, and the cache behind them."""
+"""Folders of images: parts, classes, sizes, channels, unreadable files, and the cache behind
+them.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from nearfar.data import load, pictures
-from nearfar.data.decode import pixels
+from nearfar.data import load
+from nearfar.data.content import pictures
+from nearfar.data.content.decode import pixels
 from nearfar.errors import UserError
 from tests.data.conftest import picture
 
@@ -20,13 +23,19 @@ Write = Callable[..., Path]
 def test_class_folders_are_labels(image_folder: Write) -> None:
     folder = image_folder({f"{kind}/{i}.png": {} for kind in ("dog", "cat") for i in range(5)})
     source = load(folder)
-    assert (source.spec.name, source.spec.modality, source.spec.shape) == ("photos", "image", (3, 12, 12))
+    assert (source.spec.name, source.spec.modality, source.spec.shape) == (
+        "photos",
+        "image",
+        (3, 12, 12),
+    )
     assert source.spec.classes == ("cat", "dog")
     assert source.test is not None
     assert (len(source.train), len(source.test)) == (8, 2)
     for samples in (source.train, source.test):
         assert samples.label is not None
-        assert [source.spec.classes[i] for i in samples.label] == [name.partition("/")[0] for name in samples.ids]
+        assert [source.spec.classes[i] for i in samples.label] == [
+            name.partition("/")[0] for name in samples.ids
+        ]
 
 
 def test_pixels_belong_to_their_names(image_folder: Write) -> None:
@@ -40,7 +49,9 @@ def test_pixels_belong_to_their_names(image_folder: Write) -> None:
 
 
 def test_train_and_test_folders_are_kept(image_folder: Write) -> None:
-    folder = image_folder({f"{part}/{kind}/1.png": {} for part in ("train", "test", "val") for kind in ("a", "b")})
+    folder = image_folder(
+        {f"{part}/{kind}/1.png": {} for part in ("train", "test", "val") for kind in ("a", "b")}
+    )
     source = load(folder)
     assert source.train.ids == ["train/a/1.png", "train/b/1.png"]
     assert source.test is not None
@@ -69,7 +80,9 @@ def test_statistics_are_those_of_the_training_images(image_folder: Write) -> Non
 
 
 @pytest.mark.parametrize(("modes", "channels"), [(("L", "LA"), 1), (("L", "RGB"), 3)])
-def test_one_channel_only_if_all_are_grey(image_folder: Write, modes: tuple[str, str], channels: int) -> None:
+def test_one_channel_only_if_all_are_grey(
+    image_folder: Write, modes: tuple[str, str], channels: int
+) -> None:
     source = load(image_folder({f"{i}.png": {"mode": mode} for i, mode in enumerate(modes)}))
     assert source.spec.shape == (channels, 12, 12)
     assert len(source.spec.mean) == channels
@@ -84,17 +97,31 @@ def test_one_channel_only_if_all_are_grey(image_folder: Write, modes: tuple[str,
         ([(300, 260)] * 2, {}, (224, 224), 2),
     ],
 )
-def test_sizes(image_folder: Write, sizes: list[tuple[int, int]], options: dict[str, int], shape: tuple[int, int], resized: int) -> None:
-    source = load(image_folder({f"{i}.png": {"size": size} for i, size in enumerate(sizes)}), **options)
+def test_sizes(
+    image_folder: Write,
+    sizes: list[tuple[int, int]],
+    options: dict[str, int],
+    shape: tuple[int, int],
+    resized: int,
+) -> None:
+    source = load(
+        image_folder({f"{i}.png": {"size": size} for i, size in enumerate(sizes)}), **options
+    )
     assert source.spec.shape == (3, *shape)
     assert source.spec.extra.get("resized", 0) == resized
-    said = f"{resized} of {len(sizes)} images were resized and cropped to {shape[0]} x {shape[1]} pixels; --size sets another size."
+    said = (
+        f"{resized} of {len(sizes)} images were resized and cropped to {shape[0]} x {shape[1]} "
+        "pixels; --size sets another size."
+    )
     assert [note for note in source.notes if "resized" in note] == ([said] if resized else [])
 
 
 def test_images_take_the_shape_that_an_encoder_knows(image_folder: Write) -> None:
     known = load(image_folder({f"{i}.png": {"size": (10, 10)} for i in range(3)}, "known")).spec
-    source = load(image_folder({f"{i}.png": {"size": (31, 17), "mode": "L"} for i in range(3)}, "new"), like=known)
+    source = load(
+        image_folder({f"{i}.png": {"size": (31, 17), "mode": "L"} for i in range(3)}, "new"),
+        like=known,
+    )
     assert source.spec.shape == (3, 10, 10)
 
 
@@ -110,14 +137,24 @@ def test_unreadable_images_are_skipped_and_named(image_folder: Write) -> None:
     for _ in range(2):  # decoded, then from the cache
         source = load(folder, split=False)
         assert source.train.ids == [f"{i}.png" for i in range(5)]
-        assert "3 of 8 images of photos cannot be read: cut.png, empty.jpg, text.png; skipped." in source.notes
-        assert torch.equal(source.train.take(torch.tensor([4]))[0], torch.from_numpy(pixels(picture(4), (3, 12, 12)).copy()))
+        assert (
+            "3 of 8 images of photos cannot be read: cut.png, empty.jpg, text.png; skipped."
+            in source.notes
+        )
+        assert torch.equal(
+            source.train.take(torch.tensor([4]))[0],
+            torch.from_numpy(pixels(picture(4), (3, 12, 12)).copy()),
+        )
 
 
 def test_strict_refuses_unreadable_images(image_folder: Write) -> None:
     folder = broken(image_folder({f"{i}.png": {} for i in range(5)}))
     for _ in range(2):
-        with pytest.raises(UserError, match=r"3 of 8 images of photos cannot be read: .*; repair or remove them, or leave out --strict"):
+        with pytest.raises(
+            UserError,
+            match=r"3 of 8 images of photos cannot be read: .*; repair or remove them, or leave "
+            r"out --strict",
+        ):
             load(folder, strict=True)
 
 
@@ -145,7 +182,9 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 def test_a_folder_of_other_files_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "a.doc").write_text("x")
     (tmp_path / "b").write_text("x")
-    with pytest.raises(UserError, match=r"holds no image, sound, CSV or parquet file; .*1 \.doc, 1 without ending"):
+    with pytest.raises(
+        UserError, match=r"holds no image, sound, CSV or parquet file; .*1 \.doc, 1 without ending"
+    ):
         load(tmp_path)
 
 
@@ -168,7 +207,9 @@ def test_too_few_to_split_is_said(image_folder: Write) -> None:
     assert "There is no test set: 2 samples are too few to split." in source.notes
 
 
-def test_the_second_start_decodes_nothing(image_folder: Write, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+def test_the_second_start_decodes_nothing(
+    image_folder: Write, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
     folder = image_folder({f"{i}.png": {} for i in range(6)})
     first = load(folder)
     monkeypatch.setattr(pictures, "measure", None)
@@ -178,7 +219,9 @@ def test_the_second_start_decodes_nothing(image_folder: Write, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("change", ["file", "size", "limit"])
-def test_another_file_or_option_is_decoded_anew(image_folder: Write, cache: Path, change: str) -> None:
+def test_another_file_or_option_is_decoded_anew(
+    image_folder: Write, cache: Path, change: str
+) -> None:
     folder = image_folder({f"{i}.png": {} for i in range(6)})
     before = load(folder, split=False).train.take(torch.tensor([0]))
     if change == "file":
@@ -195,18 +238,27 @@ def test_the_cache_folder_can_be_chosen(image_folder: Write, tmp_path: Path, cac
     assert list(cache.iterdir()) == []
 
 
-def test_many_images_pass_through_several_blocks(image_folder: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_images_pass_through_several_blocks(
+    image_folder: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pictures, "_BLOCK", 4)
     monkeypatch.setattr(pictures, "_TASK", 3)
     folder = broken(image_folder({f"{i}.png": {} for i in range(10)}))
     source = load(folder, split=False)
     assert source.train.ids == [f"{i}.png" for i in range(10)]
-    assert torch.equal(source.train.take(torch.tensor([9]))[0], torch.from_numpy(np.asarray(picture(9)).transpose(2, 0, 1).copy()))
+    assert torch.equal(
+        source.train.take(torch.tensor([9]))[0],
+        torch.from_numpy(np.asarray(picture(9)).transpose(2, 0, 1).copy()),
+    )
 
 
 @pytest.mark.parametrize("name", [".", "./", "given"])
-def test_names_are_the_same_however_the_folder_is_given(image_folder: Write, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    files: dict[str, dict[str, object]] = {f"{label}/{i}.png": {} for label in "ab" for i in range(3)}
+def test_names_are_the_same_however_the_folder_is_given(
+    image_folder: Write, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    files: dict[str, dict[str, object]] = {
+        f"{label}/{i}.png": {} for label in "ab" for i in range(3)
+    }
     folder = image_folder(files)
     monkeypatch.chdir(folder if name.startswith(".") else folder.parent)
     found = load(name if name.startswith(".") else folder.name)

@@ -1,4 +1,6 @@
-"""Files with flipped, cut, doubled and foreign bytes: every reader loads them or refuses them in a sentence."""
+"""Files with flipped, cut, doubled and foreign bytes: every reader loads them or refuses them in a
+sentence.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from scipy.io import wavfile
 
 from nearfar.data import load
 from nearfar.errors import UserError
-from nearfar.index import read_index
+from nearfar.finding.index import read_index
 from tests.data.conftest import encoded, picture
 
 Damage = list[tuple[str, float, bytes]]
@@ -35,7 +37,8 @@ _DAMAGE = st.lists(
 
 def _whole() -> dict[str, bytes]:
     """A small good file of every kind."""
-    random, found = np.random.default_rng(0), {}
+    random = np.random.default_rng(0)
+    found = {}
     file = io.BytesIO()
     np.savez(file, x=random.normal(size=(6, 2, 16)), y=np.arange(6) % 2)
     found["npz"] = file.getvalue()

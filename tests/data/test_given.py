@@ -1,4 +1,6 @@
-"""What a user hands over in Python reaches the encoder as its readers would bring it: any order of axes, size and kind."""
+"""What a user hands over in Python reaches the encoder as its readers would bring it: any order of
+axes, size and kind.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from nearfar.data.decode import pixels
-from nearfar.data.given import samples_like
+from nearfar.data.content.decode import pixels
+from nearfar.data.readers.given import samples_like
 from nearfar.data.samples import Samples
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
@@ -38,8 +40,19 @@ def path(tmp_path: Path) -> Path:
 
 def test_every_way_to_give_a_picture_gives_the_readers_pixels(path: Path) -> None:
     expected = torch.from_numpy(pixels(path, (3, 8, 8)).copy())[None]
-    array, opened = picture(), Image.open(path)
-    for given in (path, str(path), [path], opened, [opened], array, array[None], array.transpose(2, 0, 1), torch.from_numpy(array)[None]):
+    array = picture()
+    opened = Image.open(path)
+    for given in (
+        path,
+        str(path),
+        [path],
+        opened,
+        [opened],
+        array,
+        array[None],
+        array.transpose(2, 0, 1),
+        torch.from_numpy(array)[None],
+    ):
         assert torch.equal(content(given), expected), type(given)
 
 
@@ -62,7 +75,9 @@ def test_numbers_in_zero_to_one_are_bytes_and_grey_is_every_colour() -> None:
 
 
 def test_deep_pictures_are_on_the_scale_of_the_training_data() -> None:
-    spec = Spec("deep", "image", (1, 8, 8), 10, mean=(0.5,), std=(0.2,), extra={"range": (100.0, 1100.0)})
+    spec = Spec(
+        "deep", "image", (1, 8, 8), 10, mean=(0.5,), std=(0.2,), extra={"range": (100.0, 1100.0)}
+    )
     given = np.full((2, 8, 8), 600, dtype=np.uint16)
     assert set(content(given, spec).unique().tolist()) == {128}
 
@@ -71,7 +86,9 @@ def test_series_come_alone_in_batches_and_from_files(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=(3, 2, 16))
     np.testing.assert_allclose(content(values, SERIES), values, rtol=1e-6)
     np.testing.assert_allclose(content(values[0], SERIES), values[:1], rtol=1e-6)
-    (tmp_path / "one.csv").write_text("a,b\n" + "\n".join(f"{a},{b}" for a, b in values[0].T) + "\n")
+    (tmp_path / "one.csv").write_text(
+        "a,b\n" + "\n".join(f"{a},{b}" for a, b in values[0].T) + "\n"
+    )
     np.testing.assert_allclose(content(tmp_path / "one.csv", SERIES), values[:1], rtol=1e-5)
 
 
@@ -85,10 +102,22 @@ def test_samples_stay_as_they_are() -> None:
     [
         ([], COLOUR, "No sample was given"),
         (np.zeros((0, 3, 8, 8), np.uint8), COLOUR, "No sample was given"),
-        (None, COLOUR, "Samples were given as NoneType; expected images: paths, PIL pictures or an array"),
+        (
+            None,
+            COLOUR,
+            "Samples were given as NoneType; expected images: paths, PIL pictures or an array",
+        ),
         ("nothing.png", COLOUR, "Cannot read the image nothing.png: there is no such file"),
-        (np.zeros((2, 5, 8, 8), np.uint8), COLOUR, r"have the shape \(2, 5, 8, 8\); expected images"),
-        (np.full((1, 3, 8, 8), 300.0), COLOUR, "values from 300 to 300; expected bytes from 0 to 255, or numbers in"),
+        (
+            np.zeros((2, 5, 8, 8), np.uint8),
+            COLOUR,
+            r"have the shape \(2, 5, 8, 8\); expected images",
+        ),
+        (
+            np.full((1, 3, 8, 8), 300.0),
+            COLOUR,
+            "values from 300 to 300; expected bytes from 0 to 255, or numbers in",
+        ),
         (np.full((1, 3, 8, 8), np.nan), COLOUR, "not finite"),
         ([np.zeros((8, 8, 3)), np.zeros((9, 8, 3))], COLOUR, "different shapes"),
         (np.array([["a"]]), COLOUR, "an array of <U1"),

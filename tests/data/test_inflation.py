@@ -1,4 +1,6 @@
-"""Inflated training sets: reference composition, what stays as it is, the generator, and what is refused."""
+"""Inflated training sets: reference composition, what stays as it is, the generator, and what is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +11,21 @@ import numpy as np
 import pytest
 import torch
 
+from nearfar.assembly.assemble import assemble, inflated_data
 from nearfar.data import load
-from nearfar.data.inflation import generate, inflated
+from nearfar.data.prepare.inflation import generate, inflated
 from nearfar.errors import UserError
-from nearfar.evaluation.knn import knn_predict
+from nearfar.evaluation.probes.knn import knn_predict
 from nearfar.methods import registry
 from nearfar.options import Config, PretrainOptions
-from nearfar.verbs.assemble import assemble, inflated_data
 
 
 def _npz(folder: Path, count: int, value: int = 0) -> Path:
     path = folder / "made.npz"
-    images = np.full((count, 8, 8), value, dtype=np.uint8) + np.arange(count, dtype=np.uint8)[:, None, None]
+    images = (
+        np.full((count, 8, 8), value, dtype=np.uint8)
+        + np.arange(count, dtype=np.uint8)[:, None, None]
+    )
     np.savez(path, x=images)
     return path
 
@@ -34,7 +39,11 @@ def test_composition_equals_the_reference(golden: Any, tmp_path: Path) -> None:
     assert len(found.train) == found.spec.length == len(order) == case["out_len"]
     images = found.train.take(torch.arange(len(order)))
     for row, place in enumerate(order.tolist()):
-        expected = source.train.take(torch.tensor([place]))[0] if place >= 0 else torch.full((1, 8, 8), 100 - 1 - place)
+        expected = (
+            source.train.take(torch.tensor([place]))[0]
+            if place >= 0
+            else torch.full((1, 8, 8), 100 - 1 - place)
+        )
         assert torch.equal(images[row], expected.to(torch.uint8)), row
     assert found.train.label is not None
     assert ((found.train.label >= 0).double().mean() - case["out_real_fraction"]).abs() < 1e-12
@@ -44,7 +53,9 @@ def test_composition_equals_the_reference(golden: Any, tmp_path: Path) -> None:
 def test_paper_composition_of_cifar(golden: Any) -> None:
     case = golden("b-adainf-composition")
     assert case["out_cifar_len"] == 10 * 50_000 + 20 * 50_000
-    assert 10 * 50_000 / case["out_cifar_len"].item() == pytest.approx(case["out_cifar_real_fraction"].item())
+    assert 10 * 50_000 / case["out_cifar_len"].item() == pytest.approx(
+        case["out_cifar_real_fraction"].item()
+    )
 
 
 def test_the_rest_of_the_source_stays() -> None:
@@ -62,7 +73,9 @@ def test_the_rest_of_the_source_stays() -> None:
 
 
 def test_generated_digits_look_like_digits_but_are_no_copies() -> None:
-    """A nearest-neighbour classifier trained on real digits finds all classes among them; each lies near a real one, on none."""
+    """A nearest-neighbour classifier trained on real digits finds all classes among them; each lies
+    near a real one, on none.
+    """
     train = load("digits", limit=400).train
     made = generate(train, 300, seed=1)
     assert made.shape == (300, 1, 8, 8)
@@ -89,7 +102,9 @@ def test_what_cannot_be_inflated_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Generating 0 images from 40"):
         inflated(source, "mixture:0")
     options = PretrainOptions(data="digits", inflate="mixture:50", batch_size=16)
-    with pytest.raises(UserError, match="supcon learns from labels, but generated images have none"):
+    with pytest.raises(
+        UserError, match="supcon learns from labels, but generated images have none"
+    ):
         assemble(Config("supcon", options), inflated_data(options, source))
 
 

@@ -19,7 +19,7 @@ from scipy.io import wavfile
 
 import nearfar
 from nearfar.errors import UserError
-from nearfar.run import Run
+from nearfar.runs.folder import Run
 from tests.data.conftest import encoded, picture
 
 COUNT = 20
@@ -156,7 +156,8 @@ def test_every_verb_takes_the_kept_split(
 ) -> None:
     _folder(tmp_path / "photos", COUNT)
     run = _trained(tmp_path / "photos", tmp_path / "run")
-    train, test = run.source().train.ids, run.source().test
+    train = run.source().train.ids
+    test = run.source().test
     assert test is not None
     _folder(tmp_path / "photos", COUNT + 3)
     if verb == "evaluate":
@@ -297,7 +298,8 @@ def test_an_edited_configuration_is_refused(name: str, value: float, tmp_path: P
 def test_damaged_memory_is_one_sentence(damage: str, tmp_path: Path) -> None:
     _folder(tmp_path / "photos", COUNT)
     run = _trained(tmp_path / "photos", tmp_path / "run")
-    facts, samples = run.folder / "data.json", run.folder / "samples.parquet"
+    facts = run.folder / "data.json"
+    samples = run.folder / "samples.parquet"
     if damage == "cut":
         samples.write_bytes(samples.read_bytes()[:-9])
     elif damage == "no json":
@@ -371,7 +373,8 @@ def test_a_damaged_cache_is_made_anew(damage: str, tmp_path: Path, cache: Path) 
     run = _trained(tmp_path / "photos", tmp_path / "run")
     before = _marks(run)
     for entry in (cache / "decoded").iterdir():
-        content, about = entry / "content.npy", entry / "about.json"
+        content = entry / "content.npy"
+        about = entry / "about.json"
         if damage == "content":
             changed = bytearray(content.read_bytes())
             changed[-7] ^= 64

@@ -24,7 +24,7 @@ from PIL import Image
 from scipy.io import wavfile
 
 from nearfar.data import Source, load
-from nearfar.data.decode import covering_box, pixels
+from nearfar.data.content.decode import covering_box, pixels
 from nearfar.errors import UserError
 from tests.data.conftest import encoded, picture, write_parquet
 
@@ -455,7 +455,7 @@ def test_a_mistake_of_ours_is_not_called_the_files(
     image_folder: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = image_folder({f"{i}.png": {"size": (20, 30)} for i in range(4)})
-    monkeypatch.setattr("nearfar.data.decode.covering_box", lambda *_: (-5, 0, 10, 10))
+    monkeypatch.setattr("nearfar.data.content.decode.covering_box", lambda *_: (-5, 0, 10, 10))
     with pytest.raises(ValueError, match="box offset can't be negative") as found:
         load(folder, size=8)
     assert not isinstance(found.value, UserError)

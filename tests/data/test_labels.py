@@ -20,7 +20,9 @@ from nearfar.data.labels import as_groups, as_labels, group_names
         (np.array([True, False]), (), [1, 0], ("False", "True")),
     ],
 )
-def test_classes_are_numbered_in_order(values: np.ndarray, names: list[str], numbers: list[int], classes: tuple[str, ...]) -> None:
+def test_classes_are_numbered_in_order(
+    values: np.ndarray, names: list[str], numbers: list[int], classes: tuple[str, ...]
+) -> None:
     found = as_labels(values, names, "label")
     assert found.target == "class"
     assert found.values is not None

@@ -1,4 +1,6 @@
-"""Sets that other libraries bring: aeon's bundled ones, torchvision's files, Hugging Face folders; and how their absence is said."""
+"""Sets that other libraries bring: aeon's bundled ones, torchvision's files, Hugging Face folders;
+and how their absence is said.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from nearfar.data import catalogue, load
+from nearfar.data import load
+from nearfar.data.readers import catalogue
 from nearfar.errors import UserError
 from tests.data.conftest import image_column, picture, write_parquet
 
@@ -30,12 +33,22 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("name", "shape", "train", "test", "classes"),
-    [("BasicMotions", (6, 100), 40, 40, 4), ("ArrowHead", (1, 251), 36, 175, 3), ("ItalyPowerDemand", (1, 24), 67, 1029, 2)],
+    [
+        ("BasicMotions", (6, 100), 40, 40, 4),
+        ("ArrowHead", (1, 251), 36, 175, 3),
+        ("ItalyPowerDemand", (1, 24), 67, 1029, 2),
+    ],
 )
-def test_bundled_series(offline: None, name: str, shape: tuple[int, int], train: int, test: int, classes: int) -> None:
+def test_bundled_series(
+    offline: None, name: str, shape: tuple[int, int], train: int, test: int, classes: int
+) -> None:
     pytest.importorskip("aeon")
     source = load(f"aeon:{name}")
-    assert (source.spec.modality, source.spec.shape, len(source.spec.classes)) == ("series", shape, classes)
+    assert (source.spec.modality, source.spec.shape, len(source.spec.classes)) == (
+        "series",
+        shape,
+        classes,
+    )
     assert source.test is not None
     assert (len(source.train), len(source.test)) == (train, test)
     assert source.train.take(torch.tensor([0])).dtype == torch.float32
@@ -43,7 +56,9 @@ def test_bundled_series(offline: None, name: str, shape: tuple[int, int], train:
 
 def test_bundled_series_of_many_lengths() -> None:
     pytest.importorskip("aeon")
-    with pytest.raises(UserError, match="JapaneseVowels are from 7 to 29 steps long; give one length with --size"):
+    with pytest.raises(
+        UserError, match="JapaneseVowels are from 7 to 29 steps long; give one length with --size"
+    ):
         load("aeon:JapaneseVowels")
     assert load("aeon:JapaneseVowels", size=16).spec.shape == (12, 16)
 
@@ -64,7 +79,10 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 def test_a_torchvision_set_that_is_there(cache: Path, offline: None) -> None:
     folder = cache / "torchvision" / "MNIST" / "MNIST" / "raw"
     random = np.random.default_rng(0)
-    images = {"train": random.integers(0, 256, (5, 28, 28)), "t10k": random.integers(0, 256, (3, 28, 28))}
+    images = {
+        "train": random.integers(0, 256, (5, 28, 28)),
+        "t10k": random.integers(0, 256, (3, 28, 28)),
+    }
     for part, x in images.items():
         write_idx(folder / f"{part}-images-idx3-ubyte", x)
         write_idx(folder / f"{part}-labels-idx1-ubyte", np.arange(len(x)))
@@ -79,12 +97,18 @@ def test_a_torchvision_set_that_is_there(cache: Path, offline: None) -> None:
 
 
 def test_a_torchvision_set_that_cannot_be_downloaded(offline: None) -> None:
-    with pytest.raises(UserError, match=r"torchvision:CIFAR10 cannot be loaded \(.*no network.*\); the first use needs a network"):
+    with pytest.raises(
+        UserError,
+        match=r"torchvision:CIFAR10 cannot be loaded \(.*no network.*\); the first use needs a "
+        r"network",
+    ):
         load("torchvision:CIFAR10")
 
 
 def test_an_unknown_torchvision_set() -> None:
-    with pytest.raises(UserError, match="Unknown torchvision data set 'CIFAR11': did you mean CIFAR10"):
+    with pytest.raises(
+        UserError, match="Unknown torchvision data set 'CIFAR11': did you mean CIFAR10"
+    ):
         load("torchvision:CIFAR11")
 
 
@@ -96,12 +120,17 @@ def test_an_aeon_set_that_cannot_be_downloaded(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(datasets, "load_classification", refuse)
     monkeypatch.setattr(datasets, "load_regression", refuse)
-    with pytest.raises(UserError, match=r"aeon:Beef cannot be loaded \(.*no network.*\); check the name, and the network"):
+    with pytest.raises(
+        UserError,
+        match=r"aeon:Beef cannot be loaded \(.*no network.*\); check the name, and the network",
+    ):
         load("aeon:Beef")
 
 
 @pytest.mark.parametrize(("name", "extra"), [("hf:mnist", "hub"), ("aeon:Beef", "series")])
-def test_a_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, name: str, extra: str) -> None:
+def test_a_library_that_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, name: str, extra: str
+) -> None:
     monkeypatch.setattr(catalogue.importlib.util, "find_spec", lambda module: None)
     with pytest.raises(UserError, match=rf"{name} needs .*: pip install 'nearfar\[{extra}\]'"):
         load(name)
@@ -109,13 +138,17 @@ def test_a_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, name: 
 
 @pytest.fixture
 def hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that the library reads as a data set, with the library's own cache kept out of the user's."""
+    """A folder that the library reads as a data set, with the library's own cache kept out of the
+    user's.
+    """
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf-cache")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     folder = tmp_path / "tiny"
     folder.mkdir()
-    features = datasets.Features({"image": datasets.Image(), "fine_label": datasets.ClassLabel(names=["low", "high"])})
+    features = datasets.Features(
+        {"image": datasets.Image(), "fine_label": datasets.ClassLabel(names=["low", "high"])}
+    )
     for part, count in (("train", 5), ("test", 2)):
         columns = {"image": image_column(count), "fine_label": [0, 1, 0, 1, 1][:count]}
         metadata = {"huggingface": f'{{"info": {{"features": {features_json(features)}}}}}'}
@@ -142,5 +175,9 @@ def test_a_hugging_face_set(hugging_face: Path) -> None:
 
 
 def test_a_hugging_face_set_that_cannot_be_loaded(hugging_face: Path) -> None:
-    with pytest.raises(UserError, match=r"hf:no-one/nothing cannot be loaded \(.*\); check the name, and the network connection"):
+    with pytest.raises(
+        UserError,
+        match=r"hf:no-one/nothing cannot be loaded \(.*\); check the name, and the network "
+        r"connection",
+    ):
         load("hf:no-one/nothing")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from nearfar.data import DataOptions, catalogue, load
+from nearfar.data import DataOptions, load
+from nearfar.data.readers import catalogue
 from nearfar.errors import UserError
 
 
@@ -22,7 +23,9 @@ def series(tmp_path: Path) -> Path:
 
 
 def test_a_limit_draws_from_the_training_samples(series: Path) -> None:
-    whole, few, fewer = load(series), load(series, limit=40), load(series, limit=20)
+    whole = load(series)
+    few = load(series, limit=40)
+    fewer = load(series, limit=20)
     assert (len(few.train), few.spec.length) == (40, 40)
     assert set(fewer.train.ids) < set(few.train.ids) < set(whole.train.ids)
     assert few.test is not None
@@ -90,7 +93,11 @@ def test_a_path_object_is_never_a_name() -> None:
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photo.heic").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"photo\.heic is a single \.heic file; expected a folder, or a file that ends in \.parquet"):
+    with pytest.raises(
+        UserError,
+        match=r"photo\.heic is a single \.heic file; expected a folder, or a file that ends in "
+        r"\.parquet",
+    ):
         load(tmp_path / "photo.heic")
 
 
@@ -100,7 +107,10 @@ def test_an_unknown_option_names_the_nearest() -> None:
 
 
 def test_the_catalogue_imports_no_torch() -> None:
-    code = "import sys, nearfar.data.catalogue as c; [e.here for e in c.entries()]; assert 'torch' not in sys.modules"
+    code = (
+        "import sys, nearfar.data.readers.catalogue as c; [e.here for e in c.entries()]; "
+        "assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -111,7 +121,9 @@ def test_the_catalogue_says_what_is_here(cache: Path, monkeypatch: pytest.Monkey
     (cache / "torchvision" / "MNIST").mkdir(parents=True)
     assert {entry.name: entry.here for entry in catalogue.entries()}["torchvision:MNIST"] == "yes"
     monkeypatch.setattr(catalogue.importlib.util, "find_spec", lambda name: None)
-    assert {e.name: e.here for e in catalogue.entries()}["aeon:BasicMotions"] == "needs aeon: pip install 'nearfar[series]'"
+    assert {e.name: e.here for e in catalogue.entries()}[
+        "aeon:BasicMotions"
+    ] == "needs aeon: pip install 'nearfar[series]'"
 
 
 def test_a_public_name_that_is_not_there() -> None:

@@ -10,13 +10,15 @@ import pytest
 import torch
 
 from nearfar.data import load
-from nearfar.data.rows import condition_of
+from nearfar.data.tables.rows import condition_of
 from nearfar.errors import UserError
 
 
 def two_devices(path: Path) -> Path:
     x = np.arange(40, dtype=np.float32)[:, None, None] * np.ones((1, 2, 10), dtype=np.float32)
-    np.savez(path, x=x, label=np.arange(40) % 3, device=np.array(["left", "right"])[np.arange(40) % 2])
+    np.savez(
+        path, x=x, label=np.arange(40) % 3, device=np.array(["left", "right"])[np.arange(40) % 2]
+    )
     return path
 
 
@@ -37,7 +39,9 @@ def test_unknown_columns_and_values_are_answered_with_those_that_there_are(tmp_p
     path = two_devices(tmp_path / "walks.npz")
     with pytest.raises(UserError, match="walks has no column 'side'; its columns: label, device"):
         load(f"{path}#side=left")
-    with pytest.raises(UserError, match="No row of walks has device = 'up'; its values: left, right"):
+    with pytest.raises(
+        UserError, match="No row of walks has device = 'up'; its values: left, right"
+    ):
         load(f"{path}#device=up")
 
 

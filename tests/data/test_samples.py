@@ -10,14 +10,20 @@ import torch
 
 from nearfar.batch import Pair, Tokens
 from nearfar.data import samples as samples_module
-from nearfar.data.arrays import in_memory
+from nearfar.data.content.arrays import in_memory
 from nearfar.data.samples import Samples
 from nearfar.errors import UserError
 
 
 def of_images() -> Samples:
     images = torch.arange(6, dtype=torch.uint8)[:, None, None, None].expand(6, 1, 2, 2).contiguous()
-    return Samples(images, list("abcd"), torch.arange(4) * 10, {"who": torch.tensor([0, 0, 1, 1])}, rows=torch.tensor([5, 4, 2, 0]))
+    return Samples(
+        images,
+        list("abcd"),
+        torch.arange(4) * 10,
+        {"who": torch.tensor([0, 0, 1, 1])},
+        rows=torch.tensor([5, 4, 2, 0]),
+    )
 
 
 def test_samples_are_taken_by_number_in_any_order() -> None:
@@ -57,14 +63,19 @@ def test_pairs_and_tokens_are_taken_in_step() -> None:
     assert found.second.mask.shape == (2, 2)
 
 
-@pytest.mark.parametrize(("array", "dtype"), [(np.zeros((3, 1, 4, 4), np.uint8), torch.uint8), (np.zeros((3, 2, 9)), torch.float32)])
+@pytest.mark.parametrize(
+    ("array", "dtype"),
+    [(np.zeros((3, 1, 4, 4), np.uint8), torch.uint8), (np.zeros((3, 2, 9)), torch.float32)],
+)
 def test_raw_arrays_become_samples(array: Any, dtype: torch.dtype) -> None:
     samples = in_memory(array)
     assert samples.ids == ["0", "1", "2"]
     assert samples.take(torch.tensor([1])).dtype == dtype
 
 
-@pytest.mark.parametrize("array", [np.zeros((3, 4), np.uint8), np.zeros((3, 1, 4, 4)), np.zeros((3, 4, 4), np.int64)])
+@pytest.mark.parametrize(
+    "array", [np.zeros((3, 4), np.uint8), np.zeros((3, 1, 4, 4)), np.zeros((3, 4, 4), np.int64)]
+)
 def test_other_arrays_are_refused(array: Any) -> None:
     with pytest.raises(UserError, match=r"have shape \(3, .* expected uint8 images"):
         in_memory(array)

@@ -1,4 +1,6 @@
-"""Series from CSV folders and .npz files: shapes, headers, gaps, lengths, and labels beside them."""
+"""Series from CSV folders and .npz files: shapes, headers, gaps, lengths, and labels beside
+them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 from nearfar.data import load
-from nearfar.data.series import fit_lengths, read_series
+from nearfar.data.content.series import fit_lengths, read_series
 from nearfar.errors import UserError
 
 
@@ -65,7 +67,9 @@ def test_a_constant_channel_has_a_deviation_of_one(tmp_path: Path) -> None:
 
 def test_different_lengths_need_a_size(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, [8, 12, 10], classes=False)
-    with pytest.raises(UserError, match="series of waves are from 8 to 12 steps long; give one length with --size"):
+    with pytest.raises(
+        UserError, match="series of waves are from 8 to 12 steps long; give one length with --size"
+    ):
         load(folder)
     x = load(folder, size=10, split=False).train.take(torch.arange(3))
     assert x.shape == (3, 3, 10)
@@ -84,7 +88,10 @@ def test_a_gap_names_the_file(tmp_path: Path) -> None:
     values = np.zeros((8, 3))
     values[5, 1] = np.nan
     write_csv(folder / "1.csv", values)
-    with pytest.raises(UserError, match=r"series in 1\.csv has 1 missing .* first in channel 1 at step 5; fill the gaps"):
+    with pytest.raises(
+        UserError,
+        match=r"series in 1\.csv has 1 missing .* first in channel 1 at step 5; fill the gaps",
+    ):
         load(folder)
 
 
@@ -92,7 +99,11 @@ def test_a_gap_names_the_row(tmp_path: Path) -> None:
     x = np.zeros((4, 2, 9))
     x[2, 1, 3:5] = np.inf
     np.savez(tmp_path / "a.npz", x=x)
-    with pytest.raises(UserError, match=r"series in row 2 of a\.npz has 2 missing or infinite values, the first in channel 1 at step 3"):
+    with pytest.raises(
+        UserError,
+        match=r"series in row 2 of a\.npz has 2 missing or infinite values, the first in channel 1 "
+        r"at step 3",
+    ):
         load(tmp_path / "a.npz")
 
 
@@ -102,8 +113,12 @@ def test_files_that_are_no_series_are_skipped(tmp_path: Path) -> None:
     (folder / "empty.csv").write_text("")
     source = load(folder, split=False)
     assert source.train.ids == ["0.csv", "1.csv", "2.csv"]
-    assert any(note.startswith("2 of 5 series of waves cannot be read: bad.csv (") for note in source.notes)
-    with pytest.raises(UserError, match=r"2 of 5 series of waves cannot be read: .*leave out --strict"):
+    assert any(
+        note.startswith("2 of 5 series of waves cannot be read: bad.csv (") for note in source.notes
+    )
+    with pytest.raises(
+        UserError, match=r"2 of 5 series of waves cannot be read: .*leave out --strict"
+    ):
         load(folder, strict=True)
 
 
@@ -118,7 +133,9 @@ def test_files_that_are_no_series_are_skipped(tmp_path: Path) -> None:
         ((6, 3, 9, 8), "uint8", "image", (3, 9, 8)),
     ],
 )
-def test_arrays_of_many_shapes(tmp_path: Path, shape: tuple[int, ...], dtype: str, modality: str, expected: tuple[int, ...]) -> None:
+def test_arrays_of_many_shapes(
+    tmp_path: Path, shape: tuple[int, ...], dtype: str, modality: str, expected: tuple[int, ...]
+) -> None:
     x = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
     np.savez(tmp_path / "a.npz", x=x)
     source = load(tmp_path / "a.npz", split=False)
@@ -126,29 +143,50 @@ def test_arrays_of_many_shapes(tmp_path: Path, shape: tuple[int, ...], dtype: st
     found = source.train.take(torch.tensor([4]))[0]
     assert found.dtype == (torch.uint8 if modality == "image" else torch.float32)
     channels_last = len(shape) == 4 and shape[-1] == 3
-    assert np.array_equal(found.numpy(), (x[4].transpose(2, 0, 1) if channels_last else x[4].reshape(expected)).astype(found.numpy().dtype))
+    assert np.array_equal(
+        found.numpy(),
+        (x[4].transpose(2, 0, 1) if channels_last else x[4].reshape(expected)).astype(
+            found.numpy().dtype
+        ),
+    )
 
 
 def test_joined_channels_are_said(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.zeros((4, 5, 6, 10)))
-    assert any("5 x 6 series of each sample of x in a.npz are taken as 30 channels" in note for note in load(tmp_path / "a.npz").notes)
+    assert any(
+        "5 x 6 series of each sample of x in a.npz are taken as 30 channels" in note
+        for note in load(tmp_path / "a.npz").notes
+    )
 
 
 def test_labels_names_groups_and_rate_beside_the_array(tmp_path: Path) -> None:
-    arrays: dict[str, Any] = {"x": np.zeros((6, 1, 10)), "activity": np.array([0, 1, 2, 0, 1, 2]), "subject": np.array([1, 1, 2, 2, 3, 3])}
-    np.savez(tmp_path / "a.npz", **arrays, activity_names=np.array(["sit", "walk", "run"]), sampling_rate=np.float32(25))
+    arrays: dict[str, Any] = {
+        "x": np.zeros((6, 1, 10)),
+        "activity": np.array([0, 1, 2, 0, 1, 2]),
+        "subject": np.array([1, 1, 2, 2, 3, 3]),
+    }
+    np.savez(
+        tmp_path / "a.npz",
+        **arrays,
+        activity_names=np.array(["sit", "walk", "run"]),
+        sampling_rate=np.float32(25),
+    )
     source = load(tmp_path / "a.npz")
     assert source.spec.classes == ("sit", "walk", "run")
     assert source.spec.groups == ("subject",)
     assert source.spec.extra["sampling_rate"] == 25.0
     assert source.test is not None
-    assert not set(source.train.group["subject"].tolist()) & set(source.test.group["subject"].tolist())
+    assert not set(source.train.group["subject"].tolist()) & set(
+        source.test.group["subject"].tolist()
+    )
     assert load(tmp_path / "a.npz", label="subject", group="activity").spec.groups == ("activity",)
 
 
 def test_a_size_crops_ready_arrays(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.tile(np.arange(12.0), (4, 1, 1)))
-    assert load(tmp_path / "a.npz", size=8, split=False).train.take(torch.tensor([0])).ravel().tolist() == list(range(2, 10))
+    assert load(tmp_path / "a.npz", size=8, split=False).train.take(
+        torch.tensor([0])
+    ).ravel().tolist() == list(range(2, 10))
     np.savez(tmp_path / "b.npz", x=np.full((4, 16, 32), 9, dtype=np.uint8))
     images = load(tmp_path / "b.npz", size=8, split=False).train.take(torch.arange(4))
     assert images.shape == (4, 1, 8, 8)
@@ -158,9 +196,18 @@ def test_a_size_crops_ready_arrays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"y": np.arange(4)}, r"no array of samples: expected numbers x with shape \(N, C, T\).*found y \(4,\)"),
-        ({"x": np.zeros((4, 7, 4))}, r"x in a\.npz has shape \(4, 7, 4\); expected \(N, C, T\) with at least 8 time steps"),
-        ({"x": np.zeros((4, 9, 9, 9), np.uint8)}, r"array x in a\.npz has shape \(4, 9, 9, 9\) and type uint8; expected images"),
+        (
+            {"y": np.arange(4)},
+            r"no array of samples: expected numbers x with shape \(N, C, T\).*found y \(4,\)",
+        ),
+        (
+            {"x": np.zeros((4, 7, 4))},
+            r"x in a\.npz has shape \(4, 7, 4\); expected \(N, C, T\) with at least 8 time steps",
+        ),
+        (
+            {"x": np.zeros((4, 9, 9, 9), np.uint8)},
+            r"array x in a\.npz has shape \(4, 9, 9, 9\) and type uint8; expected images",
+        ),
         ({"x": np.zeros((4, 9)), "edge_index": np.zeros((2, 5))}, "holds graphs"),
         ({"x": np.array([None, {}], dtype=object)}, "holds Python objects, which could run code"),
     ],

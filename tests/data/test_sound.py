@@ -14,7 +14,8 @@ import pytest
 import torch
 from scipy.io import wavfile
 
-from nearfar.data import load, sound
+from nearfar.data import load
+from nearfar.data.content import sound
 from nearfar.errors import UserError
 
 RATE = 8000
@@ -26,7 +27,13 @@ def tone(frequency: float, seconds: float, rate: int = RATE) -> np.ndarray[Any, 
 
 def wav(samples: np.ndarray[Any, Any], rate: int = RATE, kind: Any = np.int16) -> bytes:
     file = io.BytesIO()
-    scaled = samples if kind is np.float32 else 128 + 127 * samples if kind is np.uint8 else samples * np.iinfo(kind).max
+    scaled = (
+        samples
+        if kind is np.float32
+        else 128 + 127 * samples
+        if kind is np.uint8
+        else samples * np.iinfo(kind).max
+    )
     wavfile.write(file, rate, scaled.astype(kind))
     return file.getvalue()
 
@@ -68,19 +75,43 @@ def write(path: Path, blobs: list[bytes], **columns: Any) -> Path:
 
 
 def test_recordings_of_other_lengths_and_rates_are_brought_together(tmp_path: Path) -> None:
-    blobs = [wav(tone(300 + 10 * i, 0.4)) for i in range(38)] + [wav(tone(500, 0.8, 16000), 16000), wav(tone(500, 0.2))]
-    source = load(write(tmp_path / "a.parquet", blobs, digit=np.arange(40) % 2, speaker=[f"s{i % 5}" for i in range(40)]), label="digit")
-    assert (source.spec.modality, source.spec.groups, len(source.spec.classes)) == ("audio", ("speaker",), 2)
+    blobs = [wav(tone(300 + 10 * i, 0.4)) for i in range(38)] + [
+        wav(tone(500, 0.8, 16000), 16000),
+        wav(tone(500, 0.2)),
+    ]
+    source = load(
+        write(
+            tmp_path / "a.parquet",
+            blobs,
+            digit=np.arange(40) % 2,
+            speaker=[f"s{i % 5}" for i in range(40)],
+        ),
+        label="digit",
+    )
+    assert (source.spec.modality, source.spec.groups, len(source.spec.classes)) == (
+        "audio",
+        ("speaker",),
+        2,
+    )
     assert source.spec.shape == (64, 1 + 3200 // 80)
     assert source.spec.extra["sampling_rate"] == RATE
-    assert "Of 40 recordings 1 were cropped in the middle and 1 followed by silence, to 0.40 s." in source.notes
+    assert (
+        "Of 40 recordings 1 were cropped in the middle and 1 followed by silence, to 0.40 s."
+        in source.notes
+    )
     assert len(source.spec.mean) == 64
-    other = load(write(tmp_path / "b.parquet", [wav(tone(400, 1.0, 16000), 16000)] * 4), like=source.spec, split=False)
+    other = load(
+        write(tmp_path / "b.parquet", [wav(tone(400, 1.0, 16000), 16000)] * 4),
+        like=source.spec,
+        split=False,
+    )
     assert other.spec.shape == source.spec.shape
 
 
 def test_long_recordings_get_wider_steps(tmp_path: Path) -> None:
-    source = load(write(tmp_path / "a.parquet", [wav(tone(300 + i, 4.0)) for i in range(4)]), split=False)
+    source = load(
+        write(tmp_path / "a.parquet", [wav(tone(300 + i, 4.0)) for i in range(4)]), split=False
+    )
     assert 100 < source.spec.shape[1] <= 128
     assert load(tmp_path / "a.parquet", split=False, size=20).spec.shape == (64, 20)
 
@@ -104,7 +135,9 @@ def test_a_folder_of_recordings_with_classes(tmp_path: Path) -> None:
     assert (source.spec.modality, source.spec.classes) == ("audio", ("high", "low"))
 
 
-def test_compressed_sound_without_its_decoder_gets_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compressed_sound_without_its_decoder_gets_a_hint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"needs soundfile: pip install 'nearfar\[audio\]'"):
         load(write(tmp_path / "a.parquet", [b"OggS" + bytes(40)] * 4), split=False)
@@ -122,5 +155,7 @@ def test_compressed_sound_is_decoded(tmp_path: Path) -> None:
 def test_sound_cannot_be_paired_with_texts(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", [wav(tone(300, 0.2))] * 4, caption=["a b"] * 4)
     assert load(path, split=False).spec.modality == "audio"
-    with pytest.raises(UserError, match="holds audio data, which cannot be paired with the texts in 'caption'"):
+    with pytest.raises(
+        UserError, match="holds audio data, which cannot be paired with the texts in 'caption'"
+    ):
         load(path, split=False, text_column="caption")

@@ -53,7 +53,9 @@ def test_the_seed_decides() -> None:
         (["train", "val", "test", "extra"], [0], [2], "2 samples of 'extra', 'val' are left out"),
     ],
 )
-def test_a_given_split_is_kept(parts: list[str], train: list[int], test: list[int], left_out: str | None) -> None:
+def test_a_given_split_is_kept(
+    parts: list[str], train: list[int], test: list[int], left_out: str | None
+) -> None:
     found = given_split(parts)
     assert found is not None
     assert (found[0].tolist(), found[1].tolist()) == (train, test)
@@ -67,7 +69,8 @@ def test_parts_that_are_no_split_are_none(parts: list[str]) -> None:
 
 def test_a_smaller_limit_is_part_of_a_larger_one() -> None:
     rows = np.arange(100, 200)
-    few, more = limited(rows, 10, 3), limited(rows, 30, 3)
+    few = limited(rows, 10, 3)
+    more = limited(rows, 30, 3)
     assert (len(few), len(more)) == (10, 30)
     assert set(few) <= set(more) <= set(rows)
     assert np.all(np.diff(more) > 0)

@@ -1,4 +1,6 @@
-"""Parquet, CSV and TSV: which column is what, splits, groups, limits, and what is said when something is missing."""
+"""Parquet, CSV and TSV: which column is what, splits, groups, limits, and what is said when
+something is missing.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from tests.data.conftest import encoded, image_column, picture, write_parquet
 
 
 def test_images_in_row_groups_keep_their_order(tmp_path: Path) -> None:
-    path = write_parquet(tmp_path / "a.parquet", {"image": image_column(10), "label": list(range(10))})
+    path = write_parquet(
+        tmp_path / "a.parquet", {"image": image_column(10), "label": list(range(10))}
+    )
     source = load(path, split=False)
     assert source.spec.shape == (3, 12, 12)
     expected = np.stack([np.asarray(picture(i)).transpose(2, 0, 1) for i in range(10)])
@@ -29,26 +33,40 @@ def test_images_in_row_groups_keep_their_order(tmp_path: Path) -> None:
 
 
 def test_plain_bytes_are_images_too(tmp_path: Path) -> None:
-    path = write_parquet(tmp_path / "a.parquet", {"photo": [encoded(picture(i), "JPEG") for i in range(4)]})
+    path = write_parquet(
+        tmp_path / "a.parquet", {"photo": [encoded(picture(i), "JPEG") for i in range(4)]}
+    )
     assert load(path).spec.shape == (3, 12, 12)
 
 
 def test_a_folder_with_train_and_test_files(tmp_path: Path) -> None:
     names = {"classes": json.dumps(["up", "down", "left"])}
     for part, count in (("train", 6), ("test", 3)):
-        write_parquet(tmp_path / f"{part}.parquet", {"image": image_column(count), "label": [0, 1, 0, 1, 0, 1][:count]}, metadata=names)
+        write_parquet(
+            tmp_path / f"{part}.parquet",
+            {"image": image_column(count), "label": [0, 1, 0, 1, 0, 1][:count]},
+            metadata=names,
+        )
     source = load(tmp_path)
     assert source.test is not None
     assert (len(source.train), len(source.test)) == (6, 3)
     assert source.spec.classes == ("up", "down", "left")
     assert source.train.ids[0] == "train/0"
-    assert torch.equal(source.test.take(torch.tensor([1]))[0], torch.from_numpy(np.asarray(picture(1)).transpose(2, 0, 1).copy()))
+    assert torch.equal(
+        source.test.take(torch.tensor([1]))[0],
+        torch.from_numpy(np.asarray(picture(1)).transpose(2, 0, 1).copy()),
+    )
 
 
 def test_several_files_of_one_part_are_joined(tmp_path: Path) -> None:
     for i in range(2):
-        write_parquet(tmp_path / f"train-0000{i}-of-00002.parquet", {"image": image_column(3), "label": [0, 1, 1]})
-    write_parquet(tmp_path / "test-00000-of-00001.parquet", {"image": image_column(2), "label": [0, 1]})
+        write_parquet(
+            tmp_path / f"train-0000{i}-of-00002.parquet",
+            {"image": image_column(3), "label": [0, 1, 1]},
+        )
+    write_parquet(
+        tmp_path / "test-00000-of-00001.parquet", {"image": image_column(2), "label": [0, 1]}
+    )
     source = load(tmp_path)
     assert len(source.train) == 6
     assert source.test is not None
@@ -63,7 +81,10 @@ def test_files_with_other_columns_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_split_column_is_kept(tmp_path: Path) -> None:
-    path = write_parquet(tmp_path / "a.parquet", {"image": image_column(5), "split": ["test", "train", "train", "dev", "train"]})
+    path = write_parquet(
+        tmp_path / "a.parquet",
+        {"image": image_column(5), "split": ["test", "train", "train", "dev", "train"]},
+    )
     source = load(path)
     assert source.train.ids == ["1", "2", "4"]
     assert source.test is not None
@@ -73,7 +94,12 @@ def test_a_split_column_is_kept(tmp_path: Path) -> None:
 
 def pairs(path: Path, count: int = 10) -> Path:
     texts = [f"Picture Number {i}" for i in range(count)]
-    columns = {"front": image_column(count), "back": image_column(count, mode="L"), "name": texts, "category": ["a", "b"] * (count // 2)}
+    columns = {
+        "front": image_column(count),
+        "back": image_column(count, mode="L"),
+        "name": texts,
+        "category": ["a", "b"] * (count // 2),
+    }
     return write_parquet(path / "pairs.parquet", columns)
 
 
@@ -87,9 +113,14 @@ def test_images_and_texts_are_pairs(tmp_path: Path) -> None:
     assert isinstance(found, Pair)
     assert found.first.shape == (8, 3, 12, 12)
     assert found.second.ids.shape == (8, spec.context)
-    assert [source.tokenizer.decode(row.tolist()) for row in found.second.ids] == [name.lower() for name in source.train.ids]
+    assert [source.tokenizer.decode(row.tolist()) for row in found.second.ids] == [
+        name.lower() for name in source.train.ids
+    ]
     for image, name in zip(found.first, source.train.ids, strict=True):
-        assert torch.equal(image, torch.from_numpy(np.asarray(picture(int(name.split()[-1]))).transpose(2, 0, 1).copy()))
+        assert torch.equal(
+            image,
+            torch.from_numpy(np.asarray(picture(int(name.split()[-1]))).transpose(2, 0, 1).copy()),
+        )
 
 
 def test_columns_can_be_chosen(tmp_path: Path) -> None:
@@ -118,7 +149,10 @@ def test_texts_alone(tmp_path: Path) -> None:
 
 def test_texts_of_other_data_take_the_tokenizer_that_an_encoder_knows(tmp_path: Path) -> None:
     known = load(pairs(tmp_path))
-    path = write_parquet(tmp_path / "new.parquet", {"image": image_column(4), "name": ["a much longer name than before"] * 4})
+    path = write_parquet(
+        tmp_path / "new.parquet",
+        {"image": image_column(4), "name": ["a much longer name than before"] * 4},
+    )
     source = load(path, like=known.spec, tokenizer=known.tokenizer)
     assert source.tokenizer is known.tokenizer
     assert source.spec.context == known.spec.context
@@ -130,7 +164,9 @@ def test_a_list_of_files(tmp_path: Path, ending: str) -> None:
     for i in range(6):
         picture(i).save(tmp_path / "images" / f"{i}.png")
     comma = "," if ending == "csv" else "\t"
-    rows = [comma.join(("file", "label", "patient"))] + [comma.join((f"images/{i}.png", "xy"[i % 2], f"p{i // 2}")) for i in range(6)]
+    rows = [comma.join(("file", "label", "patient"))] + [
+        comma.join((f"images/{i}.png", "xy"[i % 2], f"p{i // 2}")) for i in range(6)
+    ]
     path = tmp_path / f"list.{ending}"
     path.write_text("\n".join(rows) + "\n")
     source = load(path)
@@ -138,9 +174,14 @@ def test_a_list_of_files(tmp_path: Path, ending: str) -> None:
     assert source.spec.classes == ("x", "y")
     assert source.spec.groups == ("patient",)
     assert source.test is not None
-    assert {name[:9] for name in source.train.ids} == {"images/0.", "images/1.", "images/2.", "images/3.", "images/4.", "images/5."} - {
-        name[:9] for name in source.test.ids
-    }
+    assert {name[:9] for name in source.train.ids} == {
+        "images/0.",
+        "images/1.",
+        "images/2.",
+        "images/3.",
+        "images/4.",
+        "images/5.",
+    } - {name[:9] for name in source.test.ids}
     assert len(source.test) % 2 == 0
 
 
@@ -156,26 +197,40 @@ def test_missing_files_of_a_list_are_skipped(tmp_path: Path) -> None:
     for i in range(3):
         picture(i).save(tmp_path / f"{i}.png")
     (tmp_path / "list.csv").write_text("path\n0.png\n1.png\n2.png\ngone.png\n")
-    assert any("1 of 4 images of list cannot be read: gone.png" in note for note in load(tmp_path / "list.csv").notes)
+    assert any(
+        "1 of 4 images of list cannot be read: gone.png" in note
+        for note in load(tmp_path / "list.csv").notes
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"text_column": "capshun"}, r"pairs has no text column 'capshun'; its columns: front \(struct.*name \(string\)"),
-        ({"image_column": "side"}, r"pairs has no image column 'side'; its columns: front \(struct"),
+        (
+            {"text_column": "capshun"},
+            r"pairs has no text column 'capshun'; its columns: front \(struct.*name \(string\)",
+        ),
+        (
+            {"image_column": "side"},
+            r"pairs has no image column 'side'; its columns: front \(struct",
+        ),
         ({"label": "kind"}, "pairs has no label column 'kind'; its columns: name, category"),
         ({"group": "patient"}, "pairs has no group column 'patient'; its columns: name, category"),
     ],
 )
-def test_a_column_that_is_not_there_lists_those_that_are(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+def test_a_column_that_is_not_there_lists_those_that_are(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         load(pairs(tmp_path), **options)
 
 
 def test_a_table_without_samples_lists_its_columns(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "a.parquet", {"user": [1, 2], "sound": [b"unknown", b""]})
-    with pytest.raises(UserError, match=r"a has no column of images, .* its columns: user \(int64\), sound \(binary\)"):
+    with pytest.raises(
+        UserError,
+        match=r"a has no column of images, .* its columns: user \(int64\), sound \(binary\)",
+    ):
         load(path)
 
 
@@ -188,7 +243,10 @@ def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"PAR1 but no more", b"x" * 100])
 def test_a_file_that_is_no_parquet(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.parquet").write_bytes(content)
-    with pytest.raises(UserError, match=r"a\.parquet cannot be read as parquet \(.*\); check that the file is complete"):
+    with pytest.raises(
+        UserError,
+        match=r"a\.parquet cannot be read as parquet \(.*\); check that the file is complete",
+    ):
         load(tmp_path / "a.parquet")
 
 
@@ -216,9 +274,15 @@ def test_class_names_by_set_are_joined(tmp_path: Path) -> None:
 
 
 def test_a_shared_group_across_a_given_split_is_said(tmp_path: Path) -> None:
-    columns = {"image": image_column(4), "split": ["train", "train", "test", "test"], "patient": [1, 2, 2, 3]}
+    columns = {
+        "image": image_column(4),
+        "split": ["train", "train", "test", "test"],
+        "patient": [1, 2, 2, 3],
+    }
     source = load(write_parquet(tmp_path / "a.parquet", columns))
-    assert "1 members of 'patient' lie on both sides of the split that the data bring." in source.notes
+    assert (
+        "1 members of 'patient' lie on both sides of the split that the data bring." in source.notes
+    )
 
 
 def test_labels_to_regress(tmp_path: Path) -> None:
@@ -230,8 +294,13 @@ def test_labels_to_regress(tmp_path: Path) -> None:
 
 
 def test_without_labels_the_candidates_are_named(tmp_path: Path) -> None:
-    path = write_parquet(tmp_path / "a.parquet", {"image": image_column(5), "age": [1, 2, 3, 4, 5], "split": ["train"] * 5})
-    assert "No column has a common name for labels; choose one with --label: age." in load(path).notes
+    path = write_parquet(
+        tmp_path / "a.parquet",
+        {"image": image_column(5), "age": [1, 2, 3, 4, 5], "split": ["train"] * 5},
+    )
+    assert (
+        "No column has a common name for labels; choose one with --label: age." in load(path).notes
+    )
 
 
 def test_dictionary_columns_and_large_strings_are_read(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Byte pairs: any text survives, merges equal those of a slow count, and files give the same tokens."""
+"""Byte pairs: any text survives, merges equal those of a slow count, and files give the same
+tokens.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nearfar.data.tokenizer import END, PADDING, SMALLEST_VOCABULARY, START, Tokenizer
+from nearfar.data.content.tokenizer import END, PADDING, SMALLEST_VOCABULARY, START, Tokenizer
 from nearfar.errors import UserError
 
 TEXTS = ["a cat sat on the mat", "the cat ate", "that hat, the bat!", "aaaa aaa banana bandana"]
 
 
 def slow_merges(texts: list[str], count: int) -> list[tuple[int, int]]:
-    """Count all pairs anew for each merge. Words are those separated by single spaces, without punctuation."""
+    """Count all pairs anew for each merge. Words are those separated by single spaces, without
+    punctuation.
+    """
     words = Counter(f" {word}" for text in texts for word in text.split(" "))
     spelled = [([5 + b for b in word.encode()], n) for word, n in words.items()]
     merges: list[tuple[int, int]] = []
@@ -69,7 +73,10 @@ def test_frequent_words_become_one_token() -> None:
 def test_rows_start_end_and_are_padded() -> None:
     tokens = Tokenizer().encode(["ab", ""])
     assert tokens.ids.dtype == torch.int64
-    assert tokens.ids.tolist() == [[START, 5 + 32, 5 + 97, 5 + 98, END], [START, 5 + 32, END, PADDING, PADDING]]
+    assert tokens.ids.tolist() == [
+        [START, 5 + 32, 5 + 97, 5 + 98, END],
+        [START, 5 + 32, END, PADDING, PADDING],
+    ]
     assert torch.equal(tokens.mask, tokens.ids != PADDING)
     assert tokens.mask.dtype == torch.bool
 

@@ -1,4 +1,6 @@
-"""The real command on real data: a run from start to finish, its folder, and every promised error."""
+"""The real command on real data: a run from start to finish, its folder, and every promised
+error.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,23 @@ import pytest
 import torch
 
 from nearfar.cli import main
-from nearfar.encoder_files import load_encoder
+from nearfar.runs.encoder_files import load_encoder
 
 NEARFAR = [sys.executable, "-m", "nearfar"]
 SHORT = ["--epochs", "2", "--limit", "512", "--batch-size", "256", "--precision", "float32"]
 
 
-def nearfar(*words: str, cwd: Path, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([*NEARFAR, *words], cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=240)
+def nearfar(
+    *words: str, cwd: Path, code: int = 0, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*NEARFAR, *words],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
 
@@ -32,14 +43,31 @@ def nearfar(*words: str, cwd: Path, code: int = 0, **environment: str) -> subpro
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One short run that the tests below look at."""
     folder = tmp_path_factory.mktemp("work")
-    nearfar("pretrain", "simclr", *SHORT, "--settings.temperature", "0.3", "--output", "first", cwd=folder)
+    nearfar(
+        "pretrain",
+        "simclr",
+        *SHORT,
+        "--settings.temperature",
+        "0.3",
+        "--output",
+        "first",
+        cwd=folder,
+    )
     return folder / "first"
 
 
 @pytest.mark.slow
 def test_a_run_leaves_everything_behind(run: Path) -> None:
     names = {path.name for path in run.iterdir()}
-    assert names >= {"config.toml", "metrics.jsonl", "checkpoints", "encoder.safetensors", "encoder.json", "evaluation.json", "report.html"}
+    assert names >= {
+        "config.toml",
+        "metrics.jsonl",
+        "checkpoints",
+        "encoder.safetensors",
+        "encoder.json",
+        "evaluation.json",
+        "report.html",
+    }
     assert not list(run.rglob("*.part"))
     assert "temperature = 0.3" in (run / "config.toml").read_text()
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -53,16 +81,39 @@ def test_a_run_leaves_everything_behind(run: Path) -> None:
 
 @pytest.mark.slow
 def test_the_same_config_gives_the_same_encoder(run: Path) -> None:
-    nearfar("pretrain", "--config", "first/config.toml", "--output", "again", "--no-evaluate", cwd=run.parent)
-    assert (run.parent / "again" / "encoder.safetensors").read_bytes() == (run / "encoder.safetensors").read_bytes()
+    nearfar(
+        "pretrain",
+        "--config",
+        "first/config.toml",
+        "--output",
+        "again",
+        "--no-evaluate",
+        cwd=run.parent,
+    )
+    assert (run.parent / "again" / "encoder.safetensors").read_bytes() == (
+        run / "encoder.safetensors"
+    ).read_bytes()
 
 
 @pytest.mark.slow
 def test_a_run_starts_from_the_encoder_of_another(run: Path) -> None:
-    words = ["pretrain", "supcon", "--start-from", "first", *SHORT, "--learning-rate", "0", "--no-evaluate"]
+    words = [
+        "pretrain",
+        "supcon",
+        "--start-from",
+        "first",
+        *SHORT,
+        "--learning-rate",
+        "0",
+        "--no-evaluate",
+    ]
     nearfar(*words, "--output", "second", cwd=run.parent)
-    first, second = (load_encoder(run.parent / name)[0].state_dict() for name in ("first", "second"))
-    assert all(torch.equal(value, second[name]) for name, value in first.items() if name.endswith("weight"))
+    first, second = (
+        load_encoder(run.parent / name)[0].state_dict() for name in ("first", "second")
+    )
+    assert all(
+        torch.equal(value, second[name]) for name, value in first.items() if name.endswith("weight")
+    )
     refused = nearfar(*words, "--encoder", "resnet18", "--output", "third", cwd=run.parent, code=2)
     assert "first holds the encoder small-convnet, not resnet18" in refused.stderr
 
@@ -72,10 +123,15 @@ def test_embeddings_are_written_with_ids_and_labels(run: Path) -> None:
     nearfar("embed", "first", "-o", "e.parquet", cwd=run.parent)
     table = pq.read_table(run.parent / "e.parquet")
     assert set(table.column_names) == {"id", "split", "label", "embedding"}
-    nearfar("embed", "first", "--data", "digits", "--output", "e.npz", cwd=run.parent)  # 8 x 8, brought to the encoder's 32 x 32
+    nearfar(
+        "embed", "first", "--data", "digits", "--output", "e.npz", cwd=run.parent
+    )  # 8 x 8, brought to the encoder's 32 x 32
     with np.load(run.parent / "e.npz") as arrays:
         assert arrays["embedding"].shape[0] == 1797
-    assert "e.parquet exists already" in nearfar("embed", "first", "-o", "e.parquet", cwd=run.parent, code=2).stderr
+    assert (
+        "e.parquet exists already"
+        in nearfar("embed", "first", "-o", "e.parquet", cwd=run.parent, code=2).stderr
+    )
 
 
 @pytest.mark.slow
@@ -91,15 +147,43 @@ def test_an_evaluation_can_go_elsewhere_and_leaves_the_run_alone(run: Path) -> N
     nearfar("evaluate", "first", "--protocols", "knn", "--output", "elsewhere.json", cwd=run.parent)
     assert "knn" in (run.parent / "elsewhere.json").read_text()
     assert (run / "evaluation.json").read_bytes() == before
-    refused = nearfar("evaluate", "first", "--protocols", "knn", "--output", "elsewhere.json", cwd=run.parent, code=2)
+    refused = nearfar(
+        "evaluate",
+        "first",
+        "--protocols",
+        "knn",
+        "--output",
+        "elsewhere.json",
+        cwd=run.parent,
+        code=2,
+    )
     assert "elsewhere.json exists already" in refused.stderr
 
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_a_usable_run_and_says_how_to_resume(tmp_path: Path) -> None:
-    words = ["pretrain", "simclr", "--epochs", "60", "--limit", "512", "--precision", "float32", "--output", "r", "--no-evaluate"]
-    started = subprocess.Popen([*NEARFAR, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    metrics, deadline = tmp_path / "r" / "metrics.jsonl", time.monotonic() + 120
+    words = [
+        "pretrain",
+        "simclr",
+        "--epochs",
+        "60",
+        "--limit",
+        "512",
+        "--precision",
+        "float32",
+        "--output",
+        "r",
+        "--no-evaluate",
+    ]
+    started = subprocess.Popen(
+        [*NEARFAR, *words],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    metrics = tmp_path / "r" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
     while not metrics.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     started.send_signal(signal.SIGINT)
@@ -113,20 +197,64 @@ def test_ctrl_c_leaves_a_usable_run_and_says_how_to_resume(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_sharded_run_is_evaluated_and_goes_on_whole(tmp_path: Path) -> None:
-    words = ["pretrain", "simclr", "--shard", "--limit", "256", "--batch-size", "64", "--steps", "4", "--output", "r"]
-    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "nearfar", *words]
-    done = subprocess.run(start, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240)
+    words = [
+        "pretrain",
+        "simclr",
+        "--shard",
+        "--limit",
+        "256",
+        "--batch-size",
+        "64",
+        "--steps",
+        "4",
+        "--output",
+        "r",
+    ]
+    start = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "nearfar",
+        *words,
+    ]
+    done = subprocess.run(
+        start,
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "r" / "evaluation.json").exists()
-    assert any("knn" in json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines())
+    assert any(
+        "knn" in json.loads(line)
+        for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()
+    )
     sharded = load_encoder(tmp_path / "r")[0].state_dict()
-    assert "only process" in nearfar("pretrain", "--resume", "r", "--no-evaluate", cwd=tmp_path).stdout
-    assert "only process" not in nearfar("pretrain", "--resume", "r", "--no-shard", "--no-evaluate", cwd=tmp_path).stdout
-    assert all(torch.equal(value, sharded[name]) for name, value in load_encoder(tmp_path / "r")[0].state_dict().items())
+    assert (
+        "only process" in nearfar("pretrain", "--resume", "r", "--no-evaluate", cwd=tmp_path).stdout
+    )
+    assert (
+        "only process"
+        not in nearfar(
+            "pretrain", "--resume", "r", "--no-shard", "--no-evaluate", cwd=tmp_path
+        ).stdout
+    )
+    assert all(
+        torch.equal(value, sharded[name])
+        for name, value in load_encoder(tmp_path / "r")[0].state_dict().items()
+    )
 
 
 def test_help_is_instant_and_free_of_torch() -> None:
-    code = "import sys; from nearfar.cli import main; main(['--help']); main(['methods']); assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from nearfar.cli import main; main(['--help']); main(['methods']); assert "
+        "'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     code = "import sys, nearfar; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -152,7 +280,10 @@ def test_help_explains_a_methods_settings(capsys: pytest.CaptureFixture[str]) ->
         (["pretrain", "simclr", "--encoder", "resnet19"], "did you mean resnet18"),
         (["pretrain", "simclr", "--batch-size", "100000"], "100000"),
         (["pretrain", "simclr", "--epochs", "0"], "epochs is 0"),
-        (["pretrain", "simclr", "--optimizer", "adamww"], "--optimizer is 'adamww'; expected one of "),
+        (
+            ["pretrain", "simclr", "--optimizer", "adamww"],
+            "--optimizer is 'adamww'; expected one of ",
+        ),
         (["pretrain", "byol", "--settings.predictor-rate", "0"], "expected a number above 0"),
         (["pretrain", "clip"], "clip learns from image-text data"),
         (["pretrain", "mae", "--encoder", "resnet18"], "needs a transformer encoder"),
@@ -163,7 +294,11 @@ def test_help_explains_a_methods_settings(capsys: pytest.CaptureFixture[str]) ->
     ],
 )
 def test_a_mistake_gets_one_sentence_and_exit_code_2(
-    words: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(words) == 2

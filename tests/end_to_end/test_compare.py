@@ -1,4 +1,6 @@
-"""The real comparison: equal conditions, continued where it stopped, extended by seeds and arms, refused when it is another one."""
+"""The real comparison: equal conditions, continued where it stopped, extended by seeds and arms,
+refused when it is another one.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,34 @@ from nearfar.cli import main
 from nearfar.comparison.arms import arms_of
 from nearfar.comparison.options import CompareOptions
 from nearfar.comparison.running import config_of, planned
-from nearfar.run import Run
+from nearfar.runs.folder import Run
 
-SMALL = ["--data", "digits", "--limit", "120", "--encoder", "perceptron", "--batch-size", "40", "--steps", "3", "--output", "c"]
+SMALL = [
+    "--data",
+    "digits",
+    "--limit",
+    "120",
+    "--encoder",
+    "perceptron",
+    "--batch-size",
+    "40",
+    "--steps",
+    "3",
+    "--output",
+    "c",
+]
 
 
 def compare(*words: str, cwd: Path, code: int = 0) -> str:
     command = [sys.executable, "-m", "nearfar", "compare", *words]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=280, env={**os.environ, "COLUMNS": "200"})
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env={**os.environ, "COLUMNS": "200"},
+    )
     assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
 
@@ -33,43 +55,65 @@ def test_a_comparison_is_equal_continued_and_extended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = compare("simclr", *SMALL, "--seeds", "1", "--settings.temperature", "0.3", cwd=tmp_path)
-    told = compare("simclr", "vicreg", *SMALL, "--seeds", "1", "--settings.temperature", "0.3", cwd=tmp_path)
+    told = compare(
+        "simclr", "vicreg", *SMALL, "--seeds", "1", "--settings.temperature", "0.3", cwd=tmp_path
+    )
     assert "simclr temperature=0.3, seed 0: done already" in told
     assert "vicreg and simclr temperature=0.3 cannot be compared with one seed" in told
     folders = [tmp_path / "c" / arm / "seed-0" for arm in ("simclr-temperature=0.3", "vicreg")]
     configs = [Run(folder).config for folder in folders]
     assert [config.settings.get("temperature") for config in configs] == [0.3, None]
-    same = {(c.options.batch_size, c.options.steps, c.options.encoder, c.options.seed, c.options.limit) for c in configs}
+    same = {
+        (c.options.batch_size, c.options.steps, c.options.encoder, c.options.seed, c.options.limit)
+        for c in configs
+    }
     assert same == {(40, 3, "perceptron", 0, 120)}
-    assert all(json.loads((folder / "memory.json").read_text())["peak_memory_mib"] > 50 for folder in folders)
+    assert all(
+        json.loads((folder / "memory.json").read_text())["peak_memory_mib"] > 50
+        for folder in folders
+    )
     rows = pq.read_table(tmp_path / "c" / "results.parquet").to_pylist()
-    assert {(row["arm"], row["seed"]) for row in rows} == {(f.parent.name.replace("-t", " t"), 0) for f in folders}
+    assert {(row["arm"], row["seed"]) for row in rows} == {
+        (f.parent.name.replace("-t", " t"), 0) for f in folders
+    }
     monkeypatch.chdir(tmp_path)
     assert main(["compare", "vicreg", "simclr", *SMALL, "--seeds", "2"]) == 2
     assert "c holds another comparison" in capsys.readouterr().err
 
 
 def test_a_budget_in_seconds_becomes_steps_once(tmp_path: Path) -> None:
-    options = CompareOptions(data="digits", limit=120, encoder="perceptron", batch_size=40, seconds=0.5, output=tmp_path)
+    options = CompareOptions(
+        data="digits", limit=120, encoder="perceptron", batch_size=40, seconds=0.5, output=tmp_path
+    )
     arms = arms_of(["simclr"], {})
     plan = planned(arms, options, tmp_path / "c")
     assert plan["steps"]["simclr"] >= 1
     assert config_of(arms[0], options, plan, seed=1).options.steps == plan["steps"]["simclr"]
-    assert planned(arms, dataclasses.replace(options, seeds=5), tmp_path / "c")["steps"] == plan["steps"]
+    assert (
+        planned(arms, dataclasses.replace(options, seeds=5), tmp_path / "c")["steps"]
+        == plan["steps"]
+    )
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (["simclr", "--settings.temperature"], "--settings.temperature has no value"),
-        (["simclr", "mae", "--encoder", "perceptron"], "mae drops patches and needs a transformer encoder"),
+        (
+            ["simclr", "mae", "--encoder", "perceptron"],
+            "mae drops patches and needs a transformer encoder",
+        ),
         (["simclr", "--output", "taken"], "taken exists and is not a comparison"),
         (["simclr", "--data", "no/such"], "no/such"),
         ([], "No method was named"),
     ],
 )
 def test_mistakes_get_one_sentence_and_leave_nothing(
-    words: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").mkdir()
@@ -78,7 +122,10 @@ def test_mistakes_get_one_sentence_and_leave_nothing(
     told = capsys.readouterr().err
     assert sentence in told
     assert len(told.strip().splitlines()) == 1
-    assert [path.name for path in tmp_path.rglob("*")] in (["taken", "precious"], ["precious", "taken"])
+    assert [path.name for path in tmp_path.rglob("*")] in (
+        ["taken", "precious"],
+        ["precious", "taken"],
+    )
 
 
 def test_advice_names_methods_reasons_and_a_command(capsys: pytest.CaptureFixture[str]) -> None:

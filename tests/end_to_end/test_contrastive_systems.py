@@ -10,9 +10,21 @@ import torch
 from safetensors.torch import load_file
 
 from nearfar.cli import main
-from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint
+from nearfar.training.care.checkpoints import latest_checkpoint, load_checkpoint
 
-TINY = ["--data", "digits", "--encoder", "perceptron", "--batch-size", "32", "--limit", "200", "--precision", "float32", "--no-evaluate"]
+TINY = [
+    "--data",
+    "digits",
+    "--encoder",
+    "perceptron",
+    "--batch-size",
+    "32",
+    "--limit",
+    "200",
+    "--precision",
+    "float32",
+    "--no-evaluate",
+]
 HEAD = ["--settings.hidden", "32", "--settings.projection", "16"]
 SMALL = {
     "amcl": HEAD,
@@ -29,7 +41,16 @@ SMALL = {
     "hard-contrastive": [*HEAD, "--settings.bank"],
     "isogclr": HEAD,
     "mixed-barlow-twins": ["--settings.projection", "16"],
-    "mochi": ["--settings.hardest", "8", "--settings.pairs", "4", "--settings.with-query", "2", "--settings.queue", "64"],
+    "mochi": [
+        "--settings.hardest",
+        "8",
+        "--settings.pairs",
+        "4",
+        "--settings.with-query",
+        "2",
+        "--settings.queue",
+        "64",
+    ],
     "moco-v2": [*HEAD, "--settings.queue", "64", "--settings.decoupled"],
     "nnclr": ["--settings.projection", "16", "--settings.queue", "64", "--settings.decoupled"],
     "swav": ["--settings.prototypes", "6", "--settings.local", "0", "--settings.queue", "64"],
@@ -47,7 +68,13 @@ STATE = {
     "feature-transformation": ["queue.rows", "queue.pointer", "draws.seed", "draws.step"],
     "groco": ["projector.0.weight"],
     "hard-contrastive": ["bank.rows"],
-    "isogclr": ["table.estimate", "table.temperature", "table.momentum", "table.shift", "table.seen"],
+    "isogclr": [
+        "table.estimate",
+        "table.temperature",
+        "table.momentum",
+        "table.shift",
+        "table.seen",
+    ],
     "mixed-barlow-twins": ["projector.0.weight"],
     "mochi": ["queue.rows", "queue.pointer", "draws.seed", "draws.step"],
     "moco-v2": ["queue.rows", "queue.pointer", "target.module.1.0.weight"],
@@ -61,10 +88,27 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
-def test_a_run_repeats_and_its_checkpoint_holds_the_methods_own_state(name: str, tmp_path: Path) -> None:
+def test_a_run_repeats_and_its_checkpoint_holds_the_methods_own_state(
+    name: str, tmp_path: Path
+) -> None:
     for run in ("first", "second"):
-        assert main(["pretrain", name, *TINY, "--steps", "8", *SMALL[name], "--output", str(tmp_path / run)]) == 0
-    first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
+        assert (
+            main(
+                [
+                    "pretrain",
+                    name,
+                    *TINY,
+                    "--steps",
+                    "8",
+                    *SMALL[name],
+                    "--output",
+                    str(tmp_path / run),
+                ]
+            )
+            == 0
+        )
+    first = weights(tmp_path / "first")
+    second = weights(tmp_path / "second")
     assert all(torch.equal(first[key], second[key]) for key in first)
     path = latest_checkpoint(tmp_path / "first" / "checkpoints")
     assert path is not None
@@ -72,8 +116,20 @@ def test_a_run_repeats_and_its_checkpoint_holds_the_methods_own_state(name: str,
     assert set(STATE[name]) <= state.keys()
 
 
-def test_pairs_of_images_and_texts_have_a_state_for_each(tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
-    data = ["--data", str(shared_data("emoji.parquet")), "--limit", "64", "--batch-size", "16", "--steps", "3", "--no-evaluate"]
+def test_pairs_of_images_and_texts_have_a_state_for_each(
+    tmp_path: Path, shared_data: Callable[[str], Path]
+) -> None:
+    data = [
+        "--data",
+        str(shared_data("emoji.parquet")),
+        "--limit",
+        "64",
+        "--batch-size",
+        "16",
+        "--steps",
+        "3",
+        "--no-evaluate",
+    ]
     assert main(["pretrain", "isogclr-pairs", *data, "--output", str(tmp_path / "run")]) == 0
     path = latest_checkpoint(tmp_path / "run" / "checkpoints")
     assert path is not None

@@ -1,4 +1,6 @@
-"""The real command while something goes wrong: kills, two runs in one folder, damaged and read-only folders, signals."""
+"""The real command while something goes wrong: kills, two runs in one folder, damaged and read-only
+folders, signals.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +16,40 @@ from pathlib import Path
 import pytest
 
 NEARFAR = [sys.executable, "-m", "nearfar"]
-SMALL = ["--encoder", "small-convnet", "--limit", "512", "--batch-size", "32", "--precision", "float32", "--no-evaluate"]
+SMALL = [
+    "--encoder",
+    "small-convnet",
+    "--limit",
+    "512",
+    "--batch-size",
+    "32",
+    "--precision",
+    "float32",
+    "--no-evaluate",
+]
 SMALL += ["--checkpoint-minutes", "0"]
 
 
-def nearfar(*words: str, cwd: Path, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([*NEARFAR, *words], cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=240)
+def nearfar(
+    *words: str, cwd: Path, code: int = 0, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*NEARFAR, *words],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
 
 
 def started(*words: str, cwd: Path) -> subprocess.Popen[str]:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen([*NEARFAR, *words], cwd=cwd, text=True, preexec_fn=_hang_up_ends, **pipes)
+    return subprocess.Popen(
+        [*NEARFAR, *words], cwd=cwd, text=True, preexec_fn=_hang_up_ends, **pipes
+    )
 
 
 def _hang_up_ends() -> None:
@@ -72,10 +95,12 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
-    [["mcl", "--settings.stages", "2", "--settings.clusters", "2", "--epochs", "3"],
-     ["genview", "--settings.generator-steps", "5", "--epochs", "1"]],
+    [
+        ["mcl", "--settings.stages", "2", "--settings.clusters", "2", "--epochs", "3"],
+        ["genview", "--settings.generator-steps", "5", "--epochs", "1"],
+    ],
     ids=lambda words: words[0],
-)  # fmt: skip
+)
 def test_a_run_killed_within_an_epoch_goes_on_to_the_bit(words: list[str], tmp_path: Path) -> None:
     nearfar("pretrain", *words, *SMALL, "--output", "whole", cwd=tmp_path)
     process = started("pretrain", *words, *SMALL, "--output", "r", cwd=tmp_path)
@@ -83,10 +108,17 @@ def test_a_run_killed_within_an_epoch_goes_on_to_the_bit(words: list[str], tmp_p
     process.kill()
     process.communicate(timeout=60)
     nearfar("pretrain", "--resume", "r", cwd=tmp_path)
-    whole, resumed = ((tmp_path / name / "encoder.safetensors").read_bytes() for name in ("whole", "r"))
+    whole, resumed = (
+        (tmp_path / name / "encoder.safetensors").read_bytes() for name in ("whole", "r")
+    )
     assert whole == resumed
-    rows = [[(row["step"], row.get("loss")) for row in map(json.loads, (tmp_path / name / "metrics.jsonl").read_text().splitlines())]
-            for name in ("whole", "r")]  # fmt: skip
+    rows = [
+        [
+            (row["step"], row.get("loss"))
+            for row in map(json.loads, (tmp_path / name / "metrics.jsonl").read_text().splitlines())
+        ]
+        for name in ("whole", "r")
+    ]
     assert rows[0] == rows[1]
 
 
@@ -137,8 +169,12 @@ def test_edited_options_are_named(work: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGHUP])
-def test_only_one_process_owns_a_run_and_a_signal_ends_it_with_130(number: signal.Signals, tmp_path: Path) -> None:
-    process = started("pretrain", "simclr", *SMALL, "--epochs", "500", "--output", "r", cwd=tmp_path)
+def test_only_one_process_owns_a_run_and_a_signal_ends_it_with_130(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    process = started(
+        "pretrain", "simclr", *SMALL, "--epochs", "500", "--output", "r", cwd=tmp_path
+    )
     wait_for_checkpoint(tmp_path / "r", process)
     refused = nearfar("pretrain", "--resume", "r", cwd=tmp_path, code=2)
     assert f"The run folder r is in use by process {process.pid} on " in refused.stderr
@@ -168,7 +204,13 @@ def test_numbers_of_processes_that_are_none(variable: str, tmp_path: Path) -> No
 def test_a_disk_that_is_full_gets_one_sentence(tmp_path: Path) -> None:
     """A limit on the size of files stands for it: the configuration fits, a checkpoint does not."""
     words = " ".join([*NEARFAR, "pretrain", "simclr", *SMALL, "--epochs", "1", "--output", "r"])
-    done = subprocess.run(["bash", "-c", f"ulimit -f 8; exec {words}"], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 8; exec {words}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert done.returncode == 2, done.stderr
     assert "File too large; make room there" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

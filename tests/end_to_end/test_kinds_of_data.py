@@ -15,7 +15,7 @@ from scipy.io import wavfile
 
 import nearfar
 from nearfar.cli import main
-from nearfar.run import Run
+from nearfar.runs.folder import Run
 
 COUNT = 40
 
@@ -24,10 +24,15 @@ def _sounds(folder: Path) -> Path:
     blobs = []
     for i in range(COUNT):
         file = io.BytesIO()
-        wave = np.sin(2 * np.pi * (300 if i % 2 else 1500) * np.arange(2000) / 8000) + 0.1 * np.random.default_rng(i).normal(size=2000)
+        wave = np.sin(
+            2 * np.pi * (300 if i % 2 else 1500) * np.arange(2000) / 8000
+        ) + 0.1 * np.random.default_rng(i).normal(size=2000)
         wavfile.write(file, 8000, (8000 * wave).astype(np.int16))
         blobs.append({"bytes": file.getvalue(), "path": None})
-    pq.write_table(pa.table({"audio": blobs, "label": np.arange(COUNT) % 2, "speaker": np.arange(COUNT) // 8}), folder / "a.parquet")
+    pq.write_table(
+        pa.table({"audio": blobs, "label": np.arange(COUNT) % 2, "speaker": np.arange(COUNT) // 8}),
+        folder / "a.parquet",
+    )
     return folder / "a.parquet"
 
 
@@ -51,10 +56,24 @@ def _points(folder: Path) -> Path:
     return folder / "a.npz"
 
 
-@pytest.mark.parametrize(("write", "modality"), [(_sounds, "audio"), (_clips, "video"), (_points, "points")])
+@pytest.mark.parametrize(
+    ("write", "modality"), [(_sounds, "audio"), (_clips, "video"), (_points, "points")]
+)
 def test_from_file_to_report(write: Any, modality: str, tmp_path: Path) -> None:
-    data, folder = write(tmp_path), tmp_path / "run"
-    words = ["pretrain", "simclr", "--data", str(data), "--steps", "2", "--batch-size", "8", "--precision", "float32"]
+    data = write(tmp_path)
+    folder = tmp_path / "run"
+    words = [
+        "pretrain",
+        "simclr",
+        "--data",
+        str(data),
+        "--steps",
+        "2",
+        "--batch-size",
+        "8",
+        "--precision",
+        "float32",
+    ]
     assert main([*words, "--no-evaluate", "--output", str(folder)]) == 0
     assert main(["evaluate", str(folder), "--seeds", "1", "--protocols", "knn,geometry"]) == 0
     run = Run(folder)

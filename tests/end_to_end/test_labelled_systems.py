@@ -1,4 +1,6 @@
-"""Systems that learn from labels, from the command line: values, episodes of classes kept apart, fine-tuning, and wrong labels."""
+"""Systems that learn from labels, from the command line: values, episodes of classes kept apart,
+fine-tuning, and wrong labels.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 
 from nearfar.cli import main
-from nearfar.run import Run
-from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint
+from nearfar.runs.folder import Run
+from nearfar.training.care.checkpoints import latest_checkpoint, load_checkpoint
 
 TINY = ["--encoder", "perceptron", "--limit", "200", "--precision", "float32"]
 
@@ -24,23 +26,38 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [("hydra", ["--settings.hidden", "16"]), ("sla", ["--settings.distillation"]), ("core-tuning", ["--settings.hidden", "16"])],
+    [
+        ("hydra", ["--settings.hidden", "16"]),
+        ("sla", ["--settings.distillation"]),
+        ("core-tuning", ["--settings.hidden", "16"]),
+    ],
 )
 def test_a_run_on_classes_repeats(name: str, settings: list[str], tmp_path: Path) -> None:
     for run in ("first", "second"):
         common = ["--data", "digits", *TINY, "--batch-size", "33", "--steps", "6", "--no-evaluate"]
         assert main(["pretrain", name, *common, *settings, "--output", str(tmp_path / run)]) == 0
-    first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
+    first = weights(tmp_path / "first")
+    second = weights(tmp_path / "second")
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 def test_core_tuning_starts_from_another_runs_encoder(tmp_path: Path) -> None:
     common = ["--data", "digits", *TINY, "--batch-size", "20", "--no-evaluate"]
-    assert main(["pretrain", "simclr", *common, "--steps", "2", "--output", str(tmp_path / "start")]) == 0
+    assert (
+        main(["pretrain", "simclr", *common, "--steps", "2", "--output", str(tmp_path / "start")])
+        == 0
+    )
     tuned = ["--steps", "1", "--learning-rate", "0", "--start-from", str(tmp_path / "start")]
-    assert main(["pretrain", "core-tuning", *common, *tuned, "--output", str(tmp_path / "tuned")]) == 0
-    before, after = weights(tmp_path / "start"), weights(tmp_path / "tuned")
-    assert all(torch.equal(before[key], after[key]) for key in before if "running" not in key and "tracked" not in key)
+    assert (
+        main(["pretrain", "core-tuning", *common, *tuned, "--output", str(tmp_path / "tuned")]) == 0
+    )
+    before = weights(tmp_path / "start")
+    after = weights(tmp_path / "tuned")
+    assert all(
+        torch.equal(before[key], after[key])
+        for key in before
+        if "running" not in key and "tracked" not in key
+    )
 
 
 @pytest.fixture
@@ -49,14 +66,39 @@ def classes_apart(tmp_path: Path) -> Path:
     digits = load_digits()
     images = np.rint(digits.images * 255 / 16).astype(np.uint8)
     path = tmp_path / "apart.npz"
-    np.savez(path, images=images, label=digits.target, split=np.where(digits.target < 5, "train", "test"))
+    np.savez(
+        path, images=images, label=digits.target, split=np.where(digits.target < 5, "train", "test")
+    )
     return path
 
 
 def test_episodes_of_classes_that_were_never_seen(classes_apart: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    common = ["--data", str(classes_apart), "--encoder", "perceptron", "--steps", "20", "--no-evaluate", "--output", str(run)]
-    assert main(["pretrain", "susana-distancia", *common, "--settings.shot", "2", "--settings.query", "2"]) == 0
+    common = [
+        "--data",
+        str(classes_apart),
+        "--encoder",
+        "perceptron",
+        "--steps",
+        "20",
+        "--no-evaluate",
+        "--output",
+        str(run),
+    ]
+    assert (
+        main(
+            [
+                "pretrain",
+                "susana-distancia",
+                *common,
+                "--settings.shot",
+                "2",
+                "--settings.query",
+                "2",
+            ]
+        )
+        == 0
+    )
     assert main(["evaluate", str(run), "--protocols", "few-shot"]) == 0
     found = Run(run).evaluation()
     assert found is not None
@@ -67,8 +109,20 @@ def test_episodes_of_classes_that_were_never_seen(classes_apart: Path, tmp_path:
 @pytest.mark.parametrize("name", ["conr", "supremix"])
 def test_a_skewed_regression(name: str, tmp_path: Path, shared_data: Callable[[str], Path]) -> None:
     run = tmp_path / "run"
-    data = ["--data", str(shared_data("face_ages.parquet")), "--label", "age", *TINY, "--batch-size", "16", "--steps", "4"]
-    density = ["--settings.density", "inverse-root"] if name == "conr" else ["--settings.hidden", "16"]
+    data = [
+        "--data",
+        str(shared_data("face_ages.parquet")),
+        "--label",
+        "age",
+        *TINY,
+        "--batch-size",
+        "16",
+        "--steps",
+        "4",
+    ]
+    density = (
+        ["--settings.density", "inverse-root"] if name == "conr" else ["--settings.hidden", "16"]
+    )
     assert main(["pretrain", name, *data, *density, "--no-evaluate", "--output", str(run)]) == 0
     path = latest_checkpoint(run / "checkpoints")
     assert path is not None
@@ -85,31 +139,78 @@ def test_a_skewed_regression(name: str, tmp_path: Path, shared_data: Callable[[s
 @pytest.fixture
 def turned_digits(tmp_path: Path) -> Path:
     """Digits with two real numbers each."""
-    images, draws = np.rint(load_digits().images[:120] * 255 / 16).astype(np.uint8), np.random.default_rng(0)
+    images = np.rint(load_digits().images[:120] * 255 / 16).astype(np.uint8)
+    draws = np.random.default_rng(0)
     path = tmp_path / "turned.npz"
-    np.savez(path, images=images, pitch=draws.normal(size=120), yaw=draws.normal(size=120), name=np.array(["a"] * 120))
+    np.savez(
+        path,
+        images=images,
+        pitch=draws.normal(size=120),
+        yaw=draws.normal(size=120),
+        name=np.array(["a"] * 120),
+    )
     return path
 
 
-def test_labels_of_two_numbers_are_regressed_together(turned_digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run, data = tmp_path / "run", ["--data", str(turned_digits), "--encoder", "perceptron", "--batch-size", "16", "--steps", "2"]
+def test_labels_of_two_numbers_are_regressed_together(
+    turned_digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    data = [
+        "--data",
+        str(turned_digits),
+        "--encoder",
+        "perceptron",
+        "--batch-size",
+        "16",
+        "--steps",
+        "2",
+    ]
     density = ["--settings.density", "inverse-root"]
-    assert main(["pretrain", "conr", *data, "--label", "pitch,yaw", *density, "--output", str(run)]) == 0
+    assert (
+        main(["pretrain", "conr", *data, "--label", "pitch,yaw", *density, "--output", str(run)])
+        == 0
+    )
     path = latest_checkpoint(run / "checkpoints")
     assert path is not None
     state = load_checkpoint(path)["method"]
     assert state["regressor.weight"].shape[0] == 2
     assert state["weight"].max() > state["weight"].min()
     capsys.readouterr()
-    for label, said in (("pitch,roll", "turned has no label column 'roll'"), ("pitch,name", "holds 'a'; of several columns all")):
+    for label, said in (
+        ("pitch,roll", "turned has no label column 'roll'"),
+        ("pitch,name", "holds 'a'; of several columns all"),
+    ):
         assert main(["pretrain", "conr", *data, "--label", label]) == 2
         assert said in capsys.readouterr().err
     assert main(["pretrain", "supremix", *data, "--label", "pitch,yaw"]) == 2
     assert "the labels of turned are 2 numbers: choose one" in capsys.readouterr().err
 
 
-def test_labels_of_the_wrong_kind_are_refused(capsys: pytest.CaptureFixture[str], shared_data: Callable[[str], Path]) -> None:
+def test_labels_of_the_wrong_kind_are_refused(
+    capsys: pytest.CaptureFixture[str], shared_data: Callable[[str], Path]
+) -> None:
     assert main(["pretrain", "conr", "--data", "digits"]) == 2
-    assert "conr needs real numbers to regress; the labels of digits are classes: take another method." in capsys.readouterr().err
-    assert main(["pretrain", "sla", "--data", str(shared_data("face_ages.parquet")), "--label", "age", "--limit", "50"]) == 2
-    assert "sla needs classes; the labels of face_ages are real numbers: take another method." in capsys.readouterr().err
+    assert (
+        "conr needs real numbers to regress; the labels of digits are classes: take another method."
+        in capsys.readouterr().err
+    )
+    assert (
+        main(
+            [
+                "pretrain",
+                "sla",
+                "--data",
+                str(shared_data("face_ages.parquet")),
+                "--label",
+                "age",
+                "--limit",
+                "50",
+            ]
+        )
+        == 2
+    )
+    assert (
+        "sla needs classes; the labels of face_ages are real numbers: take another method."
+        in capsys.readouterr().err
+    )

@@ -11,13 +11,25 @@ from pathlib import Path
 import pytest
 import torch
 
-from nearfar.encoder_files import load_encoder
+from nearfar.runs.encoder_files import load_encoder
 
 pytestmark = pytest.mark.slow
 
-# Adam takes the sign of gradients that are rounding alone (of biases before a batch norm), and PyTorch's batch norm of images is right
-# to five digits only: what grows from either is no difference in what is computed.
-SHORT = ["--encoder", "perceptron", "--limit", "256", "--batch-size", "50", "--steps", "10", "--precision", "float32"]
+# Adam takes the sign of gradients that are rounding alone (of biases before a batch norm), and
+# PyTorch's batch norm of images is right to five digits only: what grows from either is no
+# difference in what is computed.
+SHORT = [
+    "--encoder",
+    "perceptron",
+    "--limit",
+    "256",
+    "--batch-size",
+    "50",
+    "--steps",
+    "10",
+    "--precision",
+    "float32",
+]
 SHORT += ["--optimizer", "sgd", "--learning-rate", "0.01", "--no-evaluate"]
 ONE = [sys.executable, "-m", "nearfar"]
 TWO = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "nearfar"]
@@ -25,7 +37,9 @@ TWO = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "
 
 def run(start: list[str], *words: str, cwd: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run([*start, *words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        [*start, *words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=240
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -43,11 +57,14 @@ def losses(folder: Path) -> list[tuple[int, float]]:
 def test_a_run_on_two_processes_is_the_run_on_one(words: list[str], tmp_path: Path) -> None:
     run(ONE, "pretrain", *words, *SHORT, "--output", "one", cwd=tmp_path)
     run(TWO, "pretrain", *words, *SHORT, "--output", "two", cwd=tmp_path)
-    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    one = losses(tmp_path / "one")
+    two = losses(tmp_path / "two")
     assert len(one) == 2
     assert [step for step, _ in two] == [step for step, _ in one]
     for (_, found), (_, expected) in zip(two, one, strict=True):
         assert found == pytest.approx(expected, rel=1e-4)
-    found_weights, expected_weights = (load_encoder(tmp_path / name)[0].state_dict() for name in ("two", "one"))
+    found_weights, expected_weights = (
+        load_encoder(tmp_path / name)[0].state_dict() for name in ("two", "one")
+    )
     for name, expected_weight in expected_weights.items():
         torch.testing.assert_close(found_weights[name], expected_weight, rtol=1e-3, atol=1e-4)

@@ -16,11 +16,22 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc"),
 ]
-SMALL = ["--limit", "256", "--batch-size", "32", "--encoder", "small-convnet", "--precision", "float32"]
+SMALL = [
+    "--limit",
+    "256",
+    "--batch-size",
+    "32",
+    "--encoder",
+    "small-convnet",
+    "--precision",
+    "float32",
+]
 TWO = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "nearfar"]
 
 
-def waited_for(found: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
+def waited_for(
+    found: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120
+) -> None:
     deadline = time.monotonic() + seconds
     while not found():
         assert time.monotonic() < deadline, "it took too long"
@@ -33,7 +44,10 @@ def running_in(folder: Path) -> list[int]:
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            if place.joinpath("cwd").resolve() == folder and place.joinpath("stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            if (
+                place.joinpath("cwd").resolve() == folder
+                and place.joinpath("stat").read_text().rpartition(")")[2].split()[0] != "Z"
+            ):
                 found.append(int(place.name))
         except OSError:
             continue
@@ -42,9 +56,24 @@ def running_in(folder: Path) -> list[int]:
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
 def test_a_comparison_leaves_nobody_behind_and_goes_on(name: str, tmp_path: Path) -> None:
-    words = ["compare", "simclr", "vicreg", *SMALL, "--epochs", "200", "--seeds", "1", "--output", "c"]
+    words = [
+        "compare",
+        "simclr",
+        "vicreg",
+        *SMALL,
+        "--epochs",
+        "200",
+        "--seeds",
+        "1",
+        "--output",
+        "c",
+    ]
     process = subprocess.Popen(
-        [sys.executable, "-m", "nearfar", *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-m", "nearfar", *words],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     metrics = tmp_path / "c" / "simclr" / "seed-0" / "metrics.jsonl"
     waited_for(metrics.exists, process)
@@ -63,15 +92,27 @@ def test_a_comparison_leaves_nobody_behind_and_goes_on(name: str, tmp_path: Path
 
 
 def torchrun(folder: Path, **environment: str) -> tuple[subprocess.Popen[str], list[int]]:
-    """A run on two processes that has begun to train; the command, and the ids of both processes in order of rank."""
+    """A run on two processes that has begun to train; the command, and the ids of both processes in
+    order of rank.
+    """
     words = ["pretrain", "simclr", *SMALL, "--epochs", "500", "--no-evaluate", "--output", "r"]
     given = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    process = subprocess.Popen([*TWO, *words], cwd=folder, env=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        [*TWO, *words],
+        cwd=folder,
+        env=given,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     waited_for((folder / "r" / "metrics.jsonl").exists, process)
     ranks: dict[str, int] = {}
     for pid in running_in(folder):
         variables = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
-        rank = next((variable.partition("=")[2] for variable in variables if variable.startswith("RANK=")), None)
+        rank = next(
+            (variable.partition("=")[2] for variable in variables if variable.startswith("RANK=")),
+            None,
+        )
         if rank is not None:
             ranks.setdefault(rank, pid)
     return process, [ranks["0"], ranks["1"]]
@@ -91,5 +132,7 @@ def test_a_frozen_worker_ends_the_run_within_the_stated_time(tmp_path: Path) -> 
     os.kill(second, signal.SIGSTOP)
     start = time.monotonic()
     told, _ = process.communicate(timeout=120)
-    assert time.monotonic() - start < 100, "12 seconds, and torchrun's half minute for a process that does not end"
+    assert time.monotonic() - start < 100, (
+        "12 seconds, and torchrun's half minute for a process that does not end"
+    )
     assert "did not answer for 0.2 minutes (NEARFAR_TIMEOUT_MINUTES)" in told

@@ -1,4 +1,6 @@
-"""The pages in a real browser: no error, every chart drawn, hovering shows the sample, the select box changes the colours."""
+"""The pages in a real browser: no error, every chart drawn, hovering shows the sample, the select
+box changes the colours.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ import nearfar
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (shutil.which("chromium") and shutil.which("chromedriver")), reason="needs chromium and its driver"),
+    pytest.mark.skipif(
+        not (shutil.which("chromium") and shutil.which("chromedriver")),
+        reason="needs chromium and its driver",
+    ),
 ]
 SMALL = {"data": "digits", "limit": 200, "encoder": "perceptron", "epochs": 4, "batch_size": 50}
 
@@ -22,7 +27,10 @@ SMALL = {"data": "digits", "limit": 200, "encoder": "perceptron", "epochs": 4, "
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("pages")
-    return [nearfar.pretrain(name, **SMALL, quiet=True, output=folder / name).folder for name in ("simclr", "vicreg")]
+    return [
+        nearfar.pretrain(name, **SMALL, quiet=True, output=folder / name).folder
+        for name in ("simclr", "vicreg")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +40,9 @@ def browser() -> Iterator[Any]:
     for word in ("--headless", "--no-sandbox", "--disable-gpu", "--window-size=1200,1600"):
         options.add_argument(word)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    driver = webdriver.Chrome(
+        options=options, service=webdriver.ChromeService(shutil.which("chromedriver"))
+    )
     yield driver
     driver.quit()
 
@@ -40,7 +50,10 @@ def browser() -> Iterator[Any]:
 def opened(browser: Any, page: Path) -> None:
     """Open a page and wait until all its charts are drawn."""
     browser.get(page.resolve().as_uri())
-    undrawn = "return [...document.querySelectorAll('.chart')].filter(c => !c.dataset.drawn).map(c => c.id)"
+    undrawn = (
+        "return [...document.querySelectorAll('.chart')].filter(c => "
+        "!c.dataset.drawn).map(c => c.id)"
+    )
     deadline = time.monotonic() + 60
     while browser.execute_script(undrawn) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -52,7 +65,9 @@ def test_the_page_of_a_run(runs: list[Path], browser: Any) -> None:
     page = runs[0] / "report.html"
     assert page.stat().st_size < 5_000_000
     opened(browser, page)
-    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    assert browser.execute_script(
+        "return document.documentElement.scrollWidth <= window.innerWidth"
+    )
     points = "[...document.querySelectorAll('#map .mark-symbol.role-mark path')]"
     fills = f"return [...new Set({points}.map(p => p.getAttribute('fill')))].length"
     by_label = browser.execute_script(fills)
@@ -75,7 +90,9 @@ def test_the_page_of_a_run(runs: list[Path], browser: Any) -> None:
 def test_the_page_fits_a_phone(runs: list[Path], browser: Any) -> None:
     browser.set_window_size(420, 900)
     opened(browser, runs[0] / "report.html")
-    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    assert browser.execute_script(
+        "return document.documentElement.scrollWidth <= window.innerWidth"
+    )
     browser.set_window_size(1200, 1600)
 
 

@@ -1,4 +1,6 @@
-"""PixPro, GenView, AdaInf and ScatSimCLR from the command line: they train, keep their state, and are judged in their own way."""
+"""PixPro, GenView, AdaInf and ScatSimCLR from the command line: they train, keep their state, and
+are judged in their own way.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,21 @@ from pathlib import Path
 import pytest
 
 from nearfar.cli import main
-from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint
+from nearfar.training.care.checkpoints import latest_checkpoint, load_checkpoint
 
-TINY = ["--data", "digits", "--limit", "64", "--batch-size", "16", "--steps", "3", "--precision", "float32", "--no-evaluate"]
+TINY = [
+    "--data",
+    "digits",
+    "--limit",
+    "64",
+    "--batch-size",
+    "16",
+    "--steps",
+    "3",
+    "--precision",
+    "float32",
+    "--no-evaluate",
+]
 SMALL = {
     "adainf": ["--inflate", "mixture:32", "--copies", "2", "--settings.hidden", "16"],
     "genview": ["--settings.generator-steps", "4"],
@@ -41,11 +55,24 @@ def test_trains_and_keeps_its_state(name: str, tmp_path: Path) -> None:
 
 def test_pixpro_is_judged_by_segmentation_and_adainf_on_real_images_alone(tmp_path: Path) -> None:
     folder = tmp_path / "dense"
-    data = ["--data", "cluttered-digits", "--limit", "60", "--batch-size", "16", "--steps", "2", "--no-evaluate"]
+    data = [
+        "--data",
+        "cluttered-digits",
+        "--limit",
+        "60",
+        "--batch-size",
+        "16",
+        "--steps",
+        "2",
+        "--no-evaluate",
+    ]
     assert main(["pretrain", "pixpro", *data, *SMALL["pixpro"], "--output", str(folder)]) == 0
     assert main(["evaluate", str(folder), "--protocols", "dense", "--seeds", "2"]) == 0
     scores = json.loads((folder / "evaluation.json").read_text())["scores"]
-    assert {s["row"] for s in scores if s["metric"] == "segmentation mIoU"} >= {"trained", "random encoder"}
+    assert {s["row"] for s in scores if s["metric"] == "segmentation mIoU"} >= {
+        "trained",
+        "random encoder",
+    }
     folder = tmp_path / "inflated"
     assert main(["pretrain", "adainf", *TINY, *SMALL["adainf"], "--output", str(folder)]) == 0
     assert json.loads((folder / "encoder.json").read_text())["card"]["samples"] == 2 * 64 + 32

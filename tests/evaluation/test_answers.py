@@ -21,7 +21,9 @@ def judged(target: str = "class") -> Evaluation:
     return evaluate(Flatten(16).eval(), source, plain_view(source.spec), wanted=Wanted(seeds=2))
 
 
-@pytest.mark.parametrize(("target", "metrics"), [("class", {"kNN accuracy", "linear accuracy"}), ("value", {"R2"})])
+@pytest.mark.parametrize(
+    ("target", "metrics"), [("class", {"kNN accuracy", "linear accuracy"}), ("value", {"R2"})]
+)
 def test_their_mean_is_the_score(target: str, metrics: set[str]) -> None:
     found = judged(target)
     assert {metric for metric, _ in found.answers.values} == metrics
@@ -43,8 +45,18 @@ def test_they_are_read_back_and_stay_out_of_the_json(tmp_path: Path) -> None:
 def test_damaged_missing_and_pickled_files_are_empty(tmp_path: Path) -> None:
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 and no more")
     names = np.array([["m", "trained"]])
-    np.savez(tmp_path / "object.npz", test=np.array("t"), names=names, **{"0": np.array([pickle.dumps, 1], dtype=object)})
-    np.savez(tmp_path / "nan.npz", test=np.array("t"), names=names, **{"0": np.array([np.nan], dtype=np.float32)})
+    np.savez(
+        tmp_path / "object.npz",
+        test=np.array("t"),
+        names=names,
+        **{"0": np.array([pickle.dumps, 1], dtype=object)},
+    )
+    np.savez(
+        tmp_path / "nan.npz",
+        test=np.array("t"),
+        names=names,
+        **{"0": np.array([np.nan], dtype=np.float32)},
+    )
     for name in ("cut.npz", "object.npz", "nan.npz", "none.npz"):
         assert Answers.read(tmp_path / name) == Answers()
 

@@ -1,4 +1,6 @@
-"""Dense evaluation: matching and segmentation of maps whose answer is known, the measures by hand, and what is refused."""
+"""Dense evaluation: matching and segmentation of maps whose answer is known, the measures by hand,
+and what is refused.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +11,37 @@ import torch
 from torch import Tensor
 
 from nearfar.data import load
-from nearfar.data.embedded import cluttered_digit_regions
+from nearfar.data.made.embedded import cluttered_digit_regions
 from nearfar.errors import UserError
-from nearfar.evaluation.dense import commonest, feature_maps, overlap, pixel_matching, segment
+from nearfar.evaluation.measures.dense import (
+    commonest,
+    feature_maps,
+    overlap,
+    pixel_matching,
+    segment,
+)
 from nearfar.views import plain_view
 
 
 def _places(box: Tensor, side: int) -> Tensor:
-    """Maps whose cells say where they lie in the image: their Fourier features, (N, 16, side, side)."""
-    across = box[:, 0, None] + (torch.arange(side) + 0.5) * ((box[:, 2] - box[:, 0]) / side)[:, None]
+    """Maps whose cells say where they lie in the image: their Fourier features, (N, 16, side,
+    side).
+    """
+    across = (
+        box[:, 0, None] + (torch.arange(side) + 0.5) * ((box[:, 2] - box[:, 0]) / side)[:, None]
+    )
     down = box[:, 1, None] + (torch.arange(side) + 0.5) * ((box[:, 3] - box[:, 1]) / side)[:, None]
     waves = torch.tensor([1.0, 2.0, 3.0, 4.0])[:, None, None]
-    x, y = across[:, None, None, :].expand(-1, -1, side, -1), down[:, None, :, None].expand(-1, -1, -1, side)
+    x = across[:, None, None, :].expand(-1, -1, side, -1)
+    y = down[:, None, :, None].expand(-1, -1, -1, side)
     return torch.cat([f(waves * axis) for f in (torch.sin, torch.cos) for axis in (x, y)], dim=1)
 
 
 def test_maps_that_know_their_place_match_and_shifted_ones_do_not() -> None:
     box1 = torch.tensor([[0.0, 0.0, 0.6, 0.6], [0.6, 0.2, 0.1, 0.7]])
     box2 = torch.tensor([[0.2, 0.1, 0.8, 0.7], [0.2, 0.2, 0.9, 0.8]])
-    first, second = _places(box1, 6), _places(box2, 6)
+    first = _places(box1, 6)
+    second = _places(box2, 6)
     assert pixel_matching(first, second, box1, box2) == 1.0
     assert pixel_matching(first, second.flip(0), box1, box2) < 0.7
     assert math.isnan(pixel_matching(first, second, box1, box1 + 1))
@@ -39,7 +53,8 @@ def test_matching_equals_a_loop() -> None:
     box1, box2 = torch.rand(2, 4, 4, generator=random)
     directions = []
     for a, b, boxa, boxb in ((first, second, box1, box2), (second, first, box2, box1)):
-        hits, count = 0, 0
+        hits = 0
+        count = 0
         for n in range(4):
             cells = [(u, v) for v in range(3) for u in range(3)]
 
@@ -48,8 +63,14 @@ def test_matching_equals_a_loop() -> None:
 
             diagonal = max(((box[2:] - box[:2]) / 3).norm() for box in (boxa[n], boxb[n]))
             for cell in cells:
-                near = [(centre(boxa[n], cell) - centre(boxb[n], other)).norm() / diagonal < 0.7 for other in cells]
-                cosine = [torch.cosine_similarity(a[n, :, cell[1], cell[0]], b[n, :, v, u], dim=0) for u, v in cells]
+                near = [
+                    (centre(boxa[n], cell) - centre(boxb[n], other)).norm() / diagonal < 0.7
+                    for other in cells
+                ]
+                cosine = [
+                    torch.cosine_similarity(a[n, :, cell[1], cell[0]], b[n, :, v, u], dim=0)
+                    for u, v in cells
+                ]
                 hits += any(near) and bool(near[int(torch.stack(cosine).argmax())])
                 count += any(near)
         directions.append(hits / count)
@@ -72,7 +93,11 @@ def test_a_cell_takes_the_commonest_class_of_its_pixels() -> None:
 
 def test_maps_that_hold_the_classes_segment_and_noise_does_not() -> None:
     random = torch.Generator().manual_seed(0)
-    regions = torch.randint(0, 3, (40, 4, 4), generator=random).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    regions = (
+        torch.randint(0, 3, (40, 4, 4), generator=random)
+        .repeat_interleave(8, 1)
+        .repeat_interleave(8, 2)
+    )
     maps = torch.randn(3, 5, generator=random)[commonest(regions, (4, 4), 3)].permute(0, 3, 1, 2)
     maps = maps + 0.1 * torch.randn(maps.shape, generator=random)
     noise = torch.randn(maps.shape, generator=random)
@@ -97,7 +122,9 @@ def test_pixels_of_cluttered_digits_segment_the_drawn_from_the_background() -> N
 
 def test_what_is_no_map_or_no_label_is_refused() -> None:
     source = load("cluttered-digits", limit=20)
-    with pytest.raises(UserError, match=r"needs maps \(N, C, h, w\); the encoder gives the shape \(20, 1024\)"):
+    with pytest.raises(
+        UserError, match=r"needs maps \(N, C, h, w\); the encoder gives the shape \(20, 1024\)"
+    ):
         feature_maps(lambda x: x.flatten(1), source.train, plain_view(source.spec))
     maps = torch.ones(2, 3, 4, 4)
     with pytest.raises(UserError, match="int64 from 0 to 3; expected int64 from 0 to 2"):

@@ -24,7 +24,8 @@ def plain(x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
 def test_features_do_not_depend_on_the_batch_size_and_keep_the_order(batch_size: int) -> None:
-    data, encoder = samples(10, 1, 8, 8), Flatten().eval()
+    data = samples(10, 1, 8, 8)
+    encoder = Flatten().eval()
     features = extract(encoder, data, plain, batch_size=batch_size)
     assert torch.allclose(features, encoder(data.content), atol=1e-6)
     assert features.dtype == torch.float32
@@ -47,7 +48,10 @@ def test_an_encoder_in_training_mode_is_refused(bound: bool) -> None:
 def test_features_that_are_not_finite_are_counted(bad: float) -> None:
     data = samples(5, 3)
     data.content[[1, 4], 0] = bad
-    with pytest.raises(UserError, match="encoder\\) of 2 of 5 samples are NaN or infinite; training has probably diverged"):
+    with pytest.raises(
+        UserError,
+        match="encoder\\) of 2 of 5 samples are NaN or infinite; training has probably diverged",
+    ):
         extract(plain, data, plain)
 
 
@@ -60,7 +64,9 @@ def test_no_samples_and_wrong_shapes_are_errors() -> None:
 
 def test_both_parts_of_pairs_are_extracted() -> None:
     data = Samples(Pair(torch.randn(7, 3), torch.randn(7, 2)), list("abcdefg"))
-    first, second = extract_pairs(lambda pair: (pair.first, pair.second), data, lambda pair: pair, batch_size=3)
+    first, second = extract_pairs(
+        lambda pair: (pair.first, pair.second), data, lambda pair: pair, batch_size=3
+    )
     assert torch.equal(first, data.content.first)
     assert torch.equal(second, data.content.second)
 

@@ -7,9 +7,11 @@ import torch
 
 from nearfar.errors import UserError
 from nearfar.evaluation.features import Labelled
-from nearfar.evaluation.few_shot import drawn_episodes, few_shot, few_shot_accuracies
+from nearfar.evaluation.probes.few_shot import drawn_episodes, few_shot, few_shot_accuracies
 
-LABELS = torch.tensor([3, 0, 1, 4, 0, 1, 3, 4, 0, 1, 4, 3, 3, 1, 0, 4])  # four samples of each of 0, 1, 3, 4; none of 2
+LABELS = torch.tensor(
+    [3, 0, 1, 4, 0, 1, 3, 4, 0, 1, 4, 3, 3, 1, 0, 4]
+)  # four samples of each of 0, 1, 3, 4; none of 2
 
 
 def labelled(dimension: int = 3) -> Labelled:
@@ -19,15 +21,24 @@ def labelled(dimension: int = 3) -> Labelled:
 
 @pytest.mark.parametrize("unit", [False, True])
 def test_equals_its_loop(unit: bool) -> None:
-    data, shape = labelled(), {"way": 3, "shot": 2, "query": 2, "episodes": 5, "seed": 4}
+    data = labelled()
+    shape = {"way": 3, "shot": 2, "query": 2, "episodes": 5, "seed": 4}
     features = torch.nn.functional.normalize(data.features, dim=1) if unit else data.features
     expected = []
     for support, query in drawn_episodes(LABELS, **shape):
         means = {}
         for label in LABELS[support].unique().tolist():
-            means[label] = torch.stack([features[row] for row in support.tolist() if LABELS[row] == label]).mean(0)
-        named = [min(means, key=lambda label: float((features[row] - means[label]).norm())) for row in query.tolist()]
-        expected.append(sum(int(LABELS[row]) == name for row, name in zip(query.tolist(), named, strict=True)) / len(query))
+            means[label] = torch.stack(
+                [features[row] for row in support.tolist() if LABELS[row] == label]
+            ).mean(0)
+        named = [
+            min(means, key=lambda label: float((features[row] - means[label]).norm()))
+            for row in query.tolist()
+        ]
+        expected.append(
+            sum(int(LABELS[row]) == name for row, name in zip(query.tolist(), named, strict=True))
+            / len(query)
+        )
     assert few_shot_accuracies(data, **shape, unit=unit) == pytest.approx(expected)
 
 
@@ -50,7 +61,9 @@ def test_separated_classes_are_certain_and_noise_is_chance() -> None:
 
 def test_the_same_seed_draws_the_same_episodes() -> None:
     data = labelled()
-    first, again, other = (few_shot_accuracies(data, way=2, query=3, episodes=30, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (
+        few_shot_accuracies(data, way=2, query=3, episodes=30, seed=seed) for seed in (1, 1, 2)
+    )
     assert first == again != other
 
 

@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional as F
 
 from nearfar.errors import UserError
-from nearfar.evaluation.collapse import collapse
 from nearfar.evaluation.features import Labelled
-from nearfar.evaluation.geometry import (
+from nearfar.evaluation.measures.collapse import collapse
+from nearfar.evaluation.measures.geometry import (
     alignment,
     effective_rank,
     neighbourhood_purity,
@@ -33,66 +33,94 @@ def rotation(dimension: int) -> torch.Tensor:
 def test_golden(golden: Golden) -> None:
     case = golden("a-behaviour-metrics-case1")
     labels = case["in_labels"]
-    assert uniformity(case["in_z"], t=float(case["hp_t"])) == pytest.approx(float(case["out_uniformity"]), rel=1e-8)
+    assert uniformity(case["in_z"], t=float(case["hp_t"])) == pytest.approx(
+        float(case["out_uniformity"]), rel=1e-8
+    )
     found = tolerance(Labelled(case["in_z"], labels, int(labels.max()) + 1))
     assert found == pytest.approx(float(case["out_tolerance_conditional"]), rel=1e-8)
 
 
 @pytest.mark.parametrize("block", [1, 7, 1024])
-def test_uniformity_equals_the_loop_whatever_the_block(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nearfar.evaluation.geometry._BLOCK", block)
+def test_uniformity_equals_the_loop_whatever_the_block(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nearfar.evaluation.measures.geometry._BLOCK", block)
     x = torch.randn(20, 4).double()
     u = F.normalize(x, dim=1)
-    pairs = [math.exp(-3 * float((u[i] - u[j]).square().sum())) for i in range(20) for j in range(i)]
+    pairs = [
+        math.exp(-3 * float((u[i] - u[j]).square().sum())) for i in range(20) for j in range(i)
+    ]
     assert uniformity(x, t=3) == pytest.approx(math.log(sum(pairs) / len(pairs)), rel=1e-10)
 
 
 def test_tolerance_equals_the_loop() -> None:
-    x, labels = torch.randn(18, 4).double(), torch.randint(3, (18,))
+    x = torch.randn(18, 4).double()
+    labels = torch.randint(3, (18,))
     u = F.normalize(x, dim=1)
-    pairs = [float(u[i] @ u[j]) for i in range(18) for j in range(18) if i != j and labels[i] == labels[j]]
+    pairs = [
+        float(u[i] @ u[j])
+        for i in range(18)
+        for j in range(18)
+        if i != j and labels[i] == labels[j]
+    ]
     assert tolerance(Labelled(x, labels, 3)) == pytest.approx(sum(pairs) / len(pairs), rel=1e-10)
 
 
 def test_purity_equals_the_loop_even_among_copies() -> None:
-    x, labels = torch.randn(25, 3).double(), torch.randint(3, (25,))
+    x = torch.randn(25, 3).double()
+    labels = torch.randint(3, (25,))
     shares = []
     for i in range(25):
-        others = sorted((j for j in range(25) if j != i), key=lambda j: -float(F.cosine_similarity(x[i], x[j], dim=0)))[:10]
+        others = sorted(
+            (j for j in range(25) if j != i),
+            key=lambda j: -float(F.cosine_similarity(x[i], x[j], dim=0)),
+        )[:10]
         shares.append(sum(int(labels[j] == labels[i]) for j in others) / 10)
-    assert neighbourhood_purity(Labelled(x, labels, 3)) == pytest.approx(sum(shares) / 25, rel=1e-10)
+    assert neighbourhood_purity(Labelled(x, labels, 3)) == pytest.approx(
+        sum(shares) / 25, rel=1e-10
+    )
     copies = Labelled(torch.ones(30, 3), torch.zeros(30, dtype=torch.int64), 2)
     assert neighbourhood_purity(copies) == 1.0
 
 
 def test_all_are_invariant_to_rotation_scale_and_order() -> None:
-    x, labels = torch.randn(60, 5).double() + 0.5, torch.randint(3, (60,))
+    x = torch.randn(60, 5).double() + 0.5
+    labels = torch.randint(3, (60,))
     order = torch.randperm(60)
     for turned in (x @ rotation(5), 9 * x, x[order]):
         its_labels = labels[order] if turned.equal(x[order]) else labels
         assert uniformity(turned) == pytest.approx(uniformity(x), rel=1e-9)
         assert effective_rank(turned) == pytest.approx(effective_rank(x), rel=1e-9)
         for measure in (tolerance, neighbourhood_purity):
-            assert measure(Labelled(turned, its_labels, 3)) == pytest.approx(measure(Labelled(x, labels, 3)), rel=1e-9)
+            assert measure(Labelled(turned, its_labels, 3)) == pytest.approx(
+                measure(Labelled(x, labels, 3)), rel=1e-9
+            )
 
 
 def test_alignment_is_the_mean_squared_distance() -> None:
-    x, y = torch.randn(10, 4), torch.randn(10, 4)
+    x = torch.randn(10, 4)
+    y = torch.randn(10, 4)
     assert alignment(x, 3 * x) == pytest.approx(0, abs=1e-6)
     assert alignment(x, -x) == pytest.approx(4, rel=1e-6)
-    assert alignment(x, y) == pytest.approx(float(2 - 2 * F.cosine_similarity(x, y).mean()), rel=1e-5)
+    assert alignment(x, y) == pytest.approx(
+        float(2 - 2 * F.cosine_similarity(x, y).mean()), rel=1e-5
+    )
     with pytest.raises(UserError, match="expected the same"):
         alignment(x, y[:3])
 
 
 def test_limits_of_uniformity() -> None:
-    """One point gives 0; two opposite points -4 t; the circle the Bessel function log I0(2 t) - 2 t."""
+    """One point gives 0; two opposite points -4 t; the circle the Bessel function log I0(2 t) - 2
+    t.
+    """
     assert uniformity(torch.ones(50, 3)) == pytest.approx(0, abs=1e-5)
     assert uniformity(torch.tensor([[1.0, 0], [-1, 0]])) == pytest.approx(-8)
     angle = torch.arange(4000).double() * (2 * math.pi / 4000)
     circle = torch.stack([angle.cos(), angle.sin()], dim=1)
     t = torch.tensor(2.0, dtype=torch.float64)
-    distinct = (4000 * float(torch.special.i0e(2 * t)) - 1) / 3999  # without the pairs of a point with itself
+    distinct = (
+        4000 * float(torch.special.i0e(2 * t)) - 1
+    ) / 3999  # without the pairs of a point with itself
     assert uniformity(circle) == pytest.approx(math.log(distinct), rel=1e-6)
 
 
@@ -114,14 +142,18 @@ def test_effective_rank_of_known_spectra() -> None:
     assert effective_rank(basis * singular) == pytest.approx(expected, rel=1e-6)
     assert effective_rank((basis * singular).float()) == pytest.approx(expected, rel=1e-3)
     assert effective_rank(basis * singular + 1000) == pytest.approx(expected, rel=1e-6)
-    assert effective_rank((basis * singular)[:, :1] @ torch.randn(1, 30).double()) == pytest.approx(1, rel=1e-6)
+    assert effective_rank((basis * singular)[:, :1] @ torch.randn(1, 30).double()) == pytest.approx(
+        1, rel=1e-6
+    )
 
 
 def test_effective_rank_is_the_same_for_wide_and_tall() -> None:
     x = torch.randn(12, 50).double()
     spectrum = torch.linalg.svdvals(x - x.mean(dim=0))[:-1]
     share = spectrum / spectrum.sum()
-    assert effective_rank(x) == pytest.approx(math.exp(-float((share * share.log()).sum())), rel=1e-6)
+    assert effective_rank(x) == pytest.approx(
+        math.exp(-float((share * share.log()).sum())), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1, 1e6])
@@ -149,9 +181,14 @@ def test_errors() -> None:
 
 
 def random_encoder(kind: str) -> torch.nn.Module:
-    nn, layers = torch.nn, []
+    nn = torch.nn
+    layers = []
     for before, after in ((3, 32), (32, 64), (64, 128), (128, 256)):
-        layers += [nn.Conv2d(before, after, 3, 2, 1), *([nn.BatchNorm2d(after)] if kind == "batch norm" else []), nn.ReLU()]
+        layers += [
+            nn.Conv2d(before, after, 3, 2, 1),
+            *([nn.BatchNorm2d(after)] if kind == "batch norm" else []),
+            nn.ReLU(),
+        ]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
 
 
@@ -166,7 +203,9 @@ def test_healthy_features_raise_no_alarm() -> None:
     assert collapse(torch.randn(500, 128)) is None
     assert collapse(torch.randn(500, 128).relu()) is None
     assert collapse(torch.randn(500, 3)) is None
-    classes = F.one_hot(torch.arange(500) % 10, 64) + 0.01 * torch.randn(500, 64)  # ten tight classes, as supervision makes them
+    classes = F.one_hot(torch.arange(500) % 10, 64) + 0.01 * torch.randn(
+        500, 64
+    )  # ten tight classes, as supervision makes them
     assert collapse(classes) is None
     assert collapse(torch.randn(5, 128)) is None
     assert collapse(torch.ones(5, 128)) is None, "5 samples tell nothing"
@@ -190,10 +229,13 @@ def test_one_line_is_seen() -> None:
 def test_scatter_ratio_equals_its_loop_whatever_the_scale() -> None:
     features = torch.randn(12, 3, generator=torch.Generator().manual_seed(2)) + 5
     labels = torch.arange(12) % 3
-    within, between = [], []
+    within = []
+    between = []
     for i in range(12):
         for j in range(i):
-            (within if labels[i] == labels[j] else between).append(float((features[i] - features[j]).square().sum()))
+            (within if labels[i] == labels[j] else between).append(
+                float((features[i] - features[j]).square().sum())
+            )
     expected = sum(within) / len(within) / (sum(between) / len(between))
     assert scatter_ratio(Labelled(features, labels, 3)) == pytest.approx(expected)
     assert scatter_ratio(Labelled(100 * features, labels, 4)) == pytest.approx(expected)
@@ -210,7 +252,9 @@ def test_scatter_ratio_is_zero_for_points_and_needs_both_kinds_of_pairs() -> Non
 def test_penalty_evenness_is_one_for_equal_and_none_for_a_single_near_sample() -> None:
     equal = torch.eye(12).double()
     assert penalty_evenness(equal, equal) == pytest.approx(1)
-    near = torch.eye(8).double()[torch.arange(8) // 2]  # each has one copy among seven orthogonal ones
+    near = torch.eye(8).double()[
+        torch.arange(8) // 2
+    ]  # each has one copy among seven orthogonal ones
     assert penalty_evenness(near, near, temperature=0.01) == pytest.approx(0, abs=1e-6)
     x = torch.randn(20, 4).double()
     low, high = (penalty_evenness(x, x, temperature=t) for t in (0.05, 0.5))

@@ -8,14 +8,18 @@ import pytest
 from scipy import stats
 
 from nearfar.errors import UserError
-from nearfar.evaluation.intervals import mean_interval, paired_difference, wilson
+from nearfar.evaluation.kernels.intervals import mean_interval, paired_difference, wilson
 
 
 @pytest.mark.parametrize("values", [[0.1, 0.2, 0.15], [3.0, 1.0], [5.0, 5.5, 4.0, 7.0, 6.5, 5.1]])
 @pytest.mark.parametrize("confidence", [0.9, 0.95])
 def test_mean_interval_is_the_t_interval(values: list[float], confidence: float) -> None:
-    low, high = stats.t.interval(confidence, len(values) - 1, loc=sum(values) / len(values), scale=stats.sem(values))
-    assert mean_interval(values, confidence=confidence) == pytest.approx((sum(values) / len(values), low, high), rel=1e-9)
+    low, high = stats.t.interval(
+        confidence, len(values) - 1, loc=sum(values) / len(values), scale=stats.sem(values)
+    )
+    assert mean_interval(values, confidence=confidence) == pytest.approx(
+        (sum(values) / len(values), low, high), rel=1e-9
+    )
 
 
 def test_one_value_has_no_interval_and_equal_values_have_none_to_speak_of() -> None:
@@ -29,11 +33,14 @@ def test_one_value_has_no_interval_and_equal_values_have_none_to_speak_of() -> N
 @pytest.mark.parametrize(("successes", "count"), [(0, 10), (10, 10), (3, 10), (450, 500), (1, 1)])
 def test_wilson_is_that_of_scipy(successes: int, count: int) -> None:
     expected = stats.binomtest(successes, count).proportion_ci(method="wilson")
-    assert wilson(successes / count, count) == pytest.approx((successes / count, expected.low, expected.high), abs=1e-12)
+    assert wilson(successes / count, count) == pytest.approx(
+        (successes / count, expected.low, expected.high), abs=1e-12
+    )
 
 
 def test_paired_difference_is_second_minus_first() -> None:
-    first, second = [0.5, 0.6, 0.4], [0.55, 0.66, 0.43]
+    first = [0.5, 0.6, 0.4]
+    second = [0.55, 0.66, 0.43]
     expected = stats.ttest_rel(second, first).confidence_interval()
     found = paired_difference(first, second)
     assert found.value == pytest.approx(0.14 / 3)
@@ -41,7 +48,8 @@ def test_paired_difference_is_second_minus_first() -> None:
 
 
 def test_wilson_covers_the_truth_as_often_as_it_says() -> None:
-    share, count = 0.8, 60
+    share = 0.8
+    count = 60
     covered = 0.0
     for successes in range(count + 1):
         interval = wilson(successes / count, count)

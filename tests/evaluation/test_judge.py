@@ -15,8 +15,8 @@ from nearfar.data.samples import Samples, Source
 from nearfar.errors import UserError
 from nearfar.evaluation import PROTOCOLS, Evaluation, Wanted, evaluate
 from nearfar.evaluation.features import Labelled, extract, raw_features
-from nearfar.evaluation.fine_tuning import Budget
-from nearfar.evaluation.linear import linear_probes, ridge_probes
+from nearfar.evaluation.probes.fine_tuning import Budget
+from nearfar.evaluation.probes.linear import linear_probes, ridge_probes
 from nearfar.evaluation.protocol import Row, Task
 from nearfar.evaluation.protocols import ALL
 from nearfar.evaluation.result import Score
@@ -38,7 +38,8 @@ def scores_of(names: str, train: Labelled, test: Labelled, *, seeds: int) -> dic
             return len(self.label)
 
     source = image_source(classes=train.classes)
-    first, second = Ready(train.labels), Ready(test.labels)
+    first = Ready(train.labels)
+    second = Ready(test.labels)
     features = {id(first): train.features, id(second): test.features}
     task = Task(source, first, second, plain_view(source.spec), "class", Wanted(seeds=seeds))
     row = Row("row", lambda samples, _: features[id(samples)], task)
@@ -52,17 +53,32 @@ def judged(source: Source, seeds: int = 1) -> Evaluation:
 @pytest.fixture(scope="module")
 def of_classes() -> Evaluation:
     source = image_source()
-    return evaluate(Flatten().eval(), source, plain_view(source.spec), baselines={"random encoder": Flatten(8).eval()})
+    return evaluate(
+        Flatten().eval(),
+        source,
+        plain_view(source.spec),
+        baselines={"random encoder": Flatten(8).eval()},
+    )
 
 
 def test_classes_get_every_row_metric_and_interval(of_classes: Evaluation) -> None:
     found = of_classes
     assert found.rows() == ROWS
     assert found.metrics() == [
-        "kNN accuracy", "linear accuracy", "1 label a class", "5 labels a class", "10 labels a class",
-        "10 % of labels", "uniformity", "alignment", "penalty entropy", "std per dimension", "effective rank",
-        "tolerance", "purity, 10 nearest",
-    ]  # fmt: skip
+        "kNN accuracy",
+        "linear accuracy",
+        "1 label a class",
+        "5 labels a class",
+        "10 labels a class",
+        "10 % of labels",
+        "uniformity",
+        "alignment",
+        "penalty entropy",
+        "std per dimension",
+        "effective rank",
+        "tolerance",
+        "purity, 10 nearest",
+    ]
     assert len(found.scores) == 3 * 13
     assert found.protocols.keys() == {"knn-v1", "linear-v1", "few-labels-v3", "geometry-v2"}
     assert "Probes were fitted on 60 training samples and judged on 30 test samples." in found.notes
@@ -79,7 +95,9 @@ def test_classes_get_every_row_metric_and_interval(of_classes: Evaluation) -> No
 def test_the_evaluation_is_repeatable_and_draws_nothing_global(of_classes: Evaluation) -> None:
     before = torch.get_rng_state()
     again = judged(image_source(), seeds=3)
-    assert again.scores == tuple(score for score in of_classes.scores if score.row != "random encoder")
+    assert again.scores == tuple(
+        score for score in of_classes.scores if score.row != "random encoder"
+    )
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -98,7 +116,8 @@ def test_values_are_regressed() -> None:
     source = image_source(target="value", train=120)
     found = judged(source)
     assert found.metrics()[:3] == ["mean absolute error", "balanced mean absolute error", "R2"]
-    error, explained = found.score("mean absolute error"), found.score("R2")
+    error = found.score("mean absolute error")
+    explained = found.score("R2")
     assert 0 < error.low < error.value < error.high < 0.5
     assert error.over == "test samples"
     assert 0.5 < explained.low < explained.value < explained.high <= 1
@@ -107,23 +126,32 @@ def test_values_are_regressed() -> None:
 
 def test_value_scores_equal_torchmetrics() -> None:
     source = image_source(target="value", train=120)
-    found, view = judged(source), plain_view(source.spec)
-    train, test = (extract(Flatten().eval(), samples, view) for samples in (source.train, source.test))
+    found = judged(source)
+    view = plain_view(source.spec)
+    train, test = (
+        extract(Flatten().eval(), samples, view) for samples in (source.train, source.test)
+    )
     assert source.test is not None
     targets = source.test.label
     (probe,) = ridge_probes(train, source.train.label)  # type: ignore[arg-type]
     predicted = probe.model(test)[:, 0]
-    assert found.value("mean absolute error") == pytest.approx(float(MeanAbsoluteError()(predicted, targets)), rel=1e-5)
+    assert found.value("mean absolute error") == pytest.approx(
+        float(MeanAbsoluteError()(predicted, targets)), rel=1e-5
+    )
     assert found.value("R2") == pytest.approx(float(R2Score()(predicted, targets)), rel=1e-4)
 
 
 def test_constant_test_targets_leave_r2_undefined() -> None:
     source = image_source(target="value", train=40, test=6)
     assert source.test is not None
-    source = Source(source.spec, source.train, dataclasses.replace(source.test, label=torch.ones(6)))
+    source = Source(
+        source.spec, source.train, dataclasses.replace(source.test, label=torch.ones(6))
+    )
     found = judged(source)
     assert math.isnan(found.value("R2"))
-    assert found.value("balanced mean absolute error") == pytest.approx(found.value("mean absolute error"))
+    assert found.value("balanced mean absolute error") == pytest.approx(
+        found.value("mean absolute error")
+    )
 
 
 @pytest.mark.parametrize("hide", ["target", "labels"])
@@ -146,7 +174,9 @@ def test_one_class_only_is_said() -> None:
 
 def test_classes_without_training_samples_are_said() -> None:
     source = image_source(classes=4, train=30)
-    few = source.train.subset(torch.tensor([0, 1, 4, 5]))  # classes 0 and 1, fewer samples than classes
+    few = source.train.subset(
+        torch.tensor([0, 1, 4, 5])
+    )  # classes 0 and 1, fewer samples than classes
     found = judged(Source(source.spec, few, source.test))
     assert any("Only 2 of the 4 classes have training samples" in note for note in found.notes)
     assert found.value("linear accuracy") <= 0.6
@@ -165,7 +195,12 @@ def test_a_single_test_sample_is_enough() -> None:
 
 def test_pairs_get_retrieval_controls_and_probes() -> None:
     source = pair_source()
-    found = evaluate(BarsAndLetters().eval(), source, plain_view(source.spec), baselines={"random encoder": BarsAndLetters().eval().encode})
+    found = evaluate(
+        BarsAndLetters().eval(),
+        source,
+        plain_view(source.spec),
+        baselines={"random encoder": BarsAndLetters().eval().encode},
+    )
     assert found.rows() == ["trained", "shuffled pairs", "chance", "random encoder", "raw input"]
     for way in ("image to text", "text to image"):
         assert found.value(f"{way} recall@1") == 1
@@ -177,12 +212,14 @@ def test_pairs_get_retrieval_controls_and_probes() -> None:
     assert found.value("zero-shot accuracy") == 1
     assert found.value("zero-shot accuracy", "chance") == pytest.approx(1 / 3)
     assert found.value("kNN accuracy") == found.value("kNN accuracy", "raw input")
-    low, high = found.score("image to text recall@1").low, found.score("image to text recall@1").high
+    low = found.score("image to text recall@1").low
+    high = found.score("image to text recall@1").high
     assert 0 < low < 1 == high
 
 
 def test_more_seeds_fit_more_probes_and_the_wider_interval_is_given() -> None:
-    train, test = blobs(200, spread=2.0), blobs(4000, spread=2.0, seed=1)
+    train = blobs(200, spread=2.0)
+    test = blobs(4000, spread=2.0, seed=1)
     scores = scores_of("few-labels", train, test, seeds=3)
     assert (scores["1 label a class"].over, scores["1 label a class"].count) == ("draws", 5)
     small = scores_of("linear", train, test[torch.arange(4000) < 10], seeds=3)
@@ -190,16 +227,22 @@ def test_more_seeds_fit_more_probes_and_the_wider_interval_is_given() -> None:
 
 
 def test_protocols_are_chosen_by_name() -> None:
-    source, view = image_source(), plain_view(image_source().spec)
+    source = image_source()
+    view = plain_view(image_source().spec)
 
     def metrics(*names: str) -> list[str]:
         return evaluate(Flatten().eval(), source, view, wanted=Wanted(names, seeds=1)).metrics()
 
     assert metrics("knn", "linear-v1") == ["kNN accuracy", "linear accuracy"]
-    assert metrics("linear", "knn") == ["kNN accuracy", "linear accuracy"], "the order of the table does not depend on the question"
+    assert metrics("linear", "knn") == ["kNN accuracy", "linear accuracy"], (
+        "the order of the table does not depend on the question"
+    )
     with pytest.raises(UserError, match="Unknown protocol 'knnn': did you mean knn"):
         metrics("knnn")
-    with pytest.raises(UserError, match="'ridge' needs real-valued labels, one a sample, which bars has not; leave it out"):
+    with pytest.raises(
+        UserError,
+        match="'ridge' needs real-valued labels, one a sample, which bars has not; leave it out",
+    ):
         metrics("ridge")
     with pytest.raises(UserError, match="No protocol was named; choose from quick, all, "):
         metrics()
@@ -208,7 +251,9 @@ def test_protocols_are_chosen_by_name() -> None:
 def test_all_protocols_that_the_data_allow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nearfar.evaluation.protocols.tuning._BUDGET", Budget(steps=5))
     source = image_source()
-    found = evaluate(Flatten().eval(), source, plain_view(source.spec), wanted=Wanted(("all",), seeds=1))
+    found = evaluate(
+        Flatten().eval(), source, plain_view(source.spec), wanted=Wanted(("all",), seeds=1)
+    )
     assert {"retrieval-v1", "clustering-v1"} < found.protocols.keys()
     assert "ridge was left out: it needs real-valued labels, one a sample." in found.notes
     for score in found.scores:
@@ -229,7 +274,9 @@ def test_errors(of_classes: Evaluation) -> None:
 
 
 def test_every_protocol_has_a_version_and_a_statement() -> None:
-    assert all(name.rpartition("-v")[2].isdigit() and meaning for name, meaning in PROTOCOLS.items())
+    assert all(
+        name.rpartition("-v")[2].isdigit() and meaning for name, meaning in PROTOCOLS.items()
+    )
 
 
 def test_features_of_a_plain_function_are_accepted() -> None:

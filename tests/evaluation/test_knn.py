@@ -10,14 +10,21 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from nearfar.errors import UserError
 from nearfar.evaluation.features import Labelled
-from nearfar.evaluation.knn import knn_accuracy, knn_predict, knn_scores, nearest
+from nearfar.evaluation.probes.knn import knn_accuracy, knn_predict, knn_scores, nearest
 
 from .toys import blobs
 
 Golden = Callable[[str], dict[str, torch.Tensor]]
 
 
-def slow_scores(bank: torch.Tensor, labels: torch.Tensor, queries: torch.Tensor, k: int, temperature: float, classes: int) -> torch.Tensor:
+def slow_scores(
+    bank: torch.Tensor,
+    labels: torch.Tensor,
+    queries: torch.Tensor,
+    k: int,
+    temperature: float,
+    classes: int,
+) -> torch.Tensor:
     scores = torch.zeros(len(queries), classes, dtype=bank.dtype)
     for i, query in enumerate(queries):
         cosines = [float(query @ row / (query.norm() * row.norm())) for row in bank]
@@ -29,61 +36,98 @@ def slow_scores(bank: torch.Tensor, labels: torch.Tensor, queries: torch.Tensor,
 def test_golden(golden: Golden) -> None:
     case = golden("a-knn-weighted")
     given = case["in_bank"], case["in_bank_labels"], case["in_query"]
-    settings = {"k": int(case["hp_k"]), "temperature": float(case["hp_temperature"]), "classes": case["out_scores"].shape[1]}
-    torch.testing.assert_close(knn_scores(*given, **settings), case["out_scores"], rtol=1e-8, atol=0)
+    settings = {
+        "k": int(case["hp_k"]),
+        "temperature": float(case["hp_temperature"]),
+        "classes": case["out_scores"].shape[1],
+    }
+    torch.testing.assert_close(
+        knn_scores(*given, **settings), case["out_scores"], rtol=1e-8, atol=0
+    )
     assert torch.equal(knn_predict(*given, **settings), case["out_pred"])
 
 
 @pytest.mark.parametrize("k", [1, 5, 23])
 @pytest.mark.parametrize("temperature", [0.07, 1.0])
 def test_equals_the_slow_twin(k: int, temperature: float) -> None:
-    bank, labels, queries = torch.randn(23, 5).double(), torch.randint(4, (23,)), torch.randn(9, 5).double()
+    bank = torch.randn(23, 5).double()
+    labels = torch.randint(4, (23,))
+    queries = torch.randn(9, 5).double()
     fast = knn_scores(bank, labels, queries, k=k, temperature=temperature, classes=4)
-    torch.testing.assert_close(fast, slow_scores(bank, labels, queries, k, temperature, 4), rtol=1e-10, atol=0)
-    assert torch.equal(knn_predict(bank, labels, queries, k=k, temperature=temperature, classes=4), fast.argmax(dim=1))
+    torch.testing.assert_close(
+        fast, slow_scores(bank, labels, queries, k, temperature, 4), rtol=1e-10, atol=0
+    )
+    assert torch.equal(
+        knn_predict(bank, labels, queries, k=k, temperature=temperature, classes=4),
+        fast.argmax(dim=1),
+    )
 
 
-@pytest.mark.parametrize(("query_block", "bank_block"), [(1, 1), (3, 7), (4, 50), (100, 8), (13, 49)])
+@pytest.mark.parametrize(
+    ("query_block", "bank_block"), [(1, 1), (3, 7), (4, 50), (100, 8), (13, 49)]
+)
 def test_blocks_of_any_size_give_the_plain_result(query_block: int, bank_block: int) -> None:
-    bank, queries = torch.randn(50, 6).double(), torch.randn(13, 6).double()
+    bank = torch.randn(50, 6).double()
+    queries = torch.randn(13, 6).double()
     cosine, row = nearest(bank, queries, k=11, query_block=query_block, bank_block=bank_block)
-    similarity = torch.nn.functional.normalize(queries, dim=1) @ torch.nn.functional.normalize(bank, dim=1).T
+    similarity = (
+        torch.nn.functional.normalize(queries, dim=1) @ torch.nn.functional.normalize(bank, dim=1).T
+    )
     plain = similarity.topk(11, dim=1)
     torch.testing.assert_close(cosine, plain.values, rtol=1e-12, atol=1e-15)
     assert torch.equal(row, plain.indices)
 
 
 def test_the_neighbours_are_those_of_scikit_learn() -> None:
-    bank, queries = torch.randn(300, 16), torch.randn(40, 16)
-    reference = NearestNeighbors(n_neighbors=7, metric="cosine").fit(bank.numpy()).kneighbors(queries.numpy(), return_distance=False)
+    bank = torch.randn(300, 16)
+    queries = torch.randn(40, 16)
+    reference = (
+        NearestNeighbors(n_neighbors=7, metric="cosine")
+        .fit(bank.numpy())
+        .kneighbors(queries.numpy(), return_distance=False)
+    )
     assert torch.equal(nearest(bank, queries, k=7)[1], torch.from_numpy(reference))
 
 
 def test_the_accuracy_is_that_of_scikit_learn() -> None:
-    train, test = blobs(200, spread=1.5), blobs(100, spread=1.5, seed=1)
+    train = blobs(200, spread=1.5)
+    test = blobs(100, spread=1.5, seed=1)
     unit = [torch.nn.functional.normalize(x.features, dim=1).numpy() for x in (train, test)]
-    model = KNeighborsClassifier(20, metric="cosine", weights=lambda distance: torch.tensor((1 - distance) / 0.07).exp().numpy())
+    model = KNeighborsClassifier(
+        20,
+        metric="cosine",
+        weights=lambda distance: torch.tensor((1 - distance) / 0.07).exp().numpy(),
+    )
     accuracy = model.fit(unit[0], train.labels.numpy()).score(unit[1], test.labels.numpy())
     assert 0.3 < accuracy < 1.0
     assert knn_accuracy(train, test) == pytest.approx(accuracy, abs=1e-6)
 
 
 def test_the_length_of_features_does_not_matter() -> None:
-    bank, labels, queries = torch.randn(40, 6).double(), torch.randint(3, (40,)), torch.randn(9, 6).double()
+    bank = torch.randn(40, 6).double()
+    labels = torch.randint(3, (40,))
+    queries = torch.randn(9, 6).double()
     lengths = torch.rand(40, 1).double() + 0.1
     scores = knn_scores(bank, labels, queries, classes=3)
-    torch.testing.assert_close(knn_scores(bank * lengths, labels, 7 * queries, classes=3), scores, rtol=1e-9, atol=0)
+    torch.testing.assert_close(
+        knn_scores(bank * lengths, labels, 7 * queries, classes=3), scores, rtol=1e-9, atol=0
+    )
 
 
 def test_a_k_larger_than_the_bank_takes_the_whole_bank() -> None:
-    bank, queries = torch.randn(6, 3), torch.randn(2, 3)
+    bank = torch.randn(6, 3)
+    queries = torch.randn(2, 3)
     assert nearest(bank, queries, k=100)[1].shape == (2, 6)
     labels = torch.arange(6) % 2
-    assert torch.equal(knn_scores(bank, labels, queries, k=100, classes=2), knn_scores(bank, labels, queries, k=6, classes=2))
+    assert torch.equal(
+        knn_scores(bank, labels, queries, k=100, classes=2),
+        knn_scores(bank, labels, queries, k=6, classes=2),
+    )
 
 
 def test_a_tiny_temperature_is_the_nearest_neighbour_and_stays_finite() -> None:
-    train, test = blobs(80, spread=2.0), blobs(40, spread=2.0, seed=1)
+    train = blobs(80, spread=2.0)
+    test = blobs(40, spread=2.0, seed=1)
     first = train.labels[nearest(train.features, test.features, k=1)[1][:, 0]]
     soft = knn_predict(train.features, train.labels, test.features, temperature=1e-5, classes=4)
     assert torch.equal(soft, first)
@@ -121,7 +165,12 @@ def test_no_matrix_of_all_similarities_is_kept() -> None:
     ],
 )
 def test_errors(change: dict[str, object], message: str) -> None:
-    given = {"bank": torch.randn(6, 3), "bank_labels": torch.arange(6) % 2, "queries": torch.randn(2, 3), "classes": 2}
+    given = {
+        "bank": torch.randn(6, 3),
+        "bank_labels": torch.arange(6) % 2,
+        "queries": torch.randn(2, 3),
+        "classes": 2,
+    }
     with pytest.raises(UserError, match=message):
         knn_scores(**{**given, **change})  # type: ignore[arg-type]
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 import nearfar
 from nearfar.batch import Pair, Tokens
-from nearfar.data.arrays import in_memory
-from nearfar.evaluation.leakage import trained_on
-from nearfar.run import Run
+from nearfar.data.content.arrays import in_memory
+from nearfar.evaluation.measures.leakage import trained_on
+from nearfar.runs.folder import Run
 
 
 def _images(*numbers: int) -> torch.Tensor:
@@ -48,8 +48,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("leakage")
     random = np.random.default_rng(0)
     x = random.integers(0, 255, (100, 8, 8), dtype=np.uint8)
-    np.savez(folder / "both.npz", x=x, label=np.arange(100) % 2, other=np.arange(100) // 25, patient_number=np.arange(100) // 5)
-    return nearfar.pretrain("simclr", data=str(folder / "both.npz"), steps=2, output=folder / "run", evaluate=False, quiet=True)
+    np.savez(
+        folder / "both.npz",
+        x=x,
+        label=np.arange(100) % 2,
+        other=np.arange(100) // 25,
+        patient_number=np.arange(100) // 5,
+    )
+    return nearfar.pretrain(
+        "simclr",
+        data=str(folder / "both.npz"),
+        steps=2,
+        output=folder / "run",
+        evaluate=False,
+        quiet=True,
+    )
 
 
 def _leaks(notes: tuple[str, ...]) -> list[str]:
@@ -58,7 +71,8 @@ def _leaks(notes: tuple[str, ...]) -> list[str]:
 
 @pytest.mark.parametrize("columns", [{"label": "other"}, {"group": "patient_number"}])
 def test_another_split_is_told_and_stored(run: Run, columns: dict[str, str]) -> None:
-    source, changed = run.source(), nearfar.data.load(run.config.options.data, **columns)
+    source = run.source()
+    changed = nearfar.data.load(run.config.options.data, **columns)
     assert source.test is not None
     assert changed.test is not None
     mixed = len(set(changed.test.ids) & set(source.train.ids))
@@ -72,7 +86,11 @@ def test_another_split_is_told_and_stored(run: Run, columns: dict[str, str]) -> 
 
 
 def test_the_runs_own_split_and_strange_data_leak_nothing(run: Run, tmp_path: Path) -> None:
-    np.savez(tmp_path / "new.npz", x=np.random.default_rng(1).integers(0, 255, (40, 8, 8), dtype=np.uint8), label=np.arange(40) % 2)
+    np.savez(
+        tmp_path / "new.npz",
+        x=np.random.default_rng(1).integers(0, 255, (40, 8, 8), dtype=np.uint8),
+        label=np.arange(40) % 2,
+    )
     assert not _leaks(run.evaluate(protocols="knn", seeds=1).notes)
     assert not _leaks(run.evaluate(protocols="knn", seeds=1, label="label").notes)
     assert not _leaks(run.evaluate(data=str(tmp_path / "new.npz"), protocols="knn", seeds=1).notes)
@@ -80,7 +98,11 @@ def test_the_runs_own_split_and_strange_data_leak_nothing(run: Run, tmp_path: Pa
 
 def test_a_copy_under_another_name_is_told(run: Run, tmp_path: Path) -> None:
     train = run.source().train
-    np.savez(tmp_path / "copy.npz", x=train.take(torch.arange(len(train))).numpy()[:, 0], label=np.arange(len(train)) % 2)
+    np.savez(
+        tmp_path / "copy.npz",
+        x=train.take(torch.arange(len(train))).numpy()[:, 0],
+        label=np.arange(len(train)) % 2,
+    )
     (note,) = _leaks(run.evaluate(data=str(tmp_path / "copy.npz"), protocols="knn", seeds=1).notes)
     assert note.startswith("The encoder was trained on 16 of the 16 test samples")
 
@@ -90,7 +112,11 @@ def test_data_that_are_gone_are_told(run: Run, tmp_path: Path) -> None:
     moved = Path(run.config.options.data)
     moved.rename(moved.with_name("moved.npz"))
     try:
-        (note,) = (n for n in run.evaluate(data=str(tmp_path / "new.npz"), protocols="knn", seeds=1).notes if n.startswith("Whether"))
+        (note,) = (
+            n
+            for n in run.evaluate(data=str(tmp_path / "new.npz"), protocols="knn", seeds=1).notes
+            if n.startswith("Whether")
+        )
     finally:
         moved.with_name("moved.npz").rename(moved)
     assert "cannot be loaded" in note
@@ -98,7 +124,9 @@ def test_data_that_are_gone_are_told(run: Run, tmp_path: Path) -> None:
 
 def test_the_note_does_not_touch_the_scores(run: Run) -> None:
     first = run.evaluate(protocols="geometry", seeds=1)
-    assert dataclasses.replace(first, notes=()) == dataclasses.replace(run.evaluate(protocols="geometry", seeds=1), notes=())
+    assert dataclasses.replace(first, notes=()) == dataclasses.replace(
+        run.evaluate(protocols="geometry", seeds=1), notes=()
+    )
 
 
 def test_another_split_is_brought_to_the_encoders_shape(tmp_path: Path) -> None:
@@ -107,7 +135,18 @@ def test_another_split_is_brought_to_the_encoders_shape(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((8 + number, 8 + number), number, dtype=np.uint8)).save(path)
     data = str(tmp_path / "photos")
-    run = nearfar.pretrain("simclr", data=data, limit=6, steps=1, size=12, output=tmp_path / "run", evaluate=False, quiet=True)
-    config = run.folder / "config.toml"  # now the data alone would give another shape than the encoder has
+    run = nearfar.pretrain(
+        "simclr",
+        data=data,
+        limit=6,
+        steps=1,
+        size=12,
+        output=tmp_path / "run",
+        evaluate=False,
+        quiet=True,
+    )
+    config = (
+        run.folder / "config.toml"
+    )  # now the data alone would give another shape than the encoder has
     config.write_text(config.read_text().replace("size = 12", "size = 16"))
     assert run.evaluate(label="label", protocols="knn", seeds=1).rows()

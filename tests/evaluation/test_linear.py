@@ -11,15 +11,25 @@ from torch.nn import functional as F
 
 from nearfar.errors import UserError
 from nearfar.evaluation.features import Labelled
-from nearfar.evaluation.lbfgs import minimise
-from nearfar.evaluation.linear import PENALTIES, RIDGE_PENALTIES, Probe, fit_logistic, fit_ridge, linear_probes, ridge_probes
-from nearfar.evaluation.principal import principal
+from nearfar.evaluation.kernels.lbfgs import minimise
+from nearfar.evaluation.kernels.principal import principal
+from nearfar.evaluation.probes.linear import (
+    PENALTIES,
+    RIDGE_PENALTIES,
+    Probe,
+    fit_logistic,
+    fit_ridge,
+    linear_probes,
+    ridge_probes,
+)
 
 from .toys import blobs
 
 
 def objective(data: Labelled, logits: torch.Tensor, weight: torch.Tensor, penalty: float) -> float:
-    return float(F.cross_entropy(logits.double(), data.labels) + penalty / 2 * weight.double().square().sum())
+    return float(
+        F.cross_entropy(logits.double(), data.labels) + penalty / 2 * weight.double().square().sum()
+    )
 
 
 def uneven(samples: int, dimension: int, seed: int = 0) -> Labelled:
@@ -38,7 +48,9 @@ def test_every_penalty_reaches_scikit_learns_optimum(samples: int, dimension: in
     standard = StandardScaler().fit_transform(data.features.double().numpy())
     deviation = data.features.double().std(dim=0, correction=0)
     for penalty, model in zip(PENALTIES, fit_logistic(data, PENALTIES), strict=True):
-        reference = LogisticRegression(C=1 / (penalty * samples), tol=1e-6, max_iter=20_000).fit(standard, data.labels.numpy())
+        reference = LogisticRegression(C=1 / (penalty * samples), tol=1e-6, max_iter=20_000).fit(
+            standard, data.labels.numpy()
+        )
         logits = torch.from_numpy(reference.decision_function(standard))
         expected = objective(data, logits, torch.from_numpy(reference.coef_), penalty)
         ours = model(data.features)
@@ -52,9 +64,13 @@ def test_in_float64_the_optimum_is_sharp() -> None:
     data = Labelled(torch.randn(100, 8).double(), torch.randint(3, (100,)), 3)
     (model,) = fit_logistic(data, (0.01,), tolerance=1e-9)
     standard = StandardScaler().fit_transform(data.features.numpy())
-    reference = LogisticRegression(C=1 / (0.01 * 100), tol=1e-10, max_iter=5000).fit(standard, data.labels.numpy())
+    reference = LogisticRegression(C=1 / (0.01 * 100), tol=1e-10, max_iter=5000).fit(
+        standard, data.labels.numpy()
+    )
     ours = model(data.features).log_softmax(dim=1)
-    torch.testing.assert_close(ours, torch.from_numpy(reference.predict_log_proba(standard)), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        ours, torch.from_numpy(reference.predict_log_proba(standard)), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_penalties_solved_together_equal_penalties_solved_alone() -> None:
@@ -65,16 +81,22 @@ def test_penalties_solved_together_equal_penalties_solved_alone() -> None:
         torch.testing.assert_close(model.weight, alone.weight, rtol=1e-3, atol=1e-4)
 
 
-def test_logistic_probe_does_not_depend_on_scale_shift_and_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logistic_probe_does_not_depend_on_scale_shift_and_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     data = blobs(150, spread=2.0)
     data = Labelled(data.features.double(), data.labels, 4)
     (model,) = fit_logistic(data, (0.01,), tolerance=1e-7)
     moved = Labelled(100 * data.features - 30, data.labels, 4)
     (other,) = fit_logistic(moved, (0.01,), tolerance=1e-7)
-    torch.testing.assert_close(other(moved.features).softmax(1), model(data.features).softmax(1), rtol=1e-5, atol=1e-6)
-    monkeypatch.setattr("nearfar.evaluation.linear._BLOCK", 64)
+    torch.testing.assert_close(
+        other(moved.features).softmax(1), model(data.features).softmax(1), rtol=1e-5, atol=1e-6
+    )
+    monkeypatch.setattr("nearfar.evaluation.probes.linear._BLOCK", 64)
     (blocked,) = fit_logistic(data, (0.01,), tolerance=1e-7)
-    torch.testing.assert_close(blocked(data.features).softmax(1), model(data.features).softmax(1), rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(
+        blocked(data.features).softmax(1), model(data.features).softmax(1), rtol=1e-6, atol=1e-8
+    )
 
 
 @pytest.mark.parametrize(("samples", "dimension"), [(200, 10), (20, 50)])
@@ -82,15 +104,26 @@ def test_ridge_equals_scikit_learn(samples: int, dimension: int) -> None:
     features = torch.randn(samples, dimension).double()
     targets = features[:, 0] - 2 * features[:, 1] + torch.randn(samples).double() + 40
     standard = StandardScaler().fit_transform(features.numpy())
-    for penalty, model in zip(RIDGE_PENALTIES, fit_ridge(features, targets, RIDGE_PENALTIES), strict=True):
-        reference = Ridge(alpha=penalty * samples, tol=1e-10).fit(standard, targets.numpy()).predict(standard)
-        torch.testing.assert_close(model(features)[:, 0], torch.from_numpy(reference), rtol=1e-6, atol=1e-6)
+    for penalty, model in zip(
+        RIDGE_PENALTIES, fit_ridge(features, targets, RIDGE_PENALTIES), strict=True
+    ):
+        reference = (
+            Ridge(alpha=penalty * samples, tol=1e-10)
+            .fit(standard, targets.numpy())
+            .predict(standard)
+        )
+        torch.testing.assert_close(
+            model(features)[:, 0], torch.from_numpy(reference), rtol=1e-6, atol=1e-6
+        )
 
 
 def test_r2_equals_scikit_learn() -> None:
-    features, targets = torch.randn(50, 3), torch.randn(50)
+    features = torch.randn(50, 3)
+    targets = torch.randn(50)
     (probe,) = ridge_probes(features, targets)
-    assert probe.explained(features, targets) == pytest.approx(r2_score(targets, probe.model(features)[:, 0]), abs=1e-6)
+    assert probe.explained(features, targets) == pytest.approx(
+        r2_score(targets, probe.model(features)[:, 0]), abs=1e-6
+    )
     assert torch.tensor(probe.explained(features, torch.ones(50))).isnan()
 
 
@@ -100,17 +133,23 @@ def test_the_penalty_follows_the_data() -> None:
     clean = blobs(400, spread=0.8)
     assert linear_probes(noise)[0].penalty > linear_probes(clean)[0].penalty
     features = torch.randn(300, 30)
-    assert ridge_probes(features, torch.randn(300))[0].penalty > ridge_probes(features, features @ torch.randn(30))[0].penalty
+    assert (
+        ridge_probes(features, torch.randn(300))[0].penalty
+        > ridge_probes(features, features @ torch.randn(30))[0].penalty
+    )
 
 
 def test_a_seed_gives_the_same_probe_and_a_linear_task_is_solved() -> None:
-    train, test = blobs(300), blobs(200, seed=1)
+    train = blobs(300)
+    test = blobs(200, seed=1)
     first, again, other = linear_probes(train, seeds=(0, 0, 1))
     assert first.penalty == again.penalty
     assert torch.equal(first.model.weight, again.model.weight)
     assert min(first.accuracy(test), other.accuracy(test)) > 0.95
     reference = LogisticRegression(max_iter=1000).fit(train.features.numpy(), train.labels.numpy())
-    assert first.accuracy(test) == pytest.approx(reference.score(test.features.numpy(), test.labels.numpy()), abs=0.03)
+    assert first.accuracy(test) == pytest.approx(
+        reference.score(test.features.numpy(), test.labels.numpy()), abs=0.03
+    )
 
 
 def test_one_sample_a_class_has_no_validation_and_still_a_probe() -> None:
@@ -127,7 +166,9 @@ def test_fewer_samples_than_classes() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(UserError, match="All 5 training labels are class 2; a probe needs two classes or more"):
+    with pytest.raises(
+        UserError, match="All 5 training labels are class 2; a probe needs two classes or more"
+    ):
         linear_probes(Labelled(torch.randn(5, 3), torch.full((5,), 2), 4))
     with pytest.raises(UserError, match=r"Targets have shape \(4,\); expected 6 finite values"):
         ridge_probes(torch.randn(6, 2), torch.randn(4))
@@ -147,13 +188,17 @@ def test_constant_features_predict_the_commonest_class_and_the_mean() -> None:
 
 
 @pytest.mark.parametrize(("samples", "dimension"), [(60, 8), (8, 60)])
-def test_principal_coordinates_are_uncorrelated_and_keep_all_distances(samples: int, dimension: int) -> None:
+def test_principal_coordinates_are_uncorrelated_and_keep_all_distances(
+    samples: int, dimension: int
+) -> None:
     features = torch.randn(samples, dimension).double() * torch.logspace(-2, 2, dimension) + 3
     turn = principal(features)
     z = turn(features)
     torch.testing.assert_close(z.T @ z / samples, turn.variance.diag(), rtol=1e-7, atol=1e-8)
     standard = torch.from_numpy(StandardScaler().fit_transform(features.numpy()))
-    torch.testing.assert_close(torch.cdist(z, z), torch.cdist(standard, standard), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        torch.cdist(z, z), torch.cdist(standard, standard), rtol=1e-6, atol=1e-6
+    )
 
 
 def test_minimise_solves_independent_quadratics_at_once() -> None:
@@ -175,4 +220,6 @@ def test_a_probe_of_values_returns_errors_with_a_sign() -> None:
     features = torch.randn(40, 2)
     (probe,) = ridge_probes(features, features[:, 0])
     assert isinstance(probe, Probe)
-    torch.testing.assert_close(probe.errors(features, features[:, 0] + 1).mean(), torch.tensor(-1.0), rtol=0, atol=0.01)
+    torch.testing.assert_close(
+        probe.errors(features, features[:, 0] + 1).mean(), torch.tensor(-1.0), rtol=0, atol=0.01
+    )

@@ -12,28 +12,34 @@ from torch.nn import functional as F
 from torchmetrics.clustering import AdjustedRandScore, NormalizedMutualInfoScore
 from torchmetrics.retrieval import RetrievalHitRate, RetrievalMAP
 
-from nearfar.evaluation.clustering import agreement, cluster
 from nearfar.evaluation.features import Labelled
-from nearfar.evaluation.retrieval import retrieve
+from nearfar.evaluation.measures.clustering import agreement, cluster
+from nearfar.evaluation.measures.retrieval import retrieve
 
 from .toys import blobs
 
 
 @pytest.mark.parametrize("block", [1, 2**23])
 def test_retrieval_equals_torchmetrics(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nearfar.evaluation.retrieval._BLOCK", block)
+    monkeypatch.setattr("nearfar.evaluation.measures.retrieval._BLOCK", block)
     data = blobs(80, spread=2.5)
     data = Labelled(data.features.double(), data.labels, 4)
     unit = F.normalize(data.features, dim=1)
     others = ~torch.eye(80, dtype=torch.bool)
-    # torchmetrics takes relevant samples of negative similarity for irrelevant, so that it is shifted here
-    similarity, relevant = (unit @ unit.T + 1)[others], (data.labels[:, None] == data.labels)[others]
+    # torchmetrics takes relevant samples of negative similarity for irrelevant, so that it is
+    # shifted here
+    similarity = (unit @ unit.T + 1)[others]
+    relevant = (data.labels[:, None] == data.labels)[others]
     query = torch.arange(80).repeat_interleave(79)
     found = retrieve(data)
     assert 0.3 < float(found.precision.mean()) < 0.9
-    assert float(found.precision.mean()) == pytest.approx(float(RetrievalMAP()(similarity, relevant, indexes=query)), rel=1e-5)
+    assert float(found.precision.mean()) == pytest.approx(
+        float(RetrievalMAP()(similarity, relevant, indexes=query)), rel=1e-5
+    )
     for k in (1, 5, 10):
-        assert found.recall_at(k) == pytest.approx(float(RetrievalHitRate(top_k=k)(similarity, relevant, indexes=query)))
+        assert found.recall_at(k) == pytest.approx(
+            float(RetrievalHitRate(top_k=k)(similarity, relevant, indexes=query))
+        )
 
 
 def test_samples_alone_in_their_class_do_not_search() -> None:
@@ -62,7 +68,9 @@ def test_agreement_equals_torchmetrics_and_scikit_learn_and_the_best_of_all_matc
     assert found.information == pytest.approx(normalized_mutual_info_score(labels, assigned))
     assert found.rand == pytest.approx(adjusted_rand_score(labels, assigned))
     tensors = torch.from_numpy(assigned), torch.from_numpy(labels)
-    assert found.information == pytest.approx(float(NormalizedMutualInfoScore()(*tensors)), rel=1e-4)
+    assert found.information == pytest.approx(
+        float(NormalizedMutualInfoScore()(*tensors)), rel=1e-4
+    )
     assert found.rand == pytest.approx(float(AdjustedRandScore()(*tensors)), rel=1e-4)
 
 

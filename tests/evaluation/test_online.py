@@ -10,8 +10,8 @@ import torch
 from nearfar.data.samples import Source
 from nearfar.errors import UserError
 from nearfar.evaluation.features import Labelled, extract
-from nearfar.evaluation.knn import knn_accuracy
 from nearfar.evaluation.online import OnlineProbe
+from nearfar.evaluation.probes.knn import knn_accuracy
 from nearfar.evaluation.splits import held_out, validation_part
 from nearfar.views import plain_view
 
@@ -23,7 +23,8 @@ def probe_of(source: Source, **options: int) -> OnlineProbe:
 
 
 def test_it_gives_knn_rank_and_spread_and_no_alarm() -> None:
-    source, encoder = image_source(), Flatten().eval()
+    source = image_source()
+    encoder = Flatten().eval()
     values, alarm = probe_of(source)(encoder)
     view = plain_view(source.spec)
     parts = validation_part(source)
@@ -41,13 +42,16 @@ def test_it_looks_at_few_samples_always_the_same() -> None:
         return x.flatten(1)
 
     probe = probe_of(image_source(train=300, test=100), bank=40, queries=20)
-    first, again = probe(encode), probe(encode)
+    first = probe(encode)
+    again = probe(encode)
     assert first == again
     assert seen == [40, 20, 40, 20]
 
 
 def test_a_collapsed_encoder_raises_the_alarm() -> None:
-    values, alarm = probe_of(image_source())(lambda x: torch.ones(len(x), 16) + 1e-5 * x.flatten(1)[:, :16])
+    values, alarm = probe_of(image_source())(
+        lambda x: torch.ones(len(x), 16) + 1e-5 * x.flatten(1)[:, :16]
+    )
     assert alarm is not None
     assert "nearly the same features" in alarm
     assert values["relative_std"] < 0.01

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from torchmetrics.retrieval import RetrievalRecall
 
 from nearfar.errors import UserError
-from nearfar.evaluation.intervals import wilson
-from nearfar.evaluation.pairs import modality_gap, partner_ranks, recall_at, zero_shot
+from nearfar.evaluation.kernels.intervals import wilson
+from nearfar.evaluation.measures.pairs import modality_gap, partner_ranks, recall_at, zero_shot
 
 
 def noisy_pairs(count: int, noise: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -18,11 +18,16 @@ def noisy_pairs(count: int, noise: float = 1.0) -> tuple[torch.Tensor, torch.Ten
 
 
 @pytest.mark.parametrize("block", [1, 7, 1024])
-def test_ranks_equal_the_loop_whatever_the_block(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nearfar.evaluation.pairs._BLOCK", block)
+def test_ranks_equal_the_loop_whatever_the_block(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nearfar.evaluation.measures.pairs._BLOCK", block)
     first, second = (x.double() for x in noisy_pairs(20))
     cosine = F.cosine_similarity(first[:, None], second[None], dim=2)
-    expected = [sum(float(cosine[i, j]) >= float(cosine[i, i]) for j in range(20) if j != i) + 1 for i in range(20)]
+    expected = [
+        sum(float(cosine[i, j]) >= float(cosine[i, i]) for j in range(20) if j != i) + 1
+        for i in range(20)
+    ]
     assert partner_ranks(first, second).tolist() == expected
 
 
@@ -31,7 +36,9 @@ def test_recall_equals_torchmetrics(k: int) -> None:
     first, second = noisy_pairs(60)
     cosine = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T
     query = torch.arange(60)[:, None].expand(60, 60)
-    reference = RetrievalRecall(top_k=k)(cosine.flatten(), torch.eye(60).bool().flatten(), indexes=query.flatten())
+    reference = RetrievalRecall(top_k=k)(
+        cosine.flatten(), torch.eye(60).bool().flatten(), indexes=query.flatten()
+    )
     found = recall_at(partner_ranks(first, second), k)
     assert 0.1 < found < 1
     assert found == pytest.approx(float(reference))

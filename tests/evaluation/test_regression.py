@@ -8,14 +8,15 @@ import pytest
 import torch
 
 from nearfar.errors import UserError
-from nearfar.evaluation.regression import balanced_error
+from nearfar.evaluation.probes.regression import balanced_error
 
 
 def test_each_bin_counts_alike() -> None:
     targets = torch.rand(300).double().square() * 50
     errors = torch.rand(300).double() + targets / 20
     bins: dict[int, list[float]] = {}
-    low, width = float(targets.min()), float(targets.max() - targets.min()) / 20
+    low = float(targets.min())
+    width = float(targets.max() - targets.min()) / 20
     for error, target in zip(errors.tolist(), targets.tolist(), strict=True):
         bins.setdefault(min(19, int((target - low) / width)), []).append(error)
     expected = sum(sum(one) / len(one) for one in bins.values()) / len(bins)

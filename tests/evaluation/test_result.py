@@ -18,7 +18,9 @@ def example() -> Evaluation:
         Score("trained", "knn-v1", "kNN accuracy", 0.873, 0.85, 0.894, "test samples", 540, "%"),
         Score("trained", "ridge-v1", "R2", 0.1, -0.05, 0.25, "test samples", 540),
         Score("trained", "geometry-v1", "effective rank", 12.3456),
-        Score("<b>raw", "knn-v1", "kNN accuracy", 0.4, 0.3, 0.5, "test samples", 540, "%", "k [20]"),
+        Score(
+            "<b>raw", "knn-v1", "kNN accuracy", 0.4, 0.3, 0.5, "test samples", 540, "%", "k [20]"
+        ),
         Score("<b>raw", "ridge-v1", "R2", math.nan),
     )
     return Evaluation("digits [bold]", scores, {"knn-v1": "k=20"}, ("a note",))
@@ -39,19 +41,31 @@ def test_lookup() -> None:
     assert found.score("kNN accuracy", "<b>raw").setting == "k [20]"
     assert found.rows() == ["trained", "<b>raw"]
     assert found.metrics() == ["kNN accuracy", "R2", "effective rank"]
-    with pytest.raises(UserError, match=r"no 'recall' of 'trained'; measured were kNN accuracy, R2, effective rank of trained"):
+    with pytest.raises(
+        UserError,
+        match=r"no 'recall' of 'trained'; measured were kNN accuracy, R2, effective rank of "
+        r"trained",
+    ):
         found.value("recall")
 
 
 def test_a_later_evaluation_replaces_the_protocols_that_it_holds() -> None:
     later = Evaluation(
-        "digits", (Score("trained", "knn-v2", "kNN accuracy", 0.5), Score("trained", "ood-v1", "AUROC", 0.9)),
-        {"knn-v2": "k=5", "ood-v1": "outsiders"}, ("another", "a note"),
-    )  # fmt: skip
+        "digits",
+        (Score("trained", "knn-v2", "kNN accuracy", 0.5), Score("trained", "ood-v1", "AUROC", 0.9)),
+        {"knn-v2": "k=5", "ood-v1": "outsiders"},
+        ("another", "a note"),
+    )
     found = example().updated(later)
-    assert [(s.protocol, s.value) for s in found.scores if s.row == "trained" and s.protocol != "ridge-v1"] == [
-        ("geometry-v1", 12.3456), ("knn-v2", 0.5), ("ood-v1", 0.9),
-    ]  # fmt: skip
+    assert [
+        (s.protocol, s.value)
+        for s in found.scores
+        if s.row == "trained" and s.protocol != "ridge-v1"
+    ] == [
+        ("geometry-v1", 12.3456),
+        ("knn-v2", 0.5),
+        ("ood-v1", 0.9),
+    ]
     assert found.protocols == {"knn-v2": "k=5", "ood-v1": "outsiders"}
     assert found.notes == ("a note", "another")
 
@@ -60,7 +74,16 @@ def test_the_table_shows_numbers_intervals_and_protocols() -> None:
     output = io.StringIO()
     Console(file=output, width=120).print(example().table())
     text = output.getvalue()
-    for part in ("digits [bold]", "87.3 (85.0–89.4)", "0.100 (-0.050 to 0.250)", "12.346", "undefined", "–", "knn-v1: k=20", "a note"):
+    for part in (
+        "digits [bold]",
+        "87.3 (85.0–89.4)",
+        "0.100 (-0.050 to 0.250)",
+        "12.346",
+        "undefined",
+        "–",
+        "knn-v1: k=20",
+        "a note",
+    ):
         assert part in text
 
 

@@ -26,12 +26,25 @@ class Counted(Flatten):
         return super().forward(x)
 
 
-def judged(source: Source, folder: Path | None, *, made: str = "seed 1", seeds: int = 1, protocols: str = "knn") -> Evaluation:
-    shared = None if folder is None else SharedRows(folder, {"random encoder": made, "raw input": ""})
+def judged(
+    source: Source,
+    folder: Path | None,
+    *,
+    made: str = "seed 1",
+    seeds: int = 1,
+    protocols: str = "knn",
+) -> Evaluation:
+    shared = (
+        None if folder is None else SharedRows(folder, {"random encoder": made, "raw input": ""})
+    )
     return evaluate(
-        Flatten().eval(), source, plain_view(source.spec), baselines={"random encoder": Counted(8).eval()},
-        wanted=Wanted(protocols.split(), seeds), shared=shared,
-    )  # fmt: skip
+        Flatten().eval(),
+        source,
+        plain_view(source.spec),
+        baselines={"random encoder": Counted(8).eval()},
+        wanted=Wanted(protocols.split(), seeds),
+        shared=shared,
+    )
 
 
 def test_a_second_run_reads_what_the_first_has_judged(tmp_path: Path) -> None:
@@ -43,7 +56,9 @@ def test_a_second_run_reads_what_the_first_has_judged(tmp_path: Path) -> None:
     assert Counted.asked == 0
     assert plain == first == second
     assert plain.answers.values.keys() == second.answers.values.keys()
-    assert all((second.answers.values[key] == values).all() for key, values in plain.answers.values.items())
+    assert all(
+        (second.answers.values[key] == values).all() for key, values in plain.answers.values.items()
+    )
     assert second.answers.test == plain.answers.test
 
 
@@ -58,14 +73,21 @@ def test_nothing_is_shared_where_anything_differs(change: str, tmp_path: Path) -
         content = samples.content.clone()
         content[0, 0, 0, 0] += 1
         part = "train" if change == "pixel" else "test"
-        source = dataclasses.replace(source, **{part: dataclasses.replace(samples, content=content)})
+        source = dataclasses.replace(
+            source, **{part: dataclasses.replace(samples, content=content)}
+        )
     if change == "label":
         assert source.train.label is not None
-        source = dataclasses.replace(source, train=dataclasses.replace(source.train, label=source.train.label.roll(1)))
+        source = dataclasses.replace(
+            source, train=dataclasses.replace(source.train, label=source.train.label.roll(1))
+        )
     judged(
-        source, tmp_path, made="seed 2" if change == "encoder" else "seed 1", seeds=2 if change == "seeds" else 1,
+        source,
+        tmp_path,
+        made="seed 2" if change == "encoder" else "seed 1",
+        seeds=2 if change == "seeds" else 1,
         protocols="knn linear" if change == "protocols" else "knn",
-    )  # fmt: skip
+    )
     assert Counted.asked > 0
 
 
@@ -80,5 +102,16 @@ def test_a_damaged_file_is_judged_anew(tmp_path: Path) -> None:
 def test_progress_is_told(tmp_path: Path) -> None:
     told: list[str] = []
     source = image_source()
-    evaluate(Flatten().eval(), source, plain_view(source.spec), wanted=Wanted(("knn", "linear")), watch=told.append)
-    assert told == ["trained: knn (1 of 4)", "trained: linear (2 of 4)", "raw input: knn (3 of 4)", "raw input: linear (4 of 4)"]
+    evaluate(
+        Flatten().eval(),
+        source,
+        plain_view(source.spec),
+        wanted=Wanted(("knn", "linear")),
+        watch=told.append,
+    )
+    assert told == [
+        "trained: knn (1 of 4)",
+        "trained: linear (2 of 4)",
+        "raw input: knn (3 of 4)",
+        "raw input: linear (4 of 4)",
+    ]

@@ -1,4 +1,6 @@
-"""``nearfar evaluate`` on a small run: other data, chosen protocols, the stored file, and the untrained twin."""
+"""``nearfar evaluate`` on a small run: other data, chosen protocols, the stored file, and the
+untrained twin.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from PIL import Image
 import nearfar
 from nearfar import networks
 from nearfar.errors import UserError
-from nearfar.run import Run
+from nearfar.runs.folder import Run
 from nearfar.verbs import evaluate as verb
 from tests.networks.specs import images
 
@@ -25,7 +27,9 @@ from tests.networks.specs import images
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    return nearfar.pretrain("simclr", data="digits", limit=200, epochs=1, output=folder, evaluate=False, quiet=True)
+    return nearfar.pretrain(
+        "simclr", data="digits", limit=200, epochs=1, output=folder, evaluate=False, quiet=True
+    )
 
 
 def test_protocols_by_name_are_added_to_the_stored_evaluation(run: Run) -> None:
@@ -50,7 +54,9 @@ def test_other_data_are_brought_to_the_encoders_size(run: Run, tmp_path: Path) -
 
 def test_a_single_new_sample_can_be_embedded(run: Run, tmp_path: Path) -> None:
     np.savez(tmp_path / "one.npz", x=np.zeros((1, 8, 8), dtype=np.uint8))
-    written = nearfar.embed(run.folder, data=str(tmp_path / "one.npz"), output=tmp_path / "one-embedded.npz")
+    written = nearfar.embed(
+        run.folder, data=str(tmp_path / "one.npz"), output=tmp_path / "one-embedded.npz"
+    )
     with np.load(written) as arrays:
         assert arrays["embedding"].shape[0] == 1
         assert arrays["split"].tolist() == ["all"]
@@ -58,7 +64,11 @@ def test_a_single_new_sample_can_be_embedded(run: Run, tmp_path: Path) -> None:
 
 def test_data_of_another_modality_are_refused_in_one_sentence(run: Run, tmp_path: Path) -> None:
     np.savez(tmp_path / "series.npz", x=np.zeros((10, 2, 30), dtype=np.float32))
-    with pytest.raises(UserError, match=r"series does not fit this encoder, which was trained on digits: its modality is series"):
+    with pytest.raises(
+        UserError,
+        match=r"series does not fit this encoder, which was trained on digits: its modality is "
+        r"series",
+    ):
         run.evaluate(data=str(tmp_path / "series.npz"))
 
 
@@ -76,23 +86,38 @@ def test_the_random_twin_of_pretrained_weights_is_random(monkeypatch: pytest.Mon
 
     trained = networks.build("small-convnet", images(1, 8, 8))
     trained.architecture = {"name": "timm:test_vit@pretrained", "spec": images(1, 8, 8)}  # type: ignore[assignment]
-    run = SimpleNamespace(config=SimpleNamespace(options=SimpleNamespace(seed=0)), encoder=lambda: trained)
+    run = SimpleNamespace(
+        config=SimpleNamespace(options=SimpleNamespace(seed=0)), encoder=lambda: trained
+    )
     monkeypatch.setattr(networks, "build", build)
     verb._untrained(run, trained, paired=False)  # type: ignore[arg-type]
     assert asked == ["timm:test_vit"]
 
 
 def test_columns_of_the_runs_data_are_not_asked_of_others(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"caption": [f"a red {i}" for i in range(20)], "note": ["x y"] * 20}), tmp_path / "captions.parquet")
-    pq.write_table(pa.table({"text": [f"a blue {i}" for i in range(20)]}), tmp_path / "texts.parquet")
+    pq.write_table(
+        pa.table({"caption": [f"a red {i}" for i in range(20)], "note": ["x y"] * 20}),
+        tmp_path / "captions.parquet",
+    )
+    pq.write_table(
+        pa.table({"text": [f"a blue {i}" for i in range(20)]}), tmp_path / "texts.parquet"
+    )
     run = nearfar.pretrain(
-        "simclr", data=str(tmp_path / "captions.parquet"), text_column="caption", epochs=1, batch_size=8, output=tmp_path / "run",
-        evaluate=False, quiet=True,
-    )  # fmt: skip
+        "simclr",
+        data=str(tmp_path / "captions.parquet"),
+        text_column="caption",
+        epochs=1,
+        batch_size=8,
+        output=tmp_path / "run",
+        evaluate=False,
+        quiet=True,
+    )
     found = run.evaluate(data=str(tmp_path / "texts.parquet"), protocols="geometry", seeds=1)
     assert found.data == "texts"
     assert found.rows() == ["trained", "random encoder", "raw input"]
-    written = nearfar.embed(run.folder, data=str(tmp_path / "texts.parquet"), output=tmp_path / "texts-embedded.npz")
+    written = nearfar.embed(
+        run.folder, data=str(tmp_path / "texts.parquet"), output=tmp_path / "texts-embedded.npz"
+    )
     with np.load(written) as arrays:
         assert arrays["embedding"].shape == (20, 128)
 
@@ -111,16 +136,29 @@ def _emoji_like(folder: Path) -> Path:
 
 
 def test_a_run_on_pairs_is_judged_on_images_or_texts_alone(tmp_path: Path) -> None:
-    pairs = nearfar.pretrain("clip", data=str(_emoji_like(tmp_path)), steps=2, output=tmp_path / "run", evaluate=False, quiet=True)
+    pairs = nearfar.pretrain(
+        "clip",
+        data=str(_emoji_like(tmp_path)),
+        steps=2,
+        output=tmp_path / "run",
+        evaluate=False,
+        quiet=True,
+    )
     x = np.random.default_rng(1).integers(0, 255, (40, 24, 20, 3), dtype=np.uint8)
     np.savez(tmp_path / "images.npz", x=x, label=np.arange(40) % 2)
     found = pairs.evaluate(data=str(tmp_path / "images.npz"), protocols="knn,linear", seeds=1)
     assert found.rows() == ["trained", "random encoder", "raw input"]
-    texts = {"sentence1": ["a b", "c d", "e f", "g h"] * 5, "sentence2": ["a b", "c d", "x y", "z"] * 5, "score": [5.0, 4.0, 1.0, 0.5] * 5}
+    texts = {
+        "sentence1": ["a b", "c d", "e f", "g h"] * 5,
+        "sentence2": ["a b", "c d", "x y", "z"] * 5,
+        "score": [5.0, 4.0, 1.0, 0.5] * 5,
+    }
     pq.write_table(pa.table(texts), tmp_path / "texts.parquet")
     found = pairs.evaluate(data=str(tmp_path / "texts.parquet"), protocols="similarity", seeds=1)
     assert found.metrics() == ["similarity, Spearman"]
     for name, count in (("images.npz", 40), ("texts.parquet", 20)):
-        written = nearfar.embed(pairs.folder, data=str(tmp_path / name), output=tmp_path / f"{name}-embedded.npz")
+        written = nearfar.embed(
+            pairs.folder, data=str(tmp_path / name), output=tmp_path / f"{name}-embedded.npz"
+        )
         with np.load(written) as arrays:
             assert arrays["embedding"].shape[0] == count

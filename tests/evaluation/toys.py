@@ -13,12 +13,18 @@ from nearfar.data.spec import Spec
 from nearfar.evaluation.features import Labelled
 
 
-def blobs(samples: int, *, classes: int = 4, dimension: int = 12, spread: float = 1.0, seed: int = 0) -> Labelled:
+def blobs(
+    samples: int, *, classes: int = 4, dimension: int = 12, spread: float = 1.0, seed: int = 0
+) -> Labelled:
     """Gaussian classes; one seed, one set of class centres."""
     centres = torch.randn(classes, dimension, generator=torch.Generator().manual_seed(99))
     generator = torch.Generator().manual_seed(seed)
     label = torch.randint(classes, (samples,), generator=generator)
-    return Labelled(centres[label] + spread * torch.randn(samples, dimension, generator=generator), label, classes)
+    return Labelled(
+        centres[label] + spread * torch.randn(samples, dimension, generator=generator),
+        label,
+        classes,
+    )
 
 
 def images(samples: int, seed: int, classes: int = 3) -> tuple[Tensor, Tensor]:
@@ -30,7 +36,9 @@ def images(samples: int, seed: int, classes: int = 3) -> tuple[Tensor, Tensor]:
     return picture, label
 
 
-def image_source(*, target: str = "class", train: int = 60, test: int | None = 30, classes: int = 3) -> Source:
+def image_source(
+    *, target: str = "class", train: int = 60, test: int | None = 30, classes: int = 3
+) -> Source:
     """Pictures with classes, with values (the class plus noise) or without labels."""
 
     def part(count: int, seed: int) -> Samples:
@@ -50,7 +58,9 @@ class Flatten(nn.Module):
     def __init__(self, dimension: int = 16, values: int = 64) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(5)
-        self.weight = nn.Parameter(torch.randn(values, dimension, generator=generator) / values**0.5)
+        self.weight = nn.Parameter(
+            torch.randn(values, dimension, generator=generator) / values**0.5
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(1) @ self.weight
@@ -65,7 +75,9 @@ class Words:
 
 
 class BarsAndLetters(nn.Module):
-    """A perfect image-text method: a bar's row and a letter meet in one space, apart from each sample's number in its text."""
+    """A perfect image-text method: a bar's row and a letter meet in one space, apart from each
+    sample's number in its text.
+    """
 
     def embed_pair(self, x: Any) -> Tensor:
         if isinstance(x, Tokens):
@@ -87,5 +99,16 @@ def pair_source(train: int = 30, test: int = 3) -> Source:
         words = Words().encode(["abc"[i] for i in label.tolist()])
         return Samples(Pair(picture, words), [str(i) for i in range(count)], label)
 
-    spec = Spec("letters", "image-text", (1, 8, 8), train, ("a", "b", "c"), "class", mean=(0.3,), std=(0.3,), vocabulary=4, context=1)
+    spec = Spec(
+        "letters",
+        "image-text",
+        (1, 8, 8),
+        train,
+        ("a", "b", "c"),
+        "class",
+        mean=(0.3,),
+        std=(0.3,),
+        vocabulary=4,
+        context=1,
+    )
     return Source(spec, part(train, 0), part(test, 1), tokenizer=Words())  # type: ignore[arg-type]

@@ -1,4 +1,6 @@
-"""Reference cases by name pattern, for parametrised tests; and the comparison of a value and its gradients with them."""
+"""Reference cases by name pattern, for parametrised tests; and the comparison of a value and its
+gradients with them.
+"""
 
 from __future__ import annotations
 

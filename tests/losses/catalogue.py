@@ -1,4 +1,6 @@
-"""Every public function of ``nearfar.losses``: either a loss with its case for the battery, or a part, with what it is."""
+"""Every public function of ``nearfar.losses``: either a loss with its case for the battery, or a
+part, with what it is.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,12 @@ import torch
 from torch import Tensor
 
 from nearfar import losses
-from nearfar.losses import (
-    common_salient,
-    individual_temperature,
-    label_augmentation,
-    masked_contrast,
-)
-from nearfar.losses.episodes import neighbour_score
-from nearfar.losses.feature_transformation import Mixing
-from nearfar.losses.hard_negatives import draw
-from nearfar.losses.mixed_redundancy import Mix
+from nearfar.losses.instance import common_salient, individual_temperature, masked_contrast
+from nearfar.losses.instance.feature_transformation import Mixing
+from nearfar.losses.instance.hard_negatives import draw
+from nearfar.losses.redundancy.mixed_redundancy import Mix
+from nearfar.losses.supervised import label_augmentation
+from nearfar.losses.supervised.episodes import neighbour_score
 from nearfar.testing import LossCase
 
 Maker = Callable[[int, torch.Generator], Any]
@@ -497,7 +495,8 @@ PARTS: dict[str, str] = {
     "contrastive.log_negatives": "values for each row, behind nt_xent and dcl",
     "core_tuning.hard_pairs": "places",
     "core_tuning.mixed_pairs": "mixtures",
-    "cross_entropy.row_cross_entropy": "behind info_nce and cross_view_dcl, tested in test_one_pass",
+    "cross_entropy.row_cross_entropy": "behind info_nce and cross_view_dcl, tested in "
+    "test_one_pass",
     "decoupled.coupling": "a diagnostic",
     "decoupled.positive_weights": "weights, constants",
     "direct_predictor.direct_copy": "a matrix",
@@ -568,7 +567,9 @@ PARTS: dict[str, str] = {
 
 
 def public_functions() -> set[str]:
-    """Every function defined in a module of ``nearfar.losses`` whose name does not start with an underscore."""
+    """Every function defined in a module of ``nearfar.losses`` whose name does not start with an
+    underscore.
+    """
     found = set()
     for info in pkgutil.iter_modules(losses.__path__):
         module = importlib.import_module(f"nearfar.losses.{info.name}")

@@ -1,4 +1,6 @@
-"""What training asks of any loss: the number types it uses, and how much is kept for the backward pass."""
+"""What training asks of any loss: the number types it uses, and how much is kept for the backward
+pass.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 def agrees_in_lower_precision(
     loss: Callable[..., Tensor], *inputs: Tensor, rtol: float = 1e-4
 ) -> None:
-    """Under bfloat16 autocast, float32 inputs give the float64 value to ``rtol``, and so do bfloat16 inputs.
+    """Under bfloat16 autocast, float32 inputs give the float64 value to ``rtol``, and so do
+    bfloat16 inputs.
 
-    Inputs are rounded to bfloat16 beforehand, so that all types see the same numbers. Gradients are compared relative to
-    their largest entry; those of bfloat16 inputs are themselves rounded to 2^-8.
+    Inputs are rounded to bfloat16 beforehand, so that all types see the same numbers. Gradients are
+    compared relative to their largest entry; those of bfloat16 inputs are themselves rounded to
+    2^-8.
     """
     rounded = [x.to(torch.bfloat16) for x in inputs]
     exact = [x.double().requires_grad_() for x in rounded]
@@ -57,7 +61,8 @@ class Work(TorchDispatchMode):
     """Counts, forwards and backwards, what costs time over all pairs.
 
     Attributes:
-        products: multiplications of all matrix products, also of those in place, which PyTorch's own counter does not see.
+        products: multiplications of all matrix products, also of those in place, which PyTorch's
+            own counter does not see.
         exponentials: entries of exponentials, logarithms and the like.
     """
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.behaviour import (
+from nearfar.losses.instance.behaviour import (
     contrastive,
     hard_contrastive,
     hard_simple,
@@ -19,7 +19,7 @@ from nearfar.losses.behaviour import (
     relative_penalty,
     simple,
 )
-from nearfar.losses.contrastive import info_nce
+from nearfar.losses.instance.contrastive import info_nce
 from tests.losses.cases import close, leaves, named
 from tests.losses.precision import agrees_in_lower_precision
 
@@ -50,7 +50,9 @@ def test_equals_the_reference(golden: Any, name: str) -> None:
 def test_equal_their_loops(shape: tuple[int, int]) -> None:
     s = torch.rand(shape, dtype=torch.float64) * 2 - 1
     positive = torch.randint(shape[1], (shape[0],))
-    tau, alpha, weight = 0.4, 0.35, 0.7
+    tau = 0.4
+    alpha = 0.35
+    weight = 0.7
     expected: list[list[float]] = [[], [], [], []]
     for i, row in enumerate(s.tolist()):
         own = row.pop(int(positive[i]))

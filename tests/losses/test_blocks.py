@@ -1,4 +1,6 @@
-"""Blocks of rows: what backward makes again is right, once, twice and compiled; and little is kept."""
+"""Blocks of rows: what backward makes again is right, once, twice and compiled; and little is
+kept.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses import blocks
-from nearfar.losses.blocks import (
+from nearfar.losses.kernels import blocks
+from nearfar.losses.kernels.blocks import (
     block_height,
     gathered,
     in_row_blocks,
@@ -106,7 +108,8 @@ def test_the_ranges_cover_all_rows_once() -> None:
 def test_nearest_rows_equal_a_full_sort(
     exclude: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    query, key = torch.randn(2, 6, 3), torch.randn(2, 7, 3)
+    query = torch.randn(2, 6, 3)
+    key = torch.randn(2, 7, 3)
     similarity = query @ key.mT
     for i in range(6):
         for j in range(7):
@@ -120,7 +123,8 @@ def test_nearest_rows_equal_a_full_sort(
 
 
 def test_squared_distances_equal_differences() -> None:
-    first, second = torch.randn(2, 4, 3, dtype=F64), torch.randn(2, 5, 3, dtype=F64)
+    first = torch.randn(2, 4, 3, dtype=F64)
+    second = torch.randn(2, 5, 3, dtype=F64)
     torch.testing.assert_close(
         squared_distances(first, second), (first[:, :, None] - second[:, None]).square().sum(-1)
     )

@@ -1,4 +1,6 @@
-"""CACR in its three forms: against the authors' numbers, plain loops, and what its weights must do."""
+"""CACR in its three forms: against the authors' numbers, plain loops, and what its weights must
+do.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses import blocks
-from nearfar.losses.cacr import (
+from nearfar.losses.instance.cacr import (
     attraction,
     cacr,
     moco_v3_cacr,
@@ -20,7 +21,8 @@ from nearfar.losses.cacr import (
     queue_repulsion,
     repulsion,
 )
-from nearfar.losses.similarity import unit
+from nearfar.losses.kernels import blocks
+from nearfar.losses.kernels.similarity import unit
 from nearfar.targets.queue import Queue
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 from tests.losses.precision import agrees_in_lower_precision, saved_sizes
@@ -56,7 +58,8 @@ def test_small_form_equals_the_reference(golden: Any, name: str) -> None:
 def test_queue_form_equals_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     (z,) = leaves(case, "views")
-    queue, tau = case["in_queue"].T, float(case["hp_tau_neg"])
+    queue = case["in_queue"].T
+    tau = float(case["hp_tau_neg"])
     within = bool(case["hp_intra_batch"])
     attract = queue_attraction(z, z, temperature=float(case["hp_tau_pos"]))
     repel = queue_repulsion(z, queue, temperature=tau, within_batch=within, as_coded=True)
@@ -146,7 +149,8 @@ def test_repulsion_equals_its_loop(shape: tuple[int, int, int], options: dict[st
         "debias": 0.0,
         "kernel_width": None,
     } | options
-    found, expected = repulsion(z, **options), looped_repulsion(z, **complete)
+    found = repulsion(z, **options)
+    expected = looped_repulsion(z, **complete)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(*(torch.autograd.grad(loss, z)[0] for loss in (found, expected)))
 
@@ -169,10 +173,13 @@ def test_attraction_equals_its_loop(uniform: bool) -> None:
 @pytest.mark.parametrize("within_batch", [False, True])
 @pytest.mark.parametrize("as_coded", [False, True])
 def test_queue_form_equals_its_loop(within_batch: bool, as_coded: bool) -> None:
-    """Weights of the queue's keys are softmax logits without gradient; those of the batch keep theirs."""
+    """Weights of the queue's keys are softmax logits without gradient; those of the batch keep
+    theirs.
+    """
     z = torch.randn(3, 4, 5, dtype=torch.float64, requires_grad=True)
     queue = views(1, 7, 5)[0]
-    q, terms = unit(z), []
+    q = unit(z)
+    terms = []
     for x in range(3):
         for n in range(4):
             far = 2 - 2 * queue @ q[0 if as_coded else x, n]
@@ -188,7 +195,8 @@ def test_queue_form_equals_its_loop(within_batch: bool, as_coded: bool) -> None:
 @pytest.mark.parametrize("euclidean", [False, True])
 def test_moco_v3_form_equals_its_loop(euclidean: bool) -> None:
     q, k = (torch.randn(count, 4, 5, dtype=torch.float64) for count in (3, 2))
-    tau, total = 0.7, 0.0
+    tau = 0.7
+    total = 0.0
     for i in range(2):
         others = [unit(q[j]) for j in range(3) if j != i]
         key = unit(k[i])
@@ -249,11 +257,9 @@ def test_farther_positives_and_nearer_negatives_weigh_more() -> None:
 
 
 def test_keys_and_queue_get_no_gradient() -> None:
-    query, key, queue = (
-        torch.randn(3, 4, 5),
-        torch.randn(3, 4, 5, requires_grad=True),
-        torch.randn(6, 5, requires_grad=True),
-    )
+    query = torch.randn(3, 4, 5)
+    key = torch.randn(3, 4, 5, requires_grad=True)
+    queue = torch.randn(6, 5, requires_grad=True)
     query.requires_grad_()
     loss = queue_attraction(query, key) + queue_repulsion(query, queue)
     loss = loss + moco_v3_cacr(query, key) + moco_v3_cacr(query, key, euclidean=True)

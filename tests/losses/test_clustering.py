@@ -46,10 +46,8 @@ def test_loop_twin(views: int, assigned: int) -> None:
 
 
 def test_gradcheck_and_constant_codes() -> None:
-    scores, codes = (
-        torch.randn(3, 2, 4, dtype=F64, requires_grad=True),
-        torch.rand(2, 2, 4, dtype=F64, requires_grad=True),
-    )
+    scores = torch.randn(3, 2, 4, dtype=F64, requires_grad=True)
+    codes = torch.rand(2, 2, 4, dtype=F64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda s: swav(s, codes), scores)
     assert torch.autograd.grad(swav(scores, codes), codes, allow_unused=True) == (None,)
 
@@ -66,7 +64,8 @@ def test_sure_and_right_costs_nothing_and_even_scores_cost_log_k() -> None:
 
 @pytest.mark.parametrize("temperature", [1e-3, 0.1, 10.0])
 def test_half_precision_agrees_with_float64(temperature: float) -> None:
-    scores, codes = (2 * torch.rand(4, 8, 16) - 1).bfloat16(), torch.rand(2, 8, 16).softmax(dim=2)
+    scores = (2 * torch.rand(4, 8, 16) - 1).bfloat16()
+    codes = torch.rand(2, 8, 16).softmax(dim=2)
     with torch.autocast("cpu", torch.bfloat16):
         found = swav(scores, codes, temperature=temperature)
     assert found.dtype == torch.float32

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from nearfar.losses.common_salient import (
+from nearfar.losses.instance.common_salient import (
     alignment,
     attribute_alignment,
     joint_entropy,
@@ -97,9 +97,12 @@ def test_limits_and_invariances() -> None:
 
 
 def test_background_rows_are_told_to_be_zero_in_the_salient_space_only() -> None:
-    """With no gradient from elsewhere, a background row's salient projection is pulled to 0 and a target's is not."""
+    """With no gradient from elsewhere, a background row's salient projection is pulled to 0 and a
+    target's is not.
+    """
     s1 = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
-    c, target = torch.randn(4, 3, dtype=torch.float64), torch.tensor([True, True, False, False])
+    c = torch.randn(4, 3, dtype=torch.float64)
+    target = torch.tensor([True, True, False, False])
     (gradient,) = torch.autograd.grad(sepclr((c, c), (s1, s1), target)["background"], s1)
     assert (gradient[:2] == 0).all()
     torch.testing.assert_close(gradient[2:], s1.detach()[2:] / 0.5 / 2)
@@ -107,7 +110,8 @@ def test_background_rows_are_told_to_be_zero_in_the_salient_space_only() -> None
 
 @pytest.mark.parametrize("z", degenerate())
 def test_degenerate_embeddings_stay_finite(z: torch.Tensor) -> None:
-    z, target = z.clone().requires_grad_(), torch.tensor([True, False, True, False, True, False])
+    z = z.clone().requires_grad_()
+    target = torch.tensor([True, False, True, False, True, False])
     finite_with_gradient(sum(sepclr((z, z), (z, z), target).values()), z)
 
 
@@ -120,7 +124,8 @@ def test_terms_with_attributes_equal_their_loop(discrete: bool) -> None:
         [[0, 1], [9, 9], [1, 1], [0, 0], [9, 9], [1, 2]], dtype=torch.float64
     ) / (1 if discrete else 10)
     found = sepclr_with_attributes((c1, c2), x, attributes, target, discrete=discrete)
-    u1, u2 = normalize(c1, dim=1), normalize(c2, dim=1)
+    u1 = normalize(c1, dim=1)
+    u2 = normalize(c2, dim=1)
     chosen = target.nonzero().flatten().tolist()
     pairs = [(i, j) for i in range(6) for j in range(i + 1, 6)]
     spread = [sum((-((u[i] - u[j]) ** 2).sum()).exp() for i, j in pairs) / 15 for u in (u1, u2)]
@@ -158,13 +163,12 @@ def test_rows_far_apart_lose_nothing_in_float32(distance: float) -> None:
         lambda z: joint_entropy(z[:, :1], z),
     ]
     for loss in losses:
-        found, expected = loss(far), loss(exact)
+        found = loss(far)
+        expected = loss(exact)
         assert found.dtype == torch.float32
         torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
-        (gradient,), (wanted,) = (
-            torch.autograd.grad(found, far),
-            torch.autograd.grad(expected, exact),
-        )
+        (gradient,) = torch.autograd.grad(found, far)
+        (wanted,) = torch.autograd.grad(expected, exact)
         torch.testing.assert_close(
             gradient.double(), wanted, rtol=0, atol=2e-6 * wanted.abs().max().item()
         )

@@ -1,4 +1,6 @@
-"""The InfoNCE family: authors' values and gradients, loop twins, invariances, ends of the temperature range, errors."""
+"""The InfoNCE family: authors' values and gradients, loop twins, invariances, ends of the
+temperature range, errors.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 
 
 def nt_xent_loop(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
-    rows, n, losses = [*z1, *z2], len(z1), []
+    rows = [*z1, *z2]
+    n = len(z1)
+    losses = []
     for i in range(2 * n):
         similar = [cosine(rows[i], rows[j]) / temperature for j in range(2 * n)]
         losses.append(
@@ -108,7 +112,8 @@ def test_info_nce_with_a_weight_for_each_pair_equals_the_reference(
     """GenView weighs MoCo v3's pairs by the quality of their views."""
     case = golden(name)
     q1, q2 = leaves(case, "q1", "q2")
-    temperature, weight = case["hp_temperature"].item(), case["in_weight"]
+    temperature = case["hp_temperature"].item()
+    weight = case["in_weight"]
     losses = [
         info_nce(q, case[k], temperature=temperature, reduction="none")
         for q, k in ((q1, "in_k2"), (q2, "in_k1"))
@@ -174,7 +179,9 @@ def test_nt_xent_value_of_optax() -> None:
 @pytest.mark.parametrize("n", [2, 3, 7])
 @pytest.mark.parametrize("temperature", [0.05, 0.5, 10.0])
 def test_loop_twins(n: int, temperature: float) -> None:
-    a, b, queue = random(n, 4), random(n, 4), normalize(torch.randn(5, 4, dtype=F64), dim=1)
+    a = random(n, 4)
+    b = random(n, 4)
+    queue = normalize(torch.randn(5, 4, dtype=F64), dim=1)
     pairs = [
         (nt_xent(a, b, temperature=temperature, reduction="none"), nt_xent_loop(a, b, temperature)),
         (
@@ -233,8 +240,10 @@ def test_gradcheck(loss: Callable[..., Tensor]) -> None:
 
 @every_loss
 def test_permutation_rotation_scale(loss: Callable[..., Tensor]) -> None:
-    a, b = random(8, 5), random(8, 5)
-    value, order = loss(a, b, temperature=0.2), torch.randperm(8)
+    a = random(8, 5)
+    b = random(8, 5)
+    value = loss(a, b, temperature=0.2)
+    order = torch.randperm(8)
     turn = torch.linalg.qr(torch.randn(5, 5, dtype=F64)).Q
     for first, second in ((a[order], b[order]), (a @ turn, b @ turn), (3 * a, 0.1 * b)):
         torch.testing.assert_close(
@@ -268,8 +277,11 @@ def test_finite_on_degenerate_rows(
 def test_half_precision_and_autocast_agree_with_float64(
     loss: Callable[..., Tensor], temperature: float
 ) -> None:
-    """bfloat16 embeddings are promoted, not rounded again: only float32's rounding of the exponent, 1e-6 / temperature."""
-    a, b = torch.randn(48, 16).bfloat16(), torch.randn(48, 16).bfloat16()
+    """bfloat16 embeddings are promoted, not rounded again: only float32's rounding of the exponent,
+    1e-6 / temperature.
+    """
+    a = torch.randn(48, 16).bfloat16()
+    b = torch.randn(48, 16).bfloat16()
     exact = loss(a.double(), b.double(), temperature=temperature)
     with torch.autocast("cpu", torch.bfloat16):
         for x, y in ((a, b), (a.float(), b.float())):
@@ -280,7 +292,8 @@ def test_half_precision_and_autocast_agree_with_float64(
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if name != "queue"])
 def test_a_batch_of_one_is_already_solved(name: str) -> None:
-    a, b = random(1, 4), random(1, 4)
+    a = random(1, 4)
+    b = random(1, 4)
     value = LOSSES[name](a, b, temperature=0.1)
     assert value == 0
     for gradient in torch.autograd.grad(value, (a, b), allow_unused=True):
@@ -288,7 +301,9 @@ def test_a_batch_of_one_is_already_solved(name: str) -> None:
 
 
 def test_a_tiny_loss_keeps_its_digits() -> None:
-    """Partners agree, all else is opposite: the loss is log(1 + 2 e^(-2 / tau)), far below float32's rounding of 1."""
+    """Partners agree, all else is opposite: the loss is log(1 + 2 e^(-2 / tau)), far below
+    float32's rounding of 1.
+    """
     z = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
     expected = math.log1p(2 * math.exp(-20))
     assert nt_xent(z, z, temperature=0.1).item() == pytest.approx(expected, rel=1e-5)
@@ -297,7 +312,9 @@ def test_a_tiny_loss_keeps_its_digits() -> None:
 
 @pytest.mark.parametrize("name", ["nt_xent", "info_nce", "symmetric", "queue", "moco_v3", "nnclr"])
 def test_a_temperature_tensor_gives_the_same_and_gets_its_gradient(name: str) -> None:
-    a, b, temperature = random(6, 4), random(6, 4), torch.tensor(0.3, dtype=F64, requires_grad=True)
+    a = random(6, 4)
+    b = random(6, 4)
+    temperature = torch.tensor(0.3, dtype=F64, requires_grad=True)
     torch.testing.assert_close(
         LOSSES[name](a, b, temperature=temperature), LOSSES[name](a, b, temperature=0.3)
     )
@@ -305,7 +322,8 @@ def test_a_temperature_tensor_gives_the_same_and_gets_its_gradient(name: str) ->
 
 
 def test_reductions_and_their_order() -> None:
-    a, b = random(5, 4), random(5, 4)
+    a = random(5, 4)
+    b = random(5, 4)
     assert nt_xent(a, b, reduction="none").shape == (10,)
     torch.testing.assert_close(
         nt_xent(b, a, reduction="none"), nt_xent(a, b, reduction="none").roll(5)
@@ -321,7 +339,9 @@ def test_reductions_and_their_order() -> None:
 
 
 def test_constants_receive_no_gradient() -> None:
-    a, b, queue = random(4, 3), random(4, 3), random(6, 3)
+    a = random(4, 3)
+    b = random(4, 3)
+    queue = random(6, 3)
     assert torch.autograd.grad(queue_info_nce(a, b, queue), (b, queue), allow_unused=True) == (
         None,
         None,

@@ -8,7 +8,12 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from nearfar.losses.core_tuning import focal_contrast, hard_pairs, mixed_pairs, soft_cross_entropy
+from nearfar.losses.supervised.core_tuning import (
+    focal_contrast,
+    hard_pairs,
+    mixed_pairs,
+    soft_cross_entropy,
+)
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 
 
@@ -17,11 +22,9 @@ def test_mixtures_equal_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     (features,) = leaves(case, "features")
     draws = (case["in_perm"], case["in_lambda_neg_raw"], case["in_lambda_pos"])
-    classes, least, size = (
-        int(case["hp_num_classes"]),
-        case["hp_lambda_neg_min"].item(),
-        len(features),
-    )
+    classes = int(case["hp_num_classes"])
+    least = case["hp_lambda_neg_min"].item()
+    size = len(features)
     rows, soft = mixed_pairs(features, case["in_labels"], classes, draws, least=least)
     close(rows[size : 2 * size], case["out_hardneg"])
     close(soft[size : 2 * size], case["out_hardneg_labels"])
@@ -55,7 +58,8 @@ def test_focal_contrast_equals_the_reference(
 
 
 def test_mining_equals_its_loop_and_falls_back_to_the_anchor() -> None:
-    features, label = torch.randn(7, 3), torch.tensor([0, 0, 0, 1, 1, 1, 2])
+    features = torch.randn(7, 3)
+    label = torch.tensor([0, 0, 0, 1, 1, 1, 2])
     similar = normalize(features, dim=1) @ normalize(features, dim=1).T
     positive, negative = hard_pairs(features, label)
     for i in range(7):
@@ -68,7 +72,8 @@ def test_mining_equals_its_loop_and_falls_back_to_the_anchor() -> None:
 
 
 def test_soft_cross_entropy_of_hard_labels_is_the_usual_one() -> None:
-    logits, label = torch.randn(5, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 1, 0])
+    logits = torch.randn(5, 3, dtype=torch.float64)
+    label = torch.tensor([0, 1, 2, 1, 0])
     hard = torch.nn.functional.one_hot(label, 3).double()
     torch.testing.assert_close(
         soft_cross_entropy(logits, hard), torch.nn.functional.cross_entropy(logits, label)
@@ -77,6 +82,7 @@ def test_soft_cross_entropy_of_hard_labels_is_the_usual_one() -> None:
 
 @pytest.mark.parametrize("z", degenerate())
 def test_degenerate_embeddings_stay_finite(z: torch.Tensor) -> None:
-    z, soft = z.clone().requires_grad_(), torch.eye(3, dtype=torch.float64).repeat(2, 1)
+    z = z.clone().requires_grad_()
+    soft = torch.eye(3, dtype=torch.float64).repeat(2, 1)
     finite_with_gradient(focal_contrast(z, soft), z)
     finite_with_gradient(focal_contrast(z, torch.eye(6, dtype=torch.float64)), z)

@@ -1,4 +1,6 @@
-"""DCL and DCLW: reference values, loops, the gradient on the positive, and what they share with NT-Xent."""
+"""DCL and DCLW: reference values, loops, the gradient on the positive, and what they share with
+NT-Xent.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.contrastive import nt_xent
-from nearfar.losses.decoupled import (
+from nearfar.losses.instance.contrastive import nt_xent
+from nearfar.losses.instance.decoupled import (
     coupling,
     cross_view_dcl,
     dcl,
@@ -20,7 +22,7 @@ from nearfar.losses.decoupled import (
     positive_weights,
     queue_dcl,
 )
-from nearfar.losses.similarity import unit
+from nearfar.losses.kernels.similarity import unit
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 from tests.losses.precision import agrees_in_lower_precision, saved_sizes
 
@@ -29,7 +31,8 @@ from tests.losses.precision import agrees_in_lower_precision, saved_sizes
 def test_equals_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     z1, z2 = leaves(case, "z1", "z2")
-    tau, sigma = float(case["hp_temperature"]), float(case["hp_sigma"])
+    tau = float(case["hp_temperature"])
+    sigma = float(case["hp_sigma"])
     for key, loss in {
         "dcl": dcl(z1, z2, temperature=tau),
         "dclw": dclw(z1, z2, temperature=tau, sigma=sigma),
@@ -45,13 +48,16 @@ def test_the_unofficial_code_differs_by_leaky_masks_and_weights_with_gradient(
     golden: Any, name: str
 ) -> None:
     case = golden(name)
-    tau, sigma = float(case["hp_temperature"]), float(case["hp_sigma"])
+    tau = float(case["hp_temperature"])
+    sigma = float(case["hp_sigma"])
     for key in ("dcl", "dclw"):
-        z1, z2 = unit(case["in_z1"]).requires_grad_(), unit(case["in_z2"])
+        z1 = unit(case["in_z1"]).requires_grad_()
+        z2 = unit(case["in_z2"])
         hidden = math.log(1e-45) * torch.eye(len(z1), dtype=torch.float64)
         losses = []
         for a, b in ((z1, z2), (z2, z1)):
-            cross, same = a @ b.T / tau, a @ a.T / tau
+            cross = a @ b.T / tau
+            same = a @ a.T / tau
             negatives = torch.logsumexp(torch.cat([same + hidden, cross + hidden], dim=1), dim=1)
             weight = (
                 1.0
@@ -66,7 +72,8 @@ def test_the_unofficial_code_differs_by_leaky_masks_and_weights_with_gradient(
 
 def looped(z1: Tensor, z2: Tensor, temperature: float, sigma: float | None) -> Tensor:
     """One row at a time, both directions."""
-    first, second = unit(z1), unit(z2)
+    first = unit(z1)
+    second = unit(z2)
     positives = (first * second).sum(dim=1).detach()
     total = []
     for n in range(len(z1)):
@@ -106,8 +113,10 @@ def test_equals_its_loop(samples: int, temperature: float, sigma: float | None) 
 def test_cross_view_and_queue_forms_equal_their_loops() -> None:
     q, k = torch.randn(2, 5, 4, dtype=torch.float64)
     queue = unit(torch.randn(7, 4, dtype=torch.float64))
-    uq, uk = unit(q), unit(k)
-    crossed, queued = [], []
+    uq = unit(q)
+    uk = unit(k)
+    crossed = []
+    queued = []
     for n in range(5):
         own = uq[n] @ uk[n] / 0.3
         crossed.append(
@@ -139,13 +148,16 @@ def test_nnclr_form_is_the_mean_of_both_directions() -> None:
 
 @pytest.mark.parametrize("hardness", [0.0, 0.5, 0.999])
 def test_gradient_on_the_positive_similarity(hardness: float) -> None:
-    """Along the direction that moves s_ii alone: -1 / tau a row for DCL whatever the data; NT-Xent's fades for easy pairs.
+    """Along the direction that moves s_ii alone: -1 / tau a row for DCL whatever the data;
+    NT-Xent's fades for easy pairs.
 
-    Rows live in orthogonal planes, one a pair, so turning a pair towards each other changes no other similarity.
+    Rows live in orthogonal planes, one a pair, so turning a pair towards each other changes no
+    other similarity.
     """
     angle = torch.tensor(math.acos(hardness), dtype=torch.float64)
     plane = torch.eye(8, dtype=torch.float64)
-    z1, z2 = plane[::2], angle.cos() * plane[::2] + angle.sin() * plane[1::2]
+    z1 = plane[::2]
+    z2 = angle.cos() * plane[::2] + angle.sin() * plane[1::2]
     turn = (-angle.sin() * plane[::2] + angle.cos() * plane[1::2]) / -angle.sin()
     found = {}
     for loss in (dcl, nt_xent):
@@ -205,7 +217,8 @@ FORMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 @pytest.mark.parametrize("z", degenerate())
 def test_degenerate_embeddings_stay_finite(form: str, z: Tensor) -> None:
     for rows in (z, z[1:3]):
-        z1, z2 = rows.clone().requires_grad_(), rows.flip(0).clone().requires_grad_()
+        z1 = rows.clone().requires_grad_()
+        z2 = rows.flip(0).clone().requires_grad_()
         finite_with_gradient(FORMS[form](z1, z2), z1, z2)
 
 

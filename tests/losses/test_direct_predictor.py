@@ -1,4 +1,6 @@
-"""DirectPred: the regression, predictors made from a correlation, and the theory that they come from."""
+"""DirectPred: the regression, predictors made from a correlation, and the theory that they come
+from.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.direct_predictor import (
+from nearfar.losses.distillation.direct_predictor import (
     LinearDynamics,
     direct_copy,
     direct_prediction,
@@ -16,7 +18,7 @@ from nearfar.losses.direct_predictor import (
     direct_set,
     update_correlation,
 )
-from nearfar.losses.distillation import byol
+from nearfar.losses.distillation.distillation import byol
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 from tests.losses.precision import agrees_in_lower_precision
 
@@ -39,7 +41,8 @@ def test_regression_equals_the_reference(golden: Any, name: str) -> None:
 @pytest.mark.parametrize("name", named("a-directpred-case*"))
 def test_predictors_equal_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
-    epsilon, shrink = float(case["hp_eps"]), float(case["hp_shrink"])
+    epsilon = float(case["hp_eps"])
+    shrink = float(case["hp_shrink"])
     average = None
     for features, expected, weight in zip(
         case["in_features"], case["out_F"], case["out_W"], strict=True
@@ -199,11 +202,16 @@ def test_strong_decay_leaves_collapse_alone() -> None:
 
 
 def test_matrix_flow_is_the_flow_of_its_modes() -> None:
-    """With W_p and F = W W^T of the same eigenvectors and W_a = tau W, matrices move as their eigenvalues do."""
+    """With W_p and F = W W^T of the same eigenvectors and W_a = tau W, matrices move as their
+    eigenvalues do.
+    """
     dynamics = LinearDynamics(predictor_rate=1.5, momentum_rate=0.3, decay=0.07, variance=0.2)
     basis = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64)).Q
-    p, s, tau = torch.rand(3).double(), torch.rand(3).double() + 0.1, 0.8
-    predictor, weight = basis @ p.diag() @ basis.T, basis @ s.sqrt().diag()
+    p = torch.rand(3).double()
+    s = torch.rand(3).double() + 0.1
+    tau = 0.8
+    predictor = basis @ p.diag() @ basis.T
+    weight = basis @ s.sqrt().diag()
     moved = dynamics.matrix_velocity(predictor, weight, tau * weight)
     modes = dynamics.velocity(torch.stack([p, s, torch.full_like(p, tau)], dim=1))
     torch.testing.assert_close((basis.T @ moved[0] @ basis), modes[:, 0].diag())
@@ -219,7 +227,8 @@ def test_matrix_flow_is_the_flow_of_its_modes() -> None:
 @pytest.mark.parametrize("normalise", [True, False])
 def test_degenerate_embeddings_stay_finite(z: Tensor, normalise: bool) -> None:
     for rows in (z, z[1:3]):
-        p1, p2 = rows.clone().requires_grad_(), rows.flip(0).clone().requires_grad_()
+        p1 = rows.clone().requires_grad_()
+        p2 = rows.flip(0).clone().requires_grad_()
         finite_with_gradient(direct_prediction(p1, p2, rows, rows, normalise=normalise), p1, p2)
         average = update_correlation(None, rows)
         for make in (direct_predictor, direct_set, direct_copy):

@@ -51,7 +51,8 @@ def test_simsiam_with_a_weight_for_each_pair_equals_the_reference(
 def test_dino_reference(golden: Golden, name: str) -> None:
     """Two steps of the authors' loss; between them the centre moves."""
     case = golden(name)
-    crops, centre = int(case["hp_ncrops"]), torch.zeros_like(case["out_center0"])
+    crops = int(case["hp_ncrops"])
+    centre = torch.zeros_like(case["out_center0"])
     for step, epoch, out in ((0, 0, "out_loss"), (1, 2, "out_loss_step1")):
         (student,) = leaves(case, f"student{step}")
         loss = dino(
@@ -90,7 +91,9 @@ def dino_loop(
 
 @pytest.mark.parametrize(("views", "whole"), [(2, 2), (2, 1), (5, 2), (3, 3)])
 def test_dino_loop_twin(views: int, whole: int) -> None:
-    student, teacher, centre = random(views, 4, 6), random(whole, 4, 6), torch.randn(6, dtype=F64)
+    student = random(views, 4, 6)
+    teacher = random(whole, 4, 6)
+    centre = torch.randn(6, dtype=F64)
     found = dino(
         student, teacher, centre, student_temperature=0.2, teacher_temperature=0.3, reduction="none"
     )
@@ -115,7 +118,8 @@ def test_dino_is_the_entropy_of_a_teacher_that_the_student_repeats() -> None:
 
 @pytest.mark.parametrize("temperature", [1e-3, 10.0])
 def test_dino_is_finite_at_the_ends(temperature: float) -> None:
-    student, teacher = torch.randn(4, 3, 8, requires_grad=True), torch.randn(2, 3, 8)
+    student = torch.randn(4, 3, 8, requires_grad=True)
+    teacher = torch.randn(2, 3, 8)
     loss = dino(
         student,
         teacher,
@@ -127,12 +131,12 @@ def test_dino_is_finite_at_the_ends(temperature: float) -> None:
 
 
 def test_dino_keeps_no_log_softmax() -> None:
-    """Kept for backward: the scaled student logits, and what its views face: three tables of shares at most."""
-    student, teacher, kept = (
-        torch.randn(10, 32, 512, requires_grad=True),
-        torch.randn(2, 32, 512),
-        {},
-    )
+    """Kept for backward: the scaled student logits, and what its views face: three tables of shares
+    at most.
+    """
+    student = torch.randn(10, 32, 512, requires_grad=True)
+    teacher = torch.randn(2, 32, 512)
+    kept = {}
 
     def keep(x: Tensor) -> Tensor:
         kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
@@ -159,7 +163,8 @@ def test_ends_of_the_range_and_invariances(
     p1, p2, z1, z2 = (random(6, 4) for _ in range(4))
     assert loss(p1, p2, 3 * p2, 0.5 * p1).item() == pytest.approx(best, abs=1e-12)
     assert loss(p1, p2, -p2, -p1).item() == pytest.approx(worst)
-    turn, order = torch.linalg.qr(torch.randn(4, 4, dtype=F64)).Q, torch.randperm(6)
+    turn = torch.linalg.qr(torch.randn(4, 4, dtype=F64)).Q
+    order = torch.randperm(6)
     value = loss(p1, p2, z1, z2)
     for same in (
         loss(p2, p1, z2, z1),
@@ -179,7 +184,8 @@ def test_targets_receive_no_gradient() -> None:
             None,
             None,
         )
-    student, teacher = random(3, 2, 5), random(2, 2, 5)
+    student = random(3, 2, 5)
+    teacher = random(2, 2, 5)
     assert torch.autograd.grad(
         dino(student, teacher, torch.zeros(5)), teacher, allow_unused=True
     ) == (None,)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from nearfar.losses.episodes import neighbour_score, prototype_triplet, prototypes
+from nearfar.losses.supervised.episodes import neighbour_score, prototype_triplet, prototypes
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 
 
@@ -73,7 +73,8 @@ def test_separated_classes_score_higher_than_mixed_ones() -> None:
 
 
 def test_prototypes_are_class_means_and_a_far_query_costs_nothing() -> None:
-    features, label = torch.randn(6, 3, dtype=torch.float64), torch.tensor([0, 1, 0, 1, 2, 2])
+    features = torch.randn(6, 3, dtype=torch.float64)
+    label = torch.tensor([0, 1, 0, 1, 2, 2])
     centres = prototypes(features, label, 3)
     torch.testing.assert_close(centres[1], features[label == 1].mean(0))
     far = torch.eye(3, dtype=torch.float64) * 100
@@ -83,6 +84,7 @@ def test_prototypes_are_class_means_and_a_far_query_costs_nothing() -> None:
 
 @pytest.mark.parametrize("z", degenerate())
 def test_degenerate_features_stay_finite(z: torch.Tensor) -> None:
-    z, label = z.clone().requires_grad_(), torch.tensor([0, 0, 1, 1, 2, 2])
+    z = z.clone().requires_grad_()
+    label = torch.tensor([0, 0, 1, 1, 2, 2])
     finite_with_gradient(-neighbour_score(z, label)["score"].log(), z)
     finite_with_gradient(prototype_triplet(z, label, prototypes(z, label, 3), torch.arange(3)), z)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nearfar.losses import blocks, similarity_blocks
+from nearfar.losses.kernels import blocks, similarity_blocks
 from nearfar.testing import LOSS_CHECKS
 from tests.losses.catalogue import LOSSES, PARTS, case_of, public_functions
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.contrastive import queue_info_nce
-from nearfar.losses.feature_transformation import (
+from nearfar.losses.instance.contrastive import queue_info_nce
+from nearfar.losses.instance.feature_transformation import (
     Mixing,
     draw_mixing,
     feature_transformation,
     mix,
     score_statistics,
 )
-from nearfar.losses.similarity import unit
+from nearfar.losses.kernels.similarity import unit
 from nearfar.targets.queue import Queue
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 from tests.losses.precision import agrees_in_lower_precision
@@ -31,7 +31,8 @@ def features(samples: int = 5, keys: int = 7, dimension: int = 4) -> tuple[Tenso
 def random_mixing(
     samples: int = 5, keys: int = 7, dimension: int = 4, normalise: bool = False
 ) -> Mixing:
-    a, b = 1 + torch.rand(samples, dimension).double(), torch.rand(keys, dimension).double()
+    a = 1 + torch.rand(samples, dimension).double()
+    b = torch.rand(keys, dimension).double()
     return Mixing(a, b, torch.randperm(keys), normalise)
 
 
@@ -39,7 +40,9 @@ def random_mixing(
 def test_equals_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     (query,) = leaves(case, "q")
-    key, queue, tau = case["in_k"], case["in_queue"], float(case["hp_temperature"])
+    key = case["in_k"]
+    queue = case["in_queue"]
+    tau = float(case["hp_temperature"])
     mixing = Mixing(
         1 + case["in_beta_pos"] if case["hp_mix_positive"] else 1.0,
         case["in_beta_neg"],
@@ -60,15 +63,18 @@ def test_equals_the_reference(golden: Any, name: str) -> None:
 
 @pytest.mark.parametrize("normalise", [False, True])
 def test_equals_its_loop(normalise: bool) -> None:
-    (query, key, queue), mixing = features(), random_mixing(normalise=normalise)
+    (query, key, queue) = features()
+    mixing = random_mixing(normalise=normalise)
     query.requires_grad_()
-    a, b = torch.as_tensor(mixing.extrapolation), torch.as_tensor(mixing.interpolation)
+    a = torch.as_tensor(mixing.extrapolation)
+    b = torch.as_tensor(mixing.interpolation)
     rows = []
     for n in range(5):
         q = a[n] * query[n] + (1 - a[n]) * key[n]
         k = a[n] * key[n] + (1 - a[n]) * query[n]
         if normalise:
-            q, k = q / q.norm(), k / k.norm()
+            q = q / q.norm()
+            k = k / k.norm()
         others = [b[u] * queue[u] + (1 - b[u]) * queue[mixing.partner[u]] for u in range(7)]  # type: ignore[index]
         scores = torch.stack([q @ k, *(q @ other for other in others)]) / 0.3
         rows.append(scores.logsumexp(0) - scores[0])
@@ -90,7 +96,8 @@ def test_without_mixing_it_is_moco() -> None:
 def test_extrapolation_lowers_the_score_as_stated(weight: float) -> None:
     query, key, queue = features(50)
     q, k, _ = mix(query, key, queue, Mixing(weight))
-    before, after = (query * key).sum(dim=1), (q * k).sum(dim=1)
+    before = (query * key).sum(dim=1)
+    after = (q * k).sum(dim=1)
     torch.testing.assert_close(after, before + 2 * weight * (1 - weight) * (1 - before))
     assert (after <= before + 1e-12).all()
     if weight == 2.0:
@@ -128,7 +135,8 @@ def test_key_and_queue_are_constants_but_the_mixed_key_moves_the_query() -> None
 
 
 def test_draws_have_the_stated_distributions_and_repeat() -> None:
-    query, queue = torch.randn(200, 100), torch.randn(300, 100)
+    query = torch.randn(200, 100)
+    queue = torch.randn(300, 100)
 
     def drawn(seed: int, **options: bool) -> Mixing:
         return draw_mixing(query, queue, generator=torch.Generator().manual_seed(seed), **options)
@@ -180,7 +188,8 @@ def test_degenerate_embeddings_stay_finite(z: Tensor) -> None:
 @pytest.mark.parametrize("mixing", [Mixing(), Mixing(1.5, 0.25, torch.arange(15, -1, -1))])
 def test_lower_precision(mixing: Mixing) -> None:
     query, key, queue = features(8, 16, 8)
-    key, queue = key.to(torch.bfloat16), queue.to(torch.bfloat16)
+    key = key.to(torch.bfloat16)
+    queue = queue.to(torch.bfloat16)
 
     def loss(query: Tensor) -> Tensor:
         return feature_transformation(query, key.to(query), queue.to(query), mixing)
@@ -189,7 +198,8 @@ def test_lower_precision(mixing: Mixing) -> None:
 
 
 def test_gradcheck() -> None:
-    (query, key, queue), mixing = features(), random_mixing()
+    (query, key, queue) = features()
+    mixing = random_mixing()
     assert torch.autograd.gradcheck(
         lambda q: feature_transformation(q, key, queue, mixing), query.requires_grad_()
     )
@@ -201,6 +211,7 @@ def test_temperature_must_be_positive() -> None:
 
 
 def test_one_negative_has_no_spread() -> None:
-    query, key = torch.randn(4, 8), torch.randn(4, 8)
+    query = torch.randn(4, 8)
+    key = torch.randn(4, 8)
     scores = score_statistics(query, key, torch.randn(4, 8)[:1], temperature=0.2)
     assert torch.equal(scores[:, 1], torch.zeros(4))

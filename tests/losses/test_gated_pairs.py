@@ -1,4 +1,6 @@
-"""Hydra's gated contrast: reference values, the loop with every gate applied by hand, and the open gate."""
+"""Hydra's gated contrast: reference values, the loop with every gate applied by hand, and the open
+gate.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from nearfar.losses.gated_pairs import gated_contrast, gated_cosines
+from nearfar.losses.supervised.gated_pairs import gated_contrast, gated_cosines
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 
 
@@ -25,7 +27,8 @@ def test_equals_the_reference(golden: Any, name: str) -> None:
 
 
 def test_cosines_equal_gating_each_pair_by_hand() -> None:
-    z, gate = torch.randn(5, 3, dtype=torch.float64), torch.rand(5, 3, dtype=torch.float64)
+    z = torch.randn(5, 3, dtype=torch.float64)
+    gate = torch.rand(5, 3, dtype=torch.float64)
     gated = [[normalize(gate[i] * z[j], dim=0) for j in range(5)] for i in range(5)]
     by_hand = torch.stack(
         [torch.stack([gated[i][i] @ gated[i][j] for j in range(5)]) for i in range(5)]
@@ -42,6 +45,7 @@ def test_an_open_gate_is_no_gate_and_a_batch_without_positives_is_zero() -> None
 
 @pytest.mark.parametrize("z", degenerate())
 def test_degenerate_embeddings_stay_finite(z: torch.Tensor) -> None:
-    z, gate = z.clone().requires_grad_(), torch.rand(6, 4).double().requires_grad_()
+    z = z.clone().requires_grad_()
+    gate = torch.rand(6, 4).double().requires_grad_()
     label = torch.tensor([0, 0, 1, 1, 2, 2])
     finite_with_gradient(gated_contrast(z, gate, label, label.roll(2), temperature=1e-2), z, gate)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.groco import groco
-from nearfar.losses.sorting import soft_sort
+from nearfar.losses.instance.groco import groco
+from nearfar.losses.instance.sorting import soft_sort
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 from tests.losses.precision import agrees_in_lower_precision
 
@@ -43,7 +43,8 @@ def looped(
             values = torch.stack([*negative, *sorted(positive, key=Tensor.item)])
             _, permutation = soft_sort(values[None], steepness=steepness, network=network)
             k = len(negative)
-            low, high = permutation[0, :, :k].sum(dim=1), permutation[0, :, k:].sum(dim=1)
+            low = permutation[0, :, :k].sum(dim=1)
+            high = permutation[0, :, k:].sum(dim=1)
             elements = [-(low[i].log() + (1 - high[i]).log()) / 2 for i in range(k)]
             elements += [-((1 - low[i]).log() + high[i].log()) / 2 for i in range(k, len(values))]
             losses.append(torch.stack(elements).mean())
@@ -69,7 +70,9 @@ def test_equals_its_loop(
 
 
 def separated(turn: float) -> Tensor:
-    """Two views of four samples, two on each axis: turning the second view of sample 0 moves it away from its first."""
+    """Two views of four samples, two on each axis: turning the second view of sample 0 moves it
+    away from its first.
+    """
     angles = torch.tensor([[0.0, 1.5, 3.0, 4.5], [0.2 + turn, 1.7, 3.2, 4.7]], dtype=torch.float64)
     return torch.stack([angles.cos(), angles.sin()], dim=2)
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.contrastive import queue_info_nce
-from nearfar.losses.hard_negatives import (
+from nearfar.losses.instance.contrastive import queue_info_nce
+from nearfar.losses.instance.hard_negatives import (
     Draws,
     draw,
     hardest_keys,
@@ -17,7 +17,7 @@ from nearfar.losses.hard_negatives import (
     proxy_accuracy,
     synthesise,
 )
-from nearfar.losses.similarity import unit
+from nearfar.losses.kernels.similarity import unit
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 from tests.losses.precision import agrees_in_lower_precision
 
@@ -37,7 +37,9 @@ def drawn(query: Tensor, queue: Tensor, seed: int = 0, **sizes: int) -> Draws:
 def test_equals_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     (query,) = leaves(case, "q")
-    key, queue, tau = case["in_k"], case["in_queue"], float(case["hp_temperature"])
+    key = case["in_k"]
+    queue = case["in_queue"]
+    tau = float(case["hp_temperature"])
     hardest = int(case["hp_n_hard"])
     draws = Draws(
         hardest, *(case[f"in_{part}"] for part in ("idx1", "idx2", "alpha", "idx_q", "beta"))
@@ -126,7 +128,8 @@ def test_gradient_stops_at_keys_and_inside_mixtures() -> None:
 
 
 def test_draws_are_in_range_fresh_for_each_query_and_repeat() -> None:
-    query, queue = torch.randn(50, 3), torch.randn(9, 3)
+    query = torch.randn(50, 3)
+    queue = torch.randn(9, 3)
     draws = drawn(query, queue, hardest=1024, pairs=40, with_query=30)
     assert draws.hardest == 9
     for places, count in ((draws.first, 40), (draws.second, 40), (draws.partner, 30)):

@@ -1,4 +1,6 @@
-"""SogCLR and iSogCLR: the authors' and LibAUC's steps with all state, loops, and what the temperatures converge to."""
+"""SogCLR and iSogCLR: the authors' and LibAUC's steps with all state, loops, and what the
+temperatures converge to.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.individual_temperature import (
+from nearfar.losses.instance.individual_temperature import (
     BIMODAL,
     LIBAUC,
     Rule,
@@ -21,7 +23,7 @@ from nearfar.losses.individual_temperature import (
     robust_contrastive,
     unimodal_step,
 )
-from nearfar.losses.similarity import unit
+from nearfar.losses.kernels.similarity import unit
 from nearfar.targets.sample_table import SampleTable
 from tests.losses.cases import close, degenerate, finite_with_gradient, named
 from tests.losses.precision import agrees_in_lower_precision, saved_sizes
@@ -68,7 +70,9 @@ def test_unimodal_steps_equal_the_reference(golden: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", named("a-*sogclr-libauc-case*"))
 def test_libauc_steps_equal_the_reference(golden: Any, name: str) -> None:
-    """Its gamma is 1 for a batch whose estimates are all 0, until ``adjust_gamma(1)``, which the constant case calls after step 1."""
+    """Its gamma is 1 for a batch whose estimates are all 0, until ``adjust_gamma(1)``, which the
+    constant case calls after step 1.
+    """
     case = golden(name)
     hp = {key[3:]: float(value) for key, value in case.items() if key.startswith("hp_")}
     individual = "rho" in hp
@@ -123,7 +127,8 @@ def test_bimodal_steps_equal_the_reference(golden: Any, name: str) -> None:
 def random_state(samples: int) -> SampleState:
     """States of which every second sample is new."""
     seen = torch.arange(samples) % 2 == 0
-    estimate, momentum = 1 + torch.rand(samples).double(), torch.randn(samples).double()
+    estimate = 1 + torch.rand(samples).double()
+    momentum = torch.randn(samples).double()
     return SampleState(
         estimate * seen,
         0.2 + torch.rand(samples).double(),
@@ -137,7 +142,8 @@ def stepped(
     scores: list[Tensor], state: SampleState, i: int, rule: Rule, count: int, new_shift: float
 ) -> tuple[Tensor, float, float]:
     """One row in plain numbers: weights, estimate and temperature gradient."""
-    tau, shift = state.temperature[i].item(), state.shift[i].item()
+    tau = state.temperature[i].item()
+    shift = state.shift[i].item()
     terms = [math.exp(s.item() / tau - new_shift) for s in scores]
     share = rule.gamma if state.seen[i] else 1.0
     estimate = (1 - share) * state.estimate[i].item() * math.exp(shift - new_shift) + share * sum(
@@ -157,9 +163,12 @@ def stepped(
 @pytest.mark.parametrize("hinge", [None, 0.8])
 def test_unimodal_step_equals_its_loop(samples: int, hinge: float | None) -> None:
     z1, z2 = unit(torch.randn(2, samples, 4, dtype=torch.float64)).requires_grad_()
-    state, rule = random_state(samples), Rule(clip=0.5, floor=1e-3, epsilon=0.1)
-    z, losses = torch.cat([z1, z2]), []
-    estimate, momentum = torch.zeros(samples).double(), torch.zeros(samples).double()
+    state = random_state(samples)
+    rule = Rule(clip=0.5, floor=1e-3, epsilon=0.1)
+    z = torch.cat([z1, z2])
+    losses = []
+    estimate = torch.zeros(samples).double()
+    momentum = torch.zeros(samples).double()
     for i in range(samples):
         slopes = []
         for row, partner in ((i, i + samples), (i + samples, i)):
@@ -200,11 +209,13 @@ def test_unimodal_step_equals_its_loop(samples: int, hinge: float | None) -> Non
 def test_bimodal_step_equals_its_loop(samples: int, with_positive: bool) -> None:
     first, second = unit(torch.randn(2, samples, 4, dtype=torch.float64)).requires_grad_()
     states = [random_state(samples)._replace(shift=torch.rand(samples).double()) for _ in range(2)]
-    losses, estimates = [], torch.zeros(2, samples).double()
+    losses = []
+    estimates = torch.zeros(2, samples).double()
     for side, (a, b) in enumerate(((first, second), (second, first))):
         for i in range(samples):
             margins = [a[i] @ b[j] - a[i] @ b[i] for j in range(samples) if with_positive or j != i]
-            tau, shift = states[side].temperature[i].item(), states[side].shift[i].item()
+            tau = states[side].temperature[i].item()
+            shift = states[side].shift[i].item()
             new_shift = max([shift, *(m.item() / tau for m in margins)])
             weights, estimates[side, i], _ = stepped(
                 margins, states[side], i, BIMODAL, samples - 1, new_shift
@@ -223,17 +234,21 @@ def test_bimodal_step_equals_its_loop(samples: int, with_positive: bool) -> None
 def test_bimodal_modalities_are_interchangeable() -> None:
     first, second = unit(torch.randn(2, 4, 3, dtype=torch.float64))
     states = random_state(4), random_state(4)
-    forth, back = bimodal_step(first, second, *states), bimodal_step(second, first, *states[::-1])
+    forth = bimodal_step(first, second, *states)
+    back = bimodal_step(second, first, *states[::-1])
     torch.testing.assert_close(forth[0], back[0])
     torch.testing.assert_close(forth[1].temperature, back[2].temperature)
 
 
 def test_exact_estimates_give_the_gradient_of_the_objective() -> None:
-    """With gamma = 1 and one temperature, tau times the objective's own gradient with respect to margins is the step's."""
+    """With gamma = 1 and one temperature, tau times the objective's own gradient with respect to
+    margins is the step's.
+    """
     z1, z2 = unit(torch.randn(2, 6, 4, dtype=torch.float64)).requires_grad_()
     state = fresh_state(torch.full((6,), 0.3, dtype=torch.float64))
     loss, _ = unimodal_step(z1, z2, state, rule=Rule(gamma=1.0, rho=None))
-    z, total = torch.cat([z1, z2]), []
+    z = torch.cat([z1, z2])
+    total = []
     for row in range(12):
         partner = (row + 6) % 12
         margins = torch.stack(
@@ -329,7 +344,8 @@ def test_states_carry_no_gradient_and_no_matrix_is_kept() -> None:
 @pytest.mark.parametrize("hinge", [None, 0.8])
 def test_degenerate_embeddings_stay_finite(z: Tensor, hinge: float | None) -> None:
     for part in (unit(z), unit(z[1:3])):
-        first, second = part.clone().requires_grad_(), part.flip(0).clone().requires_grad_()
+        first = part.clone().requires_grad_()
+        second = part.flip(0).clone().requires_grad_()
         state = fresh_state(torch.full((len(part),), 0.1, dtype=torch.float64))
         loss, new = unimodal_step(first, second, state, hinge=hinge)
         both, *_ = bimodal_step(first, second, new, new)

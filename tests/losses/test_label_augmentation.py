@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from nearfar.losses.label_augmentation import (
+from nearfar.losses.supervised.label_augmentation import (
     aggregated,
     joint_labels,
     label_augmentation,
@@ -21,7 +21,8 @@ from tests.losses.cases import close, leaves, named
 def test_equals_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     joint, plain = leaves(case, "joint_logits", "single_logits")
-    label, count = case["in_labels"], int(case["hp_M"])
+    label = case["in_labels"]
+    count = int(case["hp_M"])
     assert torch.equal(joint_labels(label, count), case["out_joint_labels"].long())
     loss = label_augmentation(joint, label, count, total=bool(case["hp_sum_over_transforms"]))
     close(loss, case["out_sla_loss"])

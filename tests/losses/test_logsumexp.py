@@ -1,4 +1,6 @@
-"""The blockwise log-sum-exps against the plain matrix: values, gradients, kept bytes, ends of the number range."""
+"""The blockwise log-sum-exps against the plain matrix: values, gradients, kept bytes, ends of the
+number range.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.logsumexp import mutual_logsumexp, row_logsumexp, self_logsumexp
+from nearfar.losses.kernels.logsumexp import mutual_logsumexp, row_logsumexp, self_logsumexp
 from tests.losses.precision import Work
 
 F64 = torch.float64
@@ -42,7 +44,8 @@ def rows(count: int, dimension: int = 5, dtype: torch.dtype = F64) -> Tensor:
 def test_self_equals_the_plain_matrix(
     exclude: tuple[int, ...], bound: float, height: int | None
 ) -> None:
-    z, upstream = rows(14), torch.randn(14, dtype=F64)
+    z = rows(14)
+    upstream = torch.randn(14, dtype=F64)
     found = self_logsumexp(z, exclude=exclude, bound=bound, height=height)
     expected = matrix(z, z, exclude).logsumexp(dim=1)
     close(
@@ -57,7 +60,9 @@ def test_self_equals_the_plain_matrix(
 def test_row_equals_the_plain_matrix(
     exclude: tuple[int, ...], n: int, m: int, height: int | None
 ) -> None:
-    q, k, upstream = rows(n), rows(m), torch.randn(n, dtype=F64)
+    q = rows(n)
+    k = rows(m)
+    upstream = torch.randn(n, dtype=F64)
     found = row_logsumexp(q, k, exclude=exclude, height=height)
     expected = matrix(q, k, exclude).logsumexp(dim=1)
     close(
@@ -70,7 +75,9 @@ def test_row_equals_the_plain_matrix(
 @pytest.mark.parametrize("bound", BOUNDS)
 @pytest.mark.parametrize(("n", "m"), [(9, 9), (5, 11), (11, 5)])
 def test_mutual_equals_both_directions(n: int, m: int, bound: float, height: int | None) -> None:
-    q, k, upstream = rows(n), rows(m), (torch.randn(n, dtype=F64), torch.randn(m, dtype=F64))
+    q = rows(n)
+    k = rows(m)
+    upstream = (torch.randn(n, dtype=F64), torch.randn(m, dtype=F64))
     found = mutual_logsumexp(q, k, exclude=(0, 2), bound=bound, height=height)
     s = matrix(q, k, (0, 2))
     expected = (s.logsumexp(dim=1), s.logsumexp(dim=0))
@@ -82,7 +89,8 @@ def test_mutual_equals_both_directions(n: int, m: int, bound: float, height: int
 
 
 def test_one_of_two_mutual_results_may_be_left_unused() -> None:
-    q, k = rows(6), rows(4)
+    q = rows(6)
+    k = rows(4)
     close(
         torch.autograd.grad(mutual_logsumexp(q, k)[1].sum(), (k, q)),
         torch.autograd.grad(row_logsumexp(k, q).sum(), (k, q)),
@@ -90,7 +98,8 @@ def test_one_of_two_mutual_results_may_be_left_unused() -> None:
 
 
 def test_only_the_gradients_that_are_needed_are_made() -> None:
-    q, k = rows(4), rows(6)
+    q = rows(4)
+    k = rows(6)
     expected = torch.autograd.grad(row_logsumexp(q, k).sum(), (q, k))
     close(torch.autograd.grad(row_logsumexp(q, k.detach()).sum(), q), expected[:1])
     close(torch.autograd.grad(row_logsumexp(q.detach(), k).sum(), k), expected[1:])
@@ -145,7 +154,8 @@ def test_float32_is_right_from_one_end_of_the_temperatures_to_the_other(
         torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
         (gradient,) = torch.autograd.grad(found, z, upstream)
         (right,) = torch.autograd.grad(expected, exact, upstream.double(), retain_graph=True)
-        # The exponent's own rounding, about 1e-7 / temperature, is unavoidable; opposite rows cancel in the sum.
+        # The exponent's own rounding, about 1e-7 / temperature, is unavoidable; opposite rows
+        # cancel in the sum.
         torch.testing.assert_close(
             gradient.double(),
             right,
@@ -155,7 +165,9 @@ def test_float32_is_right_from_one_end_of_the_temperatures_to_the_other(
 
 
 def test_a_small_bound_is_not_trusted_beyond_the_number_range() -> None:
-    """float32 holds exp(88); a bound of 60 would overflow a product of two, so the maximum must be subtracted."""
+    """float32 holds exp(88); a bound of 60 would overflow a product of two, so the maximum must be
+    subtracted.
+    """
     z = torch.full((4, 1), 60**0.5, requires_grad=True)
     value = self_logsumexp(z, bound=60.0)
     torch.testing.assert_close(value, torch.full((4,), 60 + math.log(3)))
@@ -165,8 +177,10 @@ def test_a_small_bound_is_not_trusted_beyond_the_number_range() -> None:
 @pytest.mark.parametrize("which", ["self", "row", "mutual"])
 @pytest.mark.parametrize("bound", BOUNDS)
 def test_backward_keeps_the_embeddings_and_two_vectors_only(which: str, bound: float) -> None:
-    n, dimension = 2048, 32
-    first, second = rows(n, dimension, torch.float32), rows(n, dimension, torch.float32)
+    n = 2048
+    dimension = 32
+    first = rows(n, dimension, torch.float32)
+    second = rows(n, dimension, torch.float32)
     kept: dict[int, int] = {}
 
     def keep(x: Tensor) -> Tensor:
@@ -196,7 +210,8 @@ def test_autocast_does_not_lower_the_precision_of_forward_or_backward() -> None:
 
 @pytest.mark.filterwarnings("ignore")  # of the compiler's own
 def test_compile_traces_forward_and_backward_without_a_break() -> None:
-    z, k = rows(10), rows(6)
+    z = rows(10)
+    k = rows(6)
 
     def total(z: Tensor, k: Tensor) -> Tensor:
         first, second = mutual_logsumexp(z, k)

@@ -51,10 +51,8 @@ def test_loop_twin(normalise: bool) -> None:
 
 
 def test_visible_patches_do_not_count_and_nothing_removed_costs_nothing() -> None:
-    prediction, target = (
-        torch.randn(2, 3, 4, dtype=F64, requires_grad=True),
-        torch.randn(2, 3, 4, dtype=F64),
-    )
+    prediction = torch.randn(2, 3, 4, dtype=F64, requires_grad=True)
+    target = torch.randn(2, 3, 4, dtype=F64)
     mask = torch.tensor([[1, 0, 0], [0, 0, 1]])
     (gradient,) = torch.autograd.grad(masked_reconstruction(prediction, target, mask), prediction)
     assert (gradient[mask == 0] == 0).all()
@@ -66,11 +64,9 @@ def test_visible_patches_do_not_count_and_nothing_removed_costs_nothing() -> Non
 
 
 def test_a_normalised_target_forgets_brightness_and_contrast() -> None:
-    prediction, target, mask = (
-        torch.randn(2, 3, 8, dtype=F64),
-        torch.randn(2, 3, 8, dtype=F64),
-        torch.ones(2, 3),
-    )
+    prediction = torch.randn(2, 3, 8, dtype=F64)
+    target = torch.randn(2, 3, 8, dtype=F64)
+    mask = torch.ones(2, 3)
     value = masked_reconstruction(prediction, target, mask, normalise=True)
     torch.testing.assert_close(
         masked_reconstruction(prediction, 5 * target - 2, mask, normalise=True),
@@ -83,11 +79,9 @@ def test_a_normalised_target_forgets_brightness_and_contrast() -> None:
 
 
 def test_half_precision_agrees_with_float64() -> None:
-    prediction, target, mask = (
-        torch.randn(4, 6, 12).bfloat16(),
-        torch.randn(4, 6, 12),
-        torch.rand(4, 6) < 0.5,
-    )
+    prediction = torch.randn(4, 6, 12).bfloat16()
+    target = torch.randn(4, 6, 12)
+    mask = torch.rand(4, 6) < 0.5
     with torch.autocast("cpu", torch.bfloat16):
         found = masked_reconstruction(prediction, target, mask, normalise=True)
     assert found.dtype == torch.float32

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from nearfar.losses.masked_contrast import (
+from nearfar.losses.instance.masked_contrast import (
     grouped_clip,
     grouped_nt_xent,
     masked_contrast,

@@ -1,4 +1,6 @@
-"""Mixed Barlow Twins: reference values, the paper's correlation matrices, and when the regulariser vanishes."""
+"""Mixed Barlow Twins: reference values, the paper's correlation matrices, and when the regulariser
+vanishes.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.mixed_redundancy import (
+from nearfar.losses.kernels.similarity import unit
+from nearfar.losses.redundancy.mixed_redundancy import (
     Mix,
     draw_mix,
     mixed_barlow_twins,
@@ -17,8 +20,7 @@ from nearfar.losses.mixed_redundancy import (
     mixing_regulariser,
     standardise_exactly,
 )
-from nearfar.losses.redundancy import barlow_twins
-from nearfar.losses.similarity import unit
+from nearfar.losses.redundancy.redundancy import barlow_twins
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 from tests.losses.precision import agrees_in_lower_precision
 
@@ -28,7 +30,8 @@ def test_equals_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     z = leaves(case, "z1", "z2", "zm")
     mix = Mix(float(case["hp_mix"]), case["in_perm"])
-    off, regularisation = float(case["hp_lambda"]), float(case["hp_lambda_reg"])
+    off = float(case["hp_lambda"])
+    regularisation = float(case["hp_lambda_reg"])
     terms = mixed_barlow_twins_terms(*z, mix, off_diagonal=off)
     close(terms["barlow_twins"], case["out_loss_bt"])
     close(regularisation * terms["mixing"], case["out_loss_mix"])
@@ -43,7 +46,8 @@ def test_equals_the_reference_through_a_network(golden: Any, name: str) -> None:
     case = golden(name)
     (weight,) = leaves(case, "net_w")
     mix = Mix(float(case["hp_mix"]), case["in_perm"])
-    x1, x2 = case["in_x1"], case["in_x2"]
+    x1 = case["in_x1"]
+    x2 = case["in_x2"]
     z = [unit(torch.tanh(x @ weight.T)) for x in (x1, x2, mix(x1, x2))]
     for found, part in zip(z, ("z1", "z2", "zm"), strict=True):
         close(found, case[f"in_{part}"])
@@ -74,7 +78,8 @@ def test_the_imagenet_script_has_another_second_target(golden: Any, name: str) -
 @pytest.mark.parametrize("samples", [2, 6])
 def test_equals_the_papers_correlation_matrices(samples: int) -> None:
     z1, z2, mixed = torch.randn(3, samples, 4, dtype=torch.float64)
-    a, permutation = 0.3, torch.randperm(samples)
+    a = 0.3
+    permutation = torch.randperm(samples)
     h1, h2, hm = ((z - z.mean(dim=0)) / z.std(dim=0) for z in (z1, z2, mixed))
     targets = [(a * h1.T @ h + (1 - a) * h2[permutation].T @ h) / samples for h in (h1, h2)]
     expected = sum(

@@ -1,4 +1,6 @@
-"""AMCL: reference values, loops over pairs, the regulariser, and what a learned temperature settles at."""
+"""AMCL: reference values, loops over pairs, the regulariser, and what a learned temperature settles
+at.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from nearfar.losses.multi_head import (
+from nearfar.losses.instance.multi_head import (
     amcl,
     amcl_barlow_twins,
     amcl_info_nce,
@@ -19,7 +21,7 @@ from nearfar.losses.multi_head import (
     gaussian_regulariser,
     pair_temperature,
 )
-from nearfar.losses.similarity import unit
+from nearfar.losses.kernels.similarity import unit
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 from tests.losses.precision import agrees_in_lower_precision
 
@@ -81,7 +83,9 @@ def looped(
     queue: Tensor | None,
 ) -> Tensor:
     heads, samples, dimension = first.shape
-    a, b, total = unit(first), unit(second), []
+    a = unit(first)
+    b = unit(second)
+    total = []
     for c in range(heads):
         for i in range(samples):
             own = tau(a[c, i], b[c, i])
@@ -118,7 +122,8 @@ def test_equals_its_loop(hardest: int, queued: bool, samples: int) -> None:
 def test_temperatures_may_be_given_as_values() -> None:
     z1, z2 = torch.randn(2, 2, 5, 4, dtype=torch.float64)
     queue = unit(torch.randn(2, 6, 4, dtype=torch.float64))
-    tau, (a, b) = learned(4), (unit(z1), unit(z2))
+    tau = learned(4)
+    (a, b) = (unit(z1), unit(z2))
     pairs = tau(a[:, :, None], b[:, None])
     torch.testing.assert_close(
         amcl(z1, z2, temperature=pairs, hardest=2), amcl(z1, z2, temperature=tau, hardest=2)
@@ -153,11 +158,13 @@ def test_simsiam_form_equals_its_loop_and_stops_gradients() -> None:
     p1, p2, z1, z2 = (
         torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True) for _ in range(4)
     )
-    tau, terms = learned(3), []
+    tau = learned(3)
+    terms = []
     for c in range(2):
         for n in range(4):
             for p, z in ((p1, z2), (p2, z1)):
-                a, b = unit(p[c, n]), unit(z[c, n]).detach()
+                a = unit(p[c, n])
+                b = unit(z[c, n]).detach()
                 terms.append(-(a @ b) / (2 * tau(a, b)) + 0.2 * omega(tau(a, b), 3))
     loss = amcl_simsiam(p1, p2, z1, z2, temperature=tau, beta=0.2)
     torch.testing.assert_close(loss, torch.stack(terms).sum() / 4)
@@ -173,7 +180,8 @@ def test_barlow_form_equals_its_loop() -> None:
         a, b = ((z[c] - z[c].mean(0)) / z[c].std(0, correction=0) for z in (z1, z2))
         for i in range(3):
             for j in range(3):
-                entry, t = (a[:, i] * b[:, j]).mean(), tau[c, i, j]
+                entry = (a[:, i] * b[:, j]).mean()
+                t = tau[c, i, j]
                 if i == j:
                     total += (1 - entry / t) ** 2 + 0.1 * omega(t, 3)
                 else:
@@ -191,7 +199,9 @@ def test_regulariser_is_least_at_two_over_the_dimension(dimension: int) -> None:
 
 
 def test_at_full_weight_the_best_temperature_is_the_variance() -> None:
-    """beta = 1: the positive part is a Gaussian likelihood, least at tau = 2 (1 - similarity) / d, so it falls with similarity."""
+    """beta = 1: the positive part is a Gaussian likelihood, least at tau = 2 (1 - similarity) / d,
+    so it falls with similarity.
+    """
     similarity = torch.tensor([0.2, 0.6, 0.9], dtype=torch.float64)
     tau = (2 * (1 - similarity) / 8).requires_grad_()
     (gradient,) = torch.autograd.grad((gaussian_regulariser(tau, 8) - similarity / tau).sum(), tau)
@@ -234,10 +244,8 @@ FORMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 @pytest.mark.parametrize("z", degenerate())
 def test_degenerate_embeddings_stay_finite(form: str, z: Tensor) -> None:
     for rows in (z, z[1:3]):
-        first, second = (
-            torch.stack([rows, rows.flip(0)]).requires_grad_(),
-            torch.stack([rows, rows]).requires_grad_(),
-        )
+        first = torch.stack([rows, rows.flip(0)]).requires_grad_()
+        second = torch.stack([rows, rows]).requires_grad_()
         finite_with_gradient(FORMS[form](first, second), first, second)
 
 

@@ -1,4 +1,6 @@
-"""Losses whose gradient is made together with their value: right against the plain form, twice, compiled, for the promised work."""
+"""Losses whose gradient is made together with their value: right against the plain form, twice,
+compiled, for the promised work.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize, softplus
 
-from nearfar.losses import info_nce, moco_v3, nnclr, queue_info_nce, siglip
-from nearfar.losses.blocks import with_gradients
-from nearfar.losses.cross_entropy import row_cross_entropy
-from nearfar.losses.decoupled import cross_view_dcl, nnclr_dcl, queue_dcl
+from nearfar.losses import info_nce, moco_v3, nnclr, queue_info_nce
+from nearfar.losses.instance.decoupled import cross_view_dcl, nnclr_dcl, queue_dcl
+from nearfar.losses.kernels.blocks import with_gradients
+from nearfar.losses.kernels.cross_entropy import row_cross_entropy
+from nearfar.losses.paired import siglip
 from nearfar.testing.allocations import Allocations
 from tests.losses.precision import Work
 
@@ -73,8 +76,11 @@ def test_row_losses_equal_the_plain_form(
     tensor: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nearfar.losses.similarity_blocks.block_height", lambda columns, device: 2)
-    inputs, tau = pair(rows), scalar(temperature)
+    monkeypatch.setattr(
+        "nearfar.losses.kernels.similarity_blocks.block_height", lambda columns, device: 2
+    )
+    inputs = pair(rows)
+    tau = scalar(temperature)
     close(
         loss(*inputs, temperature=tau if tensor else temperature),
         plain(*inputs, tau),
@@ -89,7 +95,9 @@ def test_row_losses_equal_the_plain_form(
 def test_siglip_equals_the_plain_form(
     rows: int, scale: float, bias: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nearfar.losses.similarity_blocks.block_height", lambda columns, device: 2)
+    monkeypatch.setattr(
+        "nearfar.losses.kernels.similarity_blocks.block_height", lambda columns, device: 2
+    )
     inputs = [normalize(x.detach(), dim=1).requires_grad_() for x in pair(rows)] + [
         scalar(scale),
         scalar(bias),
@@ -102,7 +110,9 @@ def test_siglip_equals_the_plain_form(
     ("scale", "bias"), [(10.0, -10.0), (10.0, -60.0), (100.0, -12.0), (1000.0, 0.0)]
 )
 def test_siglip_keeps_its_relative_precision_in_float32(scale: float, bias: float) -> None:
-    """Also of a loss of 1e-20, of whose terms 1 + v is 1, and of one of thousands, whose powers are infinite."""
+    """Also of a loss of 1e-20, of whose terms 1 + v is 1, and of one of thousands, whose powers are
+    infinite.
+    """
     exact = [normalize(x.detach(), dim=1) for x in pair(40, 8)]
     exact[1] = exact[0].roll(1, 0)  # partners are unlike
     half = [x.float() for x in exact]
@@ -145,7 +155,9 @@ def test_a_zero_row_has_a_finite_gradient_and_a_row_alone_none() -> None:
 def test_first_and_second_derivatives(
     cosine: bool, decoupled: bool, bound: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nearfar.losses.similarity_blocks.block_height", lambda columns, device: 1)
+    monkeypatch.setattr(
+        "nearfar.losses.kernels.similarity_blocks.block_height", lambda columns, device: 1
+    )
     query, key = pair(6, 3)
     inputs = (query.detach()[:4].requires_grad_(), key)
 
@@ -172,7 +184,9 @@ def test_first_and_second_derivatives(
 def test_compile_traces_forward_and_backward_without_a_break(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nearfar.losses.similarity_blocks.block_height", lambda columns, device: 2)
+    monkeypatch.setattr(
+        "nearfar.losses.kernels.similarity_blocks.block_height", lambda columns, device: 2
+    )
     inputs = pair(9)
 
     def total(a: Tensor, b: Tensor) -> Tensor:
@@ -207,7 +221,9 @@ PRODUCTS: dict[str, tuple[Loss, int, int]] = {
     "nnclr": (lambda a, b: nnclr(a, b, a, b), 2, 4),
     "nnclr_dcl": (lambda a, b: nnclr_dcl(a, b, a, b), 2, 4),
 }
-"""The loss; how many products of N x N x D it needs alone; and with gradients: of each side that has one, one more."""
+"""The loss; how many products of N x N x D it needs alone; and with gradients: of each side that
+has one, one more.
+"""
 
 
 @pytest.mark.parametrize("name", PRODUCTS)
@@ -276,7 +292,8 @@ def test_with_gradients_asks_only_for_what_is_wanted() -> None:
             *(gradient for gradient, one in zip(made, wanted, strict=True) if one),
         )
 
-    x, y = torch.tensor([1.0, 2.0]), torch.tensor([0.5, 0.5], requires_grad=True)
+    x = torch.tensor([1.0, 2.0])
+    y = torch.tensor([0.5, 0.5], requires_grad=True)
     value = with_gradients(rows, x, y)
     assert torch.equal(
         torch.autograd.grad(value, y, torch.tensor([2.0, 3.0]))[0], torch.tensor([2.0, 3.0])

@@ -1,4 +1,6 @@
-"""PixPro and PixContrast: reference values, the pairs of known boxes, and the limits of propagation."""
+"""PixPro and PixContrast: reference values, the pairs of known boxes, and the limits of
+propagation.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import conv2d, normalize
 
-from nearfar.losses.pixels import pixcontrast, pixel_pairs, pixpro, propagate
+from nearfar.losses.dense.pixels import pixcontrast, pixel_pairs, pixpro, propagate
 from tests.losses.cases import close, leaves, named
 
 
@@ -78,10 +80,8 @@ def test_perfect_features_reach_minus_four() -> None:
 
 
 def test_propagation_sharpens_to_the_value_and_flattens_to_the_mean() -> None:
-    x, value = (
-        torch.randn(2, 5, 3, 3, dtype=torch.float64),
-        torch.randn(2, 5, 3, 3, dtype=torch.float64),
-    )
+    x = torch.randn(2, 5, 3, 3, dtype=torch.float64)
+    value = torch.randn(2, 5, 3, 3, dtype=torch.float64)
     torch.testing.assert_close(
         normalize(propagate(x, value, gamma=400.0), dim=1),
         normalize(value, dim=1),

@@ -1,4 +1,6 @@
-"""Barlow Twins and VICReg: authors' values and gradients, loop twins, both ways to the off-diagonal sum, errors."""
+"""Barlow Twins and VICReg: authors' values and gradients, loop twins, both ways to the off-diagonal
+sum, errors.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,8 @@ def barlow_loop(z1: Tensor, z2: Tensor, off_diagonal: float) -> Tensor:
 
 def vicreg_loop(z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
     n, dimensions = z1.shape
-    variance, covariance = z1.new_zeros(()), z1.new_zeros(())
+    variance = z1.new_zeros(())
+    covariance = z1.new_zeros(())
     for z in (z1, z2):
         x = z - z.mean(dim=0)
         for i in range(dimensions):
@@ -83,9 +86,11 @@ def same(found: Tensor, expected: Tensor, z1: Tensor, z2: Tensor) -> None:
 
 @pytest.mark.parametrize(("n", "dimensions"), SIZES)
 def test_loop_twins(n: int, dimensions: int) -> None:
-    z1, z2 = random(n, dimensions), random(n, dimensions)
+    z1 = random(n, dimensions)
+    z2 = random(n, dimensions)
     same(barlow_twins(z1, z2, off_diagonal=0.3), barlow_loop(z1, z2, 0.3), z1, z2)
-    terms, expected = vicreg_terms(z1, z2), vicreg_loop(z1, z2)
+    terms = vicreg_terms(z1, z2)
+    expected = vicreg_loop(z1, z2)
     assert terms.keys() == expected.keys()
     same(
         vicreg(z1, z2),
@@ -104,7 +109,9 @@ def test_gradcheck(n: int, dimensions: int) -> None:
 
 
 def test_order_exchange_shift_and_scale() -> None:
-    z1, z2, order = random(9, 4), random(9, 4), torch.randperm(9)
+    z1 = random(9, 4)
+    z2 = random(9, 4)
+    order = torch.randperm(9)
     for loss in (barlow_twins, vicreg):
         value = loss(z1, z2)
         for equal in (
@@ -144,7 +151,8 @@ def test_finite_on_degenerate_rows(loss: Callable[..., Tensor], z: Tensor) -> No
 @pytest.mark.parametrize(("n", "dimensions"), [(64, 16), (16, 64)])
 @pytest.mark.parametrize("loss", [barlow_twins, vicreg])
 def test_autocast_agrees_with_float64(loss: Callable[..., Tensor], n: int, dimensions: int) -> None:
-    z1, z2 = torch.randn(n, dimensions).bfloat16(), torch.randn(n, dimensions).bfloat16()
+    z1 = torch.randn(n, dimensions).bfloat16()
+    z2 = torch.randn(n, dimensions).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
         found = loss(z1, z2)
     assert found.dtype == torch.float32

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from nearfar.losses.mixed_positives import Labels, mixed_positives
-from nearfar.losses.regression_pairs import conr, conr_dense, supremix
+from nearfar.losses.supervised.mixed_positives import Labels, mixed_positives
+from nearfar.losses.supervised.regression_pairs import conr, conr_dense, supremix
 from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, named
 
 
@@ -17,10 +17,12 @@ from tests.losses.cases import close, degenerate, finite_with_gradient, leaves, 
 def test_supremix_equals_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     (raw,) = leaves(case, "raw")
-    z, label = raw.transpose(0, 1).flatten(0, 1), case["in_labels"].double().repeat(2)
+    z = raw.transpose(0, 1).flatten(0, 1)
+    label = case["in_labels"].double().repeat(2)
     weight = "l1-inverse" if case["hp_use_distance_weight"] else "none"
     options = {"temperature": case["hp_temperature"].item(), "distance_weight": weight}
-    window, mixing = case["hp_window"].item(), case["in_lambda"]
+    window = case["hp_window"].item()
+    mixing = case["in_lambda"]
     loss = supremix(z, label, mixing, window=window, **options)
     loss.backward()
     close(loss, case["out_loss_exact"])
@@ -38,7 +40,8 @@ def test_supremix_equals_the_reference(golden: Any, name: str) -> None:
 def test_official_supremix_equals_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     (raw,) = leaves(case, "raw")
-    z, label = raw.transpose(0, 1).flatten(0, 1), case["in_labels"].double().repeat(2)
+    z = raw.transpose(0, 1).flatten(0, 1)
+    label = case["in_labels"].double().repeat(2)
     weight = "l1-inverse" if case["hp_use_distance_weight"] else "none"
     how = {
         "window": case["hp_window"].item(),
@@ -53,7 +56,9 @@ def test_official_supremix_equals_the_reference(golden: Any, name: str) -> None:
 
 @pytest.mark.parametrize("window", [1.2, 2.0, 3.5, 100.0])
 def test_mixed_positives_equal_their_loop(window: float) -> None:
-    """Sums over pairs of labels are those over pairs of parents, whatever the order and number of rows of a label."""
+    """Sums over pairs of labels are those over pairs of parents, whatever the order and number of
+    rows of a label.
+    """
     label = torch.tensor([3.0, 1.0, 2.0, 1.0, 4.5, 2.0, 3.0, 2.0, 9.0], dtype=torch.float64)
     logits = (5 * torch.randn(9, 9, dtype=torch.float64)).requires_grad_()
     found = mixed_positives(logits, label, Labels.of(label), window)
@@ -90,12 +95,13 @@ def test_mixed_positives_equal_their_loop(window: float) -> None:
 
 
 def test_supremix_equals_its_loop() -> None:
-    z, label = (
-        torch.randn(6, 3, dtype=torch.float64),
-        torch.tensor([1.0, 2.0, 4.0, 1.0, 2.0, 4.0], dtype=torch.float64),
-    )
-    mixing, tau, window = torch.rand(6, 6, dtype=torch.float64), 0.4, 3.5
-    unit, losses = normalize(z, dim=1), []
+    z = torch.randn(6, 3, dtype=torch.float64)
+    label = torch.tensor([1.0, 2.0, 4.0, 1.0, 2.0, 4.0], dtype=torch.float64)
+    mixing = torch.rand(6, 6, dtype=torch.float64)
+    tau = 0.4
+    window = 3.5
+    unit = normalize(z, dim=1)
+    losses = []
     for i in range(6):
         terms = [
             (unit[i] @ unit[j] / tau, abs(label[i] - label[j]), bool(label[i] == label[j]))
@@ -197,9 +203,12 @@ def test_dense_conr_equals_the_reference(golden: Any, name: str) -> None:
 
 
 def test_conr_of_two_dimensions_sees_the_distances_of_labels_alone() -> None:
-    """Labels turned in the plane keep their distances; a second column of zeros changes nothing; other distances are taken."""
+    """Labels turned in the plane keep their distances; a second column of zeros changes nothing;
+    other distances are taken.
+    """
     features, label, prediction = (torch.randn(12, size, dtype=torch.float64) for size in (4, 2, 2))
-    cosine, sine = torch.tensor(0.3).cos(), torch.tensor(0.3).sin()
+    cosine = torch.tensor(0.3).cos()
+    sine = torch.tensor(0.3).sin()
     turn = torch.tensor([[cosine, -sine], [sine, cosine]]).double()
     expected = conr(features, label, prediction, temperature=0.5)
     assert expected > 0
@@ -227,13 +236,16 @@ def test_conr_of_two_dimensions_sees_the_distances_of_labels_alone() -> None:
 def test_conr_names_labels_and_predictions_that_do_not_fit() -> None:
     with pytest.raises(
         ValueError,
-        match=r"must both be \(M,\) or \(M, K\), a row for each feature; found \(4, 2\) and \(4, 3\) for 4",
+        match=r"must both be \(M,\) or \(M, K\), a row for each feature; found \(4, 2\) and \(4, "
+        r"3\) for 4",
     ):
         conr(torch.randn(4, 3), torch.randn(4, 2), torch.randn(4, 3))
 
 
 def test_conr_orders_cosines_by_label_distance_only_when_it_pushes() -> None:
-    """Free embeddings with equal predictions: with a push, farther labels end farther apart; without, all alike."""
+    """Free embeddings with equal predictions: with a push, farther labels end farther apart;
+    without, all alike.
+    """
     label = torch.tensor([20.0, 30.0, 40.0, 60.0]).repeat_interleave(6)
     cosines = {}
     for push in (0.0, 0.1):
@@ -252,13 +264,15 @@ def test_conr_orders_cosines_by_label_distance_only_when_it_pushes() -> None:
 
 @pytest.mark.parametrize("z", degenerate())
 def test_degenerate_embeddings_stay_finite(z: torch.Tensor) -> None:
-    z, label = z.clone().requires_grad_(), torch.tensor([1.0, 2.0, 3.0, 1.0, 2.0, 3.0]).double()
+    z = z.clone().requires_grad_()
+    label = torch.tensor([1.0, 2.0, 3.0, 1.0, 2.0, 3.0]).double()
     finite_with_gradient(supremix(z, label, torch.rand(6, 6).double()), z)
     finite_with_gradient(conr(z, label, label.flip(0), temperature=1e-2), z)
 
 
 def test_an_anchor_without_partners_adds_nothing() -> None:
-    z, label = torch.randn(2, 4, requires_grad=True), torch.tensor([0.0, 9.0])
+    z = torch.randn(2, 4, requires_grad=True)
+    label = torch.tensor([0.0, 9.0])
     assert conr(z, label, label).item() == 0
     loss = supremix(z, label, None, window=None)
     assert loss.item() == 0

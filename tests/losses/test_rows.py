@@ -1,4 +1,6 @@
-"""Anchors from a range of rows: shares add up to the whole's loss and gradient, also over real processes, for a part of the work."""
+"""Anchors from a range of rows: shares add up to the whole's loss and gradient, also over real
+processes, for a part of the work.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,14 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from nearfar.losses import clip, info_nce, moco_v3, nnclr, nt_xent, siglip, supcon
-from nearfar.losses.decoupled import cross_view_dcl, dcl, dclw, nnclr_dcl, queue_dcl
-from nearfar.losses.masked_contrast import grouped_clip, grouped_nt_xent
-from nearfar.losses.similarity import unit
+from nearfar import collectives
+from nearfar.losses import clip, info_nce, moco_v3, nnclr, nt_xent, supcon
+from nearfar.losses.instance.decoupled import cross_view_dcl, dcl, dclw, nnclr_dcl, queue_dcl
+from nearfar.losses.instance.masked_contrast import grouped_clip, grouped_nt_xent
+from nearfar.losses.kernels.similarity import unit
+from nearfar.losses.paired import siglip
 from nearfar.testing import on_processes
 from nearfar.testing.allocations import Allocations
-from nearfar.training import collectives
 
 SAMPLES = 12
 LABEL = torch.arange(SAMPLES) % 4
@@ -99,7 +102,8 @@ def test_values_of_the_rows_are_those_of_the_whole(name: str) -> None:
 
 @every_loss
 def test_each_of_four_processes_does_a_quarter_of_the_products(name: str) -> None:
-    views, quarter = pair(), slice(3, 6)
+    views = pair()
+    quarter = slice(3, 6)
 
     def products(rows: slice) -> int:
         with FlopCounterMode(display=False) as counter:
@@ -130,7 +134,9 @@ def test_a_wrong_range_is_named() -> None:
 
 
 def own_share(names: list[str]) -> dict[str, list[Tensor]]:
-    """This process's share of each loss, the sum of all shares, and the gradient of its own rows alone."""
+    """This process's share of each loss, the sum of all shares, and the gradient of its own rows
+    alone.
+    """
     length = SAMPLES // collectives.world()
     own = slice(collectives.rank() * length, (collectives.rank() + 1) * length)
     found = {}

@@ -1,4 +1,6 @@
-"""SigLIP's loss: the published code's values and gradients, a loop, and its behaviour at the start and at the end."""
+"""SigLIP's loss: the published code's values and gradients, a loop, and its behaviour at the start
+and at the end.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from nearfar.losses import siglip
-from nearfar.losses.similarity import unit
+from nearfar.losses.kernels.similarity import unit
+from nearfar.losses.paired import siglip
 from tests.losses.cases import close, leaves, named
 
 
@@ -42,7 +44,9 @@ def test_equals_its_loop() -> None:
 
 
 def test_the_loss_starts_near_minus_the_bias_and_can_reach_zero() -> None:
-    """At the start nearly all pairs are rightly taken for wrong; the N partners cost about 10 each, whatever N."""
+    """At the start nearly all pairs are rightly taken for wrong; the N partners cost about 10 each,
+    whatever N.
+    """
     for samples in (8, 64):
         first, second = (unit(torch.randn(samples, 512)) for _ in range(2))
         assert siglip(first, second, logit_scale=10.0, logit_bias=-10.0).item() == pytest.approx(
@@ -57,10 +61,8 @@ def test_the_loss_starts_near_minus_the_bias_and_can_reach_zero() -> None:
 def test_pairs_do_not_see_one_another() -> None:
     """Unlike in a softmax, a sample more changes no other pair's term."""
     first, second = (unit(torch.randn(5, 4, dtype=torch.float64)) for _ in range(2))
-    whole, fewer = (
-        5 * siglip(first, second, logit_scale=3.0),
-        4 * siglip(first[:4], second[:4], logit_scale=3.0),
-    )
+    whole = 5 * siglip(first, second, logit_scale=3.0)
+    fewer = 4 * siglip(first[:4], second[:4], logit_scale=3.0)
     logits = 3.0 * torch.cat([first[4] @ second.T, second[4] @ first[:4].T])
     logits[4] = -logits[4]
     torch.testing.assert_close(whole - fewer, torch.nn.functional.softplus(logits).sum())

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from nearfar.losses.similarity import expect_rows, expect_temperature, full_precision, reduce, unit
+from nearfar.losses.kernels.similarity import (
+    expect_rows,
+    expect_temperature,
+    full_precision,
+    reduce,
+    unit,
+)
 
 
 @full_precision

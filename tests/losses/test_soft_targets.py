@@ -1,4 +1,6 @@
-"""Soft-target InfoNCE: reference values and gradients, loops, and what it becomes when the targets are hard."""
+"""Soft-target InfoNCE: reference values and gradients, loops, and what it becomes when the targets
+are hard.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ import torch
 from torch import Tensor
 
 from nearfar.losses import clip, info_nce
-from nearfar.losses.similarity import unit
-from nearfar.losses.soft_targets import cwcl, mixed_clip, soft_clip, soft_info_nce
+from nearfar.losses.kernels.similarity import unit
+from nearfar.losses.paired.soft_targets import cwcl, mixed_clip, soft_clip, soft_info_nce
 from tests.losses.cases import close, leaves, named
 
 F64 = torch.float64
@@ -73,7 +75,8 @@ def test_mixed_clip_equals_the_reference(golden: Any, name: str) -> None:
 
 
 def test_soft_info_nce_equals_its_loop_and_is_info_nce_for_hard_targets() -> None:
-    (query, key), target = pair(6, 4), torch.rand(6, 6, dtype=F64)
+    (query, key) = pair(6, 4)
+    target = torch.rand(6, 6, dtype=F64)
     expected = cross_entropy(unit(query) @ unit(key).T / 0.2, target)
     torch.testing.assert_close(
         soft_info_nce(query, key, target, temperature=0.2, reduction="none"), expected
@@ -111,11 +114,9 @@ def test_opposite_samples_make_cwcl_the_plain_loss() -> None:
 
 
 def test_mixed_clip_equals_its_loop_and_is_clip_without_mixing() -> None:
-    (mixed, other), share, partner = (
-        pair(5, 3),
-        torch.rand(5, dtype=F64),
-        torch.tensor([1, 1, 4, 0, 2]),
-    )
+    (mixed, other) = pair(5, 3)
+    share = torch.rand(5, dtype=F64)
+    partner = torch.tensor([1, 1, 4, 0, 2])
     target = torch.diag(share)
     for i in range(5):
         target[i, partner[i]] += 1 - share[i]
@@ -140,7 +141,8 @@ def test_wrong_shapes_are_named() -> None:
     x = torch.randn(3, 4)
     with pytest.raises(
         ValueError,
-        match=r"Expected query \(N, D\), key \(M, D\) and target \(N, M\); found \(3, 4\), \(3, 4\), \(3, 2\)",
+        match=r"Expected query \(N, D\), key \(M, D\) and target \(N, M\); found \(3, 4\), \(3, "
+        r"4\), \(3, 2\)",
     ):
         soft_info_nce(x, x, torch.rand(3, 2))
     with pytest.raises(ValueError, match="trained, frozen must be matrices of one shape"):

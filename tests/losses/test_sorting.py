@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.sorting import bitonic_layers, odd_even_layers, soft_sort
+from nearfar.losses.instance.sorting import bitonic_layers, odd_even_layers, soft_sort
 from tests.losses.cases import close, leaves, named
 from tests.losses.precision import agrees_in_lower_precision
 
@@ -58,11 +58,13 @@ def comparisons(network: str, wires: int) -> list[list[tuple[int, int]]]:
     """For each layer the pairs (wire of the smaller value, wire of the larger one)."""
     if network == "odd_even":
         return [[(i, i + 1) for i in range(layer % 2, wires - 1, 2)] for layer in range(wires)]
-    layers, blocks = [], math.ceil(math.log2(wires))
+    layers = []
+    blocks = math.ceil(math.log2(wires))
     missing = 2**blocks - wires
     for block in range(blocks):
         for layer in range(block + 1):
-            stride, pairs = 2 ** (block - layer), []
+            stride = 2 ** (block - layer)
+            pairs = []
             for group in range(0, 2**blocks, 2 * stride):
                 for i in range(group, group + stride):
                     pair = (i - missing, i + stride - missing)
@@ -77,7 +79,8 @@ def looped(
     values: list[float], network: str, distribution: str, steepness: float
 ) -> tuple[list[float], list[list[float]]]:
     n = len(values)
-    x, p = list(values), [[float(i == j) for j in range(n)] for i in range(n)]
+    x = list(values)
+    p = [[float(i == j) for j in range(n)] for i in range(n)]
     for layer in comparisons(network, n):
         for a, b in layer:
             keep = scalar_probability(x[b] - x[a], steepness, distribution)

@@ -1,4 +1,6 @@
-"""The spectral contrastive loss, its linear minimiser, and the gains before and after a projection head."""
+"""The spectral contrastive loss, its linear minimiser, and the gains before and after a projection
+head.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from nearfar.losses.spectral import feature_gains, linear_minimiser, spectral_contrast
+from nearfar.losses.instance.spectral import feature_gains, linear_minimiser, spectral_contrast
 from tests.losses.cases import close, leaves, named
 
 

@@ -1,4 +1,6 @@
-"""SupCon: the authors' values and gradients, a loop twin, its limits, labels against masks, errors."""
+"""SupCon: the authors' values and gradients, a loop twin, its limits, labels against masks,
+errors.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ def loop(z: Tensor, mask: Tensor, temperature: float, base: float, mode: str) ->
 @pytest.mark.parametrize("name", named("a-supcon-*"))
 def test_reference(golden: Callable[[str], dict[str, Tensor]], name: str) -> None:
     case = golden(name)
-    (z,), label = leaves(case, "features"), case["in_labels"]
+    (z,) = leaves(case, "features")
+    label = case["in_labels"]
     loss = supcon(
         z,
         None if (label < 0).all() else label,
@@ -57,7 +60,8 @@ def test_reference(golden: Callable[[str], dict[str, Tensor]], name: str) -> Non
 @pytest.mark.parametrize("views", [1, 2, 3])
 @pytest.mark.parametrize("label", [None, [0, 1, 2, 3, 4], [3, 3, 3, 3, 3], [7, -1, 7, 2, -1]])
 def test_loop_twin(label: list[int] | None, views: int, mode: str) -> None:
-    z, classes = features(5, views), torch.tensor(range(5) if label is None else label)
+    z = features(5, views)
+    classes = torch.tensor(range(5) if label is None else label)
     mask = classes[:, None] == classes
     expected = loop(z, mask, 0.2, 0.07, mode)
     ways = [
@@ -78,7 +82,8 @@ def test_loop_twin(label: list[int] | None, views: int, mode: str) -> None:
 
 
 def test_a_mask_may_lack_symmetry_and_diagonal() -> None:
-    z, mask = features(5, 2), torch.rand(5, 5) < 0.4
+    z = features(5, 2)
+    mask = torch.rand(5, 5) < 0.4
     mask.fill_diagonal_(False)
     torch.testing.assert_close(
         supcon(z, mask=mask, temperature=0.3), loop(z, mask, 0.3, 0.07, "all")
@@ -101,7 +106,8 @@ def test_base_temperature_scales() -> None:
 
 
 def test_gradcheck_and_the_gradient_of_a_temperature() -> None:
-    label, t = torch.tensor([0, 1, 0]), torch.tensor(0.4, dtype=F64, requires_grad=True)
+    label = torch.tensor([0, 1, 0])
+    t = torch.tensor(0.4, dtype=F64, requires_grad=True)
     for mode in ("all", "one"):
         assert torch.autograd.gradcheck(
             lambda z, t, mode=mode: supcon(z, label, temperature=t, mode=mode),
@@ -110,7 +116,9 @@ def test_gradcheck_and_the_gradient_of_a_temperature() -> None:
 
 
 def test_order_of_samples_and_names_of_classes_do_not_matter() -> None:
-    z, label, order = features(8, 2), torch.tensor([0, 0, 1, 2, 2, 2, 5, 1]), torch.randperm(8)
+    z = features(8, 2)
+    label = torch.tensor([0, 0, 1, 2, 2, 2, 5, 1])
+    order = torch.randperm(8)
     expected = supcon(z, label)
     torch.testing.assert_close(supcon(z[order], label[order]), expected)
     torch.testing.assert_close(supcon(z, -100 * label), expected)
@@ -137,7 +145,8 @@ def test_a_lone_row_counts_as_zero() -> None:
 
 
 def test_autocast_agrees_with_float64() -> None:
-    z, label = features(24, 2, 8).detach().bfloat16(), torch.arange(24) % 5
+    z = features(24, 2, 8).detach().bfloat16()
+    label = torch.arange(24) % 5
     with torch.autocast("cpu", torch.bfloat16):
         found = supcon(z, label, temperature=0.1)
     assert found.dtype == torch.float32

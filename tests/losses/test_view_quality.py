@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from nearfar.losses.contrastive import moco_v3
-from nearfar.losses.distillation import simsiam
-from nearfar.losses.view_quality import (
+from nearfar.losses.distillation.distillation import simsiam
+from nearfar.losses.instance.contrastive import moco_v3
+from nearfar.losses.instance.view_quality import (
     foreground_map,
     foreground_threshold,
     noise_level,
@@ -48,8 +48,10 @@ def test_axis_and_noise_level_equal_the_reference(golden: Any) -> None:
 
 def test_weights_have_mean_one_and_prefer_the_same_object_on_a_new_background() -> None:
     axis = torch.tensor([1.0, 0.0, 0.0, 0.0])
-    object_a, object_b = torch.tensor([5.0, 1.0, 0.0, 0.0]), torch.tensor([5.0, -1.0, 0.0, 0.0])
-    ground_a, ground_b = torch.tensor([0.0, 0.0, 1.0, 0.0]), torch.tensor([0.0, 0.0, 0.0, 1.0])
+    object_a = torch.tensor([5.0, 1.0, 0.0, 0.0])
+    object_b = torch.tensor([5.0, -1.0, 0.0, 0.0])
+    ground_a = torch.tensor([0.0, 0.0, 1.0, 0.0])
+    ground_b = torch.tensor([0.0, 0.0, 0.0, 1.0])
 
     def image(thing: torch.Tensor, ground: torch.Tensor) -> torch.Tensor:
         return torch.stack([thing, thing, ground, ground])

@@ -1,4 +1,6 @@
-"""Wrong inputs of every loss get one sentence: number types, shapes, missing samples, temperatures, and numbers that are none."""
+"""Wrong inputs of every loss get one sentence: number types, shapes, missing samples, temperatures,
+and numbers that are none.
+"""
 
 from __future__ import annotations
 
@@ -193,7 +195,9 @@ def test_a_tensor_temperature_keeps_shape_and_type(key: str, name: str) -> None:
 
 @pytest.mark.parametrize("key", LOSSES)
 def test_nan_is_never_silent(key: str) -> None:
-    """A NaN in any input makes the loss NaN, so that the alarm of the training loop sees it, or is refused."""
+    """A NaN in any input makes the loss NaN, so that the alarm of the training loop sees it, or is
+    refused.
+    """
     case = case_of(key)
     for name in floats(case.make()):
         inputs = case.make()

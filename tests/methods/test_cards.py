@@ -1,6 +1,7 @@
 """Each method's card: layers, views, groups, phases and recipe as reviewed once against its paper.
 
-After a change that is meant, ``python -m tests.methods.write_cards`` writes the cards anew; the difference is what to review.
+After a change that is meant, ``python -m tests.methods.write_cards`` writes the cards anew; the
+difference is what to review.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Hydra, SLA, SuSana Distancia and Core-tuning: reference losses through the method, what their switches mean, what they refuse."""
+"""Hydra, SLA, SuSana Distancia and Core-tuning: reference losses through the method, what their
+switches mean, what they refuse.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from nearfar.errors import UserError
-from nearfar.losses.episodes import neighbour_score
-from nearfar.losses.gated_pairs import gated_contrast
+from nearfar.losses.supervised.episodes import neighbour_score
+from nearfar.losses.supervised.gated_pairs import gated_contrast
 from nearfar.methods.method import Method
 from nearfar.methods.supervised.core_tuning import CoreTuning
 from nearfar.methods.supervised.hydra import Hydra
@@ -34,12 +36,16 @@ def made(kind: type[Method], classes: int, **settings: Any) -> Method:
 @pytest.mark.parametrize("kind", [Hydra, SLA, SuSanaDistancia, CoreTuning])
 def test_real_numbers_are_refused(kind: type[Method]) -> None:
     spec = dataclasses.replace(spec_of(kind), target="value", classes=())
-    with pytest.raises(UserError, match="needs classes; the labels of toy are real numbers: take another method"):
+    with pytest.raises(
+        UserError, match="needs classes; the labels of toy are real numbers: take another method"
+    ):
         kind(ToyEncoder(), spec)
 
 
 @pytest.mark.parametrize("name", named("b-hydra-loss-*"))
-def test_hydra_equals_the_reference(golden: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hydra_equals_the_reference(
+    golden: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     case = golden(name)
     method = made(Hydra, 5, temperature=case["hp_temperature"].item(), **HYDRA)
     monkeypatch.setattr(method, "_partners", lambda label: case["in_y2"])
@@ -70,7 +76,7 @@ def test_hydras_partners_are_of_the_kind_asked_for_and_other_ones_at_each_step()
         made(Hydra, 10, partners="any", **HYDRA)
 
 
-def test_without_a_gate_hydra_is_contrast_of_class_pairs_and_its_probe_leaves_the_encoder_alone() -> None:
+def test_without_a_gate_hydra_contrasts_class_pairs_and_its_probe_moves_no_encoder() -> None:
     method = made(Hydra, 2, gate="none", partners="identical", **HYDRA).train()
     outputs = method(batch_for(method))
     label = outputs["label"]
@@ -91,12 +97,22 @@ def test_hydras_class_similarity_is_symmetric_with_a_unit_diagonal() -> None:
 @pytest.mark.parametrize("name", named("b-sla-loss-*"))
 def test_sla_equals_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
-    count, (rows, classes) = int(case["hp_M"]), case["in_single_logits"].shape
+    count = int(case["hp_M"])
+    (rows, classes) = case["in_single_logits"].shape
     expansion = {4: "rotation", 6: "colour"}[count]
     total = bool(case["hp_sum_over_transforms"])
-    method = made(SLA, classes, expansion=expansion, distillation=True, temperature=case["hp_T"].item(), total=total)
+    method = made(
+        SLA,
+        classes,
+        expansion=expansion,
+        distillation=True,
+        temperature=case["hp_T"].item(),
+        total=total,
+    )
     logits = case["in_joint_logits"].view(rows, count, -1)
-    terms = method.loss({"logits": logits, "plain": case["in_single_logits"], "label": case["in_labels"]})
+    terms = method.loss(
+        {"logits": logits, "plain": case["in_single_logits"], "label": case["in_labels"]}
+    )
     close(terms["joint"], case["out_sla_loss"])
     close(sum(terms.values()), case["out_total_sd"])
 
@@ -113,16 +129,33 @@ def test_slas_objectives_it_is_compared_with_name_the_class_of_every_row() -> No
     method = made(SLA, 2, objective="multi-task")
     batch = batch_for(method)
     outputs = method(batch)
-    rows = [(outputs["logits"][n, m], batch.label[n], torch.tensor(m)) for n in range(8) for m in range(4)]
+    rows = [
+        (outputs["logits"][n, m], batch.label[n], torch.tensor(m))
+        for n in range(8)
+        for m in range(4)
+    ]
     terms = method.loss(outputs)
-    torch.testing.assert_close(terms["classes"], sum(cross_entropy(row[:2], label) for row, label, _ in rows) / 32)
-    torch.testing.assert_close(terms["transformations"], sum(cross_entropy(row[2:], turn) for row, _, turn in rows) / 32)
-    assert set(made(SLA, 2, objective="augmentation").loss({**outputs, "logits": outputs["logits"][..., :2]})) == {"classes"}
-    with pytest.raises(UserError, match="Unknown setting objective 'multitask': did you mean multi-task"):
+    torch.testing.assert_close(
+        terms["classes"], sum(cross_entropy(row[:2], label) for row, label, _ in rows) / 32
+    )
+    torch.testing.assert_close(
+        terms["transformations"], sum(cross_entropy(row[2:], turn) for row, _, turn in rows) / 32
+    )
+    assert set(
+        made(SLA, 2, objective="augmentation").loss(
+            {**outputs, "logits": outputs["logits"][..., :2]}
+        )
+    ) == {"classes"}
+    with pytest.raises(
+        UserError, match="Unknown setting objective 'multitask': did you mean multi-task"
+    ):
         made(SLA, 2, objective="multitask")
 
 
-@pytest.mark.parametrize("settings", [{}, {"distillation": True}, {"objective": "augmentation"}, {"objective": "multi-task"}])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"distillation": True}, {"objective": "augmentation"}, {"objective": "multi-task"}],
+)
 def test_sla_predicts_probabilities(settings: dict[str, Any]) -> None:
     method = made(SLA, 3, **settings).eval()
     x = torch.randn(5, 3, 16, 16)
@@ -131,7 +164,9 @@ def test_sla_predicts_probabilities(settings: dict[str, Any]) -> None:
         assert found.shape == (5, 3)
         torch.testing.assert_close(found.sum(1), torch.ones(5))
     turned = torch.rot90(x, 1, dims=(2, 3))
-    if not settings:  # a turned image gives the same four rows, but each under another transformation's name
+    if (
+        not settings
+    ):  # a turned image gives the same four rows, but each under another transformation's name
         assert not torch.allclose(method.predict(turned), method.predict(x))
 
 
@@ -143,21 +178,30 @@ def test_sla_refuses_turns_of_images_that_are_not_square() -> None:
 
 def episode(way: int = 3, each: int = 6) -> dict[str, torch.Tensor]:
     label = torch.tensor([7, 2, 4, 0, 9][:way]).repeat_interleave(each)
-    return {"features": torch.randn(way * each, 5, dtype=torch.float64, requires_grad=True), "label": label}
+    return {
+        "features": torch.randn(way * each, 5, dtype=torch.float64, requires_grad=True),
+        "label": label,
+    }
 
 
 def test_susana_terms_equal_their_parts_and_are_averaged() -> None:
     outputs = episode()
-    features, label = outputs["features"], outputs["label"]
+    features = outputs["features"]
+    label = outputs["label"]
     rows = features.view(3, 6, 5)
-    means, query = rows[:, :2].mean(1), rows[:, 2:].flatten(0, 1)
+    means = rows[:, :2].mean(1)
+    query = rows[:, 2:].flatten(0, 1)
     distance = ((query[:, None] - means).square().sum(2) + 1e-6).sqrt()
     own = torch.arange(3).repeat_interleave(4)
     others = distance.masked_fill(torch.nn.functional.one_hot(own, 3).bool(), torch.inf).amin(1)
     expected = {
         "icnn": -neighbour_score(features, label, looked_at=6)["score"].log(),
-        "icnn-support": -neighbour_score(rows[:, :2].flatten(0, 1), label.view(3, 6)[:, :2].flatten())["score"].log(),
-        "icnn-query-support": -neighbour_score(query, own, rows[:, :2].flatten(0, 1), own.view(3, 4)[:, :2].flatten())["score"].log(),
+        "icnn-support": -neighbour_score(
+            rows[:, :2].flatten(0, 1), label.view(3, 6)[:, :2].flatten()
+        )["score"].log(),
+        "icnn-query-support": -neighbour_score(
+            query, own, rows[:, :2].flatten(0, 1), own.view(3, 4)[:, :2].flatten()
+        )["score"].log(),
         "triplet": (distance[torch.arange(12), own] - others + 0.5).clamp(min=0).mean(),
         "cross-entropy": cross_entropy(-distance.square(), own),
     }
@@ -173,7 +217,9 @@ def test_susana_terms_equal_their_parts_and_are_averaged() -> None:
 @pytest.mark.parametrize("name", named("b-susana-icnn-supp5way5shot"))
 def test_susana_equals_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
-    features = torch.cat([case["in_features"].view(5, 5, -1), torch.zeros(5, 1, 6, dtype=torch.float64)], dim=1).flatten(0, 1)
+    features = torch.cat(
+        [case["in_features"].view(5, 5, -1), torch.zeros(5, 1, 6, dtype=torch.float64)], dim=1
+    ).flatten(0, 1)
     label = case["in_labels"].view(5, 5)
     assert bool((label == label[:, :1]).all())
     outputs = {"features": features, "label": label[:, :1].expand(5, 6).flatten()}
@@ -193,17 +239,27 @@ def test_susana_asks_for_episodes_no_wider_than_the_data_and_refuses_what_is_non
 
 
 @pytest.mark.parametrize("name", named("b-coretuning-mix-*"))
-def test_core_tuning_mixes_as_the_reference(golden: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_core_tuning_mixes_as_the_reference(
+    golden: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     case = golden(name)
-    classes, size = int(case["hp_num_classes"]), len(case["in_features"])
+    classes = int(case["hp_num_classes"])
+    size = len(case["in_features"])
     method = made(CoreTuning, classes, contrast=0.0, **CORE).double()
     method.classifier = torch.nn.Linear(case["in_features"].shape[1], classes, bias=False).double()
     method.projector = torch.nn.Identity()
-    monkeypatch.setattr(method, "_draws", lambda *_: (case["in_perm"], case["in_lambda_neg_raw"], case["in_lambda_pos"]))
+    monkeypatch.setattr(
+        method,
+        "_draws",
+        lambda *_: (case["in_perm"], case["in_lambda_neg_raw"], case["in_lambda_pos"]),
+    )
     rows = torch.cat([case["in_features"], case["out_hardneg"], case["out_hardpos_exact"]])
     one_hot = torch.nn.functional.one_hot(case["in_labels"].long(), classes).double()
     soft = torch.cat([one_hot, case["out_hardneg_labels"], case["out_hardpos_labels_exact"]])
-    expected = sum(cross_entropy(method.classifier(row), target) for row, target in zip(rows, soft, strict=True)) / (3 * size)
+    expected = sum(
+        cross_entropy(method.classifier(row), target)
+        for row, target in zip(rows, soft, strict=True)
+    ) / (3 * size)
     terms = method.loss({"features": case["in_features"], "label": case["in_labels"].long()})
     torch.testing.assert_close(terms["cross_entropy"], expected, rtol=1e-8, atol=0)
 
@@ -215,8 +271,17 @@ def test_core_tuning_contrasts_as_the_reference(
 ) -> None:
     case = golden(name)
     mixed = (case["in_z_raw"], case["in_soft_labels"])
-    monkeypatch.setattr("nearfar.methods.supervised.core_tuning.mixed_pairs", lambda *_, **__: mixed)
-    method = made(CoreTuning, mixed[1].shape[1], contrast=2.0, official=official, temperature=case["hp_temperature"].item(), **CORE)
+    monkeypatch.setattr(
+        "nearfar.methods.supervised.core_tuning.mixed_pairs", lambda *_, **__: mixed
+    )
+    method = made(
+        CoreTuning,
+        mixed[1].shape[1],
+        contrast=2.0,
+        official=official,
+        temperature=case["hp_temperature"].item(),
+        **CORE,
+    )
     method.double().projector = torch.nn.Identity()
     method.classifier = torch.nn.Linear(mixed[0].shape[1], mixed[1].shape[1], bias=False).double()
     outputs = {"features": mixed[0], "label": torch.zeros(len(mixed[0]), dtype=torch.int64)}
@@ -229,7 +294,9 @@ def test_core_tuning_learns_through_originals_only_if_asked() -> None:
         method = build(CoreTuning, {"detach": detach, "contrast": 0.0} | CORE)
         features = torch.randn(8, 12, requires_grad=True)
         rows = []
-        method.classifier.register_forward_pre_hook(lambda _, given, rows=rows: rows.append(given[0]))
+        method.classifier.register_forward_pre_hook(
+            lambda _, given, rows=rows: rows.append(given[0])
+        )
         method.loss({"features": features, "label": label})
         gradient = torch.autograd.grad(rows[0][:8].sum() + 0 * rows[0].sum(), features)[0]
         assert bool((gradient != 0).any()) != detach

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from nearfar.methods.clustering.swav import SwAV
 from nearfar.targets.sinkhorn import sinkhorn
-from nearfar.training.optimisers import build_optimizer
+from nearfar.training.optimisers.optimisers import build_optimizer
 
 from .toys import batch_for, build
 
@@ -20,9 +20,20 @@ SMALL = {"prototypes": 7, "local": 2, "hidden": 16, "projection": 6, "frozen": 0
 @pytest.mark.parametrize("name", ["a-swav-loss-case0", "a-swav-loss-case2"])
 def test_reference_loss_and_codes(golden, name: str) -> None:
     case = golden(name)
-    count, length = len(case["in_prototypes"]), int(case["hp_queue"])
-    settings = {"prototypes": count, "queue": length, "projection": 6, "hidden": 4, "iterations": int(case["hp_iterations"])}
-    method = build(SwAV, settings | {"temperature": float(case["hp_temperature"]), "epsilon": float(case["hp_epsilon"])}).double()
+    count = len(case["in_prototypes"])
+    length = int(case["hp_queue"])
+    settings = {
+        "prototypes": count,
+        "queue": length,
+        "projection": 6,
+        "hidden": 4,
+        "iterations": int(case["hp_iterations"]),
+    }
+    method = build(
+        SwAV,
+        settings
+        | {"temperature": float(case["hp_temperature"]), "epsilon": float(case["hp_epsilon"])},
+    ).double()
     with torch.no_grad():
         method.prototypes.weight.copy_(case["in_prototypes"])
     if length:
@@ -31,9 +42,14 @@ def test_reference_loss_and_codes(golden, name: str) -> None:
     loss = method.loss({"crops": crops})["swav"]
     loss.backward()
     torch.testing.assert_close(loss.detach(), case["out_loss"], rtol=1e-8, atol=0)
-    torch.testing.assert_close(method.prototypes.weight.grad, case["out_grad_prototypes"], rtol=1e-8, atol=1e-12)
-    unit, gradient = case["in_crops"], case["out_grad_crops"]
-    tangential = gradient - (gradient * unit).sum(-1, keepdim=True) * unit  # the reference starts from unit crops
+    torch.testing.assert_close(
+        method.prototypes.weight.grad, case["out_grad_prototypes"], rtol=1e-8, atol=1e-12
+    )
+    unit = case["in_crops"]
+    gradient = case["out_grad_crops"]
+    tangential = (
+        gradient - (gradient * unit).sum(-1, keepdim=True) * unit
+    )  # the reference starts from unit crops
     torch.testing.assert_close(crops.grad.transpose(0, 1), tangential, rtol=1e-7, atol=1e-12)
     scores = method.prototypes(case["in_crops"][:2])
     torch.testing.assert_close(method.codes(scores), case["out_codes"], rtol=1e-8, atol=1e-14)
@@ -80,14 +96,21 @@ def test_alarm_tells_of_codes_that_are_too_soft() -> None:
     outputs = method(batch_for(method))
     with torch.no_grad():
         scores = method.prototypes(normalize(outputs["crops"], dim=-1)).transpose(0, 1)
-    torch.testing.assert_close(method.codes(scores[:2]), torch.full((2, 8, 7), 1 / 7), rtol=1e-2, atol=1e-3)
-    for progress, loss, told in ((0.1, math.log(7), False), (0.5, math.log(7) + 1e-3, True), (0.5, math.log(7) - 0.1, False)):
+    torch.testing.assert_close(
+        method.codes(scores[:2]), torch.full((2, 8, 7), 1 / 7), rtol=1e-2, atol=1e-3
+    )
+    for progress, loss, told in (
+        (0.1, math.log(7), False),
+        (0.5, math.log(7) + 1e-3, True),
+        (0.5, math.log(7) - 0.1, False),
+    ):
         method.progress = progress
         alarm = method.alarm({"swav": loss, "loss": loss})
         assert (alarm is not None) == told
     method.progress = 0.5
     assert method.alarm({"swav": math.log(7)}) == (
-        "The loss stays at log K = 1.95: codes are too soft. Lower epsilon (now 500.0) or take more prototypes."
+        "The loss stays at log K = 1.95: codes are too soft. Lower epsilon (now 500.0) or take "
+        "more prototypes."
     )
 
 
@@ -100,7 +123,9 @@ def test_larc_decays_biases_and_norms_too() -> None:
 
 
 def test_crops_pass_the_encoder_by_resolution_and_the_head_at_once() -> None:
-    """Rows come out crop by crop, and batch norm sees whole crops together, small ones together, and all of them in the head."""
+    """Rows come out crop by crop, and batch norm sees whole crops together, small ones together,
+    and all of them in the head.
+    """
     method = build(SwAV, SMALL).train()
     batch = batch_for(method)
     outputs = method(batch)

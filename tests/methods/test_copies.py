@@ -1,4 +1,6 @@
-"""The momentum copy of every method that has one moves as its paper says, and rises where it says so."""
+"""The momentum copy of every method that has one moves as its paper says, and rises where it says
+so.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,14 @@ CONSTANT = {"moco-v2", "mochi", "feature-transformation", "cacr-queue", "amcl-mo
 
 
 def _copy_of(method: Method) -> tuple[str, MomentumEncoder] | None:
-    return next(((name, part) for name, part in method.named_children() if isinstance(part, MomentumEncoder)), None)
+    return next(
+        (
+            (name, part)
+            for name, part in method.named_children()
+            if isinstance(part, MomentumEncoder)
+        ),
+        None,
+    )
 
 
 def test_every_method_with_a_copy_is_here() -> None:
@@ -27,13 +36,16 @@ def test_every_method_with_a_copy_is_here() -> None:
 
 @pytest.mark.parametrize("name", sorted(RISING | CONSTANT))
 def test_the_copy_follows_the_online_network(name: str) -> None:
-    """copy <- m copy + (1 - m) online, with m = 1 - (1 - m_0) (1 + cos(pi progress)) / 2 where it rises."""
+    """copy <- m copy + (1 - m) online, with m = 1 - (1 - m_0) (1 + cos(pi progress)) / 2 where it
+    rises.
+    """
     method, batch = toy(name)
     found = _copy_of(method)
     assert found is not None
     copied = found[1]
     outputs = method(batch)
-    weight, online = next(copied.parameters()), next(method.encoder.parameters())
+    weight = next(copied.parameters())
+    online = next(method.encoder.parameters())
     for progress in (0.25, 0.75, 1.0):
         method.progress = progress
         with torch.no_grad():
@@ -41,5 +53,9 @@ def test_the_copy_follows_the_online_network(name: str) -> None:
             before = weight.clone()
             method.after_step(outputs)
         start = method.settings.momentum
-        momentum = 1 - (1 - start) * (1 + math.cos(math.pi * progress)) / 2 if name in RISING else start
-        torch.testing.assert_close(weight, momentum * before + (1 - momentum) * online, rtol=1e-12, atol=1e-12)
+        momentum = (
+            1 - (1 - start) * (1 + math.cos(math.pi * progress)) / 2 if name in RISING else start
+        )
+        torch.testing.assert_close(
+            weight, momentum * before + (1 - momentum) * online, rtol=1e-12, atol=1e-12
+        )

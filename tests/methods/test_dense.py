@@ -1,4 +1,6 @@
-"""PixPro: the copy's schedule, what the loss compares, its instance branch, PixContrast, and the battery on every form."""
+"""PixPro: the copy's schedule, what the loss compares, its instance branch, PixContrast, and the
+battery on every form.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from torch.nn.functional import normalize
 from nearfar import networks
 from nearfar.batch import Batch
 from nearfar.errors import UserError
-from nearfar.losses.pixels import pixel_pairs, propagate
+from nearfar.losses.dense.pixels import pixel_pairs, propagate
 from nearfar.methods.dense.pixpro import PixPro
 from nearfar.networks.encoder import Encoder
 from nearfar.networks.pixels import PixelPropagation
@@ -37,7 +39,9 @@ class _MapIdentity(Encoder):
 
 
 def test_the_copy_is_the_one_that_moves_before_each_target() -> None:
-    """The authors' order (move, then take the target) and ours (move after the step, for the next one) give the same copies."""
+    """The authors' order (move, then take the target) and ours (move after the step, for the next
+    one) give the same copies.
+    """
     method = build(PixPro, SMALL | {"momentum": 0.5}).double().train()
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.3)
     copy = [p.clone() for p in method.target.parameters()]
@@ -45,7 +49,10 @@ def test_the_copy_is_the_one_that_moves_before_each_target() -> None:
     for step in range(steps):
         online = [*method.encoder.parameters(), *method.projectors.parameters()]
         momentum = 1 - (1 - 0.5) * (math.cos(math.pi * step / steps) + 1) / 2
-        copy = [momentum * old + (1 - momentum) * new.detach() for old, new in zip(copy, online, strict=True)]
+        copy = [
+            momentum * old + (1 - momentum) * new.detach()
+            for old, new in zip(copy, online, strict=True)
+        ]
         for found, expected in zip(method.target.parameters(), copy, strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
         batch = batch_for(method)
@@ -61,8 +68,13 @@ def test_the_copy_is_the_one_that_moves_before_each_target() -> None:
 
 @pytest.mark.parametrize("form", ["pixpro", "pixcontrast"])
 def test_loss_compares_the_pixels_of_one_place_by_a_loop(form: str) -> None:
-    channels, side = 5, 3
-    method = PixPro(_MapIdentity(channels), spec_of(PixPro), PixPro.Settings(form=form, projection=channels, hidden=4, layers=0))
+    channels = 5
+    side = 3
+    method = PixPro(
+        _MapIdentity(channels),
+        spec_of(PixPro),
+        PixPro.Settings(form=form, projection=channels, hidden=4, layers=0),
+    )
     method = method.double().train()
     method.projectors[0] = method.target.module.projectors[0] = nn.Identity()
     views = list(torch.randn(2, 4, channels, side, side, dtype=torch.float64))
@@ -74,7 +86,8 @@ def test_loss_compares_the_pixels_of_one_place_by_a_loop(form: str) -> None:
     for a, b in ((0, 1), (1, 0)):
         pairs = pixel_pairs(boxes[:, a], boxes[:, b], side, side)
         source = propagate(views[a], views[a]) if form == "pixpro" else views[a]
-        query, key = normalize(source, dim=1).flatten(2), normalize(views[b], dim=1).flatten(2)
+        query = normalize(source, dim=1).flatten(2)
+        key = normalize(views[b], dim=1).flatten(2)
         values = []
         for n in range(4):
             cosine = query[n].T @ key[n]
@@ -90,7 +103,11 @@ def test_loss_compares_the_pixels_of_one_place_by_a_loop(form: str) -> None:
 
 
 def test_perfect_maps_reach_minus_four() -> None:
-    method = PixPro(_MapIdentity(9), spec_of(PixPro), PixPro.Settings(projection=9, hidden=4, layers=0, sharpness=200.0))
+    method = PixPro(
+        _MapIdentity(9),
+        spec_of(PixPro),
+        PixPro.Settings(projection=9, hidden=4, layers=0, sharpness=200.0),
+    )
     method.projectors[0] = method.target.module.projectors[0] = nn.Identity()
     maps = torch.eye(9).view(1, 9, 3, 3).repeat(2, 1, 1, 1)
     boxes = torch.tensor([0.1, 0.1, 0.7, 0.7]).expand(2, 2, 4)
@@ -105,7 +122,9 @@ def test_instance_branch_has_heads_of_its_own_and_adds_its_weight() -> None:
     assert set(terms) == {"pixpro", "instance"}
     torch.testing.assert_close(terms["instance"], 0.5 * outputs["instance"].mean())
     assert len(method.target.module.projectors) == 2
-    assert not any("propagation" in name or "predictor" in name for name, _ in method.target.named_parameters())
+    assert not any(
+        "propagation" in name or "predictor" in name for name, _ in method.target.named_parameters()
+    )
 
 
 @pytest.mark.parametrize("name", named("b-pixpro-ppm-*"))
@@ -127,14 +146,18 @@ def test_propagation_of_any_depth_equals_the_reference(golden: Any, name: str) -
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"form": "pixcontrast"}, {"instance": 1.0, "layers": 2}, {"layers": 0, "sharpness": 0.5}], ids=str
+    "settings",
+    [{}, {"form": "pixcontrast"}, {"instance": 1.0, "layers": 2}, {"layers": 0, "sharpness": 0.5}],
+    ids=str,
 )
 def test_every_form_passes_the_battery(settings: dict[str, Any]) -> None:
     check_method(PixPro, settings=settings, skip=["processes_equal_one"] if settings else [])
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(UserError, match="Unknown setting form 'pixcontrst': did you mean pixcontrast"):
+    with pytest.raises(
+        UserError, match="Unknown setting form 'pixcontrst': did you mean pixcontrast"
+    ):
         build(PixPro, {"form": "pixcontrst"})
     spec = spec_of(PixPro)
     method = PixPro(networks.build("vit-micro", spec), spec, PixPro.Settings(**SMALL))

@@ -1,4 +1,6 @@
-"""DirectPred: the predictor is set from the running correlation, in its turn, and not by gradient."""
+"""DirectPred: the predictor is set from the running correlation, in its turn, and not by
+gradient.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ import torch
 from torch import Tensor
 
 from nearfar.errors import UserError
-from nearfar.losses.direct_predictor import direct_copy, direct_predictor, direct_set
-from nearfar.losses.distillation import byol
+from nearfar.losses.distillation.direct_predictor import direct_copy, direct_predictor, direct_set
+from nearfar.losses.distillation.distillation import byol
 from nearfar.methods.distillation.directpred import DirectPred
 from tests.losses.cases import close, named
 
@@ -26,10 +28,20 @@ def outputs_of(f1: Tensor, f2: Tensor) -> dict[str, Tensor]:
 @pytest.mark.parametrize("name", named("a-directpred-case*"))
 def test_reference_predictors_of_three_batches(golden: Any, name: str) -> None:
     case = golden(name)
-    settings = {"projection": case["in_features"].shape[-1], "hidden": 8, "rho": float(case["hp_rho"])}
-    settings |= {"epsilon": float(case["hp_eps"]), "epsilon_inside": bool(case["hp_eps_inside"]), "shrink": float(case["hp_shrink"])}
+    settings = {
+        "projection": case["in_features"].shape[-1],
+        "hidden": 8,
+        "rho": float(case["hp_rho"]),
+    }
+    settings |= {
+        "epsilon": float(case["hp_eps"]),
+        "epsilon_inside": bool(case["hp_eps_inside"]),
+        "shrink": float(case["hp_shrink"]),
+    }
     method = build(DirectPred, settings).double()
-    for features, correlation, weight in zip(case["in_features"], case["out_F"], case["out_W"], strict=True):
+    for features, correlation, weight in zip(
+        case["in_features"], case["out_F"], case["out_W"], strict=True
+    ):
         method.after_step(outputs_of(*features))
         close(method.correlation.matrix, correlation)
         close(method.predictor.weight, weight)
@@ -61,7 +73,8 @@ def test_sets_the_predictor_and_then_moves_the_copy_towards_the_stepped_network(
 
 def test_sets_the_predictor_at_every_other_step_but_follows_every_batch() -> None:
     method = build(DirectPred, SMALL | {"every": 2})
-    weights, matrices = [], []
+    weights = []
+    matrices = []
     for _ in range(4):
         method.after_step(outputs_of(torch.randn(5, 6), torch.randn(5, 6)))
         weights.append(method.predictor.weight.clone())
@@ -75,9 +88,15 @@ def test_sets_the_predictor_at_every_other_step_but_follows_every_batch() -> Non
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"predictor": "set", "power": 0.8, "epsilon": 0.3}, lambda f: direct_set(f, power=0.8, epsilon=0.3)),
+        (
+            {"predictor": "set", "power": 0.8, "epsilon": 0.3},
+            lambda f: direct_set(f, power=0.8, epsilon=0.3),
+        ),
         ({"predictor": "copy", "epsilon": 0.3}, lambda f: direct_copy(f, epsilon=0.3)),
-        ({"predictor": "copy", "epsilon": 0.3, "norm": "frobenius"}, lambda f: direct_copy(f, epsilon=0.3, norm="fro")),
+        (
+            {"predictor": "copy", "epsilon": 0.3, "norm": "frobenius"},
+            lambda f: direct_copy(f, epsilon=0.3, norm="fro"),
+        ),
         ({"predictor": "copy", "epsilon": 0.3, "norm": "none"}, lambda f: f + 0.3 * torch.eye(6)),
         ({"centred": True, "epsilon": 0.1}, None),
     ],
@@ -106,14 +125,19 @@ def test_a_learned_predictor_is_left_to_the_optimiser() -> None:
 @pytest.mark.parametrize("random", [False, True])
 def test_the_copy_starts_equal_or_with_weights_of_its_own(random: bool) -> None:
     method = build(DirectPred, SMALL | {"random_target": random})
-    pairs = [(method.projector[0], method.target.module[1][0]), (method.encoder.layers[0], method.target.module[0].layers[0])]
+    pairs = [
+        (method.projector[0], method.target.module[1][0]),
+        (method.encoder.layers[0], method.target.module[0].layers[0]),
+    ]
     assert all(torch.equal(online.weight, copy.weight) != random for online, copy in pairs)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"predictor": "eigne"}, "Unknown setting predictor 'eigne': did you mean eigen"),
-     ({"norm": "l2"}, "Unknown setting norm 'l2': valid names")],
+    [
+        ({"predictor": "eigne"}, "Unknown setting predictor 'eigne': did you mean eigen"),
+        ({"norm": "l2"}, "Unknown setting norm 'l2': valid names"),
+    ],
 )
 def test_unknown_choices_are_named(settings: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):

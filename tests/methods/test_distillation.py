@@ -15,7 +15,14 @@ from nearfar.targets.sinkhorn import sinkhorn
 
 from .toys import Identity, batch_for, build, spec_of
 
-SMALL_DINO = {"prototypes": 6, "local": 3, "hidden": 16, "bottleneck": 8, "frozen": 0.1, "temperature_warmup": 0.5}
+SMALL_DINO = {
+    "prototypes": 6,
+    "local": 3,
+    "hidden": 16,
+    "bottleneck": 8,
+    "frozen": 0.1,
+    "temperature_warmup": 0.5,
+}
 
 
 class _Columns(nn.Module):
@@ -46,7 +53,9 @@ def test_byol_targets_have_no_predictor_and_no_gradient() -> None:
     method = build(BYOL, {"hidden": 16, "projection": 8}).train()
     outputs = method(batch_for(method))
     assert not outputs["target1"].requires_grad
-    torch.testing.assert_close(method.predictor(outputs["target1"]), outputs["p1"].detach(), msg="copies start equal")
+    torch.testing.assert_close(
+        method.predictor(outputs["target1"]), outputs["p1"].detach(), msg="copies start equal"
+    )
 
 
 def test_simsiam_keeps_the_predictors_learning_rate() -> None:
@@ -63,14 +72,22 @@ def test_simsiam_keeps_the_predictors_learning_rate() -> None:
 def test_dino_reference_steps(golden) -> None:
     case = golden("a-dino-case1")
     settings = DINO.Settings(
-        prototypes=6, local=3, temperature_warmup=1.0, student_temperature=float(case["hp_student_temp"]),
-        first_teacher_temperature=float(case["hp_teacher_temp_epoch0"]), teacher_temperature=float(case["hp_teacher_temp_epoch2"]),
-        centre_momentum=float(case["hp_center_momentum"]), hidden=4, bottleneck=4,
-    )  # fmt: skip
+        prototypes=6,
+        local=3,
+        temperature_warmup=1.0,
+        student_temperature=float(case["hp_student_temp"]),
+        first_teacher_temperature=float(case["hp_teacher_temp_epoch0"]),
+        teacher_temperature=float(case["hp_teacher_temp_epoch2"]),
+        centre_momentum=float(case["hp_center_momentum"]),
+        hidden=4,
+        bottleneck=4,
+    )
     method = DINO(Identity(12), spec_of(DINO), settings).double()
-    method.head, method.teacher = _Columns(0).double(), MomentumEncoder(nn.Sequential(Identity(12), _Columns(6))).double()
+    method.head = _Columns(0).double()
+    method.teacher = MomentumEncoder(nn.Sequential(Identity(12), _Columns(6))).double()
     for step, progress in ((0, 0.0), (1, 1.0)):
-        student, teacher = case[f"in_student{step}"].requires_grad_(), case[f"in_teacher{step}"]
+        student = case[f"in_student{step}"].requires_grad_()
+        teacher = case[f"in_teacher{step}"]
         filled = torch.cat([teacher, torch.zeros(9, 6, dtype=torch.float64)])
         views = list(torch.cat([student, filled], dim=1).split(3))
         method.progress = progress
@@ -78,9 +95,15 @@ def test_dino_reference_steps(golden) -> None:
         loss = method.loss(outputs)["dino"]
         loss.backward()
         method.after_step(outputs)
-        torch.testing.assert_close(loss.detach(), case["out_loss" if step == 0 else "out_loss_step1"], rtol=1e-8, atol=0)
-        torch.testing.assert_close(student.grad, case[f"out_grad_student{step}"], rtol=1e-8, atol=1e-12)
-        torch.testing.assert_close(method.centre.value, case[f"out_center{step}"][0], rtol=1e-10, atol=1e-14)
+        torch.testing.assert_close(
+            loss.detach(), case["out_loss" if step == 0 else "out_loss_step1"], rtol=1e-8, atol=0
+        )
+        torch.testing.assert_close(
+            student.grad, case[f"out_grad_student{step}"], rtol=1e-8, atol=1e-12
+        )
+        torch.testing.assert_close(
+            method.centre.value, case[f"out_center{step}"][0], rtol=1e-10, atol=1e-14
+        )
 
 
 def test_dino_centre_takes_the_mean_of_both_whole_crops_after_the_loss() -> None:
@@ -97,19 +120,32 @@ def test_dino_centre_takes_the_mean_of_both_whole_crops_after_the_loss() -> None
 def test_dino_balanced_is_the_cross_entropy_against_the_teachers_balanced_shares() -> None:
     method = build(DINO, SMALL_DINO | {"sinkhorn": True, "head_norm": True}).train()
     outputs = method(batch_for(method))
-    loss, temperature = method.loss(outputs)["dino"], method.temperature(method.progress)
-    student, terms = (outputs["student"] / 0.1).log_softmax(dim=-1), []
+    loss = method.loss(outputs)["dino"]
+    temperature = method.temperature(method.progress)
+    student = (outputs["student"] / 0.1).log_softmax(dim=-1)
+    terms = []
     for a in range(2):
         shares = sinkhorn(outputs["teacher"][:, a], epsilon=temperature)
         torch.testing.assert_close(shares.sum(dim=1), torch.ones(len(shares)))
-        terms += [-(shares * student[:, v]).sum(dim=1).mean() for v in range(student.shape[1]) if v != a]
+        terms += [
+            -(shares * student[:, v]).sum(dim=1).mean() for v in range(student.shape[1]) if v != a
+        ]
     torch.testing.assert_close(loss, torch.stack(terms).mean())
     method.after_step(outputs)
     assert not method.centre.value.any(), "nothing is centred"
 
 
 def test_byols_predictor_learns_at_its_own_rate() -> None:
-    method = build(BYOL, {"hidden": 16, "projection": 8, "predictor_rate": 10.0, "predictor_decays": False, "last_norm": True}).train()
+    method = build(
+        BYOL,
+        {
+            "hidden": 16,
+            "projection": 8,
+            "predictor_rate": 10.0,
+            "predictor_decays": False,
+            "last_norm": True,
+        },
+    ).train()
     others, predictor = method.parameter_groups()
     assert (predictor["learning_rate_scale"], predictor["constant_learning_rate"]) == (10.0, True)
     assert {id(p) for p in predictor["params"]} == {id(p) for p in method.predictor.parameters()}

@@ -1,4 +1,6 @@
-"""What holds for every method: it builds, its loss is finite, and its gradient reaches what should learn and nothing else."""
+"""What holds for every method: it builds, its loss is finite, and its gradient reaches what should
+learn and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def test_loss_is_finite_and_gradient_reaches_exactly_what_learns(name: str) -> N
     method = build(kind, dict(kind.recipes["small"].settings)).train()
     terms, _ = _step(method)
     assert all(value.isfinite() and value.ndim == 0 for value in terms.values())
-    copies = {id(p) for m in method.modules() if isinstance(m, MomentumEncoder) for p in m.parameters()}
+    copies = {
+        id(p) for m in method.modules() if isinstance(m, MomentumEncoder) for p in m.parameters()
+    }
     for label, parameter in method.named_parameters():
         assert parameter.requires_grad == (parameter.grad is not None), label
         if id(parameter) in copies:
@@ -62,7 +66,9 @@ def test_the_step_ends_without_touching_learned_parameters_or_building_a_graph(n
     _, outputs = _step(method)
     method.progress = 0.5
     method.after_backward("all")
-    before = {label: p.detach().clone() for label, p in method.named_parameters() if p.requires_grad}
+    before = {
+        label: p.detach().clone() for label, p in method.named_parameters() if p.requires_grad
+    }
     with torch.no_grad():
         method.after_step(outputs)
     for label, parameter in method.named_parameters():

@@ -1,4 +1,6 @@
-"""The fixed head: reference values, no head at kappa 1, and the linear theory of what lies before and after a head."""
+"""The fixed head: reference values, no head at kappa 1, and the linear theory of what lies before
+and after a head.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from nearfar.errors import UserError
-from nearfar.losses.contrastive import nt_xent
-from nearfar.losses.spectral import feature_gains
-from nearfar.losses.supervised import supcon
+from nearfar.losses.instance.contrastive import nt_xent
+from nearfar.losses.instance.spectral import feature_gains
+from nearfar.losses.supervised.supervised import supcon
 from nearfar.methods.instance.fixed_head import FixedHead
 from nearfar.networks.reweighting import Reweighting
 from nearfar.testing import METHOD_CHECKS, Case
@@ -40,7 +42,9 @@ def test_kappa_one_is_no_head_and_the_head_never_learns() -> None:
     outputs = method(batch_for(method))
     views = torch.cat(batch_for(method).views)
     assert torch.equal(method.project(views), method.encode(views))
-    torch.testing.assert_close(method.loss(outputs)["nt_xent"], nt_xent(outputs["z1"], outputs["z2"], temperature=0.5))
+    torch.testing.assert_close(
+        method.loss(outputs)["nt_xent"], nt_xent(outputs["z1"], outputs["z2"], temperature=0.5)
+    )
     assert not list(method.head.parameters())
     steep = build(FixedHead, {"kappa": 1.5}).eval()
     ratio = steep.project(views) / steep.encode(views)
@@ -48,18 +52,26 @@ def test_kappa_one_is_no_head_and_the_head_never_learns() -> None:
 
 
 def test_supervised_losses_see_the_head_and_the_labels() -> None:
-    method = FixedHead(Identity(12), spec_of(FixedHead), FixedHead.Settings(loss="supcon", kappa=2.0)).train()
+    method = FixedHead(
+        Identity(12), spec_of(FixedHead), FixedHead.Settings(loss="supcon", kappa=2.0)
+    ).train()
     batch = batch_for(build(FixedHead, {}))
     batch.views = [torch.randn(8, 12), torch.randn(8, 12)]
     loss = method.loss(method(batch))["supcon"]
     weighted = normalize(torch.stack(batch.views, dim=1) * 2.0 ** -torch.arange(12), dim=-1)
-    torch.testing.assert_close(loss, supcon(weighted, batch.label, temperature=0.5, base_temperature=0.5))
+    torch.testing.assert_close(
+        loss, supcon(weighted, batch.label, temperature=0.5, base_temperature=0.5)
+    )
     batch.label = torch.arange(8)
     assert method.loss(method(batch))["supcon"] != loss
 
 
-@pytest.mark.parametrize("settings", [{"loss": "supcon"}, {"loss": "cross-entropy"}, {"head": "mlp"}])
-@pytest.mark.parametrize("check", ["runs", "gradient_reaches_parameters", "gradient_matches_differences", "resumes"])
+@pytest.mark.parametrize(
+    "settings", [{"loss": "supcon"}, {"loss": "cross-entropy"}, {"head": "mlp"}]
+)
+@pytest.mark.parametrize(
+    "check", ["runs", "gradient_reaches_parameters", "gradient_matches_differences", "resumes"]
+)
 def test_variants_pass_the_battery(settings: dict[str, str], check: str) -> None:
     METHOD_CHECKS[check](Case(FixedHead, settings=settings))
 
@@ -73,13 +85,18 @@ def test_mistakes_are_named() -> None:
 
 
 def test_gains_before_a_linear_head_are_the_roots_of_those_after_it() -> None:
-    """Gradient descent on the population's spectral loss of two linear layers. The start is balanced; from a small random start
-    layers are nearly so, but weak features then need some 40,000 steps."""
-    strength, noise = torch.tensor([3.0, 2.0, 1.5, 1.0, 0.7, 0.5], dtype=torch.float64), torch.full((6,), 0.8, dtype=torch.float64)
+    """Gradient descent on the population's spectral loss of two linear layers. The start is
+    balanced; from a small random start layers are nearly so, but weak features then need some
+    40,000 steps.
+    """
+    strength = torch.tensor([3.0, 2.0, 1.5, 1.0, 0.7, 0.5], dtype=torch.float64)
+    noise = torch.full((6,), 0.8, dtype=torch.float64)
     rotation = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64))[0]
     second = rotation @ torch.diag(strength**2 + noise**2) @ rotation.T
     pair = rotation @ torch.diag(strength**2) @ rotation.T
-    first, last = (0.3 * torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64))[0] for _ in range(2))
+    first, last = (
+        0.3 * torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64))[0] for _ in range(2)
+    )
     for _ in range(4000):
         both = last @ first
         slope = 4 * (both @ second @ both.T @ both @ second - both @ pair)

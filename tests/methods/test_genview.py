@@ -1,4 +1,6 @@
-"""GenView: which view shows the variation, what its weights do to either host's loss, and what is fitted before training."""
+"""GenView: which view shows the variation, what its weights do to either host's loss, and what is
+fitted before training.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +12,15 @@ from torch import Tensor
 
 from nearfar.data import load
 from nearfar.errors import UserError
-from nearfar.losses.contrastive import moco_v3
-from nearfar.losses.distillation import simsiam
-from nearfar.losses.view_quality import noise_level
+from nearfar.losses.distillation.distillation import simsiam
+from nearfar.losses.instance.contrastive import moco_v3
+from nearfar.losses.instance.view_quality import noise_level
 from nearfar.methods import registry
-from nearfar.methods.instance.genview import GenView
-from nearfar.methods.per_sample import PER_SAMPLE
+from nearfar.methods.hosted._per_sample import PER_SAMPLE
+from nearfar.methods.hosted.genview import GenView
 from nearfar.testing import METHOD_CHECKS, Case
 from nearfar.training.training_set import LoadedTrainingSet
-from nearfar.views.image import to_unit
+from nearfar.views.image.views import to_unit
 from nearfar.views.samples import denormalise, normalise
 
 from .toys import batch_for, build, spec_of
@@ -106,11 +108,16 @@ def test_the_host_moves_with_the_run() -> None:
 
 def test_generator_and_axis_are_fitted_once_before_training() -> None:
     source = load("digits", limit=200)
-    method = GenView(load_encoder(source), source.spec, GenView.Settings(host_recipe="small", generator_steps=60))
+    method = GenView(
+        load_encoder(source), source.spec, GenView.Settings(host_recipe="small", generator_steps=60)
+    )
     untrained = {name: value.clone() for name, value in method.autoencoder.state_dict().items()}
     training_set = LoadedTrainingSet(source.train, method, seed=0)
     method.before_epoch(0, training_set)
-    assert all(not torch.equal(value, untrained[name]) for name, value in method.autoencoder.state_dict().items())
+    assert all(
+        not torch.equal(value, untrained[name])
+        for name, value in method.autoencoder.state_dict().items()
+    )
     assert method.foreground.axis.norm().item() == pytest.approx(1.0, abs=1e-4)
     share = method.foreground.share(method._tokens(to_unit(source.train.take(torch.arange(200)))))
     assert 0.2 < share.mean().item() < 0.5
@@ -131,7 +138,9 @@ def test_denormalised_is_as_before() -> None:
     torch.testing.assert_close(denormalise(normalise(values.clone(), spec), spec), values)
 
 
-@pytest.mark.parametrize("check", ["runs", "gradient_reaches_parameters", "resumes", "gradient_cache_equals_plain"])
+@pytest.mark.parametrize(
+    "check", ["runs", "gradient_reaches_parameters", "resumes", "gradient_cache_equals_plain"]
+)
 def test_moco_v3_as_host_passes_the_battery(check: str) -> None:
     METHOD_CHECKS[check](Case(GenView, settings={"host": "moco-v3"}))
 

@@ -1,4 +1,6 @@
-"""A method that stands on another hands on every hook: the host misses nothing that it would get alone."""
+"""A method that stands on another hands on every hook: the host misses nothing that it would get
+alone.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 from nearfar.batch import Batch
-from nearfar.data.wanted import WantedBatches
+from nearfar.data.batches.wanted import WantedBatches
 from nearfar.methods import registry
 from nearfar.methods.method import Method
 from nearfar.testing.toys import toy

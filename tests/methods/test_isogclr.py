@@ -1,4 +1,6 @@
-"""iSogCLR: the authors' steps through the method, and states that belong to samples, change once a step and are saved."""
+"""iSogCLR: the authors' steps through the method, and states that belong to samples, change once a
+step and are saved.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,14 @@ from torch.nn.functional import normalize
 
 from nearfar.batch import Tokens
 from nearfar.errors import UserError
-from nearfar.losses.individual_temperature import BIMODAL, Rule, SampleState, bimodal_step, fresh_state, unimodal_step
+from nearfar.losses.instance.individual_temperature import (
+    BIMODAL,
+    Rule,
+    SampleState,
+    bimodal_step,
+    fresh_state,
+    unimodal_step,
+)
 from nearfar.methods.instance.isogclr import ISogCLR
 from nearfar.methods.paired.isogclr_pairs import ISogCLRPairs
 from tests.losses.cases import close, named
@@ -29,7 +38,9 @@ def test_reference_steps(golden: Any, name: str) -> None:
     settings |= {"temperature": hp["tau_init"], "bounds": (hp["tau_min"], hp["tau_max"])}
     method = build(ISogCLR, SMALL | settings, length=int(hp["N"])).double()
     method.table.temperature.fill_(hp["tau_init"])
-    for step, (index, features) in enumerate(zip(case["in_index"], case["in_features"], strict=True)):
+    for step, (index, features) in enumerate(
+        zip(case["in_index"], case["in_features"], strict=True)
+    ):
         if int(hp["first_epoch"]) + step > 0:
             method.table.seen.fill_(True)
         features.requires_grad_()
@@ -44,12 +55,20 @@ def test_reference_steps(golden: Any, name: str) -> None:
             close(method.table.get_buffer(column), case[f"out_{part}"][step])
 
 
-@pytest.mark.parametrize(("kind", "tables"), [(ISogCLR, ["table"]), (ISogCLRPairs, ["first_table", "second_table"])])
-def test_states_change_after_the_step_and_for_its_samples_only(kind: Any, tables: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "tables"), [(ISogCLR, ["table"]), (ISogCLRPairs, ["first_table", "second_table"])]
+)
+def test_states_change_after_the_step_and_for_its_samples_only(
+    kind: Any, tables: list[str]
+) -> None:
     method = build(kind, {"projection": 6}).train()
     batch = batch_for(method)
     batch.index = torch.arange(SAMPLES) * 7
-    before = {name: value.clone() for name, value in method.state_dict().items() if name.split(".")[0] in tables}
+    before = {
+        name: value.clone()
+        for name, value in method.state_dict().items()
+        if name.split(".")[0] in tables
+    }
     assert len(before) == 5 * len(tables), "checkpoints carry the states"
     outputs = method(batch)
     method.loss(outputs)
@@ -67,7 +86,9 @@ def test_states_change_after_the_step_and_for_its_samples_only(kind: Any, tables
         assert (table.temperature[batch.index] != start[batch.index]).all()
 
 
-@pytest.mark.parametrize(("kind", "tables"), [(ISogCLR, ["table"]), (ISogCLRPairs, ["first_table", "second_table"])])
+@pytest.mark.parametrize(
+    ("kind", "tables"), [(ISogCLR, ["table"]), (ISogCLRPairs, ["first_table", "second_table"])]
+)
 def test_sogclr_keeps_its_temperatures(kind: Any, tables: list[str]) -> None:
     method = build(kind, {"projection": 6, "individual": False, "temperature": 0.37}).train()
     outputs = method(batch_for(method))

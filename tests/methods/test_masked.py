@@ -7,7 +7,7 @@ import torch
 
 from nearfar import networks
 from nearfar.batch import Batch
-from nearfar.losses.masked import masked_reconstruction
+from nearfar.losses.dense.masked import masked_reconstruction
 from nearfar.methods.masked.mae import MAE, random_mask
 
 from .toys import batch_for, build, spec_of
@@ -25,15 +25,21 @@ def test_reference_mask_and_loss(golden) -> None:
     method = build(MAE, SMALL).double()
     for normalise, suffix in ((False, ""), (True, "_norm_pix")):
         prediction = case["in_pred"].clone().requires_grad_()
-        error = masked_reconstruction(prediction, case["out_patches"], mask, normalise=normalise, reduction="none")
+        error = masked_reconstruction(
+            prediction, case["out_patches"], mask, normalise=normalise, reduction="none"
+        )
         loss = method.loss({"error": error, "removed": mask.sum(dim=1)})["reconstruction"]
         loss.backward()
         torch.testing.assert_close(loss.detach(), case[f"out_loss{suffix}"], rtol=1e-8, atol=0)
-        torch.testing.assert_close(prediction.grad, case[f"out_grad_pred{suffix}"], rtol=1e-8, atol=1e-12)
+        torch.testing.assert_close(
+            prediction.grad, case[f"out_grad_pred{suffix}"], rtol=1e-8, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize(("length", "removed", "kept"), [(16, 0.75, 4), (10, 0.5, 5), (7, 0.9, 0)])
-def test_mask_keeps_the_patches_with_the_least_noise(length: int, removed: float, kept: int) -> None:
+def test_mask_keeps_the_patches_with_the_least_noise(
+    length: int, removed: float, kept: int
+) -> None:
     noise = torch.rand(3, length)
     stay, restore, mask = random_mask(noise, removed)
     assert stay.shape == (3, kept)
@@ -63,7 +69,9 @@ def test_removed_patches_do_not_reach_the_encoder() -> None:
 def test_learns_from_series_unchanged() -> None:
     spec = spec_of(MAE, modality="series")
     method = MAE(networks.build(None, spec, kind="tokens"), spec, MAE.Settings(**SMALL))
-    outputs = method(Batch([torch.randn(4, 3, 64), torch.rand(4, method.encoder.patches)], torch.arange(4)))
+    outputs = method(
+        Batch([torch.randn(4, 3, 64), torch.rand(4, method.encoder.patches)], torch.arange(4))
+    )
     loss = method.loss(outputs)["reconstruction"]
     loss.backward()
     assert loss.isfinite()

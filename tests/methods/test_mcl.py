@@ -9,7 +9,7 @@ import torch
 
 import nearfar
 from nearfar.errors import UserError
-from nearfar.losses.masked_contrast import grouped_nt_xent
+from nearfar.losses.instance.masked_contrast import grouped_nt_xent
 from nearfar.methods.instance.mcl import MCL
 from nearfar.testing import METHOD_CHECKS, Case
 
@@ -25,7 +25,8 @@ def test_mixed_batches_have_negatives_of_the_anchors_group_only() -> None:
     method.groups[:8] = torch.arange(8) // 4
     outputs = method(batch)
     torch.testing.assert_close(
-        method.loss(outputs)["nt_xent"], grouped_nt_xent(outputs["z1"], outputs["z2"], torch.arange(8) // 4, temperature=0.1)
+        method.loss(outputs)["nt_xent"],
+        grouped_nt_xent(outputs["z1"], outputs["z2"], torch.arange(8) // 4, temperature=0.1),
     )
     grouped = build(MCL, SMALL).train()
     assert grouped.wanted_batches.kind == "grouped"
@@ -34,7 +35,15 @@ def test_mixed_batches_have_negatives_of_the_anchors_group_only() -> None:
 
 
 def test_the_loop_ends_stages_and_every_stage_learns(tmp_path: Path) -> None:
-    options = {"data": "digits", "batch_size": 32, "limit": 200, "epochs": 6, "evaluate": False, "quiet": True, "device": "cpu"}
+    options = {
+        "data": "digits",
+        "batch_size": 32,
+        "limit": 200,
+        "epochs": 6,
+        "evaluate": False,
+        "quiet": True,
+        "device": "cpu",
+    }
     settings = {"stages": 3, "clusters": 2, "hidden": 16, "projection": 8}
     run = nearfar.pretrain("mcl", settings=settings, output=tmp_path / "run", **options)
     encoder = run.encoder()
@@ -48,9 +57,27 @@ def test_the_loop_ends_stages_and_every_stage_learns(tmp_path: Path) -> None:
 
 def test_too_few_epochs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="2 epochs are too few for 3 stages"):
-        nearfar.pretrain("mcl", data="digits", limit=100, epochs=2, batch_size=32, output=tmp_path / "run", evaluate=False, quiet=True)
+        nearfar.pretrain(
+            "mcl",
+            data="digits",
+            limit=100,
+            epochs=2,
+            batch_size=32,
+            output=tmp_path / "run",
+            evaluate=False,
+            quiet=True,
+        )
 
 
-@pytest.mark.parametrize("check", ["runs", "gradient_reaches_parameters", "gradient_matches_differences", "shares_add_up", "resumes"])
+@pytest.mark.parametrize(
+    "check",
+    [
+        "runs",
+        "gradient_reaches_parameters",
+        "gradient_matches_differences",
+        "shares_add_up",
+        "resumes",
+    ],
+)
 def test_mixed_batches_pass_the_battery(check: str) -> None:
     METHOD_CHECKS[check](Case(MCL, settings={"batches": "mixed"}))

@@ -1,4 +1,6 @@
-"""MCL for pairs: reference loss among alike pairs, stages put side by side, the scale starts again with each stage."""
+"""MCL for pairs: reference loss among alike pairs, stages put side by side, the scale starts again
+with each stage.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ SMALL = {"stages": 3, "clusters": 2, "projection": 16}
 class Samples:
     """Training pairs as a method sees them between epochs."""
 
-    label, seed = None, 0
+    label = None
+    seed = 0
 
     def __init__(self, pairs: Pair) -> None:
         self.pairs = pairs
@@ -43,7 +46,9 @@ def test_reference_loss_among_alike_pairs(golden: Any, name: str) -> None:
     method = build(MCLClip, {**SMALL, "batches": "mixed"}).double()
     with torch.no_grad():
         method.log_scale.copy_(-case["hp_temperature"].log())
-    loss = method.loss({"first": first, "second": second, "group": case["in_pseudo_labels"]})["clip"]
+    loss = method.loss({"first": first, "second": second, "group": case["in_pseudo_labels"]})[
+        "clip"
+    ]
     loss.backward()
     close(loss, case["out_loss_clip"])
     close(first.grad, case["out_grad_clip_z1"])
@@ -79,13 +84,19 @@ def test_stages_start_from_the_same_or_from_fresh_weights(restart: str) -> None:
     method = build(MCLClip, {**SMALL, "restart": restart})
     for parts in method.parts:
         weights = [torch.cat([p.flatten() for p in part.parameters()]) for part in parts]
-        assert [torch.equal(w, weights[0]) for w in weights] == [True, restart == "same", restart == "same"]
+        assert [torch.equal(w, weights[0]) for w in weights] == [
+            True,
+            restart == "same",
+            restart == "same",
+        ]
 
 
 def test_locked_towers_stay_and_their_projections_learn() -> None:
     method = build(MCLClip, {**SMALL, "lock_texts": True, "image_layers": 1}).train()
     images, texts = (parts[-1] for parts in method.parts)
-    torch.stack([value for value in method.loss(method(batch_for(method))).values() if value.requires_grad]).sum().backward()
+    torch.stack(
+        [value for value in method.loss(method(batch_for(method))).values() if value.requires_grad]
+    ).sum().backward()
     assert all(p.grad is None for p in texts.parameters())
     learned = [group[0].grad is not None for group in layer_groups(images)]
     assert learned == [False] * (len(learned) - 1) + [True]
@@ -97,6 +108,15 @@ def test_locked_towers_cannot_start_fresh() -> None:
         build(MCLClip, {**SMALL, "lock_texts": True, "restart": "fresh"})
 
 
-@pytest.mark.parametrize("check", ["runs", "gradient_reaches_parameters", "gradient_matches_differences", "shares_add_up", "resumes"])
+@pytest.mark.parametrize(
+    "check",
+    [
+        "runs",
+        "gradient_reaches_parameters",
+        "gradient_matches_differences",
+        "shares_add_up",
+        "resumes",
+    ],
+)
 def test_mixed_batches_pass_the_battery(check: str) -> None:
     METHOD_CHECKS[check](Case(MCLClip, settings={"batches": "mixed"}))

@@ -1,4 +1,6 @@
-"""A method of the user's own: what it need not define has a default, and what it lacks is said in one sentence."""
+"""A method of the user's own: what it need not define has a default, and what it lacks is said in
+one sentence.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,15 @@ from nearfar.errors import UserError
 from nearfar.methods.method import Method, Outputs, Paper, Recipe
 from nearfar.testing import check_method
 
-SMALL = {"data": "digits", "limit": 60, "encoder": "perceptron", "steps": 2, "batch_size": 16, "evaluate": False, "quiet": True}
+SMALL = {
+    "data": "digits",
+    "limit": 60,
+    "encoder": "perceptron",
+    "steps": 2,
+    "batch_size": 16,
+    "evaluate": False,
+    "quiet": True,
+}
 
 
 class Bare(Method):
@@ -69,13 +79,18 @@ def test_what_is_not_defined_has_a_default(kind: type[Method], tmp_path: Path) -
     ("kind", "words"),
     [
         (LossIsATensor, "LossIsATensor.loss returned a Tensor; expected a dict of named terms"),
-        (TermIsANumber, "TermIsANumber.loss gives 'pulled' as a float; expected a tensor of no axis"),
+        (
+            TermIsANumber,
+            "TermIsANumber.loss gives 'pulled' as a float; expected a tensor of no axis",
+        ),
         (NothingToLearn, "None of the terms of NothingToLearn.loss has a gradient"),
         (OutputIsATensor, "forward returned a Tensor; expected a dict of named outputs"),
         (NoForward, r"NoForward defines no forward\(batch\)"),
     ],
 )
-def test_what_is_lacking_is_one_sentence_and_leaves_no_folder(kind: type[Method], words: str, tmp_path: Path) -> None:
+def test_what_is_lacking_is_one_sentence_and_leaves_no_folder(
+    kind: type[Method], words: str, tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match=words):
         nearfar.pretrain(kind, output=tmp_path / "run", **SMALL)
     assert not (tmp_path / "run").exists()
@@ -91,4 +106,6 @@ def test_the_estimator_takes_a_class_and_images_as_they_come() -> None:
     assert encoder.spec_.modality == "image"
     assert encoder.spec_.shape == (1, 8, 8)
     colours = torch.randint(0, 256, (40, 8, 8, 3), dtype=torch.uint8).numpy()
-    assert SelfSupervisedEncoder(Bare, epochs=1, batch_size=16, encoder="perceptron").fit(colours).spec_.shape == (3, 8, 8)
+    assert SelfSupervisedEncoder(Bare, epochs=1, batch_size=16, encoder="perceptron").fit(
+        colours
+    ).spec_.shape == (3, 8, 8)

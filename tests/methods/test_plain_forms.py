@@ -1,4 +1,6 @@
-"""Every method's loss and gradient equal its paper's plain formula written from the method's own modules."""
+"""Every method's loss and gradient equal its paper's plain formula written from the method's own
+modules.
+"""
 
 from __future__ import annotations
 
@@ -22,21 +24,35 @@ VARIANTS: Mapping[str, list[dict[str, Any]]] = {
     "mcl": [{"batches": "mixed"}],
     "mcl-clip": [{"batches": "mixed"}],
     "fixed-head": [{"loss": "supcon"}, {"loss": "cross-entropy"}, {"head": "mlp"}],
-    "hard-contrastive": [{"loss": name, "bank": bank} for name in ("contrastive", "simple", "hard-simple") for bank in (True, False)],
+    "hard-contrastive": [
+        {"loss": name, "bank": bank}
+        for name in ("contrastive", "simple", "hard-simple")
+        for bank in (True, False)
+    ],
     "scatsimclr": [{"pretext": "jigsaw"}, {"pretext": "none"}],
-    "feature-transformation": [{"elementwise": "both", "normalise": True}, {"extrapolate": False}, {"interpolate": False}],
+    "feature-transformation": [
+        {"elementwise": "both", "normalise": True},
+        {"extrapolate": False},
+        {"interpolate": False},
+    ],
     "cacr": [{"views": 2}, {"attraction": 0.5, "repulsion": 2.0}],
     "cacr-queue": [{"within_batch": False}],
     "cacr-moco-v3": [{"euclidean": True}, {"full": True, "local": 1}, {"local": 0}],
     "directpred": [{"normalise": False}],
-    "dino": [{"sinkhorn": False}, {"sinkhorn": False, "local": 3}, {"temperature_warmup": 0.9, "first_teacher_temperature": 0.06}],
+    "dino": [
+        {"sinkhorn": False},
+        {"sinkhorn": False, "local": 3},
+        {"temperature_warmup": 0.9, "first_teacher_temperature": 0.06},
+    ],
     "swav": [{"local": 3}],
     "mae": [{"normalise": False}, {"removed": 0.5}],
     "pixpro": [{"form": "pixcontrast"}, {"instance": 0.5}],
     "mixed-barlow-twins": [{"unit_rows": False}, {"ramp": 0.8}],
     "supcon": [{"base_temperature": 0.3}],
     "sla": [
-        {"distillation": True, "temperature": 2.0}, {"objective": "augmentation"}, {"objective": "multi-task"},
+        {"distillation": True, "temperature": 2.0},
+        {"objective": "augmentation"},
+        {"objective": "multi-task"},
         {"expansion": "colour", "total": True},
     ],
     "hydra": [{"probe_gradient": True}],
@@ -46,7 +62,9 @@ VARIANTS: Mapping[str, list[dict[str, Any]]] = {
 }
 """Settings under which the form is compared again."""
 
-CASES = [(name, settings) for name in registry.names() for settings in ({}, *VARIANTS.get(name, []))]
+CASES = [
+    (name, settings) for name in registry.names() for settings in ({}, *VARIANTS.get(name, []))
+]
 
 
 def test_every_method_has_a_plain_form() -> None:
@@ -54,7 +72,9 @@ def test_every_method_has_a_plain_form() -> None:
 
 
 def _remember(method: Method) -> None:
-    """Fill what a run would have filled: running estimates of some samples, a centre, density weights."""
+    """Fill what a run would have filled: running estimates of some samples, a centre, density
+    weights.
+    """
     generator = torch.Generator().manual_seed(5)
     for name, buffer in method.named_buffers():
         if name.rpartition(".")[2] == "estimate":
@@ -67,8 +87,14 @@ def _remember(method: Method) -> None:
             buffer.copy_(torch.arange(len(buffer)) % 2)
 
 
-@pytest.mark.parametrize(("name", "settings"), CASES, ids=[f"{n}-{'-'.join(map(str, s.values())) or 'small'}" for n, s in CASES])
-def test_the_loss_and_its_gradient_equal_the_plain_form(name: str, settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    CASES,
+    ids=[f"{n}-{'-'.join(map(str, s.values())) or 'small'}" for n, s in CASES],
+)
+def test_the_loss_and_its_gradient_equal_the_plain_form(
+    name: str, settings: dict[str, Any]
+) -> None:
     found, gradient = _computed(name, settings, lambda method, batch: method.loss(method(batch)))
     expected, expected_gradient = _computed(name, settings, FORMS[name])
     for term, value in expected.items():
@@ -77,11 +103,21 @@ def test_the_loss_and_its_gradient_equal_the_plain_form(name: str, settings: dic
     largest = max(float(value.abs().max()) for value in expected_gradient.values())
     assert gradient.keys() == expected_gradient.keys()
     for parameter, value in expected_gradient.items():
-        assert_close(gradient[parameter], value, rtol=1e-8, atol=1e-10 * max(largest, 1.0), msg=f"gradient of {parameter}: ".__add__)
+        assert_close(
+            gradient[parameter],
+            value,
+            rtol=1e-8,
+            atol=1e-10 * max(largest, 1.0),
+            msg=f"gradient of {parameter}: ".__add__,
+        )
 
 
-def _computed(name: str, settings: dict[str, Any], compute: Any) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Terms of a fresh method on its batch, and the gradient of their sum by every learning parameter that it reaches."""
+def _computed(
+    name: str, settings: dict[str, Any], compute: Any
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Terms of a fresh method on its batch, and the gradient of their sum by every learning
+    parameter that it reaches.
+    """
     method, batch = toy(name, settings=settings)
     if batch.label is not None and batch.label.is_floating_point():
         batch.label = batch.label.double()
@@ -90,5 +126,9 @@ def _computed(name: str, settings: dict[str, Any], compute: Any) -> tuple[dict[s
     torch.manual_seed(3)
     terms = compute(method, batch)
     sum(term for term in terms.values() if term.requires_grad).backward()
-    gradients = {key: p.grad for key, p in method.named_parameters() if p.grad is not None and bool(p.grad.any())}
+    gradients = {
+        key: p.grad
+        for key, p in method.named_parameters()
+        if p.grad is not None and bool(p.grad.any())
+    }
     return dict(terms), gradients

@@ -1,4 +1,6 @@
-"""Barlow Twins' networks and learning rates, VICReg's weighted terms, Mixed Barlow Twins' third batch."""
+"""Barlow Twins' networks and learning rates, VICReg's weighted terms, Mixed Barlow Twins' third
+batch.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from torch import nn
 
 from nearfar.batch import Batch
 from nearfar.errors import UserError
-from nearfar.losses.redundancy import vicreg
+from nearfar.losses.redundancy.redundancy import vicreg
 from nearfar.methods.redundancy.barlow_twins import BarlowTwins
 from nearfar.methods.redundancy.mixed_barlow_twins import MixedBarlowTwins
 from nearfar.methods.redundancy.vicreg import VICReg
@@ -29,7 +31,9 @@ def test_barlow_twins_slows_biases_and_norms() -> None:
 
 
 def test_vicreg_terms_sum_to_its_loss() -> None:
-    method = build(VICReg, {"projection": 16, "invariance": 3.0, "variance": 5.0, "covariance": 7.0}).train()
+    method = build(
+        VICReg, {"projection": 16, "invariance": 3.0, "variance": 5.0, "covariance": 7.0}
+    ).train()
     outputs = method(batch_for(method))
     terms = method.loss(outputs)
     assert set(terms) == {"invariance", "variance", "covariance"}
@@ -47,13 +51,20 @@ def test_mixed_barlow_twins_reference_step(golden: Any, name: str) -> None:
     width, dimension = case["in_net_w"].shape
     network = nn.Sequential(nn.Linear(dimension, width, bias=False), nn.Tanh()).double()
     method = MixedBarlowTwins(
-        Identity(dimension), spec_of(MixedBarlowTwins),
-        MixedBarlowTwins.Settings(off_diagonal=float(case["hp_lambda"]), regularisation=float(case["hp_lambda_reg"]), projection=4),
-    ).double()  # fmt: skip
+        Identity(dimension),
+        spec_of(MixedBarlowTwins),
+        MixedBarlowTwins.Settings(
+            off_diagonal=float(case["hp_lambda"]),
+            regularisation=float(case["hp_lambda_reg"]),
+            projection=4,
+        ),
+    ).double()
     method.projector = network
     with torch.no_grad():
         network[0].weight.copy_(case["in_net_w"])
-    x1, x2, index = case["in_x1"], case["in_x2"], 10 * torch.arange(len(case["in_x1"])).flip(0)
+    x1 = case["in_x1"]
+    x2 = case["in_x2"]
+    index = 10 * torch.arange(len(case["in_x1"])).flip(0)
     share = case["hp_mix"].double().expand(len(x1))
     mixed = share[:, None] * x1 + (1 - share[:, None]) * x2[case["in_perm"]]
     batch = Batch([x1, x2, mixed], index, extra={"share": share, "partner": index[case["in_perm"]]})
@@ -65,10 +76,12 @@ def test_mixed_barlow_twins_reference_step(golden: Any, name: str) -> None:
 
 
 def test_mixed_barlow_twins_mixes_first_views_with_second_views_of_other_samples() -> None:
-    method, batch = mixed_twins({}), Batch([torch.randn(8, 3, 4, 4) for _ in range(2)], 3 * torch.arange(8))
+    method = mixed_twins({})
+    batch = Batch([torch.randn(8, 3, 4, 4) for _ in range(2)], 3 * torch.arange(8))
     prepared = method.prepare(batch, torch.Generator().manual_seed(5))
     first, second, mixed = prepared.views
-    share, rows = prepared.extra["share"], prepared.extra["partner"] // 3
+    share = prepared.extra["share"]
+    rows = prepared.extra["partner"] // 3
     assert len(share.unique()) == 1
     assert 0 <= share[0] <= 1
     assert sorted(rows.tolist()) == list(range(8))
@@ -79,7 +92,8 @@ def test_mixed_barlow_twins_mixes_first_views_with_second_views_of_other_samples
 
 
 def test_mixed_barlow_twins_weight_rises_along_the_ramp() -> None:
-    plain, ramped = mixed_twins({"regularisation": 3.0}), mixed_twins({"regularisation": 3.0, "ramp": 0.5})
+    plain = mixed_twins({"regularisation": 3.0})
+    ramped = mixed_twins({"regularisation": 3.0, "ramp": 0.5})
     outputs = plain(batch_for(plain))
     full = plain.loss(outputs)["mixing"]
     for progress, share in ((0.0, 0.0), (0.2, 0.4), (0.9, 1.0)):

@@ -1,4 +1,6 @@
-"""ScatSimCLR: its loss, what its pretext heads see, its encoder by default, and the battery on every pretext."""
+"""ScatSimCLR: its loss, what its pretext heads see, its encoder by default, and the battery on
+every pretext.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,14 @@ import torch
 from torch import nn
 
 from nearfar import networks
+from nearfar.assembly.assemble import assemble
 from nearfar.data import load
 from nearfar.errors import UserError
 from nearfar.methods.instance.scatsimclr import ScatSimCLR
 from nearfar.networks.pretext_heads import jigsaw_head, rotation_head
 from nearfar.options import Config, PretrainOptions
 from nearfar.testing import METHOD_CHECKS, Case
-from nearfar.verbs.assemble import assemble
-from nearfar.views.jigsaw import ORDERS
+from nearfar.views.image.jigsaw import ORDERS
 from tests.losses.cases import close, leaves, named
 
 from .toys import batch_for, build, spec_of
@@ -65,20 +67,26 @@ def test_jigsaw_orders_change_by_step_not_by_process() -> None:
     first = method._orders(index)
     assert torch.equal(method._orders(index[1:3]), first[1:3])
     method.progress = 0.5
-    assert not torch.equal(method._orders(torch.arange(1000)), method._orders(torch.arange(1000)).flip(0))
+    assert not torch.equal(
+        method._orders(torch.arange(1000)), method._orders(torch.arange(1000)).flip(0)
+    )
     assert method._orders(torch.arange(1000)).bincount(minlength=len(ORDERS)).min() > 5
     later = method._orders(index)
     assert not torch.equal(first, later)
 
 
-@pytest.mark.parametrize("head", [rotation_head(24, 4), jigsaw_head(24, 9, 35)], ids=["rotation", "jigsaw"])
+@pytest.mark.parametrize(
+    "head", [rotation_head(24, 4), jigsaw_head(24, 9, 35)], ids=["rotation", "jigsaw"]
+)
 def test_heads_drop_half(head: nn.Module) -> None:
     assert {m.p for m in head.modules() if isinstance(m, nn.Dropout)} == {0.5}
     assert head(torch.randn(9, 24)).shape in {(9, 4), (1, 35)}
 
 
 @pytest.mark.parametrize("pretext", ["jigsaw", "none"])
-@pytest.mark.parametrize("check", ["runs", "gradient_reaches_parameters", "shares_add_up", "resumes"])
+@pytest.mark.parametrize(
+    "check", ["runs", "gradient_reaches_parameters", "shares_add_up", "resumes"]
+)
 def test_other_pretexts_pass_the_battery(pretext: str, check: str) -> None:
     METHOD_CHECKS[check](Case(ScatSimCLR, settings={"pretext": pretext}))
 
@@ -89,7 +97,9 @@ def test_the_scattering_gets_no_gradient_and_is_the_encoder_by_default() -> None
     assert method.encoder.architecture["name"] == "scatnet8"
     assert not list(method.encoder.scattering.parameters())
     spec = spec_of(ScatSimCLR)
-    method = ScatSimCLR(networks.build("scatnet8", spec), spec, ScatSimCLR.Settings(**SMALL)).train()
+    method = ScatSimCLR(
+        networks.build("scatnet8", spec), spec, ScatSimCLR.Settings(**SMALL)
+    ).train()
     terms = method.loss(method(batch_for(method)))
     sum(terms.values()).backward()
     assert all(p.grad is not None for p in method.parameters())
@@ -97,5 +107,7 @@ def test_the_scattering_gets_no_gradient_and_is_the_encoder_by_default() -> None
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(UserError, match="Unknown setting pretext 'rotations': did you mean rotation"):
+    with pytest.raises(
+        UserError, match="Unknown setting pretext 'rotations': did you mean rotation"
+    ):
         build(ScatSimCLR, {"pretext": "rotations"})

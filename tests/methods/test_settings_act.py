@@ -1,4 +1,6 @@
-"""Every setting of every method acts: changing it changes views, batches, shapes, terms, weights or features."""
+"""Every setting of every method acts: changing it changes views, batches, shapes, terms, weights or
+features.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from torch.nn.functional import normalize
 
 from nearfar import networks
 from nearfar.methods import registry
-from nearfar.methods.instance.cacr_moco_v3 import CACRMoCoV3
+from nearfar.methods.momentum.cacr_moco_v3 import CACRMoCoV3
 from nearfar.methods.paired.mcl_clip import MCLClip
 from nearfar.testing.settings import idle_settings
 from nearfar.testing.toys import spec_for, toy, toy_samples
@@ -27,7 +29,9 @@ CONTEXTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "directpred": {"power": {"predictor": "set"}, "norm": {"predictor": "copy"}},
     "hallucinator": {
-        "bottleneck": {"host": "simsiam"}, "momentum": {"host": "moco-v2"}, "queue": {"host": "moco-v2"},
+        "bottleneck": {"host": "simsiam"},
+        "momentum": {"host": "moco-v2"},
+        "queue": {"host": "moco-v2"},
     },
     "hard-contrastive": {"weight": {"loss": "simple"}, "bank_momentum": {"bank": True}},
     "mcl-clip": {"lock_texts": {"restart": "same"}, "image_layers": {"restart": "same"}},
@@ -39,7 +43,10 @@ CONTEXTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 
 _QUEUE = {"queue": 7}  # the toys' twelve samples bound longer queues
 VALUES: Mapping[str, Mapping[str, Any]] = {
-    **dict.fromkeys(("amcl-moco", "cacr-queue", "feature-transformation", "moco-v2", "nnclr", "hallucinator"), _QUEUE),
+    **dict.fromkeys(
+        ("amcl-moco", "cacr-queue", "feature-transformation", "moco-v2", "nnclr", "hallucinator"),
+        _QUEUE,
+    ),
     "clip": {"largest_scale": 5.0},
     "isogclr": {"bounds": (0.2, 0.2001)},
     "isogclr-pairs": {"bounds": (0.05, 0.05001)},
@@ -49,9 +56,18 @@ VALUES: Mapping[str, Mapping[str, Any]] = {
 """Values that the toys' few samples can tell from the default."""
 
 UNSEEN: Mapping[str, Mapping[str, str]] = {
-    "cacr-moco-v3": {"transformer": "needs a transformer encoder: test_cacr_moco_v3_has_the_heads_for_transformers"},
-    "moco-v3": {"transformer": "needs a transformer encoder: test_moco_v3_for_transformers_has_their_heads_and_fixed_patches"},
-    "mcl-clip": {"unit_stages": "acts where pairs are compared, in embed_pair: test_stages_of_unit_length_count_alike"},
+    "cacr-moco-v3": {
+        "transformer": "needs a transformer encoder: "
+        "test_cacr_moco_v3_has_the_heads_for_transformers"
+    },
+    "moco-v3": {
+        "transformer": "needs a transformer encoder: "
+        "test_moco_v3_for_transformers_has_their_heads_and_fixed_patches"
+    },
+    "mcl-clip": {
+        "unit_stages": "acts where pairs are compared, in embed_pair: "
+        "test_stages_of_unit_length_count_alike"
+    },
 }
 """Settings that cannot be seen on toys, each with the test that sees them."""
 
@@ -80,7 +96,9 @@ def test_stages_of_unit_length_count_alike() -> None:
     for unit in (True, False):
         method, batch = toy(MCLClip, settings={"unit_stages": unit})
         for epoch, method.progress in ((10, 0.4), (20, 0.8)):
-            method.float().before_epoch(epoch, LoadedTrainingSet(toy_samples(method.spec), method, seed=0))
+            method.float().before_epoch(
+                epoch, LoadedTrainingSet(toy_samples(method.spec), method, seed=0)
+            )
         method.double().eval()
         with torch.no_grad():
             stages = method.embeddings(batch.views[0])

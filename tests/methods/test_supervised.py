@@ -16,9 +16,14 @@ from .toys import ToyEncoder, batch_for, build, spec_of
 @pytest.mark.parametrize("name", ["a-supcon-case1-baseT", "a-supcon-case4-singleton"])
 def test_reference_loss(golden, name: str) -> None:
     case = golden(name)
-    temperatures = {"temperature": float(case["hp_temperature"]), "base_temperature": float(case["hp_base_temperature"])}
+    temperatures = {
+        "temperature": float(case["hp_temperature"]),
+        "base_temperature": float(case["hp_base_temperature"]),
+    }
     method = build(SupCon, {"hidden": 4, "projection": 6} | temperatures)
-    loss = method.loss({"views": 3 * case["in_features"], "label": case["in_labels"].long()})["supcon"]
+    loss = method.loss({"views": 3 * case["in_features"], "label": case["in_labels"].long()})[
+        "supcon"
+    ]
     torch.testing.assert_close(loss, case["out_loss"], rtol=1e-8, atol=0)
 
 

@@ -1,4 +1,6 @@
-"""Settings that change what a method computes: two and three processes take the steps of one, all in one start of the processes."""
+"""Settings that change what a method computes: two and three processes take the steps of one, all
+in one start of the processes.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +39,16 @@ VARIANTS: list[tuple[str, str | None, dict[str, Any]]] = [
 
 @functools.cache
 def several() -> tuple[dict[int, list[list[Trained]]], list[Trained]]:
-    found = on_processes(train_by_name, VARIANTS, [False, True], counts=[2]) | on_processes(train_by_name, VARIANTS, counts=[3])
+    found = on_processes(train_by_name, VARIANTS, [False, True], counts=[2]) | on_processes(
+        train_by_name, VARIANTS, counts=[3]
+    )
     return found, train_by_name(VARIANTS)
 
 
 @pytest.mark.parametrize(("count", "sharded"), [(2, False), (3, False), (2, True)])
-@pytest.mark.parametrize("place", range(len(VARIANTS)), ids=[f"{name}-{settings}" for name, _, settings in VARIANTS])
+@pytest.mark.parametrize(
+    "place", range(len(VARIANTS)), ids=[f"{name}-{settings}" for name, _, settings in VARIANTS]
+)
 def test_several_processes_equal_one(place: int, count: int, sharded: bool) -> None:
     found, expected = several()
     own = [process[place + sharded * len(expected)] for process in found[count]]

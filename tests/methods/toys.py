@@ -50,13 +50,26 @@ def spec_of(kind: type[Method], *, length: int = 1000, modality: str = "image") 
     shape = (3, 16, 16) if modality == "image" else (3, 64)
     channels = shape[0]
     classes, target = ((), "value") if kind.label_kind == "value" else (("a", "b"), "class")
-    return Spec("toy", modality, shape, length, classes, target, mean=(0.5,) * channels, std=(0.2,) * channels)
+    return Spec(
+        "toy",
+        modality,
+        shape,
+        length,
+        classes,
+        target,
+        mean=(0.5,) * channels,
+        std=(0.2,) * channels,
+    )
 
 
 def build(kind: type[Method], settings: dict[str, Any], *, length: int = 1000) -> Method:
     """The method on a small encoder."""
     spec = spec_of(kind, length=length)
-    encoder = ToyEncoder() if kind.encoder_kind == "any" else networks.build(None, spec, kind=kind.encoder_kind)
+    encoder = (
+        ToyEncoder()
+        if kind.encoder_kind == "any"
+        else networks.build(None, spec, kind=kind.encoder_kind)
+    )
     return kind(encoder, spec, kind.Settings(**settings))
 
 
@@ -67,10 +80,21 @@ def batch_for(method: Method, *, samples: int = SAMPLES) -> Batch:
     views += [torch.randn(samples, 3, 8, 8) for _ in range(wanted.local)]
     views += [torch.randn(samples, 3, 16, 16) for _ in wanted.further]
     if wanted.boxes:
-        views.append(torch.tensor([0.0, 0.0, 1.0, 1.0]) + 0.3 * torch.rand(samples, wanted.whole + wanted.local, 4))
+        views.append(
+            torch.tensor([0.0, 0.0, 1.0, 1.0])
+            + 0.3 * torch.rand(samples, wanted.whole + wanted.local, 4)
+        )
     if method.encoder_kind == "towers":
-        views.append(Tokens(torch.randint(1, 30, (samples, 6)), torch.ones(samples, 6, dtype=torch.bool)))
+        views.append(
+            Tokens(torch.randint(1, 30, (samples, 6)), torch.ones(samples, 6, dtype=torch.bool))
+        )
     if wanted.mask:
         views.append(torch.rand(samples, method.encoder.patches))
-    label = torch.arange(samples) % 4 * 0.75 if method.label_kind == "value" else torch.arange(samples) % 2
-    return method.prepare(Batch(views, torch.arange(samples), label), torch.Generator().manual_seed(0))
+    label = (
+        torch.arange(samples) % 4 * 0.75
+        if method.label_kind == "value"
+        else torch.arange(samples) % 2
+    )
+    return method.prepare(
+        Batch(views, torch.arange(samples), label), torch.Generator().manual_seed(0)
+    )

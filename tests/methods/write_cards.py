@@ -1,4 +1,6 @@
-"""Write the card of every method anew: ``python -m tests.methods.write_cards``. Review what changes against the paper."""
+"""Write the card of every method anew: ``python -m tests.methods.write_cards``. Review what changes
+against the paper.
+"""
 
 from __future__ import annotations
 

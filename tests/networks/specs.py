@@ -7,12 +7,26 @@ from nearfar.data.spec import Spec
 
 def images(*shape: int) -> Spec:
     """Images (C, H, W)."""
-    return Spec("pictures", "image", shape, 100, mean=(0.5, 0.4, 0.3)[: shape[0]], std=(0.2, 0.25, 0.3)[: shape[0]])
+    return Spec(
+        "pictures",
+        "image",
+        shape,
+        100,
+        mean=(0.5, 0.4, 0.3)[: shape[0]],
+        std=(0.2, 0.25, 0.3)[: shape[0]],
+    )
 
 
 def series(*shape: int) -> Spec:
     """Series (C, T) of up to three channels far from zero."""
-    return Spec("sensors", "series", shape, 100, mean=(5.0, -2.0, 0.0)[: shape[0]], std=(2.0, 0.5, 1.0)[: shape[0]])
+    return Spec(
+        "sensors",
+        "series",
+        shape,
+        100,
+        mean=(5.0, -2.0, 0.0)[: shape[0]],
+        std=(2.0, 0.5, 1.0)[: shape[0]],
+    )
 
 
 def texts(vocabulary: int = 50, context: int = 12) -> Spec:
@@ -23,5 +37,12 @@ def texts(vocabulary: int = 50, context: int = 12) -> Spec:
 def pairs() -> Spec:
     """Images of 3 x 32 x 32 with texts."""
     return Spec(
-        "captioned", "image-text", (3, 32, 32), 100, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3), vocabulary=50, context=12
+        "captioned",
+        "image-text",
+        (3, 32, 32),
+        100,
+        mean=(0.5, 0.4, 0.3),
+        std=(0.2, 0.25, 0.3),
+        vocabulary=50,
+        context=12,
     )

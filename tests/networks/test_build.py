@@ -37,7 +37,9 @@ def test_the_default_and_its_name_build_the_same_encoder(spec: Spec, kind: str, 
     named = networks.build(name, spec, kind=kind)
     assert default.architecture == named.architecture == {"name": name, "spec": spec}
     assert isinstance(default, TokenEncoder) == (kind == "tokens")
-    for (key, value), (other_key, other) in zip(default.state_dict().items(), named.state_dict().items(), strict=True):
+    for (key, value), (other_key, other) in zip(
+        default.state_dict().items(), named.state_dict().items(), strict=True
+    ):
         assert key == other_key
         assert torch.equal(value, other)
 
@@ -58,38 +60,89 @@ def test_towers_take_a_name_for_each_part_and_dispatch_by_type() -> None:
 @pytest.mark.parametrize(
     ("name", "spec", "kind", "sentence"),
     [
-        ("resnet19", images(3, 32, 32), "any", r"^Unknown encoder 'resnet19': did you mean resnet18"),
+        (
+            "resnet19",
+            images(3, 32, 32),
+            "any",
+            r"^Unknown encoder 'resnet19': did you mean resnet18",
+        ),
         ("vit_micro", images(3, 32, 32), "tokens", r"did you mean vit-micro"),
-        ("resnet18", series(2, 40), "any", r"^resnet18 encodes image data, but sensors holds series data; .* series-convnet, series-p"),
-        ("timm:resnet10t", series(2, 40), "any", r"^timm:resnet10t encodes image data, but sensors holds series data"),
+        (
+            "resnet18",
+            series(2, 40),
+            "any",
+            r"^resnet18 encodes image data, but sensors holds series data; .* series-convnet, "
+            r"series-p",
+        ),
+        (
+            "timm:resnet10t",
+            series(2, 40),
+            "any",
+            r"^timm:resnet10t encodes image data, but sensors holds series data",
+        ),
         ("small-convnet+text-transformer", images(3, 32, 32), "any", r"^Unknown encoder"),
-        ("small-convnet+text-tranformer", pairs(), "towers", r"^Unknown encoder 'text-tranformer': did you mean text-transformer"),
-        ("small-convnet", images(3, 7, 30), "any", r"^The images of pictures have 7 x 30 pixels; encoders need at least 8 a side"),
-        (None, texts(), "tokens", r"^There is no encoder over patches for text data; .*: image, series\.$"),
-        (None, images(3, 32, 32), "towers", r"^There is no pair of encoders for image data; .*: image-text\.$"),
-        (None, images(3, 32, 32), "token", r"^Unknown kind of encoder 'token': did you mean tokens"),
+        (
+            "small-convnet+text-tranformer",
+            pairs(),
+            "towers",
+            r"^Unknown encoder 'text-tranformer': did you mean text-transformer",
+        ),
+        (
+            "small-convnet",
+            images(3, 7, 30),
+            "any",
+            r"^The images of pictures have 7 x 30 pixels; encoders need at least 8 a side",
+        ),
+        (
+            None,
+            texts(),
+            "tokens",
+            r"^There is no encoder over patches for text data; .*: image, series\.$",
+        ),
+        (
+            None,
+            images(3, 32, 32),
+            "towers",
+            r"^There is no pair of encoders for image data; .*: image-text\.$",
+        ),
+        (
+            None,
+            images(3, 32, 32),
+            "token",
+            r"^Unknown kind of encoder 'token': did you mean tokens",
+        ),
     ],
 )
-def test_a_wrong_choice_is_answered_in_one_sentence(name: str | None, spec: Spec, kind: str, sentence: str) -> None:
+def test_a_wrong_choice_is_answered_in_one_sentence(
+    name: str | None, spec: Spec, kind: str, sentence: str
+) -> None:
     with pytest.raises(UserError, match=sentence) as caught:
         networks.build(name, spec, kind=kind)
     assert "\n" not in str(caught.value)
 
 
 def test_names_are_known_without_torch() -> None:
-    code = "import sys, nearfar.networks as n; n.names(); n.catalogue.default('image'); assert 'torch' not in sys.modules"
+    code = (
+        "import sys, nearfar.networks as n; n.names(); n.catalogue.default('image'); assert "
+        "'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("name", [name for name, entry in catalogue.ENTRIES.items() if " M parameters" in entry.summary])
+@pytest.mark.parametrize(
+    "name", [name for name, entry in catalogue.ENTRIES.items() if " M parameters" in entry.summary]
+)
 def test_the_summary_states_the_size(name: str) -> None:
     entry = catalogue.ENTRIES[name]
     found = re.search(r"([\d.]+) M parameters", entry.summary)
     assert found
     specs = {
-        "image": images(3, 32, 32), "series": series(3, 100), "audio": Spec("sounds", "audio", (64, 100), 100),
-        "video": Spec("clips", "video", (3, 8, 32, 32), 100), "points": Spec("objects", "points", (3, 100), 100),
-    }  # fmt: skip
+        "image": images(3, 32, 32),
+        "series": series(3, 100),
+        "audio": Spec("sounds", "audio", (64, 100), 100),
+        "video": Spec("clips", "video", (3, 8, 32, 32), 100),
+        "points": Spec("objects", "points", (3, 100), 100),
+    }
     with torch.device("meta"):
         encoder = networks.build(name, specs[entry.modality])
     millions = sum(p.numel() for p in encoder.parameters()) / 1e6

@@ -1,4 +1,6 @@
-"""Every built-in encoder: shapes at all sizes, gradients, local crops, and equal treatment of the samples of a batch."""
+"""Every built-in encoder: shapes at all sizes, gradients, local crops, and equal treatment of the
+samples of a batch.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +26,24 @@ QUICK = ["small-convnet", "scatnet8", "resnet18", "vit-micro", "vit-tiny"]
 
 @pytest.mark.parametrize(
     ("name", "shape"),
-    [(name, shape) for name in names_for("image") for shape in [(1, 8, 8), (1, 32, 32), (3, 32, 32), (3, 64, 64)]]
-    + [(name, shape) for name in ("small-convnet", "resnet18", "vit-micro") for shape in [(3, 96, 96), (2, 30, 45), (3, 224, 224)]],
+    [
+        (name, shape)
+        for name in names_for("image")
+        for shape in [(1, 8, 8), (1, 32, 32), (3, 32, 32), (3, 64, 64)]
+    ]
+    + [
+        (name, shape)
+        for name in ("small-convnet", "resnet18", "vit-micro")
+        for shape in [(3, 96, 96), (2, 30, 45), (3, 224, 224)]
+    ],
     ids=str,
 )
 def test_shapes_of_image_encoders(name: str, shape: tuple[int, ...]) -> None:
     """On the meta device: shapes without arithmetic, so that the largest models take part."""
     with torch.device("meta"):
         encoder = networks.build(name, images(*shape))
-        x, local = torch.randn(2, *shape), torch.randn(2, shape[0], *(max(1, round(0.43 * side)) for side in shape[1:]))
+        x = torch.randn(2, *shape)
+        local = torch.randn(2, shape[0], *(max(1, round(0.43 * side)) for side in shape[1:]))
         assert encoder(x).shape == encoder(local).shape == (2, encoder.dimension)
         _check_parts(encoder, x)
     if isinstance(encoder, TokenEncoder):
@@ -43,7 +54,8 @@ def test_shapes_of_image_encoders(name: str, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("name", names_for("series"))
 def test_shapes_of_series_encoders(name: str, shape: tuple[int, ...]) -> None:
     encoder = networks.build(name, series(*shape))
-    x, local = torch.randn(2, *shape), torch.randn(2, shape[0], -(-shape[1] // 3))
+    x = torch.randn(2, *shape)
+    local = torch.randn(2, shape[0], -(-shape[1] // 3))
     assert encoder(x).shape == encoder(local).shape == (2, encoder.dimension)
     _check_parts(encoder, x)
 
@@ -92,28 +104,39 @@ def _check_gradients(encoder: Encoder, x: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("name", QUICK)
 def test_channels_last_changes_nothing(name: str) -> None:
-    encoder, x = networks.build(name, images(3, 32, 32)).eval(), torch.randn(3, 3, 32, 32)
+    encoder = networks.build(name, images(3, 32, 32)).eval()
+    x = torch.randn(3, 3, 32, 32)
     with torch.no_grad():
         expected = encoder(x)
-        found = encoder.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))
+        found = encoder.to(memory_format=torch.channels_last)(
+            x.to(memory_format=torch.channels_last)
+        )
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_features_are_the_mean_of_the_map_and_the_maximum_over_time() -> None:
     for name in ("small-convnet", "resnet18"):
-        encoder, x = networks.build(name, images(3, 32, 32)).eval(), torch.randn(2, 3, 32, 32)
+        encoder = networks.build(name, images(3, 32, 32)).eval()
+        x = torch.randn(2, 3, 32, 32)
         torch.testing.assert_close(encoder(x), encoder.feature_map(x).mean(dim=(2, 3)))
-    encoder, x = networks.build("series-convnet", series(2, 40)).eval(), torch.randn(2, 2, 40)
+    encoder = networks.build("series-convnet", series(2, 40)).eval()
+    x = torch.randn(2, 2, 40)
     torch.testing.assert_close(encoder(x), encoder.feature_map(x).amax(dim=2))
 
 
-@pytest.mark.parametrize(("side", "kernel", "stride"), [(32, 3, 1), (64, 3, 1), (65, 7, 2), (224, 7, 2)])
+@pytest.mark.parametrize(
+    ("side", "kernel", "stride"), [(32, 3, 1), (64, 3, 1), (65, 7, 2), (224, 7, 2)]
+)
 def test_the_stem_of_resnets_fits_the_size(side: int, kernel: int, stride: int) -> None:
     for channels in (1, 3):
         with torch.device("meta"):
             encoder = networks.build("resnet18", images(channels, side, side))
         stem = encoder.resnet.conv1
-        assert (stem.in_channels, stem.kernel_size, stem.stride) == (channels, (kernel, kernel), (stride, stride))
+        assert (stem.in_channels, stem.kernel_size, stem.stride) == (
+            channels,
+            (kernel, kernel),
+            (stride, stride),
+        )
         assert stem.padding == (kernel // 2, kernel // 2)
         assert isinstance(encoder.resnet.maxpool, nn.MaxPool2d) == (side > 64)
 
@@ -121,8 +144,12 @@ def test_the_stem_of_resnets_fits_the_size(side: int, kernel: int, stride: int) 
 def test_resnet_is_torchvisions() -> None:
     from torchvision.models import resnet18
 
-    reference, encoder, x = resnet18(weights=None).eval(), ResNet(images(3, 96, 96)).eval(), torch.randn(2, 3, 96, 96)
-    encoder.resnet.load_state_dict({k: v for k, v in reference.state_dict().items() if not k.startswith("fc.")})
+    reference = resnet18(weights=None).eval()
+    encoder = ResNet(images(3, 96, 96)).eval()
+    x = torch.randn(2, 3, 96, 96)
+    encoder.resnet.load_state_dict(
+        {k: v for k, v in reference.state_dict().items() if not k.startswith("fc.")}
+    )
     reference.fc = nn.Identity()
     with torch.no_grad():
         assert torch.equal(encoder(x), reference(x))
@@ -131,14 +158,20 @@ def test_resnet_is_torchvisions() -> None:
 @pytest.mark.parametrize("zero", [True, False])
 def test_residual_branches_of_resnets_start_at_zero_when_asked(zero: bool) -> None:
     encoder = ResNet(images(3, 32, 32), zero_init_residual=zero)
-    last = [module.bn2.weight for name, module in encoder.named_modules() if name.count(".") == 2 and hasattr(module, "bn2")]
+    last = [
+        module.bn2.weight
+        for name, module in encoder.named_modules()
+        if name.count(".") == 2 and hasattr(module, "bn2")
+    ]
     assert len(last) == 8
     assert all(bool((weight == 0).all()) == zero for weight in last)
 
 
 def test_widths_can_be_set() -> None:
     assert SmallConvNet(images(3, 32, 32), widths=(4, 8))(torch.randn(2, 3, 32, 32)).shape == (2, 8)
-    assert SeriesConvNet(series(2, 40), width=8, depth=2, dimension=12)(torch.randn(2, 2, 40)).shape == (2, 12)
+    assert SeriesConvNet(series(2, 40), width=8, depth=2, dimension=12)(
+        torch.randn(2, 2, 40)
+    ).shape == (2, 12)
 
 
 def test_small_convnet_learns_quickly() -> None:

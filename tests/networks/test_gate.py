@@ -14,8 +14,18 @@ from tests.losses.cases import close, named
 
 def from_case(case: Any, kind: str) -> ClassPairGate:
     table = case["in_label_embedding_weight"]
-    gate = ClassPairGate(len(table), len(case["in_mlp_5_bias"]), embedding=table.shape[1], hidden=len(case["in_mlp_2_bias"]), kind=kind)
-    state = {f"layers.{key[7]}.{key[9:]}": value for key, value in case.items() if key.startswith("in_mlp_")}
+    gate = ClassPairGate(
+        len(table),
+        len(case["in_mlp_5_bias"]),
+        embedding=table.shape[1],
+        hidden=len(case["in_mlp_2_bias"]),
+        kind=kind,
+    )
+    state = {
+        f"layers.{key[7]}.{key[9:]}": value
+        for key, value in case.items()
+        if key.startswith("in_mlp_")
+    }
     gate.double().load_state_dict({"table.weight": table, **state})
     return gate.train()
 
@@ -28,7 +38,8 @@ def test_equals_the_reference(golden: Any, name: str) -> None:
 
 
 def test_the_order_of_a_pair_does_not_matter_and_gates_lie_between_0_and_1() -> None:
-    first, second = torch.tensor([0, 1, 2, 3]), torch.tensor([3, 2, 0, 3])
+    first = torch.tensor([0, 1, 2, 3])
+    second = torch.tensor([3, 2, 0, 3])
     for kind in ("fused", "product"):
         gate = ClassPairGate(4, 5, embedding=6, hidden=7, kind=kind).double()
         opened = gate(first, second)
@@ -41,7 +52,8 @@ def test_a_product_multiplies_the_gates_of_both_classes() -> None:
     gate = ClassPairGate(4, 5, embedding=6, hidden=7, kind="product").double()
     alone = ClassPairGate(4, 5, embedding=6, hidden=7).double()
     alone.load_state_dict(gate.state_dict())
-    first, second = torch.arange(4), torch.tensor([3, 2, 1, 0])
+    first = torch.arange(4)
+    second = torch.tensor([3, 2, 1, 0])
     torch.testing.assert_close(gate(first, second), alone(first, first) * alone(second, second))
 
 

@@ -1,4 +1,6 @@
-"""The small generator: it learns the images, varies them with the noise level, repeats itself, and takes any size."""
+"""The small generator: it learns the images, varies them with the noise level, repeats itself, and
+takes any size.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ def _images(count: int) -> torch.Tensor:
 
 def _fitted(images: torch.Tensor, steps: int, seed: int = 0) -> VariationalGenerator:
     made = VariationalGenerator(tuple(images.shape[1:]), width=16, latent=16)
-    made.fit(lambda source: images[torch.randint(len(images), (64,), generator=source)], steps, seed=seed)
+    made.fit(
+        lambda source: images[torch.randint(len(images), (64,), generator=source)], steps, seed=seed
+    )
     return made
 
 
@@ -33,7 +37,11 @@ def test_variations_leave_the_image_with_the_level_and_stay_images() -> None:
     assert errors == sorted(errors)
     assert errors[0] < 0.5 * (images.float() / 255).var(0).mean()
     levels = torch.tensor([0, 1000]).repeat(128)
-    mixed = ((made.generate(images, levels, noise).float() - images.float()) / 255).square().mean((1, 2, 3))
+    mixed = (
+        ((made.generate(images, levels, noise).float() - images.float()) / 255)
+        .square()
+        .mean((1, 2, 3))
+    )
     assert mixed[0::2].mean() < mixed[1::2].mean()
 
 

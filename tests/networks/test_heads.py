@@ -18,11 +18,15 @@ from .specs import images, texts
 
 
 def words(head: nn.Sequential) -> str:
-    """The layers of a head in short: L with or without b(ias), B with s(cale) and o(ffset) that learn, other layers by name."""
+    """The layers of a head in short: L with or without b(ias), B with s(cale) and o(ffset) that
+    learn, other layers by name.
+    """
     found = []
     for layer in head:
         if isinstance(layer, nn.Linear):
-            found.append(f"{layer.in_features}-L{'b' if layer.bias is not None else ''}-{layer.out_features}")
+            found.append(
+                f"{layer.in_features}-L{'b' if layer.bias is not None else ''}-{layer.out_features}"
+            )
         elif isinstance(layer, nn.BatchNorm1d):
             scale, offset = (p is not None and p.requires_grad for p in (layer.weight, layer.bias))
             found.append(f"B{'s' * scale}{'o' * offset}")
@@ -34,22 +38,41 @@ def words(head: nn.Sequential) -> str:
 @pytest.mark.parametrize(
     ("options", "structure"),
     [
-        ({"sizes": (8, 6, 4), "last_bias": False, "last_norm": "batch"}, "8-Lb-6 Bso ReLU 6-L-4 Bs"),  # SimCLR's projector
+        (
+            {"sizes": (8, 6, 4), "last_bias": False, "last_norm": "batch"},
+            "8-Lb-6 Bso ReLU 6-L-4 Bs",
+        ),  # SimCLR's projector
         ({"sizes": (8, 6, 4), "hidden_norm": False}, "8-Lb-6 ReLU 6-Lb-4"),  # MoCo v2's
-        ({"sizes": (8, 6, 6, 4), "hidden_bias": False, "last_bias": False, "last_norm": "batch-plain"},
-         "8-L-6 Bso ReLU 6-L-6 Bso ReLU 6-L-4 B"),  # SimSiam's projector
-        ({"sizes": (8, 6, 4), "hidden_bias": False}, "8-L-6 Bso ReLU 6-Lb-4"),  # SimSiam's predictor
-        ({"sizes": (8, 6, 6, 6), "last_bias": False}, "8-Lb-6 Bso ReLU 6-Lb-6 Bso ReLU 6-L-6"),  # VICReg's expander
+        (
+            {
+                "sizes": (8, 6, 6, 4),
+                "hidden_bias": False,
+                "last_bias": False,
+                "last_norm": "batch-plain",
+            },
+            "8-L-6 Bso ReLU 6-L-6 Bso ReLU 6-L-4 B",
+        ),  # SimSiam's projector
+        (
+            {"sizes": (8, 6, 4), "hidden_bias": False},
+            "8-L-6 Bso ReLU 6-Lb-4",
+        ),  # SimSiam's predictor
+        (
+            {"sizes": (8, 6, 6, 6), "last_bias": False},
+            "8-Lb-6 Bso ReLU 6-Lb-6 Bso ReLU 6-L-6",
+        ),  # VICReg's expander
         ({"sizes": (8, 6, 4), "hidden_norm": False, "activation": nn.GELU}, "8-Lb-6 GELU 6-Lb-4"),
         ({"sizes": (8, 4)}, "8-Lb-4"),
     ],
 )
-def test_perceptrons_have_the_structure_of_the_papers(options: dict[str, Any], structure: str) -> None:
+def test_perceptrons_have_the_structure_of_the_papers(
+    options: dict[str, Any], structure: str
+) -> None:
     assert words(mlp(**options)) == structure
 
 
 def test_the_last_norm_without_offset_stays_without() -> None:
-    head, x = mlp((4, 8, 3), last_bias=False, last_norm="batch"), torch.randn(16, 4)
+    head = mlp((4, 8, 3), last_bias=False, last_norm="batch")
+    x = torch.randn(16, 4)
     optimizer = torch.optim.SGD(head.parameters(), lr=1.0)
     (head(x) - 5).square().sum().backward()
     optimizer.step()
@@ -59,22 +82,28 @@ def test_the_last_norm_without_offset_stays_without() -> None:
 
 
 def test_prototypes_of_the_dino_head_are_weight_normalised() -> None:
-    layer, reference = UnitLinear(6, 9), nn.Linear(6, 9, bias=False)
+    layer = UnitLinear(6, 9)
+    reference = nn.Linear(6, 9, bias=False)
     nn.init.normal_(layer.weight)
     with torch.no_grad():
         reference.weight.copy_(layer.weight)
     nn.utils.parametrizations.weight_norm(reference)
     reference.parametrizations.weight.original0.data.fill_(1.0)
-    x, direction = torch.randn(5, 6), torch.randn(5, 9)
-    found, expected = layer(x), reference(x)
+    x = torch.randn(5, 6)
+    direction = torch.randn(5, 9)
+    found = layer(x)
+    expected = reference(x)
     torch.testing.assert_close(found, expected)
     (gradient,) = torch.autograd.grad((found * direction).sum(), layer.weight)
-    (expected_gradient,) = torch.autograd.grad((expected * direction).sum(), reference.parametrizations.weight.original1)
+    (expected_gradient,) = torch.autograd.grad(
+        (expected * direction).sum(), reference.parametrizations.weight.original1
+    )
     torch.testing.assert_close(gradient, expected_gradient)
 
 
 def test_the_dino_head() -> None:
-    head, x = DinoHead(10, 7, hidden=16, bottleneck=6), torch.randn(3, 10)
+    head = DinoHead(10, 7, hidden=16, bottleneck=6)
+    x = torch.randn(3, 10)
     assert words(head.layers) == "10-Lb-16 GELU 16-Lb-16 GELU 16-Lb-6"
     logits = head(x)
     assert logits.shape == (3, 7)
@@ -102,7 +131,8 @@ class Counting:
     """Calls a module and counts."""
 
     def __init__(self, module: nn.Module) -> None:
-        self.module, self.sizes = module, list[int]()
+        self.module = module
+        self.sizes = list[int]()
 
     def __call__(self, x: Any) -> Tensor:
         self.sizes.append(len(x))
@@ -126,11 +156,17 @@ def text(length: int) -> Tokens:
         (crops(32, 14, 32), [4, 4, 4]),
         (crops(32), [4]),
         ([text(5), text(5), text(7)], [8, 4]),
-        ([Pair(crops(32)[0], text(5)), Pair(crops(32)[0], text(5)), Pair(crops(32)[0], text(6))], [8, 4]),
+        (
+            [Pair(crops(32)[0], text(5)), Pair(crops(32)[0], text(5)), Pair(crops(32)[0], text(6))],
+            [8, 4],
+        ),
     ],
 )
 def test_together_is_each_in_fewer_passes(views: list[Any], passes: list[int]) -> None:
-    towers = TwoTowers(SmallConvNet(images(3, 32, 32), widths=(4, 8)), TextTransformer(texts(), width=8, depth=1, heads=2)).eval()
+    towers = TwoTowers(
+        SmallConvNet(images(3, 32, 32), widths=(4, 8)),
+        TextTransformer(texts(), width=8, depth=1, heads=2),
+    ).eval()
     counting = Counting(towers)
     outputs = together(counting, views)
     assert counting.sizes == passes
@@ -142,7 +178,8 @@ def test_together_is_each_in_fewer_passes(views: list[Any], passes: list[int]) -
 
 def test_together_and_each_differ_in_what_batch_norm_sees() -> None:
     norm = nn.BatchNorm1d(3, affine=False)
-    first, second = torch.randn(8, 3), torch.randn(8, 3) + 10
+    first = torch.randn(8, 3)
+    second = torch.randn(8, 3) + 10
     joined = norm(torch.cat([first, second]))
     assert torch.equal(torch.cat(together(norm, (first, second))), joined)
     for found in each(norm, (first, second)):

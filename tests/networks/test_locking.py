@@ -10,11 +10,18 @@ from nearfar.networks.locking import layer_groups, lock
 from .specs import images, texts
 
 PICTURES = images(3, 32, 32)
-ENCODERS = [("small-convnet", PICTURES, 4), ("vit-tiny", PICTURES, 13), ("resnet18", PICTURES, 9), (None, texts(), 5)]
+ENCODERS = [
+    ("small-convnet", PICTURES, 4),
+    ("vit-tiny", PICTURES, 13),
+    ("resnet18", PICTURES, 9),
+    (None, texts(), 5),
+]
 
 
 @pytest.mark.parametrize(("name", "spec", "count"), ENCODERS)
-def test_every_parameter_is_in_one_layer_in_order(name: str | None, spec: object, count: int) -> None:
+def test_every_parameter_is_in_one_layer_in_order(
+    name: str | None, spec: object, count: int
+) -> None:
     encoder = networks.build(name, spec)
     groups = layer_groups(encoder)
     assert len(groups) == count
@@ -24,7 +31,9 @@ def test_every_parameter_is_in_one_layer_in_order(name: str | None, spec: object
 
 @pytest.mark.parametrize(("name", "spec", "count"), ENCODERS)
 @pytest.mark.parametrize("learning", [0, 2, 99])
-def test_only_the_last_layers_learn(name: str | None, spec: object, count: int, learning: int) -> None:
+def test_only_the_last_layers_learn(
+    name: str | None, spec: object, count: int, learning: int
+) -> None:
     encoder = networks.build(name, spec)
     lock(encoder, learning=learning)
     learns = [{p.requires_grad for p in group} for group in layer_groups(encoder)]

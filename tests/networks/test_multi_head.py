@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from nearfar.losses.multi_head import gaussian_regulariser
+from nearfar.losses.instance.multi_head import gaussian_regulariser
 from nearfar.networks.multi_head import MultiHead, PairTemperature
 
 
@@ -23,7 +23,8 @@ def test_heads_see_the_same_or_each_its_own_part() -> None:
 @pytest.mark.parametrize("heads", [0, 3])
 def test_temperatures_of_pairs_broadcast_and_stay_in_their_range(heads: int) -> None:
     module = PairTemperature(4, 0.1, 0.7, heads=heads).double()
-    first, second = torch.randn(3, 5, 4).double(), torch.randn(3, 5, 2, 4).double()
+    first = torch.randn(3, 5, 4).double()
+    second = torch.randn(3, 5, 2, 4).double()
     tau = module(first[:, :, None], second)
     assert tau.shape == (3, 5, 2)
     torch.testing.assert_close(tau[1, 2, 1], module(first[:, 2], second[:, 2, 1])[1])
@@ -39,11 +40,15 @@ def test_the_shared_network_gives_equal_vectors_at_least_the_middle_of_the_range
 
 
 def test_fitted_to_positives_at_full_weight_the_joint_network_gives_the_variance() -> None:
-    """With beta = 1 the positive part is a Gaussian likelihood, least at tau = 2 (1 - similarity) / d: it must fall with similarity."""
+    """With beta = 1 the positive part is a Gaussian likelihood, least at tau = 2 (1 - similarity) /
+    d: it must fall with similarity.
+    """
     generator = torch.Generator().manual_seed(0)
     base, noise = torch.randn(2, 1, 64, 8, generator=generator)
     first = normalize(base, dim=-1)
-    second = normalize(first + torch.linspace(0.1, 1.5, 64)[:, None] * normalize(noise, dim=-1), dim=-1)
+    second = normalize(
+        first + torch.linspace(0.1, 1.5, 64)[:, None] * normalize(noise, dim=-1), dim=-1
+    )
     similarity = (first * second).sum(dim=-1)
     torch.manual_seed(0)
     module = PairTemperature(8, 0.001, 1.0, heads=1)

@@ -1,4 +1,6 @@
-"""The scattering transform: reference filters and coefficients, its order of paths, what it is blind to, and what is refused."""
+"""The scattering transform: reference filters and coefficients, its order of paths, what it is
+blind to, and what is refused.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from .specs import images
 
 def test_filters_equal_the_reference(golden: Any) -> None:
     case = golden("b-scatsimclr-filters")
-    made = Scattering((16, 16), scale=int(case["hp_J"]), angles=int(case["hp_L"]), dtype=torch.float64)
+    made = Scattering(
+        (16, 16), scale=int(case["hp_J"]), angles=int(case["hp_L"]), dtype=torch.float64
+    )
     assert made.low_0.shape == (case["hp_M"], case["hp_N"])
     # The reference is complex64 and takes 3.1415 for pi, a relative difference of 3e-5.
     close(made.low_0, case["out_phi"].double(), rtol=1e-4)
@@ -28,7 +32,9 @@ def test_filters_equal_the_reference(golden: Any) -> None:
 def test_coefficients_equal_the_reference(golden: Any, name: str) -> None:
     case = golden(name)
     x = case["in_x"].double()
-    made = Scattering(tuple(x.shape[2:]), scale=int(case["hp_J"]), angles=int(case["hp_L"]), dtype=torch.float64)
+    made = Scattering(
+        tuple(x.shape[2:]), scale=int(case["hp_J"]), angles=int(case["hp_L"]), dtype=torch.float64
+    )
     expected = case["out_S_float64"].flatten(1, 2)
     assert made.paths * x.shape[1] == case["out_num_channels"]
     close(made(x), expected, rtol=1e-9)
@@ -55,7 +61,9 @@ def test_three_scales_follow_the_order_of_paths() -> None:
     for j1 in range(2):
         for t1 in range(2):
             first = through(padded, bands[j1][t1]).abs()
-            paths += [through(first, bands[j2][t2]).abs() for j2 in range(j1 + 1, 3) for t2 in range(2)]
+            paths += [
+                through(first, bands[j2][t2]).abs() for j2 in range(j1 + 1, 3) for t2 in range(2)
+            ]
     expected = torch.stack([through(path, made.low_0).real[8:-8:8, 8:-8:8] for path in paths])
     error = (found[:, None] - expected).flatten(2).norm(dim=2) / expected.flatten(1).norm(dim=1)
     assert error.argmin(1).tolist() == list(range(made.paths))
@@ -75,7 +83,8 @@ def test_a_shift_changes_coefficients_less_than_pixels() -> None:
     images = torch.nn.functional.interpolate(images, size=16, mode="bilinear")
     shifted = images.roll(1, 3)
     made = Scattering((16, 16), scale=2, angles=8, dtype=torch.float64)
-    before, after = made(images), made(shifted)
+    before = made(images)
+    after = made(shifted)
     assert (after - before).norm() / before.norm() < 0.8 * (shifted - images).norm() / images.norm()
 
 
@@ -95,7 +104,9 @@ def test_nothing_in_it_learns_but_gradients_pass() -> None:
 
 
 def test_other_sizes_are_refused() -> None:
-    with pytest.raises(UserError, match=r"Images of 8 x 8 pixels are too small for scattering over 2\^3 pixels"):
+    with pytest.raises(
+        UserError, match=r"Images of 8 x 8 pixels are too small for scattering over 2\^3 pixels"
+    ):
         Scattering((8, 8), scale=3)
     with pytest.raises(UserError, match="made for 16 x 16 pixels and was given 8 x 16"):
         Scattering((16, 16))(torch.zeros(1, 1, 8, 16))
@@ -119,7 +130,9 @@ def test_adapters_have_the_papers_blocks(blocks: int, first: int) -> None:
 
 def test_the_smallest_learns_fewer_parameters_than_resnet18() -> None:
     with torch.device("meta"):
-        small, large = (networks.build(name, images(3, 96, 96)) for name in ("scatnet8", "resnet18"))
+        small, large = (
+            networks.build(name, images(3, 96, 96)) for name in ("scatnet8", "resnet18")
+        )
         assert small(torch.empty(2, 3, 96, 96)).shape == (2, 2048)
     counts = [sum(p.numel() for p in network.parameters()) for network in (small, large)]
     assert counts[0] < counts[1] / 5

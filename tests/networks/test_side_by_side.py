@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from nearfar import networks
-from nearfar.encoder_files import load_encoder, name_of, save_encoder
 from nearfar.networks.convnet import SmallConvNet
+from nearfar.runs.encoder_files import load_encoder, name_of, save_encoder
 
 from .specs import images
 
@@ -30,5 +30,9 @@ def test_features_are_those_of_all_parts_with_weights_of_their_own(tmp_path: Pat
 def test_an_encoder_made_by_hand_is_copied_with_fresh_weights() -> None:
     one = SmallConvNet(images(1, 16, 16), widths=(4, 8))
     other = networks.fresh(one)
-    assert {k: v.shape for k, v in one.state_dict().items()} == {k: v.shape for k, v in other.state_dict().items()}
-    assert not torch.equal(one.state_dict()["layers.0.weight"], other.state_dict()["layers.0.weight"])
+    assert {k: v.shape for k, v in one.state_dict().items()} == {
+        k: v.shape for k, v in other.state_dict().items()
+    }
+    assert not torch.equal(
+        one.state_dict()["layers.0.weight"], other.state_dict()["layers.0.weight"]
+    )

@@ -1,4 +1,6 @@
-"""Encoders of sound, clips and points: shapes, gradients, files, and what each must not depend on."""
+"""Encoders of sound, clips and points: shapes, gradients, files, and what each must not depend
+on.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ import torch
 
 from nearfar import networks
 from nearfar.data.spec import Spec
-from nearfar.encoder_files import export_encoder, load_encoder
 from nearfar.errors import UserError
+from nearfar.runs.encoder_files import export_encoder, load_encoder
 
 AUDIO = Spec("sounds", "audio", (64, 40), 100, mean=(-4.0,) * 64, std=(2.0,) * 64)
 VIDEO = Spec("clips", "video", (3, 4, 16, 16), 100, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))
@@ -29,7 +31,9 @@ def test_shapes_gradients_and_files(spec: Spec, tmp_path: Path) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in encoder.parameters())
     export_encoder(encoder.eval(), tmp_path / "saved")
     assert torch.equal(load_encoder(tmp_path / "saved")[0](x), encoder(x))
-    with pytest.raises(UserError, match=f"Encoders of {spec.modality} data can be exported as safetensors only"):
+    with pytest.raises(
+        UserError, match=f"Encoders of {spec.modality} data can be exported as safetensors only"
+    ):
         export_encoder(encoder, tmp_path / "saved.onnx", "onnx")
     with pytest.raises(UserError, match=f"no encoder over patches for {spec.modality} data"):
         networks.build(None, spec, kind="tokens")
@@ -37,7 +41,8 @@ def test_shapes_gradients_and_files(spec: Spec, tmp_path: Path) -> None:
 
 @torch.no_grad()
 def test_points_have_no_order_and_count_once() -> None:
-    encoder, x = networks.build(None, POINTS).eval(), torch.randn(2, 3, 64)
+    encoder = networks.build(None, POINTS).eval()
+    x = torch.randn(2, 3, 64)
     shuffled = x[:, :, torch.randperm(64)]
     torch.testing.assert_close(encoder(shuffled), encoder(x))
     torch.testing.assert_close(encoder(torch.cat([x, x[:, :, :9]], dim=2)), encoder(x))

@@ -20,7 +20,9 @@ def tokens(lengths: list[int], width: int) -> Tokens:
 @pytest.fixture
 def encoder() -> TextTransformer:
     made = TextTransformer(texts()).eval()
-    torch.nn.init.normal_(made.embedding.weight)  # larger than at the start, so that differences would show
+    torch.nn.init.normal_(
+        made.embedding.weight
+    )  # larger than at the start, so that differences would show
     return made
 
 
@@ -36,7 +38,12 @@ def test_padding_changes_nothing(encoder: TextTransformer) -> None:
     more = torch.nn.functional.pad
     padded = Tokens(more(x.ids, (0, 6), value=9), more(x.mask, (0, 6)))
     torch.testing.assert_close(encoder(padded), expected, rtol=1e-4, atol=1e-5)
-    alone = torch.cat([encoder(Tokens(x.ids[i : i + 1, :n], x.mask[i : i + 1, :n])) for i, n in enumerate((3, 5, 1))])
+    alone = torch.cat(
+        [
+            encoder(Tokens(x.ids[i : i + 1, :n], x.mask[i : i + 1, :n]))
+            for i, n in enumerate((3, 5, 1))
+        ]
+    )
     torch.testing.assert_close(alone, expected, rtol=1e-4, atol=1e-5)
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from nearfar.evaluation.answers import Answers
+from nearfar.evaluation.kernels.similarities import BINS, histograms
 from nearfar.evaluation.result import Evaluation, Score
-from nearfar.evaluation.similarities import BINS, histograms
 from nearfar.reports.charts import confusion, curve, embedding_map
 from nearfar.reports.document import Section, chart, document
 from nearfar.reports.health import findings, gain
@@ -20,7 +20,11 @@ from nearfar.reports.samples import element, pictures
 
 def test_a_page_is_self_contained_escaped_and_navigable() -> None:
     spec = curve([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}], "loss", "</script><b>")
-    page = document("<i>title</i>", "<p>lead</p>", [Section("One & two", chart("c", 'say "this"'), {"c": spec}), Section("Three", "")])
+    page = document(
+        "<i>title</i>",
+        "<p>lead</p>",
+        [Section("One & two", chart("c", 'say "this"'), {"c": spec}), Section("Three", "")],
+    )
     assert "&lt;i&gt;title&lt;/i&gt;" in page
     assert 'aria-label="say &quot;this&quot;"' in page
     assert '<a href="#part-one---two">' in page
@@ -33,20 +37,33 @@ def test_a_page_is_self_contained_escaped_and_navigable() -> None:
 
 
 def test_the_map_has_a_select_box_for_the_colours() -> None:
-    points = [{"x": 0.0, "y": 1.0, "label": "a", "cluster": "c1", "image": "data:", "caption": "x"}] * 3
+    points = [
+        {"x": 0.0, "y": 1.0, "label": "a", "cluster": "c1", "image": "data:", "caption": "x"}
+    ] * 3
     spec = embedding_map(points, {"label": "label", "cluster": "k-means"})
     (choice,) = [p for p in spec["params"] if p["name"] == "colour"]
     assert choice["bind"]["options"] == ["colour0", "colour1"]
     assert choice["bind"]["labels"] == ["label", "k-means"]
     (values,) = spec["datasets"].values()
-    assert values[0] == {"x": 0.0, "y": 1.0, "colour0": "a", "colour1": "c1", "image": "data:", "caption": "x"}
+    assert values[0] == {
+        "x": 0.0,
+        "y": 1.0,
+        "colour0": "a",
+        "colour1": "c1",
+        "image": "data:",
+        "caption": "x",
+    }
     assert "params" in embedding_map(points, {})
 
 
 def test_confusion_counts_true_by_predicted() -> None:
     spec = confusion(torch.tensor([[3, 1], [0, 2]]), ["cat", "dog"])
     (cells,) = spec["datasets"].values()
-    assert {(c["true"], c["predicted"]): c["samples"] for c in cells} == {("cat", "cat"): 3, ("cat", "dog"): 1, ("dog", "dog"): 2}
+    assert {(c["true"], c["predicted"]): c["samples"] for c in cells} == {
+        ("cat", "cat"): 3,
+        ("cat", "dog"): 1,
+        ("dog", "dog"): 2,
+    }
 
 
 def test_histograms_part_positives_from_negatives() -> None:
@@ -59,21 +76,48 @@ def test_histograms_part_positives_from_negatives() -> None:
     assert collapsed["positive_similarity"] == collapsed["negative_similarity"]
 
 
-def evaluation(trained: float, metric: str = "kNN accuracy", unit: str = "%", width: float = 0.02) -> Evaluation:
+def evaluation(
+    trained: float, metric: str = "kNN accuracy", unit: str = "%", width: float = 0.02
+) -> Evaluation:
     values = {"trained": trained, "random encoder": 0.4, "raw input": 0.3}
-    scores = (Score(row, "knn-v1", metric, v, v - width, v + width, "test samples", 100, unit) for row, v in values.items())
+    scores = (
+        Score(row, "knn-v1", metric, v, v - width, v + width, "test samples", 100, unit)
+        for row, v in values.items()
+    )
     return Evaluation("toys", tuple(scores))
 
 
 @pytest.mark.parametrize(
     ("found", "state", "told"),
     [
-        (evaluation(0.7), "good", "By kNN accuracy the encoder is 30.0 points above the random encoder, the better baseline."),
-        (evaluation(0.2), "bad", "By kNN accuracy the encoder is 20.0 points below the random encoder, the better baseline."),
-        (evaluation(0.41), "open", "above the random encoder, the better baseline; this is not sure, the"),
-        (evaluation(0.4), "open", "is level with the random encoder, the better baseline; this is not sure"),
+        (
+            evaluation(0.7),
+            "good",
+            "By kNN accuracy the encoder is 30.0 points above the random encoder, the better "
+            "baseline.",
+        ),
+        (
+            evaluation(0.2),
+            "bad",
+            "By kNN accuracy the encoder is 20.0 points below the random encoder, the better "
+            "baseline.",
+        ),
+        (
+            evaluation(0.41),
+            "open",
+            "above the random encoder, the better baseline; this is not sure, the",
+        ),
+        (
+            evaluation(0.4),
+            "open",
+            "is level with the random encoder, the better baseline; this is not sure",
+        ),
         (evaluation(0.7, "R2", ""), "good", "By R2 the encoder is 0.300 above the random encoder"),
-        (evaluation(0.7, width=math.nan), "open", "above the random encoder, the better baseline; whether that is more than"),
+        (
+            evaluation(0.7, width=math.nan),
+            "open",
+            "above the random encoder, the better baseline; whether that is more than",
+        ),
     ],
 )
 def test_the_gain_is_told_with_its_doubt(found: Evaluation, state: str, told: str) -> None:
@@ -84,20 +128,41 @@ def test_the_gain_is_told_with_its_doubt(found: Evaluation, state: str, told: st
 
 
 def with_linear(knn: float, linear: float, paired: bool = False) -> Evaluation:
-    values, scores = {}, []
+    values = {}
+    scores = []
     for metric, of in (("kNN accuracy", (knn, 0.4)), ("linear accuracy", (linear, 0.4))):
         for row, share in zip(("trained", "random encoder"), of, strict=True):
             right = (np.arange(1000) * 0.61803 % 1 < share).astype(np.float32)
             values[metric, row] = right
-            scores.append(Score(row, "p-v1", metric, float(right.mean()), share - 0.03, share + 0.03, "test samples", 1000, "%"))
+            scores.append(
+                Score(
+                    row,
+                    "p-v1",
+                    metric,
+                    float(right.mean()),
+                    share - 0.03,
+                    share + 0.03,
+                    "test samples",
+                    1000,
+                    "%",
+                )
+            )
     return Evaluation("toys", tuple(scores), answers=Answers("t", values) if paired else Answers())
 
 
 @pytest.mark.parametrize(
     ("knn", "linear", "state", "learned"),
-    [(0.3, 0.5, "open", True), (0.41, 0.5, "good", True), (0.3, 0.41, "bad", False), (0.41, 0.39, "open", False), (0.5, 0.6, "good", True)],
+    [
+        (0.3, 0.5, "open", True),
+        (0.41, 0.5, "good", True),
+        (0.3, 0.41, "bad", False),
+        (0.41, 0.39, "open", False),
+        (0.5, 0.6, "good", True),
+    ],
 )
-def test_nothing_learned_never_stands_beside_a_sure_gain(knn: float, linear: float, state: str, learned: bool) -> None:
+def test_nothing_learned_never_stands_beside_a_sure_gain(
+    knn: float, linear: float, state: str, learned: bool
+) -> None:
     better = gain(with_linear(knn, linear))
     assert better is not None
     assert (better.state, better.learned) == (state, learned)
@@ -107,7 +172,8 @@ def test_nothing_learned_never_stands_beside_a_sure_gain(knn: float, linear: flo
 
 
 def test_a_gain_that_overlapping_intervals_hide_is_seen_by_pairing() -> None:
-    paired, alone = gain(with_linear(0.43, 0.43, paired=True)), gain(with_linear(0.43, 0.43))
+    paired = gain(with_linear(0.43, 0.43, paired=True))
+    alone = gain(with_linear(0.43, 0.43))
     assert paired is not None
     assert alone is not None
     assert (paired.state, alone.state) == ("good", "open")
@@ -118,21 +184,47 @@ def test_what_is_neither_better_high_nor_low_is_no_gain() -> None:
 
 
 def test_findings_say_what_the_numbers_say() -> None:
-    rows = [{"step": i, "loss": 5.0 - i / 10, "knn": 0.3 + i / 50, "effective_rank": 40.0, "relative_std": 0.9} for i in range(8)]
+    rows = [
+        {
+            "step": i,
+            "loss": 5.0 - i / 10,
+            "knn": 0.3 + i / 50,
+            "effective_rank": 40.0,
+            "relative_std": 0.9,
+        }
+        for i in range(8)
+    ]
     said = findings(rows, evaluation(0.7), 128)
     assert all(fine for fine, _ in said)
-    assert "By kNN accuracy the encoder is 30.0 points above the random encoder, the better baseline." in [text for _, text in said]
+    assert (
+        "By kNN accuracy the encoder is 30.0 points above the random encoder, the better baseline."
+        in [text for _, text in said]
+    )
     assert any("a longer run should help" in text for _, text in said)
-    bad = dict(enumerate(findings([{**row, "relative_std": 1e-4, "loss": 1.0 + row["step"]} for row in rows], evaluation(0.2), 128)))
+    bad = dict(
+        enumerate(
+            findings(
+                [{**row, "relative_std": 1e-4, "loss": 1.0 + row["step"]} for row in rows],
+                evaluation(0.2),
+                128,
+            )
+        )
+    )
     said = [text for fine, text in bad.values() if not fine]
     assert any("All samples have nearly the same features" in text for text in said)
-    assert any("20.0 points below the random encoder, the better baseline. It may have learned nothing useful" in text for text in said)
+    assert any(
+        "20.0 points below the random encoder, the better baseline. It may have learned nothing "
+        "useful" in text
+        for text in said
+    )
     assert any(text.startswith("The loss went from 1.5 to 7.5") for text in said)
 
 
 def test_pictures_are_small_and_captions_escaped() -> None:
     large = pictures(torch.randint(0, 256, (2, 3, 200, 100), dtype=torch.uint8), "image")
     assert all(p.startswith("data:image/jpeg;base64,") and len(p) < 9000 for p in large)
-    assert pictures(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), "image")[0].startswith("data:image/png")
+    assert pictures(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), "image")[0].startswith(
+        "data:image/png"
+    )
     assert pictures(torch.randn(1, 2, 50), "series")[0].startswith("data:image/svg+xml")
     assert "<b>" not in element("", "<b>bold</b>")

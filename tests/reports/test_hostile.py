@@ -1,4 +1,6 @@
-"""What a run folder says is text on the page, whoever wrote it: no name, label or number becomes markup or script."""
+"""What a run folder says is text on the page, whoever wrote it: no name, label or number becomes
+markup or script.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ import pytest
 
 import nearfar
 from nearfar.reports.document import Section, chart, document
-from nearfar.run import CONFIG, METRICS, Run
+from nearfar.runs.folder import CONFIG, METRICS, Run
 
 HOSTILE = (
     '"><img src=x onerror=alert(1)>',
@@ -54,7 +56,11 @@ def _assert_harmless(page: str) -> None:
         assert tag not in {"iframe", "object", "embed", "form", "base", "link"}
         assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
         assert tag != "img" or str(attributes["src"]).startswith("data:image/"), attributes
-    policy = next(attributes["content"] for tag, attributes in found if attributes.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        attributes["content"]
+        for tag, attributes in found
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    )
     assert policy is not None
     assert "default-src 'none'" in policy
     assert "unsafe-inline" not in policy.partition("script-src")[2].partition(";")[0]
@@ -64,17 +70,30 @@ def _assert_harmless(page: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_every_name_on_a_page_is_text(text: str) -> None:
-    section = Section(f"Part {text}", chart(text, text), {text: {"title": text, "data": {"values": [{"x": text}]}}})
+    section = Section(
+        f"Part {text}",
+        chart(text, text),
+        {text: {"title": text, "data": {"values": [{"x": text}]}}},
+    )
     page = document(text, "", [section])
     _assert_harmless(page)
     for opening in ("<!--<script>", "</script><script>alert"):
-        assert opening not in page.partition("<main")[2].replace("<script>", "", 0).partition("<script>")[0]
+        assert (
+            opening
+            not in page.partition("<main")[2].replace("<script>", "", 0).partition("<script>")[0]
+        )
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("hostile") / "run"
-    options = {"data": "digits", "limit": 60, "encoder": "perceptron", "epochs": 2, "batch_size": 20}
+    options = {
+        "data": "digits",
+        "limit": 60,
+        "encoder": "perceptron",
+        "epochs": 2,
+        "batch_size": 20,
+    }
     return nearfar.pretrain("simclr", **options, quiet=True, output=folder)
 
 
@@ -95,8 +114,13 @@ def test_a_run_folder_full_of_markup_is_shown_as_text(run: Run, tmp_path: Path) 
     folder = tmp_path / "run"
     shutil.copytree(run.folder, folder)
     rows = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
-    hostile = [{**row, text: 0.5, "alarm": name} for row, name in zip(rows, HOSTILE * 9, strict=False)]
-    hostile += [{"step": 1, "terms": dict.fromkeys(HOSTILE, 1.0)}, {"step": 2, "terms": dict.fromkeys(HOSTILE, 0.5)}]
+    hostile = [
+        {**row, text: 0.5, "alarm": name} for row, name in zip(rows, HOSTILE * 9, strict=False)
+    ]
+    hostile += [
+        {"step": 1, "terms": dict.fromkeys(HOSTILE, 1.0)},
+        {"step": 2, "terms": dict.fromkeys(HOSTILE, 0.5)},
+    ]
     (folder / METRICS).write_text("".join(json.dumps(row) + "\n" for row in hostile))
     evaluation = json.loads((folder / "evaluation.json").read_text())
     evaluation["notes"] = list(HOSTILE)
@@ -117,7 +141,9 @@ def test_every_text_of_the_scores_is_escaped(run: Run, tmp_path: Path, text: str
     scores = json.loads((folder / "evaluation.json").read_text())
     written = 0
     for poisoned in _poisoned(scores["scores"][0], text):
-        (folder / "evaluation.json").write_text(json.dumps({**scores, "scores": [poisoned, *scores["scores"][1:]]}))
+        (folder / "evaluation.json").write_text(
+            json.dumps({**scores, "scores": [poisoned, *scores["scores"][1:]]})
+        )
         try:
             page = nearfar.report(folder, output=tmp_path / "page.html").read_text(encoding="utf-8")
         except nearfar.errors.UserError:
@@ -134,13 +160,29 @@ def test_a_run_that_names_a_foreign_class_runs_none_of_its_code(run: Run, tmp_pa
     text = (folder / CONFIG).read_text()
     (folder / CONFIG).write_text(text.replace('method = "simclr"', 'method = "evil:Method"'))
     (tmp_path / "evil.py").write_text("open('ran', 'w').close()\n")
-    for verb in (["report", "run"], ["evaluate", "run"], ["embed", "run", "-o", "x.npz"], ["pretrain", "--resume", "run"]):
-        done = subprocess.run([sys.executable, "-m", "nearfar", *verb], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    for verb in (
+        ["report", "run"],
+        ["evaluate", "run"],
+        ["embed", "run", "-o", "x.npz"],
+        ["pretrain", "--resume", "run"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "nearfar", *verb],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
         assert "Traceback" not in done.stderr
         assert done.returncode in (0, 2), done.stderr
         assert not (tmp_path / "ran").exists(), verb
-    done = subprocess.run([sys.executable, "-m", "nearfar", "pretrain", "--config", "run/config.toml"], cwd=tmp_path, capture_output=True,
-                          text=True, timeout=200)
+    done = subprocess.run(
+        [sys.executable, "-m", "nearfar", "pretrain", "--config", "run/config.toml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     assert done.returncode == 2
     assert "name it yourself: nearfar pretrain evil:Method" in done.stderr
     assert not (tmp_path / "ran").exists()

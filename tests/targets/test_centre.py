@@ -15,13 +15,16 @@ def test_reference_centres_of_two_steps(golden) -> None:
     for step in "01":
         rows = case[f"in_teacher{step}"]
         centre.update(rows.sum(0), len(rows))
-        torch.testing.assert_close(centre.value, case[f"out_center{step}"][0], rtol=1e-10, atol=1e-14)
+        torch.testing.assert_close(
+            centre.value, case[f"out_center{step}"][0], rtol=1e-10, atol=1e-14
+        )
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9, 1.0])
 def test_update_by_parts_is_update_by_the_whole(momentum: float) -> None:
     rows = torch.randn(10, 3)
-    whole, joined = Centre(3, momentum), Centre(3, momentum)
+    whole = Centre(3, momentum)
+    joined = Centre(3, momentum)
     whole.update(rows.sum(0), len(rows))
     joined.update(rows[:3].sum(0) + rows[3:].sum(0), torch.tensor(10))
     torch.testing.assert_close(whole.value, joined.value)

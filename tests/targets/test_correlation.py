@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from nearfar.losses.direct_predictor import update_correlation
+from nearfar.losses.distillation.direct_predictor import update_correlation
 from nearfar.targets.correlation import RunningCorrelation
 
 
 def test_follows_the_batches_and_restores_from_its_state() -> None:
-    running, batches = RunningCorrelation(3).double(), torch.randn(3, 5, 3, dtype=torch.float64)
+    running = RunningCorrelation(3).double()
+    batches = torch.randn(3, 5, 3, dtype=torch.float64)
     expected = None
     for batch in batches:
         running.update(batch, 0.3)
@@ -26,7 +27,8 @@ def test_follows_the_batches_and_restores_from_its_state() -> None:
 
 
 def test_half_types_are_taken_in_at_the_matrixs_own_precision() -> None:
-    running, rows = RunningCorrelation(3), torch.randn(8, 3).bfloat16()
+    running = RunningCorrelation(3)
+    rows = torch.randn(8, 3).bfloat16()
     running.update(rows, 0.3)
     assert running.matrix.dtype == torch.float32
     torch.testing.assert_close(running.matrix, update_correlation(None, rows.float()))

@@ -11,7 +11,8 @@ from nearfar.targets.memory_bank import MemoryBank
 def test_update_moves_the_named_rows_and_keeps_unit_length() -> None:
     bank = MemoryBank(8, 3).double()
     before = bank.rows.clone()
-    index, rows = torch.tensor([6, 1]), normalize(torch.randn(2, 3, dtype=torch.float64), dim=1)
+    index = torch.tensor([6, 1])
+    rows = normalize(torch.randn(2, 3, dtype=torch.float64), dim=1)
     bank.update(index, rows, momentum=0.25)
     torch.testing.assert_close(bank(index), normalize(0.25 * before[index] + 0.75 * rows, dim=1))
     untouched = [i for i in range(8) if i not in (1, 6)]

@@ -28,7 +28,8 @@ def test_starts_as_an_exact_frozen_copy() -> None:
 
 @pytest.mark.parametrize("momentum", [0.0, 0.3, 0.996, 1.0])
 def test_update_is_the_weighted_mean_of_parameters(momentum: float) -> None:
-    target, online = MomentumEncoder(_network()), _network()
+    target = MomentumEncoder(_network())
+    online = _network()
     before = [p.clone() for p in target.parameters()]
     target.update(online, momentum)
     for new, old, other in zip(target.parameters(), before, online.parameters(), strict=True):
@@ -37,12 +38,17 @@ def test_update_is_the_weighted_mean_of_parameters(momentum: float) -> None:
 
 
 def test_momentum_one_changes_no_bit_and_zero_copies_every_bit() -> None:
-    target, online = MomentumEncoder(_network().float()), _network().float()
+    target = MomentumEncoder(_network().float())
+    online = _network().float()
     before = copy.deepcopy(target)
     target.update(online, 1.0)
-    assert all(torch.equal(a, b) for a, b in zip(target.parameters(), before.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(target.parameters(), before.parameters(), strict=True)
+    )
     target.update(online, 0.0)
-    assert all(torch.equal(a, b) for a, b in zip(target.parameters(), online.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(target.parameters(), online.parameters(), strict=True)
+    )
 
 
 def test_batch_norm_statistics_follow_the_copys_own_batches() -> None:

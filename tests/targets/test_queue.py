@@ -31,7 +31,8 @@ def test_reference_push(golden) -> None:
 @settings(max_examples=40, deadline=None)
 @given(length=st.integers(1, 9), sizes=st.lists(st.integers(1, 20), min_size=1, max_size=6))
 def test_holds_the_newest_rows_like_a_list(length: int, sizes: list[int]) -> None:
-    queue, kept = Queue(length, 1), []
+    queue = Queue(length, 1)
+    kept = []
     start = queue.rows[:, 0].tolist()
     for number, size in enumerate(sizes):
         rows = 100.0 * (number + 1) + torch.arange(size, dtype=torch.float32)

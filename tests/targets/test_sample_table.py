@@ -10,7 +10,13 @@ from nearfar.targets.sample_table import SampleTable
 def test_rows_are_read_and_overwritten_by_sample_number() -> None:
     table = SampleTable(5, temperature=0.5, seen=False)
     index = torch.tensor([3, 0])
-    table.update(index, {"temperature": torch.tensor([1.0, 2.0], dtype=torch.float64), "seen": torch.tensor([True, False])})
+    table.update(
+        index,
+        {
+            "temperature": torch.tensor([1.0, 2.0], dtype=torch.float64),
+            "seen": torch.tensor([True, False]),
+        },
+    )
     torch.testing.assert_close(table.temperature, torch.tensor([2.0, 0.5, 0.5, 1.0, 0.5]))
     assert table.seen.tolist() == [False, False, False, True, False]
     rows = table(torch.tensor([0, 3, 4]))
@@ -35,7 +41,8 @@ def test_rows_are_copies_and_updates_need_no_gradient() -> None:
 
 
 def test_checkpoints_carry_it() -> None:
-    table, other = SampleTable(4, one=1.0, seen=False), SampleTable(4, one=0.0, seen=True)
+    table = SampleTable(4, one=1.0, seen=False)
+    other = SampleTable(4, one=0.0, seen=True)
     table.update(torch.tensor([2]), {"one": torch.tensor([7.0])})
     other.load_state_dict(table.state_dict())
     assert other.one.tolist() == [1.0, 1.0, 7.0, 1.0]

@@ -32,7 +32,9 @@ def _plain(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
 )
 def test_reference_codes(golden, name: str, iterations: str, codes: str) -> None:
     case = golden(name)
-    found = sinkhorn(case["in_scores"], epsilon=float(case["hp_epsilon"]), iterations=int(case[iterations]))
+    found = sinkhorn(
+        case["in_scores"], epsilon=float(case["hp_epsilon"]), iterations=int(case[iterations])
+    )
     torch.testing.assert_close(found, case[codes], rtol=1e-8, atol=1e-14)
 
 
@@ -47,8 +49,12 @@ def test_equals_the_plain_loop(shape: tuple[int, int], iterations: int) -> None:
 def test_every_prototype_gets_its_share() -> None:
     scores = torch.nn.functional.normalize(torch.randn(64, 16, dtype=torch.float64), dim=1)
     codes = sinkhorn(scores, epsilon=0.1, iterations=50)
-    torch.testing.assert_close(codes.sum(1), torch.ones(64, dtype=torch.float64), rtol=1e-12, atol=0)
-    torch.testing.assert_close(codes.sum(0), torch.full((16,), 4.0, dtype=torch.float64), rtol=0.01, atol=0)
+    torch.testing.assert_close(
+        codes.sum(1), torch.ones(64, dtype=torch.float64), rtol=1e-12, atol=0
+    )
+    torch.testing.assert_close(
+        codes.sum(0), torch.full((16,), 4.0, dtype=torch.float64), rtol=0.01, atol=0
+    )
 
 
 def test_without_iterations_only_the_total_changes() -> None:
@@ -64,11 +70,14 @@ def test_half_precision_scores_neither_overflow_nor_lose_the_codes(dtype: torch.
     codes = sinkhorn(scores, epsilon=0.05)
     assert codes.dtype == torch.float32
     assert codes.isfinite().all()
-    torch.testing.assert_close(codes, sinkhorn(scores.double(), epsilon=0.05).float(), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(
+        codes, sinkhorn(scores.double(), epsilon=0.05).float(), rtol=1e-3, atol=1e-5
+    )
 
 
 def test_codes_carry_no_gradient_and_do_not_depend_on_the_order() -> None:
     scores = torch.randn(9, 4, dtype=torch.float64, requires_grad=True)
-    codes, order = sinkhorn(scores), torch.randperm(9)
+    codes = sinkhorn(scores)
+    order = torch.randperm(9)
     assert not codes.requires_grad
     torch.testing.assert_close(sinkhorn(scores[order]), codes[order])

@@ -1,4 +1,6 @@
-"""k-means and stages: clusters found again, pseudo-labels in mixed radix, weights handed over, features put together."""
+"""k-means and stages: clusters found again, pseudo-labels in mixed radix, weights handed over,
+features put together.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from nearfar.data.batches import round_robin
+from nearfar.data.batches.samplers import round_robin
 from nearfar.errors import UserError
 from nearfar.targets.kmeans import kmeans
 from nearfar.targets.stages import Stages, exchange
@@ -33,7 +35,9 @@ def test_reference_batches_of_one_group_each(golden: Any, name: str) -> None:
     labels = case["in_pseudo_labels"]
     members = [(labels == group).nonzero().flatten() for group in labels.unique()]
     permuted = [rows[case["in_perms"][place][: len(rows)]] for place, rows in enumerate(members)]
-    assert torch.equal(torch.stack(round_robin(permuted, int(case["hp_batch_size"]))), case["out_batches"])
+    assert torch.equal(
+        torch.stack(round_robin(permuted, int(case["hp_batch_size"]))), case["out_batches"]
+    )
 
 
 @pytest.mark.parametrize("name", named("b-mcl-integration*"))
@@ -58,13 +62,16 @@ def test_pseudo_labels_are_mixed_radix_numbers_of_all_stages_clusters() -> None:
     pairs = {(int(p), int(a), int(b)) for p, a, b in zip(stages.groups, *clouds, strict=True)}
     assert len(pairs) == len({p for p, _, _ in pairs}) == 16, "one group for each pair of clusters"
     first = stages.groups // 4
-    assert len({(int(p), int(a)) for p, a in zip(first, clouds[0], strict=True)}) == 4, "the first stage is the highest digit"
+    assert len({(int(p), int(a)) for p, a in zip(first, clouds[0], strict=True)}) == 4, (
+        "the first stage is the highest digit"
+    )
 
 
 def test_finished_stages_keep_their_weights_and_the_next_one_starts_fresh() -> None:
     networks = nn.ModuleList(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)) for _ in range(3))
     fresh = [network[0].weight.clone() for network in networks]
-    stages, learning = Stages(10, 2, networks), networks[2][0].weight
+    stages = Stages(10, 2, networks)
+    learning = networks[2][0].weight
     assert [all(p.requires_grad for p in n.parameters()) for n in networks] == [False, False, True]
     trained = []
     for start in (fresh[2], fresh[0], fresh[1]):
@@ -97,12 +104,15 @@ def test_a_stage_is_due_at_equal_shares_of_the_run() -> None:
             stages.current += 1
             due.append(epoch)
     assert due == [3, 6]
-    with pytest.raises(UserError, match="2 epochs are too few for 3 stages; choose --epochs 3 or more"):
+    with pytest.raises(
+        UserError, match="2 epochs are too few for 3 stages; choose --epochs 3 or more"
+    ):
         Stages(10, 2, nn.ModuleList(nn.Linear(2, 2) for _ in range(3))).due(1, 0.5)
 
 
 def test_exchange_swaps_everything_twice_to_the_start() -> None:
-    first, second = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    first = nn.BatchNorm1d(3)
+    second = nn.BatchNorm1d(3)
     first.running_var.fill_(7)
     exchange(first, second)
     assert second.running_var.eq(7).all()

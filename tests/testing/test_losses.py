@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from nearfar.errors import UserError
-from nearfar.losses.contrastive import nt_xent
+from nearfar.losses.instance.contrastive import nt_xent
 from nearfar.testing import LOSS_CHECKS, LossCase, check_loss
 
 

@@ -41,7 +41,10 @@ class Sound(Method):
         self.register_buffer("centre", torch.zeros(self.settings.width))
 
     def forward(self, batch: Batch) -> Outputs:
-        return {name: self.projector(self.encoder(view)) for name, view in zip(("z1", "z2"), batch.views, strict=True)}
+        return {
+            name: self.projector(self.encoder(view))
+            for name, view in zip(("z1", "z2"), batch.views, strict=True)
+        }
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         z1, z2 = (normalize(z - self.centre, dim=1) for z in outputs.values())
@@ -82,7 +85,10 @@ class Random(Sound):
     generator = torch.Generator()
 
     def forward(self, batch: Batch) -> Outputs:
-        return {name: z + torch.randn(z.shape, generator=self.generator) for name, z in super().forward(batch).items()}
+        return {
+            name: z + torch.randn(z.shape, generator=self.generator)
+            for name, z in super().forward(batch).items()
+        }
 
 
 class Forgetful(Sound):
@@ -102,7 +108,10 @@ class Meddling(Sound):
 
 class NotANumber(Sound):
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        return {"deviation": outputs["z1"].std(0, correction=0).log().mean(), "rest": outputs["z2"].sum()}
+        return {
+            "deviation": outputs["z1"].std(0, correction=0).log().mean(),
+            "rest": outputs["z2"].sum(),
+        }
 
 
 DEFECTS = {
@@ -115,7 +124,9 @@ DEFECTS = {
     "repeats": [(Random, "the same seed gives other steps")],
     "resumes": [(Forgetful, "the step after resuming is another")],
     "gradient_cache_equals_plain": [(OwnStatistics, "the gradient cache takes another step")],
-    "few_samples_are_right_or_refused": [(NotANumber, "with one sample the loss term deviation is not finite")],
+    "few_samples_are_right_or_refused": [
+        (NotANumber, "with one sample the loss term deviation is not finite")
+    ],
     "processes_equal_one": [(OwnStatistics, "process 0 of 2 differs from one process")],
 }
 
@@ -126,7 +137,8 @@ def test_a_sound_method_passes(check: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("check", "method", "message"), [(c, *found) for c, defects in DEFECTS.items() for found in defects]
+    ("check", "method", "message"),
+    [(c, *found) for c, defects in DEFECTS.items() for found in defects],
 )
 def test_a_defect_is_found(check: str, method: type[Method], message: str) -> None:
     with pytest.raises(AssertionError, match=re.escape(message) if "[" in message else message):
@@ -135,7 +147,8 @@ def test_a_defect_is_found(check: str, method: type[Method], message: str) -> No
 
 def test_check_method_names_the_method_and_the_check() -> None:
     with pytest.raises(
-        AssertionError, match=r"tests.testing.test_methods:Unused fails gradient_reaches_parameters: no gradient"
+        AssertionError,
+        match=r"tests.testing.test_methods:Unused fails gradient_reaches_parameters: no gradient",
     ):
         check_method(Unused, modality="series")
 
@@ -149,7 +162,10 @@ def test_what_is_known_can_be_left_out() -> None:
 
 def test_a_method_of_the_main_script_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sound, "__module__", "__main__")
-    with pytest.raises(UserError, match="Other processes cannot import Sound from the main script; move it into a file"):
+    with pytest.raises(
+        UserError,
+        match="Other processes cannot import Sound from the main script; move it into a file",
+    ):
         METHOD_CHECKS["processes_equal_one"](Case(Sound))
 
 

@@ -14,7 +14,7 @@ from nearfar.batch import Batch
 from nearfar.methods import registry
 from nearfar.options import resolved_settings
 from nearfar.training import loop
-from nearfar.training.ahead import Batches, cores_allow
+from nearfar.training.care.ahead import Batches, cores_allow
 from nearfar.training.plan import Plan
 from nearfar.views import make_views
 
@@ -25,7 +25,8 @@ class Maker:
     """Batches that carry their step's number; remembers which thread made which."""
 
     def __init__(self, broken: int = -1) -> None:
-        self.broken, self.made = broken, {}  # type: ignore[var-annotated]
+        self.broken = broken  # type: ignore[var-annotated]
+        self.made = {}
 
     def __call__(self, step: int) -> Batch:
         if step == self.broken:
@@ -69,17 +70,24 @@ def test_no_thread_is_left_when_a_run_breaks_off() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cores", "threads", "processes", "expected"), [(2, 1, 1, True), (2, 2, 1, False), (8, 2, 2, True), (8, 4, 2, False)]
+    ("cores", "threads", "processes", "expected"),
+    [(2, 1, 1, True), (2, 2, 1, False), (8, 2, 2, True), (8, 4, 2, False)],
 )
-def test_cores_are_shared_out(cores: int, threads: int, processes: int, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cores_are_shared_out(
+    cores: int, threads: int, processes: int, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
     monkeypatch.setattr("torch.get_num_threads", lambda: threads)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
     assert cores_allow(CPU) is expected
 
 
-@pytest.mark.parametrize("name", ["simclr", "mixed-barlow-twins", "hallucinator", "scatsimclr", "genview"])
-def test_a_run_whose_batches_are_made_ahead_is_the_same_to_the_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "name", ["simclr", "mixed-barlow-twins", "hallucinator", "scatsimclr", "genview"]
+)
+def test_a_run_whose_batches_are_made_ahead_is_the_same_to_the_bit(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = data.load("digits", limit=48)
     kind = registry.get(name)
     weights = []
@@ -87,7 +95,9 @@ def test_a_run_whose_batches_are_made_ahead_is_the_same_to_the_bit(name: str, mo
         monkeypatch.setattr(loop, "cores_allow", lambda _, ahead=ahead: ahead)
         torch.manual_seed(0)
         encoder = networks.build(kind.default_encoder, source.spec, kind=kind.encoder_kind)
-        method = kind(encoder, source.spec, resolved_settings(kind.Settings, kind.recipes["small"].settings))
+        method = kind(
+            encoder, source.spec, resolved_settings(kind.Settings, kind.recipes["small"].settings)
+        )
         recipe = dataclasses.replace(kind.recipes["small"], batch_size=16, epochs=2)
         loop.fit(method, source, make_views(source.spec, method.wanted_views), Plan(recipe, seed=1))
         weights.append(method.state_dict())

@@ -1,4 +1,6 @@
-"""Synchronised batch norm: PyTorch's on one process; on several, PyTorch's on the joined batch, gradients included."""
+"""Synchronised batch norm: PyTorch's on one process; on several, PyTorch's on the joined batch,
+gradients included.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nearfar import collectives
 from nearfar.errors import UserError
 from nearfar.testing.processes import on_processes
-from nearfar.training import collectives
-from nearfar.training.batch_norm import SyncedBatchNorm, synchronise
+from nearfar.training.processes.batch_norm import SyncedBatchNorm, synchronise
 
 LAYERS = {
     "vectors": (lambda: nn.BatchNorm1d(3), (9, 3)),
@@ -24,7 +26,9 @@ ROWS = {1: (9,), 2: (8, 1), 3: (1, 3, 5)}
 
 
 def case(name: str) -> tuple[nn.Module, Tensor, Tensor]:
-    """A layer with learned values that are not the starting ones, samples far from zero, and weights of a loss."""
+    """A layer with learned values that are not the starting ones, samples far from zero, and
+    weights of a loss.
+    """
     make, shape = LAYERS[name]
     generator = torch.Generator().manual_seed(1)
     layer = make().double()
@@ -35,15 +39,22 @@ def case(name: str) -> tuple[nn.Module, Tensor, Tensor]:
 
 
 def passes(layer: nn.Module, x: Tensor, weight: Tensor) -> dict[str, Any]:
-    """Twice forward and backward through a loss that is not linear in the output, and the state afterwards."""
+    """Twice forward and backward through a loss that is not linear in the output, and the state
+    afterwards.
+    """
     own = slice(
-        sum(ROWS[collectives.world()][: collectives.rank()]), sum(ROWS[collectives.world()][: collectives.rank() + 1])
+        sum(ROWS[collectives.world()][: collectives.rank()]),
+        sum(ROWS[collectives.world()][: collectives.rank() + 1]),
     )
     x = x[own].requires_grad_()
     layer(x.detach() + 1)
     output = layer(x)
     (weight[own] * output + output.pow(3)).sum().backward()
-    learned = {name: collectives.all_reduce_sum(p.grad) for name, p in layer.named_parameters() if p.grad is not None}
+    learned = {
+        name: collectives.all_reduce_sum(p.grad)
+        for name, p in layer.named_parameters()
+        if p.grad is not None
+    }
     evaluated = layer.eval()(x.detach()) if layer.running_mean is not None else x  # type: ignore[union-attr]
     rows = {"output": output.detach(), "gradient": x.grad, "evaluated": evaluated.detach()}
     return {"rows": rows, "learned": learned, "state": dict(layer.state_dict())}
@@ -72,7 +83,9 @@ def test_uneven_parts_on_several_processes_equal_the_joined_batch(
     expected = passes(layer, x, weight)
     found = [result[name] for result in several[count]]
     for key, value in expected["rows"].items():
-        torch.testing.assert_close(torch.cat([part["rows"][key] for part in found]), value, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(
+            torch.cat([part["rows"][key] for part in found]), value, rtol=1e-10, atol=1e-10
+        )
     for part in found:
         torch.testing.assert_close(part["learned"], expected["learned"], rtol=1e-10, atol=1e-10)
         torch.testing.assert_close(part["state"], expected["state"], rtol=1e-10, atol=1e-10)
@@ -88,7 +101,11 @@ def test_one_process_is_exactly_pytorch(name: str) -> None:
 def test_synchronising_keeps_every_parameter_buffer_hook_and_flag() -> None:
     shared = nn.BatchNorm1d(4)
     network = nn.Sequential(
-        nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4).eval(), nn.Flatten(2), shared, nn.ModuleList([shared, nn.BatchNorm3d(2)])
+        nn.Conv2d(3, 4, 1),
+        nn.BatchNorm2d(4).eval(),
+        nn.Flatten(2),
+        shared,
+        nn.ModuleList([shared, nn.BatchNorm3d(2)]),
     )
     before = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     calls = []
@@ -121,6 +138,8 @@ def test_an_unknown_kind_of_batch_norm_is_named() -> None:
         pass
 
     with pytest.raises(
-        UserError, match=r"The layer 1 is a Renorm, which cannot be synchronised over processes; train with one process"
+        UserError,
+        match=r"The layer 1 is a Renorm, which cannot be synchronised over processes; train with "
+        r"one process",
     ):
         synchronise(nn.Sequential(nn.Linear(2, 2), Renorm(2)))

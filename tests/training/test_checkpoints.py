@@ -1,4 +1,6 @@
-"""Checkpoints: exact round trip, what is kept, and what happens when the disk or the file is bad."""
+"""Checkpoints: exact round trip, what is kept, and what happens when the disk or the file is
+bad.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,12 @@ import torch
 from torch import nn
 
 from nearfar.errors import UserError
-from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint, set_aside
+from nearfar.training.care.checkpoints import (
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    set_aside,
+)
 
 
 def state(step: int = 3, size: int = 50_000) -> dict[str, Any]:
@@ -27,9 +34,17 @@ def state(step: int = 3, size: int = 50_000) -> dict[str, Any]:
     name, words, *rest = np.random.get_state(legacy=True)
     return {
         "step": step,
-        "method": {**network.state_dict(), "large": torch.randn(size), "half": torch.randn(2).bfloat16()},
+        "method": {
+            **network.state_dict(),
+            "large": torch.randn(size),
+            "half": torch.randn(2).bfloat16(),
+        },
         "optimizer": optimizer.state_dict(),
-        "random": {"torch": torch.get_rng_state(), "python": random.getstate(), "numpy": [name, words.tolist(), *rest]},
+        "random": {
+            "torch": torch.get_rng_state(),
+            "python": random.getstate(),
+            "numpy": [name, words.tolist(), *rest],
+        },
         "other": [None, True, 1.5, "text", (), {}],
     }
 
@@ -52,7 +67,9 @@ def test_the_newest_two_are_kept_and_the_highest_step_is_the_latest(tmp_path: Pa
         path = save_checkpoint(tmp_path, state(step))
         assert latest_checkpoint(tmp_path) == path
     names = ["step-000000101.pt", "step-000001000.pt"]
-    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*names, *(f"{name}.sha256" for name in names)])
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
+        [*names, *(f"{name}.sha256" for name in names)]
+    )
     save_checkpoint(tmp_path, state(2000), keep=1)
     assert [file.name for file in tmp_path.glob("*.pt")] == ["step-000002000.pt"]
 
@@ -69,7 +86,8 @@ def expect_failure(tmp_path: Path, reason: str, older: str) -> None:
         save_checkpoint(tmp_path, state(2))
     message = str(caught.value)
     assert message.startswith(
-        f"The checkpoint {tmp_path}/step-000000002.pt could not be written ({reason}): it needs 0.2 MB"
+        f"The checkpoint {tmp_path}/step-000000002.pt could not be written ({reason}): it needs "
+        "0.2 MB"
     )
     assert message.endswith(f"MB are free; make room and continue with --resume ({older}).")
 
@@ -138,19 +156,27 @@ def test_a_damaged_file_is_named_with_the_one_before_it(tmp_path: Path, damage: 
     whole = bytearray(path.read_bytes())
     whole[len(whole) // 2] ^= 1
     path.write_bytes(
-        {"flipped": bytes(whole), "short": bytes(whole[:5000]), "empty": b"", "text": b"not a checkpoint"}[damage]
+        {
+            "flipped": bytes(whole),
+            "short": bytes(whole[:5000]),
+            "empty": b"",
+            "text": b"not a checkpoint",
+        }[damage]
     )
     with pytest.raises(UserError) as caught:
         load_checkpoint(path)
     assert str(caught.value) == (
-        f"The checkpoint {path} is damaged or no checkpoint at all; remove it to continue from step-000000001.pt."
+        f"The checkpoint {path} is damaged or no checkpoint at all; remove it to continue from "
+        "step-000000001.pt."
     )
 
 
 def test_a_damaged_only_file_means_to_start_again(tmp_path: Path) -> None:
     path = tmp_path / "step-000000001.pt"
     path.write_bytes(b"")
-    with pytest.raises(UserError, match="is damaged or no checkpoint at all; remove it and start the run again"):
+    with pytest.raises(
+        UserError, match="is damaged or no checkpoint at all; remove it and start the run again"
+    ):
         load_checkpoint(path)
 
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nearfar import collectives
 from nearfar.errors import UserError
 from nearfar.methods.method import Summed
 from nearfar.testing.processes import on_processes
-from nearfar.training import collectives
-from nearfar.training.batch_norm import synchronise
-from nearfar.training.joining import join
+from nearfar.training.processes.batch_norm import synchronise
+from nearfar.training.processes.joining import join
 
 PARTS = {2: [(5, 3), (4, 4), (1, 7)], 3: [(4, 3, 1), (2, 2, 2), (1, 1, 6)]}
 ROWS = (2, 3)
@@ -32,8 +32,12 @@ class Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(3)
-        self.first = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
-        self.second = nn.Sequential(nn.Linear(4 * 9, 6), nn.BatchNorm1d(6, affine=False), nn.Tanh(), nn.Linear(6, 5))
+        self.first = nn.Sequential(
+            nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten()
+        )
+        self.second = nn.Sequential(
+            nn.Linear(4 * 9, 6), nn.BatchNorm1d(6, affine=False), nn.Tanh(), nn.Linear(6, 5)
+        )
         self.scale = nn.Parameter(torch.tensor(2.0))
         self.double()
 
@@ -46,24 +50,34 @@ class Network(nn.Module):
         }
 
     def loss(self, outputs: dict[str, Any]) -> Tensor:
-        z, other = outputs["z"], outputs["nested"][0][0]
+        z = outputs["z"]
+        other = outputs["nested"][0][0]
         contrast = torch.log_softmax(self.scale * (z @ z.T), dim=1).diagonal().mean()
-        return (outputs["sum"].value / len(z)).sin().sum() - contrast + (other.mean(0) * other.std(0)).prod()
+        return (
+            (outputs["sum"].value / len(z)).sin().sum()
+            - contrast
+            + (other.mean(0) * other.std(0)).prod()
+        )
 
 
 def train(counts: tuple[int, ...]) -> dict[str, Any]:
     """Two steps of gradient descent on the joined batch; its losses, gradients and final state."""
-    samples = torch.randn(sum(counts), 2, 3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    samples = torch.randn(
+        sum(counts), 2, 3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
     batch = samples + torch.arange(len(samples)).view(-1, 1, 1, 1)
     network = synchronise(Network())
     model = collectives.data_parallel(network)
-    losses, gradients = [], []
+    losses = []
+    gradients = []
     for _ in range(2):
         network.zero_grad()
         loss = network.loss(join(model(own_rows(batch, counts))))  # type: ignore[operator]
         loss.backward()
         losses.append(loss.detach())
-        gradients.append({name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None})
+        gradients.append(
+            {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
+        )
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter -= 0.1 * parameter.grad  # type: ignore[operator]
@@ -72,7 +86,8 @@ def train(counts: tuple[int, ...]) -> dict[str, Any]:
 
 def joined_types() -> dict[str, Any]:
     """What ``join`` makes of every type of tensor, and the small talk between processes."""
-    rank, rows = collectives.rank(), ROWS[collectives.rank()]
+    rank = collectives.rank()
+    rows = ROWS[collectives.rank()]
     types = (
         torch.bool,
         torch.uint8,
@@ -83,12 +98,17 @@ def joined_types() -> dict[str, Any]:
         torch.float32,
         torch.complex64,
     )
-    outputs = {str(kind): (torch.arange(rows * 2).view(2, rows).T + 10 * rank).to(kind) for kind in types}
+    outputs = {
+        str(kind): (torch.arange(rows * 2).view(2, rows).T + 10 * rank).to(kind) for kind in types
+    }
     outputs["count"] = Summed(torch.tensor(rows))
     joined = join(outputs)
     collectives.barrier()
     return {
-        "joined": {name: value.value if isinstance(value, Summed) else value for name, value in joined.items()},
+        "joined": {
+            name: value.value if isinstance(value, Summed) else value
+            for name, value in joined.items()
+        },
         "any": [collectives.any_process(rank == 1), collectives.any_process(False)],
         "first": collectives.is_first(),
         "heard": collectives.broadcast_object({"folder": "runs/é", "from": rank}),
@@ -99,7 +119,9 @@ X = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
 
 
 def adjoints() -> dict[str, Tensor]:
-    """Gradients where every process has another gradient of the sum, and second derivatives through it."""
+    """Gradients where every process has another gradient of the sum, and second derivatives through
+    it.
+    """
     own = (X + collectives.rank()).requires_grad_()
     weight = torch.arange(1.0, 4.0, dtype=X.dtype) * (1 + collectives.rank())
     loss = (weight * collectives.all_reduce_sum(own.square())).sum()
@@ -168,8 +190,11 @@ def test_training_on_several_processes_equals_training_on_one(
         torch.testing.assert_close(result["trained"], expected, rtol=1e-10, atol=1e-12)
 
 
-def test_every_type_travels_and_all_processes_hear_the_same(several: dict[int, list[dict[str, Any]]]) -> None:
-    results, counts = [result["types"] for result in several[2]], ROWS
+def test_every_type_travels_and_all_processes_hear_the_same(
+    several: dict[int, list[dict[str, Any]]],
+) -> None:
+    results = [result["types"] for result in several[2]]
+    counts = ROWS
     assert [result["first"] for result in results] == [True, False]
     for result in results:
         assert result["any"] == [True, False]
@@ -177,12 +202,17 @@ def test_every_type_travels_and_all_processes_hear_the_same(several: dict[int, l
         joined = result["joined"]
         assert joined.pop("count") == 5
         for name, value in joined.items():
-            parts = [torch.arange(rows * 2).view(2, rows).T + 10 * rank for rank, rows in enumerate(counts)]
+            parts = [
+                torch.arange(rows * 2).view(2, rows).T + 10 * rank
+                for rank, rows in enumerate(counts)
+            ]
             assert str(value.dtype) == name
             assert torch.equal(value, torch.cat(parts).to(value.dtype))
 
 
-def test_the_gradient_of_a_sum_is_the_sum_of_all_gradients(several: dict[int, list[dict[str, Any]]]) -> None:
+def test_the_gradient_of_a_sum_is_the_sum_of_all_gradients(
+    several: dict[int, list[dict[str, Any]]],
+) -> None:
     for rank, found in enumerate(result["adjoints"] for result in several[2]):
         weight = torch.arange(1.0, 4.0, dtype=torch.float64) * (1 + 2)
         torch.testing.assert_close(found["first"], 2 * weight * (X + rank))
@@ -204,7 +234,10 @@ def test_an_output_that_cannot_be_joined_is_named(several: dict[int, list[dict[s
         assert messages[1] == f"outputs['pair'][1] of the method is a str; {expected}"
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not list the threads of a process")
+@pytest.mark.skipif(
+    not Path("/proc/self/task").exists(),
+    reason="this system does not list the threads of a process",
+)
 def test_no_thread_is_left_that_could_abort_the_ending_interpreter() -> None:
     for threads in on_processes(threads_after_leaving, counts=(2,))[2]:
         assert threads
@@ -233,6 +266,7 @@ def fail() -> None:
 @pytest.mark.slow
 def test_a_failing_process_ends_all_and_says_why() -> None:
     with pytest.raises(
-        RuntimeError, match=r"(?s)fail on processes failed.*something odd.*process 1 of 2 ended with code 1"
+        RuntimeError,
+        match=r"(?s)fail on processes failed.*something odd.*process 1 of 2 ended with code 1",
     ):
         on_processes(fail, counts=[2])

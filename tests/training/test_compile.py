@@ -1,4 +1,6 @@
-"""``--compile``: a run whose encoder is compiled takes the steps of one whose encoder is not, and its weights keep their names."""
+"""``--compile``: a run whose encoder is compiled takes the steps of one whose encoder is not, and
+its weights keep their names.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def state_after_a_run(*, compiled: bool) -> dict[str, Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on CPUs")
+@pytest.mark.skipif(
+    shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on CPUs"
+)
 @pytest.mark.filterwarnings("ignore")  # of the compiler's own
 def test_a_compiled_encoder_takes_the_same_steps() -> None:
     torch._dynamo.reset()

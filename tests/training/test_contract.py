@@ -1,4 +1,6 @@
-"""What a method may ask of the loop beside views: batches, a look at all samples between epochs, sources of views, groups."""
+"""What a method may ask of the loop beside views: batches, a look at all samples between epochs,
+sources of views, groups.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Curious(SimCLR):
         self.seen.append((epoch, tuple(features.shape), self.training))
         self.groups.copy_((features[:, 0] > features[:, 0].median()).long())
 
-    def view_sources(self, samples: Tensor, index: Tensor, generator: torch.Generator) -> list[Tensor]:
+    def view_sources(
+        self, samples: Tensor, index: Tensor, generator: torch.Generator
+    ) -> list[Tensor]:
         return [samples, 255 - samples]
 
     def forward(self, batch: Batch) -> Outputs:
@@ -47,10 +51,24 @@ class Curious(SimCLR):
 
 
 def source() -> Source:
-    spec = Spec("noise", "image", (1, 8, 8), 24, classes=("a", "b"), target="class", groups=("who",), mean=(0.5,), std=(0.25,))
-    images = torch.randint(0, 256, (24, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    spec = Spec(
+        "noise",
+        "image",
+        (1, 8, 8),
+        24,
+        classes=("a", "b"),
+        target="class",
+        groups=("who",),
+        mean=(0.5,),
+        std=(0.25,),
+    )
+    images = torch.randint(
+        0, 256, (24, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
     who = torch.arange(24) // 4
-    return Source(spec, Samples(images, [str(i) for i in range(24)], torch.arange(24) % 2, {"who": who}), None)
+    return Source(
+        spec, Samples(images, [str(i) for i in range(24)], torch.arange(24) % 2, {"who": who}), None
+    )
 
 
 def method(spec: Spec) -> Curious:
@@ -84,7 +102,10 @@ def trained(folder: Path, epochs: int, stop_after: int | None = None) -> Curious
 
 def test_the_loop_asks_before_each_epoch_and_batches_follow(tmp_path: Path) -> None:
     made = trained(tmp_path, epochs=2)
-    assert made.seen == [(0, (24, 8), True), (1, (24, 8), True)]  # and the method trains on afterwards
+    assert made.seen == [
+        (0, (24, 8), True),
+        (1, (24, 8), True),
+    ]  # and the method trains on afterwards
     for batch in made.batches[4:]:
         assert len(made.groups[batch.index].unique()) == 1
     given = source().train
@@ -96,7 +117,9 @@ def test_the_loop_asks_before_each_epoch_and_batches_follow(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("stop_after", [4, 6])
-def test_a_resumed_run_of_such_a_method_is_the_uninterrupted_one(tmp_path: Path, stop_after: int) -> None:
+def test_a_resumed_run_of_such_a_method_is_the_uninterrupted_one(
+    tmp_path: Path, stop_after: int
+) -> None:
     whole = trained(tmp_path / "whole", epochs=2)
     trained(tmp_path / "parts", epochs=2, stop_after=stop_after)
     resumed = trained(tmp_path / "parts", epochs=2)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nearfar.errors import UserError
-from nearfar.training.finite import bad_terms, check_state
+from nearfar.training.care.finite import bad_terms, check_state
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -1,4 +1,6 @@
-"""Losses that take rows: on p processes each computes the share of its own samples, which is 1 / p of the work."""
+"""Losses that take rows: on p processes each computes the share of its own samples, which is 1 / p
+of the work.
+"""
 
 from __future__ import annotations
 
@@ -9,35 +11,55 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nearfar import collectives
 from nearfar.methods import registry
 from nearfar.methods.method import Summed
 from nearfar.testing import on_processes, toy
 from nearfar.testing.steps import assert_processes_equal, train
-from nearfar.training import collectives
-from nearfar.training.joining import join_rows, summed_terms
+from nearfar.training.processes.joining import join_rows, summed_terms
 from nearfar.training.update import detached, joined_loss, takes_rows
 
 NAMES = [
-    "adainf", "clip", "dcl", "fixed-head", "genview", "mcl", "mcl-clip", "mochi", "moco-v2", "moco-v3", "nnclr", "scatsimclr", "simclr",
+    "adainf",
+    "clip",
+    "dcl",
+    "fixed-head",
+    "genview",
+    "mcl",
+    "mcl-clip",
+    "mochi",
+    "moco-v2",
+    "moco-v3",
+    "nnclr",
+    "scatsimclr",
+    "simclr",
     "supcon",
 ]
 COUNTS = (2, 4)
 SYMMETRIC = {"clip": 2.0, "mcl-clip": 2.0}
-"""How many times more products all shares take together, as one process alone makes a pair's product once for both directions."""
+"""How many times more products all shares take together, as one process alone makes a pair's
+product once for both directions.
+"""
 
 WITHOUT_PRODUCTS = ["genview"]
 """Whose host is SimSiam unless another is chosen: a loss of each pair by itself."""
 
 ROWS = 64
-"""Samples of the joined batch whose products are counted; a multiple of 4, so that parts are equal."""
+"""Samples of the joined batch whose products are counted; a multiple of 4, so that parts are equal.
+"""
 
 
 def products(name: str) -> int:
-    """Floating point operations of one process in the loss of ``ROWS`` samples, forwards and backwards."""
+    """Floating point operations of one process in the loss of ``ROWS`` samples, forwards and
+    backwards.
+    """
     method, batch = toy(name)
     method.progress = 0.5
     rows = ROWS // collectives.world()
-    outputs = {key: value[torch.arange(rows) % len(batch)] for key, value in detached(method(batch)).items()}
+    outputs = {
+        key: value[torch.arange(rows) % len(batch)]
+        for key, value in detached(method(batch)).items()
+    }
     for value in outputs.values():
         value.requires_grad_(value.is_floating_point())
     with FlopCounterMode(display=False) as counter:
@@ -47,20 +69,30 @@ def products(name: str) -> int:
 
 
 class Whole(nn.Module):
-    """A loss of rows and of a parameter, with a diagnostic of the rows and one of the parameter alone."""
+    """A loss of rows and of a parameter, with a diagnostic of the rows and one of the parameter
+    alone.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.weight, self.scale = nn.Parameter(torch.eye(3).double()), nn.Parameter(torch.tensor(2.0).double())
+        self.weight = nn.Parameter(torch.eye(3).double())
+        self.scale = nn.Parameter(torch.tensor(2.0).double())
 
     def forward(self, x: Tensor) -> dict[str, Any]:
         z = x @ self.weight
         return {"z": z, "pair": [z.exp()], "sum": Summed(z.sum(0))}
 
     def loss(self, outputs: dict[str, Any], rows: slice | None = None) -> dict[str, Tensor]:
-        own, z = slice(None) if rows is None else rows, outputs["z"]
-        values = (self.scale * z[own] @ outputs["pair"][0].T).logsumexp(1) * outputs["sum"].value.sum().sin()
-        return {"value": values.sum() / len(z), "mean": z[own].detach().mean(), "scale": self.scale.detach()}
+        own = slice(None) if rows is None else rows
+        z = outputs["z"]
+        values = (self.scale * z[own] @ outputs["pair"][0].T).logsumexp(1) * outputs[
+            "sum"
+        ].value.sum().sin()
+        return {
+            "value": values.sum() / len(z),
+            "mean": z[own].detach().mean(),
+            "scale": self.scale.detach(),
+        }
 
 
 def step(counts: tuple[int, ...]) -> dict[str, Any]:
@@ -69,7 +101,11 @@ def step(counts: tuple[int, ...]) -> dict[str, Any]:
     own = samples.split(counts)[collectives.rank()] if collectives.world() > 1 else samples
     model = Whole()
     outputs, share = join_rows(model(own))
-    terms = model.loss(outputs) if share is None else summed_terms(model.loss(outputs, share.rows), share)
+    terms = (
+        model.loss(outputs)
+        if share is None
+        else summed_terms(model.loss(outputs, share.rows), share)
+    )
     terms["value"].backward()
     collectives.average_gradients(model.parameters())
     shared = torch.tensor(share is not None)
@@ -98,12 +134,18 @@ def several() -> dict[int, list[dict[str, Any]]]:
 
 
 def test_the_listed_methods_and_no_others_take_rows() -> None:
-    assert {name for name in registry.names() if all(takes_rows(toy(name)[0], phase) for phase in toy(name)[0].phases())} == set(NAMES)
+    assert {
+        name
+        for name in registry.names()
+        if all(takes_rows(toy(name)[0], phase) for phase in toy(name)[0].phases())
+    } == set(NAMES)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in WITHOUT_PRODUCTS])
-def test_each_of_p_processes_does_a_pth_of_the_products(several: dict[int, list[dict[str, Any]]], name: str) -> None:
+def test_each_of_p_processes_does_a_pth_of_the_products(
+    several: dict[int, list[dict[str, Any]]], name: str
+) -> None:
     whole = products(name)
     most = SYMMETRIC.get(name, 1.0)
     for count in COUNTS:
@@ -112,14 +154,18 @@ def test_each_of_p_processes_does_a_pth_of_the_products(several: dict[int, list[
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_step_on_several_processes_equals_one(several: dict[int, list[dict[str, Any]]], name: str) -> None:
+def test_a_step_on_several_processes_equals_one(
+    several: dict[int, list[dict[str, Any]]], name: str
+) -> None:
     expected = train(*toy(name))
     for count in COUNTS:
         assert_processes_equal([told["trained"][name] for told in several[count]], expected)
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_terms_and_gradients_are_those_of_one_process(several: dict[int, list[dict[str, Any]]], count: int) -> None:
+def test_terms_and_gradients_are_those_of_one_process(
+    several: dict[int, list[dict[str, Any]]], count: int
+) -> None:
     expected = step((7,))
     for told in several[count]:
         for number, (found, counts) in enumerate(zip(told["steps"], PARTS[count], strict=True)):

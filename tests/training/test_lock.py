@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from nearfar.errors import UserError
-from nearfar.training import lock
+from nearfar.training.care import lock
 
 
 def _dead() -> int:
@@ -51,7 +51,8 @@ def test_without_locks_of_the_system_the_file_says_who_owns_it(
 def test_a_file_that_its_owner_removes_meanwhile_is_no_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, calls = tmp_path / lock.LOCK, []
+    path = tmp_path / lock.LOCK
+    calls = []
     free = lock._free
 
     def freed(descriptor: int) -> Any:

@@ -1,4 +1,6 @@
-"""The loop: determinism, exact resume, interruption, accumulation, the gradient cache, and what goes wrong in plain words."""
+"""The loop: determinism, exact resume, interruption, accumulation, the gradient cache, and what
+goes wrong in plain words.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class Watcher:
     """Counts calls; optionally asks for an interruption as Ctrl-C does."""
 
     def __init__(self, interrupt_at: int = -1) -> None:
-        self.interrupt_at, self.calls, self.seen = interrupt_at, [], []  # type: ignore[var-annotated]
+        self.interrupt_at = interrupt_at  # type: ignore[var-annotated]
+        self.calls = []
+        self.seen = []
 
     def on_start(self, progress: Progress) -> None:
         self.calls.append(("start", progress.step))
@@ -51,12 +55,15 @@ def toy(dropout: float = 0.5) -> Toy:
 
 
 def same(first: Method, second: Method) -> bool:
-    a, b = first.state_dict(), second.state_dict()
+    a = first.state_dict()
+    b = second.state_dict()
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_the_same_seed_gives_the_same_weights_to_the_bit(tmp_path: Path) -> None:
-    first, second, other = toy(), toy(), toy()
+    first = toy()
+    second = toy()
+    other = toy()
     fit(first, ToySource(), views, PLAN, tmp_path / "a")
     fit(second, ToySource(), views, PLAN, tmp_path / "b")
     fit(other, ToySource(), views, dataclasses.replace(PLAN, seed=4), tmp_path / "c")
@@ -66,14 +73,19 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", "lars", "larc", "muon"])
 def test_interrupted_and_resumed_equals_uninterrupted(tmp_path: Path, optimizer: str) -> None:
-    plan = dataclasses.replace(PLAN, recipe=dataclasses.replace(RECIPE, optimizer=optimizer, learning_rate=0.1))
-    whole, resumed = toy(), toy()
+    plan = dataclasses.replace(
+        PLAN, recipe=dataclasses.replace(RECIPE, optimizer=optimizer, learning_rate=0.1)
+    )
+    whole = toy()
+    resumed = toy()
     fit(whole, ToySource(), views, plan, tmp_path / "whole")
     watcher = Watcher(interrupt_at=6)
     stopped = fit(toy(), ToySource(), views, plan, tmp_path / "parts", [watcher])
     assert 6 <= stopped.step < stopped.steps
     assert watcher.calls[-1] == ("end", stopped.step)
-    torch.manual_seed(99)  # whatever the random state is in the new process, the checkpoint's counts
+    torch.manual_seed(
+        99
+    )  # whatever the random state is in the new process, the checkpoint's counts
     finished = fit(resumed, ToySource(), views, plan, tmp_path / "parts", [watcher])
     assert finished.step == finished.steps
     assert ("start", stopped.step) in watcher.calls
@@ -82,10 +94,19 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path: Path, optimizer:
 
 def test_training_lowers_the_loss_and_reports_every_term(tmp_path: Path) -> None:
     watcher = Watcher()
-    fit(toy(0.0), ToySource(), views, dataclasses.replace(PLAN, recipe=dataclasses.replace(RECIPE, epochs=20)), tmp_path, [watcher])
+    fit(
+        toy(0.0),
+        ToySource(),
+        views,
+        dataclasses.replace(PLAN, recipe=dataclasses.replace(RECIPE, epochs=20)),
+        tmp_path,
+        [watcher],
+    )
     assert set(watcher.seen[0]) == {"loss", "contrast", "drift", "seen"}
     first = watcher.seen[0]
-    assert first["loss"] == pytest.approx(first["contrast"] + first["drift"]), "diagnostics are not part of the loss"
+    assert first["loss"] == pytest.approx(first["contrast"] + first["drift"]), (
+        "diagnostics are not part of the loss"
+    )
     assert watcher.seen[-1]["contrast"] < watcher.seen[0]["contrast"] - 0.1
     assert watcher.seen[0]["seen"] == 8
 
@@ -96,11 +117,17 @@ def _batch() -> Batch:
     return Batch(views(samples.take(index).double(), torch.Generator().manual_seed(0)), index, None)
 
 
-def _gradients(plan: Plan, dropout: float = 0.0) -> tuple[dict[str, Tensor], dict[str, Tensor], Any]:
+def _gradients(
+    plan: Plan, dropout: float = 0.0
+) -> tuple[dict[str, Tensor], dict[str, Tensor], Any]:
     method = toy(dropout).double()
     torch.manual_seed(7)
     terms, outputs = gradients(method, method, method.phases()[0], _batch(), plan)
-    return terms, {name: p.grad for name, p in method.named_parameters() if p.grad is not None}, outputs
+    return (
+        terms,
+        {name: p.grad for name, p in method.named_parameters() if p.grad is not None},
+        outputs,
+    )
 
 
 @pytest.mark.parametrize("chunk", [1, 5, 7, 12, 40])
@@ -118,11 +145,15 @@ def test_the_gradient_cache_gives_the_gradients_of_the_whole_batch(chunk: int) -
 
 
 def test_the_gradient_cache_repeats_dropout_in_its_second_pass() -> None:
-    """The gradient of a chunked pass with dropout must belong to the embeddings that the loss saw."""
+    """The gradient of a chunked pass with dropout must belong to the embeddings that the loss
+    saw.
+    """
     plan = Plan(dataclasses.replace(RECIPE, batch_size=12), gradient_cache=4)
     method = toy(0.5).double()
     calls: list[Tensor] = []
-    method.encoder.register_forward_hook(lambda module, given, result: calls.append(result.detach()))
+    method.encoder.register_forward_hook(
+        lambda module, given, result: calls.append(result.detach())
+    )
     gradients(method, method, method.phases()[0], _batch(), plan)
     half = len(calls) // 2
     for first, second in zip(calls[:half], calls[half:], strict=True):
@@ -149,7 +180,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_in_words(tmp_path: Path) -> Non
     method = toy(0.0)
     with torch.no_grad():
         method.scale.fill_(float("nan"))
-    with pytest.raises(UserError, match=r"loss term (contrast|drift) became nan at step 1; usual causes are a learning rate"):
+    with pytest.raises(
+        UserError,
+        match=r"loss term (contrast|drift) became nan at step 1; usual causes are a learning rate",
+    ):
         fit(method, ToySource(), views, PLAN, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -171,5 +205,11 @@ def test_bfloat16_keeps_the_loss_in_float32(tmp_path: Path) -> None:
             return terms
 
     torch.manual_seed(5)
-    fit(Recorded(ToyEncoder()), ToySource(), views, dataclasses.replace(PLAN, precision="bfloat16"), tmp_path)
+    fit(
+        Recorded(ToyEncoder()),
+        ToySource(),
+        views,
+        dataclasses.replace(PLAN, precision="bfloat16"),
+        tmp_path,
+    )
     assert set(dtypes) == {torch.float32}

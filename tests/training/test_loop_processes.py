@@ -1,4 +1,6 @@
-"""A whole run on two, three and four processes gives the weights of one, with uneven parts, also through the gradient cache."""
+"""A whole run on two, three and four processes gives the weights of one, with uneven parts, also
+through the gradient cache.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from nearfar import collectives
 from nearfar.methods.method import Recipe
 from nearfar.testing import on_processes
-from nearfar.training import collectives
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
 from tests.training.toys import SharedToy, Toy, ToyEncoder, ToySource
@@ -33,15 +35,20 @@ def same_views(samples: Tensor, generator: torch.Generator) -> list[Tensor]:
 
 
 def weights() -> dict[str, dict[str, Tensor]]:
-    """The state after a run of each plan, by methods whose loss every process computes whole or by rows; called on every process."""
+    """The state after a run of each plan, by methods whose loss every process computes whole or by
+    rows; called on every process.
+    """
     found: dict[str, dict[str, Tensor]] = {}
     for (name, plan), kind in itertools.product(PLANS.items(), (Toy, SharedToy)):
         torch.manual_seed(5)
         method = kind(ToyEncoder()).double()
         folder = Path(collectives.broadcast_object(tempfile.mkdtemp()))
         progress = fit(method, ToySource(), same_views, dataclasses.replace(plan), folder)
-        found[f"{name}, {kind.__name__}"] = {key: value.clone() for key, value in method.state_dict().items()} | {
-            f"term {key}": torch.tensor(value, dtype=torch.float64) for key, value in progress.terms.items()
+        found[f"{name}, {kind.__name__}"] = {
+            key: value.clone() for key, value in method.state_dict().items()
+        } | {
+            f"term {key}": torch.tensor(value, dtype=torch.float64)
+            for key, value in progress.terms.items()
         }
     return found
 
@@ -57,7 +64,9 @@ def test_a_run_on_several_processes_equals_a_run_on_one() -> None:
 
 
 def with_dropout() -> list[dict[str, Tensor]]:
-    """The state after an uninterrupted run with dropout, and after one that was stopped and resumed; called on every process."""
+    """The state after an uninterrupted run with dropout, and after one that was stopped and
+    resumed; called on every process.
+    """
     found = []
     for lengths in ((3,), (1, 3)):
         folder = Path(collectives.broadcast_object(tempfile.mkdtemp()))

@@ -1,4 +1,6 @@
-"""Random views, what hooks draw and dropout are the same on one process and on several, also for batches in parts."""
+"""Random views, what hooks draw and dropout are the same on one process and on several, also for
+batches in parts.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from nearfar import collectives
 from nearfar.batch import Batch, Place
-from nearfar.data.batches import parts_of, place_of
+from nearfar.data.batches.samplers import parts_of, place_of
 from nearfar.data.spec import Spec
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Recipe
 from nearfar.networks.convnet import SmallConvNet
 from nearfar.testing import on_processes
-from nearfar.training import collectives
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
 from nearfar.views import WantedViews, make_views
@@ -38,7 +40,9 @@ def noisy(samples: Tensor, generator: torch.Generator) -> list[Tensor]:
 
 
 class Meeting(Toy):
-    """Each sample's second view is mixed with that of another, drawn without regard to processes."""
+    """Each sample's second view is mixed with that of another, drawn without regard to
+    processes.
+    """
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         first, second = batch.views
@@ -47,13 +51,17 @@ class Meeting(Toy):
 
 
 def toy_runs() -> dict[str, dict[str, Tensor]]:
-    """The weights after a run of each plan with random views and dropout; called on every process."""
+    """The weights after a run of each plan with random views and dropout; called on every
+    process.
+    """
     found: dict[str, dict[str, Tensor]] = {}
     for (name, plan), kind in itertools.product(PLANS.items(), (Toy, Meeting)):
         torch.manual_seed(5)
         method = kind(ToyEncoder(dropout=0.0 if plan.gradient_cache else 0.5)).double()
         fit(method, ToySource(), noisy, dataclasses.replace(plan))
-        found[f"{name}, {kind.__name__}"] = {key: value.clone() for key, value in method.state_dict().items()}
+        found[f"{name}, {kind.__name__}"] = {
+            key: value.clone() for key, value in method.state_dict().items()
+        }
     return found
 
 
@@ -65,7 +73,16 @@ def test_runs_with_random_views_are_the_same_on_several_processes() -> None:
             torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-12)
 
 
-IMAGES = Spec("noise", "image", (3, 16, 16), 24, classes=("a", "b"), target="class", mean=(0.5,) * 3, std=(0.25,) * 3)
+IMAGES = Spec(
+    "noise",
+    "image",
+    (3, 16, 16),
+    24,
+    classes=("a", "b"),
+    target="class",
+    mean=(0.5,) * 3,
+    std=(0.25,) * 3,
+)
 
 
 class NoiseImages:
@@ -92,7 +109,9 @@ class NoiseSource:
     """What ``fit`` needs of a source."""
 
     def __init__(self) -> None:
-        self.spec, self.train, self.test = IMAGES, NoiseImages(), None
+        self.spec = IMAGES
+        self.train = NoiseImages()
+        self.test = None
 
 
 HOOKED = {
@@ -105,18 +124,27 @@ HOOKED = {
 
 
 def hooked_runs() -> dict[str, dict[str, Tensor]]:
-    """The weights after a short run of each method that draws or looks around before it embeds; called on every process."""
+    """The weights after a short run of each method that draws or looks around before it embeds;
+    called on every process.
+    """
     found: dict[str, dict[str, Tensor]] = {}
     for name, settings in HOOKED.items():
         torch.manual_seed(5)
         kind = registry.get(name)
-        method: Method = kind(SmallConvNet(IMAGES, widths=(4, 8)), IMAGES, kind.Settings(**settings)).double()
+        method: Method = kind(
+            SmallConvNet(IMAGES, widths=(4, 8)), IMAGES, kind.Settings(**settings)
+        ).double()
         views = make_views(IMAGES, method.wanted_views)
 
         def made(samples: Any, generator: torch.Generator, views: Any = views) -> list[Tensor]:
             return [view.double() for view in views(samples, generator)]
 
-        fit(method, NoiseSource(), made, Plan(Recipe(learning_rate=0.1, batch_size=11, epochs=1), seed=3))
+        fit(
+            method,
+            NoiseSource(),
+            made,
+            Plan(Recipe(learning_rate=0.1, batch_size=11, epochs=1), seed=3),
+        )
         found[name] = {key: value.clone() for key, value in method.state_dict().items()}
     return found
 
@@ -127,7 +155,9 @@ def test_methods_that_draw_before_they_embed_are_the_same_on_two_processes() -> 
     (results,) = on_processes(hooked_runs, counts=(2,)).values()
     for result in results:
         for name in HOOKED:
-            torch.testing.assert_close(result[name], expected[name], rtol=1e-6, atol=1e-8, msg=f"{name}: {{}}".format)
+            torch.testing.assert_close(
+                result[name], expected[name], rtol=1e-6, atol=1e-8, msg=f"{name}: {{}}".format
+            )
 
 
 SPECS = {
@@ -135,7 +165,10 @@ SPECS = {
     "series": (Spec("s", "series", (2, 32), 12, mean=(0.0,) * 2, std=(1.0,) * 2), torch.float32),
     "audio": (Spec("a", "audio", (8, 32), 12, mean=(0.0,) * 8, std=(1.0,) * 8), torch.float32),
     "points": (Spec("p", "points", (3, 32), 12, mean=(0.0,) * 3, std=(1.0,) * 3), torch.float32),
-    "video": (Spec("v", "video", (3, 2, 16, 16), 12, mean=(0.5,) * 3, std=(0.25,) * 3), torch.uint8),
+    "video": (
+        Spec("v", "video", (3, 2, 16, 16), 12, mean=(0.5,) * 3, std=(0.25,) * 3),
+        torch.uint8,
+    ),
 }
 
 
@@ -154,7 +187,9 @@ def test_views_of_a_part_are_the_part_of_the_views(modality: str) -> None:
     assert not torch.equal(other[0], part[0]), "rows that draw by themselves draw something else"
 
 
-@pytest.mark.parametrize(("total", "parts", "world"), [(12, 3, 2), (11, 3, 2), (11, 2, 4), (7, 1, 3), (5, 4, 3)])
+@pytest.mark.parametrize(
+    ("total", "parts", "world"), [(12, 3, 2), (11, 3, 2), (11, 2, 4), (7, 1, 3), (5, 4, 3)]
+)
 def test_processes_share_every_part(total: int, parts: int, world: int) -> None:
     batch = Batch([torch.arange(total)], torch.arange(total))
     expected = [part.index.tolist() for part in parts_of(batch, parts)]

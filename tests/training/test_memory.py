@@ -1,4 +1,6 @@
-"""Freed memory stays with a run: its steps touch no new pages; afterwards the process gives it back."""
+"""Freed memory stays with a run: its steps touch no new pages; afterwards the process gives it
+back.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +10,13 @@ import sys
 import pytest
 import torch
 
-from nearfar.training.memory import _glibc, freed_memory_kept
+from nearfar.training.care.memory import _glibc, freed_memory_kept
 
 needs_glibc = pytest.mark.skipif(_glibc() is None, reason="only glibc has these limits")
 
 COUNT = """
 import resource, torch
-from nearfar.training.memory import freed_memory_kept
+from nearfar.training.care.memory import freed_memory_kept
 
 def new_pages():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -36,7 +38,9 @@ print((held() - start) >> 20)
 
 @needs_glibc
 def test_steps_touch_no_new_pages_and_all_is_returned_in_the_end() -> None:
-    found = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True, check=True).stdout
+    found = subprocess.run(
+        [sys.executable, "-c", COUNT], capture_output=True, text=True, check=True
+    ).stdout
     pages, within, after = map(int, found.split())
     assert pages <= 2 * 16384  # without, 16 times 16,384
     assert 60 <= within < 16 * 64  # it stops growing: not a new place for each tensor
@@ -45,9 +49,16 @@ def test_steps_touch_no_new_pages_and_all_is_returned_in_the_end() -> None:
 
 @needs_glibc
 @pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"])
-def test_limits_that_the_environment_sets_are_left_alone(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr("nearfar.training.memory._limit", lambda *_: pytest.fail("a limit was set"))
-    with pytest.raises(pytest.fail.Exception, match="a limit was set"), freed_memory_kept(torch.device("cpu")):
+def test_limits_that_the_environment_sets_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(
+        "nearfar.training.care.memory._limit", lambda *_: pytest.fail("a limit was set")
+    )
+    with (
+        pytest.raises(pytest.fail.Exception, match="a limit was set"),
+        freed_memory_kept(torch.device("cpu")),
+    ):
         pass
     monkeypatch.setenv(name, "")
     with freed_memory_kept(torch.device("cpu")):
@@ -55,6 +66,8 @@ def test_limits_that_the_environment_sets_are_left_alone(monkeypatch: pytest.Mon
 
 
 def test_other_devices_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nearfar.training.memory._limit", lambda *_: pytest.fail("a limit was set"))
+    monkeypatch.setattr(
+        "nearfar.training.care.memory._limit", lambda *_: pytest.fail("a limit was set")
+    )
     with freed_memory_kept(torch.device("cuda")):
         pass

@@ -1,4 +1,6 @@
-"""LARS and LARC against reference values and slow twins; groups, peaks and errors of ``build_optimizer``."""
+"""LARS and LARC against reference values and slow twins; groups, peaks and errors of
+``build_optimizer``.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from torch.optim import Optimizer
 
 from nearfar.errors import UserError
 from nearfar.methods.method import Recipe
-from nearfar.training.optimisers import LARC, LARS, build_optimizer
+from nearfar.training.optimisers.optimisers import LARC, LARS, build_optimizer
 from tests.training.toys import Toy, ToyEncoder
 
 Golden = Callable[[str], dict[str, Tensor]]
@@ -23,7 +25,9 @@ Golden = Callable[[str], dict[str, Tensor]]
 def steps(
     make: Callable[[list[nn.Parameter]], Optimizer], starts: list[Tensor], gradients: list[Tensor]
 ) -> list[Tensor]:
-    """Values (steps, *shape) of each parameter after each step with the given gradients (steps, *shape)."""
+    """Values (steps, *shape) of each parameter after each step with the given gradients (steps,
+    *shape).
+    """
     parameters = [nn.Parameter(start.clone()) for start in starts]
     optimizer = make(parameters)
     values: list[list[Tensor]] = [[] for _ in parameters]
@@ -65,9 +69,13 @@ def test_larc_gives_the_reference_values(golden: Golden) -> None:
 
 def test_larc_without_clipping_gives_the_reference_gradient(golden: Golden) -> None:
     case = golden("f-seer-larc-0")
-    make = functools.partial(LARC, lr=1.0, weight_decay=float(case["hp_weight_decay"]), trust=float(case["hp_trust"]))
+    make = functools.partial(
+        LARC, lr=1.0, weight_decay=float(case["hp_weight_decay"]), trust=float(case["hp_trust"])
+    )
     (found,) = steps(make, [case["in_param"]], [case["in_grad"][None]])
-    torch.testing.assert_close(case["in_param"] - found[0], case["out_scaled_grad"], rtol=1e-8, atol=1e-12)
+    torch.testing.assert_close(
+        case["in_param"] - found[0], case["out_scaled_grad"], rtol=1e-8, atol=1e-12
+    )
 
 
 def lars_twin(weight: Tensor, gradients: Tensor, lr: float, decay: float) -> Tensor:
@@ -116,7 +124,8 @@ def test_the_foreach_form_equals_a_loop(name: str) -> None:
 
 @pytest.mark.parametrize("kind", [LARS, LARC])
 def test_a_parameter_without_gradient_stays_and_gets_no_state(kind: type[Optimizer]) -> None:
-    moving, still = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
+    moving = nn.Parameter(torch.ones(2, 2))
+    still = nn.Parameter(torch.ones(2, 2))
     optimizer = kind([moving, still], lr=0.1)  # type: ignore[call-arg]
     moving.grad = torch.ones(2, 2)
     assert optimizer.step(lambda: 3.0) == 3.0
@@ -152,7 +161,8 @@ def test_groups_are_split_by_decay_and_scaled_by_the_batch(name: str) -> None:
     method = grouped()
     optimizer = build_optimizer(method, dataclasses.replace(RECIPE, optimizer=name))
     found = [
-        (g["params"][0].ndim, g["lr"], g["weight_decay"], g["constant_learning_rate"]) for g in optimizer.param_groups
+        (g["params"][0].ndim, g["lr"], g["weight_decay"], g["constant_learning_rate"])
+        for g in optimizer.param_groups
     ]
     assert found == [
         (2, pytest.approx(0.04), 0.05, False),
@@ -193,7 +203,9 @@ def test_an_unknown_optimiser_is_answered_with_the_nearest() -> None:
 def test_a_relative_learning_rate_must_be_above_zero(scale: float) -> None:
     method = grouped()
     method.groups[0]["learning_rate_scale"] = scale
-    with pytest.raises(UserError, match=rf"relative to the others' is {scale}; expected a number above 0"):
+    with pytest.raises(
+        UserError, match=rf"relative to the others' is {scale}; expected a number above 0"
+    ):
         build_optimizer(method, RECIPE)
 
 
@@ -202,7 +214,8 @@ def test_a_parameter_must_be_in_exactly_one_group(count: int) -> None:
     method = grouped()
     method.groups = method.groups[:1] + [method.groups[1]] * count
     with pytest.raises(
-        UserError, match=rf"scale learns but is in {count} of the groups .* of Grouped gives; put it in"
+        UserError,
+        match=rf"scale learns but is in {count} of the groups .* of Grouped gives; put it in",
     ):
         build_optimizer(method, RECIPE)
 
@@ -211,7 +224,8 @@ def test_a_parameter_must_be_in_exactly_one_group(count: int) -> None:
 def test_parameters_may_get_their_first_gradient_late(name: str) -> None:
     method = Toy(ToyEncoder())
     optimizer = build_optimizer(method, Recipe(optimizer=name, batch_size=8))
-    early, late = method.encoder.layers[1].weight, method.scale
+    early = method.encoder.layers[1].weight
+    late = method.scale
     before = late.detach().clone()
     for step in range(3):
         early.grad = torch.ones_like(early)

@@ -1,4 +1,6 @@
-"""Phases: what is due, that each moves its own parameters alone, two optimisers, exact resume, and several processes."""
+"""Phases: what is due, that each moves its own parameters alone, two optimisers, exact resume, and
+several processes.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ from .toys import SPEC, ToyEncoder, ToySource, views
 
 
 class Adversary(Method):
-    """An encoder makes features that a critic cannot tell from noise, and a decoder-less pull keeps two views together."""
+    """An encoder makes features that a critic cannot tell from noise, and a decoder-less pull keeps
+    two views together.
+    """
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Any = None) -> None:
         super().__init__(encoder, spec, settings)
@@ -38,7 +42,13 @@ class Adversary(Method):
 
     def phases(self) -> list[Phase]:
         return [
-            Phase("critic", tuple(self.critic.parameters()), "judge", "critic_loss", recipe={"learning_rate": 0.2}),
+            Phase(
+                "critic",
+                tuple(self.critic.parameters()),
+                "judge",
+                "critic_loss",
+                recipe={"learning_rate": 0.2},
+            ),
             Phase("encoder", tuple(self.encoder.parameters()), "pull", "encoder_loss"),
         ]
 
@@ -55,7 +65,10 @@ class Adversary(Method):
         return {"z1": z1, "z2": z2, "made": self.critic(z1)[:, 0]}
 
     def encoder_loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        return {"pulled": mse_loss(outputs["z1"], outputs["z2"]), "deceives": -logsigmoid(outputs["made"]).mean()}
+        return {
+            "pulled": mse_loss(outputs["z1"], outputs["z2"]),
+            "deceives": -logsigmoid(outputs["made"]).mean(),
+        }
 
     def after_step(self, outputs: Outputs) -> None:
         self.told.append(set(outputs))
@@ -75,15 +88,25 @@ def _weights(module: nn.Module) -> list[Tensor]:
 
 
 def _moved(before: list[Tensor], module: nn.Module) -> bool:
-    return not all(torch.equal(old, new) for old, new in zip(before, module.parameters(), strict=True))
+    return not all(
+        torch.equal(old, new) for old, new in zip(before, module.parameters(), strict=True)
+    )
 
 
 def test_a_phase_moves_its_own_parameters_and_no_others() -> None:
     method = adversary()
     optimizers = Optimizers(method, RECIPE)
-    batch = Batch(views(ToySource().train.values[:8], torch.Generator().manual_seed(0)), torch.arange(8))
-    for phase, own, other in zip(method.phases(), (method.critic, method.encoder), (method.encoder, method.critic), strict=True):
-        before_own, before_other = _weights(own), _weights(other)
+    batch = Batch(
+        views(ToySource().train.values[:8], torch.Generator().manual_seed(0)), torch.arange(8)
+    )
+    for phase, own, other in zip(
+        method.phases(),
+        (method.critic, method.encoder),
+        (method.encoder, method.critic),
+        strict=True,
+    ):
+        before_own = _weights(own)
+        before_other = _weights(other)
         optimizers.of(phase).zero_grad()
         with moving(method, phase.parameters):
             gradients(method, method, phase, batch, PLAN)
@@ -94,9 +117,13 @@ def test_a_phase_moves_its_own_parameters_and_no_others() -> None:
 
 
 def test_what_stands_still_passes_gradients_on() -> None:
-    """The critic's weights take no gradient while the encoder learns to deceive it, but the encoder's do, through it."""
+    """The critic's weights take no gradient while the encoder learns to deceive it, but the
+    encoder's do, through it.
+    """
     method = adversary()
-    batch = Batch(views(ToySource().train.values[:8], torch.Generator().manual_seed(0)), torch.arange(8))
+    batch = Batch(
+        views(ToySource().train.values[:8], torch.Generator().manual_seed(0)), torch.arange(8)
+    )
     encoder_phase = method.phases()[1]
     with moving(method, encoder_phase.parameters):
         outputs = method.pull(batch)
@@ -120,7 +147,9 @@ def test_the_loop_takes_every_phase_and_logs_each_under_its_name(tmp_path: Path)
 
 
 def test_two_optimisers_resume_to_the_bit(tmp_path: Path) -> None:
-    whole, parts, resumed = adversary(), adversary(), adversary()
+    whole = adversary()
+    parts = adversary()
+    resumed = adversary()
     plan = dataclasses.replace(PLAN, steps=9, checkpoint_minutes=0.0)
     fit(whole, ToySource(), views, plan, tmp_path / "whole")
 
@@ -130,9 +159,17 @@ def test_two_optimisers_resume_to_the_bit(tmp_path: Path) -> None:
                 raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError, match="killed"):
-        fit(parts, ToySource(), views, dataclasses.replace(plan, log_every=1), tmp_path / "parts", [Stop()])
+        fit(
+            parts,
+            ToySource(),
+            views,
+            dataclasses.replace(plan, log_every=1),
+            tmp_path / "parts",
+            [Stop()],
+        )
     fit(resumed, ToySource(), views, plan, tmp_path / "parts")
-    expected, found = whole.state_dict(), resumed.state_dict()
+    expected = whole.state_dict()
+    found = resumed.state_dict()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
@@ -153,7 +190,9 @@ class Shared(Adversary):
         encoder = tuple(self.encoder.parameters())
         return [
             Phase("pull", encoder, "pull", "encoder_loss", optimizer="encoder"),
-            Phase("critic", tuple(self.critic.parameters()), "judge", "critic_loss", times=2, every=3),
+            Phase(
+                "critic", tuple(self.critic.parameters()), "judge", "critic_loss", times=2, every=3
+            ),
             Phase("again", encoder, "pull", "encoder_loss", optimizer="encoder", since=0.5),
         ]
 
@@ -178,7 +217,9 @@ def test_phases_may_share_an_optimiser() -> None:
     ],
 )
 def test_what_is_due(step: int, progress: float, expected: list[str]) -> None:
-    assert [phase.name for phase in due(Shared(ToyEncoder(), SPEC).phases(), step, progress)] == expected
+    assert [
+        phase.name for phase in due(Shared(ToyEncoder(), SPEC).phases(), step, progress)
+    ] == expected
 
 
 def test_a_phase_ends_where_it_says() -> None:
@@ -193,7 +234,10 @@ def test_a_phase_ends_where_it_says() -> None:
         ({"times": 0}, "times of the phase x is 0; expected a whole number from 1"),
         ({"since": 1.5}, "since of the phase x is 1.5; expected a number from 0 to 1"),
         ({"until": 0.0}, "until of the phase x is 0.0; expected a number above 0"),
-        ({"recipe": {"learning_rat": 1}}, "Unknown name in the recipe of the phase x 'learning_rat': did you mean learning_rate"),
+        (
+            {"recipe": {"learning_rat": 1}},
+            "Unknown name in the recipe of the phase x 'learning_rat': did you mean learning_rate",
+        ),
     ],
 )
 def test_wrong_phases_are_named(values: dict[str, Any], words: str) -> None:
@@ -206,21 +250,32 @@ def test_what_no_phase_moves_is_named() -> None:
         def phases(self) -> list[Phase]:
             return super().phases()[:1]
 
-    with pytest.raises(UserError, match=r"The parameter encoder\..* learns but is in none of the phases of Forgets"):
+    with pytest.raises(
+        UserError, match=r"The parameter encoder\..* learns but is in none of the phases of Forgets"
+    ):
         Optimizers(Forgets(ToyEncoder(), SPEC), RECIPE)
 
 
 class Refuses(Adversary):
     cannot: ClassVar[Mapping[str, str]] = {
-        "shard": "its inner step needs whole parameters", "cache": "it differentiates inside forward", "accumulate": "of the same",
+        "shard": "its inner step needs whole parameters",
+        "cache": "it differentiates inside forward",
+        "accumulate": "of the same",
         "ahead": "its views change with every step",
     }
 
 
 @pytest.mark.parametrize(
-    ("change", "option"), [({"shard": True}, "--shard"), ({"gradient_cache": 4}, "--gradient-cache"), ({"accumulate": 2}, "--accumulate")]
+    ("change", "option"),
+    [
+        ({"shard": True}, "--shard"),
+        ({"gradient_cache": 4}, "--gradient-cache"),
+        ({"accumulate": 2}, "--accumulate"),
+    ],
 )
-def test_what_a_method_cannot_is_refused_with_its_reason(change: dict[str, Any], option: str) -> None:
+def test_what_a_method_cannot_is_refused_with_its_reason(
+    change: dict[str, Any], option: str
+) -> None:
     method = Refuses(ToyEncoder(), SPEC)
     with pytest.raises(UserError, match=f"Refuses cannot be trained with {option}, because "):
         fit(method, ToySource(), views, dataclasses.replace(PLAN, **change))
@@ -235,7 +290,10 @@ class MovesAll(Adversary):
     """Declares all parameters for its first phase, whose loss should move the critic alone."""
 
     def phases(self) -> list[Phase]:
-        return [Phase("critic", tuple(self.critic.parameters()), "judge", "critic_loss"), Phase("encoder", (), "pull", "encoder_loss")]
+        return [
+            Phase("critic", tuple(self.critic.parameters()), "judge", "critic_loss"),
+            Phase("encoder", (), "pull", "encoder_loss"),
+        ]
 
 
 def test_the_battery_notices_a_phase_that_moves_nothing() -> None:

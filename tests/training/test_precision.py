@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from nearfar import precision
 from nearfar.errors import UserError
 from nearfar.networks import build
-from nearfar.training import precision
 from tests.networks.specs import images
 
 IMAGES = images(3, 16, 16)
@@ -19,7 +19,10 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEARFAR_CACHE", str(tmp_path))
 
 
-@pytest.mark.parametrize(("seconds", "chosen"), [({False: 3.0, True: 2.0}, "bfloat16"), ({False: 2.2, True: 2.0}, "float32")])
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [({False: 3.0, True: 2.0}, "bfloat16"), ({False: 2.2, True: 2.0}, "float32")],
+)
 def test_bfloat16_is_taken_where_it_gains_at_least_15_percent_and_the_answer_is_kept(
     monkeypatch: pytest.MonkeyPatch, seconds: dict[bool, float], chosen: str
 ) -> None:
@@ -31,7 +34,8 @@ def test_bfloat16_is_taken_where_it_gains_at_least_15_percent_and_the_answer_is_
         return seconds[bfloat16]
 
     monkeypatch.setattr(precision, "_seconds", timed)
-    encoder, example = build("small-convnet", IMAGES), torch.zeros(4, *IMAGES.shape)
+    encoder = build("small-convnet", IMAGES)
+    example = torch.zeros(4, *IMAGES.shape)
     first = precision.choose_precision("auto", encoder, example, torch.device("cpu"))
     assert first[0] == chosen
     assert asked[1:5] == [False, True, False, True], "in turns, after one to warm up"
@@ -41,7 +45,8 @@ def test_bfloat16_is_taken_where_it_gains_at_least_15_percent_and_the_answer_is_
 
 
 def test_the_probe_leaves_the_encoder_and_the_random_state_alone() -> None:
-    encoder, example = build("small-convnet", IMAGES), torch.rand(4, *IMAGES.shape)
+    encoder = build("small-convnet", IMAGES)
+    example = torch.rand(4, *IMAGES.shape)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     state = torch.get_rng_state()
     precision.choose_precision("auto", encoder, example, torch.device("cpu"))
@@ -50,7 +55,9 @@ def test_the_probe_leaves_the_encoder_and_the_random_state_alone() -> None:
     assert all(parameter.grad is None for parameter in encoder.parameters())
 
 
-def test_far_slower_bfloat16_is_seen_on_a_few_samples_and_not_tried_again_with_any_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_far_slower_bfloat16_is_seen_on_a_few_samples_and_not_tried_again_with_any_encoder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked: list[int] = []
 
     def timed(encoder: object, example: torch.Tensor, device: object, *, bfloat16: bool) -> float:
@@ -59,28 +66,52 @@ def test_far_slower_bfloat16_is_seen_on_a_few_samples_and_not_tried_again_with_a
 
     monkeypatch.setattr(precision, "_seconds", timed)
     told: list[str] = []
-    encoder, example = build("small-convnet", IMAGES), torch.zeros(100, *IMAGES.shape)
-    chosen, why = precision.choose_precision("auto", encoder, example, torch.device("cpu"), told.append)
+    encoder = build("small-convnet", IMAGES)
+    example = torch.zeros(100, *IMAGES.shape)
+    chosen, why = precision.choose_precision(
+        "auto", encoder, example, torch.device("cpu"), told.append
+    )
     assert chosen == "float32"
     assert "bfloat16 runs at 0.01 x the speed" in why
     assert asked == [8, 8, 8]
     assert len(told) == 1
     assert "once on this machine" in told[0]
     other = build("perceptron", IMAGES)
-    assert precision.choose_precision("auto", other, example, torch.device("cpu"), told.append) == (chosen, why)
+    assert precision.choose_precision("auto", other, example, torch.device("cpu"), told.append) == (
+        chosen,
+        why,
+    )
     assert len(asked) == 3
     assert len(told) == 1
 
 
-@pytest.mark.parametrize("content", ["null", "[1, 2]", "{", '"text"', "\0\0\0", "{%s: null}", "{%s: -1}", '{%s: "fast"}', "{%s: NaN}"])
-def test_a_damaged_cache_is_made_anew(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        "null",
+        "[1, 2]",
+        "{",
+        '"text"',
+        "\0\0\0",
+        "{%s: null}",
+        "{%s: -1}",
+        '{%s: "fast"}',
+        "{%s: NaN}",
+    ],
+)
+def test_a_damaged_cache_is_made_anew(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(precision, "_seconds", lambda *given, bfloat16: 1.0 if bfloat16 else 2.0)
-    encoder, example = build("small-convnet", IMAGES), torch.zeros(4, *IMAGES.shape)
+    encoder = build("small-convnet", IMAGES)
+    example = torch.zeros(4, *IMAGES.shape)
     path = tmp_path / "precision.json"
     precision.choose_precision("auto", encoder, example, torch.device("cpu"))
     (key,) = json.loads(path.read_text())
     path.write_text(content.replace("%s", json.dumps(key)))
-    assert precision.choose_precision("auto", encoder, example, torch.device("cpu"))[0] == "bfloat16"
+    assert (
+        precision.choose_precision("auto", encoder, example, torch.device("cpu"))[0] == "bfloat16"
+    )
     assert json.loads(path.read_text()) == {key: 2.0}
 
 

@@ -1,4 +1,6 @@
-"""The profile: its parts make up the step, it changes nothing, and it says what a step takes at least."""
+"""The profile: its parts make up the step, it changes nothing, and it says what a step takes at
+least.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,15 @@ import torch
 
 from nearfar.cli import main
 from nearfar.methods.method import Recipe
-from nearfar.training.bound import bound_seconds
+from nearfar.training.care.bound import bound_seconds
+from nearfar.training.care.profile import BETWEEN, PARTS, Profile
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
-from nearfar.training.profile import BETWEEN, PARTS, Profile
 from tests.training.toys import Toy, ToyEncoder, ToySource, views
 
-PLAN = Plan(Recipe(optimizer="adamw", learning_rate=0.3, batch_size=8, epochs=6), seed=3, log_every=1)
+PLAN = Plan(
+    Recipe(optimizer="adamw", learning_rate=0.3, batch_size=8, epochs=6), seed=3, log_every=1
+)
 CPU = torch.device("cpu")
 
 
@@ -37,8 +41,11 @@ def test_a_profiled_run_is_the_same_to_the_bit_and_says_one_thing(change: dict[s
     plain = trained(plan)
     after = torch.rand(3)
     profiled = trained(dataclasses.replace(plan, profile=Profile(CPU, said.append, steps=5)))
-    assert torch.equal(after, torch.rand(3)), "the bound's copy draws dropout from a random state of its own"
-    a, b = plain.state_dict(), profiled.state_dict()
+    assert torch.equal(after, torch.rand(3)), (
+        "the bound's copy draws dropout from a random state of its own"
+    )
+    a = plain.state_dict()
+    b = profiled.state_dict()
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert len(said) == 1
     assert said[0].startswith("profile of 5 steps after the first 3")
@@ -57,7 +64,10 @@ def test_the_parts_make_up_the_step_and_the_slow_one_is_found() -> None:
     assert 0.9 * profile.whole <= covered <= profile.whole
     assert profile.seconds["views"] == pytest.approx(12 * 0.02, rel=0.5)
     assert profile.seconds["views"] > 0.5 * profile.whole
-    printed = {name: float(value) for name, value in re.findall(r"^ +(\w+) +(-?[\d.]+) ms", said[0], re.MULTILINE)}
+    printed = {
+        name: float(value)
+        for name, value in re.findall(r"^ +(\w+) +(-?[\d.]+) ms", said[0], re.MULTILINE)
+    }
     step = float(re.search(r": ([\d.]+) ms a step", said[0])[1])  # type: ignore[index]
     assert list(printed) == [*PARTS, "other"]
     assert sum(printed.values()) == pytest.approx(step, abs=0.1)
@@ -83,9 +93,27 @@ def test_a_run_that_is_too_short_says_so() -> None:
     assert said[1].startswith("profile of 4 steps")
 
 
-def test_pretrain_prints_the_profile_and_its_bound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(["pretrain", "simclr", "--profile", "--limit", "48", "--batch-size", "16", "--steps", "6", "--precision", "float32",
-                 "--no-evaluate", "--output", str(tmp_path / "run")])
+def test_pretrain_prints_the_profile_and_its_bound(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(
+        [
+            "pretrain",
+            "simclr",
+            "--profile",
+            "--limit",
+            "48",
+            "--batch-size",
+            "16",
+            "--steps",
+            "6",
+            "--precision",
+            "float32",
+            "--no-evaluate",
+            "--output",
+            str(tmp_path / "run"),
+        ]
+    )
     assert code == 0
     said = capsys.readouterr().out
     assert "profile of 3 steps after the first 3" in said

@@ -15,14 +15,16 @@ from torch import Tensor
 from nearfar.batch import Batch
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Outputs, Recipe
-from nearfar.training.callbacks import MetricsLog
-from nearfar.training.checkpoints import newest_first, save_checkpoint
+from nearfar.training.care.callbacks import MetricsLog
+from nearfar.training.care.checkpoints import newest_first, save_checkpoint
 from nearfar.training.loop import Progress, fit
 from nearfar.training.plan import Plan
 from tests.training.toys import Toy, ToyEncoder, ToySource, views
 
 CONFIG = 'method = "toy"\nseed = 3\noutput = "here"\n'
-PLAN = Plan(Recipe(learning_rate=0.1, batch_size=8, epochs=3), seed=3, checkpoint_minutes=0.0, config=CONFIG)
+PLAN = Plan(
+    Recipe(learning_rate=0.1, batch_size=8, epochs=3), seed=3, checkpoint_minutes=0.0, config=CONFIG
+)
 
 
 class KilledError(Exception):
@@ -59,7 +61,8 @@ def killed(folder: Path, step: int) -> None:
 
 
 def same(first: Method, second: Method) -> bool:
-    a, b = first.state_dict(), second.state_dict()
+    a = first.state_dict()
+    b = second.state_dict()
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
@@ -92,15 +95,33 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "zeros": (lambda path: path.write_bytes(bytes(path.stat().st_size)), "is damaged"),
     "cut": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "is damaged"),
     "empty": (lambda path: path.write_bytes(b""), "is damaged"),
-    "a list": (lambda path: (path.with_name(f"{path.name}.sha256").unlink(), torch.save([1], path)), "is damaged"),  # type: ignore
+    "a list": (
+        lambda path: (path.with_name(f"{path.name}.sha256").unlink(), torch.save([1], path)),
+        "is damaged",
+    ),  # type: ignore
     "no method": (lambda path: changed(path, lambda state: state.pop("method")), "lacks parts"),
-    "no optimiser": (lambda path: changed(path, lambda state: state.pop("optimizer")), "lacks parts"),
-    "no random state": (lambda path: changed(path, lambda state: state.pop("random")), "lacks parts"),
-    "other shapes": (lambda path: changed(path, lambda s: s["method"].update(centre=torch.zeros(9))), "does not fit"),
-    "fewer weights": (lambda path: changed(path, lambda s: s["method"].pop("scale")), "does not fit"),
-    "another run": (lambda path: changed(path, lambda s: s.update(config=CONFIG.replace("3", "4"))), "seed was 4 there and is 3"),
+    "no optimiser": (
+        lambda path: changed(path, lambda state: state.pop("optimizer")),
+        "lacks parts",
+    ),
+    "no random state": (
+        lambda path: changed(path, lambda state: state.pop("random")),
+        "lacks parts",
+    ),
+    "other shapes": (
+        lambda path: changed(path, lambda s: s["method"].update(centre=torch.zeros(9))),
+        "does not fit",
+    ),
+    "fewer weights": (
+        lambda path: changed(path, lambda s: s["method"].pop("scale")),
+        "does not fit",
+    ),
+    "another run": (
+        lambda path: changed(path, lambda s: s.update(config=CONFIG.replace("3", "4"))),
+        "seed was 4 there and is 3",
+    ),
     "not finite": (lambda path: changed(path, to_nan), "encoder.layers.1.weight are not finite"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
@@ -117,7 +138,9 @@ def test_a_bad_checkpoint_is_set_aside_for_the_one_before(tmp_path: Path, kind: 
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
-def test_where_no_checkpoint_is_good_the_run_says_so_and_changes_nothing(tmp_path: Path, kind: str) -> None:
+def test_where_no_checkpoint_is_good_the_run_says_so_and_changes_nothing(
+    tmp_path: Path, kind: str
+) -> None:
     damage, sentence = DAMAGES[kind]
     killed(tmp_path, 5)
     for path in newest_first(tmp_path):
@@ -129,7 +152,9 @@ def test_where_no_checkpoint_is_good_the_run_says_so_and_changes_nothing(tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("end", [b'{"step": 4, "lo', b"\0" * 300, b"\xff\xfe", b"[1]\n", b'{"loss": 1}\n'])
+@pytest.mark.parametrize(
+    "end", [b'{"step": 4, "lo', b"\0" * 300, b"\xff\xfe", b"[1]\n", b'{"loss": 1}\n']
+)
 def test_damaged_lines_of_metrics_are_cut(tmp_path: Path, end: bytes) -> None:
     told: list[str] = []
     log = MetricsLog(tmp_path, told.append)
@@ -154,15 +179,23 @@ class LateNan(Toy):
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_a_gradient_that_is_not_finite_is_never_saved(tmp_path: Path, at_once: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With and without a look at every step before its optimiser, as on a CPU and on an accelerator."""
+def test_a_gradient_that_is_not_finite_is_never_saved(
+    tmp_path: Path, at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With and without a look at every step before its optimiser, as on a CPU and on an
+    accelerator.
+    """
     if not at_once:
         from nearfar.training import loop
-        from nearfar.training.finite import FiniteSteps
+        from nearfar.training.care.finite import FiniteSteps
 
-        monkeypatch.setattr(loop, "FiniteSteps", lambda *given, at_once: FiniteSteps(*given, at_once=False))
+        monkeypatch.setattr(
+            loop, "FiniteSteps", lambda *given, at_once: FiniteSteps(*given, at_once=False)
+        )
     torch.manual_seed(5)
-    with pytest.raises(UserError, match=r"The gradient of encoder.layers.1.weight was no longer finite at step 5") as caught:
+    with pytest.raises(
+        UserError, match=r"The gradient of encoder.layers.1.weight was no longer finite at step 5"
+    ) as caught:
         fit(LateNan(ToyEncoder()), ToySource(), views, PLAN, tmp_path)
     assert "ordinary values" in str(caught.value)
     assert newest_first(tmp_path)[0].name == "step-000000004.pt"
@@ -171,12 +204,14 @@ def test_a_gradient_that_is_not_finite_is_never_saved(tmp_path: Path, at_once: b
 def test_samples_with_extreme_values_are_named(tmp_path: Path) -> None:
     source = ToySource()
     source.train.values[7, 0, 0] = torch.inf
-    with pytest.raises(UserError, match=r"Samples of that batch with extreme values: 7 \((inf|nan)\)"):
+    with pytest.raises(
+        UserError, match=r"Samples of that batch with extreme values: 7 \((inf|nan)\)"
+    ):
         fit(toy(), source, views, PLAN, tmp_path)
 
 
 def test_huge_values_are_noted_before_the_run() -> None:
-    from nearfar.training.finite import extremes
+    from nearfar.training.care.finite import extremes
 
     source = ToySource()
     assert extremes(source) == []

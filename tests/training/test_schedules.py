@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nearfar.methods.method import Recipe
-from nearfar.training.optimisers import build_optimizer
+from nearfar.training.optimisers.optimisers import build_optimizer
 from nearfar.training.schedules import apply_schedule, learning_rate_factor
 from tests.training.toys import Toy, ToyEncoder
 
@@ -31,12 +31,21 @@ def test_edges_stay_between_zero_and_one(steps: int, warmup: int) -> None:
 
 
 def test_the_cosine_gives_the_reference_values(golden: Callable[[str], dict[str, Tensor]]) -> None:
-    """The authors of that schedule reach the peak one step before ours: only the warm-up's slope differs."""
+    """The authors of that schedule reach the peak one step before ours: only the warm-up's slope
+    differs.
+    """
     case = golden("f-sit-schedules-0")
-    rates, warmup = case["out_lr"], int(case["hp_iters"])
-    peak, last = float(rates[warmup]), 1e-6
-    found = [peak * learning_rate_factor(s, len(rates), warmup, final=last / peak) for s in range(warmup, len(rates))]
-    torch.testing.assert_close(torch.tensor(found, dtype=torch.float64), rates[warmup:], rtol=1e-8, atol=0)
+    rates = case["out_lr"]
+    warmup = int(case["hp_iters"])
+    peak = float(rates[warmup])
+    last = 1e-6
+    found = [
+        peak * learning_rate_factor(s, len(rates), warmup, final=last / peak)
+        for s in range(warmup, len(rates))
+    ]
+    torch.testing.assert_close(
+        torch.tensor(found, dtype=torch.float64), rates[warmup:], rtol=1e-8, atol=0
+    )
 
 
 def test_constant_groups_keep_their_peak() -> None:
@@ -63,7 +72,9 @@ def test_weight_decay_rises_along_half_a_cosine_where_there_is_any() -> None:
     assert set(decaying) == {True, False}
     for step, expected in ((0, 0.04), (5, 0.22), (10, 0.4)):
         apply_schedule(optimizer, recipe, step, 10)
-        assert [group["weight_decay"] for group in optimizer.param_groups] == pytest.approx([expected * decays for decays in decaying])
+        assert [group["weight_decay"] for group in optimizer.param_groups] == pytest.approx(
+            [expected * decays for decays in decaying]
+        )
 
 
 def test_weight_decay_stays_without_a_final_one() -> None:

@@ -1,4 +1,6 @@
-"""A run whose parameters are divided over the processes is the run without, in all that can be seen from outside."""
+"""A run whose parameters are divided over the processes is the run without, in all that can be seen
+from outside.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +18,20 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.testing import assert_close
 
+from nearfar import collectives
 from nearfar.methods.distillation.byol import BYOL
 from nearfar.methods.method import Batch, Method, Outputs, Phase, Recipe, Summed
 from nearfar.networks.encoder import Encoder
 from nearfar.networks.patch_transformer import PatchTransformer
 from nearfar.testing import on_processes
 from nearfar.testing.toys import SPECS, toy, toy_samples
-from nearfar.training import collectives, loop, sharding
-from nearfar.training.checkpoints import latest_checkpoint, load_checkpoint
+from nearfar.training import loop
+from nearfar.training.care.checkpoints import latest_checkpoint, load_checkpoint
+from nearfar.training.care.profile import Profile
 from nearfar.training.loop import fit
 from nearfar.training.phases import Optimizers
 from nearfar.training.plan import Plan
-from nearfar.training.profile import Profile
+from nearfar.training.processes import sharding
 from nearfar.views import make_views
 from tests.training.test_loop_processes import same_views, stopping_views
 from tests.training.toys import SharedToy, Toy, ToyEncoder, ToySource
@@ -37,9 +41,21 @@ pytestmark = pytest.mark.slow
 ADAMW = Recipe(batch_size=5, epochs=2)
 METHODS: Mapping[str, tuple[str, dict[str, Any], Plan]] = {
     "statistics of the batch": ("simclr", {}, Plan(ADAMW, seed=3)),
-    "a momentum encoder": ("byol", {}, Plan(dataclasses.replace(ADAMW, optimizer="lars", learning_rate=1.0), seed=3)),
-    "a queue": ("moco-v2", {}, Plan(dataclasses.replace(ADAMW, optimizer="sgd", learning_rate=1.0), seed=3)),
-    "prototypes that start frozen": ("swav", {}, Plan(dataclasses.replace(ADAMW, optimizer="sgd", learning_rate=1.0), seed=3)),
+    "a momentum encoder": (
+        "byol",
+        {},
+        Plan(dataclasses.replace(ADAMW, optimizer="lars", learning_rate=1.0), seed=3),
+    ),
+    "a queue": (
+        "moco-v2",
+        {},
+        Plan(dataclasses.replace(ADAMW, optimizer="sgd", learning_rate=1.0), seed=3),
+    ),
+    "prototypes that start frozen": (
+        "swav",
+        {},
+        Plan(dataclasses.replace(ADAMW, optimizer="sgd", learning_rate=1.0), seed=3),
+    ),
     "crops, a centre and each gradient clipped by itself": ("dino", {}, Plan(ADAMW, seed=3)),
     "tokens": ("mae", {}, Plan(ADAMW, seed=3)),
     "two towers and a learned scalar": ("clip", {}, Plan(ADAMW, seed=3)),
@@ -49,7 +65,9 @@ METHODS: Mapping[str, tuple[str, dict[str, Any], Plan]] = {
     "a parameter set before the first epoch": ("conr", {}, Plan(ADAMW, seed=3)),
     "networks exchanged between epochs": ("mcl", {"stages": 2, "clusters": 2}, Plan(ADAMW, seed=3)),
     "a network trained before the first epoch that makes views": (
-        "genview", {"generator_steps": 2}, Plan(dataclasses.replace(ADAMW, optimizer="sgd", learning_rate=1.0, clip=0.01), seed=3)
+        "genview",
+        {"generator_steps": 2},
+        Plan(dataclasses.replace(ADAMW, optimizer="sgd", learning_rate=1.0, clip=0.01), seed=3),
     ),
     "half precision": ("mae", {}, Plan(ADAMW, seed=3, precision="bfloat16")),
 }
@@ -68,11 +86,15 @@ class Data:
     """What ``fit`` needs of a source, with the toy samples of a method."""
 
     def __init__(self, method: Method) -> None:
-        self.spec, self.train, self.test = method.spec, toy_samples(method.spec), None
+        self.spec = method.spec
+        self.train = toy_samples(method.spec)
+        self.test = None
 
 
 class Watch:
-    """Remembers the first weights that it finds in the encoder after each epoch, as an evaluation would, without the other processes."""
+    """Remembers the first weights that it finds in the encoder after each epoch, as an evaluation
+    would, without the other processes.
+    """
 
     def __init__(self) -> None:
         self.seen: list[Tensor] = []
@@ -87,19 +109,28 @@ class Watch:
     def on_end(self, progress: loop.Progress) -> None: ...
 
 
-def in_double(views: Callable[..., list[Any]], samples: Any, generator: torch.Generator) -> list[Any]:
-    return [v.double() if isinstance(v, Tensor) and v.is_floating_point() else v for v in views(samples, generator)]
+def in_double(
+    views: Callable[..., list[Any]], samples: Any, generator: torch.Generator
+) -> list[Any]:
+    return [
+        v.double() if isinstance(v, Tensor) and v.is_floating_point() else v
+        for v in views(samples, generator)
+    ]
 
 
 def inputs_in_double(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """Of encoders, which a method calls with plain views between epochs."""
-    return tuple(x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs)
+    return tuple(
+        x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs
+    )
 
 
 def run(name: str, settings: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     """The state and the loss terms after a run, and what a callback saw."""
     method, _ = toy(name, settings=settings)
-    views = make_views(method.spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0))
+    views = make_views(
+        method.spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0)
+    )
     if plan.precision == "bfloat16":
         method = method.float()
     else:
@@ -109,7 +140,11 @@ def run(name: str, settings: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
                 part.register_forward_pre_hook(inputs_in_double)
     watch = Watch()
     progress = fit(method, Data(method), views, plan, None, [watch])
-    return {"terms": {key: torch.tensor(value) for key, value in progress.terms.items()}, "seen": watch.seen, **kept(method)}
+    return {
+        "terms": {key: torch.tensor(value) for key, value in progress.terms.items()},
+        "seen": watch.seen,
+        **kept(method),
+    }
 
 
 def kept(method: Method) -> dict[str, Tensor]:
@@ -121,7 +156,10 @@ def both_ways() -> dict[str, list[dict[str, Any]]]:
     found = {}
     for why, (name, settings, plan) in METHODS.items():
         try:
-            found[why] = [run(name, settings, dataclasses.replace(plan, shard=shard)) for shard in (False, True)]
+            found[why] = [
+                run(name, settings, dataclasses.replace(plan, shard=shard))
+                for shard in (False, True)
+            ]
         except Exception as error:
             error.add_note(why)
             raise
@@ -158,7 +196,10 @@ class InTurn(Toy):
 
     def phases(self) -> list[Phase]:
         head = [*self.head.parameters(), self.scale]
-        return [Phase("encoder", tuple(self.encoder.parameters())), Phase("head", tuple(head), loss="guess")]
+        return [
+            Phase("encoder", tuple(self.encoder.parameters())),
+            Phase("head", tuple(head), loss="guess"),
+        ]
 
     def guess(self, outputs: Outputs) -> dict[str, Tensor]:
         return {"guess": (self.scale * outputs["guess"] - outputs["pair"][0]).square().mean()}
@@ -172,7 +213,10 @@ class InPlace(Toy):
         self.head = nn.Sequential(nn.Linear(6, 6), nn.ReLU(inplace=True), nn.Linear(6, 6))
 
     def forward(self, batch: Batch) -> Outputs:
-        z1, z2 = (self.head(self.encoder(view).unsqueeze(1).expand(-1, 2, -1)).mean(dim=1) for view in batch.views)
+        z1, z2 = (
+            self.head(self.encoder(view).unsqueeze(1).expand(-1, 2, -1)).mean(dim=1)
+            for view in batch.views
+        )
         return {"z1": z1, "pair": (z2, batch.index), "sum": Summed(z1.sum(0))}
 
 
@@ -225,11 +269,19 @@ def held() -> dict[str, Any]:
         fit(given, Data(given), views, Plan(ADAMW, seed=3, shard=True))
     finally:
         loop.Optimizers = build
-    (trained,), (optimizer,) = trainers, optimizers
-    moments = [value for state in optimizer.state.values() for name, value in state.items() if name != "step"]
+    (trained,) = trainers
+    (optimizer,) = optimizers
+    moments = [
+        value
+        for state in optimizer.state.values()
+        for name, value in state.items()
+        if name != "step"
+    ]
     return {
         "whole": whole,
-        "learning": sum(parameter.numel() for parameter in trained.parameters() if parameter.requires_grad),
+        "learning": sum(
+            parameter.numel() for parameter in trained.parameters() if parameter.requires_grad
+        ),
         "own": sum(local(parameter).numel() for parameter in trained.parameters()),
         "own moments": sum(local(moment).numel() for moment in moments),
         "in the method given meanwhile": emptied,
@@ -242,7 +294,9 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def resumed(first: bool, then: bool) -> dict[str, Any]:
-    """The state after a run that was stopped and resumed, and the first part's checkpoint; sharded in each part or not."""
+    """The state after a run that was stopped and resumed, and the first part's checkpoint; sharded
+    in each part or not.
+    """
     folder = Path(collectives.broadcast_object(tempfile.mkdtemp()))
     plan = Plan(OPTIMIZERS["adamw"], seed=3, log_every=1)
     toy_run(dataclasses.replace(plan, shard=first), folder, stopping_views(), dropout=0.5)
@@ -251,12 +305,21 @@ def resumed(first: bool, then: bool) -> dict[str, Any]:
     checkpoint = load_checkpoint(path)
     collectives.barrier()
     state = toy_run(dataclasses.replace(plan, shard=then), folder, dropout=0.5)
-    return {"state": state, "method": dict(checkpoint["method"]), "optimizer": checkpoint["optimizer"]["state"], "step": checkpoint["step"]}
+    return {
+        "state": state,
+        "method": dict(checkpoint["method"]),
+        "optimizer": checkpoint["optimizer"]["state"],
+        "step": checkpoint["step"],
+    }
 
 
 def profiled() -> list[str]:
     told: list[str] = []
-    plan = Plan(dataclasses.replace(OPTIMIZERS["adamw"], epochs=5), shard=True, profile=Profile(torch.device("cpu"), told.append, steps=3))
+    plan = Plan(
+        dataclasses.replace(OPTIMIZERS["adamw"], epochs=5),
+        shard=True,
+        profile=Profile(torch.device("cpu"), told.append, steps=3),
+    )
     toy_run(plan)
     return told
 
@@ -264,18 +327,33 @@ def profiled() -> list[str]:
 def told() -> dict[str, Any]:
     """All that one process has to tell."""
     plan = Plan(OPTIMIZERS["adamw"], seed=3, shard=True)
-    found: dict[str, Any] = {"optimised": optimised(True), "held": held(), "in turn": toy_run(IN_TURN, kind=InTurn)}
+    found: dict[str, Any] = {
+        "optimised": optimised(True),
+        "held": held(),
+        "in turn": toy_run(IN_TURN, kind=InTurn),
+    }
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".* returned a view tensor")
         found["in place"] = toy_run(IN_TURN, kind=InPlace)
     if collectives.world() == 2:
         found["cached"] = toy_run(dataclasses.replace(plan, gradient_cache=2))
-        found["uninterrupted"] = {str(shard): toy_run(dataclasses.replace(plan, shard=shard), dropout=0.5) for shard in (False, True)}
-        found["resumed"] = {f"{first}, {then}": resumed(first, then) for first in (False, True) for then in (False, True)}
+        found["uninterrupted"] = {
+            str(shard): toy_run(dataclasses.replace(plan, shard=shard), dropout=0.5)
+            for shard in (False, True)
+        }
+        found["resumed"] = {
+            f"{first}, {then}": resumed(first, then)
+            for first in (False, True)
+            for then in (False, True)
+        }
         found["profile"] = profiled()
         collectives.stop()
         threads = Path("/proc/self/task")
-        found["threads"] = [name.read_text().strip() for name in threads.glob("*/comm")] if threads.exists() else []
+        found["threads"] = (
+            [name.read_text().strip() for name in threads.glob("*/comm")]
+            if threads.exists()
+            else []
+        )
     return found
 
 
@@ -310,7 +388,11 @@ def test_a_block_may_be_followed_by_an_operation_in_place(count: int) -> None:
 def test_clipping_and_rescaling_matter_in_these_runs() -> None:
     for name in ("sgd", "lars"):
         free = toy_run(Plan(dataclasses.replace(OPTIMIZERS[name], clip=0.0), seed=3))
-        moved = (free["encoder.layers.1.weight"] - optimised(False)[name]["encoder.layers.1.weight"]).abs().max()
+        moved = (
+            (free["encoder.layers.1.weight"] - optimised(False)[name]["encoder.layers.1.weight"])
+            .abs()
+            .max()
+        )
         assert moved > 1e-4, name
 
 
@@ -322,7 +404,8 @@ def test_the_gradient_cache_takes_the_steps_of_one_process() -> None:
 @pytest.mark.parametrize("count", [2, 3])
 def test_each_process_holds_its_share(count: int) -> None:
     results = [found["held"] for found in several()[count]]
-    whole, learning = results[0]["whole"], results[0]["learning"]
+    whole = results[0]["whole"]
+    learning = results[0]["learning"]
     assert sum(found["own"] for found in results) == whole
     assert sum(found["own moments"] for found in results) == 2 * learning
     for found in results:
@@ -372,7 +455,10 @@ def test_a_profile_has_its_bound() -> None:
         assert "not measured" not in found["profile"][0]
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not list the threads of a process")
+@pytest.mark.skipif(
+    not Path("/proc/self/task").exists(),
+    reason="this system does not list the threads of a process",
+)
 def test_no_thread_is_left_that_could_abort_the_ending_interpreter() -> None:
     for found in several()[2]:
         assert found["threads"]

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 
 from nearfar.batch import Batch
 from nearfar.data.spec import Spec
-from nearfar.losses.similarity import own_range
+from nearfar.losses.kernels.similarity import own_range
 from nearfar.methods.method import Method, Outputs, Paper, Recipe, Summed
 from nearfar.networks.encoder import Encoder
 from nearfar.views.draws import randn
 
-SPEC = Spec("toy", "series", (2, 8), 24, classes=("a", "b"), target="class", mean=(0.0, 0.0), std=(1.0, 1.0))
+SPEC = Spec(
+    "toy", "series", (2, 8), 24, classes=("a", "b"), target="class", mean=(0.0, 0.0), std=(1.0, 1.0)
+)
 
 
 class ToySamples:
@@ -42,7 +44,9 @@ class ToySource:
     """What ``fit`` needs of a source."""
 
     def __init__(self) -> None:
-        self.spec, self.train, self.test = SPEC, ToySamples(), None
+        self.spec = SPEC
+        self.train = ToySamples()
+        self.test = None
 
 
 def views(samples: Tensor, generator: torch.Generator) -> list[Tensor]:
@@ -72,7 +76,9 @@ class ToySettings:
 
 
 class Toy(Method):
-    """Pulls two views together and spreads the batch, through a running mean that ``after_step`` keeps."""
+    """Pulls two views together and spreads the batch, through a running mean that ``after_step``
+    keeps.
+    """
 
     paper = Paper("Toy", "Nobody", 2020)
     Settings = ToySettings
@@ -89,7 +95,8 @@ class Toy(Method):
         return {"z1": z1, "pair": (z2, batch.index), "sum": Summed(z1.sum(0))}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        z1, (z2, _) = outputs["z1"], outputs["pair"]
+        z1 = outputs["z1"]
+        (z2, _) = outputs["pair"]
         spread = torch.log_softmax(self.scale * (z1 @ z2.T), dim=1).diagonal().mean()
         drift = (outputs["sum"].value / len(z1) - self.centre).square().sum()
         return {"contrast": -spread, "drift": 0.1 * drift, "seen": torch.tensor(float(len(z1)))}
@@ -102,12 +109,17 @@ class SharedToy(Toy):
     """The same method with a loss that takes rows."""
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
-        z1, (z2, _) = outputs["z1"], outputs["pair"]
+        z1 = outputs["z1"]
+        (z2, _) = outputs["pair"]
         own = own_range(rows, len(z1))
         spread = torch.log_softmax(self.scale * (z1[own] @ z2.T), dim=1).diagonal(own.start)
         drift = (outputs["sum"].value / len(z1) - self.centre).square().sum()
         part = len(spread) / len(z1)
-        return {"contrast": -spread.sum() / len(z1), "drift": 0.1 * part * drift, "seen": torch.tensor(float(len(z1)))}
+        return {
+            "contrast": -spread.sum() / len(z1),
+            "drift": 0.1 * part * drift,
+            "seen": torch.tensor(float(len(z1))),
+        }
 
 
 class Silent:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nearfar.errors import UserError
-from nearfar.views.expansions import EXPANSIONS, expand, transformations
+from nearfar.views.image.expansions import EXPANSIONS, expand, transformations
 
 REFERENCE = {
     "rotation": "rotation",
@@ -47,7 +47,11 @@ def test_a_quarter_turn_is_counter_clockwise() -> None:
     [
         ("rotate", (3, 8, 8), "Unknown expansion 'rotate': did you mean rotation"),
         ("rotation", (3, 8, 9), "turns images by 90 degrees but they are 8 x 9: take rotation-2"),
-        ("colour", (1, 8, 8), r"exchanges colours but images have 1 channel\(s\), not 3: take rotation"),
+        (
+            "colour",
+            (1, 8, 8),
+            r"exchanges colours but images have 1 channel\(s\), not 3: take rotation",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(name: str, shape: tuple[int, ...], message: str) -> None:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as reference
 
-from nearfar.views import image_colour as ours
-from nearfar.views.image_blur import gaussian_blur, kernel_size
+from nearfar.views.image import colour as ours
+from nearfar.views.image.blur import gaussian_blur, kernel_size
 from nearfar.views.rows import change_rows
 
 FACTORS = torch.tensor([0.0, 0.2, 0.7, 1.0, 1.3, 1.8, 3.0, 0.5])
@@ -38,20 +38,31 @@ OPERATORS: list[tuple[Callable[..., Tensor], Callable[..., Tensor], Tensor]] = [
 ]
 
 
-@pytest.mark.parametrize(("operator", "expected", "parameters"), OPERATORS, ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize(
+    ("operator", "expected", "parameters"),
+    OPERATORS,
+    ids=lambda value: getattr(value, "__name__", ""),
+)
 @pytest.mark.parametrize("channels", [3, 1])
 def test_operators_are_torchvisions(
-    operator: Callable[..., Tensor], expected: Callable[..., Tensor], parameters: Tensor, channels: int
+    operator: Callable[..., Tensor],
+    expected: Callable[..., Tensor],
+    parameters: Tensor,
+    channels: int,
 ) -> None:
     images = hard_images(channels)
     before = images.clone()
     changed = operator(images, parameters)
-    one_by_one = torch.stack([expected(image, float(value)) for image, value in zip(images, parameters, strict=True)])
+    one_by_one = torch.stack(
+        [expected(image, float(value)) for image, value in zip(images, parameters, strict=True)]
+    )
     torch.testing.assert_close(changed, one_by_one, rtol=0, atol=2e-6)
     assert torch.equal(images, before)
 
 
-@pytest.mark.parametrize("operator", [ours.adjust_brightness, ours.adjust_contrast, ours.adjust_saturation])
+@pytest.mark.parametrize(
+    "operator", [ours.adjust_brightness, ours.adjust_contrast, ours.adjust_saturation]
+)
 def test_a_factor_of_one_changes_nothing(operator: Callable[..., Tensor]) -> None:
     assert torch.equal(operator(hard_images(), torch.ones(8)), hard_images())
 
@@ -66,7 +77,9 @@ def test_hue_turns_red_into_green_into_blue() -> None:
 
 def test_greyscale_is_torchvisions() -> None:
     images = hard_images()
-    assert torch.equal(ours.greyscale(images), reference.rgb_to_grayscale(images, num_output_channels=3))
+    assert torch.equal(
+        ours.greyscale(images), reference.rgb_to_grayscale(images, num_output_channels=3)
+    )
     assert torch.equal(ours.greyscale(images[:, :1]), images[:, :1])
 
 
@@ -82,8 +95,15 @@ def test_blur_is_torchvisions(size: tuple[int, int]) -> None:
     length = kernel_size(size)
     blurred = gaussian_blur(images, sigma, length)
     for image, width, one in zip(images, sigma, blurred, strict=True):
-        torch.testing.assert_close(one, reference.gaussian_blur(image, [length, length], [float(width)] * 2), rtol=0, atol=1e-6)
-    torch.testing.assert_close(gaussian_blur(images[:1], sigma[:1], length), blurred[:1], rtol=0, atol=1e-6)
+        torch.testing.assert_close(
+            one,
+            reference.gaussian_blur(image, [length, length], [float(width)] * 2),
+            rtol=0,
+            atol=1e-6,
+        )
+    torch.testing.assert_close(
+        gaussian_blur(images[:1], sigma[:1], length), blurred[:1], rtol=0, atol=1e-6
+    )
 
 
 def test_the_kernel_is_a_tenth_of_the_side() -> None:
@@ -95,15 +115,28 @@ def test_jitter_has_an_order_for_each_sample() -> None:
     count = len(orders)
     images = torch.rand(count + 2, 3, 9, 9)
     random = torch.Generator().manual_seed(1)
-    factors = torch.cat((2 * torch.rand(count, 3, generator=random), torch.rand(count, 1, generator=random) - 0.5), dim=1)
-    steps = [reference.adjust_brightness, reference.adjust_contrast, reference.adjust_saturation, reference.adjust_hue]
+    factors = torch.cat(
+        (2 * torch.rand(count, 3, generator=random), torch.rand(count, 1, generator=random) - 0.5),
+        dim=1,
+    )
+    steps = [
+        reference.adjust_brightness,
+        reference.adjust_contrast,
+        reference.adjust_saturation,
+        reference.adjust_hue,
+    ]
     expected = images.clone()
     for number in range(count):
         for step in orders[number].tolist():
             expected[number] = steps[step](expected[number], float(factors[number, step]))
     untouched = torch.zeros(2, 4)
     jittered = images.clone()
-    ours.colour_jitter(jittered, torch.arange(count), torch.cat((factors, untouched)), torch.cat((orders, untouched.long())))
+    ours.colour_jitter(
+        jittered,
+        torch.arange(count),
+        torch.cat((factors, untouched)),
+        torch.cat((orders, untouched.long())),
+    )
     torch.testing.assert_close(jittered, expected, rtol=0, atol=5e-6)
     assert torch.equal(jittered[count:], images[count:])
 

@@ -1,4 +1,6 @@
-"""Boxes tell where views look, in PixPro's convention; two centres can be kept apart; each view may have its own source."""
+"""Boxes tell where views look, in PixPro's convention; two centres can be kept apart; each view may
+have its own source.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from torch.testing import assert_close
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.views import ImageViewSettings, WantedViews, make_views
-from nearfar.views.image_placement import Placement, centres_apart, placements, relative_boxes
+from nearfar.views.image.placement import Placement, centres_apart, placements, relative_boxes
 
 SPEC = Spec("ramps", "image", (1, 24, 40), 8, mean=(0.0,), std=(1.0,))
 
@@ -28,15 +30,21 @@ def generator() -> torch.Generator:
 def test_relative_boxes_run_from_first_to_last_pixel_and_turn_with_the_mirror() -> None:
     boxes = torch.tensor([[2.0, 4.0, 10.0, 20.0]]).expand(2, 4)
     found = relative_boxes(Placement(boxes, torch.tensor([False, True])), (24, 40))
-    x0, x1, y0, y1 = 4 / 39, 23 / 39, 2 / 23, 11 / 23
+    x0 = 4 / 39
+    x1 = 23 / 39
+    y0 = 2 / 23
+    y1 = 11 / 23
     assert_close(found, torch.tensor([[x0, y0, x1, y1], [x1, y0, x0, y1]]))
 
 
 def test_a_box_says_what_the_view_shows() -> None:
     settings = ImageViewSettings(scale=(0.2, 0.8), flip=0.5)
-    first, _, boxes = make_views(SPEC, WantedViews(boxes=True), settings=settings)([ramp(), ramp()], generator())
+    first, _, boxes = make_views(SPEC, WantedViews(boxes=True), settings=settings)(
+        [ramp(), ramp()], generator()
+    )
     assert boxes.shape == (64, 2, 4)
-    left, right = boxes[:, 0, 0] * 39, boxes[:, 0, 2] * 39
+    left = boxes[:, 0, 0] * 39
+    right = boxes[:, 0, 2] * 39
     shown = first[:, 0, 12] * 255
     # the first and last output pixels lie half an output step inside the box
     step = (right - left).abs().add(1) / 40

@@ -14,20 +14,23 @@ from torchvision.transforms import v2
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.views import ImageViewSettings, WantedViews, make_views, plain_view
-from nearfar.views import image as module
-from nearfar.views.image_settings import BYOL_FIRST, BYOL_SECOND, CONTRASTIVE, CROP, DINO_LOCAL
+from nearfar.views.image import views as module
+from nearfar.views.image.settings import BYOL_FIRST, BYOL_SECOND, CONTRASTIVE, CROP, DINO_LOCAL
 from nearfar.views.samples import normalise
 
 STRONG = replace(CONTRASTIVE, rotation=30.0, solarise=0.3)
 
 
 def spec(channels: int = 3, sides: tuple[int, int] = (32, 32), **extra: object) -> Spec:
-    mean, std = tuple(0.3 + 0.1 * c for c in range(channels)), tuple(0.2 + 0.05 * c for c in range(channels))
+    mean = tuple(0.3 + 0.1 * c for c in range(channels))
+    std = tuple(0.2 + 0.05 * c for c in range(channels))
     return Spec("shapes", "image", (channels, *sides), 100, mean=mean, std=std, extra=extra)
 
 
 def pixels(count: int = 16, channels: int = 3, sides: tuple[int, int] = (32, 32)) -> Tensor:
-    return torch.randint(0, 256, (count, channels, *sides), dtype=torch.uint8, generator=generator(9))
+    return torch.randint(
+        0, 256, (count, channels, *sides), dtype=torch.uint8, generator=generator(9)
+    )
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -43,9 +46,13 @@ def settings_of(wanted: WantedViews, of: Spec) -> list[ImageViewSettings]:
 @pytest.mark.parametrize("sides", [(32, 32), (80, 66)], ids=str)
 def test_shapes_and_types(channels: int, style: str, sides: tuple[int, int]) -> None:
     wanted = WantedViews(whole=3, local=2, style=style, mask=True)
-    views = make_views(spec(channels, sides), wanted, patches=7)(pixels(5, channels, sides), generator())
+    views = make_views(spec(channels, sides), wanted, patches=7)(
+        pixels(5, channels, sides), generator()
+    )
     small = (round(0.43 * sides[0]), round(0.43 * sides[1]))
-    assert [tuple(view.shape) for view in views] == [(5, channels, *sides)] * 3 + [(5, channels, *small)] * 2 + [(5, 7)]
+    assert [tuple(view.shape) for view in views] == [(5, channels, *sides)] * 3 + [
+        (5, channels, *small)
+    ] * 2 + [(5, 7)]
     assert all(view.dtype == torch.float32 and view.isfinite().all() for view in views)
     assert 0 <= views[-1].min() < views[-1].max() < 1
 
@@ -56,10 +63,13 @@ def test_one_sample_is_a_batch() -> None:
 
 
 def test_the_same_generator_state_gives_the_same_views_to_the_bit() -> None:
-    make = make_views(spec(sides=(80, 66)), WantedViews(local=1, mask=True), patches=4, settings=STRONG)
+    make = make_views(
+        spec(sides=(80, 66)), WantedViews(local=1, mask=True), patches=4, settings=STRONG
+    )
     samples = pixels(sides=(80, 66))
     source = generator()
-    first, second = make(samples, source), make(samples, source)
+    first = make(samples, source)
+    second = make(samples, source)
     again = make(samples, generator())
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(first, second, strict=True))
@@ -100,13 +110,29 @@ def test_samples_draw_different_parameters() -> None:
     constant=st.sampled_from([None, 0, 255]),
 )
 def test_values_stay_in_the_unit_range(
-    values: int, strength: float, probability: float, rotation: float, channels: int, constant: int | None
+    values: int,
+    strength: float,
+    probability: float,
+    rotation: float,
+    channels: int,
+    constant: int | None,
 ) -> None:
     kind = ImageViewSettings(
-        scale=(0.1, 1.0), flip=0.5, rotation=rotation, jitter=probability, brightness=strength, contrast=strength,
-        saturation=strength, hue=min(0.5, strength), grey=probability / 2, blur=probability, solarise=probability / 2,
-    )  # fmt: skip
-    images = torch.randint(0, 256, (4, channels, 16, 12), dtype=torch.uint8, generator=generator(values))
+        scale=(0.1, 1.0),
+        flip=0.5,
+        rotation=rotation,
+        jitter=probability,
+        brightness=strength,
+        contrast=strength,
+        saturation=strength,
+        hue=min(0.5, strength),
+        grey=probability / 2,
+        blur=probability,
+        solarise=probability / 2,
+    )
+    images = torch.randint(
+        0, 256, (4, channels, 16, 12), dtype=torch.uint8, generator=generator(values)
+    )
     images = images if constant is None else torch.full_like(images, constant)
     for size in ((16, 12), (7, 5)):
         view = module.augment(images, kind, size, generator(values))
@@ -116,9 +142,17 @@ def test_values_stay_in_the_unit_range(
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_views_that_are_made_together_are_those_made_one_by_one(channels: int) -> None:
-    of, images = spec(channels, (16, 12)), pixels(9, channels, (16, 12))
+    of = spec(channels, (16, 12))
+    images = pixels(9, channels, (16, 12))
     everything = {
-        "jitter": 0.8, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "grey": 0.3, "blur": 0.5, "solarise": 0.3
+        "jitter": 0.8,
+        "brightness": 0.4,
+        "contrast": 0.4,
+        "saturation": 0.4,
+        "hue": 0.1,
+        "grey": 0.3,
+        "blur": 0.5,
+        "solarise": 0.3,
     }
     kinds = (
         (ImageViewSettings(scale=(0.2, 1.0), flip=0.5, **everything), (16, 12)),
@@ -127,15 +161,20 @@ def test_views_that_are_made_together_are_those_made_one_by_one(channels: int) -
         (ImageViewSettings(scale=(0.2, 1.0), **everything), (7, 5)),
         (ImageViewSettings(), (16, 12)),
     )
-    together, alone = generator(3), generator(3)
-    for found, (kind, size) in zip(module.ImageViews(of, kinds)(images, together), kinds, strict=True):
+    together = generator(3)
+    alone = generator(3)
+    for found, (kind, size) in zip(
+        module.ImageViews(of, kinds)(images, together), kinds, strict=True
+    ):
         assert torch.equal(found, normalise(module.augment(images, kind, size, alone), of))
 
 
 def test_probability_one_is_always_and_zero_is_never() -> None:
     images = pixels(64)
     unit = images / 255
-    never = module.augment(images, ImageViewSettings(brightness=0.5, hue=0.5), (32, 32), generator())
+    never = module.augment(
+        images, ImageViewSettings(brightness=0.5, hue=0.5), (32, 32), generator()
+    )
     assert torch.equal(never, unit)
     always = {
         "flip": unit.flip(3),
@@ -143,11 +182,17 @@ def test_probability_one_is_always_and_zero_is_never() -> None:
         "solarise": torch.where(unit >= 0.5, 1 - unit, unit),
     }
     for name, expected in always.items():
-        changed = module.augment(images, replace(ImageViewSettings(), **{name: 1.0}), (32, 32), generator())
+        changed = module.augment(
+            images, replace(ImageViewSettings(), **{name: 1.0}), (32, 32), generator()
+        )
         assert torch.equal(changed, expected), name
-    jittered = module.augment(images, ImageViewSettings(jitter=1.0, brightness=0.9), (32, 32), generator())
+    jittered = module.augment(
+        images, ImageViewSettings(jitter=1.0, brightness=0.9), (32, 32), generator()
+    )
     assert (jittered != unit).flatten(1).any(1).all()
-    blurred = module.augment(images, ImageViewSettings(blur=1.0, sigma=(1.0, 2.0)), (32, 32), generator())
+    blurred = module.augment(
+        images, ImageViewSettings(blur=1.0, sigma=(1.0, 2.0)), (32, 32), generator()
+    )
     assert (blurred != unit).flatten(1).any(1).all()
 
 
@@ -192,7 +237,8 @@ def test_plain_is_the_sample_itself() -> None:
     of = spec(sides=(20, 45))
     samples = pixels(6, sides=(20, 45))
     plain = plain_view(of)(samples)
-    mean, std = torch.tensor(of.mean).view(3, 1, 1), torch.tensor(of.std).view(3, 1, 1)
+    mean = torch.tensor(of.mean).view(3, 1, 1)
+    std = torch.tensor(of.std).view(3, 1, 1)
     torch.testing.assert_close(plain, (samples / 255 - mean) / std)
     views = make_views(of, WantedViews(whole=2, style="plain"))(samples, generator())
     assert torch.equal(views[0], plain)
@@ -207,14 +253,25 @@ def test_the_whole_image_is_rotated_when_only_rotation_is_asked() -> None:
 
 
 def test_presets_by_style_and_size() -> None:
-    large, small = spec(sides=(224, 224)), spec(sides=(64, 64))
+    large = spec(sides=(224, 224))
+    small = spec(sides=(64, 64))
     assert settings_of(WantedViews(), large) == [CONTRASTIVE] * 2
-    assert settings_of(WantedViews(whole=3, style="asymmetric"), large) == [BYOL_FIRST, BYOL_SECOND, BYOL_FIRST]
+    assert settings_of(WantedViews(whole=3, style="asymmetric"), large) == [
+        BYOL_FIRST,
+        BYOL_SECOND,
+        BYOL_FIRST,
+    ]
     assert settings_of(WantedViews(whole=1, style="crop"), large) == [CROP]
-    local = settings_of(WantedViews(whole=1, local=2, style="asymmetric", local_scale=(0.05, 0.2)), large)
+    local = settings_of(
+        WantedViews(whole=1, local=2, style="asymmetric", local_scale=(0.05, 0.2)), large
+    )
     assert local == [BYOL_FIRST] + [replace(DINO_LOCAL, scale=(0.05, 0.2))] * 2
-    assert settings_of(WantedViews(whole=1, whole_scale=(0.3, 0.6)), large) == [replace(CONTRASTIVE, scale=(0.3, 0.6))]
-    assert all(one.blur == 0 for one in settings_of(WantedViews(style="asymmetric", local=1), small))
+    assert settings_of(WantedViews(whole=1, whole_scale=(0.3, 0.6)), large) == [
+        replace(CONTRASTIVE, scale=(0.3, 0.6))
+    ]
+    assert all(
+        one.blur == 0 for one in settings_of(WantedViews(style="asymmetric", local=1), small)
+    )
     first = settings_of(WantedViews(), small)[0]
     assert (first.brightness, first.contrast, first.saturation, first.hue) == (0.4, 0.4, 0.4, 0.1)
 
@@ -223,7 +280,9 @@ def test_data_without_mirror_images_are_never_flipped() -> None:
     for style in ("contrastive", "asymmetric", "crop"):
         kept = settings_of(WantedViews(style=style, local=1), spec(flip=False))
         assert [one.flip for one in kept] == [0.0] * 3
-        assert all(one.flip == 0.5 for one in settings_of(WantedViews(style=style, local=1), spec()))
+        assert all(
+            one.flip == 0.5 for one in settings_of(WantedViews(style=style, local=1), spec())
+        )
 
 
 def test_data_to_which_bright_parts_matter_are_never_solarised() -> None:
@@ -245,10 +304,14 @@ def test_no_crop_is_smaller_than_the_data_allow(style: str) -> None:
 
 def test_own_settings_replace_the_presets() -> None:
     mine = ImageViewSettings(scale=(0.5, 0.7), grey=1.0)
-    kinds = module.image_views(spec(), WantedViews(whole_scale=(0.9, 1.0), local=1, local_scale=(0.1, 0.2)), mine).kinds
+    kinds = module.image_views(
+        spec(), WantedViews(whole_scale=(0.9, 1.0), local=1, local_scale=(0.1, 0.2)), mine
+    ).kinds
     assert [kind for kind, _ in kinds] == [mine, mine, replace(mine, scale=(0.1, 0.2))]
     each = [CROP, mine, CONTRASTIVE]
-    assert [kind for kind, _ in module.image_views(spec(), WantedViews(local=1), each).kinds] == each
+    assert [
+        kind for kind, _ in module.image_views(spec(), WantedViews(local=1), each).kinds
+    ] == each
 
 
 @pytest.mark.parametrize(
@@ -261,18 +324,27 @@ def test_own_settings_replace_the_presets() -> None:
     ],
 )
 def test_wrong_samples_are_named(samples: object, found: str) -> None:
-    for make in (lambda: make_views(spec(), WantedViews())(samples, generator()), lambda: plain_view(spec())(samples)):
-        with pytest.raises(UserError, match=rf"'shapes' are .*{found}.* uint8 tensor of shape \(N, 3, 32, 32\)"):
+    for make in (
+        lambda: make_views(spec(), WantedViews())(samples, generator()),
+        lambda: plain_view(spec())(samples),
+    ):
+        with pytest.raises(
+            UserError, match=rf"'shapes' are .*{found}.* uint8 tensor of shape \(N, 3, 32, 32\)"
+        ):
             make()
 
 
 def test_missing_statistics_are_named() -> None:
-    with pytest.raises(UserError, match="has 0 means and 0 standard deviations: expected 3 of each"):
+    with pytest.raises(
+        UserError, match="has 0 means and 0 standard deviations: expected 3 of each"
+    ):
         plain_view(replace(spec(), mean=(), std=()))(pixels())
 
 
 def test_wrong_wishes_are_named() -> None:
-    with pytest.raises(UserError, match=r"Unknown view style 'contrastiv': did you mean contrastive\?"):
+    with pytest.raises(
+        UserError, match=r"Unknown view style 'contrastiv': did you mean contrastive\?"
+    ):
         make_views(spec(), WantedViews(style="contrastiv"))
     with pytest.raises(UserError, match=r"Unknown modality 'images': did you mean image"):
         make_views(replace(spec(), modality="images"), WantedViews())
@@ -280,7 +352,10 @@ def test_wrong_wishes_are_named() -> None:
         plain_view(replace(spec(), modality="smells"))
     with pytest.raises(UserError, match="encoder has none: choose a transformer"):
         make_views(spec(), WantedViews(mask=True))
-    with pytest.raises(UserError, match="are 1 of ImageViewSettings: expected one ImageViewSettings for all views, or 3"):
+    with pytest.raises(
+        UserError,
+        match="are 1 of ImageViewSettings: expected one ImageViewSettings for all views, or 3",
+    ):
         make_views(spec(), WantedViews(local=1), settings=[CROP])
     with pytest.raises(UserError, match="are 1 of int: expected one ImageViewSettings"):
         make_views(spec(), WantedViews(), settings=3)
@@ -288,10 +363,17 @@ def test_wrong_wishes_are_named() -> None:
 
 @pytest.mark.parametrize(
     ("change", "found"),
-    [({"flip": 1.2}, "flip is 1.2"), ({"hue": 0.6}, "hue is 0.6"), ({"brightness": -1.0}, "brightness is -1"),
-     ({"scale": (0.5, 1.5)}, "scale is"), ({"scale": (0.0, 1.0)}, "scale is"), ({"ratio": (2.0, 1.0)}, "ratio is"),
-     ({"sigma": (0.0, 1.0)}, "sigma is"), ({"rotation": 181.0}, "rotation is 181")],
-)  # fmt: skip
+    [
+        ({"flip": 1.2}, "flip is 1.2"),
+        ({"hue": 0.6}, "hue is 0.6"),
+        ({"brightness": -1.0}, "brightness is -1"),
+        ({"scale": (0.5, 1.5)}, "scale is"),
+        ({"scale": (0.0, 1.0)}, "scale is"),
+        ({"ratio": (2.0, 1.0)}, "ratio is"),
+        ({"sigma": (0.0, 1.0)}, "sigma is"),
+        ({"rotation": 181.0}, "rotation is 181"),
+    ],
+)
 def test_impossible_settings_are_named(change: dict[str, object], found: str) -> None:
     with pytest.raises(UserError, match=f"{found}.*expected"):
         ImageViewSettings(**change)  # type: ignore[arg-type]

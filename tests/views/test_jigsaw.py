@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from nearfar.views.jigsaw import ORDERS, TILES, jigsaw, tile_edges
+from nearfar.views.image.jigsaw import ORDERS, TILES, jigsaw, tile_edges
 
 
 def test_boxes_and_orders_equal_the_reference(golden: Any) -> None:
@@ -18,7 +18,9 @@ def test_boxes_and_orders_equal_the_reference(golden: Any) -> None:
         boxes = [[left, top, right, bottom] for top, bottom in edges for left, right in edges]
         assert boxes == case[f"out_boxes_{side}"].tolist()
     assert [len(ORDERS), TILES] == case["out_perm_shape"].tolist()
-    distances = [sum(a != b for a, b in zip(*pair, strict=True)) for pair in combinations(ORDERS, 2)]
+    distances = [
+        sum(a != b for a, b in zip(*pair, strict=True)) for pair in combinations(ORDERS, 2)
+    ]
     assert min(distances) == case["out_perm_min_hamming"]
 
 
@@ -37,7 +39,9 @@ def test_tiles_are_enlarged_and_lie_in_the_order() -> None:
     assert found.shape == (2, 9, 1, 12, 12)
     for n in range(2):
         for place in range(9):
-            torch.testing.assert_close(found[n, place], torch.full((1, 12, 12), 10.0 * n + ORDERS[order[n]][place]))
+            torch.testing.assert_close(
+                found[n, place], torch.full((1, 12, 12), 10.0 * n + ORDERS[order[n]][place])
+            )
 
 
 @pytest.mark.parametrize("side", [3, 8, 17, 224])

@@ -30,7 +30,9 @@ def beats(count: int = 8) -> Tensor:
 @pytest.mark.parametrize("style", ["contrastive", "asymmetric", "crop", "plain"])
 def test_shapes_types_and_determinism(style: str) -> None:
     make = make_views(SPEC, WantedViews(local=2, style=style, mask=True), patches=5)
-    views, again, other = make(beats(), generator()), make(beats(), generator()), make(beats(), generator(1))
+    views = make(beats(), generator())
+    again = make(beats(), generator())
+    other = make(beats(), generator(1))
     assert [tuple(view.shape) for view in views] == [(8, 2, 50)] * 2 + [(8, 2, 22)] * 2 + [(8, 5)]
     assert all(view.dtype == torch.float32 and view.isfinite().all() for view in views)
     assert all(torch.equal(a, b) for a, b in zip(views, again, strict=True))
@@ -61,13 +63,16 @@ def test_a_view_depends_on_its_own_sample_only() -> None:
 @pytest.mark.parametrize("length", [50, 22, 90])
 def test_crop_is_interpolation_of_the_stretch(length: int) -> None:
     series = torch.randn(3, 2, 50, dtype=torch.float64)
-    start, width = torch.tensor([0, 10, 35]), torch.tensor([50, 30, 15])
+    start = torch.tensor([0, 10, 35])
+    width = torch.tensor([50, 30, 15])
     cropped = module.crop_and_resample(series, start, width, length)
     for number, (first, steps) in enumerate(zip(start.tolist(), width.tolist(), strict=True)):
         at = first + (np.arange(length) + 0.5) * steps / length - 0.5
         for channel in range(2):
             expected = np.interp(at, np.arange(50), series[number, channel].numpy())
-            np.testing.assert_allclose(cropped[number, channel].numpy(), expected, rtol=0, atol=1e-12)
+            np.testing.assert_allclose(
+                cropped[number, channel].numpy(), expected, rtol=0, atol=1e-12
+            )
     whole = functional.interpolate(series[:1], size=length, mode="linear", align_corners=False)
     torch.testing.assert_close(cropped[:1], whole, rtol=0, atol=1e-12)
 
@@ -80,13 +85,17 @@ def test_segments_change_places_as_a_loop_does_it() -> None:
     for number, count in enumerate(segments.tolist()):
         edges = [-(-23 * piece // count) for piece in range(count + 1)]
         pieces = [series[number, :, a:b] for a, b in pairwise(edges)]
-        assert max(piece.shape[1] for piece in pieces) - min(piece.shape[1] for piece in pieces) <= 1
+        assert (
+            max(piece.shape[1] for piece in pieces) - min(piece.shape[1] for piece in pieces) <= 1
+        )
         order = priority[number, :count].argsort().tolist()
         assert torch.equal(permuted[number], torch.cat([pieces[piece] for piece in order], dim=1))
 
 
 def test_a_blank_span_covers_its_steps() -> None:
-    blanked = module.blank_span(torch.ones(3, 2, 10), torch.tensor([2.0, 0.0, 4.4]), torch.tensor([3.0, 10.0, 0.2]))
+    blanked = module.blank_span(
+        torch.ones(3, 2, 10), torch.tensor([2.0, 0.0, 4.4]), torch.tensor([3.0, 10.0, 0.2])
+    )
     expected = torch.ones(3, 10)
     expected[0, 2:5], expected[1], expected[2, 4] = 0, 0, 0
     assert torch.equal(blanked, expected[:, None].expand(3, 2, 10))
@@ -123,7 +132,11 @@ def test_crops_cover_the_share_they_should() -> None:
 
 
 def test_wrong_samples_settings_and_styles_are_named() -> None:
-    with pytest.raises(UserError, match=r"'beats' are float64 \(8, 2, 50\): series views expect .* float32 tensor of shape \(N, 2, 50\)"):
+    with pytest.raises(
+        UserError,
+        match=r"'beats' are float64 \(8, 2, 50\): series views expect .* float32 tensor of shape "
+        r"\(N, 2, 50\)",
+    ):
         plain_view(SPEC)(beats().double())
     with pytest.raises(UserError, match=r"'beats' are float32 \(8, 50\)"):
         make_views(SPEC, WantedViews())(beats()[:, 0], generator())
@@ -131,7 +144,15 @@ def test_wrong_samples_settings_and_styles_are_named() -> None:
         make_views(SPEC, WantedViews(style="strong"))
     with pytest.raises(UserError, match="has 1 means and 2 standard deviations: expected 2"):
         plain_view(replace(SPEC, mean=(1.0,)))(beats())
-    changes = [{"permute": 2.0}, {"segments": 1}, {"scale": (0.0, 1.0)}, {"masked": (0.5, 0.2)}, {"noise": -0.1}]
+    changes = [
+        {"permute": 2.0},
+        {"segments": 1},
+        {"scale": (0.0, 1.0)},
+        {"masked": (0.5, 0.2)},
+        {"noise": -0.1},
+    ]
     for change in changes:
-        with pytest.raises(UserError, match=f"series view setting {next(iter(change))} is .*: expected"):
+        with pytest.raises(
+            UserError, match=f"series view setting {next(iter(change))} is .*: expected"
+        ):
             SeriesViewSettings(**change)  # type: ignore[arg-type]

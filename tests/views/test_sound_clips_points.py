@@ -1,4 +1,6 @@
-"""Views of sound, clips and points: shapes, determinism, and each operator against what it promises."""
+"""Views of sound, clips and points: shapes, determinism, and each operator against what it
+promises.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,15 @@ from torch import Tensor
 
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
-from nearfar.views import AudioViewSettings, PointViewSettings, WantedViews, audio, make_views, plain_view, points
+from nearfar.views import (
+    AudioViewSettings,
+    PointViewSettings,
+    WantedViews,
+    audio,
+    make_views,
+    plain_view,
+    points,
+)
 
 AUDIO = Spec("sounds", "audio", (8, 40), 100, mean=(-4.0,) * 8, std=(2.0,) * 8)
 VIDEO = Spec("clips", "video", (3, 4, 16, 16), 100, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))
@@ -37,8 +47,13 @@ def test_shapes_types_and_determinism(modality: str, style: str) -> None:
     make = make_views(SPECS[modality], WantedViews(local=1, style=style, further=("plain",)))
     raw = samples(modality)
     before = raw.clone()
-    views, again, other = make(raw, generator()), make(raw, generator()), make(raw, generator(1))
-    assert [tuple(v.shape[1:]) for v in views] == [SPECS[modality].shape] * 2 + [LOCAL[modality], SPECS[modality].shape]
+    views = make(raw, generator())
+    again = make(raw, generator())
+    other = make(raw, generator(1))
+    assert [tuple(v.shape[1:]) for v in views] == [SPECS[modality].shape] * 2 + [
+        LOCAL[modality],
+        SPECS[modality].shape,
+    ]
     assert all(v.dtype == torch.float32 and v.isfinite().all() for v in views)
     assert all(torch.equal(a, b) for a, b in zip(views, again, strict=True))
     assert torch.equal(views[0], other[0]) == (style == "plain")
@@ -48,7 +63,8 @@ def test_shapes_types_and_determinism(modality: str, style: str) -> None:
 
 @pytest.mark.parametrize("modality", SPECS)
 def test_a_view_depends_on_its_own_sample_only(modality: str) -> None:
-    make, raw = make_views(SPECS[modality], WantedViews(local=1)), samples(modality)
+    make = make_views(SPECS[modality], WantedViews(local=1))
+    raw = samples(modality)
     changed = raw.clone()
     changed[3] = raw[3].flip(-1) + 1
     for before, after in zip(make(raw, generator()), make(changed, generator()), strict=True):
@@ -72,7 +88,9 @@ def test_a_louder_view_is_louder_by_at_most_its_gain() -> None:
 
 @pytest.mark.parametrize(("name", "axis", "size"), [("masked_time", 2, 40), ("masked_bands", 1, 8)])
 def test_masks_blank_one_span_of_all_the_rest(name: str, axis: int, size: int) -> None:
-    view = audio.augment(samples("audio", 200), AudioViewSettings(**{name: 0.5}), 40, generator(), spec=AUDIO)  # type: ignore[arg-type]
+    view = audio.augment(
+        samples("audio", 200), AudioViewSettings(**{name: 0.5}), 40, generator(), spec=AUDIO
+    )  # type: ignore[arg-type]
     blank = (view == 0).all(dim=3 - axis)
     assert torch.equal(view == 0, blank.unsqueeze(3 - axis).expand_as(view))
     assert float(blank.sum(dim=1).max()) <= size / 2 + 1
@@ -90,7 +108,9 @@ def test_points_are_turned_about_the_vertical_and_keep_their_distances() -> None
     found = points.turned(raw, torch.full((6,), math.pi / 2))
     torch.testing.assert_close(found, torch.stack([-raw[:, 1], raw[:, 0], raw[:, 2]], dim=1))
     found = points.turned(raw, torch.rand(6) * 7)
-    before, after = ((cloud[:, :, :, None] - cloud[:, :, None]).norm(dim=1) for cloud in (raw, found))
+    before, after = (
+        (cloud[:, :, :, None] - cloud[:, :, None]).norm(dim=1) for cloud in (raw, found)
+    )
     torch.testing.assert_close(after, before)
 
 
@@ -106,7 +126,9 @@ def test_a_part_holds_the_points_nearest_to_its_middle() -> None:
 
 def test_thinned_clouds_repeat_what_is_left() -> None:
     raw = samples("points", 3)
-    found = points.thinned(raw, torch.rand(3, 64, generator=generator()), torch.tensor([0.5, 1.0, 0.001]))
+    found = points.thinned(
+        raw, torch.rand(3, 64, generator=generator()), torch.tensor([0.5, 1.0, 0.001])
+    )
     assert [len(cloud.unique(dim=1)[0]) for cloud in found] == [32, 64, 1]
 
 
@@ -119,6 +141,8 @@ def test_thinned_clouds_repeat_what_is_left() -> None:
         (PointViewSettings, {"scale": (0.9, 0.5)}, "point view setting scale"),
     ],
 )
-def test_settings_outside_their_range_are_refused(kind: Any, values: dict[str, Any], message: str) -> None:
+def test_settings_outside_their_range_are_refused(
+    kind: Any, values: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         kind(**values)

@@ -14,7 +14,16 @@ from nearfar.views import text as module
 from nearfar.views.text import END, MASK, PADDING, START
 
 TEXT = Spec("notes", "text", (12,), 100, vocabulary=50, context=12)
-PAIRS = Spec("captions", "image-text", (3, 16, 16), 100, mean=(0.5,) * 3, std=(0.25,) * 3, vocabulary=50, context=12)
+PAIRS = Spec(
+    "captions",
+    "image-text",
+    (3, 16, 16),
+    100,
+    mean=(0.5,) * 3,
+    std=(0.25,) * 3,
+    vocabulary=50,
+    context=12,
+)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -47,7 +56,8 @@ def assert_well_formed(tokens: Tokens) -> None:
 @pytest.mark.parametrize("style", ["contrastive", "asymmetric", "crop", "plain"])
 def test_views_are_well_formed_and_deterministic(style: str) -> None:
     make = make_views(TEXT, WantedViews(local=1, style=style, mask=True), patches=3)
-    views, again = make(notes(), generator()), make(notes(), generator())
+    views = make(notes(), generator())
+    again = make(notes(), generator())
     assert len(views) == 4
     for view, same in zip(views[:3], again[:3], strict=True):
         assert view.ids.shape == (40, 12)
@@ -69,7 +79,8 @@ def test_plain_is_the_text_itself() -> None:
 def test_deletion_and_masking_as_loops_do_them(probability: float) -> None:
     tokens = notes()
     draws = torch.rand(40, 12, generator=generator())
-    deleted, masked = module.delete_tokens(tokens, draws, probability), module.mask_tokens(tokens, draws, probability)
+    deleted = module.delete_tokens(tokens, draws, probability)
+    masked = module.mask_tokens(tokens, draws, probability)
     assert_well_formed(deleted)
     for row in range(40):
         ordinary = range(1, int(tokens.mask[row].sum()) - 1)
@@ -77,12 +88,17 @@ def test_deletion_and_masking_as_loops_do_them(probability: float) -> None:
         spared = spared or sorted(ordinary, key=lambda place: -float(draws[row, place]))[:1]
         ids = tokens.ids[row].tolist()
         assert words(deleted, row) == [START, *(ids[place] for place in spared), END]
-        assert words(masked, row) == [START, *(ids[place] if place in spared else MASK for place in ordinary), END]
+        assert words(masked, row) == [
+            START,
+            *(ids[place] if place in spared else MASK for place in ordinary),
+            END,
+        ]
 
 
 def test_a_span_is_a_run_of_the_text() -> None:
     tokens = notes()
-    share, place = torch.rand(40, generator=generator()).clamp_min(0.01), torch.rand(40, generator=generator(1))
+    share = torch.rand(40, generator=generator()).clamp_min(0.01)
+    place = torch.rand(40, generator=generator(1))
     spans = module.keep_span(tokens, share, place)
     assert_well_formed(spans)
     for row in range(40):
@@ -109,7 +125,10 @@ def test_tokens_are_deleted_as_often_as_asked() -> None:
 
 
 def pairs(count: int = 6) -> Pair:
-    return Pair(torch.randint(0, 256, (count, 3, 16, 16), dtype=torch.uint8, generator=generator(2)), notes(count))
+    return Pair(
+        torch.randint(0, 256, (count, 3, 16, 16), dtype=torch.uint8, generator=generator(2)),
+        notes(count),
+    )
 
 
 def test_pairs_give_image_views_then_the_text() -> None:
@@ -117,10 +136,20 @@ def test_pairs_give_image_views_then_the_text() -> None:
     image, tokens = make_views(PAIRS, WantedViews(whole=1, style="crop"))(batch, generator())
     assert image.shape == (6, 3, 16, 16)
     assert tokens is batch.second
-    several = make_views(PAIRS, WantedViews(whole=2, local=1, mask=True), patches=4)(batch, generator())
-    assert [type(view).__name__ for view in several] == ["Tensor", "Tensor", "Tensor", "Tokens", "Tensor"]
+    several = make_views(PAIRS, WantedViews(whole=2, local=1, mask=True), patches=4)(
+        batch, generator()
+    )
+    assert [type(view).__name__ for view in several] == [
+        "Tensor",
+        "Tensor",
+        "Tensor",
+        "Tokens",
+        "Tensor",
+    ]
     assert several[-1].shape == (6, 4)
-    grey = make_views(PAIRS, WantedViews(whole=1), settings=ImageViewSettings(grey=1.0))(batch, generator())[0]
+    grey = make_views(PAIRS, WantedViews(whole=1), settings=ImageViewSettings(grey=1.0))(
+        batch, generator()
+    )[0]
     assert torch.equal(grey[:, 0], grey[:, 2])
 
 
@@ -135,13 +164,24 @@ def test_the_plain_view_of_a_pair_is_a_pair() -> None:
     ("spec", "samples", "message"),
     [
         (TEXT, torch.zeros(2, 12), "'notes' are a Tensor: text views expect nearfar.batch.Tokens"),
-        (PAIRS, torch.zeros(2, 3, 16, 16, dtype=torch.uint8), "'captions' are a Tensor: image-text views expect nearfar.batch.Pair"),
+        (
+            PAIRS,
+            torch.zeros(2, 3, 16, 16, dtype=torch.uint8),
+            "'captions' are a Tensor: image-text views expect nearfar.batch.Pair",
+        ),
         (PAIRS, Pair(torch.zeros(2, 3, 16, 16), None), "'captions' are float32 .* uint8 tensor"),
-        (PAIRS, Pair(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), [1, 2]), "'captions' are a list: text views expect"),
+        (
+            PAIRS,
+            Pair(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), [1, 2]),
+            "'captions' are a list: text views expect",
+        ),
     ],
 )
 def test_wrong_samples_are_named(spec: Spec, samples: Tensor, message: str) -> None:
-    for make in (lambda: plain_view(spec)(samples), lambda: make_views(spec, WantedViews())(samples, generator())):
+    for make in (
+        lambda: plain_view(spec)(samples),
+        lambda: make_views(spec, WantedViews())(samples, generator()),
+    ):
         with pytest.raises(UserError, match=message):
             make()
 

@@ -1,4 +1,6 @@
-"""CACR's claim: letting positives and negatives compete is what makes it robust where classes are unequal."""
+"""CACR's claim: letting positives and negatives compete is what makes it robust where classes are
+unequal.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,15 @@ from nearfar.claims.harness import Training, digits, pretrained, probes
 from nearfar.data.samples import Source
 
 _UNIFORM = {"weighted": False, "uniform": True}
-_MOST, _LEAST = 120, 6
+_MOST = 120
+_LEAST = 6
 
 
 @cache
 def unequal_digits() -> Source:
-    """The digits with 120 training samples of the first class, falling geometrically to 6 of the last."""
+    """The digits with 120 training samples of the first class, falling geometrically to 6 of the
+    last.
+    """
     source = digits()
     label = source.train.label
     assert label is not None
@@ -32,20 +37,29 @@ def unequal_digits() -> Source:
 
 def measure(arm: str, seed: int) -> Mapping[str, float]:
     uniform = _UNIFORM[arm]
-    settings = {"views": 5, "hidden": 128, "projection": 64, "uniform_attraction": uniform, "uniform_repulsion": uniform}
+    settings = {
+        "views": 5,
+        "hidden": 128,
+        "projection": 64,
+        "uniform_attraction": uniform,
+        "uniform_repulsion": uniform,
+    }
     method = pretrained("cacr", unequal_digits(), Training(steps=400), seed=seed, settings=settings)
     return probes(method, digits(), seed=seed)
 
 
 CLAIM = Claim(
-    statement="Where classes are unequal, weights that favour far positives and near negatives give better features than equal weights.",
+    statement="Where classes are unequal, weights that favour far positives and near negatives "
+    "give better features than equal weights.",
     first="weighted",
     second="uniform",
     metric="augmented_knn",
     measure=measure,
     setting=(
-        "Digits of 8 x 8 pixels thinned from 120 samples of the first class to 6 of the last, a perceptron, 5 views, batch 64, 400 steps;"
-        " kNN of changed test digits against all training digits. The paper has CIFAR thinned linearly or exponentially."
+        "Digits of 8 x 8 pixels thinned from 120 samples of the first class to 6 of the last, a "
+        "perceptron, 5 views, batch 64, 400 steps;"
+        " kNN of changed test digits against all training digits. The paper has CIFAR thinned "
+        "linearly or exponentially."
     ),
     tuning="Setting and metric were chosen on seeds from 0, on which it was measured before.",
 )

@@ -1,4 +1,6 @@
-"""A paper's central claim as an experiment: A versus B, one number, several seeds, and one verdict rule for all of them."""
+"""A paper's central claim as an experiment: A versus B, one number, several seeds, and one verdict
+rule for all of them.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from nearfar.errors import unknown_name
-from nearfar.evaluation.intervals import paired_difference
+from nearfar.evaluation.kernels.intervals import paired_difference
 
 _FOLDER = Path(__file__).parent
 _NOT_CLAIMS = {"__init__", "claim", "harness", "table"}
 
 FIRST_SEED = 1000
-"""Results are measured on the seeds from here on. Settings are chosen on smaller ones, 0 to 9, which no result uses."""
+"""Results are measured on the seeds from here on. Settings are chosen on smaller ones, 0 to 9,
+which no result uses.
+"""
 
 LEAST_SEEDS = 5
 """Of a claim of which one seed takes less than a minute."""
 
-HOLDS, FAILS, OPEN = "holds", "does not hold here", "inconclusive"
+HOLDS = "holds"
+FAILS = "does not hold here"
+OPEN = "inconclusive"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +40,8 @@ class Claim:
         first: the arm that the paper expects to have the larger ``metric``.
         second: the other arm.
         metric: the number that decides; one of those that ``measure`` returns.
-        measure: arm and seed to numbers by name; the seed fixes data order, views and initialisation, so that arms are paired.
+        measure: arm and seed to numbers by name; the seed fixes data order, views and
+            initialisation, so that arms are paired.
         seeds: number of seeds; at least ``LEAST_SEEDS``, or 3 where one takes over a minute.
         setting: data, budget and departures from the paper's setting, one sentence.
         tuning: what was tried before setting and metric stood, on which seeds, and what it showed.
@@ -52,7 +59,9 @@ class Claim:
 
 @dataclass(frozen=True)
 class Result:
-    """A claim's measured outcome; ``difference`` is first minus second of the deciding metric, with its 95 % interval."""
+    """A claim's measured outcome; ``difference`` is first minus second of the deciding metric, with
+    its 95 % interval.
+    """
 
     name: str
     statement: str
@@ -76,8 +85,10 @@ class Result:
 
 
 def verdict(low: float, high: float) -> str:
-    """The one rule: a claim holds when the whole 95 % interval of the paired difference (first minus second) lies above 0, does
-    not hold here when the whole interval lies at or below 0, and is inconclusive otherwise."""
+    """The one rule: a claim holds when the whole 95 % interval of the paired difference (first
+    minus second) lies above 0, does not hold here when the whole interval lies at or below 0, and
+    is inconclusive otherwise.
+    """
     if low > 0:
         return HOLDS
     return FAILS if high <= 0 else OPEN
@@ -85,7 +96,9 @@ def verdict(low: float, high: float) -> str:
 
 def names() -> list[str]:
     """Names of all claims: ``claims/mixed_barlow_twins.py`` is "mixed-barlow-twins"."""
-    return sorted(f.stem.replace("_", "-") for f in _FOLDER.glob("*.py") if f.stem not in _NOT_CLAIMS)
+    return sorted(
+        f.stem.replace("_", "-") for f in _FOLDER.glob("*.py") if f.stem not in _NOT_CLAIMS
+    )
 
 
 def get(name: str) -> Claim:
@@ -101,7 +114,12 @@ def get(name: str) -> Claim:
 
 
 def run(
-    name: str, claim: Claim, *, seeds: int | None = None, first_seed: int = FIRST_SEED, watch: Callable[[str], None] = print
+    name: str,
+    claim: Claim,
+    *,
+    seeds: int | None = None,
+    first_seed: int = FIRST_SEED,
+    watch: Callable[[str], None] = print,
 ) -> Result:
     """Measure both arms on every seed and judge.
 
@@ -112,7 +130,8 @@ def run(
         first_seed: the seeds are this one and those after it.
         watch: told after each measurement.
     """
-    count, start = claim.seeds if seeds is None else seeds, time.monotonic()
+    count = claim.seeds if seeds is None else seeds
+    start = time.monotonic()
     values: dict[str, list[dict[str, float]]] = {claim.first: [], claim.second: []}
     chosen = list(range(first_seed, first_seed + count))
     for number, seed in enumerate(chosen, 1):
@@ -120,13 +139,30 @@ def run(
             measured = {key: float(value) for key, value in claim.measure(arm, seed).items()}
             values[arm].append(measured)
             shown = ", ".join(f"{key} {value:.4g}" for key, value in measured.items())
-            watch(f"{name} · seed {seed} ({number} of {count}) · {arm}: {shown} ({time.monotonic() - start:.0f} s)")
-    first, second = ([row[claim.metric] for row in values[arm]] for arm in (claim.first, claim.second))
+            watch(
+                f"{name} · seed {seed} ({number} of {count}) · {arm}: {shown} "
+                f"({time.monotonic() - start:.0f} s)"
+            )
+    first, second = (
+        [row[claim.metric] for row in values[arm]] for arm in (claim.first, claim.second)
+    )
     mean, low, high = paired_difference(second, first)
     return Result(
-        name=name, statement=claim.statement, setting=claim.setting, first=claim.first, second=claim.second, metric=claim.metric,
-        values=values, difference=mean, low=low, high=high, verdict=verdict(low, high), seconds=round(time.monotonic() - start, 1),
-        about=_about(), seeds=chosen, tuning=claim.tuning,
+        name=name,
+        statement=claim.statement,
+        setting=claim.setting,
+        first=claim.first,
+        second=claim.second,
+        metric=claim.metric,
+        values=values,
+        difference=mean,
+        low=low,
+        high=high,
+        verdict=verdict(low, high),
+        seconds=round(time.monotonic() - start, 1),
+        about=_about(),
+        seeds=chosen,
+        tuning=claim.tuning,
     )
 
 

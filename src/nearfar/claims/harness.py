@@ -1,4 +1,6 @@
-"""What claims are measured with: short trainings through the real loop, and probes of what was learned."""
+"""What claims are measured with: short trainings through the real loop, and probes of what was
+learned.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,9 @@ from nearfar.batch import Batch
 from nearfar.data.samples import Samples, Source
 from nearfar.data.spec import Spec
 from nearfar.evaluation.features import Labelled, extract
-from nearfar.evaluation.geometry import effective_rank, tolerance, uniformity
-from nearfar.evaluation.knn import knn_accuracy
-from nearfar.evaluation.linear import linear_probes
+from nearfar.evaluation.measures.geometry import effective_rank, tolerance, uniformity
+from nearfar.evaluation.probes.knn import knn_accuracy
+from nearfar.evaluation.probes.linear import linear_probes
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Recipe
 from nearfar.networks.convnet import SmallConvNet
@@ -27,7 +29,9 @@ from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
 from nearfar.views import ImageViewSettings, make_views, plain_view
 
-DIGIT_VIEWS = ImageViewSettings(scale=(0.45, 1.0), ratio=(0.8, 1.25), rotation=23.0, jitter=1.0, brightness=0.3, contrast=0.3)
+DIGIT_VIEWS = ImageViewSettings(
+    scale=(0.45, 1.0), ratio=(0.8, 1.25), rotation=23.0, jitter=1.0, brightness=0.3, contrast=0.3
+)
 """Views of plain digits: crops, turns and changes of contrast that keep a digit what it is."""
 
 MakeEncoder = Callable[[Spec], Encoder]
@@ -66,7 +70,9 @@ def digits() -> Source:
 
 
 def thin_convnet(*widths: int) -> MakeEncoder:
-    """What makes a ``SmallConvNet`` of few channels: for images of 16 pixels it trains in seconds."""
+    """What makes a ``SmallConvNet`` of few channels: for images of 16 pixels it trains in
+    seconds.
+    """
     return lambda spec: SmallConvNet(spec, widths=widths)
 
 
@@ -75,7 +81,12 @@ tiny_convnet = thin_convnet(24, 32, 32)
 
 
 def pretrained(
-    method: str, source: Source, training: Training, *, seed: int, settings: Mapping[str, Any] | None = None
+    method: str,
+    source: Source,
+    training: Training,
+    *,
+    seed: int,
+    settings: Mapping[str, Any] | None = None,
 ) -> Method:
     """A method trained on a source through ``nearfar.training.loop.fit``, in evaluation mode.
 
@@ -91,13 +102,33 @@ def pretrained(
     """
     kind = registry.named_by_user(method)
     torch.manual_seed(seed)
-    encoder = training.encoder(source.spec) if callable(training.encoder) else networks.build(training.encoder, source.spec)
+    encoder = (
+        training.encoder(source.spec)
+        if callable(training.encoder)
+        else networks.build(training.encoder, source.spec)
+    )
     chosen = resolved_settings(kind.Settings, kind.recipe("small").settings, settings or {})
     made = kind(encoder, source.spec, chosen)
     batch_size = made.wanted_batches.rows or training.batch_size
-    recipe = Recipe({}, training.optimizer, training.learning_rate * 256 / batch_size, training.weight_decay, batch_size)
-    views = make_views(source.spec, made.wanted_views, patches=getattr(encoder, "patches", 0), settings=training.views)
-    progress = fit(made, source, _changed_before(views, made.wanted_views.whole, training), Plan(recipe, steps=training.steps, seed=seed))
+    recipe = Recipe(
+        {},
+        training.optimizer,
+        training.learning_rate * 256 / batch_size,
+        training.weight_decay,
+        batch_size,
+    )
+    views = make_views(
+        source.spec,
+        made.wanted_views,
+        patches=getattr(encoder, "patches", 0),
+        settings=training.views,
+    )
+    progress = fit(
+        made,
+        source,
+        _changed_before(views, made.wanted_views.whole, training),
+        Plan(recipe, steps=training.steps, seed=seed),
+    )
     if progress.step < progress.steps:
         raise KeyboardInterrupt
     return made.eval()
@@ -107,11 +138,17 @@ def _changed_before(views: Views, count: int, training: Training) -> Views:
     change = training.before
     if change is None:
         return views
-    return lambda samples, generator: views([change(samples, generator) for _ in range(count)], generator)
+    return lambda samples, generator: views(
+        [change(samples, generator) for _ in range(count)], generator
+    )
 
 
-def training_batches(method: Method, source: Source, *, seed: int, batch_size: int, count: int = 10) -> Iterator[Batch]:
-    """Batches of views of random training samples as the method wants them, to look at a trained method's loss."""
+def training_batches(
+    method: Method, source: Source, *, seed: int, batch_size: int, count: int = 10
+) -> Iterator[Batch]:
+    """Batches of views of random training samples as the method wants them, to look at a trained
+    method's loss.
+    """
     generator = torch.Generator().manual_seed(seed)
     views = make_views(source.spec, method.wanted_views, settings=DIGIT_VIEWS)
     for _ in range(count):
@@ -132,11 +169,14 @@ def labelled(method: Method, samples: Samples) -> Labelled:
 
 def both_parts(encode: Callable[[Any], Tensor], source: Source) -> tuple[Labelled, Labelled]:
     """Features of training and test samples in plain view with their classes."""
-    view, parts = plain_view(source.spec), []
+    view = plain_view(source.spec)
+    parts = []
     for samples in (source.train, source.test):
         assert samples is not None
         assert samples.label is not None
-        parts.append(Labelled(extract(encode, samples, view), samples.label, len(source.spec.classes)))
+        parts.append(
+            Labelled(extract(encode, samples, view), samples.label, len(source.spec.classes))
+        )
     return parts[0], parts[1]
 
 
@@ -146,16 +186,20 @@ def linear_accuracy(train: Labelled, test: Labelled, *, seed: int = 0) -> float:
     return probe.accuracy(test)
 
 
-def probes(method: Method, source: Source, *, seed: int = 0, views: Any = DIGIT_VIEWS) -> dict[str, float]:
+def probes(
+    method: Method, source: Source, *, seed: int = 0, views: Any = DIGIT_VIEWS
+) -> dict[str, float]:
     """What was learned, by several measures, of the test samples.
 
     Returns:
-        "knn" (k = 20, T = 0.07) and "linear", accuracies; "augmented_knn", the kNN accuracy of three random views of each test
-        sample against the plain training samples: on digits, plain kNN says nothing, as raw pixels reach 98 %; "effective_rank",
-        "uniformity" and "tolerance" of the test features.
+        "knn" (k = 20, T = 0.07) and "linear", accuracies; "augmented_knn", the kNN accuracy of
+        three random views of each test sample against the plain training samples: on digits, plain
+        kNN says nothing, as raw pixels reach 98 %; "effective_rank", "uniformity" and "tolerance"
+        of the test features.
     """
     assert source.test is not None
-    train, test = labelled(method, source.train), labelled(method, source.test)
+    train = labelled(method, source.train)
+    test = labelled(method, source.test)
     return {
         "knn": knn_accuracy(train, test),
         "linear": linear_accuracy(train, test, seed=seed),
@@ -166,13 +210,28 @@ def probes(method: Method, source: Source, *, seed: int = 0, views: Any = DIGIT_
     }
 
 
-def augmented_knn(method: Method, source: Source, train: Labelled, *, seed: int = 0, views: Any = DIGIT_VIEWS, count: int = 3) -> float:
-    """kNN accuracy of ``count`` random views of each test sample against the plain training samples."""
+def augmented_knn(
+    method: Method,
+    source: Source,
+    train: Labelled,
+    *,
+    seed: int = 0,
+    views: Any = DIGIT_VIEWS,
+    count: int = 3,
+) -> float:
+    """kNN accuracy of ``count`` random views of each test sample against the plain training
+    samples.
+    """
     from nearfar.views import WantedViews
 
     assert source.test is not None
     assert source.test.label is not None
     make = make_views(source.spec, WantedViews(whole=1), settings=views)
     generator = torch.Generator().manual_seed(seed)
-    found = [extract(method.encode, source.test, lambda samples: make(samples, generator)[0]) for _ in range(count)]
-    return knn_accuracy(train, Labelled(torch.cat(found), source.test.label.repeat(count), train.classes))
+    found = [
+        extract(method.encode, source.test, lambda samples: make(samples, generator)[0])
+        for _ in range(count)
+    ]
+    return knn_accuracy(
+        train, Labelled(torch.cat(found), source.test.label.repeat(count), train.classes)
+    )

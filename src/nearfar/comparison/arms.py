@@ -28,7 +28,9 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """"simclr" or "simclr temperature=0.1"; also the folder's name, with "-" for the blanks."""
+        """ "simclr" or "simclr temperature=0.1"; also the folder's name, with "-" for the
+        blanks.
+        """
         return " ".join([self.method, *(f"{key}={value}" for key, value in self.settings.items())])
 
     @property
@@ -42,16 +44,21 @@ def arms_of(methods: Sequence[str], grid: Mapping[str, Sequence[Any]]) -> list[A
 
     Args:
         methods: names, the one that the others are compared with first.
-        grid: values to try, by name of the setting; texts are read as numbers or truth values where they are such.
+        grid: values to try, by name of the setting; texts are read as numbers or truth values where
+            they are such.
 
     Raises:
-        UserError: for no method, one named twice, an unknown one, a setting that no method has, or a value of the wrong type.
+        UserError: for no method, one named twice, an unknown one, a setting that no method has, or
+            a value of the wrong type.
     """
     if not methods:
         raise UserError(f"No method was named; name two or more of: {', '.join(registry.names())}.")
     twice = next((name for name in methods if list(methods).count(name) > 1), None)
     if twice:
-        raise UserError(f"{twice} is named twice; name each method once and vary it by --settings.NAME VALUE,VALUE.")
+        raise UserError(
+            f"{twice} is named twice; name each method once and vary it by --settings.NAME "
+            "VALUE,VALUE."
+        )
     kinds = {name: registry.named_by_user(name).Settings for name in methods}
     own = {name: [f.name for f in dataclasses.fields(kind)] for name, kind in kinds.items()}
     known = {setting for settings in own.values() for setting in settings}
@@ -60,7 +67,11 @@ def arms_of(methods: Sequence[str], grid: Mapping[str, Sequence[Any]]) -> list[A
             raise unknown_name("setting", setting, known)
     arms = []
     for method in methods:
-        axes = [[(key, _read(value)) for value in values] for key, values in grid.items() if key in own[method]]
+        axes = [
+            [(key, _read(value)) for value in values]
+            for key, values in grid.items()
+            if key in own[method]
+        ]
         for point in itertools.product(*axes):
             resolved_settings(kinds[method], dict(point))
             arms.append(Arm(method, dict(point)))

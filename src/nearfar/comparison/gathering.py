@@ -10,8 +10,8 @@ from typing import Any
 
 from nearfar.comparison.result import Comparison, Entry
 from nearfar.errors import UserError
-from nearfar.run import Run
-from nearfar.stored import field_of, finite_number, read_json
+from nearfar.runs.folder import Run
+from nearfar.runs.stored import field_of, finite_number, read_json
 
 MEMORY = "memory.json"
 
@@ -23,25 +23,47 @@ def entry_of(run: Run, arm: str, settings: dict[str, Any]) -> Entry:
         UserError: if it has not been judged.
     """
     memory = run.folder / MEMORY
-    evaluation, config = run.evaluation(), run.config
+    evaluation = run.evaluation()
+    config = run.config
     if evaluation is None:
-        raise UserError(f"{run.folder} has not been judged; run `nearfar evaluate {run.folder}` first.")
+        raise UserError(
+            f"{run.folder} has not been judged; run `nearfar evaluate {run.folder}` first."
+        )
     rows = run.metrics()
-    speeds = [number for row in rows if (number := finite_number(row.get("samples_per_second"))) is not None]
+    speeds = [
+        number
+        for row in rows
+        if (number := finite_number(row.get("samples_per_second"))) is not None
+    ]
     peak = math.nan
     if os.path.lexists(memory):
         mend = "remove it, and the comparison goes without it"
         peak = field_of(read_json(memory, mend), "peak_memory_mib", float, str(memory))
-    seconds = max((number for row in rows if (number := finite_number(row.get("seconds"))) is not None), default=math.nan)
+    seconds = max(
+        (number for row in rows if (number := finite_number(row.get("seconds"))) is not None),
+        default=math.nan,
+    )
     speed = statistics.median(speeds) if speeds else math.nan
-    return Entry(arm, config.method, settings, config.options.seed, run.folder, evaluation, speed, peak, seconds)
+    return Entry(
+        arm,
+        config.method,
+        settings,
+        config.options.seed,
+        run.folder,
+        evaluation,
+        speed,
+        peak,
+        seconds,
+    )
 
 
 def comparison_of(runs: Sequence[Run]) -> Comparison:
-    """Runs of one method and the same settings but other seeds form an arm; arms are named by what tells them apart.
+    """Runs of one method and the same settings but other seeds form an arm; arms are named by what
+    tells them apart.
 
     Raises:
-        UserError: if the runs are on different data, a run is given twice, or the arms do not have the same seeds.
+        UserError: if the runs are on different data, a run is given twice, or the arms do not have
+            the same seeds.
     """
     folders = [run.folder.resolve() for run in runs]
     twice = next((folder for folder in folders if folders.count(folder) > 1), None)
@@ -50,7 +72,9 @@ def comparison_of(runs: Sequence[Run]) -> Comparison:
     configs = {run.folder: run.config for run in runs}
     varying: set[str] = set()
     for method in {config.method for config in configs.values()}:
-        varying |= _varying([dict(config.settings) for config in configs.values() if config.method == method])
+        varying |= _varying(
+            [dict(config.settings) for config in configs.values() if config.method == method]
+        )
     entries = []
     for run in runs:
         config = configs[run.folder]
@@ -64,7 +88,9 @@ def comparison_of(runs: Sequence[Run]) -> Comparison:
 
 
 def _varying(settings: Sequence[dict[str, Any]]) -> set[str]:
-    return {key for key in settings[0] if any(other.get(key) != settings[0][key] for other in settings)}
+    return {
+        key for key in settings[0] if any(other.get(key) != settings[0][key] for other in settings)
+    }
 
 
 def _budget(run: Run) -> str:
@@ -76,12 +102,17 @@ def _budget(run: Run) -> str:
 def _check(entries: Sequence[Entry]) -> None:
     data = {entry.evaluation.data for entry in entries}
     if len(data) > 1:
-        raise UserError(f"The runs are judged on different data ({', '.join(sorted(data))}); compare runs on one data set.")
+        raise UserError(
+            f"The runs are judged on different data ({', '.join(sorted(data))}); compare runs on "
+            "one data set."
+        )
     seeds: dict[str, list[int]] = {}
     for entry in entries:
         seeds.setdefault(entry.arm, []).append(entry.seed)
     first, *others = seeds.items()
     for arm, found in others:
         if sorted(found) != sorted(first[1]):
-            raise UserError(f"{arm} has the seeds {sorted(found)} and {first[0]} {sorted(first[1])}; compare arms with the same seeds.")
-
+            raise UserError(
+                f"{arm} has the seeds {sorted(found)} and {first[0]} {sorted(first[1])}; compare "
+                "arms with the same seeds."
+            )

@@ -19,9 +19,11 @@ class CompareOptions:
     Attributes:
         data: name of a known data set or a path.
         seeds: runs of each arm; the same seeds for all, at least 1 (an interval needs 3).
-        epochs: budget of every run in passes over the data; by default those of the first method's recipe.
+        epochs: budget of every run in passes over the data; by default those of the first method's
+            recipe.
         steps: budget in optimiser steps.
-        seconds: budget in seconds of training, turned into each arm's number of steps by timing it on this machine.
+        seconds: budget in seconds of training, turned into each arm's number of steps by timing it
+            on this machine.
         batch_size: the same for all; by default the first method's.
         encoder: the same for all; by default a small one that fits the data and all methods.
         recipe: "small", "paper" or "auto", for everything else of a method's training.
@@ -58,13 +60,23 @@ class CompareOptions:
 
     def __post_init__(self) -> None:
         own = typing.get_type_hints(CompareOptions, include_extras=True)
-        hints = {**own, **typing.get_type_hints(PretrainOptions, include_extras=True)}  # one range for both commands
+        hints = {
+            **own,
+            **typing.get_type_hints(PretrainOptions, include_extras=True),
+        }  # one range for both commands
         for name in own:
             checked(hints[name], f"Option {name}", getattr(self, name))
-        budgets = [name for name in ("epochs", "steps", "seconds") if getattr(self, name) is not None]
+        budgets = [
+            name for name in ("epochs", "steps", "seconds") if getattr(self, name) is not None
+        ]
         if len(budgets) > 1:
-            raise UserError(f"Options {' and '.join(budgets)} were both given; a comparison has one budget: choose one.")
+            raise UserError(
+                f"Options {' and '.join(budgets)} were both given; a comparison has one budget: "
+                "choose one."
+            )
         if self.seeds < 1:
-            raise UserError(f"Option seeds is {self.seeds}; expected at least 1, and 3 or more for intervals.")
+            raise UserError(
+                f"Option seeds is {self.seeds}; expected at least 1, and 3 or more for intervals."
+            )
         if self.seconds is not None and not 0 < self.seconds < float("inf"):
             raise UserError(f"Option seconds is {self.seconds}; expected a finite number above 0.")

@@ -1,4 +1,6 @@
-"""The outcome of a comparison: scores by arm and seed, paired differences to the first arm, and what can be said."""
+"""The outcome of a comparison: scores by arm and seed, paired differences to the first arm, and
+what can be said.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from nearfar.comparison.verdict import (
     standard_error,
 )
 from nearfar.errors import UserError
-from nearfar.evaluation.intervals import Interval
+from nearfar.evaluation.kernels.intervals import Interval
 from nearfar.evaluation.result import Evaluation
 from nearfar.files import replacing
 
@@ -80,7 +82,9 @@ class Comparison:
 
     def of(self, arm: str) -> list[Entry]:
         """An arm's runs by seed."""
-        return sorted((entry for entry in self.entries if entry.arm == arm), key=lambda entry: entry.seed)
+        return sorted(
+            (entry for entry in self.entries if entry.arm == arm), key=lambda entry: entry.seed
+        )
 
     def metrics(self) -> list[str]:
         """Names of the metrics that every run has, the headline first."""
@@ -95,11 +99,14 @@ class Comparison:
         found = self.entries[0].evaluation.metrics()
         if not found:
             folder = self.entries[0].folder
-            raise UserError(f"The evaluation of {folder} holds no score; judge it again with `nearfar evaluate {folder}`.")
+            raise UserError(
+                f"The evaluation of {folder} holds no score; judge it again with `nearfar evaluate "
+                f"{folder}`."
+            )
         return next((m for name in _HEADLINES for m in found if name in m), found[0])
 
     def unit(self, metric: str) -> str:
-        """"%" for shares, otherwise ""."""
+        """ "%" for shares, otherwise ""."""
         return self.entries[0].evaluation.score(metric).unit
 
     def values(self, arm: str, metric: str, row: str = "trained") -> list[float]:
@@ -116,22 +123,32 @@ class Comparison:
         kept = [one for one in answers if one is not None]
         samples = kept if len(kept) == len(scores) else None
         tests = [entry.evaluation.answers.test for entry in self.of(arm)]
-        return Side([score.value for score in scores], samples, tests, [standard_error(score) for score in scores])
+        return Side(
+            [score.value for score in scores],
+            samples,
+            tests,
+            [standard_error(score) for score in scores],
+        )
 
     @cached_property
     def judged(self) -> list[str]:
-        """The metrics that verdicts rest on: those of classes that were measured, otherwise the headline."""
+        """The metrics that verdicts rest on: those of classes that were measured, otherwise the
+        headline.
+        """
         names = self.metrics()
         return [metric for metric in JUDGED if metric in names] or [self.headline]
 
     def mean(self, arm: str, metric: str, row: str = "trained") -> Interval:
-        """Mean over seeds; its 95 % interval contains the error by seeds and by test samples; see ``verdict.mean``."""
+        """Mean over seeds; its 95 % interval contains the error by seeds and by test samples; see
+        ``verdict.mean``.
+        """
         return mean(self.side(arm, metric, row), share=self.unit(metric) == "%")
 
     def difference(self, arm: str, metric: str) -> Interval:
         """Paired difference of an arm to the first; above 0: the arm has more.
 
-        Of the metrics that verdicts rest on, the interval is corrected for the number of comparisons, as the verdict.
+        Of the metrics that verdicts rest on, the interval is corrected for the number of
+        comparisons, as the verdict.
         """
         found = next((one for one in self.findings.get(arm, ()) if one.metric == metric), None)
         if found is not None:
@@ -140,24 +157,42 @@ class Comparison:
 
     @cached_property
     def findings(self) -> dict[str, list[Finding]]:
-        """For each arm but the first what is known of it beside the first, corrected for the number of arms."""
+        """For each arm but the first what is known of it beside the first, corrected for the number
+        of arms.
+        """
         first, *others = self.arms()
-        return {arm: found for (_, arm), found in self._compared([(first, arm) for arm in others]).items()}
+        return {
+            arm: found
+            for (_, arm), found in self._compared([(first, arm) for arm in others]).items()
+        }
 
     def pairs(self) -> dict[tuple[str, str], list[Finding]]:
-        """For every pair of arms what is known of the second beside the first, corrected for the number of pairs."""
+        """For every pair of arms what is known of the second beside the first, corrected for the
+        number of pairs.
+        """
         return self._compared(list(itertools.combinations(self.arms(), 2)))
 
     def _compared(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], list[Finding]]:
         asked = [(pair, metric) for pair in pairs for metric in self.judged]
-        found = findings([
-            (metric, self.unit(metric), difference(self.side(first, metric), self.side(second, metric)))
-            for (first, second), metric in asked
-        ])
-        return {pair: [f for (other, _), f in zip(asked, found, strict=True) if other == pair] for pair in pairs}
+        found = findings(
+            [
+                (
+                    metric,
+                    self.unit(metric),
+                    difference(self.side(first, metric), self.side(second, metric)),
+                )
+                for (first, second), metric in asked
+            ]
+        )
+        return {
+            pair: [f for (other, _), f in zip(asked, found, strict=True) if other == pair]
+            for pair in pairs
+        }
 
     def best(self) -> str | None:
-        """The arm that is surely better than every other by the headline metric and surely worse by none; or None."""
+        """The arm that is surely better than every other by the headline metric and surely worse by
+        none; or None.
+        """
         if len(self.of(self.arms()[0])) < 2:
             return None
         for arm in self.arms():
@@ -167,12 +202,16 @@ class Comparison:
                     continue
                 turned = {"better": "worse", "worse": "better"} if arm == first else {}
                 states.append({f.metric: turned.get(f.state, f.state) for f in found})
-            if states and all(s[self.judged[0]] == "better" and "worse" not in s.values() for s in states):
+            if states and all(
+                s[self.judged[0]] == "better" and "worse" not in s.values() for s in states
+            ):
                 return arm
         return None
 
     def verdicts(self) -> list[str]:
-        """A sentence for each arm but the first, and for each that is not shown to be better than no training at all."""
+        """A sentence for each arm but the first, and for each that is not shown to be better than
+        no training at all.
+        """
         first = self.arms()[0]
         beside = [sentence(first, arm, found) for arm, found in self.findings.items()]
         return beside + [text for arm in self.arms() if (text := learned(arm, self.gains[arm]))]
@@ -183,15 +222,29 @@ class Comparison:
 
     @cached_property
     def gains(self) -> dict[str, list[tuple[str, Finding]]]:
-        """For each arm (baseline, what is known of the arm beside it), corrected for all of them together."""
+        """For each arm (baseline, what is known of the arm beside it), corrected for all of them
+        together.
+        """
         asked = [
-            (arm, row, metric) for arm in self.arms() for metric in self.judged for row in BASELINES
-            if all(any((s.row, s.metric) == (row, metric) for s in e.evaluation.scores) for e in self.of(arm))
+            (arm, row, metric)
+            for arm in self.arms()
+            for metric in self.judged
+            for row in BASELINES
+            if all(
+                any((s.row, s.metric) == (row, metric) for s in e.evaluation.scores)
+                for e in self.of(arm)
+            )
         ]
-        found = findings([
-            (metric, self.unit(metric), difference(self.side(arm, metric, row), self.side(arm, metric)))
-            for arm, row, metric in asked
-        ])
+        found = findings(
+            [
+                (
+                    metric,
+                    self.unit(metric),
+                    difference(self.side(arm, metric, row), self.side(arm, metric)),
+                )
+                for arm, row, metric in asked
+            ]
+        )
         gains: dict[str, list[tuple[str, Finding]]] = {arm: [] for arm in self.arms()}
         for (arm, row, _), one in zip(asked, found, strict=True):
             gains[arm].append((row, one))
@@ -202,16 +255,31 @@ class Comparison:
         found = []
         for entry in self.entries:
             about = {
-                "arm": entry.arm, "method": entry.method, "seed": entry.seed, "folder": str(entry.folder),
-                "samples_per_second": entry.samples_per_second, "peak_memory_mib": entry.peak_memory, "seconds": entry.seconds,
+                "arm": entry.arm,
+                "method": entry.method,
+                "seed": entry.seed,
+                "folder": str(entry.folder),
+                "samples_per_second": entry.samples_per_second,
+                "peak_memory_mib": entry.peak_memory,
+                "seconds": entry.seconds,
                 **{f"settings.{key}": value for key, value in entry.settings.items()},
             }
             for score in entry.evaluation.scores:
-                found.append({**about, "row": score.row, "protocol": score.protocol, "metric": score.metric, "value": score.value})
+                found.append(
+                    {
+                        **about,
+                        "row": score.row,
+                        "protocol": score.protocol,
+                        "metric": score.metric,
+                        "value": score.value,
+                    }
+                )
         return found
 
     def write_parquet(self, path: Path) -> None:
-        """``rows`` as a parquet file, replacing an older one; settings that an arm does not have are null."""
+        """``rows`` as a parquet file, replacing an older one; settings that an arm does not have
+        are null.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -236,4 +304,8 @@ def _measured(evaluation: Evaluation, metric: str) -> bool:
 def _column(values: Sequence[Any]) -> list[Any]:
     """Values of one type: settings of several types become text."""
     kinds = {type(value) for value in values if value is not None}
-    return list(values) if len(kinds) <= 1 or kinds <= {int, float} else [None if value is None else str(value) for value in values]
+    return (
+        list(values)
+        if len(kinds) <= 1 or kinds <= {int, float}
+        else [None if value is None else str(value) for value in values]
+    )

@@ -1,4 +1,6 @@
-"""The runs of a comparison, each in a process of its own; what is done already is skipped, what was interrupted goes on."""
+"""The runs of a comparison, each in a process of its own; what is done already is skipped, what was
+interrupted goes on.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,11 @@ from nearfar.files import write_text
 from nearfar.options import MOST_SAMPLES, Config, PretrainOptions
 from nearfar.processes import Child, ending_with_us
 from nearfar.ranges import checked, whole_number
-from nearfar.run import CHECKPOINTS, CONFIG, EVALUATION, Run
-from nearfar.stored import field_of, read_json
+from nearfar.runs.folder import CHECKPOINTS, CONFIG, EVALUATION, Run
+from nearfar.runs.stored import field_of, read_json
 
-PLAN, BASELINES = "comparison.json", "baselines"
+PLAN = "comparison.json"
+BASELINES = "baselines"
 _PLANNED: dict[str, Any] = {
     "steps": dict[str, Annotated[int, whole_number(0, MOST_SAMPLES)]],
     "encoder": str,
@@ -32,28 +35,38 @@ _PLANNED: dict[str, Any] = {
     "budget": str,
 }
 """What a plan holds beside what was asked for."""
-_TIMED, _UNTIMED = 8, 3  # steps
+# steps
+_TIMED = 8
+_UNTIMED = 3
 _INTERRUPTED = 130  # exit code of a run that was asked to stop
 
 
 def planned(arms: Sequence[Arm], options: CompareOptions, folder: Path) -> dict[str, Any]:
-    """What every run gets, written into the folder once and read back from then on, so that a comparison can be continued.
+    """What every run gets, written into the folder once and read back from then on, so that a
+    comparison can be continued.
 
     Raises:
         UserError: if the folder holds another comparison, or is something else.
     """
-    asked = {"arms": [[arm.method, dict(arm.settings)] for arm in arms], "options": _jsonable(options)}
+    asked = {
+        "arms": [[arm.method, dict(arm.settings)] for arm in arms],
+        "options": _jsonable(options),
+    }
     path = folder / PLAN
     if os.path.lexists(path):
         plan = _read_plan(path)
         old = {**plan["asked"], "options": {**plan["asked"]["options"], "seeds": options.seeds}}
         if not _extends(asked, old):
-            raise UserError(f"{folder} holds another comparison, with other methods or options; choose another --output.")
+            raise UserError(
+                f"{folder} holds another comparison, with other methods or options; choose another "
+                "--output."
+            )
         missing = [arm for arm in arms if arm.name not in plan["steps"]]
     elif folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} exists and is not a comparison; choose another --output.")
     else:
-        plan, missing = {"steps": {}, **_conditions(arms, options)}, list(arms)
+        plan = {"steps": {}, **_conditions(arms, options)}
+        missing = list(arms)
     plan["asked"] = asked
     for arm in missing:
         plan["steps"][arm.name] = _steps(arm, options, plan)
@@ -68,7 +81,9 @@ def _read_plan(path: Path) -> dict[str, Any]:
         UserError: if it is damaged.
     """
     where = str(path)
-    plan: dict[str, Any] = checked(dict[str, Any], where, read_json(path, "restore it, or choose another --output"))
+    plan: dict[str, Any] = checked(
+        dict[str, Any], where, read_json(path, "restore it, or choose another --output")
+    )
     asked = field_of(plan, "asked", dict[str, Any], where)
     for arm in field_of(asked, "arms", list, where):
         checked(tuple[str, dict[str, Any]], f"An arm in {where}", arm)
@@ -81,9 +96,14 @@ def _read_plan(path: Path) -> dict[str, Any]:
 
 
 def run_all(
-    arms: Sequence[Arm], options: CompareOptions, plan: dict[str, Any], folder: Path, watch: Callable[[str], None]
+    arms: Sequence[Arm],
+    options: CompareOptions,
+    plan: dict[str, Any],
+    folder: Path,
+    watch: Callable[[str], None],
 ) -> Comparison:
-    """Train and judge every arm on every seed, seed by seed, so that an early stop leaves something to compare.
+    """Train and judge every arm on every seed, seed by seed, so that an early stop leaves something
+    to compare.
 
     Raises:
         UserError: if a run fails; the others are kept, and the same command goes on.
@@ -99,48 +119,86 @@ def run_all(
     return gathered(arms, options, plan, folder)
 
 
-def gathered(arms: Sequence[Arm], options: CompareOptions, plan: dict[str, Any], folder: Path) -> Comparison:
+def gathered(
+    arms: Sequence[Arm], options: CompareOptions, plan: dict[str, Any], folder: Path
+) -> Comparison:
     """The comparison from the finished runs of a folder."""
     entries = [
-        entry_of(Run(folder / arm.folder / f"seed-{seed}"), arm.name, dict(arm.settings)) for arm in arms for seed in range(options.seeds)
+        entry_of(Run(folder / arm.folder / f"seed-{seed}"), arm.name, dict(arm.settings))
+        for arm in arms
+        for seed in range(options.seeds)
     ]
     return Comparison(entries[0].evaluation.data, plan["budget"], tuple(entries))
 
 
 def config_of(arm: Arm, options: CompareOptions, plan: dict[str, Any], seed: int) -> Config:
     """The configuration of one run."""
-    same = {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name in _SHARED}
-    budget = {"steps": plan["steps"][arm.name]} if plan["steps"][arm.name] else {"epochs": plan["epochs"]}
+    same = {
+        f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name in _SHARED
+    }
+    budget = (
+        {"steps": plan["steps"][arm.name]}
+        if plan["steps"][arm.name]
+        else {"epochs": plan["epochs"]}
+    )
     return Config(
         arm.method,
-        PretrainOptions(**same, **budget, batch_size=plan["batch_size"], encoder=plan["encoder"], seed=seed),
+        PretrainOptions(
+            **same, **budget, batch_size=plan["batch_size"], encoder=plan["encoder"], seed=seed
+        ),
         arm.settings,
     )
 
 
-_SHARED = {"data", "recipe", "limit", "label", "group", "text_column", "image_column", "size", "precision", "device"}
+_SHARED = {
+    "data",
+    "recipe",
+    "limit",
+    "label",
+    "group",
+    "text_column",
+    "image_column",
+    "size",
+    "precision",
+    "device",
+}
 
 
 def _jsonable(options: CompareOptions) -> dict[str, Any]:
-    return {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name not in ("output", "pairs")}
+    return {
+        f.name: getattr(options, f.name)
+        for f in dataclasses.fields(options)
+        if f.name not in ("output", "pairs")
+    }
 
 
 def _extends(asked: dict[str, Any], old: dict[str, Any]) -> bool:
-    """Whether the same options are asked for, and at least the same arms (more arms, and more seeds, may be added)."""
+    """Whether the same options are asked for, and at least the same arms (more arms, and more
+    seeds, may be added).
+    """
     wanted = json.loads(json.dumps(asked))
     first = wanted["arms"][0] == old["arms"][0]
-    then = {**json.loads(json.dumps(_jsonable(CompareOptions()))), **old["options"]}  # an option may be newer than the comparison
-    return bool(wanted["options"] == then and first and all(arm in wanted["arms"] for arm in old["arms"]))
+    then = {
+        **json.loads(json.dumps(_jsonable(CompareOptions()))),
+        **old["options"],
+    }  # an option may be newer than the comparison
+    return bool(
+        wanted["options"] == then and first and all(arm in wanted["arms"] for arm in old["arms"])
+    )
 
 
 def _conditions(arms: Sequence[Arm], options: CompareOptions) -> dict[str, Any]:
     """The batch size, encoder and number of epochs that all arms share."""
     from nearfar import networks
-    from nearfar.encoder_files import name_of
+    from nearfar.assembly.assemble import assemble, load_data
     from nearfar.methods import registry
-    from nearfar.verbs.assemble import assemble, load_data
+    from nearfar.runs.encoder_files import name_of
 
-    first = PretrainOptions(**{name: getattr(options, name) for name in _SHARED}, batch_size=options.batch_size, encoder=options.encoder)
+    first = PretrainOptions(
+        **{name: getattr(options, name) for name in _SHARED},
+        batch_size=options.batch_size,
+        encoder=options.encoder,
+    )
     source = load_data(first)
     kinds = {registry.named_by_user(arm.method).encoder_kind for arm in arms}
     encoder = options.encoder
@@ -148,7 +206,9 @@ def _conditions(arms: Sequence[Arm], options: CompareOptions) -> dict[str, Any]:
         strictest = next((kind for kind in ("towers", "tokens") if kind in kinds), "any")
         encoder = name_of(networks.build(None, source.spec, kind=strictest))
     first = dataclasses.replace(first, encoder=encoder)
-    recipes = {arm.name: assemble(Config(arm.method, first, arm.settings), source).recipe for arm in arms}  # refuses what does not fit
+    recipes = {
+        arm.name: assemble(Config(arm.method, first, arm.settings), source).recipe for arm in arms
+    }  # refuses what does not fit
     recipe = recipes[arms[0].name]
     epochs = options.epochs or recipe.epochs
     budget = f"{options.steps} steps" if options.steps else f"{epochs} epochs"
@@ -163,15 +223,19 @@ def _steps(arm: Arm, options: CompareOptions, plan: dict[str, Any]) -> int:
         return options.steps or 0
     from rich.console import Console
 
+    from nearfar.assembly.assemble import assemble, load_data
+    from nearfar.assembly.watch import plan_of
     from nearfar.training.loop import fit
-    from nearfar.verbs.assemble import assemble, load_data
-    from nearfar.verbs.watch import plan_of
     from nearfar.views import make_views
 
     config = config_of(arm, options, {**plan, "steps": {arm.name: 1}}, seed=0)
     source = load_data(config.options)
     assembled = assemble(config, source)
-    views = make_views(source.spec, assembled.method.wanted_views, patches=getattr(assembled.method.encoder, "patches", 0))
+    views = make_views(
+        source.spec,
+        assembled.method.wanted_views,
+        patches=getattr(assembled.method.encoder, "patches", 0),
+    )
     training, _ = plan_of(assembled, source, views, Console(quiet=True))
     fit(assembled.method, source, views, dataclasses.replace(training, steps=_UNTIMED))
     started = time.perf_counter()
@@ -184,7 +248,9 @@ def _steps(arm: Arm, options: CompareOptions, plan: dict[str, Any]) -> int:
 def _run_one(config: Config, place: Path) -> None:
     """One run in a new process, whose peak memory is then its own."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    named = [config.method] if ":" in config.method else []  # a class from outside is imported because the user named it
+    named = (
+        [config.method] if ":" in config.method else []
+    )  # a class from outside is imported because the user named it
     if (place / CONFIG).exists() or (place / CHECKPOINTS).is_dir():
         words = [*named, "--resume", str(place)]
     else:
@@ -198,6 +264,13 @@ def _run_one(config: Config, place: Path) -> None:
     if child.process.returncode == _INTERRUPTED:
         raise KeyboardInterrupt
     if child.process.returncode or not (place / EVALUATION).exists():
-        raise UserError(f"The run {place} did not finish; see above. What is done is kept: the same command goes on.")
+        raise UserError(
+            f"The run {place} did not finish; see above. What is done is kept: the same command "
+            "goes on."
+        )
     scale = 1 if sys.platform == "darwin" else 1024
-    write_text(place / MEMORY, json.dumps({"peak_memory_mib": usage.ru_maxrss * scale / 2**20}) + "\n", overwrite=True)
+    write_text(
+        place / MEMORY,
+        json.dumps({"peak_memory_mib": usage.ru_maxrss * scale / 2**20}) + "\n",
+        overwrite=True,
+    )

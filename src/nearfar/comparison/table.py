@@ -7,7 +7,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from nearfar.comparison.verdict import FEWEST_SEEDS
-from nearfar.evaluation.intervals import Interval
+from nearfar.evaluation.kernels.intervals import Interval
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -19,15 +19,22 @@ _SHOWN = ("linear accuracy", "10 % of labels", "effective rank")
 
 
 def rich_table(comparison: Comparison, *, pairs: bool = False) -> Group:
-    """A line for each arm and for the two baselines with differences to the first arm below the means, the costs, the verdicts."""
+    """A line for each arm and for the two baselines with differences to the first arm below the
+    means, the costs, the verdicts.
+    """
     from rich.box import SIMPLE
     from rich.console import Group
     from rich.markup import escape
     from rich.table import Table
 
-    metrics = [comparison.headline, *(m for m in _SHOWN if m in comparison.metrics() and m != comparison.headline)]
+    metrics = [
+        comparison.headline,
+        *(m for m in _SHOWN if m in comparison.metrics() and m != comparison.headline),
+    ]
     table = Table(box=SIMPLE, padding=0)  # four metrics with their differences fit 80 columns
-    table.add_column("", no_wrap=True, min_width=max(map(len, ("random encoder", *comparison.arms()))))
+    table.add_column(
+        "", no_wrap=True, min_width=max(map(len, ("random encoder", *comparison.arms())))
+    )
     for metric in metrics:
         table.add_column(escape(metric), justify="right")
     for arm in comparison.arms():
@@ -36,8 +43,13 @@ def rich_table(comparison: Comparison, *, pairs: bool = False) -> Group:
         if row in comparison.entries[0].evaluation.rows():
             cells: list[str] = [row]
             for metric in metrics:
-                judged = any((s.metric, s.row) == (metric, row) for s in comparison.entries[0].evaluation.scores)
-                cells.append(score_text(comparison, comparison.arms()[0], metric, row) if judged else "–")
+                judged = any(
+                    (s.metric, s.row) == (metric, row)
+                    for s in comparison.entries[0].evaluation.scores
+                )
+                cells.append(
+                    score_text(comparison, comparison.arms()[0], metric, row) if judged else "–"
+                )
             table.add_row(*map(escape, cells), style="dim")
     costs_table = Table("", box=SIMPLE)
     for name in ("samples/s", "peak MiB", "seconds"):
@@ -69,25 +81,34 @@ def explanation(comparison: Comparison) -> str:
     else:
         shown = "mean ± 95 % interval by seeds and test samples together"
     several = len(comparison.arms()) * len(comparison.judged) > 2
-    corrected = f" (of {' and '.join(comparison.judged)} corrected for the number of comparisons)" if several else ""
+    corrected = (
+        f" (of {' and '.join(comparison.judged)} corrected for the number of comparisons)"
+        if several
+        else ""
+    )
     return f"shares in %, {shown}; in brackets the paired difference to the first{corrected}"
 
 
 def _cell(comparison: Comparison, arm: str, metric: str) -> str:
     text = score_text(comparison, arm, metric)
-    return text if arm == comparison.arms()[0] else f"{text}\n({difference_text(comparison, arm, metric)})"
+    return (
+        text
+        if arm == comparison.arms()[0]
+        else f"{text}\n({difference_text(comparison, arm, metric)})"
+    )
 
 
 def score_text(comparison: Comparison, arm: str, metric: str, row: str = "trained") -> str:
-    """"61.2 ± 1.3"; with two seeds "60.9, 61.5"."""
-    unit, values = comparison.unit(metric), comparison.values(arm, metric, row)
+    """ "61.2 ± 1.3"; with two seeds "60.9, 61.5"."""
+    unit = comparison.unit(metric)
+    values = comparison.values(arm, metric, row)
     if 1 < len(values) < FEWEST_SEEDS and len(set(values)) > 1:
         return ", ".join(text_of(Interval(value, math.nan, math.nan), unit) for value in values)
     return text_of(comparison.mean(arm, metric, row), unit)
 
 
 def difference_text(comparison: Comparison, arm: str, metric: str) -> str:
-    """"+1.2 ± 0.8"; with two seeds without an interval."""
+    """ "+1.2 ± 0.8"; with two seeds without an interval."""
     found = comparison.difference(arm, metric)
     if 1 < len(comparison.of(arm)) < FEWEST_SEEDS:
         found = Interval(found.value, math.nan, math.nan)
@@ -95,7 +116,7 @@ def difference_text(comparison: Comparison, arm: str, metric: str) -> str:
 
 
 def text_of(interval: Interval, unit: str) -> str:
-    """"61.2 ± 1.3", a share as a percentage; numbers under 10 that are none with three digits."""
+    """ "61.2 ± 1.3", a share as a percentage; numbers under 10 that are none with three digits."""
     scale = 100 if unit == "%" else 1
     digits = 1 if unit == "%" or abs(interval.value) >= 10 else 3
     half = (interval.high - interval.low) / 2
@@ -110,7 +131,9 @@ def signed(difference: Interval, unit: str) -> str:
 
 
 def costs(comparison: Comparison, arm: str) -> list[str]:
-    """Samples per second, peak memory in MiB and seconds of training of an arm: medians over its seeds."""
+    """Samples per second, peak memory in MiB and seconds of training of an arm: medians over its
+    seeds.
+    """
     entries = comparison.of(arm)
     each = ((entry.samples_per_second, entry.peak_memory, entry.seconds) for entry in entries)
     medians = [statistics.median(values) for values in zip(*each, strict=True)]

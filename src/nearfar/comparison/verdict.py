@@ -1,8 +1,9 @@
 """One rule for what may be said of two encoders or two methods, on every page and in the terminal.
 
-The score of a method varies with the seed of its training and with the test samples. A difference of two methods is
-sure if it is larger than both errors together explain, at a level that is corrected for the number of differences
-that were looked at. Everything here is a pure function of scores.
+The score of a method varies with the seed of its training and with the test samples. A difference
+of two methods is sure if it is larger than both errors together explain, at a level that is
+corrected for the number of differences that were looked at. Everything here is a pure function of
+scores.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, stdtrit
 
-from nearfar.evaluation.intervals import Interval
+from nearfar.evaluation.kernels.intervals import Interval
 from nearfar.evaluation.result import Score
 
 LEVEL = 0.05
-"""The share of families of comparisons without any difference in which something is called sure, at most."""
+"""The share of families of comparisons without any difference in which something is called sure, at
+most.
+"""
 JUDGED = ("kNN accuracy", "linear accuracy")
 """The metrics that a verdict rests on, where samples have classes."""
 FEWEST_SEEDS = 3
@@ -29,7 +32,9 @@ MOST_SEEDS = 50
 _NORMAL = 10**6
 """Degrees of freedom where the number of samples is not known."""
 _PSEUDO = 2.0
-"""Samples that are added to those on which two encoders differ: with few of them a normal law is too sure."""
+"""Samples that are added to those on which two encoders differ: with few of them a normal law is
+too sure.
+"""
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,11 @@ class Side:
 
     Attributes:
         values: one for each seed.
-        samples: for each seed (N,) what each test sample adds, with the value as its mean; None where it was not kept.
+        samples: for each seed (N,) what each test sample adds, with the value as its mean; None
+            where it was not kept.
         tests: for each seed a fingerprint of its test samples; () if all seeds have the same.
-        errors: for each seed the standard error of its value over test samples; NaN where it is not known.
+        errors: for each seed the standard error of its value over test samples; NaN where it is not
+            known.
     """
 
     values: Sequence[float]
@@ -75,11 +82,14 @@ class Difference:
         return not (math.isnan(self.seed_variance) and math.isnan(self.sample_variance))
 
     def half(self, level: float = LEVEL) -> float:
-        """Half of the interval that misses the true difference with a probability of at most ``level``.
+        """Half of the interval that misses the true difference with a probability of at most
+        ``level``.
 
-        sqrt(t1^2 V1 + t2^2 V2) for the variances by seeds and by samples, t1 and t2 of their degrees of freedom.
+        sqrt(t1^2 V1 + t2^2 V2) for the variances by seeds and by samples, t1 and t2 of their
+        degrees of freedom.
 
-        Source: Banerjee 1961, "On confidence interval for two-means problem based on separate estimates of variances
+        Source: Banerjee 1961, "On confidence interval for two-means problem based on separate
+            estimates of variances
         and tabulated values of t-table": this interval never covers less than it says.
         """
         if not self.known:
@@ -88,32 +98,47 @@ class Difference:
         if not math.isnan(self.seed_variance):
             squared += _quantile(self.seeds - 1, level) ** 2 * self.seed_variance
         if not math.isnan(self.sample_variance):
-            squared += _quantile(self.count - 1 if self.count > 1 else _NORMAL, level) ** 2 * self.sample_variance
+            squared += (
+                _quantile(self.count - 1 if self.count > 1 else _NORMAL, level) ** 2
+                * self.sample_variance
+            )
         return math.sqrt(squared)
 
     def p(self) -> float:
         """The smallest level at which the difference is apart from 0; 1 where no error is known."""
         if not self.known or self.value == 0 or math.isnan(self.value):
             return 1.0
-        low, high = -40.0, 0.0  # of the logarithm of the level
+        # of the logarithm of the level
+        low = -40.0
+        high = 0.0
         if self.half(1.0 - 1e-12) >= abs(self.value):
             return 1.0
         for _ in range(60):
             middle = (low + high) / 2
-            low, high = (low, middle) if self.half(math.exp(middle)) < abs(self.value) else (middle, high)
+            low, high = (
+                (low, middle) if self.half(math.exp(middle)) < abs(self.value) else (middle, high)
+            )
         return max(math.exp(high), self.exact)
 
     def interval(self, level: float = LEVEL) -> Interval:
-        """The difference and the ends of its interval, which contains 0 where ``p`` is above the level."""
+        """The difference and the ends of its interval, which contains 0 where ``p`` is above the
+        level.
+        """
         half = self.half(level)
         if math.isnan(half):
             return Interval(self.value, math.nan, math.nan)
-        low, high = self.value - half, self.value + half
-        return Interval(self.value, min(low, 0.0), max(high, 0.0)) if self.p() > level else Interval(self.value, low, high)
+        low = self.value - half
+        high = self.value + half
+        return (
+            Interval(self.value, min(low, 0.0), max(high, 0.0))
+            if self.p() > level
+            else Interval(self.value, low, high)
+        )
 
 
 def difference(first: Side, second: Side) -> Difference:
-    """The second side minus the first, paired over seeds, and over test samples where both have kept them.
+    """The second side minus the first, paired over seeds, and over test samples where both have
+    kept them.
 
     Raises:
         ValueError: if the sides have not the same number of seeds, or none.
@@ -128,7 +153,8 @@ def difference(first: Side, second: Side) -> Difference:
         return Difference(float(each.mean()), seeds, 0, seed_variance, sample_variance)
     by_seed = [two - one for one, two in zip(first.samples, second.samples, strict=True)]
     drawn = [np.mean(by_seed, axis=0)] if len(set(first.tests)) <= 1 else by_seed
-    # Where seeds have test samples of their own, these overlap: they count as if all seeds had the same.
+    # Where seeds have test samples of their own, these overlap: they count as if all seeds had the
+    # same.
     sample_variance = float(np.mean([_sample_variance(one) for one in drawn]))
     exact = _mcnemar(first.samples[0], second.samples[0]) if seeds == 1 else 0.0
     count = min(len(one) for one in by_seed)
@@ -154,8 +180,8 @@ def _sample_variance(differences: NDArray[np.float64]) -> float:
 def mean(side: Side, *, share: bool = False) -> Interval:
     """Mean over seeds; its 95 % interval contains the error by seeds and by test samples.
 
-    With two seeds there is no interval (NaN ends), as two values say next to nothing of their spread. With one seed
-    the interval is that of the test samples.
+    With two seeds there is no interval (NaN ends), as two values say next to nothing of their
+    spread. With one seed the interval is that of the test samples.
 
     Args:
         share: whether the values lie in [0, 1], where the interval then ends.
@@ -166,14 +192,17 @@ def mean(side: Side, *, share: bool = False) -> Interval:
         return Interval(value, math.nan, math.nan)
     seed_variance = float(values.var(ddof=1) / len(values)) if len(values) > 1 else math.nan
     half = Difference(value, len(values), 0, seed_variance, _unpaired(side)).half()
-    low, high = value - half, value + half
+    low = value - half
+    high = value + half
     if share and not math.isnan(half):
-        low, high = max(0.0, low), min(1.0, high)
+        low = max(0.0, low)
+        high = min(1.0, high)
     return Interval(value, low, high)
 
 
 def holm(p: Sequence[float], level: float = LEVEL) -> list[tuple[bool, float]]:
-    """For each p whether it is sure, and the level that decided on it; the intervals at these levels agree with that.
+    """For each p whether it is sure, and the level that decided on it; the intervals at these
+    levels agree with that.
 
     Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
     """
@@ -189,15 +218,19 @@ def holm(p: Sequence[float], level: float = LEVEL) -> list[tuple[bool, float]]:
 
 
 def seeds_needed(of: Difference, level: float = LEVEL) -> int | None:
-    """The least number of seeds with which this difference would be sure if it and its spread stayed as they are.
+    """The least number of seeds with which this difference would be sure if it and its spread
+    stayed as they are.
 
-    None where no number up to ``MOST_SEEDS`` would do, or nothing is known of the spread between seeds.
+    None where no number up to ``MOST_SEEDS`` would do, or nothing is known of the spread between
+    seeds.
     """
     if math.isnan(of.seed_variance) or of.value == 0:
         return None
     spread = of.seed_variance * of.seeds
     for seeds in range(max(of.seeds + 1, FEWEST_SEEDS), MOST_SEEDS + 1):
-        if Difference(of.value, seeds, of.count, spread / seeds, of.sample_variance).half(level) < abs(of.value):
+        if Difference(of.value, seeds, of.count, spread / seeds, of.sample_variance).half(
+            level
+        ) < abs(of.value):
             return seeds
     return None
 
@@ -222,16 +255,20 @@ class Finding:
 
     @property
     def state(self) -> str:
-        """"better", "worse" or "unsure"; of the second side."""
+        """ "better", "worse" or "unsure"; of the second side."""
         return "unsure" if not self.sure else "better" if self.of.value > 0 else "worse"
 
     @property
     def interval(self) -> Interval:
-        """The difference with the interval at the corrected level: it contains 0 exactly where nothing is sure."""
+        """The difference with the interval at the corrected level: it contains 0 exactly where
+        nothing is sure.
+        """
         return self.of.interval(self.level)
 
     def amount(self, *, signed: bool) -> str:
-        """"5.8 points kNN accuracy (3.1 to 8.5)"; a size without its sign for a sentence that tells the direction."""
+        """ "5.8 points kNN accuracy (3.1 to 8.5)"; a size without its sign for a sentence that
+        tells the direction.
+        """
         scale, points, digits = (100, " points", 1) if self.unit == "%" else (1, "", 3)
         turn = -1 if not signed and self.of.value < 0 else 1
         value, low, high = (turn * scale * end for end in self.interval)
@@ -243,7 +280,9 @@ class Finding:
 
 
 def findings(compared: Sequence[tuple[str, str, Difference]]) -> list[Finding]:
-    """Findings of a family of differences (metric, unit, difference), corrected for their number."""
+    """Findings of a family of differences (metric, unit, difference), corrected for their
+    number.
+    """
     decided = holm([one.p() for _, _, one in compared])
     return [
         Finding(metric, unit, one, sure, level)
@@ -256,9 +295,13 @@ def sentence(first: str, second: str, found: Sequence[Finding]) -> str:
     seeds = found[0].of.seeds
     names = f"{second} and {first}"
     if seeds == 1:
-        first, second = f"the encoder of {first}", f"the encoder of {second}"
+        first = f"the encoder of {first}"
+        second = f"the encoder of {second}"
     open_ones = [one for one in found if not one.sure]
-    clauses = [_clause(first, second, [f for f in found if f.state == state], state) for state in ("better", "worse")]
+    clauses = [
+        _clause(first, second, [f for f in found if f.state == state], state)
+        for state in ("better", "worse")
+    ]
     sure = ", and ".join(clause for clause in clauses if clause)
     if not open_ones:
         text = f"{sure}."
@@ -266,17 +309,22 @@ def sentence(first: str, second: str, found: Sequence[Finding]) -> str:
         text = f"{sure}; the difference of {_listed(open_ones, signed=True)} is not sure."
     else:
         text = (
-            f"{second} cannot be told from {first} with {_conditions(found[0].of)} ({_listed(open_ones, signed=True)})."
+            f"{second} cannot be told from {first} with {_conditions(found[0].of)} "
+            f"({_listed(open_ones, signed=True)})."
         )
     if seeds == 1:
-        return f"{names} cannot be compared with one seed, at least {FEWEST_SEEDS} are needed; of these two runs alone: {text}"
+        return (
+            f"{names} cannot be compared with one seed, at least {FEWEST_SEEDS} are needed; of "
+            f"these two runs alone: {text}"
+        )
     if any(math.isnan(one.of.sample_variance) for one in found):
         text += " The error by the test samples is not known of these runs."
     return f"{text}{_advice(open_ones)}"
 
 
 def learned(arm: str, gains: Sequence[tuple[str, Finding]]) -> str:
-    """A sentence where an arm is not shown to be better than the baselines by every metric; otherwise "".
+    """A sentence where an arm is not shown to be better than the baselines by every metric;
+    otherwise "".
 
     Args:
         arm: its name.
@@ -286,17 +334,27 @@ def learned(arm: str, gains: Sequence[tuple[str, Finding]]) -> str:
         return ""
     name = arm if gains[0][1].of.seeds > 1 else f"the encoder of {arm}"
     metrics = list(dict.fromkeys(one.metric for _, one in gains))
-    above = [m for m in metrics if all(one.state == "better" for _, one in gains if one.metric == m)]
-    open_ones = {m: min((g for g in gains if g[1].metric == m), key=lambda g: g[1].of.value) for m in metrics}
+    above = [
+        m for m in metrics if all(one.state == "better" for _, one in gains if one.metric == m)
+    ]
+    open_ones = {
+        m: min((g for g in gains if g[1].metric == m), key=lambda g: g[1].of.value) for m in metrics
+    }
     left = [open_ones[m] for m in metrics if m not in above]
     if not left:
         return ""
     told = " and ".join(f"the {row} ({one.amount(signed=True)})" for row, one in left)
     if above:
-        return f"{name} is surely better than the baselines by {' and '.join(above)}, but not than {told}."
+        return (
+            f"{name} is surely better than the baselines by {' and '.join(above)}, but not "
+            f"than {told}."
+        )
     if all(one.state == "worse" for _, one in left):
         return f"{name} is worse than {told}: it has learned nothing useful here in this budget."
-    return f"{name} is not surely better than {told}: that it has learned anything useful is not shown."
+    return (
+        f"{name} is not surely better than {told}: that it has learned anything useful is not "
+        "shown."
+    )
 
 
 def standard_error(score: Score) -> float:
@@ -327,8 +385,14 @@ def _advice(found: Sequence[Finding]) -> str:
     needed = [(seeds_needed(one.of, one.level), one) for one in found]
     counts = [count for count, _ in needed if count is not None]
     if counts:
-        return f" If a difference stays as it is, about {min(counts)} seeds would be needed to be sure of it."
-    return f" Even {MOST_SEEDS} seeds would not make a difference of this size sure on these test samples."
+        return (
+            f" If a difference stays as it is, about {min(counts)} seeds would be needed to be "
+            "sure of it."
+        )
+    return (
+        f" Even {MOST_SEEDS} seeds would not make a difference of this size sure on these test "
+        "samples."
+    )
 
 
 def _quantile(freedom: int, level: float) -> float:
@@ -340,7 +404,9 @@ def _unpaired(side: Side) -> float:
     if side.samples is not None and min(len(one) for one in side.samples) > 1:
         same = len(set(side.tests)) <= 1 and len({len(one) for one in side.samples}) == 1
         drawn = [np.mean(side.samples, axis=0)] if same else side.samples
-        return float(np.mean([(one.var() * len(one) + 0.25 * _PSEUDO) / len(one) ** 2 for one in drawn]))
+        return float(
+            np.mean([(one.var() * len(one) + 0.25 * _PSEUDO) / len(one) ** 2 for one in drawn])
+        )
     errors = np.asarray(side.errors, dtype=np.float64)
     if not len(errors) or not np.isfinite(errors).all():
         return math.nan
@@ -350,9 +416,11 @@ def _unpaired(side: Side) -> float:
 def _mcnemar(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Two-sided p of McNemar's exact test; 0 where the values are no right and wrong answers.
 
-    Source: McNemar 1947, "Note on the sampling error of the difference between correlated proportions or percentages".
+    Source: McNemar 1947, "Note on the sampling error of the difference between correlated
+        proportions or percentages".
     """
     if not (np.isin(first, (0.0, 1.0)).all() and np.isin(second, (0.0, 1.0)).all()):
         return 0.0
-    more, less = int((second > first).sum()), int((first > second).sum())
+    more = int((second > first).sum())
+    less = int((first > second).sum())
     return min(1.0, 2 * float(bdtr(min(more, less), more + less, 0.5))) if more + less else 1.0

@@ -9,14 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nearfar.data.content.tokenizer import Tokenizer
     from nearfar.data.loading import load
     from nearfar.data.options import DataOptions
     from nearfar.data.samples import Samples, Source
-    from nearfar.data.tokenizer import Tokenizer
 
 __all__ = ["DataOptions", "Samples", "Source", "Tokenizer", "load"]
 
-_HOMES = {"DataOptions": "options", "Samples": "samples", "Source": "samples", "Tokenizer": "tokenizer", "load": "loading"}
+_HOMES = {
+    "DataOptions": "options",
+    "Samples": "samples",
+    "Source": "samples",
+    "Tokenizer": "content.tokenizer",
+    "load": "loading",
+}
 
 
 def __getattr__(name: str) -> Any:

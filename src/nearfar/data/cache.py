@@ -116,7 +116,8 @@ def _read(entry: Path) -> tuple[NDArray[Any], dict[str, Any]] | None:
 def _digest(content: Path) -> str:
     """Of a file's bytes, or of a large file's length, first and last bytes and evenly spaced ones
     between."""
-    digest, size = hashlib.blake2b(digest_size=16), content.stat().st_size
+    digest = hashlib.blake2b(digest_size=16)
+    size = content.stat().st_size
     digest.update(str(size).encode())
     with content.open("rb") as file:
         if size <= _WHOLE:

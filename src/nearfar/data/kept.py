@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from nearfar.data.marks import Marks, is_small, marks_of, marks_of_texts, together
 from nearfar.data.options import DataOptions
-from nearfar.data.rows import some
 from nearfar.data.spec import Spec, part_of
-from nearfar.data.table import Loaded, Table
+from nearfar.data.tables.rows import some
+from nearfar.data.tables.table import Loaded, Table
 from nearfar.errors import UserError
 
-TRAIN, TEST, UNUSED = "train", "test", ""
+TRAIN = "train"
+TEST = "test"
+UNUSED = ""
 CHANGED = "The data changed since the run was made"
 """So begins the note on it."""
 Rows = NDArray[np.int64]
@@ -152,7 +154,8 @@ def _by_content(known: Rows, kept: Kept, marks: Marks) -> tuple[Rows, Counter[st
         if numbers:
             found[row] = numbers.pop()
             changes["moved"] += 1
-    claimed, contents = set(found.tolist()), set(kept.marks[used].tolist())
+    claimed = set(found.tolist())
+    contents = set(kept.marks[used].tolist())
     for row in np.flatnonzero(found < 0).tolist():
         number = int(known[row])
         if (
@@ -171,7 +174,8 @@ def _matched(
 ) -> Matched:
     there = np.flatnonzero(known >= 0)
     part = np.array([kept.parts[number] for number in known[there]], dtype=object)
-    train, test = np.flatnonzero(part == TRAIN), np.flatnonzero(part == TEST)
+    train = np.flatnonzero(part == TRAIN)
+    test = np.flatnonzero(part == TEST)
     told = _told(changes)
     if kept.exact and _trained_otherwise(kept, known[there][train], changes):
         raise UserError(

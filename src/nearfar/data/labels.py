@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfar.data.names import as_texts
+from nearfar.data.tables.names import as_texts
 from nearfar.errors import UserError
 
 LABEL_NAMES = ("label", "labels", "y", "target", "targets", "class", "category")

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfar.batch import Pair, Tokens
-from nearfar.data.bounds import check_steps
+from nearfar.data.content.bounds import check_steps
+from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.kept import Kept, content_marks, match
 from nearfar.data.labels import (
     Labels,
@@ -29,14 +30,13 @@ from nearfar.data.labels import (
     missing,
 )
 from nearfar.data.options import DataOptions, with_values
-from nearfar.data.rows import some
+from nearfar.data.readers.sources import read
 from nearfar.data.samples import Samples, Source
-from nearfar.data.sources import read
 from nearfar.data.spec import Spec, part_of
 from nearfar.data.split import TEST_SHARE, given_split, limited, own_split
 from nearfar.data.statistics import channel_statistics
-from nearfar.data.table import Table
-from nearfar.data.tokenizer import Tokenizer
+from nearfar.data.tables.rows import some
+from nearfar.data.tables.table import Table
 from nearfar.errors import UserError
 
 LONGEST_TEXT = 77
@@ -80,7 +80,8 @@ def load(
     table = read(data, options)
     matched = None if kept is None else match(table, kept, options)
     if matched is not None:
-        table, like = matched.table, matched.like
+        table = matched.table
+        like = matched.like
     elif like is not None:
         like = part_of(
             like, table.modality
@@ -230,10 +231,8 @@ def _described(table: Table, options: DataOptions) -> tuple[Labels, dict[str, Ro
     columns = table.columns
     column: str | None
     if options.label and "," in options.label and options.label not in columns:
-        column, labels = (
-            options.label,
-            as_joined_labels(columns, options.label.split(","), table.name),
-        )
+        column = options.label
+        labels = as_joined_labels(columns, options.label.split(","), table.name)
     else:
         column = chosen_column(
             columns, options.label, "label", [table.label] if table.label else [], table.name
@@ -284,9 +283,12 @@ def _parts(
         train, test = own_split(
             length, label=classes, group=groups[group] if group else None, seed=options.seed
         )
-        by, notes = (group or ""), []
+        by = group or ""
+        notes = []
     else:
-        train, test, notes = np.arange(length), np.arange(0), []
+        train = np.arange(length)
+        test = np.arange(0)
+        notes = []
     if options.limit is not None:
         if given is None:
             test = limited(
@@ -347,7 +349,8 @@ def _annotations(
         name: torch.from_numpy(values[part]) for name, values in table.annotations.items()
     }
     if "regions" in found and isinstance(content, Tensor):
-        (height, width), (rows, columns) = content.shape[2:], found["regions"].shape[1:]
+        (height, width) = content.shape[2:]
+        (rows, columns) = found["regions"].shape[1:]
         if (
             height * columns != width * rows
         ):  # images were cropped to another shape, their regions were not

@@ -71,7 +71,8 @@ def marks_of_texts(texts: Sequence[str]) -> Marks:
 
 def together(first: Marks, second: Marks) -> Marks:
     """Marks of pairs from those of their parts."""
-    left, right = first.view(np.uint64), second.view(np.uint64)
+    left = first.view(np.uint64)
+    right = second.view(np.uint64)
     mixed = left * np.uint64(0x9E3779B97F4A7C15) ^ (right + (left >> np.uint64(29)))
     return mixed.view(np.int64)
 

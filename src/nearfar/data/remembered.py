@@ -2,8 +2,8 @@
 what these held.
 
 In the run folder these are ``data.json`` (facts for a reader) and ``samples.parquet`` (a row for
-each sample that was read: its name, its part, a mark of its content and its label). Later the run takes its
-samples by them, whatever has become of the folder or file since.
+each sample that was read: its name, its part, a mark of its content and its label). Later the run
+takes its samples by them, whatever has become of the folder or file since.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nearfar.data import catalogue
 from nearfar.data.kept import TEST, TRAIN, UNUSED, Kept
 from nearfar.data.labels import label_texts
-from nearfar.data.rows import condition_of
+from nearfar.data.readers import catalogue
 from nearfar.data.samples import Source
 from nearfar.data.spec import Spec, check_spec
+from nearfar.data.tables.rows import condition_of
 from nearfar.errors import UserError, brief
 from nearfar.files import replacing, write_text
-from nearfar.stored import check_file, field_of, read_json, record
+from nearfar.runs.stored import check_file, field_of, read_json, record
 
-FACTS, SAMPLES = "data.json", "samples.parquet"
+FACTS = "data.json"
+SAMPLES = "samples.parquet"
 _VERSION = 1
 _FREE = {
     "output",
@@ -58,7 +59,8 @@ def remember(folder: Path, data: str, source: Source, config: Mapping[str, Any])
     """
     assert source.rows is not None
     ids = source.read
-    parts, marks = np.full(len(ids), UNUSED, dtype=object), np.zeros(len(ids), dtype=np.int64)
+    parts = np.full(len(ids), UNUSED, dtype=object)
+    marks = np.zeros(len(ids), dtype=np.int64)
     labels = np.full(len(ids), None, dtype=object)
     for part, samples, rows in zip(
         (TRAIN, TEST), (source.train, source.test), source.rows, strict=True
@@ -131,7 +133,9 @@ def recall(
             if "label" in columns.column_names and facts["config"].get("label") == label
             else None,
         )
-        path, given = (field_of(facts, name, str, str(folder / FACTS)) for name in ("path", "given"))
+        path, given = (
+            field_of(facts, name, str, str(folder / FACTS)) for name in ("path", "given")
+        )
     except (pa.ArrowException, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
@@ -157,12 +161,15 @@ def check_config(folder: Path, config: Mapping[str, Any]) -> None:
     """
     if not (folder / FACTS).exists():
         return
-    was, now = _facts(folder).get("config"), _plain(config)
+    was = _facts(folder).get("config")
+    now = _plain(config)
     if not isinstance(was, dict):
         raise UserError(_damaged(folder, "it holds no config"))
     keys = [key for key in {**was, **now} if key not in _FREE and was.get(key) != now.get(key)]
     if keys:
-        told = ", ".join(f"{key} is {brief(now.get(key))} and was {brief(was.get(key))}" for key in keys[:3])
+        told = ", ".join(
+            f"{key} is {brief(now.get(key))} and was {brief(was.get(key))}" for key in keys[:3]
+        )
         raise UserError(
             f"The configuration of {folder} was changed since the run was started: {told}; put it "
             f"back to go on, or start a new run."
@@ -173,7 +180,8 @@ def absolute(data: str) -> str:
     """Data by the whole path where they are a file or folder, and by their name otherwise."""
     name, condition = condition_of(data)
     if Path(data).expanduser().exists():
-        name, condition = data, None
+        name = data
+        condition = None
     if (
         name in catalogue.EMBEDDED
         or name.startswith(catalogue.PREFIXES)

@@ -14,7 +14,7 @@ from nearfar.batch import Pair, Tokens
 from nearfar.data.spec import Spec
 
 if TYPE_CHECKING:
-    from nearfar.data.tokenizer import Tokenizer
+    from nearfar.data.content.tokenizer import Tokenizer
 
 _LISTED_CLASSES = 6
 _RESIDENT_BYTES = 2 << 30

@@ -19,9 +19,11 @@ class Spec:
 
     Attributes:
         name: the data set's name or the last part of its path.
-        modality: "image", "series", "text", "image-text", "audio", "video" or "points"; later also "graph", "volume".
-        shape: of one sample without the batch axis: image (C, H, W), series (C, T), text (L,), audio (bands, T) in log-mel, video
-            (C, F, H, W), points (3, K); of a pair, the first part's.
+        modality: "image", "series", "text", "image-text", "audio", "video" or "points"; later also
+            "graph", "volume".
+        shape: of one sample without the batch axis: image (C, H, W), series (C, T), text (L,),
+            audio (bands, T) in log-mel, video (C, F, H, W), points (3, K); of a pair, the first
+            part's.
         length: number of training samples, at least 1.
         classes: names of the classes in label order; empty when there are no class labels.
         target: "class", "value" (a real number to regress) or "none".
@@ -65,19 +67,30 @@ def check_spec(spec: Spec, where: str) -> None:
     if axes is None:
         raise unknown_name(f"modality in {where}", spec.modality, _AXES)
     if len(spec.shape) != axes:
-        raise UserError(f"The shape in {where} has {len(spec.shape)} axes; expected {axes} for {spec.modality} data: restore it.")
+        raise UserError(
+            f"The shape in {where} has {len(spec.shape)} axes; expected {axes} for {spec.modality} "
+            "data: restore it."
+        )
     if math.prod(spec.shape) > _MOST_IN_SAMPLE:
-        raise UserError(f"The shape in {where} is one of {math.prod(spec.shape):,} values; expected at most {_MOST_IN_SAMPLE:,}.")
+        raise UserError(
+            f"The shape in {where} is one of {math.prod(spec.shape):,} values; expected at most "
+            f"{_MOST_IN_SAMPLE:,}."
+        )
     channels = 0 if spec.modality == "text" else spec.shape[0]
     for name, values in (("mean", spec.mean), ("std", spec.std)):
         if len(values) not in (0, 1, channels) or not all(map(math.isfinite, values)):
-            raise UserError(f"The {name} in {where} holds {len(values)} numbers; expected {channels} finite ones: restore it.")
+            raise UserError(
+                f"The {name} in {where} holds {len(values)} numbers; expected {channels} finite "
+                "ones: restore it."
+            )
     if 0 in spec.std:
         raise UserError(f"The std in {where} holds 0; expected numbers above 0: restore it.")
 
 
 def part_of(spec: Spec, modality: str) -> Spec | None:
-    """The spec itself, or of pairs that of their images or texts alone; None if it has nothing of that modality."""
+    """The spec itself, or of pairs that of their images or texts alone; None if it has nothing of
+    that modality.
+    """
     if spec.modality == modality:
         return spec
     if spec.modality != "image-text" or modality not in ("image", "text"):

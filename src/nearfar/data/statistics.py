@@ -10,7 +10,9 @@ _MOST_VALUES = 1 << 28
 _BLOCK_VALUES = 1 << 24
 
 
-def channel_statistics(content: Tensor, rows: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(
+    content: Tensor, rows: Tensor
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over some samples.
 
     Args:
@@ -24,7 +26,9 @@ def channel_statistics(content: Tensor, rows: Tensor) -> tuple[tuple[float, ...]
     rows = rows[:: max(1, -(-len(rows) * values // _MOST_VALUES))]
     if content.dtype == torch.uint8:
         return _of_levels(content, rows, max(1, _BLOCK_VALUES // values))
-    count, total, square = 0, torch.zeros(content.shape[1], dtype=torch.float64), torch.zeros(content.shape[1], dtype=torch.float64)
+    count = 0
+    total = torch.zeros(content.shape[1], dtype=torch.float64)
+    square = torch.zeros(content.shape[1], dtype=torch.float64)
     shift: Tensor | None = None
     for block in torch.split(rows, max(1, _BLOCK_VALUES // values)):
         x = content.index_select(0, block).flatten(2).transpose(0, 1).flatten(1)  # (C, values)
@@ -42,12 +46,21 @@ def channel_statistics(content: Tensor, rows: Tensor) -> tuple[tuple[float, ...]
     return tuple((mean + shift[:, 0]).tolist()), tuple(std.tolist())
 
 
-def _of_levels(content: Tensor, rows: Tensor, block: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """From how often each of the 256 levels occurs in each channel, which is exact and quickly counted."""
+def _of_levels(
+    content: Tensor, rows: Tensor, block: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """From how often each of the 256 levels occurs in each channel, which is exact and quickly
+    counted.
+    """
     counts = torch.zeros(content.shape[1], 256, dtype=torch.int64, device=content.device)
     for part in torch.split(rows, block):
         x = content.index_select(0, part)
-        counts += torch.stack([torch.bincount(x[:, channel].flatten(), minlength=256) for channel in range(x.shape[1])])
+        counts += torch.stack(
+            [
+                torch.bincount(x[:, channel].flatten(), minlength=256)
+                for channel in range(x.shape[1])
+            ]
+        )
     share = counts.double() / counts[0].sum()
     level = torch.arange(256, dtype=torch.float64, device=content.device) / 255
     mean = share @ level

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.batch import Tokens
-from nearfar.data.tokenizer import MASK
+from nearfar.data.content.tokenizer import MASK
 from nearfar.errors import UserError
 
 BATCH = 128  # on a CPU larger batches are slower: their activations leave the cache
-RAW_VALUES = 4096  # values of a raw sample; larger ones are averaged down, so that probes on them stay affordable
+# values of a raw sample; larger ones are averaged down, so that probes on them stay affordable
+RAW_VALUES = 4096
 
 Encode = Callable[[Any], Any]
 View = Callable[[Any], Any]
@@ -63,7 +64,14 @@ class Labelled:
 
 
 @torch.no_grad()
-def extract(encode: Encode, samples: Samples, view: View, *, batch_size: int = BATCH, device: torch.device | str = "cpu") -> Tensor:
+def extract(
+    encode: Encode,
+    samples: Samples,
+    view: View,
+    *,
+    batch_size: int = BATCH,
+    device: torch.device | str = "cpu",
+) -> Tensor:
     """Features of all samples, in order.
 
     Args:
@@ -74,7 +82,8 @@ def extract(encode: Encode, samples: Samples, view: View, *, batch_size: int = B
         (N, D) float32 on ``device``.
 
     Raises:
-        UserError: if ``encode`` belongs to a module in training mode, there are no samples, or a feature is not finite.
+        UserError: if ``encode`` belongs to a module in training mode, there are no samples, or a
+            feature is not finite.
     """
     require_evaluation_mode(encode)
     blocks = [_rows(encode(x)) for x in _views(samples, view, batch_size, device)]
@@ -83,21 +92,33 @@ def extract(encode: Encode, samples: Samples, view: View, *, batch_size: int = B
 
 @torch.no_grad()
 def extract_pairs(
-    encode: Encode, samples: Samples, view: View, *, batch_size: int = BATCH, device: torch.device | str = "cpu"
+    encode: Encode,
+    samples: Samples,
+    view: View,
+    *,
+    batch_size: int = BATCH,
+    device: torch.device | str = "cpu",
 ) -> tuple[Tensor, Tensor]:
-    """Both embeddings of samples that are pairs; ``encode`` gives two tensors (n, D). Otherwise as ``extract``."""
+    """Both embeddings of samples that are pairs; ``encode`` gives two tensors (n, D). Otherwise as
+    ``extract``.
+    """
     require_evaluation_mode(encode)
-    firsts, seconds = zip(*(encode(x) for x in _views(samples, view, batch_size, device)), strict=True)
+    firsts, seconds = zip(
+        *(encode(x) for x in _views(samples, view, batch_size, device)), strict=True
+    )
     first = check_features(torch.cat([_rows(f) for f in firsts]), "first encoder")
     return first, check_features(torch.cat([_rows(s) for s in seconds]), "second encoder")
 
 
 @torch.no_grad()
-def raw_features(samples: Samples, view: View, *, batch_size: int = BATCH, device: torch.device | str = "cpu") -> Tensor:
+def raw_features(
+    samples: Samples, view: View, *, batch_size: int = BATCH, device: torch.device | str = "cpu"
+) -> Tensor:
     """The plain view itself as features: what a probe reaches without any encoder.
 
-    Samples of more than ``RAW_VALUES`` values are first averaged down to about that many. Of a text each token is counted (without
-    start, end and padding), the tokens' numbers taken modulo ``RAW_VALUES``.
+    Samples of more than ``RAW_VALUES`` values are first averaged down to about that many. Of a text
+    each token is counted (without start, end and padding), the tokens' numbers taken modulo
+    ``RAW_VALUES``.
 
     Returns:
         (N, D) float32.
@@ -116,12 +137,16 @@ def check_features(features: Tensor, name: str) -> Tensor:
         UserError: if they are not.
     """
     if features.ndim != 2 or not features.numel():
-        raise UserError(f"The features ({name}) have shape {tuple(features.shape)}; expected (samples, dimensions).")
+        raise UserError(
+            f"The features ({name}) have shape {tuple(features.shape)}; expected (samples, "
+            "dimensions)."
+        )
     bad = int((~torch.isfinite(features)).any(dim=1).sum())
     if bad:
         raise UserError(
             f"The features ({name}) of {bad:,} of {len(features):,} samples are NaN or infinite; "
-            "training has probably diverged, so lower the learning rate, or look for such values in the data."
+            "training has probably diverged, so lower the learning rate, or look for such values "
+            "in the data."
         )
     return features
 
@@ -133,12 +158,22 @@ def check_labels(labels: Tensor, samples: int, classes: int) -> Tensor:
         UserError: if they are not.
     """
     if labels.dtype != torch.int64:
-        raise UserError(f"Class labels are {labels.dtype}; expected int64 (real-valued targets take the ridge probe).")
+        raise UserError(
+            f"Class labels are {labels.dtype}; expected int64 (real-valued targets take the ridge "
+            "probe)."
+        )
     if labels.shape != (samples,):
-        raise UserError(f"Class labels have shape {tuple(labels.shape)} for {samples:,} samples; expected one for each.")
-    low, high = int(labels.min()), int(labels.max())
+        raise UserError(
+            f"Class labels have shape {tuple(labels.shape)} for {samples:,} samples; expected one "
+            "for each."
+        )
+    low = int(labels.min())
+    high = int(labels.max())
     if low < 0 or high >= classes:
-        raise UserError(f"Class labels run from {low} to {high}; expected 0 to {classes - 1} for {classes} classes.")
+        raise UserError(
+            f"Class labels run from {low} to {high}; expected 0 to {classes - 1} for {classes} "
+            "classes."
+        )
     return labels
 
 
@@ -151,12 +186,15 @@ def require_evaluation_mode(encode: Encode) -> None:
     module = encode if isinstance(encode, nn.Module) else getattr(encode, "__self__", None)
     if isinstance(module, nn.Module) and module.training:
         raise UserError(
-            f"{type(module).__name__} is in training mode, so batch norm and dropout would change its features; "
+            f"{type(module).__name__} is in training mode, so batch norm and dropout would change "
+            "its features; "
             "call its eval() before evaluating."
         )
 
 
-def _views(samples: Samples, view: View, batch_size: int, device: torch.device | str) -> Iterator[Any]:
+def _views(
+    samples: Samples, view: View, batch_size: int, device: torch.device | str
+) -> Iterator[Any]:
     if not len(samples):
         raise UserError("There are no samples to evaluate; expected at least one.")
     for start in range(0, len(samples), batch_size):
@@ -171,16 +209,24 @@ def _rows(features: Tensor) -> Tensor:
 def _flattened(view: Any) -> Tensor:
     if isinstance(view, Tokens):
         counted = (view.mask & (view.ids > MASK)).float()
-        return counted.new_zeros(len(view), RAW_VALUES).scatter_add_(1, view.ids % RAW_VALUES, counted)
+        return counted.new_zeros(len(view), RAW_VALUES).scatter_add_(
+            1, view.ids % RAW_VALUES, counted
+        )
     if not isinstance(view, Tensor):
-        raise UserError(f"Raw features need a tensor or tokens for a view; found {type(view).__name__}.")
+        raise UserError(
+            f"Raw features need a tensor or tokens for a view; found {type(view).__name__}."
+        )
     if view[0].numel() > RAW_VALUES and view.ndim == 3:
         view = nn.functional.adaptive_avg_pool1d(view, max(1, RAW_VALUES // view.shape[1]))
     if view[0].numel() > RAW_VALUES and view.ndim == 4:
         side = max(1, math.isqrt(RAW_VALUES // view.shape[1]))
-        view = nn.functional.adaptive_avg_pool2d(view, (min(side, view.shape[2]), min(side, view.shape[3])))
+        view = nn.functional.adaptive_avg_pool2d(
+            view, (min(side, view.shape[2]), min(side, view.shape[3]))
+        )
     if view[0].numel() > RAW_VALUES and view.ndim == 5:
         side = max(1, math.isqrt(RAW_VALUES // (view.shape[1] * view.shape[2])))
-        view = nn.functional.adaptive_avg_pool3d(view, (view.shape[2], min(side, view.shape[3]), min(side, view.shape[4])))
+        view = nn.functional.adaptive_avg_pool3d(
+            view, (view.shape[2], min(side, view.shape[3]), min(side, view.shape[4]))
+        )
     raw: Tensor = view.float().flatten(1)
     return raw

@@ -33,21 +33,25 @@ def evaluate(
     """Judge an encoder on a data set, beside baselines and the raw input.
 
     Args:
-        encode: the trained encoder in evaluation mode: from a view of n samples to (n, D). For image-text pairs a method with
-            ``embed_pair``, which is judged by retrieval and zero-shot too.
-        source: spec, training and test samples; without test samples a fifth of the training samples is held out.
+        encode: the trained encoder in evaluation mode: from a view of n samples to (n, D). For
+            image-text pairs a method with ``embed_pair``, which is judged by retrieval and
+            zero-shot too.
+        source: spec, training and test samples; without test samples a fifth of the training
+            samples is held out.
         view: from samples to what encoders take.
         baselines: further encoders by row name ("random encoder").
-        wanted: protocols, seeds, outsiders and device; by default the quick protocols with three seeds on the CPU.
+        wanted: protocols, seeds, outsiders and device; by default the quick protocols with three
+            seeds on the CPU.
         shared: where rows of baselines lie that were judged before, and are kept for others.
         watch: is told what is judged now, as "trained: knn (1 of 12)".
 
     Returns:
-        Rows "trained", the baselines and "raw input" (of texts: counts of tokens); for pairs also "shuffled pairs" and "chance".
+        Rows "trained", the baselines and "raw input" (of texts: counts of tokens); for pairs also
+        "shuffled pairs" and "chance".
 
     Raises:
-        UserError: for an unknown protocol or one that the data do not allow, if an encoder is in training mode, features are not
-            finite, or the data cannot be split.
+        UserError: for an unknown protocol or one that the data do not allow, if an encoder is in
+            training mode, features are not finite, or the data cannot be split.
     """
     wanted = wanted or Wanted()
     check_names(wanted.protocols)
@@ -74,12 +78,19 @@ def evaluate(
 
 
 def _judged(
-    row: Row, protocols: Sequence[Protocol], data: str, watch: Callable[[str], None], place: tuple[int, int]
+    row: Row,
+    protocols: Sequence[Protocol],
+    data: str,
+    watch: Callable[[str], None],
+    place: tuple[int, int],
 ) -> Evaluation:
     """The scores and answers of one row; ``place``: its number and that of all rows."""
     scores: list[Score] = []
     for number, one in enumerate(protocols):
-        watch(f"{row.name}: {one.name} ({place[0] * len(protocols) + number + 1} of {place[1] * len(protocols)})")
+        watch(
+            f"{row.name}: {one.name} ({place[0] * len(protocols) + number + 1} of "
+            f"{place[1] * len(protocols)})"
+        )
         scores += one.judge(row)
     values = {(metric, row.name): _kept(one) for metric, one in row.answers.items()}
     return Evaluation(data, tuple(scores), answers=Answers("", values))
@@ -92,22 +103,33 @@ def _kept(values: Tensor) -> NDArray[np.float32]:
 
 def _target(source: Any, train: Any, test: Any) -> tuple[str, list[str]]:
     """The target that the labels allow, and what the reader must know of them."""
-    notes = [f"Probes were fitted on {len(train):,} training samples and judged on {len(test):,} test samples."]
+    notes = [
+        f"Probes were fitted on {len(train):,} training samples and judged on {len(test):,} test "
+        "samples."
+    ]
     if source.test is None or not len(source.test):
-        notes.append("The data have no test set: a fifth of the training samples was held out, which the encoder has seen.")
+        notes.append(
+            "The data have no test set: a fifth of the training samples was held out, which the "
+            "encoder has seen."
+        )
     target = source.spec.target
     if target == "none" or train.label is None or test.label is None:
         return "none", [*notes, "The data have no labels: only what needs none was measured."]
     if target != "class":
         return target, notes
-    seen, classes = len(torch.unique(train.label)), len(source.spec.classes)
+    seen = len(torch.unique(train.label))
+    classes = len(source.spec.classes)
     if seen < 2:
         return "none", [
             *notes,
-            "The training samples are all of one class, so their labels say nothing: only what needs none was measured.",
+            "The training samples are all of one class, so their labels say nothing: only what "
+            "needs none was measured.",
         ]
     if seen < classes:
-        notes.append(f"Only {seen} of the {classes} classes have training samples; test samples of the others count as wrong.")
+        notes.append(
+            f"Only {seen} of the {classes} classes have training samples; test samples of the "
+            "others count as wrong."
+        )
     return target, notes
 
 
@@ -122,9 +144,14 @@ def _rows(encoders: Mapping[str, Any], task: Task) -> list[Row]:
         require_evaluation_mode(one)
         module = one.to(device) if isinstance(one, nn.Module) else None
         # A method's call is its training step; its features come from ``encode``.
-        rows.append(Row(name, encoded(one.encode if hasattr(one, "embed_pair") else one), task, module))
+        rows.append(
+            Row(name, encoded(one.encode if hasattr(one, "embed_pair") else one), task, module)
+        )
     if isinstance(_first_part(task.view(task.train.take(torch.arange(1)))), Tensor | Tokens):
-        raw: Features = lambda samples, view: raw_features(samples, lambda s: _first_part(view(s)), device=device)  # noqa: E731
+
+        def raw(samples: Any, view: Callable[[Any], Any]) -> Any:
+            return raw_features(samples, lambda s: _first_part(view(s)), device=device)
+
         rows.append(Row("raw input", raw, task))
     return rows
 

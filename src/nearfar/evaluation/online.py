@@ -7,18 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nearfar.evaluation.collapse import collapse_seen
 from nearfar.evaluation.features import Encode, Labelled, View, extract
-from nearfar.evaluation.geometry import effective_rank, relative_std
-from nearfar.evaluation.knn import knn_accuracy
-from nearfar.evaluation.linear import ridge_probes
+from nearfar.evaluation.measures.collapse import collapse_seen
+from nearfar.evaluation.measures.geometry import effective_rank, relative_std
+from nearfar.evaluation.probes.knn import knn_accuracy
+from nearfar.evaluation.probes.linear import ridge_probes
 from nearfar.evaluation.splits import validation_part
 
 
 class OnlineProbe:
-    """A quick look at an encoder, always on the same random training samples; test samples are never looked at.
+    """A quick look at an encoder, always on the same random training samples; test samples are
+    never looked at.
 
-    Samples stay as the source holds them and are viewed anew each time, which costs less than keeping float views of large pictures.
+    Samples stay as the source holds them and are viewed anew each time, which costs less than
+    keeping float views of large pictures.
 
     Args:
         source: the data; a fifth of the training samples is asked, the others are the bank.
@@ -28,23 +30,38 @@ class OnlineProbe:
         queries: most samples that are asked.
     """
 
-    def __init__(self, source: Any, view: View, device: torch.device | str = "cpu", *, bank: int = 2000, queries: int = 1000) -> None:
-        self.view, self.device, self.target = view, device, source.spec.target
+    def __init__(
+        self,
+        source: Any,
+        view: View,
+        device: torch.device | str = "cpu",
+        *,
+        bank: int = 2000,
+        queries: int = 1000,
+    ) -> None:
+        self.view = view
+        self.device = device
+        self.target = source.spec.target
         train, test = validation_part(source)
-        self.train, self.test = _chosen(train, bank), _chosen(test, queries)
+        self.train = _chosen(train, bank)
+        self.test = _chosen(test, queries)
         self.classes = len(source.spec.classes)
 
     def __call__(self, encode: Encode) -> tuple[dict[str, float], str | None]:
         """Look at an encoder in evaluation mode.
 
         Returns:
-            "effective_rank" and "relative_std", with class labels "knn" (accuracy in [0, 1]), with values "r2" (of a ridge probe);
-            and a sentence if the features have collapsed.
+            "effective_rank" and "relative_std", with class labels "knn" (accuracy in [0, 1]), with
+            values "r2" (of a ridge probe); and a sentence if the features have collapsed.
         """
         train = extract(encode, self.train, self.view, device=self.device)
         values = {"effective_rank": effective_rank(train), "relative_std": relative_std(train)}
         values |= self._probe(encode, train)
-        warning = collapse_seen(values["relative_std"], values["effective_rank"], train.shape[1]) if len(train) >= 8 else None
+        warning = (
+            collapse_seen(values["relative_std"], values["effective_rank"], train.shape[1])
+            if len(train) >= 8
+            else None
+        )
         return values, warning
 
     def _probe(self, encode: Encode, train: Tensor) -> dict[str, float]:
@@ -63,4 +80,8 @@ class OnlineProbe:
 def _chosen(samples: Any, count: int) -> Any:
     if len(samples) <= count:
         return samples
-    return samples.subset(torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:count].sort().values)
+    return samples.subset(
+        torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:count]
+        .sort()
+        .values
+    )

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from nearfar.errors import UserError
 from nearfar.evaluation.features import Labelled, View
-from nearfar.evaluation.intervals import mean_interval, wilson
-from nearfar.evaluation.linear import Probe, linear_probes, ridge_probes
+from nearfar.evaluation.kernels.intervals import mean_interval, wilson
+from nearfar.evaluation.probes.linear import Probe, linear_probes, ridge_probes
 from nearfar.evaluation.result import Score
 
 Features = Callable[[Any, View], Tensor]
@@ -26,9 +26,11 @@ class Wanted:
     """What is to be measured.
 
     Attributes:
-        protocols: names such as "knn"; "quick" stands for the cheap ones, "all" for all that the data allow.
+        protocols: names such as "knn"; "quick" stands for the cheap ones, "all" for all that the
+            data allow.
         seeds: validation splits, at least 1; also the least number of draws where a protocol draws.
-        outsiders: samples of other data in the shape of the judged ones, which "ood" tells apart from these.
+        outsiders: samples of other data in the shape of the judged ones, which "ood" tells apart
+            from these.
         device: where features are computed.
 
     Raises:
@@ -84,11 +86,17 @@ class Row:
         name: of the row.
         features: how it turns samples under a view into features.
         task: what is judged.
-        encoder: the module itself (for pairs the method); None for the raw input or a plain function.
+        encoder: the module itself (for pairs the method); None for the raw input or a plain
+            function.
     """
 
-    def __init__(self, name: str, features: Features, task: Task, encoder: nn.Module | None = None) -> None:
-        self.name, self.features, self.task, self.encoder = name, features, task, encoder
+    def __init__(
+        self, name: str, features: Features, task: Task, encoder: nn.Module | None = None
+    ) -> None:
+        self.name = name
+        self.features = features
+        self.task = task
+        self.encoder = encoder
         self.answers: dict[str, Tensor] = {}
 
     def keep(self, metric: str, values: Tensor) -> None:
@@ -109,7 +117,9 @@ class Row:
     def labelled(self) -> tuple[Labelled, Labelled]:
         """Training and test features with their classes."""
         task = self.task
-        return Labelled(self.train, task.train.label, task.classes), Labelled(self.test, task.test.label, task.classes)
+        return Labelled(self.train, task.train.label, task.classes), Labelled(
+            self.test, task.test.label, task.classes
+        )
 
     @cached_property
     def probes(self) -> list[Probe]:
@@ -118,9 +128,15 @@ class Row:
 
     @cached_property
     def value_errors(self) -> tuple[list[Probe], Tensor]:
-        """The ridge probes of real-valued targets, one a seed, and their errors (seeds, N) on the test samples."""
-        probes = ridge_probes(self.train, self.task.train.label, seeds=range(self.task.wanted.seeds))
-        return probes, torch.stack([probe.errors(self.test, self.task.test.label) for probe in probes]).double()
+        """The ridge probes of real-valued targets, one a seed, and their errors (seeds, N) on the
+        test samples.
+        """
+        probes = ridge_probes(
+            self.train, self.task.train.label, seeds=range(self.task.wanted.seeds)
+        )
+        return probes, torch.stack(
+            [probe.errors(self.test, self.task.test.label) for probe in probes]
+        ).double()
 
 
 @dataclass(frozen=True)
@@ -154,24 +170,48 @@ def needs_images(task: Task) -> str | None:
     return None if task.modality == "image" else "images"
 
 
-def share(row: str, protocol: str, metric: str, values: Sequence[float], samples: int, *, over: str = "", setting: str = "") -> Score:
-    """A mean accuracy with the wider of two intervals: probes that agree do not make a small test set large, nor a large one the
-    probes agree."""
+def share(
+    row: str,
+    protocol: str,
+    metric: str,
+    values: Sequence[float],
+    samples: int,
+    *,
+    over: str = "",
+    setting: str = "",
+) -> Score:
+    """A mean accuracy with the wider of two intervals: probes that agree do not make a small test
+    set large, nor a large one the probes agree.
+    """
     mean = mean_interval(values)
     score = wilson(mean.value, samples)
     if mean.high - mean.low > score.high - score.low:  # false for one value, whose ends are NaN
-        low, high = max(0.0, mean.low), min(1.0, mean.high)
+        low = max(0.0, mean.low)
+        high = min(1.0, mean.high)
         return Score(row, protocol, metric, mean.value, low, high, over, len(values), "%", setting)
     return Score(row, protocol, metric, *score, "test samples", samples, "%", setting)
 
 
-def averaged(row: str, protocol: str, metric: str, values: Sequence[float], over: str, *, unit: str = "%", setting: str = "") -> Score:
+def averaged(
+    row: str,
+    protocol: str,
+    metric: str,
+    values: Sequence[float],
+    over: str,
+    *,
+    unit: str = "%",
+    setting: str = "",
+) -> Score:
     """A mean of values that are at most 1 with its t-interval, which ends there."""
     mean = mean_interval(values)
     high = mean.high if math.isnan(mean.high) else min(1.0, mean.high)
-    return Score(row, protocol, metric, mean.value, mean.low, high, over, len(values), unit, setting)
+    return Score(
+        row, protocol, metric, mean.value, mean.low, high, over, len(values), unit, setting
+    )
 
 
 def penalties(probes: Sequence[Probe]) -> str:
     """The penalties that validation picked, for ``Score.setting``."""
-    return "penalty " + " ".join(f"{penalty:g}" for penalty in sorted({probe.penalty for probe in probes}))
+    return "penalty " + " ".join(
+        f"{penalty:g}" for penalty in sorted({probe.penalty for probe in probes})
+    )

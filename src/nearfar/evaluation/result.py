@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearfar.errors import UserError, unknown_name
 from nearfar.evaluation.answers import Answers
-from nearfar.stored import field_of, parsed_json, record
+from nearfar.runs.stored import field_of, parsed_json, record
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -95,7 +95,10 @@ class Evaluation:
         """
         found = next((s for s in self.scores if (s.metric, s.row) == (metric, row)), None)
         if found is None:
-            raise UserError(f"There is no {metric!r} of {row!r}; measured were {', '.join(self.metrics())} of {', '.join(self.rows())}.")
+            raise UserError(
+                f"There is no {metric!r} of {row!r}; measured were {', '.join(self.metrics())} of "
+                f"{', '.join(self.rows())}."
+            )
         return found
 
     def value(self, metric: str, row: str = "trained") -> float:
@@ -103,23 +106,36 @@ class Evaluation:
         return self.score(metric, row).value
 
     def updated(self, other: Evaluation) -> Evaluation:
-        """This evaluation with the protocols of a later one on the same data: where both have a protocol, in any version, the later
-        stands."""
+        """This evaluation with the protocols of a later one on the same data: where both have a
+        protocol, in any version, the later stands.
+        """
 
         def name(protocol: str) -> str:
             return protocol.rpartition("-v")[0]
 
         anew = {name(protocol) for protocol in other.protocols}
         scores = (*(s for s in self.scores if name(s.protocol) not in anew), *other.scores)
-        kept = {protocol: what for protocol, what in self.protocols.items() if name(protocol) not in anew}
+        kept = {
+            protocol: what
+            for protocol, what in self.protocols.items()
+            if name(protocol) not in anew
+        }
         notes = tuple(dict.fromkeys((*self.notes, *other.notes)))
-        return Evaluation(other.data, scores, {**kept, **other.protocols}, notes, self.answers.updated(other.answers))
+        return Evaluation(
+            other.data,
+            scores,
+            {**kept, **other.protocols},
+            notes,
+            self.answers.updated(other.answers),
+        )
 
     def to_json(self) -> str:
         """As JSON; NaN is null."""
         values = asdict(dataclasses.replace(self, answers=Answers()))
         del values["answers"]
-        values["scores"] = [{key: _or_null(value) for key, value in one.items()} for one in values["scores"]]
+        values["scores"] = [
+            {key: _or_null(value) for key, value in one.items()} for one in values["scores"]
+        ]
         return json.dumps(values, indent=1, allow_nan=False) + "\n"
 
     @classmethod
@@ -132,12 +148,18 @@ class Evaluation:
         values = parsed_json(text, where, MEND)
         scores = field_of(values, "scores", list, where)
         if "answers" in values:
-            raise unknown_name(f"field in {where}", "answers", ("data", "scores", "protocols", "notes"))
-        found = tuple(record(Score, one, f"score {number} of {where}") for number, one in enumerate(scores))
+            raise unknown_name(
+                f"field in {where}", "answers", ("data", "scores", "protocols", "notes")
+            )
+        found = tuple(
+            record(Score, one, f"score {number} of {where}") for number, one in enumerate(scores)
+        )
         return record(cls, {**values, "scores": found}, where)
 
     def table(self) -> Group:
-        """For rich: a line for each metric, a column for each row; protocols with other rows get a table of their own."""
+        """For rich: a line for each metric, a column for each row; protocols with other rows get a
+        table of their own.
+        """
         from rich.box import SIMPLE
         from rich.console import Group
         from rich.markup import escape
@@ -151,32 +173,47 @@ class Evaluation:
             for line in lines:
                 table.add_row(*map(escape, line))
             tables.append(table)
-        return Group(escape(f"evaluation on {self.data}"), *tables, escape("\n".join(self._caption())))
+        return Group(
+            escape(f"evaluation on {self.data}"), *tables, escape("\n".join(self._caption()))
+        )
 
     def to_html(self) -> str:
         """The same in HTML."""
         tables = []
         for rows, lines in self._blocks():
             head = "".join(f"<th scope='col'>{html.escape(row)}</th>" for row in rows)
-            body = "".join(
-                f"<tr><th scope='row'>{html.escape(metric)}</th>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
-                for metric, *cells in lines
+            body = ""
+            for metric, *cells in lines:
+                values = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+                body += f"<tr><th scope='row'>{html.escape(metric)}</th>{values}</tr>"
+            tables.append(
+                f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
             )
-            tables.append(f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>")
-        return "".join(tables) + "".join(f"<p><small>{html.escape(line)}</small></p>" for line in self._caption())
+        return "".join(tables) + "".join(
+            f"<p><small>{html.escape(line)}</small></p>" for line in self._caption()
+        )
 
     def _blocks(self) -> list[tuple[list[str], list[list[str]]]]:
-        """Protocols that judged the same rows, together: the rows, and for each metric its name and cells."""
+        """Protocols that judged the same rows, together: the rows, and for each metric its name and
+        cells.
+        """
         cells = {(s.metric, s.row): s.text() for s in self.scores}
         metrics: dict[tuple[str, ...], dict[str, None]] = {}
         for protocol in dict.fromkeys(s.protocol for s in self.scores):
             scores = [s for s in self.scores if s.protocol == protocol]
             rows = tuple(row for row in self.rows() if row in {s.row for s in scores})
             metrics.setdefault(rows, {}).update(dict.fromkeys(s.metric for s in scores))
-        return [(list(rows), [[m, *(cells.get((m, row), "–") for row in rows)] for m in names]) for rows, names in metrics.items()]
+        return [
+            (list(rows), [[m, *(cells.get((m, row), "–") for row in rows)] for m in names])
+            for rows, names in metrics.items()
+        ]
 
     def _caption(self) -> list[str]:
-        return ["Shares in %; in brackets 95 % intervals.", *(f"{name}: {what}" for name, what in self.protocols.items()), *self.notes]
+        return [
+            "Shares in %; in brackets 95 % intervals.",
+            *(f"{name}: {what}" for name, what in self.protocols.items()),
+            *self.notes,
+        ]
 
 
 def _or_null(value: Any) -> Any:

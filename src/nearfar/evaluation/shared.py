@@ -1,4 +1,6 @@
-"""Rows of an evaluation that other runs have judged already: the same encoder on the same data gives the same scores."""
+"""Rows of an evaluation that other runs have judged already: the same encoder on the same data
+gives the same scores.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ import torch
 
 from nearfar.errors import UserError
 from nearfar.evaluation.answers import Answers
-from nearfar.evaluation.leakage import arrays_of
+from nearfar.evaluation.measures.leakage import arrays_of
 from nearfar.evaluation.result import Evaluation
 from nearfar.files import write_text
 
@@ -28,7 +30,8 @@ class SharedRows:
 
     Attributes:
         folder: where they lie; made when the first is written.
-        encoders: for each row that may be shared what makes its encoder, in words; "" for the raw input.
+        encoders: for each row that may be shared what makes its encoder, in words; "" for the raw
+            input.
         about: whatever else the scores depend on, in words: the view, the version of the program.
     """
 
@@ -42,7 +45,9 @@ class SharedRows:
         if not path.is_file():
             return None
         try:
-            found = Evaluation.from_json(path.read_text(encoding="utf-8", errors="replace"), str(path))
+            found = Evaluation.from_json(
+                path.read_text(encoding="utf-8", errors="replace"), str(path)
+            )
         except UserError:
             return None
         return dataclasses.replace(found, answers=Answers.read(path.with_suffix(".npz")))
@@ -76,7 +81,9 @@ class Judged:
 
     @cached_property
     def key(self) -> str:
-        """A fingerprint of the samples' content, labels and groups, of the protocols and of the number of seeds."""
+        """A fingerprint of the samples' content, labels and groups, of the protocols and of the
+        number of seeds.
+        """
         digest = hashlib.blake2b(json.dumps([self.protocols, self.seeds]).encode(), digest_size=16)
         for samples in (self.train, self.test):
             digest.update("\0".join(samples.ids).encode("utf-8", "surrogatepass"))

@@ -29,25 +29,33 @@ def stratified(labels: Tensor, share: float, *, seed: int, leave: int = 0) -> Te
 
 
 def per_class(labels: Tensor, count: int, *, seed: int) -> Tensor:
-    """Choose ``count`` samples of each class at random, all of a class that has fewer; otherwise as ``stratified``."""
+    """Choose ``count`` samples of each class at random, all of a class that has fewer; otherwise as
+    ``stratified``.
+    """
     label = labels.cpu()
     return _drawn(label, torch.full_like(label.bincount(), count), seed).to(labels.device)
 
 
 def _drawn(label: Tensor, quota: Tensor, seed: int) -> Tensor:
     shuffled = torch.randperm(len(label), generator=torch.Generator().manual_seed(seed))
-    order = shuffled[label[shuffled].argsort(stable=True)]  # class by class, in random order within each
+    order = shuffled[
+        label[shuffled].argsort(stable=True)
+    ]  # class by class, in random order within each
     count = label.bincount()
-    place = torch.arange(len(order)) - (count.cumsum(0) - count)[label[order]]  # of each sample within its class
+    place = (
+        torch.arange(len(order)) - (count.cumsum(0) - count)[label[order]]
+    )  # of each sample within its class
     chosen = torch.empty(len(order), dtype=torch.bool)
     chosen[order] = place < quota[label[order]]
     return chosen
 
 
 def validation_part(source: Any) -> tuple[Any, Any]:
-    """What a run may look at while it trains: its training samples in two parts, a fifth of each class the second.
+    """What a run may look at while it trains: its training samples in two parts, a fifth of each
+    class the second.
 
-    No sample of either is among those that ``held_out`` gives for testing. With too few samples the second is empty.
+    No sample of either is among those that ``held_out`` gives for testing. With too few samples the
+    second is empty.
     """
     train = source.train if len(source.train) < 5 else held_out(source)[0]
     chosen = _fifth(train, source.spec.target, seed=1)
@@ -61,7 +69,8 @@ def _fifth(samples: Any, target: str, *, seed: int) -> Tensor:
 
 
 def held_out(source: Any) -> tuple[Any, Any]:
-    """Training and test samples of a source; where it has no test samples, a fifth of the training samples, always the same.
+    """Training and test samples of a source; where it has no test samples, a fifth of the training
+    samples, always the same.
 
     Raises:
         UserError: if there are no test samples and fewer than 5 for training.
@@ -69,6 +78,11 @@ def held_out(source: Any) -> tuple[Any, Any]:
     if source.test is not None and len(source.test):
         return source.train, source.test
     if len(source.train) < 5:
-        raise UserError(f"{source.spec.name} has {len(source.train)} samples and no test set; an evaluation needs at least 5.")
+        raise UserError(
+            f"{source.spec.name} has {len(source.train)} samples and no test set; an evaluation "
+            "needs at least 5."
+        )
     chosen = _fifth(source.train, source.spec.target, seed=0)
-    return source.train.subset((~chosen).nonzero()[:, 0]), source.train.subset(chosen.nonzero()[:, 0])
+    return source.train.subset((~chosen).nonzero()[:, 0]), source.train.subset(
+        chosen.nonzero()[:, 0]
+    )

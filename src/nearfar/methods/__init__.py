@@ -1,4 +1,6 @@
-"""The systems, one file each, in folders by family. Called, the package prints them: ``nearfar.methods("simclr")``."""
+"""The systems, one file each, in folders by family. Called, the package prints them:
+``nearfar.methods("simclr")``.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from types import ModuleType
 
 
 class _Callable(ModuleType):
-    """A package that is also the verb of its name: Python gives both the one attribute ``nearfar.methods``."""
+    """A package that is also the verb of its name: Python gives both the one attribute
+    ``nearfar.methods``.
+    """
 
     def __call__(self, name: str | None = None) -> None:
         """As ``nearfar methods [NAME]``."""

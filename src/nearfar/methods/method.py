@@ -1,4 +1,5 @@
-"""The one base class: a method is its networks, a loss in two phases, and what changes after a step.
+"""The one base class: a method is its networks, a loss in two phases, and what changes after a
+step.
 
 A method's file imports the whole contract from here.
 """
@@ -13,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.batch import Batch, TrainingSet
+from nearfar.data.batches.wanted import WantedBatches
 from nearfar.data.spec import Spec
-from nearfar.data.wanted import WantedBatches
 from nearfar.errors import UserError, unknown_name
 from nearfar.methods import registry
 from nearfar.networks.encoder import Encoder
@@ -22,7 +23,18 @@ from nearfar.ranges import check_settings, checked, unit_interval, whole_number
 from nearfar.views.wanted import WantedViews
 
 __all__ = [
-    "Batch", "Encoder", "Method", "Outputs", "Paper", "Phase", "Recipe", "Spec", "Summed", "TrainingSet", "WantedBatches", "WantedViews",
+    "Batch",
+    "Encoder",
+    "Method",
+    "Outputs",
+    "Paper",
+    "Phase",
+    "Recipe",
+    "Spec",
+    "Summed",
+    "TrainingSet",
+    "WantedBatches",
+    "WantedViews",
     "total",
 ]
 
@@ -32,7 +44,8 @@ class Paper:
     """Where a method comes from.
 
     Attributes:
-        departures: where this implementation differs from the paper or the authors' code, one sentence each.
+        departures: where this implementation differs from the paper or the authors' code, one
+            sentence each.
     """
 
     title: str
@@ -44,13 +57,15 @@ class Paper:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a method is trained: its settings and the optimiser's. ``learning_rate`` is for a batch of 256 and scales linearly.
+    """How a method is trained: its settings and the optimiser's. ``learning_rate`` is for a batch
+    of 256 and scales linearly.
 
     Attributes:
         settings: values that differ from the defaults of the method's ``Settings``, by name.
         optimizer: "adamw", "sgd", "lars", "larc" or "muon".
         learning_rate: peak, per 256 samples of the whole batch.
-        weight_decay: for weights of two and more dimensions; vectors (biases, norms) have none unless the method says so.
+        weight_decay: for weights of two and more dimensions; vectors (biases, norms) have none
+            unless the method says so.
         final_weight_decay: the same at the end, reached along half a cosine; None: it stays.
         batch_size: samples of the whole batch, over all processes.
         epochs: passes over the training set.
@@ -76,25 +91,30 @@ class NoSettings:
 
 @dataclass
 class Summed:
-    """An output that the engine joins over processes by summation instead of concatenation (a centre's sum, a count)."""
+    """An output that the engine joins over processes by summation instead of concatenation (a
+    centre's sum, a count).
+    """
 
     value: Tensor
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One of several updates of a step, in order: its parameters move, all others stand still but pass gradients on.
+    """One of several updates of a step, in order: its parameters move, all others stand still but
+    pass gradients on.
 
     Attributes:
         name: What the phase is called in logs, and what its optimiser's state is stored under.
         parameters: Those that move.
         forward: Name of the method's function of its own samples.
         loss: Name of the method's function of the joined outputs.
-        optimizer: Phases with one name here share an optimiser and its state; "" is the phase's own.
+        optimizer: Phases with one name here share an optimiser and its state; "" is the phase's
+            own.
         times: Updates in each step in which the phase is due, at least 1.
         every: The phase is due in every so many steps, at least 1.
         since: Share of the run from which on the phase is due, in [0, 1].
-        until: Share of the run from which on the phase is no longer due, in (0, 1]; 1 includes the end.
+        until: Share of the run from which on the phase is no longer due, in (0, 1]; 1 includes the
+            end.
         recipe: What differs from the run's recipe, by name, such as ``{"learning_rate": 5e-5}``.
 
     Raises:
@@ -133,40 +153,49 @@ Outputs = dict[str, Any]
 
 
 def total(own: Tensor) -> Tensor:
-    """The sum of a statistic over all processes, with its gradient, where ``forward`` needs it midway; itself on one process.
+    """The sum of a statistic over all processes, with its gradient, where ``forward`` needs it
+    midway; itself on one process.
 
-    A gradient inside ``forward`` (a meta-gradient) is that of one process on the joined batch if each sum over samples in it is a total.
+    A gradient inside ``forward`` (a meta-gradient) is that of one process on the joined batch if
+    each sum over samples in it is a total.
     """
-    from nearfar.training import collectives
+    from nearfar import collectives
 
     return collectives.all_reduce_sum(own)
 
 
 class Method(nn.Module):
-    """A self-supervised method. Subclasses state the five choices and define ``forward`` and ``loss``.
+    """A self-supervised method. Subclasses state the five choices and define ``forward`` and
+    ``loss``.
 
-    The engine calls, for each step: ``forward(batch)`` on each process's own samples; ``loss(outputs)`` on the outputs of the
-    joined batch, in float32 or wider; ``after_backward(phase)`` once gradients are complete; the optimiser; ``after_step(outputs)``.
+    The engine calls, for each step: ``forward(batch)`` on each process's own samples;
+    ``loss(outputs)`` on the outputs of the joined batch, in float32 or wider;
+    ``after_backward(phase)`` once gradients are complete; the optimiser; ``after_step(outputs)``.
     Before each epoch it calls ``before_epoch``.
 
-    A loss that also takes ``rows: slice | None = None`` says that it can compute a range of the samples' share alone: the terms that
-    have a gradient of a partition's ranges add up to the whole's, the others are means over the range, or do not depend on it. On
-    several processes each is then asked for the share of its own samples.
+    A loss that also takes ``rows: slice | None = None`` says that it can compute a range of the
+    samples' share alone: the terms that have a gradient of a partition's ranges add up to the
+    whole's, the others are means over the range, or do not depend on it. On several processes each
+    is then asked for the share of its own samples.
 
-    Class data: ``paper``; ``Settings``, a frozen dataclass whose defaults are the paper's; ``recipes`` with the keys "paper"
-    and "small" (what works on a laptop with small samples); ``modalities``, or () for any; ``encoder_kind``, "any", "tokens"
-    (needs a ``TokenEncoder``) or "towers" (needs a pair of encoders); ``default_encoder``, the built-in one
-    that is taken when none is named, for methods that bring their own; ``needs_labels``, and then ``label_kind``, "class", "value"
-    (real numbers) or "any"; ``by_row``, whether ``view_sources`` and ``prepare`` treat each sample by itself and draw through
-    ``nearfar.views.draws``; ``choices``, one phrase for each of the five choices; ``cannot``, what the engine must refuse and why:
-    "shard" (divided parameters), "cache" (the gradient cache), "accumulate" or "ahead" (batches made while a step computes).
+    Class data: ``paper``; ``Settings``, a frozen dataclass whose defaults are the paper's;
+    ``recipes`` with the keys "paper" and "small" (what works on a laptop with small samples);
+    ``modalities``, or () for any; ``encoder_kind``, "any", "tokens" (needs a ``TokenEncoder``) or
+    "towers" (needs a pair of encoders); ``default_encoder``, the built-in one that is taken when
+    none is named, for methods that bring their own; ``needs_labels``, and then ``label_kind``,
+    "class", "value" (real numbers) or "any"; ``by_row``, whether ``view_sources`` and ``prepare``
+    treat each sample by itself and draw through ``nearfar.views.draws``; ``choices``, one phrase
+    for each of the five choices; ``cannot``, what the engine must refuse and why: "shard" (divided
+    parameters), "cache" (the gradient cache), "accumulate" or "ahead" (batches made while a step
+    computes).
 
     Attributes:
         encoder: what the user gets in the end.
         settings: this run's settings.
 
     Raises:
-        UserError: if the data's labels are not of the method's kind, or a setting is out of its range.
+        UserError: if the data's labels are not of the method's kind, or a setting is out of its
+            range.
     """
 
     paper: ClassVar[Paper] = Paper("", "", 0)
@@ -203,14 +232,17 @@ class Method(nn.Module):
     def stands_on(self) -> Method | None:
         """The method that this one holds as ``host`` and stands on; None for most.
 
-        The hooks below hand on to it. A method that defines one of them itself calls ``super()`` as well, so that its host lacks nothing.
+        The hooks below hand on to it. A method that defines one of them itself calls ``super()`` as
+        well, so that its host lacks nothing.
         """
         host = self._modules.get("host")
         return host if isinstance(host, Method) else None
 
     @property
     def progress(self) -> float:
-        """Share of the run that is done, in [0, 1]; set by the engine before each step and before ``after_step``."""
+        """Share of the run that is done, in [0, 1]; set by the engine before each step and before
+        ``after_step``.
+        """
         return self._progress
 
     @progress.setter
@@ -222,9 +254,15 @@ class Method(nn.Module):
     def _check_labels(self, spec: Spec) -> None:
         name = registry.name_of(type(self))
         if self.label_kind == "class" and spec.target == "value":
-            raise UserError(f"{name} needs classes; the labels of {spec.name} are real numbers: take another method.")
+            raise UserError(
+                f"{name} needs classes; the labels of {spec.name} are real numbers: take another "
+                "method."
+            )
         if self.label_kind == "value" and spec.target == "class":
-            raise UserError(f"{name} needs real numbers to regress; the labels of {spec.name} are classes: take another method.")
+            raise UserError(
+                f"{name} needs real numbers to regress; the labels of {spec.name} are classes: "
+                "take another method."
+            )
 
     @property
     def wanted_views(self) -> WantedViews:
@@ -237,46 +275,70 @@ class Method(nn.Module):
         return WantedBatches() if (host := self.stands_on) is None else host.wanted_batches
 
     def before_epoch(self, epoch: int, training_set: TrainingSet) -> None:
-        """Look at all training samples (cluster them, fit a generator) before epoch ``epoch``, from 0; nothing by default.
+        """Look at all training samples (cluster them, fit a generator) before epoch ``epoch``, from
+        0; nothing by default.
 
-        Every process calls it with the same samples; whatever it changes must lie in buffers or parameters, and be a function of
-        those, the samples and ``training_set.seed`` alone, so that a resumed run is the uninterrupted one.
+        Every process calls it with the same samples; whatever it changes must lie in buffers or
+        parameters, and be a function of those, the samples and ``training_set.seed`` alone, so that
+        a resumed run is the uninterrupted one.
         """
         if (host := self.stands_on) is not None:
             host.before_epoch(epoch, training_set)
 
-    def view_sources(self, samples: Any, index: Tensor, generator: torch.Generator) -> list[Any] | None:
-        """Raw samples for each view in turn, where views are not all made of ``samples`` (whose numbers are ``index``).
+    def view_sources(
+        self, samples: Any, index: Tensor, generator: torch.Generator
+    ) -> list[Any] | None:
+        """Raw samples for each view in turn, where views are not all made of ``samples`` (whose
+        numbers are ``index``).
 
-        ``generator``, on the CPU, is that of the views. This and ``prepare`` may run while the step before computes: they use what
-        ``before_epoch`` sets, and nothing that steps change.
+        ``generator``, on the CPU, is that of the views. This and ``prepare`` may run while the step
+        before computes: they use what ``before_epoch`` sets, and nothing that steps change.
         """
-        return None if (host := self.stands_on) is None else host.view_sources(samples, index, generator)
+        return (
+            None
+            if (host := self.stands_on) is None
+            else host.view_sources(samples, index, generator)
+        )
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Change the batch before it is embedded, where samples must meet one another (mixed inputs); as it is by default.
+        """Change the batch before it is embedded, where samples must meet one another (mixed
+        inputs); as it is by default.
 
-        What is added has N rows like all else; ``generator`` is that of the views. The batch is the whole one (or the whole part that
-        is contrasted, where batches are split), of which each process then takes its rows. With ``by_row``, the batch is this process's
-        rows alone and takes 1 / p of the work.
+        What is added has N rows like all else; ``generator`` is that of the views. The batch is the
+        whole one (or the whole part that is contrasted, where batches are split), of which each
+        process then takes its rows. With ``by_row``, the batch is this process's rows alone and
+        takes 1 / p of the work.
         """
         return batch if (host := self.stands_on) is None else host.prepare(batch, generator)
 
     def forward(self, batch: Batch) -> Outputs:
-        """Outputs of this process's samples: tensors with N rows (joined by concatenation) or ``Summed`` statistics."""
-        raise UserError(f"{type(self).__name__} defines no forward(batch); expected one that gives a dict of outputs.")
+        """Outputs of this process's samples: tensors with N rows (joined by concatenation) or
+        ``Summed`` statistics.
+        """
+        raise UserError(
+            f"{type(self).__name__} defines no forward(batch); expected one that gives a dict of "
+            "outputs."
+        )
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        """Named terms of the joined batch, already weighted; the engine minimises their sum. Detached terms are diagnostics."""
-        raise UserError(f"{type(self).__name__} defines no loss(outputs); expected one that gives a dict of named terms.")
+        """Named terms of the joined batch, already weighted; the engine minimises their sum.
+        Detached terms are diagnostics.
+        """
+        raise UserError(
+            f"{type(self).__name__} defines no loss(outputs); expected one that gives a dict of "
+            "named terms."
+        )
 
     def after_backward(self, phase: str) -> None:
-        """Change gradients before clipping and the optimiser of a phase (freeze a layer early on); nothing by default."""
+        """Change gradients before clipping and the optimiser of a phase (freeze a layer early on);
+        nothing by default.
+        """
         if (host := self.stands_on) is not None:
             host.after_backward(phase)
 
     def after_step(self, outputs: Outputs) -> None:
-        """Momentum, queue, centre: what follows the optimiser's step, from the joined, detached outputs.
+        """Momentum, queue, centre: what follows the optimiser's step, from the joined, detached
+        outputs.
 
         Of several phases all outputs are there; where two have one name, the later phase's stand.
         """
@@ -284,7 +346,9 @@ class Method(nn.Module):
             host.after_step(outputs)
 
     def alarm(self, terms: Mapping[str, float]) -> str | None:
-        """What the user should be told when the loss's terms show a failure that this method is known for; None when all is well."""
+        """What the user should be told when the loss's terms show a failure that this method is
+        known for; None when all is well.
+        """
         return None if (host := self.stands_on) is None else host.alarm(terms)
 
     def encode(self, x: Any) -> Tensor:
@@ -293,10 +357,14 @@ class Method(nn.Module):
         return features
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Groups for the optimiser; keys beside ``params``: ``learning_rate_scale`` (1), ``constant_learning_rate`` (False),
-        ``decay`` (None: by the number of dimensions). Default: one group with all parameters that learn."""
+        """Groups for the optimiser; keys beside ``params``: ``learning_rate_scale`` (1),
+        ``constant_learning_rate`` (False), ``decay`` (None: by the number of dimensions). Default:
+        one group with all parameters that learn.
+        """
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def phases(self) -> list[Phase]:
-        """The updates of a step in order; by default one phase with everything that learns. Only a phase's own parameters move in it."""
+        """The updates of a step in order; by default one phase with everything that learns. Only a
+        phase's own parameters move in it.
+        """
         return [Phase("all", tuple(p for p in self.parameters() if p.requires_grad))]

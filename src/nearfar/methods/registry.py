@@ -1,6 +1,7 @@
 """Names of the methods, found from the files under ``methods/`` without importing torch.
 
-``methods/<family>/barlow_twins.py`` defines the method "barlow-twins". No list is kept anywhere: a new file is a new method.
+``methods/<family>/barlow_twins.py`` defines the method "barlow-twins". No list is kept anywhere: a
+new file is a new method.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ def families() -> dict[str, list[str]]:
     """Family name to the sorted method names in it."""
     found = {}
     for folder in sorted(_FOLDER.iterdir()):
-        names = sorted(f.stem.replace("_", "-") for f in folder.glob("*.py") if not f.stem.startswith("_"))
+        names = sorted(
+            f.stem.replace("_", "-") for f in folder.glob("*.py") if not f.stem.startswith("_")
+        )
         if names:
             found[folder.name] = names
     return found
@@ -41,12 +44,15 @@ def path_of(name: str) -> Path:
 
 
 def get(name: str) -> type[Method]:
-    """The method class of that name; ``package.module:Class`` names one outside nearfar whose module is imported already.
+    """The method class of that name; ``package.module:Class`` names one outside nearfar whose
+    module is imported already.
 
-    Nothing outside nearfar is imported here, because the name may come from a file that somebody else wrote.
+    Nothing outside nearfar is imported here, because the name may come from a file that somebody
+    else wrote.
 
     Raises:
-        UserError: if there is no such method; names the nearest, or says how to import one from outside.
+        UserError: if there is no such method; names the nearest, or says how to import one from
+            outside.
     """
     if ":" in name:
         return _from_outside(name, importing=False)
@@ -57,7 +63,8 @@ def get(name: str) -> type[Method]:
 
 
 def named_by_user(name: str) -> type[Method]:
-    """The method class of a name that the user gave on the command line or in the call; its module is imported.
+    """The method class of a name that the user gave on the command line or in the call; its module
+    is imported.
 
     Raises:
         UserError: if there is no such method, or its module cannot be imported.
@@ -78,7 +85,11 @@ def _defined_in(module_name: str) -> type[Method]:
 
     module = importlib.import_module(module_name)
     for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, Method) and value.__module__ == module_name:
+        if (
+            isinstance(value, type)
+            and issubclass(value, Method)
+            and value.__module__ == module_name
+        ):
             return value
     raise RuntimeError(f"{module_name} defines no Method")
 
@@ -89,13 +100,19 @@ def _from_outside(name: str, *, importing: bool) -> type[Method]:
     module_name, _, attribute = name.partition(":")
     if not importing and module_name not in sys.modules:
         raise UserError(
-            f"The method {name!r} lies outside nearfar, and what a file says is not imported. If you trust it, name it yourself:"
+            f"The method {name!r} lies outside nearfar, and what a file says is not imported. If "
+            "you trust it, name it yourself:"
             f" nearfar pretrain {name} ..., or import {module_name} in Python first."
         )
     try:
         value = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise UserError(f"Cannot import the method {name!r}: {error}; expected package.module:Class on the Python path.") from error
+        raise UserError(
+            f"Cannot import the method {name!r}: {error}; expected package.module:Class on the "
+            "Python path."
+        ) from error
     if not (isinstance(value, type) and issubclass(value, Method)):
-        raise UserError(f"{name!r} is not a method: expected a subclass of nearfar.methods.method.Method.")
+        raise UserError(
+            f"{name!r} is not a method: expected a subclass of nearfar.methods.method.Method."
+        )
     return value

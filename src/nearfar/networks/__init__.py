@@ -1,4 +1,6 @@
-"""Encoders by name: ``build(name, spec)``. The module itself imports no torch; the encoder's own file is imported on demand."""
+"""Encoders by name: ``build(name, spec)``. The module itself imports no torch; the encoder's own
+file is imported on demand.
+"""
 
 from __future__ import annotations
 
@@ -26,23 +28,30 @@ def build(name: str | None, spec: Spec, *, kind: str = "any") -> Encoder:
     """A fresh encoder for data of this spec, its weights drawn from torch's global random state.
 
     Args:
-        name: one of ``names()``, ``timm:MODEL`` or ``timm:MODEL@pretrained``; for pairs, one for each part joined by "+" (the
-            second may be left out); "3*NAME" for three of the same, features concatenated. None takes the default of the modality
-            and kind.
+        name: one of ``names()``, ``timm:MODEL`` or ``timm:MODEL@pretrained``; for pairs, one for
+            each part joined by "+" (the second may be left out); "3*NAME" for three of the same,
+            features concatenated. None takes the default of the modality and kind.
         spec: of the data.
-        kind: for the default: "any", "tokens" (a ``TokenEncoder``) or "towers" (a ``TwoTowers``). Pairs always get towers.
+        kind: for the default: "any", "tokens" (a ``TokenEncoder``) or "towers" (a ``TwoTowers``).
+            Pairs always get towers.
 
     Returns:
-        The encoder; its ``architecture`` holds the resolved name and the spec, which is all it takes to build it again.
+        The encoder; its ``architecture`` holds the resolved name and the spec, which is all it
+        takes to build it again.
 
     Raises:
-        UserError: for an unknown name (with the nearest), one of another modality, images under 8 x 8 pixels, or an encoder for which
-            there is no memory.
+        UserError: for an unknown name (with the nearest), one of another modality, images under 8 x
+            8 pixels, or an encoder for which there is no memory.
     """
     from nearfar.networks.room import check_room
 
     shown = name or "The default encoder"
-    check_room(lambda: _one(name, spec, kind), shown, "choose a smaller encoder, or smaller samples with --size", count=_count(name))
+    check_room(
+        lambda: _one(name, spec, kind),
+        shown,
+        "choose a smaller encoder, or smaller samples with --size",
+        count=_count(name),
+    )
     return _built(name, spec, kind)
 
 
@@ -63,7 +72,10 @@ def _count(name: str | None) -> int:
     numbers = [count for count, times, _ in counts if times and count.isdecimal()]
     for count in numbers:
         if len(count) > _DIGITS or int(count) > _MOST:
-            raise UserError(f"The encoder {brief(name)} stands for more than {_MOST} encoders; expected at most {_MOST} side by side.")
+            raise UserError(
+                f"The encoder {brief(name)} stands for more than {_MOST} encoders; expected at "
+                f"most {_MOST} side by side."
+            )
     return max(map(int, numbers), default=1) or 1
 
 
@@ -81,9 +93,11 @@ def _built(name: str | None, spec: Spec, kind: str) -> Encoder:
 
 
 def several(encoder: Encoder, count: int) -> Encoder:
-    """``count`` encoders as a ``SideBySide``: this one, and others of its architecture with fresh weights of their own.
+    """``count`` encoders as a ``SideBySide``: this one, and others of its architecture with fresh
+    weights of their own.
 
-    An encoder that ``build`` did not make is copied, and what can be is initialised anew. Of towers, each becomes several.
+    An encoder that ``build`` did not make is copied, and what can be is initialised anew. Of
+    towers, each becomes several.
     """
     from nearfar.networks.side_by_side import SideBySide
     from nearfar.networks.towers import TwoTowers
@@ -94,13 +108,18 @@ def several(encoder: Encoder, count: int) -> Encoder:
         made = SideBySide([encoder, *(fresh(encoder) for _ in range(count - 1))])
     architecture: Any = getattr(encoder, "architecture", None)
     if architecture is not None:
-        made.architecture = {**architecture, "name": "+".join(f"{count}*{name}" for name in architecture["name"].split("+"))}
+        made.architecture = {
+            **architecture,
+            "name": "+".join(f"{count}*{name}" for name in architecture["name"].split("+")),
+        }
     several_encoders: Encoder = made
     return several_encoders
 
 
 def fresh(encoder: Encoder) -> Encoder:
-    """Another encoder of the same architecture, its weights drawn from torch's global random state."""
+    """Another encoder of the same architecture, its weights drawn from torch's global random
+    state.
+    """
     architecture: Any = getattr(encoder, "architecture", None)
     if architecture is not None:
         return _built(architecture["name"], architecture["spec"], "any")
@@ -127,10 +146,16 @@ def _single(name: str, spec: Spec) -> Encoder:
     modality = "image" if is_timm else catalogue.ENTRIES[name].modality
     if spec.modality != modality:
         fitting = ", ".join(catalogue.names_for(spec.modality)) or "none yet"
-        raise UserError(f"{name} encodes {modality} data, but {spec.name} holds {spec.modality} data; encoders for those: {fitting}.")
+        raise UserError(
+            f"{name} encodes {modality} data, but {spec.name} holds {spec.modality} data; encoders "
+            f"for those: {fitting}."
+        )
     if modality == "image" and min(spec.shape[1:]) < _SMALLEST:
         size = " x ".join(map(str, spec.shape[1:]))
-        raise UserError(f"The images of {spec.name} have {size} pixels; encoders need at least {_SMALLEST} a side, so enlarge them.")
+        raise UserError(
+            f"The images of {spec.name} have {size} pixels; encoders need at least {_SMALLEST} a "
+            "side, so enlarge them."
+        )
     if is_timm:
         from nearfar.networks.timm_encoder import TimmEncoder
 
@@ -147,8 +172,12 @@ def _towers(name: str | None, spec: Spec) -> tuple[str, Encoder]:
     from nearfar.networks.towers import TwoTowers
 
     first, _, second = (name or "").partition("+")
-    first, second = first or catalogue.default("image"), second or catalogue.default("text")
-    images, texts = part_of(spec, "image"), part_of(spec, "text")
+    first = first or catalogue.default("image")
+    second = second or catalogue.default("text")
+    images = part_of(spec, "image")
+    texts = part_of(spec, "text")
     assert images is not None
     assert texts is not None
-    return f"{first}+{second}", TwoTowers(_built(first, images, "any"), _built(second, texts, "any"))
+    return f"{first}+{second}", TwoTowers(
+        _built(first, images, "any"), _built(second, texts, "any")
+    )

@@ -13,10 +13,11 @@ from nearfar.networks.encoder import Encoder
 
 
 class AudioConvNet(Encoder):
-    """Spectrograms (N, bands, T) of any length to (N, last width): ``SmallConvNet`` on each as a grey image, then, of the map averaged
-    over frequency, the mean over time plus the maximum.
+    """Spectrograms (N, bands, T) of any length to (N, last width): ``SmallConvNet`` on each as a
+    grey image, then, of the map averaged over frequency, the mean over time plus the maximum.
 
-    Source: Kong et al. 2020, "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition", for the pooling.
+    Source: Kong et al. 2020, "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern
+        Recognition", for the pooling.
     """
 
     def __init__(self, spec: Spec, *, widths: Sequence[int] = (32, 64, 128, 256)) -> None:

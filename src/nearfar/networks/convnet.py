@@ -13,11 +13,13 @@ from nearfar.networks.encoder import Encoder
 
 
 class SmallConvNet(Encoder):
-    """Images (N, C, H, W) to (N, last width): convolutions with batch norm and ReLU, averaged over the last map.
+    """Images (N, C, H, W) to (N, last width): convolutions with batch norm and ReLU, averaged over
+    the last map.
 
-    The first convolution steps over 2 pixels (1 up to a side of 16, 4 above 64, 8 above 128), because at full resolution it
-    would take two fifths of the time at 32 pixels; the maps are then halved twice. Halves are rounded up, so no view is too small, and
-    the average takes a map of any size.
+    The first convolution steps over 2 pixels (1 up to a side of 16, 4 above 64, 8 above 128),
+    because at full resolution it would take two fifths of the time at 32 pixels; the maps are then
+    halved twice. Halves are rounded up, so no view is too small, and the average takes a map of any
+    size.
     """
 
     def __init__(self, spec: Spec, *, widths: Sequence[int] = (32, 64, 128, 256)) -> None:
@@ -26,7 +28,10 @@ class SmallConvNet(Encoder):
         stride = 1 if side <= 16 else 2 ** max(1, math.ceil(math.log2(side / 32)))
         layers = _convolution(spec.shape[0], widths[0], max(3, 2 * stride - 1), stride)
         for place, (before, after) in enumerate(pairwise(widths)):
-            layers += [*([nn.MaxPool2d(2, ceil_mode=True)] if place else []), *_convolution(before, after)]
+            layers += [
+                *([nn.MaxPool2d(2, ceil_mode=True)] if place else []),
+                *_convolution(before, after),
+            ]
         self.layers = nn.Sequential(*layers)
         self.dimension = widths[-1]
 

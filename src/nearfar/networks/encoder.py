@@ -10,14 +10,18 @@ from nearfar.errors import UserError
 
 
 class Encoder(nn.Module):
-    """Samples to features: ``encoder(x)`` is (N, dimension). Subclasses set ``dimension`` and define ``forward``.
+    """Samples to features: ``encoder(x)`` is (N, dimension). Subclasses set ``dimension`` and
+    define ``forward``.
 
-    Where the architecture has them, ``feature_map`` gives (N, C, H, W) (series: (N, C, T)) and ``tokens`` gives (N, L, D).
+    Where the architecture has them, ``feature_map`` gives (N, C, H, W) (series: (N, C, T)) and
+    ``tokens`` gives (N, L, D).
     """
 
     dimension: int
     weights_prefix: ClassVar[str] = ""
-    """What stands before the names of the weights and is left out in files, so that another library's model takes them as they are."""
+    """What stands before the names of the weights and is left out in files, so that another
+    library's model takes them as they are.
+    """
 
     @property
     def map_dimension(self) -> int:
@@ -30,7 +34,9 @@ class Encoder(nn.Module):
         Raises:
             UserError: if this architecture has none.
         """
-        raise UserError(f"{type(self).__name__} has no feature map; choose a convolutional encoder.")
+        raise UserError(
+            f"{type(self).__name__} has no feature map; choose a convolutional encoder."
+        )
 
     def tokens(self, x: Tensor) -> Tensor:
         """Patch tokens (N, L, D) after the last block, without the class token.
@@ -38,15 +44,21 @@ class Encoder(nn.Module):
         Raises:
             UserError: if this architecture has none.
         """
-        raise UserError(f"{type(self).__name__} has no tokens; choose a transformer encoder such as vit-tiny.")
+        raise UserError(
+            f"{type(self).__name__} has no tokens; choose a transformer encoder such as vit-tiny."
+        )
 
     def freeze_patches(self) -> None:
-        """Keep the first projection of raw patches as it is drawn, which steadies the training of transformers (MoCo v3).
+        """Keep the first projection of raw patches as it is drawn, which steadies the training of
+        transformers (MoCo v3).
 
         Raises:
             UserError: if this architecture has none.
         """
-        raise UserError(f"{type(self).__name__} has no projection of patches; choose a transformer encoder such as vit-tiny.")
+        raise UserError(
+            f"{type(self).__name__} has no projection of patches; choose a transformer encoder "
+            "such as vit-tiny."
+        )
 
 
 class TokenEncoder(Encoder):
@@ -63,7 +75,9 @@ class TokenEncoder(Encoder):
     grid: tuple[int, ...]
 
     def patchify(self, x: Tensor) -> Tensor:
-        """Raw patches (N, L, P); for images in the order (row in patch, column in patch, channel)."""
+        """Raw patches (N, L, P); for images in the order (row in patch, column in patch,
+        channel).
+        """
         raise NotImplementedError
 
     def unpatchify(self, patches: Tensor) -> Tensor:
@@ -75,5 +89,7 @@ class TokenEncoder(Encoder):
         raise NotImplementedError
 
     def encode_tokens(self, tokens: Tensor) -> Tensor:
-        """Prepend the class token, run all blocks and the last norm: (N, M, D) to (N, 1 + M, D), for any subset of M tokens."""
+        """Prepend the class token, run all blocks and the last norm: (N, M, D) to (N, 1 + M, D),
+        for any subset of M tokens.
+        """
         raise NotImplementedError

@@ -1,18 +1,21 @@
-"""Where the objects of an image are: the first principal axis of a frozen encoder's tokens, and a threshold along it."""
+"""Where the objects of an image are: the first principal axis of a frozen encoder's tokens, and a
+threshold along it.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from nearfar.losses.view_quality import foreground_threshold, principal_axis
+from nearfar.losses.instance.view_quality import foreground_threshold, principal_axis
 
 
 class Foreground(nn.Module):
     """What is foreground among the tokens of images; ``fit`` it once.
 
     Attributes:
-        mean: (K,) of the encoder's output, taken off all tokens: what all have in common would drown their differences.
+        mean: (K,) of the encoder's output, taken off all tokens: what all have in common would
+            drown their differences.
         axis: (K,), objects on its high side; unit length once fitted.
         threshold: projection above which a token is foreground.
 
@@ -30,13 +33,16 @@ class Foreground(nn.Module):
 
     @torch.no_grad()
     def fit(self, maps: Tensor) -> None:
-        """Axis and threshold from feature maps (N, K, h, w) of many images; the sign is such that the middle of images lies high."""
+        """Axis and threshold from feature maps (N, K, h, w) of many images; the sign is such that
+        the middle of images lies high.
+        """
         height, width = maps.shape[2:]
         self.mean.copy_(maps.mean((0, 2, 3)))
         tokens = self.tokens(maps)
         axis = principal_axis(tokens.flatten(0, 1))
         along = (tokens @ axis).view(-1, height, width)
-        top, left = height // 4, width // 4
+        top = height // 4
+        left = width // 4
         middle = along[:, top : height - top, left : width - left].mean()
         sign = 1.0 if middle >= along.mean() else -1.0
         self.axis.copy_(sign * axis)

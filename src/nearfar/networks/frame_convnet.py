@@ -14,10 +14,12 @@ from nearfar.networks.encoder import Encoder
 
 
 class FrameConvNet(Encoder):
-    """Clips (N, C, F, H, W) to (N, 2 * last width): ``SmallConvNet`` on each frame, then the mean over the frames (what is seen)
-    beside the mean absolute change from frame to frame (how it moves).
+    """Clips (N, C, F, H, W) to (N, 2 * last width): ``SmallConvNet`` on each frame, then the mean
+    over the frames (what is seen) beside the mean absolute change from frame to frame (how it
+    moves).
 
-    Source: the mean as in Wang et al. 2016, "Temporal Segment Networks", section 3.1; changes of features as in Jiang et al. 2019,
+    Source: the mean as in Wang et al. 2016, "Temporal Segment Networks", section 3.1; changes of
+        features as in Jiang et al. 2019,
     "STM: SpatioTemporal and Motion Encoding".
     """
 

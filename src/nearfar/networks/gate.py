@@ -16,7 +16,8 @@ class ClassPairGate(nn.Module):
         "fused"    g(a, b) = sigmoid(MLP((E_a + E_b) / 2))
         "product"  g(a, b) = sigmoid(MLP(E_a)) * sigmoid(MLP(E_b))
 
-    E is a learned table of classes; the MLP is ReLU, batch norm, linear, ReLU, batch norm, linear. Its batch norms have no running
+    E is a learned table of classes; the MLP is ReLU, batch norm, linear, ReLU, batch norm, linear.
+    Its batch norms have no running
     statistics: a gate is only ever asked for a whole batch of pairs.
 
     Args:
@@ -29,22 +30,37 @@ class ClassPairGate(nn.Module):
     Raises:
         UserError: for another kind.
 
-    Source: Wu et al. 2024 ("Rethinking Positive Pairs in Contrastive Learning"), the gate's equation, and the authors' code.
+    Source: Wu et al. 2024 ("Rethinking Positive Pairs in Contrastive Learning"), the gate's
+        equation, and the authors' code.
     """
 
-    def __init__(self, classes: int, dimension: int, *, embedding: int = 512, hidden: int = 1024, kind: str = "fused") -> None:
+    def __init__(
+        self,
+        classes: int,
+        dimension: int,
+        *,
+        embedding: int = 512,
+        hidden: int = 1024,
+        kind: str = "fused",
+    ) -> None:
         super().__init__()
         if kind not in KINDS:
             raise unknown_name("gate", kind, KINDS)
         self.kind = kind
         self.table = nn.Embedding(classes, embedding)
         self.layers = nn.Sequential(
-            nn.ReLU(), nn.BatchNorm1d(embedding, track_running_stats=False), nn.Linear(embedding, hidden),
-            nn.ReLU(), nn.BatchNorm1d(hidden, track_running_stats=False), nn.Linear(hidden, dimension),
+            nn.ReLU(),
+            nn.BatchNorm1d(embedding, track_running_stats=False),
+            nn.Linear(embedding, hidden),
+            nn.ReLU(),
+            nn.BatchNorm1d(hidden, track_running_stats=False),
+            nn.Linear(hidden, dimension),
         )
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Gates (N, dimension) of pairs of classes, both (N,) int64, N at least 2."""
         if self.kind == "fused":
             return torch.sigmoid(self.layers((self.table(first) + self.table(second)) / 2))
-        return torch.sigmoid(self.layers(self.table(first))) * torch.sigmoid(self.layers(self.table(second)))
+        return torch.sigmoid(self.layers(self.table(first))) * torch.sigmoid(
+            self.layers(self.table(second))
+        )

@@ -20,18 +20,24 @@ _LAST_NORMS = ("none", "batch", "batch-plain")
 
 
 def mlp(
-    sizes: Sequence[int], *, hidden_bias: bool = True, last_bias: bool = True, hidden_norm: bool = True,
-    last_norm: str = "none", activation: Callable[[], nn.Module] = nn.ReLU,
+    sizes: Sequence[int],
+    *,
+    hidden_bias: bool = True,
+    last_bias: bool = True,
+    hidden_norm: bool = True,
+    last_norm: str = "none",
+    activation: Callable[[], nn.Module] = nn.ReLU,
 ) -> nn.Sequential:
-    """A multi-layer perceptron: the projectors and predictors of most methods, (N, sizes[0]) to (N, sizes[-1]).
+    """A multi-layer perceptron: the projectors and predictors of most methods, (N, sizes[0]) to (N,
+    sizes[-1]).
 
     Args:
         sizes: widths from input to output, at least two.
         hidden_bias: whether linear layers but the last have a bias.
         last_bias: whether the last linear layer has one.
         hidden_norm: batch norm between each hidden linear layer and its activation.
-        last_norm: after the last linear layer: "none", "batch" (a learned scale, no learned offset, as SimCLR has it) or
-            "batch-plain" (nothing learned, as SimSiam has it).
+        last_norm: after the last linear layer: "none", "batch" (a learned scale, no learned offset,
+            as SimCLR has it) or "batch-plain" (nothing learned, as SimSiam has it).
         activation: makes the hidden activations.
 
     Raises:
@@ -41,7 +47,11 @@ def mlp(
         raise unknown_name("last_norm", last_norm, _LAST_NORMS)
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes[:-1]):
-        layers += [nn.Linear(before, after, bias=hidden_bias), *([nn.BatchNorm1d(after)] if hidden_norm else []), activation()]
+        layers += [
+            nn.Linear(before, after, bias=hidden_bias),
+            *([nn.BatchNorm1d(after)] if hidden_norm else []),
+            activation(),
+        ]
     layers.append(nn.Linear(sizes[-2], sizes[-1], bias=last_bias))
     if last_norm != "none":
         norm = nn.BatchNorm1d(sizes[-1], affine=last_norm == "batch")
@@ -52,19 +62,24 @@ def mlp(
 
 
 def simclr_projector(dimension: int, hidden: int, projection: int) -> nn.Sequential:
-    """SimCLR's projector: two layers, the last one normalised over the batch with a learned scale. Source: Chen et al. 2020."""
+    """SimCLR's projector: two layers, the last one normalised over the batch with a learned scale.
+    Source: Chen et al. 2020.
+    """
     return mlp((dimension, hidden, projection), last_bias=False, last_norm="batch")
 
 
-def moco_v3_heads(encoder: Encoder, hidden: int, projection: int, *, transformer: bool = False) -> tuple[nn.Sequential, nn.Sequential]:
+def moco_v3_heads(
+    encoder: Encoder, hidden: int, projection: int, *, transformer: bool = False
+) -> tuple[nn.Sequential, nn.Sequential]:
     """MoCo v3's projector and predictor.
 
     Args:
-        encoder: whose features they take; with ``transformer`` its projection of patches is kept as it was drawn.
+        encoder: whose features they take; with ``transformer`` its projection of patches is kept as
+            it was drawn.
         hidden: width of the hidden layers.
         projection: dimensions in which views are compared.
-        transformer: three layers in the projector and a normalised end of the predictor, as the authors have it for transformers;
-            otherwise two layers and a bare end, as for ResNet-50.
+        transformer: three layers in the projector and a normalised end of the predictor, as the
+            authors have it for transformers; otherwise two layers and a bare end, as for ResNet-50.
 
     Raises:
         UserError: with ``transformer``, if the encoder has no projection of patches.
@@ -76,20 +91,33 @@ def moco_v3_heads(encoder: Encoder, hidden: int, projection: int, *, transformer
     widths = (encoder.dimension, *[hidden] * (2 if transformer else 1), projection)
     projector = mlp(widths, hidden_bias=False, last_bias=False, last_norm="batch-plain")
     last_norm = "batch-plain" if transformer else "none"
-    return projector, mlp((projection, hidden, projection), hidden_bias=False, last_bias=False, last_norm=last_norm)
+    return projector, mlp(
+        (projection, hidden, projection), hidden_bias=False, last_bias=False, last_norm=last_norm
+    )
 
 
 class DinoHead(nn.Module):
-    """Representations (N, dimension) to logits over prototypes (N, prototypes), through a bottleneck of unit length.
+    """Representations (N, dimension) to logits over prototypes (N, prototypes), through a
+    bottleneck of unit length.
 
     ``norm`` puts batch norm before the hidden activations, as the authors' code can.
 
     Source: Caron et al. 2021 (DINO), appendix C, "Projection head".
     """
 
-    def __init__(self, dimension: int, prototypes: int, *, hidden: int = 2048, bottleneck: int = 256, norm: bool = False) -> None:
+    def __init__(
+        self,
+        dimension: int,
+        prototypes: int,
+        *,
+        hidden: int = 2048,
+        bottleneck: int = 256,
+        norm: bool = False,
+    ) -> None:
         super().__init__()
-        self.layers = mlp((dimension, hidden, hidden, bottleneck), hidden_norm=norm, activation=nn.GELU)
+        self.layers = mlp(
+            (dimension, hidden, hidden, bottleneck), hidden_norm=norm, activation=nn.GELU
+        )
         self.last = UnitLinear(bottleneck, prototypes)
         for module in self.layers:
             if isinstance(module, nn.Linear):
@@ -102,7 +130,8 @@ class DinoHead(nn.Module):
 
 
 class UnitLinear(nn.Module):
-    """A linear layer without bias whose rows have unit length: weight normalisation with its gain fixed at 1.
+    """A linear layer without bias whose rows have unit length: weight normalisation with its gain
+    fixed at 1.
 
     Source: Salimans and Kingma 2016, equation 2 with g = 1.
     """
@@ -130,7 +159,14 @@ class MaskedDecoder(nn.Module):
     """
 
     def __init__(
-        self, dimension: int, grid: Sequence[int], patch_values: int, *, width: int = 512, depth: int = 8, heads: int = 16
+        self,
+        dimension: int,
+        grid: Sequence[int],
+        patch_values: int,
+        *,
+        width: int = 512,
+        depth: int = 8,
+        heads: int = 16,
     ) -> None:
         super().__init__()
         self.entry = nn.Linear(dimension, width)
@@ -148,7 +184,8 @@ class MaskedDecoder(nn.Module):
 
         Args:
             tokens: (N, 1 + M, dimension), the class token and the M visible patches.
-            restore: (N, L) int64: where each patch of the sample lies in the sequence "visible patches, then removed ones".
+            restore: (N, L) int64: where each patch of the sample lies in the sequence "visible
+                patches, then removed ones".
         """
         x = self.entry(tokens)
         removed = self.mask_token.expand(x.shape[0], restore.shape[1] + 1 - x.shape[1], -1)
@@ -160,7 +197,8 @@ class MaskedDecoder(nn.Module):
 
 
 def together(module: Callable[[Any], Tensor], views: Sequence[Any]) -> list[Tensor]:
-    """Outputs of all views, in order, from one pass for each run of consecutive views whose samples have the same shape.
+    """Outputs of all views, in order, from one pass for each run of consecutive views whose samples
+    have the same shape.
 
     Whole and local crops thus take one pass each. Batch norm sees the views of a pass as one batch.
 
@@ -177,7 +215,9 @@ def together(module: Callable[[Any], Tensor], views: Sequence[Any]) -> list[Tens
 
 
 def each(module: Callable[[Any], Tensor], views: Sequence[Any]) -> list[Tensor]:
-    """Outputs of all views, in order, from one pass for each view, so that batch norm sees every view by itself."""
+    """Outputs of all views, in order, from one pass for each view, so that batch norm sees every
+    view by itself.
+    """
     return [module(view) for view in views]
 
 

@@ -1,4 +1,6 @@
-"""One transformer over patches for images and for series: the vision transformer (ViT) and its twin over time."""
+"""One transformer over patches for images and for series: the vision transformer (ViT) and its twin
+over time.
+"""
 
 from __future__ import annotations
 
@@ -21,24 +23,38 @@ _LONGEST = {"image": 16, "series": 4096}
 
 
 def patch_length(spec: Spec) -> int:
-    """The power of two that gives about 8 patches along the shorter side of an image (at most 16 pixels), or 32 along a series."""
+    """The power of two that gives about 8 patches along the shorter side of an image (at most 16
+    pixels), or 32 along a series.
+    """
     wanted = round(math.log2(min(spec.shape[1:]) / _PER_AXIS[spec.modality]))
     return min(1 << max(1, wanted), _LONGEST[spec.modality])
 
 
 class PatchTransformer(TokenEncoder):
-    """Images (N, C, H, W) or series (N, C, T) to the class token's features (N, width), over square patches (stretches of time).
+    """Images (N, C, H, W) or series (N, C, T) to the class token's features (N, width), over square
+    patches (stretches of time).
 
-    Sides that are no multiple of the patch are filled up at their ends with 0, which is the mean of normalised data; views of
-    another size than the data's get the positions of their own, smaller grid, so local crops pass like whole samples.
+    Sides that are no multiple of the patch are filled up at their ends with 0, which is the mean of
+    normalised data; views of another size than the data's get the positions of their own, smaller
+    grid, so local crops pass like whole samples.
 
-    The features are the class token's, not the mean of the patches: it is what DINO, MoCo v3 and MAE's own probes read, and it
-    is there whichever patches a masked method drops. ``tokens(x).mean(1)`` gives the mean.
+    The features are the class token's, not the mean of the patches: it is what DINO, MoCo v3 and
+    MAE's own probes read, and it is there whichever patches a masked method drops.
+    ``tokens(x).mean(1)`` gives the mean.
 
-    Source: Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words"; fixed positions as in He et al. 2021 (MAE).
+    Source: Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words"; fixed positions as in He et
+        al. 2021 (MAE).
     """
 
-    def __init__(self, spec: Spec, *, width: int = 96, depth: int = 4, heads: int = 3, patch: int | None = None) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        width: int = 96,
+        depth: int = 4,
+        heads: int = 3,
+        patch: int | None = None,
+    ) -> None:
         super().__init__()
         self.channels, *sides = spec.shape
         self.sides = tuple(sides)
@@ -67,10 +83,15 @@ class PatchTransformer(TokenEncoder):
     def patchify(self, x: Tensor) -> Tensor:
         fill = [amount for side in reversed(x.shape[2:]) for amount in (0, -side % self.patch)]
         x = pad(x, fill) if any(fill) else x
-        grid, axes = self._grid(x.shape[2:]), len(self.grid)
-        x = x.reshape(x.shape[0], x.shape[1], *(size for cells in grid for size in (cells, self.patch)))
+        grid = self._grid(x.shape[2:])
+        axes = len(self.grid)
+        x = x.reshape(
+            x.shape[0], x.shape[1], *(size for cells in grid for size in (cells, self.patch))
+        )
         cells_then_inside = [*range(2, 2 + 2 * axes, 2), *range(3, 3 + 2 * axes, 2)]
-        return x.permute(0, *cells_then_inside, 1).reshape(x.shape[0], math.prod(grid), self.patch_values)
+        return x.permute(0, *cells_then_inside, 1).reshape(
+            x.shape[0], math.prod(grid), self.patch_values
+        )
 
     def unpatchify(self, patches: Tensor) -> Tensor:
         axes = len(self.grid)
@@ -83,7 +104,11 @@ class PatchTransformer(TokenEncoder):
 
     def embed(self, x: Tensor) -> Tensor:
         grid = self._grid(x.shape[2:])
-        positions = self.positions if grid == self.grid else sincos_positions(grid, self.dimension).to(self.positions)
+        positions = (
+            self.positions
+            if grid == self.grid
+            else sincos_positions(grid, self.dimension).to(self.positions)
+        )
         embedded: Tensor = self.embedding(self.patchify(x)) + positions
         return embedded
 

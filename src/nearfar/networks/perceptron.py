@@ -1,4 +1,6 @@
-"""A multi-layer perceptron on the raw values: what tiny images need, and fast enough for experiments of seconds."""
+"""A multi-layer perceptron on the raw values: what tiny images need, and fast enough for
+experiments of seconds.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,16 @@ class Perceptron(Encoder):
         layers: list[nn.Module] = [nn.Flatten()]
         for before, after in pairwise((math.prod(spec.shape), *widths)):
             layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU()]
-        self.layers, self.sides = nn.Sequential(*layers), tuple(spec.shape[1:])
+        self.layers = nn.Sequential(*layers)
+        self.sides = tuple(spec.shape[1:])
         self.dimension = widths[-1]
 
     def forward(self, x: Tensor) -> Tensor:
         if tuple(x.shape[2:]) != self.sides:
-            x = adaptive_avg_pool2d(x, self.sides) if len(self.sides) == 2 else adaptive_avg_pool1d(x, self.sides[0])
+            x = (
+                adaptive_avg_pool2d(x, self.sides)
+                if len(self.sides) == 2
+                else adaptive_avg_pool1d(x, self.sides[0])
+            )
         found: Tensor = self.layers(x)
         return found

@@ -7,13 +7,14 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from nearfar.losses.pixels import propagate
+from nearfar.losses.dense.pixels import propagate
 from nearfar.networks.encoder import Encoder
 
 
 def pixel_mlp(sizes: Sequence[int]) -> nn.Sequential:
-    """A multi-layer perceptron for each pixel, (N, sizes[0], H, W) to (N, sizes[-1], H, W): 1x1 convolutions with biases, batch
-    norm and ReLU after all but the last."""
+    """A multi-layer perceptron for each pixel, (N, sizes[0], H, W) to (N, sizes[-1], H, W): 1x1
+    convolutions with biases, batch norm and ReLU after all but the last.
+    """
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes[:-1]):
         layers += [nn.Conv2d(before, after, 1), nn.BatchNorm2d(after), nn.ReLU()]
@@ -21,11 +22,14 @@ def pixel_mlp(sizes: Sequence[int]) -> nn.Sequential:
 
 
 class ProjectedMaps(nn.Module):
-    """Samples to the encoder's feature map under each of several projectors, a list of (N, C, H, W)."""
+    """Samples to the encoder's feature map under each of several projectors, a list of (N, C, H,
+    W).
+    """
 
     def __init__(self, encoder: Encoder, projectors: nn.ModuleList) -> None:
         super().__init__()
-        self.encoder, self.projectors = encoder, projectors
+        self.encoder = encoder
+        self.projectors = projectors
 
     def forward(self, x: Tensor) -> list[Tensor]:
         found = self.encoder.feature_map(x)
@@ -37,7 +41,8 @@ class PixelPropagation(nn.Module):
 
     Args:
         dimension: channels C.
-        layers: of the transformation of what is propagated: 0 (none), 1 (a 1x1 convolution) or 2 (a ``pixel_mlp``).
+        layers: of the transformation of what is propagated: 0 (none), 1 (a 1x1 convolution) or 2 (a
+            ``pixel_mlp``).
         sharpness: exponent of the similarities.
 
     Source: Xie et al. 2021 (PixPro), section 3.2.

@@ -12,9 +12,11 @@ from nearfar.networks.encoder import Encoder
 
 
 class PointNet(Encoder):
-    """Point clouds (N, 3, K) of any K to (N, last width), whatever the points' order: the same layers on each, then the maximum.
+    """Point clouds (N, 3, K) of any K to (N, last width), whatever the points' order: the same
+    layers on each, then the maximum.
 
-    Source: Qi et al. 2017, "PointNet: Deep Learning on Point Sets for 3D Classification and Segmentation", section 4.2, without the
+    Source: Qi et al. 2017, "PointNet: Deep Learning on Point Sets for 3D Classification and
+        Segmentation", section 4.2, without the
     networks that align inputs and features.
     """
 

@@ -1,4 +1,6 @@
-"""Heads that guess what was done to an image: which way it was turned, or in which order its tiles lie."""
+"""Heads that guess what was done to an image: which way it was turned, or in which order its tiles
+lie.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +13,26 @@ _TILE = 512
 
 
 def rotation_head(width: int, turns: int, *, dropout: float = 0.5) -> nn.Module:
-    """Features (N, width) to logits (N, turns). Source: Kinakh et al. 2021 (ScatSimCLR), authors' code."""
+    """Features (N, width) to logits (N, turns). Source: Kinakh et al. 2021 (ScatSimCLR), authors'
+    code.
+    """
     return _classifier((width, 512, 128, turns), dropout)
 
 
 def jigsaw_head(width: int, tiles: int, orders: int, *, dropout: float = 0.5) -> nn.Module:
-    """Features (N * tiles, width) of the tiles, sample by sample, to logits (N, orders). Source: as ``rotation_head``."""
+    """Features (N * tiles, width) of the tiles, sample by sample, to logits (N, orders). Source: as
+    ``rotation_head``.
+    """
     together = nn.Sequential(nn.Unflatten(0, (-1, tiles)), nn.Flatten())
-    return nn.Sequential(nn.Linear(width, _TILE), nn.ReLU(), together, _classifier((tiles * _TILE, 4096, orders), dropout))
+    return nn.Sequential(
+        nn.Linear(width, _TILE),
+        nn.ReLU(),
+        together,
+        _classifier((tiles * _TILE, 4096, orders), dropout),
+    )
 
 
 def _classifier(sizes: tuple[int, ...], dropout: float) -> nn.Module:
-    return mlp(sizes, hidden_norm=False, activation=lambda: nn.Sequential(nn.ReLU(), nn.Dropout(dropout)))
+    return mlp(
+        sizes, hidden_norm=False, activation=lambda: nn.Sequential(nn.ReLU(), nn.Dropout(dropout))
+    )

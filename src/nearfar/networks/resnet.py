@@ -1,4 +1,6 @@
-"""ResNets from torchvision without their classifier, with a stem that fits the size of the images."""
+"""ResNets from torchvision without their classifier, with a stem that fits the size of the
+images.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +11,29 @@ from nearfar.data.spec import Spec
 from nearfar.networks.encoder import Encoder
 
 _LARGEST_SMALL = 64
-"""Pixels: up to here the stem keeps the resolution (He et al. 2016, section 4.2; Chen et al. 2020, appendix B.9)."""
+"""Pixels: up to here the stem keeps the resolution (He et al. 2016, section 4.2; Chen et al. 2020,
+appendix B.9).
+"""
 
 
 class ResNet(Encoder):
     """Images (N, C, H, W) to (N, 512) or (N, 2048).
 
     Args:
-        spec: of the data; sides up to 64 pixels get a 3x3 stem of stride 1 without max-pool, larger ones ImageNet's stem.
+        spec: of the data; sides up to 64 pixels get a 3x3 stem of stride 1 without max-pool, larger
+            ones ImageNet's stem.
         layers: 18, 34, 50, 101 or 152.
-        zero_init_residual: start every residual branch at zero, as SimCLR, BYOL, SimSiam and MoCo v3 do.
+        zero_init_residual: start every residual branch at zero, as SimCLR, BYOL, SimSiam and MoCo
+            v3 do.
 
     Source: He et al. 2016, "Deep Residual Learning for Image Recognition".
     """
 
     def __init__(self, spec: Spec, *, layers: int = 18, zero_init_residual: bool = True) -> None:
         super().__init__()
-        self.resnet = getattr(torchvision.models, f"resnet{layers}")(weights=None, zero_init_residual=zero_init_residual)
+        self.resnet = getattr(torchvision.models, f"resnet{layers}")(
+            weights=None, zero_init_residual=zero_init_residual
+        )
         self.dimension = self.resnet.fc.in_features
         self.resnet.fc = nn.Identity()
         small = max(spec.shape[1:]) <= _LARGEST_SMALL
@@ -47,6 +55,10 @@ class ResNet(Encoder):
 
 
 def _stem(channels: int, small: bool) -> nn.Conv2d:
-    convolution = nn.Conv2d(channels, 64, 3, 1, 1, bias=False) if small else nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
+    convolution = (
+        nn.Conv2d(channels, 64, 3, 1, 1, bias=False)
+        if small
+        else nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
+    )
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     return convolution

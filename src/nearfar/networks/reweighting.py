@@ -13,7 +13,8 @@ from nearfar.errors import UserError
 class Reweighting(nn.Module):
     """z_i = h_i kappa^-i for the coordinates i = 0 .. dimension - 1 of (N, dimension) features.
 
-    Source: Xue et al. 2024, "Investigating the Benefits of Projection Head for Representation Learning", section 6.
+    Source: Xue et al. 2024, "Investigating the Benefits of Projection Head for Representation
+        Learning", section 6.
 
     Attributes:
         weight: (dimension,), a constant.
@@ -32,7 +33,9 @@ class Reweighting(nn.Module):
         """
         super().__init__()
         if kappa <= 0:
-            raise UserError(f"kappa of the fixed head is {kappa}; expected a number above 0, such as 1.05.")
+            raise UserError(
+                f"kappa of the fixed head is {kappa}; expected a number above 0, such as 1.05."
+            )
         weight = torch.exp(-math.log(kappa) * torch.arange(dimension, dtype=torch.float64))
         self.register_buffer("weight", weight.to(dtype))
 

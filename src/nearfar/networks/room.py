@@ -21,15 +21,20 @@ TRAINED = 4
 
 
 def free_bytes() -> int:
-    """Bytes of main memory that this process may still take, by what the machine and the process's group say."""
+    """Bytes of main memory that this process may still take, by what the machine and the process's
+    group say.
+    """
     found = [size for size in (_of_machine(), _of_group()) if size is not None]
     return min(found) if found else _UNKNOWN
 
 
-def check_room(make: Callable[[], nn.Module], what: str, mend: str, *, count: int = 1, copies: int = 1) -> None:
+def check_room(
+    make: Callable[[], nn.Module], what: str, mend: str, *, count: int = 1, copies: int = 1
+) -> None:
     """Refuse networks for which there is no memory.
 
-    They are made without memory for their weights first. Networks that cannot be made so are not checked.
+    They are made without memory for their weights first. Networks that cannot be made so are not
+    checked.
 
     Args:
         make: Makes the networks.
@@ -44,17 +49,24 @@ def check_room(make: Callable[[], nn.Module], what: str, mend: str, *, count: in
     wanted = _bytes_of(make, copies)
     free = free_bytes()
     if wanted is not None and wanted * count > free:
-        raise UserError(f"{what} would take {_size(wanted * count)} of memory, and {_size(free)} are free; {mend}.")
+        raise UserError(
+            f"{what} would take {_size(wanted * count)} of memory, and {_size(free)} are free; "
+            f"{mend}."
+        )
 
 
 def _bytes_of(make: Callable[[], nn.Module], copies: int) -> float | None:
-    """Bytes of weights and buffers; infinity where the number overflows, None where the networks cannot be made without memory."""
+    """Bytes of weights and buffers; infinity where the number overflows, None where the networks
+    cannot be made without memory.
+    """
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             made = make()
     except UserError:
         return None  # will be raised again when the networks are made
-    except Exception as error:  # whatever a network does that needs values: then it is made as it is, unchecked
+    except (
+        Exception
+    ) as error:  # whatever a network does that needs values: then it is made as it is, unchecked
         too_large = isinstance(error, OverflowError) or "overflow" in str(error).lower()
         return math.inf if too_large else None
     weights = sum(value.numel() * value.element_size() for value in made.parameters())
@@ -68,7 +80,9 @@ def _size(count: float) -> str:
 def _of_machine() -> int | None:
     try:
         lines = _MEMORY.read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+        return next(
+            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")
+        )
     except (OSError, StopIteration, ValueError, IndexError):
         pass
     try:
@@ -80,7 +94,10 @@ def _of_machine() -> int | None:
 def _of_group() -> int | None:
     """What the limit of a container leaves; None without one."""
     try:
-        limit, used = (int((_GROUP / name).read_text(encoding="utf-8")) for name in ("memory.max", "memory.current"))
+        limit, used = (
+            int((_GROUP / name).read_text(encoding="utf-8"))
+            for name in ("memory.max", "memory.current")
+        )
     except (OSError, ValueError):
         return None
     return max(0, limit - used)

@@ -1,4 +1,6 @@
-"""Scattering networks: a fixed wavelet scattering, then a small residual network that learns (ScatSimCLR's encoder)."""
+"""Scattering networks: a fixed wavelet scattering, then a small residual network that learns
+(ScatSimCLR's encoder).
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ _BLOCKS = {
 
 
 class ScatNet(Encoder):
-    """Images (N, C, H, W) to (N, 2048): scattering, residual blocks without stride, averages at 4 x 4 places.
+    """Images (N, C, H, W) to (N, 2048): scattering, residual blocks without stride, averages at 4 x
+    4 places.
 
     Images of another size than the spec's (local crops) are first brought to it.
 

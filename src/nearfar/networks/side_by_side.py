@@ -11,7 +11,8 @@ from nearfar.networks.encoder import Encoder
 
 
 class SideBySide(Encoder):
-    """Features of all parts, concatenated: (N, parts * dimension of one). ``networks.build("3*NAME", spec)`` makes one again.
+    """Features of all parts, concatenated: (N, parts * dimension of one).
+    ``networks.build("3*NAME", spec)`` makes one again.
 
     Attributes:
         parts: the encoders, each with weights of its own.

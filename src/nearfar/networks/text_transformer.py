@@ -15,11 +15,14 @@ from nearfar.networks.transformer import Transformer
 
 
 class TextTransformer(Encoder):
-    """``Tokens`` (N, L) to the mean of their states (N, width); every token sees every other, padding is seen by none.
+    """``Tokens`` (N, L) to the mean of their states (N, width); every token sees every other,
+    padding is seen by none.
 
-    How much padding follows a text does not change its features. A text without any token has the features 0.
+    How much padding follows a text does not change its features. A text without any token has the
+    features 0.
 
-    Source: Vaswani et al. 2017, the encoder; learned positions and initialisation as Radford et al. 2021 (CLIP), section 2.4.
+    Source: Vaswani et al. 2017, the encoder; learned positions and initialisation as Radford et al.
+        2021 (CLIP), section 2.4.
     """
 
     def __init__(self, spec: Spec, *, width: int = 128, depth: int = 4, heads: int = 4) -> None:
@@ -44,7 +47,10 @@ class TextTransformer(Encoder):
         """
         length = x.ids.shape[1]
         if length > self.context:
-            raise UserError(f"The texts have {length} tokens; this encoder takes at most {self.context}, so shorten them.")
+            raise UserError(
+                f"The texts have {length} tokens; this encoder takes at most {self.context}, so "
+                "shorten them."
+            )
         # attention over nothing is undefined, so an empty text sees its padding
         visible = x.mask | ~x.mask.any(dim=1, keepdim=True)
         states: Tensor = self.transformer(self.embedding(x.ids) + self.positions[:length], visible)

@@ -17,14 +17,16 @@ from nearfar.networks.encoder import Encoder
 class TimmEncoder(Encoder):
     """Images (N, C, H, W) to (N, dimension) by a timm model without its classifier.
 
-    Models whose parameters belong to one size (vision transformers, mixers) see views of another size resized to the data's.
+    Models whose parameters belong to one size (vision transformers, mixers) see views of another
+    size resized to the data's.
 
     Args:
         spec: of the data.
         name: timm's name of the model; followed by "@pretrained" it starts from timm's weights.
 
     Raises:
-        UserError: if timm is not installed, has no such model, cannot build it for these images, or cannot get its weights.
+        UserError: if timm is not installed, has no such model, cannot build it for these images, or
+            cannot get its weights.
     """
 
     weights_prefix = "model."
@@ -35,7 +37,9 @@ class TimmEncoder(Encoder):
         bare = name.removesuffix(PRETRAINED)
         if not timm.is_model(bare):
             raise unknown_name("timm model", bare, timm.list_models())
-        fixed = getattr(timm.get_pretrained_cfg(bare, allow_unregistered=True), "fixed_input_size", False)
+        fixed = getattr(
+            timm.get_pretrained_cfg(bare, allow_unregistered=True), "fixed_input_size", False
+        )
         self.size = tuple(spec.shape[1:]) if fixed else None
         try:
             self.model = _created(timm, bare, spec, self.size, pretrained=name.endswith(PRETRAINED))
@@ -56,7 +60,11 @@ class TimmEncoder(Encoder):
 
     def tokens(self, x: Tensor) -> Tensor:
         found = self._unpooled(x)
-        return found[:, getattr(self.model, "num_prefix_tokens", 0) :] if found.ndim == 3 else super().tokens(x)
+        return (
+            found[:, getattr(self.model, "num_prefix_tokens", 0) :]
+            if found.ndim == 3
+            else super().tokens(x)
+        )
 
     def freeze_patches(self) -> None:
         projection = getattr(self.model, "patch_embed", None)
@@ -70,28 +78,47 @@ class TimmEncoder(Encoder):
         return found
 
     def _sized(self, x: Tensor) -> Tensor:
-        return x if self.size in (None, tuple(x.shape[2:])) else interpolate(x, self.size, mode="bilinear")
+        return (
+            x
+            if self.size in (None, tuple(x.shape[2:]))
+            else interpolate(x, self.size, mode="bilinear")
+        )
 
 
 def _timm(name: str) -> Any:
     try:
         import timm
     except ImportError as error:
-        raise UserError(f"{TIMM}{name} needs the timm library, which is not installed: pip install 'nearfar[timm]'.") from error
+        raise UserError(
+            f"{TIMM}{name} needs the timm library, which is not installed: pip install "
+            "'nearfar[timm]'."
+        ) from error
     return timm
 
 
-def _created(timm: Any, name: str, spec: Spec, size: tuple[int, ...] | None, *, pretrained: bool) -> Any:
+def _created(
+    timm: Any, name: str, spec: Spec, size: tuple[int, ...] | None, *, pretrained: bool
+) -> Any:
     options = {} if size is None else {"img_size": size}
-    model = timm.create_model(name, pretrained=pretrained, num_classes=0, in_chans=spec.shape[0], **options)
+    model = timm.create_model(
+        name, pretrained=pretrained, num_classes=0, in_chans=spec.shape[0], **options
+    )
     with torch.no_grad():
-        model.eval()(torch.zeros(1, *spec.shape))  # patches that do not fit the images show here, not in the first step
+        model.eval()(
+            torch.zeros(1, *spec.shape)
+        )  # patches that do not fit the images show here, not in the first step
     return model.train()
 
 
 def _failure(name: str, spec: Spec, error: Exception) -> str:
     reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
     if name.endswith(PRETRAINED):
-        return f"Cannot get {TIMM}{name}: {reason}; without a network connection leave {PRETRAINED} out."
+        return (
+            f"Cannot get {TIMM}{name}: {reason}; without a network connection leave "
+            f"{PRETRAINED} out."
+        )
     size = " x ".join(map(str, spec.shape))
-    return f"Cannot build {TIMM}{name} for images of {size} values: {reason}; choose another model or image size."
+    return (
+        f"Cannot build {TIMM}{name} for images of {size} values: {reason}; choose another "
+        "model or image size."
+    )

@@ -13,9 +13,10 @@ from nearfar.networks.encoder import Encoder
 class TwoTowers(Encoder):
     """An encoder for each part of a ``Pair``.
 
-    Called with a pair, it gives the features of the *first* part (the image): that is what users of a trained image-text model
-    want by default, and what probes are fitted on. Called with ``Tokens`` it gives the second tower's features, called with
-    anything else the first's. Methods that compare the two parts call ``first`` and ``second`` themselves.
+    Called with a pair, it gives the features of the *first* part (the image): that is what users of
+    a trained image-text model want by default, and what probes are fitted on. Called with
+    ``Tokens`` it gives the second tower's features, called with anything else the first's. Methods
+    that compare the two parts call ``first`` and ``second`` themselves.
 
     Attributes:
         first: encoder of the first part.

@@ -1,4 +1,6 @@
-"""The transformer that images, series, text and MAE's decoder share: pre-norm blocks and a last norm."""
+"""The transformer that images, series, text and MAE's decoder share: pre-norm blocks and a last
+norm.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         if width % heads:
-            raise UserError(f"The width of a transformer must be a multiple of its heads, found a width of {width} with {heads} heads.")
+            raise UserError(
+                "The width of a transformer must be a multiple of its heads, found a width of "
+                f"{width} with {heads} heads."
+            )
         self.heads = heads
         self.query_key_value = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
@@ -38,15 +43,18 @@ class Attention(nn.Module):
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
     """Scaled dot products of (N, heads, L, d); ``mask`` broadcasts to (N, heads, L, L).
 
-    On the CPU PyTorch's bfloat16 kernel is up to eight times as slow backward as its float32 one (measured from 17 to 257 tokens), and
-    plain products with the weights kept are two to three times as fast as that (65 to 1,025); long sequences, whose weights are large,
-    take the float32 kernel.
+    On the CPU PyTorch's bfloat16 kernel is up to eight times as slow backward as its float32 one
+    (measured from 17 to 257 tokens), and plain products with the weights kept are two to three
+    times as fast as that (65 to 1,025); long sequences, whose weights are large, take the float32
+    kernel.
     """
     if query.device.type != "cpu" or query.dtype != torch.bfloat16:
         return scaled_dot_product_attention(query, key, value, attn_mask=mask)
     with torch.autocast("cpu", enabled=False):
         if query.shape[2] > _LONG:
-            return scaled_dot_product_attention(query.float(), key.float(), value.float(), attn_mask=mask).to(query.dtype)
+            return scaled_dot_product_attention(
+                query.float(), key.float(), value.float(), attn_mask=mask
+            ).to(query.dtype)
         similarity = (query * query.shape[3] ** -0.5) @ key.transpose(2, 3)
         if mask is not None:
             similarity = similarity.masked_fill(~mask, -torch.inf)
@@ -55,14 +63,18 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> T
 
 
 class Block(nn.Module):
-    """Attention, then a two-layer perceptron of four times the width, each behind a layer norm and beside a residual."""
+    """Attention, then a two-layer perceptron of four times the width, each behind a layer norm and
+    beside a residual.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(width, eps=_EPSILON)
         self.attention = Attention(width, heads)
         self.perceptron_norm = nn.LayerNorm(width, eps=_EPSILON)
-        self.perceptron = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.perceptron = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
 
     def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
         x = x + self.attention(self.attention_norm(x), visible)
@@ -73,7 +85,8 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """``depth`` blocks and a last layer norm, (N, L, width) to (N, L, width).
 
-    Source: Dosovitskiy et al. 2021, equations 2 to 4; initialised as He et al. 2021 (MAE), appendix A.1.
+    Source: Dosovitskiy et al. 2021, equations 2 to 4; initialised as He et al. 2021 (MAE), appendix
+        A.1.
     """
 
     def __init__(self, width: int, depth: int, heads: int) -> None:
@@ -83,7 +96,9 @@ class Transformer(nn.Module):
         self.apply(xavier)
 
     def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
-        """``visible``: (N, L) bool, false where a token must not be attended to; None: all are seen."""
+        """``visible``: (N, L) bool, false where a token must not be attended to; None: all are
+        seen.
+        """
         for block in self.blocks:
             x = block(x, visible)
         out: Tensor = self.norm(x)
@@ -101,7 +116,9 @@ def select_tokens(tokens: Tensor, places: Tensor) -> Tensor:
 
 
 def xavier(module: nn.Module) -> None:
-    """Draw the weights of a linear layer uniformly by Glorot's rule and set its bias to 0; other layers stay as they are."""
+    """Draw the weights of a linear layer uniformly by Glorot's rule and set its bias to 0; other
+    layers stay as they are.
+    """
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:

@@ -10,11 +10,13 @@ from typing import Any
 from nearfar.comparison.result import BASELINES
 from nearfar.comparison.verdict import JUDGED, Finding, Side, difference, standard_error
 from nearfar.comparison.verdict import findings as corrected
-from nearfar.evaluation.collapse import collapse_seen
+from nearfar.evaluation.measures.collapse import collapse_seen
 from nearfar.evaluation.result import Evaluation, Score
 
 HEADLINES = ("R2", "similarity, Spearman", "recall@1")
-"""Where samples have no classes, the first of these that was measured is what a page leads with; all better high."""
+"""Where samples have no classes, the first of these that was measured is what a page leads with;
+all better high.
+"""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,9 @@ class Gain:
 
     @property
     def state(self) -> str:
-        """"good" or "bad" where something is sure and nothing speaks against it, otherwise "open"."""
+        """ "good" or "bad" where something is sure and nothing speaks against it, otherwise
+        "open".
+        """
         states = {found.state for _, found in self.beside}
         if "better" in states:
             return "open" if "worse" in states else "good"
@@ -61,23 +65,31 @@ def _told(baseline: str, found: Finding) -> str:
 
 
 def gain(evaluation: Evaluation) -> Gain | None:
-    """What the encoder gained over the better baseline; None where there is no metric to tell by, or no baseline.
+    """What the encoder gained over the better baseline; None where there is no metric to tell by,
+    or no baseline.
 
-    Samples have classes: by kNN and linear accuracy, corrected for the number of comparisons; otherwise by the first
-    of ``HEADLINES``. Where what each test sample adds was kept, encoder and baseline are paired by it.
+    Samples have classes: by kNN and linear accuracy, corrected for the number of comparisons;
+    otherwise by the first of ``HEADLINES``. Where what each test sample adds was kept, encoder and
+    baseline are paired by it.
     """
     names = evaluation.metrics()
     metrics = [metric for metric in JUDGED if metric in names]
     metrics = metrics or [m for name in HEADLINES for m in names if name in m][:1]
     scores = {(s.metric, s.row): s for s in evaluation.scores}
     asked = [
-        (metric, row) for metric in metrics for row in BASELINES
+        (metric, row)
+        for metric in metrics
+        for row in BASELINES
         if (metric, row) in scores and (metric, "trained") in scores
     ]
     if not asked:
         return None
     compared = [
-        (m, scores[m, row].unit, difference(_side(evaluation, scores[m, row]), _side(evaluation, scores[m, "trained"])))
+        (
+            m,
+            scores[m, row].unit,
+            difference(_side(evaluation, scores[m, row]), _side(evaluation, scores[m, "trained"])),
+        )
         for m, row in asked
     ]
     better: dict[str, tuple[str, Finding]] = {}
@@ -89,10 +101,14 @@ def gain(evaluation: Evaluation) -> Gain | None:
 
 def _side(evaluation: Evaluation, score: Score) -> Side:
     answers = evaluation.answers.of(score.metric, score.row, score.value)
-    return Side([score.value], None if answers is None else [answers], errors=[standard_error(score)])
+    return Side(
+        [score.value], None if answers is None else [answers], errors=[standard_error(score)]
+    )
 
 
-def findings(rows: Sequence[Mapping[str, Any]], evaluation: Evaluation | None, dimensions: int) -> list[tuple[bool, str]]:
+def findings(
+    rows: Sequence[Mapping[str, Any]], evaluation: Evaluation | None, dimensions: int
+) -> list[tuple[bool, str]]:
     """(all is well, sentence) for what the training's metrics and the evaluation show.
 
     Args:
@@ -104,18 +120,32 @@ def findings(rows: Sequence[Mapping[str, Any]], evaluation: Evaluation | None, d
     losses = [row["loss"] for row in rows if "loss" in row]
     if len(losses) > 3:
         quarter = max(1, len(losses) // 4)
-        first, last = sum(losses[:quarter]) / quarter, sum(losses[-quarter:]) / quarter
-        found.append((last < first, f"The loss went from {first:.3g} to {last:.3g} (means of the first and last quarter)."))
+        first = sum(losses[:quarter]) / quarter
+        last = sum(losses[-quarter:]) / quarter
+        found.append(
+            (
+                last < first,
+                f"The loss went from {first:.3g} to {last:.3g} (means of the first and last "
+                "quarter).",
+            )
+        )
     looks = [row for row in rows if "effective_rank" in row and "relative_std" in row]
     if looks:
-        rank, spread = looks[-1]["effective_rank"], looks[-1]["relative_std"]
+        rank = looks[-1]["effective_rank"]
+        spread = looks[-1]["relative_std"]
         warning = collapse_seen(spread, rank, dimensions)
-        fine = f"The features use about {rank:.0f} of {dimensions} dimensions and vary by {spread:.2f} of what a full spread would."
+        fine = (
+            f"The features use about {rank:.0f} of {dimensions} dimensions and vary by "
+            f"{spread:.2f} of what a full spread would."
+        )
         found.append((warning is None, warning or fine))
     scores = [row["knn"] for row in rows if "knn" in row]
     if len(scores) > 3:
         rising = scores[-1] - max(scores[: -max(1, len(scores) // 4)])
-        text = f"In the last quarter of the run the online kNN accuracy rose by {100 * rising:.1f} points: a longer run should help."
+        text = (
+            "In the last quarter of the run the online kNN accuracy rose by "
+            f"{100 * rising:.1f} points: a longer run should help."
+        )
         found.append((True, text if rising > 0.01 else "The online kNN accuracy has levelled off."))
     better = gain(evaluation) if evaluation is not None else None
     if better is not None:

@@ -1,4 +1,6 @@
-"""One look at a finished run: its samples, their features, and what a linear probe and the neighbours make of them."""
+"""One look at a finished run: its samples, their features, and what a linear probe and the
+neighbours make of them.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,15 @@ from torch.nn.functional import normalize
 
 from nearfar.data import Source
 from nearfar.evaluation.features import Labelled, extract
-from nearfar.evaluation.linear import linear_probes, ridge_probes
+from nearfar.evaluation.probes.linear import linear_probes, ridge_probes
 from nearfar.evaluation.splits import held_out
 from nearfar.reports.samples import captions, pictures
-from nearfar.run import Run
+from nearfar.runs.folder import Run
 from nearfar.views import plain_view
 
-SHOWN, PROBED, SEARCHED = 600, 2000, 4000
+SHOWN = 600
+PROBED = 2000
+SEARCHED = 4000
 _PICTURE_BYTES = 2_000_000
 
 
@@ -38,9 +42,15 @@ class Look:
 
     @cached_property
     def shown(self) -> Any:
-        """The test samples (without any, training samples) that the page shows, drawn at random; as many as fit the page."""
+        """The test samples (without any, training samples) that the page shows, drawn at random; as
+        many as fit the page.
+        """
         samples = self.source.test or self.source.train
-        index = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:SHOWN].sort().values
+        index = (
+            torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:SHOWN]
+            .sort()
+            .values
+        )
         chosen = samples.subset(index)
         drawn = pictures(chosen.take(torch.arange(len(chosen))), self.source.spec.modality)
         sizes = torch.tensor([len(picture) for picture in drawn]).cumsum(0)
@@ -55,7 +65,10 @@ class Look:
     def captions(self) -> list[str]:
         """For each shown sample its text, if it has one, or its label and name."""
         texts = captions(self.shown.take(torch.arange(len(self.shown))), self.source.tokenizer)
-        return [text or f"{label or 'sample'} ({name})" for text, label, name in zip(texts, self.labels, self.shown.ids, strict=True)]
+        return [
+            text or f"{label or 'sample'} ({name})"
+            for text, label, name in zip(texts, self.labels, self.shown.ids, strict=True)
+        ]
 
     @cached_property
     def labels(self) -> list[str]:
@@ -79,19 +92,29 @@ class Look:
 
     @cached_property
     def predictions(self) -> Tensor | None:
-        """(N, classes) probabilities that a linear probe gives the shown samples; None without classes."""
+        """(N, classes) probabilities that a linear probe gives the shown samples; None without
+        classes.
+        """
         if not self.has_classes:
             return None
         rows = torch.arange(min(PROBED, len(self.train)))
         assert self.train.label is not None
-        train = Labelled(self.train_features[rows], self.train.label[rows], len(self.source.spec.classes))
+        train = Labelled(
+            self.train_features[rows], self.train.label[rows], len(self.source.spec.classes)
+        )
         (probe,) = linear_probes(train)
         return probe.model(self.features).softmax(dim=1)
 
     @cached_property
     def errors(self) -> Tensor | None:
-        """(N,) predicted minus true values of a ridge probe of the shown samples; None without values."""
-        if self.source.spec.target != "value" or self.source.spec.values > 1 or self.shown.label is None:
+        """(N,) predicted minus true values of a ridge probe of the shown samples; None without
+        values.
+        """
+        if (
+            self.source.spec.target != "value"
+            or self.source.spec.values > 1
+            or self.shown.label is None
+        ):
             return None
         rows = torch.arange(min(PROBED, len(self.train)))
         (probe,) = ridge_probes(self.train_features[rows], self.train.label[rows])
@@ -99,16 +122,26 @@ class Look:
 
     @cached_property
     def clusters(self) -> list[str]:
-        """A k-means cluster of each shown sample, as many as there are classes (2 to 12, else 8)."""
+        """A k-means cluster of each shown sample, as many as there are classes (2 to 12, else
+        8).
+        """
         classes = len(self.source.spec.classes)
         count = min(classes if 2 <= classes <= 12 else 8, len(self.features))
-        found = KMeans(count, n_init=4, random_state=0).fit(normalize(self.features, dim=1).numpy()).labels_
+        found = (
+            KMeans(count, n_init=4, random_state=0)
+            .fit(normalize(self.features, dim=1).numpy())
+            .labels_
+        )
         return [f"cluster {number + 1}" for number in found.tolist()]
 
     @property
     def has_classes(self) -> bool:
         """Whether a probe of classes is possible."""
-        if self.source.spec.target != "class" or self.shown.label is None or self.train.label is None:
+        if (
+            self.source.spec.target != "class"
+            or self.shown.label is None
+            or self.train.label is None
+        ):
             return False
         return len(torch.unique(self.train.label)) > 1
 
@@ -123,7 +156,10 @@ class Look:
             return [""] * len(samples)
         if classes:
             return [classes[value] for value in samples.label.tolist()]
-        return [", ".join(f"{value:.3g}" for value in row) for row in samples.label.view(len(samples.label), -1).tolist()]
+        return [
+            ", ".join(f"{value:.3g}" for value in row)
+            for row in samples.label.view(len(samples.label), -1).tolist()
+        ]
 
     @cached_property
     def _encoder(self) -> Any:
@@ -133,4 +169,8 @@ class Look:
 def _some(samples: Any, count: int) -> Any:
     if len(samples) <= count:
         return samples
-    return samples.subset(torch.randperm(len(samples), generator=torch.Generator().manual_seed(1))[:count].sort().values)
+    return samples.subset(
+        torch.randperm(len(samples), generator=torch.Generator().manual_seed(1))[:count]
+        .sort()
+        .values
+    )

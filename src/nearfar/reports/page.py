@@ -12,10 +12,17 @@ from nearfar.reports import sections
 from nearfar.reports.document import document
 from nearfar.reports.health import gain
 from nearfar.reports.look import Look
-from nearfar.run import Run
+from nearfar.runs.folder import Run
 
 _CARDS = (
-    "kNN accuracy", "linear accuracy", "R2", "mean absolute error", "10 % of labels", "zero-shot accuracy", "recall@1", "effective rank",
+    "kNN accuracy",
+    "linear accuracy",
+    "R2",
+    "mean absolute error",
+    "10 % of labels",
+    "zero-shot accuracy",
+    "recall@1",
+    "effective rank",
 )
 _MOST_CARDS = 4
 
@@ -29,29 +36,49 @@ def write_page(run: Run, path: Path) -> Path:
     """
     look = Look(run, run.source())
     made = [
-        sections.health(look), sections.views(look), sections.results(look), sections.curves(look), sections.similarities(look),
-        sections.embedding(look), sections.neighbours(look), sections.mistakes(look), sections.suspects(look), sections.recipe(look),
+        sections.health(look),
+        sections.views(look),
+        sections.results(look),
+        sections.curves(look),
+        sections.similarities(look),
+        sections.embedding(look),
+        sections.neighbours(look),
+        sections.mistakes(look),
+        sections.suspects(look),
+        sections.recipe(look),
     ]
     title = f"{run.config.method} on {look.source.spec.name}"
-    page = document(title, lead(run.evaluation()), [section for section in made if section is not None])
+    page = document(
+        title, lead(run.evaluation()), [section for section in made if section is not None]
+    )
     write_text(path, page, overwrite=True)
     return path
 
 
 def lead(evaluation: Evaluation | None) -> str:
-    """The headline figures as cards, each beside the better baseline, and the one sentence that matters."""
+    """The headline figures as cards, each beside the better baseline, and the one sentence that
+    matters.
+    """
     if evaluation is None:
         return "<p>This run has not been evaluated.</p>"
     metrics = [m for name in _CARDS for m in evaluation.metrics() if name in m][:_MOST_CARDS]
     cards = "".join(_card(evaluation, metric) for metric in dict.fromkeys(metrics))
     better = gain(evaluation)
-    sentence = "" if better is None else f'<p class="{better.state}"><b>{html.escape(better.text())}</b></p>'
+    sentence = (
+        ""
+        if better is None
+        else f'<p class="{better.state}"><b>{html.escape(better.text())}</b></p>'
+    )
     return f'{sentence}<div class="cards">{cards}</div>'
 
 
 def _card(evaluation: Evaluation, metric: str) -> str:
     trained = evaluation.score(metric)
-    others = [s for s in evaluation.scores if s.metric == metric and s.row in ("random encoder", "raw input")]
+    others = [
+        s
+        for s in evaluation.scores
+        if s.metric == metric and s.row in ("random encoder", "raw input")
+    ]
     value, space, interval = trained.text().partition(" ")
     lines = [f"95 %: {interval.strip('()')}"] if space else []
     lines += [f"{s.row}: {s.text().partition(' ')[0]}" for s in others]

@@ -29,5 +29,7 @@ class Centre(nn.Module):
 
 
 def warmed(first: float, last: float, share: float, progress: float) -> float:
-    """A temperature at ``progress`` of the run: from ``first`` to ``last`` in a straight line over the first ``share`` of it."""
+    """A temperature at ``progress`` of the run: from ``first`` to ``last`` in a straight line over
+    the first ``share`` of it.
+    """
     return first + (last - first) * (min(1.0, progress / share) if share else 1.0)

@@ -13,7 +13,8 @@ class MemoryBank(nn.Module):
     Attributes:
         rows: (samples, dimension); starts as random unit vectors.
 
-    Source: Wu et al. 2018, "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", section 3.
+    Source: Wu et al. 2018, "Unsupervised Feature Learning via Non-Parametric Instance
+        Discrimination", section 3.
     """
 
     rows: Tensor

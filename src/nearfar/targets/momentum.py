@@ -1,4 +1,6 @@
-"""A network that follows another one slowly: the momentum (exponential moving average) copy and its schedule."""
+"""A network that follows another one slowly: the momentum (exponential moving average) copy and its
+schedule.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,9 @@ from torch import nn
 class MomentumEncoder(nn.Module):
     """A frozen copy of ``module`` whose parameters are moved towards the online ones by ``update``.
 
-    It starts as an exact copy and never receives gradient. Only parameters are averaged: batch norm statistics are
-    buffers, and in train mode the copy normalises each batch by that batch, as MoCo's and BYOL's authors do.
+    It starts as an exact copy and never receives gradient. Only parameters are averaged: batch norm
+    statistics are buffers, and in train mode the copy normalises each batch by that batch, as
+    MoCo's and BYOL's authors do.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -22,7 +25,9 @@ class MomentumEncoder(nn.Module):
         self.module = copy.deepcopy(module).requires_grad_(False)
 
     def restart(self) -> None:
-        """Give every layer fresh random weights, as some papers' code has it; layers that cannot start anew keep the copied ones."""
+        """Give every layer fresh random weights, as some papers' code has it; layers that cannot
+        start anew keep the copied ones.
+        """
         for layer in self.module.modules():
             reset = getattr(layer, "reset_parameters", None)
             if callable(reset):
@@ -35,17 +40,21 @@ class MomentumEncoder(nn.Module):
 
     @torch.no_grad()
     def update(self, online: nn.Module, momentum: float) -> None:
-        """Set every parameter to ``momentum`` times itself plus ``1 - momentum`` times the online one.
+        """Set every parameter to ``momentum`` times itself plus ``1 - momentum`` times the online
+        one.
 
         Args:
             online: a module with the same parameters in the same order as the one that was copied.
             momentum: in [0, 1]; 0 copies, 1 changes nothing.
         """
-        torch._foreach_lerp_(list(self.module.parameters()), list(online.parameters()), 1.0 - momentum)
+        torch._foreach_lerp_(
+            list(self.module.parameters()), list(online.parameters()), 1.0 - momentum
+        )
 
 
 def cosine_momentum(base: float, progress: float) -> float:
-    """Momentum that rises from ``base`` to 1 along half a cosine: 1 - (1 - base) (1 + cos(pi progress)) / 2.
+    """Momentum that rises from ``base`` to 1 along half a cosine: 1 - (1 - base) (1 + cos(pi
+    progress)) / 2.
 
     Args:
         base: at the start, in [0, 1].

@@ -19,7 +19,9 @@ class Prototypes(nn.Module):
         self.weight = nn.Parameter(functional.normalize(torch.randn(count, dimension), dim=1))
 
     def forward(self, z: Tensor) -> Tensor:
-        """Scores (..., count) of embeddings (..., dimension): cosines when both are unit vectors."""
+        """Scores (..., count) of embeddings (..., dimension): cosines when both are unit
+        vectors.
+        """
         return functional.linear(z, self.weight)
 
     @torch.no_grad()

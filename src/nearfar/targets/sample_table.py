@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 
 class SampleTable(nn.Module):
-    """Named columns of one number (or truth value) a sample; buffers, so that checkpoints carry them.
+    """Named columns of one number (or truth value) a sample; buffers, so that checkpoints carry
+    them.
 
-    ``SampleTable(1000, temperature=0.1, seen=False)`` has two columns of 1000 rows, float32 and bool, at these values.
+    ``SampleTable(1000, temperature=0.1, seen=False)`` has two columns of 1000 rows, float32 and
+    bool, at these values.
     """
 
     def __init__(self, samples: int, **columns: float | bool) -> None:
@@ -26,7 +28,9 @@ class SampleTable(nn.Module):
 
     @torch.no_grad()
     def update(self, index: Tensor, rows: Mapping[str, Tensor]) -> None:
-        """Overwrite columns of samples ``index`` (N,), no sample twice, by ``rows``: (N,) for each column named."""
+        """Overwrite columns of samples ``index`` (N,), no sample twice, by ``rows``: (N,) for each
+        column named.
+        """
         for name, values in rows.items():
             column = self.get_buffer(name)
             column.index_copy_(0, index, values.to(column))

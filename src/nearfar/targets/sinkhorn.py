@@ -12,8 +12,9 @@ from torch import Tensor
 def sinkhorn(scores: Tensor, *, epsilon: float = 0.05, iterations: int = 3) -> Tensor:
     """Assign N samples softly to K prototypes so that all prototypes are used alike.
 
-    exp(scores / epsilon) is divided in turn by the sums of its columns (each prototype gets N / K) and of its rows
-    (each sample gives 1). Working with logarithms keeps large scores and small epsilons finite.
+    exp(scores / epsilon) is divided in turn by the sums of its columns (each prototype gets N / K)
+    and of its rows (each sample gives 1). Working with logarithms keeps large scores and small
+    epsilons finite.
 
     Args:
         scores: (N, K) similarities of samples and prototypes, any float type.
@@ -21,7 +22,8 @@ def sinkhorn(scores: Tensor, *, epsilon: float = 0.05, iterations: int = 3) -> T
         iterations: passes over columns and rows; with 0 the result is only scaled to a total of N.
 
     Returns:
-        (N, K) codes without gradient, in float32 or wider; with ``iterations`` > 0 each row sums to 1.
+        (N, K) codes without gradient, in float32 or wider; with ``iterations`` > 0 each row sums to
+        1.
 
     Source: Caron et al. 2020 (SwAV), section 3.1; Cuturi 2013.
     """

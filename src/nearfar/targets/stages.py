@@ -13,11 +13,13 @@ from nearfar.targets.kmeans import kmeans
 
 
 class Stages(nn.Module):
-    """Which of several stages a run is in, and the groups of samples that look alike to all finished stages.
+    """Which of several stages a run is in, and the groups of samples that look alike to all
+    finished stages.
 
-    The networks of each kind (encoders, projectors) form a list with one for each stage. What learns is always the *last* of the
-    list, so that optimiser and data parallel wrapper see the same parameters throughout; when a stage ends, it exchanges its weights
-    with the place of that stage, where fresh ones lay. After the last stage the list is in order.
+    The networks of each kind (encoders, projectors) form a list with one for each stage. What
+    learns is always the *last* of the list, so that optimiser and data parallel wrapper see the
+    same parameters throughout; when a stage ends, it exchanges its weights with the place of that
+    stage, where fresh ones lay. After the last stage the list is in order.
 
     Attributes:
         groups: (samples,) int64 pseudo-labels, 0 at first: p <- p K + cluster after each stage.
@@ -31,12 +33,16 @@ class Stages(nn.Module):
 
     def __init__(self, samples: int, clusters: int, *networks: nn.ModuleList) -> None:
         """Args:
-            samples: number of training samples.
-            clusters: K, at least 1.
-            networks: lists of networks that learn together, each with one for each stage; all but the last are frozen.
+        samples: number of training samples.
+        clusters: K, at least 1.
+        networks: lists of networks that learn together, each with one for each stage; all but the
+            last are frozen.
         """
         super().__init__()
-        self.count, self.clusters, self._networks = len(networks[0]), clusters, networks  # in a tuple, as the method owns them
+        # in a tuple, as the method owns them
+        self.count = len(networks[0])
+        self.clusters = clusters
+        self._networks = networks
         self.register_buffer("groups", torch.zeros(samples, dtype=torch.int64))
         self.register_buffer("current", torch.zeros((), dtype=torch.int64))
         for network in (network for each in networks for network in list(each)[:-1]):
@@ -49,12 +55,17 @@ class Stages(nn.Module):
             UserError: if the run has fewer epochs than stages.
         """
         if epoch and round(epoch / progress) < self.count:
-            raise UserError(f"{round(epoch / progress)} epochs are too few for {self.count} stages; choose --epochs {self.count} or more.")
+            raise UserError(
+                f"{round(epoch / progress)} epochs are too few for {self.count} stages; choose "
+                f"--epochs {self.count} or more."
+            )
         return min(int(progress * self.count + 1e-9), self.count - 1) > int(self.current)
 
     @torch.no_grad()
     def finish(self, features: Tensor, *, seed: int) -> None:
-        """End the current stage: refine the groups by its features (samples, D) and put fresh weights where the next one learns."""
+        """End the current stage: refine the groups by its features (samples, D) and put fresh
+        weights where the next one learns.
+        """
         stage = int(self.current)
         found = kmeans(normalize(features, dim=1), self.clusters, seed=seed + stage)
         self.groups.copy_(self.groups * self.clusters + found.to(self.groups.device))
@@ -67,10 +78,14 @@ class Stages(nn.Module):
 
         Args:
             features: of each stage.
-            unit: whether each stage is brought to length 1; otherwise one with longer features weighs more.
+            unit: whether each stage is brought to length 1; otherwise one with longer features
+                weighs more.
         """
         scaled = [normalize(f, dim=1) if unit else f for f in features]
-        known = [torch.where(self.current > place, f, torch.zeros_like(f)) for place, f in enumerate(scaled[:-1])]
+        known = [
+            torch.where(self.current > place, f, torch.zeros_like(f))
+            for place, f in enumerate(scaled[:-1])
+        ]
         return torch.cat([*known, scaled[-1]], dim=1)
 
 

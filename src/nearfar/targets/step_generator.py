@@ -7,10 +7,12 @@ from torch import Tensor, nn
 
 
 class StepGenerator(nn.Module):
-    """A generator for each training step, made from two buffers: a seed and the number of steps taken.
+    """A generator for each training step, made from two buffers: a seed and the number of steps
+    taken.
 
-    A loss is computed on every process, so its draws must not come from a process's own random state, which dropout and
-    unequal parts of the batch move on differently. Within a step the generator is always the same; ``advance`` ends the step.
+    A loss is computed on every process, so its draws must not come from a process's own random
+    state, which dropout and unequal parts of the batch move on differently. Within a step the
+    generator is always the same; ``advance`` ends the step.
 
     Attributes:
         seed: int64 scalar, drawn from torch's global random state.

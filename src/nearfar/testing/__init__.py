@@ -1,7 +1,9 @@
-"""The public battery: every check that nearfar's own losses and methods pass, for a loss or a method of your own.
+"""The public battery: every check that nearfar's own losses and methods pass, for a loss or a
+method of your own.
 
-``check_method(MyMethod)`` and ``check_loss(my_loss, make_inputs)`` raise an ``AssertionError`` that says which promise
-is broken and how. The single checks are in ``METHOD_CHECKS`` and ``LOSS_CHECKS``; each takes a ``Case`` (``LossCase``).
+``check_method(MyMethod)`` and ``check_loss(my_loss, make_inputs)`` raise an ``AssertionError`` that
+says which promise is broken and how. The single checks are in ``METHOD_CHECKS`` and
+``LOSS_CHECKS``; each takes a ``Case`` (``LossCase``).
 """
 
 from __future__ import annotations
@@ -20,7 +22,16 @@ from nearfar.testing.methods import METHOD_CHECKS, Case
 from nearfar.testing.processes import on_processes
 from nearfar.testing.toys import toy
 
-__all__ = ["LOSS_CHECKS", "METHOD_CHECKS", "Case", "LossCase", "check_loss", "check_method", "on_processes", "toy"]
+__all__ = [
+    "LOSS_CHECKS",
+    "METHOD_CHECKS",
+    "Case",
+    "LossCase",
+    "check_loss",
+    "check_method",
+    "on_processes",
+    "toy",
+]
 
 
 def check_method(
@@ -31,7 +42,8 @@ def check_method(
     skip: Sequence[str] = (),
     without_gradient: Sequence[str] = (),
 ) -> None:
-    """Run every check of ``METHOD_CHECKS`` on a method with a tiny encoder and tiny data; takes some seconds.
+    """Run every check of ``METHOD_CHECKS`` on a method with a tiny encoder and tiny data; takes
+    some seconds.
 
     Args:
         method: a class in a module that other processes can import, or a registered name.
@@ -59,8 +71,9 @@ def check_loss(
 
     Args:
         function: gives a scalar, or a dict of scalars, which are added.
-        make_inputs: from a number of samples and a generator to the function's arguments by name, in float64; those
-            that should receive gradient have ``requires_grad``. Axes of samples have that length, no other axis has 7.
+        make_inputs: from a number of samples and a generator to the function's arguments by name,
+            in float64; those that should receive gradient have ``requires_grad``. Axes of samples
+            have that length, no other axis has 7.
         skip: names of checks to leave out.
 
     Raises:
@@ -71,7 +84,9 @@ def check_loss(
     _run(LOSS_CHECKS, LossCase(function, make_inputs), skip, name)
 
 
-def _run(checks: Mapping[str, Callable[[Any], None]], case: Any, skip: Sequence[str], subject: str) -> None:
+def _run(
+    checks: Mapping[str, Callable[[Any], None]], case: Any, skip: Sequence[str], subject: str
+) -> None:
     for name in skip:
         if name not in checks:
             raise unknown_name("check", name, checks)

@@ -1,6 +1,8 @@
-"""A method's card: what it builds and asks for under its paper's recipe, as text that is reviewed once against the paper.
+"""A method's card: what it builds and asks for under its paper's recipe, as text that is reviewed
+once against the paper.
 
-A test keeps the card beside the code, so that no layer, view, group or number of the recipe changes unseen.
+A test keeps the card beside the code, so that no layer, view, group or number of the recipe changes
+unseen.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from nearfar.testing.toys import spec_for, toy_encoder
 
 
 def card(method: type[Method] | str) -> str:
-    """Layers, views, batches, parameter groups, phases and recipe of a method with its paper's settings on the toys' encoder.
+    """Layers, views, batches, parameter groups, phases and recipe of a method with its paper's
+    settings on the toys' encoder.
 
     Nothing is computed: the layers are built on the meta device, which needs no memory.
 
@@ -30,31 +33,52 @@ def card(method: type[Method] | str) -> str:
     recipe = kind.recipe("paper")
     spec = spec_for(kind)
     with torch.device("meta"):
-        made = kind(toy_encoder(spec, kind.encoder_kind), spec, resolved_settings(kind.Settings, recipe.settings))
+        made = kind(
+            toy_encoder(spec, kind.encoder_kind),
+            spec,
+            resolved_settings(kind.Settings, recipe.settings),
+        )
     parts = {
-        "data": [f"{spec.modality}, encoder {kind.encoder_kind}, labels {kind.label_kind if kind.needs_labels else 'none'}"],
+        "data": [
+            f"{spec.modality}, encoder {kind.encoder_kind}, labels "
+            f"{kind.label_kind if kind.needs_labels else 'none'}"
+        ],
         "views": _changed(made.wanted_views),
         "batches": _changed(made.wanted_batches),
         "settings": [f"{name} = {value!r}" for name, value in vars(made.settings).items()],
-        "recipe": [f"{f.name} = {getattr(recipe, f.name)!r}" for f in dataclasses.fields(recipe) if f.name != "settings"],
+        "recipe": [
+            f"{f.name} = {getattr(recipe, f.name)!r}"
+            for f in dataclasses.fields(recipe)
+            if f.name != "settings"
+        ],
         "layers": _layers(made),
         "parameter groups": _groups(made),
-        "phases": [f"{p.name}: {len(p.parameters)} parameters, loss {p.loss}" for p in made.phases()],
+        "phases": [
+            f"{p.name}: {len(p.parameters)} parameters, loss {p.loss}" for p in made.phases()
+        ],
     }
     head = f"{registry.name_of(kind)}: {kind.paper.title} ({kind.paper.year})"
-    body = [line for title, lines in parts.items() for line in (title, *(f"  {line}" for line in lines))]
+    body = [
+        line for title, lines in parts.items() for line in (title, *(f"  {line}" for line in lines))
+    ]
     return "\n".join([head, *body, ""])
 
 
 def _changed(value: Any) -> list[str]:
     """Fields of a dataclass that differ from their defaults."""
     plain = type(value)()
-    found = [f.name for f in dataclasses.fields(value) if getattr(value, f.name) != getattr(plain, f.name)]
+    found = [
+        f.name
+        for f in dataclasses.fields(value)
+        if getattr(value, f.name) != getattr(plain, f.name)
+    ]
     return [f"{name} = {getattr(value, name)!r}" for name in found] or ["as usual"]
 
 
 def _layers(method: Method) -> list[str]:
-    """Every layer that holds no other, and every parameter and buffer that lies outside of one; the encoder in one line."""
+    """Every layer that holds no other, and every parameter and buffer that lies outside of one; the
+    encoder in one line.
+    """
     found = [f"encoder: {type(method.encoder).__name__}, {method.encoder.dimension} features"]
     inside = {id(value) for value in (*method.encoder.parameters(), *method.encoder.buffers())}
     for name, module in method.named_modules():
@@ -65,10 +89,18 @@ def _layers(method: Method) -> list[str]:
         learns = any(parameter.requires_grad for parameter in module.parameters(recurse=False))
         leaf = not any(True for _ in module.children())
         if leaf and not (own and all(id(value) in inside for _, value in own)):
-            shapes = "".join(f", {key} {tuple(value.shape)}" for key, value in own) if repr(module).endswith("()") else ""
+            shapes = (
+                "".join(f", {key} {tuple(value.shape)}" for key, value in own)
+                if repr(module).endswith("()")
+                else ""
+            )
             found.append(f"{name}: {module!r}{shapes}{'' if learns or not own else ', held still'}")
         elif not leaf:
-            found += [f"{name}.{key}: {tuple(value.shape)}" for key, value in own if id(value) not in inside]
+            found += [
+                f"{name}.{key}: {tuple(value.shape)}"
+                for key, value in own
+                if id(value) not in inside
+            ]
     own = [*method.named_parameters(recurse=False), *method.named_buffers(recurse=False)]
     return found + [f"{key}: {tuple(value.shape)}" for key, value in own]
 
@@ -81,5 +113,8 @@ def _groups(method: Method) -> list[str]:
         held = [names[id(parameter)] for parameter in group["params"]]
         numbers = sum(math.prod(parameter.shape) for parameter in group["params"])
         tops = sorted({name.partition(".")[0] for name in held})
-        found.append(f"{len(held)} parameters, {numbers:,} numbers of {', '.join(tops)}; {options or 'as usual'}")
+        found.append(
+            f"{len(held)} parameters, {numbers:,} numbers of {', '.join(tops)}; "
+            f"{options or 'as usual'}"
+        )
     return found

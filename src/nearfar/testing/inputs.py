@@ -33,7 +33,8 @@ def sample_axis(given: Any) -> int | None:
 def orthogonal(given: Tensor, axis: int) -> Tensor:
     """Sample i is the unit vector i along the last axis, or the number i where samples are
     numbers."""
-    samples, axis = given.shape[axis], axis - given.ndim
+    samples = given.shape[axis]
+    axis = axis - given.ndim
     if axis == -1:
         return torch.arange(samples, dtype=given.dtype).expand_as(given).clone()
     rows = torch.eye(samples, given.shape[-1], dtype=given.dtype)

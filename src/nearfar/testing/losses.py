@@ -55,7 +55,8 @@ def order_does_not_matter(case: LossCase) -> None:
     inputs = case.make()
     order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(1))
     moved = {name: reordered(given, order) for name, given in inputs.items()}
-    value, other = case.value(inputs), case.value(moved)
+    value = case.value(inputs)
+    other = case.value(moved)
     assert_close(
         other,
         value,

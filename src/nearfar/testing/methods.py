@@ -22,7 +22,7 @@ from nearfar.methods.method import Method, Phase, Recipe, Summed
 from nearfar.testing.processes import on_processes
 from nearfar.testing.steps import Trained, assert_processes_equal, train, train_by_name
 from nearfar.testing.toys import ROWS, toy
-from nearfar.training.checkpoints import load_checkpoint, save_checkpoint
+from nearfar.training.care.checkpoints import load_checkpoint, save_checkpoint
 from nearfar.training.phases import Optimizers, moving
 from nearfar.training.plan import Plan
 from nearfar.training.update import detached, gradients, takes_rows
@@ -50,39 +50,57 @@ class Case:
 
 
 def runs(case: Case) -> None:
-    """Outputs have a row for each sample or are ``Summed``, loss terms are finite scalars, views stay as they are."""
+    """Outputs have a row for each sample or are ``Summed``, loss terms are finite scalars, views
+    stay as they are.
+    """
     method, batch = case.make()
     before = [view.clone() if isinstance(view, Tensor) else view for view in batch.views]
     for phase in method.phases():
         _check_outputs(method, phase, batch)
     for view, old in zip(batch.views, before, strict=True):
-        assert not isinstance(view, Tensor) or torch.equal(view, old), "forward changes a view in place"
+        assert not isinstance(view, Tensor) or torch.equal(view, old), (
+            "forward changes a view in place"
+        )
     features = method.eval().encode(batch.views[0])
     assert features.ndim == 2, f"encode gives the shape {tuple(features.shape)}; expected (N, D)"
-    assert len(features) == len(batch), f"encode gives {len(features)} rows for {len(batch)} samples"
+    assert len(features) == len(batch), (
+        f"encode gives {len(features)} rows for {len(batch)} samples"
+    )
     assert bool(features.isfinite().all()), "encode gives values that are not finite"
 
 
 def _check_outputs(method: Method, phase: Phase, batch: Batch) -> None:
     outputs = getattr(method, phase.forward)(batch)
-    assert isinstance(outputs, dict), f"{phase.forward} gives a {type(outputs).__name__}; expected a dict of named outputs"
+    assert isinstance(outputs, dict), (
+        f"{phase.forward} gives a {type(outputs).__name__}; expected a dict of named outputs"
+    )
     for leaf in _leaves(outputs):
         found = "a scalar" if isinstance(leaf, Tensor) and not leaf.ndim else ""
         assert isinstance(leaf, Summed) or len(leaf) == len(batch), (
             f"an output is {found or tuple(leaf.shape)}; expected {len(batch)} rows or Summed"
         )
     terms = getattr(method, phase.loss)(outputs)
-    assert isinstance(terms, Mapping), f"{phase.loss} gives a {type(terms).__name__}; expected a dict of named terms"
+    assert isinstance(terms, Mapping), (
+        f"{phase.loss} gives a {type(terms).__name__}; expected a dict of named terms"
+    )
     for name, term in terms.items():
-        assert isinstance(term, Tensor), f"the loss term {name} is a {type(term).__name__}; expected a scalar tensor"
-    assert any(term.requires_grad for term in terms.values()), f"none of the loss terms {sorted(terms)} has a gradient"
+        assert isinstance(term, Tensor), (
+            f"the loss term {name} is a {type(term).__name__}; expected a scalar tensor"
+        )
+    assert any(term.requires_grad for term in terms.values()), (
+        f"none of the loss terms {sorted(terms)} has a gradient"
+    )
     for name, term in terms.items():
-        assert term.ndim == 0, f"the loss term {name} has the shape {tuple(term.shape)}; expected a scalar"
+        assert term.ndim == 0, (
+            f"the loss term {name} has the shape {tuple(term.shape)}; expected a scalar"
+        )
         assert bool(term.isfinite()), f"the loss term {name} is {term.item()}"
 
 
 def phases_move_their_own(case: Case) -> None:
-    """In each phase its own parameters move and no others; every parameter that learns is in a phase."""
+    """In each phase its own parameters move and no others; every parameter that learns is in a
+    phase.
+    """
     method, batch = case.make()
     phases = method.phases()
     optimizers = Optimizers(method, Recipe(batch_size=ROWS))
@@ -96,8 +114,16 @@ def phases_move_their_own(case: Case) -> None:
         with moving(method, phase.parameters):
             gradients(method, method, phase, batch, plan)
         optimizers.of(phase).step()
-        moved = {name for name, parameter in method.named_parameters() if not torch.equal(parameter, before[name])}
-        foreign = sorted(name for name, parameter in method.named_parameters() if name in moved and id(parameter) not in own)
+        moved = {
+            name
+            for name, parameter in method.named_parameters()
+            if not torch.equal(parameter, before[name])
+        }
+        foreign = sorted(
+            name
+            for name, parameter in method.named_parameters()
+            if name in moved and id(parameter) not in own
+        )
         assert not foreign, f"the phase {phase.name} moves {foreign}, which are not its own"
         assert moved, f"the phase {phase.name} moves nothing"
         after = {name: parameter.requires_grad for name, parameter in method.named_parameters()}
@@ -105,7 +131,9 @@ def phases_move_their_own(case: Case) -> None:
 
 
 def gradient_reaches_parameters(case: Case) -> None:
-    """Every learning parameter gets a finite gradient, no other gets one, and the optimiser has each exactly once."""
+    """Every learning parameter gets a finite gradient, no other gets one, and the optimiser has
+    each exactly once.
+    """
     method, batch = case.make()
     Optimizers(method, Recipe(batch_size=ROWS))
     (gradients,) = train(method, batch, [0.5])["gradients"]
@@ -113,12 +141,15 @@ def gradient_reaches_parameters(case: Case) -> None:
     learning = {name for name, parameter in method.named_parameters() if parameter.requires_grad}
     missing = learning - reached - set(case.without_gradient)
     assert not missing, f"no gradient reaches {sorted(missing)}"
-    assert reached <= learning, f"a gradient reaches {sorted(reached - learning)}, which should not learn"
+    assert reached <= learning, (
+        f"a gradient reaches {sorted(reached - learning)}, which should not learn"
+    )
     _assert_finite(gradients, "the gradient of")
 
 
 def gradient_matches_differences(case: Case) -> None:
-    """The loss's gradient by the outputs is its slope. Skip it where the loss stops a gradient on purpose.
+    """The loss's gradient by the outputs is its slope. Skip it where the loss stops a gradient on
+    purpose.
 
     Terms without a gradient are diagnostics and left out.
     """
@@ -131,7 +162,9 @@ def gradient_matches_differences(case: Case) -> None:
 
 def _check_slope(compute: Callable[[Any], dict[str, Tensor]], raw: Any) -> None:
     outputs = detached(raw)
-    moving = [v for v, old in zip(_tensors(outputs), _tensors(raw), strict=True) if old.requires_grad]
+    moving = [
+        v for v, old in zip(_tensors(outputs), _tensors(raw), strict=True) if old.requires_grad
+    ]
     generator = torch.Generator().manual_seed(2)
     steps = [1e-6 * torch.randn(v.shape, generator=generator, dtype=v.dtype) for v in moving]
     for value in moving:
@@ -150,11 +183,15 @@ def _check_slope(compute: Callable[[Any], dict[str, Tensor]], raw: Any) -> None:
         torch._foreach_sub_(moving, steps, alpha=2)
         found = (above - float(loss())) / 2
     same = math.isclose(expected, found, rel_tol=1e-4, abs_tol=1e-12)
-    assert same, f"by its gradient the loss changes by {expected:.6g} where it changes by {found:.6g}"
+    assert same, (
+        f"by its gradient the loss changes by {expected:.6g} where it changes by {found:.6g}"
+    )
 
 
 def shares_add_up(case: Case) -> None:
-    """A loss that takes ``rows``: the terms of unequal ranges add up to the whole's; those without gradient are means. Others pass."""
+    """A loss that takes ``rows``: the terms of unequal ranges add up to the whole's; those without
+    gradient are means. Others pass.
+    """
     method, batch = case.make()
     method.progress = 0.5
     for phase in method.phases():
@@ -164,18 +201,31 @@ def shares_add_up(case: Case) -> None:
         for value in _tensors(outputs):
             value.requires_grad_(value.is_floating_point())
         loss = getattr(method, phase.loss)
-        expected, ends = loss(outputs), (0, 1, len(batch) // 2, len(batch))
+        expected = loss(outputs)
+        ends = (0, 1, len(batch) // 2, len(batch))
         parts = [(loss(outputs, rows=slice(a, b)), (b - a) / len(batch)) for a, b in pairwise(ends)]
         for name, term in expected.items():
-            found = torch.stack([terms[name] if term.requires_grad else part * terms[name] for terms, part in parts]).sum()
-            assert_close(found, term, rtol=1e-10, atol=1e-10, msg=f"the shares of {name} do not add up: ".__add__)
+            found = torch.stack(
+                [terms[name] if term.requires_grad else part * terms[name] for terms, part in parts]
+            ).sum()
+            assert_close(
+                found,
+                term,
+                rtol=1e-10,
+                atol=1e-10,
+                msg=f"the shares of {name} do not add up: ".__add__,
+            )
 
 
 def repeats(case: Case) -> None:
     """The same seed gives the same steps to the bit; other weights do not."""
     first, second, other = (train(*case.make(seed)) for seed in (0, 0, 1))
-    assert_close(second, first, rtol=0, atol=0, msg=lambda text: f"the same seed gives other steps: {text}")
-    different = [not torch.equal(a, other["terms"][0][name]) for name, a in first["terms"][0].items()]
+    assert_close(
+        second, first, rtol=0, atol=0, msg=lambda text: f"the same seed gives other steps: {text}"
+    )
+    different = [
+        not torch.equal(a, other["terms"][0][name]) for name, a in first["terms"][0].items()
+    ]
     assert any(different), "the loss is the same for other weights"
 
 
@@ -187,15 +237,28 @@ def resumes(case: Case) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = save_checkpoint(Path(folder), {"step": 1, "method": method.state_dict()})
         fresh.load_state_dict(load_checkpoint(path)["method"])
-    found, expected = train(fresh, batch, [0.75]), train(method, batch, [0.75])
-    assert_close(found, expected, rtol=0, atol=0, msg=lambda text: f"the step after resuming is another: {text}")
+    found = train(fresh, batch, [0.75])
+    expected = train(method, batch, [0.75])
+    assert_close(
+        found,
+        expected,
+        rtol=0,
+        atol=0,
+        msg=lambda text: f"the step after resuming is another: {text}",
+    )
 
 
 def gradient_cache_equals_plain(case: Case) -> None:
-    """Embedding in chunks takes the step of the whole batch; batch norms rest, as each chunk has its own statistics."""
+    """Embedding in chunks takes the step of the whole batch; batch norms rest, as each chunk has
+    its own statistics.
+    """
     plain, cached = (_train_at_rest(case, chunk) for chunk in (0, 4))
     assert_close(
-        cached, plain, rtol=1e-9, atol=1e-10, msg=lambda text: f"the gradient cache takes another step: {text}"
+        cached,
+        plain,
+        rtol=1e-9,
+        atol=1e-10,
+        msg=lambda text: f"the gradient cache takes another step: {text}",
     )
 
 
@@ -210,11 +273,15 @@ def _train_at_rest(case: Case, gradient_cache: int) -> Trained:
 def runs_in_bfloat16(case: Case) -> None:
     """Steps under bfloat16 autocast have finite losses, which are computed in float32."""
     method, batch = case.make()
-    views = [v.float() if isinstance(v, Tensor) and v.is_floating_point() else v for v in batch.views]
+    views = [
+        v.float() if isinstance(v, Tensor) and v.is_floating_point() else v for v in batch.views
+    ]
     for terms in train(method.float(), replace(batch, views=views), precision="bfloat16")["terms"]:
         _assert_finite(terms, "the bfloat16 loss term")
         for name, term in terms.items():
-            assert term.dtype == torch.float32, f"under bfloat16 the loss term {name} is computed in {term.dtype}"
+            assert term.dtype == torch.float32, (
+                f"under bfloat16 the loss term {name} is computed in {term.dtype}"
+            )
 
 
 def few_samples_are_right_or_refused(case: Case) -> None:
@@ -224,7 +291,10 @@ def few_samples_are_right_or_refused(case: Case) -> None:
     for what, given in (("one sample", batch[:1]), ("equal samples", equal)):
         try:
             trained = train(case.make()[0], given, [0.5])
-        except (UserError, ValueError):  # a ValueError is how PyTorch's batch norm refuses a single value a channel
+        except (
+            UserError,
+            ValueError,
+        ):  # a ValueError is how PyTorch's batch norm refuses a single value a channel
             continue
         _assert_finite(trained["terms"][0], f"with {what} the loss term")
         _assert_finite(trained["gradients"][0], f"with {what} the gradient of")
@@ -233,12 +303,13 @@ def few_samples_are_right_or_refused(case: Case) -> None:
 def processes_equal_one(case: Case) -> None:
     """Two and three processes with unequal parts take the steps of one process on the joined batch.
 
-    Losses, gradients and what ``after_step`` leaves (queues, centres, momentum encoders, batch norms) agree to 1e-10, also with the
-    parameters divided over the processes.
+    Losses, gradients and what ``after_step`` leaves (queues, centres, momentum encoders, batch
+    norms) agree to 1e-10, also with the parameters divided over the processes.
     """
     if case.method.__module__ == "__main__":
         raise UserError(
-            f"Other processes cannot import {case.method.__name__} from the main script; move it into a file of its own,"
+            f"Other processes cannot import {case.method.__name__} from the main script; move it "
+            "into a file of its own,"
             " or skip processes_equal_one."
         )
     task = (registry.name_of(case.method), case.modality, dict(case.settings))

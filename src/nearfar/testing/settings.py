@@ -1,4 +1,6 @@
-"""Every setting acts: changing one changes views, batches, shapes, groups, loss terms or the weights after some steps."""
+"""Every setting acts: changing one changes views, batches, shapes, groups, loss terms or the
+weights after some steps.
+"""
 
 from __future__ import annotations
 
@@ -22,17 +24,23 @@ _PROGRESS = (0.0, 0.25, 0.5, 0.75)
 
 
 def idle_settings(
-    method: type[Method], *, contexts: Mapping[str, Mapping[str, Any]] | None = None, values: Mapping[str, Any] | None = None
+    method: type[Method],
+    *,
+    contexts: Mapping[str, Mapping[str, Any]] | None = None,
+    values: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Names of the settings of which no other value changes anything about a method on toy data.
 
     Args:
         method: The class.
-        contexts: Settings under which one acts, by its name, where it acts only together with others.
-        values: The value to try, by the setting's name; by default several are made from its declared range.
+        contexts: Settings under which one acts, by its name, where it acts only together with
+            others.
+        values: The value to try, by the setting's name; by default several are made from its
+            declared range.
 
     Returns:
-        The settings that may be changed without any effect; an empty list is what a method should give.
+        The settings that may be changed without any effect; an empty list is what a method should
+        give.
     """
     hints = typing.get_type_hints(method.Settings, include_extras=True)
     traces: dict[tuple[tuple[str, Any], ...], Any] = {}
@@ -89,9 +97,14 @@ def _differs(method: type[Method], settings: Mapping[str, Any], expected: Any) -
 
 
 def trace(method: type[Method], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """All that a setting can change: what the method asks for, its shapes and groups, its batch, four steps and its features."""
+    """All that a setting can change: what the method asks for, its shapes and groups, its batch,
+    four steps and its features.
+    """
     made, batch = toy(method, settings=settings)
-    groups = [{k: v if k != "params" else [tuple(p.shape) for p in v] for k, v in g.items()} for g in made.parameter_groups()]
+    groups = [
+        {k: v if k != "params" else [tuple(p.shape) for p in v] for k, v in g.items()}
+        for g in made.parameter_groups()
+    ]
     found: dict[str, Any] = {
         "views": dataclasses.asdict(made.wanted_views),
         "batches": dataclasses.asdict(made.wanted_batches),
@@ -110,7 +123,11 @@ def trace(method: type[Method], settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tensors_of(batch: Batch) -> list[Tensor]:
-    return [value for value in (*batch.views, batch.index, *batch.extra.values()) if isinstance(value, Tensor)]
+    return [
+        value
+        for value in (*batch.views, batch.index, *batch.extra.values())
+        if isinstance(value, Tensor)
+    ]
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -1,4 +1,6 @@
-"""Training steps as the loop takes them, with everything they change laid open; on one process or several."""
+"""Training steps as the loop takes them, with everything they change laid open; on one process or
+several.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,15 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from nearfar import collectives
 from nearfar.batch import Batch
-from nearfar.data.batches import part
+from nearfar.data.batches.samplers import part
 from nearfar.methods.method import Method, Outputs, Recipe
 from nearfar.testing.toys import toy
-from nearfar.training import collectives, sharding
-from nearfar.training.batch_norm import synchronise
 from nearfar.training.phases import due, moving
 from nearfar.training.plan import Plan
+from nearfar.training.processes import sharding
+from nearfar.training.processes.batch_norm import synchronise
 from nearfar.training.update import gradients
 
 _RATE = 0.1
@@ -47,7 +50,8 @@ def train(
     precision: str = "float32",
     shard: bool = False,
 ) -> Trained:
-    """Take one step of plain gradient descent for each value of ``progress``, each on the same batch.
+    """Take one step of plain gradient descent for each value of ``progress``, each on the same
+    batch.
 
     Args:
         method: changed in place; has the same weights on every process.
@@ -55,12 +59,19 @@ def train(
         progress: share of the run that is done, for each step.
         gradient_cache: samples embedded at once; 0: off.
         precision: "float32" (that is, as the method is) or "bfloat16".
-        shard: divide the parameters over the processes; ``method`` holds them whole again at the end.
+        shard: divide the parameters over the processes; ``method`` holds them whole again at the
+            end.
     """
-    plan = Plan(Recipe(batch_size=len(batch)), gradient_cache=gradient_cache, precision=precision, shard=shard)
+    plan = Plan(
+        Recipe(batch_size=len(batch)),
+        gradient_cache=gradient_cache,
+        precision=precision,
+        shard=shard,
+    )
     if collectives.world() > 1:
         synchronise(method)
-    whole, method = method, sharding.sharded(method, plan.device) if shard and collectives.world() > 1 else method
+    whole = method
+    method = sharding.sharded(method, plan.device) if shard and collectives.world() > 1 else method
     model = method if shard or len(method.phases()) > 1 else collectives.data_parallel(method)
     own = batch[part(torch.arange(len(batch)), collectives.rank(), collectives.world())]
     trained = Trained(terms=[], gradients=[], state={})
@@ -111,9 +122,12 @@ def _step(
     return terms, found
 
 
-def train_by_name(tasks: Sequence[tuple[str, str | None, Mapping[str, Any]]], shards: Sequence[bool] = (False,)) -> list[Trained]:
-    """``train`` on the toys of several methods, each a registered name (or "module:Class"), a modality and settings; all of them once
-    for each value of ``shard`` that is asked for."""
+def train_by_name(
+    tasks: Sequence[tuple[str, str | None, Mapping[str, Any]]], shards: Sequence[bool] = (False,)
+) -> list[Trained]:
+    """``train`` on the toys of several methods, each a registered name (or "module:Class"), a
+    modality and settings; all of them once for each value of ``shard`` that is asked for.
+    """
     trained = []
     for shard, (name, modality, settings) in itertools.product(shards, tasks):
         try:
@@ -125,12 +139,16 @@ def train_by_name(tasks: Sequence[tuple[str, str | None, Mapping[str, Any]]], sh
 
 
 def assert_processes_equal(results: Sequence[Trained], expected: Trained, how: str = "") -> None:
-    """What each process of a group found is what one process finds alone, to 1e-10; gradients to 1e-14 of the step's largest where
-    that is more, as some (of a bias before batch norm) are 0 but for the rounding of others. ``how`` they trained is told if not."""
+    """What each process of a group found is what one process finds alone, to 1e-10; gradients to
+    1e-14 of the step's largest where that is more, as some (of a bias before batch norm) are 0 but
+    for the rounding of others. ``how`` they trained is told if not.
+    """
     for rank, found in enumerate(results):
         where = f"process {rank} of {len(results)}{how} differs from one process: "
         for own, alone in zip(found["gradients"], expected["gradients"], strict=True):
             largest = max((float(gradient.abs().max()) for gradient in alone.values()), default=0.0)
-            assert_close(own, alone, rtol=1e-10, atol=max(1e-10, 1e-14 * largest), msg=where.__add__)
+            assert_close(
+                own, alone, rtol=1e-10, atol=max(1e-10, 1e-14 * largest), msg=where.__add__
+            )
         for what in ("terms", "state"):
             assert_close(found[what], expected[what], rtol=1e-10, atol=1e-10, msg=where.__add__)

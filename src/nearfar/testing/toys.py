@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nearfar.batch import Batch, Pair, Tokens
-from nearfar.data.batches import sampler_for
+from nearfar.data.batches.samplers import sampler_for
 from nearfar.data.samples import Samples
 from nearfar.data.spec import Spec
 from nearfar.errors import unknown_name
@@ -33,7 +33,9 @@ ROWS = 11
 """Samples in a toy batch: no multiple of two or three, so that processes have unequal parts."""
 
 _WIDEST = 24
-"""Larger whole numbers among the settings (widths, queues) become this one, which most numbers of heads divide."""
+"""Larger whole numbers among the settings (widths, queues) become this one, which most numbers of
+heads divide.
+"""
 
 _EPISODE = {"way": 3, "shot": 1, "query": 2}
 """Of methods that learn from episodes: each of the three classes has four samples."""
@@ -53,14 +55,20 @@ SPECS = {
 
 
 def toy(
-    method: type[Method] | str, modality: str | None = None, *, settings: Mapping[str, Any] | None = None, seed: int = 0
+    method: type[Method] | str,
+    modality: str | None = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> tuple[Method, Batch]:
-    """A method on a tiny encoder in float64 and train mode, with a batch of ``ROWS`` random samples.
+    """A method on a tiny encoder in float64 and train mode, with a batch of ``ROWS`` random
+    samples.
 
     Args:
         method: a class, or a name that ``nearfar.methods.registry`` knows.
         modality: of the samples; by default the method's first, or "image".
-        settings: of the method; by default its "small" recipe's with all whole numbers above 24 lowered to 24.
+        settings: of the method; by default its "small" recipe's with all whole numbers above 24
+            lowered to 24.
         seed: of the weights; the batch is always the same.
 
     Raises:
@@ -95,21 +103,31 @@ def spec_for(kind: type[Method], modality: str | None = None) -> Spec:
     if modality not in SPECS:
         raise unknown_name("modality", modality, SPECS)
     spec = SPECS[modality]
-    return dataclasses.replace(spec, classes=(), target="value") if kind.label_kind == "value" else spec
+    return (
+        dataclasses.replace(spec, classes=(), target="value")
+        if kind.label_kind == "value"
+        else spec
+    )
 
 
 def toy_encoder(spec: Spec, kind: str = "any") -> Encoder:
     """The tiny encoder of the toys for one modality and kind of encoder."""
     if spec.modality == "image-text":
         texts = dataclasses.replace(spec, modality="text", shape=(spec.context,))
-        return TwoTowers(toy_encoder(dataclasses.replace(spec, modality="image"), kind), toy_encoder(texts, kind))
+        return TwoTowers(
+            toy_encoder(dataclasses.replace(spec, modality="image"), kind), toy_encoder(texts, kind)
+        )
     if spec.modality == "text":
         return TextTransformer(spec, width=12, depth=1, heads=2)
     if kind == "tokens":
         return PatchTransformer(spec, width=24, depth=1, heads=3)
     if spec.modality == "series":
         return SeriesConvNet(spec, width=4, depth=1, dimension=8)
-    convolutional: dict[str, Any] = {"audio": AudioConvNet, "video": FrameConvNet, "points": PointNet}
+    convolutional: dict[str, Any] = {
+        "audio": AudioConvNet,
+        "video": FrameConvNet,
+        "points": PointNet,
+    }
     encoder: Encoder = convolutional.get(spec.modality, SmallConvNet)(spec, widths=(4, 8))
     return encoder
 
@@ -117,7 +135,11 @@ def toy_encoder(spec: Spec, kind: str = "any") -> Encoder:
 def toy_samples(spec: Spec) -> Samples:
     """As many raw samples as the spec says, with classes in turn."""
     content = _samples(spec, torch.Generator().manual_seed(1))
-    label = torch.arange(spec.length) % 4 * 0.75 if spec.target == "value" else torch.arange(spec.length) % len(spec.classes)
+    label = (
+        torch.arange(spec.length) % 4 * 0.75
+        if spec.target == "value"
+        else torch.arange(spec.length) % len(spec.classes)
+    )
     return Samples(content, [str(number) for number in range(spec.length)], label)
 
 
@@ -130,21 +152,35 @@ def _batch(method: Method, samples: Samples) -> Batch:
     else:
         index = torch.randperm(len(samples), generator=generator)[:ROWS]
     raw = samples.take(index)
-    views = make_views(method.spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0))
+    views = make_views(
+        method.spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0)
+    )
     sources = method.view_sources(raw, index, generator)
-    made = [v.double() if isinstance(v, Tensor) else v for v in views(raw if sources is None else sources, generator)]
-    return method.prepare(Batch(made, index, None if samples.label is None else samples.label[index]), generator)
+    made = [
+        v.double() if isinstance(v, Tensor) else v
+        for v in views(raw if sources is None else sources, generator)
+    ]
+    return method.prepare(
+        Batch(made, index, None if samples.label is None else samples.label[index]), generator
+    )
 
 
 def _samples(spec: Spec, generator: torch.Generator) -> Any:
     """Raw samples as data sources give them."""
     if spec.modality == "image-text":
-        parts = (dataclasses.replace(spec, modality="image"), dataclasses.replace(spec, modality="text"))
+        parts = (
+            dataclasses.replace(spec, modality="image"),
+            dataclasses.replace(spec, modality="text"),
+        )
         return Pair(*(_samples(part, generator) for part in parts))
     if spec.modality == "text":
         length = torch.randint(3, spec.context + 1, (spec.length, 1), generator=generator)
         mask = torch.arange(spec.context) < length
-        return Tokens(torch.randint(5, spec.vocabulary, mask.shape, generator=generator) * mask, mask)
+        return Tokens(
+            torch.randint(5, spec.vocabulary, mask.shape, generator=generator) * mask, mask
+        )
     if spec.modality in ("image", "video"):
-        return torch.randint(0, 256, (spec.length, *spec.shape), generator=generator, dtype=torch.uint8)
+        return torch.randint(
+            0, 256, (spec.length, *spec.shape), generator=generator, dtype=torch.uint8
+        )
     return torch.randn(spec.length, *spec.shape, generator=generator)

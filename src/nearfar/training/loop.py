@@ -1,7 +1,8 @@
 """The training loop, in reading order: one batch, one update, one run.
 
-``fit`` knows no method by name. It runs ``forward`` on this process's own samples, joins the outputs of all processes, asks for
-the loss of the joined batch, and steps the optimiser; see ``nearfar.methods.method`` for the contract.
+``fit`` knows no method by name. It runs ``forward`` on this process's own samples, joins the
+outputs of all processes, asks for the loss of the joined batch, and steps the optimiser; see
+``nearfar.methods.method`` for the contract.
 """
 
 from __future__ import annotations
@@ -17,22 +18,23 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from nearfar import collectives
 from nearfar.batch import Batch, joined
-from nearfar.data.batches import Sampler, parts_of, place_of, sampler_for
+from nearfar.data.batches.samplers import Sampler, parts_of, place_of, sampler_for
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Outputs, Phase
-from nearfar.training import collectives, sharding
-from nearfar.training.ahead import Batches, cores_allow
-from nearfar.training.batch_norm import synchronise
-from nearfar.training.bound import bound_seconds
-from nearfar.training.dropout import synchronise_dropout
-from nearfar.training.finite import FiniteSteps, not_finite
-from nearfar.training.interruption import Interruption
-from nearfar.training.memory import freed_memory_kept
+from nearfar.training.care.ahead import Batches, cores_allow
+from nearfar.training.care.bound import bound_seconds
+from nearfar.training.care.finite import FiniteSteps, not_finite
+from nearfar.training.care.interruption import Interruption
+from nearfar.training.care.memory import freed_memory_kept
+from nearfar.training.care.profile import BETWEEN
+from nearfar.training.care.resuming import restore, save
 from nearfar.training.phases import Optimizers, due, moving
 from nearfar.training.plan import Plan
-from nearfar.training.profile import BETWEEN
-from nearfar.training.resuming import restore, save
+from nearfar.training.processes import sharding
+from nearfar.training.processes.batch_norm import synchronise
+from nearfar.training.processes.dropout import synchronise_dropout
 from nearfar.training.training_set import LoadedTrainingSet
 from nearfar.training.update import gradients
 from nearfar.views.draws import PartGenerator
@@ -62,7 +64,9 @@ class Callback(Protocol):
     """Something that watches a run on the first process: a log, a display, an evaluation."""
 
     def on_start(self, progress: Progress) -> None:
-        """Called once, before the first step of this process (not at step 0 when the run is resumed)."""
+        """Called once, before the first step of this process (not at step 0 when the run is
+        resumed).
+        """
 
     def on_log(self, progress: Progress) -> None:
         """Called every ``log_every`` steps, with fresh terms."""
@@ -75,33 +79,50 @@ class Callback(Protocol):
 
 
 def fit(
-    method: Method, source: Any, views: MakeViews, plan: Plan, folder: Path | None = None, callbacks: Sequence[Callback] = ()
+    method: Method,
+    source: Any,
+    views: MakeViews,
+    plan: Plan,
+    folder: Path | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Progress:
-    """Train ``method`` on ``source.train``, continuing from the newest checkpoint in ``folder``; without one, nothing is written.
+    """Train ``method`` on ``source.train``, continuing from the newest checkpoint in ``folder``;
+    without one, nothing is written.
 
-    Returns where the run stands: ``progress.step < progress.steps`` means that it was interrupted (Ctrl-C, SIGTERM or SIGHUP) after its
-    last step was finished and saved.
+    Returns where the run stands: ``progress.step < progress.steps`` means that it was interrupted
+    (Ctrl-C, SIGTERM or SIGHUP) after its last step was finished and saved.
 
-    Where the plan shards, ``method`` holds its parameters while ``before_epoch`` or a callback looks at it and at the end; in between,
-    and after an error, they are empty.
+    Where the plan shards, ``method`` holds its parameters while ``before_epoch`` or a callback
+    looks at it and at the end; in between, and after an error, they are empty.
 
     Raises:
-        UserError: if the batch is larger than the data, the loss is no longer finite, or a checkpoint cannot be written.
+        UserError: if the batch is larger than the data, the loss is no longer finite, or a
+            checkpoint cannot be written.
     """
     _refuse(method, plan)
-    method, samples = _placed(method, plan), source.train.to(plan.device)
+    method = _placed(method, plan)
+    samples = source.train.to(plan.device)
     trained = _to_train(method, plan)
     phases = trained.phases()
     optimizers = Optimizers(trained, plan.recipe, plan.precision)
     sampler = sampler_of(trained, samples, plan.recipe.batch_size, plan.seed)
-    progress = Progress(0, plan.steps or plan.recipe.epochs * len(sampler), len(sampler), plan.recipe.batch_size, {})
-    progress.step = restore(folder, trained, optimizers, plan.seed, config=plan.config, tell=plan.tell)
-    # Without data parallel's hooks, which a parameter that stands still for a phase would confuse, ``gradients`` sees to the average.
+    progress = Progress(
+        0, plan.steps or plan.recipe.epochs * len(sampler), len(sampler), plan.recipe.batch_size, {}
+    )
+    progress.step = restore(
+        folder, trained, optimizers, plan.seed, config=plan.config, tell=plan.tell
+    )
+    # Without data parallel's hooks, which a parameter that stands still for a phase would confuse,
+    # ``gradients`` sees to the average.
     replicated = not (plan.gradient_cache or plan.shard) and len(phases) == 1
     model = collectives.data_parallel(trained) if replicated else trained
     callbacks = callbacks if collectives.is_first() else ()
     make = partial(_batch, trained, samples, sampler, views, plan)
-    may_be_ahead = "ahead" not in trained.cannot and not plan.profile.times and not sharding.gathered_for_batches(trained)
+    may_be_ahead = (
+        "ahead" not in trained.cannot
+        and not plan.profile.times
+        and not sharding.gathered_for_batches(trained)
+    )
     ahead = may_be_ahead and cores_allow(plan.device)
     batches = Batches(make, len(sampler), progress.steps, ahead=ahead)
     alone = collectives.world() == 1
@@ -110,23 +131,34 @@ def fit(
         return not_finite(what, batches.make(step - 1), samples.ids)
 
     finite = FiniteSteps(trained, explained, at_once=alone and plan.device.type == "cpu")
-    with Interruption() as interruption, freed_memory_kept(plan.device), _ending(callbacks, progress), batches:
+    with (
+        Interruption() as interruption,
+        freed_memory_kept(plan.device),
+        _ending(callbacks, progress),
+        batches,
+    ):
         for callback in callbacks:
             callback.on_start(progress)
-        saved, logged, since = time.monotonic(), time.monotonic(), 0
+        saved = time.monotonic()
+        logged = time.monotonic()
+        since = 0
         while progress.step < progress.steps:
             trained.progress = progress.step / progress.steps
             if progress.step % len(sampler) == 0:
                 with plan.profile(BETWEEN), sharding.rewritten(method, trained):
-                    method.before_epoch(progress.epoch, LoadedTrainingSet(samples, method, plan.seed))
+                    method.before_epoch(
+                        progress.epoch, LoadedTrainingSet(samples, method, plan.seed)
+                    )
             optimizers.schedule(progress.step, progress.steps)
             batch = batches(progress.step)
             terms = _update(model, trained, phases, optimizers, batch, plan, progress, finite)
             progress.step += 1
             since += plan.recipe.batch_size
-            epoch_ended, last = progress.step % len(sampler) == 0, progress.step == progress.steps
+            epoch_ended = progress.step % len(sampler) == 0
+            last = progress.step == progress.steps
             logs = progress.step % plan.log_every == 0 or epoch_ended or last
-            stopping, due = interruption.requested, time.monotonic() - saved >= 60 * plan.checkpoint_minutes
+            stopping = interruption.requested
+            due = time.monotonic() - saved >= 60 * plan.checkpoint_minutes
             if not alone:  # processes agree where they talk anyway
                 stopping, due = collectives.any_of(stopping, due) if logs else (False, False)
             if logs or stopping or due:
@@ -138,18 +170,22 @@ def fit(
                     progress.samples_per_second = since / max(time.monotonic() - logged, 1e-9)
                     for callback in callbacks:
                         callback.on_log(progress)
-                logged, since = time.monotonic(), 0
+                logged = time.monotonic()
+                since = 0
             with plan.profile(BETWEEN):
                 if epoch_ended:
                     with sharding.filled(method, trained):
                         for callback in callbacks:
                             callback.on_epoch(progress, method)
-                    collectives.patient_barrier()  # the others wait while the first process looks at the method
+                    # the others wait while the first process looks at the method
+                    collectives.patient_barrier()
                     logged = time.monotonic()
                 if due or stopping or last:
                     save(folder, trained, optimizers, progress.step, config=plan.config)
                     saved = time.monotonic()
-            plan.profile.after_step(last or stopping, partial(_bound, method, trained, batch.views, plan))
+            plan.profile.after_step(
+                last or stopping, partial(_bound, method, trained, batch.views, plan)
+            )
             if stopping:
                 break
         sharding.fill(method, trained)
@@ -162,12 +198,18 @@ def _refuse(method: Method, plan: Plan) -> None:
     Raises:
         UserError: if the plan asks for it.
     """
-    asked = {"shard": plan.shard, "cache": plan.gradient_cache > 0, "accumulate": plan.accumulate > 1}
+    asked = {
+        "shard": plan.shard,
+        "cache": plan.gradient_cache > 0,
+        "accumulate": plan.accumulate > 1,
+    }
     options = {"shard": "--shard", "cache": "--gradient-cache", "accumulate": "--accumulate"}
     for what, reason in method.cannot.items():
         if asked.get(what, False):
             name = type(method).__name__
-            raise UserError(f"{name} cannot be trained with {options[what]}, because {reason}; leave it out.")
+            raise UserError(
+                f"{name} cannot be trained with {options[what]}, because {reason}; leave it out."
+            )
 
 
 def _placed(method: Method, plan: Plan) -> Method:
@@ -181,8 +223,12 @@ def _placed(method: Method, plan: Plan) -> Method:
 
 
 def _to_train(method: Method, plan: Plan) -> Method:
-    """What is trained: the method itself, or where that is asked for a copy that is divided over the processes."""
-    trained = sharding.sharded(method, plan.device) if plan.shard and collectives.world() > 1 else method
+    """What is trained: the method itself, or where that is asked for a copy that is divided over
+    the processes.
+    """
+    trained = (
+        sharding.sharded(method, plan.device) if plan.shard and collectives.world() > 1 else method
+    )
     if plan.compile:
         trained.encoder.compile()
     return trained
@@ -191,13 +237,23 @@ def _to_train(method: Method, plan: Plan) -> Method:
 def sampler_of(method: Method, samples: Any, batch_size: int, seed: int) -> Sampler:
     """The batches that a method wants of its training samples."""
     groups = getattr(method, "groups", None)
-    return sampler_for(method.wanted_batches, len(samples), batch_size, seed=seed, label=samples.label, groups=groups)
+    return sampler_for(
+        method.wanted_batches,
+        len(samples),
+        batch_size,
+        seed=seed,
+        label=samples.label,
+        groups=groups,
+    )
 
 
-def _batch(method: Method, samples: Any, sampler: Sampler, views: MakeViews, plan: Plan, step: int) -> Batch:
+def _batch(
+    method: Method, samples: Any, sampler: Sampler, views: MakeViews, plan: Plan, step: int
+) -> Batch:
     """This process's part of the batch of one step.
 
-    A function of seed and step alone, so that resuming is exact, and of the sample, so that the number of processes changes nothing.
+    A function of seed and step alone, so that resuming is exact, and of the sample, so that the
+    number of processes changes nothing.
     """
     epoch, position = divmod(step, len(sampler))
     whole = sampler.batch(epoch, position)
@@ -211,22 +267,31 @@ def _batch(method: Method, samples: Any, sampler: Sampler, views: MakeViews, pla
         return column[index.to(column.device)].to(plan.device)
 
     with plan.profile("data"):
-        raw, number = samples.take(index), index.to(plan.device)
+        raw = samples.take(index)
+        number = index.to(plan.device)
         label = None if samples.label is None else taken(samples.label)
         group = {name: taken(column) for name, column in samples.group.items()}
     with plan.profile("views"):
         sources = method.view_sources(raw, number, generator)
-        batch = Batch(views(raw if sources is None else sources, generator), number, label, group, place)
-        prepared = joined([_prepared(method, part, generator) for part in parts_of(batch, plan.accumulate)])
+        batch = Batch(
+            views(raw if sources is None else sources, generator), number, label, group, place
+        )
+        prepared = joined(
+            [_prepared(method, part, generator) for part in parts_of(batch, plan.accumulate)]
+        )
         if own is None:
             return prepared
         return replace(prepared if place is own else prepared[own.rows.to(plan.device)], place=own)
 
 
 def by_row(method: Method) -> bool:
-    """Whether what a method does to a batch before it is embedded can be done to some of its samples alone."""
+    """Whether what a method does to a batch before it is embedded can be done to some of its
+    samples alone.
+    """
     hooks = ("view_sources", "prepare")
-    return method.by_row or all(getattr(type(method), name) is getattr(Method, name) for name in hooks)
+    return method.by_row or all(
+        getattr(type(method), name) is getattr(Method, name) for name in hooks
+    )
 
 
 def _prepared(method: Method, part: Batch, generator: PartGenerator) -> Batch:
@@ -244,7 +309,9 @@ def _update(
     progress: Progress,
     finite: FiniteSteps,
 ) -> dict[str, Tensor]:
-    """The updates of one step, phase by phase; returns the detached loss terms, under "loss" the sum of the phases' losses."""
+    """The updates of one step, phase by phase; returns the detached loss terms, under "loss" the
+    sum of the phases' losses.
+    """
     method.train()
     terms: dict[str, Tensor] = {}
     outputs: Outputs = {}

@@ -1,4 +1,6 @@
-"""The updates of one step: which phases are due, that only a phase's own parameters move in it, and by which optimiser."""
+"""The updates of one step: which phases are due, that only a phase's own parameters move in it, and
+by which optimiser.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from torch.optim import Optimizer
 
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Phase, Recipe
-from nearfar.training.optimisers import build_optimizer
+from nearfar.training.optimisers.optimisers import build_optimizer
 from nearfar.training.schedules import apply_schedule
 
 
@@ -25,18 +27,28 @@ def due(phases: Sequence[Phase], step: int, progress: float) -> Iterator[Phase]:
         progress: share of the run that is done, in [0, 1].
 
     >>> both = [Phase("critic", (), times=2), Phase("policy", (), every=10, since=0.5)]
-    >>> [[phase.name for phase in due(both, step, progress)] for step, progress in ((0, 0.0), (10, 0.6), (11, 0.6))]
-    [['critic', 'critic'], ['critic', 'critic', 'policy'], ['critic', 'critic']]
+    >>> [phase.name for phase in due(both, 0, 0.0)]
+    ['critic', 'critic']
+    >>> [phase.name for phase in due(both, 10, 0.6)]
+    ['critic', 'critic', 'policy']
+    >>> [phase.name for phase in due(both, 11, 0.6)]
+    ['critic', 'critic']
     """
     for phase in phases:
         is_last = progress >= 1.0 and phase.until >= 1.0
-        if phase.since <= progress and (progress < phase.until or is_last) and step % phase.every == 0:
+        if (
+            phase.since <= progress
+            and (progress < phase.until or is_last)
+            and step % phase.every == 0
+        ):
             yield from [phase] * phase.times
 
 
 @contextmanager
 def moving(method: nn.Module, parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Within the block only these parameters take gradients; the others pass gradients on to what lies before them."""
+    """Within the block only these parameters take gradients; the others pass gradients on to what
+    lies before them.
+    """
     own = {id(parameter) for parameter in parameters}
     still = [p for p in method.parameters() if p.requires_grad and id(p) not in own]
     for parameter in still:
@@ -57,8 +69,8 @@ class Optimizers:
         precision: As for ``build_optimizer``.
 
     Raises:
-        UserError: As ``build_optimizer``; or if a parameter that learns is in no phase, or phases that share an optimiser differ in
-            their recipes.
+        UserError: As ``build_optimizer``; or if a parameter that learns is in no phase, or phases
+            that share an optimiser differ in their recipes.
     """
 
     def __init__(self, method: Method, recipe: Recipe, precision: str = "float32") -> None:
@@ -70,10 +82,14 @@ class Optimizers:
             name = phase.updated_by
             if name in self._by_name:
                 continue
-            members = {id(p) for other in phases if other.updated_by == name for p in other.parameters}
+            members = {
+                id(p) for other in phases if other.updated_by == name for p in other.parameters
+            }
             own = dataclasses.replace(recipe, **phase.recipe)
             self._recipes[name] = own
-            self._by_name[name] = build_optimizer(method, own, precision, only=members if len(phases) > 1 else None)
+            self._by_name[name] = build_optimizer(
+                method, own, precision, only=members if len(phases) > 1 else None
+            )
 
     def of(self, phase: Phase) -> Optimizer:
         """The optimiser that updates a phase."""
@@ -84,7 +100,9 @@ class Optimizers:
         return dict(self._by_name)
 
     def schedule(self, step: int, steps: int) -> None:
-        """Set every learning rate and weight decay for one step, by ``schedules.apply_schedule``."""
+        """Set every learning rate and weight decay for one step, by
+        ``schedules.apply_schedule``.
+        """
         for name, optimizer in self._by_name.items():
             apply_schedule(optimizer, self._recipes[name], step, steps)
 
@@ -99,7 +117,9 @@ class Optimizers:
         states = {name: optimizer.state_dict() for name, optimizer in self._by_name.items()}
         return next(iter(states.values())) if len(states) == 1 else states
 
-    def load_state_dict(self, state: Mapping[str, Any], load: Callable[[Optimizer, Any], None]) -> None:
+    def load_state_dict(
+        self, state: Mapping[str, Any], load: Callable[[Optimizer, Any], None]
+    ) -> None:
         """Bring back what ``state_dict`` gave; ``load`` brings back one optimiser's state."""
         states = {next(iter(self._by_name)): state} if len(self._by_name) == 1 else state
         for name, optimizer in self._by_name.items():
@@ -107,16 +127,27 @@ class Optimizers:
 
 
 def _check_phases(method: Method, phases: Sequence[Phase]) -> None:
-    """Every parameter that learns is in a phase, names are unique, and phases that share an optimiser agree on its recipe."""
+    """Every parameter that learns is in a phase, names are unique, and phases that share an
+    optimiser agree on its recipe.
+    """
     kind = type(method).__name__
     names = [phase.name for phase in phases]
     if not phases or len(set(names)) < len(names):
-        raise UserError(f"The phases of {kind} are named {', '.join(names) or 'nothing'}; expected one or more different names.")
+        raise UserError(
+            f"The phases of {kind} are named {', '.join(names) or 'nothing'}; expected one or more "
+            "different names."
+        )
     covered = {id(parameter) for phase in phases for parameter in phase.parameters}
     for name, parameter in method.named_parameters():
         if parameter.requires_grad and id(parameter) not in covered:
-            raise UserError(f"The parameter {name} learns but is in none of the phases of {kind}; add it to one.")
+            raise UserError(
+                f"The parameter {name} learns but is in none of the phases of {kind}; add it to "
+                "one."
+            )
     recipes: dict[str, Mapping[str, Any]] = {}
     for phase in phases:
         if recipes.setdefault(phase.updated_by, phase.recipe) != phase.recipe:
-            raise UserError(f"Phases of {kind} share the optimiser {phase.updated_by} but differ in their recipes; give them one recipe.")
+            raise UserError(
+                f"Phases of {kind} share the optimiser {phase.updated_by} but differ in their "
+                "recipes; give them one recipe."
+            )

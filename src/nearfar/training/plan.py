@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from nearfar.methods.method import Recipe
-from nearfar.training.profile import Untimed
+from nearfar.training.care.profile import Untimed
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class Plan:
     """What the loop needs to know beside the method and the data.
 
     Attributes:
-        recipe: the resolved recipe (optimiser, learning rate, batch size, epochs, warm-up, clipping).
+        recipe: the resolved recipe (optimiser, learning rate, batch size, epochs, warm-up,
+            clipping).
         steps: optimiser steps of the whole run; 0: as many as the recipe's epochs have.
         seed: of the order of samples and of the views.
         device: where everything is computed.

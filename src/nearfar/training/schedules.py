@@ -10,7 +10,8 @@ from nearfar.methods.method import Recipe
 
 
 def learning_rate_factor(step: int, steps: int, warmup_steps: int, final: float = 0.0) -> float:
-    """Share of the peak learning rate at one step: a straight line from 0 to 1, then half a cosine to ``final``.
+    """Share of the peak learning rate at one step: a straight line from 0 to 1, then half a cosine
+    to ``final``.
 
     Args:
         step: number of finished steps, from 0; beyond ``steps`` the factor stays at ``final``.
@@ -18,7 +19,8 @@ def learning_rate_factor(step: int, steps: int, warmup_steps: int, final: float 
         warmup_steps: length of the straight line, from 0 to ``steps``.
         final: share that is left at the end, in [0, 1].
 
-    Source: Loshchilov and Hutter 2017 (SGDR), equation 5, without restarts; Goyal et al. 2017, section 2.2, for the
+    Source: Loshchilov and Hutter 2017 (SGDR), equation 5, without restarts; Goyal et al. 2017,
+        section 2.2, for the
     warm-up, by steps as in the authors' code of Barlow Twins.
     """
     if step < warmup_steps:
@@ -28,8 +30,9 @@ def learning_rate_factor(step: int, steps: int, warmup_steps: int, final: float 
 
 
 def apply_schedule(optimizer: Optimizer, recipe: Recipe, step: int, steps: int) -> None:
-    """Set each group's learning rate by ``learning_rate_factor``, but for groups with ``constant_learning_rate``; and, where the
-    recipe has a final weight decay, the weight decay of those that have any, along half a cosine over the whole run.
+    """Set each group's learning rate by ``learning_rate_factor``, but for groups with
+    ``constant_learning_rate``; and, where the recipe has a final weight decay, the weight decay of
+    those that have any, along half a cosine over the whole run.
 
     Args:
         optimizer: from ``optimisers.build_optimizer`` with the same recipe.
@@ -40,7 +43,11 @@ def apply_schedule(optimizer: Optimizer, recipe: Recipe, step: int, steps: int) 
     """
     factor = learning_rate_factor(step, steps, round(recipe.warmup * steps))
     for group in optimizer.param_groups:
-        group["lr"] = group["peak_learning_rate"] * (1.0 if group["constant_learning_rate"] else factor)
+        group["lr"] = group["peak_learning_rate"] * (
+            1.0 if group["constant_learning_rate"] else factor
+        )
         if recipe.final_weight_decay is not None and group["decays"]:
             left = learning_rate_factor(step, steps, 0)
-            group["weight_decay"] = recipe.final_weight_decay + (recipe.weight_decay - recipe.final_weight_decay) * left
+            group["weight_decay"] = (
+                recipe.final_weight_decay + (recipe.weight_decay - recipe.final_weight_decay) * left
+            )

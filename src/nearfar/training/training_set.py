@@ -24,8 +24,11 @@ class LoadedTrainingSet:
     """
 
     def __init__(self, samples: Samples, method: Method, seed: int) -> None:
-        self.label, self.seed = samples.label, seed
-        self._samples, self._method, self._view = samples, method, plain_view(method.spec)
+        self.label = samples.label
+        self.seed = seed
+        self._samples = samples
+        self._method = method
+        self._view = plain_view(method.spec)
 
     def __len__(self) -> int:
         return len(self._samples)

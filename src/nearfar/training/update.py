@@ -1,4 +1,6 @@
-"""Gradients of one batch: forward on own samples, join, loss of the joined batch, backward; whole, in parts, or cached."""
+"""Gradients of one batch: forward on own samples, join, loss of the joined batch, backward; whole,
+in parts, or cached.
+"""
 
 from __future__ import annotations
 
@@ -14,36 +16,46 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
+from nearfar import collectives
 from nearfar.batch import Batch
-from nearfar.data.batches import parts_of
+from nearfar.data.batches.samplers import parts_of
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Outputs, Phase, Summed
-from nearfar.training import collectives, dropout
-from nearfar.training.joining import join, join_rows, summed_terms
 from nearfar.training.plan import Plan
+from nearfar.training.processes import dropout
+from nearfar.training.processes.joining import join, join_rows, summed_terms
 
 
-def gradients(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dict[str, Tensor], Outputs]:
+def gradients(
+    model: nn.Module, method: Method, phase: Phase, batch: Batch, plan: Plan
+) -> tuple[dict[str, Tensor], Outputs]:
     """Add the gradients of one phase's loss to the parameters.
 
-    With ``plan.accumulate`` parts, each part is contrasted with itself only and the parts' losses are averaged. With a
-    ``plan.gradient_cache``, see ``_cached``.
+    With ``plan.accumulate`` parts, each part is contrasted with itself only and the parts' losses
+    are averaged. With a ``plan.gradient_cache``, see ``_cached``.
 
     Args:
         model: ``method`` itself or its data-parallel wrapper.
 
     Returns:
-        The detached loss ("loss") and its terms, and the joined, detached outputs of the whole batch.
+        The detached loss ("loss") and its terms, and the joined, detached outputs of the whole
+        batch.
     """
-    found = _cached(method, phase, batch, plan) if plan.gradient_cache else _in_parts(model, method, phase, batch, plan)
-    # Data parallel's hooks would exchange after the gradient cache's first backward pass, before the chunks': exchange once, here.
-    # Sharding's hooks leave out what is not divided.
+    found = (
+        _cached(method, phase, batch, plan)
+        if plan.gradient_cache
+        else _in_parts(model, method, phase, batch, plan)
+    )
+    # Data parallel's hooks would exchange after the gradient cache's first backward pass, before
+    # the chunks': exchange once, here. Sharding's hooks leave out what is not divided.
     if plan.gradient_cache or plan.shard or model is method:
         collectives.average_gradients(p for p in phase.parameters if not isinstance(p, DTensor))
     return found
 
 
-def _in_parts(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dict[str, Tensor], Outputs]:
+def _in_parts(
+    model: nn.Module, method: Method, phase: Phase, batch: Batch, plan: Plan
+) -> tuple[dict[str, Tensor], Outputs]:
     totals: dict[str, Tensor] = {}
     joined: list[Outputs] = []
     for number, part in enumerate(parts_of(batch, plan.accumulate)):
@@ -55,18 +67,27 @@ def _in_parts(model: nn.Module, method: Method, phase: Phase, batch: Batch, plan
             with plan.profile("backward"):
                 (terms["loss"] / plan.accumulate).backward()  # type: ignore[no-untyped-call]
         for name, value in terms.items():
-            totals[name] = totals.get(name, torch.zeros_like(value.detach())) + value.detach() / plan.accumulate
+            totals[name] = (
+                totals.get(name, torch.zeros_like(value.detach()))
+                + value.detach() / plan.accumulate
+            )
         joined.append(detached(outputs))
     return totals, merged(joined)
 
 
-def _cached(method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dict[str, Tensor], Outputs]:
-    """The gradient cache (Gao et al. 2021): embed chunk by chunk without a graph, take the loss of the whole batch and its
-    gradient with respect to the embeddings, then embed again chunk by chunk and continue backward from there.
+def _cached(
+    method: Method, phase: Phase, batch: Batch, plan: Plan
+) -> tuple[dict[str, Tensor], Outputs]:
+    """The gradient cache (Gao et al. 2021): embed chunk by chunk without a graph, take the loss of
+    the whole batch and its gradient with respect to the embeddings, then embed again chunk by chunk
+    and continue backward from there.
 
-    The loss is that of the whole batch at the memory of a chunk. Batch norm sees the statistics of a chunk.
+    The loss is that of the whole batch at the memory of a chunk. Batch norm sees the statistics of
+    a chunk.
     """
-    count = math.ceil(plan.recipe.batch_size / collectives.world() / plan.gradient_cache)  # the same on every process
+    count = math.ceil(
+        plan.recipe.batch_size / collectives.world() / plan.gradient_cache
+    )  # the same on every process
     parts = slices(len(batch), count)
     states: list[tuple[Tensor, ...]] = []
     embedded: list[Outputs] = []
@@ -75,7 +96,12 @@ def _cached(method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dic
         for rows in parts:
             states.append(_random_state(plan.device))
             embedded.append(_forward(method, phase, batch[rows], plan))
-        for name, value in method.named_buffers():  # the second pass updates running statistics again, from the same start
+        for (
+            name,
+            value,
+        ) in (
+            method.named_buffers()
+        ):  # the second pass updates running statistics again, from the same start
             value.copy_(buffers[name])
     leaves: list[Tensor] = []
     with plan.profile("objective"):
@@ -91,15 +117,23 @@ def _cached(method: Method, phase: Phase, batch: Batch, plan: Plan) -> tuple[dic
             if leaf.grad is not None and value.requires_grad
         ]
         with plan.profile("backward"):
-            torch.autograd.backward([value for value, _ in pairs], [gradient for _, gradient in pairs])
+            torch.autograd.backward(
+                [value for value, _ in pairs], [gradient for _, gradient in pairs]
+            )
     return {name: value.detach() for name, value in terms.items()}, detached(outputs)
 
 
 def _forward(model: nn.Module, phase: Phase, batch: Batch, plan: Plan) -> Outputs:
-    """Outputs in float32 or wider: the loss is never computed in less. Autocast is entered anew for each pass, as it keeps
-    its half-precision weights until it is left."""
-    with torch.autocast(plan.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"), dropout.of(batch.place):
-        outputs = model(batch) if phase.forward == "forward" else getattr(model, phase.forward)(batch)
+    """Outputs in float32 or wider: the loss is never computed in less. Autocast is entered anew for
+    each pass, as it keeps its half-precision weights until it is left.
+    """
+    with (
+        torch.autocast(plan.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"),
+        dropout.of(batch.place),
+    ):
+        outputs = (
+            model(batch) if phase.forward == "forward" else getattr(model, phase.forward)(batch)
+        )
     if not isinstance(outputs, dict):
         raise UserError(
             f"The method's {phase.forward} returned a {type(outputs).__name__};"
@@ -110,7 +144,10 @@ def _forward(model: nn.Module, phase: Phase, batch: Batch, plan: Plan) -> Output
 
 def _random_state(device: torch.device) -> tuple[Tensor, ...]:
     """The global random states that a forward pass on the device draws from."""
-    return (torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else []))
+    return (
+        torch.get_rng_state(),
+        *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else []),
+    )
 
 
 def _set_random_state(states: tuple[Tensor, ...], device: torch.device) -> None:
@@ -121,7 +158,9 @@ def _set_random_state(states: tuple[Tensor, ...], device: torch.device) -> None:
 
 def widened(outputs: Outputs) -> Outputs:
     """The same outputs, half-precision ones in float32."""
-    return dict(_mapped(outputs, lambda t: t.float() if t.dtype in (torch.bfloat16, torch.float16) else t))
+    return dict(
+        _mapped(outputs, lambda t: t.float() if t.dtype in (torch.bfloat16, torch.float16) else t)
+    )
 
 
 def slices(length: int, count: int) -> list[slice]:
@@ -130,11 +169,15 @@ def slices(length: int, count: int) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(bounds)]
 
 
-def joined_loss(method: Method, phase: Phase, outputs: Outputs) -> tuple[Outputs, dict[str, Tensor]]:
-    """Outputs of the joined batch, and its loss terms in float32 or wider, whatever the forward pass computed in.
+def joined_loss(
+    method: Method, phase: Phase, outputs: Outputs
+) -> tuple[Outputs, dict[str, Tensor]]:
+    """Outputs of the joined batch, and its loss terms in float32 or wider, whatever the forward
+    pass computed in.
 
-    Under "loss" is what is minimised, the sum of the terms that have a gradient; the others are diagnostics. Where the method's loss
-    takes ``rows``, this process computes its own samples' share alone; the terms are the whole's either way.
+    Under "loss" is what is minimised, the sum of the terms that have a gradient; the others are
+    diagnostics. Where the method's loss takes ``rows``, this process computes its own samples'
+    share alone; the terms are the whole's either way.
     """
     compute: Callable[..., dict[str, Tensor]] = getattr(method, phase.loss)
     outputs, share = join_rows(outputs) if takes_rows(method, phase) else (join(outputs), None)
@@ -142,7 +185,10 @@ def joined_loss(method: Method, phase: Phase, outputs: Outputs) -> tuple[Outputs
         found = compute(outputs) if share is None else compute(outputs, rows=share.rows)
         _expect_terms(method, phase, found)
         terms = found if share is None else summed_terms(found, share)
-        return outputs, {**terms, "loss": torch.stack([term for term in terms.values() if term.requires_grad]).sum()}
+        return outputs, {
+            **terms,
+            "loss": torch.stack([term for term in terms.values() if term.requires_grad]).sum(),
+        }
 
 
 def _expect_terms(method: Method, phase: Phase, found: Any) -> None:
@@ -153,12 +199,20 @@ def _expect_terms(method: Method, phase: Phase, found: Any) -> None:
     """
     name = f"{type(method).__name__}.{phase.loss}"
     if not isinstance(found, Mapping):
-        raise UserError(f"{name} returned a {type(found).__name__}; expected a dict of named terms, such as {{'contrast': loss}}.")
+        raise UserError(
+            f"{name} returned a {type(found).__name__}; expected a dict of named terms, such as "
+            f"{{'contrast': loss}}."
+        )
     for term, value in found.items():
         if not isinstance(value, Tensor):
-            raise UserError(f"{name} gives {term!r} as a {type(value).__name__}; expected a tensor of no axis.")
+            raise UserError(
+                f"{name} gives {term!r} as a {type(value).__name__}; expected a tensor of no axis."
+            )
     if not any(value.requires_grad for value in found.values()):
-        raise UserError(f"None of the terms of {name} has a gradient, so nothing would be learned; compute one from the outputs.")
+        raise UserError(
+            f"None of the terms of {name} has a gradient, so nothing would be learned; compute one "
+            "from the outputs."
+        )
 
 
 def takes_rows(method: Method, phase: Phase) -> bool:
@@ -168,7 +222,11 @@ def takes_rows(method: Method, phase: Phase) -> bool:
 
 def _synchronising(model: nn.Module, last: bool) -> AbstractContextManager[Any]:
     """Gradients are exchanged once, with the last part."""
-    return model.no_sync() if isinstance(model, DistributedDataParallel) and not last else nullcontext()
+    return (
+        model.no_sync()
+        if isinstance(model, DistributedDataParallel) and not last
+        else nullcontext()
+    )
 
 
 def _mapped(value: Any, change: Any) -> Any:
@@ -196,16 +254,24 @@ def _with_leaves(outputs: Outputs, leaves: list[Tensor]) -> Outputs:
 
 
 def _flat(value: Any) -> list[tuple[Tensor, bool]]:
-    """All tensors of the outputs, each with whether it is a summed statistic, in the order of ``_mapped``."""
+    """All tensors of the outputs, each with whether it is a summed statistic, in the order of
+    ``_mapped``.
+    """
     if isinstance(value, Summed):
         return [(value.value, True)]
     if isinstance(value, Tensor):
         return [(value, False)]
-    return [leaf for item in (value.values() if isinstance(value, dict) else value) for leaf in _flat(item)]
+    return [
+        leaf
+        for item in (value.values() if isinstance(value, dict) else value)
+        for leaf in _flat(item)
+    ]
 
 
 def merged(parts: Sequence[Any]) -> Any:
-    """Outputs of consecutive parts as those of the whole batch: rows concatenated, statistics summed."""
+    """Outputs of consecutive parts as those of the whole batch: rows concatenated, statistics
+    summed.
+    """
     first = parts[0]
     if len(parts) == 1:
         return first

@@ -1,4 +1,6 @@
-"""``nearfar compare --advise``: which methods and what batch size to try on these data, on this machine, and why."""
+"""``nearfar compare --advise``: which methods and what batch size to try on these data, on this
+machine, and why.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from typing import Any
 from nearfar.data.spec import Spec
 
 _FEW = 20_000
-"""Below this many samples, methods that need neither a large batch nor a long training come first."""
+"""Below this many samples, methods that need neither a large batch nor a long training come first.
+"""
 
 
 @dataclass(frozen=True)
@@ -49,32 +52,60 @@ class Advice:
     def text(self) -> str:
         """As lines to print."""
         lines = [self.data]
-        lines += [f"{number}. {p.method}: {p.reason} ({p.evidence})" for number, p in enumerate(self.proposals, 1)]
-        return "\n".join([*lines, f"batch size {self.batch_size}: {self.why_batch}", f"Try: {self.command}"])
+        lines += [
+            f"{number}. {p.method}: {p.reason} ({p.evidence})"
+            for number, p in enumerate(self.proposals, 1)
+        ]
+        return "\n".join(
+            [*lines, f"batch size {self.batch_size}: {self.why_batch}", f"Try: {self.command}"]
+        )
 
 
 _SUPCON = Proposal(
-    "supcon", "the samples have classes, and using them beats ignoring them when the task is those classes",
+    "supcon",
+    "the samples have classes, and using them beats ignoring them when the task is those classes",
     "Khosla et al. 2020, table 2; check on other tasks, where it may lose",
 )
 _VICREG = Proposal(
-    "vicreg", "no negatives, so that a small batch and few samples do little harm, and it cannot collapse silently",
+    "vicreg",
+    "no negatives, so that a small batch and few samples do little harm, and it cannot collapse "
+    "silently",
     "Bardes et al. 2022, appendix on the batch size",
 )
 _DCL = Proposal(
-    "dcl", "contrastive, and made for small batches: the positive pair no longer weakens its own gradient",
+    "dcl",
+    "contrastive, and made for small batches: the positive pair no longer weakens its own gradient",
     "Yeh et al. 2022, abstract; our own claim table has the comparison on digits",
 )
-_SIMCLR = Proposal("simclr", "the reference that every other method is measured against", "Chen et al. 2020")
-_MOCO = Proposal("moco-v2", "a queue gives many negatives whatever the batch", "He et al. 2020, figure 3")
-_BYOL = Proposal("byol", "no negatives, and the best of its time on large unlabelled sets", "Grill et al. 2020, table 1")
-_DINO = Proposal("dino", "the strongest of these for kNN when the encoder is a transformer", "Caron et al. 2021, table 2")
+_SIMCLR = Proposal(
+    "simclr", "the reference that every other method is measured against", "Chen et al. 2020"
+)
+_MOCO = Proposal(
+    "moco-v2", "a queue gives many negatives whatever the batch", "He et al. 2020, figure 3"
+)
+_BYOL = Proposal(
+    "byol",
+    "no negatives, and the best of its time on large unlabelled sets",
+    "Grill et al. 2020, table 1",
+)
+_DINO = Proposal(
+    "dino",
+    "the strongest of these for kNN when the encoder is a transformer",
+    "Caron et al. 2021, table 2",
+)
 _MAE = Proposal(
-    "mae", "needs no augmentations to be right for the data, and is cheap on transformers",
+    "mae",
+    "needs no augmentations to be right for the data, and is cheap on transformers",
     "He et al. 2022, table 3; weak in kNN, strong when fine-tuned",
 )
-_CLIP = Proposal("clip", "the data are pairs: the text says what matters in the image", "Radford et al. 2021")
-_ISOGCLR = Proposal("isogclr-pairs", "a temperature for each pair, for data whose texts differ in how often they repeat", "Qiu et al. 2023")
+_CLIP = Proposal(
+    "clip", "the data are pairs: the text says what matters in the image", "Radford et al. 2021"
+)
+_ISOGCLR = Proposal(
+    "isogclr-pairs",
+    "a temperature for each pair, for data whose texts differ in how often they repeat",
+    "Qiu et al. 2023",
+)
 
 
 def advise(data: str, *, limit: int | None = None, label: str | None = None) -> Advice:
@@ -97,11 +128,24 @@ def advise(data: str, *, limit: int | None = None, label: str | None = None) -> 
     batch_size, why = _batch_size(source)
     words = " ".join(p.method for p in proposals)
     spec = source.spec
-    labels = {"class": f"{len(spec.classes)} classes", "value": "real-valued labels", "none": "no labels"}[spec.target]
+    labels = {
+        "class": f"{len(spec.classes)} classes",
+        "value": "real-valued labels",
+        "none": "no labels",
+    }[spec.target]
     size = " x ".join(map(str, spec.shape))
-    told = f"{spec.name}: {spec.length:,} {spec.modality} samples of {size}, {labels}; {os.cpu_count()} cores, {_device()}."
+    told = (
+        f"{spec.name}: {spec.length:,} {spec.modality} samples of {size}, {labels}; "
+        f"{os.cpu_count()} cores, {_device()}."
+    )
     path = f"'{data}'" if " " in str(Path(data)) else data
-    return Advice(told, tuple(proposals), batch_size, why, f"nearfar compare {words} --data {path} --batch-size {batch_size} --seeds 3")
+    return Advice(
+        told,
+        tuple(proposals),
+        batch_size,
+        why,
+        f"nearfar compare {words} --data {path} --batch-size {batch_size} --seeds 3",
+    )
 
 
 def _candidates(spec: Spec) -> list[Proposal]:
@@ -113,28 +157,45 @@ def _candidates(spec: Spec) -> list[Proposal]:
         return [_VICREG, *labelled, _DCL, _SIMCLR]
     if _device() == "cpu" or spec.modality != "image":
         return [_SIMCLR, *labelled, _VICREG, _MOCO]
-    return [_DINO, _MAE, *labelled, _BYOL, _MOCO] if min(spec.shape[1:]) >= 96 else [_BYOL, *labelled, _MOCO, _VICREG]
+    return (
+        [_DINO, _MAE, *labelled, _BYOL, _MOCO]
+        if min(spec.shape[1:]) >= 96
+        else [_BYOL, *labelled, _MOCO, _VICREG]
+    )
 
 
 def _device() -> str:
-    from nearfar.training.precision import device_of
+    from nearfar.precision import device_of
 
     return device_of("auto").type
 
 
 def _batch_size(source: Any) -> tuple[int, str]:
     """The largest power of two up to 256 that the data and a quarter of the free memory allow."""
-    wanted, quarter = 256, source.spec.length // 4
+    wanted = 256
+    quarter = source.spec.length // 4
     by_data = _power_of_two(max(2, quarter))
     per_sample = _activation_bytes(source)
     by_memory = _power_of_two(max(2, int(_free_memory() / 4 / per_sample)))
     chosen = min(wanted, by_data, by_memory)
     megabytes = per_sample / 2**20
     if chosen == by_memory < min(wanted, by_data):
-        return chosen, f"a sample's two views keep {megabytes:.1f} MiB for backward with the default encoder, and memory is short"
+        return (
+            chosen,
+            f"a sample's two views keep {megabytes:.1f} MiB for backward with the default encoder, "
+            "and memory is short",
+        )
     if chosen == by_data < wanted:
-        return chosen, f"a quarter of the {source.spec.length:,} training samples, so that an epoch has a few steps"
-    return chosen, f"enough for every method here; a sample's two views keep {megabytes:.1f} MiB for backward with the default encoder"
+        return (
+            chosen,
+            f"a quarter of the {source.spec.length:,} training samples, so that an epoch has a few "
+            "steps",
+        )
+    return (
+        chosen,
+        f"enough for every method here; a sample's two views keep {megabytes:.1f} MiB for backward "
+        "with the default encoder",
+    )
 
 
 def _power_of_two(number: int) -> int:
@@ -142,7 +203,9 @@ def _power_of_two(number: int) -> int:
 
 
 def _activation_bytes(source: Any) -> float:
-    """What one sample's two views keep for backward in the default encoder, measured on eight samples."""
+    """What one sample's two views keep for backward in the default encoder, measured on eight
+    samples.
+    """
     import torch
 
     from nearfar import networks
@@ -150,8 +213,12 @@ def _activation_bytes(source: Any) -> float:
     from nearfar.views.wanted import WantedViews
 
     count = min(8, len(source.train))
-    encoder = networks.build(None, source.spec, kind="towers" if source.spec.modality == "image-text" else "any")
-    view = make_views(source.spec, WantedViews(whole=1))(source.train.take(torch.arange(count)), torch.Generator().manual_seed(0))[0]
+    encoder = networks.build(
+        None, source.spec, kind="towers" if source.spec.modality == "image-text" else "any"
+    )
+    view = make_views(source.spec, WantedViews(whole=1))(
+        source.train.take(torch.arange(count)), torch.Generator().manual_seed(0)
+    )[0]
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:

@@ -23,13 +23,16 @@ def claim(
     keep: bool = False,
     tuning: bool = False,
 ) -> None:
-    """Run a paper's central claim as an experiment: arm A against arm B on several seeds, and one verdict rule for all claims.
+    """Run a paper's central claim as an experiment: arm A against arm B on several seeds, and one
+    verdict rule for all claims.
 
     Args:
-        name: the method whose claim to run; without one, and without ``all``, the claims are listed.
+        name: the method whose claim to run; without one, and without ``all``, the claims are
+            listed.
         all: run every claim, and write the table of all.
         seeds: number of seeds, at least 2; by default the claim's own.
-        output: folder for claims/NAME.json and claims.md; by default docs/results where it exists, else runs.
+        output: folder for claims/NAME.json and claims.md; by default docs/results where it exists,
+            else runs.
         keep: leave out the claims whose result is there already.
         tuning: measure on the seeds from 0 on, on which settings are chosen, and write nothing.
 
@@ -40,7 +43,10 @@ def claim(
 
     first_seed = 0 if tuning else claims.FIRST_SEED
     if seeds is not None and seeds < 2:
-        raise UserError(f"The number of seeds is {seeds}; expected at least 2, because an interval needs two values.")
+        raise UserError(
+            f"The number of seeds is {seeds}; expected at least 2, because an interval needs two "
+            "values."
+        )
     console = Console()
     folder = output or (_RESULTS if _RESULTS.is_dir() else Path("runs"))
     if name is None and not all:
@@ -54,8 +60,13 @@ def claim(
         if keep and path.exists() and not tuning:
             continue
         console.print(f"[bold]{one}[/]: {experiment.statement}", highlight=False)
-        console.print(f"  Seeds from {first_seed} on{': for tuning, nothing is written' if tuning else ''}.", highlight=False)
-        result = claims.run(one, experiment, seeds=seeds, first_seed=first_seed, watch=partial(_watch, console))
+        console.print(
+            f"  Seeds from {first_seed} on{': for tuning, nothing is written' if tuning else ''}.",
+            highlight=False,
+        )
+        result = claims.run(
+            one, experiment, seeds=seeds, first_seed=first_seed, watch=partial(_watch, console)
+        )
         if not tuning:
             write_text(path, result.to_json() + "\n", overwrite=True)
         console.print(_sentence(result), highlight=False, soft_wrap=True)

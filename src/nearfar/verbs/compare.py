@@ -1,4 +1,6 @@
-"""``nearfar compare``: several methods on the same data, under the same conditions, with intervals and a verdict."""
+"""``nearfar compare``: several methods on the same data, under the same conditions, with intervals
+and a verdict.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +15,33 @@ from nearfar.comparison import Comparison
 from nearfar.comparison.arms import arms_of
 from nearfar.comparison.options import CompareOptions
 from nearfar.errors import UserError, unknown_name
-from nearfar.run import REPORT
+from nearfar.runs.folder import REPORT
 
 RESULTS = "results.parquet"
 
 
-def compare(*methods: str, settings: Mapping[str, Sequence[Any]] | None = None, quiet: bool = False, **options: Any) -> Comparison:
-    """Train and judge methods under equal conditions: same data in the same order, same budget, encoder and evaluation.
+def compare(
+    *methods: str,
+    settings: Mapping[str, Sequence[Any]] | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> Comparison:
+    """Train and judge methods under equal conditions: same data in the same order, same budget,
+    encoder and evaluation.
 
-    Each method keeps its own recipe otherwise. Runs that are done are skipped and interrupted ones continued when the same
-    comparison is asked for again; more seeds and more methods may be added.
+    Each method keeps its own recipe otherwise. Runs that are done are skipped and interrupted ones
+    continued when the same comparison is asked for again; more seeds and more methods may be added.
 
     Args:
         methods: names; the others are compared with the first.
-        settings: for a setting's name the values to try; every method that has the setting runs with each of them.
+        settings: for a setting's name the values to try; every method that has the setting runs
+            with each of them.
         quiet: print nothing beside the runs' own output.
         options: see ``CompareOptions``.
 
     Returns:
-        The comparison; its folder holds a run folder for each arm and seed, results.parquet and report.html.
+        The comparison; its folder holds a run folder for each arm and seed, results.parquet and
+        report.html.
 
     Raises:
         UserError: for any mistake in the arguments or the data, or when a run fails.
@@ -47,15 +57,29 @@ def compare(*methods: str, settings: Mapping[str, Sequence[Any]] | None = None, 
     from nearfar.verbs.told import shown
 
     console = Console(quiet=quiet)
-    folder = Path(chosen.output) if chosen.output else Path("runs") / f"compare-{Path(chosen.data).stem}"
+    folder = (
+        Path(chosen.output) if chosen.output else Path("runs") / f"compare-{Path(chosen.data).stem}"
+    )
     _check_data(folder)
     plan = planned(arms, chosen, folder)
-    told = f"{len(arms)} arms x {chosen.seeds} seeds: {shown(plan['budget'])}; writing {shown(folder)}"
+    told = (
+        f"{len(arms)} arms x {chosen.seeds} seeds: {shown(plan['budget'])}; writing {shown(folder)}"
+    )
     console.print(told, highlight=False, soft_wrap=True)
-    found = run_all(arms, chosen, plan, folder, lambda text: console.print(f"[bold]{shown(text)}[/]", highlight=False))
+    found = run_all(
+        arms,
+        chosen,
+        plan,
+        folder,
+        lambda text: console.print(f"[bold]{shown(text)}[/]", highlight=False),
+    )
     found.write_parquet(folder / RESULTS)
     page = write_comparison(found, folder / REPORT)
-    console.print(f"Results: {shown(folder / RESULTS)}\nReport: {shown(page)}", highlight=False, soft_wrap=True)
+    console.print(
+        f"Results: {shown(folder / RESULTS)}\nReport: {shown(page)}",
+        highlight=False,
+        soft_wrap=True,
+    )
     return found
 
 
@@ -67,7 +91,7 @@ def _check_data(folder: Path) -> None:
     """
     from nearfar.data.kept import CHANGED
     from nearfar.data.remembered import FACTS
-    from nearfar.run import Run
+    from nearfar.runs.folder import Run
 
     done = next(iter(sorted(folder.glob(f"*/seed-*/{FACTS}"))), None)
     if done is None:
@@ -75,13 +99,15 @@ def _check_data(folder: Path) -> None:
     source = Run(done.parent).source()
     if source.relabelled:
         raise UserError(
-            f"The labels of {source.relabelled:,} samples changed since the runs of the comparison in {folder} were made, so that further"
+            f"The labels of {source.relabelled:,} samples changed since the runs of the comparison "
+            f"in {folder} were made, so that further"
             " runs could not be compared with them; choose another --output."
         )
     for note in source.notes:
         if note.startswith(CHANGED):
             told = note.removeprefix(CHANGED).strip(": ").partition(". ")[0]
             raise UserError(
-                f"The data of the comparison in {folder} changed since its runs were made ({told}), so "
+                f"The data of the comparison in {folder} changed since its runs were made "
+                f"({told}), so "
                 "that further runs could not be compared with them; choose another --output."
             )

@@ -1,4 +1,6 @@
-"""``nearfar methods``, ``nearfar datasets`` and ``nearfar doctor``: what there is, and what this machine can do."""
+"""``nearfar methods``, ``nearfar datasets`` and ``nearfar doctor``: what there is, and what this
+machine can do.
+"""
 
 from __future__ import annotations
 
@@ -58,8 +60,14 @@ def _describe(name: str, console: Console) -> None:
 
     kind = registry.named_by_user(name)
     paper = kind.paper
-    source = f": {paper.title}. {paper.authors}, {paper.year}" if paper.title else ", a method of your own"
-    console.print(f"[bold]{escape(name)}[/]{source}" + (f", arXiv {paper.arxiv}" if paper.arxiv else ""))
+    source = (
+        f": {paper.title}. {paper.authors}, {paper.year}"
+        if paper.title
+        else ", a method of your own"
+    )
+    console.print(
+        f"[bold]{escape(name)}[/]{source}" + (f", arXiv {paper.arxiv}" if paper.arxiv else "")
+    )
     console.print(f"data: {' or '.join(kind.modalities) or 'any modality'}" + _labels(kind))
     table = Table("choice", "this method", title="five choices", title_justify="left")
     for choice, text in kind.choices.items():
@@ -72,7 +80,10 @@ def _describe(name: str, console: Console) -> None:
         table.add_row(f"--settings.{field.name.replace('_', '-')}", *map(str, row))
     for field in dataclasses.fields(kind.recipe("paper")):
         if field.name != "settings":
-            table.add_row(f"--{field.name.replace('_', '-')}", *(str(getattr(kind.recipe(r), field.name)) for r in ("paper", "small")))
+            table.add_row(
+                f"--{field.name.replace('_', '-')}",
+                *(str(getattr(kind.recipe(r), field.name)) for r in ("paper", "small")),
+            )
     console.print(table)
     console.print(_cost(name), highlight=False)
     for sentence in paper.departures:
@@ -87,7 +98,10 @@ def _cost(name: str) -> str:
     if name not in measured["costs"]:
         return "cost a step: not measured"
     about = measured["about"]
-    return f"cost a step: {measured['costs'][name]:.2f} x SimCLR's ({about['what']}; {about['date']}, {about['machine']})"
+    return (
+        f"cost a step: {measured['costs'][name]:.2f} x SimCLR's ({about['what']}; "
+        f"{about['date']}, {about['machine']})"
+    )
 
 
 def _labels(kind: Any) -> str:
@@ -97,16 +111,20 @@ def _labels(kind: Any) -> str:
 
 def datasets() -> None:
     """Print the data sets known by name, and which can be loaded here."""
-    from nearfar.data.catalogue import entries
+    from nearfar.data.readers.catalogue import entries
 
     table = Table("name", "modality", "samples", "what", "here")
     for entry in entries():
-        table.add_row(*map(escape, (entry.name, entry.modality, entry.samples, entry.what, entry.here)))
+        table.add_row(
+            *map(escape, (entry.name, entry.modality, entry.samples, entry.what, entry.here))
+        )
     console = Console()
     console.print(table)
     console.print(
-        "Or a path: a folder of images or recordings (with or without class folders), a folder of CSV series, a parquet, npz, csv or tsv"
-        " file. Columns may hold images, recordings, clips (lists of frames), texts or file names; npz arrays images, series or points."
+        "Or a path: a folder of images or recordings (with or without class folders), a folder of "
+        "CSV series, a parquet, npz, csv or tsv"
+        " file. Columns may hold images, recordings, clips (lists of frames), texts or file names; "
+        "npz arrays images, series or points."
     )
 
 
@@ -115,19 +133,27 @@ def doctor() -> None:
     import torch
 
     from nearfar.cache_folder import cache_folder
-    from nearfar.training.precision import device_of
+    from nearfar.precision import device_of
 
     device = device_of("auto")
     table = Table("what", "found")
     for package in ("nearfar", "torch", "torchvision", "numpy", "scikit-learn"):
         table.add_row(package, importlib.metadata.version(package))
-    table.add_row("device", torch.cuda.get_device_name(device) if device.type == "cuda" else device.type)
+    table.add_row(
+        "device", torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    )
     capability = torch.backends.cpu.get_cpu_capability()
-    table.add_row("processor", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in use, {capability}")
+    table.add_row(
+        "processor",
+        f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in use, {capability}",
+    )
     table.add_row("cache", f"{cache_folder()} ({_free(cache_folder())} free)")
     for module, use in _EXTRAS.items():
         found = importlib.util.find_spec(module) is not None
-        table.add_row(f"extra: {module}", "installed" if found else f"not installed; for {use}: pip install {module}")
+        table.add_row(
+            f"extra: {module}",
+            "installed" if found else f"not installed; for {use}: pip install {module}",
+        )
     console = Console()
     console.print(table)
     for sentence in _limits(device, torch.get_num_threads()):
@@ -145,9 +171,18 @@ def _free(folder: Path) -> str:
 def _limits(device: Any, threads: int) -> list[str]:
     found = []
     if device.type == "cpu":
-        found.append("No accelerator is visible to torch: the encoder's forward and backward pass limits the speed; keep encoders small.")
+        found.append(
+            "No accelerator is visible to torch: the encoder's forward and backward pass limits "
+            "the speed; keep encoders small."
+        )
     if threads < (os.cpu_count() or 1):
-        found.append(f"torch uses {threads} of {os.cpu_count()} cores; unset OMP_NUM_THREADS to use them all.")
+        found.append(
+            f"torch uses {threads} of {os.cpu_count()} cores; unset OMP_NUM_THREADS to use them "
+            "all."
+        )
     if device.type == "cuda":
-        found.append("Views are made on the device; data that do not fit its memory are read from the memory-mapped cache.")
+        found.append(
+            "Views are made on the device; data that do not fit its memory are read from the "
+            "memory-mapped cache."
+        )
     return found

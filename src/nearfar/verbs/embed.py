@@ -15,7 +15,7 @@ from torch import Tensor
 from nearfar.batch import Pair, Tokens
 from nearfar.errors import UserError
 from nearfar.files import replacing
-from nearfar.run import Run
+from nearfar.runs.folder import Run
 
 if TYPE_CHECKING:
     from nearfar.data import Source
@@ -29,12 +29,13 @@ def embed(
 ) -> Path:
     """Embed data with a run's encoder.
 
-    Of image-text pairs both parts are embedded in the space that they share: "embedding" is the image's, "text_embedding" the text's.
+    Of image-text pairs both parts are embedded in the space that they share: "embedding" is the
+    image's, "text_embedding" the text's.
 
     Args:
         run: the run folder.
-        data: name or path of the data; by default those of the run (training samples, then test samples); others
-            are not split, so that a single sample will do.
+        data: name or path of the data; by default those of the run (training samples, then test
+            samples); others are not split, so that a single sample will do.
         output: .parquet (columns id, split, label, embedding) or .npz (arrays of the same names).
 
     Returns:
@@ -43,12 +44,14 @@ def embed(
     Raises:
         UserError: for another ending, an existing file, or data that do not fit the encoder.
     """
-    from nearfar.encoder_files import check_input, digest_of
-    from nearfar.index import facts_of
+    from nearfar.finding.index import facts_of
+    from nearfar.runs.encoder_files import check_input, digest_of
 
     output = Path(output)
     if output.suffix not in (".parquet", ".npz"):
-        raise UserError(f"Cannot write embeddings to {output}: expected a name that ends in .parquet or .npz.")
+        raise UserError(
+            f"Cannot write embeddings to {output}: expected a name that ends in .parquet or .npz."
+        )
     if output.exists():
         raise UserError(f"{output} exists already; choose another --output.")
     opened = Run(run)
@@ -56,14 +59,19 @@ def embed(
     check_input(opened.encoder(), source.spec)
     columns: dict[str, list[Any]] = {"id": [], "split": [], "label": []}
     vectors: dict[str, list[Tensor]] = {}
-    for split, samples in (("train" if data is None else "all", source.train), ("test", source.test)):
+    for split, samples in (
+        ("train" if data is None else "all", source.train),
+        ("test", source.test),
+    ):
         if samples is not None:
             columns["id"] += samples.ids
             columns["split"] += [split] * len(samples)
             columns["label"] += labels_of(samples, source.spec.classes)
             for name, features in _embeddings(opened, samples, source.spec.modality).items():
                 vectors.setdefault(name, []).append(features)
-    arrays = {name: np.concatenate([part.numpy() for part in parts]) for name, parts in vectors.items()}
+    arrays = {
+        name: np.concatenate([part.numpy() for part in parts]) for name, parts in vectors.items()
+    }
     facts = facts_of(columns["id"], arrays["embedding"], digest_of(opened.folder))
     _write(columns, arrays, facts, output)
     return output
@@ -71,31 +79,35 @@ def embed(
 
 def embed_samples(run: Run, samples: Any) -> np.ndarray[Any, Any]:
     """Features (N, D) float32 of samples as ``data.given.samples_like`` takes them."""
-    from nearfar.data.given import samples_like
-    from nearfar.encoder_files import encoder_spec, tokenizer_of
+    from nearfar.data.readers.given import samples_like
+    from nearfar.runs.encoder_files import encoder_spec, tokenizer_of
 
     encoder = run.encoder()
-    found: np.ndarray[Any, Any] = features_of(run, samples_like(samples, encoder_spec(encoder), tokenizer_of(encoder))).numpy()
+    found: np.ndarray[Any, Any] = features_of(
+        run, samples_like(samples, encoder_spec(encoder), tokenizer_of(encoder))
+    ).numpy()
     return found
 
 
 def loaded(run: Run, data: str | None) -> Source:
     """A run's own data, or other data as its encoder takes them, whole."""
-    from nearfar.encoder_files import tokenizer_of
-    from nearfar.verbs.assemble import load_other, own_data
+    from nearfar.assembly.assemble import load_other, own_data
+    from nearfar.runs.encoder_files import tokenizer_of
     from nearfar.verbs.told import tell
 
-    options, encoder = run.config.options, run.encoder()
+    options = run.config.options
+    encoder = run.encoder()
     if data is None:
         return tell(own_data(run.folder, options, tokenizer=tokenizer_of(encoder)))
     return tell(load_other(options, data, encoder, split=False))
 
 
 def features_of(run: Run, samples: Any) -> Tensor:
-    """(N, D) float32: the run's features, or for a run on pairs the embeddings of the first part (of texts alone: of these) in the
-    shared space."""
-    from nearfar.encoder_files import encoder_spec
+    """(N, D) float32: the run's features, or for a run on pairs the embeddings of the first part
+    (of texts alone: of these) in the shared space.
+    """
     from nearfar.evaluation.features import extract
+    from nearfar.runs.encoder_files import encoder_spec
     from nearfar.views import plain_view
 
     encoder = run.features()
@@ -105,16 +117,20 @@ def features_of(run: Run, samples: Any) -> Tensor:
     plain = plain_view(dataclasses.replace(spec, modality="image"))
 
     def first_part(part: Any) -> Any:
-        return part if isinstance(part, Tokens) else plain(part.first if isinstance(part, Pair) else part)
+        return (
+            part
+            if isinstance(part, Tokens)
+            else plain(part.first if isinstance(part, Pair) else part)
+        )
 
     return extract(_shared_space(run), samples, first_part)
 
 
 def text_features(run: Run, tokens: Tokens) -> Tensor:
     """(N, D) float32 of texts, in the space in which they are compared."""
-    from nearfar.data.arrays import in_memory
-    from nearfar.encoder_files import encoder_spec
+    from nearfar.data.content.arrays import in_memory
     from nearfar.evaluation.features import extract
+    from nearfar.runs.encoder_files import encoder_spec
 
     encoder = run.encoder()
     encode = _shared_space(run) if encoder_spec(encoder).modality == "image-text" else encoder
@@ -131,7 +147,7 @@ def labels_of(samples: Any, classes: tuple[str, ...]) -> list[Any]:
 
 def in_rows(tokens: Tokens) -> Any:
     """Texts as samples."""
-    from nearfar.data.arrays import in_memory
+    from nearfar.data.content.arrays import in_memory
 
     return in_memory(tokens)
 
@@ -150,14 +166,20 @@ def _embeddings(run: Run, samples: Any, modality: str) -> dict[str, Tensor]:
 
 
 def _write(
-    columns: dict[str, list[Any]], vectors: dict[str, np.ndarray[Any, Any]], facts: dict[str, str], output: Path
+    columns: dict[str, list[Any]],
+    vectors: dict[str, np.ndarray[Any, Any]],
+    facts: dict[str, str],
+    output: Path,
 ) -> None:
-    from nearfar.index import FACTS
+    from nearfar.finding.index import FACTS
 
     with replacing(output) as temporary:
         if output.suffix == ".npz":
             with temporary.open("wb") as file:
-                known: dict[str, Any] = {**vectors, **{k: np.array(v) for k, v in columns.items() if None not in v}}
+                known: dict[str, Any] = {
+                    **vectors,
+                    **{k: np.array(v) for k, v in columns.items() if None not in v},
+                }
                 known[FACTS] = np.array(json.dumps(facts))
                 np.savez(file, **known)
         else:
@@ -166,7 +188,9 @@ def _write(
 
             table = {name: pa.array(values) for name, values in columns.items()}
             for name, rows in vectors.items():
-                table[name] = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
+                table[name] = pa.FixedSizeListArray.from_arrays(
+                    pa.array(rows.reshape(-1)), rows.shape[1]
+                )
             made = pa.table(table).replace_schema_metadata({FACTS: json.dumps(facts)})
             with temporary.open("wb") as file:  # pyarrow takes a path with a colon for an address
                 pq.write_table(made, file)

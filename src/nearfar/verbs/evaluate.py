@@ -1,4 +1,6 @@
-"""``nearfar evaluate``: is the representation any good, beside a random encoder and the raw input?"""
+"""``nearfar evaluate``: is the representation any good, beside a random encoder and the raw
+input?
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nearfar.errors import UserError
 from nearfar.files import check_writable, write_text
 from nearfar.options import changed
-from nearfar.run import EVALUATION, Run
+from nearfar.runs.folder import EVALUATION, Run
 
 if TYPE_CHECKING:
     from nearfar.data import Source
@@ -33,32 +35,39 @@ def evaluate(
 
     Args:
         run: the run folder.
-        data: other labelled data to judge on, by name or path; by default those of the run. A run on pairs can also be judged on
-            images or texts alone, by the encoder of that part.
-        protocols: names joined by commas: knn, linear, few-labels, few-shot, fine-tune, ridge, pairs, similarity, dense, retrieval,
-            clustering, fairness, robustness, ood, geometry; "quick" stands for the cheap ones, "all" for all that the data allow.
+        data: other labelled data to judge on, by name or path; by default those of the run. A run
+            on pairs can also be judged on images or texts alone, by the encoder of that part.
+        protocols: names joined by commas: knn, linear, few-labels, few-shot, fine-tune, ridge,
+            pairs, similarity, dense, retrieval, clustering, fairness, robustness, ood, geometry;
+            "quick" stands for the cheap ones, "all" for all that the data allow.
         outsiders: further data, by name or path, that ood tells apart from those that are judged.
         seeds: draws of validation splits and of few labels.
-        label: which column or array holds the label; by default the run's, of other data the one with a common name.
+        label: which column or array holds the label; by default the run's, of other data the one
+            with a common name.
         group: the same for the groups that a split must not tear apart and that fairness compares.
-        output: a file for the evaluation, in the place of evaluation.json in the run folder (which may then be read-only).
+        output: a file for the evaluation, in the place of evaluation.json in the run folder (which
+            may then be read-only).
 
     Returns:
-        The evaluation; that of the run's own data is also written to the run folder, where it replaces the protocols of an earlier
-        one that it holds as well. If data, labels or groups are other than the run's, and test samples are among those that the
-        encoder was trained on, a note says how many.
+        The evaluation; that of the run's own data is also written to the run folder, where it
+        replaces the protocols of an earlier one that it holds as well. If data, labels or groups
+        are other than the run's, and test samples are among those that the encoder was trained on,
+        a note says how many.
 
     Raises:
         UserError: for an unknown protocol, or one that the data do not allow.
     """
+    from nearfar.assembly.assemble import load_other
     from nearfar.evaluation.protocols import check_names
-    from nearfar.verbs.assemble import load_other
     from nearfar.verbs.told import tell
 
-    listed = protocols.split(",") if isinstance(protocols, str) else protocols  # a list is what one gives in Python
+    listed = (
+        protocols.split(",") if isinstance(protocols, str) else protocols
+    )  # a list is what one gives in Python
     names = tuple(name.strip() for name in listed if name.strip())
     check_names(names)  # a wrong name is answered before anything is loaded
-    opened, strangers = Run(run), None
+    opened = Run(run)
+    strangers = None
     keep = data is None and output is None
     if output is not None and Path(output).exists():
         raise UserError(f"{output} exists already; choose another --output.")
@@ -67,11 +76,19 @@ def evaluate(
     if outsiders is not None:
         strangers = load_other(opened.config.options, outsiders, opened.encoder())
         names = names if {"ood", "all"} & set(names) else (*names, "ood")
-    columns: dict[str, Any] = {name: value for name, value in (("label", label), ("group", group)) if value is not None}
-    source = _own(opened, columns) if data is None else load_other(opened.config.options, data, opened.encoder(), **columns)
+    columns: dict[str, Any] = {
+        name: value for name, value in (("label", label), ("group", group)) if value is not None
+    }
+    source = (
+        _own(opened, columns)
+        if data is None
+        else load_other(opened.config.options, data, opened.encoder(), **columns)
+    )
     tell(source)
     notes = _told(opened, source, data, columns) if data is not None or columns else ()
-    found = evaluate_run(opened, source, protocols=names, outsiders=strangers, seeds=seeds, keep=keep, notes=notes)
+    found = evaluate_run(
+        opened, source, protocols=names, outsiders=strangers, seeds=seeds, keep=keep, notes=notes
+    )
     if output is not None:
         write_text(Path(output), found.to_json())
     return found
@@ -79,52 +96,81 @@ def evaluate(
 
 def _own(run: Run, columns: dict[str, Any]) -> Source:
     """The run's data, perhaps with labels or groups of other columns."""
-    from nearfar.encoder_files import encoder_spec, tokenizer_of
-    from nearfar.verbs.assemble import own_data
+    from nearfar.assembly.assemble import own_data
+    from nearfar.runs.encoder_files import encoder_spec, tokenizer_of
 
-    encoder, options = run.encoder(), run.config.options
+    encoder = run.encoder()
+    options = run.config.options
     other = {name: value for name, value in columns.items() if value != getattr(options, name)}
-    like = encoder_spec(encoder) if other else None  # another split holds other samples, whose common shape may differ
+    like = (
+        encoder_spec(encoder) if other else None
+    )  # another split holds other samples, whose common shape may differ
     chosen = changed(options, columns)
     return own_data(run.folder, chosen, like, tokenizer=tokenizer_of(encoder), again=bool(other))
 
 
 def _told(run: Run, source: Source, data: str | None, columns: dict[str, Any]) -> tuple[str, ...]:
-    """What a reader must know of an evaluation whose data, labels or groups may differ from the run's."""
-    from nearfar.evaluation.leakage import trained_on
+    """What a reader must know of an evaluation whose data, labels or groups may differ from the
+    run's.
+    """
+    from nearfar.evaluation.measures.leakage import trained_on
 
     own = run.config.options
-    chosen = {name: value for name, value in columns.items() if data is not None or value != getattr(own, name)}
-    notes = [f"The {name} column of this evaluation is {value!r}, given by --{name}." for name, value in chosen.items()]
+    chosen = {
+        name: value
+        for name, value in columns.items()
+        if data is not None or value != getattr(own, name)
+    }
+    notes = [
+        f"The {name} column of this evaluation is {value!r}, given by --{name}."
+        for name, value in chosen.items()
+    ]
     try:
         trained = run.source().train
     except UserError as error:
-        return (*notes, f"Whether the encoder was trained on the test samples is not known: the run's data cannot be loaded ({error}).")
+        return (
+            *notes,
+            "Whether the encoder was trained on the test samples is not known: the run's data "
+            f"cannot be loaded ({error}).",
+        )
     judged = source.test if source.test is not None and len(source.test) else source.train
     count = trained_on(trained, judged)
     if not count:
         return tuple(notes)
     means = "with the same --label and --group" if data is None else "on other data"
-    return (*notes, f"The encoder was trained on {count:,} of the {len(judged):,} test samples (or exact copies of them), so these figures "
-                    f"flatter it beside the baselines; for a fair judgement pretrain {means}.")  # fmt: skip
+    return (
+        *notes,
+        f"The encoder was trained on {count:,} of the {len(judged):,} test samples (or exact "
+        "copies of them), so these figures "
+        f"flatter it beside the baselines; for a fair judgement pretrain {means}.",
+    )
 
 
 def evaluate_run(
-    run: Run, source: Source, *, protocols: Sequence[str] = ("quick",), outsiders: Source | None = None, seeds: int = 3,
-    keep: bool = True, notes: Sequence[str] = (),
-) -> Evaluation:  # fmt: skip
-    """As ``evaluate`` for an opened run and loaded data; ``keep``: write evaluation.json into the run folder; ``notes``: further ones."""
+    run: Run,
+    source: Source,
+    *,
+    protocols: Sequence[str] = ("quick",),
+    outsiders: Source | None = None,
+    seeds: int = 3,
+    keep: bool = True,
+    notes: Sequence[str] = (),
+) -> Evaluation:
+    """As ``evaluate`` for an opened run and loaded data; ``keep``: write evaluation.json into the
+    run folder; ``notes``: further ones.
+    """
     import dataclasses
 
     from nearfar.data.kept import CHANGED
-    from nearfar.encoder_files import check_input, encoder_spec, tower_for
     from nearfar.evaluation import Wanted
     from nearfar.evaluation import evaluate as judge
     from nearfar.evaluation.answers import ANSWERS
-    from nearfar.training.precision import device_of
+    from nearfar.precision import device_of
+    from nearfar.runs.encoder_files import check_input, encoder_spec, tower_for
     from nearfar.views import plain_view
 
-    encoder, paired = run.features(), source.spec.modality == "image-text"
+    encoder = run.features()
+    paired = source.spec.modality == "image-text"
     for spec in (source.spec, *([outsiders.spec] if outsiders is not None else [])):
         check_input(encoder, spec)
     encoder = tower_for(encoder, source.spec.modality)
@@ -153,17 +199,21 @@ def _watched(judge: Callable[..., Evaluation]) -> Callable[..., Evaluation]:
 
     def watched(*args: Any, **kwargs: Any) -> Evaluation:
         with Console(stderr=True).status("judging") as status:
-            return judge(*args, **kwargs, watch=lambda text: status.update(f"judging {escape(text)}"))
+            return judge(
+                *args, **kwargs, watch=lambda text: status.update(f"judging {escape(text)}")
+            )
 
     return watched
 
 
 def _shared(run: Run, encoder: Encoder) -> SharedRows | None:
-    """Where the runs of a comparison share what is the same for all of them; None for a run of its own."""
+    """Where the runs of a comparison share what is the same for all of them; None for a run of its
+    own.
+    """
     import nearfar
     from nearfar.comparison.running import BASELINES, PLAN
-    from nearfar.encoder_files import encoder_spec, name_of
     from nearfar.evaluation.shared import SharedRows
+    from nearfar.runs.encoder_files import encoder_spec, name_of
 
     folder = run.folder.resolve().parent.parent
     if not (folder / PLAN).is_file():
@@ -185,10 +235,10 @@ def _untrained(run: Run, encoder: Encoder, paired: bool) -> Any:
     import torch
 
     from nearfar import networks
-    from nearfar.encoder_files import encoder_spec, name_of
-    from nearfar.method_files import Encoding
+    from nearfar.assembly.assemble import assemble
     from nearfar.networks.catalogue import PRETRAINED
-    from nearfar.verbs.assemble import assemble
+    from nearfar.runs.encoder_files import encoder_spec, name_of
+    from nearfar.runs.method_files import Encoding
 
     config = run.config
     seed = config.options.seed + 1
@@ -199,4 +249,6 @@ def _untrained(run: Run, encoder: Encoder, paired: bool) -> Any:
         return method if paired else Encoding(method).eval()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return networks.build(name_of(encoder).replace(PRETRAINED, ""), encoder_spec(encoder)).eval()
+        return networks.build(
+            name_of(encoder).replace(PRETRAINED, ""), encoder_spec(encoder)
+        ).eval()

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from nearfar.files import check_writable
-from nearfar.run import Run
+from nearfar.runs.folder import Run
 
 _ENDING = {"safetensors": "", "onnx": ".onnx", "torch": ".pt2"}
 
@@ -19,17 +19,19 @@ def export(run: Path | str, *, format: str = "safetensors", output: Path | None 
 
     Args:
         run: the run folder.
-        format: safetensors (a folder with weights and architecture), onnx, or torch (a torch.export program).
+        format: safetensors (a folder with weights and architecture), onnx, or torch (a torch.export
+            program).
         output: where to write; by default encoder.onnx, encoder.pt2 or exported/ in the run folder.
 
     Returns:
         The written file or folder.
 
     Raises:
-        UserError: for an unknown format, an existing output, or an encoder that the format cannot hold.
+        UserError: for an unknown format, an existing output, or an encoder that the format cannot
+            hold.
     """
-    from nearfar.encoder_files import export_encoder
     from nearfar.errors import unknown_name
+    from nearfar.runs.encoder_files import export_encoder
     from nearfar.verbs.told import shown
 
     if format not in _ENDING:

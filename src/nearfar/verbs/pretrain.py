@@ -16,7 +16,7 @@ from nearfar.errors import UserError
 from nearfar.files import sweep, write_text
 from nearfar.methods import registry
 from nearfar.options import Config, PretrainOptions, changed, read_config
-from nearfar.run import CHECKPOINTS, CONFIG, EVALUATION, Run
+from nearfar.runs.folder import CHECKPOINTS, CONFIG, EVALUATION, Run
 from nearfar.verbs.resume import restore_config, resumed_config
 
 
@@ -32,7 +32,8 @@ def pretrain(
     """Pretrain an encoder without labels (or with, where the method uses them) and judge it.
 
     Args:
-        method: a name from ``nearfar methods``, or a ``Method`` class of your own; may be left out with ``config`` or ``resume``.
+        method: a name from ``nearfar methods``, or a ``Method`` class of your own; may be left out
+            with ``config`` or ``resume``.
         settings: values of the method's own settings, by name.
         config: a ``config.toml`` whose values are the starting point.
         quiet: print nothing.
@@ -40,9 +41,9 @@ def pretrain(
         options: see ``nearfar.options.PretrainOptions``.
 
     Returns:
-        The run, with ``interrupted`` true where it was stopped before its end; its folder holds config.toml, data.json,
-        metrics.jsonl, checkpoints, encoder.safetensors, evaluation.json, evaluation-samples.npz
-        and report.html.
+        The run, with ``interrupted`` true where it was stopped before its end; its folder holds
+        config.toml, data.json, metrics.jsonl, checkpoints, encoder.safetensors, evaluation.json,
+        evaluation-samples.npz and report.html.
 
     Raises:
         UserError: for any mistake in the arguments or the data.
@@ -54,18 +55,25 @@ def pretrain(
     wanted = _wanted(name, settings or {}, config, options)
     if method_class is None:
         registry.get(wanted.method)
-    from nearfar.training import collectives
+    from nearfar import collectives
 
     with collectives.processes(), collectives.others_lost(), ExitStack() as held:
         console = Console(quiet=quiet or not collectives.is_first())
         return _train(wanted, method_class, console, profile, held)
 
 
-def _wanted(name: str | None, settings: Mapping[str, Any], config: Path | str | None, options: Mapping[str, Any]) -> Config:
+def _wanted(
+    name: str | None,
+    settings: Mapping[str, Any],
+    config: Path | str | None,
+    options: Mapping[str, Any],
+) -> Config:
     """The configuration as asked for, before the data are known."""
     resume = options.get("resume")
     if resume is not None:
-        return _resumed(Path(resume), name, settings, {k: v for k, v in options.items() if k != "resume"})
+        return _resumed(
+            Path(resume), name, settings, {k: v for k, v in options.items() if k != "resume"}
+        )
     start = read_config(Path(config)) if config is not None else Config("", PretrainOptions())
     chosen = name or start.method
     if not chosen:
@@ -76,34 +84,53 @@ def _wanted(name: str | None, settings: Mapping[str, Any], config: Path | str | 
     return Config(chosen, changed(start.options, options), {**kept, **settings})
 
 
-def _resumed(folder: Path, name: str | None, settings: Mapping[str, Any], options: Mapping[str, Any]) -> Config:
+def _resumed(
+    folder: Path, name: str | None, settings: Mapping[str, Any], options: Mapping[str, Any]
+) -> Config:
     from nearfar.data.remembered import check_config
 
     config = resumed_config(folder)
     check_config(folder, {**vars(config.options), "settings": config.settings})
     if name not in (None, config.method):
-        raise UserError(f"{folder} was started with {config.method}, not {name}; leave the method out to resume it.")
+        raise UserError(
+            f"{folder} was started with {config.method}, not {name}; leave the method out to "
+            "resume it."
+        )
     free = ("evaluate", "shard")
-    different = [key for key, value in options.items() if key not in free and getattr(config.options, key, value) != value]
+    different = [
+        key
+        for key, value in options.items()
+        if key not in free and getattr(config.options, key, value) != value
+    ]
     different += [key for key, value in settings.items() if config.settings.get(key) != value]
     if different:
-        raise UserError(f"A resumed run keeps its configuration, but {', '.join(different)} differ(s); leave it out or start a new run.")
-    shard = options.get("shard", config.options.shard)  # where a whole run keeps its parameters is no part of what it computes
-    return dataclasses.replace(config, options=dataclasses.replace(config.options, resume=folder, output=folder, shard=shard))
+        raise UserError(
+            f"A resumed run keeps its configuration, but {', '.join(different)} differ(s); leave "
+            "it out or start a new run."
+        )
+    shard = options.get(
+        "shard", config.options.shard
+    )  # where a whole run keeps its parameters is no part of what it computes
+    return dataclasses.replace(
+        config,
+        options=dataclasses.replace(config.options, resume=folder, output=folder, shard=shard),
+    )
 
 
-def _train(wanted: Config, method_class: Any, console: Console, profile: bool, held: ExitStack) -> Run:
+def _train(
+    wanted: Config, method_class: Any, console: Console, profile: bool, held: ExitStack
+) -> Run:
+    from nearfar import collectives
+    from nearfar.assembly.assemble import assemble, inflated_data, load_data
+    from nearfar.assembly.watch import callbacks, plan_of
     from nearfar.data.remembered import remember
-    from nearfar.encoder_files import save_encoder
-    from nearfar.method_files import save_method
-    from nearfar.training import collectives
-    from nearfar.training.finite import extremes
-    from nearfar.training.lock import locked
+    from nearfar.runs.encoder_files import save_encoder
+    from nearfar.runs.method_files import save_method
+    from nearfar.training.care.finite import extremes
+    from nearfar.training.care.lock import locked
+    from nearfar.training.care.profile import Profile
     from nearfar.training.loop import fit
-    from nearfar.training.profile import Profile
-    from nearfar.verbs.assemble import assemble, inflated_data, load_data
     from nearfar.verbs.told import shown, tell
-    from nearfar.verbs.watch import callbacks, plan_of
     from nearfar.views import make_views
 
     def note(sentence: str) -> None:
@@ -120,13 +147,15 @@ def _train(wanted: Config, method_class: Any, console: Console, profile: bool, h
         source = load_data(wanted.options)
     finally:
         if collectives.is_first():
-            collectives.patient_barrier()  # the others start when the first process has filled the decoded cache, or failed to
+            # the others start when the first process has filled the decoded cache, or failed to
+            collectives.patient_barrier()
     training = inflated_data(wanted.options, source)
     assembled = assemble(wanted, training, method_class)
     tell(dataclasses.replace(source, notes=training.notes), console)
     for sentence in assembled.notes:
         note(sentence)
-    method, spec = assembled.method, training.spec
+    method = assembled.method
+    spec = training.spec
     views = make_views(spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0))
     plan, config = plan_of(assembled, training, views, console)
     if profile:
@@ -136,9 +165,16 @@ def _train(wanted: Config, method_class: Any, console: Console, profile: bool, h
     if config.options.resume is None and collectives.is_first():
         held.enter_context(_nothing_left(folder))
         held.enter_context(locked(folder))
-        config = dataclasses.replace(config, options=dataclasses.replace(config.options, output=folder))
+        config = dataclasses.replace(
+            config, options=dataclasses.replace(config.options, output=folder)
+        )
         write_text(folder / CONFIG, config.to_toml())
-        remember(folder, str(config.options.data), source, {**vars(config.options), "settings": config.settings})
+        remember(
+            folder,
+            str(config.options.data),
+            source,
+            {**vars(config.options), "settings": config.settings},
+        )
     text = collectives.broadcast_object(config.to_toml())
     plan = dataclasses.replace(plan, config=text, tell=note)
     for sentence in extremes(training):
@@ -146,21 +182,41 @@ def _train(wanted: Config, method_class: Any, console: Console, profile: bool, h
     parameters = sum(p.numel() for p in method.encoder.parameters())
     length = f"{plan.steps} steps" if plan.steps else f"{plan.recipe.epochs} epochs"
     console.print(
-        f"{config.method} on {shown(spec.name)}: {spec.length:,} samples, {config.options.encoder} ({parameters / 1e6:.2f} M parameters), "
+        f"{config.method} on {shown(spec.name)}: {spec.length:,} samples, {config.options.encoder} "
+        f"({parameters / 1e6:.2f} M parameters), "
         f"{length} of batches of {plan.recipe.batch_size}; writing {shown(folder)}",
-        highlight=False, soft_wrap=True,
+        highlight=False,
+        soft_wrap=True,
     )
-    progress = fit(method, training, views, plan, folder / CHECKPOINTS, callbacks(source, config, plan, folder, console))
+    progress = fit(
+        method,
+        training,
+        views,
+        plan,
+        folder / CHECKPOINTS,
+        callbacks(source, config, plan, folder, console),
+    )
     collectives.barrier()
     run = Run(folder)
     run.interrupted = progress.step < progress.steps
     if collectives.is_first():
-        card = {"method": config.method, "data": spec.name, "samples": spec.length, "steps": progress.step, "of_steps": progress.steps}
+        card = {
+            "method": config.method,
+            "data": spec.name,
+            "samples": spec.length,
+            "steps": progress.step,
+            "of_steps": progress.steps,
+        }
         save_encoder(method.encoder, folder, card, tokenizer=source.tokenizer)
         save_method(method, folder, str(config.options.encoder))
         if progress.step < progress.steps:
-            console.print(f"Stopped after step {progress.step} of {progress.steps}; the encoder as it stands is saved. To go on: "
-                          f"nearfar pretrain --resume {shown(folder)}", highlight=False, soft_wrap=True)
+            console.print(
+                f"Stopped after step {progress.step} of {progress.steps}; the encoder as it stands "
+                "is saved. To go on: "
+                f"nearfar pretrain --resume {shown(folder)}",
+                highlight=False,
+                soft_wrap=True,
+            )
         elif config.options.evaluate:
             _judge(run, source, console)
     collectives.patient_barrier()
@@ -169,13 +225,19 @@ def _train(wanted: Config, method_class: Any, console: Console, profile: bool, h
 
 @contextmanager
 def _nothing_left(folder: Path) -> Iterator[None]:
-    """Where the block fails before the run has left anything, remove the folder, so that it does not block the second try."""
+    """Where the block fails before the run has left anything, remove the folder, so that it does
+    not block the second try.
+    """
     try:
         yield
     except BaseException:
         from nearfar.data.remembered import FACTS, SAMPLES
 
-        if folder.is_dir() and {path.name for path in folder.rglob("*") if path.is_file()} <= {CONFIG, FACTS, SAMPLES}:
+        if folder.is_dir() and {path.name for path in folder.rglob("*") if path.is_file()} <= {
+            CONFIG,
+            FACTS,
+            SAMPLES,
+        }:
             shutil.rmtree(folder)
         raise
 
@@ -185,15 +247,19 @@ def _judge(run: Run, source: Any, console: Console) -> None:
     from nearfar.verbs.report import report
     from nearfar.verbs.told import shown
 
-    (run.folder / EVALUATION).unlink(missing_ok=True)  # of the encoder as it was before it was trained on
+    (run.folder / EVALUATION).unlink(
+        missing_ok=True
+    )  # of the encoder as it was before it was trained on
     console.print(evaluate_run(run, source).table())
     console.print(f"Report: {shown(report(run.folder))}", highlight=False, soft_wrap=True)
 
 
 def _folder(config: Config, data_name: str) -> Path:
-    """The run folder: the one asked for, the resumed one, or the first free runs/METHOD-DATA[-N]; the first process decides."""
-    from nearfar.training import collectives
-    from nearfar.training.lock import LOCK
+    """The run folder: the one asked for, the resumed one, or the first free runs/METHOD-DATA[-N];
+    the first process decides.
+    """
+    from nearfar import collectives
+    from nearfar.training.care.lock import LOCK
 
     options = config.options
     if options.resume is not None:
@@ -201,15 +267,22 @@ def _folder(config: Config, data_name: str) -> Path:
     folder = options.output or Path("runs") / f"{config.method.rpartition(':')[2]}-{data_name}"
     if collectives.is_first() and options.output is None:
         folder = _free(folder)
-    taken = folder.exists() and (not folder.is_dir() or any(path.name != LOCK and path.suffix != ".part" for path in folder.iterdir()))
+    taken = folder.exists() and (
+        not folder.is_dir()
+        or any(path.name != LOCK and path.suffix != ".part" for path in folder.iterdir())
+    )
     folder, taken = collectives.broadcast_object([str(folder), taken])
     if taken:
-        raise UserError(f"The run folder {folder} exists and is not empty; choose another --output, or continue it with --resume {folder}.")
+        raise UserError(
+            f"The run folder {folder} exists and is not empty; choose another --output, or "
+            f"continue it with --resume {folder}."
+        )
     return Path(folder)
 
 
 def _free(base: Path) -> Path:
-    folder, number = base, 1
+    folder = base
+    number = 1
     while folder.exists():
         number += 1
         folder = base.with_name(f"{base.name}-{number}")

@@ -6,13 +6,13 @@ from pathlib import Path
 
 
 def push(run: Path | str, repository: str, *, private: bool = False) -> None:
-    """Upload a run's encoder with a model card; `nearfar.hub.load` reads it back.
+    """Upload a run's encoder with a model card; `nearfar.runs.hub.load` reads it back.
 
     Args:
         run: the run folder.
         repository: "owner/name" on the hub, or a local folder whose path begins with "." or "/".
         private: whether a new repository is private.
     """
-    from nearfar import hub
+    from nearfar.runs import hub
 
     print(hub.push(run, repository, private=private))

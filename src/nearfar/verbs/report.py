@@ -9,19 +9,24 @@ import tyro
 
 from nearfar.errors import UserError
 from nearfar.files import check_writable
-from nearfar.run import REPORT, Run
+from nearfar.runs.folder import REPORT, Run
 
 
-def report(*runs: Path | str, output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None) -> Path:
+def report(
+    *runs: Path | str, output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+) -> Path:
     """Write a page that opens without a network.
 
-    Of one run: headline figures beside the baselines, health, what the views look like, curves, similarities, a map of the
-    embeddings, nearest neighbours, mistakes, likely label errors and duplicates, and how it was made. Of several runs on the same
-    data: which is best, by how much and whether that is sure, side by side. Runs of one configuration with other seeds are one arm.
+    Of one run: headline figures beside the baselines, health, what the views look like, curves,
+    similarities, a map of the embeddings, nearest neighbours, mistakes, likely label errors and
+    duplicates, and how it was made. Of several runs on the same
+    data: which is best, by how much and whether that is sure, side by side. Runs of one
+        configuration with other seeds are one arm.
 
     Args:
         runs: run folders; the first one is what the others are compared with.
-        output: the page's file; by default report.html in the run folder, for several runs comparison.html here.
+        output: the page's file; by default report.html in the run folder, for several runs
+            comparison.html here.
 
     Returns:
         The page's path.
@@ -41,4 +46,6 @@ def report(*runs: Path | str, output: Annotated[Path | None, tyro.conf.arg(alias
     from nearfar.comparison.gathering import comparison_of
     from nearfar.reports.comparison_page import write_comparison
 
-    return write_comparison(comparison_of(opened), Path(output) if output else Path("comparison.html"))
+    return write_comparison(
+        comparison_of(opened), Path(output) if output else Path("comparison.html")
+    )

@@ -1,4 +1,6 @@
-"""The configuration of a run that is to go on, from its folder or, where that has lost it, from a checkpoint."""
+"""The configuration of a run that is to go on, from its folder or, where that has lost it, from a
+checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +10,23 @@ from pathlib import Path
 from nearfar.errors import UserError
 from nearfar.files import write_text
 from nearfar.options import Config, config_from, toml_values
-from nearfar.run import CHECKPOINTS, CONFIG, Run
+from nearfar.runs.folder import CHECKPOINTS, CONFIG, Run
 
 
 def resumed_config(folder: Path) -> Config:
     """The configuration of the run in a folder.
 
     Raises:
-        UserError: if the folder is no run folder, or its configuration is neither there nor in a checkpoint.
+        UserError: if the folder is no run folder, or its configuration is neither there nor in a
+            checkpoint.
     """
     kept = kept_config(folder)
     return config_from(kept, folder / CONFIG) if kept else Run(folder).config
 
 
 def restore_config(folder: Path) -> str:
-    """Write the configuration again where it was lost; a sentence about that, or "" where it was not.
+    """Write the configuration again where it was lost; a sentence about that, or "" where it was
+    not.
 
     Raises:
         UserError: if it cannot be written.
@@ -35,10 +39,12 @@ def restore_config(folder: Path) -> str:
 
 
 def kept_config(folder: Path) -> str:
-    """The text of a lost or damaged config.toml as a checkpoint has it; "" where nothing is lost, or no checkpoint has it."""
+    """The text of a lost or damaged config.toml as a checkpoint has it; "" where nothing is lost,
+    or no checkpoint has it.
+    """
     if not _is_lost(folder / CONFIG):
         return ""
-    from nearfar.training.checkpoints import newest_good
+    from nearfar.training.care.checkpoints import newest_good
 
     try:
         found = newest_good(folder / CHECKPOINTS)

@@ -1,7 +1,8 @@
 """Views: what a method sees of a sample, made for a whole batch on the batch's device.
 
-``make_views(spec, wanted)`` gives the random views that a method wants, ``plain_view(spec)`` the sample itself as evaluation
-sees it. Both dispatch on the modality; the strengths of each are one frozen dataclass that may be swapped.
+``make_views(spec, wanted)`` gives the random views that a method wants, ``plain_view(spec)`` the
+sample itself as evaluation sees it. Both dispatch on the modality; the strengths of each are one
+frozen dataclass that may be swapped.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from nearfar.data.spec import Spec
 from nearfar.errors import UserError, unknown_name
 from nearfar.views.audio import AudioViewSettings, audio_views, plain_audio
 from nearfar.views.draws import rand
-from nearfar.views.image import image_views, plain_images
-from nearfar.views.image_settings import ImageViewSettings
+from nearfar.views.image.settings import ImageViewSettings
+from nearfar.views.image.views import image_views, plain_images
 from nearfar.views.pairs import pair_views, plain_pairs
 from nearfar.views.points import PointViewSettings, plain_points, point_views
 from nearfar.views.series import SeriesViewSettings, plain_series, series_views
@@ -26,9 +27,15 @@ from nearfar.views.video import plain_video, video_views
 from nearfar.views.wanted import WantedViews
 
 __all__ = [
-    "AudioViewSettings", "ImageViewSettings", "PointViewSettings", "SeriesViewSettings", "TextViewSettings", "WantedViews", "make_views",
+    "AudioViewSettings",
+    "ImageViewSettings",
+    "PointViewSettings",
+    "SeriesViewSettings",
+    "TextViewSettings",
+    "WantedViews",
+    "make_views",
     "plain_view",
-]  # fmt: skip
+]
 
 F = TypeVar("F")
 Views = Callable[[Any, torch.Generator], list[Any]]
@@ -56,31 +63,40 @@ _PLAIN: dict[str, Callable[[Any, Spec], Any]] = {
 def make_views(spec: Spec, wanted: WantedViews, *, patches: int = 0, settings: Any = None) -> Views:
     """The function ``views(samples, generator)`` that makes a method's views of a batch.
 
-    The list holds the whole views, the local views, the further views, if ``wanted.boxes`` their boxes, for image-text pairs the
-    ``Tokens``, and last, if ``wanted.mask``, noise (N, patches) uniform in [0, 1). Parameters are drawn for the whole batch at once
-    on the generator's device, which may differ from the samples'; the same generator state gives the same views to the bit.
-    Samples: uint8 (N, C, H, W) images, float32 (N, C, T) series, ``Tokens``, a ``Pair`` of images and ``Tokens``, float32
-    (N, bands, T) log-mel spectrograms, uint8 (N, C, F, H, W) clips or float32 (N, 3, K) points; views are float32, normalised by the
-    spec.
+    The list holds the whole views, the local views, the further views, if ``wanted.boxes`` their
+    boxes, for image-text pairs the ``Tokens``, and last, if ``wanted.mask``, noise (N, patches)
+    uniform in [0, 1). Parameters are drawn for the whole batch at once on the generator's device,
+    which may differ from the samples'; the same generator state gives the same views to the bit.
+    Samples: uint8 (N, C, H, W) images, float32 (N, C, T) series, ``Tokens``, a ``Pair`` of images
+        and ``Tokens``, float32
+    (N, bands, T) log-mel spectrograms, uint8 (N, C, F, H, W) clips or float32 (N, 3, K) points;
+    views are float32, normalised by the spec.
 
     Args:
         spec: of the data.
         wanted: which views.
         patches: number of patches of one sample, for the mask noise.
-        settings: instead of the style's preset: the modality's settings (``ImageViewSettings``, ``SeriesViewSettings``,
-            ``TextViewSettings``, ``AudioViewSettings``, ``PointViewSettings``; for pairs and clips the image's), one for all views or
-            a sequence with one for each.
+        settings: instead of the style's preset: the modality's settings (``ImageViewSettings``,
+            ``SeriesViewSettings``, ``TextViewSettings``, ``AudioViewSettings``,
+            ``PointViewSettings``; for pairs and clips the image's), one for all views or a sequence
+            with one for each.
 
     Raises:
-        UserError: for a modality without views or without boxes, an unknown style, settings that do not fit, a mask without patches.
+        UserError: for a modality without views or without boxes, an unknown style, settings that do
+            not fit, a mask without patches.
     """
     if (wanted.boxes or wanted.centre_distance) and not spec.modality.startswith("image"):
-        raise UserError(f"This method needs crop boxes, which {spec.modality} views do not have: choose images.")
+        raise UserError(
+            f"This method needs crop boxes, which {spec.modality} views do not have: choose images."
+        )
     maker = _known(spec, _MAKERS)(spec, wanted, settings)
     if not wanted.mask:
         return maker
     if patches < 1:
-        raise UserError("This method masks patches but the encoder has none: choose a transformer encoder such as vit-tiny.")
+        raise UserError(
+            "This method masks patches but the encoder has none: choose a transformer encoder such "
+            "as vit-tiny."
+        )
 
     def masked(samples: Any, generator: torch.Generator) -> list[Any]:
         views = maker(samples, generator)
@@ -92,7 +108,8 @@ def make_views(spec: Spec, wanted: WantedViews, *, patches: int = 0, settings: A
 
 
 def plain_view(spec: Spec) -> Callable[[Any], Any]:
-    """The function ``view(samples)`` that gives the samples themselves, normalised, in their full size and without chance.
+    """The function ``view(samples)`` that gives the samples themselves, normalised, in their full
+    size and without chance.
 
     Raises:
         UserError: for a modality without views.

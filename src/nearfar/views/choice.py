@@ -12,18 +12,23 @@ from nearfar.views.wanted import WantedViews
 S = TypeVar("S", bound=Any)
 
 Styles = Mapping[str, tuple[tuple[S, ...], S]]
-"""By style: the settings of whole views, taken in turn, and those of local views. A settings dataclass has a ``scale``."""
+"""By style: the settings of whole views, taken in turn, and those of local views. A settings
+dataclass has a ``scale``.
+"""
 
 
-def settings_by_view(wanted: WantedViews, styles: Styles[S], kind: type[S], settings: S | Sequence[S] | None) -> list[S]:
+def settings_by_view(
+    wanted: WantedViews, styles: Styles[S], kind: type[S], settings: S | Sequence[S] | None
+) -> list[S]:
     """Settings of all whole views, then of all local ones, then of the further ones.
 
     Args:
         wanted: its style selects the preset; ``whole_scale`` replaces the preset's.
         styles: presets of this modality.
         kind: the modality's settings class.
-        settings: instead of a preset: one for all views (local ones with ``wanted.local_scale``), or a sequence with one for
-            each view, each used as it is. Further views keep the presets of their styles unless a sequence names them.
+        settings: instead of a preset: one for all views (local ones with ``wanted.local_scale``),
+            or a sequence with one for each view, each used as it is. Further views keep the presets
+            of their styles unless a sequence names them.
 
     Raises:
         UserError: for an unknown style, or settings that do not fit the views.
@@ -36,18 +41,27 @@ def settings_by_view(wanted: WantedViews, styles: Styles[S], kind: type[S], sett
         if wanted.whole_scale is not None:
             whole = tuple(replace(one, scale=wanted.whole_scale) for one in whole)
     elif isinstance(settings, kind):
-        whole, local = (settings,), settings
+        whole = (settings,)
+        local = settings
     else:
         return _checked(settings, wanted.whole + wanted.local + len(wanted.further), kind)
     chosen = [whole[view % len(whole)] for view in range(wanted.whole)]
-    return chosen + [replace(local, scale=wanted.local_scale)] * wanted.local + [styles[style][0][0] for style in wanted.further]
+    return (
+        chosen
+        + [replace(local, scale=wanted.local_scale)] * wanted.local
+        + [styles[style][0][0] for style in wanted.further]
+    )
 
 
 def _checked(settings: Any, views: int, kind: type[S]) -> list[S]:
     given = list(settings) if isinstance(settings, Sequence) else [settings]
     if len(given) != views or not all(isinstance(one, kind) for one in given):
-        found = f"{len(given)} of {', '.join(sorted({type(one).__name__ for one in given})) or 'nothing'}"
+        found = (
+            f"{len(given)} of "
+            f"{', '.join(sorted({type(one).__name__ for one in given})) or 'nothing'}"
+        )
         raise UserError(
-            f"The view settings are {found}: expected one {kind.__name__} for all views, or {views}, one for each wanted view."
+            f"The view settings are {found}: expected one {kind.__name__} for all views, or "
+            f"{views}, one for each wanted view."
         )
     return given

@@ -1,7 +1,8 @@
 """Random parameters of a whole batch at once, from a generator, on its device.
 
-Views draw through the functions below, because several processes share a batch: each draws what one process would draw for the whole
-batch and keeps the rows of its own samples, so that the number of processes changes no view.
+Views draw through the functions below, because several processes share a batch: each draws what one
+process would draw for the whole batch and keeps the rows of its own samples, so that the number of
+processes changes no view.
 """
 
 from __future__ import annotations
@@ -24,10 +25,14 @@ class PartGenerator(torch.Generator):
 
     place: Place | None
 
-    def __new__(cls, seed: int, place: Place | None = None, device: torch.device | str = "cpu") -> PartGenerator:
+    def __new__(
+        cls, seed: int, place: Place | None = None, device: torch.device | str = "cpu"
+    ) -> PartGenerator:
         return super().__new__(cls, device)  # type: ignore[call-arg]
 
-    def __init__(self, seed: int, place: Place | None = None, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, seed: int, place: Place | None = None, device: torch.device | str = "cpu"
+    ) -> None:
         super().__init__()
         self.manual_seed(seed)
         self.place = place
@@ -43,13 +48,17 @@ def randn(shape: Sequence[int], generator: torch.Generator, *, axis: int = 0) ->
     return _own(torch.randn, shape, generator, axis)
 
 
-def _own(draw: Callable[..., Any], shape: Sequence[int], generator: torch.Generator, axis: int) -> Tensor:
+def _own(
+    draw: Callable[..., Any], shape: Sequence[int], generator: torch.Generator, axis: int
+) -> Tensor:
     place = getattr(generator, "place", None)
     if place is None:
         drawn: Tensor = draw(shape, generator=generator, device=generator.device)
         return drawn
     if shape[axis] != len(place.rows):
-        raise RuntimeError(f"drawn for {shape[axis]} samples where this process has {len(place.rows)} of the batch")
+        raise RuntimeError(
+            f"drawn for {shape[axis]} samples where this process has {len(place.rows)} of the batch"
+        )
     whole = list(shape)
     whole[axis] = place.total
     drawn = draw(whole, generator=generator, device=generator.device)
@@ -57,7 +66,9 @@ def _own(draw: Callable[..., Any], shape: Sequence[int], generator: torch.Genera
 
 
 def branch(generator: torch.Generator) -> PartGenerator:
-    """A generator for draws whose number depends on the samples, so that whatever is drawn later from ``generator`` does not."""
+    """A generator for draws whose number depends on the samples, so that whatever is drawn later
+    from ``generator`` does not.
+    """
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     return PartGenerator(seed, getattr(generator, "place", None), generator.device)
 
@@ -69,12 +80,21 @@ def uniform(count: int, limits: tuple[float, float], generator: torch.Generator)
 
 
 def rows_drawn(count: int, probability: float, generator: torch.Generator) -> Tensor:
-    """Rising int64 numbers of the samples that drew an operation; none at probability 0, all at 1."""
+    """Rising int64 numbers of the samples that drew an operation; none at probability 0, all at
+    1.
+    """
     return (uniform(count, (0, 1), generator) < probability).nonzero().flatten()
 
 
-def beta(shape: tuple[int, ...], parameters: tuple[float, float], generator: torch.Generator) -> Tensor:
-    """Draws from Beta(a, b): the share of a gamma variate of shape a in its sum with one of shape b."""
-    first, second = (torch._standard_gamma(torch.full(shape, p, device=generator.device), generator=generator) for p in parameters)
+def beta(
+    shape: tuple[int, ...], parameters: tuple[float, float], generator: torch.Generator
+) -> Tensor:
+    """Draws from Beta(a, b): the share of a gamma variate of shape a in its sum with one of shape
+    b.
+    """
+    first, second = (
+        torch._standard_gamma(torch.full(shape, p, device=generator.device), generator=generator)
+        for p in parameters
+    )
     share: Tensor = first / (first + second)
     return share

@@ -1,9 +1,12 @@
-"""Views of point clouds: float32 (N, 3, K) in, normalised and changed clouds out, random parameters for every sample.
+"""Views of point clouds: float32 (N, 3, K) in, normalised and changed clouds out, random parameters
+for every sample.
 
-A view is a part of the cloud about a random point, thinned out, turned about the vertical (third) axis, scaled and shaken. Parts and
-thinned clouds keep the wanted number of points: those that are left are repeated.
+A view is a part of the cloud about a random point, thinned out, turned about the vertical (third)
+axis, scaled and shaken. Parts and thinned clouds keep the wanted number of points: those that are
+left are repeated.
 
-Sources: Qi et al. 2017, "PointNet++", for turning about the vertical, scaling, shaking and random dropout of points; Xie et al. 2020,
+Sources: Qi et al. 2017, "PointNet++", for turning about the vertical, scaling, shaking and random
+    dropout of points; Xie et al. 2020,
 "PointContrast", for contrast between turned parts of one scene.
 """
 
@@ -27,14 +30,16 @@ from nearfar.views.wanted import WantedViews
 
 @dataclass(frozen=True)
 class PointViewSettings:
-    """One distribution of views of point clouds, applied in the order of the attributes; the defaults change nothing.
+    """One distribution of views of point clouds, applied in the order of the attributes; the
+    defaults change nothing.
 
     Attributes:
         scale: share of the points that a part about a random one holds, least and most, in (0, 1].
         dropout: most of these that are left out, as a share in [0, 1).
         turn: whether each cloud is turned about the vertical axis by any angle.
         size: most by which sizes change, as a share in [0, 1).
-        jitter: standard deviation of each coordinate's shake, in deviations of the data, at least 0.
+        jitter: standard deviation of each coordinate's shake, in deviations of the data, at least
+            0.
 
     Raises:
         UserError: for a value outside its range.
@@ -47,12 +52,22 @@ class PointViewSettings:
     jitter: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, (value, most) in {"dropout": (self.dropout, 1), "size": (self.size, 1), "jitter": (self.jitter, 1000)}.items():
+        for name, (value, most) in {
+            "dropout": (self.dropout, 1),
+            "size": (self.size, 1),
+            "jitter": (self.jitter, 1000),
+        }.items():
             if not 0 <= value < most:
-                raise UserError(f"The point view setting {name} is {value}: expected a number from 0 to below {most}.")
+                raise UserError(
+                    f"The point view setting {name} is {value}: expected a number from 0 to below "
+                    f"{most}."
+                )
         low, high = self.scale
         if not 0 < low <= high <= 1:
-            raise UserError(f"The point view setting scale is {(low, high)}: expected least and most share, above 0 to 1, in that order.")
+            raise UserError(
+                f"The point view setting scale is {(low, high)}: expected least and most share, "
+                "above 0 to 1, in that order."
+            )
 
 
 PLAIN = PointViewSettings()
@@ -69,13 +84,23 @@ STYLES = {
 }
 
 
-def point_views(spec: Spec, wanted: WantedViews, settings: PointViewSettings | Sequence[PointViewSettings] | None = None) -> ViewsAlong:
+def point_views(
+    spec: Spec,
+    wanted: WantedViews,
+    settings: PointViewSettings | Sequence[PointViewSettings] | None = None,
+) -> ViewsAlong:
     """The view maker of point clouds; ``settings`` as ``settings_by_view`` takes them."""
-    return ViewsAlong(spec, kinds_along(spec, wanted, STYLES, PointViewSettings, settings), _check, partial(augment, spec=spec))
+    return ViewsAlong(
+        spec,
+        kinds_along(spec, wanted, STYLES, PointViewSettings, settings),
+        _check,
+        partial(augment, spec=spec),
+    )
 
 
 def plain_points(samples: Tensor, spec: Spec) -> Tensor:
-    """The clouds themselves, normalised by coordinate: float32 (N, 3, K) to float32 of the same shape.
+    """The clouds themselves, normalised by coordinate: float32 (N, 3, K) to float32 of the same
+    shape.
 
     Raises:
         UserError: if the samples are not float32 of shape (N, *spec.shape).
@@ -83,8 +108,17 @@ def plain_points(samples: Tensor, spec: Spec) -> Tensor:
     return normalise(_check(samples, spec).clone(), spec)
 
 
-def augment(points: Tensor, settings: PointViewSettings, count: int, generator: torch.Generator, *, spec: Spec) -> Tensor:
-    """One view: clouds (N, 3, K) to normalised (N, 3, count). All parameters of all samples are drawn at once."""
+def augment(
+    points: Tensor,
+    settings: PointViewSettings,
+    count: int,
+    generator: torch.Generator,
+    *,
+    spec: Spec,
+) -> Tensor:
+    """One view: clouds (N, 3, K) to normalised (N, 3, count). All parameters of all samples are
+    drawn at once.
+    """
     samples = len(points)
     share = uniform(samples, settings.scale, generator)
     view = points.clone()
@@ -96,7 +130,12 @@ def augment(points: Tensor, settings: PointViewSettings, count: int, generator: 
     if settings.turn:
         view = turned(view, uniform(samples, (0, 2 * math.pi), generator))
     if settings.size > 0:
-        view = view * uniform(samples, (1 - settings.size, 1 + settings.size), generator).to(view)[:, None, None]
+        view = (
+            view
+            * uniform(samples, (1 - settings.size, 1 + settings.size), generator).to(view)[
+                :, None, None
+            ]
+        )
     normalise(view, spec)
     if settings.jitter > 0:
         shake = randn(view.shape, generator)
@@ -115,13 +154,19 @@ def nearest_part(points: Tensor, centre: Tensor, share: Tensor, count: int) -> T
     """
     total = points.shape[2]
     middle = (centre.to(points.device) * total).long()
-    distance = (points - points.gather(2, middle[:, None, None].expand(-1, 3, 1))).square().sum(dim=1)
+    distance = (
+        (points - points.gather(2, middle[:, None, None].expand(-1, 3, 1))).square().sum(dim=1)
+    )
     return _repeated(points, distance.argsort(dim=1, stable=True), share, count)
 
 
 def thinned(points: Tensor, priority: Tensor, share: Tensor) -> Tensor:
-    """A share (N,) of the points, those of least priority (N, K), each as often as it takes to make K again."""
-    return _repeated(points, priority.to(points.device).argsort(dim=1, stable=True), share, points.shape[2])
+    """A share (N,) of the points, those of least priority (N, K), each as often as it takes to make
+    K again.
+    """
+    return _repeated(
+        points, priority.to(points.device).argsort(dim=1, stable=True), share, points.shape[2]
+    )
 
 
 def turned(points: Tensor, angle: Tensor) -> Tensor:
@@ -134,7 +179,11 @@ def turned(points: Tensor, angle: Tensor) -> Tensor:
 def _repeated(points: Tensor, order: Tensor, share: Tensor, count: int) -> Tensor:
     """The first of ``order`` (N, K), a share of them, evenly repeated or thinned to ``count``."""
     kept = (share.to(points.device) * points.shape[2]).round().clamp(min=1)[:, None]
-    place = ((torch.arange(count, device=points.device) + 0.5) * kept / count).long().clamp(max=points.shape[2] - 1)
+    place = (
+        ((torch.arange(count, device=points.device) + 0.5) * kept / count)
+        .long()
+        .clamp(max=points.shape[2] - 1)
+    )
     return points.gather(2, order.gather(1, place)[:, None].expand(-1, 3, -1))
 
 

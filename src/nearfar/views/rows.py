@@ -1,4 +1,6 @@
-"""Working through a batch of images a few samples at a time, so that what is worked on stays in the processor's cache."""
+"""Working through a batch of images a few samples at a time, so that what is worked on stays in the
+processor's cache.
+"""
 
 from __future__ import annotations
 

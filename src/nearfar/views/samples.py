@@ -1,4 +1,6 @@
-"""Samples as they come from the data: checked against the spec, and normalised by its statistics."""
+"""Samples as they come from the data: checked against the spec, and normalised by its
+statistics.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,15 @@ def check_samples(samples: Any, spec: Spec, dtype: torch.dtype, meaning: str) ->
     """
     if isinstance(samples, Tensor) and samples.dtype == dtype and samples.shape[1:] == spec.shape:
         return samples
-    found = f"{_name(samples.dtype)} {tuple(samples.shape)}" if isinstance(samples, Tensor) else f"a {type(samples).__name__}"
+    found = (
+        f"{_name(samples.dtype)} {tuple(samples.shape)}"
+        if isinstance(samples, Tensor)
+        else f"a {type(samples).__name__}"
+    )
     shape = ", ".join(map(str, spec.shape))
     raise UserError(
-        f"The samples of {spec.name!r} are {found}: {spec.modality} views expect {meaning}, a {_name(dtype)} tensor of shape (N, {shape})."
+        f"The samples of {spec.name!r} are {found}: {spec.modality} views expect {meaning}, a "
+        f"{_name(dtype)} tensor of shape (N, {shape})."
     )
 
 
@@ -52,7 +59,9 @@ def _statistics(values: Tensor, spec: Spec) -> tuple[Tensor, Tensor]:
     channels = values.shape[1]
     if not len(spec.mean) == len(spec.std) == channels:
         found = f"{len(spec.mean)} means and {len(spec.std)} standard deviations"
-        raise UserError(f"The spec of {spec.name!r} has {found}: expected {channels} of each, one a channel.")
+        raise UserError(
+            f"The spec of {spec.name!r} has {found}: expected {channels} of each, one a channel."
+        )
     shape = (channels,) + (1,) * (values.dim() - 2)
     mean, std = (values.new_tensor(statistic).view(shape) for statistic in (spec.mean, spec.std))
     return mean, std

@@ -1,8 +1,11 @@
-"""Text views: ``Tokens`` in, ``Tokens`` of the same shape out, with other tokens deleted, masked or cut off for every sample.
+"""Text views: ``Tokens`` in, ``Tokens`` of the same shape out, with other tokens deleted, masked or
+cut off for every sample.
 
-Token numbers: 0 padding, 1 unknown, 2 start, 3 end, 4 mask. Start and end always stay, and so does at least one other token.
+Token numbers: 0 padding, 1 unknown, 2 start, 3 end, 4 mask. Start and end always stay, and so does
+at least one other token.
 
-Sources: Wu et al. 2020 (CLEAR) and Gao et al. 2021 (SimCSE, table 1) for deletion and cropping to a span; Devlin et al. 2019
+Sources: Wu et al. 2020 (CLEAR) and Gao et al. 2021 (SimCSE, table 1) for deletion and cropping to a
+    span; Devlin et al. 2019
 (BERT) for the mask token.
 """
 
@@ -26,7 +29,8 @@ PADDING, UNKNOWN, START, END, MASK = range(5)
 
 @dataclass(frozen=True)
 class TextViewSettings:
-    """One distribution of text views, applied in the order of the attributes; the defaults change nothing.
+    """One distribution of text views, applied in the order of the attributes; the defaults change
+    nothing.
 
     Attributes:
         scale: share of the tokens that a span covers, least and most, in (0, 1].
@@ -44,10 +48,16 @@ class TextViewSettings:
     def __post_init__(self) -> None:
         for name in ("delete", "mask"):
             if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"The text view setting {name} is {getattr(self, name)}: expected a number from 0 to 1.")
+                raise UserError(
+                    f"The text view setting {name} is {getattr(self, name)}: expected a number "
+                    "from 0 to 1."
+                )
         low, high = self.scale
         if not 0 < low <= high <= 1:
-            raise UserError(f"The text view setting scale is {(low, high)}: expected least and most, above 0 and up to 1, in that order.")
+            raise UserError(
+                f"The text view setting scale is {(low, high)}: expected least and most, above 0 "
+                "and up to 1, in that order."
+            )
 
 
 PLAIN = TextViewSettings()
@@ -65,7 +75,9 @@ STYLES = {
 
 @dataclass(frozen=True)
 class TextViews:
-    """``views(samples, generator)``: ``Tokens`` (N, L) to one ``Tokens`` (N, L) for each entry of ``kinds``."""
+    """``views(samples, generator)``: ``Tokens`` (N, L) to one ``Tokens`` (N, L) for each entry of
+    ``kinds``.
+    """
 
     spec: Spec
     kinds: tuple[TextViewSettings, ...]
@@ -76,9 +88,13 @@ class TextViews:
 
 
 def text_views(
-    spec: Spec, wanted: WantedViews, settings: TextViewSettings | Sequence[TextViewSettings] | None = None
+    spec: Spec,
+    wanted: WantedViews,
+    settings: TextViewSettings | Sequence[TextViewSettings] | None = None,
 ) -> TextViews:
-    """The view maker of texts; local views are short spans (of the same padded length), ``settings`` as ``settings_by_view`` takes them."""
+    """The view maker of texts; local views are short spans (of the same padded length),
+    ``settings`` as ``settings_by_view`` takes them.
+    """
     return TextViews(spec, tuple(settings_by_view(wanted, STYLES, TextViewSettings, settings)))
 
 
@@ -89,7 +105,10 @@ def plain_text(samples: Tokens, spec: Spec) -> Tokens:
         UserError: if the samples are not ``Tokens``.
     """
     if not isinstance(samples, Tokens):
-        raise UserError(f"The samples of {spec.name!r} are a {type(samples).__name__}: text views expect nearfar.batch.Tokens.")
+        raise UserError(
+            f"The samples of {spec.name!r} are a {type(samples).__name__}: text views expect "
+            "nearfar.batch.Tokens."
+        )
     return samples
 
 
@@ -117,7 +136,8 @@ def keep_span(tokens: Tokens, share: Tensor, place: Tensor) -> Tokens:
         place: (N,) where the run lies among all its possible places, in [0, 1).
     """
     ordinary = _ordinary(tokens)
-    share, place = share.to(tokens.ids.device), place.to(tokens.ids.device)
+    share = share.to(tokens.ids.device)
+    place = place.to(tokens.ids.device)
     number = ordinary.sum(1)
     length = (number * share).round().clamp_min(1)
     first = (place * (number - length + 1)).floor()[:, None]
@@ -127,7 +147,8 @@ def keep_span(tokens: Tokens, share: Tensor, place: Tensor) -> Tokens:
 
 
 def delete_tokens(tokens: Tokens, draws: Tensor, probability: float) -> Tokens:
-    """Delete ordinary tokens whose draw lies below the probability, and close the gaps; the largest draw always stays.
+    """Delete ordinary tokens whose draw lies below the probability, and close the gaps; the largest
+    draw always stays.
 
     Args:
         tokens: (N, L).
@@ -139,7 +160,9 @@ def delete_tokens(tokens: Tokens, draws: Tensor, probability: float) -> Tokens:
 
 
 def mask_tokens(tokens: Tokens, draws: Tensor, probability: float) -> Tokens:
-    """Replace ordinary tokens whose draw lies below the probability by the mask token; the largest draw always stays."""
+    """Replace ordinary tokens whose draw lies below the probability by the mask token; the largest
+    draw always stays.
+    """
     keep, ordinary = _spared(tokens, draws, probability)
     return Tokens(tokens.ids.masked_fill(ordinary & ~keep, MASK), tokens.mask)
 

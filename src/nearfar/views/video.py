@@ -1,9 +1,11 @@
 """Views of clips: what the image views do to a frame, done alike to all frames of a clip.
 
-A clip must look through one window in one light: a crop or a tint of each frame's own would flicker, and motion could not be told from
-it. So the random state of the first frame is that of every frame.
+A clip must look through one window in one light: a crop or a tint of each frame's own would
+flicker, and motion could not be told from it. So the random state of the first frame is that of
+every frame.
 
-Source: Qian et al. 2021, "Spatiotemporal Contrastive Video Representation Learning", temporally consistent spatial augmentation.
+Source: Qian et al. 2021, "Spatiotemporal Contrastive Video Representation Learning", temporally
+    consistent spatial augmentation.
 """
 
 from __future__ import annotations
@@ -15,15 +17,17 @@ import torch
 from torch import Tensor
 
 from nearfar.data.spec import Spec
-from nearfar.views.image import ImageViews, image_views, to_unit
-from nearfar.views.image_settings import ImageViewSettings
+from nearfar.views.image.settings import ImageViewSettings
+from nearfar.views.image.views import ImageViews, image_views, to_unit
 from nearfar.views.samples import check_samples, normalise
 from nearfar.views.wanted import WantedViews
 
 
 @dataclass(frozen=True)
 class VideoViews:
-    """``views(samples, generator)``: uint8 (N, C, F, H, W) to one float32 (N, C, F, h, w) for each view of a frame."""
+    """``views(samples, generator)``: uint8 (N, C, F, H, W) to one float32 (N, C, F, h, w) for each
+    view of a frame.
+    """
 
     spec: Spec
     frames: ImageViews
@@ -38,10 +42,17 @@ class VideoViews:
         return [torch.stack(same, dim=2) for same in zip(*by_frame, strict=True)]
 
 
-def video_views(spec: Spec, wanted: WantedViews, settings: ImageViewSettings | Sequence[ImageViewSettings] | None = None) -> VideoViews:
+def video_views(
+    spec: Spec,
+    wanted: WantedViews,
+    settings: ImageViewSettings | Sequence[ImageViewSettings] | None = None,
+) -> VideoViews:
     """The view maker of clips; ``wanted`` and ``settings`` are about their frames."""
     channels, _, *sides = spec.shape
-    return VideoViews(spec, image_views(replace(spec, modality="image", shape=(channels, *sides)), wanted, settings))
+    return VideoViews(
+        spec,
+        image_views(replace(spec, modality="image", shape=(channels, *sides)), wanted, settings),
+    )
 
 
 def plain_video(samples: Tensor, spec: Spec) -> Tensor:

@@ -1,7 +1,7 @@
 """The loss of each method in its paper's plain formula, from the method's own modules.
 
-A function takes a method and its batch and returns the loss's terms by name. It is slow and literal on purpose: it is what the method's
-file must equal. It uses no function of ``nearfar.losses``.
+A function takes a method and its batch and returns the loss's terms by name. It is slow and literal
+on purpose: it is what the method's file must equal. It uses no function of ``nearfar.losses``.
 """
 
 from __future__ import annotations

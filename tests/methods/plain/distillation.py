@@ -1,4 +1,6 @@
-"""Predicting what another network, or the same one without gradient, says of the other view; masked values."""
+"""Predicting what another network, or the same one without gradient, says of the other view; masked
+values.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from .formulas import cosine, in_one_pass, one_by_one, plain_form, sinkhorn, uni
 
 
 def _predictions_and_targets(method: Any, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
-    predictions = one_by_one(lambda x: method.predictor(method.projector(method.encoder(x))), batch.views)
+    predictions = one_by_one(
+        lambda x: method.predictor(method.projector(method.encoder(x))), batch.views
+    )
     with torch.no_grad():
         targets = one_by_one(method.target.module, batch.views)
     return predictions, targets
@@ -22,7 +26,8 @@ def _predictions_and_targets(method: Any, batch: Batch) -> tuple[list[Tensor], l
 @plain_form
 def byol(method: Any, batch: Batch) -> dict[str, Tensor]:
     (p1, p2), (t1, t2) = _predictions_and_targets(method, batch)
-    forth, back = (unit(p1) - unit(t2)).square().sum(1), (unit(p2) - unit(t1)).square().sum(1)
+    forth = (unit(p1) - unit(t2)).square().sum(1)
+    back = (unit(p2) - unit(t1)).square().sum(1)
     return {"byol": (forth + back).mean()}
 
 
@@ -44,11 +49,14 @@ def simsiam(method: Any, batch: Batch) -> dict[str, Tensor]:
 @plain_form
 def dino(method: Any, batch: Batch) -> dict[str, Tensor]:
     """The student's distribution of every crop follows the teacher's of every other whole crop."""
-    s, whole = method.settings, batch.views[:2]
+    s = method.settings
+    whole = batch.views[:2]
     tau = s.teacher_temperature
     if method.progress < s.temperature_warmup:
         share = method.progress / s.temperature_warmup
-        tau = s.first_teacher_temperature + share * (s.teacher_temperature - s.first_teacher_temperature)
+        tau = s.first_teacher_temperature + share * (
+            s.teacher_temperature - s.first_teacher_temperature
+        )
     features = in_one_pass(method.encoder, batch.views)
     students = in_one_pass(method.head, features)
     with torch.no_grad():
@@ -67,19 +75,28 @@ def dino(method: Any, batch: Batch) -> dict[str, Tensor]:
 @plain_form
 def swav(method: Any, batch: Batch) -> dict[str, Tensor]:
     s = method.settings
-    crops = [unit(z) for z in in_one_pass(method.projector, in_one_pass(method.encoder, batch.views))]
+    crops = [
+        unit(z) for z in in_one_pass(method.projector, in_one_pass(method.encoder, batch.views))
+    ]
     scores = [z @ method.prototypes.weight.T for z in crops]
     pairs = []
     for a in (0, 1):
         codes = sinkhorn(scores[a], s.epsilon, s.iterations)
-        pairs += [-(codes * (p / s.temperature).log_softmax(1)).sum(1).mean() for v, p in enumerate(scores) if v != a]
+        pairs += [
+            -(codes * (p / s.temperature).log_softmax(1)).sum(1).mean()
+            for v, p in enumerate(scores)
+            if v != a
+        ]
     return {"swav": torch.stack(pairs).mean()}
 
 
 @plain_form
 def mae(method: Any, batch: Batch) -> dict[str, Tensor]:
-    """The patches with the least noise stay; the error of the others is averaged over all that were removed."""
-    s, (samples, noise) = method.settings, batch.views
+    """The patches with the least noise stay; the error of the others is averaged over all that were
+    removed.
+    """
+    s = method.settings
+    (samples, noise) = batch.views
     order = noise.argsort(1)
     kept = int(noise.shape[1] * (1 - s.removed))
     tokens = method.encoder.embed(samples)
@@ -87,7 +104,9 @@ def mae(method: Any, batch: Batch) -> dict[str, Tensor]:
     prediction = method.decoder(method.encoder.encode_tokens(visible), order.argsort(1))
     target = method.encoder.patchify(samples)
     if s.normalise:
-        target = (target - target.mean(2, keepdim=True)) / (target.var(2, keepdim=True) + 1e-6).sqrt()
+        target = (target - target.mean(2, keepdim=True)) / (
+            target.var(2, keepdim=True) + 1e-6
+        ).sqrt()
     error = (prediction - target).square().mean(2)
     removed = torch.stack([error[i, order[i, kept:]] for i in range(len(samples))])
     return {"reconstruction": removed.mean()}
@@ -95,7 +114,8 @@ def mae(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 @plain_form
 def pixpro(method: Any, batch: Batch) -> dict[str, Tensor]:
-    s, (*views, boxes) = method.settings, batch.views
+    s = method.settings
+    (*views, boxes) = batch.views
     online = [method.projectors[0](method.encoder.feature_map(view)) for view in views]
     with torch.no_grad():
         target = [method.target.module(view)[0] for view in views]
@@ -107,17 +127,29 @@ def pixpro(method: Any, batch: Batch) -> dict[str, Tensor]:
         if s.form == "pixpro":
             value = method.propagation.value(online[own])
             value = (value / value.norm(dim=1, keepdim=True)).flatten(2)
-            similar = torch.einsum("nci,ncj->nij", x.flatten(2), x.flatten(2)).clamp(min=0) ** s.sharpness
+            similar = (
+                torch.einsum("nci,ncj->nij", x.flatten(2), x.flatten(2)).clamp(min=0) ** s.sharpness
+            )
             y = torch.einsum("nij,ncj->nci", similar, value)
-            cosines = torch.einsum("nci,ncj->nij", y / y.norm(dim=1, keepdim=True), keys[other].flatten(2))
-            total = total - 2 * ((cosines * pairs).sum((1, 2)) / (pairs.sum((1, 2)).float() + 1e-6)).mean()
+            cosines = torch.einsum(
+                "nci,ncj->nij", y / y.norm(dim=1, keepdim=True), keys[other].flatten(2)
+            )
+            total = (
+                total
+                - 2 * ((cosines * pairs).sum((1, 2)) / (pairs.sum((1, 2)).float() + 1e-6)).mean()
+            )
         else:
-            logits = torch.einsum("nci,ncj->nij", x.flatten(2), keys[other].flatten(2)) / s.temperature
+            logits = (
+                torch.einsum("nci,ncj->nij", x.flatten(2), keys[other].flatten(2)) / s.temperature
+            )
             each = logits.logsumexp(2) - logits.masked_fill(~pairs, -torch.inf).logsumexp(2)
             total = total + each[pairs.any(2)].mean()
     terms = {s.form: total}
     if s.instance:
-        pooled = [method.predictor(method.projectors[1](method.encoder.feature_map(v))).mean((2, 3)) for v in views]
+        pooled = [
+            method.predictor(method.projectors[1](method.encoder.feature_map(v))).mean((2, 3))
+            for v in views
+        ]
         with torch.no_grad():
             copies = [method.target.module(v)[1].mean((2, 3)) for v in views]
         ways = [(unit(pooled[a]) - unit(copies[1 - a])).square().sum(1).mean() for a in (0, 1)]
@@ -126,13 +158,19 @@ def pixpro(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 
 def _near(boxes: Tensor, height: int, width: int, ratio: float) -> Tensor:
-    """(N, HW, HW): whether two pixels' centres lie closer than ``ratio`` of the larger pixel's diagonal."""
-    places, diagonals = [], []
+    """(N, HW, HW): whether two pixels' centres lie closer than ``ratio`` of the larger pixel's
+    diagonal.
+    """
+    places = []
+    diagonals = []
     for box in boxes.unbind(1):
-        step_x, step_y = (box[:, 2] - box[:, 0]) / width, (box[:, 3] - box[:, 1]) / height
+        step_x = (box[:, 2] - box[:, 0]) / width
+        step_y = (box[:, 3] - box[:, 1]) / height
         x = box[:, :1] + (torch.arange(width) + 0.5) * step_x[:, None]
         y = box[:, 1:2] + (torch.arange(height) + 0.5) * step_y[:, None]
-        grid = torch.stack([x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=-1)
+        grid = torch.stack(
+            [x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=-1
+        )
         places.append(grid.flatten(1, 2))
         diagonals.append((step_x.square() + step_y.square()).sqrt())
     distance = (places[0][:, :, None] - places[1][:, None]).square().sum(-1).sqrt()

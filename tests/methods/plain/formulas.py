@@ -26,7 +26,9 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 
 
 def in_one_pass(network: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> list[Tensor]:
-    """Views of one size side by side through the network: its batch norms see all of them at once."""
+    """Views of one size side by side through the network: its batch norms see all of them at
+    once.
+    """
     found: dict[int, Tensor] = {}
     for shape in dict.fromkeys(view.shape for view in views):
         places = [place for place, view in enumerate(views) if view.shape == shape]
@@ -57,13 +59,17 @@ def nt_xent(z1: Tensor, z2: Tensor, tau: float, allowed: Tensor | None = None) -
 
 
 def queue_contrast(query: Tensor, key: Tensor, queue: Tensor, tau: float) -> Tensor:
-    """The query finds its key among the queue's: cross-entropy at the first of 1 + K logits. All rows are of unit length."""
+    """The query finds its key among the queue's: cross-entropy at the first of 1 + K logits. All
+    rows are of unit length.
+    """
     logits = torch.cat([(query * key).sum(1, keepdim=True), query @ queue.T], dim=1) / tau
     return cross_entropy(logits, torch.zeros(len(query), dtype=torch.int64))
 
 
 def supervised_contrast(z: Tensor, label: Tensor, tau: float) -> Tensor:
-    """SupCon, equation 2, of rows z (M, D) of unit length: the log-softmax is averaged over the positives of each anchor."""
+    """SupCon, equation 2, of rows z (M, D) of unit length: the log-softmax is averaged over the
+    positives of each anchor.
+    """
     total = z.new_zeros(())
     for i in range(len(z)):
         others = [a for a in range(len(z)) if a != i]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nearfar.batch import Batch
-from nearfar.views.expansions import expand
+from nearfar.views.image.expansions import expand
 
 from .formulas import cross_entropy, in_one_pass, plain_form, supervised_contrast, unit
 
@@ -16,36 +16,54 @@ from .formulas import cross_entropy, in_one_pass, plain_form, supervised_contras
 @plain_form
 def supcon(method: Any, batch: Batch) -> dict[str, Tensor]:
     s = method.settings
-    z = torch.cat([unit(z) for z in in_one_pass(lambda x: method.projector(method.encoder(x)), batch.views)])
+    z = torch.cat(
+        [unit(z) for z in in_one_pass(lambda x: method.projector(method.encoder(x)), batch.views)]
+    )
     scale = s.temperature / s.base_temperature
     return {"supcon": scale * supervised_contrast(z, batch.label.repeat(2), s.temperature)}
 
 
 @plain_form
 def sla(method: Any, batch: Batch) -> dict[str, Tensor]:
-    s, count, classes = method.settings, method.transformations, len(method.spec.classes)
+    s = method.settings
+    count = method.transformations
+    classes = len(method.spec.classes)
     features = method.encoder(expand(batch.views[0], s.expansion)).view(len(batch), count, -1)
-    logits, label = method.classifier(features), batch.label
+    logits = method.classifier(features)
+    label = batch.label
     if s.objective == "joint":
         each = [cross_entropy(logits[:, m], label * count + m) for m in range(count)]
         terms = {"joint": torch.stack(each).sum() / (1 if s.total else count)}
         if s.distillation:
-            averaged = torch.stack([logits[:, m].view(-1, classes, count)[:, :, m] for m in range(count)]).mean(0).detach()
+            averaged = (
+                torch.stack([logits[:, m].view(-1, classes, count)[:, :, m] for m in range(count)])
+                .mean(0)
+                .detach()
+            )
             teacher = (averaged / s.temperature).softmax(1)
             plain = method.plain(features[:, 0])
-            divergence = (teacher * (teacher.log() - (plain / s.temperature).log_softmax(1))).sum(1).mean()
+            divergence = (
+                (teacher * (teacher.log() - (plain / s.temperature).log_softmax(1))).sum(1).mean()
+            )
             terms["distillation"] = cross_entropy(plain, label) + s.temperature**2 * divergence
         return terms
-    terms = {"classes": torch.stack([cross_entropy(logits[:, m, :classes], label) for m in range(count)]).mean()}
+    terms = {
+        "classes": torch.stack(
+            [cross_entropy(logits[:, m, :classes], label) for m in range(count)]
+        ).mean()
+    }
     if s.objective == "multi-task":
-        which = [cross_entropy(logits[:, m, classes:], torch.full_like(label, m)) for m in range(count)]
+        which = [
+            cross_entropy(logits[:, m, classes:], torch.full_like(label, m)) for m in range(count)
+        ]
         terms["transformations"] = torch.stack(which).mean()
     return terms
 
 
 @plain_form
 def hydra(method: Any, batch: Batch) -> dict[str, Tensor]:
-    s, label = method.settings, batch.label
+    s = method.settings
+    label = batch.label
     features = method.encoder(batch.views[0])
     z = method.projector(features)
     partner = label[torch.randperm(len(label), generator=method.generator())]
@@ -63,7 +81,9 @@ def hydra(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 @plain_form
 def core_tuning(method: Any, batch: Batch) -> dict[str, Tensor]:
-    s, label, n = method.settings, batch.label, len(batch)
+    s = method.settings
+    label = batch.label
+    n = len(batch)
     h = method.encoder(batch.views[0])
     one_hot = torch.eye(len(method.spec.classes), dtype=h.dtype)[label]
     permutation, lam, mu = method._draws(n, h)
@@ -71,16 +91,21 @@ def core_tuning(method: Any, batch: Batch) -> dict[str, Tensor]:
     similar = unit(h.detach()) @ unit(h.detach()).T
     alike = label[:, None] == label
     others = alike & ~torch.eye(n, dtype=torch.bool)
-    hardest = torch.where(others.any(1), similar.masked_fill(~others, torch.inf).argmin(1), torch.arange(n))
+    hardest = torch.where(
+        others.any(1), similar.masked_fill(~others, torch.inf).argmin(1), torch.arange(n)
+    )
     nearest = similar.masked_fill(alike, -torch.inf).argmax(1)
     mu = mu[:, None]
-    rows, soft = [h.detach() if s.detach else h], [one_hot]
+    rows = [h.detach() if s.detach else h]
+    soft = [one_hot]
     for values, found in ((h, rows), (one_hot, soft)):
         found.append((1 - lam) * values + lam * values[permutation])
         found.append(mu * values[hardest] + (1 - mu) * values[nearest])
-    row, target = torch.cat(rows), torch.cat(soft)
+    row = torch.cat(rows)
+    target = torch.cat(soft)
     entropy = -(target * method.classifier(row).log_softmax(1)).sum(1).mean()
-    z, anchors = unit(method.projector(row)), []
+    z = unit(method.projector(row))
+    anchors = []
     for i in range(len(z)):
         rest = [j for j in range(len(z)) if j != i]
         log_p = (z[rest] @ z[i] / s.temperature).log_softmax(0)
@@ -92,15 +117,19 @@ def core_tuning(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 @plain_form
 def conr(method: Any, batch: Batch) -> dict[str, Tensor]:
-    s, y = method.settings, batch.label
+    s = method.settings
+    y = batch.label
     features = in_one_pass(method.encoder, batch.views)
     first, second, usual = (method.regressor(f).squeeze(1) for f in features)
     weight = method.weight[batch.index]
     rows = unit(torch.cat(features[:2]))
-    prediction, label, omega = torch.cat([first, second]).detach(), y.repeat(2), weight.repeat(2)
+    prediction = torch.cat([first, second]).detach()
+    label = y.repeat(2)
+    omega = weight.repeat(2)
     total = rows.new_zeros(())
     for i in range(len(rows)):
-        logits, far = rows @ rows[i] / s.temperature, (label - label[i]).abs()
+        logits = rows @ rows[i] / s.temperature
+        far = (label - label[i]).abs()
         positive = far <= s.window
         positive[i] = False
         negative = (far > s.window) & ((prediction - prediction[i]).abs() <= s.window)
@@ -114,15 +143,22 @@ def conr(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 @plain_form
 def supremix(method: Any, batch: Batch) -> dict[str, Tensor]:
-    s, generator = method.settings, method.generator()
+    s = method.settings
+    generator = method.generator()
     views = in_one_pass(lambda x: method.projector(method.encoder(x)), batch.views)
-    z, y = unit(torch.cat(views)), batch.label.repeat(len(views))
-    m, fixed = len(z), unit(torch.cat(views)).detach()
-    shares = torch.stack([torch._standard_gamma(torch.full((m, m), a), generator=generator) for a in s.mixing])
+    z = unit(torch.cat(views))
+    y = batch.label.repeat(len(views))
+    m = len(z)
+    fixed = unit(torch.cat(views)).detach()
+    shares = torch.stack(
+        [torch._standard_gamma(torch.full((m, m), a), generator=generator) for a in s.mixing]
+    )
     lam = (shares[0] / shares.sum(0)).to(z)
     anchors = []
     for i in range(m):
-        logits, weights, positives = [], [], []
+        logits = []
+        weights = []
+        positives = []
         for j in range(m):
             if j != i:
                 logits.append(z[i] @ z[j])
@@ -148,12 +184,19 @@ def supremix(method: Any, batch: Batch) -> dict[str, Tensor]:
 @plain_form
 def sepclr(method: Any, batch: Batch) -> dict[str, Tensor]:
     """Kernels exp(-d^2 / (2 tau)) with tau 1/2; background samples are 0 in the salient space."""
-    s, tau = method.settings, 0.5
+    s = method.settings
+    tau = 0.5
     spaces = [
-        in_one_pass(lambda x, part=part, reduce=reduce, project=project: project(reduce(part(x))), batch.views)
-        for part, reduce, project in zip(method.encoder.parts, method.reductions, method.projectors, strict=True)
+        in_one_pass(
+            lambda x, part=part, reduce=reduce, project=project: project(reduce(part(x))),
+            batch.views,
+        )
+        for part, reduce, project in zip(
+            method.encoder.parts, method.reductions, method.projectors, strict=True
+        )
     ]
-    (c1, c2), (s1, s2) = (unit(z) for z in spaces[0]), spaces[1]
+    (c1, c2) = (unit(z) for z in spaces[0])
+    (s1, s2) = spaces[1]
     target = batch.label != s.background
     t1, t2 = (torch.where(target[:, None], z, 0.0) for z in (s1, s2))
     salient = _aligned(s1[target], s2[target], tau) + _uniform(t1, tau) + _uniform(t2, tau)
@@ -172,19 +215,25 @@ def _aligned(a: Tensor, b: Tensor, tau: float) -> Tensor:
 
 
 def _uniform(z: Tensor, tau: float) -> Tensor:
-    kernels = [(-(z[i] - z[j]).square().sum() / (2 * tau)).exp() for i in range(len(z)) for j in range(i)]
+    kernels = [
+        (-(z[i] - z[j]).square().sum() / (2 * tau)).exp() for i in range(len(z)) for j in range(i)
+    ]
     return torch.stack(kernels).mean().log()
 
 
 def _joint(z: Tensor, tau: float) -> Tensor:
-    rows = [torch.stack([(-(a - b).square().sum() / (2 * tau)).exp() for b in z]).mean().log() for a in z]
+    rows = [
+        torch.stack([(-(a - b).square().sum() / (2 * tau)).exp() for b in z]).mean().log()
+        for a in z
+    ]
     return torch.stack(rows).mean()
 
 
 @plain_form
 def susana_distancia(method: Any, batch: Batch) -> dict[str, Tensor]:
     """One support sample of each class, which is its class's mean; the others are queries."""
-    s, label = method.settings, batch.label
+    s = method.settings
+    label = batch.label
     features = method.encoder(batch.views[0])
     support = torch.tensor([i for i in range(len(label)) if (label[:i] == label[i]).sum() < s.shot])
     queries = torch.tensor([i for i in range(len(label)) if i not in support])
@@ -201,16 +250,23 @@ def susana_distancia(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 
 def _neighbourhood(features: Tensor, label: Tensor, neighbours: int, looked_at: int) -> Tensor:
-    """ICNN: how near the same class lies, how far others lie, and the share of the same class among the nearest k."""
+    """ICNN: how near the same class lies, how far others lie, and the share of the same class among
+    the nearest k.
+    """
     n = len(features)
     k = min(neighbours, n - 2)
-    ratios, others, alike = [], [], []
+    ratios = []
+    others = []
+    alike = []
     for i in range(n):
         distance = ((features[i] - features).square().sum(1) + 1e-6).sqrt()
         order = distance.detach().argsort()[1 : looked_at + 1]
         is_other = label[order] != label[i]
-        nearest_other = distance[order][is_other].min() if is_other.any() else distance.new_tensor(torch.inf)
-        near, same = distance[order][:k], ~is_other[:k]
+        nearest_other = (
+            distance[order][is_other].min() if is_other.any() else distance.new_tensor(torch.inf)
+        )
+        near = distance[order][:k]
+        same = ~is_other[:k]
         ratio = near / (nearest_other + 1e-7)
         ratios.append((ratio / ratio.max().clamp(min=1))[same])
         others.append(near[~same])
@@ -219,5 +275,6 @@ def _neighbourhood(features: Tensor, label: Tensor, neighbours: int, looked_at: 
     tight = torch.stack([r.sum() / (len(r) + 1e-7) for r in ratios if len(r)])
     apart = torch.stack([(o / (largest + 1e-7)).sum() / (len(o) + 1e-7) for o in others if len(o)])
     share = 1.0 if neighbours + 2 >= n else torch.stack(alike).double().mean()
-    mean_tight, mean_apart = tight.sum() / (len(tight) + 1e-7), apart.sum() / (len(apart) + 1e-7)
+    mean_tight = tight.sum() / (len(tight) + 1e-7)
+    mean_apart = apart.sum() / (len(apart) + 1e-7)
     return ((1 - mean_tight + mean_apart) / 2 + share) / 2

@@ -12,7 +12,9 @@ from nearfar.batch import Batch
 from .formulas import cross_entropy, plain_form, unit
 
 
-def _symmetric(first: Tensor, second: Tensor, scale: Tensor, allowed: Tensor | None = None) -> Tensor:
+def _symmetric(
+    first: Tensor, second: Tensor, scale: Tensor, allowed: Tensor | None = None
+) -> Tensor:
     logits = scale * unit(first) @ unit(second).T
     if allowed is not None:
         logits = logits.masked_fill(~allowed, -torch.inf)
@@ -31,8 +33,11 @@ def clip(method: Any, batch: Batch) -> dict[str, Tensor]:
 @plain_form
 def mcl_clip(method: Any, batch: Batch) -> dict[str, Tensor]:
     """The last stage is the one that learns."""
-    (images, texts), (image_parts, text_parts), (heads, text_heads) = batch.views, method.parts, method.projections
-    first, second = heads[-1](image_parts[-1](images)), text_heads[-1](text_parts[-1](texts))
+    (images, texts) = batch.views
+    (image_parts, text_parts) = method.parts
+    (heads, text_heads) = method.projections
+    first = heads[-1](image_parts[-1](images))
+    second = text_heads[-1](text_parts[-1](texts))
     group = method.stages.groups[batch.index]
     allowed = group[:, None] == group if method.settings.batches == "mixed" else None
     return {"clip": _symmetric(first, second, method.log_scale.exp(), allowed)}
@@ -40,19 +45,29 @@ def mcl_clip(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 @plain_form
 def isogclr_pairs(method: Any, batch: Batch) -> dict[str, Tensor]:
-    """An image's negatives are the other texts, a text's the other images; denominators run, weights are constants."""
-    s, n = method.settings, len(batch)
+    """An image's negatives are the other texts, a text's the other images; denominators run,
+    weights are constants.
+    """
+    s = method.settings
+    n = len(batch)
     images, texts = batch.views
     first = unit(method.first_projection(method.encoder.first(images)))
     second = unit(method.second_projection(method.encoder.second(texts)))
     total = first.new_zeros(())
-    for own, other, table in ((first, second, method.first_table), (second, first, method.second_table)):
-        estimate, tau, shift, seen = (table.get_buffer(k)[batch.index] for k in ("estimate", "temperature", "shift", "seen"))
+    for own, other, table in (
+        (first, second, method.first_table),
+        (second, first, method.second_table),
+    ):
+        estimate, tau, shift, seen = (
+            table.get_buffer(k)[batch.index] for k in ("estimate", "temperature", "shift", "seen")
+        )
         for i in range(n):
             margins = torch.cat([other[:i], other[i + 1 :]]) @ own[i] - own[i] @ other[i]
             powers = (margins.detach() / tau[i]).exp()
             running = estimate[i] * shift[i].exp()
             now = s.gamma * powers.mean() + (1 - s.gamma) * running if seen[i] else powers.mean()
-            smallest = 1e-10 * torch.maximum(shift[i], margins.detach().max() / tau[i]).clamp(min=0).exp()
+            smallest = (
+                1e-10 * torch.maximum(shift[i], margins.detach().max() / tau[i]).clamp(min=0).exp()
+            )
             total = total + (powers / ((n - 1) * (now + smallest)) * margins).sum()
     return {"isogclr": total / n}

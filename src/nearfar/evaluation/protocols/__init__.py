@@ -1,6 +1,7 @@
 """The protocols by name.
 
-A protocol's settings never change under its versioned name. Whatever a probe has to choose, it chooses on training data.
+A protocol's settings never change under its versioned name. Whatever a probe has to choose, it
+chooses on training data.
 """
 
 from __future__ import annotations
@@ -20,9 +21,23 @@ from nearfar.evaluation.protocols.tuning import FINE_TUNE
 from nearfar.evaluation.protocols.values import RIDGE, SHOTS
 
 ALL = (
-    PAIRS, SIMILARITY, KNN, LINEAR, FEW_LABELS, FEW_SHOT, FINE_TUNE, RIDGE, SHOTS, DENSE, RETRIEVAL, CLUSTERING, FAIRNESS, ROBUSTNESS, OOD,
+    PAIRS,
+    SIMILARITY,
+    KNN,
+    LINEAR,
+    FEW_LABELS,
+    FEW_SHOT,
+    FINE_TUNE,
+    RIDGE,
+    SHOTS,
+    DENSE,
+    RETRIEVAL,
+    CLUSTERING,
+    FAIRNESS,
+    ROBUSTNESS,
+    OOD,
     GEOMETRY,
-)  # fmt: skip
+)
 """In the order of the table."""
 
 PROTOCOLS = {one.version: one.statement for one in ALL}
@@ -52,14 +67,18 @@ def chosen(wanted: Sequence[str], task: Task) -> tuple[list[Protocol], list[str]
         UserError: for an unknown name, or for a protocol named alone that the data do not allow.
     """
     check_names(wanted)
-    found, notes = [], []
+    found = []
+    notes = []
     for one in ALL:
         lacks = one.lacks(task)
         if lacks is None and ("all" in wanted or ("quick" in wanted and one.quick)):
             found.append(one)
         elif one.name in wanted or one.version in wanted:
             if lacks is not None:
-                raise UserError(f"The protocol {one.name!r} needs {lacks}, which {task.source.spec.name} has not; leave it out.")
+                raise UserError(
+                    f"The protocol {one.name!r} needs {lacks}, which {task.source.spec.name} has "
+                    "not; leave it out."
+                )
             found.append(one)
         elif lacks is not None and "all" in wanted:
             notes.append(f"{one.name} was left out: it needs {lacks}.")

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from nearfar.errors import UserError
-from nearfar.evaluation.dense import DENSE_PROTOCOLS, SEGMENTATION, feature_maps, segment
+from nearfar.evaluation.kernels.similarity import similarity
+from nearfar.evaluation.measures.dense import DENSE_PROTOCOLS, SEGMENTATION, feature_maps, segment
 from nearfar.evaluation.protocol import Protocol, Row, Task, averaged
 from nearfar.evaluation.result import Score
-from nearfar.evaluation.similarity import similarity
 from nearfar.networks.encoder import Encoder, TokenEncoder
 
 _RAW_CELLS = 16  # along each side: cells of the raw input's map
@@ -34,15 +34,33 @@ def _dense(row: Row) -> Iterator[Score]:
     classes = 1 + int(max(regions.max() for _, regions in parts))
     found = [segment(parts[0], parts[1], classes, seed=seed) for seed in range(task.wanted.seeds)]
     setting = f"{classes} classes, {parts[0][0].shape[2]} x {parts[0][0].shape[3]} cells"
-    yield averaged(row.name, DENSE.version, "segmentation mIoU", [one.mean_iou for one in found], "splits", setting=setting)
-    yield averaged(row.name, DENSE.version, "pixel accuracy", [one.accuracy for one in found], "splits", setting=setting)
+    yield averaged(
+        row.name,
+        DENSE.version,
+        "segmentation mIoU",
+        [one.mean_iou for one in found],
+        "splits",
+        setting=setting,
+    )
+    yield averaged(
+        row.name,
+        DENSE.version,
+        "pixel accuracy",
+        [one.accuracy for one in found],
+        "splits",
+        setting=setting,
+    )
 
 
 def _mapping(row: Row) -> Callable[[Any], Tensor] | None:
     """From views to maps (N, C, h, w); None for an encoder without places."""
     encoder = row.encoder
     if encoder is None:
-        return (lambda x: adaptive_avg_pool2d(x, (_RAW_CELLS, _RAW_CELLS))) if row.name == "raw input" else None
+        return (
+            (lambda x: adaptive_avg_pool2d(x, (_RAW_CELLS, _RAW_CELLS)))
+            if row.name == "raw input"
+            else None
+        )
     if isinstance(encoder, TokenEncoder):
         return _tokens_as_map(encoder, encoder.grid)
     if not isinstance(encoder, Encoder):
@@ -62,27 +80,46 @@ def _tokens_as_map(encoder: Encoder, grid: tuple[int, ...]) -> Callable[[Any], T
 
 
 def _similarity(row: Row) -> Iterator[Score]:
-    test, view = row.task.test, row.task.view
-    partners = row.features(dataclasses.replace(test, content=test.annotations["partner"], rows=None), view)
+    test = row.task.test
+    view = row.task.view
+    partners = row.features(
+        dataclasses.replace(test, content=test.annotations["partner"], rows=None), view
+    )
     found = similarity(row.test, partners, test.annotations["closeness"])
-    yield Score(row.name, SIMILARITY.version, "similarity, Spearman", *found, "test samples", len(test))
+    yield Score(
+        row.name, SIMILARITY.version, "similarity, Spearman", *found, "test samples", len(test)
+    )
 
 
 def _needs_regions(task: Task) -> str | None:
-    there = all("regions" in getattr(samples, "annotations", {}) for samples in (task.train, task.test))
+    there = all(
+        "regions" in getattr(samples, "annotations", {}) for samples in (task.train, task.test)
+    )
     return None if there and task.modality == "image" else "images with labelled pixels"
 
 
 def _needs_partners(task: Task) -> str | None:
-    there = {"partner", "closeness"} <= getattr(task.test, "annotations", {}).keys() and len(task.test) > 3
+    there = {"partner", "closeness"} <= getattr(task.test, "annotations", {}).keys() and len(
+        task.test
+    ) > 3
     return None if there else "pairs of texts with a score (sentence1, sentence2, score)"
 
 
-DENSE = Protocol("dense", SEGMENTATION, f"{DENSE_PROTOCOLS[SEGMENTATION]}; mean over splits; interval over splits (t); raw input: "
-                 f"colours averaged in {_RAW_CELLS} x {_RAW_CELLS} cells", _dense, _needs_regions)  # fmt: skip
+DENSE = Protocol(
+    "dense",
+    SEGMENTATION,
+    f"{DENSE_PROTOCOLS[SEGMENTATION]}; mean over splits; interval over splits (t); raw input: "
+    f"colours averaged in {_RAW_CELLS} x {_RAW_CELLS} cells",
+    _dense,
+    _needs_regions,
+)
 SIMILARITY = Protocol(
-    "similarity", "similarity-v1",
-    "rank correlation (Spearman) of the cosine of two texts' features with their annotated closeness; raw input: counts of tokens; "
+    "similarity",
+    "similarity-v1",
+    "rank correlation (Spearman) of the cosine of two texts' features with their annotated "
+    "closeness; raw input: counts of tokens; "
     "interval by Fisher's transform with Bonett and Wright's variance",
-    _similarity, _needs_partners, quick=True,
-)  # fmt: skip
+    _similarity,
+    _needs_partners,
+    quick=True,
+)

@@ -1,4 +1,6 @@
-"""Pairs of two modalities in one space: retrieval both ways, zero-shot classification, and what chance reaches."""
+"""Pairs of two modalities in one space: retrieval both ways, zero-shot classification, and what
+chance reaches.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from nearfar.batch import Pair
 from nearfar.evaluation.features import Labelled, extract_pairs
-from nearfar.evaluation.pairs import modality_gap, partner_ranks, recall_at, zero_shot
+from nearfar.evaluation.measures.pairs import modality_gap, partner_ranks, recall_at, zero_shot
 from nearfar.evaluation.protocol import Protocol, Row, Task, share
 from nearfar.evaluation.result import Score
 
@@ -18,7 +20,9 @@ _NAMES = ("image", "text")
 
 
 def _pairs(row: Row) -> Iterator[Score]:
-    """Retrieval and zero-shot of a method with a space for both parts, and its controls if it is the trained one."""
+    """Retrieval and zero-shot of a method with a space for both parts, and its controls if it is
+    the trained one.
+    """
     method: Any = row.encoder
     task = row.task
     if method is None or not hasattr(method, "embed_pair"):
@@ -34,30 +38,52 @@ def _pairs(row: Row) -> Iterator[Score]:
         yield from _controls(*both)
     if task.target == "class":
         spec = task.source.spec
-        names = task.source.tokenizer.encode(list(spec.classes), spec.context).to(task.wanted.device)
+        names = task.source.tokenizer.encode(list(spec.classes), spec.context).to(
+            task.wanted.device
+        )
         with torch.no_grad():
             texts = embed(names).float()
         right = zero_shot(both[0], texts) == Labelled(both[0], task.test.label, task.classes).labels
-        yield share(row.name, PAIRS.version, "zero-shot accuracy", [float(right.double().mean())], len(right))
+        yield share(
+            row.name,
+            PAIRS.version,
+            "zero-shot accuracy",
+            [float(right.double().mean())],
+            len(right),
+        )
         if row.name == "trained":
             commonest = int(task.test.label.bincount().max()) / len(task.test)
             yield Score("chance", PAIRS.version, "zero-shot accuracy", commonest, unit="%")
 
 
 def _retrieval(row: str, first: Tensor, second: Tensor) -> Iterator[Score]:
-    """Retrieval both ways between embeddings (N, D) of both parts, and the distance of their means."""
+    """Retrieval both ways between embeddings (N, D) of both parts, and the distance of their
+    means.
+    """
     ways = ((_NAMES, partner_ranks(first, second)), (_NAMES[::-1], partner_ranks(second, first)))
     for (query, target), ranks in ways:
         for k in (1, 5, 10):
-            yield share(row, PAIRS.version, f"{query} to {target} recall@{k}", [recall_at(ranks, k)], len(first))
-        yield Score(row, PAIRS.version, f"{query} to {target} mean rank", float(ranks.double().mean()))
+            yield share(
+                row,
+                PAIRS.version,
+                f"{query} to {target} recall@{k}",
+                [recall_at(ranks, k)],
+                len(first),
+            )
+        yield Score(
+            row, PAIRS.version, f"{query} to {target} mean rank", float(ranks.double().mean())
+        )
     yield Score(row, PAIRS.version, "modality gap", modality_gap(first, second))
 
 
 def _controls(first: Tensor, second: Tensor) -> Iterator[Score]:
-    """The same with partners in random order, which must come out at chance; and chance itself, k / N."""
+    """The same with partners in random order, which must come out at chance; and chance itself, k /
+    N.
+    """
     order = torch.randperm(len(first), generator=torch.Generator().manual_seed(0)).to(second.device)
-    scores = [s for s in _retrieval("shuffled pairs", first, second[order]) if s.metric != "modality gap"]
+    scores = [
+        s for s in _retrieval("shuffled pairs", first, second[order]) if s.metric != "modality gap"
+    ]
     yield from scores
     for score in scores:
         k = score.metric.partition("recall@")[2]
@@ -70,8 +96,12 @@ def _needs_pairs(task: Task) -> str | None:
 
 
 PAIRS = Protocol(
-    "pairs", "pairs-v1",
-    "retrieval among all test pairs by cosine, ties count against the query; zero-shot by the classes' names; "
+    "pairs",
+    "pairs-v1",
+    "retrieval among all test pairs by cosine, ties count against the query; zero-shot by the "
+    "classes' names; "
     "interval over test samples (Wilson)",
-    _pairs, _needs_pairs, quick=True,
-)  # fmt: skip
+    _pairs,
+    _needs_pairs,
+    quick=True,
+)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
-from nearfar.evaluation.fairness import FEWEST, groups
-from nearfar.evaluation.few_shot import EPISODES, few_shot_accuracies
+from nearfar.evaluation.measures.fairness import FEWEST, groups
+from nearfar.evaluation.probes.few_shot import EPISODES, few_shot_accuracies
 from nearfar.evaluation.protocol import Protocol, Row, Task, averaged, needs_classes
 from nearfar.evaluation.result import Score
 
-_WAY, _QUERY, _SHOTS = 5, 15, (1, 5)
+_WAY = 5
+_QUERY = 15
+_SHOTS = (1, 5)
 
 
 def _few_shot(row: Row) -> Iterator[Score]:
@@ -23,22 +26,37 @@ def _few_shot(row: Row) -> Iterator[Score]:
         if query < 1:
             continue
         accuracies = few_shot_accuracies(test, way=way, shot=shot, query=query, unit=True)
-        metric, setting = f"{way}-way {shot}-shot accuracy", f"{query} queries"
+        metric = f"{way}-way {shot}-shot accuracy"
+        setting = f"{query} queries"
         yield averaged(row.name, FEW_SHOT.version, metric, accuracies, "episodes", setting=setting)
 
 
 def _fairness(row: Row) -> Iterator[Score]:
-    task, test = row.task, row.labelled[1]
-    right = torch.stack([probe.model(test.features).argmax(dim=1) == test.labels for probe in row.probes]).double().mean(dim=0)
+    task = row.task
+    test = row.labelled[1]
+    right = (
+        torch.stack(
+            [probe.model(test.features).argmax(dim=1) == test.labels for probe in row.probes]
+        )
+        .double()
+        .mean(dim=0)
+    )
     for name, group in task.test.group.items():
         found = groups(right, group)
         if found is None:
             continue
         names = task.source.members.get(name, ())
         worst = names[found.worst] if names else f"number {found.worst}"
-        about = {"over": "test samples", "count": found.samples, "unit": "%", "setting": f"{worst}, of {found.judged}"}
-        yield Score(row.name, FAIRNESS.version, f"worst {name}: accuracy", *found.lowest, **about)  # type: ignore[arg-type]
-        yield Score(row.name, FAIRNESS.version, f"gap between best and worst {name}", *found.gap, **about)  # type: ignore[arg-type]
+        about: dict[str, Any] = {
+            "over": "test samples",
+            "count": found.samples,
+            "unit": "%",
+            "setting": f"{worst}, of {found.judged}",
+        }
+        yield Score(row.name, FAIRNESS.version, f"worst {name}: accuracy", *found.lowest, **about)
+        yield Score(
+            row.name, FAIRNESS.version, f"gap between best and worst {name}", *found.gap, **about
+        )
 
 
 def _needs_groups(task: Task) -> str | None:
@@ -50,15 +68,23 @@ def _needs_groups(task: Task) -> str | None:
 
 
 FEW_SHOT = Protocol(
-    "few-shot", "few-shot-v1",
-    f"{EPISODES} episodes from the test samples' unit features: {_WAY} classes (or all, if fewer), 1 or 5 named samples of each and "
-    f"{_QUERY} queries (fewer, if classes are smaller), which go to the nearest class mean; the same episodes for every row; interval "
+    "few-shot",
+    "few-shot-v1",
+    f"{EPISODES} episodes from the test samples' unit features: {_WAY} classes (or all, if fewer), "
+    "1 or 5 named samples of each and "
+    f"{_QUERY} queries (fewer, if classes are smaller), which go to the nearest class mean; the "
+    "same episodes for every row; interval "
     "over episodes (t)",
-    _few_shot, needs_classes,
-)  # fmt: skip
+    _few_shot,
+    needs_classes,
+)
 FAIRNESS = Protocol(
-    "fairness", "fairness-v1",
-    f"linear-v1 by groups of at least {FEWEST} test samples: accuracy of the worst (Wilson), and what the best is ahead of it "
-    "(Newcombe); both are picked after the fact; mean over splits; interval over test samples of the groups",
-    _fairness, _needs_groups,
-)  # fmt: skip
+    "fairness",
+    "fairness-v1",
+    f"linear-v1 by groups of at least {FEWEST} test samples: accuracy of the worst (Wilson), and "
+    "what the best is ahead of it "
+    "(Newcombe); both are picked after the fact; mean over splits; interval over test samples of "
+    "the groups",
+    _fairness,
+    _needs_groups,
+)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from nearfar.evaluation.geometry import (
+from nearfar.evaluation.measures.geometry import (
     alignment,
     effective_rank,
     neighbourhood_purity,
@@ -39,7 +39,13 @@ def _geometry(row: Row) -> Iterator[Score]:
     for metric, value in found.items():
         yield Score(row.name, GEOMETRY.version, metric, value)
     if labelled is not None:
-        yield Score(row.name, GEOMETRY.version, "purity, 10 nearest", neighbourhood_purity(labelled), unit="%")
+        yield Score(
+            row.name,
+            GEOMETRY.version,
+            "purity, 10 nearest",
+            neighbourhood_purity(labelled),
+            unit="%",
+        )
 
 
 def _two_views(row: Row) -> tuple[Tensor, Tensor]:
@@ -48,7 +54,9 @@ def _two_views(row: Row) -> tuple[Tensor, Tensor]:
     samples = task.test.subset(torch.arange(min(_ALIGNED, len(task.test))))
     views = make_views(task.source.spec, WantedViews(whole=2, style="contrastive"))
     first, second = (torch.Generator().manual_seed(seed) for seed in (0, 1))
-    return row.features(samples, lambda s: views(s, first)[0]), row.features(samples, lambda s: views(s, second)[1])
+    return row.features(samples, lambda s: views(s, first)[0]), row.features(
+        samples, lambda s: views(s, second)[1]
+    )
 
 
 def _needs_two(task: Task) -> str | None:
@@ -56,9 +64,15 @@ def _needs_two(task: Task) -> str | None:
 
 
 GEOMETRY = Protocol(
-    "geometry", "geometry-v2",
-    "of the test samples' features: uniformity (t=2; at most 10,000 samples); of two contrastive views of at most 2,048 samples "
-    "alignment, and the entropy of the other samples' shares in the contrastive gradient at temperature 0.1, relative to equal "
-    "shares; std per dimension relative to 1/sqrt(D), effective rank, tolerance, purity of the 10 nearest",
-    _geometry, _needs_two, quick=True,
-)  # fmt: skip
+    "geometry",
+    "geometry-v2",
+    "of the test samples' features: uniformity (t=2; at most 10,000 samples); of two contrastive "
+    "views of at most 2,048 samples "
+    "alignment, and the entropy of the other samples' shares in the contrastive gradient at "
+    "temperature 0.1, relative to equal "
+    "shares; std per dimension relative to 1/sqrt(D), effective rank, tolerance, purity of the 10 "
+    "nearest",
+    _geometry,
+    _needs_two,
+    quick=True,
+)

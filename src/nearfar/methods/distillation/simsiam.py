@@ -1,7 +1,9 @@
-"""SimSiam: predict the other view's projection, without gradient through it; no negatives and no momentum copy.
+"""SimSiam: predict the other view's projection, without gradient through it; no negatives and no
+momentum copy.
 
-BYOL with the copy replaced by the network itself: the prediction from one view is compared with the other's projection
-as a constant. That stop-gradient keeps outputs from becoming equal. The predictor's learning rate does not decay.
+BYOL with the copy replaced by the network itself: the prediction from one view is compared with the
+other's projection as a constant. That stop-gradient keeps outputs from becoming equal. The
+predictor's learning rate does not decay.
 
     loss = - 1/2 mean cos(p1, stop(z2)) - 1/2 mean cos(p2, stop(z1));  -1 at best
 Source: Chen, He 2021, arXiv 2011.10566, equation 4.
@@ -14,7 +16,7 @@ from typing import Annotated, Any
 
 from torch import Tensor, nn
 
-from nearfar.losses.distillation import simsiam
+from nearfar.losses.distillation.distillation import simsiam
 from nearfar.methods.gradients import grouped_apart
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
@@ -22,30 +24,48 @@ from nearfar.ranges import above, whole_number
 
 
 class SimSiam(Method):
-    """Two views, one encoder, projector and predictor, the other view's projection as a constant target, cosine."""
+    """Two views, one encoder, projector and predictor, the other view's projection as a constant
+    target, cosine.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            projection: width of all layers of the projector, and dimensions in which views are compared.
-            bottleneck: width of the predictor's hidden layer.
-            predictor_rate: the predictor's constant learning rate, relative to the peak of the others, above 0.
+        projection: width of all layers of the projector, and dimensions in which views are
+            compared.
+        bottleneck: width of the predictor's hidden layer.
+        predictor_rate: the predictor's constant learning rate, relative to the peak of the others,
+            above 0.
         """
 
         projection: Annotated[int, whole_number()] = 2048
         bottleneck: Annotated[int, whole_number()] = 512
         predictor_rate: Annotated[float, above(0)] = 1.0
 
-    paper = Paper("Exploring Simple Siamese Representation Learning", "Chen, He", 2021, "2011.10566")
+    paper = Paper(
+        "Exploring Simple Siamese Representation Learning", "Chen, He", 2021, "2011.10566"
+    )
     recipes = {
-        "paper": Recipe({}, "sgd", learning_rate=0.05, weight_decay=1e-4, batch_size=512, epochs=100, warmup=0.0),
-        "small": Recipe({"projection": 512, "bottleneck": 128, "predictor_rate": 10.0},
-                        "sgd", learning_rate=0.3, weight_decay=5e-4, batch_size=64, epochs=100, warmup=0.1),
+        "paper": Recipe(
+            {}, "sgd", learning_rate=0.05, weight_decay=1e-4, batch_size=512, epochs=100, warmup=0.0
+        ),
+        "small": Recipe(
+            {"projection": 512, "bottleneck": 128, "predictor_rate": 10.0},
+            "sgd",
+            learning_rate=0.3,
+            weight_decay=5e-4,
+            batch_size=64,
+            epochs=100,
+            warmup=0.1,
+        ),
     }
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {
-        "views": "two strong views", "encoder": "one, shared", "head": "projector and predictor with a bottleneck",
-        "target": "the other view's projection, without gradient; no negatives", "loss": "negative cosine",
+        "views": "two strong views",
+        "encoder": "one, shared",
+        "head": "projector and predictor with a bottleneck",
+        "target": "the other view's projection, without gradient; no negatives",
+        "loss": "negative cosine",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
@@ -67,4 +87,9 @@ class SimSiam(Method):
         return {"simsiam": simsiam(**outputs)}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        return grouped_apart(self, self.predictor, constant_learning_rate=True, learning_rate_scale=self.settings.predictor_rate)
+        return grouped_apart(
+            self,
+            self.predictor,
+            constant_learning_rate=True,
+            learning_rate_scale=self.settings.predictor_rate,
+        )

@@ -1,11 +1,15 @@
-"""CACR: positives compete to attract, negatives compete to repel, and the two expected costs are added.
+"""CACR: positives compete to attract, negatives compete to repel, and the two expected costs are
+added.
 
-InfoNCE lets positives and negatives share one softmax. Here several views of a sample are weighed among themselves, the
-farthest most, and the other samples among themselves, the nearest most; so the loss attends to hard positives too, and to
-what is near in this data rather than to what is frequent. This is the form for small images; see cacr-queue, cacr-moco-v3.
+InfoNCE lets positives and negatives share one softmax. Here several views of a sample are weighed
+among themselves, the farthest most, and the other samples among themselves, the nearest most; so
+the loss attends to hard positives too, and to what is near in this data rather than to what is
+frequent. This is the form for small images; see cacr-queue, cacr-moco-v3.
 
-    loss = mean_i sum_p w+(p) c(i, p)  -  mean_i sum_n w-(n) c(i, n),   c squared distance of unit vectors
-    w+ = softmax over the sample's other views of t+ c,   w- = softmax over the other samples of - t- c
+    loss = mean_i sum_p w+(p) c(i, p)  -  mean_i sum_n w-(n) c(i, n),
+      c squared distance of unit vectors
+    w+ = softmax over the sample's other views of t+ c,
+      w- = softmax over the other samples of - t- c
 Source: Zheng et al. 2023, arXiv 2105.03746, equations 3 to 7.
 """
 
@@ -17,30 +21,34 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from nearfar.losses.cacr import attraction, repulsion
-from nearfar.losses.similarity import unit
+from nearfar.losses.instance.cacr import attraction, repulsion
+from nearfar.losses.kernels.similarity import unit
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
 from nearfar.ranges import above, at_least, unit_interval, whole_number
 
 
 class CACR(Method):
-    """Several views, one encoder, a projector, the other views attract and the other samples repel, weighted distances."""
+    """Several views, one encoder, a projector, the other views attract and the other samples repel,
+    weighted distances.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            views: V of each sample, at least 2; V - 1 positives compete.
-            positive_temperature: t+, at least 0.
-            negative_temperature: t-, at least 0; the paper has 0.9 for CIFAR-10 and 2 for all other sets.
-            attraction: alpha, weight of the positives' cost.
-            repulsion: beta, weight of the negatives' cost.
-            uniform_attraction: weigh all positives alike (the paper's ablation).
-            uniform_repulsion: weigh all negatives alike (the paper's ablation).
-            debias: prior probability that a negative is of the anchor's class, in [0, 1); the paper tries 0.1.
-            kernel_width: t of the repulsion by kernels exp(-t c); None for squared distances.
-            hidden: width of the projector's hidden layer.
-            projection: dimensions in which views are compared.
+        views: V of each sample, at least 2; V - 1 positives compete.
+        positive_temperature: t+, at least 0.
+        negative_temperature: t-, at least 0; the paper has 0.9 for CIFAR-10 and 2 for all other
+            sets.
+        attraction: alpha, weight of the positives' cost.
+        repulsion: beta, weight of the negatives' cost.
+        uniform_attraction: weigh all positives alike (the paper's ablation).
+        uniform_repulsion: weigh all negatives alike (the paper's ablation).
+        debias: prior probability that a negative is of the anchor's class, in [0, 1); the paper
+            tries 0.1.
+        kernel_width: t of the repulsion by kernels exp(-t c); None for squared distances.
+        hidden: width of the projector's hidden layer.
+        projection: dimensions in which views are compared.
         """
 
         views: Annotated[int, whole_number(2, 64)] = 5
@@ -57,17 +65,28 @@ class CACR(Method):
 
     paper = Paper(
         "Contrastive Attraction and Contrastive Repulsion for Representation Learning",
-        "Zheng, Chen, Yao, Yang, Li, Zhang et al.", 2023, "2105.03746",
-        ("Any encoder with a projector of one hidden layer takes the place of the authors' small AlexNet.",
-         "The learning rate falls along a cosine; the authors' falls tenfold after epochs 155, 170 and 185."),
+        "Zheng, Chen, Yao, Yang, Li, Zhang et al.",
+        2023,
+        "2105.03746",
+        (
+            "Any encoder with a projector of one hidden layer takes the place of the authors' "
+            "small AlexNet.",
+            "The learning rate falls along a cosine; the authors' falls tenfold after epochs 155, "
+            "170 and 185.",
+        ),
     )
     recipes = {
-        "paper": Recipe({}, "sgd", learning_rate=0.12, weight_decay=1e-4, batch_size=128, epochs=200, warmup=0.0),
+        "paper": Recipe(
+            {}, "sgd", learning_rate=0.12, weight_decay=1e-4, batch_size=128, epochs=200, warmup=0.0
+        ),
         "small": Recipe({"views": 4, "hidden": 512}),
     }
     choices = {
-        "views": "several strong views of each sample", "encoder": "one, shared", "head": "2-layer projector",
-        "target": "the sample's other views, the farther the heavier; other samples, the nearer the heavier",
+        "views": "several strong views of each sample",
+        "encoder": "one, shared",
+        "head": "2-layer projector",
+        "target": "the sample's other views, the farther the heavier; other samples, the nearer "
+        "the heavier",
         "loss": "contrastive attraction plus contrastive repulsion",
     }
 
@@ -81,14 +100,28 @@ class CACR(Method):
         return WantedViews(self.settings.views, whole_scale=(0.2, 1.0))
 
     def forward(self, batch: Batch) -> Outputs:
-        return {"views": torch.stack(together(self.projector, together(self.encoder, batch.views)), dim=1)}
+        return {
+            "views": torch.stack(
+                together(self.projector, together(self.encoder, batch.views)), dim=1
+            )
+        }
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        s, z = self.settings, unit(outputs["views"]).transpose(0, 1)
+        s = self.settings
+        z = unit(outputs["views"]).transpose(0, 1)
         return {
-            "attraction": attraction(z, temperature=s.positive_temperature, weight=s.attraction, uniform=s.uniform_attraction),
+            "attraction": attraction(
+                z,
+                temperature=s.positive_temperature,
+                weight=s.attraction,
+                uniform=s.uniform_attraction,
+            ),
             "repulsion": repulsion(
-                z, temperature=s.negative_temperature, weight=s.repulsion, uniform=s.uniform_repulsion,
-                debias=s.debias, kernel_width=s.kernel_width,
+                z,
+                temperature=s.negative_temperature,
+                weight=s.repulsion,
+                uniform=s.uniform_repulsion,
+                debias=s.debias,
+                kernel_width=s.kernel_width,
             ),
         }

@@ -1,8 +1,9 @@
-"""MCL: SimCLR in stages; each contrasts only samples that all earlier stages find alike, so it must learn what they did not.
+"""MCL: SimCLR in stages; each contrasts only samples that all earlier stages find alike, so it must
+learn what they did not.
 
-A contrastive loss is content with easy features. After a stage the training set is clustered by what was learned; the next one
-trains a fresh network on batches from one cluster, where those features tell nothing apart. The representation is that of all
-stages, side by side.
+A contrastive loss is content with easy features. After a stage the training set is clustered by
+what was learned; the next one trains a fresh network on batches from one cluster, where those
+features tell nothing apart. The representation is that of all stages, side by side.
 
     p_s = p_{s-1} K + c_s;  loss of stage s + 1: NT-Xent whose negatives have the anchor's p_s
 Source: Zhang, Lan, Qu, Cheng, Feng, Hooi 2024, arXiv 2402.11816, section 3."""
@@ -14,9 +15,19 @@ from typing import Annotated, Any, Literal
 
 from torch import Tensor, nn
 
-from nearfar.losses.contrastive import nt_xent
-from nearfar.losses.masked_contrast import grouped_nt_xent
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, TrainingSet, WantedBatches
+from nearfar.losses.instance.contrastive import nt_xent
+from nearfar.losses.instance.masked_contrast import grouped_nt_xent
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    TrainingSet,
+    WantedBatches,
+)
 from nearfar.networks import several
 from nearfar.networks.heads import mlp, together
 from nearfar.ranges import above, whole_number
@@ -24,18 +35,23 @@ from nearfar.targets.stages import Stages
 
 
 class MCL(Method):
-    """Two views, an encoder and a projector a stage, the other view as target, NT-Xent among samples of one pseudo-label."""
+    """Two views, an encoder and a projector a stage, the other view as target, NT-Xent among
+    samples of one pseudo-label.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            stages: number of networks, trained one after another for equal shares of the run, at least 1.
-            clusters: K, clusters of each stage's features.
-            batches: "grouped" (from one group each; smaller groups never appear) or "mixed" (negatives from the anchor's group only).
-            unit_stages: whether features of each stage are brought to length 1 before they are put side by side.
-            temperature: of the softmax over similarities, above 0.
-            hidden: width of the projectors' hidden layer.
-            projection: dimensions in which views are compared."""
+        stages: number of networks, trained one after another for equal shares of the run, at least
+            1.
+        clusters: K, clusters of each stage's features.
+        batches: "grouped" (from one group each; smaller groups never appear) or "mixed" (negatives
+            from the anchor's group only).
+        unit_stages: whether features of each stage are brought to length 1 before they are put side
+            by side.
+        temperature: of the softmax over similarities, above 0.
+        hidden: width of the projectors' hidden layer.
+        projection: dimensions in which views are compared."""
 
         stages: Annotated[int, whole_number(1, 100)] = 4
         clusters: Annotated[int, whole_number(1, 100_000)] = 10
@@ -46,18 +62,33 @@ class MCL(Method):
         projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
-        "Learning the Unlearned: Mitigating Feature Suppression in Contrastive Learning", "Zhang, Lan, Qu, Cheng, Feng, Hooi", 2024,
+        "Learning the Unlearned: Mitigating Feature Suppression in Contrastive Learning",
+        "Zhang, Lan, Qu, Cheng, Feng, Hooi",
+        2024,
         "2402.11816",
-        ("All processes draw the same permutations, so a joined batch is of one group; the authors' processes draw their own.",
-         "Each stage starts from fresh weights, but keeps the optimiser's moments; the authors' code for images alone is not public."),
+        (
+            "All processes draw the same permutations, so a joined batch is of one group; the "
+            "authors' processes draw their own.",
+            "Each stage starts from fresh weights, but keeps the optimiser's moments; the authors' "
+            "code for images alone is not public.",
+        ),
     )
     recipes = {
-        "paper": Recipe({}, "adamw", learning_rate=3e-4, weight_decay=1e-4, batch_size=256, epochs=800),
-        "small": Recipe({"stages": 3, "clusters": 4, "temperature": 0.2, "hidden": 512}, batch_size=64, epochs=60),
+        "paper": Recipe(
+            {}, "adamw", learning_rate=3e-4, weight_decay=1e-4, batch_size=256, epochs=800
+        ),
+        "small": Recipe(
+            {"stages": 3, "clusters": 4, "temperature": 0.2, "hidden": 512},
+            batch_size=64,
+            epochs=60,
+        ),
     }
     choices = {
-        "views": "two strong views", "encoder": "one a stage, all side by side in the end", "head": "2-layer projector",
-        "target": "the other view; negatives that earlier stages find alike", "loss": "NT-Xent",
+        "views": "two strong views",
+        "encoder": "one a stage, all side by side in the end",
+        "head": "2-layer projector",
+        "target": "the other view; negatives that earlier stages find alike",
+        "loss": "NT-Xent",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
@@ -66,7 +97,9 @@ class MCL(Method):
         super().__init__(made, spec, s)
         self.parts = made.parts
         widths = (encoder.dimension, s.hidden, s.projection)
-        self.projectors = nn.ModuleList(mlp(widths, last_bias=False, last_norm="batch") for _ in range(s.stages))
+        self.projectors = nn.ModuleList(
+            mlp(widths, last_bias=False, last_norm="batch") for _ in range(s.stages)
+        )
         self.stages = Stages(spec.length, s.clusters, self.parts, self.projectors)
 
     @property
@@ -87,11 +120,17 @@ class MCL(Method):
         return {"z1": z1, "z2": z2, "group": self.groups[batch.index]}
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
-        z1, z2, tau = outputs["z1"], outputs["z2"], self.settings.temperature
+        z1 = outputs["z1"]
+        z2 = outputs["z2"]
+        tau = self.settings.temperature
         if self.settings.batches == "grouped":
             return {"nt_xent": nt_xent(z1, z2, temperature=tau, rows=rows)}
         return {"nt_xent": grouped_nt_xent(z1, z2, outputs["group"], temperature=tau, rows=rows)}
 
     def encode(self, x: Any) -> Tensor:
-        """Features of all stages side by side (N, D); 0 in the places of stages that have not learned yet."""
-        return self.stages.integrated([part(x) for part in self.parts], unit=self.settings.unit_stages)
+        """Features of all stages side by side (N, D); 0 in the places of stages that have not
+        learned yet.
+        """
+        return self.stages.integrated(
+            [part(x) for part in self.parts], unit=self.settings.unit_stages
+        )

@@ -1,8 +1,8 @@
 """CLIP: an image and its text find each other among the images and texts of the batch.
 
-Two encoders, one for each modality, are projected linearly into one space. Each image must pick its own text among all
-texts of the batch by cosine similarity, and each text its image; the temperature is learned. Comparing an image with
-texts that name classes then classifies without training.
+Two encoders, one for each modality, are projected linearly into one space. Each image must pick its
+own text among all texts of the batch by cosine similarity, and each text its image; the temperature
+is learned. Comparing an image with texts that name classes then classifies without training.
 
     L = e^s norm(a) norm(b)^T;  loss = (CE(L, diagonal) + CE(L^T, diagonal)) / 2;  e^s at most 100
 Source: Radford et al. 2021, arXiv 2103.00020, figure 3.
@@ -19,21 +19,23 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from nearfar.batch import Batch, Tokens
-from nearfar.losses.contrastive import clip
+from nearfar.losses.instance.contrastive import clip
 from nearfar.methods.method import Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.towers import TwoTowers
 from nearfar.ranges import above, at_least, whole_number
 
 
 class CLIP(Method):
-    """One view of a pair, an encoder for each part, linear projections, the partner as target, InfoNCE both ways."""
+    """One view of a pair, an encoder for each part, linear projections, the partner as target,
+    InfoNCE both ways.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            projection: dimensions of the shared space.
-            temperature: at the start; learned from there, above 0.
-            largest_scale: bound of the learned factor 1 / temperature, at least 1.
+        projection: dimensions of the shared space.
+        temperature: at the start; learned from there, above 0.
+        largest_scale: bound of the learned factor 1 / temperature, at least 1.
         """
 
         projection: Annotated[int, whole_number()] = 512
@@ -41,11 +43,21 @@ class CLIP(Method):
         largest_scale: Annotated[float, at_least(1)] = 100.0
 
     paper = Paper(
-        "Learning Transferable Visual Models From Natural Language Supervision", "Radford, Kim, Hallacy, Ramesh et al.",
-        2021, "2103.00020",
+        "Learning Transferable Visual Models From Natural Language Supervision",
+        "Radford, Kim, Hallacy, Ramesh et al.",
+        2021,
+        "2103.00020",
     )
     recipes = {
-        "paper": Recipe({}, "adamw", learning_rate=3.9e-6, weight_decay=0.2, batch_size=32768, epochs=32, warmup=0.005),
+        "paper": Recipe(
+            {},
+            "adamw",
+            learning_rate=3.9e-6,
+            weight_decay=0.2,
+            batch_size=32768,
+            epochs=32,
+            warmup=0.005,
+        ),
         "small": Recipe({"projection": 128}, learning_rate=2e-3, weight_decay=0.1, batch_size=128),
     }
     modalities = ("image-text",)
@@ -53,8 +65,11 @@ class CLIP(Method):
     encoder: TwoTowers
     wanted_views = WantedViews(whole=1, style="crop", whole_scale=(0.8, 1.0))
     choices = {
-        "views": "one view of each pair", "encoder": "one for each modality", "head": "a linear projection for each",
-        "target": "the sample's other half; all others of the batch as negatives", "loss": "InfoNCE both ways",
+        "views": "one view of each pair",
+        "encoder": "one for each modality",
+        "head": "a linear projection for each",
+        "target": "the sample's other half; all others of the batch as negatives",
+        "loss": "InfoNCE both ways",
     }
 
     def __init__(self, encoder: TwoTowers, spec: Spec, settings: Settings | None = None) -> None:
@@ -80,7 +95,9 @@ class CLIP(Method):
         self.log_scale.clamp_(0.0, math.log(self.settings.largest_scale))
 
     def embed_pair(self, x: Any) -> Tensor:
-        """Unit embeddings (N, projection) in the shared space, of texts (``Tokens``) or of the other modality."""
+        """Unit embeddings (N, projection) in the shared space, of texts (``Tokens``) or of the
+        other modality.
+        """
         if isinstance(x, Tokens):
             return normalize(self.second_projection(self.encoder.second(x)), dim=1)
         return normalize(self.first_projection(self.encoder.first(x)), dim=1)

@@ -1,11 +1,14 @@
 """iSogCLR for pairs: CLIP with a learned temperature for each image and for each text.
 
-An image is compared with the batch's texts and a text with its images, as in CLIP. Each keeps a running estimate of its
-denominator over all the data and a temperature of its own, moved by the gradient of the robust contrastive objective of
-``isogclr``. A running maximum is taken out of the exponents, so that temperatures of 0.01 stay finite.
+An image is compared with the batch's texts and a text with its images, as in CLIP. Each keeps a
+running estimate of its denominator over all the data and a temperature of its own, moved by the
+gradient of the robust contrastive objective of ``isogclr``. A running maximum is taken out of the
+exponents, so that temperatures of 0.01 stay finite.
 
-    F = mean over images i of tau_i log mean_j exp((s_ij - s_ii) / tau_i) + tau_i rho, and the same over texts
-Source: Qiu et al. 2023, arXiv 2305.11965, section 3.2, algorithm 2; SogCLR: Yuan et al. 2022, arXiv 2202.12387.
+    F = mean over images i of tau_i log mean_j exp((s_ij - s_ii) / tau_i) + tau_i rho, and the same
+    over texts
+Source: Qiu et al. 2023, arXiv 2305.11965, section 3.2, algorithm 2; SogCLR: Yuan et al. 2022, arXiv
+    2202.12387.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from nearfar.batch import Batch, Tokens
-from nearfar.losses.individual_temperature import BIMODAL, SampleState, bimodal_step
+from nearfar.losses.instance.individual_temperature import BIMODAL, SampleState, bimodal_step
 from nearfar.methods.method import Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.towers import TwoTowers
 from nearfar.ranges import above, at_least, check_bounds, unit_interval, whole_number
@@ -25,19 +28,21 @@ from nearfar.targets.sample_table import SampleTable
 
 
 class ISogCLRPairs(Method):
-    """One view of a pair, an encoder for each part, linear projections, the partner as target, robust losses both ways."""
+    """One view of a pair, an encoder for each part, linear projections, the partner as target,
+    robust losses both ways.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            temperature: of every image and text at the start, above 0.
-            individual: whether the temperatures learn; without, this is SogCLR.
-            rho: how far from uniform the negatives of a sample are weighted, at least 0.
-            gamma: share of the batch in the running denominators, in (0, 1].
-            rate: step size of the temperatures.
-            beta: share of the batch in their running gradients, in (0, 1].
-            bounds: least and greatest temperature.
-            projection: dimensions of the shared space.
+        temperature: of every image and text at the start, above 0.
+        individual: whether the temperatures learn; without, this is SogCLR.
+        rho: how far from uniform the negatives of a sample are weighted, at least 0.
+        gamma: share of the batch in the running denominators, in (0, 1].
+        rate: step size of the temperatures.
+        beta: share of the batch in their running gradients, in (0, 1].
+        bounds: least and greatest temperature.
+        projection: dimensions of the shared space.
         """
 
         temperature: Annotated[float, above(0)] = 0.01
@@ -55,23 +60,45 @@ class ISogCLRPairs(Method):
                 check_bounds("bounds", self.bounds, "temperature", self.temperature)
 
     paper = Paper(
-        "Not All Semantics are Created Equal: Contrastive Self-supervised Learning with Automatic Temperature Individualization",
-        "Qiu, Hu, Yuan, Zhou, Zhang, Yang", 2023, "2305.11965",
-        ("A sample's own partner is left out of the sums over negatives; the authors' code keeps it.",
-         "A denominator starts at its first batch value; the authors' grows from 0."),
+        "Not All Semantics are Created Equal: Contrastive Self-supervised Learning with Automatic "
+        "Temperature Individualization",
+        "Qiu, Hu, Yuan, Zhou, Zhang, Yang",
+        2023,
+        "2305.11965",
+        (
+            "A sample's own partner is left out of the sums over negatives; the authors' code "
+            "keeps it.",
+            "A denominator starts at its first batch value; the authors' grows from 0.",
+        ),
     )
     recipes = {
-        "paper": Recipe({}, "adamw", learning_rate=2e-4, weight_decay=0.02, batch_size=256, epochs=30, warmup=0.05),
-        "small": Recipe({"temperature": 0.05, "rho": 3.0, "rate": 0.003, "projection": 128}, learning_rate=1e-3, weight_decay=0.1),
+        "paper": Recipe(
+            {},
+            "adamw",
+            learning_rate=2e-4,
+            weight_decay=0.02,
+            batch_size=256,
+            epochs=30,
+            warmup=0.05,
+        ),
+        "small": Recipe(
+            {"temperature": 0.05, "rho": 3.0, "rate": 0.003, "projection": 128},
+            learning_rate=1e-3,
+            weight_decay=0.1,
+        ),
     }
     modalities = ("image-text",)
     encoder_kind = "towers"
     encoder: TwoTowers
     wanted_views = WantedViews(whole=1, style="crop", whole_scale=(0.5, 1.0))
     choices = {
-        "views": "one view of each pair", "encoder": "one for each modality", "head": "a linear projection for each",
-        "target": "the sample's other half; the batch's others against a running denominator of each sample",
-        "loss": "robust contrastive loss both ways, with a temperature for each image and each text",
+        "views": "one view of each pair",
+        "encoder": "one for each modality",
+        "head": "a linear projection for each",
+        "target": "the sample's other half; the batch's others against a running denominator of "
+        "each sample",
+        "loss": "robust contrastive loss both ways, with a temperature for each image and each "
+        "text",
     }
 
     def __init__(self, encoder: TwoTowers, spec: Spec, settings: Settings | None = None) -> None:
@@ -79,9 +106,24 @@ class ISogCLRPairs(Method):
         s = self.settings
         self.first_projection = nn.Linear(encoder.first.dimension, s.projection)
         self.second_projection = nn.Linear(encoder.second.dimension, s.projection)
-        columns: dict[str, float | bool] = {"estimate": 0.0, "temperature": s.temperature, "momentum": 0.0, "shift": 0.0, "seen": False}
-        self.first_table, self.second_table = (SampleTable(spec.length, **columns) for _ in range(2))
-        self.rule = replace(BIMODAL, gamma=s.gamma, rho=s.rho if s.individual else None, rate=s.rate, beta=s.beta, bounds=s.bounds)
+        columns: dict[str, float | bool] = {
+            "estimate": 0.0,
+            "temperature": s.temperature,
+            "momentum": 0.0,
+            "shift": 0.0,
+            "seen": False,
+        }
+        self.first_table, self.second_table = (
+            SampleTable(spec.length, **columns) for _ in range(2)
+        )
+        self.rule = replace(
+            BIMODAL,
+            gamma=s.gamma,
+            rho=s.rho if s.individual else None,
+            rate=s.rate,
+            beta=s.beta,
+            bounds=s.bounds,
+        )
 
     def forward(self, batch: Batch) -> Outputs:
         first, second = (self.embed_pair(view) for view in batch.views)
@@ -90,7 +132,10 @@ class ISogCLRPairs(Method):
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         loss, _, _ = self._step(outputs)
         tables = {"first": self.first_table, "second": self.second_table}
-        means = {f"{part} temperature": table.get_buffer("temperature")[outputs["index"]].mean() for part, table in tables.items()}
+        means = {
+            f"{part} temperature": table.get_buffer("temperature")[outputs["index"]].mean()
+            for part, table in tables.items()
+        }
         return {"isogclr": loss, **means}
 
     def after_step(self, outputs: Outputs) -> None:
@@ -99,11 +144,16 @@ class ISogCLRPairs(Method):
         self.second_table.update(outputs["index"], second._asdict())
 
     def _step(self, outputs: Outputs) -> tuple[Tensor, SampleState, SampleState]:
-        states = (SampleState(**table(outputs["index"])) for table in (self.first_table, self.second_table))
+        states = (
+            SampleState(**table(outputs["index"]))
+            for table in (self.first_table, self.second_table)
+        )
         return bimodal_step(outputs["first"], outputs["second"], *states, rule=self.rule)
 
     def embed_pair(self, x: Any) -> Tensor:
-        """Unit embeddings (N, projection) in the shared space, of texts (``Tokens``) or of the other modality."""
+        """Unit embeddings (N, projection) in the shared space, of texts (``Tokens``) or of the
+        other modality.
+        """
         if isinstance(x, Tokens):
             return normalize(self.second_projection(self.encoder.second(x)), dim=1)
         return normalize(self.first_projection(self.encoder.first(x)), dim=1)

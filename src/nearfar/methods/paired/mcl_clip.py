@@ -1,9 +1,14 @@
-"""MCL for pairs: CLIP in stages; each contrasts only pairs whose images all earlier stages find alike.
+"""MCL for pairs: CLIP in stages; each contrasts only pairs whose images all earlier stages find
+alike.
 
-As ``mcl``, with CLIP as what is trained: after a stage the images are clustered by their embeddings, and the next stage sees batches
-from one cluster only, so that it must learn what tells alike images apart. A pair is compared by the embeddings of all stages.
-    p_s = p_{s-1} K + c_s;  loss of stage s + 1: CLIP's among pairs of one p_s;  similarity: cosine of all stages' embeddings
-Source: Zhang, Lan, Qu, Cheng, Feng, Hooi 2024, arXiv 2402.11816, section 3; CLIP: Radford et al. 2021."""
+As ``mcl``, with CLIP as what is trained: after a stage the images are clustered by their
+embeddings, and the next stage sees batches from one cluster only, so that it must learn what tells
+alike images apart. A pair is compared by the embeddings of all stages.
+    p_s = p_{s-1} K + c_s;  loss of stage s + 1: CLIP's among pairs of one p_s;  similarity: cosine
+    of all stages' embeddings
+Source: Zhang, Lan, Qu, Cheng, Feng, Hooi 2024, arXiv 2402.11816, section 3; CLIP: Radford et al.
+    2021.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +21,18 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from nearfar.batch import Batch, Pair, Tokens
-from nearfar.losses.contrastive import clip
-from nearfar.losses.masked_contrast import grouped_clip
+from nearfar.losses.instance.contrastive import clip
+from nearfar.losses.instance.masked_contrast import grouped_clip
 from nearfar.methods.instance.mcl import MCL
-from nearfar.methods.method import Method, Outputs, Recipe, Spec, TrainingSet, WantedBatches, WantedViews
+from nearfar.methods.method import (
+    Method,
+    Outputs,
+    Recipe,
+    Spec,
+    TrainingSet,
+    WantedBatches,
+    WantedViews,
+)
 from nearfar.networks import several
 from nearfar.networks.locking import lock_towers
 from nearfar.networks.towers import TwoTowers
@@ -28,20 +41,26 @@ from nearfar.targets.stages import Stages
 
 
 class MCLClip(Method):
-    """One view of a pair, two encoders and linear projections a stage, the partner as target, InfoNCE among pairs of one pseudo-label."""
+    """One view of a pair, two encoders and linear projections a stage, the partner as target,
+    InfoNCE among pairs of one pseudo-label.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            stages: number of pairs of networks, trained one after another for equal shares of the run, at least 1.
-            clusters: K, clusters of each stage's image embeddings.
-            batches: "grouped" (from one group each; smaller groups never appear) or "mixed" (negatives from the anchor's group only).
-            restart: from where a stage starts: "same" (the weights that the encoders were given, as for pretrained ones) or "fresh".
-            lock_texts: hold a pretrained text encoder still; its projections learn.
-            image_layers: how many of the image encoder's last layers learn; None: all.
-            unit_stages: whether embeddings of each stage are brought to length 1 before they are put side by side.
-            projection: dimensions of the shared space.
-            temperature: at the start of each stage; learned from there, above 0."""
+        stages: number of pairs of networks, trained one after another for equal shares of the run,
+            at least 1.
+        clusters: K, clusters of each stage's image embeddings.
+        batches: "grouped" (from one group each; smaller groups never appear) or "mixed" (negatives
+            from the anchor's group only).
+        restart: from where a stage starts: "same" (the weights that the encoders were given, as for
+            pretrained ones) or "fresh".
+        lock_texts: hold a pretrained text encoder still; its projections learn.
+        image_layers: how many of the image encoder's last layers learn; None: all.
+        unit_stages: whether embeddings of each stage are brought to length 1 before they are put
+            side by side.
+        projection: dimensions of the shared space.
+        temperature: at the start of each stage; learned from there, above 0."""
 
         stages: Annotated[int, whole_number(1, 100)] = 4
         clusters: Annotated[int, whole_number(1, 100_000)] = 10
@@ -53,19 +72,40 @@ class MCLClip(Method):
         projection: Annotated[int, whole_number()] = 512
         temperature: Annotated[float, above(0)] = 0.07
 
-    paper = replace(MCL.paper, departures=(
-        "All processes draw the same permutations; the authors' draw their own.", "All learns unless locked by the settings."))
+    paper = replace(
+        MCL.paper,
+        departures=(
+            "All processes draw the same permutations; the authors' draw their own.",
+            "All learns unless locked by the settings.",
+        ),
+    )
     recipes = {
-        "paper": Recipe({}, "adamw", learning_rate=1e-5, weight_decay=0.1, batch_size=8000, epochs=80, warmup=0.01),
-        "small": Recipe({"stages": 3, "clusters": 4, "restart": "fresh", "projection": 128}, learning_rate=1e-3, batch_size=64, epochs=60),
+        "paper": Recipe(
+            {},
+            "adamw",
+            learning_rate=1e-5,
+            weight_decay=0.1,
+            batch_size=8000,
+            epochs=80,
+            warmup=0.01,
+        ),
+        "small": Recipe(
+            {"stages": 3, "clusters": 4, "restart": "fresh", "projection": 128},
+            learning_rate=1e-3,
+            batch_size=64,
+            epochs=60,
+        ),
     }
     modalities = ("image-text",)
     encoder_kind = "towers"
     encoder: TwoTowers
     wanted_views = WantedViews(whole=1, style="crop", whole_scale=(0.8, 1.0))
     choices = {
-        "views": "one view of each pair", "encoder": "one for each modality and stage", "head": "a linear projection for each",
-        "target": "the sample's other half; negatives that earlier stages find alike", "loss": "InfoNCE both ways",
+        "views": "one view of each pair",
+        "encoder": "one for each modality and stage",
+        "head": "a linear projection for each",
+        "target": "the sample's other half; negatives that earlier stages find alike",
+        "loss": "InfoNCE both ways",
     }
 
     def __init__(self, encoder: TwoTowers, spec: Spec, settings: Settings | None = None) -> None:
@@ -74,11 +114,16 @@ class MCLClip(Method):
         super().__init__(made, spec, s)
         self.parts: Any = (made.first.parts, made.second.parts)
         width = [encoder.first.dimension] * s.stages, [encoder.second.dimension] * s.stages
-        self.projections: Any = nn.ModuleList(nn.ModuleList(nn.Linear(size, s.projection, bias=False) for size in each) for each in width)
+        self.projections: Any = nn.ModuleList(
+            nn.ModuleList(nn.Linear(size, s.projection, bias=False) for size in each)
+            for each in width
+        )
         for parts in self.parts if s.restart == "same" else ():
             for part in parts:
                 part.load_state_dict(parts[0].state_dict())
-        lock_towers(*self.parts, texts=s.lock_texts, image_layers=s.image_layers, kept=s.restart == "same")
+        lock_towers(
+            *self.parts, texts=s.lock_texts, image_layers=s.image_layers, kept=s.restart == "same"
+        )
         self.log_scale = nn.Parameter(torch.tensor(-math.log(s.temperature)))
         self.stages = Stages(spec.length, s.clusters, *self.parts, *self.projections)
 
@@ -94,22 +139,36 @@ class MCLClip(Method):
     @torch.no_grad()
     def before_epoch(self, epoch: int, training_set: TrainingSet) -> None:
         if self.stages.due(epoch, self.progress):
-            self.stages.finish(training_set.features(lambda x: self.embeddings(x)[-1]), seed=training_set.seed)
+            self.stages.finish(
+                training_set.features(lambda x: self.embeddings(x)[-1]), seed=training_set.seed
+            )
             self.log_scale.fill_(-math.log(self.settings.temperature))
 
     def embeddings(self, x: Any) -> list[Tensor]:
-        """Embeddings (N, projection) of each stage, of texts (``Tokens``), images, or the images of a ``Pair``; not normalised."""
+        """Embeddings (N, projection) of each stage, of texts (``Tokens``), images, or the images of
+        a ``Pair``; not normalised.
+        """
         place, x = (1, x) if isinstance(x, Tokens) else (0, x.first if isinstance(x, Pair) else x)
-        return [project(part(x)) for project, part in zip(self.projections[place], self.parts[place], strict=True)]
+        return [
+            project(part(x))
+            for project, part in zip(self.projections[place], self.parts[place], strict=True)
+        ]
 
     def forward(self, batch: Batch) -> Outputs:
-        (images, texts), (i, t), (u, v) = batch.views, (parts[-1] for parts in self.parts), (heads[-1] for heads in self.projections)
+        (images, texts) = batch.views
+        (i, t) = (parts[-1] for parts in self.parts)
+        (u, v) = (heads[-1] for heads in self.projections)
         return {"first": u(i(images)), "second": v(t(texts)), "group": self.groups[batch.index]}
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
-        first, second, scale = normalize(outputs["first"], dim=1), normalize(outputs["second"], dim=1), self.log_scale.exp()
-        loss = (grouped_clip(first, second, outputs["group"], temperature=1 / scale, rows=rows) if self.settings.batches == "mixed"
-                else clip(first, second, logit_scale=scale, rows=rows))
+        first = normalize(outputs["first"], dim=1)
+        second = normalize(outputs["second"], dim=1)
+        scale = self.log_scale.exp()
+        loss = (
+            grouped_clip(first, second, outputs["group"], temperature=1 / scale, rows=rows)
+            if self.settings.batches == "mixed"
+            else clip(first, second, logit_scale=scale, rows=rows)
+        )
         return {"clip": loss, "scale": scale.detach()}
 
     @torch.no_grad()
@@ -117,5 +176,9 @@ class MCLClip(Method):
         self.log_scale.clamp_(0.0, math.log(100.0))
 
     def embed_pair(self, x: Any) -> Tensor:
-        """Unit embeddings (N, stages * projection) in the shared space, of texts (``Tokens``) or of the other modality."""
-        return normalize(self.stages.integrated(self.embeddings(x), unit=self.settings.unit_stages), dim=1)
+        """Unit embeddings (N, stages * projection) in the shared space, of texts (``Tokens``) or of
+        the other modality.
+        """
+        return normalize(
+            self.stages.integrated(self.embeddings(x), unit=self.settings.unit_stages), dim=1
+        )

@@ -1,7 +1,9 @@
-"""Barlow Twins: make the cross-correlation of two views' embeddings the identity matrix; no negatives.
+"""Barlow Twins: make the cross-correlation of two views' embeddings the identity matrix; no
+negatives.
 
-Each dimension is standardised over the batch; dimension i of one view should agree with dimension i of the other
-(diagonal 1) and with no other dimension (0), which leaves no room for collapse. Very wide embeddings help.
+Each dimension is standardised over the batch; dimension i of one view should agree with dimension i
+of the other (diagonal 1) and with no other dimension (0), which leaves no room for collapse. Very
+wide embeddings help.
 
     C = zhat1^T zhat2 / N;  loss = sum_i (C_ii - 1)^2 + lambda sum_{i != j} C_ij^2
 Source: Zbontar et al. 2021, arXiv 2103.03230, equations 1 and 2.
@@ -14,14 +16,16 @@ from typing import Annotated, Any
 
 from torch import Tensor, nn
 
-from nearfar.losses.redundancy import barlow_twins
+from nearfar.losses.redundancy.redundancy import barlow_twins
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
 from nearfar.ranges import above, at_least, whole_number
 
 
 class BarlowTwins(Method):
-    """Two unequal views, one encoder, a wide projector, the other view's dimensions as target, redundancy reduction."""
+    """Two unequal views, one encoder, a wide projector, the other view's dimensions as target,
+    redundancy reduction.
+    """
 
     @dataclass(frozen=True)
     class Settings:
@@ -38,24 +42,48 @@ class BarlowTwins(Method):
         vector_learning_rate: Annotated[float, above(0)] = 0.024
 
     paper = Paper(
-        "Barlow Twins: Self-Supervised Learning via Redundancy Reduction", "Zbontar, Jing, Misra, LeCun, Deny", 2021,
-        "2103.03230", ("The gradient reaches the rows of all processes; in the authors' code each process's own.",),
+        "Barlow Twins: Self-Supervised Learning via Redundancy Reduction",
+        "Zbontar, Jing, Misra, LeCun, Deny",
+        2021,
+        "2103.03230",
+        (
+            "The gradient reaches the rows of all processes; in the authors' code each process's "
+            "own.",
+        ),
     )
     recipes = {
-        "paper": Recipe({}, "lars", learning_rate=0.2, weight_decay=1e-6, batch_size=2048, epochs=1000, warmup=0.01),
-        "small": Recipe({"off_diagonal": 0.0078, "projection": 512, "vector_learning_rate": 1.0},
-                        learning_rate=8e-3, batch_size=64, epochs=50, warmup=0.1),
+        "paper": Recipe(
+            {},
+            "lars",
+            learning_rate=0.2,
+            weight_decay=1e-6,
+            batch_size=2048,
+            epochs=1000,
+            warmup=0.01,
+        ),
+        "small": Recipe(
+            {"off_diagonal": 0.0078, "projection": 512, "vector_learning_rate": 1.0},
+            learning_rate=8e-3,
+            batch_size=64,
+            epochs=50,
+            warmup=0.1,
+        ),
     }
     wanted_views = WantedViews(style="asymmetric")
     choices = {
-        "views": "two strong, unequal", "encoder": "one, shared", "head": "3-layer projector, very wide",
-        "target": "the other view, by dimension; no negatives", "loss": "cross-correlation towards the identity",
+        "views": "two strong, unequal",
+        "encoder": "one, shared",
+        "head": "3-layer projector, very wide",
+        "target": "the other view, by dimension; no negatives",
+        "loss": "cross-correlation towards the identity",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         width = self.settings.projection
-        self.projector = mlp((encoder.dimension, width, width, width), hidden_bias=False, last_bias=False)
+        self.projector = mlp(
+            (encoder.dimension, width, width, width), hidden_bias=False, last_bias=False
+        )
 
     def forward(self, batch: Batch) -> Outputs:
         z1, z2 = each(nn.Sequential(self.encoder, self.projector), batch.views)
@@ -66,5 +94,9 @@ class BarlowTwins(Method):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         learning = [p for p in self.parameters() if p.requires_grad]
-        weights, vectors = [p for p in learning if p.ndim >= 2], [p for p in learning if p.ndim < 2]
-        return [{"params": weights}, {"params": vectors, "learning_rate_scale": self.settings.vector_learning_rate}]
+        weights = [p for p in learning if p.ndim >= 2]
+        vectors = [p for p in learning if p.ndim < 2]
+        return [
+            {"params": weights},
+            {"params": vectors, "learning_rate_scale": self.settings.vector_learning_rate},
+        ]

@@ -1,10 +1,14 @@
-"""VICReg: two views' embeddings agree while each dimension keeps its variance and no two dimensions vary together.
+"""VICReg: two views' embeddings agree while each dimension keeps its variance and no two dimensions
+vary together.
 
-Three terms are summed: the distance of the two embeddings, a hinge that keeps each dimension's standard deviation over
-the batch above 1, and the squared off-diagonal covariances. The last two, taken of each view alone, rule out collapse.
+Three terms are summed: the distance of the two embeddings, a hinge that keeps each dimension's
+standard deviation over the batch above 1, and the squared off-diagonal covariances. The last two,
+taken of each view alone, rule out collapse.
 
-    loss = 25 mean (z1 - z2)^2 + 25 sum_v 1/2 mean_d max(0, 1 - sqrt(Var_d + 1e-4)) + sum_v 1/D sum_{i != j} Cov_ij^2
-Source: Bardes, Ponce, LeCun 2022, arXiv 2105.04906, equation 6; the half of the variance term is the authors' code's.
+    loss = 25 mean (z1 - z2)^2 + 25 sum_v 1/2 mean_d max(0, 1 - sqrt(Var_d + 1e-4)) + sum_v 1/D
+    sum_{i != j} Cov_ij^2
+Source: Bardes, Ponce, LeCun 2022, arXiv 2105.04906, equation 6; the half of the variance term is
+    the authors' code's.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from nearfar.losses.redundancy import vicreg_terms
+from nearfar.losses.redundancy.redundancy import vicreg_terms
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import each, mlp
 from nearfar.ranges import at_least, whole_number
@@ -26,10 +30,10 @@ class VICReg(Method):
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            invariance: weight of the distance between the views.
-            variance: weight of the hinge on standard deviations.
-            covariance: weight of the off-diagonal covariances.
-            projection: width of all layers of the expander, and dimensions of the embedding.
+        invariance: weight of the distance between the views.
+        variance: weight of the hinge on standard deviations.
+        covariance: weight of the off-diagonal covariances.
+        projection: width of all layers of the expander, and dimensions of the embedding.
         """
 
         invariance: Annotated[float, at_least(0)] = 25.0
@@ -38,17 +42,31 @@ class VICReg(Method):
         projection: Annotated[int, whole_number()] = 8192
 
     paper = Paper(
-        "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning", "Bardes, Ponce, LeCun",
-        2022, "2105.04906", ("The variance term is halved, as in the authors' code and unlike equation 1.",),
+        "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning",
+        "Bardes, Ponce, LeCun",
+        2022,
+        "2105.04906",
+        ("The variance term is halved, as in the authors' code and unlike equation 1.",),
     )
     recipes = {
-        "paper": Recipe({}, "lars", learning_rate=0.2, weight_decay=1e-6, batch_size=2048, epochs=1000, warmup=0.01),
+        "paper": Recipe(
+            {},
+            "lars",
+            learning_rate=0.2,
+            weight_decay=1e-6,
+            batch_size=2048,
+            epochs=1000,
+            warmup=0.01,
+        ),
         "small": Recipe({"projection": 512}, learning_rate=8e-3, batch_size=64, epochs=40),
     }
     wanted_views = WantedViews(style="asymmetric")
     choices = {
-        "views": "two strong, unequal", "encoder": "one, shared", "head": "3-layer expander, very wide",
-        "target": "the other view; no negatives", "loss": "distance, variance and covariance",
+        "views": "two strong, unequal",
+        "encoder": "one, shared",
+        "head": "3-layer expander, very wide",
+        "target": "the other view; no negatives",
+        "loss": "distance, variance and covariance",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:

@@ -1,10 +1,13 @@
-"""Core-tuning: fine-tune a pretrained encoder with cross-entropy and contrast on mined and mixed features.
+"""Core-tuning: fine-tune a pretrained encoder with cross-entropy and contrast on mined and mixed
+features.
 
-Of each sample's features the least similar row of its class and the most similar row of another are mixed into a hard positive, and
-itself with any row into a hard negative. Classifier and projector see the originals and both mixtures with soft labels. Contrast
-keeps the classes tight, which cross-entropy alone does not. Start it from a run: ``--start-from RUN``.
+Of each sample's features the least similar row of its class and the most similar row of another are
+mixed into a hard positive, and itself with any row into a hard negative. Classifier and projector
+see the originals and both mixtures with soft labels. Contrast keeps the classes tight, which
+cross-entropy alone does not. Start it from a run: ``--start-from RUN``.
 
-    loss = - mean over 3N rows of sum_c Y_c log softmax(W h)_c  -  eta mean_i 1/|P_i| sum_{p in P_i} (1 - p_ip) log p_ip
+    loss = - mean over 3N rows of sum_c Y_c log softmax(W h)_c  -  eta mean_i 1/|P_i|
+            sum_{p in P_i} (1 - p_ip) log p_ip
 Source: Zhang et al. 2021, arXiv 2102.06605, equations 3 to 7.
 """
 
@@ -17,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softmax
 
-from nearfar.losses.core_tuning import focal_contrast, mixed_pairs, soft_cross_entropy
+from nearfar.losses.supervised.core_tuning import focal_contrast, mixed_pairs, soft_cross_entropy
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp
 from nearfar.ranges import above, at_least, unit_interval, whole_number
@@ -26,20 +29,23 @@ from nearfar.views.draws import beta
 
 
 class CoreTuning(Method):
-    """One lightly cropped view, a pretrained encoder, classifier and projector, soft labels, cross-entropy and focal contrast."""
+    """One lightly cropped view, a pretrained encoder, classifier and projector, soft labels,
+    cross-entropy and focal contrast.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            contrast: eta, weight of the contrast, at least 0; the paper chooses among 0.1, 1 and 10.
-            temperature: of the contrast's softmax, above 0.
-            mixing: both parameters of the Beta distribution of shares, above 0.
-            least: smallest share of the partner in a hard negative, in [0, 1].
-            detach: whether originals enter without gradient, so that the encoder learns through mixtures alone.
-            official: as the authors' code, whose hardest positive is mostly the sample itself and whose contrast is divided by 3N
-                instead of the number of positives.
-            hidden: width of the projector's hidden layer.
-            projection: dimensions in which rows are contrasted.
+        contrast: eta, weight of the contrast, at least 0; the paper chooses among 0.1, 1 and 10.
+        temperature: of the contrast's softmax, above 0.
+        mixing: both parameters of the Beta distribution of shares, above 0.
+        least: smallest share of the partner in a hard negative, in [0, 1].
+        detach: whether originals enter without gradient, so that the encoder learns through
+            mixtures alone.
+        official: as the authors' code, whose hardest positive is mostly the sample itself and whose
+            contrast is divided by 3N instead of the number of positives.
+        hidden: width of the projector's hidden layer.
+        projection: dimensions in which rows are contrasted.
         """
 
         contrast: Annotated[float, at_least(0)] = 0.1
@@ -52,21 +58,36 @@ class CoreTuning(Method):
         projection: Annotated[int, whole_number()] = 256
 
     paper = Paper(
-        "Unleashing the Power of Contrastive Self-Supervised Visual Models via Contrast-Regularized Fine-Tuning",
-        "Zhang, Hooi, Hu, Liang, Feng", 2021, "2102.06605",
-        ("The hardest positive is the true minimum and the contrast is averaged over positives, as in the paper (see official).",
-         "Soft labels are compared as vectors; the authors' code compares a sum of their digits."),
+        "Unleashing the Power of Contrastive Self-Supervised Visual Models via "
+        "Contrast-Regularized Fine-Tuning",
+        "Zhang, Hooi, Hu, Liang, Feng",
+        2021,
+        "2102.06605",
+        (
+            "The hardest positive is the true minimum and the contrast is averaged over positives, "
+            "as in the paper (see official).",
+            "Soft labels are compared as vectors; the authors' code compares a sum of their "
+            "digits.",
+        ),
     )
     recipes = {
         "paper": Recipe({}, "sgd", learning_rate=0.01, weight_decay=1e-4, epochs=100, warmup=0.0),
-        "small": Recipe({"contrast": 1.0, "detach": False, "hidden": 512}, "sgd", learning_rate=0.1, batch_size=128),
+        "small": Recipe(
+            {"contrast": 1.0, "detach": False, "hidden": 512},
+            "sgd",
+            learning_rate=0.1,
+            batch_size=128,
+        ),
     }
     needs_labels = True
     label_kind = "class"
     wanted_views = WantedViews(whole=1, style="crop", whole_scale=(0.8, 1.0))
     choices = {
-        "views": "one lightly cropped view", "encoder": "a pretrained one", "head": "linear classifier, 2-layer projector",
-        "target": "soft labels of mined and mixed features", "loss": "cross-entropy and focal contrast",
+        "views": "one lightly cropped view",
+        "encoder": "a pretrained one",
+        "head": "linear classifier, 2-layer projector",
+        "target": "soft labels of mined and mixed features",
+        "loss": "cross-entropy and focal contrast",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
@@ -80,18 +101,32 @@ class CoreTuning(Method):
         return {"features": self.encoder(batch.views[0]), "label": batch.label}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        s, features, label = self.settings, outputs["features"], outputs["label"]
+        s = self.settings
+        features = outputs["features"]
+        label = outputs["label"]
         draws = self._draws(len(label), features)
-        rows, soft = mixed_pairs(features, label, len(self.spec.classes), draws, least=s.least, official=s.official)
+        rows, soft = mixed_pairs(
+            features, label, len(self.spec.classes), draws, least=s.least, official=s.official
+        )
         if not s.detach:
             rows = torch.cat([features, rows[len(features) :]])
-        contrast = focal_contrast(self.projector(rows), soft, temperature=s.temperature, official=s.official)
-        return {"cross_entropy": soft_cross_entropy(self.classifier(rows), soft), "contrast": s.contrast * contrast}
+        contrast = focal_contrast(
+            self.projector(rows), soft, temperature=s.temperature, official=s.official
+        )
+        return {
+            "cross_entropy": soft_cross_entropy(self.classifier(rows), soft),
+            "contrast": s.contrast * contrast,
+        }
 
     def _draws(self, count: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        generator, mixing = self.generator(), (self.settings.mixing, self.settings.mixing)
+        generator = self.generator()
+        mixing = (self.settings.mixing, self.settings.mixing)
         permutation = torch.randperm(count, generator=generator).to(like.device)
-        return permutation, beta((count,), mixing, generator).to(like), beta((count,), mixing, generator).to(like)
+        return (
+            permutation,
+            beta((count,), mixing, generator).to(like),
+            beta((count,), mixing, generator).to(like),
+        )
 
     def after_step(self, outputs: Outputs) -> None:
         self.generator.advance()

@@ -1,10 +1,13 @@
-"""SuSana Distancia: few-shot episodes whose losses separate the classes' neighbourhoods and their means.
+"""SuSana Distancia: few-shot episodes whose losses separate the classes' neighbourhoods and their
+means.
 
-An episode holds a few samples of a few classes, some as support, the others as queries. ICNN scores how tight each class's nearest
-neighbours are within it and how far those of other classes; Proto-Triplet asks each query to be nearer to the mean of its class's
-support than to any other mean, by a margin. Both work on distances, unlike the cross-entropy of prototypical networks.
+An episode holds a few samples of a few classes, some as support, the others as queries. ICNN scores
+how tight each class's nearest neighbours are within it and how far those of other classes;
+Proto-Triplet asks each query to be nearer to the mean of its class's support than to any other
+mean, by a margin. Both work on distances, unlike the cross-entropy of prototypical networks.
 
-    loss = mean of the chosen terms:  - log score(features),  mean_q max(0, d(q, own mean) - min_other d(q, mean) + margin)
+    loss = mean of the chosen terms:  - log score(features),
+      mean_q max(0, d(q, own mean) - min_other d(q, mean) + margin)
 Source: Mendez-Ruiz et al. 2023, arXiv 2305.09062, ICNN and Proto-Triplet losses.
 """
 
@@ -18,8 +21,23 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from nearfar.errors import UserError
-from nearfar.losses.episodes import distances, neighbour_score, prototype_triplet, prototypes
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedBatches, WantedViews
+from nearfar.losses.supervised.episodes import (
+    distances,
+    neighbour_score,
+    prototype_triplet,
+    prototypes,
+)
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedBatches,
+    WantedViews,
+)
 from nearfar.ranges import at_least, whole_number
 
 Term = Literal[
@@ -29,19 +47,21 @@ Term = Literal[
 
 
 class SuSanaDistancia(Method):
-    """One lightly cropped view of an episode's samples, one encoder, no head, class means and neighbours, distance losses."""
+    """One lightly cropped view of an episode's samples, one encoder, no head, class means and
+    neighbours, distance losses.
+    """
 
     @dataclass(frozen=True)
     class Settings:
         """Attributes:
-            terms: which are averaged: "icnn" (support and queries together), "icnn-support", "icnn-query" (queries against class
-                means), "icnn-query-support" (queries against the support), "triplet", "cross-entropy" (of the squared distances to
-                class means).
-            way: classes of an episode, at least 2.
-            shot: support samples of each class.
-            query: query samples of each class.
-            neighbours: k of the score.
-            margin: of the triplets, at least 0.
+        terms: which are averaged: "icnn" (support and queries together), "icnn-support",
+            "icnn-query" (queries against class means), "icnn-query-support" (queries against the
+            support), "triplet", "cross-entropy" (of the squared distances to class means).
+        way: classes of an episode, at least 2.
+        shot: support samples of each class.
+        query: query samples of each class.
+        neighbours: k of the score.
+        margin: of the triplets, at least 0.
         """
 
         terms: tuple[Term, ...] = ("icnn", "triplet")
@@ -52,21 +72,32 @@ class SuSanaDistancia(Method):
         margin: Annotated[float, at_least(0)] = 0.5
 
     paper = Paper(
-        "SuSana Distancia is all you need: Enforcing class separability in metric learning via two novel distance-based loss functions"
-        " for few-shot image classification", "Mendez-Ruiz, Gonzalez-Zapata, Reyes-Amezcua et al.", 2023, "2305.09062",
-        ("The score's variance term is left out, as in the author's code.",
-         "A distance of exactly 0 takes part in the triplets, the author's code drops it."),
+        "SuSana Distancia is all you need: Enforcing class separability in metric learning via two "
+        "novel distance-based loss functions"
+        " for few-shot image classification",
+        "Mendez-Ruiz, Gonzalez-Zapata, Reyes-Amezcua et al.",
+        2023,
+        "2305.09062",
+        (
+            "The score's variance term is left out, as in the author's code.",
+            "A distance of exactly 0 takes part in the triplets, the author's code drops it.",
+        ),
     )
     recipes = {
-        "paper": Recipe({}, "sgd", learning_rate=2e-3, weight_decay=5e-4, batch_size=400, epochs=200, warmup=0.0),
+        "paper": Recipe(
+            {}, "sgd", learning_rate=2e-3, weight_decay=5e-4, batch_size=400, epochs=200, warmup=0.0
+        ),
         "small": Recipe({"way": 5, "query": 5}, batch_size=50),
     }
     needs_labels = True
     label_kind = "class"
     wanted_views = WantedViews(whole=1, style="crop", whole_scale=(0.8, 1.0))
     choices = {
-        "views": "one lightly cropped view", "encoder": "one, shared", "head": "none",
-        "target": "class means of the support, neighbours of the same class", "loss": "neighbour score and triplets",
+        "views": "one lightly cropped view",
+        "encoder": "one, shared",
+        "head": "none",
+        "target": "class means of the support, neighbours of the same class",
+        "loss": "neighbour score and triplets",
     }
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
@@ -79,23 +110,40 @@ class SuSanaDistancia(Method):
     @property
     def wanted_batches(self) -> WantedBatches:
         s = self.settings
-        return WantedBatches("episodes", way=min(s.way, len(self.spec.classes)), shot=s.shot, query=s.query)
+        return WantedBatches(
+            "episodes", way=min(s.way, len(self.spec.classes)), shot=s.shot, query=s.query
+        )
 
     def forward(self, batch: Batch) -> Outputs:
         return {"features": self.encoder(batch.views[0]), "label": batch.label}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
-        s, features = self.settings, outputs["features"]
+        s = self.settings
+        features = outputs["features"]
         names, label = outputs["label"].unique(return_inverse=True)
         support = self._support(label)
         means = prototypes(features[support], label[support], len(names))
-        query, own, every = features[~support], label[~support], torch.arange(len(names), device=label.device)
+        query = features[~support]
+        own = label[~support]
+        every = torch.arange(len(names), device=label.device)
         k = s.neighbours
         made = {
-            "icnn": lambda: -neighbour_score(features, label, neighbours=k, looked_at=s.shot + s.query)["score"].log(),
-            "icnn-support": lambda: -neighbour_score(features[support], label[support], neighbours=k)["score"].log(),
-            "icnn-query": lambda: -neighbour_score(query, own, means, every, neighbours=k)["score"].log(),
-            "icnn-query-support": lambda: -neighbour_score(query, own, features[support], label[support], neighbours=k)["score"].log(),
+            "icnn": lambda: (
+                -neighbour_score(features, label, neighbours=k, looked_at=s.shot + s.query)[
+                    "score"
+                ].log()
+            ),
+            "icnn-support": lambda: (
+                -neighbour_score(features[support], label[support], neighbours=k)["score"].log()
+            ),
+            "icnn-query": lambda: (
+                -neighbour_score(query, own, means, every, neighbours=k)["score"].log()
+            ),
+            "icnn-query-support": lambda: (
+                -neighbour_score(query, own, features[support], label[support], neighbours=k)[
+                    "score"
+                ].log()
+            ),
             "triplet": lambda: prototype_triplet(query, own, means, every, margin=s.margin),
             "cross-entropy": lambda: cross_entropy(-distances(query, means).square(), own),
         }
@@ -105,6 +153,9 @@ class SuSanaDistancia(Method):
         """(N,) bool, the first ``shot`` rows of each class, but never all of them."""
         count = label.bincount()
         if len(count) < 2 or int(count.min()) < 2:
-            raise UserError("An episode needs at least 2 classes with 2 samples each; raise --settings.way or --settings.query.")
+            raise UserError(
+                "An episode needs at least 2 classes with 2 samples each; raise --settings.way or "
+                "--settings.query."
+            )
         same = label[:, None] == label
         return same.tril(-1).sum(1) < (count - 1).clamp(max=self.settings.shot)[label]

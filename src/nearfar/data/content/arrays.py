@@ -1,0 +1,115 @@
+"""Samples that are in memory already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from nearfar.batch import Pair, Tokens
+from nearfar.data.content.bounds import check_side, check_steps
+from nearfar.data.content.decode import to_bytes
+from nearfar.data.content.pictures import range_of
+from nearfar.data.content.series import check_finite, fit_lengths
+from nearfar.data.options import DataOptions
+from nearfar.data.samples import Samples
+from nearfar.data.spec import Spec
+from nearfar.data.tables.table import Loaded
+from nearfar.errors import UserError
+
+
+def in_memory(samples: Any) -> Samples:
+    """N raw samples as ``Samples`` with their numbers as ids.
+
+    Args:
+        samples: uint8 images (N, C, H, W) or floating-point series (N, C, T), as tensors or arrays;
+            ``Tokens``; or a ``Pair``.
+
+    Raises:
+        UserError: for any other shape or type.
+    """
+    content = samples if isinstance(samples, Tokens | Pair) else _checked(samples)
+    return Samples(content, [str(i) for i in range(len(content))])
+
+
+def _checked(samples: Any) -> Tensor:
+    found = torch.as_tensor(np.asarray(samples) if not isinstance(samples, Tensor) else samples)
+    if found.dtype == torch.uint8 and found.ndim == 4:
+        return found
+    if found.is_floating_point() and found.ndim == 3:
+        return found.float()
+    raise UserError(
+        f"Samples have shape {tuple(found.shape)} and type "
+        f"{str(found.dtype).removeprefix('torch.')}; "
+        "expected uint8 images (N, C, H, W) or floating-point series (N, C, T)."
+    )
+
+
+@dataclass(frozen=True)
+class ReadyArray:
+    """Content of a ``Table`` that needs no decoding: images (N, C, H, W) or float32 series (N, C,
+    T).
+
+    Images that are no uint8 are scaled by their own range, least to largest value, or by that of
+    the data they must be like.
+    """
+
+    array: NDArray[Any]
+    name: str
+
+    @property
+    def modality(self) -> str:
+        return "image" if self.array.ndim == 4 else "series"
+
+    def load(self, rows: NDArray[np.int64], options: DataOptions, like: Spec | None) -> Loaded:
+        chosen = self.array if len(rows) == len(self.array) else self.array[rows]
+        readable = np.ones(len(rows), dtype=bool)
+        if self.modality == "image":
+            check_side(options.size)
+            size = (options.size, options.size) if options.size else self.array.shape[2:]
+            size = like.shape[1:] if like is not None else size
+            notes: list[str] = []
+            extra: dict[str, Any] = {}
+            if chosen.dtype != np.uint8:
+                chosen, values = self._bytes(chosen, like)
+                extra["range"] = values
+                told = f"{values[0]:g} to {values[1]:g}"
+                notes.append(
+                    f"The images of {self.name} are of type {self.array.dtype}; their range, "
+                    f"{told}, was scaled to 0 to 255 (uint8)."
+                )
+            return Loaded(_covering(torch.from_numpy(chosen), size), readable, notes, extra)
+        if options.size is not None:
+            check_steps(options.size, "The data option size is")
+        broken = np.flatnonzero(~np.isfinite(chosen).all(axis=(1, 2)))
+        for place in broken:
+            check_finite(chosen[place], f"row {rows[place]} of {self.name}")
+        steps = like.shape[-1] if like is not None else options.size
+        return Loaded(torch.from_numpy(fit_lengths(chosen, self.name, steps)), readable)
+
+    def _bytes(
+        self, chosen: NDArray[Any], like: Spec | None
+    ) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+        """Images as uint8, and the values that became 0 and 255."""
+        values = range_of(like) or (float(self.array.min()), float(self.array.max()))
+        return np.stack([to_bytes(one.astype(np.float32), values) for one in chosen]), values
+
+
+def _covering(images: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Resize images so that they cover a height and width, and crop the rest off evenly."""
+    height, width = size
+    if images.shape[2:] == (height, width):
+        return images
+    scale = max(height / images.shape[2], width / images.shape[3])
+    whole = [
+        max(least, round(side * scale)) for least, side in zip(size, images.shape[2:], strict=True)
+    ]
+    resized = F.interpolate(images, size=whole, mode="bilinear", antialias=True)
+    top = (whole[0] - height) // 2
+    left = (whole[1] - width) // 2
+    return resized[:, :, top : top + height, left : left + width].contiguous()

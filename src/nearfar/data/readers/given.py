@@ -1,0 +1,239 @@
+"""Samples that a user hands over in Python, brought to what an encoder takes: arrays, pictures,
+paths, texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from nearfar.batch import Pair, Tokens
+from nearfar.data.content.arrays import in_memory
+from nearfar.data.content.decode import UnreadableError, covering_box, pixels, to_bytes
+from nearfar.data.content.pictures import range_of
+from nearfar.data.content.series import fit_lengths, read_series
+from nearfar.data.content.tokenizer import Tokenizer
+from nearfar.data.samples import Samples
+from nearfar.data.spec import Spec, part_of
+from nearfar.errors import UserError
+
+
+def samples_like(given: Any, spec: Spec, tokenizer: Tokenizer | None = None) -> Samples:
+    """What a user hands over as ``Samples`` of the kind and size that an encoder was built for.
+
+    Args:
+        given: ``Samples``, ``Tokens`` or a ``Pair``; for images a path, a PIL picture, a list of
+            either, or an array (N, C, H, W), (N, H, W, C), (C, H, W), (H, W, C) or grey (N, H, W),
+            (H, W), of bytes or of numbers in [0, 1]; for series an array (N, C, T) or (C, T), or
+            paths of files; for texts a text or a list of them.
+        spec: of the data that the encoder was built for.
+        tokenizer: that lay beside an encoder of texts.
+
+    Raises:
+        UserError: for anything else; says what was found and what was expected.
+    """
+    if isinstance(given, Samples):
+        return given
+    if isinstance(given, Tokens | Pair):
+        return in_memory(given)
+    one_or_several = given if isinstance(given, list | tuple) else [given]
+    if not len(one_or_several) or (hasattr(given, "__len__") and not len(given)):
+        raise UserError("No sample was given; expected at least one.")
+    first = one_or_several[0]
+    if isinstance(first, Image.Image) and (images := part_of(spec, "image")):
+        return in_memory(_stacked([_fitted(picture, images) for picture in one_or_several]))
+    if isinstance(first, str | Path):
+        return _named(one_or_several, spec, tokenizer)
+    if isinstance(first, Tensor | np.ndarray | list | tuple | int | float):
+        return _arrays(given, spec)
+    raise UserError(f"Samples were given as {type(first).__name__}; expected {_expected(spec)}.")
+
+
+def _expected(spec: Spec) -> str:
+    kinds = {
+        "image": f"images: paths, PIL pictures or an array (N, {spec.shape[0]}, H, W)",
+        "series": f"series: paths or an array (N, {spec.shape[0]}, T)",
+        "text": "texts",
+    }
+    shape = ", ".join(map(str, ("N", *spec.shape)))
+    return kinds.get(
+        spec.modality.partition("-")[0], f"{spec.modality} samples as an array ({shape})"
+    )
+
+
+def _named(names: Sequence[Any], spec: Spec, tokenizer: Tokenizer | None) -> Samples:
+    """Files of images or series by their paths, or texts."""
+    paths = [Path(name) for name in names]
+    images = part_of(spec, "image")
+    is_text = tokenizer is not None and not any(path.suffix and path.exists() for path in paths)
+    if is_text and tokenizer is not None:
+        return in_memory(tokenizer.encode([str(name) for name in names], spec.context))
+    if images is not None:
+        return in_memory(_stacked([_read(path, images) for path in paths]))
+    if spec.modality == "series":
+        return in_memory(
+            torch.from_numpy(np.concatenate([_series(path, spec.shape) for path in paths]))
+        )
+    raise UserError(f"Samples were given as names; expected {_expected(spec)}.")
+
+
+def _stacked(found: Sequence[NDArray[np.uint8]]) -> Tensor:
+    return torch.from_numpy(np.stack(found))
+
+
+def _read(path: Path, spec: Spec) -> NDArray[np.uint8]:
+    if path.is_dir():
+        raise UserError(
+            f"{path} is a folder; give its files, or embed the whole folder with "
+            "nearfar.embed(run, data=...)."
+        )
+    try:
+        return pixels(path, _sides(spec), range_of(spec))
+    except UnreadableError as error:
+        reason = str(error) or (
+            "it is damaged or no image" if path.is_file() else "there is no such file"
+        )
+        raise UserError(
+            f"Cannot read the image {path}: {reason}; give an image file that exists."
+        ) from error
+
+
+def _series(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    try:
+        series = read_series(path)
+    except (OSError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"Cannot read the series {path}: {reason}; expected a column of numbers for each "
+            "channel."
+        ) from error
+    if len(series) != shape[0]:
+        raise UserError(
+            f"The series {path} has {len(series)} channels; the encoder expects {shape[0]}."
+        )
+    return np.asarray(fit_lengths([series], str(path), shape[1]))
+
+
+def _sides(spec: Spec) -> tuple[int, int, int]:
+    channels, height, width = spec.shape
+    return channels, height, width
+
+
+def _fitted(picture: Image.Image, spec: Spec) -> NDArray[np.uint8]:
+    """A picture as (C, H, W): turned as EXIF says, resized to cover H x W, the rest cropped off
+    evenly.
+    """
+    if not isinstance(picture, Image.Image):
+        raise UserError(
+            f"One of the samples is a {type(picture).__name__}; expected PIL pictures throughout."
+        )
+    channels, height, width = _sides(spec)
+    upright = ImageOps.exif_transpose(picture).convert("L" if channels == 1 else "RGB")
+    if upright.size != (width, height):
+        box = covering_box(upright.size, height, width)
+        upright = upright.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    found = np.asarray(upright)
+    return found[None] if channels == 1 else found.transpose(2, 0, 1)
+
+
+def _arrays(given: Any, spec: Spec) -> Samples:
+    try:
+        array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+    except ValueError as error:
+        raise UserError(
+            f"The samples have different shapes; expected {_expected(spec)}."
+        ) from error
+    if array.dtype.kind not in "biuf":
+        raise UserError(f"The samples are an array of {array.dtype}; expected {_expected(spec)}.")
+    images = part_of(spec, "image")
+    if images is not None:
+        return in_memory(torch.from_numpy(_images(array, images)))
+    return in_memory(torch.from_numpy(_values(array, spec)))
+
+
+def _values(array: NDArray[Any], spec: Spec) -> NDArray[np.float32]:
+    """Samples that are numbers, with the shape of the spec's."""
+    batch = array[None] if array.ndim == len(spec.shape) else array
+    if batch.shape[1:] != spec.shape:
+        raise UserError(
+            f"The samples have the shape {array.shape}; expected {_expected(spec)} with samples of "
+            f"{spec.shape}."
+        )
+    if not np.isfinite(batch).all():
+        raise UserError("The samples hold values that are not finite; fill the gaps first.")
+    return np.ascontiguousarray(batch, dtype=np.float32)
+
+
+def _images(array: NDArray[Any], spec: Spec) -> NDArray[np.uint8]:
+    """Images of any size and order of axes as uint8 (N, C, H, W) of the spec's size."""
+    channels, height, width = _sides(spec)
+    batch = _channels_first(array, channels, spec)
+    values = range_of(spec)
+    if batch.dtype != np.uint8:
+        batch = _bytes(batch, values)
+    if batch.shape[1] == 1 and channels > 1:
+        batch = np.repeat(batch, channels, axis=1)
+    if batch.shape[2:] != (height, width):
+        batch = _resized(batch, height, width)
+    return np.ascontiguousarray(batch)
+
+
+def _channels_first(array: NDArray[Any], channels: int, spec: Spec) -> NDArray[Any]:
+    """As (N, C, H, W) with C the encoder's channels, or 1 for grey images."""
+    counts = (channels, 1)
+    if array.ndim == 2:
+        return array[None, None]
+    if array.ndim == 3:
+        if array.shape[0] == channels:
+            return array[None]
+        if array.shape[2] in counts:
+            return array.transpose(2, 0, 1)[None]
+        return array[:, None]
+    if array.ndim == 4 and array.shape[1] in counts:
+        return array
+    if array.ndim == 4 and array.shape[3] in counts:
+        return array.transpose(0, 3, 1, 2)
+    raise UserError(f"The samples have the shape {array.shape}; expected {_expected(spec)}.")
+
+
+def _bytes(batch: NDArray[Any], values: tuple[float, float] | None) -> NDArray[np.uint8]:
+    """Pixels that are no bytes: on the scale of the data that the encoder was trained on, or from
+    [0, 1].
+    """
+    if not np.isfinite(batch).all():
+        raise UserError(
+            "The images hold values that are not finite; expected bytes, or numbers in [0, 1]."
+        )
+    if values is not None:
+        return to_bytes(batch.astype(np.float32), values)
+    if batch.dtype.kind in "iu" and batch.min() >= 0 and batch.max() <= 255:
+        return batch.astype(np.uint8)
+    if batch.dtype.kind == "f" and batch.min() >= 0 and batch.max() <= 1:
+        return to_bytes(batch.astype(np.float32), (0.0, 1.0))
+    raise UserError(
+        f"The images are of type {batch.dtype} with values from {batch.min():g} to {batch.max():g};"
+        " expected bytes from 0 to 255, or numbers in [0, 1]."
+    )
+
+
+def _resized(batch: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Resized to cover H x W and cropped evenly, channel by channel, as the readers do with
+    files.
+    """
+    box = covering_box((batch.shape[3], batch.shape[2]), height, width)
+    planes = [
+        Image.fromarray(np.ascontiguousarray(plane)).resize(
+            (width, height), Image.Resampling.BILINEAR, box=box
+        )
+        for plane in batch.reshape(-1, *batch.shape[2:])
+    ]
+    return np.stack([np.asarray(plane) for plane in planes]).reshape(
+        *batch.shape[:2], height, width
+    )

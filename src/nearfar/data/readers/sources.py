@@ -1,0 +1,131 @@
+"""From a name or a path to the reader that knows it."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from nearfar.data.options import DataOptions
+from nearfar.data.readers import catalogue
+from nearfar.data.readers.endings import kind_of
+from nearfar.data.tables.names import as_text
+from nearfar.data.tables.rows import condition_of, where
+from nearfar.data.tables.table import Table
+from nearfar.errors import UserError, unknown_name
+
+FILE_ENDINGS = (".parquet", ".npz", ".csv", ".tsv")
+
+
+def read(data: str | Path, options: DataOptions) -> Table:
+    """The rows of a data set, by name or path; ``NAME#COLUMN=VALUE`` takes those with that value
+    alone.
+
+    Raises:
+        UserError: for an unknown name, a path that does not exist, a file of another kind, or a
+            condition that no row meets.
+    """
+    name, condition = condition_of(str(data))
+    if condition is None or _exists(str(data)):
+        return _read(data, options)
+    return where(_read(name, options), *condition)
+
+
+def _read(data: str | Path, options: DataOptions) -> Table:
+    _check_name(str(data))
+    if isinstance(data, str):
+        table = _read_named(data, options)
+        if table is not None:
+            if _exists(data):
+                table.notes.append(
+                    f"{data} is the set that comes with nearfar; for the file or folder of that "
+                    f"name give ./{data}."
+                )
+            return table
+    if not _exists(str(data)):
+        raise _not_found(str(data))
+    path = Path(data).expanduser()
+    if path.is_dir():
+        from nearfar.data.readers.folders import read_folder
+
+        return read_folder(path, options)
+    if path.is_file():
+        return _read_file(path, options)
+    raise UserError(f"{path} is neither a file nor a folder; expected data in one of these.")
+
+
+def _check_name(data: str) -> None:
+    """Refuse names that could be neither written down nor be a path."""
+    if not data.strip():
+        raise UserError(
+            "The name of the data is empty; give a path, or a name from `nearfar datasets`."
+        )
+    if "\0" in data:
+        raise UserError(f"{data} is no name of data: it holds a zero byte.")
+    try:
+        data.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"The path {as_text(data)} is not valid UTF-8, so no run could remember it; rename it."
+        ) from error
+
+
+def _exists(data: str) -> bool:
+    try:
+        return Path(data).expanduser().exists()
+    except (OSError, RuntimeError):
+        return False
+
+
+def _read_named(name: str, options: DataOptions) -> Table | None:
+    """The rows of a set known by name; None if it is no such name."""
+    prefix = next((p for p in catalogue.PREFIXES if name.startswith(p)), None)
+    rest = name.removeprefix(prefix) if prefix else name
+    if prefix == catalogue.TORCHVISION:
+        from nearfar.data.readers.torchvision_sets import read_torchvision
+
+        return read_torchvision(rest)
+    if prefix == catalogue.HUGGING_FACE:
+        from nearfar.data.readers.hugging_face import read_hugging_face
+
+        return read_hugging_face(rest, options)
+    if prefix == catalogue.AEON:
+        from nearfar.data.readers.aeon_sets import read_aeon
+
+        return read_aeon(rest, options)
+    if name in catalogue.EMBEDDED:
+        module, _, function = catalogue.EMBEDDED[name].partition(":")
+        made: Table = getattr(importlib.import_module(f"nearfar.data.made.{module}"), function)()
+        return made
+    return None
+
+
+def _read_file(path: Path, options: DataOptions) -> Table:
+    ending = path.suffix.lower()
+    if ending == ".npz":
+        from nearfar.data.readers.npz import read_npz
+
+        return read_npz(path)
+    if ending in FILE_ENDINGS:
+        from nearfar.data.tables.tables import read_files
+
+        return read_files([path], path.stem, options)
+    if kind_of(path) in ("image", "sound"):
+        from nearfar.data.readers.folders import read_alone
+
+        return read_alone(path)
+    raise UserError(
+        f"{path} is a single {ending or 'nameless'} file; expected a folder, or a file that ends "
+        f"in {', '.join(FILE_ENDINGS)}."
+    )
+
+
+def _not_found(name: str) -> UserError:
+    if "/" in name or Path(name).suffix:
+        return UserError(
+            f"The path {name} does not exist; give an existing folder or file, or a name from "
+            f"`nearfar datasets`."
+        )
+    for known in catalogue.names():
+        if known.rpartition(":")[2].casefold() == name.casefold():
+            return UserError(f"Unknown data {name!r}: did you mean {known}?")
+    return unknown_name("data", name, catalogue.names())

@@ -1,0 +1,187 @@
+"""A run folder: everything one pretraining left behind, and what can be done with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nearfar.errors import UserError
+from nearfar.options import Config, read_config
+from nearfar.runs.stored import check_file, finite_number
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from nearfar.data import Source
+    from nearfar.evaluation import Evaluation
+    from nearfar.methods.method import Method
+    from nearfar.networks.encoder import Encoder
+
+CONFIG = "config.toml"
+METRICS = "metrics.jsonl"
+EVALUATION = "evaluation.json"
+REPORT = "report.html"
+CHECKPOINTS = "checkpoints"
+
+
+def read_rows(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The whole rows of a ``metrics.jsonl`` in order, and how many lines are damaged."""
+    rows: list[dict[str, Any]] = []
+    check_file(path, "restore it, or remove it: what else the run holds is left as it is")
+    lines = [
+        line for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line
+    ]
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        step = row.get("step") if isinstance(row, dict) else None
+        if finite_number(step) is not None:
+            rows.append(row)
+    return rows, len(lines) - len(rows)
+
+
+class Run:
+    """A finished or interrupted run.
+
+    Args:
+        folder: the run folder.
+
+    Raises:
+        UserError: if the folder is not a run folder.
+    """
+
+    interrupted = False
+    """Whether the call that gave this run stopped it before its end, because it was asked to."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        if (self.folder / CONFIG).is_file():
+            return
+        if any((self.folder / CHECKPOINTS).glob("step-*.pt")):
+            raise UserError(
+                f"{self.folder} has lost its {CONFIG}; `nearfar pretrain --resume {self.folder}` "
+                "restores it from a checkpoint."
+            )
+        raise UserError(
+            f"{self.folder} is not a run folder: it has no {CONFIG}; give a folder that `nearfar "
+            "pretrain` made."
+        )
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    @property
+    def config(self) -> Config:
+        """The resolved configuration, enough to repeat the run."""
+        return read_config(self.folder / CONFIG)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of ``metrics.jsonl`` in order."""
+        path = self.folder / METRICS
+        return read_rows(path)[0] if os.path.lexists(path) else []
+
+    def encoder(self) -> Encoder:
+        """The trained encoder, in evaluation mode."""
+        from nearfar.runs.encoder_files import load_encoder
+
+        if not os.path.lexists(self.folder / "encoder.json"):
+            raise UserError(
+                f"{self.folder} holds no encoder yet; finish it with `nearfar pretrain --resume "
+                f"{self.folder}`."
+            )
+        return load_encoder(self.folder)[0].eval()
+
+    def features(self) -> Encoder:
+        """What gives the run's features: its encoder, or its method where that has an ``encode`` of
+        its own; in evaluation mode.
+        """
+        from nearfar.methods import registry
+        from nearfar.runs.method_files import METHOD, Encoding, has_own_features
+
+        encoder = self.encoder()
+        method = self.config.method
+        is_known = ":" not in method or method.partition(":")[0] in sys.modules
+        if not is_known or not has_own_features(registry.get(method)):
+            return encoder
+        if not ((self.folder / METHOD).exists() or (self.folder / CHECKPOINTS).is_dir()):
+            return encoder
+        return Encoding(self.method()).eval()
+
+    def method(self) -> Method:
+        """The whole method (encoder, heads, targets), in evaluation mode; of older runs as of their
+        last checkpoint.
+        """
+        from nearfar.runs.method_files import METHOD, open_method
+
+        return (
+            open_method(self.folder)
+            if (self.folder / METHOD).exists()
+            else self._method_of_checkpoint()
+        )
+
+    def _method_of_checkpoint(self) -> Method:
+        from nearfar.assembly.assemble import assemble
+        from nearfar.training.care.checkpoints import newest_good
+
+        found = newest_good(self.folder / CHECKPOINTS)
+        if found is None:
+            raise UserError(f"{self.folder} has no checkpoint; start the run again.")
+        method = assemble(self.config, self.source()).method
+        try:
+            method.load_state_dict(found[1]["method"])
+        except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+            raise UserError(
+                f"The checkpoint {found[0]} does not fit {self.folder / CONFIG}; restore the pair."
+            ) from error
+        return method.eval()
+
+    def source(self) -> Source:
+        """The data the run was trained on, with the split that it was made with."""
+        from nearfar.assembly.assemble import own_data
+
+        return own_data(self.folder, self.config.options)
+
+    def evaluation(self) -> Evaluation | None:
+        """The stored evaluation, if there is one."""
+        from nearfar.evaluation import Evaluation
+        from nearfar.evaluation.answers import ANSWERS, Answers
+        from nearfar.evaluation.result import MEND
+        from nearfar.runs.stored import read_text
+
+        path = self.folder / EVALUATION
+        if not os.path.lexists(path):
+            return None
+        found = Evaluation.from_json(read_text(path, MEND), str(path))
+        return dataclasses.replace(found, answers=Answers.read(self.folder / ANSWERS))
+
+    def evaluate(self, **options: Any) -> Evaluation:
+        """As ``nearfar evaluate``."""
+        from nearfar.verbs.evaluate import evaluate
+
+        return evaluate(self.folder, **options)
+
+    def embed(self, samples: Any) -> np.ndarray[Any, Any]:
+        """Features (N, D) float32 of samples: arrays, PIL pictures, paths, texts or ``Samples``, of
+        any size; see ``nearfar.data.readers.given.samples_like``.
+        """
+        from nearfar.verbs.embed import embed_samples
+
+        return embed_samples(self, samples)
+
+    def export(self, format: str = "safetensors", **options: Any) -> Path:  # noqa: A002
+        """As ``nearfar export``."""
+        from nearfar.verbs.export import export
+
+        return export(self.folder, format=format, **options)
+
+    def report(self) -> Path:
+        """As ``nearfar report``."""
+        from nearfar.verbs.report import report
+
+        return report(self.folder)

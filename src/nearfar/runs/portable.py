@@ -1,0 +1,243 @@
+"""Encoders as programs that run without nearfar: the normalisation in front, one input, one output.
+
+The input "input" is float32: images (N, C, H, W) with pixels in [0, 1], or series (N, C, T) in the
+units of the data. The output "features" is float32 (N, D). N is free, the other sizes are those of
+the data. A program cannot raise an error of its own, so an image with pixels outside [0, 1], such
+as bytes that were not divided by 255, has features that are not a number.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import importlib
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nearfar.batch import Pair, Tokens
+from nearfar.data.spec import Spec
+from nearfar.errors import UserError
+from nearfar.networks.catalogue import PRETRAINED, TIMM
+from nearfar.networks.encoder import Encoder
+from nearfar.networks.towers import TwoTowers
+
+TOLERANCE = 1e-4
+"""Largest difference that a written encoder's features may show, relative to the largest feature
+where that is above 1.
+"""
+
+_SLACK = 0.05
+"""How far pixels may lie outside [0, 1]: resizing overshoots a little."""
+
+Features = Callable[[Any], Tensor]
+"""From raw samples to features (N, D)."""
+
+
+class Portable(nn.Module):
+    """A copy of an encoder of images or series with its normalisation in front, on the CPU, in
+    float32 and evaluation mode.
+
+    Args:
+        encoder: of two towers the first is taken.
+        spec: of the data that the encoder was built for.
+
+    Raises:
+        UserError: for any other modality.
+    """
+
+    def __init__(self, encoder: Encoder, spec: Spec) -> None:
+        super().__init__()
+        if isinstance(encoder, TwoTowers):
+            encoder = encoder.first
+            spec = dataclasses.replace(spec, modality="image")
+        if spec.modality not in ("image", "series"):
+            raise UserError(
+                f"Encoders of {spec.modality} data can be exported as safetensors only; onnx and "
+                "torch take images and series."
+            )
+        self.spec = spec
+        self.encoder = copy.deepcopy(encoder)
+        shape = (-1, *(1 for _ in spec.shape[1:]))
+        self.mean: Tensor
+        self.std: Tensor
+        mean, std = _moments(spec)
+        self.register_buffer("mean", mean.view(shape))
+        self.register_buffer("std", std.view(shape))
+        self.to("cpu", torch.float32).eval().requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.encoder((x - self.mean) / self.std)
+        if self.spec.modality != "image":
+            return features
+        pixels = x.flatten(1)
+        is_wrong = (pixels.amin(1, keepdim=True) < -_SLACK) | (
+            pixels.amax(1, keepdim=True) > 1 + _SLACK
+        )
+        return features.masked_fill(is_wrong, torch.nan)
+
+
+def takes(spec: Spec) -> str:
+    """What the program takes, in a sentence."""
+    shape = ", ".join(map(str, ("N", *spec.shape)))
+    if spec.modality == "image":
+        return (
+            f"float32 images ({shape}) with pixels in [0, 1]; others, such as 0 to 255, give "
+            "features that are not a number."
+        )
+    return f"float32 {spec.modality} ({shape}) in the units of the data."
+
+
+def loading_lines(format: str, path: Path, name: str, spec: Spec) -> list[str]:  # noqa: A002
+    """Three lines of Python that load what was exported.
+
+    Args:
+        format: "safetensors", "onnx" or "torch".
+        path: of the file or folder.
+        name: of the encoder; weights of a timm model load into timm.
+        spec: of the data.
+    """
+    if format == "onnx":
+        load = [
+            f"session = onnxruntime.InferenceSession({str(path)!r})",
+            'features = session.run(None, {"input": x})[0]',
+        ]
+        return ["import onnxruntime", *load, f"# x: {takes(spec)}"]
+    if format == "torch":
+        return [
+            "import torch",
+            f"model = torch.export.load({str(path)!r}).module()",
+            "features = model(x)",
+            f"# x: {takes(spec)}",
+        ]
+    if name.startswith(TIMM):
+        bare = name.removeprefix(TIMM).removesuffix(PRETRAINED)
+        made = f"model = timm.create_model({bare!r}, num_classes=0, in_chans={spec.shape[0]})"
+        weights = str(path / "encoder.safetensors")
+        return [
+            "import timm, safetensors.torch",
+            made,
+            f"model.load_state_dict(safetensors.torch.load_file({weights!r}))",
+        ]
+    return [
+        "from nearfar.runs.encoder_files import load_encoder",
+        f"encoder, card = load_encoder({str(path)!r})",
+        "features = encoder(x)",
+    ]
+
+
+def write_onnx(model: Portable, path: Path, description: dict[str, Any]) -> None:
+    """Write ``model`` as ONNX (opset 17) with the description, as JSON, under the metadata key
+    "nearfar".
+    """
+    onnx = _extra("onnx")
+    batch = {0: "samples"}
+    with warnings.catch_warnings():
+        # the tracing exporter is deprecated in favour of one that needs a further package
+        warnings.filterwarnings(
+            "ignore", category=DeprecationWarning, module=r"torch\.onnx|nearfar\.portable"
+        )
+        # what tracing takes for a constant is one: all sizes but the batch's, whose freedom is
+        # checked afterwards
+        warnings.filterwarnings("ignore", message="Converting a tensor to a Python")
+        torch.onnx.export(
+            model,
+            (random_samples(model.spec, 2),),
+            path,
+            dynamo=False,
+            opset_version=17,
+            input_names=["input"],
+            output_names=["features"],
+            dynamic_axes={"input": batch, "features": batch},
+        )
+    written = onnx.load(path)
+    written.graph.input[0].doc_string = takes(model.spec)
+    onnx.helper.set_model_props(written, {"nearfar": json.dumps(description)})
+    onnx.save(written, path)
+
+
+def read_onnx(path: Path) -> Features:
+    """The features of an ONNX file, computed by onnxruntime."""
+    session = _extra("onnxruntime").InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda x: torch.from_numpy(session.run(None, {"input": x.numpy()})[0])
+
+
+def write_program(model: Portable, path: Path, description: dict[str, Any]) -> None:
+    """Write ``model`` as ``torch.export`` does, with the description as the extra file
+    "nearfar.json".
+    """
+    batch = {0: torch.export.Dim("samples")}
+    program = torch.export.export(model, (random_samples(model.spec, 2),), dynamic_shapes=(batch,))
+    with path.open("wb") as file:
+        torch.export.save(program, file, extra_files={"nearfar.json": json.dumps(description)})
+
+
+def read_program(path: Path) -> Features:
+    """The features of a file that ``write_program`` wrote."""
+    with path.open("rb") as file:
+        module: Features = torch.export.load(file).module()
+    return module
+
+
+def check_features(original: Features, written: Features, spec: Spec) -> float:
+    """Compare features of random samples, in batches of other sizes than the exporter saw.
+
+    Returns:
+        The largest difference that was found.
+
+    Raises:
+        RuntimeError: if any two differ by more than ``TOLERANCE``.
+    """
+    worst = 0.0
+    for samples in (1, 5):
+        x = random_samples(spec, samples)
+        with torch.no_grad():
+            expected = original(x)
+            found = written(x)
+        difference = float((found - expected).abs().max())
+        largest = float(expected.abs().max())
+        if not difference <= TOLERANCE * max(1.0, largest):
+            raise RuntimeError(
+                "The exported encoder's features differ from the original's by up to "
+                f"{difference:.2g} where the largest is {largest:.2g}; "
+                f"allowed is {TOLERANCE * max(1.0, largest):.1g}."
+            )
+        worst = max(worst, difference)
+    return worst
+
+
+def random_samples(spec: Spec, samples: int) -> Any:
+    """Made-up raw samples of the right shape and scale, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    if spec.modality == "image-text":
+        parts = (dataclasses.replace(spec, modality=part) for part in ("image", "text"))
+        return Pair(*(random_samples(part, samples) for part in parts))
+    if spec.modality == "text":
+        ids = torch.randint(spec.vocabulary, (samples, spec.context), generator=generator)
+        return Tokens(ids, torch.ones_like(ids, dtype=torch.bool))
+    if spec.modality in ("image", "video"):
+        return torch.rand(samples, *spec.shape, generator=generator)
+    mean, std = _moments(spec)
+    return torch.randn(samples, *spec.shape, generator=generator) * std.view(-1, 1) + mean.view(
+        -1, 1
+    )
+
+
+def _moments(spec: Spec) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation by channel; 0 and 1 where the spec has none."""
+    return torch.tensor(spec.mean or (0.0,)), torch.tensor(spec.std or (1.0,))
+
+
+def _extra(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(
+            f"The format onnx needs {module}, which is not installed: pip install "
+            "'nearfar[export]'."
+        ) from error
