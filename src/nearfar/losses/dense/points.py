@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from nearfar.losses.kernels.similarity import full_precision
 from nearfar.losses.restoration.inputs import (
     expect_choice,
     expect_number,
@@ -15,7 +16,6 @@ from nearfar.losses.restoration.inputs import (
     per_image,
 )
 from nearfar.losses.restoration.structure import ssim
-from nearfar.losses.similarity import full_precision
 from nearfar.ranges import unit_interval
 
 __all__ = ["chamfer", "hidden_features", "splatting_loss"]

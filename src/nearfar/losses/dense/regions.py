@@ -7,8 +7,8 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from nearfar.losses.kernels.similarity import full_precision
 from nearfar.losses.restoration.inputs import expect_number, expect_pictures
-from nearfar.losses.similarity import full_precision
 from nearfar.ranges import above
 
 __all__ = ["altered_patches", "attended_regions", "corresponding_logits"]

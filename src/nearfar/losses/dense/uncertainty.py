@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nearfar.errors import UserError
-from nearfar.losses.similarity import full_precision
+from nearfar.losses.kernels.similarity import full_precision
 
 __all__ = ["log_variance_weighted", "scale_weighted"]
 

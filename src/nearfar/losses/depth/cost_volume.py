@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from nearfar.losses.depth.geometry import backproject, project, warp
+from nearfar.losses.kernels.similarity import full_precision
 from nearfar.losses.restoration.inputs import expect_choice, expect_number, expect_pictures
-from nearfar.losses.similarity import full_precision
 from nearfar.ranges import above, at_least
 
 __all__ = [

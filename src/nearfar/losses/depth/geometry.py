@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 
 from nearfar.errors import UserError
+from nearfar.losses.kernels.similarity import full_precision
 from nearfar.losses.restoration.inputs import expect_choice, expect_number, expect_pictures
-from nearfar.losses.similarity import full_precision
 from nearfar.ranges import above
 
 __all__ = ["backproject", "disparity_to_depth", "pose_matrix", "project", "view", "warp"]

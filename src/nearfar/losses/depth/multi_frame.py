@@ -10,8 +10,8 @@ from typing import Annotated
 from torch import Tensor
 
 from nearfar.losses.depth.photometric import masked_mean
+from nearfar.losses.kernels.similarity import full_precision
 from nearfar.losses.restoration.inputs import expect_number, expect_pictures
-from nearfar.losses.similarity import full_precision
 from nearfar.ranges import at_least
 
 __all__ = ["fusion_student", "single_frame_teacher", "student_mask", "two_frame_student"]

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from nearfar.losses.depth.photometric import masked_mean, smoothness
+from nearfar.losses.kernels.similarity import full_precision
 from nearfar.losses.restoration.inputs import expect_number, expect_pictures, per_image
-from nearfar.losses.similarity import full_precision
 from nearfar.ranges import at_least
 
 __all__ = [

@@ -11,8 +11,8 @@ from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from nearfar.errors import UserError
 from nearfar.losses.depth.geometry import disparity_to_depth, view
+from nearfar.losses.kernels.similarity import full_precision
 from nearfar.losses.restoration.inputs import expect_number, expect_pictures, per_image
-from nearfar.losses.similarity import full_precision
 from nearfar.ranges import at_least, unit_interval
 
 __all__ = [

@@ -27,8 +27,8 @@ from torch import Tensor
 from torch.nn.functional import relu, softplus
 
 from nearfar.errors import UserError
+from nearfar.losses.kernels.similarity import full_precision
 from nearfar.losses.restoration.inputs import expect_choice, expect_pictures
-from nearfar.losses.similarity import full_precision
 
 __all__ = ["KINDS", "critic", "generator"]
 

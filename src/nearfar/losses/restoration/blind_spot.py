@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from nearfar.errors import UserError
+from nearfar.losses.kernels.similarity import full_precision
 from nearfar.losses.restoration.inputs import expect_number, expect_pictures, per_image
-from nearfar.losses.similarity import full_precision
 from nearfar.ranges import at_least, whole_number
 
 __all__ = ["batch_to_space", "blind_spot", "draw_places", "space_to_batch", "subsample"]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from nearfar.errors import UserError
+from nearfar.losses.kernels.similarity import full_precision
 from nearfar.losses.restoration.inputs import expect_number, expect_pictures, per_image
-from nearfar.losses.similarity import full_precision
 from nearfar.ranges import at_least, unit_interval
 
 __all__ = ["ddim_sample", "flow_matching", "linear_shares", "noise_prediction", "noised"]

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, softplus
 
 from nearfar.errors import UserError
+from nearfar.losses.kernels.similarity import full_precision
 from nearfar.losses.restoration.inputs import expect_choice, expect_pictures, per_image
-from nearfar.losses.similarity import full_precision
 
 __all__ = ["answer_loss", "distribution_matching", "two_step_edit"]
 

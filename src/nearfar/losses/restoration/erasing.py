@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from nearfar.errors import UserError
+from nearfar.losses.kernels.similarity import full_precision
 from nearfar.losses.restoration.features import feature_distance
 from nearfar.losses.restoration.fidelity import dice, masked_l1
 from nearfar.losses.restoration.inputs import expect_number, expect_pictures
-from nearfar.losses.similarity import full_precision
 from nearfar.ranges import above, at_least
 
 __all__ = ["composed", "erasure", "erasure_triplet", "multi_scale_l1"]

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
+from nearfar.losses.kernels.similarity import full_precision
 from nearfar.losses.restoration.inputs import expect_number, expect_pictures, per_image
 from nearfar.losses.restoration.structure import ssim
-from nearfar.losses.similarity import full_precision
 from nearfar.ranges import above, at_least
 
 __all__ = [

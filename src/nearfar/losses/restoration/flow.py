@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from nearfar.losses.kernels.similarity import full_precision
 from nearfar.losses.restoration.inputs import expect_pictures
-from nearfar.losses.similarity import full_precision
 
 __all__ = ["flow_warp", "reversed_flows", "splat"]
 

@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from nearfar.losses.kernels.similarity import full_precision
 from nearfar.losses.restoration.fidelity import charbonnier, edge
 from nearfar.losses.restoration.inputs import expect_choice, expect_pictures, per_image
-from nearfar.losses.similarity import full_precision
 
 __all__ = ["OBJECTIVES", "best_of_heads", "head_scores", "pair_means"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nearfar.errors import UserError
-from nearfar.losses.similarity import expect_shapes
+from nearfar.losses.kernels.similarity import expect_shapes
 from nearfar.ranges import checked
 
 __all__ = ["expect_choice", "expect_number", "expect_pictures", "per_image"]

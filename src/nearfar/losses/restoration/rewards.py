@@ -7,8 +7,8 @@ from typing import Annotated
 
 from torch import Tensor
 
+from nearfar.losses.kernels.similarity import full_precision
 from nearfar.losses.restoration.inputs import expect_number, expect_pictures
-from nearfar.losses.similarity import full_precision
 from nearfar.ranges import at_least, unit_interval
 
 __all__ = ["RunningMeans", "difficulty_reward", "mask_dice", "policy_loss", "realism_reward"]

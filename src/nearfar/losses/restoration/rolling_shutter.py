@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from nearfar.errors import UserError
+from nearfar.losses.kernels.similarity import full_precision
 from nearfar.losses.restoration.fidelity import charbonnier
 from nearfar.losses.restoration.flow import flow_warp, reversed_flows
 from nearfar.losses.restoration.inputs import expect_choice, expect_number
-from nearfar.losses.similarity import full_precision
 from nearfar.ranges import at_least
 
 __all__ = ["SCANS", "cycle_charbonnier", "rebuilt", "row_encoding", "time_maps", "two_part_rebuilt"]

@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d
 
 from nearfar.errors import UserError
+from nearfar.losses.kernels.similarity import full_precision
 from nearfar.losses.restoration.inputs import (
     expect_choice,
     expect_number,
     expect_pictures,
     per_image,
 )
-from nearfar.losses.similarity import full_precision
 from nearfar.ranges import above, at_least, unit_interval
 
 __all__ = [

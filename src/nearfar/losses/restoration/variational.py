@@ -6,8 +6,8 @@ from typing import Annotated
 
 from torch import Tensor
 
+from nearfar.losses.kernels.similarity import full_precision
 from nearfar.losses.restoration.inputs import expect_number, expect_pictures, per_image
-from nearfar.losses.similarity import full_precision
 from nearfar.ranges import above
 
 __all__ = ["expected_loss", "gaussian_kl", "reparametrised"]
