@@ -204,7 +204,7 @@ def test_exact_sampling_hits_the_centres_of_cells() -> None:
 
 @pytest.mark.parametrize("name", named("f-glare-uniadapter-*"))
 def test_adapters_equal_the_reference(golden: Any, name: str) -> None:
-    """``out_text`` holds the residual; the gradient is that of the squared visual result, summed."""
+    """``out_text`` holds the residual; the gradient is that of the sum of visual squares."""
     case = golden(name)
     bottleneck, width = case["in_down_proj_weight"].shape
     adapter = MultimodalAdapter(width, bottleneck, scale=float(case["hp_scale"])).double()
