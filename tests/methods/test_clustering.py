@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from nearfar.methods.clustering.swav import SwAV
 from nearfar.losses.kernels.sinkhorn import sinkhorn
+from nearfar.methods.clustering.swav import SwAV
 from nearfar.training.optimisers.optimisers import build_optimizer
 
 from .toys import batch_for, build

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.batch import Batch
+from nearfar.losses.kernels.sinkhorn import sinkhorn
 from nearfar.methods.distillation.byol import BYOL
 from nearfar.methods.distillation.dino import DINO
 from nearfar.methods.distillation.simsiam import SimSiam
 from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
-from nearfar.losses.kernels.sinkhorn import sinkhorn
 
 from .toys import Identity, batch_for, build, spec_of
 

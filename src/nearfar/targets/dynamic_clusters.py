@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from nearfar.errors import UserError
-from nearfar.targets.kmeans import kmeans
 from nearfar.losses.kernels.sinkhorn import sinkhorn
+from nearfar.targets.kmeans import kmeans
 
 __all__ = ["DynamicClusters", "cluster_scores", "enhanced"]
 

@@ -14,9 +14,9 @@ from nearfar.evaluation.probes.transport import (
     transport_plan,
     transported_prototypes,
 )
+from nearfar.losses.kernels.sinkhorn import sinkhorn
 from nearfar.losses.labels.beclr import beclr, beclr_terms
 from nearfar.targets.dynamic_clusters import DynamicClusters, cluster_scores, enhanced
-from nearfar.losses.kernels.sinkhorn import sinkhorn
 from tests.losses.cases import close, leaves, named
 from tests.references import ReferenceCase
 

@@ -13,6 +13,7 @@ from nearfar.data.prepare.clip_pairs import clip_frames, clip_gap, clip_starts
 from nearfar.errors import UserError
 from nearfar.evaluation.kernels.kernel_alignment import linear_alignment
 from nearfar.losses import nt_xent
+from nearfar.losses.kernels.sinkhorn import sinkhorn
 from nearfar.losses.video.clusters import (
     cluster_distillation,
     masked_self_distillation,
@@ -26,7 +27,6 @@ from nearfar.losses.video.speed import (
     temporal_discrimination,
 )
 from nearfar.targets.centre import Centre
-from nearfar.losses.kernels.sinkhorn import sinkhorn
 from tests.losses.cases import close, leaves, named
 from tests.references import ReferenceCase
 

@@ -204,7 +204,7 @@ def test_exact_sampling_hits_the_centres_of_cells() -> None:
 
 @pytest.mark.parametrize("name", named("f-glare-uniadapter-*"))
 def test_adapters_equal_the_reference(golden: Any, name: str) -> None:
-    """``out_text`` holds the residual; the gradient is that of the sum of the three results."""
+    """``out_text`` holds the residual; the gradient is that of the sum of visual squares."""
     case = golden(name)
     bottleneck, width = case["in_down_proj_weight"].shape
     adapter = MultimodalAdapter(width, bottleneck, scale=float(case["hp_scale"])).double()
@@ -222,8 +222,11 @@ def test_adapters_equal_the_reference(golden: Any, name: str) -> None:
         for kind in ("weight", "bias")
     }
     adapter.load_state_dict(state)
-    x = case["in_x"]
-    close(adapter.visual(x), case["out_visual"])
+    (x,) = leaves(case, "x")
+    visual = adapter.visual(x)
+    visual.square().sum().backward()
+    close(visual, case["out_visual"])
+    close(x.grad, case["out_grad_x"])
     close(adapter.multimodal(x), case["out_multimodal"])
     close(x + adapter.text(x), case["out_text"])
 

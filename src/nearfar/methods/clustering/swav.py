@@ -23,12 +23,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from nearfar.losses.distillation.clustering import swav
+from nearfar.losses.kernels.sinkhorn import sinkhorn
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp, together
 from nearfar.ranges import above, unit_interval, whole_number
 from nearfar.targets.prototypes import Prototypes
 from nearfar.targets.queue import Queue, fitting_length
-from nearfar.losses.kernels.sinkhorn import sinkhorn
 
 _WHOLE = 2  # crops that are assigned codes
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from nearfar.losses.distillation.clustering import swav
 from nearfar.losses.distillation.distillation import dino
+from nearfar.losses.kernels.sinkhorn import sinkhorn
 from nearfar.methods.gradients import clip_each
 from nearfar.methods.method import (
     Batch,
@@ -37,7 +38,6 @@ from nearfar.networks.heads import DinoHead, together
 from nearfar.ranges import above, at_least, unit_interval, whole_number
 from nearfar.targets.centre import Centre, warmed
 from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
-from nearfar.losses.kernels.sinkhorn import sinkhorn
 
 _WHOLE = 2  # crops that the teacher sees
 
