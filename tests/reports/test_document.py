@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from nearfar.data.spec import Spec
 from nearfar.evaluation.answers import Answers
 from nearfar.evaluation.kernels.similarities import BINS, histograms
 from nearfar.evaluation.result import Evaluation, Score
@@ -17,6 +18,9 @@ from nearfar.reports.document import Section, chart, document
 from nearfar.reports.health import findings, gain
 from nearfar.reports.maps import embedding_map
 from nearfar.reports.pictures.samples import element, pictures
+
+IMAGE = Spec("images", "image", (3, 200, 100), 2)
+SERIES = Spec("series", "series", (2, 50), 1)
 
 
 def test_a_page_is_self_contained_escaped_and_navigable() -> None:
@@ -230,10 +234,10 @@ def test_findings_say_what_the_numbers_say() -> None:
 
 
 def test_pictures_are_small_and_captions_escaped() -> None:
-    large = pictures(torch.randint(0, 256, (2, 3, 200, 100), dtype=torch.uint8), "image")
+    large = pictures(torch.randint(0, 256, (2, 3, 200, 100), dtype=torch.uint8), IMAGE)
     assert all(p.startswith("data:image/jpeg;base64,") and len(p) < 9000 for p in large)
-    assert pictures(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), "image")[0].startswith(
+    assert pictures(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), IMAGE)[0].startswith(
         "data:image/png"
     )
-    assert pictures(torch.randn(1, 2, 50), "series")[0].startswith("data:image/svg+xml")
+    assert pictures(torch.randn(1, 2, 50), SERIES)[0].startswith("data:image/svg+xml")
     assert "<b>" not in element("", "<b>bold</b>")
