@@ -23,8 +23,7 @@ from pathlib import Path
 import torch
 
 import nearfar
-from nearfar import networks
-from nearfar.batch import Pair, Tokens
+from nearfar import modalities, networks
 from nearfar.data.samples import Samples, Source
 from nearfar.data.spec import Spec
 from nearfar.methods import registry
@@ -32,7 +31,6 @@ from nearfar.methods.method import Method
 from nearfar.options import resolved_settings
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
-from nearfar.views import make_views
 
 PATH = Path(nearfar.__file__).parent / "methods" / "costs.json"
 SAMPLES = 512
@@ -44,12 +42,7 @@ ROUNDS = 2
 
 def source_for(method: type[Method]) -> Source:
     """Random samples of a kind that the method learns from."""
-    modality = next(
-        (m for m in ("image", "image-text") if not method.modalities or m in method.modalities),
-        "image",
-    )
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (SAMPLES, 3, 32, 32), generator=generator, dtype=torch.uint8)
     classes = 2 if method.__name__ == "SepCLR" else 10
     values = method.label_kind == "value"
     label = (
@@ -57,24 +50,22 @@ def source_for(method: type[Method]) -> Source:
         if values
         else torch.arange(SAMPLES) % classes
     )
-    spec = Spec(
+    image = Spec(
         "random",
-        modality,
+        "image",
         (3, 32, 32),
         SAMPLES,
         () if values else tuple(map(str, range(classes))),
         "value" if values else "class",
         mean=(0.5,) * 3,
         std=(0.3,) * 3,
-        vocabulary=500 if modality == "image-text" else 0,
-        context=16 if modality == "image-text" else 0,
     )
-    ids = torch.randint(5, 500, (SAMPLES, 16), generator=generator)
-    content = (
-        Pair(images, Tokens(ids, torch.ones_like(ids, dtype=torch.bool)))
-        if modality == "image-text"
-        else images
-    )
+    text = Spec("random", "text", (16,), SAMPLES, vocabulary=500, context=16)
+    spec = image
+    if not method.takes("image"):
+        parts = {"image": image, "text": text}
+        spec = dataclasses.replace(image, modality="image+text", shape=(), parts=parts)
+    content = modalities.toy_of(spec, SAMPLES, generator)
     return Source(spec, Samples(content, [str(i) for i in range(SAMPLES)], label), None)
 
 
@@ -93,9 +84,9 @@ def seconds_a_step(name: str) -> float:
         resolved_settings(kind.Settings, kind.recipes["small"].settings, one_stage),
     )
     recipe = dataclasses.replace(
-        kind.recipes["small"], batch_size=method.wanted_batches.rows or BATCH
+        kind.recipes["small"], batch_size=method.wanted_batches.size(SAMPLES, BATCH)
     )
-    views = make_views(source.spec, method.wanted_views, patches=getattr(encoder, "patches", 0))
+    views = method.views()
     taken = []
     for steps in (UNTIMED, UNTIMED + STEPS):
         started = time.process_time()

@@ -49,7 +49,6 @@ from nearfar.precision import choose_precision
 from nearfar.training.care.profile import Profile
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
-from nearfar.views import make_views
 
 ROUNDS = 5
 IMAGES = 10_000
@@ -130,7 +129,7 @@ def split(source: Source, precision: str, steps: int) -> dict[str, Any]:
     fit(
         method,
         source,
-        make_views(source.spec, method.wanted_views),
+        method.views(),
         Plan(RECIPE, steps=steps + 2, precision=precision, profile=profile),
     )
     print(said[0], flush=True)

@@ -22,7 +22,6 @@ from nearfar.training.care.bound import encoder_alone
 from nearfar.training.care.memory import freed_memory_kept
 from nearfar.training.loop import Progress, fit
 from nearfar.training.plan import Plan
-from nearfar.views import make_views
 
 BATCH = 256
 WIDTHS = (32, 64, 128, 256)
@@ -98,7 +97,7 @@ def with_nearfar(
     source: Source, precision: str, now: Now, workers: int = 0, recipe: Recipe = RECIPE
 ) -> Callable[[int], list[float]]:
     method = simclr(source.spec)
-    views = make_views(source.spec, method.wanted_views)
+    views = method.views()
 
     def run(steps: int) -> list[float]:
         clock = Clock(now, method.encoder)
@@ -173,9 +172,7 @@ def with_bound(
     source: Source, precision: str, now: Now, workers: int = 0
 ) -> Callable[[int], list[float]]:
     method = simclr(source.spec).to(memory_format=torch.channels_last)
-    made = make_views(source.spec, method.wanted_views)(
-        source.train.take(torch.arange(BATCH)), torch.Generator().manual_seed(0)
-    )
+    made = method.views()(source.train.take(torch.arange(BATCH)), torch.Generator().manual_seed(0))
     made = [view.contiguous(memory_format=torch.channels_last) for view in made]
     step = encoder_alone(method, made, Plan(RECIPE, precision=precision))
     assert step is not None

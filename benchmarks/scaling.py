@@ -73,7 +73,7 @@ def step_seconds(batch_size: int, steps: int = 6) -> Tensor:
     plan = Plan(
         Recipe(learning_rate=1e-3, batch_size=batch_size, epochs=1), steps=steps + 2, log_every=1
     )
-    fit(method, source, make_views(source.spec, method.wanted_views), plan, callbacks=[clock])
+    fit(method, source, method.views(), plan, callbacks=[clock])
     ticks = clock.ticks[1:]
     # The other processes have no callbacks: they report nothing, and the first stands for all.
     return torch.tensor(statistics.median(b - a for a, b in pairwise(ticks)) if ticks else 0.0)

@@ -28,7 +28,7 @@ class ReferenceCase(Mapping[str, Tensor]):
 
     def __getitem__(self, key: str) -> Tensor:
         value = self._arrays[key]
-        if key.startswith("out_"):
+        if key.startswith("out_") or key == "out":
             self.results_read.add(key)
         return value
 

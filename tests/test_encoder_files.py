@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from nearfar import networks
-from nearfar.batch import Tokens
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.networks.encoder import Encoder
+from nearfar.rows import Tokens
 from nearfar.runs import portable
 from nearfar.runs.encoder_files import (
     check_input,
@@ -275,9 +275,10 @@ def test_of_two_towers_the_first_is_exported(tmp_path: Path) -> None:
     towers: Any = trained(None, pairs()).eval()
     path = export_encoder(towers, tmp_path / "encoder.onnx", "onnx")
     x = torch.rand(3, 3, 32, 32)
-    mean = torch.tensor(pairs().mean).view(3, 1, 1)
-    std = torch.tensor(pairs().std).view(3, 1, 1)
-    torch.testing.assert_close(run_onnx(path, x), towers.first((x - mean) / std), rtol=0, atol=1e-4)
+    mean = torch.tensor(pairs().first.mean).view(3, 1, 1)
+    std = torch.tensor(pairs().first.std).view(3, 1, 1)
+    expected = towers.part("image")((x - mean) / std)
+    torch.testing.assert_close(run_onnx(path, x), expected, rtol=0, atol=1e-4)
     loaded: Any = load_encoder(export_encoder(towers, tmp_path / "both"))[0]
     words = Tokens(torch.arange(6).view(2, 3), torch.ones(2, 3, dtype=torch.bool))
     assert torch.equal(loaded(words), towers(words))

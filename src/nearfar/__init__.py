@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nearfar.verbs.embed import embed
     from nearfar.verbs.evaluate import evaluate
     from nearfar.verbs.export import export
+    from nearfar.verbs.predict import predict
     from nearfar.verbs.pretrain import pretrain
     from nearfar.verbs.push import push
     from nearfar.verbs.report import report
@@ -37,6 +38,7 @@ __all__ = [
     "export",
     "label",
     "methods",
+    "predict",
     "pretrain",
     "push",
     "report",
@@ -54,6 +56,7 @@ HOMES = {  # in which module each public name is found
     "evaluate": "nearfar.verbs.evaluate",
     "export": "nearfar.verbs.export",
     "methods": "nearfar.verbs.describe",
+    "predict": "nearfar.verbs.predict",
     "pretrain": "nearfar.verbs.pretrain",
     "push": "nearfar.verbs.push",
     "report": "nearfar.verbs.report",

@@ -6,68 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from nearfar.errors import UserError
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """Padded text.
-
-    Attributes:
-        ids: (N, L) int64 token numbers.
-        mask: (N, L) bool, true where there is a token, false where there is padding.
-    """
-
-    ids: Tensor
-    mask: Tensor
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, rows: Any) -> Tokens:
-        return Tokens(self.ids[rows], self.mask[rows])
-
-    def to(self, device: torch.device | str) -> Tokens:
-        return Tokens(self.ids.to(device), self.mask.to(device))
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two modalities of the same N samples, such as images and their texts; each part has a length
-    of N.
-    """
-
-    first: Any
-    second: Any
-
-    def __len__(self) -> int:
-        return len(self.first)
-
-    def __getitem__(self, rows: Any) -> Pair:
-        return Pair(self.first[rows], self.second[rows])
-
-    def to(self, device: torch.device | str) -> Pair:
-        return Pair(self.first.to(device), self.second.to(device))
-
-
-V = TypeVar("V")
-
-
-def concatenate(views: Sequence[V]) -> V:
-    """Stack views of one type along the sample axis: V views of N samples become V * N rows,
-    view-major.
-    """
-    first = views[0]
-    if isinstance(first, Tokens):
-        return Tokens(torch.cat([v.ids for v in views]), torch.cat([v.mask for v in views]))  # type: ignore[attr-defined, return-value]
-    if isinstance(first, Pair):
-        return Pair(concatenate([v.first for v in views]), concatenate([v.second for v in views]))  # type: ignore[attr-defined, return-value]
-    return torch.cat(list(views))  # type: ignore[arg-type, return-value]
+from nearfar.rows import concatenate
 
 
 @dataclass(frozen=True)
@@ -118,6 +63,10 @@ class Batch:
         place = None if self.place is None else self.place[rows]
         return Batch([view[rows] for view in self.views], self.index[rows], label, extra, place)
 
+    def stream(self, number: int) -> Batch:
+        """The rows of one of several streams, where the method wants ``Streams``."""
+        return self[self.extra["stream"] == number]
+
 
 def joined(parts: Sequence[Batch]) -> Batch:
     """Consecutive parts of one batch as the batch."""
@@ -130,7 +79,7 @@ def joined(parts: Sequence[Batch]) -> Batch:
         else torch.cat([part.label for part in parts if part.label is not None])
     )
     views = [concatenate(same) for same in zip(*(part.views for part in parts), strict=True)]
-    extra = {name: torch.cat([part.extra[name] for part in parts]) for name in first.extra}
+    extra = {name: concatenate([part.extra[name] for part in parts]) for name in first.extra}
     return Batch(views, torch.cat([part.index for part in parts]), label, extra)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _VERBS = {
     "pretrain": "train an encoder on unlabelled data and judge it",
     "evaluate": "judge a run's encoder: kNN, linear probe, few labels, outsiders, robustness ...",
+    "predict": "what a run's method says of samples: classes, values, restored images, terms ...",
     "embed": "features of data as parquet or npz",
     "search": "the samples that are most like an image, a series, a text or another sample",
     "dedupe": "groups of near-duplicates",
@@ -187,16 +188,22 @@ def _annotation_names() -> dict[str, Any]:
     """Names that verbs import for type checkers only; the command line has no use for a return
     type.
     """
-    return {"Evaluation": Any, "Source": Any, "np": Any}
+    return {"Evaluation": Any, "Result": Any, "Source": Any, "np": Any}
 
 
 def _pretrain(words: list[str]) -> int:
-    from nearfar.options import OPTION_GROUPS, PretrainOptions
-    from nearfar.parsing import flags_of, given, parsed
+    from nearfar.options import FLAGS, OPTION_GROUPS, REMOVED, PretrainOptions
+    from nearfar.parsing import flags_of, gathered, given, parsed
 
+    for word in words:
+        name = word.partition("=")[0].removeprefix("--").replace("-", "_")
+        if word.startswith("--") and name in REMOVED:
+            raise UserError(f"The option --{name} is no more: {REMOVED[name]}.")
+    words = gathered(words, FLAGS.values())
     kind = _method_of(words)
     groups = {
-        name: given(PretrainOptions, _GROUPS[name], names) for name, names in OPTION_GROUPS.items()
+        name: given(PretrainOptions, _GROUPS[name], names, flags=FLAGS)
+        for name, names in OPTION_GROUPS.items()
     }
     flags = flags_of(get_type_hints(PretrainOptions)) | {"--profile", "--no-profile"}
     if kind is not None:

@@ -16,9 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from nearfar.data.prepare import preparation_of
 from nearfar.errors import UserError, brief, unknown_name
 from nearfar.ranges import at_least, checked, unit_interval, whole_number
-from nearfar.runs.stored import check_depth, read_text
+from nearfar.stored import check_depth, read_text
+from nearfar.training.optimisers.choices import optimizer_choice
+from nearfar.training.schedules import schedule_of
 
 MOST_SAMPLES = 1 << 40
 MOST_SEED = (1 << 31) - 1
@@ -35,14 +38,14 @@ class PretrainOptions:
             the rows with that value.
         encoder: name of an encoder; by default a small one that fits the data.
         output: run folder to create; by default runs/METHOD-DATA, numbered when that exists.
-        start_from: run folder whose encoder's weights are the starting point; takes its
-            architecture unless one is named.
+        start_from: run folder to start from: its encoder's weights, whose architecture is taken
+            unless one is named, or the finished method that this one needs; NAME=RUN says which
+            part.
         resume: run folder to continue, to the bit, from its last checkpoint.
         recipe: "small" for laptops and small samples, "paper" for the published settings, "auto" to
             choose by the amount of data.
-        inflate: name or path of generated images to train on beside the real ones, or
-            "mixture:NUMBER" to generate that many here.
-        copies: how often each real sample is repeated in the training set.
+        prepare: what is done to the data before training, in order, each as NAME:key=value, such as
+            label-noise:rate=0.4.
         epochs: passes over the training samples.
         steps: optimiser steps in all, instead of epochs.
         batch_size: samples in one optimiser step, over all processes.
@@ -50,7 +53,10 @@ class PretrainOptions:
         weight_decay: for weight matrices.
         final_weight_decay: the same at the end of the run, reached along half a cosine; by default
             it stays.
-        optimizer: adamw, sgd, lars, larc or muon.
+        optimizer: adamw, adam, sgd, lars, larc or muon, with options as in adam:beta1=0.5.
+        schedule: how the learning rate moves: cosine, constant, linear, steps, infinite ..., with
+            options as in infinite:constant=0.3.
+        scale: whether the learning rate grows with the batch.
         warmup: share of the steps in which the learning rate rises.
         clip: largest gradient norm; 0 means no clipping.
         accumulate: split each batch into this many parts for the forward pass; negatives then come
@@ -81,18 +87,19 @@ class PretrainOptions:
     data: str = "cluttered-digits"
     encoder: str | None = None
     output: Path | None = None
-    start_from: Path | None = None
+    start_from: tuple[str, ...] = ()
     resume: Path | None = None
     recipe: Literal["auto", "small", "paper"] = "auto"
-    inflate: str | None = None
-    copies: Annotated[int, whole_number()] = 1
+    prepare: tuple[str, ...] = ()
     epochs: Annotated[int, whole_number()] | None = None
     steps: Annotated[int, whole_number(most=MOST_SAMPLES)] | None = None
     batch_size: Annotated[int, whole_number(2)] | None = None
     learning_rate: Annotated[float, at_least(0)] | None = None
     weight_decay: Annotated[float, at_least(0)] | None = None
     final_weight_decay: Annotated[float, at_least(0)] | None = None
-    optimizer: Literal["adamw", "sgd", "lars", "larc", "muon"] | None = None
+    optimizer: str | None = None
+    schedule: str | None = None
+    scale: bool | None = None
     warmup: Annotated[float, unit_interval()] | None = None
     clip: Annotated[float, at_least(0)] | None = None
     accumulate: Annotated[int, whole_number()] = 1
@@ -115,6 +122,9 @@ class PretrainOptions:
     group: str | None = None
 
 
+FLAGS: Mapping[str, str] = {"prepare": "with", "start_from": "start-from"}
+"""Options that are called otherwise on the command line, where each may come several times."""
+
 OPTION_GROUPS: Mapping[str, tuple[str, ...]] = {
     "data": (
         "data",
@@ -125,8 +135,7 @@ OPTION_GROUPS: Mapping[str, tuple[str, ...]] = {
         "size",
         "limit",
         "strict",
-        "inflate",
-        "copies",
+        "prepare",
     ),
     "training": (
         "recipe",
@@ -137,6 +146,8 @@ OPTION_GROUPS: Mapping[str, tuple[str, ...]] = {
         "batch_size",
         "optimizer",
         "learning_rate",
+        "schedule",
+        "scale",
         "weight_decay",
         "final_weight_decay",
         "warmup",
@@ -167,6 +178,13 @@ class Config:
         settings = _toml_values(self.settings)
         options.pop("resume", None)
         return tomli_w.dumps({"method": self.method, **options, "settings": settings})
+
+
+REMOVED = {
+    "inflate": "write --with inflate:NAME (prepare=['inflate:NAME'] in Python and config.toml)",
+    "copies": "write --with inflate:copies=NUMBER",
+}
+"""Options of older versions, and what replaces them."""
 
 
 def _toml_values(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,7 +222,18 @@ def config_from(text: str, path: Path) -> Config:
     settings = checked(
         dict[str, Any], f"The table of settings in {path}", values.pop("settings", {})
     )
-    return Config(method, changed(PretrainOptions(), values), settings)
+    return Config(method, changed(PretrainOptions(), _of_today(values)), settings)
+
+
+def _of_today(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of an older configuration in today's form."""
+    found = {name: value for name, value in values.items() if name not in REMOVED}
+    older = [f"images={values['inflate']}"] if values.get("inflate") else []
+    if values.get("copies", 1) != 1:
+        older.append(f"copies={values['copies']}")
+    if older:
+        found["prepare"] = ["inflate:" + ",".join(older), *values.get("prepare", ())]
+    return found
 
 
 def toml_values(text: str, path: Path) -> dict[str, Any]:
@@ -241,8 +270,15 @@ def changed(options: PretrainOptions, values: Mapping[str, Any]) -> PretrainOpti
     """
     hints = typing.get_type_hints(PretrainOptions, include_extras=True)
     for name in values:
+        if name in REMOVED:
+            raise UserError(f"The option {name} is no more: {REMOVED[name]}.")
         if name not in hints:
             raise unknown_name("option", name, hints)
+    listed = {"prepare", "start_from"}
+    values = {
+        key: (str(value),) if key in listed and isinstance(value, str | Path) else value
+        for key, value in values.items()
+    }
     fitting = {key: checked(hints[key], f"Option {key}", value) for key, value in values.items()}
     options = dataclasses.replace(options, **fitting)
     _check_together(options)
@@ -250,6 +286,12 @@ def changed(options: PretrainOptions, values: Mapping[str, Any]) -> PretrainOpti
 
 
 def _check_together(options: PretrainOptions) -> None:
+    if options.optimizer is not None:
+        optimizer_choice(options.optimizer)
+    if options.schedule is not None:
+        schedule_of(options.schedule)
+    for one in options.prepare:
+        preparation_of(one)
     for tracker in options.log:
         if importlib.util.find_spec(tracker) is None:
             raise UserError(f"Logging to {tracker} needs its package: pip install {tracker}.")

@@ -32,6 +32,7 @@ def given(
     names: Iterable[str] | None = None,
     *,
     defaults: Mapping[str, str] | None = None,
+    flags: Mapping[str, str] | None = None,
 ) -> Any:
     """A type from which the parser returns only the options that stand on the command line.
 
@@ -40,6 +41,7 @@ def given(
         summary: One sentence that help prints above them.
         names: The fields to take; all by default.
         defaults: What help says about an option's default, by name; by default the field's own.
+        flags: Options that are called otherwise on the command line.
 
     Returns:
         A ``TypedDict`` of optional keys, annotated for the parser.
@@ -54,12 +56,51 @@ def given(
             default = (defaults or {}).get(field.name, _shown(field.default))
             hint = "; ".join(filter(None, (default, limits(hints[field.name]))))
             note = tyro.conf.arg(
-                help=texts.get(field.name, ""), help_behavior_hint=f"({hint})" if hint else ""
+                name=(flags or {}).get(field.name),
+                help=texts.get(field.name, ""),
+                help_behavior_hint=f"({hint})" if hint else "",
             )
             fields[field.name] = Annotated[hints[field.name], note]
     made: Any = TypedDict("Options", fields, total=False)  # type: ignore[misc]
     made.__doc__ = summary
     return made
+
+
+def gathered(words: Sequence[str], names: Iterable[str]) -> list[str]:
+    """The words with options that may come several times gathered into one at the end.
+
+    Args:
+        words: Of the command line.
+        names: Of the options, such as "with"; each takes one value at a time.
+
+    Example:
+        >>> gathered(["--with", "a", "simclr", "--with=b", "--seed", "1"], ["with"])
+        ['simclr', '--seed', '1', '--with', 'a', 'b']
+
+    Raises:
+        UserError: If one has no value.
+    """
+    kept: list[str] = []
+    values: dict[str, list[str]] = {}
+    waiting = ""
+    for word in words:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if waiting:
+            if word.startswith("--"):
+                break
+            values[waiting].append(word)
+            waiting = ""
+        elif word.startswith("--") and name in names:
+            values.setdefault(name, [])
+            if equals:
+                values[name].append(value)
+            else:
+                waiting = name
+        else:
+            kept.append(word)
+    if waiting:
+        raise UserError(f"--{waiting} has no value; give one behind it.")
+    return kept + [word for name, each in values.items() for word in (f"--{name}", *each)]
 
 
 def _shown(default: Any) -> str:

@@ -26,7 +26,7 @@ from nearfar.options import resolved_settings
 from nearfar.precision import device_of
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
-from nearfar.views import make_views, plain_view
+from nearfar.views import plain_view
 
 
 class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -97,9 +97,7 @@ class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
                 kind.Settings, kind.recipe("small").settings, self.settings or {}
             )
             method = kind(encoder, source.spec, settings)
-            views = make_views(
-                source.spec, method.wanted_views, patches=getattr(encoder, "patches", 0)
-            )
+            views = method.views()
             fit(method, source, views, Plan(recipe, seed=seed, device=device_of(self.device)))
         self.encoder_ = method.encoder.cpu().eval()
         self.spec_ = source.spec

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from nearfar.assembly.assemble import assemble, inflated_data
+from nearfar.assembly.assemble import assemble
+from nearfar.cli import main
 from nearfar.data import load
+from nearfar.data.prepare import prepared
 from nearfar.data.prepare.inflation import generate, inflated
 from nearfar.errors import UserError
 from nearfar.evaluation.probes.knn import knn_predict
 from nearfar.methods import registry
-from nearfar.options import Config, PretrainOptions
+from nearfar.options import Config, PretrainOptions, changed, read_config
 
 
 def _npz(folder: Path, count: int, value: int = 0) -> Path:
@@ -36,8 +38,8 @@ def test_composition_equals_the_reference(golden: Any, tmp_path: Path) -> None:
     source = load("digits", limit=real)
     found = inflated(source, str(_npz(tmp_path, made, 100)), copies)
     order = case["out_order"]
-    assert len(found.train) == found.spec.length == len(order) == case["out_len"]
-    images = found.train.take(torch.arange(len(order)))
+    assert len(found.trained) == found.spec.length == len(order) == case["out_len"]
+    images = found.trained.take(torch.arange(len(order)))
     for row, place in enumerate(order.tolist()):
         expected = (
             source.train.take(torch.tensor([place]))[0]
@@ -45,9 +47,9 @@ def test_composition_equals_the_reference(golden: Any, tmp_path: Path) -> None:
             else torch.full((1, 8, 8), 100 - 1 - place)
         )
         assert torch.equal(images[row], expected.to(torch.uint8)), row
-    assert found.train.label is not None
-    assert ((found.train.label >= 0).double().mean() - case["out_real_fraction"]).abs() < 1e-12
-    assert torch.equal(found.train.label == -1, order < 0)
+    assert found.trained.label is not None
+    assert ((found.trained.label >= 0).double().mean() - case["out_real_fraction"]).abs() < 1e-12
+    assert torch.equal(found.trained.label == -1, order < 0)
 
 
 def test_paper_composition_of_cifar(golden: Any) -> None:
@@ -62,14 +64,17 @@ def test_the_rest_of_the_source_stays() -> None:
     source = load("digits", limit=40)
     found = inflated(source, "mixture:30", 2)
     assert found.test is source.test
+    assert found.train is source.train, "probes never see what was made"
     assert (found.spec.mean, found.spec.classes) == (source.spec.mean, source.spec.classes)
-    assert found.train.ids[:40] == found.train.ids[40:80] == source.train.ids
-    assert found.train.ids[80] == "generated/0"
+    assert found.trained.ids[:40] == found.trained.ids[40:80] == source.train.ids
+    assert found.trained.ids[80] == "generated/0"
     assert "80 rows of 40 real images (72.7%) and 30 generated ones" in found.notes[-1]
     plain = inflated(source, None, 3)
-    assert len(plain.train) == 120
-    assert torch.equal(plain.train.take(torch.arange(80, 120)), source.train.take(torch.arange(40)))
-    assert len(inflated(source, "mixture").train) == 40 + 800
+    assert len(plain.trained) == 120
+    assert torch.equal(
+        plain.trained.take(torch.arange(80, 120)), source.train.take(torch.arange(40))
+    )
+    assert len(inflated(source, "mixture").trained) == 40 + 800
 
 
 def test_generated_digits_look_like_digits_but_are_no_copies() -> None:
@@ -101,20 +106,28 @@ def test_what_cannot_be_inflated_is_refused(tmp_path: Path) -> None:
         inflated(source, str(tmp_path / "nothing"))
     with pytest.raises(UserError, match="Generating 0 images from 40"):
         inflated(source, "mixture:0")
-    options = PretrainOptions(data="digits", inflate="mixture:50", batch_size=16)
-    with pytest.raises(
-        UserError, match="supcon learns from labels, but generated images have none"
-    ):
-        assemble(Config("supcon", options), inflated_data(options, source))
+    options = PretrainOptions(data="digits", batch_size=16)
+    with pytest.raises(UserError, match="some of what it would train on has none, such as gen"):
+        assemble(Config("supcon", options), prepared(source, ["inflate:mixture:50"], seed=0))
 
 
-def test_options_inflate_what_is_trained_on() -> None:
+def test_a_preparation_inflates_what_is_trained_on() -> None:
     source = load("digits", limit=40)
-    options = PretrainOptions(inflate="mixture:50", copies=3, batch_size=16)
-    training = inflated_data(options, source)
-    method = assemble(Config("adainf", options), training).method
-    assert method.spec.length == len(training.train) == 170
-    assert inflated_data(PretrainOptions(), source) is source
+    training = prepared(source, ["inflate:mixture:50,copies=3"], seed=0)
+    method = assemble(Config("adainf", PretrainOptions(batch_size=16)), training).method
+    assert method.spec.length == len(training.trained) == 170
+    assert len(training.train) == 40
+
+
+def test_older_options_are_answered_or_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="option copies is no more: write --with inflate:copies"):
+        changed(PretrainOptions(), {"copies": 2})
+    older = tmp_path / "config.toml"
+    older.write_text('method = "adainf"\ncopies = 3\ninflate = "mixture:50"\n')
+    assert read_config(older).options.prepare == ("inflate:images=mixture:50,copies=3",)
+    older.write_text('method = "adainf"\ncopies = 1\n')
+    assert read_config(older).options == PretrainOptions()
+    assert main(["pretrain", "adainf", "--inflate", "mixture:3"]) == 2
 
 
 def test_adainf_is_simclr_with_weak_views() -> None:

@@ -306,7 +306,7 @@ def test_texts_without_blanks_are_texts(tmp_path: Path) -> None:
         tmp_path / "pairs.parquet",
         {"image": [encoded(picture(i)) for i in range(24)], "caption": texts},
     )
-    assert load(pairs).spec.modality == "image-text"
+    assert load(pairs).spec.modality == "image+text"
 
 
 # Axes and types of arrays

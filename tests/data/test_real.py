@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from nearfar.batch import Pair
 from nearfar.data import load
 from nearfar.errors import UserError
+from nearfar.rows import Parts
 
 Find = Callable[[str], Path]
 
@@ -30,16 +30,13 @@ def test_cifar_10(shared_data: Find) -> None:
 
 def test_emoji_are_pairs(shared_data: Find) -> None:
     source = load(shared_data("emoji.parquet"), limit=100)
-    assert (source.spec.modality, source.spec.shape, source.spec.length) == (
-        "image-text",
-        (3, 64, 64),
-        100,
-    )
+    assert (source.spec.modality, source.spec.length) == ("image+text", 100)
+    assert source.spec.parts["image"].shape == (3, 64, 64)
     assert "Flags" in source.spec.classes
     found = source.train.take(torch.tensor([3, 5]))
-    assert isinstance(found, Pair)
-    assert torch.all(found.first[:, :, 0, 0] == 255)  # transparent corners are white
-    assert found.second.ids.shape == (2, source.spec.context)
+    assert isinstance(found, Parts)
+    assert torch.all(found.image[:, :, 0, 0] == 255)  # transparent corners are white
+    assert found.text.ids.shape == (2, source.spec.parts["text"].context)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from nearfar.batch import Pair, Tokens
 from nearfar.data import samples as samples_module
 from nearfar.data.content.arrays import in_memory
 from nearfar.data.samples import Samples
 from nearfar.errors import UserError
+from nearfar.rows import Parts, Tokens
 
 
 def of_images() -> Samples:
@@ -57,10 +57,10 @@ def test_a_device_changes_no_sample(monkeypatch: pytest.MonkeyPatch, limit: int)
 def test_pairs_and_tokens_are_taken_in_step() -> None:
     tokens = Tokens(torch.arange(6).reshape(3, 2), torch.ones(3, 2, dtype=torch.bool))
     images = torch.arange(3, dtype=torch.uint8).reshape(3, 1, 1, 1)
-    found = in_memory(Pair(images, tokens)).take(torch.tensor([2, 0]))
-    assert found.first.ravel().tolist() == [2, 0]
-    assert found.second.ids.tolist() == [[4, 5], [0, 1]]
-    assert found.second.mask.shape == (2, 2)
+    found = in_memory(Parts(image=images, text=tokens)).take(torch.tensor([2, 0]))
+    assert found.image.ravel().tolist() == [2, 0]
+    assert found.text.ids.tolist() == [[4, 5], [0, 1]]
+    assert found.text.mask.shape == (2, 2)
 
 
 @pytest.mark.parametrize(

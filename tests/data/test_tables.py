@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from nearfar.batch import Pair, Tokens
 from nearfar.data import load
 from nearfar.errors import UserError
+from nearfar.rows import Parts, Tokens
 from tests.data.conftest import encoded, image_column, picture, write_parquet
 
 
@@ -106,17 +106,18 @@ def pairs(path: Path, count: int = 10) -> Path:
 def test_images_and_texts_are_pairs(tmp_path: Path) -> None:
     source = load(pairs(tmp_path))
     spec = source.spec
-    assert (spec.modality, spec.shape, spec.classes) == ("image-text", (3, 12, 12), ("a", "b"))
+    assert (spec.modality, spec.classes) == ("image+text", ("a", "b"))
+    assert spec.parts["image"].shape == (3, 12, 12)
     assert source.tokenizer is not None
-    assert spec.vocabulary == len(source.tokenizer)
+    assert spec.parts["text"].vocabulary == len(source.tokenizer)
     found = source.train.take(torch.arange(8))
-    assert isinstance(found, Pair)
-    assert found.first.shape == (8, 3, 12, 12)
-    assert found.second.ids.shape == (8, spec.context)
-    assert [source.tokenizer.decode(row.tolist()) for row in found.second.ids] == [
+    assert isinstance(found, Parts)
+    assert found.image.shape == (8, 3, 12, 12)
+    assert found.text.ids.shape == (8, spec.parts["text"].context)
+    assert [source.tokenizer.decode(row.tolist()) for row in found.text.ids] == [
         name.lower() for name in source.train.ids
     ]
-    for image, name in zip(found.first, source.train.ids, strict=True):
+    for image, name in zip(found.image, source.train.ids, strict=True):
         assert torch.equal(
             image,
             torch.from_numpy(np.asarray(picture(int(name.split()[-1]))).transpose(2, 0, 1).copy()),
@@ -126,8 +127,8 @@ def test_images_and_texts_are_pairs(tmp_path: Path) -> None:
 def test_columns_can_be_chosen(tmp_path: Path) -> None:
     assert load(pairs(tmp_path), image_column="back").spec.modality == "image"
     both = load(tmp_path / "pairs.parquet", image_column="back", text_column="category")
-    assert both.spec.modality == "image-text"
-    assert both.spec.shape == (1, 12, 12)
+    assert both.spec.modality == "image+text"
+    assert both.spec.parts["image"].shape == (1, 12, 12)
 
 
 def test_the_tokenizer_learns_from_training_texts_only(tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_texts_of_other_data_take_the_tokenizer_that_an_encoder_knows(tmp_path: 
     )
     source = load(path, like=known.spec, tokenizer=known.tokenizer)
     assert source.tokenizer is known.tokenizer
-    assert source.spec.context == known.spec.context
+    assert source.spec.parts["text"].context == known.spec.parts["text"].context
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv"])

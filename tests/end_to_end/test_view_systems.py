@@ -26,7 +26,7 @@ TINY = [
     "--no-evaluate",
 ]
 SMALL = {
-    "adainf": ["--inflate", "mixture:32", "--copies", "2", "--settings.hidden", "16"],
+    "adainf": ["--with", "inflate:mixture:32,copies=2", "--settings.hidden", "16"],
     "genview": ["--settings.generator-steps", "4"],
     "pixpro": ["--settings.hidden", "16", "--settings.instance", "1.0"],
     "scatsimclr": ["--settings.hidden", "16"],

@@ -6,10 +6,18 @@ import pytest
 import torch
 from torch import nn
 
-from nearfar.batch import Pair, Tokens
 from nearfar.data.samples import Samples
 from nearfar.errors import UserError
-from nearfar.evaluation.features import RAW_VALUES, Labelled, extract, extract_pairs, raw_features
+from nearfar.evaluation.features import (
+    RAW_VALUES,
+    Labelled,
+    averaged,
+    extract,
+    extract_pairs,
+    raw_features,
+    token_counts,
+)
+from nearfar.rows import Parts, Tokens
 
 from .toys import Flatten
 
@@ -63,36 +71,34 @@ def test_no_samples_and_wrong_shapes_are_errors() -> None:
 
 
 def test_both_parts_of_pairs_are_extracted() -> None:
-    data = Samples(Pair(torch.randn(7, 3), torch.randn(7, 2)), list("abcdefg"))
+    data = Samples(Parts(image=torch.randn(7, 3), text=torch.randn(7, 2)), list("abcdefg"))
     first, second = extract_pairs(
-        lambda pair: (pair.first, pair.second), data, lambda pair: pair, batch_size=3
+        lambda pair: (pair.image, pair.text), data, lambda pair: pair, batch_size=3
     )
-    assert torch.equal(first, data.content.first)
-    assert torch.equal(second, data.content.second)
+    assert torch.equal(first, data.content.image)
+    assert torch.equal(second, data.content.text)
 
 
 def test_raw_features_are_the_flattened_view() -> None:
     data = samples(6, 2, 4, 5)
-    assert torch.equal(raw_features(data, plain), data.content.flatten(1))
+    assert torch.equal(raw_features(data, plain, averaged), data.content.flatten(1))
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 96, 80), (3, 1, 200, 20), (3, 2, 5000)])
 def test_large_raw_samples_are_averaged_down(shape: tuple[int, ...]) -> None:
     data = samples(*shape)
-    raw = raw_features(data, plain)
+    raw = raw_features(data, plain, averaged)
     assert RAW_VALUES / 8 < raw.shape[1] <= RAW_VALUES
     flat = Samples(torch.full(shape, 2.5), ["a", "b", "c"])
-    assert torch.allclose(raw_features(flat, plain), torch.tensor(2.5))
+    assert torch.allclose(raw_features(flat, plain, averaged), torch.tensor(2.5))
 
 
 def test_raw_features_of_texts_count_their_tokens() -> None:
     ids = torch.tensor([[2, 7, 7, 9, 3], [2, 9, RAW_VALUES + 7, 3, 0]])
-    found = raw_features(Samples(Tokens(ids, ids > 0), list("ab")), lambda tokens: tokens)
+    found = raw_features(Samples(Tokens(ids, ids > 0), list("ab")), plain, token_counts)
     assert found.shape == (2, RAW_VALUES)
     assert found.sum(dim=1).tolist() == [3, 2], "start, end and padding are not counted"
     assert found[:, [7, 9]].tolist() == [[2, 1], [1, 1]]
-    with pytest.raises(UserError, match="found str"):
-        raw_features(samples(2, 3), lambda _: "text")
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ from torchmetrics.regression import MeanAbsoluteError, R2Score
 
 from nearfar.data.samples import Samples, Source
 from nearfar.errors import UserError
-from nearfar.evaluation import PROTOCOLS, Evaluation, Wanted, evaluate
-from nearfar.evaluation.features import Labelled, extract, raw_features
+from nearfar.evaluation import Evaluation, Wanted, evaluate
+from nearfar.evaluation.features import Labelled, averaged, extract, raw_features
 from nearfar.evaluation.probes.fine_tuning import Budget
 from nearfar.evaluation.probes.linear import linear_probes, ridge_probes
 from nearfar.evaluation.protocol import Row, Task
-from nearfar.evaluation.protocols import ALL
+from nearfar.evaluation.protocols import all_protocols, statements
 from nearfar.evaluation.result import Score
 from nearfar.views import plain_view
 
@@ -43,7 +43,9 @@ def scores_of(names: str, train: Labelled, test: Labelled, *, seeds: int) -> dic
     features = {id(first): train.features, id(second): test.features}
     task = Task(source, first, second, plain_view(source.spec), "class", Wanted(seeds=seeds))
     row = Row("row", lambda samples, _: features[id(samples)], task)
-    return {s.metric: s for one in ALL if one.name in names.split() for s in one.judge(row)}
+    return {
+        s.metric: s for one in all_protocols() if one.name in names.split() for s in one.judge(row)
+    }
 
 
 def judged(source: Source, seeds: int = 1) -> Evaluation:
@@ -104,7 +106,9 @@ def test_the_evaluation_is_repeatable_and_draws_nothing_global(of_classes: Evalu
 def test_accuracies_equal_torchmetrics(of_classes: Evaluation) -> None:
     source = image_source()
     view = plain_view(source.spec)
-    train, test = (Labelled(raw_features(s, view), s.label, 3) for s in (source.train, source.test))  # type: ignore[arg-type]
+    train, test = (
+        Labelled(raw_features(s, view, averaged), s.label, 3) for s in (source.train, source.test)
+    )  # type: ignore[arg-type]
     (probe,) = linear_probes(train, seeds=(0,))
     predicted = probe.model(test.features).argmax(dim=1)
     reference = MulticlassAccuracy(3, average="micro")(predicted, test.labels)
@@ -275,7 +279,7 @@ def test_errors(of_classes: Evaluation) -> None:
 
 def test_every_protocol_has_a_version_and_a_statement() -> None:
     assert all(
-        name.rpartition("-v")[2].isdigit() and meaning for name, meaning in PROTOCOLS.items()
+        name.rpartition("-v")[2].isdigit() and meaning for name, meaning in statements().items()
     )
 
 

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 import nearfar
-from nearfar.batch import Pair, Tokens
 from nearfar.data.content.arrays import in_memory
 from nearfar.evaluation.measures.leakage import trained_on
+from nearfar.rows import Parts, Tokens
 from nearfar.runs.folder import Run
 
 
@@ -27,15 +27,19 @@ def _texts(*numbers: int) -> Tokens:
     return Tokens(ids, ids != 0)
 
 
+def _pair(*words: int) -> Parts:
+    return Parts(image=_images(1, 2), text=_texts(*words))
+
+
 @pytest.mark.parametrize(
     ("train", "test", "count"),
     [
         (_images(1, 2, 3), _images(3, 4, 1, 1), 3),
         (_images(1, 2), _images(3), 0),
         (_images(1, 2), _images(1).float()[:, 0], 0),  # other kinds are never equal
-        (Pair(_images(1, 2), _texts(7, 8)), Pair(_images(1, 2), _texts(8, 8)), 1),
-        (Pair(_images(1, 2), _texts(7, 8)), _images(2, 5), 1),
-        (Pair(_images(1, 2), _texts(7, 8)), _texts(7, 8, 9), 2),
+        (_pair(7, 8), _pair(8, 8), 1),
+        (_pair(7, 8), _images(2, 5), 1),
+        (_pair(7, 8), _texts(7, 8, 9), 2),
         (_images(1), _texts(1), 0),
     ],
 )

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nearfar.batch import Pair, Tokens
 from nearfar.data.samples import Samples, Source
 from nearfar.data.spec import Spec
 from nearfar.evaluation.features import Labelled
+from nearfar.methods.method import Method
+from nearfar.rows import Parts, Tokens
 
 
 def blobs(
@@ -74,18 +75,21 @@ class Words:
         return Tokens(ids, torch.ones_like(ids, dtype=torch.bool))
 
 
-class BarsAndLetters(nn.Module):
-    """A perfect image-text method: a bar's row and a letter meet in one space, apart from each
+class BarsAndLetters(Method):
+    """A perfect method for pairs: a bar's row and a letter meet in one space, apart from each
     sample's number in its text.
     """
 
-    def embed_pair(self, x: Any) -> Tensor:
-        if isinstance(x, Tokens):
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+
+    def embed_part(self, name: str, x: Any) -> Tensor:
+        if name == "text":
             return nn.functional.one_hot(x.ids[:, 0] - 1, 3).float()
         return nn.functional.one_hot(x[:, 0, [0, 2, 4]].mean(dim=2).argmax(dim=1), 3).float()
 
     def encode(self, x: Any) -> Tensor:
-        return (x.first if isinstance(x, Pair) else x).flatten(1)
+        return (x.image if isinstance(x, Parts) else x).flatten(1)
 
     def forward(self, batch: Any) -> Tensor:
         raise AssertionError("a method's forward is its training step, not its features")
@@ -97,18 +101,17 @@ def pair_source(train: int = 30, test: int = 3) -> Source:
     def part(count: int, seed: int) -> Samples:
         picture, label = images(count, seed)
         words = Words().encode(["abc"[i] for i in label.tolist()])
-        return Samples(Pair(picture, words), [str(i) for i in range(count)], label)
+        return Samples(Parts(image=picture, text=words), [str(i) for i in range(count)], label)
 
+    image = Spec("letters", "image", (1, 8, 8), train, mean=(0.3,), std=(0.3,))
+    text = Spec("letters", "text", (1,), train, vocabulary=4, context=1)
     spec = Spec(
         "letters",
-        "image-text",
-        (1, 8, 8),
+        "image+text",
+        (),
         train,
         ("a", "b", "c"),
         "class",
-        mean=(0.3,),
-        std=(0.3,),
-        vocabulary=4,
-        context=1,
+        parts={"image": image, "text": text},
     )
     return Source(spec, part(train, 0), part(test, 1), tokenizer=Words())  # type: ignore[arg-type]

@@ -83,7 +83,7 @@ def test_what_a_loader_cannot_give_is_refused() -> None:
     class Grouped(BYOL):
         @property
         def wanted_batches(self) -> WantedBatches:
-            return WantedBatches("grouped")
+            return Grouped()
 
     made = method()
     made.__class__ = Grouped

@@ -9,6 +9,8 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -18,6 +20,8 @@ from nearfar import losses
 from nearfar.losses.instance import common_salient, individual_temperature, masked_contrast
 from nearfar.losses.instance.feature_transformation import Mixing
 from nearfar.losses.instance.hard_negatives import draw
+from nearfar.losses.kernels import similarity
+from nearfar.losses.redundancy import mixed_redundancy
 from nearfar.losses.redundancy.mixed_redundancy import Mix
 from nearfar.losses.supervised import label_augmentation
 from nearfar.losses.supervised.episodes import neighbour_score
@@ -51,9 +55,7 @@ def share(*shape: int) -> Maker:
 
 def unit_rows(*shape: int) -> Maker:
     """Random unit vectors that receive gradient."""
-    return lambda rows, generator: losses.similarity.unit(
-        fixed(*shape)(rows, generator)
-    ).requires_grad_()
+    return lambda rows, generator: similarity.unit(fixed(*shape)(rows, generator)).requires_grad_()
 
 
 def share_of_first(rows: int, generator: torch.Generator) -> Tensor:
@@ -195,7 +197,7 @@ def sigmoid_pairs(first: Tensor, second: Tensor, *, temperature: float = 0.1) ->
 def mixed(name: str) -> Callable[..., Any]:
     def call(z1: Tensor, z2: Tensor, mixed: Tensor) -> Any:
         mix = Mix(0.3, torch.arange(len(z1)).roll(1))
-        return getattr(losses.mixed_redundancy, name)(z1, z2, mixed, mix)
+        return getattr(mixed_redundancy, name)(z1, z2, mixed, mix)
 
     return call
 
@@ -571,15 +573,34 @@ def public_functions() -> set[str]:
     underscore.
     """
     found = set()
-    for info in pkgutil.iter_modules(losses.__path__):
-        module = importlib.import_module(f"nearfar.losses.{info.name}")
+    for module in loss_modules().values():
         for name, value in vars(module).items():
             if (
                 inspect.isfunction(value)
                 and value.__module__ == module.__name__
                 and not name.startswith("_")
             ):
-                found.add(f"{info.name}.{name}")
+                found.add(f"{module.__name__.rpartition('.')[2]}.{name}")
+    return found
+
+
+def _has_own_tests(module: str) -> bool:
+    """Whether the folder of the module's family holds a test that imports it."""
+    folder = Path(__file__).parent / module.split(".")[2]
+    package, _, name = module.rpartition(".")
+    imports = (f"from {module} import", f"import {module}", f"from {package} import {name}")
+    texts = (file.read_text(encoding="utf-8") for file in folder.glob("test_*.py"))
+    return any(one in text for text in texts for one in imports)
+
+
+def loss_modules() -> dict[str, ModuleType]:
+    """The modules of the families whose losses the battery takes, by the last part of their
+    names.
+    """
+    found = {}
+    for info in pkgutil.walk_packages(losses.__path__, "nearfar.losses."):
+        if not info.ispkg and not _has_own_tests(info.name):
+            found[info.name.rpartition(".")[2]] = importlib.import_module(info.name)
     return found
 
 
@@ -587,7 +608,7 @@ def case_of(key: str) -> LossCase:
     """The case of one entry of ``LOSSES``."""
     spec = LOSSES[key]
     module, _, name = key.split(" ")[0].partition(".")
-    function = spec.function or getattr(importlib.import_module(f"nearfar.losses.{module}"), name)
+    function = spec.function or getattr(loss_modules()[module], name)
     makers = {}
     for parameter in inspect.signature(function).parameters.values():
         if parameter.default is parameter.empty or parameter.name in spec.inputs:

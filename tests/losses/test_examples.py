@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import doctest
-import importlib
 import inspect
 
 import pytest
 
 from nearfar import losses
-from tests.losses.catalogue import LOSSES
+from tests.losses.catalogue import LOSSES, loss_modules
 
 FUNCTIONS = sorted({key.split(" ")[0] for key in LOSSES})
 WITHOUT = {
@@ -24,7 +23,7 @@ WITHOUT = {
 @pytest.mark.parametrize("key", FUNCTIONS)
 def test_the_example_gives_what_it_says(key: str) -> None:
     module, _, name = key.partition(".")
-    function = inspect.unwrap(getattr(importlib.import_module(f"nearfar.losses.{module}"), name))
+    function = inspect.unwrap(getattr(loss_modules()[module], name))
     found = doctest.DocTestFinder(recurse=False).find(function, name, globs={})
     examples = [test for test in found if test.examples]
     assert bool(examples) != (key in WITHOUT)
@@ -36,7 +35,6 @@ def test_the_example_gives_what_it_says(key: str) -> None:
 
 def test_every_name_of_the_package_has_an_example() -> None:
     public = {
-        getattr(losses, name).__module__.removeprefix("nearfar.losses.") + "." + name
-        for name in losses.__all__
+        getattr(losses, name).__module__.rpartition(".")[2] + "." + name for name in losses.__all__
     }
     assert public <= set(FUNCTIONS) - WITHOUT

@@ -160,14 +160,14 @@ def test_sla_predicts_probabilities(settings: dict[str, Any]) -> None:
     method = made(SLA, 3, **settings).eval()
     x = torch.randn(5, 3, 16, 16)
     for aggregate in (True, False):
-        found = method.predict(x, aggregate=aggregate)
+        found = method.probabilities(x, aggregate=aggregate)
         assert found.shape == (5, 3)
         torch.testing.assert_close(found.sum(1), torch.ones(5))
     turned = torch.rot90(x, 1, dims=(2, 3))
     if (
         not settings
     ):  # a turned image gives the same four rows, but each under another transformation's name
-        assert not torch.allclose(method.predict(turned), method.predict(x))
+        assert not torch.allclose(method.probabilities(turned), method.probabilities(x))
 
 
 def test_sla_refuses_turns_of_images_that_are_not_square() -> None:
@@ -229,7 +229,7 @@ def test_susana_equals_the_reference(golden: Any, name: str) -> None:
 
 def test_susana_asks_for_episodes_no_wider_than_the_data_and_refuses_what_is_none() -> None:
     wanted = made(SuSanaDistancia, 4).wanted_batches
-    assert (wanted.kind, wanted.way, wanted.rows) == ("episodes", 4, 80)
+    assert (wanted.way, wanted.size(1000, 8)) == (4, 80)
     with pytest.raises(UserError, match="An episode needs at least 2 classes with 2 samples each"):
         made(SuSanaDistancia, 4).loss(episode(way=1))
     with pytest.raises(UserError, match="Setting way is 1; expected a whole number from 2"):
@@ -303,5 +303,6 @@ def test_core_tuning_learns_through_originals_only_if_asked() -> None:
 
 
 def test_core_tuning_predicts_probabilities() -> None:
-    found = build(CoreTuning, CORE).eval().predict(torch.randn(5, 3, 16, 16))
+    made_of = build(CoreTuning, CORE).eval().predict(torch.randn(5, 3, 16, 16))
+    found = made_of.probabilities
     torch.testing.assert_close(found.sum(1), torch.ones(5))

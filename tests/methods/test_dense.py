@@ -57,6 +57,7 @@ def test_the_copy_is_the_one_that_moves_before_each_target() -> None:
             torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
         batch = batch_for(method)
         batch.views = [view.double() for view in batch.views]
+        batch.extra["boxes"] = batch.extra["boxes"].double()
         outputs = method(batch)
         optimizer.zero_grad()
         sum(method.loss(outputs).values()).backward()
@@ -81,7 +82,7 @@ def test_loss_compares_the_pixels_of_one_place_by_a_loop(form: str) -> None:
     boxes = torch.tensor([0.0, 0.0, 1.0, 1.0]) + 0.4 * torch.rand(4, 2, 4, dtype=torch.float64)
     boxes[3, 1] += 5  # no overlap
     boxes[0, 0] = boxes[0, 0, [2, 1, 0, 3]]  # mirrored
-    loss = method.loss(method(Batch([*views, boxes], torch.arange(4))))[form]
+    loss = method.loss(method(Batch(views, torch.arange(4), extra={"boxes": boxes})))[form]
     expected = torch.zeros((), dtype=torch.float64)
     for a, b in ((0, 1), (1, 0)):
         pairs = pixel_pairs(boxes[:, a], boxes[:, b], side, side)
@@ -111,7 +112,9 @@ def test_perfect_maps_reach_minus_four() -> None:
     method.projectors[0] = method.target.module.projectors[0] = nn.Identity()
     maps = torch.eye(9).view(1, 9, 3, 3).repeat(2, 1, 1, 1)
     boxes = torch.tensor([0.1, 0.1, 0.7, 0.7]).expand(2, 2, 4)
-    loss = method.loss(method(Batch([maps, maps, boxes], torch.arange(2))))["pixpro"]
+    loss = method.loss(method(Batch([maps, maps], torch.arange(2), extra={"boxes": boxes})))[
+        "pixpro"
+    ]
     assert loss.item() == pytest.approx(-4.0, abs=1e-5)
 
 

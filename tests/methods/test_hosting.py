@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nearfar.batch import Batch
-from nearfar.data.batches.wanted import WantedBatches
+from nearfar.data.batches.wanted import Repeated
 from nearfar.methods import registry
 from nearfar.methods.method import Method
 from nearfar.testing.toys import toy
@@ -84,7 +84,7 @@ def test_the_host_knows_the_progress(name: str) -> None:
 def test_batches_and_views_are_the_hosts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     method, _ = toy(name)
     kind = type(method.host)
-    asked = WantedBatches(kind="repeated", copies=3)
+    asked = Repeated(copies=3)
     monkeypatch.setattr(kind, "wanted_batches", property(lambda self: asked))
     assert method.wanted_batches == asked
     assert method.wanted_views.whole == method.host.wanted_views.whole

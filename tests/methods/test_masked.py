@@ -54,7 +54,7 @@ def test_mask_keeps_the_patches_with_the_least_noise(
 def test_removed_patches_do_not_reach_the_encoder() -> None:
     method = build(MAE, SMALL)
     batch = batch_for(method)
-    _, _, mask = random_mask(batch.views[1], method.settings.removed)
+    _, _, mask = random_mask(batch.extra["noise"], method.settings.removed)
     seen = []
     encode = method.encoder.encode_tokens
     method.encoder.encode_tokens = lambda tokens: seen.append(tokens) or encode(tokens)
@@ -70,7 +70,11 @@ def test_learns_from_series_unchanged() -> None:
     spec = spec_of(MAE, modality="series")
     method = MAE(networks.build(None, spec, kind="tokens"), spec, MAE.Settings(**SMALL))
     outputs = method(
-        Batch([torch.randn(4, 3, 64), torch.rand(4, method.encoder.patches)], torch.arange(4))
+        Batch(
+            [torch.randn(4, 3, 64)],
+            torch.arange(4),
+            extra={"noise": torch.rand(4, method.encoder.patches)},
+        )
     )
     loss = method.loss(outputs)["reconstruction"]
     loss.backward()

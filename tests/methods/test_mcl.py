@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import nearfar
+from nearfar.data.batches.wanted import Grouped, Shuffled
 from nearfar.errors import UserError
 from nearfar.losses.instance.masked_contrast import grouped_nt_xent
 from nearfar.methods.instance.mcl import MCL
@@ -20,7 +21,7 @@ SMALL = {"stages": 3, "hidden": 16, "projection": 8}
 
 def test_mixed_batches_have_negatives_of_the_anchors_group_only() -> None:
     method = build(MCL, {**SMALL, "batches": "mixed"}).train()
-    assert method.wanted_batches.kind == "shuffled"
+    assert method.wanted_batches == Shuffled()
     batch = batch_for(method)
     method.groups[:8] = torch.arange(8) // 4
     outputs = method(batch)
@@ -29,7 +30,7 @@ def test_mixed_batches_have_negatives_of_the_anchors_group_only() -> None:
         grouped_nt_xent(outputs["z1"], outputs["z2"], torch.arange(8) // 4, temperature=0.1),
     )
     grouped = build(MCL, SMALL).train()
-    assert grouped.wanted_batches.kind == "grouped"
+    assert grouped.wanted_batches == Grouped()
     alone = grouped_nt_xent(outputs["z1"], outputs["z2"], torch.zeros(8).long(), temperature=0.1)
     torch.testing.assert_close(grouped.loss(outputs)["nt_xent"], alone)
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from nearfar.batch import Pair
 from nearfar.errors import UserError
 from nearfar.methods.paired.mcl_clip import MCLClip
 from nearfar.networks.locking import layer_groups
+from nearfar.rows import Parts
 from nearfar.testing import METHOD_CHECKS, Case
 from tests.losses.cases import close, leaves, named
 
@@ -28,7 +28,7 @@ class Samples:
     label = None
     seed = 0
 
-    def __init__(self, pairs: Pair) -> None:
+    def __init__(self, pairs: Parts) -> None:
         self.pairs = pairs
 
     def __len__(self) -> int:
@@ -58,25 +58,25 @@ def test_reference_loss_among_alike_pairs(golden: Any, name: str) -> None:
 def test_a_finished_stage_leaves_its_networks_and_groups_and_the_next_starts_anew() -> None:
     method = build(MCLClip, SMALL, length=SAMPLES).eval()
     batch = batch_for(method)
-    pairs = Pair(batch.views[0], batch.views[1])
+    (pairs,) = batch.views
     with torch.no_grad():
         for parameter in method.parts[0][-1].parameters():
             parameter += 0.01 * torch.randn_like(parameter)
         method.log_scale.fill_(1.0)
-    before = method.embeddings(pairs)[-1]
+    before = method.embeddings("image", pairs)[-1]
     method.progress = 1 / 3
     method.before_epoch(1, Samples(pairs))
     assert int(method.stages.current) == 1
     assert method.log_scale.item() == pytest.approx(-math.log(0.07))
     assert set(method.groups.tolist()) == {0, 1}
-    torch.testing.assert_close(method.embeddings(pairs)[0], before)
+    torch.testing.assert_close(method.embeddings("image", pairs)[0], before)
     method.before_epoch(1, Samples(pairs))
     assert int(method.stages.current) == 1, "only once"
-    embedded = method.embed_pair(batch.views[0])
+    embedded = method.embed_part("image", pairs.image)
     assert embedded.shape == (SAMPLES, 3 * 16)
     assert embedded[:, 16:32].eq(0).all(), "the second stage has not learned yet"
     torch.testing.assert_close(embedded.norm(dim=1), torch.ones(SAMPLES))
-    assert method.embed_pair(batch.views[1]).shape == (SAMPLES, 3 * 16)
+    assert method.embed_part("text", pairs.text).shape == (SAMPLES, 3 * 16)
 
 
 @pytest.mark.parametrize("restart", ["same", "fresh"])

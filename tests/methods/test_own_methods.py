@@ -40,7 +40,7 @@ class Bare(Method):
 
 
 class PaperRecipeAlone(Bare):
-    paper = Paper("Mine", "Me", 2026)
+    paper = Paper(title="Mine", authors="Me", year=2026)
     recipes = {"paper": Recipe(batch_size=8)}
 
 

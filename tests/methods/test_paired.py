@@ -40,8 +40,9 @@ def test_embeds_both_modalities_as_the_loss_sees_them() -> None:
     method = build(CLIP, SMALL).eval()
     batch = batch_for(method)
     outputs = method(batch)
-    for name, view in zip(("first", "second"), batch.views, strict=True):
-        embedded = method.embed_pair(view)
+    (pair,) = batch.views
+    for name, part in (("first", "image"), ("second", "text")):
+        embedded = method.embed_part(part, pair[part])
         assert embedded.shape == (SAMPLES, 16)
         torch.testing.assert_close(embedded, torch.nn.functional.normalize(outputs[name], dim=1))
-    assert method.encode(batch.views[0]).shape == (SAMPLES, method.encoder.first.dimension)
+    assert method.encode(pair).shape == (SAMPLES, method.encoder.part("image").dimension)

@@ -152,7 +152,7 @@ def test_conr_reaches_encoder_and_regressor_and_predicts() -> None:
     torch.stack(list(method.loss(method(batch)).values())).sum().backward()
     assert method.regressor.weight.grad.abs().sum() > 0
     assert next(method.encoder.parameters()).grad.abs().sum() > 0
-    assert method.eval().predict(batch.views[2]).shape == (8,)
+    assert method.eval().predict(batch.views[2]).values.shape == (8,)
 
 
 def test_conr_regresses_labels_of_several_numbers() -> None:
@@ -180,7 +180,7 @@ def test_conr_regresses_labels_of_several_numbers() -> None:
     batch = dataclasses.replace(batch_for(method), label=label)
     torch.stack(list(method.loss(method(batch)).values())).sum().backward()
     assert (method.regressor.weight.grad.abs().sum(dim=1) > 0).all()
-    assert method.eval().predict(batch.views[2]).shape == (8, 2)
+    assert method.eval().predict(batch.views[2]).values.shape == (8, 2)
 
 
 def test_supremix_refuses_labels_of_several_numbers() -> None:

@@ -65,7 +65,7 @@ UNSEEN: Mapping[str, Mapping[str, str]] = {
         "test_moco_v3_for_transformers_has_their_heads_and_fixed_patches"
     },
     "mcl-clip": {
-        "unit_stages": "acts where pairs are compared, in embed_pair: "
+        "unit_stages": "acts where pairs are compared, in embed_part: "
         "test_stages_of_unit_length_count_alike"
     },
 }
@@ -101,7 +101,7 @@ def test_stages_of_unit_length_count_alike() -> None:
             )
         method.double().eval()
         with torch.no_grad():
-            stages = method.embeddings(batch.views[0])
-            found = method.embed_pair(batch.views[0])
+            stages = method.embeddings("image", batch.views[0].image)
+            found = method.embed_part("image", batch.views[0].image)
         parts = [normalize(stage, dim=1) for stage in stages] if unit else stages
         torch.testing.assert_close(found, normalize(torch.cat(parts, dim=1), dim=1))

@@ -30,8 +30,8 @@ VARIANTS: list[tuple[str, str | None, dict[str, Any]]] = [
     ("nnclr", None, {"decoupled": True}),
     ("supremix", None, {"pool": 2}),
     ("supremix", None, {"views": 1, "official": True}),
-    ("mcl-clip", "image-text", {"batches": "mixed"}),
-    ("mcl-clip", "image-text", {"restart": "same", "lock_texts": True, "image_layers": 1}),
+    ("mcl-clip", "image+text", {"batches": "mixed"}),
+    ("mcl-clip", "image+text", {"restart": "same", "lock_texts": True, "image_layers": 1}),
     ("sepclr", None, {"attributes": "discrete"}),
     ("sepclr", None, {"attributes": "continuous"}),
 ]

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from nearfar import networks
-from nearfar.batch import Batch, Tokens
+from nearfar.batch import Batch
 from nearfar.data.spec import Spec
 from nearfar.methods.method import Method
 from nearfar.networks.encoder import Encoder
+from nearfar.rows import Parts, Tokens
 
 SAMPLES = 8
 
@@ -46,7 +47,9 @@ class Identity(Encoder):
 def spec_of(kind: type[Method], *, length: int = 1000, modality: str = "image") -> Spec:
     """A spec that the method accepts."""
     if kind.encoder_kind == "towers":
-        return Spec("pairs", "image-text", (3, 16, 16), length, vocabulary=30, context=6)
+        image = Spec("pairs", "image", (3, 16, 16), length)
+        text = Spec("pairs", "text", (6,), length, vocabulary=30, context=6)
+        return Spec("pairs", "image+text", (), length, parts={"image": image, "text": text})
     shape = (3, 16, 16) if modality == "image" else (3, 64)
     channels = shape[0]
     classes, target = ((), "value") if kind.label_kind == "value" else (("a", "b"), "class")
@@ -79,22 +82,21 @@ def batch_for(method: Method, *, samples: int = SAMPLES) -> Batch:
     views: list[Any] = [torch.randn(samples, 3, 16, 16) for _ in range(wanted.whole)]
     views += [torch.randn(samples, 3, 8, 8) for _ in range(wanted.local)]
     views += [torch.randn(samples, 3, 16, 16) for _ in wanted.further]
+    extra: dict[str, Any] = {}
     if wanted.boxes:
-        views.append(
-            torch.tensor([0.0, 0.0, 1.0, 1.0])
-            + 0.3 * torch.rand(samples, wanted.whole + wanted.local, 4)
-        )
+        corners = torch.tensor([0.0, 0.0, 1.0, 1.0])
+        extra["boxes"] = corners + 0.3 * torch.rand(samples, wanted.whole + wanted.local, 4)
     if method.encoder_kind == "towers":
-        views.append(
-            Tokens(torch.randint(1, 30, (samples, 6)), torch.ones(samples, 6, dtype=torch.bool))
-        )
-    if wanted.mask:
-        views.append(torch.rand(samples, method.encoder.patches))
+        ids = torch.randint(1, 30, (samples, 6))
+        tokens = Tokens(ids, torch.ones(samples, 6, dtype=torch.bool))
+        views = [Parts(image=view, text=tokens) for view in views]
+    if wanted.noise:
+        extra["noise"] = torch.rand(samples, wanted.noise)
     label = (
         torch.arange(samples) % 4 * 0.75
         if method.label_kind == "value"
         else torch.arange(samples) % 2
     )
     return method.prepare(
-        Batch(views, torch.arange(samples), label), torch.Generator().manual_seed(0)
+        Batch(views, torch.arange(samples), label, extra), torch.Generator().manual_seed(0)
     )

@@ -36,13 +36,5 @@ def texts(vocabulary: int = 50, context: int = 12) -> Spec:
 
 def pairs() -> Spec:
     """Images of 3 x 32 x 32 with texts."""
-    return Spec(
-        "captioned",
-        "image-text",
-        (3, 32, 32),
-        100,
-        mean=(0.5, 0.4, 0.3),
-        std=(0.2, 0.25, 0.3),
-        vocabulary=50,
-        context=12,
-    )
+    image = Spec("captioned", "image", (3, 32, 32), 100, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
+    return Spec("captioned", "image+text", (), 100, parts={"image": image, "text": texts()})

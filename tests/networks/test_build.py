@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from nearfar import networks
-from nearfar.batch import Pair, Tokens
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.networks import catalogue
 from nearfar.networks.encoder import TokenEncoder
-from nearfar.networks.towers import TwoTowers
+from nearfar.networks.towers import Towers
+from nearfar.rows import Parts, Tokens
 
 from .specs import images, pairs, series, texts
 
@@ -47,14 +47,16 @@ def test_the_default_and_its_name_build_the_same_encoder(spec: Spec, kind: str, 
 def test_towers_take_a_name_for_each_part_and_dispatch_by_type() -> None:
     towers = networks.build("resnet18", pairs(), kind="towers").eval()
     assert towers.architecture["name"] == "resnet18+text-transformer"
-    assert isinstance(towers, TwoTowers)
-    assert towers.dimension == towers.first.dimension == 512
+    assert isinstance(towers, Towers)
+    assert towers.dimension == towers.part("image").dimension == 512
     tokens = Tokens(torch.randint(50, (2, 7)), torch.ones(2, 7, dtype=torch.bool))
     pictures = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        assert torch.equal(towers(Pair(pictures, tokens)), towers.first(pictures))
-        assert torch.equal(towers(pictures), towers.first(pictures))
-        assert torch.equal(towers(tokens), towers.second(tokens))
+        assert torch.equal(
+            towers(Parts(image=pictures, text=tokens)), towers.part("image")(pictures)
+        )
+        assert torch.equal(towers(pictures), towers.part("image")(pictures))
+        assert torch.equal(towers(tokens), towers.part("text")(tokens))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,8 @@ def test_towers_take_a_name_for_each_part_and_dispatch_by_type() -> None:
             None,
             images(3, 32, 32),
             "towers",
-            r"^There is no pair of encoders for image data; .*: image-text\.$",
+            r"^There is no set of encoders for image data; .*: several "
+            r"parts, such as image\+text\.$",
         ),
         (
             None,
@@ -130,10 +133,15 @@ def test_names_are_known_without_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, entry in catalogue.ENTRIES.items() if " M parameters" in entry.summary]
+    "name",
+    [
+        name
+        for name, (_, network) in catalogue.entries().items()
+        if " M parameters" in network.summary
+    ],
 )
 def test_the_summary_states_the_size(name: str) -> None:
-    entry = catalogue.ENTRIES[name]
+    modality, entry = catalogue.entries()[name]
     found = re.search(r"([\d.]+) M parameters", entry.summary)
     assert found
     specs = {
@@ -144,7 +152,7 @@ def test_the_summary_states_the_size(name: str) -> None:
         "points": Spec("objects", "points", (3, 100), 100),
     }
     with torch.device("meta"):
-        encoder = networks.build(name, specs[entry.modality])
+        encoder = networks.build(name, specs[modality])
     millions = sum(p.numel() for p in encoder.parameters()) / 1e6
     decimals = len(found[1].partition(".")[2])
     assert found[1] == f"{millions:.{decimals}f}"

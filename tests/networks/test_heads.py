@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nearfar.batch import Pair, Tokens
 from nearfar.errors import UserError
 from nearfar.networks.convnet import SmallConvNet
 from nearfar.networks.heads import DinoHead, MaskedDecoder, UnitLinear, each, mlp, together
 from nearfar.networks.patch_transformer import PatchTransformer
 from nearfar.networks.text_transformer import TextTransformer
-from nearfar.networks.towers import TwoTowers
+from nearfar.networks.towers import Towers
+from nearfar.rows import Parts, Tokens
 
 from .specs import images, texts
 
@@ -148,6 +148,10 @@ def text(length: int) -> Tokens:
     return Tokens(torch.randint(50, (4, length)), torch.ones(4, length, dtype=torch.bool))
 
 
+def pair(length: int) -> Parts:
+    return Parts(image=crops(32)[0], text=text(length))
+
+
 @pytest.mark.parametrize(
     ("views", "passes"),
     [
@@ -157,15 +161,17 @@ def text(length: int) -> Tokens:
         (crops(32), [4]),
         ([text(5), text(5), text(7)], [8, 4]),
         (
-            [Pair(crops(32)[0], text(5)), Pair(crops(32)[0], text(5)), Pair(crops(32)[0], text(6))],
+            [pair(5), pair(5), pair(6)],
             [8, 4],
         ),
     ],
 )
 def test_together_is_each_in_fewer_passes(views: list[Any], passes: list[int]) -> None:
-    towers = TwoTowers(
-        SmallConvNet(images(3, 32, 32), widths=(4, 8)),
-        TextTransformer(texts(), width=8, depth=1, heads=2),
+    towers = Towers(
+        {
+            "image": SmallConvNet(images(3, 32, 32), widths=(4, 8)),
+            "text": TextTransformer(texts(), width=8, depth=1, heads=2),
+        }
     ).eval()
     counting = Counting(towers)
     outputs = together(counting, views)

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.batch import Tokens
 from nearfar.errors import UserError
 from nearfar.networks.text_transformer import TextTransformer
+from nearfar.rows import Tokens
 
 from .specs import texts
 

@@ -31,7 +31,7 @@ class Sound(Method):
 
         width: int = 512
 
-    paper = Paper("Sound", "Nobody", 2020)
+    paper = Paper(title="Sound", authors="Nobody", year=2020)
     recipes = {"paper": Recipe(), "small": Recipe()}
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Any = None) -> None:

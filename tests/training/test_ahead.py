@@ -16,7 +16,6 @@ from nearfar.options import resolved_settings
 from nearfar.training import loop
 from nearfar.training.care.ahead import Batches, cores_allow
 from nearfar.training.plan import Plan
-from nearfar.views import make_views
 
 CPU = torch.device("cpu")
 
@@ -99,6 +98,6 @@ def test_a_run_whose_batches_are_made_ahead_is_the_same_to_the_bit(
             encoder, source.spec, resolved_settings(kind.Settings, kind.recipes["small"].settings)
         )
         recipe = dataclasses.replace(kind.recipes["small"], batch_size=16, epochs=2)
-        loop.fit(method, source, make_views(source.spec, method.wanted_views), Plan(recipe, seed=1))
+        loop.fit(method, source, method.views(), Plan(recipe, seed=1))
         weights.append(method.state_dict())
     assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())

@@ -14,7 +14,7 @@ from nearfar.batch import Batch, TrainingSet
 from nearfar.data.samples import Samples, Source
 from nearfar.data.spec import Spec
 from nearfar.methods.instance.simclr import SimCLR
-from nearfar.methods.method import Outputs, Recipe, WantedBatches
+from nearfar.methods.method import Grouped, Outputs, Recipe, WantedBatches
 from nearfar.networks.convnet import SmallConvNet
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
@@ -33,7 +33,7 @@ class Curious(SimCLR):
 
     @property
     def wanted_batches(self) -> WantedBatches:
-        return WantedBatches("grouped")
+        return Grouped()
 
     def before_epoch(self, epoch: int, training_set: TrainingSet) -> None:
         features = training_set.features(self.encode)

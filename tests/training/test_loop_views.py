@@ -177,7 +177,7 @@ def test_views_of_a_part_are_the_part_of_the_views(modality: str) -> None:
     spec, dtype = SPECS[modality]
     shape = (12, *spec.shape)
     samples = torch.randint(256, shape, dtype=dtype) if dtype == torch.uint8 else torch.randn(shape)
-    views = make_views(spec, WantedViews(whole=2, local=1, mask=True), patches=5)
+    views = make_views(spec, WantedViews(whole=2, local=1, noise=5))
     whole = views(samples, PartGenerator(7))
     rows = torch.tensor([1, 4, 5, 11])
     part = views(samples[rows], PartGenerator(7, Place(rows, 12)))

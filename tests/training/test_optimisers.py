@@ -195,8 +195,8 @@ def test_every_optimiser_lowers_a_quadratic(name: str, dtype: torch.dtype) -> No
 
 
 def test_an_unknown_optimiser_is_answered_with_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"Unknown optimizer 'adam': did you mean adamw\?"):
-        build_optimizer(grouped(), dataclasses.replace(RECIPE, optimizer="adam"))
+    with pytest.raises(UserError, match=r"Unknown optimizer 'adamm': did you mean adam\?"):
+        build_optimizer(grouped(), dataclasses.replace(RECIPE, optimizer="adamm"))
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])

@@ -15,15 +15,15 @@ from rich.console import Console
 from torch import Tensor
 
 from nearfar import networks
-from nearfar.batch import Batch, Tokens, joined, rows_of
+from nearfar.batch import Batch, joined, rows_of
 from nearfar.claims.harness import digits
 from nearfar.errors import UserError
 from nearfar.methods.instance.simclr import SimCLR
 from nearfar.methods.method import Outputs, Recipe
+from nearfar.rows import Tokens
 from nearfar.training.care.callbacks import Display, MetricsLog, OnlineEvaluation, Probes
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
-from nearfar.views import make_views
 
 
 class Flattering(SimCLR):
@@ -58,7 +58,7 @@ def trained(folder: Path, told: list[str], accumulate: int = 1) -> Tensor:
     log = MetricsLog(folder)
     probes = Probes(lambda encode: ({"knn": 0.5}, None), lambda encode: {})  # type: ignore[arg-type]
     health = OnlineEvaluation(probes, 1, log, Display(console), told.append)
-    views = make_views(source.spec, method.wanted_views)
+    views = method.views()
     fit(
         method,
         source,

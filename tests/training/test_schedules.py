@@ -11,7 +11,8 @@ from torch import Tensor
 
 from nearfar.methods.method import Recipe
 from nearfar.training.optimisers.optimisers import build_optimizer
-from nearfar.training.schedules import apply_schedule, learning_rate_factor
+from nearfar.training.optimisers.scheduling import apply_schedule
+from nearfar.training.schedules.cosine import factor as learning_rate_factor
 from tests.training.toys import Toy, ToyEncoder
 
 

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.testing import assert_close
 
-from nearfar import collectives
+from nearfar import collectives, modalities
 from nearfar.methods.distillation.byol import BYOL
 from nearfar.methods.method import Batch, Method, Outputs, Phase, Recipe, Summed
 from nearfar.networks.encoder import Encoder
 from nearfar.networks.patch_transformer import PatchTransformer
 from nearfar.testing import on_processes
-from nearfar.testing.toys import SPECS, toy, toy_samples
+from nearfar.testing.toys import toy, toy_samples
 from nearfar.training import loop
 from nearfar.training.care.checkpoints import latest_checkpoint, load_checkpoint
 from nearfar.training.care.profile import Profile
@@ -32,7 +32,6 @@ from nearfar.training.loop import fit
 from nearfar.training.phases import Optimizers
 from nearfar.training.plan import Plan
 from nearfar.training.processes import sharding
-from nearfar.views import make_views
 from tests.training.test_loop_processes import same_views, stopping_views
 from tests.training.toys import SharedToy, Toy, ToyEncoder, ToySource
 
@@ -128,9 +127,7 @@ def inputs_in_double(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, .
 def run(name: str, settings: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     """The state and the loss terms after a run, and what a callback saw."""
     method, _ = toy(name, settings=settings)
-    views = make_views(
-        method.spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0)
-    )
+    views = method.views()
     if plan.precision == "bfloat16":
         method = method.float()
     else:
@@ -240,8 +237,10 @@ def optimised(shard: bool) -> dict[str, dict[str, Tensor]]:
 def vision() -> BYOL:
     """A momentum method on a transformer of two blocks."""
     torch.manual_seed(0)
-    encoder = PatchTransformer(SPECS["image"], width=24, depth=2, heads=3)
-    return BYOL(encoder, SPECS["image"], BYOL.Settings(hidden=24, projection=24)).double()
+    encoder = PatchTransformer(modalities.get("image").toy, width=24, depth=2, heads=3)
+    return BYOL(
+        encoder, modalities.get("image").toy, BYOL.Settings(hidden=24, projection=24)
+    ).double()
 
 
 def held() -> dict[str, Any]:

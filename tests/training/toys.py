@@ -80,7 +80,7 @@ class Toy(Method):
     keeps.
     """
 
-    paper = Paper("Toy", "Nobody", 2020)
+    paper = Paper(title="Toy", authors="Nobody", year=2020)
     Settings = ToySettings
     recipes = {"paper": Recipe(), "small": Recipe()}
 

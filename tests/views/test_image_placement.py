@@ -39,9 +39,10 @@ def test_relative_boxes_run_from_first_to_last_pixel_and_turn_with_the_mirror() 
 
 def test_a_box_says_what_the_view_shows() -> None:
     settings = ImageViewSettings(scale=(0.2, 0.8), flip=0.5)
-    first, _, boxes = make_views(SPEC, WantedViews(boxes=True), settings=settings)(
-        [ramp(), ramp()], generator()
-    )
+    views = make_views(SPEC, WantedViews(boxes=True), settings=settings)
+    made = views([ramp(), ramp()], generator())
+    first = made[0]
+    boxes = made.about["boxes"]
     assert boxes.shape == (64, 2, 4)
     left = boxes[:, 0, 0] * 39
     right = boxes[:, 0, 2] * 39

@@ -45,16 +45,16 @@ def settings_of(wanted: WantedViews, of: Spec) -> list[ImageViewSettings]:
 @pytest.mark.parametrize("style", ["contrastive", "asymmetric", "crop", "plain"])
 @pytest.mark.parametrize("sides", [(32, 32), (80, 66)], ids=str)
 def test_shapes_and_types(channels: int, style: str, sides: tuple[int, int]) -> None:
-    wanted = WantedViews(whole=3, local=2, style=style, mask=True)
-    views = make_views(spec(channels, sides), wanted, patches=7)(
-        pixels(5, channels, sides), generator()
-    )
+    wanted = WantedViews(whole=3, local=2, style=style, noise=7)
+    views = make_views(spec(channels, sides), wanted)(pixels(5, channels, sides), generator())
     small = (round(0.43 * sides[0]), round(0.43 * sides[1]))
     assert [tuple(view.shape) for view in views] == [(5, channels, *sides)] * 3 + [
         (5, channels, *small)
-    ] * 2 + [(5, 7)]
+    ] * 2
+    noise = views.about["noise"]
+    assert noise.shape == (5, 7)
     assert all(view.dtype == torch.float32 and view.isfinite().all() for view in views)
-    assert 0 <= views[-1].min() < views[-1].max() < 1
+    assert 0 <= noise.min() < noise.max() < 1
 
 
 def test_one_sample_is_a_batch() -> None:
@@ -63,9 +63,7 @@ def test_one_sample_is_a_batch() -> None:
 
 
 def test_the_same_generator_state_gives_the_same_views_to_the_bit() -> None:
-    make = make_views(
-        spec(sides=(80, 66)), WantedViews(local=1, mask=True), patches=4, settings=STRONG
-    )
+    make = make_views(spec(sides=(80, 66)), WantedViews(local=1, noise=4), settings=STRONG)
     samples = pixels(sides=(80, 66))
     source = generator()
     first = make(samples, source)
@@ -350,8 +348,6 @@ def test_wrong_wishes_are_named() -> None:
         make_views(replace(spec(), modality="images"), WantedViews())
     with pytest.raises(UserError, match="Unknown modality 'smells'"):
         plain_view(replace(spec(), modality="smells"))
-    with pytest.raises(UserError, match="encoder has none: choose a transformer"):
-        make_views(spec(), WantedViews(mask=True))
     with pytest.raises(
         UserError,
         match="are 1 of ImageViewSettings: expected one ImageViewSettings for all views, or 3",

@@ -29,11 +29,12 @@ def beats(count: int = 8) -> Tensor:
 
 @pytest.mark.parametrize("style", ["contrastive", "asymmetric", "crop", "plain"])
 def test_shapes_types_and_determinism(style: str) -> None:
-    make = make_views(SPEC, WantedViews(local=2, style=style, mask=True), patches=5)
+    make = make_views(SPEC, WantedViews(local=2, style=style, noise=5))
     views = make(beats(), generator())
     again = make(beats(), generator())
     other = make(beats(), generator(1))
-    assert [tuple(view.shape) for view in views] == [(8, 2, 50)] * 2 + [(8, 2, 22)] * 2 + [(8, 5)]
+    assert [tuple(view.shape) for view in views] == [(8, 2, 50)] * 2 + [(8, 2, 22)] * 2
+    assert views.about["noise"].shape == (8, 5)
     assert all(view.dtype == torch.float32 and view.isfinite().all() for view in views)
     assert all(torch.equal(a, b) for a, b in zip(views, again, strict=True))
     assert torch.equal(views[0], other[0]) == (style == "plain")

@@ -6,24 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.batch import Pair, Tokens
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
+from nearfar.rows import Parts, Tokens
 from nearfar.views import ImageViewSettings, TextViewSettings, WantedViews, make_views, plain_view
 from nearfar.views import text as module
 from nearfar.views.text import END, MASK, PADDING, START
 
 TEXT = Spec("notes", "text", (12,), 100, vocabulary=50, context=12)
-PAIRS = Spec(
-    "captions",
-    "image-text",
-    (3, 16, 16),
-    100,
-    mean=(0.5,) * 3,
-    std=(0.25,) * 3,
-    vocabulary=50,
-    context=12,
-)
+IMAGE = Spec("captions", "image", (3, 16, 16), 100, mean=(0.5,) * 3, std=(0.25,) * 3)
+PAIRS = Spec("captions", "image+text", (), 100, parts={"image": IMAGE, "text": TEXT})
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -55,17 +47,18 @@ def assert_well_formed(tokens: Tokens) -> None:
 
 @pytest.mark.parametrize("style", ["contrastive", "asymmetric", "crop", "plain"])
 def test_views_are_well_formed_and_deterministic(style: str) -> None:
-    make = make_views(TEXT, WantedViews(local=1, style=style, mask=True), patches=3)
+    make = make_views(TEXT, WantedViews(local=1, style=style, noise=3))
     views = make(notes(), generator())
     again = make(notes(), generator())
-    assert len(views) == 4
-    for view, same in zip(views[:3], again[:3], strict=True):
+    assert len(views) == 3
+    for view, same in zip(views, again, strict=True):
         assert view.ids.shape == (40, 12)
         assert view.ids.dtype == torch.int64
         assert_well_formed(view)
         assert torch.equal(view.ids, same.ids)
         assert torch.equal(view.mask, same.mask)
-    assert views[3].shape == (40, 3)
+    assert views.about["noise"].shape == (40, 3)
+    assert torch.equal(views.about["noise"], again.about["noise"])
     changed = not torch.equal(views[0].ids, notes().ids)
     assert changed == (style != "plain")
 
@@ -124,56 +117,70 @@ def test_tokens_are_deleted_as_often_as_asked() -> None:
     assert abs((masked.ids == MASK).float().mean() - 0.2) < 0.015
 
 
-def pairs(count: int = 6) -> Pair:
-    return Pair(
-        torch.randint(0, 256, (count, 3, 16, 16), dtype=torch.uint8, generator=generator(2)),
-        notes(count),
-    )
+def pairs(count: int = 6) -> Parts:
+    images = torch.randint(0, 256, (count, 3, 16, 16), dtype=torch.uint8, generator=generator(2))
+    return Parts(image=images, text=notes(count))
 
 
-def test_pairs_give_image_views_then_the_text() -> None:
+def test_each_view_of_a_pair_is_an_image_view_with_the_text() -> None:
     batch = pairs()
-    image, tokens = make_views(PAIRS, WantedViews(whole=1, style="crop"))(batch, generator())
-    assert image.shape == (6, 3, 16, 16)
-    assert tokens is batch.second
-    several = make_views(PAIRS, WantedViews(whole=2, local=1, mask=True), patches=4)(
-        batch, generator()
-    )
-    assert [type(view).__name__ for view in several] == [
-        "Tensor",
-        "Tensor",
-        "Tensor",
-        "Tokens",
-        "Tensor",
-    ]
-    assert several[-1].shape == (6, 4)
+    (pair,) = make_views(PAIRS, WantedViews(whole=1, style="crop"))(batch, generator())
+    assert pair.image.shape == (6, 3, 16, 16)
+    assert pair.text is batch.text
+    alone = make_views(IMAGE, WantedViews(whole=1, style="crop"))(batch.image, generator())[0]
+    assert torch.equal(pair.image, alone), "the text takes no draws"
+    several = make_views(PAIRS, WantedViews(whole=2, local=1, noise=4))(batch, generator())
+    assert [tuple(view.image.shape[2:]) for view in several] == [(16, 16), (16, 16), (7, 7)]
+    assert all(view.text is batch.text for view in several)
+    assert several.about["noise"].shape == (6, 4)
+
+
+def test_a_part_may_want_other_views_than_the_rest() -> None:
+    words = WantedViews(whole=2, style="contrastive")
+    wanted = WantedViews(whole=2, style="plain", parts={"text": words})
+    first, second = make_views(PAIRS, wanted)(pairs(), generator())
+    assert torch.equal(first.image, second.image)
+    assert not torch.equal(first.text.ids, second.text.ids)
+
+
+def test_strengths_of_a_pair_are_those_of_its_image_or_by_part() -> None:
+    batch = pairs()
     grey = make_views(PAIRS, WantedViews(whole=1), settings=ImageViewSettings(grey=1.0))(
         batch, generator()
-    )[0]
+    )[0].image
     assert torch.equal(grey[:, 0], grey[:, 2])
+    by_part = {"image": ImageViewSettings(grey=1.0)}
+    same = make_views(PAIRS, WantedViews(whole=1), settings=by_part)(batch, generator())[0].image
+    assert torch.equal(grey, same)
+    with pytest.raises(UserError, match="the part 'sound'; expected one of image, text"):
+        make_views(PAIRS, WantedViews(whole=1), settings={"sound": None})
 
 
 def test_the_plain_view_of_a_pair_is_a_pair() -> None:
     batch = pairs()
     plain = plain_view(PAIRS)(batch)
-    torch.testing.assert_close(plain.first, (batch.first / 255 - 0.5) / 0.25)
-    assert plain.second is batch.second
+    torch.testing.assert_close(plain.image, (batch.image / 255 - 0.5) / 0.25)
+    assert plain.text is batch.text
 
 
 @pytest.mark.parametrize(
     ("spec", "samples", "message"),
     [
-        (TEXT, torch.zeros(2, 12), "'notes' are a Tensor: text views expect nearfar.batch.Tokens"),
+        (TEXT, torch.zeros(2, 12), "'notes' are a Tensor: text views expect nearfar.rows.Tokens"),
         (
             PAIRS,
             torch.zeros(2, 3, 16, 16, dtype=torch.uint8),
-            "'captions' are a Tensor: image-text views expect nearfar.batch.Pair",
+            "'captions' are a Tensor: image.text views expect nearfar.rows.Parts",
         ),
-        (PAIRS, Pair(torch.zeros(2, 3, 16, 16), None), "'captions' are float32 .* uint8 tensor"),
         (
             PAIRS,
-            Pair(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), [1, 2]),
-            "'captions' are a list: text views expect",
+            Parts(image=torch.zeros(2, 3, 16, 16), text=[1, 2]),
+            "'captions' are float32 .* uint8 tensor",
+        ),
+        (
+            PAIRS,
+            Parts(image=torch.zeros(2, 3, 16, 16, dtype=torch.uint8), text=[1, 2]),
+            "'notes' are a list: text views expect",
         ),
     ],
 )

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nearfar import data, networks
 from nearfar.data.batches.samplers import EpochSampler
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.kept import Kept
+from nearfar.data.prepare import STRIDE, prepared
 from nearfar.data.remembered import recall
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
@@ -60,7 +63,7 @@ def load_data(
     """
     if options.resume is not None and kept is None:
         return own_data(options.resume, options, tokenizer=tokenizer, exact=True)
-    return data.load(
+    source = data.load(
         options.data,
         limit=options.limit,
         seed=options.seed,
@@ -75,6 +78,7 @@ def load_data(
         tokenizer=tokenizer,
         kept=kept,
     )
+    return prepared(source, options.prepare, seed=options.seed) if options.prepare else source
 
 
 def own_data(
@@ -127,7 +131,7 @@ def load_other(
     name; images and texts are in the run's columns, or, where the data have none of that name,
     where they would be found without.
     """
-    values = {"data": name, "limit": None, "label": None, "group": None, **columns}
+    values = {"data": name, "prepare": (), "limit": None, "label": None, "group": None, **columns}
     how: dict[str, Any] = {
         "like": encoder_spec(encoder),
         "tokenizer": tokenizer_of(encoder),
@@ -143,19 +147,36 @@ def load_other(
         )
 
 
-def inflated_data(options: PretrainOptions, source: data.Source) -> data.Source:
-    """What to train on: the source itself, or its inflation as the options say."""
-    if options.inflate is None and options.copies == 1:
-        return source
-    from nearfar.data.prepare.inflation import inflated
-
-    return inflated(source, options.inflate, options.copies, seed=options.seed)
+def suited(
+    config: Config, source: data.Source, method_class: type[Method] | None = None
+) -> tuple[Config, data.Source]:
+    """The data as the method needs them: where they lack the parts that it learns from, the
+    preparation that it names is added, and written into the configuration.
+    """
+    kind = method_class or registry.get(config.method)
+    lacks = any(name not in source.spec.parts for name in kind.learns_from)
+    if not (lacks and kind.prepared) or kind.prepared in config.options.prepare:
+        return config, source
+    options = config.options
+    chain = (*options.prepare, kind.prepared)
+    seed = options.seed + STRIDE * len(options.prepare)
+    made = prepared(source, (kind.prepared,), seed=seed)
+    return dataclasses.replace(config, options=dataclasses.replace(options, prepare=chain)), made
 
 
 def assemble(
-    config: Config, source: data.Source, method_class: type[Method] | None = None
+    config: Config,
+    source: data.Source,
+    method_class: type[Method] | None = None,
+    pretrained: Mapping[str, Any] | None = None,
 ) -> Assembled:
     """Build encoder and method, seeded, and resolve every option.
+
+    Args:
+        config: As asked for.
+        source: The data, as ``suited`` gives them.
+        method_class: The method's class, where it is not one of ours.
+        pretrained: The finished parts that the method starts from, by name.
 
     Raises:
         UserError: for unknown names, or data that the method cannot learn from (named in the
@@ -171,10 +192,11 @@ def assemble(
             f"{spec.name} are other than when"
             f" the run was started; bring them back to go on, or start a new run."
         )
-    if kind.needs_labels and options.inflate is not None:
+    label = source.trained.label
+    if kind.needs_labels and label is not None and not _all_labelled(label):
         raise UserError(
-            f"{config.method} learns from labels, but generated images have none; leave out "
-            "--inflate or take another method."
+            f"{config.method} learns from labels, but some of what it would train on has none, "
+            "such as generated images; leave out that preparation or take another method."
         )
     name = (
         options.recipe
@@ -187,15 +209,19 @@ def assemble(
     )  # refuses a batch that is larger than the data
     settings = resolved_settings(kind.Settings, recipe.settings, config.settings)
     torch.manual_seed(options.seed)
-    encoder = _encoder(options, spec, kind)
+    finished = dict(pretrained or {})
+    encoder = _shared_encoder(kind, finished)
+    if encoder is None:
+        encoder = _encoder(options, spec, kind)
     if kind.encoder_kind == "tokens" and not isinstance(encoder, TokenEncoder):
         raise UserError(
             f"{config.method} drops patches and needs a transformer encoder, found "
             f"{options.encoder!r}; choose one such as vit-micro."
         )
     encoder_name = name_of(encoder)
-    method = _built(config.method, kind, encoder, spec, settings)
-    recipe = dataclasses.replace(recipe, batch_size=method.wanted_batches.rows or recipe.batch_size)
+    method = _built(config.method, kind, encoder, spec, settings, finished)
+    size = method.wanted_batches.size(spec.length, recipe.batch_size)
+    recipe = dataclasses.replace(recipe, batch_size=size)
     build_optimizer(method, recipe)  # refuses what cannot be optimised before anything is written
     training = {
         f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe) if f.name != "settings"
@@ -204,7 +230,33 @@ def assemble(
     return Assembled(method, recipe, Config(config.method, resolved, vars(settings)), tuple(notes))
 
 
-def _built(name: str, kind: type[Method], encoder: Encoder, spec: Spec, settings: Any) -> Method:
+def _all_labelled(label: Tensor) -> bool:
+    """Whether every sample has a label: a class is not negative, a value not NaN."""
+    return bool((~label.isnan()).all() if label.is_floating_point() else (label >= 0).all())
+
+
+def _shared_encoder(kind: type[Method], finished: dict[str, Any]) -> Encoder | None:
+    """The encoder of the finished part that shares it; a bare encoder is then taken out of the
+    parts.
+    """
+    for name, part in kind.pretrained.items():
+        if part.shares and name in finished:
+            if part.gives == "encoder":
+                encoder: Encoder = finished.pop(name)
+                return encoder
+            shared: Encoder = finished[name].encoder
+            return shared
+    return None
+
+
+def _built(
+    name: str,
+    kind: type[Method],
+    encoder: Encoder,
+    spec: Spec,
+    settings: Any,
+    finished: Mapping[str, Any],
+) -> Method:
     """The method on its encoder.
 
     Raises:
@@ -215,13 +267,13 @@ def _built(name: str, kind: type[Method], encoder: Encoder, spec: Spec, settings
         f"{name}`), or a smaller encoder"
     )
     check_room(
-        lambda: kind(copy.deepcopy(encoder).to("meta"), spec, settings),
+        lambda: _on_meta(kind, encoder, spec, settings, finished),
         f"The networks of {name} with these settings",
         fewer,
         copies=TRAINED,
     )
     try:
-        return kind(encoder, spec, settings)
+        return kind(encoder, spec, settings, **finished)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "allocate" not in str(error):
             raise
@@ -230,18 +282,29 @@ def _built(name: str, kind: type[Method], encoder: Encoder, spec: Spec, settings
         ) from error
 
 
+def _on_meta(
+    kind: type[Method], encoder: Encoder, spec: Spec, settings: Any, finished: Mapping[str, Any]
+) -> Method:
+    """The method without memory of its own."""
+    copied = copy.deepcopy((encoder, dict(finished)))
+    for part in (copied[0], *copied[1].values()):
+        part.to("meta")
+    return kind(copied[0], spec, settings, **copied[1])
+
+
 def _encoder(options: PretrainOptions, spec: Spec, kind: type[Method]) -> Encoder:
     """A fresh encoder, with another run's weights if the options say so."""
-    if options.start_from is None:
+    start = next(iter(options.start_from), None) if not kind.pretrained else None
+    if start is None:
         return networks.build(options.encoder or kind.default_encoder, spec, kind=kind.encoder_kind)
     from nearfar.runs.folder import Run
 
-    trained = Run(options.start_from).encoder()
+    trained = Run(start).encoder()
     own = name_of(trained)
     encoder = networks.build(options.encoder or own, spec, kind=kind.encoder_kind)
     if name_of(encoder) != own:
         raise UserError(
-            f"{options.start_from} holds the encoder {own}, not {name_of(encoder)}; leave "
+            f"{start} holds the encoder {own}, not {name_of(encoder)}; leave "
             "--encoder out to go on with it."
         )
     try:
@@ -249,7 +312,7 @@ def _encoder(options: PretrainOptions, spec: Spec, kind: type[Method]) -> Encode
     except RuntimeError as error:
         trained_spec = encoder_spec(trained)
         raise UserError(
-            f"The encoder in {options.start_from} was trained on {trained_spec.name} with samples "
+            f"The encoder in {start} was trained on {trained_spec.name} with samples "
             f"of shape {trained_spec.shape} and does"
             f" not fit {spec.name} with {spec.shape}; bring the data to the same channels and size."
         ) from error
@@ -273,23 +336,31 @@ def _recipe(recipe: Recipe, options: PretrainOptions, length: int) -> tuple[Reci
 
 def _check_fit(name: str, kind: type[Method], source: data.Source) -> None:
     spec = source.spec
-    if kind.modalities and spec.modality not in kind.modalities:
-        wanted = " or ".join(kind.modalities)
+    if not kind.takes(spec.modality):
+        wanted = " or ".join(name.replace("*", "any") for name in kind.modalities)
         raise UserError(
             f"{name} learns from {wanted} data, but {spec.name} holds {spec.modality} data; choose "
             "other data or another method."
         )
-    if spec.modality == "image-text" and kind.encoder_kind != "towers":
+    for part, modality in kind.learns_from.items():
+        found = spec.parts.get(part)
+        if found is None or found.modality != modality:
+            wanted = ", ".join(f"{name} ({one})" for name, one in kind.learns_from.items())
+            raise UserError(
+                f"{name} learns from the parts {wanted}, which {spec.name} has not; choose other "
+                "data, or add a preparation that makes them with --with."
+            )
+    if spec.parts and kind.encoder_kind != "towers" and not kind.learns_from:
         raise UserError(
-            f"{spec.name} holds image-text pairs, which {name} cannot use; choose clip, or name a "
-            "folder of images alone."
+            f"{spec.name} holds {spec.modality} data, which {name} cannot use; choose clip, or "
+            f"name a folder of {spec.first.modality} data alone."
         )
     if spec.length < 2:
         raise UserError(
             f"{spec.name} has {spec.length} training sample; a representation needs at least 2 to "
             "compare."
         )
-    if kind.needs_labels and source.train.label is None:
+    if kind.needs_labels and source.trained.label is None:
         raise UserError(
             f"{name} learns from labels, but {spec.name} has none; name the label column with "
             "--label or choose another method."

@@ -32,9 +32,9 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
     recipe = assembled.recipe
     device = device_of(options.device)
     index = torch.arange(
-        min(2 * recipe.batch_size, 256, len(source.train))
+        min(2 * recipe.batch_size, 256, len(source.trained))
     )  # two views of a batch pass together
-    example = views(source.train.to(device).take(index), torch.Generator().manual_seed(0))[0]
+    example = views(source.trained.to(device).take(index), torch.Generator().manual_seed(0))[0]
     encoder = assembled.method.encoder.to(device)
 
     def tell(sentence: str) -> None:
@@ -118,7 +118,7 @@ def callbacks(
     log = MetricsLog(folder, plan.tell)
     display = Display(console)
     epochs = (
-        plan.steps // max(1, len(source.train) // plan.recipe.batch_size)
+        plan.steps // max(1, len(source.trained) // plan.recipe.batch_size)
         if plan.steps
         else plan.recipe.epochs
     )

@@ -19,6 +19,7 @@ from nearfar.data.spec import Spec
 from nearfar.evaluation.measures.geometry import scatter_ratio
 from nearfar.evaluation.splits import stratified
 from nearfar.networks.encoder import Encoder
+from nearfar.results.classes import Classes
 from nearfar.views import ImageViewSettings, plain_view
 
 CORE = "Core-tuning"
@@ -61,7 +62,9 @@ def tuned(name: str, settings: Mapping[str, Any], seed: int) -> dict[str, float]
     assert source.test is not None
     assert source.test.label is not None
     x = plain_view(source.spec)(source.test.take(torch.arange(len(source.test))))
-    right = method.predict(x).argmax(1) == source.test.label  # type: ignore[operator]
+    found = method.predict(x)
+    assert isinstance(found, Classes)
+    right = found.label == source.test.label
     return {
         "scatter ratio": scatter_ratio(labelled(method, source.test)),
         "accuracy": float(right.double().mean()),

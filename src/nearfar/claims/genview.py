@@ -18,7 +18,7 @@ from nearfar.data.spec import Spec
 from nearfar.losses.instance.view_quality import weights_of
 from nearfar.methods.hosted.genview import GenView
 from nearfar.training.training_set import LoadedTrainingSet
-from nearfar.views import ImageViewSettings, make_views
+from nearfar.views import ImageViewSettings
 
 SIDE = 24
 DIGIT = 16
@@ -78,7 +78,7 @@ def pair_weights(seed: int) -> tuple[Tensor, Tensor]:
     right_pairs = composed(shapes, striped(len(shapes), generator))
     wrong_pairs = composed(others, background)
     second = torch.where(wrong[:, None, None, None], wrong_pairs, right_pairs)
-    views = make_views(spec, method.wanted_views, settings=VIEWS)([images, second], generator)
+    views = method.views(VIEWS)([images, second], generator)
     with torch.no_grad():
         quality = method.eval()(Batch(views, torch.arange(len(images))))["quality"]
     return weights_of(quality, sharpness=method.settings.sharpness), wrong

@@ -28,6 +28,7 @@ from nearfar.options import resolved_settings
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
 from nearfar.views import ImageViewSettings, make_views, plain_view
+from nearfar.views.made import about
 
 DIGIT_VIEWS = ImageViewSettings(
     scale=(0.45, 1.0), ratio=(0.8, 1.25), rotation=23.0, jitter=1.0, brightness=0.3, contrast=0.3
@@ -109,18 +110,17 @@ def pretrained(
     )
     chosen = resolved_settings(kind.Settings, kind.recipe("small").settings, settings or {})
     made = kind(encoder, source.spec, chosen)
-    batch_size = made.wanted_batches.rows or training.batch_size
+    batch_size = made.wanted_batches.size(made.spec.length, training.batch_size)
     recipe = Recipe(
-        {},
-        training.optimizer,
-        training.learning_rate * 256 / batch_size,
-        training.weight_decay,
-        batch_size,
+        settings={},
+        optimizer=training.optimizer,
+        learning_rate=training.learning_rate * 256 / batch_size,
+        weight_decay=training.weight_decay,
+        batch_size=batch_size,
     )
     views = make_views(
         source.spec,
         made.wanted_views,
-        patches=getattr(encoder, "patches", 0),
         settings=training.views,
     )
     progress = fit(
@@ -150,10 +150,12 @@ def training_batches(
     method's loss.
     """
     generator = torch.Generator().manual_seed(seed)
-    views = make_views(source.spec, method.wanted_views, settings=DIGIT_VIEWS)
+    views = method.views(DIGIT_VIEWS)
     for _ in range(count):
         index = torch.randperm(len(source.train), generator=generator)[:batch_size]
-        yield method.prepare(Batch(views(source.train.take(index), generator), index), generator)
+        made = views(source.train.take(index), generator)
+        batch = Batch(list(made), index, extra=dict(about(made)))
+        yield method.prepare(batch, generator)
 
 
 def features_of(method: Method, samples: Samples) -> Tensor:

@@ -12,7 +12,6 @@ from nearfar.claims.claim import Claim
 from nearfar.claims.harness import DIGIT_VIEWS, Training, digits, pretrained, probes
 from nearfar.losses.redundancy.mixed_redundancy import Mix, mixing_regulariser, standardise_exactly
 from nearfar.methods.method import Method
-from nearfar.views import make_views
 
 TRAINING = Training(steps=600, batch_size=128)
 WEIGHTS = {"Barlow Twins": 0.0, "with mixed samples": 4.0}
@@ -42,9 +41,7 @@ def correlation_error(method: Method, generator: torch.Generator) -> Tensor:
     test = digits().test
     assert test is not None
     index = torch.arange(len(test))
-    views = make_views(method.spec, method.wanted_views, settings=DIGIT_VIEWS)(
-        test.take(index), generator
-    )
+    views = method.views(DIGIT_VIEWS)(test.take(index), generator)
     outputs = method(method.prepare(Batch(views, index), generator))
     z1, z2, mixed = (
         standardise_exactly(outputs[name], correction=1) for name in ("z1", "z2", "mixed")

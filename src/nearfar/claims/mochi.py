@@ -12,7 +12,6 @@ from nearfar.claims.claim import Claim
 from nearfar.claims.harness import DIGIT_VIEWS, Training, digits, pretrained, probes
 from nearfar.losses.instance.hard_negatives import draw, proxy_accuracy
 from nearfar.methods.momentum.mochi import MoCHi
-from nearfar.views import make_views
 
 TRAINING = Training(steps=900, batch_size=64)
 SETTINGS = {
@@ -33,9 +32,7 @@ def measure(arm: str, seed: int) -> Mapping[str, float]:
     assert isinstance(method, MoCHi)
     train = digits().train
     generator = torch.Generator().manual_seed(seed)
-    views = make_views(method.spec, method.wanted_views, settings=DIGIT_VIEWS)(
-        train.take(torch.arange(len(train))), generator
-    )
+    views = method.views(DIGIT_VIEWS)(train.take(torch.arange(len(train))), generator)
     with torch.no_grad():
         outputs = method(Batch(views, torch.arange(len(train))))
     query = normalize(outputs["query"], dim=1)

@@ -11,6 +11,7 @@ from nearfar.claims.claim import Claim
 from nearfar.claims.harness import Training, digits, pretrained, tiny_convnet
 from nearfar.data.samples import Source
 from nearfar.evaluation.splits import stratified
+from nearfar.methods.supervised.sla import SLA
 from nearfar.views import ImageViewSettings, plain_view
 
 JOINT = "SLA, aggregated"
@@ -48,12 +49,13 @@ def measure(arm: str, seed: int) -> dict[str, float]:
     """Test accuracy."""
     source = few_digits(seed)
     method = pretrained("sla", source, TRAINING, seed=seed, settings=SETTINGS[arm])
+    assert isinstance(method, SLA)
     assert source.test is not None
     assert source.test.label is not None
     x = plain_view(source.spec)(source.test.take(torch.arange(len(source.test))))
     predicted = {
-        "accuracy": method.predict(x),  # type: ignore[operator]
-        "accuracy of single views": method.predict(x, aggregate=False),  # type: ignore[operator]
+        "accuracy": method.probabilities(x),
+        "accuracy of single views": method.probabilities(x, aggregate=False),
     }
     return {
         name: float((found.argmax(1) == source.test.label).double().mean())

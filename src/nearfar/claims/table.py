@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nearfar.claims.claim import FAILS, HOLDS, OPEN, Result
 from nearfar.errors import UserError
-from nearfar.runs.stored import field_of, read_json, record
+from nearfar.stored import field_of, read_json, record
 
 _MEND = "measure the claim again with `nearfar claim NAME`"
 

@@ -11,7 +11,7 @@ from typing import Any
 from nearfar.comparison.result import Comparison, Entry
 from nearfar.errors import UserError
 from nearfar.runs.folder import Run
-from nearfar.runs.stored import field_of, finite_number, read_json
+from nearfar.stored import field_of, finite_number, read_json
 
 MEMORY = "memory.json"
 

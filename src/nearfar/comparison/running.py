@@ -24,7 +24,7 @@ from nearfar.processes import Child, ending_with_us
 from nearfar.ranges import checked, whole_number
 from nearfar.reports.terminal import BRIEF
 from nearfar.runs.folder import CHECKPOINTS, CONFIG, EVALUATION, Run
-from nearfar.runs.stored import field_of, read_json
+from nearfar.stored import field_of, read_json
 
 PLAN = "comparison.json"
 BASELINES = "baselines"
@@ -232,11 +232,7 @@ def _steps(arm: Arm, options: CompareOptions, plan: dict[str, Any]) -> int:
     config = config_of(arm, options, {**plan, "steps": {arm.name: 1}}, seed=0)
     source = load_data(config.options)
     assembled = assemble(config, source)
-    views = make_views(
-        source.spec,
-        assembled.method.wanted_views,
-        patches=getattr(assembled.method.encoder, "patches", 0),
-    )
+    views = make_views(source.spec, assembled.method.wanted_views)
     training, _ = plan_of(assembled, source, views, Console(quiet=True))
     fit(assembled.method, source, views, dataclasses.replace(training, steps=_UNTIMED))
     started = time.perf_counter()

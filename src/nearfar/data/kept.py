@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nearfar.data.marks import Marks, is_small, marks_of, marks_of_texts, together
 from nearfar.data.options import DataOptions
-from nearfar.data.spec import Spec, part_of
+from nearfar.data.spec import Spec
 from nearfar.data.tables.rows import some
 from nearfar.data.tables.table import Loaded, Table
 from nearfar.errors import UserError
@@ -117,13 +117,13 @@ def match(table: Table, kept: Kept, options: DataOptions) -> Matched:
     known = np.array([numbers.get(key, -1) for key in _distinct(table.ids)], dtype=np.int64)
     parts = np.array(kept.parts, dtype=object)
     same_rows = len(known) == len(parts) and bool((known == np.arange(len(parts))).all())
-    like = None if same_rows else part_of(kept.spec, table.modality)
+    like = None if same_rows else kept.spec.of(table.modality)
     used = np.flatnonzero((known >= 0) & (parts[known] != UNUSED)) if len(known) else known
     marks = _marks(table, used, options, like, kept.whole)
     if len(used) == int((parts != UNUSED).sum()) and bool((marks == kept.marks[known[used]]).all()):
         changes = Counter(new=int((known < 0).sum()))
     else:
-        like = part_of(kept.spec, table.modality)
+        like = kept.spec.of(table.modality)
         known, changes = _by_content(
             known, kept, _marks(table, np.arange(len(known)), options, like, kept.whole)
         )
@@ -227,5 +227,8 @@ def _distinct(ids: Sequence[str]) -> list[tuple[str, int]]:
 def _marks(table: Table, rows: Rows, options: DataOptions, like: Spec | None, whole: bool) -> Marks:
     if not len(rows):
         return np.zeros(0, dtype=np.int64)
-    loaded = table.content.load(rows, options, like) if table.content is not None else None
+    loaded = None
+    if table.content is not None:
+        part = None if like is None else like.of(table.content.modality)
+        loaded = table.content.load(rows, options, part)
     return content_marks(table, rows, loaded, whole)[0]

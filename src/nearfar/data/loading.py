@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nearfar.batch import Pair, Tokens
 from nearfar.data.content.bounds import check_steps
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.kept import Kept, content_marks, match
@@ -32,12 +31,13 @@ from nearfar.data.labels import (
 from nearfar.data.options import DataOptions, with_values
 from nearfar.data.readers.sources import read
 from nearfar.data.samples import Samples, Source
-from nearfar.data.spec import Spec, part_of
+from nearfar.data.spec import Spec
 from nearfar.data.split import TEST_SHARE, given_split, limited, own_split
 from nearfar.data.statistics import channel_statistics
 from nearfar.data.tables.rows import some
 from nearfar.data.tables.table import Table
 from nearfar.errors import UserError
+from nearfar.rows import Parts, Tokens
 
 LONGEST_TEXT = 77
 """Tokens of a text that are kept unless a size is given, as in Radford et al. 2021 (CLIP)."""
@@ -83,9 +83,8 @@ def load(
         table = matched.table
         like = matched.like
     elif like is not None:
-        like = part_of(
-            like, table.modality
-        )  # None: nothing to be brought to; whoever needs the two to fit says so
+        # None: nothing to be brought to; whoever needs the two to fit says so.
+        like = like.of(table.modality)
     table, gap_notes = _without_unlabelled_parts(table, options, fixed=matched is not None)
     labels, groups, notes = _described(table, options)
     relabelled = 0
@@ -103,7 +102,10 @@ def load(
         else (matched.parts, None, matched.notes)
     )
     rows = np.sort(np.concatenate(parts))
-    loaded = table.content.load(rows, options, like) if table.content is not None else None
+    loaded = None
+    if table.content is not None:
+        content_like = None if like is None else like.of(table.content.modality)
+        loaded = table.content.load(rows, options, content_like)
     left_out = Counter(table.left_out)
     left_out["samples beyond the limit or of other parts"] += len(table.ids) - len(rows)
     if loaded is not None:
@@ -120,8 +122,12 @@ def load(
         tokenizer = tokenizer or Tokenizer.train(
             [texts[row] for texts in both if texts for row in parts[0]], options.vocabulary
         )
-        tokens = _encoded(table, rows, tokenizer, options, like)
-        content = tokens if content is None else Pair(content, tokens)
+        text_like = None if like is None else like.of("text")
+        tokens = _encoded(table, rows, tokenizer, options, text_like)
+        if content is None or table.content is None:
+            content = tokens
+        else:
+            content = Parts({table.content.modality: content, "text": tokens})
         notes += _text_notes([table.texts[row] for row in rows])
     train, test = (
         dataclasses.replace(
@@ -365,27 +371,46 @@ def _annotations(
 def _spec(
     table: Table, train: Samples, labels: Labels, extra: Mapping[str, Any], vocabulary: int
 ) -> Spec:
-    content = train.content
-    first = content.first if isinstance(content, Pair) else content
-    tokens = content.second if isinstance(content, Pair) else content
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    if isinstance(first, Tensor) and train.rows is not None:
-        mean, std = channel_statistics(first, train.rows)
-    return Spec(
+    several = labels.values is not None and labels.values.ndim == 2
+    whole = Spec(
         name=table.name,
         modality=table.modality,
-        shape=tuple(first.shape[1:]) if isinstance(first, Tensor) else tuple(first.ids.shape[1:]),
+        shape=(),
         length=len(train),
         classes=labels.classes,
         target=labels.target,
         groups=tuple(train.group),
-        mean=mean,
-        std=std,
-        vocabulary=vocabulary,
-        context=tokens.ids.shape[1] if isinstance(tokens, Tokens) else 0,
-        extra={**table.extra, **extra},
-        values=labels.values.shape[1]
-        if labels.values is not None and labels.values.ndim == 2
-        else 1,
+        values=labels.values.shape[1] if several and labels.values is not None else 1,
+    )
+    facts = {**table.extra, **extra}
+    if not isinstance(train.content, Parts):
+        return _spec_of_content(whole, train.content, train.rows, facts, vocabulary)
+    parts = {
+        name: _spec_of_content(
+            dataclasses.replace(whole, modality="text" if isinstance(part, Tokens) else name),
+            part,
+            train.rows,
+            {} if isinstance(part, Tokens) else facts,
+            vocabulary,
+        )
+        for name, part in train.content.items()
+    }
+    return dataclasses.replace(whole, parts=parts)
+
+
+def _spec_of_content(
+    spec: Spec, content: Any, rows: Tensor | None, extra: Mapping[str, Any], vocabulary: int
+) -> Spec:
+    """The spec with what the content says: its shape and statistics, or the vocabulary."""
+    if isinstance(content, Tokens):
+        context = content.ids.shape[1]
+        return dataclasses.replace(
+            spec, shape=(context,), vocabulary=vocabulary, context=context, extra={**extra}
+        )
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    if rows is not None:
+        mean, std = channel_statistics(content, rows)
+    return dataclasses.replace(
+        spec, shape=tuple(content.shape[1:]), mean=mean, std=std, extra={**extra}
     )

@@ -24,11 +24,11 @@ from nearfar.data.kept import TEST, TRAIN, UNUSED, Kept
 from nearfar.data.labels import label_texts
 from nearfar.data.readers import catalogue
 from nearfar.data.samples import Source
-from nearfar.data.spec import Spec, check_spec
+from nearfar.data.spec import Spec, check_spec, migrated
 from nearfar.data.tables.rows import condition_of
 from nearfar.errors import UserError, brief
 from nearfar.files import replacing, write_text
-from nearfar.runs.stored import check_file, field_of, read_json, record
+from nearfar.stored import check_file, field_of, read_json, record
 
 FACTS = "data.json"
 SAMPLES = "samples.parquet"
@@ -120,7 +120,7 @@ def recall(
         if facts["digest"] != _digest(folder / SAMPLES):
             raise UserError(_damaged(folder, f"{SAMPLES} is not what {FACTS} was written with"))
         columns = pq.ParquetFile(folder / SAMPLES).read()
-        spec = record(Spec, facts["spec"], f"the spec in {folder / FACTS}")
+        spec = record(Spec, migrated(facts["spec"]), f"the spec in {folder / FACTS}")
         check_spec(spec, f"the spec in {folder / FACTS}")
         kept = Kept(
             _texts(columns["id"]),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from nearfar.batch import Pair, Tokens
 from nearfar.data.spec import Spec
+from nearfar.rows import select, tensors_of
 
 if TYPE_CHECKING:
     from nearfar.data.content.tokenizer import Tokenizer
@@ -20,8 +20,6 @@ _LISTED_CLASSES = 6
 _RESIDENT_BYTES = 2 << 30
 """Sets up to this size are moved to the device as a whole; of larger ones each batch is."""
 
-Content = TypeVar("Content", Tensor, Tokens, Pair)
-
 
 @dataclass(frozen=True)
 class Samples:
@@ -29,8 +27,8 @@ class Samples:
 
     Attributes:
         content: what ``take`` draws from: uint8 images (M, C, H, W) or clips (M, C, F, H, W),
-            float32 series (M, C, T) or likewise sound and points, ``Tokens`` or a ``Pair`` of two.
-            May be memory-mapped, and may hold more than these samples.
+            float32 series (M, C, T) or likewise sound and points, ``Tokens``, or any other kind of
+            ``nearfar.rows``. May be memory-mapped, and may hold more than these samples.
         ids: N names (file, row).
         label: (N,) int64 classes or float32 values; None without labels.
         group: for each group column, (N,) int64 numbers of its members.
@@ -63,12 +61,11 @@ class Samples:
             index: (K,) int64 in [0, N), any order, on any device.
 
         Returns:
-            uint8 (K, C, H, W) or (K, C, F, H, W), float32 (K, C, T), ``Tokens`` or ``Pair`` of
-            length K, on ``self.device``.
+            Rows of the same kind as ``content``, K samples, on ``self.device``.
         """
         if self.rows is not None:
             index = self.rows[index.to(self.rows.device)]
-        return _rows(self.content, index).to(self.device)
+        return select(self.content, index).to(self.device)
 
     def subset(self, index: Tensor) -> Samples:
         """Some of the samples, by (K,) int64 numbers; nothing is copied."""
@@ -94,7 +91,7 @@ class Samples:
         moved = dataclasses.replace(self, label=label, group=group, device=device)
         if device.type == "cpu" or len(self) * _bytes_of_one(self.content) > _RESIDENT_BYTES:
             return moved
-        content = self.content if self.rows is None else _rows(self.content, self.rows)
+        content = self.content if self.rows is None else select(self.content, self.rows)
         return dataclasses.replace(moved, content=content.to(device), rows=None)
 
 
@@ -114,6 +111,10 @@ class Source:
         rows: where the training samples and the test samples are among these.
         whole_marks: whether the samples' marks are of all of their content.
         relabelled: of how many samples of a run the labels are other than it kept.
+        seen: What a method trains on where that is not ``train``: generated samples beside the real
+            ones, all nodes of a graph. Probes never use it.
+        raw: The data as they were read, where preparations have changed them since.
+        environment: What can be acted in, for methods that decide.
     """
 
     spec: Spec
@@ -127,13 +128,21 @@ class Source:
     rows: tuple[Tensor, Tensor] | None = None
     whole_marks: bool = True
     relabelled: int = 0
+    seen: Samples | None = None
+    raw: Source | None = None
+    environment: Any = None
+
+    @property
+    def trained(self) -> Samples:
+        """What a method trains on."""
+        return self.train if self.seen is None else self.seen
 
     def summary(self) -> tuple[str, str, str]:
         """Three lines: what was read, what it is labelled with, and what was left out and why."""
         test = 0 if self.test is None else len(self.test)
-        size = " x ".join(map(str, self.spec.shape))
         first = (
-            f"{self.spec.name}: {len(self.train) + test:,} {self.spec.modality} samples of {size}, "
+            f"{self.spec.name}: {len(self.train) + test:,} {self.spec.modality} samples of "
+            f"{self.spec.size}, "
             f"{len(self.train):,} for training and {test:,} for testing"
         )
         groups = [f"{name} with {len(members):,} members" for name, members in self.members.items()]
@@ -164,18 +173,7 @@ class Source:
         return f"{len(pairs):,} classes ({told}{' ...' if len(pairs) > _LISTED_CLASSES else ''})"
 
 
-def _rows(content: Content, index: Tensor) -> Content:
-    # index_select copies whole rows; brackets are some 20 times slower on uint8 images.
-    if isinstance(content, Tokens):
-        return Tokens(_rows(content.ids, index), _rows(content.mask, index))
-    if isinstance(content, Pair):
-        return Pair(_rows(content.first, index), _rows(content.second, index))
-    return content.index_select(0, index.to(content.device))
-
-
 def _bytes_of_one(content: Any) -> int:
-    if isinstance(content, Tokens):
-        return _bytes_of_one(content.ids)
-    if isinstance(content, Pair):
-        return _bytes_of_one(content.first) + _bytes_of_one(content.second)
-    return int(content[0].numel() * content.element_size()) if len(content) else 0
+    """About how many bytes one sample takes."""
+    count = max(len(content), 1)
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors_of(content)) // count

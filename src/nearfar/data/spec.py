@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from nearfar.errors import UserError, unknown_name
@@ -19,11 +19,10 @@ class Spec:
 
     Attributes:
         name: the data set's name or the last part of its path.
-        modality: "image", "series", "text", "image-text", "audio", "video" or "points"; later also
-            "graph", "volume".
+        modality: A name of ``nearfar.modalities``, such as "image"; of samples with several parts
+            theirs, joined by "+".
         shape: of one sample without the batch axis: image (C, H, W), series (C, T), text (L,),
-            audio (bands, T) in log-mel, video (C, F, H, W), points (3, K); of a pair, the first
-            part's.
+            audio (bands, T) in log-mel, video (C, F, H, W), points (3, K); () of several parts.
         length: number of training samples, at least 1.
         classes: names of the classes in label order; empty when there are no class labels.
         target: "class", "value" (a real number to regress) or "none".
@@ -34,6 +33,8 @@ class Spec:
         context: longest text in tokens, 0 without text.
         extra: further facts of one modality, by name.
         values: real numbers in a label where the target is "value".
+        parts: of samples with several parts, the spec of each by name, in order.
+        nodes: of graphs, by name how many values are known of each node.
     """
 
     name: str
@@ -49,12 +50,56 @@ class Spec:
     context: Annotated[int, whole_number(0, 1 << 24)] = 0
     extra: dict[str, Any] = field(default_factory=dict)
     values: Annotated[int, whole_number(1, 1 << 20)] = 1
+    parts: dict[str, Spec] = field(default_factory=dict)
+    nodes: dict[str, int] = field(default_factory=dict)
+
+    def of(self, modality: str) -> Spec | None:
+        """The spec itself, or that of the first part of this modality; None if there is none."""
+        if self.modality == modality:
+            return self
+        return next((part for part in self.parts.values() if part.modality == modality), None)
+
+    def part_name(self, modality: str) -> str | None:
+        """The name of the first part of this modality; None if there is none."""
+        return next((name for name, one in self.parts.items() if one.modality == modality), None)
+
+    @property
+    def first(self) -> Spec:
+        """The first part's spec; without parts the spec itself."""
+        return next(iter(self.parts.values()), self)
+
+    @property
+    def size(self) -> str:
+        """The shape of one sample in words, such as "3 x 32 x 32"."""
+        if self.parts:
+            return " + ".join(part.size for part in self.parts.values())
+        return " x ".join(map(str, self.shape))
 
 
-_AXES = {"image": 3, "series": 2, "text": 1, "image-text": 3, "audio": 2, "video": 4, "points": 2}
-"""Axes of one sample."""
 _MOST_IN_SAMPLE = 1 << 30
 """More values than a sample has that is trained on."""
+
+
+_PAIRS = "image-text"
+"""What the modality of images with texts was called before parts had specs of their own."""
+
+
+def migrated(values: Any) -> Any:
+    """The fields of a spec as a file holds them, those of older files in today's form."""
+    if not isinstance(values, dict) or values.get("modality") != _PAIRS:
+        return values
+    context = values.get("context", 0)
+    shared = {name: values.get(name) for name in ("name", "length", "classes", "target", "groups")}
+    shared = {name: value for name, value in shared.items() if value is not None}
+    words = {"vocabulary": values.get("vocabulary", 0), "context": context}
+    image = {
+        name: values[name] for name in ("shape", "mean", "std", "extra", "values") if name in values
+    }
+    parts = {
+        "image": {**shared, **image, "modality": "image"},
+        "text": {**shared, **words, "modality": "text", "shape": [context]},
+    }
+    return {**shared, "modality": "image+text", "shape": [], "parts": parts}
 
 
 def check_spec(spec: Spec, where: str) -> None:
@@ -63,9 +108,22 @@ def check_spec(spec: Spec, where: str) -> None:
     Raises:
         UserError: that says what does not fit; ``where`` names the file.
     """
-    axes = _AXES.get(spec.modality)
-    if axes is None:
-        raise unknown_name(f"modality in {where}", spec.modality, _AXES)
+    from nearfar import modalities
+
+    known = modalities.names()
+    for name in modalities.parts_of(spec.modality):
+        if name not in known:
+            raise unknown_name(f"modality in {where}", name, known)
+    axes = modalities.get(spec.modality).axes
+    expected = modalities.parts_of(spec.modality)
+    found = tuple(part.modality for part in spec.parts.values())
+    if found != (expected if len(expected) > 1 else ()):
+        raise UserError(
+            f"The parts in {where} are {', '.join(found) or 'none'}; expected those of "
+            f"{spec.modality} data: restore it."
+        )
+    for name, part in spec.parts.items():
+        check_spec(part, f"the part {name} of {where}")
     if len(spec.shape) != axes:
         raise UserError(
             f"The shape in {where} has {len(spec.shape)} axes; expected {axes} for {spec.modality} "
@@ -76,7 +134,7 @@ def check_spec(spec: Spec, where: str) -> None:
             f"The shape in {where} is one of {math.prod(spec.shape):,} values; expected at most "
             f"{_MOST_IN_SAMPLE:,}."
         )
-    channels = 0 if spec.modality == "text" else spec.shape[0]
+    channels = spec.shape[0] if len(spec.shape) > 1 else 0
     for name, values in (("mean", spec.mean), ("std", spec.std)):
         if len(values) not in (0, 1, channels) or not all(map(math.isfinite, values)):
             raise UserError(
@@ -85,16 +143,3 @@ def check_spec(spec: Spec, where: str) -> None:
             )
     if 0 in spec.std:
         raise UserError(f"The std in {where} holds 0; expected numbers above 0: restore it.")
-
-
-def part_of(spec: Spec, modality: str) -> Spec | None:
-    """The spec itself, or of pairs that of their images or texts alone; None if it has nothing of
-    that modality.
-    """
-    if spec.modality == modality:
-        return spec
-    if spec.modality != "image-text" or modality not in ("image", "text"):
-        return None
-    if modality == "image":
-        return replace(spec, modality="image", vocabulary=0, context=0)
-    return replace(spec, modality="text", shape=(spec.context,), mean=(), std=())

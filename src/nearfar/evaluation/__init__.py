@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from nearfar.evaluation.judge import evaluate
 from nearfar.evaluation.protocol import Wanted
-from nearfar.evaluation.protocols import PROTOCOLS
 from nearfar.evaluation.result import Evaluation, Score
 
-__all__ = ["PROTOCOLS", "Evaluation", "Score", "Wanted", "evaluate"]
+__all__ = ["Evaluation", "Score", "Wanted", "evaluate"]

@@ -13,9 +13,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from nearfar.batch import Tokens
+from nearfar import modalities
 from nearfar.data.content.tokenizer import MASK
+from nearfar.data.spec import Spec
 from nearfar.errors import UserError
+from nearfar.found import at_home
+from nearfar.rows import Parts, Tokens
 
 BATCH = 128  # on a CPU larger batches are slower: their activations leave the cache
 # values of a raw sample; larger ones are averaged down, so that probes on them stay affordable
@@ -112,22 +115,52 @@ def extract_pairs(
 
 @torch.no_grad()
 def raw_features(
-    samples: Samples, view: View, *, batch_size: int = BATCH, device: torch.device | str = "cpu"
+    samples: Samples,
+    view: View,
+    values: Callable[[Any], Tensor],
+    *,
+    batch_size: int = BATCH,
+    device: torch.device | str = "cpu",
 ) -> Tensor:
     """The plain view itself as features: what a probe reaches without any encoder.
 
-    Samples of more than ``RAW_VALUES`` values are first averaged down to about that many. Of a text
-    each token is counted (without start, end and padding), the tokens' numbers taken modulo
-    ``RAW_VALUES``.
+    Args:
+        samples: To look at.
+        view: From samples to what encoders take.
+        values: From a view of n samples to (n, D), as the modality's file says.
 
     Returns:
         (N, D) float32.
 
     Raises:
-        UserError: if views are neither tensors nor ``Tokens``, or a value is not finite.
+        UserError: if a value is not finite.
     """
-    blocks = [_flattened(x) for x in _views(samples, view, batch_size, device)]
+    blocks = [values(x) for x in _views(samples, view, batch_size, device)]
     return check_features(torch.cat(blocks), "raw input")
+
+
+@torch.no_grad()
+def predicted(
+    predict: Callable[[Any], Any],
+    samples: Samples,
+    view: View,
+    *,
+    batch_size: int = BATCH,
+    device: torch.device | str = "cpu",
+) -> Any:
+    """What is predicted of all samples, in order, as one result.
+
+    Args:
+        predict: From a view of n samples to a ``Result``; in evaluation mode.
+        samples: To predict.
+        view: From samples to what ``predict`` takes.
+
+    Raises:
+        UserError: if ``predict`` belongs to a module in training mode, or there are no samples.
+    """
+    require_evaluation_mode(predict)
+    parts = [predict(x) for x in _views(samples, view, batch_size, device)]
+    return type(parts[0]).joined(parts)
 
 
 def check_features(features: Tensor, name: str) -> Tensor:
@@ -206,16 +239,28 @@ def _rows(features: Tensor) -> Tensor:
     return features.float().flatten(1) if features.ndim > 1 else features.float()
 
 
-def _flattened(view: Any) -> Tensor:
-    if isinstance(view, Tokens):
-        counted = (view.mask & (view.ids > MASK)).float()
-        return counted.new_zeros(len(view), RAW_VALUES).scatter_add_(
-            1, view.ids % RAW_VALUES, counted
-        )
-    if not isinstance(view, Tensor):
-        raise UserError(
-            f"Raw features need a tensor or tokens for a view; found {type(view).__name__}."
-        )
+def token_counts(view: Tokens, spec: Spec | None = None) -> Tensor:
+    """How often each token stands in each text (without start, end and padding): (n,
+    ``RAW_VALUES``), the tokens' numbers taken modulo that.
+    """
+    counted = (view.mask & (view.ids > MASK)).float()
+    return counted.new_zeros(len(view), RAW_VALUES).scatter_add_(1, view.ids % RAW_VALUES, counted)
+
+
+def first_part(view: Parts, spec: Spec) -> Tensor:
+    """The values of the first part that is there."""
+    name = next(name for name in spec.parts if name in view)
+    part = spec.parts[name]
+    home = modalities.get(part.modality).raw
+    assert home is not None
+    values: Tensor = at_home(home)(view[name], part)
+    return values
+
+
+def averaged(view: Tensor, spec: Spec | None = None) -> Tensor:
+    """The values of a view; of more than ``RAW_VALUES`` their averages over about that many
+    cells.
+    """
     if view[0].numel() > RAW_VALUES and view.ndim == 3:
         view = nn.functional.adaptive_avg_pool1d(view, max(1, RAW_VALUES // view.shape[1]))
     if view[0].numel() > RAW_VALUES and view.ndim == 4:

@@ -10,14 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nearfar.batch import Pair, Tokens
+from nearfar import modalities
+from nearfar.data.spec import Spec
 from nearfar.evaluation.answers import Answers, fingerprint
 from nearfar.evaluation.features import Encode, View, extract, raw_features, require_evaluation_mode
 from nearfar.evaluation.protocol import Features, Protocol, Row, Task, Wanted
-from nearfar.evaluation.protocols import PROTOCOLS, check_names, chosen
+from nearfar.evaluation.protocols import check_names, chosen, statements
 from nearfar.evaluation.result import Evaluation, Score
 from nearfar.evaluation.shared import Judged, SharedRows
 from nearfar.evaluation.splits import held_out
+from nearfar.found import at_home
+from nearfar.methods.method import Method
 
 
 def evaluate(
@@ -34,7 +37,7 @@ def evaluate(
 
     Args:
         encode: the trained encoder in evaluation mode: from a view of n samples to (n, D). For
-            image-text pairs a method with ``embed_pair``, which is judged by retrieval and
+            pairs a method with ``embed_part``, which is judged by retrieval and
             zero-shot too.
         source: spec, training and test samples; without test samples a fifth of the training
             samples is held out.
@@ -57,9 +60,11 @@ def evaluate(
     check_names(wanted.protocols)
     train, test = held_out(source)
     target, notes = _target(source, train, test)
-    task = Task(source, train, test, view, target, wanted)
+    method = encode if isinstance(encode, Method) and encode.predicts is not None else None
+    task = Task(source, train, test, view, target, wanted, method)
     protocols, left_out = chosen(wanted.protocols, task)
     rows = _rows({"trained": encode, **(baselines or {})}, task)
+    rows += _answers(protocols, task)
     judged = Judged(train, test, tuple(one.version for one in protocols), wanted.seeds)
     scores: list[Score] = []
     values: dict[tuple[str, str], NDArray[np.float32]] = {}
@@ -72,7 +77,8 @@ def evaluate(
                 shared.write(row.name, judged.key, part)
         scores += part.scores
         values |= part.answers.values
-    used = {s.protocol: PROTOCOLS[s.protocol] for s in scores}
+    told = statements()
+    used = {s.protocol: told[s.protocol] for s in scores}
     answers = Answers(fingerprint(test) if values else "", values)
     return Evaluation(source.spec.name, tuple(scores), used, (*notes, *left_out), answers)
 
@@ -91,7 +97,12 @@ def _judged(
             f"{row.name}: {one.name} ({place[0] * len(protocols) + number + 1} of "
             f"{place[1] * len(protocols)})"
         )
-        scores += one.judge(row)
+        if (
+            (row.predict is not None)
+            if one.judges is not None
+            else row.features is not _no_features
+        ):
+            scores += one.judge(row)
     values = {(metric, row.name): _kept(one) for metric, one in row.answers.items()}
     return Evaluation(data, tuple(scores), answers=Answers("", values))
 
@@ -133,6 +144,20 @@ def _target(source: Any, train: Any, test: Any) -> tuple[str, list[str]]:
     return target, notes
 
 
+def _answers(protocols: Sequence[Protocol], task: Task) -> list[Row]:
+    """A row for each baseline of the protocols that judge results."""
+    found: dict[str, Row] = {}
+    for protocol in protocols:
+        if protocol.judges is not None:
+            for name, predict in protocol.baselines(task).items():
+                found.setdefault(name, Row(name, _no_features, task, None, predict))
+    return list(found.values())
+
+
+def _no_features(samples: Any, view: Callable[[Any], Any]) -> Tensor:
+    raise RuntimeError("an answer that is no encoder has no features")
+
+
 def _rows(encoders: Mapping[str, Any], task: Task) -> list[Row]:
     device = task.wanted.device
 
@@ -144,17 +169,17 @@ def _rows(encoders: Mapping[str, Any], task: Task) -> list[Row]:
         require_evaluation_mode(one)
         module = one.to(device) if isinstance(one, nn.Module) else None
         # A method's call is its training step; its features come from ``encode``.
-        rows.append(
-            Row(name, encoded(one.encode if hasattr(one, "embed_pair") else one), task, module)
-        )
-    if isinstance(_first_part(task.view(task.train.take(torch.arange(1)))), Tensor | Tokens):
+        encoding = one.encode if isinstance(one, Method) else one
+        predict = one.predict if isinstance(one, Method) and one.predicts is not None else None
+        rows.append(Row(name, encoded(encoding), task, module, predict))
+    home = modalities.get(task.modality).raw
+    if home is not None:
+        values_of: Callable[[Any, Spec], Tensor] = at_home(home)
 
         def raw(samples: Any, view: Callable[[Any], Any]) -> Any:
-            return raw_features(samples, lambda s: _first_part(view(s)), device=device)
+            return raw_features(
+                samples, view, lambda seen: values_of(seen, task.source.spec), device=device
+            )
 
         rows.append(Row("raw input", raw, task))
     return rows
-
-
-def _first_part(view: Any) -> Any:
-    return view.first if isinstance(view, Pair) else view

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,13 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import UserError
-from nearfar.evaluation.features import Labelled, View
+from nearfar.evaluation.features import Labelled, View, predicted
 from nearfar.evaluation.kernels.intervals import mean_interval, wilson
 from nearfar.evaluation.probes.linear import Probe, linear_probes, ridge_probes
 from nearfar.evaluation.result import Score
+from nearfar.methods.method import Method
+from nearfar.results.result import Result
 
 Features = Callable[[Any, View], Tensor]
 """From samples and a view of them to features (N, D)."""
+Predict = Callable[[Any], Result]
+"""From samples in plain view to what is predicted of them."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Task:
         view: from samples to what encoders take.
         target: which target the labels are: "class", "value" or "none".
         wanted: what is to be measured.
+        method: The method that is judged, where it predicts; None where features are all there is.
     """
 
     source: Any
@@ -66,6 +71,12 @@ class Task:
     view: View
     target: str
     wanted: Wanted
+    method: Method | None = None
+
+    @property
+    def predicts(self) -> type[Result] | None:
+        """What the judged method predicts."""
+        return None if self.method is None else type(self.method).predicts
 
     @property
     def classes(self) -> int:
@@ -88,20 +99,40 @@ class Row:
         task: what is judged.
         encoder: the module itself (for pairs the method); None for the raw input or a plain
             function.
+        predict: How it turns samples in plain view into a result; None where it predicts nothing.
     """
 
     def __init__(
-        self, name: str, features: Features, task: Task, encoder: nn.Module | None = None
+        self,
+        name: str,
+        features: Features,
+        task: Task,
+        encoder: nn.Module | None = None,
+        predict: Predict | None = None,
     ) -> None:
         self.name = name
         self.features = features
         self.task = task
         self.encoder = encoder
+        self.predict = predict
         self.answers: dict[str, Tensor] = {}
 
     def keep(self, metric: str, values: Tensor) -> None:
         """Keep what each test sample adds to a score: (N,) values whose mean is the score."""
         self.answers[metric] = values
+
+    @cached_property
+    def predictions(self) -> Any:
+        """What is predicted of the test samples: a ``Result`` of the type that the protocol
+        judges.
+
+        Raises:
+            RuntimeError: If this row predicts nothing.
+        """
+        if self.predict is None:
+            raise RuntimeError(f"the row {self.name} predicts nothing")
+        task = self.task
+        return predicted(self.predict, task.test, task.view, device=task.wanted.device)
 
     @cached_property
     def train(self) -> Tensor:
@@ -139,6 +170,11 @@ class Row:
         ).double()
 
 
+def no_baselines(task: Task) -> Mapping[str, Predict]:
+    """Of protocols that compare with nothing else."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Protocol:
     """One way to judge.
@@ -150,6 +186,12 @@ class Protocol:
         judge: the scores of a row; none where it does not apply to that row.
         lacks: what it needs and the task does not have, in words; None if it can be run.
         quick: whether it is cheap enough to run without being asked for.
+        judges: The type of result that it judges; None where it judges features.
+        baselines: (task) to what else could be predicted, by name of the row: the simplest answers
+            that a method must beat.
+        online: (row) to a few numbers by name, cheap enough to be looked at while a run trains.
+        headline: Metrics that stand for the protocol, the most telling first.
+        rank: Place in tables; lower comes first.
     """
 
     name: str
@@ -158,6 +200,19 @@ class Protocol:
     judge: Callable[[Row], Iterator[Score]]
     lacks: Callable[[Task], str | None]
     quick: bool = False
+    judges: type[Result] | None = None
+    baselines: Callable[[Task], Mapping[str, Predict]] = no_baselines
+    online: Callable[[Row], dict[str, float]] | None = None
+    headline: tuple[str, ...] = ()
+    rank: int = 50
+
+    def fits(self, predicts: type[Result] | None) -> bool:
+        """Whether it judges a method that predicts this; features are judged where nothing is
+        predicted, and beside some results.
+        """
+        if self.judges is not None:
+            return predicts is not None and issubclass(predicts, self.judges)
+        return predicts is None or predicts.judged_as_features
 
 
 def needs_classes(task: Task) -> str | None:
@@ -167,7 +222,12 @@ def needs_classes(task: Task) -> str | None:
 
 def needs_images(task: Task) -> str | None:
     """What a protocol for images lacks."""
-    return None if task.modality == "image" else "images"
+    return needs_modality("image", "images")(task)
+
+
+def needs_modality(modality: str, words: str) -> Callable[[Task], str | None]:
+    """What a protocol for one modality lacks; ``words`` call its samples ("images")."""
+    return lambda task: None if task.modality == modality else words
 
 
 def share(

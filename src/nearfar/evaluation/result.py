@@ -7,11 +7,11 @@ import html
 import json
 import math
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nearfar.errors import UserError, unknown_name
 from nearfar.evaluation.answers import Answers
-from nearfar.runs.stored import field_of, parsed_json, record
+from nearfar.stored import field_of, parsed_json, record
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -36,6 +36,7 @@ class Score:
         count: how many of these there were, 0 without an interval.
         unit: "%" for a share (shown times 100), otherwise "".
         setting: what the probe chose, or how many labels it saw.
+        better: "higher" or "lower", whichever is the better score; "" where neither is.
     """
 
     row: str
@@ -48,6 +49,7 @@ class Score:
     count: int = 0
     unit: str = ""
     setting: str = ""
+    better: Literal["higher", "lower", ""] = "higher"
 
     def text(self) -> str:
         """The number and its interval as the table shows them: "87.3 (85.0–89.4)"."""

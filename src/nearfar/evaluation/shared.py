@@ -17,9 +17,9 @@ import torch
 
 from nearfar.errors import UserError
 from nearfar.evaluation.answers import Answers
-from nearfar.evaluation.measures.leakage import arrays_of
 from nearfar.evaluation.result import Evaluation
 from nearfar.files import write_text
+from nearfar.rows import tensors_of
 
 _BLOCK = 1024
 
@@ -94,7 +94,8 @@ class Judged:
 
 def _content(samples: Any) -> Iterable[bytes]:
     for rows in torch.split(torch.arange(len(samples)), _BLOCK):
-        for array in arrays_of(samples.take(rows)):
+        for tensor in tensors_of(samples.take(rows)):
+            array = tensor.cpu().numpy()
             yield repr((array.dtype, array.shape)).encode() + array.tobytes()
     if samples.label is not None:
         yield samples.label.cpu().numpy().tobytes()

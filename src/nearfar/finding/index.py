@@ -24,7 +24,7 @@ from nearfar.evaluation.features import check_features
 from nearfar.evaluation.probes.knn import nearest
 from nearfar.finding.duplicates import near_duplicates
 from nearfar.finding.label_errors import likely_errors
-from nearfar.runs.stored import check_file, parsed_json
+from nearfar.stored import check_file, parsed_json
 
 FACTS = "nearfar"
 """Under this name a file says which encoder made it and what it holds."""

@@ -15,14 +15,15 @@ from torch import Tensor
 
 from nearfar import collectives
 from nearfar.batch import Batch, Place
+from nearfar.data.batches.wanted import Shuffled
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Recipe
 from nearfar.training.optimisers.optimisers import build_optimizer
+from nearfar.training.optimisers.scheduling import apply_schedule
 from nearfar.training.processes.batch_norm import synchronise
-from nearfar.training.schedules import apply_schedule
 from nearfar.training.update import detached, joined_loss, widened
-from nearfar.views import make_views
 from nearfar.views.draws import PartGenerator
+from nearfar.views.made import about
 
 try:
     import lightning
@@ -49,16 +50,14 @@ class LightningMethod(lightning.LightningModule):
 
     def __init__(self, method: Method, recipe: Recipe, *, seed: int = 0) -> None:
         super().__init__()
-        if len(method.phases()) > 1 or method.wanted_batches.kind != "shuffled":
+        if len(method.phases()) > 1 or method.wanted_batches != Shuffled():
             raise UserError(
                 f"{type(method).__name__} needs nearfar's own loop; train it with nearfar.pretrain."
             )
         self.method = method
         self.recipe = recipe
         self.seed = seed
-        self.views = make_views(
-            method.spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0)
-        )
+        self.views = method.views()
 
     def setup(self, stage: str) -> None:
         if collectives.world() > 1:
@@ -75,11 +74,8 @@ class LightningMethod(lightning.LightningModule):
             (self.seed * 1_000_003 + self.global_step) * 4096, self._place(len(index))
         )
         sources = self.method.view_sources(samples, index, generator)
-        batch = Batch(
-            self.views(samples if sources is None else sources, generator),
-            index,
-            label[0] if label else None,
-        )
+        made = self.views(samples if sources is None else sources, generator)
+        batch = Batch(list(made), index, label[0] if label else None, about(made))
         batch = self.method.prepare(batch, generator)
         outputs, terms = joined_loss(
             self.method, self.method.phases()[0], widened(self.method(batch))

@@ -8,38 +8,62 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, ClassVar, get_type_hints
+from fnmatch import fnmatch
+from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
 from nearfar.batch import Batch, TrainingSet
-from nearfar.data.batches.wanted import WantedBatches
+from nearfar.data.batches.wanted import (
+    Crossed,
+    Episodes,
+    Grouped,
+    Ordered,
+    Repeated,
+    Shuffled,
+    Streams,
+    WantedBatches,
+    Weighted,
+    Whole,
+)
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError, unknown_name
 from nearfar.methods import registry
 from nearfar.networks.encoder import Encoder
 from nearfar.ranges import check_settings, checked, unit_interval, whole_number
+from nearfar.results.result import Result
+from nearfar.views.made import Views
 from nearfar.views.wanted import WantedViews
 
 __all__ = [
     "Batch",
+    "Crossed",
     "Encoder",
+    "Episodes",
+    "Grouped",
     "Method",
+    "Ordered",
     "Outputs",
     "Paper",
     "Phase",
+    "Pretrained",
     "Recipe",
+    "Repeated",
+    "Shuffled",
     "Spec",
+    "Streams",
     "Summed",
     "TrainingSet",
     "WantedBatches",
     "WantedViews",
+    "Weighted",
+    "Whole",
     "total",
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Paper:
     """Where a method comes from.
 
@@ -55,33 +79,64 @@ class Paper:
     departures: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a method is trained: its settings and the optimiser's. ``learning_rate`` is for a batch
-    of 256 and scales linearly.
+    """How a method is trained: its settings and the optimiser's.
 
     Attributes:
-        settings: values that differ from the defaults of the method's ``Settings``, by name.
-        optimizer: "adamw", "sgd", "lars", "larc" or "muon".
-        learning_rate: peak, per 256 samples of the whole batch.
-        weight_decay: for weights of two and more dimensions; vectors (biases, norms) have none
+        settings: Values that differ from the defaults of the method's ``Settings``, by name.
+        optimizer: "adamw", "adam", "sgd", "lars", "larc" or "muon", with options behind a colon:
+            "adam:beta1=0.5".
+        learning_rate: Peak, per 256 samples of the whole batch.
+        scale: Whether the learning rate grows with the batch; otherwise it stands as it is.
+        schedule: How the learning rate moves, by a name of ``nearfar.training.schedules`` with its
+            options: "cosine", "infinite:constant=0.3".
+        weight_decay: For weights of two and more dimensions; vectors (biases, norms) have none
             unless the method says so.
-        final_weight_decay: the same at the end, reached along half a cosine; None: it stays.
-        batch_size: samples of the whole batch, over all processes.
-        epochs: passes over the training set.
-        warmup: share of the steps over which the learning rate rises linearly from 0.
-        clip: largest gradient norm (0: no clipping).
+        final_weight_decay: The same at the end, reached along half a cosine; None: it stays.
+        batch_size: Samples of the whole batch, over all processes.
+        epochs: Passes over the training set.
+        warmup: Share of the steps over which the learning rate rises linearly from 0.
+        clip: Largest gradient norm (0: no clipping).
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     optimizer: str = "adamw"
     learning_rate: float = 2e-3
+    scale: bool = True
+    schedule: str = "cosine"
     weight_decay: float = 1e-4
+    final_weight_decay: float | None = None
     batch_size: int = 256
     epochs: int = 30
     warmup: float = 0.05
     clip: float = 0.0
-    final_weight_decay: float | None = None
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The peak for this recipe's batch."""
+        return self.learning_rate * (self.batch_size / 256 if self.scale else 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """A finished part that a method starts from.
+
+    Attributes:
+        kinds: Methods that it may be, the first of which is trained where no run is given; (): any
+            run, which must be given.
+        recipe: By which it is trained here.
+        needed: Whether the method cannot do without.
+        gives: What the method is handed: the whole "method", or its "encoder".
+        shares: Whether its encoder becomes this method's own; an encoder that is shared is not
+            handed on besides.
+    """
+
+    kinds: tuple[str, ...] = ()
+    recipe: str = "small"
+    needed: bool = True
+    gives: Literal["method", "encoder"] = "method"
+    shares: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,6 +219,13 @@ def total(own: Tensor) -> Tensor:
     return collectives.all_reduce_sum(own)
 
 
+def _renamed(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Give weights of older files the names that they have now."""
+    for older, name in getattr(module, "older_names", {}).items():
+        for key in [key for key in state if key.startswith(prefix + older)]:
+            state[prefix + name + key.removeprefix(prefix + older)] = state.pop(key)
+
+
 class Method(nn.Module):
     """A self-supervised method. Subclasses state the five choices and define ``forward`` and
     ``loss``.
@@ -187,7 +249,10 @@ class Method(nn.Module):
     treat each sample by itself and draw through ``nearfar.views.draws``; ``choices``, one phrase
     for each of the five choices; ``cannot``, what the engine must refuse and why: "shard" (divided
     parameters), "cache" (the gradient cache), "accumulate" or "ahead" (batches made while a step
-    computes).
+    computes); ``predicts``, the type of result that ``predict`` gives; ``learns_from``, by name the
+    modality of each part that its samples must have, and ``prepared``, the preparation that makes
+    them where the data lack them; ``pretrained``, the finished parts that it starts from, each an
+    argument of ``__init__`` by its name; ``older_names``, what weights were called in older files.
 
     Attributes:
         encoder: what the user gets in the end.
@@ -198,7 +263,7 @@ class Method(nn.Module):
             range.
     """
 
-    paper: ClassVar[Paper] = Paper("", "", 0)
+    paper: ClassVar[Paper] = Paper(title="", authors="", year=0)
     Settings: ClassVar[type[Any]] = NoSettings
     recipes: ClassVar[Mapping[str, Recipe]] = {}
     modalities: ClassVar[tuple[str, ...]] = ()
@@ -209,6 +274,11 @@ class Method(nn.Module):
     by_row: ClassVar[bool] = False
     choices: ClassVar[Mapping[str, str]] = {}
     cannot: ClassVar[Mapping[str, str]] = {}
+    predicts: ClassVar[type[Result] | None] = None
+    learns_from: ClassVar[Mapping[str, str]] = {}
+    prepared: ClassVar[str] = ""
+    pretrained: ClassVar[Mapping[str, Pretrained]] = {}
+    older_names: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Any = None) -> None:
         super().__init__()
@@ -218,6 +288,7 @@ class Method(nn.Module):
         self.settings = self.Settings() if settings is None else settings
         check_settings(self.settings)
         self._progress = 0.0
+        self.register_load_state_dict_pre_hook(_renamed)  # type: ignore[no-untyped-call]
 
     @classmethod
     def recipe(cls, name: str) -> Recipe:
@@ -272,7 +343,23 @@ class Method(nn.Module):
     @property
     def wanted_batches(self) -> WantedBatches:
         """Which samples a batch holds together; may depend on the settings."""
-        return WantedBatches() if (host := self.stands_on) is None else host.wanted_batches
+        return Shuffled() if (host := self.stands_on) is None else host.wanted_batches
+
+    def views(self, settings: Any = None) -> Views:
+        """What makes the wanted views of this method's data; ``settings`` as for
+        ``nearfar.views.make_views``.
+        """
+        return self.wanted_views.maker(self.spec, settings)
+
+    @classmethod
+    def takes(cls, modality: str) -> bool:
+        """Whether the method learns from samples of this modality; "*" among ``modalities`` stands
+        for any one.
+
+        >>> Method.takes("image")
+        True
+        """
+        return not cls.modalities or any(fnmatch(modality, one) for one in cls.modalities)
 
     def before_epoch(self, epoch: int, training_set: TrainingSet) -> None:
         """Look at all training samples (cluster them, fit a generator) before epoch ``epoch``, from
@@ -355,6 +442,44 @@ class Method(nn.Module):
         """Features (N, D) for evaluation and users."""
         features: Tensor = self.encoder(x)
         return features
+
+    def predict(self, x: Any) -> Result:
+        """What the method says of N samples.
+
+        Args:
+            x: N samples in plain view; the method is in evaluation mode and takes no gradient.
+
+        Returns:
+            An instance of ``predicts``.
+
+        Raises:
+            UserError: If features are all that the method gives.
+        """
+        raise UserError(
+            f"{type(self).__name__} predicts nothing: its features are all there is; use `nearfar "
+            "embed`."
+        )
+
+    def embed_part(self, name: str, x: Any) -> Tensor:
+        """Unit embeddings (N, D) of one part of the samples, in the space where the parts are
+        compared.
+
+        Args:
+            name: Of the part, such as "image".
+            x: N samples of that part alone, as encoders take them.
+
+        Raises:
+            UserError: If the method has no such space.
+        """
+        raise UserError(
+            f"{type(self).__name__} compares no parts of samples in one space; choose a method for "
+            "pairs, such as clip."
+        )
+
+    @property
+    def has_shared_space(self) -> bool:
+        """Whether ``embed_part`` embeds the parts of samples in one space."""
+        return type(self).embed_part is not Method.embed_part
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for the optimiser; keys beside ``params``: ``learning_rate_scale`` (1),

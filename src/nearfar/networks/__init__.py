@@ -4,11 +4,12 @@ file is imported on demand.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
-from nearfar.data.spec import Spec, part_of
+from nearfar import modalities
+from nearfar.data.spec import Spec
 from nearfar.errors import UserError, brief, unknown_name
+from nearfar.found import at_home
 from nearfar.networks import catalogue
 from nearfar.networks.catalogue import names
 
@@ -20,20 +21,18 @@ __all__ = ["build", "fresh", "names", "several"]
 _MOST = 256
 _DIGITS = 6
 """Encoders side by side, at most, and digits of the number of them."""
-_SMALLEST = 8
-"""Pixels along a side: below, three halvings leave no feature map."""
 
 
 def build(name: str | None, spec: Spec, *, kind: str = "any") -> Encoder:
     """A fresh encoder for data of this spec, its weights drawn from torch's global random state.
 
     Args:
-        name: one of ``names()``, ``timm:MODEL`` or ``timm:MODEL@pretrained``; for pairs, one for
-            each part joined by "+" (the second may be left out); "3*NAME" for three of the same,
+        name: one of ``names()``, ``timm:MODEL`` or ``timm:MODEL@pretrained``; of several parts, one
+            for each joined by "+" (the last ones may be left out); "3*NAME" for three of the same,
             features concatenated. None takes the default of the modality and kind.
         spec: of the data.
-        kind: for the default: "any", "tokens" (a ``TokenEncoder``) or "towers" (a ``TwoTowers``).
-            Pairs always get towers.
+        kind: for the default: "any", "tokens" (a ``TokenEncoder``) or "towers" (``Towers``).
+            Several parts always get towers.
 
     Returns:
         The encoder; its ``architecture`` holds the resolved name and the spec, which is all it
@@ -58,7 +57,7 @@ def build(name: str | None, spec: Spec, *, kind: str = "any") -> Encoder:
 def _one(name: str | None, spec: Spec, kind: str) -> Encoder:
     """As ``_built``, but one encoder of several, without weights that are fetched."""
     _, times, each = (name or "").partition("*")
-    one = each if times and spec.modality != "image-text" else name
+    one = each if times and not spec.parts else name
     return _built(one and one.replace(catalogue.PRETRAINED, ""), spec, kind)
 
 
@@ -83,7 +82,7 @@ def _built(name: str | None, spec: Spec, kind: str) -> Encoder:
     """As ``build``, without the check of memory."""
     if kind not in catalogue.KINDS:
         raise unknown_name("kind of encoder", kind, catalogue.KINDS)
-    if spec.modality == "image-text":
+    if spec.parts:
         return _remembered(*_towers(name, spec), spec)
     chosen = name or catalogue.default(spec.modality, kind)
     count, times, each = chosen.partition("*")
@@ -100,10 +99,10 @@ def several(encoder: Encoder, count: int) -> Encoder:
     towers, each becomes several.
     """
     from nearfar.networks.side_by_side import SideBySide
-    from nearfar.networks.towers import TwoTowers
+    from nearfar.networks.towers import Towers
 
-    if isinstance(encoder, TwoTowers):
-        made: Any = TwoTowers(several(encoder.first, count), several(encoder.second, count))
+    if isinstance(encoder, Towers):
+        made: Any = Towers({name: several(encoder.part(name), count) for name in encoder.parts})
     else:
         made = SideBySide([encoder, *(fresh(encoder) for _ in range(count - 1))])
     architecture: Any = getattr(encoder, "architecture", None)
@@ -141,43 +140,44 @@ def _remembered(name: str, encoder: Any, spec: Spec) -> Encoder:
 
 def _single(name: str, spec: Spec) -> Encoder:
     is_timm = name.startswith(catalogue.TIMM)
-    if not is_timm and name not in catalogue.ENTRIES:
+    if not is_timm and name not in catalogue.entries():
         raise unknown_name("encoder", name, [*names(), f"{catalogue.TIMM}NAME"])
-    modality = "image" if is_timm else catalogue.ENTRIES[name].modality
+    modality = "image" if is_timm else catalogue.entries()[name][0]
     if spec.modality != modality:
         fitting = ", ".join(catalogue.names_for(spec.modality)) or "none yet"
         raise UserError(
             f"{name} encodes {modality} data, but {spec.name} holds {spec.modality} data; encoders "
             f"for those: {fitting}."
         )
-    if modality == "image" and min(spec.shape[1:]) < _SMALLEST:
+    smallest = modalities.get(modality).smallest
+    if min(spec.shape[1:], default=smallest) < smallest:
         size = " x ".join(map(str, spec.shape[1:]))
         raise UserError(
-            f"The images of {spec.name} have {size} pixels; encoders need at least {_SMALLEST} a "
+            f"The images of {spec.name} have {size} pixels; encoders need at least {smallest} a "
             "side, so enlarge them."
         )
     if is_timm:
         from nearfar.networks.timm_encoder import TimmEncoder
 
         return TimmEncoder(spec, name.removeprefix(catalogue.TIMM))
-    entry = catalogue.ENTRIES[name]
-    module, _, class_name = entry.home.partition(":")
-    kind: type[Any] = getattr(importlib.import_module(f"nearfar.networks.{module}"), class_name)
-    encoder: Encoder = kind(spec, **entry.options)
+    _, network = catalogue.entries()[name]
+    encoder: Encoder = at_home(network.home)(spec, **network.options)
     return encoder
 
 
 def _towers(name: str | None, spec: Spec) -> tuple[str, Encoder]:
-    """The resolved name and the pair of encoders for data that are pairs of images and texts."""
-    from nearfar.networks.towers import TwoTowers
+    """The resolved name and the encoders for data of several parts."""
+    from nearfar.networks.towers import Towers
 
-    first, _, second = (name or "").partition("+")
-    first = first or catalogue.default("image")
-    second = second or catalogue.default("text")
-    images = part_of(spec, "image")
-    texts = part_of(spec, "text")
-    assert images is not None
-    assert texts is not None
-    return f"{first}+{second}", TwoTowers(
-        _built(first, images, "any"), _built(second, texts, "any")
-    )
+    given = (name or "").split("+")
+    if len(given) > len(spec.parts):
+        raise UserError(
+            f"The encoder {brief(name or '')} names {len(given)} encoders, but samples of "
+            f"{spec.name} have {len(spec.parts)} parts; name at most one for each."
+        )
+    chosen = {
+        part: (given[place] if place < len(given) else "") or catalogue.default(own.modality)
+        for place, (part, own) in enumerate(spec.parts.items())
+    }
+    towers = Towers({part: _built(one, spec.parts[part], "any") for part, one in chosen.items()})
+    return "+".join(chosen.values()), towers

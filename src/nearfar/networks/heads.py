@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
-from nearfar.batch import Pair, Tokens, concatenate
 from nearfar.errors import unknown_name
 from nearfar.networks.encoder import Encoder
 from nearfar.networks.positions import sincos_positions
 from nearfar.networks.transformer import Transformer, select_tokens, xavier
+from nearfar.rows import concatenate, sample_shape
 
 _LAST_NORMS = ("none", "batch", "batch-plain")
 
@@ -204,10 +204,10 @@ def together(module: Callable[[Any], Tensor], views: Sequence[Any]) -> list[Tens
 
     Args:
         module: from a batch of n samples to (n, ...).
-        views: tensors, ``Tokens`` or ``Pair``.
+        views: batches of any kind of rows.
     """
     outputs: list[Tensor] = []
-    for _, run in groupby(views, key=_sample_shape):
+    for _, run in groupby(views, key=sample_shape):
         group = list(run)
         joined = module(group[0] if len(group) == 1 else concatenate(group))
         outputs += torch.split(joined, [len(view) for view in group])
@@ -219,9 +219,3 @@ def each(module: Callable[[Any], Tensor], views: Sequence[Any]) -> list[Tensor]:
     view by itself.
     """
     return [module(view) for view in views]
-
-
-def _sample_shape(view: Any) -> Any:
-    if isinstance(view, Pair):
-        return _sample_shape(view.first), _sample_shape(view.second)
-    return (Tokens, view.ids.shape[1:]) if isinstance(view, Tokens) else (Tensor, view.shape[1:])

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nearfar.batch import Tokens
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.networks.encoder import Encoder
 from nearfar.networks.transformer import Transformer
+from nearfar.rows import Tokens
 
 
 class TextTransformer(Encoder):

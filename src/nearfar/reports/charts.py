@@ -13,7 +13,7 @@ from torch import Tensor
 from nearfar.cache_folder import cache_folder
 from nearfar.files import write_text
 from nearfar.reports.palette import COLOURS
-from nearfar.runs.stored import finite_number
+from nearfar.stored import finite_number
 
 Row = dict[str, Any]
 Chart = dict[str, Any]

@@ -26,7 +26,7 @@ from nearfar.reports.meanings import is_rare
 from nearfar.reports.palette import ROWS, colours_of_arms, swatch
 from nearfar.reports.sample_sections import FEWEST_MAPPED
 from nearfar.runs.folder import Run
-from nearfar.runs.stored import finite_number
+from nearfar.stored import finite_number
 
 _BASELINES = ("random encoder", "raw input")
 _MAPPED = 300

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nearfar.reports.look import Look
 from nearfar.runs.folder import Run
-from nearfar.runs.stored import finite_number
+from nearfar.stored import finite_number
 
 
 def facts(look: Look) -> list[str]:

@@ -14,6 +14,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from nearfar import modalities
 from nearfar.data import Source
 from nearfar.evaluation.features import Labelled, extract
 from nearfar.evaluation.probes.linear import linear_probes, ridge_probes
@@ -60,7 +61,7 @@ class Look:
     @cached_property
     def scale(self) -> Scale | None:
         """The vertical axis of all pictures of series on the page; None for other data."""
-        if self.source.spec.modality != "series":
+        if not modalities.get(self.source.spec.modality).one_scale:
             return None
         samples = self.source.test or self.source.train
         some = torch.arange(0, len(samples), max(1, len(samples) // SHOWN))
@@ -157,7 +158,7 @@ class Look:
 
     def pictures_of(self, samples: Any) -> list[str]:
         """A data address for each of some raw samples; "" for texts."""
-        return pictures(samples, self.source.spec.modality, self.scale)
+        return pictures(samples, self.source.spec, self.scale)
 
     def features_of(self, samples: Any) -> Tensor:
         """(N, D) of samples in plain view."""

@@ -6,6 +6,7 @@ import html
 
 import torch
 
+from nearfar import modalities
 from nearfar.evaluation.probes.knn import nearest
 from nearfar.finding.duplicates import near_duplicates
 from nearfar.finding.index import doubtful_labels
@@ -103,7 +104,7 @@ def neighbours(look: Look) -> Section:
     queries = torch.linspace(0, len(features) - 1, min(QUERIES, len(features))).long()
     _, rows = nearest(features, features[queries], k=min(NEIGHBOURS + 1, len(features)))
     lines = []
-    wide = "" if look.source.spec.modality in ("image", "points") else " wide"
+    wide = " wide" if modalities.get(look.source.spec.first.modality).wide else ""
     for query, found in zip(queries.tolist(), rows.tolist(), strict=True):
         order = [query, *[row for row in found if row != query][:NEIGHBOURS]]
         cells = [

@@ -1,4 +1,4 @@
-"""Samples as small pieces of HTML: an image, curves, a spectrogram, a strip of frames, points
+"""Samples as small pieces of HTML: an image, a sparkline, a spectrogram, a strip of frames, points
 from the side, or a text.
 """
 
@@ -6,18 +6,18 @@ from __future__ import annotations
 
 import base64
 import html
-import io
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from nearfar.batch import Pair, Tokens
+from nearfar import modalities
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.spec import Spec
+from nearfar.found import at_home
 from nearfar.reports.series_pictures import Scale, scale_of, series_picture
+from nearfar.results.drawing import image_address
+from nearfar.rows import Parts, Tokens
 from nearfar.views.samples import denormalise
 
 _LARGEST = 64
@@ -30,46 +30,78 @@ _DOTS = 200
 """About as many points of a cloud are shown."""
 
 
-def pictures(samples: Any, modality: str, scale: Scale | None = None) -> list[str]:
-    """One data address for each raw sample of a modality, or "" where there is no picture
-    (text).
+def pictures(samples: Any, spec: Spec, scale: Scale | None = None) -> list[str]:
+    """One data address for each raw sample, or "" where there is no picture (text).
 
     Args:
-        samples: raw, as the data give them.
-        modality: as in ``Spec``.
-        scale: of the vertical axis of series; by default the range of these samples.
+        samples: Raw, as the data give them.
+        spec: Of the data.
+        scale: Of the vertical axis of series; by default the range of these samples.
     """
-    if isinstance(samples, Pair):
-        return pictures(samples.first, "image")
-    if isinstance(samples, Tokens):
-        return [""] * len(samples)
-    drawers: dict[str, Callable[[Tensor], str]] = {
-        "image": _image,
-        "audio": _spectrogram,
-        "video": _strip,
-        "points": _side_view,
-    }
-    if modality in drawers:
-        return [drawers[modality](sample) for sample in samples]
-    common = scale or scale_of(samples)
-    return [series_picture(sample, common) for sample in samples]
+    drawer = at_home(modalities.get(spec.modality).pictures)
+    found: list[str] = drawer(samples, spec, scale)
+    return found
 
 
 def view_pictures(view: Any, spec: Spec, scale: Scale | None = None) -> list[str]:
     """The same of a normalised view, undone; values outside the data's range are cut."""
-    if isinstance(view, Tokens):
-        return [""] * len(view)
-    modality = "image" if spec.modality.startswith("image") else spec.modality
+    if isinstance(view, Parts):
+        name = next(iter(spec.parts))
+        return view_pictures(view[name], spec.parts[name], scale)
+    if not isinstance(view, Tensor):
+        return pictures(view, spec, scale)
     raw = denormalise(view, spec)
-    if modality in ("image", "video"):
-        raw = (raw.clamp(0, 1) * 255).round().to(torch.uint8)
-    return pictures(raw, modality, scale)
+    largest = modalities.get(spec.modality).scale
+    if largest > 1:
+        raw = (raw.clamp(0, 1) * largest).round().to(torch.uint8)
+    return pictures(raw, spec, scale)
+
+
+def no_pictures(samples: Any, spec: Spec, scale: Scale | None = None) -> list[str]:
+    """Of samples that cannot be seen."""
+    return [""] * len(samples)
+
+
+def images(samples: Tensor, spec: Spec, scale: Scale | None = None) -> list[str]:
+    """Of uint8 images (N, C, H, W)."""
+    return [image_address(sample) for sample in samples]
+
+
+def sparklines(samples: Tensor, spec: Spec, scale: Scale | None = None) -> list[str]:
+    """Of series (N, C, T), all on one scale."""
+    common = scale or scale_of(samples)
+    return [series_picture(sample, common) for sample in samples]
+
+
+def spectrograms(samples: Tensor, spec: Spec, scale: Scale | None = None) -> list[str]:
+    """Of sound (N, bands, T)."""
+    return [_spectrogram(sample) for sample in samples]
+
+
+def strips(samples: Tensor, spec: Spec, scale: Scale | None = None) -> list[str]:
+    """Of uint8 clips (N, C, F, H, W)."""
+    return [_strip(sample) for sample in samples]
+
+
+def side_views(samples: Tensor, spec: Spec, scale: Scale | None = None) -> list[str]:
+    """Of clouds of points (N, 3, K)."""
+    return [_side_view(sample) for sample in samples]
+
+
+def first_pictures(samples: Parts, spec: Spec, scale: Scale | None = None) -> list[str]:
+    """Of the first part that can be seen."""
+    for name, part in spec.parts.items():
+        found = pictures(samples[name], part)
+        if any(found):
+            return found
+    return [""] * len(samples)
 
 
 def captions(samples: Any, tokenizer: Tokenizer | None) -> list[str]:
     """The text of each sample that has one, else ""."""
-    if isinstance(samples, Pair):
-        return captions(samples.second, tokenizer)
+    if isinstance(samples, Parts):
+        texts = next((part for part in samples.values() if isinstance(part, Tokens)), samples)
+        return [""] * len(samples) if texts is samples else captions(texts, tokenizer)
     if not isinstance(samples, Tokens) or tokenizer is None:
         return [""] * len(samples)
     return [
@@ -93,26 +125,6 @@ def element(picture: str, caption: str, *, first: bool = False, kind: str = "") 
     )
 
 
-def _image(pixels: Tensor, largest: int = _LARGEST) -> str:
-    side = max(pixels.shape[1:])
-    if side > largest:
-        shape = [max(1, round(n * largest / side)) for n in pixels.shape[1:]]
-        pixels = (
-            torch.nn.functional.interpolate(pixels[None].float(), size=shape, mode="area")[0]
-            .round()
-            .to(torch.uint8)
-        )
-    if pixels.shape[0] not in (1, 3):
-        pixels = pixels[:1]
-    array = pixels.cpu().permute(1, 2, 0).numpy()
-    kind = "jpeg" if max(pixels.shape[1:]) > _LOSSLESS else "png"
-    encoded = io.BytesIO()
-    Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(
-        encoded, kind, quality=80
-    )
-    return f"data:image/{kind};base64," + base64.b64encode(encoded.getvalue()).decode()
-
-
 def _spectrogram(bands: Tensor) -> str:
     """Log-mel bands (M, T), low ones below, from its 5 % quietest values (black) to its loudest
     (white).
@@ -124,13 +136,13 @@ def _spectrogram(bands: Tensor) -> str:
     resized = torch.nn.functional.interpolate(
         grey[None, None], size=(min(len(grey), _LARGEST), width), mode="area"
     )[0, 0]
-    return _image((resized * 255).round().to(torch.uint8)[None], 2 * _LARGEST)
+    return image_address((resized * 255).round().to(torch.uint8)[None], 2 * _LARGEST)
 
 
 def _strip(clip: Tensor) -> str:
     """Four frames of (C, F, H, W), side by side."""
     frames = clip[:, [place * clip.shape[1] // _FRAMES for place in range(_FRAMES)]]
-    return _image(torch.cat(list(frames.unbind(dim=1)), dim=2), _FRAMES * 48)
+    return image_address(torch.cat(list(frames.unbind(dim=1)), dim=2), _FRAMES * 48)
 
 
 def _side_view(points: Tensor) -> str:

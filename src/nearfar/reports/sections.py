@@ -19,7 +19,7 @@ from nearfar.reports.look import Look
 from nearfar.reports.palette import COLOURS, ROWS, colours_of_rows
 from nearfar.reports.score_tables import scores_tables
 from nearfar.runs.folder import CONFIG
-from nearfar.runs.stored import finite_number
+from nearfar.stored import finite_number
 
 if TYPE_CHECKING:
     from nearfar.methods.method import Method

@@ -8,15 +8,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from nearfar.data.spec import Spec
-from nearfar.views import WantedViews, make_views
+from nearfar.views import Wanted, WantedViews
+from nearfar.views.parts import PartViews
 
 
-def parameters(spec: Spec, wanted: WantedViews) -> list[tuple[str, str]]:
+def parameters(spec: Spec, wanted: Wanted) -> list[tuple[str, str]]:
     """(view, parameters) of each view that a method gets; views of the same parameters share a
     line.
     """
-    maker = make_views(spec, dataclasses.replace(wanted, mask=False))
-    of_images = getattr(maker, "images", getattr(maker, "frames", maker))
+    if not isinstance(wanted, WantedViews):
+        return []
+    maker = dataclasses.replace(wanted, noise=0).maker(spec)
+    if isinstance(maker, PartViews):
+        maker = next(iter(maker.makers.values()))
+    of_images = getattr(maker, "frames", maker)
     kinds = getattr(of_images, "kinds", ())
     told: dict[str, list[str]] = {}
     for name, kind in zip(_names(wanted), kinds, strict=False):
@@ -25,12 +30,14 @@ def parameters(spec: Spec, wanted: WantedViews) -> list[tuple[str, str]]:
     return [(", ".join(names), text) for text, names in told.items()]
 
 
-def parameters_table(spec: Spec, wanted: WantedViews) -> str:
+def parameters_table(spec: Spec, wanted: Wanted) -> str:
     """The same as HTML, below one line on what is asked of all views."""
+    if not isinstance(wanted, WantedViews):
+        return f"<p>{html.escape(repr(wanted))}</p>"
     asked = [f"{wanted.whole} whole view{'s' * (wanted.whole > 1)}"]
     asked += [f"{wanted.local} local views"] * bool(wanted.local)
     asked += [f"further views: {', '.join(wanted.further)}"] * bool(wanted.further)
-    asked += ["their boxes"] * wanted.boxes + ["a mask of patches"] * wanted.mask
+    asked += ["their boxes"] * wanted.boxes + ["noise for masks"] * bool(wanted.noise)
     head = f"Style {wanted.style}; {'; '.join(asked)}."
     lines = "".join(
         f"<tr><th scope='row'>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"

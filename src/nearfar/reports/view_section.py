@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
+from nearfar import modalities
 from nearfar.reports.document import Section
 from nearfar.reports.look import Look
 from nearfar.reports.samples import captions, element, view_pictures
 from nearfar.reports.series_pictures import legend
 from nearfar.reports.view_parameters import parameters_table
-from nearfar.views import make_views
 
 VIEWED = 6
 """Samples that are shown."""
@@ -33,16 +33,16 @@ def views(look: Look) -> Section:
         torch.arange(count) * len(look.train) // count
     )  # evenly: data often come class by class
     raw = samples.take(torch.arange(len(samples)))
-    make = make_views(source.spec, wanted, patches=getattr(method.encoder, "patches", 0))
+    make = method.views()
     made = [make(raw, torch.Generator().manual_seed(draw)) for draw in range(2)]
-    count = wanted.whole + wanted.local + len(wanted.further)
+    count = len(made[0])
     columns = [(look.pictures_of(raw), "the sample", True)]
     for draw, batch in enumerate(made):
         columns += [
             (view_pictures(view, source.spec, look.scale), f"view {n + 1}, draw {draw + 1}", False)
             for n, view in enumerate(batch[:count])
         ]
-    if source.spec.modality == "text":
+    if not any(any(pictures) for pictures, _, _ in columns):
         body = "".join(_texts(captions_of) for captions_of in _captions(look, raw, made, count))
         table = parameters_table(source.spec, wanted)
         return Section("What the views look like", f"<p>{_VIEWS_TOLD}</p>{table}{body}")
@@ -57,7 +57,9 @@ def views(look: Look) -> Section:
         ]
         lines.append(f'<div class="row">{"".join(cells)}</div>')
     body = "".join(lines)
-    channels = legend(source.spec.shape[0]) if source.spec.modality == "series" else ""
+    channels = (
+        legend(source.spec.shape[0]) if modalities.get(source.spec.modality).one_scale else ""
+    )
     table = parameters_table(source.spec, wanted)
     return Section("What the views look like", f"<p>{_VIEWS_TOLD}</p>{table}{channels}{body}")
 

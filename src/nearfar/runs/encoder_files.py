@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -27,16 +28,16 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 import nearfar
-from nearfar import networks
+from nearfar import modalities, networks
 from nearfar.data.content.tokenizer import Tokenizer
-from nearfar.data.spec import Spec, check_spec, part_of
+from nearfar.data.spec import Spec, check_spec, migrated
 from nearfar.errors import UserError, unknown_name
 from nearfar.files import replacing, write_text
 from nearfar.networks.catalogue import PRETRAINED
 from nearfar.networks.encoder import Encoder
 from nearfar.ranges import checked
 from nearfar.runs import portable
-from nearfar.runs.stored import check_file, field_of, read_json, read_text, record
+from nearfar.stored import check_file, field_of, read_json, read_text, record
 
 WEIGHTS = "encoder.safetensors"
 DESCRIPTION = "encoder.json"
@@ -122,7 +123,11 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
             "update nearfar."
         )
     name = field_of(described, "architecture", str, where)
-    spec = record(Spec, field_of(described, "spec", dict[str, Any], where), f"the spec in {where}")
+    spec = record(
+        Spec,
+        migrated(field_of(described, "spec", dict[str, Any], where)),
+        f"the spec in {where}",
+    )
     card = field_of(described, "card", dict[str, Any], where)
     check_spec(spec, f"the spec in {where}")
     with torch.random.fork_rng(devices=[]):
@@ -143,10 +148,12 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
     _architecture(encoder).update(name=name, card=card)
     if os.path.lexists(folder / TOKENIZER):
         tokenizer = Tokenizer.from_json(read_text(folder / TOKENIZER, _MEND))
-        if len(tokenizer) > spec.vocabulary:
+        texts = spec.of("text")
+        known = 0 if texts is None else texts.vocabulary
+        if len(tokenizer) > known:
             raise UserError(
                 f"{folder / TOKENIZER} has {len(tokenizer):,} tokens, and the encoder knows "
-                f"{spec.vocabulary:,}; {_MEND}."
+                f"{known:,}; {_MEND}."
             )
         _architecture(encoder)["tokenizer"] = tokenizer
     return encoder.eval(), card
@@ -198,12 +205,13 @@ def encoder_spec(encoder: Encoder) -> Spec:
 
 
 def tower_for(encoder: Encoder, modality: str) -> Encoder:
-    """The encoder itself, or of two towers the one that takes images or texts alone."""
-    from nearfar.networks.towers import TwoTowers
+    """The encoder itself, or of several towers the one that takes this modality alone."""
+    from nearfar.networks.towers import Towers
 
-    if not isinstance(encoder, TwoTowers) or modality == encoder_spec(encoder).modality:
+    if not isinstance(encoder, Towers):
         return encoder
-    return encoder.second if modality == "text" else encoder.first
+    name = encoder_spec(encoder).part_name(modality)
+    return encoder if name is None else encoder.part(name)
 
 
 def tokenizer_of(encoder: Encoder) -> Tokenizer | None:
@@ -230,10 +238,14 @@ def check_input(encoder: Encoder, spec: Spec) -> None:
         UserError: if modality, shape of a sample or vocabulary differ.
     """
     whole = encoder_spec(encoder)
-    own = part_of(whole, spec.modality) or whole
-    for what in ("modality", "shape", "vocabulary"):
-        found = getattr(spec, what)
-        expected = getattr(own, what)
+    own = whole.of(spec.modality) or whole
+    pairs = [(spec, own)]
+    if len(spec.parts) == len(own.parts):
+        pairs += zip(spec.parts.values(), own.parts.values(), strict=True)
+    facts = ("modality", "shape", "vocabulary")
+    for (one, other), what in itertools.product(pairs, facts):
+        found = getattr(one, what)
+        expected = getattr(other, what)
         if found != expected:
             raise UserError(
                 f"{spec.name} does not fit this encoder, which was trained on {own.name}: its "
@@ -253,8 +265,8 @@ def export_encoder(
     """Write an encoder for use elsewhere and check the written file's features on random inputs.
 
     Args:
-        encoder: made by ``networks.build``. Of two towers, "onnx" and "torch" hold the first
-            (images).
+        encoder: made by ``networks.build``. Of several towers, "onnx" and "torch" hold
+            the first.
         path: a file, or for "safetensors" a folder.
         format: "safetensors" (what ``load_encoder`` reads), "onnx" (needs the extra "export") or
             "torch" (``torch.export``).
@@ -306,13 +318,19 @@ def _tell(tell: Callable[[str], None] | None, difference: float, lines: list[str
 def _description(encoder: Encoder, card: dict[str, Any] | None) -> dict[str, Any]:
     architecture = _architecture(encoder)
     spec: Spec = architecture["spec"]
-    scale = 255 if spec.modality.startswith(("image", "video")) else 1
+    first = spec.first
+    scale = modalities.get(first.modality).scale
     return {
         "version": _VERSION,
         "architecture": architecture["name"],
         "dimension": encoder.dimension,
         "spec": dataclasses.asdict(spec),
-        "preprocessing": {"shape": spec.shape, "scale": scale, "mean": spec.mean, "std": spec.std},
+        "preprocessing": {
+            "shape": first.shape,
+            "scale": scale,
+            "mean": first.mean,
+            "std": first.std,
+        },
         "versions": {
             "nearfar": nearfar.__version__,
             "torch": torch.__version__,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearfar.errors import UserError
 from nearfar.options import Config, read_config
-from nearfar.runs.stored import check_file, finite_number
+from nearfar.stored import check_file, finite_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nearfar.evaluation import Evaluation
     from nearfar.methods.method import Method
     from nearfar.networks.encoder import Encoder
+    from nearfar.results.result import Result
 
 CONFIG = "config.toml"
 METRICS = "metrics.jsonl"
@@ -97,17 +98,31 @@ class Run:
             )
         return load_encoder(self.folder)[0].eval()
 
+    @property
+    def predicts(self) -> type[Result] | None:
+        """What the run's method predicts; None where features are all there is, or the method is
+        not known here.
+        """
+        kind = self._kind()
+        return None if kind is None else kind.predicts
+
+    def _kind(self) -> type[Method] | None:
+        """The class of the run's method, if it is one of ours or imported already."""
+        from nearfar.methods import registry
+
+        method = self.config.method
+        is_known = ":" not in method or method.partition(":")[0] in sys.modules
+        return registry.get(method) if is_known else None
+
     def features(self) -> Encoder:
         """What gives the run's features: its encoder, or its method where that has an ``encode`` of
         its own; in evaluation mode.
         """
-        from nearfar.methods import registry
         from nearfar.runs.method_files import METHOD, Encoding, has_own_features
 
         encoder = self.encoder()
-        method = self.config.method
-        is_known = ":" not in method or method.partition(":")[0] in sys.modules
-        if not is_known or not has_own_features(registry.get(method)):
+        kind = self._kind()
+        if kind is None or not has_own_features(kind):
             return encoder
         if not ((self.folder / METHOD).exists() or (self.folder / CHECKPOINTS).is_dir()):
             return encoder
@@ -152,7 +167,7 @@ class Run:
         from nearfar.evaluation import Evaluation
         from nearfar.evaluation.answers import ANSWERS, Answers
         from nearfar.evaluation.result import MEND
-        from nearfar.runs.stored import read_text
+        from nearfar.stored import read_text
 
         path = self.folder / EVALUATION
         if not os.path.lexists(path):

@@ -29,7 +29,7 @@ from nearfar.runs.encoder_files import (
 )
 from nearfar.runs.folder import CONFIG, EVALUATION, Run
 from nearfar.runs.method_files import METHOD, METHOD_WEIGHTS
-from nearfar.runs.stored import check_file
+from nearfar.stored import check_file
 
 CARD = "README.md"
 _FILES = (WEIGHTS, DESCRIPTION, TOKENIZER, METHOD, METHOD_WEIGHTS, CONFIG, EVALUATION)
@@ -86,11 +86,16 @@ def public_config(config: Config) -> Config:
     """
     options = config.options
     values: dict[str, Any] = {"output": None, "resume": None}
-    for name in ("data", "inflate", "start_from"):
-        value = getattr(options, name)
-        if value is not None and Path(value).is_absolute():
-            values[name] = Path(value).name if isinstance(value, str) else Path(value.name)
+    if Path(options.data).is_absolute():
+        values["data"] = Path(options.data).name
+    values["start_from"] = tuple(_bare(place) for place in options.start_from)
     return dataclasses.replace(config, options=dataclasses.replace(options, **values))
+
+
+def _bare(start: str) -> str:
+    """Where a run started from, of an absolute path the last name alone."""
+    name, equals, place = start.rpartition("=")
+    return f"{name}{equals}{Path(place).name}" if Path(place).is_absolute() else start
 
 
 def model_card(run: Run, repository: str) -> str:
@@ -115,8 +120,8 @@ def model_card(run: Run, repository: str) -> str:
         "",
         f"# {name_of(encoder)}, pretrained with {config.method} on {spec.name}",
         "",
-        f"Features of {encoder.dimension} dimensions for {spec.modality} samples of shape "
-        f"{spec.shape},"
+        f"Features of {encoder.dimension} dimensions for {spec.modality} samples of "
+        f"{spec.size},"
         f" learned from {spec.length:,} samples.",
         "",
         "```python",

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from nearfar import networks
-from nearfar.data.spec import Spec
+from nearfar.data.spec import Spec, migrated
 from nearfar.errors import UserError
 from nearfar.files import replacing, write_text
 from nearfar.methods import registry
@@ -28,9 +28,15 @@ from nearfar.methods.method import Method
 from nearfar.networks.catalogue import PRETRAINED
 from nearfar.networks.encoder import Encoder
 from nearfar.options import resolved_settings
-from nearfar.runs.encoder_files import DESCRIPTION, WEIGHTS, encoder_spec
+from nearfar.runs.encoder_files import (
+    DESCRIPTION,
+    WEIGHTS,
+    described_in,
+    encoder_spec,
+    name_of,
+)
 from nearfar.runs.portable import random_samples
-from nearfar.runs.stored import field_of, record
+from nearfar.stored import field_of, record
 
 METHOD = "method.json"
 METHOD_WEIGHTS = "method.safetensors"
@@ -57,12 +63,57 @@ def save_method(method: Method, folder: Path, encoder: str) -> None:
         "encoder": encoder,
         "settings": vars(method.settings),
         "spec": dataclasses.asdict(method.spec),
+        "pretrained": _described_parts(method),
     }
     with replacing(folder / METHOD_WEIGHTS, overwrite=True) as temporary:
         temporary.write_bytes(save(state))
     write_text(
         folder / METHOD, json.dumps(described, indent=2, ensure_ascii=False) + "\n", overwrite=True
     )
+
+
+def _described_parts(method: Method) -> dict[str, Any]:
+    """What the finished parts are that the method was handed, so that they can be made again."""
+    found: dict[str, Any] = {}
+    for name in type(method).pretrained:
+        part = getattr(method, name, None)
+        if isinstance(part, Method):
+            found[name] = {
+                "method": registry.name_of(type(part)),
+                "encoder": name_of(part.encoder),
+                "settings": vars(part.settings),
+                "spec": dataclasses.asdict(part.spec),
+                "shared": part.encoder is method.encoder,
+                "pretrained": _described_parts(part),
+            }
+        elif isinstance(part, Encoder):
+            found[name] = {
+                "encoder": name_of(part),
+                "spec": dataclasses.asdict(encoder_spec(part)),
+                "shared": part is method.encoder,
+            }
+    return found
+
+
+def _part_of(described: Any, where: str) -> tuple[Any, bool]:
+    """A finished part with fresh weights, and whether its encoder is the method's."""
+    encoder, spec = _fresh_encoder(described, where)
+    shared = field_of(described, "shared", bool, where)
+    if "method" not in described:
+        return encoder, shared
+    kind = registry.get(field_of(described, "method", str, where))
+    given = field_of(described, "settings", dict[str, Any], where)
+    inner = field_of(described, "pretrained", dict[str, Any], where)
+    parts = {name: _part_of(one, where)[0] for name, one in inner.items()}
+    return kind(encoder, spec, resolved_settings(kind.Settings, given), **parts), shared
+
+
+def _fresh_encoder(described: Any, where: str) -> tuple[Encoder, Spec]:
+    spec = record(
+        Spec, migrated(field_of(described, "spec", dict[str, Any], where)), f"the spec in {where}"
+    )
+    name = field_of(described, "encoder", str, where).replace(PRETRAINED, "")
+    return networks.build(name, spec), spec
 
 
 def _own_state(method: Method) -> dict[str, Tensor]:
@@ -94,13 +145,24 @@ def open_method(folder: Path) -> Method:
     if field_of(described, "version", int, where) > _VERSION:
         raise UserError(f"{where} was written by a newer nearfar; update nearfar.")
     kind = registry.get(field_of(described, "method", str, where))
-    spec = record(Spec, field_of(described, "spec", dict[str, Any], where), f"the spec in {where}")
+    spec = record(
+        Spec,
+        migrated(field_of(described, "spec", dict[str, Any], where)),
+        f"the spec in {where}",
+    )
     settings = resolved_settings(
         kind.Settings, field_of(described, "settings", dict[str, Any], where)
     )
     name = field_of(described, "encoder", str, where).replace(PRETRAINED, "")
+    described_parts = described.get("pretrained", {})
     with torch.random.fork_rng(devices=[]):
-        method = kind(networks.build(name, spec, kind=kind.encoder_kind), spec, settings)
+        each = {one: _part_of(part, where) for one, part in described_parts.items()}
+        shared = next((part for part, is_shared in each.values() if is_shared), None)
+        encoder = shared.encoder if isinstance(shared, Method) else shared
+        if encoder is None:
+            encoder = _encoder_of(folder, name, kind)
+        parts = {one: part for one, (part, _) in each.items()}
+        method = kind(encoder, spec, settings, **parts)
     try:
         own = load_file(folder / METHOD_WEIGHTS)
         encoders = load_file(folder / WEIGHTS)
@@ -109,12 +171,19 @@ def open_method(folder: Path) -> Method:
             f"The method in {folder} is damaged ({error}); restore its files."
         ) from error
     prefix = method.encoder.weights_prefix
-    parts = {
+    state = {
         _ENCODER + (key if key.startswith(prefix) else prefix + key): value
         for key, value in encoders.items()
     }
-    _load(method, {**own, **parts}, folder)
+    _load(method, {**own, **state}, folder)
     return method.eval()
+
+
+def _encoder_of(folder: Path, name: str, kind: type[Method]) -> Encoder:
+    """A fresh encoder as the run's, for the data that it was built for."""
+    described = described_in(folder)
+    held = record(Spec, migrated(described.get("spec")), f"the spec in {folder / DESCRIPTION}")
+    return networks.build(name, held, kind=kind.encoder_kind)
 
 
 def _described(folder: Path) -> Any:

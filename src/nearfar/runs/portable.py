@@ -9,7 +9,6 @@ as bytes that were not divided by 255, has features that are not a number.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import importlib
 import json
 import warnings
@@ -20,12 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nearfar.batch import Pair, Tokens
+from nearfar import modalities
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.networks.catalogue import PRETRAINED, TIMM
 from nearfar.networks.encoder import Encoder
-from nearfar.networks.towers import TwoTowers
+from nearfar.networks.towers import Towers
+from nearfar.rows import Parts
 
 TOLERANCE = 1e-4
 """Largest difference that a written encoder's features may show, relative to the largest feature
@@ -44,7 +44,7 @@ class Portable(nn.Module):
     float32 and evaluation mode.
 
     Args:
-        encoder: of two towers the first is taken.
+        encoder: of several parts the first is taken.
         spec: of the data that the encoder was built for.
 
     Raises:
@@ -53,14 +53,17 @@ class Portable(nn.Module):
 
     def __init__(self, encoder: Encoder, spec: Spec) -> None:
         super().__init__()
-        if isinstance(encoder, TwoTowers):
-            encoder = encoder.first
-            spec = dataclasses.replace(spec, modality="image")
-        if spec.modality not in ("image", "series"):
+        if isinstance(encoder, Towers):
+            name = next(iter(encoder.parts))
+            encoder = encoder.part(name)
+            spec = spec.parts[name]
+        if not modalities.get(spec.modality).exported:
+            able = [one for one in modalities.names() if modalities.get(one).exported]
             raise UserError(
                 f"Encoders of {spec.modality} data can be exported as safetensors only; onnx and "
-                "torch take images and series."
+                f"torch take {' and '.join(able)} data."
             )
+        self.is_bounded = modalities.get(spec.modality).scale > 1
         self.spec = spec
         self.encoder = copy.deepcopy(encoder)
         shape = (-1, *(1 for _ in spec.shape[1:]))
@@ -73,7 +76,7 @@ class Portable(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         features: Tensor = self.encoder((x - self.mean) / self.std)
-        if self.spec.modality != "image":
+        if not self.is_bounded:
             return features
         pixels = x.flatten(1)
         is_wrong = (pixels.amin(1, keepdim=True) < -_SLACK) | (
@@ -85,10 +88,10 @@ class Portable(nn.Module):
 def takes(spec: Spec) -> str:
     """What the program takes, in a sentence."""
     shape = ", ".join(map(str, ("N", *spec.shape)))
-    if spec.modality == "image":
+    if modalities.get(spec.modality).scale > 1:
         return (
-            f"float32 images ({shape}) with pixels in [0, 1]; others, such as 0 to 255, give "
-            "features that are not a number."
+            f"float32 {spec.modality}s ({shape}) with pixels in [0, 1]; others, such as 0 to 255, "
+            "give features that are not a number."
         )
     return f"float32 {spec.modality} ({shape}) in the units of the data."
 
@@ -140,7 +143,7 @@ def write_onnx(model: Portable, path: Path, description: dict[str, Any]) -> None
     with warnings.catch_warnings():
         # the tracing exporter is deprecated in favour of one that needs a further package
         warnings.filterwarnings(
-            "ignore", category=DeprecationWarning, module=r"torch\.onnx|nearfar\.portable"
+            "ignore", category=DeprecationWarning, module=r"torch\.onnx|nearfar\.runs\.portable"
         )
         # what tracing takes for a constant is one: all sizes but the batch's, whose freedom is
         # checked afterwards
@@ -214,18 +217,16 @@ def check_features(original: Features, written: Features, spec: Spec) -> float:
 def random_samples(spec: Spec, samples: int) -> Any:
     """Made-up raw samples of the right shape and scale, always the same."""
     generator = torch.Generator().manual_seed(0)
-    if spec.modality == "image-text":
-        parts = (dataclasses.replace(spec, modality=part) for part in ("image", "text"))
-        return Pair(*(random_samples(part, samples) for part in parts))
-    if spec.modality == "text":
-        ids = torch.randint(spec.vocabulary, (samples, spec.context), generator=generator)
-        return Tokens(ids, torch.ones_like(ids, dtype=torch.bool))
-    if spec.modality in ("image", "video"):
-        return torch.rand(samples, *spec.shape, generator=generator)
-    mean, std = _moments(spec)
-    return torch.randn(samples, *spec.shape, generator=generator) * std.view(-1, 1) + mean.view(
-        -1, 1
-    )
+    raw = modalities.toy_of(spec, samples, generator)
+    return _unscaled(raw, spec)
+
+
+def _unscaled(raw: Any, spec: Spec) -> Any:
+    """Raw values divided by their scale, where they are numbers."""
+    if isinstance(raw, Parts):
+        return Parts({name: _unscaled(raw[name], part) for name, part in spec.parts.items()})
+    scale = modalities.get(spec.modality).scale
+    return raw.float() / scale if scale > 1 else raw
 
 
 def _moments(spec: Spec) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from nearfar.methods import registry
-from nearfar.methods.method import Method
+from nearfar.methods.method import Method, Shuffled, WantedViews
 from nearfar.options import resolved_settings
 from nearfar.testing.toys import spec_for, toy_encoder
 
@@ -65,14 +65,22 @@ def card(method: type[Method] | str) -> str:
 
 
 def _changed(value: Any) -> list[str]:
-    """Fields of a dataclass that differ from their defaults."""
-    plain = type(value)()
+    """Fields of a dataclass that differ from their defaults; its name first where it is not the
+    usual one.
+    """
+    kind = [] if isinstance(value, WantedViews | Shuffled) else [type(value).__name__]
     found = [
-        f.name
-        for f in dataclasses.fields(value)
-        if getattr(value, f.name) != getattr(plain, f.name)
+        f"{field.name} = {getattr(value, field.name)!r}"
+        for field in dataclasses.fields(value)
+        if getattr(value, field.name) != _default(field)
     ]
-    return [f"{name} = {getattr(value, name)!r}" for name in found] or ["as usual"]
+    return [*kind, *found] or ["as usual"]
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
 
 
 def _layers(method: Method) -> list[str]:

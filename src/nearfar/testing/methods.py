@@ -15,10 +15,11 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.testing import assert_close
 
-from nearfar.batch import Batch, concatenate
+from nearfar.batch import Batch
 from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Phase, Recipe, Summed
+from nearfar.rows import concatenate, map_tensors, tensors_of
 from nearfar.testing.processes import on_processes
 from nearfar.testing.steps import Trained, assert_processes_equal, train, train_by_name
 from nearfar.testing.toys import ROWS, toy
@@ -54,13 +55,12 @@ def runs(case: Case) -> None:
     stay as they are.
     """
     method, batch = case.make()
-    before = [view.clone() if isinstance(view, Tensor) else view for view in batch.views]
+    before = [map_tensors(view, Tensor.clone) for view in batch.views]
     for phase in method.phases():
         _check_outputs(method, phase, batch)
     for view, old in zip(batch.views, before, strict=True):
-        assert not isinstance(view, Tensor) or torch.equal(view, old), (
-            "forward changes a view in place"
-        )
+        same = zip(tensors_of(view), tensors_of(old), strict=True)
+        assert all(torch.equal(a, b) for a, b in same), "forward changes a view in place"
     features = method.eval().encode(batch.views[0])
     assert features.ndim == 2, f"encode gives the shape {tuple(features.shape)}; expected (N, D)"
     assert len(features) == len(batch), (
@@ -273,15 +273,21 @@ def _train_at_rest(case: Case, gradient_cache: int) -> Trained:
 def runs_in_bfloat16(case: Case) -> None:
     """Steps under bfloat16 autocast have finite losses, which are computed in float32."""
     method, batch = case.make()
-    views = [
-        v.float() if isinstance(v, Tensor) and v.is_floating_point() else v for v in batch.views
-    ]
-    for terms in train(method.float(), replace(batch, views=views), precision="bfloat16")["terms"]:
+    narrow = replace(
+        batch,
+        views=[map_tensors(view, _single) for view in batch.views],
+        extra={name: map_tensors(value, _single) for name, value in batch.extra.items()},
+    )
+    for terms in train(method.float(), narrow, precision="bfloat16")["terms"]:
         _assert_finite(terms, "the bfloat16 loss term")
         for name, term in terms.items():
             assert term.dtype == torch.float32, (
                 f"under bfloat16 the loss term {name} is computed in {term.dtype}"
             )
+
+
+def _single(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def few_samples_are_right_or_refused(case: Case) -> None:

@@ -4,7 +4,6 @@ weights after some steps.
 
 from __future__ import annotations
 
-import dataclasses
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -106,8 +105,8 @@ def trace(method: type[Method], settings: Mapping[str, Any]) -> dict[str, Any]:
         for g in made.parameter_groups()
     ]
     found: dict[str, Any] = {
-        "views": dataclasses.asdict(made.wanted_views),
-        "batches": dataclasses.asdict(made.wanted_batches),
+        "views": repr(made.wanted_views),
+        "batches": repr(made.wanted_batches),
         "shapes": {name: tuple(value.shape) for name, value in made.state_dict().items()},
         "groups": groups,
         "batch": _tensors_of(batch),

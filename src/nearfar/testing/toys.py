@@ -9,25 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nearfar.batch import Batch, Pair, Tokens
-from nearfar.data.batches.samplers import sampler_for
+from nearfar import modalities
+from nearfar.batch import Batch
+from nearfar.data.batches.wanted import Facts, Grouped, Shuffled, Weighted
 from nearfar.data.samples import Samples
 from nearfar.data.spec import Spec
 from nearfar.errors import unknown_name
+from nearfar.found import at_home
 from nearfar.methods import registry
 from nearfar.methods.method import Method
-from nearfar.networks.audio_convnet import AudioConvNet
-from nearfar.networks.convnet import SmallConvNet
 from nearfar.networks.encoder import Encoder
-from nearfar.networks.frame_convnet import FrameConvNet
-from nearfar.networks.patch_transformer import PatchTransformer
-from nearfar.networks.point_net import PointNet
-from nearfar.networks.series_convnet import SeriesConvNet
-from nearfar.networks.text_transformer import TextTransformer
-from nearfar.networks.towers import TwoTowers
+from nearfar.networks.towers import Towers
 from nearfar.options import resolved_settings
+from nearfar.rows import Parts, Tokens, map_tensors
 from nearfar.training.training_set import LoadedTrainingSet
-from nearfar.views import make_views
+from nearfar.views.made import about
 
 ROWS = 11
 """Samples in a toy batch: no multiple of two or three, so that processes have unequal parts."""
@@ -39,19 +35,6 @@ heads divide.
 
 _EPISODE = {"way": 3, "shot": 1, "query": 2}
 """Of methods that learn from episodes: each of the three classes has four samples."""
-
-_CHANNELS: dict[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
-_LABELS: dict[str, Any] = {"classes": ("a", "b", "c"), "target": "class"}
-_WORDS: dict[str, Any] = {"vocabulary": 20, "context": 6}
-SPECS = {
-    "image": Spec("toy images", "image", (3, 8, 8), 12, **_CHANNELS, **_LABELS),
-    "series": Spec("toy series", "series", (2, 32), 12, mean=(0.0, 0.0), std=(1.0, 1.0), **_LABELS),
-    "text": Spec("toy texts", "text", (6,), 12, **_WORDS, **_LABELS),
-    "audio": Spec("toy sounds", "audio", (8, 16), 12, mean=(0.0,) * 8, std=(1.0,) * 8, **_LABELS),
-    "video": Spec("toy clips", "video", (3, 2, 8, 8), 12, **_CHANNELS, **_LABELS),
-    "points": Spec("toy points", "points", (3, 20), 12, mean=(0.0,) * 3, std=(1.0,) * 3, **_LABELS),
-    "image-text": Spec("toy pairs", "image-text", (3, 8, 8), 12, **_CHANNELS, **_WORDS, **_LABELS),
-}
 
 
 def toy(
@@ -99,10 +82,8 @@ def spec_for(kind: type[Method], modality: str | None = None) -> Spec:
     Raises:
         UserError: for an unknown modality.
     """
-    modality = modality or next(iter(kind.modalities), "image")
-    if modality not in SPECS:
-        raise unknown_name("modality", modality, SPECS)
-    spec = SPECS[modality]
+    modality = modality or next((m for m in kind.modalities if "*" not in m), "image")
+    spec = modalities.get(_any_kind(modality)).toy
     return (
         dataclasses.replace(spec, classes=(), target="value")
         if kind.label_kind == "value"
@@ -110,31 +91,35 @@ def spec_for(kind: type[Method], modality: str | None = None) -> Spec:
     )
 
 
+def _any_kind(modality: str) -> str:
+    """The modality, "*" in it replaced by kinds that no other toy has side by side.
+
+    >>> _any_kind("*+*")
+    'audio+series'
+    """
+    return modality.replace("*", "audio", 1).replace("*", "series")
+
+
 def toy_encoder(spec: Spec, kind: str = "any") -> Encoder:
-    """The tiny encoder of the toys for one modality and kind of encoder."""
-    if spec.modality == "image-text":
-        texts = dataclasses.replace(spec, modality="text", shape=(spec.context,))
-        return TwoTowers(
-            toy_encoder(dataclasses.replace(spec, modality="image"), kind), toy_encoder(texts, kind)
-        )
-    if spec.modality == "text":
-        return TextTransformer(spec, width=12, depth=1, heads=2)
-    if kind == "tokens":
-        return PatchTransformer(spec, width=24, depth=1, heads=3)
-    if spec.modality == "series":
-        return SeriesConvNet(spec, width=4, depth=1, dimension=8)
-    convolutional: dict[str, Any] = {
-        "audio": AudioConvNet,
-        "video": FrameConvNet,
-        "points": PointNet,
-    }
-    encoder: Encoder = convolutional.get(spec.modality, SmallConvNet)(spec, widths=(4, 8))
+    """The tiny encoder of the toys for one modality and kind of encoder; one for each part of
+    several.
+
+    Raises:
+        UserError: If the modality has none of that kind.
+    """
+    if spec.parts:
+        return Towers({name: toy_encoder(part) for name, part in spec.parts.items()})
+    tiny = modalities.get(spec.modality).tiny
+    if kind not in tiny:
+        raise unknown_name(f"kind of encoder of {spec.modality} data", kind, tiny)
+    home, options = tiny[kind]
+    encoder: Encoder = at_home(home)(spec, **options)
     return encoder
 
 
 def toy_samples(spec: Spec) -> Samples:
     """As many raw samples as the spec says, with classes in turn."""
-    content = _samples(spec, torch.Generator().manual_seed(1))
+    content = modalities.toy_of(spec, spec.length, torch.Generator().manual_seed(1))
     label = (
         torch.arange(spec.length) % 4 * 0.75
         if spec.target == "value"
@@ -146,41 +131,50 @@ def toy_samples(spec: Spec) -> Samples:
 def _batch(method: Method, samples: Samples) -> Batch:
     generator = torch.Generator().manual_seed(1)
     wanted = method.wanted_batches
-    if wanted.kind in ("repeated", "episodes"):
-        size = wanted.rows or ROWS // wanted.copies * wanted.copies
-        index = sampler_for(wanted, len(samples), size, seed=1, label=samples.label).batch(0, 0)
-    else:
+    known: dict[str, Tensor] = {}
+    if isinstance(wanted, Shuffled | Grouped | Weighted):
         index = torch.randperm(len(samples), generator=generator)[:ROWS]
+    else:
+        facts = Facts(len(samples), samples.label, samples.group)
+        sampler = wanted.sampler(facts, wanted.size(len(samples), ROWS), seed=1)
+        index = sampler.batch(0, 0)
+        known = sampler.about(0, 0)
     raw = samples.take(index)
-    views = make_views(
-        method.spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0)
-    )
+    views = method.views()
     sources = method.view_sources(raw, index, generator)
-    made = [
-        v.double() if isinstance(v, Tensor) else v
-        for v in views(raw if sources is None else sources, generator)
-    ]
-    return method.prepare(
-        Batch(made, index, None if samples.label is None else samples.label[index]), generator
+    made = views(raw if sources is None else sources, generator)
+    label = None if samples.label is None else samples.label[index]
+    group = {name: column[index] for name, column in samples.group.items()}
+    wide = [map_tensors(view, _doubled) for view in made]
+    return method.prepare(Batch(wide, index, label, {**group, **known, **about(made)}), generator)
+
+
+def _doubled(tensor: Tensor) -> Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
+def bytes_of(spec: Spec, count: int, generator: torch.Generator) -> Tensor:
+    """Made-up raw pixels: uint8 (count, *shape)."""
+    return torch.randint(0, 256, (count, *spec.shape), generator=generator, dtype=torch.uint8)
+
+
+def values_of(spec: Spec, count: int, generator: torch.Generator) -> Tensor:
+    """Made-up measurements: float32 (count, *shape) with the spec's mean and deviation."""
+    drawn = torch.randn(count, *spec.shape, generator=generator)
+    channels = (-1, *(1 for _ in spec.shape[1:]))
+    mean = torch.tensor(spec.mean or (0.0,)).view(channels)
+    return drawn * torch.tensor(spec.std or (1.0,)).view(channels) + mean
+
+
+def tokens_of(spec: Spec, count: int, generator: torch.Generator) -> Tokens:
+    """Made-up texts of at least three tokens, none of them one of the special five."""
+    length = torch.randint(3, spec.context + 1, (count, 1), generator=generator)
+    mask = torch.arange(spec.context) < length
+    return Tokens(torch.randint(5, spec.vocabulary, mask.shape, generator=generator) * mask, mask)
+
+
+def toy_parts(spec: Spec, count: int, generator: torch.Generator) -> Parts:
+    """Made-up samples of several parts."""
+    return Parts(
+        {name: modalities.toy_of(part, count, generator) for name, part in spec.parts.items()}
     )
-
-
-def _samples(spec: Spec, generator: torch.Generator) -> Any:
-    """Raw samples as data sources give them."""
-    if spec.modality == "image-text":
-        parts = (
-            dataclasses.replace(spec, modality="image"),
-            dataclasses.replace(spec, modality="text"),
-        )
-        return Pair(*(_samples(part, generator) for part in parts))
-    if spec.modality == "text":
-        length = torch.randint(3, spec.context + 1, (spec.length, 1), generator=generator)
-        mask = torch.arange(spec.context) < length
-        return Tokens(
-            torch.randint(5, spec.vocabulary, mask.shape, generator=generator) * mask, mask
-        )
-    if spec.modality in ("image", "video"):
-        return torch.randint(
-            0, 256, (spec.length, *spec.shape), generator=generator, dtype=torch.uint8
-        )
-    return torch.randn(spec.length, *spec.shape, generator=generator)

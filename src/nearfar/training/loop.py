@@ -18,9 +18,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from nearfar import collectives
+from nearfar import collectives, modalities
 from nearfar.batch import Batch, joined
-from nearfar.data.batches.samplers import Sampler, parts_of, place_of, sampler_for
+from nearfar.data.batches.samplers import Sampler, parts_of, place_of
+from nearfar.data.batches.wanted import Facts
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Outputs, Phase
 from nearfar.training.care.ahead import Batches, cores_allow
@@ -38,6 +39,7 @@ from nearfar.training.processes.dropout import synchronise_dropout
 from nearfar.training.training_set import LoadedTrainingSet
 from nearfar.training.update import gradients
 from nearfar.views.draws import PartGenerator
+from nearfar.views.made import about
 
 MakeViews = Callable[[Any, torch.Generator], list[Any]]
 
@@ -86,7 +88,7 @@ def fit(
     folder: Path | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Progress:
-    """Train ``method`` on ``source.train``, continuing from the newest checkpoint in ``folder``;
+    """Train ``method`` on ``source.trained``, continuing from the newest checkpoint in ``folder``;
     without one, nothing is written.
 
     Returns where the run stands: ``progress.step < progress.steps`` means that it was interrupted
@@ -101,7 +103,7 @@ def fit(
     """
     _refuse(method, plan)
     method = _placed(method, plan)
-    samples = source.train.to(plan.device)
+    samples = source.trained.to(plan.device)
     trained = _to_train(method, plan)
     phases = trained.phases()
     optimizers = Optimizers(trained, plan.recipe, plan.precision)
@@ -214,7 +216,7 @@ def _refuse(method: Method, plan: Plan) -> None:
 
 def _placed(method: Method, plan: Plan) -> Method:
     method = method.to(plan.device)
-    if method.spec.modality.startswith("image"):
+    if modalities.get(method.spec.modality).channels_last:
         method = method.to(memory_format=torch.channels_last)
     if collectives.world() > 1:
         synchronise(method)
@@ -236,15 +238,8 @@ def _to_train(method: Method, plan: Plan) -> Method:
 
 def sampler_of(method: Method, samples: Any, batch_size: int, seed: int) -> Sampler:
     """The batches that a method wants of its training samples."""
-    groups = getattr(method, "groups", None)
-    return sampler_for(
-        method.wanted_batches,
-        len(samples),
-        batch_size,
-        seed=seed,
-        label=samples.label,
-        groups=groups,
-    )
+    facts = Facts(len(samples), samples.label, samples.group, partial(getattr, method))
+    return method.wanted_batches.sampler(facts, batch_size, seed=seed)
 
 
 def _batch(
@@ -271,11 +266,13 @@ def _batch(
         number = index.to(plan.device)
         label = None if samples.label is None else taken(samples.label)
         group = {name: taken(column) for name, column in samples.group.items()}
+        for name, column in sampler.about(epoch, position).items():
+            rows = column if place is None else column[place.rows]
+            group[name] = rows.to(plan.device)
     with plan.profile("views"):
         sources = method.view_sources(raw, number, generator)
-        batch = Batch(
-            views(raw if sources is None else sources, generator), number, label, group, place
-        )
+        made = views(raw if sources is None else sources, generator)
+        batch = Batch(list(made), number, label, {**group, **about(made)}, place)
         prepared = joined(
             [_prepared(method, part, generator) for part in parts_of(batch, plan.accumulate)]
         )

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Phase, Recipe
 from nearfar.training.optimisers.optimisers import build_optimizer
-from nearfar.training.schedules import apply_schedule
+from nearfar.training.optimisers.scheduling import apply_schedule
 
 
 def due(phases: Sequence[Phase], step: int, progress: float) -> Iterator[Phase]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nearfar import modalities
 from nearfar.data.spec import Spec
 
 _FEW = 20_000
@@ -133,9 +134,8 @@ def advise(data: str, *, limit: int | None = None, label: str | None = None) -> 
         "value": "real-valued labels",
         "none": "no labels",
     }[spec.target]
-    size = " x ".join(map(str, spec.shape))
     told = (
-        f"{spec.name}: {spec.length:,} {spec.modality} samples of {size}, {labels}; "
+        f"{spec.name}: {spec.length:,} {spec.modality} samples of {spec.size}, {labels}; "
         f"{os.cpu_count()} cores, {_device()}."
     )
     path = f"'{data}'" if " " in str(Path(data)) else data
@@ -150,12 +150,12 @@ def advise(data: str, *, limit: int | None = None, label: str | None = None) -> 
 
 def candidates(spec: Spec) -> list[Proposal]:
     """Methods for data of this kind, the likeliest first."""
-    if spec.modality == "image-text":
+    if spec.parts:
         return [_CLIP, _ISOGCLR]
     labelled = [_SUPCON] if spec.target == "class" and len(spec.classes) > 1 else []
     if spec.length < _FEW:
         return [_VICREG, *labelled, _DCL, _SIMCLR]
-    if _device() == "cpu" or spec.modality != "image":
+    if _device() == "cpu" or not modalities.get(spec.modality).has_boxes:
         return [_SIMCLR, *labelled, _VICREG, _MOCO]
     return (
         [_DINO, _MAE, *labelled, _BYOL, _MOCO]
@@ -213,9 +213,7 @@ def _activation_bytes(source: Any) -> float:
     from nearfar.views.wanted import WantedViews
 
     count = min(8, len(source.train))
-    encoder = networks.build(
-        None, source.spec, kind="towers" if source.spec.modality == "image-text" else "any"
-    )
+    encoder = networks.build(None, source.spec, kind="towers" if source.spec.parts else "any")
     view = make_views(source.spec, WantedViews(whole=1))(
         source.train.take(torch.arange(count)), torch.Generator().manual_seed(0)
     )[0]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,13 +13,14 @@ import torch
 import tyro
 from torch import Tensor
 
-from nearfar.batch import Pair, Tokens
 from nearfar.errors import UserError
 from nearfar.files import replacing
+from nearfar.rows import Parts, Tokens
 from nearfar.runs.folder import Run
 
 if TYPE_CHECKING:
     from nearfar.data import Source
+    from nearfar.data.spec import Spec
 
 
 def embed(
@@ -29,8 +31,8 @@ def embed(
 ) -> Path:
     """Embed data with a run's encoder.
 
-    Of image-text pairs both parts are embedded in the space that they share: "embedding" is the
-    image's, "text_embedding" the text's.
+    Of samples of several parts each part is embedded in the space that they share: "embedding" is
+    the first's, "text_embedding" the text's.
 
     Args:
         run: the run folder.
@@ -67,7 +69,7 @@ def embed(
             columns["id"] += samples.ids
             columns["split"] += [split] * len(samples)
             columns["label"] += labels_of(samples, source.spec.classes)
-            for name, features in _embeddings(opened, samples, source.spec.modality).items():
+            for name, features in _embeddings(opened, samples).items():
                 vectors.setdefault(name, []).append(features)
     arrays = {
         name: np.concatenate([part.numpy() for part in parts]) for name, parts in vectors.items()
@@ -112,18 +114,16 @@ def features_of(run: Run, samples: Any) -> Tensor:
 
     encoder = run.features()
     spec = encoder_spec(encoder)
-    if spec.modality != "image-text":
+    if not spec.parts:
         return extract(encoder, samples, plain_view(spec))
-    plain = plain_view(dataclasses.replace(spec, modality="image"))
+    method = run.method()
+    taken = _part_of(samples.take(torch.arange(1)), spec)
+    plain = plain_view(spec.parts[taken])
 
-    def first_part(part: Any) -> Any:
-        return (
-            part
-            if isinstance(part, Tokens)
-            else plain(part.first if isinstance(part, Pair) else part)
-        )
+    def one_part(x: Any) -> Any:
+        return plain(x[taken] if isinstance(x, Parts) else x)
 
-    return extract(_shared_space(run), samples, first_part)
+    return extract(partial(method.embed_part, taken), samples, one_part)
 
 
 def text_features(run: Run, tokens: Tokens) -> Tensor:
@@ -133,7 +133,9 @@ def text_features(run: Run, tokens: Tokens) -> Tensor:
     from nearfar.runs.encoder_files import encoder_spec
 
     encoder = run.encoder()
-    encode = _shared_space(run) if encoder_spec(encoder).modality == "image-text" else encoder
+    spec = encoder_spec(encoder)
+    name = spec.part_name("text")
+    encode = encoder if name is None else partial(run.method().embed_part, name)
     return extract(encode, in_memory(tokens), lambda part: part)
 
 
@@ -152,16 +154,33 @@ def in_rows(tokens: Tokens) -> Any:
     return in_memory(tokens)
 
 
-def _shared_space(run: Run) -> Any:
-    method: Any = run.method()
-    return method.embed_pair
+def _part_of(sample: Any, spec: Spec) -> str:
+    """The name of the part that is embedded: the first that the samples have."""
+    if isinstance(sample, Parts):
+        return next(name for name in spec.parts if name in sample)
+    texts = spec.part_name("text")
+    return texts if isinstance(sample, Tokens) and texts is not None else next(iter(spec.parts))
 
 
-def _embeddings(run: Run, samples: Any, modality: str) -> dict[str, Tensor]:
+def _embeddings(run: Run, samples: Any) -> dict[str, Tensor]:
+    """The features, and of samples of several parts each further part's in the shared space."""
+    from nearfar.evaluation.features import extract
+    from nearfar.runs.encoder_files import encoder_spec
+    from nearfar.views import plain_view
+
     found = {"embedding": features_of(run, samples)}
-    if modality == "image-text":
-        everything = samples.take(torch.arange(len(samples)))
-        found["text_embedding"] = text_features(run, everything.second)
+    spec = encoder_spec(run.encoder())
+    sample = samples.take(torch.arange(1))
+    if not isinstance(sample, Parts):
+        return found
+    method = run.method()
+    for name in [name for name in spec.parts if name in sample][1:]:
+        plain = plain_view(spec.parts[name])
+
+        def one_part(x: Any, name: str = name, plain: Callable[[Any], Any] = plain) -> Any:
+            return plain(x[name])
+
+        found[f"{name}_embedding"] = extract(partial(method.embed_part, name), samples, one_part)
     return found
 
 

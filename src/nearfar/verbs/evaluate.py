@@ -170,17 +170,17 @@ def evaluate_run(
     from nearfar.views import plain_view
 
     encoder = run.features()
-    paired = source.spec.modality == "image-text"
+    whole = bool(source.spec.parts) or run.predicts is not None
     for spec in (source.spec, *([outsiders.spec] if outsiders is not None else [])):
         check_input(encoder, spec)
     encoder = tower_for(encoder, source.spec.modality)
     found = _watched(judge)(
-        run.method() if paired else encoder,
+        run.method() if whole else encoder,
         source,
         plain_view(encoder_spec(encoder)),  # normalised as in training, whatever the data
-        baselines={"random encoder": _untrained(run, encoder, paired)},
+        baselines={"random encoder": _untrained(run, encoder, whole)},
         wanted=Wanted(protocols, seeds, _samples(outsiders), device_of(run.config.options.device)),
-        shared=None if paired else _shared(run, encoder),
+        shared=None if whole else _shared(run, encoder),
     )
     changes = [note for note in source.notes if note.startswith(CHANGED)]
     found = dataclasses.replace(found, notes=(*found.notes, *notes, *changes))
@@ -228,8 +228,10 @@ def _samples(source: Source | None) -> Any:
     return None if source is None else source.test or source.train
 
 
-def _untrained(run: Run, encoder: Encoder, paired: bool) -> Any:
-    """The encoder (for pairs: the run's method) with fresh random weights, in evaluation mode."""
+def _untrained(run: Run, encoder: Encoder, whole: bool) -> Any:
+    """The encoder (of pairs, or where something is predicted, the run's method) with fresh random
+    weights, in evaluation mode.
+    """
     import dataclasses
 
     import torch
@@ -242,11 +244,11 @@ def _untrained(run: Run, encoder: Encoder, paired: bool) -> Any:
 
     config = run.config
     seed = config.options.seed + 1
-    if paired or isinstance(encoder, Encoding):
+    if whole or isinstance(encoder, Encoding):
         name = (config.options.encoder or "").replace(PRETRAINED, "") or None
         options = dataclasses.replace(config.options, seed=seed, encoder=name)
         method = assemble(dataclasses.replace(config, options=options), run.source()).method.eval()
-        return method if paired else Encoding(method).eval()
+        return method if whole else Encoding(method).eval()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return networks.build(

@@ -12,7 +12,7 @@ from nearfar.evaluation.result import Evaluation
 from nearfar.options import PretrainOptions
 from nearfar.reports.health import gain
 from nearfar.runs.folder import CONFIG, Run
-from nearfar.runs.stored import finite_number
+from nearfar.stored import finite_number
 
 _OF_DATA = ("data", "label", "group", "text_column", "image_column", "size", "limit")
 """Options that a comparison shares with the run."""

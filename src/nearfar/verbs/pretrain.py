@@ -122,7 +122,7 @@ def _train(
     wanted: Config, method_class: Any, console: Console, profile: bool, held: ExitStack
 ) -> Run:
     from nearfar import collectives
-    from nearfar.assembly.assemble import assemble, inflated_data, load_data
+    from nearfar.assembly.assemble import assemble, load_data, suited
     from nearfar.assembly.watch import callbacks, plan_of
     from nearfar.data.remembered import remember
     from nearfar.runs.encoder_files import save_encoder
@@ -131,8 +131,8 @@ def _train(
     from nearfar.training.care.lock import locked
     from nearfar.training.care.profile import Profile
     from nearfar.training.loop import fit
+    from nearfar.verbs.pretrained import pretrained_parts
     from nearfar.verbs.told import shown, tell
-    from nearfar.views import make_views
 
     def note(sentence: str) -> None:
         console.print(f"[yellow]note[/] {shown(sentence)}", highlight=False, soft_wrap=True)
@@ -150,19 +150,25 @@ def _train(
         if collectives.is_first():
             # the others start when the first process has filled the decoded cache, or failed to
             collectives.patient_barrier()
-    training = inflated_data(wanted.options, source)
-    assembled = assemble(wanted, training, method_class)
-    tell(dataclasses.replace(source, notes=training.notes), console)
+    wanted, source = suited(wanted, source, method_class)
+    kind = method_class or registry.get(wanted.method)
+    folder = _folder(wanted, source.spec.name)
+    finished: dict[str, Any] = {}
+    if kind.pretrained:
+        if wanted.options.resume is None and collectives.is_first():
+            held.enter_context(_nothing_left(folder))
+        finished = pretrained_parts(kind, wanted, folder, quiet=console.quiet)
+    assembled = assemble(wanted, source, method_class, finished)
+    tell(source, console)
     for sentence in assembled.notes:
         note(sentence)
     method = assembled.method
-    spec = training.spec
-    views = make_views(spec, method.wanted_views, patches=getattr(method.encoder, "patches", 0))
-    plan, config = plan_of(assembled, training, views, console)
+    spec = source.spec
+    views = method.views()
+    plan, config = plan_of(assembled, source, views, console)
     if profile:
         told = partial(console.print, highlight=False, soft_wrap=True)
         plan = dataclasses.replace(plan, profile=Profile(plan.device, told))
-    folder = _folder(config, spec.name)
     if config.options.resume is None and collectives.is_first():
         held.enter_context(_nothing_left(folder))
         held.enter_context(locked(folder))
@@ -173,12 +179,12 @@ def _train(
         remember(
             folder,
             str(config.options.data),
-            source,
+            source if source.raw is None else source.raw,
             {**vars(config.options), "settings": config.settings},
         )
     text = collectives.broadcast_object(config.to_toml())
     plan = dataclasses.replace(plan, config=text, tell=note)
-    for sentence in extremes(training):
+    for sentence in extremes(source):
         note(sentence)
     parameters = sum(p.numel() for p in method.encoder.parameters())
     length = f"{plan.steps} steps" if plan.steps else f"{plan.recipe.epochs} epochs"
@@ -191,7 +197,7 @@ def _train(
     )
     progress = fit(
         method,
-        training,
+        source,
         views,
         plan,
         folder / CHECKPOINTS,

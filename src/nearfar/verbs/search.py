@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nearfar import modalities
 from nearfar.errors import UserError, printable
 from nearfar.runs.folder import Run
 
@@ -251,16 +252,14 @@ def _embedded(run: Run, query: str) -> Tensor:
 
     spec = encoder_spec(run.encoder())
     path = Path(query)
-    if kind_of(path) == spec.modality.partition("-")[0] and kind_of(path) in ("image", "series"):
+    asked = modalities.get(spec.first.modality).query
+    if asked and kind_of(path) == spec.first.modality:
         return features_of(run, samples_like(path, spec))
     tokenizer = tokenizer_of(run.encoder())
-    if tokenizer is not None:
-        return text_features(run, tokenizer.encode([query], spec.context))
-    kind = {
-        "image": "an image file, ",
-        "image-text": "an image file, ",
-        "series": "a .csv file, ",
-    }.get(spec.modality, "")
+    texts = spec.of("text")
+    if tokenizer is not None and texts is not None:
+        return text_features(run, tokenizer.encode([query], texts.context))
+    kind = f"{asked}, " if asked else ""
     raise UserError(
         f"Cannot search for {query!r}: expected {kind}the id of a sample of the searched set, or # "
         "and its row."

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nearfar.batch import Tokens
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
+from nearfar.rows import Tokens
 from nearfar.views.choice import settings_by_view
 from nearfar.views.draws import rand, uniform
 from nearfar.views.wanted import WantedViews
@@ -107,7 +107,7 @@ def plain_text(samples: Tokens, spec: Spec) -> Tokens:
     if not isinstance(samples, Tokens):
         raise UserError(
             f"The samples of {spec.name!r} are a {type(samples).__name__}: text views expect "
-            "nearfar.batch.Tokens."
+            "nearfar.rows.Tokens."
         )
     return samples
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nearfar import modalities
+from nearfar.data.spec import Spec
+from nearfar.errors import UserError
+from nearfar.found import at_home
+
+if TYPE_CHECKING:
+    from nearfar.views.made import Views
 
 
 @dataclass(frozen=True)
@@ -23,13 +33,14 @@ class WantedViews:
         local_size: side of a local view relative to a whole one.
         further: styles of further views of a whole view's size, after the whole and local ones:
             ("crop",) for a normally augmented view, ("plain",) for the sample itself.
-        boxes: whether the crop boxes of the whole and local views follow as one more view (N, whole
-            + local, 4): left, top, right and bottom as shares of the image, left and right (top and
-            bottom) exchanged where the view is mirrored. Images only.
+        boxes: whether the crop boxes of the whole and local views come with them as "boxes", (N,
+            whole + local, 4): left, top, right and bottom as shares of the image, left and right
+            (top and bottom) exchanged where the view is mirrored. Images only.
         centre_distance: least distance of the centres of the first two boxes, over the image's
             diagonal, in [0, 1). Images only.
-        mask: whether a last view of uniform noise in [0, 1), (N, number of patches), is wanted to
-            draw masks from.
+        noise: Number of values in [0, 1) that come with each sample as "noise", (N, noise), to draw
+            masks from; 0: none.
+        parts: Of samples with several parts, what is wanted of some of them instead, by name.
     """
 
     whole: int = 2
@@ -41,4 +52,34 @@ class WantedViews:
     further: tuple[str, ...] = ()
     boxes: bool = False
     centre_distance: float = 0.0
-    mask: bool = False
+    noise: int = 0
+    parts: Mapping[str, WantedViews] = field(default_factory=dict)
+
+    def maker(self, spec: Spec, settings: Any = None) -> Views:
+        """What makes these views of data of this spec.
+
+        Args:
+            spec: Of the data.
+            settings: Strengths, instead of the style's preset: the modality's settings dataclass,
+                one for all views or a sequence with one for each; by name for several parts.
+
+        Raises:
+            UserError: For a modality without views or without boxes, an unknown style, or settings
+                that do not fit.
+        """
+        modality = modalities.get(spec.modality)
+        if modality.views is None:
+            raise UserError(
+                f"There are no views of {spec.modality} data; choose a method that brings its own."
+            )
+        if (self.boxes or self.centre_distance) and not (modality.has_boxes or spec.parts):
+            raise UserError(
+                f"This method needs crop boxes, which {spec.modality} views do not have: choose "
+                "images."
+            )
+        maker: Views = at_home(modality.views)(spec, self, settings)
+        if not self.noise:
+            return maker
+        from nearfar.views.noise import WithNoise
+
+        return WithNoise(maker, self.noise)

@@ -96,7 +96,8 @@ def mae(method: Any, batch: Batch) -> dict[str, Tensor]:
     removed.
     """
     s = method.settings
-    (samples, noise) = batch.views
+    (samples,) = batch.views
+    noise = batch.extra["noise"]
     order = noise.argsort(1)
     kept = int(noise.shape[1] * (1 - s.removed))
     tokens = method.encoder.embed(samples)
@@ -115,7 +116,8 @@ def mae(method: Any, batch: Batch) -> dict[str, Tensor]:
 @plain_form
 def pixpro(method: Any, batch: Batch) -> dict[str, Tensor]:
     s = method.settings
-    (*views, boxes) = batch.views
+    views = batch.views
+    boxes = batch.extra["boxes"]
     online = [method.projectors[0](method.encoder.feature_map(view)) for view in views]
     with torch.no_grad():
         target = [method.target.module(view)[0] for view in views]

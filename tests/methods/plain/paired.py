@@ -24,16 +24,18 @@ def _symmetric(
 
 @plain_form
 def clip(method: Any, batch: Batch) -> dict[str, Tensor]:
-    images, texts = batch.views
-    first = method.first_projection(method.encoder.first(images))
-    second = method.second_projection(method.encoder.second(texts))
+    (pair,) = batch.views
+    first = method.projections.by_part["image"](method.encoder.part("image")(pair.image))
+    second = method.projections.by_part["text"](method.encoder.part("text")(pair.text))
     return {"clip": _symmetric(first, second, method.log_scale.exp())}
 
 
 @plain_form
 def mcl_clip(method: Any, batch: Batch) -> dict[str, Tensor]:
     """The last stage is the one that learns."""
-    (images, texts) = batch.views
+    (pair,) = batch.views
+    images = pair.image
+    texts = pair.text
     (image_parts, text_parts) = method.parts
     (heads, text_heads) = method.projections
     first = heads[-1](image_parts[-1](images))
@@ -50,9 +52,9 @@ def isogclr_pairs(method: Any, batch: Batch) -> dict[str, Tensor]:
     """
     s = method.settings
     n = len(batch)
-    images, texts = batch.views
-    first = unit(method.first_projection(method.encoder.first(images)))
-    second = unit(method.second_projection(method.encoder.second(texts)))
+    (pair,) = batch.views
+    first = unit(method.projections.by_part["image"](method.encoder.part("image")(pair.image)))
+    second = unit(method.projections.by_part["text"](method.encoder.part("text")(pair.text)))
     total = first.new_zeros(())
     for own, other, table in (
         (first, second, method.first_table),

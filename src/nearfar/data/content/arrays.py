@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from nearfar.batch import Pair, Tokens
 from nearfar.data.content.bounds import check_side, check_steps
 from nearfar.data.content.decode import to_bytes
 from nearfar.data.content.pictures import range_of
@@ -28,12 +27,12 @@ def in_memory(samples: Any) -> Samples:
 
     Args:
         samples: uint8 images (N, C, H, W) or floating-point series (N, C, T), as tensors or arrays;
-            ``Tokens``; or a ``Pair``.
+            or any other kind of ``nearfar.rows``.
 
     Raises:
         UserError: for any other shape or type.
     """
-    content = samples if isinstance(samples, Tokens | Pair) else _checked(samples)
+    content = _checked(samples) if isinstance(samples, Tensor | np.ndarray | list) else samples
     return Samples(content, [str(i) for i in range(len(content))])
 
 

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import torch
 
-from nearfar.batch import Tokens
 from nearfar.errors import UserError
 from nearfar.files import write_text
+from nearfar.rows import Tokens
 
 PADDING, UNKNOWN, START, END, MASK = range(5)
 _BYTES = 5

@@ -32,8 +32,8 @@ _LEAST = 8
 
 
 def inflated(source: Source, inflate: str | None, copies: int = 1, *, seed: int = 0) -> Source:
-    """The source with ``copies`` of its training samples and the generated images after them; its
-    test samples stay.
+    """The source whose method sees ``copies`` of its training samples and the generated images
+    after them; training and test samples stay.
 
     A row is a sample of its own: copies of one image are each other's negatives. Generated images
     have the label -1.
@@ -78,9 +78,8 @@ def inflated(source: Source, inflate: str | None, copies: int = 1, *, seed: int 
     samples = dataclasses.replace(
         train, content=content, ids=ids, label=label, group=groups, rows=rows, marks=None
     )
-    return dataclasses.replace(
-        source, spec=dataclasses.replace(source.spec, length=len(ids)), train=samples, notes=notes
-    )
+    spec = dataclasses.replace(source.spec, length=len(ids))
+    return dataclasses.replace(source, spec=spec, seen=samples, notes=notes)
 
 
 def _unlabelled(values: Tensor, count: int) -> Tensor:

@@ -123,7 +123,7 @@ _ENTRIES = (
     ),
     Entry(
         "hf:NAME",
-        "image, text, image-text",
+        "image, text, image+text",
         "any",
         "any Hugging Face data set with an image or a text column",
     ),

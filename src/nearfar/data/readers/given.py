@@ -14,22 +14,22 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from nearfar.batch import Pair, Tokens
 from nearfar.data.content.arrays import in_memory
 from nearfar.data.content.decode import UnreadableError, covering_box, pixels, to_bytes
 from nearfar.data.content.pictures import range_of
 from nearfar.data.content.series import fit_lengths, read_series
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.samples import Samples
-from nearfar.data.spec import Spec, part_of
+from nearfar.data.spec import Spec
 from nearfar.errors import UserError
+from nearfar.rows import Parts, Tokens
 
 
 def samples_like(given: Any, spec: Spec, tokenizer: Tokenizer | None = None) -> Samples:
     """What a user hands over as ``Samples`` of the kind and size that an encoder was built for.
 
     Args:
-        given: ``Samples``, ``Tokens`` or a ``Pair``; for images a path, a PIL picture, a list of
+        given: ``Samples``, ``Tokens`` or ``Parts``; for images a path, a PIL picture, a list of
             either, or an array (N, C, H, W), (N, H, W, C), (C, H, W), (H, W, C) or grey (N, H, W),
             (H, W), of bytes or of numbers in [0, 1]; for series an array (N, C, T) or (C, T), or
             paths of files; for texts a text or a list of them.
@@ -41,13 +41,13 @@ def samples_like(given: Any, spec: Spec, tokenizer: Tokenizer | None = None) -> 
     """
     if isinstance(given, Samples):
         return given
-    if isinstance(given, Tokens | Pair):
+    if isinstance(given, Tokens | Parts):
         return in_memory(given)
     one_or_several = given if isinstance(given, list | tuple) else [given]
     if not len(one_or_several) or (hasattr(given, "__len__") and not len(given)):
         raise UserError("No sample was given; expected at least one.")
     first = one_or_several[0]
-    if isinstance(first, Image.Image) and (images := part_of(spec, "image")):
+    if isinstance(first, Image.Image) and (images := spec.of("image")):
         return in_memory(_stacked([_fitted(picture, images) for picture in one_or_several]))
     if isinstance(first, str | Path):
         return _named(one_or_several, spec, tokenizer)
@@ -57,24 +57,25 @@ def samples_like(given: Any, spec: Spec, tokenizer: Tokenizer | None = None) -> 
 
 
 def _expected(spec: Spec) -> str:
+    spec = spec.first
     kinds = {
         "image": f"images: paths, PIL pictures or an array (N, {spec.shape[0]}, H, W)",
         "series": f"series: paths or an array (N, {spec.shape[0]}, T)",
         "text": "texts",
     }
     shape = ", ".join(map(str, ("N", *spec.shape)))
-    return kinds.get(
-        spec.modality.partition("-")[0], f"{spec.modality} samples as an array ({shape})"
-    )
+    return kinds.get(spec.modality, f"{spec.modality} samples as an array ({shape})")
 
 
 def _named(names: Sequence[Any], spec: Spec, tokenizer: Tokenizer | None) -> Samples:
     """Files of images or series by their paths, or texts."""
     paths = [Path(name) for name in names]
-    images = part_of(spec, "image")
+    images = spec.of("image")
     is_text = tokenizer is not None and not any(path.suffix and path.exists() for path in paths)
     if is_text and tokenizer is not None:
-        return in_memory(tokenizer.encode([str(name) for name in names], spec.context))
+        texts = spec.of("text")
+        context = 0 if texts is None else texts.context
+        return in_memory(tokenizer.encode([str(name) for name in names], context))
     if images is not None:
         return in_memory(_stacked([_read(path, images) for path in paths]))
     if spec.modality == "series":
@@ -152,7 +153,7 @@ def _arrays(given: Any, spec: Spec) -> Samples:
         ) from error
     if array.dtype.kind not in "biuf":
         raise UserError(f"The samples are an array of {array.dtype}; expected {_expected(spec)}.")
-    images = part_of(spec, "image")
+    images = spec.of("image")
     if images is not None:
         return in_memory(torch.from_numpy(_images(array, images)))
     return in_memory(torch.from_numpy(_values(array, spec)))

@@ -91,7 +91,7 @@ class Table:
         """As in ``Spec``."""
         if self.content is None:
             return "text"
-        return self.content.modality if self.texts is None else f"{self.content.modality}-text"
+        return self.content.modality if self.texts is None else f"{self.content.modality}+text"
 
 
 def skipped_note(

@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 from nearfar.evaluation.features import View, extract
 from nearfar.methods.method import Method
 from nearfar.networks.heads import DinoHead
+from nearfar.networks.projections import Projections
 
 _MOST = 512  # samples
 
@@ -34,6 +35,10 @@ def heads(method: Method) -> dict[str, nn.Module]:
     for name, part in method.named_children():
         if isinstance(part, Method):
             found |= {f"{name}.{inner}": head for inner, head in heads(part).items()}
+        elif isinstance(part, Projections):
+            # An encoder of several parts gives the features of its first.
+            first = next(iter(part.by_part))
+            found[f"{name}.{first}"] = part.by_part[first]
         elif (
             part is not method.encoder
             and not _holds(part, method.encoder)

@@ -16,7 +16,7 @@ from nearfar.evaluation.features import BATCH, View
 from nearfar.evaluation.kernels.blocks import blocks
 from nearfar.evaluation.probes.linear import VALIDATION_SHARE
 from nearfar.evaluation.splits import stratified
-from nearfar.training.schedules import learning_rate_factor
+from nearfar.training.schedules import cosine
 
 RATES = (1e-4, 1e-3, 1e-2)
 """Peak learning rates to choose from."""
@@ -152,9 +152,7 @@ def fine_tune(
         torch.manual_seed(seed)  # dropout draws from the global state
         for step, rows in enumerate(_batches(len(train), budget, generator), 1):
             for group in optimizer.param_groups:
-                group["lr"] = rate * learning_rate_factor(
-                    step, budget.steps, round(0.1 * budget.steps)
-                )
+                group["lr"] = rate * cosine.factor(step, budget.steps, round(0.1 * budget.steps))
             x, label = train.batch(rows)
             optimizer.zero_grad()
             with _precise(train, precision):

@@ -1,4 +1,4 @@
-"""The protocols by name.
+"""The protocols: each file here defines some, under ``PROTOCOLS``.
 
 A protocol's settings never change under its versioned name. Whatever a probe has to choose, it
 chooses on training data.
@@ -7,41 +7,31 @@ chooses on training data.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
+from nearfar import found
 from nearfar.errors import UserError, unknown_name
 from nearfar.evaluation.protocol import Protocol, Task
-from nearfar.evaluation.protocols.annotated import DENSE, SIMILARITY
-from nearfar.evaluation.protocols.classes import FEW_LABELS, KNN, LINEAR
-from nearfar.evaluation.protocols.foreign import OOD, ROBUSTNESS
-from nearfar.evaluation.protocols.neighbours import CLUSTERING, RETRIEVAL
-from nearfar.evaluation.protocols.pairs import PAIRS
-from nearfar.evaluation.protocols.parts import FAIRNESS, FEW_SHOT
-from nearfar.evaluation.protocols.space import GEOMETRY
-from nearfar.evaluation.protocols.tuning import FINE_TUNE
-from nearfar.evaluation.protocols.values import RIDGE, SHOTS
 
-ALL = (
-    PAIRS,
-    SIMILARITY,
-    KNN,
-    LINEAR,
-    FEW_LABELS,
-    FEW_SHOT,
-    FINE_TUNE,
-    RIDGE,
-    SHOTS,
-    DENSE,
-    RETRIEVAL,
-    CLUSTERING,
-    FAIRNESS,
-    ROBUSTNESS,
-    OOD,
-    GEOMETRY,
-)
-"""In the order of the table."""
 
-PROTOCOLS = {one.version: one.statement for one in ALL}
-"""Versioned name to what the protocol does."""
+@cache
+def all_protocols() -> tuple[Protocol, ...]:
+    """All of them in the order of the table."""
+    files = found.names_in(__name__, "PROTOCOLS")
+    each = [found.part_in(__name__, file, "PROTOCOLS", "protocol") for file in files]
+    every = [one for protocols in each for one in protocols]
+    return tuple(sorted(every, key=lambda one: (one.rank, one.name)))
+
+
+def statements() -> dict[str, str]:
+    """Versioned name to what the protocol does."""
+    return {one.version: one.statement for one in all_protocols()}
+
+
+def headlines() -> list[str]:
+    """The metrics that stand for their protocols, the most telling first."""
+    return [metric for one in all_protocols() for metric in one.headline]
+
 
 _SETS = ("quick", "all")
 
@@ -52,11 +42,11 @@ def check_names(wanted: Sequence[str]) -> None:
     Raises:
         UserError: with the nearest names; or if there are none.
     """
-    known = [*_SETS, *(one.name for one in ALL)]
+    known = [*_SETS, *(one.name for one in all_protocols())]
     if not wanted:
         raise UserError(f"No protocol was named; choose from {', '.join(known)}.")
     for name in wanted:
-        if name not in known and name not in PROTOCOLS:
+        if name not in known and name not in statements():
             raise unknown_name("protocol", name, known)
 
 
@@ -69,17 +59,20 @@ def chosen(wanted: Sequence[str], task: Task) -> tuple[list[Protocol], list[str]
     check_names(wanted)
     found = []
     notes = []
-    for one in ALL:
+    for one in all_protocols():
         lacks = one.lacks(task)
-        if lacks is None and ("all" in wanted or ("quick" in wanted and one.quick)):
+        fits = one.fits(task.predicts)
+        if lacks is None and fits and ("all" in wanted or ("quick" in wanted and one.quick)):
             found.append(one)
         elif one.name in wanted or one.version in wanted:
+            if one.judges is not None and not fits:
+                lacks = f"a method that predicts {one.judges.__name__.lower()}"
             if lacks is not None:
                 raise UserError(
                     f"The protocol {one.name!r} needs {lacks}, which {task.source.spec.name} has "
                     "not; leave it out."
                 )
             found.append(one)
-        elif lacks is not None and "all" in wanted:
+        elif lacks is not None and fits and "all" in wanted:
             notes.append(f"{one.name} was left out: it needs {lacks}.")
     return found, notes

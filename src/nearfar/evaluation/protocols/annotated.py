@@ -112,6 +112,7 @@ DENSE = Protocol(
     f"colours averaged in {_RAW_CELLS} x {_RAW_CELLS} cells",
     _dense,
     _needs_regions,
+    rank=55,
 )
 SIMILARITY = Protocol(
     "similarity",
@@ -122,4 +123,10 @@ SIMILARITY = Protocol(
     _similarity,
     _needs_partners,
     quick=True,
+    rank=10,
+    headline=("similarity, Spearman",),
+)
+PROTOCOLS = (
+    DENSE,
+    SIMILARITY,
 )

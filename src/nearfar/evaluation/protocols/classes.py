@@ -88,6 +88,8 @@ KNN = Protocol(
     _knn,
     needs_classes,
     quick=True,
+    rank=15,
+    headline=("kNN accuracy",),
 )
 LINEAR = Protocol(
     "linear",
@@ -98,6 +100,8 @@ LINEAR = Protocol(
     _linear,
     needs_classes,
     quick=True,
+    rank=20,
+    headline=("linear accuracy",),
 )
 FEW_LABELS = Protocol(
     "few-labels",
@@ -109,4 +113,10 @@ FEW_LABELS = Protocol(
     _few_labels,
     needs_classes,
     quick=True,
+    rank=25,
+)
+PROTOCOLS = (
+    KNN,
+    LINEAR,
+    FEW_LABELS,
 )

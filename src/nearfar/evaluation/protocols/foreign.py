@@ -106,6 +106,7 @@ OOD = Protocol(
     "are; interval over resampled samples (percentiles)",
     _ood,
     _needs_outsiders,
+    rank=80,
 )
 ROBUSTNESS = Protocol(
     "robustness",
@@ -117,4 +118,9 @@ ROBUSTNESS = Protocol(
     "interval over test samples (t)",
     _robustness,
     _needs_images_of_classes,
+    rank=75,
+)
+PROTOCOLS = (
+    OOD,
+    ROBUSTNESS,
 )

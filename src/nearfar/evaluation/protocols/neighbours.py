@@ -86,6 +86,7 @@ RETRIEVAL = Protocol(
     "search; interval over test samples",
     _retrieval,
     needs_classes,
+    rank=60,
 )
 CLUSTERING = Protocol(
     "clustering",
@@ -97,4 +98,9 @@ CLUSTERING = Protocol(
     "(Wilson), the wider",
     _clustering,
     needs_classes,
+    rank=65,
+)
+PROTOCOLS = (
+    RETRIEVAL,
+    CLUSTERING,
 )

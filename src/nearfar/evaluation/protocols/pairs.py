@@ -5,45 +5,45 @@ chance reaches.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from nearfar.batch import Pair
 from nearfar.evaluation.features import Labelled, extract_pairs
 from nearfar.evaluation.measures.pairs import modality_gap, partner_ranks, recall_at, zero_shot
 from nearfar.evaluation.protocol import Protocol, Row, Task, share
 from nearfar.evaluation.result import Score
-
-_NAMES = ("image", "text")
+from nearfar.methods.method import Method
+from nearfar.rows import Parts
 
 
 def _pairs(row: Row) -> Iterator[Score]:
     """Retrieval and zero-shot of a method with a space for both parts, and its controls if it is
     the trained one.
     """
-    method: Any = row.encoder
+    method = row.encoder
     task = row.task
-    if method is None or not hasattr(method, "embed_pair"):
+    if not isinstance(method, Method) or not method.has_shared_space:
         return
-    embed = method.embed_pair
+    spec = task.source.spec
+    first, second = list(spec.parts)[:2]
 
-    def parts(pair: Pair) -> tuple[Tensor, Tensor]:
-        return embed(pair.first), embed(pair.second)
+    def parts(pair: Parts) -> tuple[Tensor, Tensor]:
+        return method.embed_part(first, pair[first]), method.embed_part(second, pair[second])
 
     both = extract_pairs(parts, task.test, task.view, device=task.wanted.device)
-    yield from _retrieval(row.name, *both)
+    yield from _retrieval(row.name, (first, second), *both)
     if row.name == "trained":
-        yield from _controls(*both)
-    if task.target == "class":
-        spec = task.source.spec
-        names = task.source.tokenizer.encode(list(spec.classes), spec.context).to(
-            task.wanted.device
-        )
+        yield from _controls((first, second), *both)
+    texts = spec.part_name("text")
+    if task.target == "class" and texts == second:
+        context = spec.parts[texts].context
+        names = task.source.tokenizer.encode(list(spec.classes), context).to(task.wanted.device)
         with torch.no_grad():
-            texts = embed(names).float()
-        right = zero_shot(both[0], texts) == Labelled(both[0], task.test.label, task.classes).labels
+            embedded = method.embed_part(texts, names).float()
+        right = (
+            zero_shot(both[0], embedded) == Labelled(both[0], task.test.label, task.classes).labels
+        )
         yield share(
             row.name,
             PAIRS.version,
@@ -56,11 +56,14 @@ def _pairs(row: Row) -> Iterator[Score]:
             yield Score("chance", PAIRS.version, "zero-shot accuracy", commonest, unit="%")
 
 
-def _retrieval(row: str, first: Tensor, second: Tensor) -> Iterator[Score]:
+def _retrieval(row: str, names: tuple[str, str], first: Tensor, second: Tensor) -> Iterator[Score]:
     """Retrieval both ways between embeddings (N, D) of both parts, and the distance of their
     means.
     """
-    ways = ((_NAMES, partner_ranks(first, second)), (_NAMES[::-1], partner_ranks(second, first)))
+    ways = (
+        (names, partner_ranks(first, second)),
+        (names[::-1], partner_ranks(second, first)),
+    )
     for (query, target), ranks in ways:
         for k in (1, 5, 10):
             yield share(
@@ -76,13 +79,15 @@ def _retrieval(row: str, first: Tensor, second: Tensor) -> Iterator[Score]:
     yield Score(row, PAIRS.version, "modality gap", modality_gap(first, second))
 
 
-def _controls(first: Tensor, second: Tensor) -> Iterator[Score]:
+def _controls(names: tuple[str, str], first: Tensor, second: Tensor) -> Iterator[Score]:
     """The same with partners in random order, which must come out at chance; and chance itself, k /
     N.
     """
     order = torch.randperm(len(first), generator=torch.Generator().manual_seed(0)).to(second.device)
     scores = [
-        s for s in _retrieval("shuffled pairs", first, second[order]) if s.metric != "modality gap"
+        s
+        for s in _retrieval("shuffled pairs", names, first, second[order])
+        if s.metric != "modality gap"
     ]
     yield from scores
     for score in scores:
@@ -92,7 +97,7 @@ def _controls(first: Tensor, second: Tensor) -> Iterator[Score]:
 
 
 def _needs_pairs(task: Task) -> str | None:
-    return None if task.modality == "image-text" else "pairs of images and texts"
+    return None if len(task.source.spec.parts) == 2 else "pairs, such as images with texts"
 
 
 PAIRS = Protocol(
@@ -104,4 +109,7 @@ PAIRS = Protocol(
     _pairs,
     _needs_pairs,
     quick=True,
+    rank=5,
+    headline=("image to text recall@1", "text to image recall@1"),
 )
+PROTOCOLS = (PAIRS,)

@@ -77,6 +77,7 @@ FEW_SHOT = Protocol(
     "over episodes (t)",
     _few_shot,
     needs_classes,
+    rank=30,
 )
 FAIRNESS = Protocol(
     "fairness",
@@ -87,4 +88,9 @@ FAIRNESS = Protocol(
     "the groups",
     _fairness,
     _needs_groups,
+    rank=70,
+)
+PROTOCOLS = (
+    FEW_SHOT,
+    FAIRNESS,
 )

@@ -75,4 +75,6 @@ GEOMETRY = Protocol(
     _geometry,
     _needs_two,
     quick=True,
+    rank=85,
 )
+PROTOCOLS = (GEOMETRY,)

@@ -89,4 +89,6 @@ FINE_TUNE = Protocol(
     "test samples (Wilson), the wider",
     _fine_tune,
     _needs_one_modality,
+    rank=35,
 )
+PROTOCOLS = (FINE_TUNE,)

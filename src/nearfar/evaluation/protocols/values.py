@@ -91,6 +91,8 @@ RIDGE = Protocol(
     _ridge,
     _needs_values,
     quick=True,
+    rank=40,
+    headline=("R2",),
 )
 SHOTS = Protocol(
     "shots",
@@ -100,4 +102,9 @@ SHOTS = Protocol(
     " shots; mean over splits of the mean and of the geometric mean of absolute errors",
     _shots,
     _needs_whole_values,
+    rank=45,
+)
+PROTOCOLS = (
+    RIDGE,
+    SHOTS,
 )

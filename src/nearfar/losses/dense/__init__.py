@@ -1,0 +1,1 @@
+"""Losses on pixels, patches, regions and points, one subject a file."""

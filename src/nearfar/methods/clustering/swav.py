@@ -66,19 +66,19 @@ class SwAV(Method):
         projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
-        "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments",
-        "Caron, Misra, Mairal, Goyal, Bojanowski, Joulin",
-        2020,
-        "2006.09882",
-        (
+        title="Unsupervised Learning of Visual Features by Contrasting Cluster Assignments",
+        authors="Caron, Misra, Mairal, Goyal, Bojanowski, Joulin",
+        year=2020,
+        arxiv="2006.09882",
+        departures=(
             "The queue starts with random vectors instead of zeros; both are left aside until it "
             "is full.",
         ),
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "larc",
+            settings={},
+            optimizer="larc",
             learning_rate=0.3,
             weight_decay=1e-6,
             batch_size=4096,
@@ -86,7 +86,7 @@ class SwAV(Method):
             warmup=0.0125,
         ),
         "small": Recipe(
-            {"epsilon": 0.03, "prototypes": 60, "frozen": 0.1, "local": 0, "hidden": 512},
+            settings={"epsilon": 0.03, "prototypes": 60, "frozen": 0.1, "local": 0, "hidden": 512},
             learning_rate=4e-3,
             batch_size=64,
             epochs=50,

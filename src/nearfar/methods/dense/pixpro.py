@@ -62,12 +62,12 @@ class PixPro(Method):
         projection: Annotated[int, whole_number()] = 256
 
     paper = Paper(
-        "Propagate Yourself: Exploring Pixel-Level Consistency for Unsupervised Visual "
+        title="Propagate Yourself: Exploring Pixel-Level Consistency for Unsupervised Visual "
         "Representation Learning",
-        "Xie, Lin, Zhang, Cao, Lin, Hu",
-        2021,
-        "2011.10043",
-        (
+        authors="Xie, Lin, Zhang, Cao, Lin, Hu",
+        year=2021,
+        arxiv="2011.10043",
+        departures=(
             "What is propagated is normalised before the sum, as in the authors' code; the paper "
             "does not say so.",
             "The copy is updated after each step for the next one, which gives the same numbers as "
@@ -77,15 +77,15 @@ class PixPro(Method):
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "lars",
+            settings={},
+            optimizer="lars",
             learning_rate=1.0,
             weight_decay=1e-5,
             batch_size=1024,
             epochs=100,
             warmup=0.05,
         ),
-        "small": Recipe({"hidden": 256, "projection": 64}),
+        "small": Recipe(settings={"hidden": 256, "projection": 64}),
     }
     modalities = ("image",)
     wanted_views = WantedViews(style="asymmetric", boxes=True)
@@ -111,7 +111,8 @@ class PixPro(Method):
         self.target = MomentumEncoder(ProjectedMaps(encoder, self.projectors))
 
     def forward(self, batch: Batch) -> Outputs:
-        *views, boxes = batch.views
+        views = batch.views
+        boxes = batch.extra["boxes"]
         online = [ProjectedMaps(self.encoder, self.projectors)(view) for view in views]
         target = [self.target(view) for view in views]
         pairs = pixel_pairs(

@@ -44,15 +44,15 @@ class AMCLSimSiam(Method):
     paper = AMCL.paper
     recipes = {
         "paper": Recipe(
-            {},
-            "sgd",
+            settings={},
+            optimizer="sgd",
             learning_rate=0.025,
             weight_decay=5e-4,
             batch_size=512,
             epochs=800,
             warmup=0.0,
         ),
-        "small": Recipe({"projection": 256, "bottleneck": 64}),
+        "small": Recipe(settings={"projection": 256, "bottleneck": 64}),
     }
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {

@@ -48,19 +48,19 @@ class BYOL(Method):
         predictor_decays: bool = True
 
     paper = Paper(
-        "Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning",
-        "Grill, Strub, Altché et al.",
-        2020,
-        "2006.07733",
-        (
+        title="Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning",
+        authors="Grill, Strub, Altché et al.",
+        year=2020,
+        arxiv="2006.07733",
+        departures=(
             "The copy starts equal to the online network; the authors' code gives it random "
             "weights.",
         ),
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "lars",
+            settings={},
+            optimizer="lars",
             learning_rate=0.2,
             weight_decay=1.5e-6,
             batch_size=4096,
@@ -68,7 +68,7 @@ class BYOL(Method):
             warmup=0.01,
         ),
         "small": Recipe(
-            {
+            settings={
                 "momentum": 0.9,
                 "hidden": 512,
                 "projection": 128,

@@ -84,25 +84,25 @@ class DINO(Method):
         head_norm: bool = False
 
     paper = Paper(
-        "Emerging Properties in Self-Supervised Vision Transformers",
-        "Caron, Touvron, Misra et al.",
-        2021,
-        "2104.14294",
-        ("Evaluation takes the student's encoder, not the teacher's.",),
+        title="Emerging Properties in Self-Supervised Vision Transformers",
+        authors="Caron, Touvron, Misra et al.",
+        year=2021,
+        arxiv="2104.14294",
+        departures=("Evaluation takes the student's encoder, not the teacher's.",),
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "adamw",
-            5e-4,
-            0.04,
+            settings={},
+            optimizer="adamw",
+            learning_rate=5e-4,
+            weight_decay=0.04,
             batch_size=1024,
             epochs=300,
             warmup=0.033,
             final_weight_decay=0.4,
         ),
         "small": Recipe(
-            {
+            settings={
                 "momentum": 0.9,
                 "sinkhorn": True,
                 "first_teacher_temperature": 0.03,

@@ -75,11 +75,11 @@ class DirectPred(Method):
         projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
-        "Understanding Self-Supervised Learning Dynamics without Contrastive Pairs",
-        "Tian, Chen, Ganguli",
-        2021,
-        "2102.06810",
-        (
+        title="Understanding Self-Supervised Learning Dynamics without Contrastive Pairs",
+        authors="Tian, Chen, Ganguli",
+        year=2021,
+        arxiv="2102.06810",
+        departures=(
             "F's eigenvalues are divided by the largest before the root, as coded.",
             "The copy starts equal unless random_target is set.",
             "DirectCopy divides F by its spectral norm; the paper leaves the norm open, the "
@@ -88,9 +88,15 @@ class DirectPred(Method):
     )
     recipes = {
         "paper": Recipe(
-            {}, "sgd", learning_rate=0.06, weight_decay=4e-4, batch_size=128, epochs=100, warmup=0.0
+            settings={},
+            optimizer="sgd",
+            learning_rate=0.06,
+            weight_decay=4e-4,
+            batch_size=128,
+            epochs=100,
+            warmup=0.0,
         ),
-        "small": Recipe({"epsilon": 0.1, "momentum": 0.98}),
+        "small": Recipe(settings={"epsilon": 0.1, "momentum": 0.98}),
     }
     choices = {
         "views": "two strong views",

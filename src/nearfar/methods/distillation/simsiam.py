@@ -43,15 +43,24 @@ class SimSiam(Method):
         predictor_rate: Annotated[float, above(0)] = 1.0
 
     paper = Paper(
-        "Exploring Simple Siamese Representation Learning", "Chen, He", 2021, "2011.10566"
+        title="Exploring Simple Siamese Representation Learning",
+        authors="Chen, He",
+        year=2021,
+        arxiv="2011.10566",
     )
     recipes = {
         "paper": Recipe(
-            {}, "sgd", learning_rate=0.05, weight_decay=1e-4, batch_size=512, epochs=100, warmup=0.0
+            settings={},
+            optimizer="sgd",
+            learning_rate=0.05,
+            weight_decay=1e-4,
+            batch_size=512,
+            epochs=100,
+            warmup=0.0,
         ),
         "small": Recipe(
-            {"projection": 512, "bottleneck": 128, "predictor_rate": 10.0},
-            "sgd",
+            settings={"projection": 512, "bottleneck": 128, "predictor_rate": 10.0},
+            optimizer="sgd",
             learning_rate=0.3,
             weight_decay=5e-4,
             batch_size=64,
@@ -76,9 +85,9 @@ class SimSiam(Method):
         self.predictor = mlp((width, self.settings.bottleneck, width), hidden_bias=False)
 
     def forward(self, batch: Batch) -> Outputs:
-        return self.predict(*each(nn.Sequential(self.encoder, self.projector), batch.views))
+        return self.predictions(*each(nn.Sequential(self.encoder, self.projector), batch.views))
 
-    def predict(self, z1: Tensor, z2: Tensor) -> Outputs:
+    def predictions(self, z1: Tensor, z2: Tensor) -> Outputs:
         """Predictions from the two views' projections (N, D), and those as constants."""
         p1, p2 = each(self.predictor, (z1, z2))
         return {"p1": p1, "p2": p2, "z1": z1.detach(), "z2": z2.detach()}

@@ -57,12 +57,13 @@ class GenView(Method):
         latent: Annotated[int, whole_number()] = 64
 
     paper = Paper(
-        "GenView: Enhancing View Quality with Pretrained Generative Model for Self-Supervised "
+        title="GenView: Enhancing View Quality with Pretrained Generative Model for "
+        "Self-Supervised "
         "Learning",
-        "Li, Yang, Li, Wu, Yu, Ghanem, Zhang",
-        2024,
-        "2403.12003",
-        (
+        authors="Li, Yang, Li, Wu, Yu, Ghanem, Zhang",
+        year=2024,
+        arxiv="2403.12003",
+        departures=(
             "An autoencoder fitted to the run's images makes variations (anew at each step, by "
             "noise on its latent) and tokens (less their"
             " mean, because they have much in common), not Stable unCLIP (once for each image) and "
@@ -75,9 +76,15 @@ class GenView(Method):
     )
     recipes = {
         "paper": Recipe(
-            {}, "sgd", learning_rate=0.05, weight_decay=1e-4, batch_size=256, epochs=200, warmup=0.0
+            settings={},
+            optimizer="sgd",
+            learning_rate=0.05,
+            weight_decay=1e-4,
+            batch_size=256,
+            epochs=200,
+            warmup=0.0,
         ),
-        "small": Recipe({"host_recipe": "small", "generator_steps": 300}),
+        "small": Recipe(settings={"host_recipe": "small", "generator_steps": 300}),
     }
     modalities = ("image",)
     by_row = True

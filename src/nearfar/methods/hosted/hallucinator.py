@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
+from nearfar import modalities
 from nearfar.methods.distillation.simsiam import SimSiam
 from nearfar.methods.instance.simclr import SimCLR
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
@@ -66,19 +67,33 @@ class Hallucinator(Method):
         bottleneck: Annotated[int, whole_number()] = 512
 
     paper = Paper(
-        "Hallucination Improves the Performance of Unsupervised Visual Representation Learning",
-        "Wu, Hobbs, Hovakimyan",
-        2023,
-        "2307.12168",
-        (
+        title="Hallucination Improves the Performance of Unsupervised Visual Representation "
+        "Learning",
+        authors="Wu, Hobbs, Hovakimyan",
+        year=2023,
+        arxiv="2307.12168",
+        departures=(
             "Built from the idea without code: lambda, mu, the small network and the centres' "
             "distance are choices of ours.",
         ),
     )
     recipes = {
-        "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=1e-4, epochs=200, warmup=0.0),
+        "paper": Recipe(
+            settings={},
+            optimizer="sgd",
+            learning_rate=0.03,
+            weight_decay=1e-4,
+            epochs=200,
+            warmup=0.0,
+        ),
         "small": Recipe(
-            {"host": "simclr", "momentum": 0.99, "queue": 1024, "hidden": 512, "bottleneck": 128}
+            settings={
+                "host": "simclr",
+                "momentum": 0.99,
+                "queue": 1024,
+                "hidden": 512,
+                "bottleneck": 128,
+            }
         ),
     }
     by_row = True
@@ -108,7 +123,9 @@ class Hallucinator(Method):
 
     @property
     def wanted_views(self) -> WantedViews:
-        distance = self.settings.centre_distance if self.spec.modality.startswith("image") else 0.0
+        distance = (
+            self.settings.centre_distance if modalities.get(self.spec.modality).has_boxes else 0.0
+        )
         return replace(self.host.wanted_views, centre_distance=distance)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
@@ -121,11 +138,11 @@ class Hallucinator(Method):
             return dict(self.host(batch))
         if isinstance(self.host, SimSiam):
             z1, z2 = each(nn.Sequential(self.encoder, self.host.projector), batch.views)
-            harder = self.host.predict(
+            harder = self.host.predictions(
                 self.harder(z1, z2.detach(), batch), self.harder(z2, z1.detach(), batch)
             )
             return {
-                **self.host.predict(z1, z2),
+                **self.host.predictions(z1, z2),
                 "hallucinated_p1": harder["p1"],
                 "hallucinated_p2": harder["p2"],
             }

@@ -3,8 +3,8 @@ augmentation weakened.
 
 Generated images make a training set larger but are less like the data, and a strong augmentation on
 top blurs what is left of the classes. So the real images are repeated until they weigh as much
-again (``--inflate generated/ --copies 10``, see ``nearfar.data.prepare.inflation``) and both views
-are weak. Every row, copy or not, is an instance of its own.
+again (``--with inflate:generated/,copies=10``, see ``nearfar.data.prepare.inflation``) and both
+views are weak. Every row, copy or not, is an instance of its own.
 
     loss = mean over the 2N rows of  - s(i, partner) / tau + log sum_{j != i} exp(s(i, j) / tau)
 Source: Wang et al. 2024, "Do Generated Data Always Help Contrastive Learning?", arXiv 2403.12448,
@@ -45,11 +45,11 @@ class AdaInf(Method):
         projection: Annotated[int, whole_number()] = 256
 
     paper = Paper(
-        "Do Generated Data Always Help Contrastive Learning?",
-        "Wang, Zhang, Wang",
-        2024,
-        "2403.12448",
-        (
+        title="Do Generated Data Always Help Contrastive Learning?",
+        authors="Wang, Zhang, Wang",
+        year=2024,
+        arxiv="2403.12448",
+        departures=(
             "Images of up to 64 pixels are not blurred, as in all presets here; the authors blur "
             "half of them.",
             "The authors' loss takes rows with one tag as positives; each row here has its own "
@@ -58,9 +58,15 @@ class AdaInf(Method):
     )
     recipes = {
         "paper": Recipe(
-            {}, "lars", learning_rate=0.2, weight_decay=1e-4, batch_size=512, epochs=35, warmup=0.01
+            settings={},
+            optimizer="lars",
+            learning_rate=0.2,
+            weight_decay=1e-4,
+            batch_size=512,
+            epochs=35,
+            warmup=0.01,
         ),
-        "small": Recipe({"hidden": 512, "projection": 128}),
+        "small": Recipe(settings={"hidden": 512, "projection": 128}),
     }
     choices = {
         "views": "two weak views of real (repeated) and generated samples",

@@ -50,11 +50,11 @@ class AMCL(Method):
         projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
-        "Adaptive Multi-head Contrastive Learning",
-        "Wang, Koniusz, Gedeon, Zheng",
-        2024,
-        "2310.05615",
-        (
+        title="Adaptive Multi-head Contrastive Learning",
+        authors="Wang, Koniusz, Gedeon, Zheng",
+        year=2024,
+        arxiv="2310.05615",
+        departures=(
             "Formulas are those of the paper's tables: the released code cannot run, and lacks "
             "negatives.",
             "Temperatures stay above 0.05, not 1e-5; several hardest negatives are averaged, which "
@@ -63,15 +63,17 @@ class AMCL(Method):
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "sgd",
+            settings={},
+            optimizer="sgd",
             learning_rate=0.03,
             weight_decay=5e-4,
             batch_size=512,
             epochs=800,
             warmup=0.0125,
         ),
-        "small": Recipe({"lowest": 0.1, "highest": 0.5, "hardest": 10, "last_norm": "batch-plain"}),
+        "small": Recipe(
+            settings={"lowest": 0.1, "highest": 0.5, "hardest": 10, "last_norm": "batch-plain"}
+        ),
     }
     choices = {
         "views": "two strong views of each sample",

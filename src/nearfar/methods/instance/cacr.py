@@ -64,11 +64,11 @@ class CACR(Method):
         projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
-        "Contrastive Attraction and Contrastive Repulsion for Representation Learning",
-        "Zheng, Chen, Yao, Yang, Li, Zhang et al.",
-        2023,
-        "2105.03746",
-        (
+        title="Contrastive Attraction and Contrastive Repulsion for Representation Learning",
+        authors="Zheng, Chen, Yao, Yang, Li, Zhang et al.",
+        year=2023,
+        arxiv="2105.03746",
+        departures=(
             "Any encoder with a projector of one hidden layer takes the place of the authors' "
             "small AlexNet.",
             "The learning rate falls along a cosine; the authors' falls tenfold after epochs 155, "
@@ -77,9 +77,15 @@ class CACR(Method):
     )
     recipes = {
         "paper": Recipe(
-            {}, "sgd", learning_rate=0.12, weight_decay=1e-4, batch_size=128, epochs=200, warmup=0.0
+            settings={},
+            optimizer="sgd",
+            learning_rate=0.12,
+            weight_decay=1e-4,
+            batch_size=128,
+            epochs=200,
+            warmup=0.0,
         ),
-        "small": Recipe({"views": 4, "hidden": 512}),
+        "small": Recipe(settings={"views": 4, "hidden": 512}),
     }
     choices = {
         "views": "several strong views of each sample",

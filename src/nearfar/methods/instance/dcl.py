@@ -48,11 +48,11 @@ class DCL(Method):
         projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
-        "Decoupled Contrastive Learning",
-        "Yeh, Hong, Hsu, Liu, Chen, LeCun",
-        2022,
-        "2110.06848",
-        (
+        title="Decoupled Contrastive Learning",
+        authors="Yeh, Hong, Hsu, Liu, Chen, LeCun",
+        year=2022,
+        arxiv="2110.06848",
+        departures=(
             "The mean of the two directions is taken; the usual unofficial code adds them, twice "
             "that.",
             "Left-out terms are dropped exactly and DCLW's weights are constants, unlike in that "
@@ -61,15 +61,15 @@ class DCL(Method):
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "lars",
+            settings={},
+            optimizer="lars",
             learning_rate=0.3,
             weight_decay=1e-6,
             batch_size=256,
             epochs=200,
             warmup=0.05,
         ),
-        "small": Recipe({"temperature": 0.2, "hidden": 512}),
+        "small": Recipe(settings={"temperature": 0.2, "hidden": 512}),
     }
     choices = {
         "views": "two strong views of each sample",

@@ -49,18 +49,23 @@ class FixedHead(Method):
         temperature: Annotated[float, above(0)] = 0.5
 
     paper = Paper(
-        "Investigating the Benefits of Projection Head for Representation Learning",
-        "Xue, Gan, Ni, Joshi, Mirzasoleiman",
-        2024,
-        "2403.11391",
-        (
+        title="Investigating the Benefits of Projection Head for Representation Learning",
+        authors="Xue, Gan, Ni, Joshi, Mirzasoleiman",
+        year=2024,
+        arxiv="2403.11391",
+        departures=(
             "kappa is tuned in the paper to values that we do not know; the default is a guess "
             "near 1.",
         ),
     )
     recipes = {
         "paper": Recipe(
-            {}, "lars", learning_rate=0.3, weight_decay=1e-6, batch_size=512, epochs=400
+            settings={},
+            optimizer="lars",
+            learning_rate=0.3,
+            weight_decay=1e-6,
+            batch_size=512,
+            epochs=400,
         ),
         "small": Recipe(),
     }

@@ -53,23 +53,25 @@ class GroCo(Method):
         projection: Annotated[int, whole_number()] = 2048
 
     paper = Paper(
-        "Learning by Sorting: Self-supervised Learning with Group Ordering Constraints",
-        "Shvetsova, Petersen, Kukleva, Schiele, Kuehne",
-        2023,
-        "2301.02009",
-        ("A batch with fewer than k other samples takes them all; the authors' code needs k.",),
+        title="Learning by Sorting: Self-supervised Learning with Group Ordering Constraints",
+        authors="Shvetsova, Petersen, Kukleva, Schiele, Kuehne",
+        year=2023,
+        arxiv="2301.02009",
+        departures=(
+            "A batch with fewer than k other samples takes them all; the authors' code needs k.",
+        ),
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "sgd",
+            settings={},
+            optimizer="sgd",
             learning_rate=6.0,
             weight_decay=1e-6,
             batch_size=1024,
             epochs=100,
             warmup=0.01,
         ),
-        "small": Recipe({"hidden": 512, "projection": 128}),
+        "small": Recipe(settings={"hidden": 512, "projection": 128}),
     }
     choices = {
         "views": "two or more whole views, unequal, and small crops",

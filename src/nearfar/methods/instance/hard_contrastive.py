@@ -64,11 +64,11 @@ class HardContrastive(Method):
         projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
-        "Understanding the Behaviour of Contrastive Loss",
-        "Wang, Liu",
-        2021,
-        "2012.09740",
-        (
+        title="Understanding the Behaviour of Contrastive Loss",
+        authors="Wang, Liu",
+        year=2021,
+        arxiv="2012.09740",
+        departures=(
             "There is no code of the authors: lambda, the bank's momentum, the projector and the "
             "inclusive rounding of alpha are ours.",
             "The projector ends in a batch norm without offset, without which hard negatives in "
@@ -77,9 +77,15 @@ class HardContrastive(Method):
     )
     recipes = {
         "paper": Recipe(
-            {}, "sgd", learning_rate=0.06, weight_decay=5e-4, batch_size=128, epochs=200, warmup=0.0
+            settings={},
+            optimizer="sgd",
+            learning_rate=0.06,
+            weight_decay=5e-4,
+            batch_size=128,
+            epochs=200,
+            warmup=0.0,
         ),
-        "small": Recipe({"bank": False, "hidden": 512}),
+        "small": Recipe(settings={"bank": False, "hidden": 512}),
     }
     choices = {
         "views": "one strong view against the bank, two without it",

@@ -74,27 +74,28 @@ class ISogCLR(Method):
                 check_bounds("bounds", self.bounds, "temperature", self.temperature)
 
     paper = Paper(
-        "Not All Semantics are Created Equal: Contrastive Self-supervised Learning with Automatic "
+        title="Not All Semantics are Created Equal: Contrastive Self-supervised Learning with "
+        "Automatic "
         "Temperature Individualization",
-        "Qiu, Hu, Yuan, Zhou, Zhang, Yang",
-        2023,
-        "2305.11965",
-        (
+        authors="Qiu, Hu, Yuan, Zhou, Zhang, Yang",
+        year=2023,
+        arxiv="2305.11965",
+        departures=(
             "A sample's denominator starts at its first batch value whenever it is first met; the "
             "authors' only in epoch 0.",
         ),
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "lars",
+            settings={},
+            optimizer="lars",
             learning_rate=1.6,
             weight_decay=5e-4,
             batch_size=128,
             epochs=400,
             warmup=0.025,
         ),
-        "small": Recipe({"temperature": 0.2, "hidden": 512, "projection": 128}),
+        "small": Recipe(settings={"temperature": 0.2, "hidden": 512, "projection": 128}),
     }
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))
     choices = {

@@ -20,10 +20,12 @@ from nearfar.losses.instance.masked_contrast import grouped_nt_xent
 from nearfar.methods.method import (
     Batch,
     Encoder,
+    Grouped,
     Method,
     Outputs,
     Paper,
     Recipe,
+    Shuffled,
     Spec,
     TrainingSet,
     WantedBatches,
@@ -62,11 +64,11 @@ class MCL(Method):
         projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
-        "Learning the Unlearned: Mitigating Feature Suppression in Contrastive Learning",
-        "Zhang, Lan, Qu, Cheng, Feng, Hooi",
-        2024,
-        "2402.11816",
-        (
+        title="Learning the Unlearned: Mitigating Feature Suppression in Contrastive Learning",
+        authors="Zhang, Lan, Qu, Cheng, Feng, Hooi",
+        year=2024,
+        arxiv="2402.11816",
+        departures=(
             "All processes draw the same permutations, so a joined batch is of one group; the "
             "authors' processes draw their own.",
             "Each stage starts from fresh weights, but keeps the optimiser's moments; the authors' "
@@ -75,10 +77,15 @@ class MCL(Method):
     )
     recipes = {
         "paper": Recipe(
-            {}, "adamw", learning_rate=3e-4, weight_decay=1e-4, batch_size=256, epochs=800
+            settings={},
+            optimizer="adamw",
+            learning_rate=3e-4,
+            weight_decay=1e-4,
+            batch_size=256,
+            epochs=800,
         ),
         "small": Recipe(
-            {"stages": 3, "clusters": 4, "temperature": 0.2, "hidden": 512},
+            settings={"stages": 3, "clusters": 4, "temperature": 0.2, "hidden": 512},
             batch_size=64,
             epochs=60,
         ),
@@ -104,7 +111,7 @@ class MCL(Method):
 
     @property
     def wanted_batches(self) -> WantedBatches:
-        return WantedBatches("grouped" if self.settings.batches == "grouped" else "shuffled")
+        return Grouped() if self.settings.batches == "grouped" else Shuffled()
 
     @property
     def groups(self) -> Tensor:

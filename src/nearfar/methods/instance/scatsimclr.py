@@ -53,12 +53,13 @@ class ScatSimCLR(Method):
         projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
-        "ScatSimCLR: self-supervised contrastive learning with pretext task regularization for "
+        title="ScatSimCLR: self-supervised contrastive learning with pretext task regularization "
+        "for "
         "small-scale datasets",
-        "Kinakh, Taran, Voloshynovskiy",
-        2021,
-        "2108.13939",
-        (
+        authors="Kinakh, Taran, Voloshynovskiy",
+        year=2021,
+        arxiv="2108.13939",
+        departures=(
             "Turns are counter-clockwise; the authors number them clockwise.",
             "The authors' code builds a batch norm for the scattering that it never applies; there "
             "is none here.",
@@ -69,15 +70,15 @@ class ScatSimCLR(Method):
     by_row = True
     recipes = {
         "paper": Recipe(
-            {},
-            "adamw",
+            settings={},
+            optimizer="adamw",
             learning_rate=1.2e-3,
             weight_decay=1e-5,
             batch_size=64,
             epochs=1000,
             warmup=0.01,
         ),
-        "small": Recipe({"dropout": 0.0, "hidden": 512}, epochs=5, batch_size=64),
+        "small": Recipe(settings={"dropout": 0.0, "hidden": 512}, epochs=5, batch_size=64),
     }
     modalities = ("image",)
     default_encoder = "scatnet8"

@@ -55,19 +55,19 @@ class SepCLR(Method):
         attributes: Literal["none", "discrete", "continuous"] = "none"
 
     paper = Paper(
-        "Separating common from salient patterns with Contrastive Representation Learning",
-        "Louiset, Duchesnay, Grigis, Gori",
-        2024,
-        "2402.11928",
-        (
+        title="Separating common from salient patterns with Contrastive Representation Learning",
+        authors="Louiset, Duchesnay, Grigis, Gori",
+        year=2024,
+        arxiv="2402.11928",
+        departures=(
             "Uniformity counts twice without attributes, as in the authors' code; the paper's "
             "objective has it once.",
         ),
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "adamw",
+            settings={},
+            optimizer="adamw",
             learning_rate=1.5e-4,
             weight_decay=0.0,
             batch_size=512,
@@ -75,7 +75,12 @@ class SepCLR(Method):
             warmup=0.0,
         ),
         "small": Recipe(
-            {"common": 16, "salient": 16, "salient_weight": 10.0, "background_weight": 10.0}
+            settings={
+                "common": 16,
+                "salient": 16,
+                "salient_weight": 10.0,
+                "background_weight": 10.0,
+            }
         ),
     }
     needs_labels = True

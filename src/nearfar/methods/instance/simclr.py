@@ -37,23 +37,25 @@ class SimCLR(Method):
         projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
-        "A Simple Framework for Contrastive Learning of Visual Representations",
-        "Chen, Kornblith, Norouzi, Hinton",
-        2020,
-        "2002.05709",
-        ("The mean over 2N rows is taken; the authors' code adds two views' means, twice that.",),
+        title="A Simple Framework for Contrastive Learning of Visual Representations",
+        authors="Chen, Kornblith, Norouzi, Hinton",
+        year=2020,
+        arxiv="2002.05709",
+        departures=(
+            "The mean over 2N rows is taken; the authors' code adds two views' means, twice that.",
+        ),
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "lars",
+            settings={},
+            optimizer="lars",
             learning_rate=0.3,
             weight_decay=1e-6,
             batch_size=4096,
             epochs=1000,
             warmup=0.01,
         ),
-        "small": Recipe({"hidden": 512}, learning_rate=8e-3, batch_size=128, epochs=40),
+        "small": Recipe(settings={"hidden": 512}, learning_rate=8e-3, batch_size=128, epochs=40),
     }
     choices = {
         "views": "two strong views of each sample",

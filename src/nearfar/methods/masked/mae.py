@@ -46,15 +46,15 @@ class MAE(Method):
         heads: Annotated[int, whole_number(1, 64)] = 16
 
     paper = Paper(
-        "Masked Autoencoders Are Scalable Vision Learners",
-        "He, Chen, Xie, Li, Dollár, Girshick",
-        2021,
-        "2111.06377",
+        title="Masked Autoencoders Are Scalable Vision Learners",
+        authors="He, Chen, Xie, Li, Dollár, Girshick",
+        year=2021,
+        arxiv="2111.06377",
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "adamw",
+            settings={},
+            optimizer="adamw",
             learning_rate=1.5e-4,
             weight_decay=0.05,
             batch_size=4096,
@@ -62,8 +62,8 @@ class MAE(Method):
             warmup=0.05,
         ),
         "small": Recipe(
-            {"width": 64, "depth": 1, "heads": 4},
-            "muon",
+            settings={"width": 64, "depth": 1, "heads": 4},
+            optimizer="muon",
             learning_rate=1.6e-2,
             weight_decay=0.05,
             batch_size=128,
@@ -73,7 +73,6 @@ class MAE(Method):
     }
     encoder_kind = "tokens"
     encoder: TokenEncoder
-    wanted_views = WantedViews(whole=1, style="crop", whole_scale=(0.2, 1.0), mask=True)
     choices = {
         "views": "one, cropped and flipped, most patches removed",
         "encoder": "a transformer over the visible patches",
@@ -94,8 +93,15 @@ class MAE(Method):
             heads=s.heads,
         )
 
+    @property
+    def wanted_views(self) -> WantedViews:
+        return WantedViews(
+            whole=1, style="crop", whole_scale=(0.2, 1.0), noise=self.encoder.patches
+        )
+
     def forward(self, batch: Batch) -> Outputs:
-        samples, noise = batch.views
+        (samples,) = batch.views
+        noise = batch.extra["noise"]
         kept, restore, mask = random_mask(noise, self.settings.removed)
         visible = select_tokens(self.encoder.embed(samples), kept)
         prediction = self.decoder(self.encoder.encode_tokens(visible), restore)

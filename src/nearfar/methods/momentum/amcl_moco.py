@@ -45,10 +45,16 @@ class AMCLMoCo(Method):
     paper = AMCL.paper
     recipes = {
         "paper": Recipe(
-            {}, "sgd", learning_rate=0.04, weight_decay=5e-4, batch_size=512, epochs=800, warmup=0.0
+            settings={},
+            optimizer="sgd",
+            learning_rate=0.04,
+            weight_decay=5e-4,
+            batch_size=512,
+            epochs=800,
+            warmup=0.0,
         ),
         "small": Recipe(
-            {
+            settings={
                 "lowest": 0.1,
                 "highest": 0.5,
                 "hardest": 10,

@@ -71,8 +71,8 @@ class CACRMoCoV3(Method):
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "lars",
+            settings={},
+            optimizer="lars",
             learning_rate=0.3,
             weight_decay=1.5e-6,
             batch_size=4096,
@@ -80,7 +80,13 @@ class CACRMoCoV3(Method):
             warmup=0.01,
         ),
         "small": Recipe(
-            {"temperature": 0.2, "local": 4, "momentum": 0.99, "hidden": 512, "projection": 128}
+            settings={
+                "temperature": 0.2,
+                "local": 4,
+                "momentum": 0.99,
+                "hidden": 512,
+                "projection": 128,
+            }
         ),
     }
     choices = {

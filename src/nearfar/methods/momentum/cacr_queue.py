@@ -57,9 +57,15 @@ class CACRQueue(Method):
     )
     recipes = {
         "paper": Recipe(
-            {}, "sgd", learning_rate=0.03, weight_decay=1e-4, batch_size=256, epochs=200, warmup=0.0
+            settings={},
+            optimizer="sgd",
+            learning_rate=0.03,
+            weight_decay=1e-4,
+            batch_size=256,
+            epochs=200,
+            warmup=0.0,
         ),
-        "small": Recipe({"momentum": 0.99, "queue": 1024, "hidden": 512}),
+        "small": Recipe(settings={"momentum": 0.99, "queue": 1024, "hidden": 512}),
     }
     choices = {
         "views": "several strong views of each sample",

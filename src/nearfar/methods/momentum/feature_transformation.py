@@ -69,11 +69,11 @@ class FeatureTransformation(Method):
         last_norm: Literal["none", "batch-plain"] = "none"
 
     paper = Paper(
-        "Improving Contrastive Learning by Visualizing Feature Transformation",
-        "Zhu, Zhao, Liu, Sun, Chen",
-        2021,
-        "2108.02982",
-        (
+        title="Improving Contrastive Learning by Visualizing Feature Transformation",
+        authors="Zhu, Zhao, Liu, Sun, Chen",
+        year=2021,
+        arxiv="2108.02982",
+        departures=(
             "Weights are one number for all, as in the released commands; the paper finds one an "
             "element stronger.",
             "The queue always receives the unmixed keys; a fallback of the released code enqueues "
@@ -83,9 +83,16 @@ class FeatureTransformation(Method):
         ),
     )
     recipes = {
-        "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=1e-4, epochs=200, warmup=0.0),
+        "paper": Recipe(
+            settings={},
+            optimizer="sgd",
+            learning_rate=0.03,
+            weight_decay=1e-4,
+            epochs=200,
+            warmup=0.0,
+        ),
         "small": Recipe(
-            {"momentum": 0.99, "queue": 1024, "hidden": 512, "last_norm": "batch-plain"}
+            settings={"momentum": 0.99, "queue": 1024, "hidden": 512, "last_norm": "batch-plain"}
         ),
     }
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))

@@ -51,16 +51,25 @@ class MoCHi(Method):
         temperature: Annotated[float, above(0)] = 0.2
 
     paper = Paper(
-        "Hard Negative Mixing for Contrastive Learning",
-        "Kalantidis, Sariyildiz, Pion, Weinzaepfel, Larlus",
-        2020,
-        "2010.01028",
-        ("The paper's authors released no code; the order of a step is that of MoCo v2.",),
+        title="Hard Negative Mixing for Contrastive Learning",
+        authors="Kalantidis, Sariyildiz, Pion, Weinzaepfel, Larlus",
+        year=2020,
+        arxiv="2010.01028",
+        departures=(
+            "The paper's authors released no code; the order of a step is that of MoCo v2.",
+        ),
     )
     recipes = {
-        "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=1e-4, epochs=200, warmup=0.0),
+        "paper": Recipe(
+            settings={},
+            optimizer="sgd",
+            learning_rate=0.03,
+            weight_decay=1e-4,
+            epochs=200,
+            warmup=0.0,
+        ),
         "small": Recipe(
-            {
+            settings={
                 "hardest": 64,
                 "pairs": 64,
                 "with_query": 16,

@@ -38,25 +38,32 @@ class MoCoV2(Method):
         decoupled: bool = False
 
     paper = Paper(
-        "Improved Baselines with Momentum Contrastive Learning",
-        "Chen, Fan, Girshick, He",
-        2020,
-        "2003.04297",
-        (
+        title="Improved Baselines with Momentum Contrastive Learning",
+        authors="Chen, Fan, Girshick, He",
+        year=2020,
+        arxiv="2003.04297",
+        departures=(
             "The copy moves after the step: the same sequence, as it starts equal.",
             "Keys are not shuffled: batch norms see all of it.",
         ),
     )
     recipes = {
-        "paper": Recipe({}, "sgd", learning_rate=0.03, weight_decay=1e-4, epochs=800, warmup=0.0),
+        "paper": Recipe(
+            settings={},
+            optimizer="sgd",
+            learning_rate=0.03,
+            weight_decay=1e-4,
+            epochs=800,
+            warmup=0.0,
+        ),
         "small": Recipe(
-            {"temperature": 0.1, "momentum": 0.99, "queue": 512, "hidden": 512},
-            "sgd",
-            0.3,
-            1e-4,
-            64,
-            100,
-            0.1,
+            settings={"temperature": 0.1, "momentum": 0.99, "queue": 512, "hidden": 512},
+            optimizer="sgd",
+            learning_rate=0.3,
+            weight_decay=1e-4,
+            batch_size=64,
+            epochs=100,
+            warmup=0.1,
         ),
     }
     wanted_views = WantedViews(whole_scale=(0.2, 1.0))

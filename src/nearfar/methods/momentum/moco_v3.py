@@ -48,19 +48,19 @@ class MoCoV3(Method):
         projection: Annotated[int, whole_number()] = 256
 
     paper = Paper(
-        "An Empirical Study of Training Self-Supervised Vision Transformers",
-        "Chen, Xie, He",
-        2021,
-        "2104.02057",
-        (
+        title="An Empirical Study of Training Self-Supervised Vision Transformers",
+        authors="Chen, Xie, He",
+        year=2021,
+        arxiv="2104.02057",
+        departures=(
             "Heads are those of the authors' ResNet-50 whatever the encoder, unless transformer is "
             "set.",
         ),
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "lars",
+            settings={},
+            optimizer="lars",
             learning_rate=0.3,
             weight_decay=1e-6,
             batch_size=4096,
@@ -68,7 +68,7 @@ class MoCoV3(Method):
             warmup=0.033,
         ),
         "small": Recipe(
-            {"temperature": 0.1, "momentum": 0.9, "hidden": 512, "projection": 128},
+            settings={"temperature": 0.1, "momentum": 0.9, "hidden": 512, "projection": 128},
             batch_size=64,
             epochs=45,
             warmup=0.2,

@@ -51,16 +51,16 @@ class NNCLR(Method):
         projection: Annotated[int, whole_number()] = 256
 
     paper = Paper(
-        "With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual "
+        title="With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual "
         "Representations",
-        "Dwibedi, Aytar, Tompson, Sermanet, Zisserman",
-        2021,
-        "2104.14548",
+        authors="Dwibedi, Aytar, Tompson, Sermanet, Zisserman",
+        year=2021,
+        arxiv="2104.14548",
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "lars",
+            settings={},
+            optimizer="lars",
             learning_rate=0.3,
             weight_decay=1e-6,
             batch_size=4096,
@@ -68,8 +68,13 @@ class NNCLR(Method):
             warmup=0.01,
         ),
         "small": Recipe(
-            {"queue": 1024, "projector_hidden": 512, "predictor_hidden": 512, "projection": 128},
-            "sgd",
+            settings={
+                "queue": 1024,
+                "projector_hidden": 512,
+                "predictor_hidden": 512,
+                "projection": 128,
+            },
+            optimizer="sgd",
             learning_rate=0.3,
             batch_size=64,
             epochs=110,

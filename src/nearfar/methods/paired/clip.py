@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from nearfar.batch import Batch, Tokens
+from nearfar.batch import Batch
 from nearfar.losses.instance.contrastive import clip
 from nearfar.methods.method import Method, Outputs, Paper, Recipe, Spec, WantedViews
-from nearfar.networks.towers import TwoTowers
+from nearfar.networks.projections import OLDER_NAMES, Projections
+from nearfar.networks.towers import Towers
 from nearfar.ranges import above, at_least, whole_number
 
 
@@ -43,26 +44,29 @@ class CLIP(Method):
         largest_scale: Annotated[float, at_least(1)] = 100.0
 
     paper = Paper(
-        "Learning Transferable Visual Models From Natural Language Supervision",
-        "Radford, Kim, Hallacy, Ramesh et al.",
-        2021,
-        "2103.00020",
+        title="Learning Transferable Visual Models From Natural Language Supervision",
+        authors="Radford, Kim, Hallacy, Ramesh et al.",
+        year=2021,
+        arxiv="2103.00020",
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "adamw",
+            settings={},
+            optimizer="adamw",
             learning_rate=3.9e-6,
             weight_decay=0.2,
             batch_size=32768,
             epochs=32,
             warmup=0.005,
         ),
-        "small": Recipe({"projection": 128}, learning_rate=2e-3, weight_decay=0.1, batch_size=128),
+        "small": Recipe(
+            settings={"projection": 128}, learning_rate=2e-3, weight_decay=0.1, batch_size=128
+        ),
     }
-    modalities = ("image-text",)
+    modalities = ("image+text", "*+*")
     encoder_kind = "towers"
-    encoder: TwoTowers
+    older_names = OLDER_NAMES
+    encoder: Towers
     wanted_views = WantedViews(whole=1, style="crop", whole_scale=(0.8, 1.0))
     choices = {
         "views": "one view of each pair",
@@ -72,18 +76,19 @@ class CLIP(Method):
         "loss": "InfoNCE both ways",
     }
 
-    def __init__(self, encoder: TwoTowers, spec: Spec, settings: Settings | None = None) -> None:
+    def __init__(self, encoder: Towers, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
-        self.first_projection = nn.Linear(encoder.first.dimension, s.projection, bias=False)
-        self.second_projection = nn.Linear(encoder.second.dimension, s.projection, bias=False)
+        self.first, self.second = spec.parts
+        self.projections = Projections(encoder, s.projection)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(s.temperature)))
 
     def forward(self, batch: Batch) -> Outputs:
-        images, texts = batch.views
-        first = self.first_projection(self.encoder.first(images))
-        second = self.second_projection(self.encoder.second(texts))
-        return {"first": first, "second": second}
+        (pair,) = batch.views
+        return {
+            "first": self._projected(self.first, pair[self.first]),
+            "second": self._projected(self.second, pair[self.second]),
+        }
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
         scale = self.log_scale.exp()
@@ -94,10 +99,9 @@ class CLIP(Method):
     def after_step(self, outputs: Outputs) -> None:
         self.log_scale.clamp_(0.0, math.log(self.settings.largest_scale))
 
-    def embed_pair(self, x: Any) -> Tensor:
-        """Unit embeddings (N, projection) in the shared space, of texts (``Tokens``) or of the
-        other modality.
-        """
-        if isinstance(x, Tokens):
-            return normalize(self.second_projection(self.encoder.second(x)), dim=1)
-        return normalize(self.first_projection(self.encoder.first(x)), dim=1)
+    def embed_part(self, name: str, x: Any) -> Tensor:
+        return normalize(self._projected(name, x), dim=1)
+
+    def _projected(self, name: str, x: Any) -> Tensor:
+        projected: Tensor = self.projections(name, self.encoder.part(name)(x))
+        return projected

@@ -16,13 +16,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
-from nearfar.batch import Batch, Tokens
+from nearfar.batch import Batch
 from nearfar.losses.instance.individual_temperature import BIMODAL, SampleState, bimodal_step
 from nearfar.methods.method import Method, Outputs, Paper, Recipe, Spec, WantedViews
-from nearfar.networks.towers import TwoTowers
+from nearfar.networks.projections import OLDER_NAMES, Projections
+from nearfar.networks.towers import Towers
 from nearfar.ranges import above, at_least, check_bounds, unit_interval, whole_number
 from nearfar.targets.sample_table import SampleTable
 
@@ -60,12 +61,13 @@ class ISogCLRPairs(Method):
                 check_bounds("bounds", self.bounds, "temperature", self.temperature)
 
     paper = Paper(
-        "Not All Semantics are Created Equal: Contrastive Self-supervised Learning with Automatic "
+        title="Not All Semantics are Created Equal: Contrastive Self-supervised Learning with "
+        "Automatic "
         "Temperature Individualization",
-        "Qiu, Hu, Yuan, Zhou, Zhang, Yang",
-        2023,
-        "2305.11965",
-        (
+        authors="Qiu, Hu, Yuan, Zhou, Zhang, Yang",
+        year=2023,
+        arxiv="2305.11965",
+        departures=(
             "A sample's own partner is left out of the sums over negatives; the authors' code "
             "keeps it.",
             "A denominator starts at its first batch value; the authors' grows from 0.",
@@ -73,8 +75,8 @@ class ISogCLRPairs(Method):
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "adamw",
+            settings={},
+            optimizer="adamw",
             learning_rate=2e-4,
             weight_decay=0.02,
             batch_size=256,
@@ -82,14 +84,15 @@ class ISogCLRPairs(Method):
             warmup=0.05,
         ),
         "small": Recipe(
-            {"temperature": 0.05, "rho": 3.0, "rate": 0.003, "projection": 128},
+            settings={"temperature": 0.05, "rho": 3.0, "rate": 0.003, "projection": 128},
             learning_rate=1e-3,
             weight_decay=0.1,
         ),
     }
-    modalities = ("image-text",)
+    modalities = ("image+text", "*+*")
     encoder_kind = "towers"
-    encoder: TwoTowers
+    older_names = OLDER_NAMES
+    encoder: Towers
     wanted_views = WantedViews(whole=1, style="crop", whole_scale=(0.5, 1.0))
     choices = {
         "views": "one view of each pair",
@@ -101,11 +104,11 @@ class ISogCLRPairs(Method):
         "text",
     }
 
-    def __init__(self, encoder: TwoTowers, spec: Spec, settings: Settings | None = None) -> None:
+    def __init__(self, encoder: Towers, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
-        self.first_projection = nn.Linear(encoder.first.dimension, s.projection)
-        self.second_projection = nn.Linear(encoder.second.dimension, s.projection)
+        self.first, self.second = spec.parts
+        self.projections = Projections(encoder, s.projection, bias=True)
         columns: dict[str, float | bool] = {
             "estimate": 0.0,
             "temperature": s.temperature,
@@ -126,7 +129,8 @@ class ISogCLRPairs(Method):
         )
 
     def forward(self, batch: Batch) -> Outputs:
-        first, second = (self.embed_pair(view) for view in batch.views)
+        (pair,) = batch.views
+        first, second = (self.embed_part(name, pair[name]) for name in (self.first, self.second))
         return {"first": first, "second": second, "index": batch.index}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
@@ -150,10 +154,5 @@ class ISogCLRPairs(Method):
         )
         return bimodal_step(outputs["first"], outputs["second"], *states, rule=self.rule)
 
-    def embed_pair(self, x: Any) -> Tensor:
-        """Unit embeddings (N, projection) in the shared space, of texts (``Tokens``) or of the
-        other modality.
-        """
-        if isinstance(x, Tokens):
-            return normalize(self.second_projection(self.encoder.second(x)), dim=1)
-        return normalize(self.first_projection(self.encoder.first(x)), dim=1)
+    def embed_part(self, name: str, x: Any) -> Tensor:
+        return normalize(self.projections(name, self.encoder.part(name)(x)), dim=1)

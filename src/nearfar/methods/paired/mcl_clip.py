@@ -20,14 +20,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from nearfar.batch import Batch, Pair, Tokens
+from nearfar.batch import Batch
 from nearfar.losses.instance.contrastive import clip
 from nearfar.losses.instance.masked_contrast import grouped_clip
 from nearfar.methods.instance.mcl import MCL
 from nearfar.methods.method import (
+    Grouped,
     Method,
     Outputs,
     Recipe,
+    Shuffled,
     Spec,
     TrainingSet,
     WantedBatches,
@@ -35,8 +37,9 @@ from nearfar.methods.method import (
 )
 from nearfar.networks import several
 from nearfar.networks.locking import lock_towers
-from nearfar.networks.towers import TwoTowers
+from nearfar.networks.towers import Towers
 from nearfar.ranges import above, whole_number
+from nearfar.rows import Parts
 from nearfar.targets.stages import Stages
 
 
@@ -81,8 +84,8 @@ class MCLClip(Method):
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "adamw",
+            settings={},
+            optimizer="adamw",
             learning_rate=1e-5,
             weight_decay=0.1,
             batch_size=8000,
@@ -90,15 +93,15 @@ class MCLClip(Method):
             warmup=0.01,
         ),
         "small": Recipe(
-            {"stages": 3, "clusters": 4, "restart": "fresh", "projection": 128},
+            settings={"stages": 3, "clusters": 4, "restart": "fresh", "projection": 128},
             learning_rate=1e-3,
             batch_size=64,
             epochs=60,
         ),
     }
-    modalities = ("image-text",)
+    modalities = ("image+text",)
     encoder_kind = "towers"
-    encoder: TwoTowers
+    encoder: Towers
     wanted_views = WantedViews(whole=1, style="crop", whole_scale=(0.8, 1.0))
     choices = {
         "views": "one view of each pair",
@@ -108,12 +111,13 @@ class MCLClip(Method):
         "loss": "InfoNCE both ways",
     }
 
-    def __init__(self, encoder: TwoTowers, spec: Spec, settings: Settings | None = None) -> None:
+    def __init__(self, encoder: Towers, spec: Spec, settings: Settings | None = None) -> None:
         s = settings or self.Settings()
         made: Any = several(encoder, s.stages)
         super().__init__(made, spec, s)
-        self.parts: Any = (made.first.parts, made.second.parts)
-        width = [encoder.first.dimension] * s.stages, [encoder.second.dimension] * s.stages
+        self.names = tuple(spec.parts)
+        self.parts: Any = tuple(made.part(name).parts for name in self.names)
+        width = [[encoder.part(name).dimension] * s.stages for name in self.names]
         self.projections: Any = nn.ModuleList(
             nn.ModuleList(nn.Linear(size, s.projection, bias=False) for size in each)
             for each in width
@@ -129,7 +133,7 @@ class MCLClip(Method):
 
     @property
     def wanted_batches(self) -> WantedBatches:
-        return WantedBatches("grouped" if self.settings.batches == "grouped" else "shuffled")
+        return Grouped() if self.settings.batches == "grouped" else Shuffled()
 
     @property
     def groups(self) -> Tensor:
@@ -140,25 +144,35 @@ class MCLClip(Method):
     def before_epoch(self, epoch: int, training_set: TrainingSet) -> None:
         if self.stages.due(epoch, self.progress):
             self.stages.finish(
-                training_set.features(lambda x: self.embeddings(x)[-1]), seed=training_set.seed
+                training_set.features(lambda pair: self.embeddings(self.names[0], pair)[-1]),
+                seed=training_set.seed,
             )
             self.log_scale.fill_(-math.log(self.settings.temperature))
 
-    def embeddings(self, x: Any) -> list[Tensor]:
-        """Embeddings (N, projection) of each stage, of texts (``Tokens``), images, or the images of
-        a ``Pair``; not normalised.
+    def embeddings(self, name: str, x: Any) -> list[Tensor]:
+        """Embeddings (N, projection) of a part by each stage, not normalised.
+
+        Args:
+            name: Of the part.
+            x: N samples of it, or of all parts.
         """
-        place, x = (1, x) if isinstance(x, Tokens) else (0, x.first if isinstance(x, Pair) else x)
+        place = self.names.index(name)
+        own = x[name] if isinstance(x, Parts) else x
         return [
-            project(part(x))
+            project(part(own))
             for project, part in zip(self.projections[place], self.parts[place], strict=True)
         ]
 
     def forward(self, batch: Batch) -> Outputs:
-        (images, texts) = batch.views
+        (pair,) = batch.views
         (i, t) = (parts[-1] for parts in self.parts)
+        first, second = self.names
         (u, v) = (heads[-1] for heads in self.projections)
-        return {"first": u(i(images)), "second": v(t(texts)), "group": self.groups[batch.index]}
+        return {
+            "first": u(i(pair[first])),
+            "second": v(t(pair[second])),
+            "group": self.groups[batch.index],
+        }
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
         first = normalize(outputs["first"], dim=1)
@@ -175,10 +189,6 @@ class MCLClip(Method):
     def after_step(self, outputs: Outputs) -> None:
         self.log_scale.clamp_(0.0, math.log(100.0))
 
-    def embed_pair(self, x: Any) -> Tensor:
-        """Unit embeddings (N, stages * projection) in the shared space, of texts (``Tokens``) or of
-        the other modality.
-        """
-        return normalize(
-            self.stages.integrated(self.embeddings(x), unit=self.settings.unit_stages), dim=1
-        )
+    def embed_part(self, name: str, x: Any) -> Tensor:
+        embeddings = self.embeddings(name, x)
+        return normalize(self.stages.integrated(embeddings, unit=self.settings.unit_stages), dim=1)

@@ -49,15 +49,15 @@ class AMCLBarlowTwins(Method):
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "sgd",
+            settings={},
+            optimizer="sgd",
             learning_rate=0.055,
             weight_decay=5e-4,
             batch_size=512,
             epochs=800,
             warmup=0.0125,
         ),
-        "small": Recipe({"off_diagonal": 0.0078, "projection": 128}),
+        "small": Recipe(settings={"off_diagonal": 0.0078, "projection": 128}),
     }
     wanted_views = WantedViews(style="asymmetric")
     choices = {

@@ -42,19 +42,19 @@ class BarlowTwins(Method):
         vector_learning_rate: Annotated[float, above(0)] = 0.024
 
     paper = Paper(
-        "Barlow Twins: Self-Supervised Learning via Redundancy Reduction",
-        "Zbontar, Jing, Misra, LeCun, Deny",
-        2021,
-        "2103.03230",
-        (
+        title="Barlow Twins: Self-Supervised Learning via Redundancy Reduction",
+        authors="Zbontar, Jing, Misra, LeCun, Deny",
+        year=2021,
+        arxiv="2103.03230",
+        departures=(
             "The gradient reaches the rows of all processes; in the authors' code each process's "
             "own.",
         ),
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "lars",
+            settings={},
+            optimizer="lars",
             learning_rate=0.2,
             weight_decay=1e-6,
             batch_size=2048,
@@ -62,7 +62,7 @@ class BarlowTwins(Method):
             warmup=0.01,
         ),
         "small": Recipe(
-            {"off_diagonal": 0.0078, "projection": 512, "vector_learning_rate": 1.0},
+            settings={"off_diagonal": 0.0078, "projection": 512, "vector_learning_rate": 1.0},
             learning_rate=8e-3,
             batch_size=64,
             epochs=50,

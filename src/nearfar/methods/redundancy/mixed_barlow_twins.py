@@ -53,11 +53,11 @@ class MixedBarlowTwins(Method):
         projection: Annotated[int, whole_number()] = 1024
 
     paper = Paper(
-        "Guarding Barlow Twins Against Overfitting with Mixed Samples",
-        "Bandara, De Melo, Patel",
-        2023,
-        "2312.02151",
-        (
+        title="Guarding Barlow Twins Against Overfitting with Mixed Samples",
+        authors="Bandara, De Melo, Patel",
+        year=2023,
+        arxiv="2312.02151",
+        departures=(
             "Several processes mix their own samples, each with a share of its own, as the "
             "authors' ImageNet script does.",
             "That script's second target has z2 where the paper has z1; the paper is followed.",
@@ -65,8 +65,10 @@ class MixedBarlowTwins(Method):
         ),
     )
     recipes = {
-        "paper": Recipe({}, learning_rate=0.01, weight_decay=1e-6, epochs=1000, warmup=0.01),
-        "small": Recipe({"projection": 512}),
+        "paper": Recipe(
+            settings={}, learning_rate=0.01, weight_decay=1e-6, epochs=1000, warmup=0.01
+        ),
+        "small": Recipe(settings={"projection": 512}),
     }
     modalities = ("image", "series")
     choices = {

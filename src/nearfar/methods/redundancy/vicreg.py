@@ -42,23 +42,23 @@ class VICReg(Method):
         projection: Annotated[int, whole_number()] = 8192
 
     paper = Paper(
-        "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning",
-        "Bardes, Ponce, LeCun",
-        2022,
-        "2105.04906",
-        ("The variance term is halved, as in the authors' code and unlike equation 1.",),
+        title="VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning",
+        authors="Bardes, Ponce, LeCun",
+        year=2022,
+        arxiv="2105.04906",
+        departures=("The variance term is halved, as in the authors' code and unlike equation 1.",),
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "lars",
+            settings={},
+            optimizer="lars",
             learning_rate=0.2,
             weight_decay=1e-6,
             batch_size=2048,
             epochs=1000,
             warmup=0.01,
         ),
-        "small": Recipe({"projection": 512}, learning_rate=8e-3, batch_size=64, epochs=40),
+        "small": Recipe(settings={"projection": 512}, learning_rate=8e-3, batch_size=64, epochs=40),
     }
     wanted_views = WantedViews(style="asymmetric")
     choices = {

@@ -35,6 +35,7 @@ from nearfar.methods.method import (
 )
 from nearfar.networks.heads import together
 from nearfar.ranges import above, at_least
+from nearfar.results.values import Values
 from nearfar.targets.density import density_weights
 
 
@@ -65,11 +66,11 @@ class ConR(Method):
         official: bool = False
 
     paper = Paper(
-        "ConR: Contrastive Regularizer for Deep Imbalanced Regression",
-        "Keramati, Meng, Evans",
-        2024,
-        "2309.06651",
-        (
+        title="ConR: Contrastive Regularizer for Deep Imbalanced Regression",
+        authors="Keramati, Meng, Evans",
+        year=2024,
+        arxiv="2309.06651",
+        departures=(
             "The denominator holds positives and negatives alone; in the authors' code every other "
             "column adds 1 (see official).",
             "An anchor without positives counts 0, in the authors' code it is not a number.",
@@ -81,11 +82,18 @@ class ConR(Method):
     )
     recipes = {
         "paper": Recipe(
-            {}, "adamw", learning_rate=1e-3, weight_decay=0.0, batch_size=64, epochs=120, warmup=0.0
+            settings={},
+            optimizer="adamw",
+            learning_rate=1e-3,
+            weight_decay=0.0,
+            batch_size=64,
+            epochs=120,
+            warmup=0.0,
         ),
-        "small": Recipe({}, learning_rate=4e-3, batch_size=64),
+        "small": Recipe(settings={}, learning_rate=4e-3, batch_size=64),
     }
     needs_labels = True
+    predicts = Values
     label_kind = "value"
     wanted_views = WantedViews(whole_scale=(0.2, 1.0), further=("crop",))
     choices = {
@@ -140,7 +148,6 @@ class ConR(Method):
         }
 
     @torch.no_grad()
-    def predict(self, x: Any) -> Tensor:
-        """Predicted values (N,), or (N, K) where labels are K numbers."""
+    def predict(self, x: Any) -> Values:
         found: Tensor = self.regressor(self.encode(x))
-        return found.squeeze(1)
+        return Values(found.squeeze(1))

@@ -24,6 +24,7 @@ from nearfar.losses.supervised.core_tuning import focal_contrast, mixed_pairs, s
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.heads import mlp
 from nearfar.ranges import above, at_least, unit_interval, whole_number
+from nearfar.results.classes import Classes
 from nearfar.targets.step_generator import StepGenerator
 from nearfar.views.draws import beta
 
@@ -58,12 +59,12 @@ class CoreTuning(Method):
         projection: Annotated[int, whole_number()] = 256
 
     paper = Paper(
-        "Unleashing the Power of Contrastive Self-Supervised Visual Models via "
+        title="Unleashing the Power of Contrastive Self-Supervised Visual Models via "
         "Contrast-Regularized Fine-Tuning",
-        "Zhang, Hooi, Hu, Liang, Feng",
-        2021,
-        "2102.06605",
-        (
+        authors="Zhang, Hooi, Hu, Liang, Feng",
+        year=2021,
+        arxiv="2102.06605",
+        departures=(
             "The hardest positive is the true minimum and the contrast is averaged over positives, "
             "as in the paper (see official).",
             "Soft labels are compared as vectors; the authors' code compares a sum of their "
@@ -71,15 +72,23 @@ class CoreTuning(Method):
         ),
     )
     recipes = {
-        "paper": Recipe({}, "sgd", learning_rate=0.01, weight_decay=1e-4, epochs=100, warmup=0.0),
+        "paper": Recipe(
+            settings={},
+            optimizer="sgd",
+            learning_rate=0.01,
+            weight_decay=1e-4,
+            epochs=100,
+            warmup=0.0,
+        ),
         "small": Recipe(
-            {"contrast": 1.0, "detach": False, "hidden": 512},
-            "sgd",
+            settings={"contrast": 1.0, "detach": False, "hidden": 512},
+            optimizer="sgd",
             learning_rate=0.1,
             batch_size=128,
         ),
     }
     needs_labels = True
+    predicts = Classes
     label_kind = "class"
     wanted_views = WantedViews(whole=1, style="crop", whole_scale=(0.8, 1.0))
     choices = {
@@ -132,6 +141,5 @@ class CoreTuning(Method):
         self.generator.advance()
 
     @torch.no_grad()
-    def predict(self, x: Any) -> Tensor:
-        """Class probabilities (N, C)."""
-        return softmax(self.classifier(self.encode(x)), dim=1)
+    def predict(self, x: Any) -> Classes:
+        return Classes(softmax(self.classifier(self.encode(x)), dim=1), self.spec.classes)

@@ -29,6 +29,7 @@ from nearfar.methods.method import (
     Outputs,
     Paper,
     Recipe,
+    Repeated,
     Spec,
     WantedBatches,
     WantedViews,
@@ -70,16 +71,24 @@ class Hydra(Method):
         probe_gradient: bool = False
 
     paper = Paper(
-        "Rethinking Positive Pairs in Contrastive Learning",
-        "Wu, Atito, Feng, Mo, Kittler, Awais",
-        2024,
-        "2410.18200",
-        ("The gate's batch norms keep no running statistics, which nothing reads.",),
+        title="Rethinking Positive Pairs in Contrastive Learning",
+        authors="Wu, Atito, Feng, Mo, Kittler, Awais",
+        year=2024,
+        arxiv="2410.18200",
+        departures=("The gate's batch norms keep no running statistics, which nothing reads.",),
     )
     recipes = {
-        "paper": Recipe({}, "adamw", learning_rate=1e-3, weight_decay=5e-4, epochs=50, warmup=0.04),
+        "paper": Recipe(
+            settings={},
+            optimizer="adamw",
+            learning_rate=1e-3,
+            weight_decay=5e-4,
+            epochs=50,
+            warmup=0.04,
+        ),
         "small": Recipe(
-            {"hidden": 512, "projection": 128, "embedding": 128, "gate_hidden": 256}, batch_size=258
+            settings={"hidden": 512, "projection": 128, "embedding": 128, "gate_hidden": 256},
+            batch_size=258,
         ),
     }
     needs_labels = True
@@ -108,7 +117,7 @@ class Hydra(Method):
 
     @property
     def wanted_batches(self) -> WantedBatches:
-        return WantedBatches("repeated", copies=self.settings.copies)
+        return Repeated(copies=self.settings.copies)
 
     def forward(self, batch: Batch) -> Outputs:
         features = self.encoder(batch.views[0])

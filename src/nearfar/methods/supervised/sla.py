@@ -28,6 +28,7 @@ from nearfar.losses.supervised.label_augmentation import (
 )
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.ranges import above
+from nearfar.results.classes import Classes
 from nearfar.views.image.expansions import Expansion, expand, transformations
 
 
@@ -56,11 +57,11 @@ class SLA(Method):
         total: bool = False
 
     paper = Paper(
-        "Self-supervised Label Augmentation via Input Transformations",
-        "Lee, Hwang, Shin",
-        2020,
-        "1910.05872",
-        (
+        title="Self-supervised Label Augmentation via Input Transformations",
+        authors="Lee, Hwang, Shin",
+        year=2020,
+        arxiv="1910.05872",
+        departures=(
             "Crops are resized crops of 80 to 100 % of the area, the paper's are shifted by up to "
             "4 pixels.",
             "The learning rate falls along a cosine, the paper's by 10 at half and three quarters "
@@ -69,12 +70,19 @@ class SLA(Method):
     )
     recipes = {
         "paper": Recipe(
-            {}, "sgd", learning_rate=0.2, weight_decay=1e-4, batch_size=128, epochs=205, warmup=0.0
+            settings={},
+            optimizer="sgd",
+            learning_rate=0.2,
+            weight_decay=1e-4,
+            batch_size=128,
+            epochs=205,
+            warmup=0.0,
         ),
-        "small": Recipe({}, batch_size=128),
+        "small": Recipe(settings={}, batch_size=128),
     }
     modalities = ("image",)
     needs_labels = True
+    predicts = Classes
     label_kind = "class"
     choices = {
         "views": "one lightly cropped view, under each transformation",
@@ -131,7 +139,10 @@ class SLA(Method):
         return terms
 
     @torch.no_grad()
-    def predict(self, x: Any, *, aggregate: bool = True) -> Tensor:
+    def predict(self, x: Any) -> Classes:
+        return Classes(self.probabilities(x), self.spec.classes)
+
+    def probabilities(self, x: Any, *, aggregate: bool = True) -> Tensor:
         """Class probabilities (N, C): of the plain head if there is one, else of the average over
         transformations (``aggregate``) or of the images themselves.
         """

@@ -44,15 +44,24 @@ class SupCon(Method):
         projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
-        "Supervised Contrastive Learning",
-        "Khosla, Teterwak, Wang, Sarna, Tian et al.",
-        2020,
-        "2004.11362",
+        title="Supervised Contrastive Learning",
+        authors="Khosla, Teterwak, Wang, Sarna, Tian et al.",
+        year=2020,
+        arxiv="2004.11362",
     )
     recipes = {
-        "paper": Recipe({}, "sgd", learning_rate=0.05, weight_decay=1e-4, epochs=1000, warmup=0.0),
+        "paper": Recipe(
+            settings={},
+            optimizer="sgd",
+            learning_rate=0.05,
+            weight_decay=1e-4,
+            epochs=1000,
+            warmup=0.0,
+        ),
         "small": Recipe(
-            {"temperature": 0.1, "base_temperature": 0.1, "hidden": 512}, batch_size=64, warmup=0.1
+            settings={"temperature": 0.1, "base_temperature": 0.1, "hidden": 512},
+            batch_size=64,
+            warmup=0.1,
         ),
     }
     needs_labels = True

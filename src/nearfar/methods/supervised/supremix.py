@@ -64,11 +64,11 @@ class SupReMix(Method):
         projection: Annotated[int, whole_number()] = 128
 
     paper = Paper(
-        "Mixup Your Own Pairs",
-        "Wu, Dong, Ma, Chen, Wang, Yang, Zhou",
-        2023,
-        "2309.16633",
-        (
+        title="Mixup Your Own Pairs",
+        authors="Wu, Dong, Ma, Chen, Wang, Yang, Zhou",
+        year=2023,
+        arxiv="2309.16633",
+        departures=(
             "Real and mixed pairs share one softmax; the authors' code shifts their logits apart "
             "(see official) and sorts weights apart.",
             "The learning rate falls along a cosine, the paper's by 10 after 80 of 100 epochs.",
@@ -76,15 +76,15 @@ class SupReMix(Method):
     )
     recipes = {
         "paper": Recipe(
-            {},
-            "adamw",
+            settings={},
+            optimizer="adamw",
             learning_rate=2e-3,
             weight_decay=0.0,
             batch_size=128,
             epochs=100,
             warmup=0.0,
         ),
-        "small": Recipe({"hidden": 512}, batch_size=64),
+        "small": Recipe(settings={"hidden": 512}, batch_size=64),
     }
     needs_labels = True
     label_kind = "value"

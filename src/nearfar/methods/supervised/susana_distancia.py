@@ -30,6 +30,7 @@ from nearfar.losses.supervised.episodes import (
 from nearfar.methods.method import (
     Batch,
     Encoder,
+    Episodes,
     Method,
     Outputs,
     Paper,
@@ -72,22 +73,29 @@ class SuSanaDistancia(Method):
         margin: Annotated[float, at_least(0)] = 0.5
 
     paper = Paper(
-        "SuSana Distancia is all you need: Enforcing class separability in metric learning via two "
+        title="SuSana Distancia is all you need: Enforcing class separability in metric learning "
+        "via two "
         "novel distance-based loss functions"
         " for few-shot image classification",
-        "Mendez-Ruiz, Gonzalez-Zapata, Reyes-Amezcua et al.",
-        2023,
-        "2305.09062",
-        (
+        authors="Mendez-Ruiz, Gonzalez-Zapata, Reyes-Amezcua et al.",
+        year=2023,
+        arxiv="2305.09062",
+        departures=(
             "The score's variance term is left out, as in the author's code.",
             "A distance of exactly 0 takes part in the triplets, the author's code drops it.",
         ),
     )
     recipes = {
         "paper": Recipe(
-            {}, "sgd", learning_rate=2e-3, weight_decay=5e-4, batch_size=400, epochs=200, warmup=0.0
+            settings={},
+            optimizer="sgd",
+            learning_rate=2e-3,
+            weight_decay=5e-4,
+            batch_size=400,
+            epochs=200,
+            warmup=0.0,
         ),
-        "small": Recipe({"way": 5, "query": 5}, batch_size=50),
+        "small": Recipe(settings={"way": 5, "query": 5}, batch_size=50),
     }
     needs_labels = True
     label_kind = "class"
@@ -110,9 +118,7 @@ class SuSanaDistancia(Method):
     @property
     def wanted_batches(self) -> WantedBatches:
         s = self.settings
-        return WantedBatches(
-            "episodes", way=min(s.way, len(self.spec.classes)), shot=s.shot, query=s.query
-        )
+        return Episodes(way=min(s.way, len(self.spec.classes)), shot=s.shot, query=s.query)
 
     def forward(self, batch: Batch) -> Outputs:
         return {"features": self.encoder(batch.views[0]), "label": batch.label}

@@ -27,8 +27,8 @@ def encoder_alone(method: Method, views: list[Any], plan: Plan) -> Callable[[], 
     """
     wanted = method.wanted_views
     if (
-        wanted.mask
-        or wanted.boxes
+        getattr(wanted, "noise", 0)
+        or getattr(wanted, "boxes", False)
         or not all(isinstance(view, Tensor) and view.is_floating_point() for view in views)
     ):
         return None

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from nearfar import collectives
-from nearfar.batch import Batch, Pair, Tokens
+from nearfar.batch import Batch
 from nearfar.errors import UserError
+from nearfar.rows import Parts
 
 HUGE = 1e6
 """Normalised values are rarely above 10; from here on a float32 network loses all else."""
@@ -212,8 +213,10 @@ def check_state(state: Mapping[str, Any], step: int) -> None:
 
 def _largest(view: Any) -> Tensor:
     """(N,) largest absolute value of each sample, NaN where it has one; empty for texts."""
-    if isinstance(view, Pair):
-        return _largest(view.first)
-    if isinstance(view, Tokens) or not isinstance(view, Tensor) or not view.is_floating_point():
+    if isinstance(view, Parts):
+        return next(
+            (found for part in view.values() if (found := _largest(part)).numel()), torch.zeros(0)
+        )
+    if not isinstance(view, Tensor) or not view.is_floating_point():
         return torch.zeros(0)
     return view.detach().flatten(1).abs().amax(1).float().cpu()

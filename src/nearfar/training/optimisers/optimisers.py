@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from nearfar.errors import UserError, unknown_name
+from nearfar.errors import UserError
 from nearfar.methods.method import Method, Recipe
+from nearfar.training.optimisers.choices import optimizer_choice
 from nearfar.training.optimisers.grouped import GroupedOptimizer
 from nearfar.training.optimisers.muon import Muon
 
@@ -168,7 +169,7 @@ def build_optimizer(
         UserError: for an unknown optimiser, a learning parameter that is in no group or in several,
             or a scale that is not above 0.
     """
-    peak = recipe.learning_rate * recipe.batch_size / 256
+    peak = recipe.peak_learning_rate
     given = method.parameter_groups()
     _check_cover(method, given)
     if only is not None:
@@ -188,18 +189,21 @@ def optimizer_of(
         UserError: for an unknown name.
     """
     fused = all(p.device.type in _FUSED for group in groups for p in group["params"])
+    kind, options = optimizer_choice(name)
+    given = vars(options).copy()
+    if "beta1" in given:
+        given["betas"] = (given.pop("beta1"), given.pop("beta2"))
     makers: dict[str, Callable[[], Optimizer]] = {
-        "adamw": lambda: AdamW(groups, lr=peak, betas=(0.9, 0.95), fused=fused),
+        "adamw": lambda: AdamW(groups, lr=peak, fused=fused, **given),
+        "adam": lambda: Adam(groups, lr=peak, fused=fused, **given),
         # Not fused: PyTorch's kernel fails when some parameters get their first gradient later than
         # others (frozen prototypes).
-        "sgd": lambda: SGD(groups, lr=peak, momentum=0.9, foreach=True),
-        "lars": lambda: LARS(groups, lr=peak),
-        "larc": lambda: LARC(groups, lr=peak),
+        "sgd": lambda: SGD(groups, lr=peak, foreach=True, **given),
+        "lars": lambda: LARS(groups, lr=peak, **given),
+        "larc": lambda: LARC(groups, lr=peak, **given),
         "muon": lambda: Muon(groups, lr=peak, dtype=getattr(torch, precision), fused=fused),
     }
-    if name not in makers:
-        raise unknown_name("optimizer", name, makers)
-    return makers[name]()
+    return makers[kind]()
 
 
 def _split(group: dict[str, Any], peak: float, weight_decay: float) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forwar
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.distributed.tensor.experimental import implicit_replication
 
-from nearfar import collectives
+from nearfar import collectives, modalities
 from nearfar.methods.method import Method
 from nearfar.networks.encoder import Encoder
 
@@ -192,7 +192,7 @@ def fill(method: Method, trained: Method, *, everywhere: bool = True) -> None:
     }
     method.load_state_dict(rest, strict=False)
     method.progress = trained.progress
-    if method.spec.modality.startswith("image"):
+    if modalities.get(method.spec.modality).channels_last:
         method.to(memory_format=torch.channels_last)
 
 

@@ -23,6 +23,7 @@ from nearfar.views.image.colour import colour_jitter, greyscale, solarise
 from nearfar.views.image.geometry import resampler
 from nearfar.views.image.placement import Placement, place, placements, relative_boxes
 from nearfar.views.image.settings import ImageViewSettings, at_least, styles_for
+from nearfar.views.made import Made
 from nearfar.views.rows import change_rows, rows_at_once
 from nearfar.views.samples import check_samples, normalise
 from nearfar.views.wanted import WantedViews
@@ -38,7 +39,7 @@ class ImageViews:
     Attributes:
         spec: of the data.
         kinds: settings and (height, width) of each view: whole, local, further views.
-        boxed: of how many views, from the first, the boxes follow as one more view; 0: none.
+        boxed: of how many views, from the first, the boxes come with them; 0: none.
         centre_distance: least distance of the first two boxes' centres over the image's diagonal;
             0: any.
 
@@ -90,7 +91,7 @@ class ImageViews:
                 for placement in placed[: self.boxed]
                 if placement is not None
             ]
-            views.append(torch.stack(boxes, dim=1).to(images[0].device))
+            return Made(views, {"boxes": torch.stack(boxes, dim=1).to(images[0].device)})
         return views
 
 

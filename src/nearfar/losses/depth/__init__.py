@@ -1,0 +1,1 @@
+"""Losses of depth and camera motion learned from video, and the geometry that they need."""

@@ -1,0 +1,1 @@
+"""Losses of graphs: shared terms, pruning, weighted negatives, meta-nodes."""

@@ -1,0 +1,1 @@
+"""Losses of labels: noise, long tails, discovery, unlearning, few shots."""

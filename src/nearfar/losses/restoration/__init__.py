@@ -1,0 +1,1 @@
+"""Losses and measures of image restoration, one subject a file."""

@@ -1,0 +1,1 @@
+"""Networks over graphs: convolutions, proposals and read-outs, all by plain sums over edges."""

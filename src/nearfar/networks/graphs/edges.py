@@ -1,0 +1,102 @@
+"""Sums over the edges of a graph, and graphs of unequal sizes as one padded block.
+
+A graph of M nodes is ``edges`` (2, E) int64: column e says that ``edges[0, e]`` sends to
+``edges[1, e]``. Several graphs lie side by side: ``sizes`` (N,) int64 counts the nodes of each.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nearfar.errors import UserError
+
+__all__ = ["check_edges", "graph_of_node", "incoming", "padded", "segment_softmax", "symmetric"]
+
+
+def check_edges(edges: Tensor, nodes: int) -> None:
+    """Refuse edges that are no (2, E) int64 of positions among the nodes.
+
+    Raises:
+        UserError: Names what was found.
+    """
+    if edges.ndim != 2 or len(edges) != 2 or edges.dtype != torch.int64:
+        found = f"{tuple(edges.shape)} in {str(edges.dtype).removeprefix('torch.')}"
+        raise UserError(f"Edges must be (2, E) int64, senders and receivers; found {found}.")
+    if (
+        edges.numel()
+        and edges.device.type == "cpu"
+        and not 0 <= int(edges.min()) <= int(edges.max()) < nodes
+    ):
+        worst = int(edges.max()) if int(edges.max()) >= nodes else int(edges.min())
+        raise UserError(f"An edge names node {worst}; expected 0 to {nodes - 1}.")
+
+
+def graph_of_node(sizes: Tensor) -> Tensor:
+    """The number of the graph that each node belongs to, (M,) int64.
+
+    >>> graph_of_node(torch.tensor([2, 1]))
+    tensor([0, 0, 1])
+    """
+    return torch.repeat_interleave(torch.arange(len(sizes), device=sizes.device), sizes)
+
+
+def incoming(values: Tensor, receivers: Tensor, nodes: int) -> Tensor:
+    """The sum of what arrives at each node: (E, ...) values of edges to (nodes, ...).
+
+    >>> incoming(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([0, 0, 2]), 3)
+    tensor([3., 0., 4.])
+    """
+    return values.new_zeros(nodes, *values.shape[1:]).index_add(0, receivers, values)
+
+
+def segment_softmax(logits: Tensor, segment: Tensor, segments: int) -> Tensor:
+    """Softmax of (E,) or (E, H) logits among those of the same segment.
+
+        alpha_e = exp(l_e) / sum over f with segment_f = segment_e of exp(l_f)
+
+    >>> segment_softmax(torch.zeros(3), torch.tensor([0, 0, 1]), 2)
+    tensor([0.5000, 0.5000, 1.0000])
+    """
+    index = segment.view(-1, *[1] * (logits.ndim - 1)).expand_as(logits)
+    floor = logits.detach().new_full((segments, *logits.shape[1:]), -torch.inf)
+    highest = floor.scatter_reduce(0, index, logits.detach(), "amax")
+    shares = (logits - highest[segment]).exp()
+    return shares / incoming(shares, segment, segments)[segment]
+
+
+def symmetric(edges: Tensor, nodes: int, *, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Edges with one loop at every node, and the weight of each.
+
+        w(j -> i) = d_j^-1/2 d_i^-1/2,   d = number of edges that arrive, the loop among them
+
+    Loops that are there already are not doubled.
+
+    Returns:
+        (2, E') int64 and (E',) in ``dtype``.
+
+    Source: Kipf and Welling 2017, "Semi-Supervised Classification with Graph Convolutional
+    Networks", equation 2.
+    """
+    others = edges[:, edges[0] != edges[1]]
+    loops = torch.arange(nodes, device=edges.device).expand(2, nodes)
+    whole = torch.cat([others, loops], dim=1)
+    ones = torch.ones(whole.shape[1], dtype=dtype, device=edges.device)
+    scale = incoming(ones, whole[1], nodes).rsqrt()
+    return whole, scale[whole[0]] * scale[whole[1]]
+
+
+def padded(nodes: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """Nodes (M, D) of N graphs as (N, L, D) with zeros behind, and their places (N, L) bool.
+
+    >>> block, there = padded(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([1, 2]))
+    >>> block[:, :, 0], there
+    (tensor([[1., 0.],
+            [2., 3.]]), tensor([[ True, False],
+            [ True,  True]]))
+    """
+    longest = int(sizes.max()) if len(sizes) else 0
+    there = torch.arange(longest, device=sizes.device) < sizes[:, None]
+    block = nodes.new_zeros(len(sizes), longest, *nodes.shape[1:])
+    places = there.flatten().nonzero()[:, 0]
+    return block.flatten(0, 1).index_copy(0, places, nodes).view_as(block), there

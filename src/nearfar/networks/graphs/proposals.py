@@ -1,0 +1,250 @@
+"""Region proposals: every node's surroundings are scored as a site, its members kept or dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.utils.checkpoint import checkpoint
+
+from nearfar.errors import UserError
+from nearfar.networks.graphs.anchors import anchor_targets, hierarchy_scores, k_hop, kept_members
+from nearfar.networks.graphs.attention import GraphAttention
+from nearfar.networks.graphs.convolution import GraphConvolution
+from nearfar.networks.graphs.edges import graph_of_node, incoming, padded
+
+__all__ = ["Proposals", "Proposed"]
+
+_NUMBERS = 2**21
+"""Numbers in the widest tensor of a block of anchors: 8 MB in float32."""
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """What a proposal network has found in N graphs of M nodes together.
+
+    Attributes:
+        pairs: (2, P) int64, anchor and member.
+        anchors: (M,) logits of an anchor being functional.
+        nodes: (P,) logits of a member being of the site.
+        kept: (P,) bool, members that are not dropped.
+        sizes: (N,) nodes of each graph.
+    """
+
+    pairs: Tensor
+    anchors: Tensor
+    nodes: Tensor
+    kept: Tensor
+    sizes: Tensor
+
+    def functional(self, threshold: float = 0.5, *, node_threshold: float | None = None) -> Tensor:
+        """(M,) 1 for nodes of a proposed site: kept and likely members of likely anchors.
+
+        An anchor with a single node proposes nothing. The result has no gradient.
+
+        Args:
+            threshold: Probability above which an anchor is proposed.
+            node_threshold: The same for members; None for the first.
+        """
+        least = threshold if node_threshold is None else node_threshold
+        anchor, member = self.pairs
+        alone = torch.bincount(anchor, minlength=len(self.anchors)) < 2
+        likely = (self.anchors.sigmoid() > threshold) & ~alone
+        inside = likely[anchor] & self.kept & (self.nodes.sigmoid() > least)
+        flag = self.anchors.new_zeros(len(self.anchors))
+        return flag.index_fill_(0, member[inside], 1.0)
+
+    def importance(self) -> Tensor:
+        """(M,) the most that an anchor makes of each node: max over anchors i of p_i u_ij."""
+        anchor, member = self.pairs
+        made = self.anchors.sigmoid()[anchor] * self.nodes.sigmoid()
+        return made.new_zeros(len(self.anchors)).scatter_reduce(0, member, made, "amax")
+
+    def losses(self, sites: Tensor, *, coverage: float = 0.7) -> dict[str, Tensor]:
+        """Cross-entropies of anchors, and of the members of functional anchors, by graph.
+
+        Args:
+            sites: (M, S) bool, each graph's sites.
+            coverage: Share of a site that an anchor must hold.
+
+        Returns:
+            "anchors" and "nodes": (N, 2) sums and counts; over all graphs the quotient of the
+            summed columns is the loss. The sum of "nodes" is of the means over the members of each
+            functional anchor.
+        """
+        if sites.ndim != 2 or len(sites) != len(self.anchors):
+            raise UserError(f"Sites must be ({len(self.anchors)}, S); found {tuple(sites.shape)}.")
+        graph = graph_of_node(self.sizes)
+        anchor, member = self.pairs
+        target = anchor_targets(self.pairs, sites, self.sizes, coverage=coverage).to(self.anchors)
+        of_anchor = binary_cross_entropy_with_logits(self.anchors, target, reduction="none")
+        label = sites.any(dim=1).to(self.nodes)[member]
+        of_node = binary_cross_entropy_with_logits(self.nodes, label, reduction="none")
+        members = torch.bincount(anchor, minlength=len(self.anchors))
+        means = incoming(of_node, anchor, len(self.anchors)) / members
+        count = len(self.sizes)
+        return {
+            "anchors": incoming(torch.stack([of_anchor, torch.ones_like(target)], 1), graph, count),
+            "nodes": incoming(torch.stack([means * target, target], 1), graph, count),
+        }
+
+
+class Proposals(nn.Module):
+    """The proposal network of ProteinRPN.
+
+        h^0 = x, h^l = GCN_l h^{l-1};  p = sigmoid(GAT h);  m_ij = (GAT' h)_i x_j for j in anchor i
+        u_ij = sigmoid(score_j of cone attention among the m_i.)
+
+    Queries, keys and values are computed a block of anchors at a time, and again in the backward
+    pass, so that memory grows as the pairs and not as the pairs times the width.
+
+    Args:
+        features: Width of x.
+        width: Of the context layers.
+        hops: k, of context and anchors.
+        keep: Share of an anchor's members that stays.
+        attention: Width of queries, keys and values.
+        activation: Whether ReLU stands between the context layers; the released code has none.
+
+    Source: ProteinRPN 2024; Tseng et al. 2023 for the attention.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        width: int = 128,
+        *,
+        hops: int = 2,
+        keep: float = 0.5,
+        attention: int = 64,
+        activation: bool = False,
+        structure: float = 0.5,
+        nearness: float = 0.5,
+        distance_scale: float = 10.0,
+    ) -> None:
+        super().__init__()
+        if not 0 < keep <= 1:
+            raise UserError(
+                f"The share of members to keep is {keep}; expected above 0 and at most 1."
+            )
+        self.hops = hops
+        self.keep = keep
+        self.activation = activation
+        self.structure = structure
+        self.nearness = nearness
+        self.distance_scale = distance_scale
+        inputs = [features, *[width] * (hops - 1)]
+        self.context = nn.ModuleList(GraphConvolution(size, width) for size in inputs)
+        self.anchor = GraphAttention(width, 1)
+        self.lift = GraphAttention(width, features)
+        self.query = nn.Linear(features, attention, bias=False)
+        self.key = nn.Linear(features, attention, bias=False)
+        self.value = nn.Sequential(
+            nn.Linear(features, attention, bias=False), nn.Linear(attention, 1, bias=False)
+        )
+
+    def forward(
+        self,
+        x: Tensor,
+        edges: Tensor,
+        sizes: Tensor,
+        *,
+        secondary: Tensor | None = None,
+        places: Tensor | None = None,
+        pairs: Tensor | None = None,
+    ) -> Proposed:
+        """Score every anchor and its members.
+
+        Args:
+            x: (M, features); a constant where it multiplies.
+            edges: (2, E) int64.
+            sizes: (N,) nodes of each graph.
+            secondary: (M,) 1 in a helix or strand; None for no bonus.
+            places: (M, 3) coordinates; None for no penalty of distance.
+            pairs: What ``k_hop`` gave for these edges; None to compute it.
+        """
+        pairs = k_hop(edges, len(x), self.hops) if pairs is None else pairs
+        h = x
+        for layer in self.context:
+            h = layer(h, edges)
+            h = h.relu() if self.activation else h
+        anchors = self.anchor(h, edges)[:, 0]
+        g = self.lift(h, edges)
+        structure = x.new_zeros(len(x)) if secondary is None else secondary.to(x)
+        where = x.new_zeros(len(x), 3) if places is None else places.to(x)
+        adjacency = _adjacency(edges, sizes)
+        parts: list[Tensor] = []
+        kept: list[Tensor] = []
+        for block, count in _blocks(pairs, len(x), x.shape[1]):
+            members, there = padded(block[1], count)
+            centres = torch.arange(int(block[0, 0]), int(block[0, 0]) + len(count), device=x.device)
+            given = (g, x.detach(), centres, members, there, structure, where, adjacency, sizes)
+            scores = (
+                checkpoint(self._scores, *given, use_reentrant=False)
+                if torch.is_grad_enabled()
+                else self._scores(*given)
+            )
+            parts.append(scores[there])
+            kept.append(kept_members(scores.detach(), there, self.keep)[there])
+        nodes = torch.cat(parts) if parts else x.new_zeros(0)
+        keeping = torch.cat(kept) if kept else torch.zeros(0, dtype=torch.bool, device=x.device)
+        return Proposed(pairs, anchors, nodes, keeping, sizes)
+
+    def _scores(
+        self,
+        g: Tensor,
+        x: Tensor,
+        centres: Tensor,
+        members: Tensor,
+        there: Tensor,
+        structure: Tensor,
+        where: Tensor,
+        adjacency: Tensor,
+        sizes: Tensor,
+    ) -> Tensor:
+        """(B, L) scores of the members of B anchors; what lies where no member is means nothing."""
+        m = g[centres][:, None] * x[members]
+        graph = graph_of_node(sizes)[centres]
+        local = (members - (sizes.cumsum(0) - sizes)[graph][:, None]).clamp(min=0)
+        linked = adjacency[graph[:, None, None], local[:, :, None], local[:, None, :]]
+        offset = where[members] - where[centres][:, None]
+        distance = torch.linalg.vector_norm(torch.nan_to_num(offset), dim=-1)
+        _, scores = hierarchy_scores(
+            self.query(m),
+            self.key(m),
+            self.value(m)[..., 0],
+            linked & there[:, None] & there[:, :, None],
+            structure[members],
+            distance,
+            structure=self.structure,
+            nearness=self.nearness,
+            scale=self.distance_scale,
+        )
+        return scores
+
+
+def _adjacency(edges: Tensor, sizes: Tensor) -> Tensor:
+    """(N, L, L) bool, entry (n, j, l) where node l of graph n sends to node j."""
+    longest = int(sizes.max()) if len(sizes) else 0
+    graph = graph_of_node(sizes)
+    start = (sizes.cumsum(0) - sizes)[graph]
+    local = torch.arange(len(graph), device=edges.device) - start
+    linked = torch.zeros(len(sizes), longest, longest, dtype=torch.bool, device=edges.device)
+    linked[graph[edges[1]], local[edges[1]], local[edges[0]]] = True
+    return linked
+
+
+def _blocks(pairs: Tensor, nodes: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pairs of consecutive anchors, and the members of each of these anchors."""
+    count = torch.bincount(pairs[0], minlength=nodes)
+    longest = int(count.max()) if nodes else 1
+    height = max(1, _NUMBERS // (longest * max(width, longest)))
+    ends = count.cumsum(0).tolist()
+    first = 0
+    for start in range(0, nodes, height):
+        stop = min(start + height, nodes)
+        yield pairs[:, first : ends[stop - 1]], count[start:stop]
+        first = ends[stop - 1]

@@ -1,0 +1,1 @@
+"""Networks over two embeddings of one sample."""

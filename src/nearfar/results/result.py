@@ -1,0 +1,93 @@
+"""The base of all results."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from torch import Tensor
+
+from nearfar.rows import Graphs, Nodes, Parts, Ragged, Tokens, concatenate, select
+
+_ROWS = (Tensor, Tokens, Parts, Ragged, Graphs, Nodes)
+
+
+class Result:
+    """What a method predicts of N samples; subclasses are frozen dataclasses.
+
+    A field that holds rows (a tensor, ``Ragged`` ...) has one for each sample; any other field says
+    something of all of them.
+
+    Class data: ``judged_as_features``, whether the encoder's features are worth judging by default
+    too.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.results.classes import Classes
+        >>> found = Classes(torch.eye(3), ("a", "b", "c"))
+        >>> len(found), len(found[1:]), len(Classes.joined([found, found[:1]]))
+        (3, 2, 4)
+    """
+
+    judged_as_features: ClassVar[bool] = False
+
+    def __len__(self) -> int:
+        return len(next(iter(self._rows().values())))
+
+    def __getitem__(self, rows: Any) -> Self:
+        return self._with({name: value[rows] for name, value in self._rows().items()})
+
+    def to(self, device: Any) -> Self:
+        """The same on a device."""
+        return self._with({name: value.to(device) for name, value in self._rows().items()})
+
+    def select(self, index: Tensor) -> Self:
+        """Samples by number, (K,) int64."""
+        return self._with({name: select(value, index) for name, value in self._rows().items()})
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Results of consecutive samples as one."""
+        first = parts[0]
+        each = [part._rows() for part in parts]
+        return first._with({name: concatenate([one[name] for one in each]) for name in each[0]})
+
+    def columns(self, ids: Sequence[str]) -> dict[str, list[Any]]:
+        """What a table shows of each sample: column name to N plain values.
+
+        Args:
+            ids: Of the samples.
+        """
+        raise NotImplementedError
+
+    def write(self, folder: Path, ids: Sequence[str]) -> list[Path]:
+        """Write what a user can use into a folder; by default a table, ``predictions.parquet``.
+
+        Args:
+            folder: Made if it does not exist.
+            ids: Of the samples.
+
+        Returns:
+            The written files.
+
+        Raises:
+            UserError: If one of the files exists.
+        """
+        from nearfar.results.writing import write_table
+
+        return [write_table(folder / "predictions.parquet", self.columns(ids))]
+
+    def pictures(self) -> list[str]:
+        """One data address for each sample, or "" where there is no picture."""
+        return [""] * len(self)
+
+    def _rows(self) -> dict[str, Any]:
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        values = {field.name: getattr(self, field.name) for field in fields}
+        return {name: value for name, value in values.items() if isinstance(value, _ROWS)}
+
+    def _with(self, values: dict[str, Any]) -> Self:
+        changed: Self = dataclasses.replace(self, **values)  # type: ignore[type-var]
+        return changed

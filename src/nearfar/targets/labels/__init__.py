@@ -1,0 +1,1 @@
+"""What is estimated of labels: class sizes, noise, Gaussians of classes."""

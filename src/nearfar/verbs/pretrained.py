@@ -1,0 +1,124 @@
+"""The finished parts that a method starts from: opened from runs, or trained first."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nearfar.errors import UserError
+from nearfar.methods.method import Method, Pretrained
+from nearfar.options import Config, PretrainOptions
+from nearfar.runs.folder import Run
+
+FOLDER = "pretrained"
+"""Where a run keeps those of its parts that were trained for it."""
+
+
+def named_starts(
+    kind: type[Method], start_from: tuple[str, ...]
+) -> tuple[dict[str, Path], Path | None]:
+    """Which run each pretrained part comes from, and whose weights the encoder starts from.
+
+    A run without a name is the first part that is needed; of a method without such parts it is the
+    encoder's start.
+
+    Args:
+        kind: The method's class.
+        start_from: As the user gave it: RUN or NAME=RUN.
+
+    Raises:
+        UserError: For a name that is no part, or a part that is given twice.
+    """
+    parts: dict[str, Path] = {}
+    encoder: Path | None = None
+    for text in start_from:
+        name, equals, place = text.partition("=")
+        if not equals or name not in kind.pretrained:
+            if equals and kind.pretrained and "/" not in name:
+                known = ", ".join(kind.pretrained)
+                raise UserError(
+                    f"{kind.__name__} starts from no part {name!r}; expected one of {known}."
+                )
+            name, place = _first(kind), text
+        if not name:
+            if encoder is not None:
+                raise UserError("Two runs were given to start from; this method takes one.")
+            encoder = Path(place)
+        elif name in parts:
+            raise UserError(f"The part {name} was given twice to start from; give it once.")
+        else:
+            parts[name] = Path(place)
+    return parts, encoder
+
+
+def _first(kind: type[Method]) -> str:
+    needed = [name for name, part in kind.pretrained.items() if part.needed]
+    return next(iter([*needed, *kind.pretrained]), "")
+
+
+def pretrained_parts(
+    kind: type[Method], config: Config, folder: Path, *, quiet: bool
+) -> dict[str, Any]:
+    """The finished parts of a method by name: methods or encoders, in evaluation mode.
+
+    What is needed and not given is trained first, into ``folder/pretrained/NAME``: an ordinary run
+    on the same data, which goes on where it was stopped.
+
+    Raises:
+        UserError: If a run holds another kind of method than the part may be.
+    """
+    given, _ = named_starts(kind, config.options.start_from)
+    found: dict[str, Any] = {}
+    for name, part in kind.pretrained.items():
+        place = given.get(name)
+        if place is None and not part.needed:
+            continue
+        run = Run(place) if place is not None else _trained(part, config, folder, name, quiet=quiet)
+        if part.kinds and run.config.method not in part.kinds:
+            raise UserError(
+                f"{run.folder} was trained with {run.config.method}, but {config.method} starts "
+                f"from {' or '.join(part.kinds)}; give another --start-from."
+            )
+        found[name] = run.method() if part.gives == "method" else run.encoder()
+    return found
+
+
+def _trained(part: Pretrained, config: Config, folder: Path, name: str, *, quiet: bool) -> Run:
+    from nearfar.verbs.pretrain import pretrain
+
+    if not part.kinds:
+        raise UserError(
+            f"{config.method} starts from a finished run as its {name}; name one with "
+            f"--start-from {name}=RUN."
+        )
+    place = folder / FOLDER / name
+    if (place / "config.toml").exists():
+        run = Run(place)
+        finished = (place / "encoder.json").exists() and (place / "method.json").exists()
+        return run if finished else pretrain(resume=place, quiet=quiet)
+    return pretrain(
+        part.kinds[0], output=place, quiet=quiet, **_shared(config.options, part.recipe)
+    )
+
+
+def _shared(options: PretrainOptions, recipe: str) -> Mapping[str, Any]:
+    """What the run of a part shares with the run that needs it: data and machine."""
+    names = (
+        "data",
+        "label",
+        "group",
+        "text_column",
+        "image_column",
+        "size",
+        "limit",
+        "strict",
+        "prepare",
+        "seed",
+        "device",
+        "precision",
+    )
+    own = {field.name for field in dataclasses.fields(options)}
+    shared = {name: getattr(options, name) for name in names if name in own}
+    return {**shared, "recipe": recipe, "evaluate": False}
