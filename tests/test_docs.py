@@ -20,9 +20,11 @@ import pytest
 import nearfar
 from nearfar.cli import _VERBS as VERBS
 from nearfar.comparison.options import CompareOptions
+from nearfar.data.prepare import names as preparations
 from nearfar.data.readers.endings import KINDS
 from nearfar.networks import catalogue
-from nearfar.options import OPTION_GROUPS, PretrainOptions
+from nearfar.options import FLAGS, OPTION_GROUPS, PretrainOptions
+from nearfar.training.schedules import names as schedules
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SOURCE = Path(nearfar.__file__).resolve().parents[1]
@@ -82,7 +84,7 @@ ENCODERS = (DOCS / "encoders.md").read_text()
 
 
 def _dashed(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return f"--{FLAGS.get(name, name).replace('_', '-')}"
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -125,9 +127,7 @@ def test_the_options_of_the_other_verbs_exist_where_a_guide_runs_them(verb: str)
 
 
 def test_every_option_of_a_comparison_is_in_a_guide() -> None:
-    section = (
-        (DOCS / "commands.md").read_text().partition("\n## compare\n")[2].partition("\n## ")[0]
-    )
+    section = (DOCS / "compare-methods.md").read_text()
     missing = [f.name for f in dataclasses.fields(CompareOptions) if _dashed(f.name) not in section]
     assert missing == []
 
@@ -159,6 +159,17 @@ def test_every_kind_of_file_is_written_and_read_in_the_guide(kind: str) -> None:
     assert [ending for ending in endings if not re.search(rf"{re.escape(ending)}\b", page)] == []
     code = "\n".join(code for _, _, code in blocks(DOCS / "data.md"))
     assert any(ending in code for ending in endings)
+
+
+@pytest.mark.parametrize("name", preparations())
+def test_every_preparation_is_in_the_guide(name: str) -> None:
+    assert f"`{name}`" in (DOCS / "data.md").read_text()
+
+
+@pytest.mark.parametrize("name", schedules())
+def test_every_schedule_is_in_the_guide(name: str) -> None:
+    line = next(one for one in TEXT.splitlines() if one.startswith("| `--schedule`"))
+    assert re.search(rf"\b{name}\b", line)
 
 
 INTEGRATIONS = {

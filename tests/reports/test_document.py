@@ -19,9 +19,6 @@ from nearfar.reports.health import findings, gain
 from nearfar.reports.maps import embedding_map
 from nearfar.reports.pictures.samples import element, pictures
 
-IMAGE = Spec("images", "image", (3, 200, 100), 2)
-SERIES = Spec("series", "series", (2, 50), 1)
-
 
 def test_a_page_is_self_contained_escaped_and_navigable() -> None:
     spec = curve([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}], "loss", "</script><b>")
@@ -234,10 +231,13 @@ def test_findings_say_what_the_numbers_say() -> None:
 
 
 def test_pictures_are_small_and_captions_escaped() -> None:
-    large = pictures(torch.randint(0, 256, (2, 3, 200, 100), dtype=torch.uint8), IMAGE)
+    colour = Spec("c", "image", (3, 200, 100), 2)
+    large = pictures(torch.randint(0, 256, (2, 3, 200, 100), dtype=torch.uint8), colour)
     assert all(p.startswith("data:image/jpeg;base64,") and len(p) < 9000 for p in large)
-    assert pictures(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), IMAGE)[0].startswith(
+    grey = Spec("g", "image", (1, 8, 8), 1)
+    assert pictures(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), grey)[0].startswith(
         "data:image/png"
     )
-    assert pictures(torch.randn(1, 2, 50), SERIES)[0].startswith("data:image/svg+xml")
+    series = Spec("s", "series", (2, 50), 1)
+    assert pictures(torch.randn(1, 2, 50), series)[0].startswith("data:image/svg+xml")
     assert "<b>" not in element("", "<b>bold</b>")
