@@ -141,6 +141,7 @@ class ResidueNetwork(nn.Module):
         *,
         noise: Tensor | None = None,
         strength: float = 0.1,
+        dropped: Tensor | None = None,
     ) -> Tensor:
         """Hidden nodes (M, width).
 
@@ -150,6 +151,8 @@ class ResidueNetwork(nn.Module):
             x: (M, features).
             noise: (M, depth, width) uniform draws, one for each layer; None for no noise.
             strength: Length of each layer's perturbation.
+            dropped: (M, width) uniform draws that decide dropout, as several processes must agree
+                on them; None draws here.
         """
         check_edges(edges, len(residue))
         first = self.of_residue(self.residues(residue))
@@ -157,7 +160,7 @@ class ResidueNetwork(nn.Module):
             if x is None:
                 raise UserError("This network takes features of residues; the graphs have none.")
             first = first + self.of_features(x)
-        z: Tensor = self.dropout(first.relu())
+        z: Tensor = self._dropped(first.relu(), dropped)
         whole, weight = symmetric(edges, len(residue), dtype=z.dtype)
         for place, layer in enumerate(self.layers):
             made = layer(z, whole, weight).relu()
@@ -165,3 +168,11 @@ class ResidueNetwork(nn.Module):
             if noise is not None:
                 z = perturbed(z, noise[:, place], strength)
         return z
+
+    def _dropped(self, z: Tensor, draws: Tensor | None) -> Tensor:
+        """Dropout of single values, decided by draws where they are given."""
+        rate = self.dropout.p
+        if draws is None or not self.training or rate == 0:
+            left: Tensor = self.dropout(z)
+            return left
+        return z * (draws >= rate) / (1 - rate)
