@@ -244,11 +244,11 @@ class Method(nn.Module):
     ``recipes`` with the keys "paper" and "small" (what works on a laptop with small samples);
     ``modalities``, or () for any; ``encoder_kind``, "any", "tokens" (needs a ``TokenEncoder``),
     "nodes" (needs a ``NodeEncoder``) or "towers" (needs a pair of encoders); ``default_encoder``,
-    the built-in one that is taken when none is named, for methods that bring their own; ``needs_labels``, and then ``label_kind``,
-    "class", "classes" (several a sample), "value" (real numbers) or "any"; ``by_row``, whether
-    ``view_sources`` and ``prepare`` treat each sample by itself and draw through
-    ``nearfar.views.draws``; ``choices``, one phrase
-    for each of the five choices; ``cannot``, what the engine must refuse and why: "shard" (divided
+    the built-in one that is taken when none is named, for methods that bring their own;
+    ``needs_labels``, and then ``label_kind``, "class", "classes" (several a sample), "value" (real
+    numbers) or "any"; ``by_row``, whether ``view_sources`` and ``prepare`` treat each sample by
+    itself and draw through ``nearfar.views.draws``; ``choices``, one phrase for each of the five
+    choices; ``cannot``, what the engine must refuse and why: "shard" (divided
     parameters), "cache" (the gradient cache), "accumulate" or "ahead" (batches made while a step
     computes); ``predicts``, the type of result that ``predict`` gives; ``learns_from``, by name the
     modality of each part that its samples must have, and ``prepared``, the preparation that makes

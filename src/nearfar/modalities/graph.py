@@ -6,7 +6,7 @@ from nearfar.data.spec import Spec
 from nearfar.modalities.modality import Modality, Network
 
 _RESIDUES = "nearfar.networks.graphs.residue_encoder:ResidueEncoder"
-_TINY = (_RESIDUES, {"width": 8, "embedding": 4})
+_TINY = (_RESIDUES, {"width": 16, "embedding": 4})
 
 MODALITY = Modality(
     axes=0,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nearfar.errors import UserError
 
-__all__ = ["penumbral_logits", "penumbral_links", "umbral_logits"]
+__all__ = ["penumbral_links", "penumbral_logits", "umbral_logits"]
 
 
 def penumbral_logits(
