@@ -1,15 +1,18 @@
-"""Views of graphs and of the nodes of one graph: the samples themselves."""
+"""Views of graphs: the samples themselves, or without some links and some of the nodes' values."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from nearfar.data.spec import Spec
-from nearfar.errors import UserError
+from nearfar.errors import UserError, unknown_name
 from nearfar.rows import Graphs, Nodes, width_of
+from nearfar.views.draws import rand
 from nearfar.views.made import Views
 from nearfar.views.wanted import WantedViews
 
@@ -18,6 +21,10 @@ DRAWN = "x"
 
 _SIDE = 48
 """Pixels along a side of the picture of a graph."""
+
+_STEP = 0x9E3779B97F4A7C15 - (1 << 64)
+_FIRST = 0xBF58476D1CE4E5B9 - (1 << 64)
+_SECOND = 0x94D049BB133111EB - (1 << 64)
 
 
 def plain_graphs(samples: Any, spec: Spec) -> Graphs | Nodes:
@@ -48,20 +55,120 @@ def plain_graphs(samples: Any, spec: Spec) -> Graphs | Nodes:
     return samples
 
 
-def graph_views(spec: Spec, wanted: WantedViews, settings: Any = None) -> Views:
-    """What makes plain views of graphs.
+@dataclass(frozen=True)
+class GraphViewSettings:
+    """One distribution of views of graphs; the defaults change nothing.
+
+    Attributes:
+        edges: Share of the links between two nodes that is left out, both directions together.
+        values: Share of the nodes' values "x" that is set to 0.
 
     Raises:
-        UserError: If a method wants views that change a graph.
+        UserError: For a share outside of [0, 1).
     """
-    styles = {wanted.style, *wanted.further}
-    if styles != {"plain"} or wanted.local:
+
+    edges: float = 0.0
+    values: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, share in (("edges", self.edges), ("values", self.values)):
+            if not 0 <= share < 1:
+                raise UserError(
+                    f"The share of {name} that views of graphs leave out is {share}; expected 0 up "
+                    "to below 1."
+                )
+
+
+STYLES = {
+    "plain": GraphViewSettings(),
+    "weak": GraphViewSettings(edges=0.1, values=0.1),
+    "crop": GraphViewSettings(edges=0.2),
+    "asymmetric": GraphViewSettings(edges=0.3, values=0.2),
+    "contrastive": GraphViewSettings(edges=0.3, values=0.3),
+}
+"""After the drop of edges and the masking of attributes in Zhu et al. 2020 (GRACE) and You et al.
+2020 (GraphCL)."""
+
+
+def graph_views(spec: Spec, wanted: WantedViews, settings: Any = None) -> Views:
+    """What makes views of graphs.
+
+    Args:
+        spec: Of the graphs.
+        wanted: Views of the whole graph; parts of graphs are not cut out.
+        settings: ``GraphViewSettings``, one for all views or a sequence with one for each; by
+            default those of the style.
+
+    Raises:
+        UserError: If a method wants parts of graphs, or for an unknown style.
+    """
+    if wanted.local:
         raise UserError(
-            f"There are only plain views of {spec.modality} data; choose a method that perturbs "
-            "graphs itself, such as protein-rpn."
+            f"There are no parts of {spec.modality} samples as views; choose a method that looks "
+            "at whole samples."
         )
-    count = wanted.whole + len(wanted.further)
-    return lambda samples, generator: [plain_graphs(samples, spec)] * count
+    styles = [*[wanted.style] * wanted.whole, *wanted.further]
+    for style in styles:
+        if style not in STYLES:
+            raise unknown_name("style of views", style, STYLES)
+    chosen = [STYLES[style] for style in styles]
+    if settings is not None:
+        each = settings if isinstance(settings, Sequence) else [settings] * len(styles)
+        if len(each) != len(styles) or not all(isinstance(one, GraphViewSettings) for one in each):
+            raise UserError(
+                f"The settings of {len(styles)} views of graphs are {settings!r}; expected one "
+                "GraphViewSettings, or one for each view."
+            )
+        chosen = list(each)
+
+    def made(samples: Any, generator: torch.Generator) -> list[Any]:
+        graphs = plain_graphs(samples, spec)
+        return [changed(graphs, one, generator) for one in chosen]
+
+    return made
+
+
+def changed(graphs: Any, settings: GraphViewSettings, generator: torch.Generator) -> Any:
+    """Graphs without some links and some of the nodes' values.
+
+    Each graph draws one number, from which those of its links and values follow, so that other
+    graphs in the batch change nothing.
+    """
+    if settings == GraphViewSettings():
+        return graphs
+    seed = (rand((len(graphs), 2), generator).double() * 2**52).long().to(graphs.sizes.device)
+    start = (graphs.sizes.cumsum(0) - graphs.sizes)[graphs.graph]
+    place = torch.arange(len(start), device=start.device) - start
+    sender, receiver = graphs.edges
+    low = torch.minimum(place[sender], place[receiver])
+    high = torch.maximum(place[sender], place[receiver])
+    graph = graphs.graph[sender]
+    drawn = _numbers(seed[graph, 0], low * graphs.sizes[graph] + high)
+    kept = (drawn >= settings.edges) | (low == high)
+    nodes = dict(graphs.nodes)
+    if settings.values and DRAWN in nodes:
+        x = nodes[DRAWN]
+        cell = place[:, None] * x.shape[1] + torch.arange(x.shape[1], device=x.device)
+        nodes[DRAWN] = x * (_numbers(seed[graphs.graph, 1][:, None], cell) >= settings.values)
+    known = {name: value[kept] for name, value in graphs.edge_data.items()}
+    return Graphs(nodes, graphs.edges[:, kept], graphs.sizes, known)
+
+
+def _numbers(seed: Tensor, place: Tensor) -> Tensor:
+    """Numbers in [0, 1) that look random, one for each seed and place.
+
+    Source: Steele, Lea and Flood 2014, "Fast Splittable Pseudorandom Number Generators"
+    (SplitMix64).
+    """
+    z = seed + (place + 1) * _STEP
+    z = (z ^ _shifted(z, 30)) * _FIRST
+    z = (z ^ _shifted(z, 27)) * _SECOND
+    return _shifted(z ^ _shifted(z, 31), 11).double() / 2**53
+
+
+def _shifted(z: Tensor, bits: int) -> Tensor:
+    """The bits moved right, zeros behind, as of an unsigned number."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def mean_of_nodes(view: Graphs, spec: Spec) -> Tensor:

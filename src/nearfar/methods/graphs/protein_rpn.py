@@ -25,6 +25,7 @@ from nearfar.losses.graphs.terms import shared_terms
 from nearfar.losses.instance.contrastive import nt_xent
 from nearfar.losses.labels.masked_supcon import masked_supcon
 from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.networks.drawn_dropout import DrawnDropout
 from nearfar.networks.graphs.attention import FunctionalAttention
 from nearfar.networks.graphs.multiset import MultisetPooling
 from nearfar.networks.graphs.proposals import Proposals, Proposed
@@ -146,12 +147,9 @@ class ProteinRPN(Method):
             )
         self.attention = FunctionalAttention(features)
         self.pool = MultisetPooling(width, seeds=(s.seeds, 1), heads=s.heads)
-        self.head = nn.Sequential(
-            nn.Linear(width, 2 * width),
-            nn.ReLU(),
-            nn.Dropout(s.dropout),
-            nn.Linear(2 * width, terms),
-        )
+        self.hidden = nn.Linear(width, 2 * width)
+        self.dropout = DrawnDropout(s.dropout)
+        self.last = nn.Linear(2 * width, terms)
         follows = torch.eye(terms, dtype=torch.bool)
         for term, above_it in enumerate(spec.extra.get("above", ())):
             follows[term, above_it] = True
@@ -163,7 +161,12 @@ class ProteinRPN(Method):
         """
         (graphs,) = batch.views
         passes = [draws_like(self.encoder, graphs, generator) for _ in range(2)]
-        return replace(batch, views=[graphs.with_nodes(draws=torch.stack(passes, dim=1))])
+        of_head = torch.rand(len(batch), self.last.in_features, generator=generator)
+        return replace(
+            batch,
+            views=[graphs.with_nodes(draws=torch.stack(passes, dim=1))],
+            extra={**batch.extra, "head": of_head.to(passes[0])},
+        )
 
     def forward(self, batch: Batch) -> Outputs:
         (graphs,) = batch.views
@@ -172,7 +175,8 @@ class ProteinRPN(Method):
         first, second = graphs.nodes["draws"].unbind(dim=1)
         clean = self._read(graphs, x, first)
         noisy = self._read(graphs, x, second, self.settings.noise)
-        outputs = {"clean": clean, "noisy": noisy, "logits": self.head(clean), "terms": batch.label}
+        logits = self._logits(clean, batch.extra["head"])
+        outputs = {"clean": clean, "noisy": noisy, "logits": logits, "terms": batch.label}
         return outputs if found is None else {**outputs, **self._site_losses(graphs, found)}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
@@ -238,6 +242,11 @@ class ProteinRPN(Method):
         read: Tensor = self.pool(hidden, graphs.edges, graphs.sizes)
         return read
 
+    def _logits(self, read: Tensor, draws: Tensor | None = None) -> Tensor:
+        """(N, C) of each term."""
+        logits: Tensor = self.last(self.dropout(self.hidden(read).relu(), draws))
+        return logits
+
     def _site_losses(self, graphs: Graphs, found: Proposed) -> dict[str, Tensor]:
         """Sums and counts of each graph, 0 where nothing is known of its site."""
         site = graphs.nodes["site"]
@@ -250,7 +259,7 @@ class ProteinRPN(Method):
 
     def _scores(self, graphs: Graphs, x: Tensor) -> Tensor:
         """(N, C) probabilities, each at least those of the terms that it follows from."""
-        scores = self.head(self._read(graphs, x)).sigmoid()
+        scores = self._logits(self._read(graphs, x)).sigmoid()
         return (scores[:, :, None] * self.follows).amax(dim=1)
 
     def _saliency(self, graphs: Graphs) -> Tensor:

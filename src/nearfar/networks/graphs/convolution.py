@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
 from nearfar.errors import UserError
+from nearfar.networks.drawn_dropout import DrawnDropout
 from nearfar.networks.graphs.edges import check_edges, incoming, symmetric
 
 __all__ = ["GraphConvolution", "GraphMessages", "ResidueNetwork", "perturbed"]
@@ -130,7 +131,7 @@ class ResidueNetwork(nn.Module):
         self.residues = nn.Embedding(RESIDUES, embedding)
         self.of_residue = nn.Linear(embedding, width)
         self.of_features = nn.Linear(features, width) if features else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = DrawnDropout(dropout)
         self.layers = nn.ModuleList(GraphConvolution(width, width) for _ in range(depth))
 
     def forward(
@@ -160,7 +161,7 @@ class ResidueNetwork(nn.Module):
             if x is None:
                 raise UserError("This network takes features of residues; the graphs have none.")
             first = first + self.of_features(x)
-        z: Tensor = self._dropped(first.relu(), dropped)
+        z: Tensor = self.dropout(first.relu(), dropped)
         whole, weight = symmetric(edges, len(residue), dtype=z.dtype)
         for place, layer in enumerate(self.layers):
             made = layer(z, whole, weight).relu()
@@ -168,11 +169,3 @@ class ResidueNetwork(nn.Module):
             if noise is not None:
                 z = perturbed(z, noise[:, place], strength)
         return z
-
-    def _dropped(self, z: Tensor, draws: Tensor | None) -> Tensor:
-        """Dropout of single values, decided by draws where they are given."""
-        rate = self.dropout.p
-        if draws is None or not self.training or rate == 0:
-            left: Tensor = self.dropout(z)
-            return left
-        return z * (draws >= rate) / (1 - rate)
