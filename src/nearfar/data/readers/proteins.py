@@ -73,8 +73,9 @@ def read_proteins(path: Path) -> Table:
         if name not in _KNOWN and None not in values
     }
     if SPLIT_NAME in columns:
-        made.part = [str(one) for one in columns[SPLIT_NAME]]
+        made.part = ["" if one is None else str(one) for one in columns[SPLIT_NAME]]
         made.split_column = SPLIT_NAME
+        made.columns = {**made.columns, SPLIT_NAME: np.array(made.part, dtype=object)}
     if TERMS in columns:
         _add_terms(made, [one or [] for one in columns[TERMS]], path)
     if sites is not None:
@@ -122,7 +123,7 @@ def read_structures(
         name,
         ids,
         Chains(chains, None, beside),
-        notes=[*notes, f"{len(paths) - len(broken):,} structure files hold {len(ids):,} chains."],
+        notes=[*notes, f"The structure files hold {len(ids):,} protein chains in all."],
         left_out=Counter({"structure files that cannot be read": len(broken)}),
     )
 

@@ -47,6 +47,7 @@ class ProteinRPN(Method):
         hops: radius of an anchor.
         reach: angstrom between centroids within which residues are one hop apart.
         coverage: share of a site that an anchor must hold to be functional.
+        activation: whether ReLU stands between the proposal network's layers.
         keep: share of an anchor's members that stays.
         width: of the proposal network's context.
         attention: width of queries and keys of the cone attention.
@@ -63,6 +64,7 @@ class ProteinRPN(Method):
         hops: Annotated[int, whole_number(1, 4)] = 2
         reach: Annotated[float, above(0)] = 6.9
         coverage: Annotated[float, unit_interval(zero=False)] = 0.7
+        activation: bool = False
         keep: Annotated[float, unit_interval(zero=False)] = 0.5
         width: Annotated[int, whole_number()] = 256
         attention: Annotated[int, whole_number(2)] = 64
@@ -143,7 +145,12 @@ class ProteinRPN(Method):
         terms = len(spec.classes)
         if s.proposals:
             self.proposals = Proposals(
-                features, s.width, hops=s.hops, keep=s.keep, attention=s.attention
+                features,
+                s.width,
+                hops=s.hops,
+                keep=s.keep,
+                attention=s.attention,
+                activation=s.activation,
             )
         self.attention = FunctionalAttention(features)
         self.pool = MultisetPooling(width, seeds=(s.seeds, 1), heads=s.heads)
