@@ -107,13 +107,19 @@ class ProteinRPN(Method):
             warmup=0.0,
         ),
         "small": Recipe(
-            settings={"width": 64, "attention": 16, "coverage": 0.5, "seeds": 16},
+            settings={
+                "width": 64,
+                "attention": 16,
+                "activation": True,
+                "coverage": 0.3,
+                "seeds": 16,
+            },
             optimizer="adam",
-            learning_rate=1e-3,
+            learning_rate=3e-3,
             scale=False,
             weight_decay=0.0,
             batch_size=16,
-            epochs=12,
+            epochs=8,
         ),
     }
     modalities = ("graph",)
