@@ -26,7 +26,7 @@ from nearfar.results.terms import Terms
 from nearfar.rows import Graphs, Parts, Ragged
 
 _RESIDUES = 21
-_DRAWS = 200
+_DRAWS = 100
 """Draws of test proteins for an interval."""
 
 
