@@ -33,3 +33,6 @@ class DrawnDropout(nn.Module):
         if draws is None:
             return nn.functional.dropout(x, self.rate)
         return x * (draws >= self.rate) / (1 - self.rate)
+
+    def extra_repr(self) -> str:
+        return f"p={self.rate:g}"
