@@ -14,7 +14,7 @@ import torch
 
 from nearfar.data import load
 from nearfar.data.content.chains import features_beside
-from nearfar.data.content.residue_encoding import ENCODED
+from nearfar.data.content.protein_graphs import ENCODED
 from nearfar.errors import UserError
 from nearfar.rows import Graphs
 

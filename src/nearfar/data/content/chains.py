@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nearfar.data.content.protein_graphs import protein_graphs
-from nearfar.data.content.residue_encoding import ENCODED, residue_encoding
+from nearfar.data.content.protein_graphs import ENCODED, protein_graphs, residue_encoding
 from nearfar.data.content.residues import Chain
 from nearfar.data.options import DataOptions
 from nearfar.data.spec import Spec
