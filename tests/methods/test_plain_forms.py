@@ -58,6 +58,10 @@ VARIANTS: Mapping[str, list[dict[str, Any]]] = {
     "hydra": [{"probe_gradient": True}],
     "core-tuning": [{"detach": True, "least": 0.3}],
     "conr": [{"density": "inverse"}],
+    "protein-rpn": [
+        {"proposals": False},
+        {"activation": True, "hops": 1, "threshold": 0.2, "coverage": 0.7},
+    ],
     "susana-distancia": [{"terms": ("triplet",)}],
 }
 """Settings under which the form is compared again."""

@@ -245,17 +245,17 @@ class Method(nn.Module):
     Class data: ``paper``; ``facets``, what kind of method it is; ``Settings``, a frozen dataclass
     whose defaults are the paper's; ``recipes`` with the keys "paper" and "small" (what works on a
     laptop with small samples); ``modalities``, or () for any; ``encoder_kind``, "any", "tokens"
-    (needs a ``TokenEncoder``) or "towers" (needs a pair of encoders); ``default_encoder``, the
-    built-in one that is taken when none is named, for methods that bring their own;
-    ``needs_labels``, and then ``label_kind``, "class", "value" (real numbers) or "any"; ``by_row``,
-    whether ``view_sources`` and ``prepare`` treat each sample by itself and draw through
-    ``nearfar.views.draws``; ``choices``, one phrase for each of the five choices; ``cannot``, what
-    the engine must refuse and why: "shard" (divided parameters), "cache" (the gradient cache),
-    "accumulate" or "ahead" (batches made while a step computes); ``predicts``, the type of result
-    that ``predict`` gives; ``learns_from``, by name the modality of each part that its samples must
-    have, and ``prepared``, the preparation that makes them where the data lack them;
-    ``pretrained``, the finished parts that it starts from, each an argument of ``__init__`` by its
-    name; ``older_names``, what weights were called in older files.
+    (needs a ``TokenEncoder``), "nodes" (needs a ``NodeEncoder``) or "towers" (needs a pair of
+    encoders); ``default_encoder``, the built-in one that is taken when none is named, for methods
+    that bring their own; ``needs_labels``, and then ``label_kind``, "class", "classes" (several a
+    sample), "value" (real numbers) or "any"; ``by_row``, whether ``view_sources`` and ``prepare``
+    treat each sample by itself and draw through ``nearfar.views.draws``; ``choices``, one phrase
+    for each of the five choices; ``cannot``, what the engine must refuse and why: "shard" (divided
+    parameters), "cache" (the gradient cache), "accumulate" or "ahead" (batches made while a step
+    computes); ``predicts``, the type of result that ``predict`` gives; ``learns_from``, by name the
+    modality of each part that its samples must have, and ``prepared``, the preparation that makes
+    them where the data lack them; ``pretrained``, the finished parts that it starts from, each an
+    argument of ``__init__`` by its name; ``older_names``, what weights were called in older files.
 
     Attributes:
         encoder: what the user gets in the end.
@@ -333,6 +333,19 @@ class Method(nn.Module):
                 f"{name} needs classes; the labels of {spec.name} are real numbers: take another "
                 "method."
             )
+        if self.needs_labels and "classes" in (self.label_kind, spec.target):
+            if self.label_kind == "classes" and spec.target not in ("classes", "none"):
+                found = "one class a sample" if spec.target == "class" else "real numbers"
+                raise UserError(
+                    f"{name} needs several classes a sample; the labels of {spec.name} are "
+                    f"{found}: take another method."
+                )
+            if self.label_kind in ("class", "value"):
+                wanted = "one class a sample" if self.label_kind == "class" else "real numbers"
+                raise UserError(
+                    f"{name} needs {wanted}; samples of {spec.name} have several classes: choose "
+                    "another column with --label, or another method."
+                )
         if self.label_kind == "value" and spec.target == "class":
             raise UserError(
                 f"{name} needs real numbers to regress; the labels of {spec.name} are classes: "

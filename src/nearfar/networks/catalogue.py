@@ -10,8 +10,9 @@ from nearfar import modalities
 from nearfar.errors import UserError
 from nearfar.modalities import Network
 
-KINDS = ("any", "tokens", "towers")
-"""What a method may ask of an encoder: nothing, a ``TokenEncoder``, or one for each part."""
+KINDS = ("any", "tokens", "towers", "nodes")
+"""What a method may ask of an encoder: nothing, a ``TokenEncoder``, one for each part, or a
+``NodeEncoder``."""
 
 TIMM = "timm:"
 PRETRAINED = "@pretrained"

@@ -84,11 +84,9 @@ def spec_for(kind: type[Method], modality: str | None = None) -> Spec:
     """
     modality = modality or next((m for m in kind.modalities if "*" not in m), "image")
     spec = modalities.get(_any_kind(modality)).toy
-    return (
-        dataclasses.replace(spec, classes=(), target="value")
-        if kind.label_kind == "value"
-        else spec
-    )
+    if kind.label_kind == "value":
+        return dataclasses.replace(spec, classes=(), target="value")
+    return dataclasses.replace(spec, target="classes") if kind.label_kind == "classes" else spec
 
 
 def _any_kind(modality: str) -> str:
@@ -120,11 +118,13 @@ def toy_encoder(spec: Spec, kind: str = "any") -> Encoder:
 def toy_samples(spec: Spec) -> Samples:
     """As many raw samples as the spec says, with classes in turn."""
     content = modalities.toy_of(spec, spec.length, torch.Generator().manual_seed(1))
-    label = (
-        torch.arange(spec.length) % 4 * 0.75
-        if spec.target == "value"
-        else torch.arange(spec.length) % len(spec.classes)
-    )
+    label = torch.arange(spec.length) % max(len(spec.classes), 1)
+    if spec.target == "value":
+        label = torch.arange(spec.length) % 4 * 0.75
+    if spec.target == "classes":  # one in turn, every second sample all, every fifth none
+        number = torch.arange(spec.length)[:, None]
+        held = (torch.arange(len(spec.classes)) == label[:, None]) | (number % 2 == 1)
+        label = held & (number % 5 != 4)
     return Samples(content, [str(number) for number in range(spec.length)], label)
 
 
