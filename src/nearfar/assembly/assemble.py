@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nearfar import data, networks
+from nearfar import data, named, networks
 from nearfar.data.batches.samplers import EpochSampler
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.kept import Kept
-from nearfar.data.prepare import STRIDE, prepared
+from nearfar.data.prepare import STRIDE, kind_of, prepared
 from nearfar.data.remembered import recall
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
@@ -129,11 +129,15 @@ def load_other(
 
     All samples are taken. Labels and groups are those of ``columns``, or of a column with a common
     name; images and texts are in the run's columns, or, where the data have none of that name,
-    where they would be found without.
+    where they would be found without. For an encoder that takes any size, samples keep theirs.
     """
     values = {"data": name, "prepare": (), "limit": None, "label": None, "group": None, **columns}
+    like = encoder_spec(encoder)
+    if encoder.any_size:
+        values["size"] = None
+        like = dataclasses.replace(like, shape=like.shape[:1])
     how: dict[str, Any] = {
-        "like": encoder_spec(encoder),
+        "like": like,
         "tokenizer": tokenizer_of(encoder),
         "split": split,
     }
@@ -162,6 +166,27 @@ def suited(
     seed = options.seed + STRIDE * len(options.prepare)
     made = prepared(source, (kind.prepared,), seed=seed)
     return dataclasses.replace(config, options=dataclasses.replace(options, prepare=chain)), made
+
+
+def with_parts(config: Config, source: data.Source) -> data.Source:
+    """Other data with the parts that a run's method learns from, made as for the run where they are
+    lacking.
+
+    Args:
+        config: Of the run.
+        source: Other data, as ``load_other`` gives them.
+    """
+    kind = registry.get(config.method)
+    if not any(name not in source.spec.parts for name in kind.learns_from):
+        return source
+    chain = [
+        (place, text)
+        for place, text in enumerate(config.options.prepare)
+        if getattr(kind_of(named.parse(text, "The preparation").name), "makes_parts", False)
+    ]
+    for place, text in chain:
+        source = prepared(source, (text,), seed=config.options.seed + STRIDE * place)
+    return source
 
 
 def assemble(
@@ -213,6 +238,12 @@ def assemble(
     encoder = _shared_encoder(kind, finished)
     if encoder is None:
         encoder = _encoder(options, spec, kind)
+    elif options.encoder not in (None, name_of(encoder)):
+        raise UserError(
+            f"{config.method} goes on with the encoder of what it starts from, "
+            f"{name_of(encoder)}, not {options.encoder}; leave --encoder out, or start from a run "
+            "with that encoder."
+        )
     if kind.encoder_kind == "tokens" and not isinstance(encoder, TokenEncoder):
         raise UserError(
             f"{config.method} drops patches and needs a transformer encoder, found "

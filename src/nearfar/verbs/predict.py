@@ -43,9 +43,10 @@ def predict(
     """
     from rich.console import Console
 
+    from nearfar.assembly.seen import view_of
     from nearfar.evaluation.features import predicted
     from nearfar.precision import device_of
-    from nearfar.views import plain_view
+    from nearfar.runs.encoder_files import check_input
 
     opened = RunFolder(run)
     if opened.predicts is None:
@@ -53,11 +54,12 @@ def predict(
             f"{opened.config.method} predicts nothing: its features are all there is; use `nearfar "
             f"embed {opened.folder}`."
         )
-    samples = _samples(opened, data)
+    source, samples = _samples(opened, data)
     method = method_of(opened)
+    check_input(method.encoder, source.spec)
     device = device_of(opened.config.options.device)
     result: Result = predicted(
-        method.to(device).predict, samples, plain_view(method.spec), device=device
+        method.to(device).predict, samples, view_of(method.spec, source.spec), device=device
     ).to("cpu")
     console = Console()
     console.print(table_of(result, samples.ids))
@@ -91,11 +93,10 @@ def _text(value: Any) -> str:
     return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
 
 
-def _samples(run: RunFolder, data: str | None) -> Any:
-    """Test samples of the run's own data, or all samples of other data."""
+def _samples(run: RunFolder, data: str | None) -> tuple[Any, Any]:
+    """A source, and its samples: those for testing of the run's own data, or all of other data."""
     from nearfar.verbs.embed import loaded
 
     source = loaded(run, data)
-    if data is None:
-        return source.test if source.test is not None and len(source.test) else source.train
-    return source.train
+    has_test = data is None and source.test is not None and len(source.test)
+    return source, source.test if has_test else source.train

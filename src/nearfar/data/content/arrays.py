@@ -71,7 +71,7 @@ class ReadyArray:
         if self.modality == "image":
             check_side(options.size)
             size = (options.size, options.size) if options.size else self.array.shape[2:]
-            size = like.shape[1:] if like is not None else size
+            size = like.shape[1:] if like is not None and len(like.shape) > 1 else size
             notes: list[str] = []
             extra: dict[str, Any] = {}
             if chosen.dtype != np.uint8:

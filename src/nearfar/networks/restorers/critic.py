@@ -6,7 +6,7 @@ import math
 from typing import Annotated
 
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, leaky_relu
+from torch.nn.functional import adaptive_avg_pool2d, conv2d, leaky_relu
 
 from nearfar.errors import UserError
 from nearfar.losses.restoration.inputs import expect_choice
@@ -81,7 +81,7 @@ class PatchCritic(nn.Module):
         """The map of each block, before or after its activation, as an embedding of the image."""
         found = []
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            before = norm(convolution(x))
+            before = norm(_convolved(convolution, x))
             x = leaky_relu(before, 0.2)
             found.append(x if activated else before)
         return found
@@ -95,6 +95,20 @@ class PatchCritic(nn.Module):
             last = last.mean(dim=(2, 3))
         logits: Tensor = self.head(last)
         return logits
+
+
+def _convolved(convolution: nn.Module, x: Tensor) -> Tensor:
+    """A 3x3 convolution with a border of zeros; of a single pixel only the centre of the kernel
+    counts.
+
+    On a single pixel torch's gradient of a kernel that steps over 2 pixels is not a number in
+    bfloat16 on CPUs.
+    """
+    assert isinstance(convolution, nn.Conv2d)
+    if x.shape[2:] != (1, 1):
+        found: Tensor = convolution(x)
+        return found
+    return conv2d(x, convolution.weight[:, :, 1:2, 1:2], convolution.bias)
 
 
 def _norm(form: str, width: int) -> nn.Module:
