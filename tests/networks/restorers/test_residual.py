@@ -100,5 +100,7 @@ def test_of_a_single_pixel_the_centre_of_the_kernel_counts() -> None:
     x = torch.rand(3, 1, 8, 8, dtype=torch.float64)
     features = critic.features(x, activated=True)
     assert features[-2].shape[2:] == (1, 1)
-    plain = critic.norms[-1](critic.convolutions[-1](features[-2]))
+    last = critic.convolutions[-1]
+    assert isinstance(last, nn.Conv2d)
+    plain = critic.norms[-1](nn.Conv2d.forward(last, features[-2]))
     torch.testing.assert_close(critic.features(x)[-1], plain)

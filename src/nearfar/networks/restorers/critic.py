@@ -20,6 +20,19 @@ _WIDTHS = (1, 1, 2, 2, 4, 4, 8, 8)
 _POOLED_WIDTHS = (*_WIDTHS, 8, 8)
 
 
+class PaddedConvolution(nn.Conv2d):
+    """A 3x3 convolution with a border of zeros; of a single pixel only the kernel's centre counts.
+
+    On a single pixel torch's gradient of a kernel that steps over 2 pixels is not a number in
+    bfloat16 on CPUs, so the centre is taken alone.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2:] != (1, 1):
+            return super().forward(x)
+        return conv2d(x, self.weight[:, :, 1:2, 1:2], self.bias)
+
+
 class PatchCritic(nn.Module):
     """3x3 convolutions of stride 1 and 2 by turns, each with a norm and LeakyReLU 0.2, and a head.
 
@@ -72,7 +85,7 @@ class PatchCritic(nn.Module):
             normed = form == "patches" or place > 0
             bias = form != "patches"
             self.convolutions.append(
-                nn.Conv2d(given, made, 3, stride=1 + place % 2, padding=1, bias=bias)
+                PaddedConvolution(given, made, 3, stride=1 + place % 2, padding=1, bias=bias)
             )
             self.norms.append(_norm(form, made) if normed else nn.Identity())
         self.head = _head(form, widths[-1], hidden, side)
@@ -81,7 +94,7 @@ class PatchCritic(nn.Module):
         """The map of each block, before or after its activation, as an embedding of the image."""
         found = []
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            before = norm(_convolved(convolution, x))
+            before = norm(convolution(x))
             x = leaky_relu(before, 0.2)
             found.append(x if activated else before)
         return found
@@ -95,20 +108,6 @@ class PatchCritic(nn.Module):
             last = last.mean(dim=(2, 3))
         logits: Tensor = self.head(last)
         return logits
-
-
-def _convolved(convolution: nn.Module, x: Tensor) -> Tensor:
-    """A 3x3 convolution with a border of zeros; of a single pixel only the centre of the kernel
-    counts.
-
-    On a single pixel torch's gradient of a kernel that steps over 2 pixels is not a number in
-    bfloat16 on CPUs.
-    """
-    assert isinstance(convolution, nn.Conv2d)
-    if x.shape[2:] != (1, 1):
-        found: Tensor = convolution(x)
-        return found
-    return conv2d(x, convolution.weight[:, :, 1:2, 1:2], convolution.bias)
 
 
 def _norm(form: str, width: int) -> nn.Module:
