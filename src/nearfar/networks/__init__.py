@@ -164,7 +164,9 @@ def _single(name: str, spec: Spec) -> Encoder:
             f"{name} encodes {modality} data, but {spec.name} holds {spec.modality} data; encoders "
             f"for those: {fitting}."
         )
-    smallest = modalities.get(modality).smallest
+    kind: Any = None if is_timm else at_home(catalogue.entries()[name][1].home)
+    any_size = getattr(kind, "any_size", False)
+    smallest = 1 if any_size else modalities.get(modality).smallest
     if min(spec.shape[1:], default=smallest) < smallest:
         size = " x ".join(map(str, spec.shape[1:]))
         raise UserError(
@@ -175,8 +177,7 @@ def _single(name: str, spec: Spec) -> Encoder:
         from nearfar.networks.timm_encoder import TimmEncoder
 
         return TimmEncoder(spec, name.removeprefix(catalogue.TIMM))
-    _, network = catalogue.entries()[name]
-    encoder: Encoder = at_home(network.home)(spec, **network.options)
+    encoder: Encoder = kind(spec, **catalogue.entries()[name][1].options)
     return encoder
 
 
