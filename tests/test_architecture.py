@@ -20,7 +20,7 @@ MOST_FILES = 16
 WIDE = {"claims", "networks"}
 
 FLOORS = (
-    "errors ranges named found files stored processes cache_folder version collectives",
+    "errors ranges named found files stored version collectives",
     "rows batch",
     "modalities",
     "data",
@@ -140,10 +140,12 @@ def test_arrows_point_down() -> None:
 
 def test_losses_use_torch_and_losses_alone() -> None:
     allowed = ("torch", "nearfar.losses", "nearfar.errors", "nearfar.ranges")
+    solvers = {"nearfar.losses.graphs.graph_matching"}  # a black box that is differentiated through
     outside = {
         module: sorted(bad)
         for module in modules()
         if room(module) == "losses"
+        and module not in solvers
         and (
             bad := {
                 name

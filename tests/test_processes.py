@@ -13,7 +13,7 @@ import pytest
 
 PARENT = """
 import sys
-from nearfar.processes import Child, ending_with_us
+from nearfar.assembly.processes import Child, ending_with_us
 child = Child([sys.executable, "-c", sys.argv[2], sys.argv[1]])
 with ending_with_us(child):
     child.process.wait()

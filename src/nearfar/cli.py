@@ -123,7 +123,7 @@ def _dispatch(words: list[str]) -> int:
         console = Console()
         if verb == "evaluate":
             from nearfar.reports.terminal import judged_lines
-            from nearfar.verbs.told import shown
+            from nearfar.reports.told import shown
 
             for label, text in judged_lines(result):
                 console.print(f"[cyan]{label}[/] {shown(text)}", highlight=False, soft_wrap=True)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nearfar.cache_folder import cache_folder
+from nearfar.data.cache_folder import cache_folder
 from nearfar.errors import UserError
 
 _GAIN = 1.15

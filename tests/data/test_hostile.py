@@ -23,7 +23,7 @@ from scipy.io import wavfile
 
 from nearfar.data import Tokenizer, load
 from nearfar.errors import UserError, printable
-from nearfar.verbs.told import tell
+from nearfar.reports.told import tell
 from tests.data.conftest import encoded, picture, write_parquet
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 import nearfar
 from nearfar.data.content.arrays import in_memory
-from nearfar.evaluation.measures.leakage import trained_on
+from nearfar.evaluation.trust.leakage import trained_on
 from nearfar.rows import Parts, Tokens
 from nearfar.verbs.run import Run
 

@@ -13,7 +13,7 @@ from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from nearfar.errors import UserError
 from nearfar.evaluation import Wanted, evaluate
-from nearfar.evaluation.measures.outsiders import detect, energy, mahalanobis, neighbour_distance
+from nearfar.evaluation.trust.outsiders import detect, energy, mahalanobis, neighbour_distance
 from nearfar.views import plain_view
 
 from .toys import Flatten, blobs, image_source

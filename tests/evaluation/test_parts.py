@@ -14,9 +14,9 @@ from nearfar.data.samples import Source
 from nearfar.errors import UserError
 from nearfar.evaluation import Wanted, evaluate
 from nearfar.evaluation.features import Labelled, extract
-from nearfar.evaluation.measures.corruptions import STRENGTHS, corrupted
-from nearfar.evaluation.measures.fairness import groups
 from nearfar.evaluation.probes.linear import linear_probes
+from nearfar.evaluation.trust.corruptions import STRENGTHS, corrupted
+from nearfar.evaluation.trust.fairness import groups
 from nearfar.views import plain_view
 
 from .toys import Flatten, image_source

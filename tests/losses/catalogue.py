@@ -526,6 +526,7 @@ PARTS: dict[str, str] = {
     "masked_contrast.masked_logsumexp": "values for each row",
     "mixed_positives.mixed_positives": "sums for each anchor, behind supremix",
     "mixed_redundancy.draw_mix": "draws",
+    "sinkhorn.sinkhorn": "codes, which are constants",
     "mixed_redundancy.standardise_exactly": "standardised embeddings",
     "multi_head.gaussian_regulariser": "a value for each temperature",
     "multi_head.pair_temperature": "temperatures",
@@ -584,13 +585,20 @@ def public_functions() -> set[str]:
     return found
 
 
-def _has_own_tests(module: str) -> bool:
-    """Whether the folder of the module's family holds a test that imports it."""
-    folder = Path(__file__).parent / module.split(".")[2]
-    package, _, name = module.rpartition(".")
-    imports = (f"from {module} import", f"import {module}", f"from {package} import {name}")
-    texts = (file.read_text(encoding="utf-8") for file in folder.glob("test_*.py"))
-    return any(one in text for text in texts for one in imports)
+FAMILIES = ("dense", "distillation", "instance", "paired", "redundancy", "supervised", "kernels")
+"""Families of which every function is a loss of this list or a named part; modules of others, and
+of these the ones in ``OWN``, have tests of their own beside them.
+"""
+OWN = frozenset(
+    module.stem
+    for family in FAMILIES
+    for module in (Path(losses.__path__[0]) / family).glob("*.py")
+    if f"nearfar.losses.{family}.{module.stem} import"
+    in "".join(
+        file.read_text(encoding="utf-8")
+        for file in (Path(__file__).parent / family).glob("test_*.py")
+    )
+)
 
 
 def loss_modules() -> dict[str, ModuleType]:
@@ -599,7 +607,8 @@ def loss_modules() -> dict[str, ModuleType]:
     """
     found = {}
     for info in pkgutil.walk_packages(losses.__path__, "nearfar.losses."):
-        if not info.ispkg and not _has_own_tests(info.name):
+        family, _, name = info.name.removeprefix("nearfar.losses.").partition(".")
+        if not info.ispkg and family in FAMILIES and name not in OWN:
             found[info.name.rpartition(".")[2]] = importlib.import_module(info.name)
     return found
 

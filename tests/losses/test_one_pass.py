@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize, softplus
 
-from nearfar.losses import info_nce, moco_v3, nnclr, queue_info_nce
+from nearfar.losses import info_nce, moco_v3, nnclr, queue_info_nce, siglip
 from nearfar.losses.instance.decoupled import cross_view_dcl, nnclr_dcl, queue_dcl
 from nearfar.losses.kernels.blocks import with_gradients
 from nearfar.losses.kernels.cross_entropy import row_cross_entropy
-from nearfar.losses.paired import siglip
 from nearfar.testing.allocations import Allocations
 from tests.losses.precision import Work
 

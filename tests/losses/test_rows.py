@@ -13,11 +13,10 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from nearfar import collectives
-from nearfar.losses import clip, info_nce, moco_v3, nnclr, nt_xent, supcon
+from nearfar.losses import clip, info_nce, moco_v3, nnclr, nt_xent, siglip, supcon
 from nearfar.losses.instance.decoupled import cross_view_dcl, dcl, dclw, nnclr_dcl, queue_dcl
 from nearfar.losses.instance.masked_contrast import grouped_clip, grouped_nt_xent
 from nearfar.losses.kernels.similarity import unit
-from nearfar.losses.paired import siglip
 from nearfar.testing import on_processes
 from nearfar.testing.allocations import Allocations
 

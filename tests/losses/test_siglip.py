@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from nearfar.losses import siglip
 from nearfar.losses.kernels.similarity import unit
-from nearfar.losses.paired import siglip
 from tests.losses.cases import close, leaves, named
 
 

@@ -32,10 +32,10 @@ from nearfar.reports.palette import (
     colours_of_rows,
     marks_of,
 )
-from nearfar.reports.samples import pictures, view_pictures
+from nearfar.reports.pictures.samples import pictures, view_pictures
+from nearfar.reports.pictures.series_pictures import MOST_CHANNELS, legend, scale_of
+from nearfar.reports.pictures.view_parameters import parameters, parameters_table
 from nearfar.reports.sections import baseline_levels, curves, knn_curve, overview
-from nearfar.reports.series_pictures import MOST_CHANNELS, legend, scale_of
-from nearfar.reports.view_parameters import parameters, parameters_table
 from nearfar.verbs.run import Run
 from nearfar.views import WantedViews, make_views
 

@@ -16,7 +16,7 @@ from nearfar.reports.charts import confusion, curve
 from nearfar.reports.document import Section, chart, document
 from nearfar.reports.health import findings, gain
 from nearfar.reports.maps import embedding_map
-from nearfar.reports.samples import element, pictures
+from nearfar.reports.pictures.samples import element, pictures
 
 
 def test_a_page_is_self_contained_escaped_and_navigable() -> None:

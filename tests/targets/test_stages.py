@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from nearfar.data.batches.samplers import round_robin
+from nearfar.data.batches.labelled import round_robin
 from nearfar.errors import UserError
 from nearfar.targets.kmeans import kmeans
 from nearfar.targets.stages import Stages, exchange

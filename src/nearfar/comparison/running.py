@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+from nearfar.assembly.processes import Child, ending_with_us
 from nearfar.comparison.arms import Arm
 from nearfar.comparison.gathering import MEMORY, entry_of
 from nearfar.comparison.options import CompareOptions
@@ -20,7 +21,6 @@ from nearfar.comparison.result import Comparison
 from nearfar.errors import UserError
 from nearfar.files import write_text
 from nearfar.options import MOST_SAMPLES, Config, PretrainOptions
-from nearfar.processes import Child, ending_with_us
 from nearfar.ranges import checked, whole_number
 from nearfar.reports.terminal import BRIEF
 from nearfar.runs.folder import CHECKPOINTS, CONFIG, EVALUATION, RunFolder

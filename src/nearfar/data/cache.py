@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfar.cache_folder import cache_folder
+from nearfar.data.cache_folder import cache_folder
 from nearfar.errors import UserError
 
 _DIGEST = "digest of the content"

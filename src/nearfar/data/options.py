@@ -33,7 +33,7 @@ class DataOptions:
         vocabulary: most token ids of the tokenizer that is trained on the training texts.
         strict: refuse data with unreadable files instead of skipping them.
         cache: folder of decoded images; by default that of the machine, see
-            ``nearfar.cache_folder``.
+            ``nearfar.data.cache_folder``.
     """
 
     limit: int | None = None

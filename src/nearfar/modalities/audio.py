@@ -9,7 +9,7 @@ MODALITY = Modality(
     axes=2,
     plain="nearfar.views.audio:plain_audio",
     views="nearfar.views.audio:audio_views",
-    pictures="nearfar.reports.samples:spectrograms",
+    pictures="nearfar.reports.pictures.samples:spectrograms",
     toy=Spec(
         "toy sounds",
         "audio",

@@ -69,7 +69,7 @@ class Modality:
     encoders: Mapping[str, str]
     views: str | None = None
     raw: str | None = "nearfar.evaluation.features:averaged"
-    pictures: str = "nearfar.reports.samples:no_pictures"
+    pictures: str = "nearfar.reports.pictures.samples:no_pictures"
     scale: int = 1
     has_boxes: bool = False
     smallest: int = 1

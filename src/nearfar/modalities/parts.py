@@ -32,7 +32,7 @@ def combined(modalities: Sequence[Modality], name: str) -> Modality:
         plain="nearfar.views.parts:plain_parts",
         views="nearfar.views.parts:part_views",
         raw="nearfar.evaluation.features:first_part" if first.raw else None,
-        pictures="nearfar.reports.samples:first_pictures",
+        pictures="nearfar.reports.pictures.samples:first_pictures",
         toy=toy,
         toy_samples="nearfar.testing.toys:toy_parts",
         tiny={},

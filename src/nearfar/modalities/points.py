@@ -9,7 +9,7 @@ MODALITY = Modality(
     axes=2,
     plain="nearfar.views.points:plain_points",
     views="nearfar.views.points:point_views",
-    pictures="nearfar.reports.samples:side_views",
+    pictures="nearfar.reports.pictures.samples:side_views",
     toy=Spec(
         "toy points",
         "points",

@@ -13,7 +13,7 @@ MODALITY = Modality(
     axes=2,
     plain="nearfar.views.series:plain_series",
     views="nearfar.views.series:series_views",
-    pictures="nearfar.reports.samples:sparklines",
+    pictures="nearfar.reports.pictures.samples:sparklines",
     toy=Spec(
         "toy series",
         "series",

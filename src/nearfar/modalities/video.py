@@ -9,7 +9,7 @@ MODALITY = Modality(
     axes=4,
     plain="nearfar.views.video:plain_video",
     views="nearfar.views.video:video_views",
-    pictures="nearfar.reports.samples:strips",
+    pictures="nearfar.reports.pictures.samples:strips",
     toy=Spec(
         "toy clips",
         "video",

@@ -10,7 +10,7 @@ from typing import Any
 import altair
 from torch import Tensor
 
-from nearfar.cache_folder import cache_folder
+from nearfar.data.cache_folder import cache_folder
 from nearfar.files import write_text
 from nearfar.reports.palette import COLOURS
 from nearfar.stored import finite_number

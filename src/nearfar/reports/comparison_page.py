@@ -16,7 +16,7 @@ from nearfar.assembly.opened import source_of
 from nearfar.comparison.result import Comparison
 from nearfar.comparison.table import conditions, costs, difference_text, explanation, score_text
 from nearfar.files import write_text
-from nearfar.reports import score_tables, sections, view_section
+from nearfar.reports import score_tables, sections
 from nearfar.reports.charts import Chart, curve
 from nearfar.reports.document import Section, chart, document
 from nearfar.reports.facts import facts_of_several, line
@@ -25,7 +25,8 @@ from nearfar.reports.look import Look
 from nearfar.reports.maps import embedding_map, neighbourhoods, plane
 from nearfar.reports.meanings import is_rare
 from nearfar.reports.palette import ROWS, colours_of_arms, swatch
-from nearfar.reports.sample_sections import FEWEST_MAPPED
+from nearfar.reports.pictures import view_section
+from nearfar.reports.pictures.sample_sections import FEWEST_MAPPED
 from nearfar.runs.folder import RunFolder
 from nearfar.stored import finite_number
 

@@ -19,8 +19,8 @@ from nearfar.data import Source
 from nearfar.evaluation.features import Labelled, extract
 from nearfar.evaluation.probes.linear import linear_probes, ridge_probes
 from nearfar.evaluation.splits import held_out
-from nearfar.reports.samples import captions, pictures
-from nearfar.reports.series_pictures import Scale, scale_of
+from nearfar.reports.pictures.samples import captions, pictures
+from nearfar.reports.pictures.series_pictures import Scale, scale_of
 from nearfar.runs.folder import RunFolder
 from nearfar.views import plain_view
 

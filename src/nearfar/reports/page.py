@@ -9,11 +9,12 @@ from pathlib import Path
 from nearfar.assembly.opened import source_of
 from nearfar.evaluation.result import Evaluation
 from nearfar.files import write_text
-from nearfar.reports import sample_sections, sections, view_section
+from nearfar.reports import sections
 from nearfar.reports.document import document
 from nearfar.reports.facts import facts, line
 from nearfar.reports.health import gain
 from nearfar.reports.look import Look
+from nearfar.reports.pictures import sample_sections, view_section
 from nearfar.runs.folder import RunFolder
 
 _CARDS = (

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from nearfar import collectives
-from nearfar.processes import Child, dies_with
+from nearfar.assembly.processes import Child, dies_with
 
 _TRIED: list[bool] = []
 """Whether it was tried if processes can meet here."""

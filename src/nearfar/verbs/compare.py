@@ -55,7 +55,7 @@ def compare(
     arms = arms_of(methods, settings or {})
     from nearfar.comparison.running import planned, run_all
     from nearfar.reports.comparison_page import write_comparison
-    from nearfar.verbs.told import shown
+    from nearfar.reports.told import shown
 
     console = Console(quiet=quiet)
     folder = (

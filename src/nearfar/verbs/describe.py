@@ -132,7 +132,7 @@ def doctor() -> None:
     """Print what is installed, what the hardware offers, and what limits speed here."""
     import torch
 
-    from nearfar.cache_folder import cache_folder
+    from nearfar.data.cache_folder import cache_folder
     from nearfar.precision import device_of
 
     device = device_of("auto")

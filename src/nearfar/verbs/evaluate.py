@@ -60,7 +60,7 @@ def evaluate(
     """
     from nearfar.assembly.assemble import load_other, with_parts
     from nearfar.evaluation.protocols import check_names
-    from nearfar.verbs.told import tell
+    from nearfar.reports.told import tell
 
     listed = (
         protocols.split(",") if isinstance(protocols, str) else protocols
@@ -118,7 +118,7 @@ def _told(
     """What a reader must know of an evaluation whose data, labels or groups may differ from the
     run's.
     """
-    from nearfar.evaluation.measures.leakage import trained_on
+    from nearfar.evaluation.trust.leakage import trained_on
 
     own = run.config.options
     chosen = {

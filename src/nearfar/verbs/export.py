@@ -31,8 +31,8 @@ def export(run: Path | str, *, format: str = "safetensors", output: Path | None 
             hold.
     """
     from nearfar.errors import unknown_name
+    from nearfar.reports.told import shown
     from nearfar.runs.encoder_files import export_encoder
-    from nearfar.verbs.told import shown
 
     if format not in _ENDING:
         raise unknown_name("format", format, _ENDING)

@@ -13,13 +13,13 @@ from typing import Any
 
 from rich.console import Console
 
+from nearfar.assembly.resume import restore_config, resumed_config
 from nearfar.errors import UserError
 from nearfar.files import sweep, write_text
 from nearfar.methods import registry
 from nearfar.methods.names import name_of as method_name
 from nearfar.options import Config, PretrainOptions, changed, read_config
 from nearfar.runs.folder import CHECKPOINTS, CONFIG, EVALUATION
-from nearfar.verbs.resume import restore_config, resumed_config
 from nearfar.verbs.run import Run
 
 
@@ -125,16 +125,16 @@ def _train(
 ) -> Run:
     from nearfar import collectives
     from nearfar.assembly.assemble import assemble, load_data, suited
+    from nearfar.assembly.pretrained import pretrained_parts
     from nearfar.assembly.watch import callbacks, plan_of
     from nearfar.data.remembered import remember
+    from nearfar.reports.told import shown, tell
     from nearfar.runs.encoder_files import save_encoder
     from nearfar.runs.method_files import save_method
     from nearfar.training.care.finite import extremes
     from nearfar.training.care.lock import locked
     from nearfar.training.care.profile import Profile
     from nearfar.training.loop import fit
-    from nearfar.verbs.pretrained import pretrained_parts
-    from nearfar.verbs.told import shown, tell
 
     def note(sentence: str) -> None:
         console.print(f"[yellow]note[/] {shown(sentence)}", highlight=False, soft_wrap=True)
@@ -253,10 +253,10 @@ def _nothing_left(folder: Path) -> Iterator[None]:
 
 def _judge(run: Run, source: Any, console: Console) -> None:
     from nearfar.reports.terminal import BRIEF, first_lines, result_line
+    from nearfar.reports.told import shown
     from nearfar.verbs.evaluate import evaluate_run
     from nearfar.verbs.next_command import next_command
     from nearfar.verbs.report import report
-    from nearfar.verbs.told import shown
 
     (run.folder / EVALUATION).unlink(
         missing_ok=True

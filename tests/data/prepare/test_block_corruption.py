@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nearfar.data.prepare.block_corruption import block_mask, corrupted
+from nearfar.data.degradations.block_corruption import block_mask, corrupted
 from nearfar.errors import UserError
 
 

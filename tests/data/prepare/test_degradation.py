@@ -12,17 +12,17 @@ import torch
 from torch.nn.functional import interpolate
 from torchvision.transforms.functional import adjust_sharpness
 
-from nearfar.data.prepare.degradation import (
+from nearfar.data.degradations.degradation import (
     gaussian_blur,
     kernel_blur,
     motion_kernel,
     quantise,
     sharpen,
 )
-from nearfar.data.prepare.noise import camera_noise, correlated_noise, gaussian_noise, saturate
-from nearfar.data.prepare.reflection import reflection_blend
-from nearfar.data.prepare.resampling import bicubic_down, bicubic_up
-from nearfar.data.prepare.rolling_shutter import rolling_shutter
+from nearfar.data.degradations.noise import camera_noise, correlated_noise, gaussian_noise, saturate
+from nearfar.data.degradations.reflection import reflection_blend
+from nearfar.data.degradations.resampling import bicubic_down, bicubic_up
+from nearfar.data.degradations.rolling_shutter import rolling_shutter
 from nearfar.errors import UserError
 from tests.losses.cases import close, leaves, named
 

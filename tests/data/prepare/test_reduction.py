@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from nearfar.data.prepare.reduction import (
+from nearfar.data.selection.reduction import (
     difference_hash,
     hamming,
     mutual_information,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nearfar.data.prepare.triplets import (
+from nearfar.data.selection.mining import (
     TASKS,
     Fact,
     concrete,

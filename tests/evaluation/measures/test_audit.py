@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from nearfar.data.prepare.balance import (
+from nearfar.data.selection.balance import (
     allocate,
     allocate_levels,
     choose_in_cluster,
@@ -17,7 +17,7 @@ from nearfar.data.prepare.balance import (
     selection_entropy,
 )
 from nearfar.errors import UserError
-from nearfar.evaluation.measures.audit import (
+from nearfar.evaluation.trust.audit import (
     associated,
     income_bucket,
     label_rate_difference,

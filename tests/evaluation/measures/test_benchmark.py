@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from nearfar.errors import UserError
-from nearfar.evaluation.measures.gaussian_outsiders import insider_scores, telling_apart
 from nearfar.evaluation.measures.probabilities import judge_probabilities
+from nearfar.evaluation.trust.gaussian_outsiders import insider_scores, telling_apart
 from tests.losses.cases import close, named
 from tests.references import ReferenceCase
 

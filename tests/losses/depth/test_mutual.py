@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from nearfar.data.prepare.arrangement import swap_rows, tile, unswap_rows, untile
+from nearfar.data.degradations.arrangement import swap_rows, tile, unswap_rows, untile
 from nearfar.errors import UserError
 from nearfar.losses.depth.mutual import (
     better_branch,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.data.prepare.sharp_regions import blur_condition, network_condition, sharp_boxes
+from nearfar.data.degradations.sharp_regions import blur_condition, network_condition, sharp_boxes
 from nearfar.errors import UserError
 from nearfar.losses.restoration.diffusion import (
     ddim_sample,

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses.dense import points, regions
+from nearfar.losses.dense import attended_regions as regions
+from nearfar.losses.dense import points
 from nearfar.losses.depth import geometry, mutual, photometric
 from nearfar.losses.restoration import (
     adversarial,

@@ -15,7 +15,8 @@ PACKAGES = (
     "nearfar.networks.restorers",
     "nearfar.losses.depth",
     "nearfar.losses.dense",
-    "nearfar.data.prepare",
+    "nearfar.data.degradations",
+    "nearfar.data.selection",
     "nearfar.networks.dense",
     "nearfar.training.schedules",
     "nearfar.evaluation.measures",
@@ -47,7 +48,7 @@ PUBLIC = public()
 def test_the_example_gives_what_it_says(key: str) -> None:
     value = PUBLIC[key]
     name = key.rpartition(".")[2]
-    found = doctest.DocTestFinder(recurse=False).find(inspect.unwrap(value), name, globs={})  # type: ignore[arg-type]
+    found = doctest.DocTestFinder(recurse=False).find(inspect.unwrap(value), name)  # type: ignore[arg-type]
     for test in found:
         said: list[str] = []
         result = doctest.DocTestRunner().run(test, out=said.append)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from nearfar.data.prepare.clip_order import order_class, order_of_class, rotated
-from nearfar.data.prepare.clip_pairs import clip_frames, clip_gap, clip_starts
+from nearfar.data.selection.clip_order import order_class, order_of_class, rotated
+from nearfar.data.selection.clip_pairs import clip_frames, clip_gap, clip_starts
 from nearfar.errors import UserError
 from nearfar.evaluation.kernels.kernel_alignment import linear_alignment
 from nearfar.losses import nt_xent

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nearfar.data.prepare.degradation import kernel_blur
+from nearfar.data.degradations.degradation import kernel_blur
 from nearfar.errors import UserError
 from nearfar.losses.restoration.structure import psnr
 from nearfar.networks.restorers.nafnet import NAFNet

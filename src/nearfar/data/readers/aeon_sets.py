@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nearfar.cache_folder import cache_folder
+from nearfar.data.cache_folder import cache_folder
 from nearfar.data.content.arrays import ReadyArray
 from nearfar.data.content.series import fit_lengths
 from nearfar.data.options import DataOptions

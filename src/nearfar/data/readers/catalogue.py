@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 
-from nearfar.cache_folder import cache_folder
+from nearfar.data.cache_folder import cache_folder
 
 EMBEDDED = {
     "cluttered-digits": "embedded:read_cluttered_digits",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torchvision import datasets
 
-from nearfar.cache_folder import cache_folder
+from nearfar.data.cache_folder import cache_folder
 from nearfar.data.content.pictures import Pictures
 from nearfar.data.tables.table import Table
 from nearfar.errors import UserError, unknown_name

@@ -15,7 +15,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from nearfar.errors import UserError
 from nearfar.evaluation.kernels.similarity import similarity
 from nearfar.evaluation.measures.dense import DENSE_PROTOCOLS, SEGMENTATION, feature_maps, segment
-from nearfar.evaluation.protocol import Protocol, Row, Task, averaged
+from nearfar.evaluation.protocol import Protocol, Row, Task, averaged, needs_images
 from nearfar.evaluation.result import Score
 from nearfar.networks.encoder import Encoder, TokenEncoder
 
@@ -95,7 +95,7 @@ def _needs_regions(task: Task) -> str | None:
     there = all(
         "regions" in getattr(samples, "annotations", {}) for samples in (task.train, task.test)
     )
-    return None if there and task.modality == "image" else "images with labelled pixels"
+    return None if there and needs_images(task) is None else "images with labelled pixels"
 
 
 def _needs_partners(task: Task) -> str | None:

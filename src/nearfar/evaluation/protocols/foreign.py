@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nearfar.evaluation.measures.corruptions import STRENGTHS, corrupted
-from nearfar.evaluation.measures.outsiders import (
+from nearfar.evaluation.protocol import Protocol, Row, Task, averaged, needs_classes, needs_images
+from nearfar.evaluation.result import Score
+from nearfar.evaluation.trust.corruptions import STRENGTHS, corrupted
+from nearfar.evaluation.trust.outsiders import (
     NEIGHBOURS,
     detect,
     energy,
     mahalanobis,
     neighbour_distance,
 )
-from nearfar.evaluation.protocol import Protocol, Row, Task, averaged, needs_classes, needs_images
-from nearfar.evaluation.result import Score
 
 _CORRUPTED = 1000  # test samples that are corrupted in 25 ways
 

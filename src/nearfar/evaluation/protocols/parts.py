@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from nearfar.evaluation.measures.fairness import FEWEST, groups
 from nearfar.evaluation.probes.few_shot import EPISODES, few_shot_accuracies
 from nearfar.evaluation.protocol import Protocol, Row, Task, averaged, needs_classes
 from nearfar.evaluation.result import Score
+from nearfar.evaluation.trust.fairness import FEWEST, groups
 
 _WAY = 5
 _QUERY = 15

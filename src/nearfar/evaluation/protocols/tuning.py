@@ -72,7 +72,7 @@ def _fine_tune(row: Row) -> Iterator[Score]:
 
 
 def _needs_one_modality(task: Task) -> str | None:
-    return needs_classes(task) or (None if "-" not in task.modality else "data of one modality")
+    return needs_classes(task) or (None if not task.source.spec.parts else "data of one modality")
 
 
 FINE_TUNE = Protocol(

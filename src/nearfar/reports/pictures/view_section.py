@@ -10,9 +10,9 @@ import torch
 from nearfar import modalities
 from nearfar.reports.document import Section
 from nearfar.reports.look import Look
-from nearfar.reports.samples import captions, element, view_pictures
-from nearfar.reports.series_pictures import legend
-from nearfar.reports.view_parameters import parameters_table
+from nearfar.reports.pictures.samples import captions, element, view_pictures
+from nearfar.reports.pictures.series_pictures import legend
+from nearfar.reports.pictures.view_parameters import parameters_table
 
 VIEWED = 6
 """Samples that are shown."""

@@ -35,7 +35,7 @@ def associated(
 
     Example:
         >>> import torch
-        >>> from nearfar.evaluation.measures.audit import associated
+        >>> from nearfar.evaluation.trust.audit import associated
         >>> associated(torch.tensor([[1, 2]]), torch.tensor([[0.9, 0.2]]), [2], 0.3)
         tensor([False])
 
@@ -64,7 +64,7 @@ def rate_by_group(hits: Tensor, group: Tensor, groups: int | None = None) -> Ten
 
     Example:
         >>> import torch
-        >>> from nearfar.evaluation.measures.audit import rate_by_group
+        >>> from nearfar.evaluation.trust.audit import rate_by_group
         >>> rate_by_group(torch.tensor([True, False]), torch.tensor([1, 1]))
         tensor([nan, 50.], dtype=torch.float64)
 
@@ -86,7 +86,7 @@ def label_rate_difference(rates: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from nearfar.evaluation.measures.audit import label_rate_difference
+        >>> from nearfar.evaluation.trust.audit import label_rate_difference
         >>> label_rate_difference(torch.tensor([10.0, 20.0, 30.0]))
         tensor([-15.,   0.,  15.])
 
@@ -109,7 +109,7 @@ def top_hits(predicted: Tensor, label: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from nearfar.evaluation.measures.audit import top_hits
+        >>> from nearfar.evaluation.trust.audit import top_hits
         >>> top_hits(torch.tensor([[1, 2], [3, 4]]), torch.tensor([2, 5]))
         tensor([ True, False])
 
@@ -128,7 +128,7 @@ def income_bucket(income: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from nearfar.evaluation.measures.audit import income_bucket
+        >>> from nearfar.evaluation.trust.audit import income_bucket
         >>> income_bucket(torch.tensor([50.0, 500.0, 5000.0]))
         tensor([1, 2, 3])
 
@@ -160,7 +160,7 @@ def retrieval_precision(
 
     Example:
         >>> import torch
-        >>> from nearfar.evaluation.measures.audit import retrieval_precision
+        >>> from nearfar.evaluation.trust.audit import retrieval_precision
         >>> label = torch.tensor([0, 1])
         >>> retrieval_precision(torch.eye(2), torch.eye(2), label, label, (1, 2))
         tensor([[1.0000, 0.5000],

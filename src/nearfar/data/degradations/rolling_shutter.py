@@ -31,7 +31,7 @@ def rolling_shutter(video: Tensor, direction: str = "down") -> Tensor:
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.rolling_shutter import rolling_shutter
+        >>> from nearfar.data.degradations.rolling_shutter import rolling_shutter
         >>> video = torch.tensor([0.0, 1.0]).view(1, 2, 1, 1, 1).expand(1, 2, 1, 3, 1)
         >>> rolling_shutter(video)[0, 0, :, 0]
         tensor([0.0000, 0.5000, 1.0000])

@@ -14,7 +14,7 @@ from nearfar.reports.charts import Chart, confusion
 from nearfar.reports.document import Section, chart
 from nearfar.reports.look import Look
 from nearfar.reports.maps import embedding_map, neighbourhoods, plane
-from nearfar.reports.samples import element
+from nearfar.reports.pictures.samples import element
 
 QUERIES = 8
 NEIGHBOURS = 6

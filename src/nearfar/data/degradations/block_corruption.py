@@ -45,7 +45,7 @@ def block_mask(
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.block_corruption import block_mask
+        >>> from nearfar.data.degradations.block_corruption import block_mask
         >>> mask = block_mask(64, 64, torch.Generator().manual_seed(0), align=16)
         >>> mask.float().mean()
         tensor(0.5000)
@@ -89,7 +89,7 @@ def corrupted(
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.block_corruption import corrupted
+        >>> from nearfar.data.degradations.block_corruption import corrupted
         >>> hidden = torch.tensor([[[True, False]]])
         >>> corrupted(torch.ones(1, 1, 1, 2), hidden, torch.Generator()).flatten()
         tensor([0., 1.])

@@ -15,7 +15,7 @@ from nearfar import modalities
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.spec import Spec
 from nearfar.found import at_home
-from nearfar.reports.series_pictures import Scale, scale_of, series_picture
+from nearfar.reports.pictures.series_pictures import Scale, scale_of, series_picture
 from nearfar.results.drawing import image_address
 from nearfar.rows import Parts, Tokens
 from nearfar.views.samples import denormalise

@@ -26,7 +26,7 @@ def tile(image: Tensor, rows: int, columns: int, order: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.arrangement import tile
+        >>> from nearfar.data.degradations.arrangement import tile
         >>> tile(torch.tensor([[1, 2]]), 1, 2, torch.tensor([1, 0]))
         tensor([[2, 1]])
 
@@ -43,7 +43,7 @@ def untile(image: Tensor, rows: int, columns: int, order: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.arrangement import tile, untile
+        >>> from nearfar.data.degradations.arrangement import tile, untile
         >>> image, order = torch.arange(12).view(2, 6), torch.tensor([2, 0, 1])
         >>> bool((untile(tile(image, 1, 3, order), 1, 3, order) == image).all())
         True
@@ -81,7 +81,7 @@ def swap_rows(image: Tensor, share: float) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.arrangement import swap_rows
+        >>> from nearfar.data.degradations.arrangement import swap_rows
         >>> swap_rows(torch.tensor([[1], [2], [3]]), 0.4)
         tensor([[2],
                 [3],
@@ -100,7 +100,7 @@ def unswap_rows(image: Tensor, share: float) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.arrangement import swap_rows, unswap_rows
+        >>> from nearfar.data.degradations.arrangement import swap_rows, unswap_rows
         >>> image = torch.arange(7).view(7, 1)
         >>> bool((unswap_rows(swap_rows(image, 0.2), 0.2) == image).all())
         True

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from nearfar.data.prepare.degradation import expect_image, of_images
+from nearfar.data.degradations.degradation import expect_image, of_images
 from nearfar.errors import UserError
 from nearfar.ranges import above, checked
 
@@ -40,7 +40,7 @@ def reflection_blend(
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.reflection import reflection_blend
+        >>> from nearfar.data.degradations.reflection import reflection_blend
         >>> blend, _ = reflection_blend(torch.ones(1, 3, 8, 8), torch.zeros(1, 3, 8, 8), 2.0)
         >>> bool((blend == 1).all())
         True

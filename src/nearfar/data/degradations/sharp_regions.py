@@ -36,7 +36,7 @@ def sharp_boxes(sharp: Tensor, least_side: int = 256) -> tuple[Tensor, Tensor]:
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.sharp_regions import sharp_boxes
+        >>> from nearfar.data.degradations.sharp_regions import sharp_boxes
         >>> sharp = torch.zeros(6, 6, dtype=torch.bool)
         >>> sharp[1:5, 2:6] = True
         >>> sharp_boxes(sharp, 3)[1]
@@ -115,7 +115,7 @@ def blur_condition(
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.sharp_regions import blur_condition
+        >>> from nearfar.data.degradations.sharp_regions import blur_condition
         >>> flow = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)
         >>> blur_condition(torch.ones(1, 1, 1), flow, -flow).flatten()
         tensor([ 0.6000,  0.8000, 11.0000])
@@ -144,7 +144,7 @@ def network_condition(condition: Tensor, unit: float = UNIT) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.sharp_regions import network_condition
+        >>> from nearfar.data.degradations.sharp_regions import network_condition
         >>> network_condition(torch.tensor([0.6, 0.8, 410.0]).view(1, 3, 1, 1)).flatten()
         tensor([0.6000, 0.8000, 1.0000])
 

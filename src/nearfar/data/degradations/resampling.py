@@ -8,7 +8,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from nearfar.data.prepare.degradation import expect_image
+from nearfar.data.degradations.degradation import expect_image
 from nearfar.errors import UserError
 from nearfar.ranges import checked, whole_number
 
@@ -35,7 +35,7 @@ def bicubic_down(image: Tensor, factor: int) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.resampling import bicubic_down
+        >>> from nearfar.data.degradations.resampling import bicubic_down
         >>> bicubic_down(torch.ones(1, 3, 8, 12), 4).shape
         torch.Size([1, 3, 2, 3])
 
@@ -62,7 +62,7 @@ def bicubic_up(image: Tensor, factor: int) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.resampling import bicubic_up
+        >>> from nearfar.data.degradations.resampling import bicubic_up
         >>> bicubic_up(torch.ones(1, 3, 2, 3), 4).shape
         torch.Size([1, 3, 8, 12])
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from nearfar.assembly.opened import method_of
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Pretrained
 from nearfar.options import Config, PretrainOptions
-from nearfar.verbs.run import Run
+from nearfar.runs.folder import RunFolder
 
 FOLDER = "pretrained"
 """Where a run keeps those of its parts that were trained for it."""
@@ -59,7 +60,7 @@ def _first(kind: type[Method]) -> str:
 
 
 def pretrained_parts(
-    kind: type[Method], config: Config, folder: Path, train: Callable[..., Run]
+    kind: type[Method], config: Config, folder: Path, train: Callable[..., RunFolder]
 ) -> dict[str, Any]:
     """The finished parts of a method by name: methods or encoders, in evaluation mode.
 
@@ -81,19 +82,19 @@ def pretrained_parts(
         place = given.get(name)
         if place is None and not part.needed:
             continue
-        run = Run(place) if place is not None else _trained(part, config, folder, name, train)
+        run = RunFolder(place) if place is not None else _trained(part, config, folder, name, train)
         if part.kinds and run.config.method not in part.kinds:
             raise UserError(
                 f"{run.folder} was trained with {run.config.method}, but {config.method} starts "
                 f"from {' or '.join(part.kinds)}; give another --start-from."
             )
-        found[name] = run.method() if part.gives == "method" else run.encoder()
+        found[name] = method_of(run) if part.gives == "method" else run.encoder()
     return found
 
 
 def _trained(
-    part: Pretrained, config: Config, folder: Path, name: str, train: Callable[..., Run]
-) -> Run:
+    part: Pretrained, config: Config, folder: Path, name: str, train: Callable[..., RunFolder]
+) -> RunFolder:
     if not part.kinds:
         raise UserError(
             f"{config.method} starts from a finished run as its {name}; name one with "
@@ -101,7 +102,7 @@ def _trained(
         )
     place = folder / FOLDER / name
     if (place / "config.toml").exists():
-        run = Run(place)
+        run = RunFolder(place)
         finished = (place / "encoder.json").exists() and (place / "method.json").exists()
         return run if finished else train(resume=place)
     shared = {**_shared(config.options, part.recipe)}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from nearfar.data.prepare.degradation import correlated, expect_image, of_images
+from nearfar.data.degradations.degradation import correlated, expect_image, of_images
 from nearfar.errors import UserError
 from nearfar.ranges import above, checked
 
@@ -25,7 +25,7 @@ def gaussian_noise(
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.noise import gaussian_noise
+        >>> from nearfar.data.degradations.noise import gaussian_noise
         >>> gaussian_noise(torch.zeros(1, 1, 2, 2), 0.0).abs().max()
         tensor(0.)
     """
@@ -44,7 +44,7 @@ def correlated_noise(
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.noise import correlated_noise
+        >>> from nearfar.data.degradations.noise import correlated_noise
         >>> correlated_noise(torch.zeros(1, 1, 4, 4), 0.0).abs().max()
         tensor(0.)
 
@@ -70,7 +70,7 @@ def saturate(image: Tensor, gain: float = 1.2) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.noise import saturate
+        >>> from nearfar.data.degradations.noise import saturate
         >>> saturate(torch.tensor([[[[0.4, 1.0]]]]), 2.0)
         tensor([[[[0.4000, 0.5000]]]])
 
@@ -107,7 +107,7 @@ def camera_noise(image: Tensor, generator: torch.Generator) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.noise import camera_noise
+        >>> from nearfar.data.degradations.noise import camera_noise
         >>> noisy = camera_noise(torch.full((1, 3, 4, 4), 0.5), torch.Generator().manual_seed(0))
         >>> noisy.shape, bool((noisy * 255 == (noisy * 255).round()).all())
         (torch.Size([1, 3, 4, 4]), True)

@@ -40,7 +40,7 @@ def gaussian_blur(image: Tensor, size: tuple[int, int], sigma: tuple[float, floa
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.degradation import gaussian_blur
+        >>> from nearfar.data.degradations.degradation import gaussian_blur
         >>> gaussian_blur(torch.ones(1, 1, 4, 4), (3, 3), (1.0, 1.0)).mean()
         tensor(1.0000)
 
@@ -83,7 +83,7 @@ def sharpen(image: Tensor, factor: float | Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.degradation import sharpen
+        >>> from nearfar.data.degradations.degradation import sharpen
         >>> image = torch.rand(1, 3, 5, 5)
         >>> bool(torch.allclose(sharpen(image, 1.0), image))
         True
@@ -106,7 +106,7 @@ def quantise(image: Tensor, levels: int = 256) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.degradation import quantise
+        >>> from nearfar.data.degradations.degradation import quantise
         >>> quantise(torch.tensor([[[[0.2, 0.9]]]]), levels=2)
         tensor([[[[0., 1.]]]])
     """
@@ -130,7 +130,7 @@ def kernel_blur(image: Tensor, kernel: Tensor, mode: str = "circular") -> Tensor
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.degradation import kernel_blur
+        >>> from nearfar.data.degradations.degradation import kernel_blur
         >>> kernel_blur(torch.eye(3)[None, None], torch.tensor([[[[0.0, 0.0, 1.0]]]]))[0, 0]
         tensor([[0., 1., 0.],
                 [0., 0., 1.],
@@ -175,7 +175,7 @@ def motion_kernel(size: int, length: float | Tensor, angle: float | Tensor) -> T
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.degradation import motion_kernel
+        >>> from nearfar.data.degradations.degradation import motion_kernel
         >>> motion_kernel(3, 2.0, 0.0)[0, 0, 1]
         tensor([0.3333, 0.3333, 0.3333])
 

@@ -29,7 +29,7 @@ def cut(sizes: Tensor, budget: int) -> int:
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.balance import cut
+        >>> from nearfar.data.selection.balance import cut
         >>> cut(torch.tensor([5, 1, 9]), 8)
         3
 
@@ -64,7 +64,7 @@ def allocate(sizes: Tensor, budget: int, generator: torch.Generator) -> Tensor:
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.balance import allocate
+        >>> from nearfar.data.selection.balance import allocate
         >>> allocate(torch.tensor([5, 1, 9]), 7, torch.Generator())
         tensor([3, 1, 3])
 
@@ -97,7 +97,7 @@ def allocate_levels(
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.balance import allocate_levels
+        >>> from nearfar.data.selection.balance import allocate_levels
         >>> groups = [torch.tensor([0, 0, 1])]
         >>> allocate_levels(torch.tensor([9, 9, 9]), groups, 8, torch.Generator())
         tensor([2, 2, 4])
@@ -144,7 +144,7 @@ def choose_in_cluster(
 
     Example:
         >>> import math, torch
-        >>> from nearfar.data.prepare.balance import choose_in_cluster
+        >>> from nearfar.data.selection.balance import choose_in_cluster
         >>> choose_in_cluster(torch.tensor([3.0, 1.0, 2.0]), 2, torch.Generator(), eta=math.inf)
         tensor([1, 2])
 
@@ -178,7 +178,7 @@ def nearest_centroid(features: Tensor, centroids: Tensor) -> tuple[Tensor, Tenso
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.balance import nearest_centroid
+        >>> from nearfar.data.selection.balance import nearest_centroid
         >>> nearest_centroid(torch.tensor([[2.0]]), torch.tensor([[0.0], [3.0]]))
         (tensor([1]), tensor([1.]))
 
@@ -201,7 +201,7 @@ def selection_entropy(sizes: Tensor) -> float:
 
     Example:
         >>> import torch
-        >>> from nearfar.data.prepare.balance import selection_entropy
+        >>> from nearfar.data.selection.balance import selection_entropy
         >>> selection_entropy(torch.tensor([4, 4]))
         1.0
 
