@@ -9,9 +9,9 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from nearfar.data.prepare.degradation import gaussian_blur, kernel_blur, motion_kernel
-from nearfar.data.prepare.noise import camera_noise, correlated_noise, gaussian_noise
-from nearfar.data.prepare.resampling import bicubic_down
+from nearfar.data.degradations.degradation import gaussian_blur, kernel_blur, motion_kernel
+from nearfar.data.degradations.noise import camera_noise, correlated_noise, gaussian_noise
+from nearfar.data.degradations.resampling import bicubic_down
 from nearfar.data.samples import Samples, Source
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError

@@ -9,12 +9,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nearfar.data.prepare.resampling import bicubic_up
+from nearfar.data.degradations.resampling import bicubic_up
 from nearfar.errors import UserError
 from nearfar.evaluation.features import BATCH
 from nearfar.evaluation.measures.restoration import detail_ratio, similarities
 from nearfar.evaluation.protocol import Predict, Protocol, Row, Task
 from nearfar.evaluation.result import Score
+from nearfar.losses.restoration.structure import psnr
 from nearfar.results.restored import Restored
 from nearfar.rows import Parts
 from nearfar.views.aligned import factor_of
@@ -40,7 +41,7 @@ def _restoration(row: Row) -> Iterator[Score]:
 
 def _online(row: Row) -> dict[str, float]:
     made, truth = _pair(row)
-    return {"psnr": float(similarities(made, truth)["PSNR"].double().mean())}
+    return {"psnr": float(psnr(made, truth, reduction="none").double().mean())}
 
 
 def _pair(row: Row) -> tuple[Tensor, Tensor]:
@@ -48,8 +49,11 @@ def _pair(row: Row) -> tuple[Tensor, Tensor]:
     found: Restored = row.predictions
     made = found.pixels.float() / 255
     task = row.task
-    blocks = torch.arange(len(task.test)).split(BATCH)
-    truth = torch.cat([task.view(task.test.take(index))[_CLEAN].cpu() for index in blocks])
+    blocks = [
+        task.view(task.test.take(torch.arange(start, min(start + BATCH, len(task.test)))))
+        for start in range(0, len(task.test), BATCH)
+    ]
+    truth = torch.cat([block[_CLEAN].cpu() for block in blocks])
     if made.shape != truth.shape:
         raise UserError(
             f"The images that {row.name} restores are {tuple(made.shape[1:])} and the clean ones "

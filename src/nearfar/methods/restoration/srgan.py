@@ -97,7 +97,7 @@ class SRGAN(Method):
             scale=False,
             weight_decay=0.0,
             batch_size=16,
-            epochs=60,
+            epochs=200,
         ),
     }
     modalities = ("image+image",)

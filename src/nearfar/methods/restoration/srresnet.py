@@ -73,7 +73,7 @@ class SRResNet(Method):
             scale=False,
             weight_decay=0.0,
             batch_size=16,
-            epochs=60,
+            epochs=200,
         ),
     }
     modalities = ("image+image",)
