@@ -20,9 +20,11 @@ import pytest
 import nearfar
 from nearfar.cli import _VERBS as VERBS
 from nearfar.comparison.options import CompareOptions
+from nearfar.data.prepare import names as preparations
 from nearfar.data.readers.endings import KINDS
 from nearfar.networks import catalogue
-from nearfar.options import OPTION_GROUPS, PretrainOptions
+from nearfar.options import FLAGS, OPTION_GROUPS, PretrainOptions
+from nearfar.training.schedules import names as schedules
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SOURCE = Path(nearfar.__file__).resolve().parents[1]
@@ -82,7 +84,7 @@ ENCODERS = (DOCS / "encoders.md").read_text()
 
 
 def _dashed(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return f"--{FLAGS.get(name, name).replace('_', '-')}"
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -125,14 +127,12 @@ def test_the_options_of_the_other_verbs_exist_where_a_guide_runs_them(verb: str)
 
 
 def test_every_option_of_a_comparison_is_in_a_guide() -> None:
-    section = (
-        (DOCS / "commands.md").read_text().partition("\n## compare\n")[2].partition("\n## ")[0]
-    )
+    section = (DOCS / "compare-methods.md").read_text()
     missing = [f.name for f in dataclasses.fields(CompareOptions) if _dashed(f.name) not in section]
     assert missing == []
 
 
-@pytest.mark.parametrize("name", [*catalogue.ENTRIES, "timm:NAME", "timm:NAME@pretrained"])
+@pytest.mark.parametrize("name", [*catalogue.names(), "timm:NAME", "timm:NAME@pretrained"])
 def test_every_name_of_an_encoder_is_in_the_guide(name: str) -> None:
     assert f"`{name}`" in ENCODERS
 
@@ -145,9 +145,9 @@ def test_the_guide_of_encoders_builds_them_all_and_names_no_other() -> None:
         if "|" in line
         for word in re.findall(r"`([\w-]+)`", line.split("|")[1])
     ]
-    assert sorted(listed) == sorted(catalogue.ENTRIES)
+    assert sorted(listed) == sorted(catalogue.names())
     code = "\n".join(code for _, _, code in blocks(DOCS / "encoders.md"))
-    assert "in catalogue.ENTRIES.items()" in code
+    assert "in catalogue.entries().items()" in code
     assert "timm:" in code
     assert "--start-from" in code
 
@@ -159,6 +159,17 @@ def test_every_kind_of_file_is_written_and_read_in_the_guide(kind: str) -> None:
     assert [ending for ending in endings if not re.search(rf"{re.escape(ending)}\b", page)] == []
     code = "\n".join(code for _, _, code in blocks(DOCS / "data.md"))
     assert any(ending in code for ending in endings)
+
+
+@pytest.mark.parametrize("name", preparations())
+def test_every_preparation_is_in_the_guide(name: str) -> None:
+    assert f"`{name}`" in (DOCS / "data.md").read_text()
+
+
+@pytest.mark.parametrize("name", schedules())
+def test_every_schedule_is_in_the_guide(name: str) -> None:
+    line = next(one for one in TEXT.splitlines() if one.startswith("| `--schedule`"))
+    assert re.search(rf"\b{name}\b", line)
 
 
 INTEGRATIONS = {

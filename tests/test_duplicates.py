@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from nearfar.data import load
-from nearfar.evaluation.features import extract, raw_features
+from nearfar.evaluation.features import averaged, extract, raw_features
 from nearfar.finding.duplicates import near_duplicates
 from nearfar.networks import build
 from nearfar.verbs.search import Answer
@@ -112,7 +112,7 @@ def test_built_in_sets_without_copies_lose_nothing(name: str) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         encoder = build(None, source.spec).eval()
-    pixels = raw_features(source.train, view)
+    pixels = raw_features(source.train, view, averaged)
     assert len(torch.unique(pixels, dim=0)) == len(pixels)
     assert near_duplicates(pixels).extra == 0
     assert near_duplicates(extract(encoder, source.train, view)).extra == 0

@@ -312,4 +312,11 @@ def test_no_sentence_about_baselines_contradicts_its_test(knn: str, linear: str)
     assert ("nothing useful" in text) == (
         not good and all(one.state == "worse" for one in lowest.values())
     )
+    if not good:
+        assert ("is worse than" in text) == any(one.state == "worse" for one in lowest.values())
+        for metric, one in lowest.items():
+            where = text.index(metric)
+            worse = text.rfind("worse than", 0, where)
+            open_at = text.rfind("not surely better than", 0, where)
+            assert (worse > open_at) == (one.state == "worse")
     assert "nan" not in text

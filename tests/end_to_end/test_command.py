@@ -43,7 +43,7 @@ def nearfar(
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One short run that the tests below look at."""
     folder = tmp_path_factory.mktemp("work")
-    nearfar(
+    done = nearfar(
         "pretrain",
         "simclr",
         *SHORT,
@@ -53,7 +53,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "first",
         cwd=folder,
     )
+    (folder / "told.txt").write_text(done.stdout)
     return folder / "first"
+
+
+@pytest.mark.slow
+def test_result_verdict_and_next_command_come_before_the_table(run: Path) -> None:
+    lines = (run.parent / "told.txt").read_text().splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("result "))
+    labels = [line.split(" ")[0] for line in lines[first : first + 4]]
+    assert labels == ["result", "verdict", "next", "evaluation"]
+    assert lines[first + 2].startswith("next nearfar ")
 
 
 @pytest.mark.slow

@@ -60,6 +60,13 @@ def test_a_comparison_is_equal_continued_and_extended(
     )
     assert "simclr temperature=0.3, seed 0: done already" in told
     assert "vicreg and simclr temperature=0.3 cannot be compared with one seed" in told
+    lines = [line.strip() for line in told.splitlines()]
+    assert sum(line.startswith("result kNN accuracy") for line in lines) == 1  # of the new run
+    assert "evaluation on digits" not in told
+    assert sum(set(line) == {"─"} for line in lines) == 1  # one table
+    last = max(number for number, line in enumerate(lines) if line.startswith("Report: "))
+    assert all("seed 0" not in line for line in lines[last:])
+    assert last < next(number for number, line in enumerate(lines) if set(line) == {"─"})
     folders = [tmp_path / "c" / arm / "seed-0" for arm in ("simclr-temperature=0.3", "vicreg")]
     configs = [Run(folder).config for folder in folders]
     assert [config.settings.get("temperature") for config in configs] == [0.3, None]

@@ -249,6 +249,44 @@ def test_the_matrix_has_the_same_colours_in_both_themes(runs: list[Path], browse
     assert seen[0] == seen[1]
 
 
+COLOURED = """
+const hex = colour => {
+  const pen = document.createElement('canvas').getContext('2d');
+  pen.fillStyle = colour;
+  return pen.fillStyle;
+};
+const found = [];
+for (const head of document.querySelectorAll('th, h3')) {
+  const square = head.querySelector('.swatch');
+  if (square) found.push([head.textContent.trim(), hex(square.style.backgroundColor)]);
+}
+for (const place of document.querySelectorAll('.chart:not([id^=map])')) {
+  const words = [...place.querySelectorAll('.role-legend-label text')].map(t => t.textContent);
+  const marks = [...place.querySelectorAll('.role-legend-symbol path')];
+  if (words.length === marks.length) words.forEach((word, n) => {
+    const fill = marks[n].getAttribute('fill');
+    found.push([word, hex(fill && fill !== 'none' ? fill : marks[n].getAttribute('stroke'))]);
+  });
+}
+return found;
+"""
+"""The name and the colour of everything outside the maps that has a colour."""
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["run", "comparison"])
+def test_a_row_and_an_arm_have_one_colour_on_the_whole_page(
+    pages: tuple[Path, Path], browser: Any, which: int
+) -> None:
+    seen_as(browser, 1400, "light")
+    opened(browser, pages[which])
+    colours: dict[str, set[str]] = {}
+    for name, colour in browser.execute_script(COLOURED):
+        colours.setdefault("trained" if name == "this run" else name, set()).add(colour)
+    assert len(colours) >= 3
+    assert {name: found for name, found in colours.items() if len(found) > 1} == {}
+    assert len(set().union(*colours.values())) == len(colours)
+
+
 def test_neighbours_stand_on_one_line(pages: tuple[Path, Path], browser: Any) -> None:
     for width in (1400, 390):
         seen_as(browser, width, "light")

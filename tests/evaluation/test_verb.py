@@ -90,7 +90,7 @@ def test_the_random_twin_of_pretrained_weights_is_random(monkeypatch: pytest.Mon
         config=SimpleNamespace(options=SimpleNamespace(seed=0)), encoder=lambda: trained
     )
     monkeypatch.setattr(networks, "build", build)
-    verb._untrained(run, trained, paired=False)  # type: ignore[arg-type]
+    verb._untrained(run, trained, whole=False)  # type: ignore[arg-type]
     assert asked == ["timm:test_vit"]
 
 

@@ -80,12 +80,12 @@ def test_the_steps_are_those_of_the_own_loop(tmp_path: Path) -> None:
 def test_what_a_loader_cannot_give_is_refused() -> None:
     from nearfar.integrations.lightning import LightningMethod
 
-    class Grouped(BYOL):
+    class GroupedBYOL(BYOL):
         @property
         def wanted_batches(self) -> WantedBatches:
             return Grouped()
 
     made = method()
-    made.__class__ = Grouped
-    with pytest.raises(UserError, match="Grouped needs nearfar's own loop"):
+    made.__class__ = GroupedBYOL
+    with pytest.raises(UserError, match="GroupedBYOL needs nearfar's own loop"):
         LightningMethod(made, RECIPE)

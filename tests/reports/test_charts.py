@@ -36,7 +36,7 @@ from nearfar.reports.pictures.samples import pictures, view_pictures
 from nearfar.reports.pictures.series_pictures import MOST_CHANNELS, legend, scale_of
 from nearfar.reports.pictures.view_parameters import parameters, parameters_table
 from nearfar.reports.sections import baseline_levels, curves, knn_curve, overview
-from nearfar.verbs.run import Run
+from nearfar.runs.folder import Run
 from nearfar.views import WantedViews, make_views
 
 
@@ -197,7 +197,7 @@ def test_channels_of_a_series_have_their_colours_on_one_scale_with_axes() -> Non
     low = torch.zeros(3, 50)
     high = torch.full((3, 50), 10.0)
     high[0] = 5.0
-    first, second = map(_svg, pictures([low, high], "series"))
+    first, second = map(_svg, pictures(torch.stack([low, high]), Spec("s", "series", (3, 50), 2)))
     for svg in (first, second):
         assert re.findall(r'stroke="(#\w+)" stroke-width="1.2"', svg) == list(COLOURS[:3])
         assert ">50 steps<" in svg
@@ -216,7 +216,7 @@ def test_channels_of_a_series_have_their_colours_on_one_scale_with_axes() -> Non
 
 def test_more_channels_than_can_be_told_apart_are_counted() -> None:
     assert "The first 8 of 19 channels are drawn" in legend(19)
-    svg = _svg(pictures(torch.randn(1, 19, 30), "series")[0])
+    svg = _svg(pictures(torch.randn(1, 19, 30), Spec("s", "series", (19, 30), 1))[0])
     assert svg.count("<polyline") == MOST_CHANNELS
     assert scale_of(torch.zeros(1, 2, 4)) == (-0.5, 0.5)
 
@@ -226,7 +226,7 @@ def test_views_of_series_are_drawn_in_the_units_of_the_data() -> None:
     raw = 100 + torch.randn(4, 2, 40)
     scale = scale_of(raw)
     plain = (raw - 100) / 5
-    assert view_pictures(plain, spec, scale) == pictures(raw.float(), "series", scale)
+    assert view_pictures(plain, spec, scale) == pictures(raw.float(), spec, scale)
 
 
 @pytest.mark.parametrize(

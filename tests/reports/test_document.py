@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from nearfar.data.spec import Spec
 from nearfar.evaluation.answers import Answers
 from nearfar.evaluation.kernels.similarities import BINS, histograms
 from nearfar.evaluation.result import Evaluation, Score
@@ -230,10 +231,13 @@ def test_findings_say_what_the_numbers_say() -> None:
 
 
 def test_pictures_are_small_and_captions_escaped() -> None:
-    large = pictures(torch.randint(0, 256, (2, 3, 200, 100), dtype=torch.uint8), "image")
+    colour = Spec("c", "image", (3, 200, 100), 2)
+    large = pictures(torch.randint(0, 256, (2, 3, 200, 100), dtype=torch.uint8), colour)
     assert all(p.startswith("data:image/jpeg;base64,") and len(p) < 9000 for p in large)
-    assert pictures(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), "image")[0].startswith(
+    grey = Spec("g", "image", (1, 8, 8), 1)
+    assert pictures(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), grey)[0].startswith(
         "data:image/png"
     )
-    assert pictures(torch.randn(1, 2, 50), "series")[0].startswith("data:image/svg+xml")
+    series = Spec("s", "series", (2, 50), 1)
+    assert pictures(torch.randn(1, 2, 50), series)[0].startswith("data:image/svg+xml")
     assert "<b>" not in element("", "<b>bold</b>")

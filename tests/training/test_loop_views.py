@@ -111,6 +111,7 @@ class NoiseSource:
     def __init__(self) -> None:
         self.spec = IMAGES
         self.train = NoiseImages()
+        self.trained = self.train
         self.test = None
 
 

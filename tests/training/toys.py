@@ -46,6 +46,7 @@ class ToySource:
     def __init__(self) -> None:
         self.spec = SPEC
         self.train = ToySamples()
+        self.trained = self.train
         self.test = None
 
 

@@ -351,8 +351,17 @@ def learned(arm: str, gains: Sequence[tuple[str, Finding]]) -> str:
         )
     if all(one.state == "worse" for _, one in left):
         return f"{name} is worse than {told}: it has learned nothing useful here in this budget."
+    worse, others = (
+        " and ".join(
+            f"the {row} ({one.amount(signed=True)})"
+            for row, one in left
+            if (one.state == "worse") == is_worse
+        )
+        for is_worse in (True, False)
+    )
+    start = f"{name} is worse than {worse} and" if worse else f"{name} is"
     return (
-        f"{name} is not surely better than {told}: that it has learned anything useful is not "
+        f"{start} not surely better than {others}: that it has learned anything useful is not "
         "shown."
     )
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nearfar.data.cache_folder import cache_folder
 from nearfar.files import write_text
-from nearfar.reports.palette import COLOURS
+from nearfar.reports.palette import COLOURS, PAIRS
 from nearfar.stored import finite_number
 
 Row = dict[str, Any]
@@ -133,7 +133,7 @@ def similarity_histograms(rows: Sequence[Row]) -> dict[str, Chart]:
     """
     looks = [row for row in rows if "positive_similarity" in row]
     picked = [looks[place] for place in sorted({0, len(looks) // 2, len(looks) - 1})]
-    kinds = ("positive", "negative")
+    kinds = tuple(PAIRS)
     edges = [
         edge
         for row in picked
@@ -170,7 +170,7 @@ def similarity_histograms(rows: Sequence[Row]) -> dict[str, Chart]:
                     "pairs:N",
                     title=None,
                     legend=altair.Legend(orient="bottom"),
-                    scale=altair.Scale(domain=list(kinds), range=[COLOURS[10], COLOURS[4]]),
+                    scale=altair.Scale(domain=list(kinds), range=list(PAIRS.values())),
                 ),
                 tooltip=[
                     "pairs:N",

@@ -35,6 +35,8 @@ OTHERS = "other classes"
 
 ROWS = {"trained": COLOURS[0], "random encoder": COLOURS[1], "raw input": COLOURS[2]}
 """Colours of the rows of every table."""
+PAIRS = {"positive": COLOURS[10], "negative": COLOURS[17]}
+"""Colours of pairs of views: no row's, and of arms only an eleventh's."""
 _ARMS = tuple(colour for colour in COLOURS if colour not in list(ROWS.values())[1:])
 
 

@@ -1,4 +1,4 @@
-"""Samples as small pieces of HTML: an image, a sparkline, a spectrogram, a strip of frames, points
+"""Samples as small pieces of HTML: an image, curves, a spectrogram, a strip of frames, points
 from the side, or a text.
 """
 
