@@ -51,12 +51,16 @@ def kind_of(name: str) -> str:
         ('restorer', 'any')
     """
     found = entries().get(name)
-    return "any" if found is None else found[1].kind
+    if found is None or found[1].kind != "any":
+        return "any" if found is None else found[1].kind
+    defaults = modalities.get(found[0]).encoders
+    own = (kind for kind, one in defaults.items() if one == name and kind not in GENERAL)
+    return next(own, "any")
 
 
 def names_of_kind(kind: str) -> list[str]:
     """The built-in names of one kind."""
-    return [name for name, (_, network) in entries().items() if network.kind == kind]
+    return [name for name in entries() if kind_of(name) == kind]
 
 
 def names() -> list[str]:

@@ -99,8 +99,9 @@ def _with_parts(kind: type[Method], spec: Spec) -> Spec:
     """
     if not kind.prepared or all(name in spec.parts for name in kind.learns_from):
         return spec
-    source = Source(spec.first, toy_samples(spec.first), None)
-    return prepared(source, (kind.prepared,), seed=0).spec
+    with torch.device("cpu"):  # also where methods are built without memory
+        source = Source(spec.first, toy_samples(spec.first), None)
+        return prepared(source, (kind.prepared,), seed=0).spec
 
 
 def _any_kind(modality: str) -> str:
