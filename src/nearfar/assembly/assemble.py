@@ -18,7 +18,9 @@ from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.kept import Kept
 from nearfar.data.prepare import STRIDE, kind_of, prepared
 from nearfar.data.remembered import recall
+from nearfar.data.sizes import by_size
 from nearfar.data.spec import Spec
+from nearfar.data.tables.table import Table
 from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Recipe
@@ -51,9 +53,10 @@ def load_data(
     tokenizer: Tokenizer | None = None,
     split: bool = True,
     kept: Kept | None = None,
+    table: Table | None = None,
 ) -> data.Source:
     """The data that the options name; ``like``, ``tokenizer``, ``split`` and ``kept`` as for
-    ``data.load``.
+    ``data.load``; ``table`` holds their rows, where they were read already.
 
     A run that goes on gets the samples that it was started with.
 
@@ -64,7 +67,7 @@ def load_data(
     if options.resume is not None and kept is None:
         return own_data(options.resume, options, tokenizer=tokenizer, exact=True)
     source = data.load(
-        options.data,
+        options.data if table is None else table,
         limit=options.limit,
         seed=options.seed,
         label=options.label,
@@ -166,6 +169,29 @@ def suited(
     seed = options.seed + STRIDE * len(options.prepare)
     made = prepared(source, (kind.prepared,), seed=seed)
     return dataclasses.replace(config, options=dataclasses.replace(options, prepare=chain)), made
+
+
+def load_by_size(options: PretrainOptions, name: str, encoder: Encoder) -> list[data.Source]:
+    """Other data for an encoder, whole; for one that takes any size, apart by the size that their
+    images have.
+    """
+    if not encoder.any_size:
+        return [load_other(options, name, encoder, split=False)]
+    like = encoder_spec(encoder)
+    columns = {"image_column": options.image_column, "strict": options.strict}
+    other = changed(
+        options,
+        {"data": name, "prepare": (), "limit": None, "label": None, "group": None, "size": None},
+    )
+    return [
+        load_data(
+            other,
+            dataclasses.replace(like, shape=(like.shape[0], *size)),
+            split=False,
+            table=table,
+        )
+        for table, size in by_size(name, data.DataOptions(**columns))
+    ]
 
 
 def with_parts(config: Config, source: data.Source) -> data.Source:

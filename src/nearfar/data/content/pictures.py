@@ -68,6 +68,14 @@ class Pictures:
     def modality(self) -> str:
         return "image"
 
+    def sizes(self, rows: NDArray[np.int64]) -> list[tuple[int, int] | None]:
+        """Height and width of each image, told by its header; None where it cannot be read."""
+        with ThreadPoolExecutor(_cores()) as pool:
+            found = [
+                m for block in self._blocks(rows, _BLOCK) for m in _spread(pool, _measured, block)
+            ]
+        return [(one.height, one.width) if isinstance(one, Measured) else None for one in found]
+
     def load(self, rows: NDArray[np.int64], options: DataOptions, like: Spec | None) -> Loaded:
         check_side(options.size)
         wanted = like.shape if like is not None else None
