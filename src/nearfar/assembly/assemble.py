@@ -178,7 +178,7 @@ def load_by_size(options: PretrainOptions, name: str, encoder: Encoder) -> list[
     if not encoder.any_size:
         return [load_other(options, name, encoder, split=False)]
     like = encoder_spec(encoder)
-    columns = {"image_column": options.image_column, "strict": options.strict}
+    how = data.DataOptions(image_column=options.image_column, strict=options.strict)
     other = changed(
         options,
         {"data": name, "prepare": (), "limit": None, "label": None, "group": None, "size": None},
@@ -190,7 +190,7 @@ def load_by_size(options: PretrainOptions, name: str, encoder: Encoder) -> list[
             split=False,
             table=table,
         )
-        for table, size in by_size(name, data.DataOptions(**columns))
+        for table, size in by_size(name, how)
     ]
 
 

@@ -34,7 +34,7 @@ def by_size(data: str | Path, options: DataOptions) -> list[tuple[Table, tuple[i
     if len(counted) < 2:
         return [(table, next(iter(counted), ()))]
     commonest = counted.most_common(1)[0][0]
-    found = []
+    found: list[tuple[Table, tuple[int, ...]]] = []
     for size, _ in counted.most_common():
         of_size = [one == size or (one is None and size == commonest) for one in sizes]
         found.append((some(table, np.flatnonzero(of_size)), size))
