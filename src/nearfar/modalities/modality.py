@@ -39,6 +39,7 @@ class Modality:
             own.
         raw: (plain view) to features (N, D) for the row of the raw input; None where there is no
             such row.
+        simple: (raw features, training samples) to what makes simple features; None: none.
         pictures: (raw samples) to one data address each, or "" where there is no picture.
         toy: The spec of a tiny data set.
         toy_samples: (spec, count, generator) to that many made-up raw samples.
@@ -69,6 +70,7 @@ class Modality:
     encoders: Mapping[str, str]
     views: str | None = None
     raw: str | None = "nearfar.evaluation.features:averaged"
+    simple: str | None = "nearfar.evaluation.simple:components"
     pictures: str = "nearfar.reports.pictures.samples:no_pictures"
     scale: int = 1
     has_boxes: bool = False
