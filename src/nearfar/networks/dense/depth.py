@@ -11,6 +11,7 @@ from torch.nn.functional import elu, interpolate
 
 from nearfar.errors import UserError
 from nearfar.networks.dense.pyramid import ResidualPyramid
+from nearfar.networks.padded import PaddedConvolution
 from nearfar.ranges import checked, whole_number
 
 __all__ = ["DepthDecoder", "PoseConvolutions", "PoseNetwork"]
@@ -166,7 +167,7 @@ class PoseConvolutions(nn.Module):
         sizes = (7, 5, 3, 3, 3, 3, 3)
         self.convolutions = nn.Sequential()
         for given, made, size in zip(widths, widths[1:], sizes, strict=False):
-            self.convolutions.append(nn.Conv2d(given, made, size, 2, size // 2))
+            self.convolutions.append(PaddedConvolution(given, made, size, 2, size // 2))
             self.convolutions.append(nn.ReLU())
         self.head = nn.Conv2d(widths[-1], 6, 1)
 

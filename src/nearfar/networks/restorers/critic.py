@@ -6,10 +6,11 @@ import math
 from typing import Annotated
 
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, conv2d, leaky_relu
+from torch.nn.functional import adaptive_avg_pool2d, leaky_relu
 
 from nearfar.errors import UserError
 from nearfar.losses.restoration.inputs import expect_choice
+from nearfar.networks.padded import PaddedConvolution
 from nearfar.ranges import checked, whole_number
 
 __all__ = ["FORMS", "PatchCritic"]
@@ -18,19 +19,6 @@ FORMS = ("patches", "dense", "pooled")
 """The heads that a critic may have."""
 _WIDTHS = (1, 1, 2, 2, 4, 4, 8, 8)
 _POOLED_WIDTHS = (*_WIDTHS, 8, 8)
-
-
-class PaddedConvolution(nn.Conv2d):
-    """A 3x3 convolution with a border of zeros; of a single pixel only the kernel's centre counts.
-
-    On a single pixel torch's gradient of a kernel that steps over 2 pixels is not a number in
-    bfloat16 on CPUs, so the centre is taken alone.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.shape[2:] != (1, 1):
-            return super().forward(x)
-        return conv2d(x, self.weight[:, :, 1:2, 1:2], self.bias)
 
 
 class PatchCritic(nn.Module):
