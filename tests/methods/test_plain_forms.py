@@ -50,6 +50,7 @@ VARIANTS: Mapping[str, list[dict[str, Any]]] = {
     "mae": [{"normalise": False}, {"removed": 0.5}],
     "pixpro": [{"form": "pixcontrast"}, {"instance": 0.5}],
     "mixed-barlow-twins": [{"unit_rows": False}, {"ramp": 0.8}],
+    "monodepth2": [{"neighbours": "mean"}, {"still": False, "smooth": 1.0}],
     "srresnet": [{"distance": "absolute"}],
     "srgan": [{"crop": 4, "adversarial": 0.5}],
     "supcon": [{"base_temperature": 0.3}],

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nearfar.batch import Batch
 
-from . import distillation, instance, labelled, momentum, paired, redundancy, restoration
+from . import depth, distillation, instance, labelled, momentum, paired, redundancy, restoration
 
 Plain = Callable[[Any, Batch], dict[str, Tensor]]
 
@@ -27,6 +27,7 @@ FORMS: Mapping[str, Plain] = {
         paired,
         labelled,
         restoration,
+        depth,
     )
     for name, function in vars(module).items()
     if getattr(function, "is_plain_form", False)

@@ -5,6 +5,7 @@ numbers, always the same.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -52,6 +53,7 @@ def read_moving_rooms() -> Table:
     )
 
 
+@cache
 def rooms(count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Clips (N, 3, 3, 64, 96) uint8 and the depth (N, 64, 96) of their middle frames.
 
