@@ -24,6 +24,10 @@ STEP = 0.3
 """How far the camera moves sideways between two frames."""
 FOCAL = 40.0
 """In pixels."""
+PHOTO = 3
+"""Pixels of a photograph for each pixel of the scene."""
+START = -1.3
+"""Of the free map, before the logistic function: a depth of 4."""
 BESIDE = 8
 """Columns on either side of the square that are looked at."""
 
@@ -56,7 +60,7 @@ def scene(seed: int) -> tuple[Tensor, Tensor]:
         colours = []
         for number, far in enumerate((FAR, NEAR)):
             across = u + time * STEP * FOCAL / far
-            place = 3 * torch.stack([across / 640, v / 427], dim=2) + corners[number]
+            place = 2 * PHOTO * torch.stack([across / 640, v / 427], dim=2) + corners[number]
             folded = (place.remainder(2) - 1).abs() * 2 - 1
             photo = photographs()[number][None]
             colours.append(grid_sample(photo, folded[None], align_corners=False))
@@ -83,7 +87,7 @@ def measure(arm: str, seed: int) -> dict[str, float]:
         motion[:, 0, 3] = -time * STEP
         motions.append(motion)
     inverse = torch.linalg.inv(intrinsics)
-    start = 0.1 * torch.randn(1, 1, 4, 6, generator=torch.Generator().manual_seed(seed))
+    start = START + 0.1 * torch.randn(1, 1, 4, 6, generator=torch.Generator().manual_seed(seed))
     free = interpolate(start, size=list(SIDES), mode="bilinear").requires_grad_()
     optimizer = torch.optim.Adam([free], lr=0.05)
     for _ in range(400):
@@ -125,5 +129,10 @@ CLAIM = Claim(
     "sideways by known steps; a free disparity map of 400 steps of Adam (0.05, smoothness 0.01, no "
     "auto-mask); rightness is the negative mean of |found - true| / true over the 8 columns of "
     "wall on either side of the square. The paper trains networks on KITTI.",
-    tuning="Metric and setting were fixed before any run of this claim.",
+    tuning="The metric was fixed before any run. On seeds 0 and 1 a free map that began at a depth "
+    "of 2 found nothing (error 0.5 everywhere, 0.56 beside edges for the minimum and 0.54 for the "
+    "mean on seed 0), so that it begins at 4; of photographs taken at 1.5, 3 and 5 pixels a pixel "
+    "the errors beside edges were 0.21 and 0.19, 0.24 and 0.30, 0.25 and 0.30 on seed 0, and 0.24 "
+    "and 0.26, 0.22 and 0.28, 0.21 and 0.28 on seed 1 (minimum, mean). 3 was taken, with the least "
+    "error of the whole image.",
 )
