@@ -29,6 +29,7 @@ from nearfar.data.batches.wanted import (
 )
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError, unknown_name
+from nearfar.methods.facets import Facets
 from nearfar.methods.names import name_of
 from nearfar.networks.encoder import Encoder
 from nearfar.ranges import check_settings, checked, unit_interval, whole_number
@@ -41,6 +42,7 @@ __all__ = [
     "Crossed",
     "Encoder",
     "Episodes",
+    "Facets",
     "Grouped",
     "Method",
     "Ordered",
@@ -240,19 +242,20 @@ class Method(nn.Module):
     whole's, the others are means over the range, or do not depend on it. On several processes each
     is then asked for the share of its own samples.
 
-    Class data: ``paper``; ``Settings``, a frozen dataclass whose defaults are the paper's;
-    ``recipes`` with the keys "paper" and "small" (what works on a laptop with small samples);
-    ``modalities``, or () for any; ``encoder_kind``, "any", "tokens" (needs a ``TokenEncoder``) or
-    "towers" (needs a pair of encoders); ``default_encoder``, the built-in one that is taken when
-    none is named, for methods that bring their own; ``needs_labels``, and then ``label_kind``,
-    "class", "value" (real numbers) or "any"; ``by_row``, whether ``view_sources`` and ``prepare``
-    treat each sample by itself and draw through ``nearfar.views.draws``; ``choices``, one phrase
-    for each of the five choices; ``cannot``, what the engine must refuse and why: "shard" (divided
-    parameters), "cache" (the gradient cache), "accumulate" or "ahead" (batches made while a step
-    computes); ``predicts``, the type of result that ``predict`` gives; ``learns_from``, by name the
-    modality of each part that its samples must have, and ``prepared``, the preparation that makes
-    them where the data lack them; ``pretrained``, the finished parts that it starts from, each an
-    argument of ``__init__`` by its name; ``older_names``, what weights were called in older files.
+    Class data: ``paper``; ``facets``, what kind of method it is; ``Settings``, a frozen dataclass
+    whose defaults are the paper's; ``recipes`` with the keys "paper" and "small" (what works on a
+    laptop with small samples); ``modalities``, or () for any; ``encoder_kind``, "any", "tokens"
+    (needs a ``TokenEncoder``) or "towers" (needs a pair of encoders); ``default_encoder``, the
+    built-in one that is taken when none is named, for methods that bring their own;
+    ``needs_labels``, and then ``label_kind``, "class", "value" (real numbers) or "any"; ``by_row``,
+    whether ``view_sources`` and ``prepare`` treat each sample by itself and draw through
+    ``nearfar.views.draws``; ``choices``, one phrase for each of the five choices; ``cannot``, what
+    the engine must refuse and why: "shard" (divided parameters), "cache" (the gradient cache),
+    "accumulate" or "ahead" (batches made while a step computes); ``predicts``, the type of result
+    that ``predict`` gives; ``learns_from``, by name the modality of each part that its samples must
+    have, and ``prepared``, the preparation that makes them where the data lack them;
+    ``pretrained``, the finished parts that it starts from, each an argument of ``__init__`` by its
+    name; ``older_names``, what weights were called in older files.
 
     Attributes:
         encoder: what the user gets in the end.
@@ -264,6 +267,7 @@ class Method(nn.Module):
     """
 
     paper: ClassVar[Paper] = Paper(title="", authors="", year=0)
+    facets: ClassVar[Facets | None] = None
     Settings: ClassVar[type[Any]] = NoSettings
     recipes: ClassVar[Mapping[str, Recipe]] = {}
     modalities: ClassVar[tuple[str, ...]] = ()

@@ -23,7 +23,17 @@ from torch import Tensor, nn
 from nearfar import modalities
 from nearfar.methods.distillation.simsiam import SimSiam
 from nearfar.methods.instance.simclr import SimCLR
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.methods.momentum.moco_v2 import MoCoV2
 from nearfar.networks.heads import each, mlp
 from nearfar.ranges import above, at_least, unit_interval, whole_number
@@ -77,6 +87,7 @@ class Hallucinator(Method):
             "distance are choices of ours.",
         ),
     )
+    facets = Facets("contrastive.in_batch")
     recipes = {
         "paper": Recipe(
             settings={},
