@@ -22,6 +22,7 @@ from torch.nn.functional import interpolate
 from nearfar.errors import UserError
 from nearfar.losses.depth.geometry import disparity_to_depth, pose_matrix
 from nearfar.losses.depth.photometric import monodepth2
+from nearfar.methods.facets import Facets
 from nearfar.methods.method import Batch, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.dense.depth import DepthDecoder, PoseNetwork
 from nearfar.networks.dense.frame_pyramid import FramePyramid
@@ -75,6 +76,12 @@ class Monodepth2(Method):
             "Smaller copies of the frame are area averages, not Lanczos.",
             "Where a sample is mirrored, so is the principal point.",
         ),
+    )
+    facets = Facets(
+        "predictive.geometry_consistency",
+        level="frame",
+        target="pixels",
+        guard="reconstruction",
     )
     recipes = {
         "paper": Recipe(

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from nearfar.losses.restoration import adversarial
 from nearfar.losses.restoration.features import FeatureDistance
+from nearfar.methods.facets import Facets
 from nearfar.methods.method import (
     Batch,
     Encoder,
@@ -78,6 +79,12 @@ class SRGAN(Method):
             "scales the content by 4.",
             "Crops are mirrored and turned, as the networks that followed do.",
         ),
+    )
+    facets = Facets(
+        "generative.adversarial_or_diffusion",
+        target="pixels",
+        guard="reconstruction",
+        labels="pairs",
     )
     recipes = {
         "paper": Recipe(

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
+from nearfar.methods.facets import Facets
 from nearfar.methods.method import Batch, Method, Outputs, Paper, Recipe, Spec
 from nearfar.methods.restoration._pairs import expect_enlargeable
 from nearfar.networks.restorers.restorer import Restorer
@@ -55,6 +56,7 @@ class SRResNet(Method):
             "Crops are mirrored and turned, as the networks that followed do.",
         ),
     )
+    facets = Facets("generative", target="pixels", guard="reconstruction", labels="pairs")
     recipes = {
         "paper": Recipe(
             optimizer="adam:beta1=0.9,beta2=0.999",
