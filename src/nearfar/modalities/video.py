@@ -39,7 +39,7 @@ MODALITY = Modality(
             kind="pyramid",
         ),
         "frame-pyramid-small": Network(
-            summary="the same with a quarter of the channels, for laptops, 0.4 M parameters",
+            summary="the same with a quarter of the channels, for laptops, 0.3 M parameters",
             home=_PYRAMID,
             options={"width": 16, "blocks": (1, 1, 1, 1)},
             kind="pyramid",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import torch
@@ -94,7 +94,7 @@ class AlignedViews:
         made = {}
         for name, part in self.spec.parts.items():
             value = parts[name]
-            if part.modality == "image":
+            if _is_image(part):
                 factor = factor_of(part)
                 side = self.side // factor
                 value = _turned(_cropped(value, top // factor, left // factor, side), mirrored)
@@ -108,8 +108,13 @@ def factor_of(part: Spec) -> int:
     return int(part.extra.get("factor", 1))
 
 
+def _is_image(part: Spec) -> bool:
+    """Whether views of a part are crops of a picture."""
+    return modalities.get(part.modality).has_boxes
+
+
 def _images(spec: Spec) -> list[Spec]:
-    return [part for part in spec.parts.values() if part.modality == "image"]
+    return [part for part in spec.parts.values() if _is_image(part)]
 
 
 def _scene(spec: Spec) -> tuple[int, int, int]:
@@ -121,7 +126,7 @@ def _scene(spec: Spec) -> tuple[int, int, int]:
     sizes: Mapping[str, tuple[int, int, int]] = {
         name: (part.shape[1] * factor_of(part), part.shape[2] * factor_of(part), factor_of(part))
         for name, part in spec.parts.items()
-        if part.modality == "image"
+        if _is_image(part)
     }
     if len({size[:2] for size in sizes.values()}) != 1:
         told = ", ".join(f"{name} {high} x {wide}" for name, (high, wide, _) in sizes.items())
@@ -161,6 +166,4 @@ def _turned(images: Tensor, mirrored: Tensor) -> Tensor:
 
 
 def _of_side(part: Spec, side: int) -> Spec:
-    from dataclasses import replace
-
     return replace(part, shape=(part.shape[0], side, side))

@@ -24,6 +24,7 @@ from nearfar.views.samples import check_samples, normalise
 __all__ = ["Triplet", "TripletViews"]
 
 _LEAST_FRAMES = 3
+_CLIP_AXES = 4
 _LIGHT = 0.2
 _HUE = 0.1
 
@@ -56,7 +57,7 @@ class Triplet:
         """
         if settings is not None:
             raise UserError("Triplets have no strengths that could be set; leave the settings out.")
-        if spec.modality != "video" or spec.shape[1] < _LEAST_FRAMES:
+        if len(spec.shape) != _CLIP_AXES or spec.shape[1] < _LEAST_FRAMES:
             raise UserError(
                 f"A frame with its neighbours needs clips of at least {_LEAST_FRAMES} frames; "
                 f"{spec.name} holds {spec.modality} data of {spec.size}."

@@ -31,6 +31,7 @@ from nearfar.results.depth import Depth
 from nearfar.views.clips import Triplet
 from nearfar.views.samples import denormalise
 
+_LEAST_SIDE = 4
 _TIES = 1e-5
 """Size of the noise that breaks ties between neighbours that do not move."""
 
@@ -75,6 +76,7 @@ class Monodepth2(Method):
             "authors' code is half a pixel off in today's PyTorch.",
             "Smaller copies of the frame are area averages, not Lanczos.",
             "Where a sample is mirrored, so is the principal point.",
+            "Frames of less than 16 pixels have fewer scales than four.",
         ),
     )
     facets = Facets(
@@ -119,14 +121,14 @@ class Monodepth2(Method):
     def __init__(self, encoder: FramePyramid, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         check_order(self.settings, "near", "far")
-        maps = len(encoder.widths)
         height, width = spec.shape[2:]
-        if min(height, width) <= 2**maps or height % 2 or width % 2:
+        if min(height, width) < _LEAST_SIDE or height % 2 or width % 2:
             raise UserError(
                 f"The frames of {spec.name} have {height} x {width} pixels; monodepth2 needs even "
-                f"sides of more than {2**maps}: choose others with --size."
+                f"sides of at least {_LEAST_SIDE}: choose others with --size."
             )
-        self.decoder = DepthDecoder(encoder.widths, min(4, maps))
+        scales = min(4, len(encoder.widths), min(height, width).bit_length() - 1)
+        self.decoder = DepthDecoder(encoder.widths, scales)
         pose = self.settings.pose
         self.pose = PoseNetwork(spec.shape[0], pose, 4 * pose)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import elu, interpolate
+from torch.nn.functional import conv2d, elu, interpolate, pad
 
 from nearfar.errors import UserError
 from nearfar.networks.dense.pyramid import ResidualPyramid
@@ -92,8 +92,17 @@ class DepthDecoder(nn.Module):
         return found[::-1]
 
 
+class ReflectedConvolution(nn.Conv2d):
+    """A 3x3 convolution with reflected borders; where a side is a single pixel it is repeated."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if min(x.shape[2:]) > 1:
+            return super().forward(x)
+        return conv2d(pad(x, (1, 1, 1, 1), mode="replicate"), self.weight, self.bias)
+
+
 def _convolution(given: int, width: int) -> nn.Conv2d:
-    return nn.Conv2d(given, width, 3, padding=1, padding_mode="reflect")
+    return ReflectedConvolution(given, width, 3, padding=1, padding_mode="reflect")
 
 
 class PoseNetwork(nn.Module):
