@@ -95,7 +95,7 @@ def test_pairs_of_texts_are_read_and_judged(tmp_path: Path) -> None:
     encoder = networks.build("text-transformer", source.spec).eval()
     found = evaluate(encoder, source, plain_view(source.spec), wanted=Wanted(seeds=1))
     assert found.protocols.keys() == {"similarity-v1", "geometry-v2"}
-    assert found.rows() == ["trained", "raw input"]
+    assert found.rows() == ["trained", "raw input", "simple features"]
     assert found.value("similarity, Spearman", "raw input") > 0.6, (
         "closeness is the number of shared words here"
     )
@@ -132,7 +132,7 @@ def test_annotated_pixels_are_segmented(name: str) -> None:
     source = load("cluttered-digits", limit=150)
     encoder = networks.build(name, source.spec).eval()
     found = evaluate(encoder, source, plain_view(source.spec), wanted=Wanted(("dense",), seeds=2))
-    assert found.rows() == ["trained", "raw input"]
+    assert found.rows() == ["trained", "raw input", "simple features"]
     assert found.metrics() == ["segmentation mIoU", "pixel accuracy"]
     with pytest.raises(UserError, match="is in training mode"):
         evaluate(encoder.train(), source, plain_view(source.spec), wanted=Wanted(("dense",)))

@@ -24,7 +24,7 @@ from nearfar.views import plain_view
 
 from .toys import BarsAndLetters, Flatten, blobs, image_source, images, pair_source
 
-ROWS = ["trained", "random encoder", "raw input"]
+ROWS = ["trained", "random encoder", "raw input", "simple features"]
 
 
 def scores_of(names: str, train: Labelled, test: Labelled, *, seeds: int) -> dict[str, Score]:
@@ -205,7 +205,14 @@ def test_pairs_get_retrieval_controls_and_probes() -> None:
         plain_view(source.spec),
         baselines={"random encoder": BarsAndLetters().eval().encode},
     )
-    assert found.rows() == ["trained", "shuffled pairs", "chance", "random encoder", "raw input"]
+    assert found.rows() == [
+        "trained",
+        "shuffled pairs",
+        "chance",
+        "random encoder",
+        "raw input",
+        "simple features",
+    ]
     for way in ("image to text", "text to image"):
         assert found.value(f"{way} recall@1") == 1
         assert found.value(f"{way} mean rank") == 1

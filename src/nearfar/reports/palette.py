@@ -46,7 +46,7 @@ _ARMS = tuple(colour for colour in COLOURS if colour not in list(ROWS.values())[
 
 
 def colours_of_arms(arms: Sequence[str]) -> dict[str, str]:
-    """One colour for each arm, none of them a baseline's; beyond 18 arms they come again."""
+    """One colour for each arm, none of them a baseline's; beyond 17 arms they come again."""
     return {arm: _ARMS[number % len(_ARMS)] for number, arm in enumerate(arms)}
 
 
