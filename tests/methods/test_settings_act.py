@@ -52,6 +52,8 @@ VALUES: Mapping[str, Mapping[str, Any]] = {
     "isogclr": {"bounds": (0.2, 0.2001)},
     "isogclr-pairs": {"bounds": (0.05, 0.05001)},
     "mochi": {**_QUEUE, "hardest": 3},
+    "srgan": {"crop": 4},
+    "srresnet": {"crop": 4},
     "supremix": {"window": 0.5},
 }
 """Values that the toys' few samples can tell from the default."""

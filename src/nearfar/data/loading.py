@@ -46,7 +46,7 @@ Rows = NDArray[np.int64]
 
 
 def load(
-    data: str | Path,
+    data: str | Path | Table,
     options: DataOptions | None = None,
     *,
     like: Spec | None = None,
@@ -60,7 +60,7 @@ def load(
         data: a name (see ``nearfar datasets``) or a path: a folder of images or of CSV series, with
             or without class folders and train and test folders; a .parquet, .npz, .csv or .tsv
             file; a folder of parquet files. ``DATA#COLUMN=VALUE`` takes the rows with that value
-            alone.
+            alone. Rows that were read already are taken as they are.
         options: see ``DataOptions``.
         like: the spec of other data, for which an encoder exists: images are decoded to its shape,
             series and texts to its length.
@@ -77,7 +77,7 @@ def load(
         UserError: for whatever cannot be found, read or understood; says how to mend it.
     """
     options = with_values(options, values)
-    table = read(data, options)
+    table = data if isinstance(data, Table) else read(data, options)
     matched = None if kept is None else match(table, kept, options)
     if matched is not None:
         table = matched.table

@@ -34,7 +34,7 @@ from nearfar.methods.names import name_of
 from nearfar.networks.encoder import Encoder
 from nearfar.ranges import check_settings, checked, unit_interval, whole_number
 from nearfar.results.result import Result
-from nearfar.views.made import Views
+from nearfar.views.made import Views, Wanted
 from nearfar.views.wanted import WantedViews
 
 __all__ = [
@@ -353,7 +353,7 @@ class Method(nn.Module):
             )
 
     @property
-    def wanted_views(self) -> WantedViews:
+    def wanted_views(self) -> Wanted:
         """Which views a batch must carry; may depend on the settings."""
         return WantedViews() if (host := self.stands_on) is None else host.wanted_views
 

@@ -30,10 +30,12 @@ MODALITY = Modality(
             summary="three residual graph convolutions, 128 wide, 0.07 M parameters",
             home=_RESIDUES,
             options={"width": 128},
+            kind="nodes",
         ),
         "residue-gcn-512": Network(
             summary="the same 512 wide as in HEAL, 0.9 M parameters",
             home=_RESIDUES,
+            kind="nodes",
         ),
     },
     encoders={"any": "residue-gcn", "nodes": "residue-gcn"},

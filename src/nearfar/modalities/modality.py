@@ -16,11 +16,14 @@ class Network:
         summary: One line for lists.
         home: "module:Class"; the class is called with the spec and ``options``.
         options: Keyword arguments that make this one of the class's variants.
+        kind: The kind of encoder that it is, where methods may ask for no less: "restorer". Such an
+            encoder takes the first part of samples with several parts. "any" for all others.
     """
 
     summary: str
     home: str
     options: Mapping[str, object] = field(default_factory=dict)
+    kind: str = "any"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,9 @@ class Encoder(nn.Module):
     library's model takes them as they are.
     """
 
+    any_size: ClassVar[bool] = False
+    """Whether it takes samples of any length along the axes after the first."""
+
     @property
     def map_dimension(self) -> int:
         """Channels C of ``feature_map``; those of the features unless an encoder says otherwise."""

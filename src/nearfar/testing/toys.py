@@ -12,12 +12,14 @@ from torch import Tensor
 from nearfar import modalities
 from nearfar.batch import Batch
 from nearfar.data.batches.wanted import Facts, Grouped, Shuffled, Weighted
-from nearfar.data.samples import Samples
+from nearfar.data.prepare import prepared
+from nearfar.data.samples import Samples, Source
 from nearfar.data.spec import Spec
 from nearfar.errors import unknown_name
 from nearfar.found import at_home
 from nearfar.methods import registry
 from nearfar.methods.method import Method
+from nearfar.networks import catalogue
 from nearfar.networks.encoder import Encoder
 from nearfar.networks.towers import Towers
 from nearfar.options import resolved_settings
@@ -83,10 +85,21 @@ def spec_for(kind: type[Method], modality: str | None = None) -> Spec:
         UserError: for an unknown modality.
     """
     modality = modality or next((m for m in kind.modalities if "*" not in m), "image")
-    spec = modalities.get(_any_kind(modality)).toy
+    spec = _with_parts(kind, modalities.get(_any_kind(modality)).toy)
     if kind.label_kind == "value":
         return dataclasses.replace(spec, classes=(), target="value")
     return dataclasses.replace(spec, target="classes") if kind.label_kind == "classes" else spec
+
+
+def _with_parts(kind: type[Method], spec: Spec) -> Spec:
+    """The toy's spec as the method's own preparation changes it, where it lacks the parts that the
+    method learns from.
+    """
+    if not kind.prepared or all(name in spec.parts for name in kind.learns_from):
+        return spec
+    with torch.device("cpu"):  # also where methods are built without memory
+        source = Source(spec.first, toy_samples(spec.first), None)
+        return prepared(source, (kind.prepared,), seed=0).spec
 
 
 def _any_kind(modality: str) -> str:
@@ -105,8 +118,9 @@ def toy_encoder(spec: Spec, kind: str = "any") -> Encoder:
     Raises:
         UserError: If the modality has none of that kind.
     """
-    if spec.parts:
+    if spec.parts and kind in catalogue.GENERAL:
         return Towers({name: toy_encoder(part) for name, part in spec.parts.items()})
+    spec = spec.first
     tiny = modalities.get(spec.modality).tiny
     if kind not in tiny:
         raise unknown_name(f"kind of encoder of {spec.modality} data", kind, tiny)

@@ -61,7 +61,7 @@ def evaluate(
     Raises:
         UserError: for an unknown protocol, or one that the data do not allow.
     """
-    from nearfar.assembly.assemble import load_other
+    from nearfar.assembly.assemble import load_other, with_parts
     from nearfar.evaluation.protocols import check_names
     from nearfar.reports.told import tell
 
@@ -86,7 +86,9 @@ def evaluate(
     source = (
         _own(opened, columns)
         if data is None
-        else load_other(opened.config.options, data, opened.encoder(), **columns)
+        else with_parts(
+            opened.config, load_other(opened.config.options, data, opened.encoder(), **columns)
+        )
     )
     tell(source)
     notes = _told(opened, source, data, columns) if data is not None or columns else ()
@@ -175,6 +177,7 @@ def evaluate_run(
     """
     import dataclasses
 
+    from nearfar.assembly.seen import view_of
     from nearfar.data.kept import CHANGED
     from nearfar.evaluation import Wanted
     from nearfar.evaluation import evaluate as judge
@@ -182,17 +185,18 @@ def evaluate_run(
     from nearfar.evaluation.simple import features_from
     from nearfar.precision import device_of
     from nearfar.runs.encoder_files import check_input, encoder_spec, tower_for
-    from nearfar.views import plain_view
 
     encoder = run.features()
     whole = bool(source.spec.parts) or run.predicts is not None
     for spec in (source.spec, *([outsiders.spec] if outsiders is not None else [])):
         check_input(encoder, spec)
     encoder = tower_for(encoder, source.spec.modality)
+    method = method_of(run) if whole else None
+    trained = encoder_spec(encoder) if method is None else method.spec
     found = _watched(judge)(
-        method_of(run) if whole else encoder,
+        encoder if method is None else method,
         source,
-        plain_view(encoder_spec(encoder)),  # normalised as in training, whatever the data
+        view_of(trained, source.spec),
         baselines={"random encoder": _untrained(run, encoder, whole)},
         given={} if baseline is None else {baseline.stem: features_from(baseline)},
         wanted=Wanted(protocols, seeds, _samples(outsiders), device_of(run.config.options.device)),

@@ -137,7 +137,9 @@ class Hallucinator(Method):
         distance = (
             self.settings.centre_distance if modalities.get(self.spec.modality).has_boxes else 0.0
         )
-        return replace(self.host.wanted_views, centre_distance=distance)
+        wanted = self.host.wanted_views
+        assert isinstance(wanted, WantedViews)
+        return replace(wanted, centre_distance=distance)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         batch = super().prepare(batch, generator)
