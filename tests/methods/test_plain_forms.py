@@ -95,7 +95,7 @@ def _remember(method: Method) -> None:
 def test_the_loss_and_its_gradient_equal_the_plain_form(
     name: str, settings: dict[str, Any]
 ) -> None:
-    found, gradient = _computed(name, settings, lambda method, batch: method.loss(method(batch)))
+    found, gradient = _computed(name, settings, _own_terms)
     expected, expected_gradient = _computed(name, settings, FORMS[name])
     for term, value in expected.items():
         assert_close(found[term], value, rtol=1e-10, atol=1e-12, msg=f"{term}: ".__add__)
@@ -125,10 +125,36 @@ def _computed(
     _remember(method)
     torch.manual_seed(3)
     terms = compute(method, batch)
-    sum(term for term in terms.values() if term.requires_grad).backward()
-    gradients = {
-        key: p.grad
-        for key, p in method.named_parameters()
-        if p.grad is not None and bool(p.grad.any())
-    }
+    gradients = {}
+    for phase, part in zip(method.phases(), _parts(*toy(name, settings=settings)), strict=True):
+        values = [terms[term] for term in part if term in terms and terms[term].requires_grad]
+        slopes = torch.autograd.grad(
+            torch.stack(values).sum(), phase.parameters, retain_graph=True, allow_unused=True
+        )
+        names = {id(parameter): key for key, parameter in method.named_parameters()}
+        for parameter, slope in zip(phase.parameters, slopes, strict=True):
+            if slope is not None and bool(slope.any()):
+                gradients[f"{phase.name}: {names[id(parameter)]}"] = slope
     return dict(terms), gradients
+
+
+def _own_terms(method: Method, batch: Any) -> dict[str, torch.Tensor]:
+    """The terms of all phases; no two phases have one name for a term."""
+    found: dict[str, torch.Tensor] = {}
+    for phase in method.phases():
+        with torch.random.fork_rng(devices=[]):
+            outputs = getattr(method, phase.forward)(batch)
+            terms = getattr(method, phase.loss)(outputs)
+        assert not terms.keys() & found.keys()
+        found |= terms
+    return found
+
+
+def _parts(method: Method, batch: Any) -> list[list[str]]:
+    """The names of the terms of each phase."""
+    found = []
+    for phase in method.phases():
+        with torch.random.fork_rng(devices=[]):
+            outputs = getattr(method, phase.forward)(batch)
+            found.append(list(getattr(method, phase.loss)(outputs)))
+    return found
