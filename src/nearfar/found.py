@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import importlib
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from nearfar.errors import UserError, unknown_name
 
 OWN_FOLDERS = "NEARFAR_PATH"
-_PACKAGE = "nearfar."
+_PACKAGE = "nearfar"
 
 
 def folders_of(package: str) -> list[Path]:
@@ -28,13 +29,34 @@ def folders_of(package: str) -> list[Path]:
     Raises:
         UserError: If ``NEARFAR_PATH`` names a folder that is not there.
     """
+    lay_over()
     module: Any = importlib.import_module(package)
-    below = package.removeprefix(_PACKAGE).replace(".", "/")
-    for folder in _own_folders():
-        laid_over = folder / below
-        if laid_over.is_dir() and str(laid_over) not in module.__path__:
-            module.__path__.append(str(laid_over))
     return [Path(folder) for folder in module.__path__]
+
+
+def lay_over() -> None:
+    """Lay the user's folders over ours, so that their files are modules of our packages.
+
+    Raises:
+        UserError: If ``NEARFAR_PATH`` names a folder that is not there.
+    """
+    _lay_over(os.environ.get(OWN_FOLDERS, ""))
+
+
+@cache
+def _lay_over(named: str) -> None:
+    for folder in _own_folders(named):
+        inner = [place for place in folder.rglob("*") if place.is_dir()]
+        for place in sorted(inner, key=lambda one: len(one.parts)):
+            parts = place.relative_to(folder).parts
+            if not all(part.isidentifier() for part in parts):
+                continue
+            try:
+                package: Any = importlib.import_module(".".join((_PACKAGE, *parts)))
+            except ModuleNotFoundError:
+                continue
+            if hasattr(package, "__path__") and str(place) not in package.__path__:
+                package.__path__.append(str(place))
 
 
 def names_in(package: str, attribute: str) -> list[str]:
@@ -80,16 +102,17 @@ def part_in(package: str, name: str, attribute: str, what: str) -> Any:
 
 def at_home(home: str) -> Any:
     """The object at "module:name"."""
+    lay_over()
     module, _, name = home.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
-def _own_folders() -> list[Path]:
-    named = [Path(folder) for folder in os.environ.get(OWN_FOLDERS, "").split(os.pathsep) if folder]
-    for folder in named:
+def _own_folders(named: str) -> list[Path]:
+    folders = [Path(folder) for folder in named.split(os.pathsep) if folder]
+    for folder in folders:
         if not folder.is_dir():
             raise UserError(
                 f"The environment variable {OWN_FOLDERS} names {folder}, which is no folder; name "
                 "folders that hold methods/, modalities/, schedules/ ... or unset it."
             )
-    return named
+    return folders

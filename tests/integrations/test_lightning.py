@@ -13,7 +13,7 @@ from nearfar import data, networks
 from nearfar.data.batches.samplers import EpochSampler
 from nearfar.errors import UserError
 from nearfar.methods.distillation.byol import BYOL
-from nearfar.methods.method import Method, Recipe, WantedBatches
+from nearfar.methods.method import Grouped, Method, Recipe, WantedBatches
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
 from nearfar.views import make_views

@@ -36,7 +36,7 @@ from nearfar.reports.pictures.samples import pictures, view_pictures
 from nearfar.reports.pictures.series_pictures import MOST_CHANNELS, legend, scale_of
 from nearfar.reports.pictures.view_parameters import parameters, parameters_table
 from nearfar.reports.sections import baseline_levels, curves, knn_curve, overview
-from nearfar.runs.folder import Run
+from nearfar.verbs.run import Run
 from nearfar.views import WantedViews, make_views
 
 

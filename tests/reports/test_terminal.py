@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nearfar.reports.next_command import is_still_learning, next_command
 from rich.console import Console
 
 import nearfar
@@ -23,6 +22,7 @@ from nearfar.options import Config, PretrainOptions
 from nearfar.reports.health import gain, gains
 from nearfar.reports.page import lead
 from nearfar.reports.terminal import first_lines, judged_lines, result_line, verdict_line
+from nearfar.verbs.next_command import is_still_learning, next_command
 from nearfar.verbs.run import Run
 
 COUNT = 500

@@ -195,7 +195,7 @@ def test_every_optimiser_lowers_a_quadratic(name: str, dtype: torch.dtype) -> No
 
 
 def test_an_unknown_optimiser_is_answered_with_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"Unknown optimizer 'adamm': did you mean adam\?"):
+    with pytest.raises(UserError, match=r"Unknown optimizer 'adamm': did you mean adam or adamw\?"):
         build_optimizer(grouped(), dataclasses.replace(RECIPE, optimizer="adamm"))
 
 

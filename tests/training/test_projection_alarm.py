@@ -14,13 +14,13 @@ import torch
 from rich.console import Console
 
 from nearfar import data
+from nearfar.assembly import callbacks as watching
 from nearfar.assembly.assemble import assemble
 from nearfar.assembly.watch import callbacks
 from nearfar.evaluation.measures.collapse import projections_collapsed
 from nearfar.evaluation.measures.projections import heads, mean_cosine
 from nearfar.methods.method import Recipe
 from nearfar.options import Config, PretrainOptions
-from nearfar.training.care import callbacks as watching
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
 from nearfar.views import make_views

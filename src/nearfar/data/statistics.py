@@ -31,7 +31,8 @@ def channel_statistics(
     square = torch.zeros(content.shape[1], dtype=torch.float64)
     shift: Tensor | None = None
     for block in torch.split(rows, max(1, _BLOCK_VALUES // values)):
-        x = content.index_select(0, block).flatten(2).transpose(0, 1).flatten(1)  # (C, values)
+        x = content.index_select(0, block)
+        x = x.reshape(len(x), x.shape[1], -1).transpose(0, 1).flatten(1)  # (C, values)
         x = x.float()
         if shift is None:
             shift = x.mean(dim=1, keepdim=True)  # squares of values far from zero would cancel

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nearfar import found
 from nearfar.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -23,14 +24,16 @@ COSTS = _FOLDER / "costs.json"
 
 def families() -> dict[str, list[str]]:
     """Family name to the sorted method names in it."""
-    found = {}
-    for folder in sorted(_FOLDER.iterdir()):
-        names = sorted(
-            f.stem.replace("_", "-") for f in folder.glob("*.py") if not f.stem.startswith("_")
-        )
-        if names:
-            found[folder.name] = names
-    return found
+    members: dict[str, set[str]] = {}
+    for place in _folders():
+        for file in place.glob("*/[!_]*.py"):
+            members.setdefault(file.parent.name, set()).add(file.stem.replace("_", "-"))
+    return {family: sorted(names) for family, names in sorted(members.items())}
+
+
+def _folders() -> list[Path]:
+    """Ours, and those that the user laid over it."""
+    return found.folders_of("nearfar.methods")
 
 
 def names() -> list[str]:
@@ -40,7 +43,8 @@ def names() -> list[str]:
 
 def path_of(name: str) -> Path:
     """The file that defines a method."""
-    return next(_FOLDER.glob(f"*/{name.replace('-', '_')}.py"))
+    file = f"{name.replace('-', '_')}.py"
+    return next(path for place in _folders() for path in place.glob(f"*/{file}"))
 
 
 def get(name: str) -> type[Method]:

@@ -42,7 +42,7 @@ def check_spec(spec: Spec, where: str) -> None:
             f"The shape in {where} is one of {math.prod(spec.shape):,} values; expected at most "
             f"{_MOST_IN_SAMPLE:,}."
         )
-    channels = spec.shape[0] if len(spec.shape) > 1 else 0
+    channels = spec.shape[0] if spec.shape else 0
     for name, values in (("mean", spec.mean), ("std", spec.std)):
         if len(values) not in (0, 1, channels) or not all(map(math.isfinite, values)):
             raise UserError(

@@ -91,6 +91,15 @@ def _built(name: str | None, spec: Spec, kind: str) -> Encoder:
     return _remembered(chosen, _single(chosen, spec), spec)
 
 
+def weight_shapes(name: str, spec: Spec) -> dict[str, Any]:
+    """The shape of each weight of the encoder of a name, without memory for it; nothing where it
+    cannot be made so.
+    """
+    from nearfar.networks.room import shapes_of
+
+    return shapes_of(lambda: _built(name, spec, "any"))
+
+
 def several(encoder: Encoder, count: int) -> Encoder:
     """``count`` encoders as a ``SideBySide``: this one, and others of its architecture with fresh
     weights of their own.

@@ -73,6 +73,18 @@ def _bytes_of(make: Callable[[], nn.Module], copies: int) -> float | None:
     return copies * weights + sum(value.numel() * value.element_size() for value in made.buffers())
 
 
+def shapes_of(make: Callable[[], nn.Module]) -> dict[str, torch.Size]:
+    """The shape of each weight and buffer by its name, without memory for them; nothing where the
+    networks cannot be made so.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            made = make()
+    except Exception:  # whatever a network does that needs values: it is made, and checked, later
+        return {}
+    return {name: value.shape for name, value in made.state_dict().items()}
+
+
 def _size(count: float) -> str:
     return f"{count / 2**30:,.1f} GiB"
 

@@ -131,8 +131,10 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
     )
     card = field_of(described, "card", dict[str, Any], where)
     check_spec(spec, f"the spec in {where}")
+    bare = name.replace(PRETRAINED, "")
+    _refuse_other_shapes(bare, spec, weights, folder)
     with torch.random.fork_rng(devices=[]):
-        encoder = networks.build(name.replace(PRETRAINED, ""), spec)
+        encoder = networks.build(bare, spec)
     prefix = encoder.weights_prefix
     try:
         encoder.load_state_dict(
@@ -158,6 +160,24 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
             )
         _architecture(encoder)["tokenizer"] = tokenizer
     return encoder.eval(), card
+
+
+def _refuse_other_shapes(
+    name: str, spec: Spec, weights: dict[str, torch.Tensor], folder: Path
+) -> None:
+    """Refuse weights that the described encoder cannot have, before any memory is taken for it.
+
+    Raises:
+        UserError: If a weight has another shape.
+    """
+    expected = networks.weight_shapes(name, spec)
+    for key, value in weights.items():
+        shape = expected.get(key, value.shape)
+        if shape != value.shape:
+            raise UserError(
+                f"{WEIGHTS} in {folder} does not fit {name}, which {DESCRIPTION} names (at {key}); "
+                "restore the pair."
+            )
 
 
 def described_in(folder: Path) -> dict[str, Any]:

@@ -252,10 +252,10 @@ def _nothing_left(folder: Path) -> Iterator[None]:
 
 
 def _judge(run: Run, source: Any, console: Console) -> None:
-    from nearfar.reports.next_command import next_command
     from nearfar.reports.terminal import BRIEF, first_lines, result_line
     from nearfar.reports.told import shown
     from nearfar.verbs.evaluate import evaluate_run
+    from nearfar.verbs.next_command import next_command
     from nearfar.verbs.report import report
 
     (run.folder / EVALUATION).unlink(

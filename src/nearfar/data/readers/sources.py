@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+from nearfar import found
 from nearfar.data.options import DataOptions
 from nearfar.data.readers import catalogue
 from nearfar.data.readers.endings import kind_of
@@ -96,6 +97,9 @@ def _read_named(name: str, options: DataOptions) -> Table | None:
         module, _, function = catalogue.EMBEDDED[name].partition(":")
         made: Table = getattr(importlib.import_module(f"nearfar.data.made.{module}"), function)()
         return made
+    if name in found.names_in("nearfar.data.made", "read"):
+        own: Table = found.part_in("nearfar.data.made", name, "read", "data set")()
+        return own
     return None
 
 
