@@ -64,8 +64,18 @@ class Batch:
         return Batch([view[rows] for view in self.views], self.index[rows], label, extra, place)
 
     def stream(self, number: int) -> Batch:
-        """The rows of one of several streams, where the method wants ``Streams``."""
-        return self[self.extra["stream"] == number]
+        """The rows of one of several streams, where the method wants ``Streams``.
+
+        Raises:
+            UserError: If this process has none of them.
+        """
+        rows = self.extra["stream"] == number
+        if not bool(rows.any()):
+            raise UserError(
+                f"A process has no sample of stream {number} in its {len(self)} of the batch; "
+                "choose a larger --batch-size, or fewer processes."
+            )
+        return self[rows]
 
 
 def joined(parts: Sequence[Batch]) -> Batch:

@@ -58,6 +58,7 @@ VARIANTS: Mapping[str, list[dict[str, Any]]] = {
     "hydra": [{"probe_gradient": True}],
     "core-tuning": [{"detach": True, "least": 0.3}],
     "conr": [{"density": "inverse"}],
+    "storm": [{"applied": False}, {"passes": 1, "inner_rate": 0.7}],
     "susana-distancia": [{"terms": ("triplet",)}],
 }
 """Settings under which the form is compared again."""
@@ -73,9 +74,13 @@ def test_every_method_has_a_plain_form() -> None:
 
 def _remember(method: Method) -> None:
     """Fill what a run would have filled: running estimates of some samples, a centre, density
-    weights.
+    weights, and matrices that start at 0.
     """
     generator = torch.Generator().manual_seed(5)
+    for parameter in method.parameters():
+        if parameter.ndim == 2 and not bool(parameter.any()):
+            drawn = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+            parameter.data.copy_(drawn)
     for name, buffer in method.named_buffers():
         if name.rpartition(".")[2] == "estimate":
             seen = method.get_buffer(name.replace("estimate", "seen"))

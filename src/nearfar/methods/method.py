@@ -460,6 +460,26 @@ class Method(nn.Module):
             "embed`."
         )
 
+    def trust(self, x: Any, label: Tensor) -> Tensor:
+        """How much the method trusts given labels: (N,), larger for labels that are likelier right.
+
+        By default the probability that ``predict`` gives to the given class, so that a small loss
+        is trusted. A method that weighs samples while it learns says by its weights.
+
+        Args:
+            x: N samples in plain view; the method is in evaluation mode and takes no gradient.
+            label: (N,) int64 classes, right or wrong.
+
+        Raises:
+            UserError: If the method predicts no classes.
+        """
+        from nearfar.results.classes import Classes
+
+        found = self.predict(x)
+        if not isinstance(found, Classes):
+            raise UserError(f"{type(self).__name__} predicts no classes, so it trusts no labels.")
+        return found.probabilities.gather(1, label[:, None])[:, 0]
+
     def embed_part(self, name: str, x: Any) -> Tensor:
         """Unit embeddings (N, D) of one part of the samples, in the space where the parts are
         compared.
