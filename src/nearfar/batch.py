@@ -4,7 +4,7 @@ plain tensor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -73,7 +73,8 @@ class Batch:
         if not bool(rows.any()):
             raise UserError(
                 f"A process has no sample of stream {number} in its {len(self)} of the batch; "
-                "choose a larger --batch-size, or fewer processes."
+                "choose a larger --batch-size, fewer processes, or larger parts where the batch is "
+                "split."
             )
         return self[rows]
 
@@ -123,10 +124,12 @@ class TrainingSet(Protocol):
 
     Attributes:
         label: (N,) int64 classes or float targets; None when the data have none.
+        group: for each group column, (N,) int64 numbers of its members.
         seed: of the run.
     """
 
     label: Tensor | None
+    group: Mapping[str, Tensor]
     seed: int
 
     def __len__(self) -> int: ...

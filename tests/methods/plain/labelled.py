@@ -337,3 +337,39 @@ def storm(method: Any, batch: Batch) -> dict[str, Tensor]:
         "outer": (scales(held) * losses(moved, held)).mean(),
         "inner": (scale * losses(current, learn)).mean(),
     }
+
+
+@plain_form
+def classifier(method: Any, batch: Batch) -> dict[str, Tensor]:
+    """Cross-entropy with each label spread a little over all classes."""
+    logits = method.classifier(method.encoder(batch.views[0]))
+    share = method.settings.smoothing
+    spread = (logits.logsumexp(1) - logits.mean(1)).mean()
+    return {"cross_entropy": (1 - share) * cross_entropy(logits, batch.label) + share * spread}
+
+
+@plain_form
+def laf(method: Any, batch: Batch) -> dict[str, Tensor]:
+    s = method.settings
+    remain, forget = (batch.views[0][batch.extra["stream"] == k] for k in (0, 1))
+    noise = [batch.extra["code"][batch.extra["stream"] == k] for k in (0, 1)]
+
+    def badness(vae: Any, x: Tensor, eps: Tensor) -> Tensor:
+        e = method.encoder(x)
+        hidden = vae.encoder(e)
+        code = vae.mean(hidden) + (vae.log_variance(hidden) / 2).exp() * eps
+        each = ((vae.decoder(code) - e) ** 2).sum(1)
+        return (each / (each + 1)).exp().sum()
+
+    kept = badness(method.of_all, remain, noise[0])
+    terms = {"unlearn": kept - badness(method.of_forgotten, forget, noise[1])}
+    if s.align:
+
+        def distance(x: Tensor) -> Tensor:
+            e, t = method.encoder(x), method.teacher(x)
+            lengths = [((one**2).sum(1) + 1e-12).sqrt() for one in (e, t)]
+            return 1 - (e * t).sum(1) / (lengths[0] * lengths[1])
+
+        near, far = distance(remain), distance(forget)
+        terms["align"] = sum(d - (far / s.temperature).exp().sum().log() for d in near)
+    return terms
