@@ -24,13 +24,12 @@ from nearfar.comparison.verdict import (
 )
 from nearfar.errors import UserError
 from nearfar.evaluation.kernels.intervals import Interval
-from nearfar.evaluation.result import Evaluation
+from nearfar.evaluation.result import BASELINES, Evaluation
 from nearfar.files import replacing
 
 if TYPE_CHECKING:
     from rich.console import Group
 
-BASELINES = ("random encoder", "raw input", "simple features")
 _HEADLINES = ("kNN accuracy", "linear accuracy", "R2", "recall@1")
 """What the verdict is about: the first of these that was measured."""
 

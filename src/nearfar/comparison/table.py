@@ -6,9 +6,9 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
-from nearfar.comparison.result import BASELINES
 from nearfar.comparison.verdict import FEWEST_SEEDS
 from nearfar.evaluation.kernels.intervals import Interval
+from nearfar.evaluation.result import BASELINES
 
 if TYPE_CHECKING:
     from rich.console import Group

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 
+BASELINES = ("random encoder", "raw input", "simple features")
+"""The rows that a trained encoder is compared with."""
+
 MEND = "remove it and judge the run again with `nearfar evaluate`"
 """What to do about a damaged evaluation."""
 

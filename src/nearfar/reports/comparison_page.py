@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from nearfar.assembly.opened import source_of
-from nearfar.comparison.result import BASELINES, Comparison
+from nearfar.comparison.result import Comparison
 from nearfar.comparison.table import conditions, costs, difference_text, explanation, score_text
+from nearfar.evaluation.result import BASELINES
 from nearfar.files import write_text
 from nearfar.reports import score_tables, sections
 from nearfar.reports.charts import Chart, curve

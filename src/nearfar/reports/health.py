@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nearfar.comparison.result import BASELINES
 from nearfar.comparison.verdict import JUDGED, Finding, Side, difference, standard_error
 from nearfar.comparison.verdict import findings as corrected
 from nearfar.evaluation.measures.collapse import collapse_seen
-from nearfar.evaluation.result import Evaluation, Score
+from nearfar.evaluation.result import BASELINES, Evaluation, Score
 
 HEADLINES = ("R2", "similarity, Spearman", "recall@1")
 """Where samples have no classes, the first of these that was measured is what a page leads with;

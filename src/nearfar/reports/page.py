@@ -7,8 +7,7 @@ import math
 from pathlib import Path
 
 from nearfar.assembly.opened import source_of
-from nearfar.comparison.result import BASELINES
-from nearfar.evaluation.result import Evaluation
+from nearfar.evaluation.result import BASELINES, Evaluation
 from nearfar.files import write_text
 from nearfar.reports import sections
 from nearfar.reports.document import document

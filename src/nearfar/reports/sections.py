@@ -7,9 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nearfar.comparison.result import BASELINES
 from nearfar.errors import UserError
-from nearfar.evaluation.result import Evaluation
+from nearfar.evaluation.result import BASELINES, Evaluation
 from nearfar.methods import registry
 from nearfar.reports.charts import Chart, curve, similarity_histograms
 from nearfar.reports.document import Section, chart

@@ -123,6 +123,7 @@ class ProteinRPN(Method):
         ),
     }
     modalities = ("graph",)
+    follows: Tensor
     encoder_kind = "nodes"
     needs_labels = True
     label_kind = "classes"
@@ -282,6 +283,6 @@ class ProteinRPN(Method):
             known = graphs.with_nodes(x=x)
             scores = self._scores(known, self._attended(known, None))
             (slope,) = torch.autograd.grad(scores.sum(), x)
-        length = (slope * x.detach()).norm(dim=1)
-        most = length.new_zeros(len(graphs)).scatter_reduce(0, graphs.graph, length, "amax")
+        length: Tensor = (slope * x.detach()).norm(dim=1)
+        most: Tensor = length.new_zeros(len(graphs)).scatter_reduce(0, graphs.graph, length, "amax")
         return length / most[graphs.graph].clamp(min=torch.finfo(length.dtype).tiny)
