@@ -13,6 +13,7 @@ import pytest
 from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.methods.method import Method
+from nearfar.methods.names import name_of
 from nearfar.options import resolved_settings
 from tests.training.toys import Toy
 
@@ -28,7 +29,7 @@ def test_names_are_listed_without_torch() -> None:
 @pytest.mark.parametrize("name", registry.names())
 def test_every_method_states_its_paper_choices_and_recipes(name: str) -> None:
     kind = registry.get(name)
-    assert registry.name_of(kind) == name
+    assert name_of(kind) == name
     assert kind.paper.title
     assert 1990 < kind.paper.year < 2100
     assert set(kind.choices) == {"views", "encoder", "head", "target", "loss"}
@@ -109,7 +110,7 @@ def test_a_class_elsewhere_is_named_by_module() -> None:
     class Mine(Method):
         pass
 
-    assert registry.name_of(Mine).startswith(f"{__name__}:")
+    assert name_of(Mine).startswith(f"{__name__}:")
 
 
 def test_every_public_name_is_the_verb_also_after_its_namesakes_were_imported() -> None:

@@ -14,10 +14,10 @@ from nearfar.errors import UserError
 from nearfar.evaluation.simple import (
     band_statistics,
     components,
-    features_from,
     log_spectrum,
     simple_features,
 )
+from nearfar.finding.index import features_from
 
 
 def plain(samples: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.rows import Parts
 from nearfar.views import ImageViewSettings
-from nearfar.views.aligned import Aligned
 from nearfar.views.draws import PartGenerator
+from nearfar.views.image.aligned import Aligned
 
 SCENE = (12, 16)
 

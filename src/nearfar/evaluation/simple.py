@@ -5,16 +5,13 @@ learned. Where they are as good as an encoder, the encoder has learned nothing o
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool1d
 
 from nearfar import modalities
-from nearfar.errors import UserError
 from nearfar.evaluation.features import RAW_VALUES
 from nearfar.found import at_home
 
@@ -88,32 +85,5 @@ def band_statistics(raw: RawFeatures, train: Any) -> RawFeatures:
             bands = view(samples.take(rows)).float()
             blocks.append(torch.cat([bands.mean(2), bands.std(2)], dim=1))
         return torch.cat(blocks)
-
-    return features
-
-
-def features_from(path: Path) -> RawFeatures:
-    """Features that lie in a file, found by the samples' ids.
-
-    Args:
-        path: A .parquet or .npz file with the columns id and embedding, as `nearfar embed` writes.
-
-    Raises:
-        UserError: If the file cannot be read; when it is asked, if it lacks a sample.
-    """
-    from nearfar.finding.index import read_index
-
-    index = read_index(path)
-    rows = {name: row for row, name in enumerate(index.ids)}
-
-    def features(samples: Any, view: Any) -> Tensor:
-        missing = [name for name in samples.ids if name not in rows]
-        if missing:
-            raise UserError(
-                f"{path} has no features of {len(missing):,} of {len(samples):,} samples, such as "
-                f"{missing[0]!r}; expected all: embed the whole data set."
-            )
-        places = np.array([rows[name] for name in samples.ids])
-        return index.features[torch.from_numpy(places)].float()
 
     return features

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -280,3 +280,28 @@ def doubtful_labels(
         (doubt.row, doubt.other, doubt.share)
         for doubt in likely_errors(features, labels, count).doubts
     ]
+
+
+def features_from(path: Path) -> Callable[[Any, Any], Tensor]:
+    """Features that lie in a file, found by the samples' ids.
+
+    Args:
+        path: A .parquet or .npz file with the columns id and embedding, as `nearfar embed` writes.
+
+    Raises:
+        UserError: If the file cannot be read; when it is asked, if it lacks a sample.
+    """
+    index = read_index(path)
+    rows = {name: row for row, name in enumerate(index.ids)}
+
+    def features(samples: Any, view: Any) -> Tensor:
+        missing = [name for name in samples.ids if name not in rows]
+        if missing:
+            raise UserError(
+                f"{path} has no features of {len(missing):,} of {len(samples):,} samples, such as "
+                f"{missing[0]!r}; expected all: embed the whole data set."
+            )
+        places = np.array([rows[name] for name in samples.ids])
+        return index.features[torch.from_numpy(places)].float()
+
+    return features

@@ -182,7 +182,7 @@ def evaluate_run(
     from nearfar.evaluation import Wanted
     from nearfar.evaluation import evaluate as judge
     from nearfar.evaluation.answers import ANSWERS
-    from nearfar.evaluation.simple import features_from
+    from nearfar.finding.index import features_from
     from nearfar.precision import device_of
     from nearfar.runs.encoder_files import check_input, encoder_spec, tower_for
 

@@ -18,7 +18,7 @@ from nearfar.evaluation.result import Score
 from nearfar.losses.restoration.structure import psnr
 from nearfar.results.restored import Restored
 from nearfar.rows import Parts
-from nearfar.views.aligned import factor_of
+from nearfar.views.image.aligned import factor_of
 
 _DEGRADED = "degraded"
 _CLEAN = "clean"

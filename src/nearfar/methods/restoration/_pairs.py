@@ -5,7 +5,7 @@ from __future__ import annotations
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.networks.restorers.restorer import Restorer
-from nearfar.views.aligned import factor_of
+from nearfar.views.image.aligned import factor_of
 
 
 def expect_enlargeable(encoder: Restorer, spec: Spec) -> None:

@@ -38,7 +38,7 @@ from nearfar.networks.restorers.restorer import Restorer
 from nearfar.ranges import at_least, whole_number
 from nearfar.results.restored import Restored
 from nearfar.rows import Parts
-from nearfar.views.aligned import Aligned
+from nearfar.views.image.aligned import Aligned
 
 _HIDDEN = 16
 """Units of the critic's dense layer for each channel of its first convolution: 1024 of 64."""

@@ -23,7 +23,7 @@ from nearfar.networks.restorers.restorer import Restorer
 from nearfar.ranges import whole_number
 from nearfar.results.restored import Restored
 from nearfar.rows import Parts
-from nearfar.views.aligned import Aligned
+from nearfar.views.image.aligned import Aligned
 
 
 class SRResNet(Method):
