@@ -31,7 +31,7 @@ def test_every_method_states_its_paper_choices_and_recipes(name: str) -> None:
     kind = registry.get(name)
     assert name_of(kind) == name
     assert kind.paper.title
-    assert 1990 < kind.paper.year < 2100
+    assert 1950 < kind.paper.year < 2100
     assert set(kind.choices) == {"views", "encoder", "head", "target", "loss"}
     assert set(kind.recipes) == {"paper", "small"}
     for recipe in kind.recipes.values():
@@ -118,7 +118,7 @@ def test_every_public_name_is_the_verb_also_after_its_namesakes_were_imported() 
     import nearfar.methods.method
     import nearfar.runs.encoder_files
 
-    for name in nearfar.__all__:
+    for name in set(nearfar.__all__) - {"__version__"}:
         assert callable(getattr(nearfar, name)), name
     with pytest.raises(UserError, match="did you mean simclr"):
         nearfar.methods("simcrl")
