@@ -535,9 +535,11 @@ def _(content: Graphs) -> Iterator[list[Tensor]]:
     order = torch.arange(int(counts.sum())) if order is None else order
     sizes = content.sizes.tolist()
     start = _starts(content.sizes)[content.graph[content.edges[0]]]
-    nodes = [value.split(sizes) for _, value in sorted(content.nodes.items())]
-    edges = (content.edges - start)[:, order].T.split(counts.tolist())
-    known = [value[order].split(counts.tolist()) for _, value in sorted(content.edge_data.items())]
+    nodes = [torch.split(value, sizes) for _, value in sorted(content.nodes.items())]
+    edges = torch.split((content.edges - start)[:, order].T, counts.tolist())
+    known = [
+        torch.split(value[order], counts.tolist()) for _, value in sorted(content.edge_data.items())
+    ]
     for row in range(len(content)):
         yield [*(one[row] for one in nodes), edges[row], *(one[row] for one in known)]
 

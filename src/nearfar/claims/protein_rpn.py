@@ -87,8 +87,8 @@ def measure(arm: str, seed: int) -> dict[str, float]:
     sizes = graphs.sizes.tolist()
     areas, precisions = [], []
     for site, value in zip(
-        graphs.nodes["site"].split(sizes),
-        found.residues.values.importance.split(sizes),
+        torch.split(graphs.nodes["site"], sizes),
+        torch.split(found.residues.values.importance, sizes),
         strict=True,
     ):
         areas.append(float(roc_auc_score(site.numpy(), value.numpy())))

@@ -44,7 +44,7 @@ def _places(sizes: Tensor, generator: torch.Generator) -> Tensor:
     steps = torch.nn.functional.normalize(
         torch.randn(int(sizes.sum()), 3, generator=generator), dim=1
     )
-    return torch.cat([3.8 * one.cumsum(0) for one in steps.split(sizes.tolist())])
+    return torch.cat([3.8 * one.cumsum(0) for one in torch.split(steps, sizes.tolist())])
 
 
 def _drawn(name: str, total: int, width: int, generator: torch.Generator) -> Tensor:

@@ -103,9 +103,9 @@ def _sites(row: Row) -> Iterator[Score]:
         return
     graphs = _graphs(row.task.test)
     areas, precisions = [], []
-    importance = found.residues.values.importance.cpu().double().split(graphs.sizes.tolist())
+    importance = torch.split(found.residues.values.importance.cpu().double(), graphs.sizes.tolist())
     for site, value in zip(
-        graphs.nodes["site"].split(graphs.sizes.tolist()), importance, strict=True
+        torch.split(graphs.nodes["site"], graphs.sizes.tolist()), importance, strict=True
     ):
         if 0 < int(site.sum()) < len(site):
             areas.append(float(roc_auc_score(site.numpy(), value.numpy())))
@@ -200,7 +200,8 @@ def _slope(predict: Callable[[Any], Any], graphs: Graphs) -> Tensor:
         x = graphs.nodes["x"].detach().requires_grad_()
         scores = predict(graphs.with_nodes(x=x)).scores
         (slope,) = torch.autograd.grad(scores.sum(), x)
-    return (slope * x.detach()).norm(dim=1)
+    length: Tensor = (slope * x.detach()).norm(dim=1)
+    return length
 
 
 def _only_residues(graphs: Graphs, importance: Tensor) -> Terms:

@@ -137,6 +137,7 @@ class ProteinRPN(Method):
     }
 
     encoder: ResidueEncoder
+    follows: Tensor
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
@@ -284,4 +285,5 @@ class ProteinRPN(Method):
             (slope,) = torch.autograd.grad(scores.sum(), x)
         length = (slope * x.detach()).norm(dim=1)
         most = length.new_zeros(len(graphs)).scatter_reduce(0, graphs.graph, length, "amax")
-        return length / most[graphs.graph].clamp(min=torch.finfo(length.dtype).tiny)
+        share: Tensor = length / most[graphs.graph].clamp(min=torch.finfo(length.dtype).tiny)
+        return share
