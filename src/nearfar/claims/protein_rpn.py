@@ -115,6 +115,8 @@ CLAIM = Claim(
     "of the test set for testing; residues described by kind, chemistry and packing; 40 steps of "
     "12 chains; site AUC is the mean over test chains of the ROC-AUC of the residues' importance. "
     "The paper pretrains proposals on PDBSite and uses a protein language model.",
-    tuning="Width, coverage, learning rate and activation of the proposal network were chosen on "
-    "the validation chains, which this claim does not use, with seed 0.",
+    tuning="On the validation chains, which this claim does not use, and with seed 0 alone: two "
+    "proposal networks without the rest, of coverage 0.5 at rate 0.003 and of coverage 0.3 at rate "
+    "0.01, reached a site AUC of 0.68 and 0.74 in three passes over 310 chains. The rate in "
+    "between and the number of steps were not tried.",
 )

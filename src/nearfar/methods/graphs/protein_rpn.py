@@ -138,6 +138,7 @@ class ProteinRPN(Method):
     }
 
     encoder: ResidueEncoder
+    follows: Tensor
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
