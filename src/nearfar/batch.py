@@ -4,7 +4,7 @@ plain tensor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -64,8 +64,19 @@ class Batch:
         return Batch([view[rows] for view in self.views], self.index[rows], label, extra, place)
 
     def stream(self, number: int) -> Batch:
-        """The rows of one of several streams, where the method wants ``Streams``."""
-        return self[self.extra["stream"] == number]
+        """The rows of one of several streams, where the method wants ``Streams``.
+
+        Raises:
+            UserError: If this process has none of them.
+        """
+        rows = self.extra["stream"] == number
+        if not bool(rows.any()):
+            raise UserError(
+                f"A process has no sample of stream {number} in its {len(self)} of the batch; "
+                "choose a larger --batch-size, fewer processes, or larger parts where the batch is "
+                "split."
+            )
+        return self[rows]
 
 
 def joined(parts: Sequence[Batch]) -> Batch:
@@ -113,10 +124,12 @@ class TrainingSet(Protocol):
 
     Attributes:
         label: (N,) int64 classes or float targets; None when the data have none.
+        group: for each group column, (N,) int64 numbers of its members.
         seed: of the run.
     """
 
     label: Tensor | None
+    group: Mapping[str, Tensor]
     seed: int
 
     def __len__(self) -> int: ...

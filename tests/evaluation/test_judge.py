@@ -81,7 +81,7 @@ def test_classes_get_every_row_metric_and_interval(of_classes: Evaluation) -> No
         "tolerance",
         "purity, 10 nearest",
     ]
-    assert len(found.scores) == 3 * 13
+    assert len(found.scores) == 4 * 13
     assert found.protocols.keys() == {"knn-v1", "linear-v1", "few-labels-v3", "geometry-v2"}
     assert "Probes were fitted on 60 training samples and judged on 30 test samples." in found.notes
     for score in found.scores:

@@ -63,6 +63,13 @@ VARIANTS: Mapping[str, list[dict[str, Any]]] = {
     "hydra": [{"probe_gradient": True}],
     "core-tuning": [{"detach": True, "least": 0.3}],
     "conr": [{"density": "inverse"}],
+    "protein-rpn": [
+        {"proposals": False},
+        {"activation": True, "hops": 1, "threshold": 0.2, "coverage": 0.7},
+    ],
+    "classifier": [{"smoothing": 0.3}],
+    "laf": [{"align": False}, {"output": "linear", "temperature": 0.5}],
+    "storm": [{"applied": False}, {"passes": 1, "inner_rate": 0.7}],
     "susana-distancia": [{"terms": ("triplet",)}],
 }
 """Settings under which the form is compared again."""
@@ -78,9 +85,17 @@ def test_every_method_has_a_plain_form() -> None:
 
 def _remember(method: Method) -> None:
     """Fill what a run would have filled: running estimates of some samples, a centre, density
-    weights.
+    weights, matrices that start at 0, and a teacher that is not the student.
     """
     generator = torch.Generator().manual_seed(5)
+    for parameter in method.parameters():
+        if parameter.ndim == 2 and not bool(parameter.any()):
+            drawn = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+            parameter.data.copy_(drawn)
+    for name, parameter in method.named_parameters():
+        if name.startswith("teacher.") and not parameter.requires_grad:
+            drawn = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+            parameter.data.add_(0.2 * drawn)
     for name, buffer in method.named_buffers():
         if name.rpartition(".")[2] == "estimate":
             seen = method.get_buffer(name.replace("estimate", "seen"))

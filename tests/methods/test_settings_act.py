@@ -35,6 +35,7 @@ CONTEXTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "hard-contrastive": {"weight": {"loss": "simple"}, "bank_momentum": {"bank": True}},
     "mcl-clip": {"lock_texts": {"restart": "same"}, "image_layers": {"restart": "same"}},
+    "protein-rpn": {"keep": {"threshold": 0.3}},
     "pixpro": {"temperature": {"form": "pixcontrast"}},
     "sla": {"temperature": {"distillation": True}},
     "swav": {"queue_start": {"queue": 6}},

@@ -157,12 +157,18 @@ def load_other(
 def suited(
     config: Config, source: data.Source, method_class: type[Method] | None = None
 ) -> tuple[Config, data.Source]:
-    """The data as the method needs them: where they lack the parts that it learns from, the
-    preparation that it names is added, and written into the configuration.
+    """The data as the method needs them: where they lack the parts that it learns from, or the
+    groups that its batches are made by, the preparation that it names is added, and written into
+    the configuration.
+
+    Raises:
+        UserError: If a group column that it needs has other members than it takes.
     """
     kind = method_class or registry.get(config.method)
     lacks = any(name not in source.spec.parts for name in kind.learns_from)
+    lacks = lacks or any(name not in source.train.group for name in kind.needs_groups)
     if not (lacks and kind.prepared) or kind.prepared in config.options.prepare:
+        _check_groups(config.method, kind, source)
         return config, source
     options = config.options
     chain = (*options.prepare, kind.prepared)
@@ -213,6 +219,18 @@ def with_parts(config: Config, source: data.Source) -> data.Source:
     for place, text in chain:
         source = prepared(source, (text,), seed=config.options.seed + STRIDE * place)
     return source
+
+
+def _check_groups(name: str, kind: type[Method], source: data.Source) -> None:
+    for column, wanted in kind.needs_groups.items():
+        found = source.members.get(column, ())
+        if column in source.train.group and tuple(found) != wanted:
+            told = ", ".join(found[:3]) + (" ..." if len(found) > 3 else "")
+            hint = f"; leave --group out and write --with {kind.prepared}" if kind.prepared else ""
+            raise UserError(
+                f"{name} needs the group column {column!r} with the members {', '.join(wanted)}; "
+                f"that of {source.spec.name} has {told}{hint}."
+            )
 
 
 def assemble(

@@ -88,6 +88,7 @@ def pretrained(
     *,
     seed: int,
     settings: Mapping[str, Any] | None = None,
+    parts: Mapping[str, Method] | None = None,
 ) -> Method:
     """A method trained on a source through ``nearfar.training.loop.fit``, in evaluation mode.
 
@@ -97,6 +98,7 @@ def pretrained(
         training: how; the same for every arm.
         seed: of the weights, the order of samples and the views.
         settings: that differ from those of the method's "small" recipe.
+        parts: the finished parts that the method starts from, by name.
 
     Raises:
         KeyboardInterrupt: when interrupted; a shortened training must not count.
@@ -109,7 +111,7 @@ def pretrained(
         else networks.build(training.encoder, source.spec, kind=kind.encoder_kind)
     )
     chosen = resolved_settings(kind.Settings, kind.recipe("small").settings, settings or {})
-    made = kind(encoder, source.spec, chosen)
+    made = kind(encoder, source.spec, chosen, **(parts or {}))
     batch_size = made.wanted_batches.size(made.spec.length, training.batch_size)
     recipe = Recipe(
         settings={},

@@ -37,7 +37,7 @@ from nearfar.data.statistics import channel_statistics
 from nearfar.data.tables.rows import some
 from nearfar.data.tables.table import Table
 from nearfar.errors import UserError
-from nearfar.rows import Parts, Tokens
+from nearfar.rows import Graphs, Nodes, Parts, Tokens, width_of
 
 LONGEST_TEXT = 77
 """Tokens of a text that are kept unless a size is given, as in Radford et al. 2021 (CLIP)."""
@@ -407,6 +407,9 @@ def _spec_of_content(
         return dataclasses.replace(
             spec, shape=(context,), vocabulary=vocabulary, context=context, extra={**extra}
         )
+    if isinstance(content, Graphs | Nodes):
+        known = {name: width_of(value) for name, value in content.nodes.items()}
+        return dataclasses.replace(spec, nodes=known, extra={**extra})
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     if rows is not None:

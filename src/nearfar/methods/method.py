@@ -32,7 +32,7 @@ from nearfar.errors import UserError, unknown_name
 from nearfar.methods.facets import Facets
 from nearfar.methods.names import name_of
 from nearfar.networks.encoder import Encoder
-from nearfar.ranges import check_settings, checked, unit_interval, whole_number
+from nearfar.ranges import above, check_settings, checked, unit_interval, whole_number
 from nearfar.results.result import Result
 from nearfar.views.made import Views, Wanted
 from nearfar.views.wanted import WantedViews
@@ -172,6 +172,7 @@ class Phase:
         since: Share of the run from which on the phase is due, in [0, 1].
         until: Share of the run from which on the phase is no longer due, in (0, 1]; 1 includes the
             end.
+        rate: Factor of the run's learning rate, above 0.
         recipe: What differs from the run's recipe, by name, such as ``{"learning_rate": 5e-5}``.
 
     Raises:
@@ -187,10 +188,11 @@ class Phase:
     every: Annotated[int, whole_number()] = 1
     since: Annotated[float, unit_interval()] = 0.0
     until: Annotated[float, unit_interval(zero=False)] = 1.0
+    rate: Annotated[float, above(0)] = 1.0
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("times", "every", "since", "until"):
+        for name in ("times", "every", "since", "until", "rate"):
             checked(_PHASE_HINTS[name], f"{name} of the phase {self.name}", getattr(self, name))
         known = [one.name for one in fields(Recipe)]
         for name in self.recipe:
@@ -245,17 +247,18 @@ class Method(nn.Module):
     Class data: ``paper``; ``facets``, what kind of method it is; ``Settings``, a frozen dataclass
     whose defaults are the paper's; ``recipes`` with the keys "paper" and "small" (what works on a
     laptop with small samples); ``modalities``, or () for any; ``encoder_kind``, "any", "tokens"
-    (needs a ``TokenEncoder``) or "towers" (needs a pair of encoders); ``default_encoder``, the
-    built-in one that is taken when none is named, for methods that bring their own;
-    ``needs_labels``, and then ``label_kind``, "class", "value" (real numbers) or "any"; ``by_row``,
-    whether ``view_sources`` and ``prepare`` treat each sample by itself and draw through
-    ``nearfar.views.draws``; ``choices``, one phrase for each of the five choices; ``cannot``, what
-    the engine must refuse and why: "shard" (divided parameters), "cache" (the gradient cache),
-    "accumulate" or "ahead" (batches made while a step computes); ``predicts``, the type of result
-    that ``predict`` gives; ``learns_from``, by name the modality of each part that its samples must
-    have, and ``prepared``, the preparation that makes them where the data lack them;
-    ``pretrained``, the finished parts that it starts from, each an argument of ``__init__`` by its
-    name; ``older_names``, what weights were called in older files.
+    (needs a ``TokenEncoder``), "nodes" (needs a ``NodeEncoder``) or "towers" (needs a pair of
+    encoders); ``default_encoder``, the built-in one that is taken when none is named, for methods
+    that bring their own; ``needs_labels``, and then ``label_kind``, "class", "classes" (several a
+    sample), "value" (real numbers) or "any"; ``by_row``, whether ``view_sources`` and ``prepare``
+    treat each sample by itself and draw through ``nearfar.views.draws``; ``choices``, one phrase
+    for each of the five choices; ``cannot``, what the engine must refuse and why: "shard" (divided
+    parameters), "cache" (the gradient cache), "accumulate" or "ahead" (batches made while a step
+    computes); ``predicts``, the type of result that ``predict`` gives; ``learns_from``, by name the
+    modality of each part that its samples must have, and ``needs_groups``, by name the members of
+    each group column that its batches are made by; ``prepared``, the preparation that makes either
+    where the data lack it; ``pretrained``, the finished parts that it starts from, each an
+    argument of ``__init__`` by its name; ``older_names``, what weights were called in older files.
 
     Attributes:
         encoder: what the user gets in the end.
@@ -280,6 +283,7 @@ class Method(nn.Module):
     cannot: ClassVar[Mapping[str, str]] = {}
     predicts: ClassVar[type[Result] | None] = None
     learns_from: ClassVar[Mapping[str, str]] = {}
+    needs_groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     prepared: ClassVar[str] = ""
     pretrained: ClassVar[Mapping[str, Pretrained]] = {}
     older_names: ClassVar[Mapping[str, str]] = {}
@@ -333,6 +337,19 @@ class Method(nn.Module):
                 f"{name} needs classes; the labels of {spec.name} are real numbers: take another "
                 "method."
             )
+        if self.needs_labels and "classes" in (self.label_kind, spec.target):
+            if self.label_kind == "classes" and spec.target not in ("classes", "none"):
+                found = "one class a sample" if spec.target == "class" else "real numbers"
+                raise UserError(
+                    f"{name} needs several classes a sample; the labels of {spec.name} are "
+                    f"{found}: take another method."
+                )
+            if self.label_kind in ("class", "value"):
+                wanted = "one class a sample" if self.label_kind == "class" else "real numbers"
+                raise UserError(
+                    f"{name} needs {wanted}; samples of {spec.name} have several classes: choose "
+                    "another column with --label, or another method."
+                )
         if self.label_kind == "value" and spec.target == "class":
             raise UserError(
                 f"{name} needs real numbers to regress; the labels of {spec.name} are classes: "
@@ -463,6 +480,35 @@ class Method(nn.Module):
             f"{type(self).__name__} predicts nothing: its features are all there is; use `nearfar "
             "embed`."
         )
+
+    def origin(self, x: Any) -> Result | None:
+        """What was predicted before this method changed what it started from, to be shown beside
+        it; None by default.
+
+        Args:
+            x: As for ``predict``.
+        """
+        return None
+
+    def trust(self, x: Any, label: Tensor) -> Tensor:
+        """How much the method trusts given labels: (N,), larger for labels that are likelier right.
+
+        By default the probability that ``predict`` gives to the given class, so that a small loss
+        is trusted. A method that weighs samples while it learns says by its weights.
+
+        Args:
+            x: N samples in plain view; the method is in evaluation mode and takes no gradient.
+            label: (N,) int64 classes, right or wrong.
+
+        Raises:
+            UserError: If the method predicts no classes.
+        """
+        from nearfar.results.classes import Classes
+
+        found = self.predict(x)
+        if not isinstance(found, Classes):
+            raise UserError(f"{type(self).__name__} predicts no classes, so it trusts no labels.")
+        return found.probabilities.gather(1, label[:, None])[:, 0]
 
     def embed_part(self, name: str, x: Any) -> Tensor:
         """Unit embeddings (N, D) of one part of the samples, in the space where the parts are

@@ -216,6 +216,14 @@ _MEANINGS: tuple[tuple[str, Meaning], ...] = (
         _high("Share of pixels whose depth is within a factor of 1.25, or its square or cube"),
     ),
     (
+        r"wrong labels found \(AUC\)",
+        _high("How well the method's trust in given labels tells wrong ones from right ones"),
+    ),
+    (
+        "wrong labels learned",
+        _low("Share of the wrong training labels that the method gives back as they were given"),
+    ),
+    (
         "purity, 10 nearest",
         _high("Share of the ten nearest test samples that have the same class"),
     ),

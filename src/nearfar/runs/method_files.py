@@ -141,6 +141,42 @@ def open_method(folder: Path) -> Method:
         UserError: If a file is missing, damaged or does not fit the others, or the method lies
             outside nearfar and is not imported.
     """
+    with torch.random.fork_rng(devices=[]):
+        method = _made(folder)
+    try:
+        own = load_file(folder / METHOD_WEIGHTS)
+        encoders = load_file(folder / WEIGHTS)
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise UserError(
+            f"The method in {folder} is damaged ({error}); restore its files."
+        ) from error
+    prefix = method.encoder.weights_prefix
+    state = {
+        _ENCODER + (key if key.startswith(prefix) else prefix + key): value
+        for key, value in encoders.items()
+    }
+    _load(method, {**own, **state}, folder)
+    return method.eval()
+
+
+def fresh_method(folder: Path, *, seed: int) -> Method:
+    """The method that ``save_method`` wrote with fresh random weights instead of its own, also in
+    the finished parts that it started from; in evaluation mode.
+
+    Args:
+        folder: Of the run.
+        seed: Of the weights.
+
+    Raises:
+        UserError: As ``open_method``.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _made(folder).eval()
+
+
+def _made(folder: Path) -> Method:
+    """The method as it is described, with weights as they are drawn."""
     described = _described(folder)
     where = str(folder / METHOD)
     if field_of(described, "version", int, where) > _VERSION:
@@ -156,28 +192,13 @@ def open_method(folder: Path) -> Method:
     )
     name = field_of(described, "encoder", str, where).replace(PRETRAINED, "")
     described_parts = described.get("pretrained", {})
-    with torch.random.fork_rng(devices=[]):
-        each = {one: _part_of(part, where) for one, part in described_parts.items()}
-        shared = next((part for part, is_shared in each.values() if is_shared), None)
-        encoder = shared.encoder if isinstance(shared, Method) else shared
-        if encoder is None:
-            encoder = _encoder_of(folder, name, kind)
-        parts = {one: part for one, (part, _) in each.items()}
-        method = kind(encoder, spec, settings, **parts)
-    try:
-        own = load_file(folder / METHOD_WEIGHTS)
-        encoders = load_file(folder / WEIGHTS)
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise UserError(
-            f"The method in {folder} is damaged ({error}); restore its files."
-        ) from error
-    prefix = method.encoder.weights_prefix
-    state = {
-        _ENCODER + (key if key.startswith(prefix) else prefix + key): value
-        for key, value in encoders.items()
-    }
-    _load(method, {**own, **state}, folder)
-    return method.eval()
+    each = {one: _part_of(part, where) for one, part in described_parts.items()}
+    shared = next((part for part, is_shared in each.values() if is_shared), None)
+    encoder = shared.encoder if isinstance(shared, Method) else shared
+    if encoder is None:
+        encoder = _encoder_of(folder, name, kind)
+    parts = {one: part for one, (part, _) in each.items()}
+    return kind(encoder, spec, settings, **parts)
 
 
 def _encoder_of(folder: Path, name: str, kind: type[Method]) -> Encoder:

@@ -14,10 +14,12 @@ from typing import Any
 import torch
 
 from nearfar.methods import registry
-from nearfar.methods.method import Method, Shuffled, WantedViews
+from nearfar.methods.method import Method, Phase, Shuffled, WantedViews
 from nearfar.methods.names import name_of as method_name
 from nearfar.options import resolved_settings
-from nearfar.testing.toys import spec_for, toy_encoder
+from nearfar.testing.toys import spec_for, toy_encoder, toy_finished
+
+_TOLD = ("name", "parameters", "forward", "loss")
 
 
 def card(method: type[Method] | str) -> str:
@@ -34,11 +36,9 @@ def card(method: type[Method] | str) -> str:
     recipe = kind.recipe("paper")
     spec = spec_for(kind)
     with torch.device("meta"):
-        made = kind(
-            toy_encoder(spec, kind.encoder_kind),
-            spec,
-            resolved_settings(kind.Settings, recipe.settings),
-        )
+        encoder = toy_encoder(spec, kind.encoder_kind)
+        settings = resolved_settings(kind.Settings, recipe.settings)
+        made = kind(encoder, spec, settings, **toy_finished(kind, encoder, spec))
     parts = {
         "data": [
             f"{spec.modality}, encoder {kind.encoder_kind}, labels "
@@ -55,7 +55,8 @@ def card(method: type[Method] | str) -> str:
         "layers": _layers(made),
         "parameter groups": _groups(made),
         "phases": [
-            f"{p.name}: {len(p.parameters)} parameters, loss {p.loss}" for p in made.phases()
+            ", ".join([f"{p.name}: {len(p.parameters)} parameters, loss {p.loss}", *_further(p)])
+            for p in made.phases()
         ],
     }
     head = f"{method_name(kind)}: {kind.paper.title} ({kind.paper.year})"
@@ -76,6 +77,16 @@ def _changed(value: Any) -> list[str]:
         if getattr(value, field.name) != _default(field)
     ]
     return [*kind, *found] or ["as usual"]
+
+
+def _further(phase: Phase) -> list[str]:
+    """What a phase says of its optimiser and of when it is due, where it is not as usual."""
+    told = [field for field in dataclasses.fields(phase) if field.name not in _TOLD]
+    return [
+        f"{field.name} {getattr(phase, field.name)!r}"
+        for field in told
+        if getattr(phase, field.name) != _default(field)
+    ]
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

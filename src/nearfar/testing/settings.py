@@ -109,11 +109,12 @@ def trace(method: type[Method], settings: Mapping[str, Any]) -> dict[str, Any]:
         "batches": repr(made.wanted_batches),
         "shapes": {name: tuple(value.shape) for name, value in made.state_dict().items()},
         "groups": groups,
+        "phases": [{k: v for k, v in vars(p).items() if k != "parameters"} for p in made.phases()],
         "batch": _tensors_of(batch),
     }
     first = train(made, batch, _PROGRESS[:2])
     made.progress = _PROGRESS[2]
-    made.float().before_epoch(10, LoadedTrainingSet(toy_samples(made.spec), made, seed=0))
+    made.float().before_epoch(10, LoadedTrainingSet(toy_samples(made.spec, method), made, seed=0))
     last = train(made.double().train(), batch, _PROGRESS[2:])
     found |= {"terms": [*first["terms"], *last["terms"]], "state": last["state"]}
     with torch.no_grad():

@@ -68,8 +68,9 @@ def toy(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = toy_encoder(spec, kind.encoder_kind)
-        made = kind(encoder, spec, resolved_settings(kind.Settings, small, lowered, settings or {}))
-        samples = toy_samples(spec)
+        chosen = resolved_settings(kind.Settings, small, lowered, settings or {})
+        made = kind(encoder, spec, chosen, **toy_finished(kind, encoder, spec))
+        samples = toy_samples(spec, kind)
         made.before_epoch(0, LoadedTrainingSet(samples, made, seed=0))
     return made.double().train(), _batch(made, samples)
 
@@ -86,11 +87,9 @@ def spec_for(kind: type[Method], modality: str | None = None) -> Spec:
     """
     modality = modality or next((m for m in kind.modalities if "*" not in m), "image")
     spec = _with_parts(kind, modalities.get(_any_kind(modality)).toy)
-    return (
-        dataclasses.replace(spec, classes=(), target="value")
-        if kind.label_kind == "value"
-        else spec
-    )
+    if kind.label_kind == "value":
+        return dataclasses.replace(spec, classes=(), target="value")
+    return dataclasses.replace(spec, target="classes") if kind.label_kind == "classes" else spec
 
 
 def _with_parts(kind: type[Method], spec: Spec) -> Spec:
@@ -131,15 +130,46 @@ def toy_encoder(spec: Spec, kind: str = "any") -> Encoder:
     return encoder
 
 
-def toy_samples(spec: Spec) -> Samples:
-    """As many raw samples as the spec says, with classes in turn."""
+def toy_finished(kind: type[Method], encoder: Encoder, spec: Spec) -> dict[str, Any]:
+    """Tiny fresh parts in the place of the finished ones that a method starts from, by name.
+
+    Args:
+        kind: The method's class.
+        encoder: The method's own, which parts that share it get.
+        spec: Of the toy data.
+    """
+    found: dict[str, Any] = {}
+    for name, part in kind.pretrained.items():
+        if not part.needed:
+            continue
+        inner = registry.get(part.kinds[0]) if part.kinds else None
+        wanted = "any" if inner is None else inner.encoder_kind
+        own = encoder if part.shares else toy_encoder(spec, wanted)
+        if part.gives == "encoder" or inner is None:
+            if not part.shares:
+                found[name] = own
+            continue
+        small = inner.recipe("small").settings
+        settings = resolved_settings(inner.Settings, small)
+        found[name] = inner(own, spec, settings, **toy_finished(inner, own, spec))
+    return found
+
+
+def toy_samples(spec: Spec, kind: type[Method] | None = None) -> Samples:
+    """As many raw samples as the spec says, with classes in turn, and the members of the group
+    columns that a method needs in turn.
+    """
     content = modalities.toy_of(spec, spec.length, torch.Generator().manual_seed(1))
-    label = (
-        torch.arange(spec.length) % 4 * 0.75
-        if spec.target == "value"
-        else torch.arange(spec.length) % len(spec.classes)
-    )
-    return Samples(content, [str(number) for number in range(spec.length)], label)
+    label = torch.arange(spec.length) % max(len(spec.classes), 1)
+    if spec.target == "value":
+        label = torch.arange(spec.length) % 4 * 0.75
+    if spec.target == "classes":  # one in turn, every second sample all, every fifth none
+        number = torch.arange(spec.length)[:, None]
+        held = (torch.arange(len(spec.classes)) == label[:, None]) | (number % 2 == 1)
+        label = held & (number % 5 != 4)
+    columns = {} if kind is None else kind.needs_groups
+    group = {name: torch.arange(spec.length) % len(each) for name, each in columns.items()}
+    return Samples(content, [str(number) for number in range(spec.length)], label, group)
 
 
 def _batch(method: Method, samples: Samples) -> Batch:

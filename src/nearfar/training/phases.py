@@ -86,6 +86,7 @@ class Optimizers:
                 id(p) for other in phases if other.updated_by == name for p in other.parameters
             }
             own = dataclasses.replace(recipe, **phase.recipe)
+            own = dataclasses.replace(own, learning_rate=phase.rate * own.learning_rate)
             self._recipes[name] = own
             self._by_name[name] = build_optimizer(
                 method, own, precision, only=members if len(phases) > 1 else None
@@ -144,9 +145,10 @@ def _check_phases(method: Method, phases: Sequence[Phase]) -> None:
                 f"The parameter {name} learns but is in none of the phases of {kind}; add it to "
                 "one."
             )
-    recipes: dict[str, Mapping[str, Any]] = {}
+    recipes: dict[str, tuple[float, Mapping[str, Any]]] = {}
     for phase in phases:
-        if recipes.setdefault(phase.updated_by, phase.recipe) != phase.recipe:
+        own = phase.rate, phase.recipe
+        if recipes.setdefault(phase.updated_by, own) != own:
             raise UserError(
                 f"Phases of {kind} share the optimiser {phase.updated_by} but differ in their "
                 "recipes; give them one recipe."

@@ -25,6 +25,7 @@ class LoadedTrainingSet:
 
     def __init__(self, samples: Samples, method: Method, seed: int) -> None:
         self.label = samples.label
+        self.group = samples.group
         self.seed = seed
         self._samples = samples
         self._method = method

@@ -107,13 +107,16 @@ def _cached(
     with plan.profile("objective"):
         outputs, terms = joined_loss(method, phase, _with_leaves(merged(embedded), leaves))
         terms["loss"].backward()  # type: ignore[no-untyped-call]
+    own_rows = _rows_of_chunks(
+        [[len(v) if v.ndim else 0 for v, _ in _flat(one)] for one in embedded]
+    )
     for number, rows in enumerate(parts):
         _set_random_state(states[number], plan.device)  # dropout repeats itself
         with plan.profile("forward"):
             again = _flat(_forward(method, phase, batch[rows], plan))
         pairs = [
-            (value, leaf.grad if summed else leaf.grad[rows])
-            for (value, summed), leaf in zip(again, leaves, strict=True)
+            (value, leaf.grad if summed else leaf.grad[own])
+            for (value, summed), leaf, own in zip(again, leaves, own_rows[number], strict=True)
             if leaf.grad is not None and value.requires_grad
         ]
         with plan.profile("backward"):
@@ -121,6 +124,22 @@ def _cached(
                 [value for value, _ in pairs], [gradient for _, gradient in pairs]
             )
     return {name: value.detach() for name, value in terms.items()}, detached(outputs)
+
+
+def _rows_of_chunks(counts: Sequence[Sequence[int]]) -> list[list[slice]]:
+    """For each chunk and each of its outputs, which rows of the whole output it is; outputs of one
+    of several streams have fewer rows than the batch.
+
+    >>> _rows_of_chunks([[2, 1], [2, 2]])
+    [[slice(0, 2, None), slice(0, 1, None)], [slice(2, 4, None), slice(1, 3, None)]]
+    """
+    ends = [0] * len(counts[0])
+    found = []
+    for chunk in counts:
+        starts = ends
+        ends = [start + count for start, count in zip(starts, chunk, strict=True)]
+        found.append([slice(a, b) for a, b in zip(starts, ends, strict=True)])
+    return found
 
 
 def _forward(model: nn.Module, phase: Phase, batch: Batch, plan: Plan) -> Outputs:

@@ -161,7 +161,13 @@ def _cost(name: str) -> str:
 
 
 def _labels(kind: Any) -> str:
-    what = {"class": " (classes)", "value": " (real numbers)", "any": ""}[kind.label_kind]
+    kinds = {
+        "class": " (classes)",
+        "classes": " (several classes)",
+        "value": " (real numbers)",
+        "any": "",
+    }
+    what = kinds[kind.label_kind]
     return f"; needs labels{what}" if kind.needs_labels else ""
 
 

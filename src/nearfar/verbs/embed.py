@@ -157,9 +157,13 @@ def text_features(run: RunFolder, tokens: Tokens) -> Tensor:
 
 def labels_of(samples: Any, classes: tuple[str, ...]) -> list[Any]:
     """Class names, values, or None for each sample."""
+    from nearfar.data.labels import joined_names
+
     if samples.label is None:
         return [None] * len(samples)
     values = samples.label.tolist()
+    if samples.label.ndim == 2 and classes:
+        return [joined_names(value, classes) for value in values]
     return [classes[value] for value in values] if classes else values
 
 

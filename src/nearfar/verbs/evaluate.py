@@ -261,12 +261,15 @@ def _untrained(run: RunFolder, encoder: Encoder, whole: bool) -> Any:
 
     from nearfar import networks
     from nearfar.assembly.assemble import assemble
+    from nearfar.methods import registry
     from nearfar.networks.catalogue import PRETRAINED
     from nearfar.runs.encoder_files import encoder_spec, name_of
-    from nearfar.runs.method_files import Encoding
+    from nearfar.runs.method_files import Encoding, fresh_method
 
     config = run.config
     seed = config.options.seed + 1
+    if whole and registry.get(config.method).pretrained:
+        return fresh_method(run.folder, seed=seed)
     if whole or isinstance(encoder, Encoding):
         name = (config.options.encoder or "").replace(PRETRAINED, "") or None
         options = dataclasses.replace(config.options, seed=seed, encoder=name)

@@ -70,7 +70,10 @@ def predict(
     console = Console()
     console.print(table_of(result, ids))
     if output is not None:
-        for path in result.write(Path(output), ids)[:_SHOWN]:
+        given = Path(str(data or opened.config.options.data)).expanduser()
+        paths = result.write(Path(output), ids)
+        paths += result.marked(Path(output), ids, given if given.exists() else None)
+        for path in paths[:_SHOWN]:
             console.print(f"wrote {path}", highlight=False, soft_wrap=True, markup=False)
     return result
 
@@ -81,9 +84,10 @@ def table_of(result: Result, ids: list[str]) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
-    columns = result.columns(ids)
+    first = ids[:_SHOWN]
+    columns = result[: len(first)].shown(first)
     table = Table(*map(escape, columns), box=SIMPLE)
-    for row in range(min(_SHOWN, len(result))):
+    for row in range(len(next(iter(columns.values())))):
         table.add_row(*(escape(_text(values[row])) for values in columns.values()))
     if len(result) > _SHOWN:
         table.caption = f"the first {_SHOWN} of {len(result):,} samples"

@@ -13,7 +13,17 @@ from torch import Tensor
 
 from nearfar.batch import Batch
 
-from . import depth, distillation, instance, labelled, momentum, paired, redundancy, restoration
+from . import (
+    depth,
+    distillation,
+    graphs,
+    instance,
+    labelled,
+    momentum,
+    paired,
+    redundancy,
+    restoration,
+)
 
 Plain = Callable[[Any, Batch], dict[str, Tensor]]
 
@@ -26,6 +36,7 @@ FORMS: Mapping[str, Plain] = {
         redundancy,
         paired,
         labelled,
+        graphs,
         restoration,
         depth,
     )

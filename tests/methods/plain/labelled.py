@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nearfar.batch import Batch
 from nearfar.views.image.expansions import expand
@@ -278,3 +279,97 @@ def _neighbourhood(features: Tensor, label: Tensor, neighbours: int, looked_at: 
     mean_tight = tight.sum() / (len(tight) + 1e-7)
     mean_apart = apart.sum() / (len(apart) + 1e-7)
     return ((1 - mean_tight + mean_apart) / 2 + share) / 2
+
+
+@plain_form
+def storm(method: Any, batch: Batch) -> dict[str, Tensor]:
+    """Both losses from the definition: the step ahead by hand, all scales over their mean."""
+    s = method.settings
+    learn, held = ((batch.extra["stream"] == number) for number in (0, 1))
+    x, label, kept = batch.views[0], batch.label, batch.extra["kept"]
+    model = nn.Sequential(method.encoder, method.classifier)
+    names = [n for n, _ in model.named_parameters()]
+    theta = {n: model.get_parameter(n).detach().requires_grad_() for n in names}
+
+    def logits(weights: Any, rows: Tensor, mask: Tensor) -> Tensor:
+        """With a fresh pass of the encoder for each mask."""
+        encoder = {n[2:]: p for n, p in weights.items() if n.startswith("0.")}
+        features = torch.func.functional_call(method.encoder, encoder, (x[rows],))
+        dropped = features * mask / (1 - s.dropout)
+        return dropped @ weights["1.weight"].T + weights["1.bias"]
+
+    def losses(weights: Any, rows: Tensor) -> Tensor:
+        z = logits(weights, rows, kept[rows][:, -1])
+        return z.logsumexp(1) - z[torch.arange(len(z)), label[rows]]
+
+    def scales(rows: Tensor) -> Tensor:
+        with torch.no_grad():
+            chance = torch.stack(
+                [logits(theta, rows, kept[rows][:, g]).softmax(1) for g in range(s.passes)]
+            )
+            each = torch.arange(int(rows.sum()))
+            own = chance[:, each, label[rows]]
+            others = chance.clone()
+            others[:, each, label[rows]] = -1
+            entropy = -(chance * chance.log()).sum(2) / math.log(chance.shape[2])
+            hits = (chance.argmax(2) == label[rows]).to(own)
+            loss = (-own.log()).mean(0)
+            seen = [
+                own.mean(0),
+                own.std(0, correction=0),
+                chance.amax(2).mean(0),
+                (own - others.amax(2)).mean(0),
+                entropy.mean(0),
+                hits.mean(0),
+                loss,
+                (-own.log()).std(0, correction=0),
+                (loss - loss.mean()) / (loss.std(correction=0) + 1e-8),
+            ]
+        raw = torch.sigmoid(method.rescaler(torch.stack(seen, 1))[:, 0])
+        return raw / raw.mean()
+
+    first = (scales(learn) * losses(theta, learn)).mean()
+    slopes = torch.autograd.grad(first, list(theta.values()), create_graph=True)
+    moved = {n: theta[n] - s.inner_rate * g for n, g in zip(names, slopes, strict=True)}
+    current = {n: model.get_parameter(n) for n in names}
+    scale = scales(learn).detach() if s.applied else 1.0
+    return {
+        "outer": (scales(held) * losses(moved, held)).mean(),
+        "inner": (scale * losses(current, learn)).mean(),
+    }
+
+
+@plain_form
+def classifier(method: Any, batch: Batch) -> dict[str, Tensor]:
+    """Cross-entropy with each label spread a little over all classes."""
+    logits = method.classifier(method.encoder(batch.views[0]))
+    share = method.settings.smoothing
+    spread = (logits.logsumexp(1) - logits.mean(1)).mean()
+    return {"cross_entropy": (1 - share) * cross_entropy(logits, batch.label) + share * spread}
+
+
+@plain_form
+def laf(method: Any, batch: Batch) -> dict[str, Tensor]:
+    s = method.settings
+    remain, forget = (batch.views[0][batch.extra["stream"] == k] for k in (0, 1))
+    noise = [batch.extra["code"][batch.extra["stream"] == k] for k in (0, 1)]
+
+    def badness(vae: Any, x: Tensor, eps: Tensor) -> Tensor:
+        e = method.encoder(x)
+        hidden = vae.encoder(e)
+        code = vae.mean(hidden) + (vae.log_variance(hidden) / 2).exp() * eps
+        each = ((vae.decoder(code) - e) ** 2).sum(1)
+        return (each / (each + 1)).exp().sum()
+
+    kept = badness(method.of_all, remain, noise[0])
+    terms = {"unlearn": kept - badness(method.of_forgotten, forget, noise[1])}
+    if s.align:
+
+        def distance(x: Tensor) -> Tensor:
+            e, t = method.encoder(x), method.teacher(x)
+            lengths = [((one**2).sum(1) + 1e-12).sqrt() for one in (e, t)]
+            return 1 - (e * t).sum(1) / (lengths[0] * lengths[1])
+
+        near, far = distance(remain), distance(forget)
+        terms["align"] = sum(d - (far / s.temperature).exp().sum().log() for d in near)
+    return terms

@@ -39,7 +39,7 @@ def _online_accuracy(row: Row) -> dict[str, float]:
     return {"accuracy": float((found.label == label).double().mean())}
 
 
-def _commonest(task: Task) -> Mapping[str, Predict]:
+def commonest_class(task: Task) -> Mapping[str, Predict]:
     """The shares of the classes among the training samples, for every sample alike."""
     label = task.train.label.cpu()
     shares = one_hot(label[label >= 0], task.classes).double().mean(0)
@@ -97,7 +97,7 @@ ACCURACY = Protocol(
     needs_classes,
     quick=True,
     judges=Classes,
-    baselines=_commonest,
+    baselines=commonest_class,
     online=_online_accuracy,
     headline=("accuracy",),
     rank=2,

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from nearfar.errors import UserError
+from nearfar.losses.labels.forgetting import embedding_vae_loss
 
-__all__ = ["EmbeddingVAE", "Reconstructed"]
+__all__ = ["EmbeddingVAE", "Reconstructed", "fit_embedding_vae"]
 
 
 @dataclass(frozen=True)
@@ -81,3 +82,45 @@ class EmbeddingVAE(nn.Module):
         mean = self.mean(hidden)
         deviation = torch.exp(self.log_variance(hidden) / 2)
         return Reconstructed(self.decoder(mean + deviation * noise), mean, deviation)
+
+
+def fit_embedding_vae(
+    vae: EmbeddingVAE,
+    features: Tensor,
+    *,
+    epochs: int,
+    learning_rate: float = 1e-3,
+    weight: float = 0.025,
+    batch_size: int = 32,
+    generator: torch.Generator,
+) -> None:
+    """Fit an autoencoder to embeddings by Adam; its parameters stand still before and afterwards.
+
+    Args:
+        vae: Changed in place.
+        features: (N, D), constants.
+        epochs: Passes over them.
+        learning_rate: Of Adam.
+        weight: Of the divergence of the code from a standard normal.
+        batch_size: Samples of a step; the last step of an epoch has what is left.
+        generator: Of the orders and the noise, on the CPU.
+    """
+    features = features.detach().to(next(vae.parameters()))
+    vae.requires_grad_(True)
+    optimizer = torch.optim.Adam(vae.parameters(), lr=learning_rate)
+    with torch.enable_grad():
+        for _ in range(epochs):
+            order = torch.randperm(len(features), generator=generator).to(features.device)
+            for rows in torch.split(order, batch_size):
+                x = features[rows]
+                noise = torch.randn(len(x), vae.code, generator=generator).to(x)
+                found = vae(x, noise)
+                loss = embedding_vae_loss(
+                    found.prediction, x, found.mean, found.deviation, weight=weight
+                )
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+    vae.requires_grad_(False)
+    for parameter in vae.parameters():
+        parameter.grad = None
