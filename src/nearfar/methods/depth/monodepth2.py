@@ -97,7 +97,7 @@ class Monodepth2(Method):
             warmup=0.0,
         ),
         "small": Recipe(
-            settings={"pose": 16, "near": 0.5, "far": 20.0},
+            settings={"pose": 16},
             optimizer="adam:beta1=0.9,beta2=0.999",
             learning_rate=1e-3,
             scale=False,
