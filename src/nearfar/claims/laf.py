@@ -77,6 +77,6 @@ CLAIM = Claim(
     "0.0005 for the unlearning and 0.001 for the alignment along a cosine, without labels. The "
     "number is the test accuracy of the nine remaining classes minus that of the forgotten one. "
     "The paper forgets classes, random samples and wrong labels of CIFAR and others.",
-    tuning="None; the rates are those of the method's recipe for small data. On seed 0 they gave 0.988 "
-    "against -1.000.",
+    tuning="None; the rates are those of the method's recipe for small data. On seed 0 they gave "
+    "0.988 against -1.000.",
 )
