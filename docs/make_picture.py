@@ -1,6 +1,6 @@
 """Draw docs/picture.svg from a run: the test samples as a random encoder sees them, and as the trained encoder does.
 
-    python docs/make_picture.py runs/simclr-cluttered-digits
+python docs/make_picture.py runs/simclr-cluttered-digits
 """
 
 from __future__ import annotations
@@ -25,11 +25,25 @@ def main(folder: str) -> None:
     torch.manual_seed(1)
     untrained = networks.build(run.config.options.encoder, source.spec).eval()
     charts = []
-    for title, encoder in (("random encoder", untrained), (f"after nearfar pretrain {run.config.method}", run.encoder())):
+    for title, encoder in (
+        ("random encoder", untrained),
+        (f"after nearfar pretrain {run.config.method}", run.encoder()),
+    ):
         points = plane(extract(encoder, samples, view)).tolist()
-        rows = [{"x": x, "y": y, "digit": source.spec.classes[c]} for (x, y), c in zip(points, samples.label.tolist(), strict=True)]
-        chart = altair.Chart(altair.Data(values=rows), title=title, width=330, height=330).mark_circle(size=28, opacity=0.8)
-        charts.append(chart.encode(x=altair.X("x:Q", axis=None), y=altair.Y("y:Q", axis=None), color=altair.Color("digit:N")))
+        rows = [
+            {"x": x, "y": y, "digit": source.spec.classes[c]}
+            for (x, y), c in zip(points, samples.label.tolist(), strict=True)
+        ]
+        chart = altair.Chart(
+            altair.Data(values=rows), title=title, width=330, height=330
+        ).mark_circle(size=28, opacity=0.8)
+        charts.append(
+            chart.encode(
+                x=altair.X("x:Q", axis=None),
+                y=altair.Y("y:Q", axis=None),
+                color=altair.Color("digit:N"),
+            )
+        )
     both = altair.hconcat(*charts).configure_view(stroke=None)
     Path(__file__).with_name("picture.svg").write_text(vl_convert.vegalite_to_svg(both.to_json()))
 

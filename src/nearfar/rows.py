@@ -27,9 +27,11 @@ __all__ = [
     "Tokens",
     "concatenate",
     "map_tensors",
+    "pieces_of",
     "sample_shape",
     "select",
     "tensors_of",
+    "width_of",
 ]
 
 
@@ -240,10 +242,9 @@ class Graphs:
     def __getitem__(self, rows: Any) -> Graphs:
         index = _positions(rows, len(self.sizes), self.sizes.device)
         kept = _members(self.sizes, index)
-        graph_of_edge = self.graph[self.edges[0]]
-        order = torch.argsort(graph_of_edge, stable=True)
-        counts = torch.bincount(graph_of_edge, minlength=len(self.sizes))
-        chosen = order[_members(counts, index)]
+        order, counts = self._edges_by_graph()
+        chosen = _members(counts, index)
+        chosen = chosen if order is None else order[chosen]
         sizes = self.sizes[index]
         shift = _starts(sizes) - _starts(self.sizes)[index]
         edges = self.edges[:, chosen] + torch.repeat_interleave(shift, counts[index])
@@ -253,6 +254,15 @@ class Graphs:
             sizes,
             {name: value[chosen] for name, value in self.edge_data.items()},
         )
+
+    def _edges_by_graph(self) -> tuple[Tensor | None, Tensor]:
+        """Positions of the edges graph by graph, None where they lie so, and the number of each
+        graph's.
+        """
+        graph = self.graph[self.edges[0]]
+        counts = torch.bincount(graph, minlength=len(self.sizes))
+        in_order = bool((graph[1:] >= graph[:-1]).all())
+        return None if in_order else torch.argsort(graph, stable=True), counts
 
     def to(self, device: torch.device | str) -> Graphs:
         return map_tensors(self, lambda tensor: tensor.to(device))
@@ -358,9 +368,24 @@ def tensors_of(content: Any) -> list[Tensor]:
     return found
 
 
+def pieces_of(content: Any) -> Iterator[list[Tensor]]:
+    """What each sample holds, sample by sample, as tensors in a fixed order."""
+    pieces: Iterator[list[Tensor]] = _pieces(content)
+    return pieces
+
+
 def sample_shape(content: Any) -> Any:
     """A value that two batches share if and only if one pass through a network can take both."""
     return _shape(content)
+
+
+def width_of(values: Tensor) -> int:
+    """How many values are known of each node.
+
+    >>> width_of(torch.zeros(5)), width_of(torch.zeros(5, 3))
+    (1, 3)
+    """
+    return int(torch.tensor(values.shape[1:]).prod()) if values.ndim > 1 else 1
 
 
 def part_named(parts: Any, name: str) -> Any:
@@ -496,6 +521,25 @@ def _(content: Nodes, change: Callable[[Tensor], Tensor]) -> Nodes:
         {name: change(value) for name, value in content.edge_data.items()},
         {name: change(value) for name, value in content.more.items()},
     )
+
+
+@singledispatch
+def _pieces(content: Any) -> Iterator[list[Tensor]]:
+    for row in range(len(content)):
+        yield tensors_of(content[row : row + 1])
+
+
+@_pieces.register
+def _(content: Graphs) -> Iterator[list[Tensor]]:
+    order, counts = content._edges_by_graph()
+    order = torch.arange(int(counts.sum())) if order is None else order
+    sizes = content.sizes.tolist()
+    start = _starts(content.sizes)[content.graph[content.edges[0]]]
+    nodes = [value.split(sizes) for _, value in sorted(content.nodes.items())]
+    edges = (content.edges - start)[:, order].T.split(counts.tolist())
+    known = [value[order].split(counts.tolist()) for _, value in sorted(content.edge_data.items())]
+    for row in range(len(content)):
+        yield [*(one[row] for one in nodes), edges[row], *(one[row] for one in known)]
 
 
 @singledispatch

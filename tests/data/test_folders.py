@@ -183,7 +183,8 @@ def test_a_folder_of_other_files_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "a.doc").write_text("x")
     (tmp_path / "b").write_text("x")
     with pytest.raises(
-        UserError, match=r"holds no image, sound, CSV or parquet file; .*1 \.doc, 1 without ending"
+        UserError,
+        match=r"holds no image, sound, CSV, parquet or structure file; .*1 \.doc, 1 without ending",
     ):
         load(tmp_path)
 

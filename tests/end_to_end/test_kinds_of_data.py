@@ -80,7 +80,12 @@ def test_from_file_to_report(write: Any, modality: str, tmp_path: Path) -> None:
     assert run.source().spec.modality == modality
     stored = run.evaluation()
     assert stored is not None
-    assert stored.rows() == ["trained", "random encoder", "raw input"]
+    assert stored.rows() == [
+        "trained",
+        "random encoder",
+        "raw input",
+        "simple features",
+    ]
     page = nearfar.report(folder).read_text()
     assert page.count('src="data:image/') > 10
     written = nearfar.embed(folder, data=str(data), output=tmp_path / "embedded.npz")

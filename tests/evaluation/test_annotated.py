@@ -95,7 +95,7 @@ def test_pairs_of_texts_are_read_and_judged(tmp_path: Path) -> None:
     encoder = networks.build("text-transformer", source.spec).eval()
     found = evaluate(encoder, source, plain_view(source.spec), wanted=Wanted(seeds=1))
     assert found.protocols.keys() == {"similarity-v1", "geometry-v2"}
-    assert found.rows() == ["trained", "raw input"]
+    assert found.rows() == ["trained", "raw input", "simple features"]
     assert found.value("similarity, Spearman", "raw input") > 0.6, (
         "closeness is the number of shared words here"
     )

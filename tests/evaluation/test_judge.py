@@ -24,7 +24,7 @@ from nearfar.views import plain_view
 
 from .toys import BarsAndLetters, Flatten, blobs, image_source, images, pair_source
 
-ROWS = ["trained", "random encoder", "raw input"]
+ROWS = ["trained", "random encoder", "raw input", "simple features"]
 
 
 def scores_of(names: str, train: Labelled, test: Labelled, *, seeds: int) -> dict[str, Score]:
@@ -81,7 +81,7 @@ def test_classes_get_every_row_metric_and_interval(of_classes: Evaluation) -> No
         "tolerance",
         "purity, 10 nearest",
     ]
-    assert len(found.scores) == 3 * 13
+    assert len(found.scores) == 4 * 13
     assert found.protocols.keys() == {"knn-v1", "linear-v1", "few-labels-v3", "geometry-v2"}
     assert "Probes were fitted on 60 training samples and judged on 30 test samples." in found.notes
     for score in found.scores:
@@ -205,7 +205,14 @@ def test_pairs_get_retrieval_controls_and_probes() -> None:
         plain_view(source.spec),
         baselines={"random encoder": BarsAndLetters().eval().encode},
     )
-    assert found.rows() == ["trained", "shuffled pairs", "chance", "random encoder", "raw input"]
+    assert found.rows() == [
+        "trained",
+        "shuffled pairs",
+        "chance",
+        "random encoder",
+        "raw input",
+        "simple features",
+    ]
     for way in ("image to text", "text to image"):
         assert found.value(f"{way} recall@1") == 1
         assert found.value(f"{way} mean rank") == 1

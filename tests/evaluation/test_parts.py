@@ -169,4 +169,4 @@ def test_robustness_is_measured_against_clean_images() -> None:
     assert found.value("error on clean images") == pytest.approx(
         1 - linear.value("linear accuracy")
     )
-    assert found.rows() == ["trained", "raw input"]
+    assert found.rows() == ["trained", "raw input", "simple features"]

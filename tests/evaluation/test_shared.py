@@ -110,8 +110,10 @@ def test_progress_is_told(tmp_path: Path) -> None:
         watch=told.append,
     )
     assert told == [
-        "trained: knn (1 of 4)",
-        "trained: linear (2 of 4)",
-        "raw input: knn (3 of 4)",
-        "raw input: linear (4 of 4)",
+        "trained: knn (1 of 6)",
+        "trained: linear (2 of 6)",
+        "raw input: knn (3 of 6)",
+        "raw input: linear (4 of 6)",
+        "simple features: knn (5 of 6)",
+        "simple features: linear (6 of 6)",
     ]

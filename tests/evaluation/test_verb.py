@@ -40,7 +40,12 @@ def test_protocols_by_name_are_added_to_the_stored_evaluation(run: Run) -> None:
     assert stored is not None
     assert stored.protocols.keys() == {"knn-v1", "geometry-v2", "retrieval-v1"}
     assert stored.value("kNN accuracy") == first.value("kNN accuracy")
-    assert stored.rows() == ["trained", "random encoder", "raw input"]
+    assert stored.rows() == [
+        "trained",
+        "random encoder",
+        "raw input",
+        "simple features",
+    ]
 
 
 def test_other_data_are_brought_to_the_encoders_size(run: Run, tmp_path: Path) -> None:
@@ -114,7 +119,12 @@ def test_columns_of_the_runs_data_are_not_asked_of_others(tmp_path: Path) -> Non
     )
     found = run.evaluate(data=str(tmp_path / "texts.parquet"), protocols="geometry", seeds=1)
     assert found.data == "texts"
-    assert found.rows() == ["trained", "random encoder", "raw input"]
+    assert found.rows() == [
+        "trained",
+        "random encoder",
+        "raw input",
+        "simple features",
+    ]
     written = nearfar.embed(
         run.folder, data=str(tmp_path / "texts.parquet"), output=tmp_path / "texts-embedded.npz"
     )
@@ -147,7 +157,12 @@ def test_a_run_on_pairs_is_judged_on_images_or_texts_alone(tmp_path: Path) -> No
     x = np.random.default_rng(1).integers(0, 255, (40, 24, 20, 3), dtype=np.uint8)
     np.savez(tmp_path / "images.npz", x=x, label=np.arange(40) % 2)
     found = pairs.evaluate(data=str(tmp_path / "images.npz"), protocols="knn,linear", seeds=1)
-    assert found.rows() == ["trained", "random encoder", "raw input"]
+    assert found.rows() == [
+        "trained",
+        "random encoder",
+        "raw input",
+        "simple features",
+    ]
     texts = {
         "sentence1": ["a b", "c d", "e f", "g h"] * 5,
         "sentence2": ["a b", "c d", "x y", "z"] * 5,

@@ -10,6 +10,7 @@ import torch
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Outputs, Summed
 from nearfar.targets.momentum import MomentumEncoder
+from nearfar.training.phases import moving
 
 from .toys import SAMPLES, batch_for, build
 
@@ -17,10 +18,17 @@ METHODS = registry.names()
 
 
 def _step(method: Method) -> tuple[dict[str, torch.Tensor], Outputs]:
-    """Forward, loss and backward."""
-    outputs = method(batch_for(method))
-    terms = method.loss(outputs)
-    torch.stack([term for term in terms.values() if term.requires_grad]).sum().backward()
+    """Forward, loss and backward of every phase."""
+    batch = batch_for(method)
+    outputs: Outputs = {}
+    terms: dict[str, torch.Tensor] = {}
+    for phase in method.phases():
+        with moving(method, phase.parameters):
+            found = getattr(method, phase.forward)(batch)
+            own = getattr(method, phase.loss)(found)
+            torch.stack([term for term in own.values() if term.requires_grad]).sum().backward()
+        outputs |= found
+        terms |= own
     return terms, outputs
 
 
@@ -54,7 +62,7 @@ def test_loss_is_finite_and_gradient_reaches_exactly_what_learns(name: str) -> N
 def test_outputs_have_a_row_for_each_sample(name: str) -> None:
     kind = registry.get(name)
     method = build(kind, dict(kind.recipes["small"].settings)).train()
-    for label, value in method(batch_for(method)).items():
+    for label, value in _step(method)[1].items():
         if not isinstance(value, Summed):
             assert len(value) == SAMPLES, label
 
@@ -65,7 +73,8 @@ def test_the_step_ends_without_touching_learned_parameters_or_building_a_graph(n
     method = build(kind, dict(kind.recipes["small"].settings)).train()
     _, outputs = _step(method)
     method.progress = 0.5
-    method.after_backward("all")
+    for phase in method.phases():
+        method.after_backward(phase.name)
     before = {
         label: p.detach().clone() for label, p in method.named_parameters() if p.requires_grad
     }

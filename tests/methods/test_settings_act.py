@@ -35,6 +35,7 @@ CONTEXTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "hard-contrastive": {"weight": {"loss": "simple"}, "bank_momentum": {"bank": True}},
     "mcl-clip": {"lock_texts": {"restart": "same"}, "image_layers": {"restart": "same"}},
+    "protein-rpn": {"keep": {"threshold": 0.3}},
     "pixpro": {"temperature": {"form": "pixcontrast"}},
     "sla": {"temperature": {"distillation": True}},
     "swav": {"queue_start": {"queue": 6}},
@@ -51,6 +52,8 @@ VALUES: Mapping[str, Mapping[str, Any]] = {
     "isogclr": {"bounds": (0.2, 0.2001)},
     "isogclr-pairs": {"bounds": (0.05, 0.05001)},
     "mochi": {**_QUEUE, "hardest": 3},
+    "srgan": {"crop": 4},
+    "srresnet": {"crop": 4},
     "supremix": {"window": 0.5},
 }
 """Values that the toys' few samples can tell from the default."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,8 +12,12 @@ from nearfar import networks
 from nearfar.batch import Batch
 from nearfar.data.spec import Spec
 from nearfar.methods.method import Method
+from nearfar.networks.catalogue import GENERAL
 from nearfar.networks.encoder import Encoder
 from nearfar.rows import Parts, Tokens
+from nearfar.testing.toys import spec_for, toy_encoder, toy_samples
+from nearfar.views import WantedViews
+from nearfar.views.made import about
 
 SAMPLES = 8
 
@@ -65,8 +70,17 @@ def spec_of(kind: type[Method], *, length: int = 1000, modality: str = "image") 
     )
 
 
+def _has_own_data(kind: type[Method]) -> bool:
+    """Whether a method learns from other data than images, alone or with texts."""
+    return bool(kind.learns_from) or kind.encoder_kind not in GENERAL
+
+
 def build(kind: type[Method], settings: dict[str, Any], *, length: int = 1000) -> Method:
     """The method on a small encoder."""
+    if _has_own_data(kind):
+        spec = replace(spec_for(kind), length=length)
+        encoder: Encoder = toy_encoder(spec, kind.encoder_kind)
+        return kind(encoder, spec, kind.Settings(**settings))
     spec = spec_of(kind, length=length)
     encoder = (
         ToyEncoder()
@@ -78,7 +92,10 @@ def build(kind: type[Method], settings: dict[str, Any], *, length: int = 1000) -
 
 def batch_for(method: Method, *, samples: int = SAMPLES) -> Batch:
     """Random views as the method wants them, with labels."""
+    if _has_own_data(type(method)):
+        return _own_batch(method, samples)
     wanted = method.wanted_views
+    assert isinstance(wanted, WantedViews)
     views: list[Any] = [torch.randn(samples, 3, 16, 16) for _ in range(wanted.whole)]
     views += [torch.randn(samples, 3, 8, 8) for _ in range(wanted.local)]
     views += [torch.randn(samples, 3, 16, 16) for _ in wanted.further]
@@ -100,3 +117,12 @@ def batch_for(method: Method, *, samples: int = SAMPLES) -> Batch:
     return method.prepare(
         Batch(views, torch.arange(samples), label, extra), torch.Generator().manual_seed(0)
     )
+
+
+def _own_batch(method: Method, samples: int) -> Batch:
+    toys = toy_samples(replace(method.spec, length=samples))
+    generator = torch.Generator().manual_seed(0)
+    index = torch.arange(samples)
+    made = method.views()(toys.take(index), generator)
+    batch = Batch(list(made), index, toys.label, dict(about(made)))
+    return method.prepare(batch, generator)

@@ -15,12 +15,13 @@ from nearfar.networks.convnet import SmallConvNet
 from nearfar.networks.encoder import Encoder, TokenEncoder
 from nearfar.networks.perceptron import Perceptron
 from nearfar.networks.resnet import ResNet
+from nearfar.networks.restorers.restorer import Restorer
 from nearfar.networks.scatnet import ScatNet
 from nearfar.networks.series_convnet import SeriesConvNet
 
 from .specs import images, series
 
-CONVOLUTIONAL = (SmallConvNet, ResNet, SeriesConvNet, ScatNet)
+CONVOLUTIONAL = (SmallConvNet, ResNet, SeriesConvNet, ScatNet, Restorer)
 QUICK = ["small-convnet", "scatnet8", "resnet18", "vit-micro", "vit-tiny"]
 
 

@@ -12,13 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nearfar import data, networks
+from nearfar import data, named, networks
 from nearfar.data.batches.samplers import EpochSampler
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.kept import Kept
-from nearfar.data.prepare import STRIDE, prepared
+from nearfar.data.prepare import STRIDE, kind_of, prepared
 from nearfar.data.remembered import recall
+from nearfar.data.sizes import by_size
 from nearfar.data.spec import Spec
+from nearfar.data.tables.table import Table
 from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Recipe
@@ -53,9 +55,10 @@ def load_data(
     tokenizer: Tokenizer | None = None,
     split: bool = True,
     kept: Kept | None = None,
+    table: Table | None = None,
 ) -> data.Source:
     """The data that the options name; ``like``, ``tokenizer``, ``split`` and ``kept`` as for
-    ``data.load``.
+    ``data.load``; ``table`` holds their rows, where they were read already.
 
     A run that goes on gets the samples that it was started with.
 
@@ -66,7 +69,7 @@ def load_data(
     if options.resume is not None and kept is None:
         return own_data(options.resume, options, tokenizer=tokenizer, exact=True)
     source = data.load(
-        options.data,
+        options.data if table is None else table,
         limit=options.limit,
         seed=options.seed,
         label=options.label,
@@ -131,11 +134,15 @@ def load_other(
 
     All samples are taken. Labels and groups are those of ``columns``, or of a column with a common
     name; images and texts are in the run's columns, or, where the data have none of that name,
-    where they would be found without.
+    where they would be found without. For an encoder that takes any size, samples keep theirs.
     """
     values = {"data": name, "prepare": (), "limit": None, "label": None, "group": None, **columns}
+    like = encoder_spec(encoder)
+    if encoder.any_size:
+        values["size"] = None
+        like = dataclasses.replace(like, shape=like.shape[:1])
     how: dict[str, Any] = {
-        "like": encoder_spec(encoder),
+        "like": like,
         "tokenizer": tokenizer_of(encoder),
         "split": split,
     }
@@ -182,6 +189,50 @@ def _check_groups(name: str, kind: type[Method], source: data.Source) -> None:
                 f"{name} needs the group column {column!r} with the members {', '.join(wanted)}; "
                 f"that of {source.spec.name} has {told}{hint}."
             )
+
+
+def load_by_size(options: PretrainOptions, name: str, encoder: Encoder) -> list[data.Source]:
+    """Other data for an encoder, whole; for one that takes any size, apart by the size that their
+    images have.
+    """
+    if not encoder.any_size:
+        return [load_other(options, name, encoder, split=False)]
+    like = encoder_spec(encoder)
+    how = data.DataOptions(image_column=options.image_column, strict=options.strict)
+    other = changed(
+        options,
+        {"data": name, "prepare": (), "limit": None, "label": None, "group": None, "size": None},
+    )
+    return [
+        load_data(
+            other,
+            dataclasses.replace(like, shape=(like.shape[0], *size)),
+            split=False,
+            table=table,
+        )
+        for table, size in by_size(name, how)
+    ]
+
+
+def with_parts(config: Config, source: data.Source) -> data.Source:
+    """Other data with the parts that a run's method learns from, made as for the run where they are
+    lacking.
+
+    Args:
+        config: Of the run.
+        source: Other data, as ``load_other`` gives them.
+    """
+    kind = registry.get(config.method)
+    if not any(name not in source.spec.parts for name in kind.learns_from):
+        return source
+    chain = [
+        (place, text)
+        for place, text in enumerate(config.options.prepare)
+        if getattr(kind_of(named.parse(text, "The preparation").name), "makes_parts", False)
+    ]
+    for place, text in chain:
+        source = prepared(source, (text,), seed=config.options.seed + STRIDE * place)
+    return source
 
 
 def assemble(
@@ -233,6 +284,12 @@ def assemble(
     encoder = _shared_encoder(kind, finished)
     if encoder is None:
         encoder = _encoder(options, spec, kind)
+    elif options.encoder not in (None, name_of(encoder)):
+        raise UserError(
+            f"{config.method} goes on with the encoder of what it starts from, "
+            f"{name_of(encoder)}, not {options.encoder}; leave --encoder out, or start from a run "
+            "with that encoder."
+        )
     if kind.encoder_kind == "tokens" and not isinstance(encoder, TokenEncoder):
         raise UserError(
             f"{config.method} drops patches and needs a transformer encoder, found "

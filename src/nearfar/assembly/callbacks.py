@@ -24,6 +24,9 @@ from nearfar.training import loop
 COSINES = "projection_cosines"
 """Name in a row of metrics: by head, the mean cosine of different samples' projections."""
 
+GLANCE = "glance"
+"""Name in a row of metrics: the names of the figures of what the method predicts."""
+
 
 class MetricsLog:
     """Appends one JSON object a line to ``metrics.jsonl``; on resuming, drops the lines written
@@ -94,6 +97,7 @@ class Display:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.health: dict[str, float] = {}
+        self.seen: dict[str, float] = {}
         texts = [
             TextColumn(text)
             for text in ("{task.description}", "{task.percentage:>3.0f} %", "{task.fields[text]}")
@@ -115,6 +119,7 @@ class Display:
         text = f"loss {progress.terms['loss']:.3f} · {progress.samples_per_second:,.0f} samples/s"
         if "knn" in self.health:
             text += f" · kNN {100 * self.health['knn']:.1f} %"
+        text += "".join(f" · {name} {value:.3g}" for name, value in self.seen.items())
         assert self._task is not None
         self._bar.update(self._task, completed=progress.step, text=text)
         tenth = 10 * progress.step // progress.steps
@@ -135,11 +140,12 @@ class Probes(NamedTuple):
     online: OnlineProbe
     similarities: SimilarityProbe
     projections: Callable[[Method], dict[str, float]] = lambda _: {}
+    glance: Callable[[Method], dict[str, float]] = lambda _: {}
 
 
 class OnlineEvaluation:
-    """Every few epochs: kNN accuracy and effective rank of the encoder as it stands, and the alarms
-    of collapse and of the method.
+    """Every few epochs: kNN accuracy and effective rank of the encoder as it stands, a glance at
+    what the method predicts, and the alarms of collapse and of the method.
     """
 
     def __init__(
@@ -176,7 +182,11 @@ class OnlineEvaluation:
             return
         method.eval()
         values, warning = self.probes.online(method.encode)
+        if method.predicts is not None and not method.predicts.judged_as_features:
+            warning = None  # what counts is what is predicted; its features may lie close together
         histograms = self.probes.similarities(method.encode)
+        seen = self.probes.glance(method)
+        values = {**values, **seen}
         cosines = self.probes.projections(method)
         self._remember(cosines)
         share = progress.step / progress.steps
@@ -184,7 +194,14 @@ class OnlineEvaluation:
         warning = warning or next(filter(None, flat), None) or method.alarm(progress.terms)
         method.train()
         self.display.health = values
-        self.log.write(progress, **values, **histograms, **({COSINES: cosines} if cosines else {}))
+        self.display.seen = seen
+        self.log.write(
+            progress,
+            **values,
+            **histograms,
+            **({COSINES: cosines} if cosines else {}),
+            **({GLANCE: sorted(seen)} if seen else {}),
+        )
         if warning and not self._alarmed:
             self.log.write(progress, alarm=warning)
             self.alarm(warning)

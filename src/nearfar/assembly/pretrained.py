@@ -105,7 +105,10 @@ def _trained(
         run = RunFolder(place)
         finished = (place / "encoder.json").exists() and (place / "method.json").exists()
         return run if finished else train(resume=place)
-    return train(part.kinds[0], output=place, **_shared(config.options, part.recipe))
+    shared = {**_shared(config.options, part.recipe)}
+    if part.shares and config.options.encoder is not None:
+        shared["encoder"] = config.options.encoder
+    return train(part.kinds[0], output=place, **shared)
 
 
 def _shared(options: PretrainOptions, recipe: str) -> Mapping[str, Any]:

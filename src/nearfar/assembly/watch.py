@@ -15,6 +15,7 @@ from nearfar import collectives
 from nearfar.assembly.assemble import Assembled
 from nearfar.assembly.callbacks import Display, MetricsLog, OnlineEvaluation, Probes
 from nearfar.errors import UserError
+from nearfar.evaluation.glance import Glance
 from nearfar.evaluation.kernels.similarities import SimilarityProbe
 from nearfar.evaluation.measures.projections import ProjectionProbe
 from nearfar.evaluation.online import OnlineProbe
@@ -127,7 +128,10 @@ def callbacks(
     view = plain_view(source.spec)
     projections = ProjectionProbe(source, view, plan.device)
     probes = Probes(
-        OnlineProbe(source, view, plan.device), SimilarityProbe(source, plan.device), projections
+        OnlineProbe(source, view, plan.device),
+        SimilarityProbe(source, plan.device),
+        projections,
+        Glance(source, view, plan.device),
     )
 
     def alarm(sentence: str) -> None:

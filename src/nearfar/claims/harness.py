@@ -27,8 +27,8 @@ from nearfar.networks.encoder import Encoder
 from nearfar.options import resolved_settings
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
-from nearfar.views import ImageViewSettings, make_views, plain_view
-from nearfar.views.made import about
+from nearfar.views import ImageViewSettings, WantedViews, make_views, plain_view
+from nearfar.views.made import Wanted, about
 
 DIGIT_VIEWS = ImageViewSettings(
     scale=(0.45, 1.0), ratio=(0.8, 1.25), rotation=23.0, jitter=1.0, brightness=0.3, contrast=0.3
@@ -108,7 +108,7 @@ def pretrained(
     encoder = (
         training.encoder(source.spec)
         if callable(training.encoder)
-        else networks.build(training.encoder, source.spec)
+        else networks.build(training.encoder, source.spec, kind=kind.encoder_kind)
     )
     chosen = resolved_settings(kind.Settings, kind.recipe("small").settings, settings or {})
     made = kind(encoder, source.spec, chosen, **(parts or {}))
@@ -128,7 +128,7 @@ def pretrained(
     progress = fit(
         made,
         source,
-        _changed_before(views, made.wanted_views.whole, training),
+        _changed_before(views, made.wanted_views, training),
         Plan(recipe, steps=training.steps, seed=seed),
     )
     if progress.step < progress.steps:
@@ -136,10 +136,11 @@ def pretrained(
     return made.eval()
 
 
-def _changed_before(views: Views, count: int, training: Training) -> Views:
+def _changed_before(views: Views, wanted: Wanted, training: Training) -> Views:
     change = training.before
     if change is None:
         return views
+    count = wanted.whole if isinstance(wanted, WantedViews) else 1
     return lambda samples, generator: views(
         [change(samples, generator) for _ in range(count)], generator
     )
@@ -226,8 +227,6 @@ def augmented_knn(
     """kNN accuracy of ``count`` random views of each test sample against the plain training
     samples.
     """
-    from nearfar.views import WantedViews
-
     assert source.test is not None
     assert source.test.label is not None
     make = make_views(source.spec, WantedViews(whole=1), settings=views)

@@ -30,7 +30,7 @@ from nearfar.files import replacing
 if TYPE_CHECKING:
     from rich.console import Group
 
-BASELINES = ("random encoder", "raw input")
+BASELINES = ("random encoder", "raw input", "simple features")
 _HEADLINES = ("kNN accuracy", "linear accuracy", "R2", "recall@1")
 """What the verdict is about: the first of these that was measured."""
 

@@ -6,6 +6,7 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
+from nearfar.comparison.result import BASELINES
 from nearfar.comparison.verdict import FEWEST_SEEDS
 from nearfar.evaluation.kernels.intervals import Interval
 
@@ -39,7 +40,7 @@ def rich_table(comparison: Comparison, *, pairs: bool = False) -> Group:
         table.add_column(escape(metric), justify="right")
     for arm in comparison.arms():
         table.add_row(*map(escape, [arm, *(_cell(comparison, arm, metric) for metric in metrics)]))
-    for row in ("random encoder", "raw input"):
+    for row in BASELINES:
         if row in comparison.entries[0].evaluation.rows():
             cells: list[str] = [row]
             for metric in metrics:

@@ -30,10 +30,10 @@ class Labels:
     """Labels as numbers.
 
     Attributes:
-        values: (N,) int64 in [0, number of classes), or float32 (N,), or (N, K) from K columns;
-            None without labels.
+        values: (N,) int64 in [0, number of classes), or float32 (N,), or (N, K) from K columns, or
+            bool (N, number of classes); None without labels.
         classes: names of the classes in label order; empty for values.
-        target: "class", "value" or "none".
+        target: "class", "classes" (several a sample, or none), "value" or "none".
         notes: what a user should know of them.
     """
 
@@ -49,9 +49,20 @@ def label_texts(
     """Each of ``count`` samples' label as text, by which it can be compared later; None without."""
     if values is None:
         return [None] * count
+    if classes and values.ndim == 2:
+        return [joined_names(row, classes) for row in values.tolist()]
     if classes:
         return [classes[number] for number in values.tolist()]
     return [repr(value) for value in values.astype(np.float32).tolist()]
+
+
+def joined_names(held: Sequence[bool], classes: Sequence[str]) -> str:
+    """The names of the classes that a sample has, of several.
+
+    >>> joined_names([True, False, True], ["a", "b", "c"])
+    'a, c'
+    """
+    return ", ".join(name for name, one in zip(classes, held, strict=True) if one)
 
 
 def chosen_column(
@@ -90,14 +101,16 @@ def as_labels(
     (missing, NaN) are not used.
 
     Args:
-        values: (N,) of any type.
-        names: names of the classes where the values are their numbers; may be empty.
+        values: (N,) of any type, or (N, C) bool where a sample may have several classes.
+        names: names of the classes where the values are their numbers or columns; may be empty.
         column: where the values come from, for the notes.
         source: name of the data, for errors.
 
     Raises:
         UserError: for labels that are infinite.
     """
+    if values.ndim == 2 and values.dtype == bool:
+        return Labels(values, tuple(names), "classes")
     count = int(missing(values).sum())
     if count:
         return Labels(

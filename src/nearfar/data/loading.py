@@ -37,7 +37,7 @@ from nearfar.data.statistics import channel_statistics
 from nearfar.data.tables.rows import some
 from nearfar.data.tables.table import Table
 from nearfar.errors import UserError
-from nearfar.rows import Parts, Tokens
+from nearfar.rows import Graphs, Nodes, Parts, Tokens, width_of
 
 LONGEST_TEXT = 77
 """Tokens of a text that are kept unless a size is given, as in Radford et al. 2021 (CLIP)."""
@@ -46,7 +46,7 @@ Rows = NDArray[np.int64]
 
 
 def load(
-    data: str | Path,
+    data: str | Path | Table,
     options: DataOptions | None = None,
     *,
     like: Spec | None = None,
@@ -60,7 +60,7 @@ def load(
         data: a name (see ``nearfar datasets``) or a path: a folder of images or of CSV series, with
             or without class folders and train and test folders; a .parquet, .npz, .csv or .tsv
             file; a folder of parquet files. ``DATA#COLUMN=VALUE`` takes the rows with that value
-            alone.
+            alone. Rows that were read already are taken as they are.
         options: see ``DataOptions``.
         like: the spec of other data, for which an encoder exists: images are decoded to its shape,
             series and texts to its length.
@@ -77,7 +77,7 @@ def load(
         UserError: for whatever cannot be found, read or understood; says how to mend it.
     """
     options = with_values(options, values)
-    table = read(data, options)
+    table = data if isinstance(data, Table) else read(data, options)
     matched = None if kept is None else match(table, kept, options)
     if matched is not None:
         table = matched.table
@@ -407,6 +407,9 @@ def _spec_of_content(
         return dataclasses.replace(
             spec, shape=(context,), vocabulary=vocabulary, context=context, extra={**extra}
         )
+    if isinstance(content, Graphs | Nodes):
+        known = {name: width_of(value) for name, value in content.nodes.items()}
+        return dataclasses.replace(spec, nodes=known, extra={**extra})
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     if rows is not None:

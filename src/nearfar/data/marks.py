@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from nearfar.rows import pieces_of
 
 MOST_BYTES = 4 << 30
 """Of larger sets only the middle of each sample is looked at."""
@@ -19,12 +22,12 @@ _BLOCK_BYTES = 1 << 24
 Marks = NDArray[np.int64]
 
 
-def is_small(content: Tensor, count: int) -> bool:
-    """Whether ``count`` samples are few enough to be looked at as a whole."""
-    return count * _bytes_of_one(content) <= MOST_BYTES
+def is_small(content: Any, count: int) -> bool:
+    """Whether ``count`` samples are few enough to be looked at as a whole; what is no tensor is."""
+    return not isinstance(content, Tensor) or count * _bytes_of_one(content) <= MOST_BYTES
 
 
-def marks_of(content: Tensor, rows: NDArray[np.int64], *, whole: bool) -> Marks:
+def marks_of(content: Any, rows: NDArray[np.int64], *, whole: bool) -> Marks:
     """A mark (M,) for each of some samples: equal for equal content, and for other content hardly
     ever.
 
@@ -33,13 +36,16 @@ def marks_of(content: Tensor, rows: NDArray[np.int64], *, whole: bool) -> Marks:
         mark = sum over i of mixed(w[i] * k[i]) * k[i], mixed(y) = y xor (y >> 32)
 
     Args:
-        content: (N, ...) of any type.
+        content: (N, ...) of any type, or any other kind of ``nearfar.rows``, whose samples always
+            count as a whole.
         rows: (M,) which samples.
         whole: whether all of each sample counts, or its middle 4,096 bytes.
 
     Source: after Lemire and Kaser 2014, "Strongly Universal String Hashing is Fast" (multilinear
         hashing), with a shift between.
     """
+    if not isinstance(content, Tensor):
+        return _marks_of_pieces(content, rows)
     size = _bytes_of_one(content)
     start, length = (0, size) if whole or size <= _MIDDLE else ((size - _MIDDLE) // 2, _MIDDLE)
     words = -(-max(length, 1) // 8)
@@ -58,6 +64,18 @@ def marks_of(content: Tensor, rows: NDArray[np.int64], *, whole: bool) -> Marks:
         products *= keys
         found[first : first + block] = products.sum(axis=1, dtype=np.uint64).view(np.int64)
     return found
+
+
+def _marks_of_pieces(content: Any, rows: NDArray[np.int64]) -> Marks:
+    """A mark for each sample that is no row of one tensor, by a digest of all it holds."""
+    found = np.zeros(len(content), dtype=np.int64)
+    for row, pieces in enumerate(pieces_of(content)):
+        digest = hashlib.blake2b(digest_size=8)
+        for piece in pieces:
+            digest.update(repr((tuple(piece.shape), piece.dtype)).encode())
+            digest.update(np.ascontiguousarray(piece.cpu().numpy()).tobytes())
+        found[row] = np.frombuffer(digest.digest(), dtype=np.int64)[0]
+    return found[rows]
 
 
 def marks_of_texts(texts: Sequence[str]) -> Marks:

@@ -30,7 +30,8 @@ class Samples:
             float32 series (M, C, T) or likewise sound and points, ``Tokens``, or any other kind of
             ``nearfar.rows``. May be memory-mapped, and may hold more than these samples.
         ids: N names (file, row).
-        label: (N,) int64 classes or float32 values; None without labels.
+        label: (N,) int64 classes or float32 values, or (N, C) bool where a sample may have several
+            of C classes; None without labels.
         group: for each group column, (N,) int64 numbers of its members.
         rows: (N,) int64, where these samples lie in ``content``; None if they are all of it, in
             order.
@@ -162,6 +163,8 @@ class Source:
         if not labels:
             return "none"
         values = torch.cat(labels)
+        if self.spec.target == "classes":
+            return f"{values.shape[1]:,} classes, {values.sum(1).double().mean():.1f} a sample"
         values = values[
             ~values.isnan() if values.is_floating_point() else values >= 0
         ]  # generated samples have no label

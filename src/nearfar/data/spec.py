@@ -20,10 +20,12 @@ class Spec:
         modality: A name of ``nearfar.modalities``, such as "image"; of samples with several parts
             theirs, joined by "+".
         shape: of one sample without the batch axis: image (C, H, W), series (C, T), text (L,),
-            audio (bands, T) in log-mel, video (C, F, H, W), points (3, K); () of several parts.
+            audio (bands, T) in log-mel, video (C, F, H, W), points (3, K); () of several parts and
+            of graphs.
         length: number of training samples, at least 1.
         classes: names of the classes in label order; empty when there are no class labels.
-        target: "class", "value" (a real number to regress) or "none".
+        target: "class", "classes" (a sample may have several), "value" (a real number to regress)
+            or "none".
         groups: names of the group columns (patient, device, speaker).
         mean: per channel, of the training samples after scaling to floats (images to [0, 1]).
         std: per channel, likewise, never 0.
@@ -69,6 +71,8 @@ class Spec:
     @property
     def size(self) -> str:
         """The shape of one sample in words, such as "3 x 32 x 32"."""
+        if self.nodes:
+            return f"nodes with {sum(self.nodes.values())} values"
         if self.parts:
             return " + ".join(part.size for part in self.parts.values())
         return " x ".join(map(str, self.shape))

@@ -18,6 +18,7 @@ from nearfar.evaluation.protocol import Features, Protocol, Row, Task, Wanted
 from nearfar.evaluation.protocols import check_names, chosen, statements
 from nearfar.evaluation.result import Evaluation, Score
 from nearfar.evaluation.shared import Judged, SharedRows
+from nearfar.evaluation.simple import SIMPLE, simple_features
 from nearfar.evaluation.splits import held_out
 from nearfar.found import at_home
 from nearfar.methods.method import Method
@@ -30,6 +31,7 @@ def evaluate(
     *,
     baselines: Mapping[str, Encode] | None = None,
     wanted: Wanted | None = None,
+    given: Mapping[str, Features] | None = None,
     shared: SharedRows | None = None,
     watch: Callable[[str], None] = lambda _: None,
 ) -> Evaluation:
@@ -45,11 +47,13 @@ def evaluate(
         baselines: further encoders by row name ("random encoder").
         wanted: protocols, seeds, outsiders and device; by default the quick protocols with three
             seeds on the CPU.
+        given: Further rows by name, from samples and a view of them to features.
         shared: where rows of baselines lie that were judged before, and are kept for others.
         watch: is told what is judged now, as "trained: knn (1 of 12)".
 
     Returns:
-        Rows "trained", the baselines and "raw input" (of texts: counts of tokens); for pairs also
+        Rows "trained", the baselines, "raw input" (of texts: counts of tokens) and "simple
+        features"; for pairs also
         "shuffled pairs" and "chance".
 
     Raises:
@@ -64,6 +68,7 @@ def evaluate(
     task = Task(source, train, test, view, target, wanted, method)
     protocols, left_out = chosen(wanted.protocols, task)
     rows = _rows({"trained": encode, **(baselines or {})}, task)
+    rows += [Row(name, features, task) for name, features in (given or {}).items()]
     rows += _answers(protocols, task)
     judged = Judged(train, test, tuple(one.version for one in protocols), wanted.seeds)
     scores: list[Score] = []
@@ -182,4 +187,6 @@ def _rows(encoders: Mapping[str, Any], task: Task) -> list[Row]:
             )
 
         rows.append(Row("raw input", raw, task))
+        if made := simple_features(task.modality, raw, task.train):
+            rows.append(Row(SIMPLE, made[0], task))
     return rows

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
+from typing import Any
 
 
 class _Callable(ModuleType):
@@ -13,11 +14,11 @@ class _Callable(ModuleType):
     ``nearfar.methods``.
     """
 
-    def __call__(self, name: str | None = None) -> None:
+    def __call__(self, name: str | None = None, **options: Any) -> None:
         """As ``nearfar methods [NAME]``."""
         from nearfar.verbs.describe import methods
 
-        methods(name)
+        methods(name, **options)
 
 
 sys.modules[__name__].__class__ = _Callable

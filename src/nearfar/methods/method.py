@@ -29,11 +29,12 @@ from nearfar.data.batches.wanted import (
 )
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError, unknown_name
+from nearfar.methods.facets import Facets
 from nearfar.methods.names import name_of
 from nearfar.networks.encoder import Encoder
 from nearfar.ranges import above, check_settings, checked, unit_interval, whole_number
 from nearfar.results.result import Result
-from nearfar.views.made import Views
+from nearfar.views.made import Views, Wanted
 from nearfar.views.wanted import WantedViews
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Crossed",
     "Encoder",
     "Episodes",
+    "Facets",
     "Grouped",
     "Method",
     "Ordered",
@@ -242,12 +244,13 @@ class Method(nn.Module):
     whole's, the others are means over the range, or do not depend on it. On several processes each
     is then asked for the share of its own samples.
 
-    Class data: ``paper``; ``Settings``, a frozen dataclass whose defaults are the paper's;
-    ``recipes`` with the keys "paper" and "small" (what works on a laptop with small samples);
-    ``modalities``, or () for any; ``encoder_kind``, "any", "tokens" (needs a ``TokenEncoder``) or
-    "towers" (needs a pair of encoders); ``default_encoder``, the built-in one that is taken when
-    none is named, for methods that bring their own; ``needs_labels``, and then ``label_kind``,
-    "class", "value" (real numbers) or "any"; ``by_row``, whether ``view_sources`` and ``prepare``
+    Class data: ``paper``; ``facets``, what kind of method it is; ``Settings``, a frozen dataclass
+    whose defaults are the paper's; ``recipes`` with the keys "paper" and "small" (what works on a
+    laptop with small samples); ``modalities``, or () for any; ``encoder_kind``, "any", "tokens"
+    (needs a ``TokenEncoder``), "nodes" (needs a ``NodeEncoder``) or "towers" (needs a pair of
+    encoders); ``default_encoder``, the built-in one that is taken when none is named, for methods
+    that bring their own; ``needs_labels``, and then ``label_kind``, "class", "classes" (several a
+    sample), "value" (real numbers) or "any"; ``by_row``, whether ``view_sources`` and ``prepare``
     treat each sample by itself and draw through ``nearfar.views.draws``; ``choices``, one phrase
     for each of the five choices; ``cannot``, what the engine must refuse and why: "shard" (divided
     parameters), "cache" (the gradient cache), "accumulate" or "ahead" (batches made while a step
@@ -267,6 +270,7 @@ class Method(nn.Module):
     """
 
     paper: ClassVar[Paper] = Paper(title="", authors="", year=0)
+    facets: ClassVar[Facets | None] = None
     Settings: ClassVar[type[Any]] = NoSettings
     recipes: ClassVar[Mapping[str, Recipe]] = {}
     modalities: ClassVar[tuple[str, ...]] = ()
@@ -333,6 +337,19 @@ class Method(nn.Module):
                 f"{name} needs classes; the labels of {spec.name} are real numbers: take another "
                 "method."
             )
+        if self.needs_labels and "classes" in (self.label_kind, spec.target):
+            if self.label_kind == "classes" and spec.target not in ("classes", "none"):
+                found = "one class a sample" if spec.target == "class" else "real numbers"
+                raise UserError(
+                    f"{name} needs several classes a sample; the labels of {spec.name} are "
+                    f"{found}: take another method."
+                )
+            if self.label_kind in ("class", "value"):
+                wanted = "one class a sample" if self.label_kind == "class" else "real numbers"
+                raise UserError(
+                    f"{name} needs {wanted}; samples of {spec.name} have several classes: choose "
+                    "another column with --label, or another method."
+                )
         if self.label_kind == "value" and spec.target == "class":
             raise UserError(
                 f"{name} needs real numbers to regress; the labels of {spec.name} are classes: "
@@ -340,7 +357,7 @@ class Method(nn.Module):
             )
 
     @property
-    def wanted_views(self) -> WantedViews:
+    def wanted_views(self) -> Wanted:
         """Which views a batch must carry; may depend on the settings."""
         return WantedViews() if (host := self.stands_on) is None else host.wanted_views
 

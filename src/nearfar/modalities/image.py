@@ -8,6 +8,7 @@ from nearfar.modalities.modality import Modality, Network
 _VIT = "nearfar.networks.patch_transformer:PatchTransformer"
 _MICRO = {"width": 96, "depth": 4, "heads": 3}
 _TINY_VIT = (_VIT, {"width": 24, "depth": 1, "heads": 3})
+_RESTORER = "nearfar.networks.restorers.restorer:Restorer"
 
 MODALITY = Modality(
     axes=3,
@@ -28,6 +29,7 @@ MODALITY = Modality(
     tiny={
         "any": ("nearfar.networks.convnet:SmallConvNet", {"widths": (4, 8)}),
         "tokens": _TINY_VIT,
+        "restorer": (_RESTORER, {"network": "srresnet", "width": 4, "blocks": 1}),
     },
     networks={
         "small-convnet": Network(
@@ -76,11 +78,47 @@ MODALITY = Modality(
             home=_VIT,
             options={"width": 768, "depth": 12, "heads": 12},
         ),
+        "srresnet": Network(
+            summary="enlarger: 16 residual blocks, 1.3 M parameters, and pixel shuffle",
+            home=_RESTORER,
+            options={"network": "srresnet"},
+            kind="restorer",
+        ),
+        "srresnet-small": Network(
+            summary="enlarger for laptops: 4 residual blocks, 0.1 M parameters, pixel shuffle, "
+            "beside a bilinear enlargement",
+            home=_RESTORER,
+            options={"network": "srresnet", "width": 32, "blocks": 4, "residual": True},
+            kind="restorer",
+        ),
+        "edsr": Network(
+            summary="enlarger: 16 residual blocks without norm, 1.2 M parameters, pixel shuffle",
+            home=_RESTORER,
+            options={"network": "edsr"},
+            kind="restorer",
+        ),
+        "nafnet": Network(
+            summary="restorer of one size: a U-Net of gated blocks, 17 M parameters",
+            home=_RESTORER,
+            options={"network": "nafnet"},
+            kind="restorer",
+        ),
+        "nafnet-small": Network(
+            summary="restorer of one size: a U-Net of gated blocks for laptops, 0.1 M parameters",
+            home=_RESTORER,
+            options={
+                "network": "nafnet",
+                "width": 16,
+                "encoder": (1, 1),
+                "decoder": (1, 1),
+            },
+            kind="restorer",
+        ),
     },
     # vit-micro, not vit-tiny, is the default for masked methods: forward and backward take it a
     # fifth of the time at 32 pixels, so that it gets five times the updates in the minutes that a
     # laptop has.
-    encoders={"any": "small-convnet", "tokens": "vit-micro"},
+    encoders={"any": "small-convnet", "tokens": "vit-micro", "restorer": "srresnet-small"},
     scale=255,
     has_boxes=True,
     # Below, three halvings leave no feature map.

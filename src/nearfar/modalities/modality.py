@@ -16,11 +16,14 @@ class Network:
         summary: One line for lists.
         home: "module:Class"; the class is called with the spec and ``options``.
         options: Keyword arguments that make this one of the class's variants.
+        kind: The kind of encoder that it is, where methods may ask for no less: "restorer". Such an
+            encoder takes the first part of samples with several parts. "any" for all others.
     """
 
     summary: str
     home: str
     options: Mapping[str, object] = field(default_factory=dict)
+    kind: str = "any"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,7 @@ class Modality:
             own.
         raw: (plain view) to features (N, D) for the row of the raw input; None where there is no
             such row.
+        simple: (raw features, training samples) to what makes simple features; None: none.
         pictures: (raw samples) to one data address each, or "" where there is no picture.
         toy: The spec of a tiny data set.
         toy_samples: (spec, count, generator) to that many made-up raw samples.
@@ -66,6 +70,7 @@ class Modality:
     encoders: Mapping[str, str]
     views: str | None = None
     raw: str | None = "nearfar.evaluation.features:averaged"
+    simple: str | None = "nearfar.evaluation.simple:components"
     pictures: str = "nearfar.reports.pictures.samples:no_pictures"
     scale: int = 1
     has_boxes: bool = False

@@ -32,6 +32,7 @@ def combined(modalities: Sequence[Modality], name: str) -> Modality:
         plain="nearfar.views.parts:plain_parts",
         views="nearfar.views.parts:part_views",
         raw="nearfar.evaluation.features:first_part" if first.raw else None,
+        simple="nearfar.evaluation.simple:components" if first.raw else None,
         pictures="nearfar.reports.pictures.samples:first_pictures",
         toy=toy,
         toy_samples="nearfar.testing.toys:toy_parts",

@@ -31,8 +31,9 @@ def build(name: str | None, spec: Spec, *, kind: str = "any") -> Encoder:
             for each joined by "+" (the last ones may be left out); "3*NAME" for three of the same,
             features concatenated. None takes the default of the modality and kind.
         spec: of the data.
-        kind: for the default: "any", "tokens" (a ``TokenEncoder``) or "towers" (``Towers``).
-            Several parts always get towers.
+        kind: for the default: "any", "tokens" (a ``TokenEncoder``), "towers" (``Towers``) or a
+            modality's own, such as "restorer". Several parts get towers, but for encoders of such
+            a kind of its own, which take the first part.
 
     Returns:
         The encoder; its ``architecture`` holds the resolved name and the spec, which is all it
@@ -80,8 +81,22 @@ def _count(name: str | None) -> int:
 
 def _built(name: str | None, spec: Spec, kind: str) -> Encoder:
     """As ``build``, without the check of memory."""
-    if kind not in catalogue.KINDS:
-        raise unknown_name("kind of encoder", kind, catalogue.KINDS)
+    if kind not in catalogue.kinds():
+        raise unknown_name("kind of encoder", kind, catalogue.kinds())
+    own = catalogue.kind_of(name) if name else kind
+    if kind not in catalogue.GENERAL and own != kind:
+        fitting = ", ".join(catalogue.names_of_kind(kind)) or "none yet"
+        raise UserError(
+            f"{name} is no encoder of the kind {kind}, which is needed here; choose one of "
+            f"{fitting}."
+        )
+    if spec.parts and own not in catalogue.GENERAL:
+        if kind == "towers":
+            raise UserError(
+                f"{name} takes one part of {spec.name}, and an encoder of each part is needed "
+                f"here; choose others, joined by +."
+            )
+        spec = spec.first
     if spec.parts:
         return _remembered(*_towers(name, spec), spec)
     chosen = name or catalogue.default(spec.modality, kind)
@@ -158,7 +173,9 @@ def _single(name: str, spec: Spec) -> Encoder:
             f"{name} encodes {modality} data, but {spec.name} holds {spec.modality} data; encoders "
             f"for those: {fitting}."
         )
-    smallest = modalities.get(modality).smallest
+    kind: Any = None if is_timm else at_home(catalogue.entries()[name][1].home)
+    any_size = getattr(kind, "any_size", False)
+    smallest = 1 if any_size else modalities.get(modality).smallest
     if min(spec.shape[1:], default=smallest) < smallest:
         size = " x ".join(map(str, spec.shape[1:]))
         raise UserError(
@@ -169,8 +186,7 @@ def _single(name: str, spec: Spec) -> Encoder:
         from nearfar.networks.timm_encoder import TimmEncoder
 
         return TimmEncoder(spec, name.removeprefix(catalogue.TIMM))
-    _, network = catalogue.entries()[name]
-    encoder: Encoder = at_home(network.home)(spec, **network.options)
+    encoder: Encoder = kind(spec, **catalogue.entries()[name][1].options)
     return encoder
 
 

@@ -10,8 +10,10 @@ from nearfar import modalities
 from nearfar.errors import UserError
 from nearfar.modalities import Network
 
-KINDS = ("any", "tokens", "towers")
-"""What a method may ask of an encoder: nothing, a ``TokenEncoder``, or one for each part."""
+GENERAL = ("any", "tokens", "towers")
+"""What a method may ask of an encoder of any modality: nothing, a ``TokenEncoder``, or one for each
+part. Modalities have further kinds.
+"""
 
 TIMM = "timm:"
 PRETRAINED = "@pretrained"
@@ -26,6 +28,39 @@ def entries() -> dict[str, tuple[str, Network]]:
         for modality in modalities.names()
         for name, network in modalities.get(modality).networks.items()
     }
+
+
+@cache
+def kinds() -> list[str]:
+    """The kinds of encoder that a method may ask for: the general ones, and those of which a
+    modality's file names a default.
+
+    Example:
+        >>> "tokens" in kinds(), "restorer" in kinds()
+        (True, True)
+    """
+    own = {kind for one in modalities.names() for kind in modalities.get(one).encoders}
+    return [*GENERAL, *sorted(own - set(GENERAL))]
+
+
+def kind_of(name: str) -> str:
+    """The kind of a built-in encoder; "any" for names that are not built in.
+
+    Example:
+        >>> kind_of("srresnet"), kind_of("resnet18")
+        ('restorer', 'any')
+    """
+    found = entries().get(name)
+    if found is None or found[1].kind != "any":
+        return "any" if found is None else found[1].kind
+    defaults = modalities.get(found[0]).encoders
+    own = (kind for kind, one in defaults.items() if one == name and kind not in GENERAL)
+    return next(own, "any")
+
+
+def names_of_kind(kind: str) -> list[str]:
+    """The built-in names of one kind."""
+    return [name for name in entries() if kind_of(name) == kind]
 
 
 def names() -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -22,6 +22,9 @@ class Encoder(nn.Module):
     """What stands before the names of the weights and is left out in files, so that another
     library's model takes them as they are.
     """
+
+    any_size: ClassVar[bool] = False
+    """Whether it takes samples of any length along the axes after the first."""
 
     @property
     def map_dimension(self) -> int:
@@ -59,6 +62,20 @@ class Encoder(nn.Module):
             f"{type(self).__name__} has no projection of patches; choose a transformer encoder "
             "such as vit-tiny."
         )
+
+
+class NodeEncoder(Encoder):
+    """A network over graphs that is open between its nodes and their read-out.
+
+    ``encoder(x)`` is (N, dimension): one row a graph of ``Graphs``, or one a seed of ``Nodes``.
+    """
+
+    def nodes(self, graphs: Any) -> Tensor:
+        """Hidden nodes (M, dimension) of all M nodes of ``Graphs`` or ``Nodes``.
+
+        Subclasses may take further options by keyword.
+        """
+        raise NotImplementedError
 
 
 class TokenEncoder(Encoder):

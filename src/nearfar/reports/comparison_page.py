@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from nearfar.assembly.opened import source_of
-from nearfar.comparison.result import Comparison
+from nearfar.comparison.result import BASELINES, Comparison
 from nearfar.comparison.table import conditions, costs, difference_text, explanation, score_text
 from nearfar.files import write_text
 from nearfar.reports import score_tables, sections
@@ -30,7 +30,6 @@ from nearfar.reports.pictures.sample_sections import FEWEST_MAPPED
 from nearfar.runs.folder import RunFolder
 from nearfar.stored import finite_number
 
-_BASELINES = ("random encoder", "raw input")
 _MAPPED = 300
 """Samples in each arm's map: their pictures must not make the page large."""
 
@@ -138,14 +137,14 @@ def _scores(comparison: Comparison) -> Section:
 
 def _colours(comparison: Comparison) -> dict[str, str]:
     """The colour of each arm and each baseline, the same on the whole page."""
-    return {**colours_of_arms(comparison.arms()), **{row: ROWS[row] for row in _BASELINES}}
+    return {**colours_of_arms(comparison.arms()), **{row: ROWS[row] for row in BASELINES}}
 
 
 def _baselines(comparison: Comparison) -> list[str]:
     first = comparison.entries[0].evaluation
     return [
         row
-        for row in _BASELINES
+        for row in BASELINES
         if any((s.row, s.metric) == (row, comparison.headline) for s in first.scores)
     ]
 

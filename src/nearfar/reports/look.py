@@ -16,6 +16,7 @@ from torch.nn.functional import normalize
 
 from nearfar import modalities
 from nearfar.data import Source
+from nearfar.data.labels import joined_names
 from nearfar.evaluation.features import Labelled, extract
 from nearfar.evaluation.probes.linear import linear_probes, ridge_probes
 from nearfar.evaluation.splits import held_out
@@ -169,6 +170,8 @@ class Look:
         classes: Sequence[str] = self.source.spec.classes
         if samples.label is None:
             return [""] * len(samples)
+        if classes and samples.label.ndim == 2:
+            return [joined_names(held, classes) for held in samples.label.tolist()]
         if classes:
             return [classes[value] for value in samples.label.tolist()]
         return [

@@ -193,6 +193,37 @@ _MEANINGS: tuple[tuple[str, Meaning], ...] = (
         _low("Share of the wrong training labels that the method gives back as they were given"),
     ),
     (
+        "PSNR",
+        _high("Squared error of restored images in decibels, where 6 more halve the error"),
+    ),
+    (
+        "Y-PSNR",
+        _high("The same of the brightness inside a border, as enlargement is judged"),
+    ),
+    (
+        "(MS-|Y-)?SSIM",
+        _high("Likeness of local means, contrasts and patterns of restored images, 1 at most"),
+    ),
+    (
+        "detail",
+        _neither(
+            "Energy of the restored images' fine detail over that of the true ones, 1 at best"
+        ),
+    ),
+    (
+        "abs_rel",
+        _low("Mean distance of depth from the truth over the truth, at the truth's scale"),
+    ),
+    (
+        "sq_rel",
+        _low("Mean squared distance of depth from the truth over the truth", rare=True),
+    ),
+    ("rmse(_log)?", _low("Root of the mean squared distance of depth, or of its logarithm")),
+    (
+        "a[123]",
+        _high("Share of pixels whose depth is within a factor of 1.25, or its square or cube"),
+    ),
+    (
         "purity, 10 nearest",
         _high("Share of the ten nearest test samples that have the same class"),
     ),

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from nearfar.assembly.opened import source_of
+from nearfar.comparison.result import BASELINES
 from nearfar.evaluation.result import Evaluation
 from nearfar.files import write_text
 from nearfar.reports import sections
@@ -80,11 +81,7 @@ def lead(evaluation: Evaluation | None) -> str:
 
 def _card(evaluation: Evaluation, metric: str) -> str:
     trained = evaluation.score(metric)
-    others = [
-        s
-        for s in evaluation.scores
-        if s.metric == metric and s.row in ("random encoder", "raw input")
-    ]
+    others = [s for s in evaluation.scores if s.metric == metric and s.row in BASELINES]
     value, space, interval = trained.text().partition(" ")
     lines = [f"95 %: {interval.strip('()')}"] if space else []
     lines += [f"{s.row}: {s.text().partition(' ')[0]}" for s in others]

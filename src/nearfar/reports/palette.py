@@ -33,7 +33,12 @@ SHAPES = ("circle", "triangle-up")
 OTHERS = "other classes"
 """What the rarest values are called together, where there are more than colours."""
 
-ROWS = {"trained": COLOURS[0], "random encoder": COLOURS[1], "raw input": COLOURS[2]}
+ROWS = {
+    "trained": COLOURS[0],
+    "random encoder": COLOURS[1],
+    "raw input": COLOURS[2],
+    "simple features": COLOURS[3],
+}
 """Colours of the rows of every table."""
 PAIRS = {"positive": COLOURS[10], "negative": COLOURS[17]}
 """Colours of pairs of views: no row's, and of arms only an eleventh's."""
@@ -41,7 +46,7 @@ _ARMS = tuple(colour for colour in COLOURS if colour not in list(ROWS.values())[
 
 
 def colours_of_arms(arms: Sequence[str]) -> dict[str, str]:
-    """One colour for each arm, none of them a baseline's; beyond 18 arms they come again."""
+    """One colour for each arm, none of them a baseline's; beyond 17 arms they come again."""
     return {arm: _ARMS[number % len(_ARMS)] for number, arm in enumerate(arms)}
 
 

@@ -106,6 +106,8 @@ def curves(look: Look) -> Section:
             charts["curve-knn"] = knn_curve(rows, levels, ROWS)
         elif known:
             charts[f"curve-{value}"] = curve(rows, value, title)
+    for name in dict.fromkeys(name for row in rows for name in row.get("glance", ())):
+        charts[f"curve-{name}"] = curve(rows, name, f"online {name}")
     charts |= terms(rows)
     places = "".join(
         chart(name, f"{spec['title']} over the steps of the run") for name, spec in charts.items()

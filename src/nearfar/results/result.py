@@ -62,6 +62,28 @@ class Result:
         """
         raise NotImplementedError
 
+    def shown(self, ids: Sequence[str]) -> dict[str, list[Any]]:
+        """What the terminal shows: column name to plain values, by default those of ``columns``.
+
+        Args:
+            ids: Of the samples.
+        """
+        return self.columns(ids)
+
+    def marked(self, folder: Path, ids: Sequence[str], origin: Path | None) -> list[Path]:
+        """Write copies of the files that the samples came from, with what was predicted of them
+        marked in; by default none.
+
+        Args:
+            folder: Made if it does not exist.
+            ids: Of the samples.
+            origin: The file or folder that the samples were read from; None for data by name.
+
+        Returns:
+            The written files.
+        """
+        return []
+
     def write(self, folder: Path, ids: Sequence[str]) -> list[Path]:
         """Write what a user can use into a folder; by default a table, ``predictions.parquet``.
 

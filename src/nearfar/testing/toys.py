@@ -12,12 +12,14 @@ from torch import Tensor
 from nearfar import modalities
 from nearfar.batch import Batch
 from nearfar.data.batches.wanted import Facts, Grouped, Shuffled, Weighted
-from nearfar.data.samples import Samples
+from nearfar.data.prepare import prepared
+from nearfar.data.samples import Samples, Source
 from nearfar.data.spec import Spec
 from nearfar.errors import unknown_name
 from nearfar.found import at_home
 from nearfar.methods import registry
 from nearfar.methods.method import Method
+from nearfar.networks import catalogue
 from nearfar.networks.encoder import Encoder
 from nearfar.networks.towers import Towers
 from nearfar.options import resolved_settings
@@ -84,12 +86,21 @@ def spec_for(kind: type[Method], modality: str | None = None) -> Spec:
         UserError: for an unknown modality.
     """
     modality = modality or next((m for m in kind.modalities if "*" not in m), "image")
-    spec = modalities.get(_any_kind(modality)).toy
-    return (
-        dataclasses.replace(spec, classes=(), target="value")
-        if kind.label_kind == "value"
-        else spec
-    )
+    spec = _with_parts(kind, modalities.get(_any_kind(modality)).toy)
+    if kind.label_kind == "value":
+        return dataclasses.replace(spec, classes=(), target="value")
+    return dataclasses.replace(spec, target="classes") if kind.label_kind == "classes" else spec
+
+
+def _with_parts(kind: type[Method], spec: Spec) -> Spec:
+    """The toy's spec as the method's own preparation changes it, where it lacks the parts that the
+    method learns from.
+    """
+    if not kind.prepared or all(name in spec.parts for name in kind.learns_from):
+        return spec
+    with torch.device("cpu"):  # also where methods are built without memory
+        source = Source(spec.first, toy_samples(spec.first), None)
+        return prepared(source, (kind.prepared,), seed=0).spec
 
 
 def _any_kind(modality: str) -> str:
@@ -108,8 +119,9 @@ def toy_encoder(spec: Spec, kind: str = "any") -> Encoder:
     Raises:
         UserError: If the modality has none of that kind.
     """
-    if spec.parts:
+    if spec.parts and kind in catalogue.GENERAL:
         return Towers({name: toy_encoder(part) for name, part in spec.parts.items()})
+    spec = spec.first
     tiny = modalities.get(spec.modality).tiny
     if kind not in tiny:
         raise unknown_name(f"kind of encoder of {spec.modality} data", kind, tiny)
@@ -148,11 +160,13 @@ def toy_samples(spec: Spec, kind: type[Method] | None = None) -> Samples:
     columns that a method needs in turn.
     """
     content = modalities.toy_of(spec, spec.length, torch.Generator().manual_seed(1))
-    label = (
-        torch.arange(spec.length) % 4 * 0.75
-        if spec.target == "value"
-        else torch.arange(spec.length) % len(spec.classes)
-    )
+    label = torch.arange(spec.length) % max(len(spec.classes), 1)
+    if spec.target == "value":
+        label = torch.arange(spec.length) % 4 * 0.75
+    if spec.target == "classes":  # one in turn, every second sample all, every fifth none
+        number = torch.arange(spec.length)[:, None]
+        held = (torch.arange(len(spec.classes)) == label[:, None]) | (number % 2 == 1)
+        label = held & (number % 5 != 4)
     columns = {} if kind is None else kind.needs_groups
     group = {name: torch.arange(spec.length) % len(each) for name, each in columns.items()}
     return Samples(content, [str(number) for number in range(spec.length)], label, group)

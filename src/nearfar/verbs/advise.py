@@ -131,6 +131,7 @@ def advise(data: str, *, limit: int | None = None, label: str | None = None) -> 
     spec = source.spec
     labels = {
         "class": f"{len(spec.classes)} classes",
+        "classes": f"{len(spec.classes)} classes, of which a sample may have several",
         "value": "real-valued labels",
         "none": "no labels",
     }[spec.target]

@@ -18,6 +18,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from nearfar.methods.facets import Facets
+
 _EXTRAS = {
     "timm": "encoders of the timm library (timm:NAME)",
     "aeon": "time-series sets (aeon:NAME)",
@@ -28,20 +30,75 @@ _EXTRAS = {
 }
 
 
-def methods(name: str | None = None) -> None:
-    """Print the methods as a tree, or one method's paper, five choices, settings and recipes.
+def methods(
+    name: str | None = None, *, tree: bool = False, table: bool = False, where: str = ""
+) -> None:
+    """Print the methods by family, or one method's paper, five choices, settings and recipes.
 
     Args:
         name: a method; all of them when left out.
+        tree: print the methods as leaves of the tree of self-supervised learning.
+        table: print a table of what kind each method is.
+        where: only methods of a kind, as in teacher=ema,guard=negatives or leaf=contrastive.
     """
     console = Console()
-    if name is None:
-        console.print(_tree())
-    else:
+    if name is not None:
         _describe(name, console)
+    elif table:
+        console.print(_facet_table(where))
+    elif tree or where:
+        console.print(_leaf_tree(where))
+    else:
+        console.print(_families())
 
 
-def _tree() -> Tree:
+def _known(where: str) -> dict[str, tuple[Facets, str]]:
+    """Facets and summary of each method that is as wanted; torch is not imported."""
+    from nearfar.methods import registry
+    from nearfar.methods.facets import conditions, facets_in, meets
+
+    wanted = conditions(where) if where else {}
+    found = {}
+    for member in registry.names():
+        text = registry.path_of(member).read_text(encoding="utf-8")
+        facets = facets_in(text)
+        if facets is not None and meets(facets, wanted):
+            found[member] = facets, _summary(text)
+    return found
+
+
+def _summary(text: str) -> str:
+    first = (ast.get_docstring(ast.parse(text)) or "").partition("\n\n")[0]
+    return " ".join(first.split())
+
+
+def _leaf_tree(where: str) -> Tree:
+    from nearfar.methods.facets import TREE
+
+    known = _known(where)
+    root = Tree("self-supervised learning")
+    branches: dict[str, Tree] = {"": root}
+    for leaf, meaning in TREE.items():
+        members = {name: told for name, (facets, told) in known.items() if facets.leaf == leaf}
+        inside = any(facets.leaf.startswith(f"{leaf}.") for facets, _ in known.values())
+        if not members and not inside:
+            continue
+        above, _, last = leaf.rpartition(".")
+        branches[leaf] = branches[above].add(f"[bold]{last.replace('_', ' ')}[/]  {meaning}")
+        for name, told in members.items():
+            branches[leaf].add(f"[cyan]{name}[/]  {escape(told)}")
+    return root
+
+
+def _facet_table(where: str) -> Table:
+    names = [field.name for field in dataclasses.fields(Facets)]
+    table = Table("method", *names)
+    for name, (facets, _) in _known(where).items():
+        table.add_row(name, *(getattr(facets, facet) for facet in names))
+    return table
+
+
+def _families() -> Tree:
     """Families and methods with the first line of each file's docstring; torch is not imported."""
     from nearfar.methods import registry
 
@@ -50,8 +107,7 @@ def _tree() -> Tree:
         branch = tree.add(f"[bold]{family}[/]")
         for member in members:
             text = registry.path_of(member).read_text(encoding="utf-8")
-            summary = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
-            branch.add(f"[cyan]{member}[/]  {summary}")
+            branch.add(f"[cyan]{member}[/]  {escape(_summary(text))}")
     return tree
 
 
@@ -105,7 +161,13 @@ def _cost(name: str) -> str:
 
 
 def _labels(kind: Any) -> str:
-    what = {"class": " (classes)", "value": " (real numbers)", "any": ""}[kind.label_kind]
+    kinds = {
+        "class": " (classes)",
+        "classes": " (several classes)",
+        "value": " (real numbers)",
+        "any": "",
+    }
+    what = kinds[kind.label_kind]
     return f"; needs labels{what}" if kind.needs_labels else ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -115,16 +116,30 @@ def features_of(run: RunFolder, samples: Any) -> Tensor:
 
     encoder = run.features()
     spec = encoder_spec(encoder)
+    sample = samples.take(torch.arange(1))
     if not spec.parts:
-        return extract(encoder, samples, plain_view(spec))
+        return extract(encoder, samples, _view_of_one(spec, sample))
     method = method_of(run)
-    taken = _part_of(samples.take(torch.arange(1)), spec)
+    taken = _part_of(sample, spec)
     plain = plain_view(spec.parts[taken])
 
     def one_part(x: Any) -> Any:
         return plain(x[taken] if isinstance(x, Parts) else x)
 
     return extract(partial(method.embed_part, taken), samples, one_part)
+
+
+def _view_of_one(spec: Spec, sample: Any) -> Callable[[Any], Any]:
+    """The plain view for an encoder that takes one part of samples, the first; of the size that the
+    samples have.
+    """
+    from nearfar.views import plain_view
+
+    first = next(iter(sample.values())) if isinstance(sample, Parts) else sample
+    if isinstance(first, Tensor):
+        spec = replace(spec, shape=tuple(first.shape[1:]))
+    plain = plain_view(spec)
+    return lambda x: plain(next(iter(x.values())) if isinstance(x, Parts) else x)
 
 
 def text_features(run: RunFolder, tokens: Tokens) -> Tensor:
@@ -142,9 +157,13 @@ def text_features(run: RunFolder, tokens: Tokens) -> Tensor:
 
 def labels_of(samples: Any, classes: tuple[str, ...]) -> list[Any]:
     """Class names, values, or None for each sample."""
+    from nearfar.data.labels import joined_names
+
     if samples.label is None:
         return [None] * len(samples)
     values = samples.label.tolist()
+    if samples.label.ndim == 2 and classes:
+        return [joined_names(value, classes) for value in values]
     return [classes[value] for value in values] if classes else values
 
 
@@ -172,7 +191,7 @@ def _embeddings(run: RunFolder, samples: Any) -> dict[str, Tensor]:
     found = {"embedding": features_of(run, samples)}
     spec = encoder_spec(run.encoder())
     sample = samples.take(torch.arange(1))
-    if not isinstance(sample, Parts):
+    if not isinstance(sample, Parts) or not spec.parts:
         return found
     method = method_of(run)
     for name in [name for name in spec.parts if name in sample][1:]:

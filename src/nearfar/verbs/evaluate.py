@@ -30,6 +30,7 @@ def evaluate(
     seeds: int = 3,
     label: str | None = None,
     group: str | None = None,
+    baseline: Path | None = None,
     output: Path | None = None,
 ) -> Evaluation:
     """Judge a run's encoder beside a random encoder and the raw input.
@@ -46,6 +47,8 @@ def evaluate(
         label: which column or array holds the label; by default the run's, of other data the one
             with a common name.
         group: the same for the groups that a split must not tear apart and that fairness compares.
+        baseline: features of the same samples to judge beside these, a .parquet or .npz file as
+            `nearfar embed` writes, of any model.
         output: a file for the evaluation, in the place of evaluation.json in the run folder (which
             may then be read-only).
 
@@ -58,7 +61,7 @@ def evaluate(
     Raises:
         UserError: for an unknown protocol, or one that the data do not allow.
     """
-    from nearfar.assembly.assemble import load_other
+    from nearfar.assembly.assemble import load_other, with_parts
     from nearfar.evaluation.protocols import check_names
     from nearfar.reports.told import tell
 
@@ -83,12 +86,21 @@ def evaluate(
     source = (
         _own(opened, columns)
         if data is None
-        else load_other(opened.config.options, data, opened.encoder(), **columns)
+        else with_parts(
+            opened.config, load_other(opened.config.options, data, opened.encoder(), **columns)
+        )
     )
     tell(source)
     notes = _told(opened, source, data, columns) if data is not None or columns else ()
     found = evaluate_run(
-        opened, source, protocols=names, outsiders=strangers, seeds=seeds, keep=keep, notes=notes
+        opened,
+        source,
+        protocols=names,
+        outsiders=strangers,
+        seeds=seeds,
+        keep=keep,
+        baseline=baseline,
+        notes=notes,
     )
     if output is not None:
         write_text(Path(output), found.to_json())
@@ -157,6 +169,7 @@ def evaluate_run(
     outsiders: Source | None = None,
     seeds: int = 3,
     keep: bool = True,
+    baseline: Path | None = None,
     notes: Sequence[str] = (),
 ) -> Evaluation:
     """As ``evaluate`` for an opened run and loaded data; ``keep``: write evaluation.json into the
@@ -164,24 +177,28 @@ def evaluate_run(
     """
     import dataclasses
 
+    from nearfar.assembly.seen import view_of
     from nearfar.data.kept import CHANGED
     from nearfar.evaluation import Wanted
     from nearfar.evaluation import evaluate as judge
     from nearfar.evaluation.answers import ANSWERS
+    from nearfar.evaluation.simple import features_from
     from nearfar.precision import device_of
     from nearfar.runs.encoder_files import check_input, encoder_spec, tower_for
-    from nearfar.views import plain_view
 
     encoder = run.features()
     whole = bool(source.spec.parts) or run.predicts is not None
     for spec in (source.spec, *([outsiders.spec] if outsiders is not None else [])):
         check_input(encoder, spec)
     encoder = tower_for(encoder, source.spec.modality)
+    method = method_of(run) if whole else None
+    trained = encoder_spec(encoder) if method is None else method.spec
     found = _watched(judge)(
-        method_of(run) if whole else encoder,
+        encoder if method is None else method,
         source,
-        plain_view(encoder_spec(encoder)),  # normalised as in training, whatever the data
+        view_of(trained, source.spec),
         baselines={"random encoder": _untrained(run, encoder, whole)},
+        given={} if baseline is None else {baseline.stem: features_from(baseline)},
         wanted=Wanted(protocols, seeds, _samples(outsiders), device_of(run.config.options.device)),
         shared=None if whole else _shared(run, encoder),
     )
@@ -215,6 +232,7 @@ def _shared(run: RunFolder, encoder: Encoder) -> SharedRows | None:
     """
     from nearfar.comparison.running import BASELINES, PLAN
     from nearfar.evaluation.shared import SharedRows
+    from nearfar.evaluation.simple import SIMPLE
     from nearfar.runs.encoder_files import encoder_spec, name_of
     from nearfar.version import __version__
 
@@ -223,7 +241,9 @@ def _shared(run: RunFolder, encoder: Encoder) -> SharedRows | None:
         return None
     made = f"{name_of(encoder)} seed {run.config.options.seed + 1}"
     about = f"{__version__} {encoder_spec(encoder)!r}"
-    return SharedRows(folder / BASELINES, {"random encoder": made, "raw input": ""}, about)
+    return SharedRows(
+        folder / BASELINES, {"random encoder": made, "raw input": "", SIMPLE: ""}, about
+    )
 
 
 def _samples(source: Source | None) -> Any:

@@ -27,16 +27,16 @@ def next_command(run: RunFolder, spec: Spec, evaluation: Evaluation) -> str:
     repeated at greater length if it was still learning, and else other methods are proposed.
     """
     found = gain(evaluation)
-    data = _words_of_data(run.config.options)
+    data = words_of_data(run.config.options)
     if found is None:
-        return f"nearfar report {_quoted(run.folder)}  # look at the neighbours and the map"
+        return f"nearfar report {quoted(run.folder)}  # look at the neighbours and the map"
     if found.state == "good":
         methods = [run.config.method, *_others(run.config.method, spec)]
-        words = " ".join(map(_quoted, methods))
+        words = " ".join(map(quoted, methods))
         return f"nearfar compare {words} {data} --seeds 3  # is another method better?"
     if is_still_learning(run.metrics()):
-        return f"{_longer(run)}  # it was still learning"
-    words = _words_of_data(run.config.options, ("data", "label", "limit"))
+        return f"{longer(run)}  # it was still learning"
+    words = words_of_data(run.config.options, ("data", "label", "limit"))
     return f"nearfar compare --advise {words}  # which methods fit these data"
 
 
@@ -59,7 +59,8 @@ def is_still_learning(rows: Sequence[Mapping[str, Any]]) -> bool:
     return before - late > 0.02 * (max(losses) - min(losses))
 
 
-def _longer(run: RunFolder) -> str:
+def longer(run: RunFolder) -> str:
+    """The command that repeats a run at greater length."""
     config = run.config
     named = [config.method] if ":" in config.method else []
     length = (
@@ -68,7 +69,7 @@ def _longer(run: RunFolder) -> str:
         else ["--epochs", str(_LONGER * (config.options.epochs or 1))]
     )
     words = ["nearfar", "pretrain", *named, "--config", run.folder / CONFIG, *length]
-    return " ".join(map(_quoted, words))
+    return " ".join(map(quoted, words))
 
 
 def _others(method: str, spec: Spec) -> list[str]:
@@ -80,15 +81,17 @@ def _others(method: str, spec: Spec) -> list[str]:
     return [proposal.method for proposal in candidates(spec) if proposal.method in known][:2]
 
 
-def _words_of_data(options: PretrainOptions, names: Sequence[str] = _OF_DATA) -> str:
+def words_of_data(options: PretrainOptions, names: Sequence[str] = _OF_DATA) -> str:
+    """The options that name the data, as words of the command line."""
     defaults = {f.name: f.default for f in dataclasses.fields(PretrainOptions)}
     words: list[str] = []
     for name in names:
         value = getattr(options, name)
         if name == "data" or (value is not None and value != defaults[name]):
             words += [f"--{name.replace('_', '-')}", str(value)]
-    return " ".join(map(_quoted, words))
+    return " ".join(map(quoted, words))
 
 
-def _quoted(word: object) -> str:
+def quoted(word: object) -> str:
+    """A word as the shell takes it."""
     return shlex.quote(str(word))

@@ -12,6 +12,7 @@ from nearfar.errors import UserError
 from nearfar.runs.folder import RunFolder
 
 if TYPE_CHECKING:
+    from nearfar.data.samples import Source
     from nearfar.results.result import Result
 
 _SHOWN = 10
@@ -43,9 +44,11 @@ def predict(
     """
     from rich.console import Console
 
+    from nearfar.assembly.seen import view_of
     from nearfar.evaluation.features import predicted
     from nearfar.precision import device_of
-    from nearfar.views import plain_view
+    from nearfar.results.several import Several
+    from nearfar.runs.encoder_files import check_input
 
     opened = RunFolder(run)
     if opened.predicts is None:
@@ -53,16 +56,24 @@ def predict(
             f"{opened.config.method} predicts nothing: its features are all there is; use `nearfar "
             f"embed {opened.folder}`."
         )
-    samples = _samples(opened, data)
     method = method_of(opened)
     device = device_of(opened.config.options.device)
-    result: Result = predicted(
-        method.to(device).predict, samples, plain_view(method.spec), device=device
-    ).to("cpu")
+    method.to(device)
+    parts = []
+    ids: list[str] = []
+    for source, samples in _samples(opened, data):
+        check_input(method.encoder, source.spec)
+        view = view_of(method.spec, source.spec)
+        parts.append(predicted(method.predict, samples, view, device=device).to("cpu"))
+        ids += samples.ids
+    result: Result = parts[0] if len(parts) == 1 else Several(tuple(parts))
     console = Console()
-    console.print(table_of(result, samples.ids))
+    console.print(table_of(result, ids))
     if output is not None:
-        for path in result.write(Path(output), samples.ids)[:_SHOWN]:
+        given = Path(str(data or opened.config.options.data)).expanduser()
+        paths = result.write(Path(output), ids)
+        paths += result.marked(Path(output), ids, given if given.exists() else None)
+        for path in paths[:_SHOWN]:
             console.print(f"wrote {path}", highlight=False, soft_wrap=True, markup=False)
     return result
 
@@ -73,9 +84,10 @@ def table_of(result: Result, ids: list[str]) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
-    columns = result.columns(ids)
+    first = ids[:_SHOWN]
+    columns = result[: len(first)].shown(first)
     table = Table(*map(escape, columns), box=SIMPLE)
-    for row in range(min(_SHOWN, len(result))):
+    for row in range(len(next(iter(columns.values())))):
         table.add_row(*(escape(_text(values[row])) for values in columns.values()))
     if len(result) > _SHOWN:
         table.caption = f"the first {_SHOWN} of {len(result):,} samples"
@@ -91,11 +103,17 @@ def _text(value: Any) -> str:
     return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
 
 
-def _samples(run: RunFolder, data: str | None) -> Any:
-    """Test samples of the run's own data, or all samples of other data."""
+def _samples(run: RunFolder, data: str | None) -> list[tuple[Source, Any]]:
+    """Sources, each with the samples that are asked for: those for testing of the run's own data,
+    or all of other data, apart by size for an encoder that takes any.
+    """
+    from nearfar.assembly.assemble import load_by_size
+    from nearfar.reports.told import tell
     from nearfar.verbs.embed import loaded
 
-    source = loaded(run, data)
     if data is None:
-        return source.test if source.test is not None and len(source.test) else source.train
-    return source.train
+        own = loaded(run, None)
+        has_test = own.test is not None and len(own.test)
+        return [(own, own.test if has_test else own.train)]
+    sources = [tell(one) for one in load_by_size(run.config.options, data, run.encoder())]
+    return [(source, source.train) for source in sources]

@@ -258,7 +258,8 @@ def _judge(run: Run, source: Any, console: Console) -> None:
     from nearfar.reports.terminal import BRIEF, first_lines, result_line
     from nearfar.reports.told import shown
     from nearfar.verbs.evaluate import evaluate_run
-    from nearfar.verbs.next_command import next_command
+    from nearfar.verbs.next_command import longer, next_command
+    from nearfar.verbs.reasons import reasons
     from nearfar.verbs.report import report
 
     (run.folder / EVALUATION).unlink(
@@ -267,6 +268,8 @@ def _judge(run: Run, source: Any, console: Console) -> None:
     evaluation = evaluate_run(run, source)
     method = run.config.method
     lines = first_lines(method, evaluation, next_command(run, source.spec, evaluation))
+    told = reasons(run, source.spec, evaluation, longer(run))
+    lines += [("perhaps", sentence) for sentence in told]
     if os.environ.get(BRIEF):
         lines = [("result", result_line(evaluation))]
     for label, text in lines:

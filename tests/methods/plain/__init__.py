@@ -13,13 +13,33 @@ from torch import Tensor
 
 from nearfar.batch import Batch
 
-from . import distillation, instance, labelled, momentum, paired, redundancy
+from . import (
+    depth,
+    distillation,
+    graphs,
+    instance,
+    labelled,
+    momentum,
+    paired,
+    redundancy,
+    restoration,
+)
 
 Plain = Callable[[Any, Batch], dict[str, Tensor]]
 
 FORMS: Mapping[str, Plain] = {
     name.replace("_", "-"): function
-    for module in (instance, momentum, distillation, redundancy, paired, labelled)
+    for module in (
+        instance,
+        momentum,
+        distillation,
+        redundancy,
+        paired,
+        labelled,
+        graphs,
+        restoration,
+        depth,
+    )
     for name, function in vars(module).items()
     if getattr(function, "is_plain_form", False)
 }

@@ -79,6 +79,19 @@ def supervised_contrast(z: Tensor, label: Tensor, tau: float) -> Tensor:
     return total / len(z)
 
 
+def supervised_terms(z: Tensor, shared: Tensor, tau: float) -> Tensor:
+    """The same where a pair has a weight: the mean over rows that share something with another."""
+    z = unit(z)
+    losses = []
+    for i in range(len(z)):
+        others = [a for a in range(len(z)) if a != i]
+        weight = shared[i, others]
+        if weight.sum() > 0:
+            logits = (z[others] @ z[i] / tau).log_softmax(0)
+            losses.append(-(weight * logits).sum() / weight.sum())
+    return torch.stack(losses).mean()
+
+
 def off_diagonal(matrix: Tensor) -> Tensor:
     return matrix[~torch.eye(len(matrix), dtype=torch.bool)]
 

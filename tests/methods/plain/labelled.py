@@ -288,7 +288,7 @@ def storm(method: Any, batch: Batch) -> dict[str, Tensor]:
     learn, held = ((batch.extra["stream"] == number) for number in (0, 1))
     x, label, kept = batch.views[0], batch.label, batch.extra["kept"]
     model = nn.Sequential(method.encoder, method.classifier)
-    names = [n for n, p in model.named_parameters() if p.requires_grad]
+    names = [n for n, _ in model.named_parameters()]
     theta = {n: model.get_parameter(n).detach().requires_grad_() for n in names}
 
     def logits(weights: Any, rows: Tensor, mask: Tensor) -> Tensor:

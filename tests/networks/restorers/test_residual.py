@@ -83,3 +83,24 @@ def test_wrong_settings_are_refused_in_a_sentence() -> None:
         PatchCritic(3, form="dense")
     with pytest.raises(UserError, match="form is 'pixel'; valid are"):
         PatchCritic(3, form="pixel")
+
+
+def test_the_critic_learns_from_a_single_pixel_in_bfloat16() -> None:
+    critic = PatchCritic(1, 8, form="dense", side=8).train()
+    for _ in range(5):
+        critic.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = critic(torch.rand(6, 1, 8, 8))
+        logits.float().square().mean().backward()
+        assert all(bool(p.grad.isfinite().all()) for p in critic.parameters() if p.grad is not None)
+
+
+def test_of_a_single_pixel_the_centre_of_the_kernel_counts() -> None:
+    critic = PatchCritic(1, 2, form="dense", side=8).double().eval()
+    x = torch.rand(3, 1, 8, 8, dtype=torch.float64)
+    features = critic.features(x, activated=True)
+    assert features[-2].shape[2:] == (1, 1)
+    last = critic.convolutions[-1]
+    assert isinstance(last, nn.Conv2d)
+    plain = critic.norms[-1](nn.Conv2d.forward(last, features[-2]))
+    torch.testing.assert_close(critic.features(x)[-1], plain)

@@ -71,7 +71,7 @@ class ReadyArray:
         if self.modality == "image":
             check_side(options.size)
             size = (options.size, options.size) if options.size else self.array.shape[2:]
-            size = like.shape[1:] if like is not None else size
+            size = like.shape[1:] if like is not None and len(like.shape) > 1 else size
             notes: list[str] = []
             extra: dict[str, Any] = {}
             if chosen.dtype != np.uint8:
@@ -97,6 +97,31 @@ class ReadyArray:
         """Images as uint8, and the values that became 0 and 255."""
         values = range_of(like) or (float(self.array.min()), float(self.array.max()))
         return np.stack([to_bytes(one.astype(np.float32), values) for one in chosen]), values
+
+
+@dataclass(frozen=True)
+class ReadyClips:
+    """Clips that were made in memory: uint8 (N, C, F, H, W)."""
+
+    array: NDArray[np.uint8]
+    name: str
+
+    @property
+    def modality(self) -> str:
+        return "video"
+
+    def load(self, rows: NDArray[np.int64], options: DataOptions, like: Spec | None) -> Loaded:
+        shape = self.array.shape[1:]
+        size = (options.size,) * 2 if options.size else shape[2:]
+        wanted = (*shape[:2], *size) if like is None else like.shape
+        if wanted != shape:
+            told = " x ".join(map(str, shape))
+            raise UserError(
+                f"The clips of {self.name} are made as {told}; expected no other size: leave out "
+                "--size, or choose data of the shape that the encoder was trained on."
+            )
+        chosen = torch.from_numpy(self.array[rows])
+        return Loaded(chosen, np.ones(len(rows), dtype=bool))
 
 
 def _covering(images: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -68,6 +68,14 @@ class Pictures:
     def modality(self) -> str:
         return "image"
 
+    def sizes(self, rows: NDArray[np.int64]) -> list[tuple[int, int] | None]:
+        """Height and width of each image, told by its header; None where it cannot be read."""
+        with ThreadPoolExecutor(_cores()) as pool:
+            found = [
+                m for block in self._blocks(rows, _BLOCK) for m in _spread(pool, _measured, block)
+            ]
+        return [(one.height, one.width) if isinstance(one, Measured) else None for one in found]
+
     def load(self, rows: NDArray[np.int64], options: DataOptions, like: Spec | None) -> Loaded:
         check_side(options.size)
         wanted = like.shape if like is not None else None
@@ -127,7 +135,11 @@ class Pictures:
                 raise UserError(
                     f"None of the {len(rows)} images of {self.name} can be read: {reasons}."
                 )
-            shape = _three(wanted) if wanted is not None else _common_shape(measured, size)
+            shape = (
+                _three(wanted)
+                if wanted is not None and len(wanted) == 3
+                else _common_shape(measured, size, wanted)
+            )
             deep = np.array([isinstance(one, Measured) and one.deep for one in found])
             if deep.any() and values is None:
                 values = self._values(pool, rows[deep])
@@ -232,10 +244,12 @@ def _pixels(encoded: Encoded, shape: Shape, values: Range | None) -> NDArray[np.
         return str(error)
 
 
-def _common_shape(measured: Sequence[Measured], size: int | None) -> Shape:
-    """Grey if all images are; of the wanted side, or as they are if all agree, or else square with
-    the most common shorter side."""
-    channels = 1 if all(one.grey for one in measured) else 3
+def _common_shape(
+    measured: Sequence[Measured], size: int | None, wanted: tuple[int, ...] | None = None
+) -> Shape:
+    """Grey if all images are, or with as many channels as are wanted; of the wanted side, or as
+    they are if all agree, or else square with the most common shorter side."""
+    channels = wanted[0] if wanted else (1 if all(one.grey for one in measured) else 3)
     if size is not None:
         return channels, size, size
     shapes = {(one.height, one.width) for one in measured}

@@ -12,6 +12,7 @@ EMBEDDED = {
     "digits": "embedded:read_digits",
     "colour-digits": "composites:read_colour_digits",
     "striped-digits": "composites:read_striped_digits",
+    "moving-rooms": "moving_rooms:read_moving_rooms",
 }
 """Sets made from what is installed: the module and the function that makes each."""
 TORCHVISION = "torchvision:"
@@ -94,6 +95,13 @@ _ENTRIES = (
         "image",
         "2,874 + 720, 1 x 16 x 16",
         "stripes alone (background) or with a digit (target)",
+        True,
+    ),
+    Entry(
+        "moving-rooms",
+        "video",
+        "400 + 100, 3 x 3 x 64 x 96",
+        "rendered rooms through which a camera moves, with the depth of every pixel",
         True,
     ),
     Entry(

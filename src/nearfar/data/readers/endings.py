@@ -39,12 +39,14 @@ starts another program."""
 SOUND_ENDINGS = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 SERIES_ENDINGS = (".csv", ".tsv")
 TABLE_ENDINGS = (".parquet",)
+STRUCTURE_ENDINGS = (".pdb", ".ent", ".cif", ".mmcif")
 
 KINDS = {
     "table": TABLE_ENDINGS,
     "image": IMAGE_ENDINGS,
     "sound": SOUND_ENDINGS,
     "series": SERIES_ENDINGS,
+    "structure": STRUCTURE_ENDINGS,
 }
 """Endings of each kind of files; of two kinds with as many files in a folder, the first here is
 read."""

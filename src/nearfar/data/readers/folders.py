@@ -64,11 +64,14 @@ def read_folder(folder: Path, options: DataOptions) -> Table:
     kind = max(KINDS, key=lambda one: by_kind[one])  # the first of equals
     chosen = [path for path in found.paths if kind_of(path) == kind]
     others = [path for path in found.paths if kind_of(path) != kind]
-    table = (
-        read_files(chosen, name, options, folder)
-        if kind == "table"
-        else _table(folder, name, chosen, kind)
-    )
+    if kind == "table":
+        table = read_files(chosen, name, options, folder)
+    elif kind == "structure":
+        from nearfar.data.readers.proteins import read_structures
+
+        table = read_structures(chosen, name, folder, strict=options.strict)
+    else:
+        table = _table(folder, name, chosen, kind)
     table.left_out.update(found.left_out)
     table.left_out.update(f"{ending_of(path) or 'nameless'} files" for path in others)
     table.notes += _notes(table.name, kind, others, found)
@@ -85,16 +88,16 @@ def _nothing(folder: Path, found: Found) -> UserError:
         counts = _counted(found.left_out)
         but = f" but {counts}" if counts else ""
         return UserError(
-            f"The folder {folder} is empty{but}; expected images, recordings, CSV files or parquet "
-            f"files in it."
+            f"The folder {folder} is empty{but}; expected images, recordings, CSV files, parquet "
+            f"files or structures in it."
         )
     endings = Counter(ending_of(path) for path in found.paths).most_common(5)
     there = ", ".join(f"{count} {ending or 'without ending'}" for ending, count in endings)
     arrays = [path for path in found.paths if ending_of(path) == ".npz"]
     hint = f"; name the file {arrays[0]} itself" if arrays else ""
     return UserError(
-        f"The folder {folder} holds no image, sound, CSV or parquet file; it holds files that end "
-        f"in: {there}{hint}."
+        f"The folder {folder} holds no image, sound, CSV, parquet or structure file; it holds "
+        f"files that end in: {there}{hint}."
     )
 
 
@@ -124,7 +127,13 @@ def _notes(name: str, kind: str, others: Sequence[Path], found: Found) -> list[s
     return notes
 
 
-_PLURALS = {"image": "images", "sound": "recordings", "series": "series", "table": "parquet files"}
+_PLURALS = {
+    "image": "images",
+    "sound": "recordings",
+    "series": "series",
+    "table": "parquet files",
+    "structure": "structure files",
+}
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -109,6 +109,15 @@ def _read_file(path: Path, options: DataOptions) -> Table:
         from nearfar.data.readers.npz import read_npz
 
         return read_npz(path)
+    if ending == ".parquet":
+        from nearfar.data.readers.proteins import is_proteins, read_proteins
+
+        if is_proteins(path):
+            return read_proteins(path)
+    if kind_of(path) == "structure":
+        from nearfar.data.readers.proteins import read_structures
+
+        return read_structures([path], as_text(path.stem), path.parent, strict=options.strict)
     if ending in FILE_ENDINGS:
         from nearfar.data.tables.tables import read_files
 

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from nearfar.data.options import DataOptions
 from nearfar.data.spec import Spec
@@ -22,14 +21,14 @@ class Loaded:
     """Decoded content of some rows.
 
     Attributes:
-        content: uint8 (M, C, H, W) or (M, C, F, H, W), or float32 (M, C, T), a place for each row
-            that was asked for.
+        content: uint8 (M, C, H, W) or (M, C, F, H, W), or float32 (M, C, T), or any other kind of
+            ``nearfar.rows``; a place for each row that was asked for.
         readable: (M,) whether the place is filled; the others hold nothing of use.
         notes: sentences for the user.
         extra: facts for ``Spec.extra``.
     """
 
-    content: Tensor
+    content: Any
     readable: NDArray[np.bool_]
     notes: list[str] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
@@ -40,7 +39,7 @@ class Content(Protocol):
 
     @property
     def modality(self) -> str:
-        """ "image", "series", "audio", "video" or "points"."""
+        """ "image", "series", "audio", "video", "points" or "graph"."""
 
     def load(self, rows: NDArray[np.int64], options: DataOptions, like: Spec | None) -> Loaded:
         """Decode M ascending rows, in the shape of ``like`` where it is given.

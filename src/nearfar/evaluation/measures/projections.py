@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
+from torch.nn.modules.conv import _ConvNd
 
 from nearfar.evaluation.features import View, extract
 from nearfar.methods.method import Method
@@ -53,12 +54,14 @@ def _holds(part: nn.Module, other: nn.Module) -> bool:
 
 
 def _takes(part: nn.Module) -> int:
-    """The width of the first linear layer of a part that learns; 0 for others, and for lists of
-    networks.
+    """The width of the first linear layer of a part that learns; 0 for others, for lists of
+    networks, and for networks with convolutions, which take maps.
     """
     if isinstance(part, nn.ModuleList | nn.ModuleDict) or not any(
         p.requires_grad for p in part.parameters()
     ):
+        return 0
+    if any(isinstance(module, _ConvNd) for module in part.modules()):
         return 0
     first = next((module for module in part.modules() if isinstance(module, nn.Linear)), None)
     return 0 if first is None else first.in_features

@@ -24,7 +24,17 @@ from torch.nn.functional import normalize
 
 from nearfar.losses.distillation.clustering import swav
 from nearfar.losses.kernels.sinkhorn import sinkhorn
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.heads import mlp, together
 from nearfar.ranges import above, unit_interval, whole_number
 from nearfar.targets.prototypes import Prototypes
@@ -74,6 +84,12 @@ class SwAV(Method):
             "The queue starts with random vectors instead of zeros; both are left aside until it "
             "is full.",
         ),
+    )
+    facets = Facets(
+        "non_contrastive.clustering",
+        target="cluster",
+        teacher="online-twin",
+        guard="balanced-assignment",
     )
     recipes = {
         "paper": Recipe(

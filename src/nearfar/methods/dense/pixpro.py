@@ -23,7 +23,17 @@ from torch.nn.functional import normalize
 
 from nearfar.losses.dense.pixels import pixcontrast, pixel_pairs, pixpro
 from nearfar.losses.distillation.distillation import byol
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.pixels import PixelPropagation, ProjectedMaps, pixel_mlp
 from nearfar.ranges import above, at_least, unit_interval, whole_number
 from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
@@ -74,6 +84,9 @@ class PixPro(Method):
             "before the step's targets.",
             "The instance term is the squared distance of unit vectors, the authors' larger by 4.",
         ),
+    )
+    facets = Facets(
+        "contrastive.dense", level="region", teacher="ema", guard="stop-gradient+predictor"
     )
     recipes = {
         "paper": Recipe(

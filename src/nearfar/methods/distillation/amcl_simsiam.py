@@ -17,7 +17,16 @@ from torch import Tensor, nn
 
 from nearfar.losses.instance.multi_head import amcl_simsiam
 from nearfar.methods.instance.amcl import AMCL
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.heads import each, mlp
 from nearfar.networks.multi_head import HeadSettings, MultiHead, PairTemperature
 from nearfar.ranges import whole_number
@@ -42,6 +51,11 @@ class AMCLSimSiam(Method):
         bottleneck: Annotated[int, whole_number()] = 512
 
     paper = AMCL.paper
+    facets = Facets(
+        "non_contrastive.asymmetric_prediction",
+        teacher="online-twin",
+        guard="stop-gradient+predictor",
+    )
     recipes = {
         "paper": Recipe(
             settings={},

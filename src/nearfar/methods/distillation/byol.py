@@ -17,7 +17,17 @@ from torch import Tensor, nn
 
 from nearfar.losses.distillation.distillation import byol
 from nearfar.methods.gradients import grouped_apart
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.heads import each, mlp
 from nearfar.ranges import above, unit_interval, whole_number
 from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
@@ -56,6 +66,9 @@ class BYOL(Method):
             "The copy starts equal to the online network; the authors' code gives it random "
             "weights.",
         ),
+    )
+    facets = Facets(
+        "non_contrastive.asymmetric_prediction", teacher="ema", guard="stop-gradient+predictor"
     )
     recipes = {
         "paper": Recipe(

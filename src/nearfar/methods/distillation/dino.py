@@ -26,6 +26,7 @@ from nearfar.methods.gradients import clip_each
 from nearfar.methods.method import (
     Batch,
     Encoder,
+    Facets,
     Method,
     Outputs,
     Paper,
@@ -89,6 +90,12 @@ class DINO(Method):
         year=2021,
         arxiv="2104.14294",
         departures=("Evaluation takes the student's encoder, not the teacher's.",),
+    )
+    facets = Facets(
+        "non_contrastive.self_distillation",
+        target="cluster",
+        teacher="ema",
+        guard="centring+sharpening",
     )
     recipes = {
         "paper": Recipe(

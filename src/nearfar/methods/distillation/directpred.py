@@ -25,7 +25,7 @@ from nearfar.losses.distillation.direct_predictor import (
     direct_predictor,
     direct_set,
 )
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
+from nearfar.methods.method import Batch, Encoder, Facets, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import each
 from nearfar.ranges import at_least, unit_interval, whole_number
 from nearfar.targets.correlation import RunningCorrelation
@@ -85,6 +85,9 @@ class DirectPred(Method):
             "DirectCopy divides F by its spectral norm; the paper leaves the norm open, the "
             "authors' code does not divide.",
         ),
+    )
+    facets = Facets(
+        "non_contrastive.asymmetric_prediction", teacher="ema", guard="stop-gradient+predictor"
     )
     recipes = {
         "paper": Recipe(

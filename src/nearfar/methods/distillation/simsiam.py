@@ -18,7 +18,17 @@ from torch import Tensor, nn
 
 from nearfar.losses.distillation.distillation import simsiam
 from nearfar.methods.gradients import grouped_apart
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.heads import each, mlp
 from nearfar.ranges import above, whole_number
 
@@ -47,6 +57,11 @@ class SimSiam(Method):
         authors="Chen, He",
         year=2021,
         arxiv="2011.10566",
+    )
+    facets = Facets(
+        "non_contrastive.asymmetric_prediction",
+        teacher="online-twin",
+        guard="stop-gradient+predictor",
     )
     recipes = {
         "paper": Recipe(

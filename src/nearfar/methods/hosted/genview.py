@@ -24,7 +24,17 @@ from torch import Tensor
 from nearfar.losses.instance.view_quality import noise_level, pair_quality, weights_of
 from nearfar.methods import registry
 from nearfar.methods.hosted._per_sample import weighted
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, TrainingSet
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    TrainingSet,
+)
 from nearfar.networks.foreground import Foreground
 from nearfar.networks.generator import Generator, VariationalGenerator
 from nearfar.ranges import at_least, unit_interval, whole_number
@@ -74,6 +84,7 @@ class GenView(Method):
             "process's.",
         ),
     )
+    facets = Facets("contrastive.in_batch")
     recipes = {
         "paper": Recipe(
             settings={},

@@ -23,7 +23,17 @@ from torch import Tensor, nn
 from nearfar import modalities
 from nearfar.methods.distillation.simsiam import SimSiam
 from nearfar.methods.instance.simclr import SimCLR
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.methods.momentum.moco_v2 import MoCoV2
 from nearfar.networks.heads import each, mlp
 from nearfar.ranges import above, at_least, unit_interval, whole_number
@@ -77,6 +87,7 @@ class Hallucinator(Method):
             "distance are choices of ours.",
         ),
     )
+    facets = Facets("contrastive.in_batch")
     recipes = {
         "paper": Recipe(
             settings={},
@@ -126,7 +137,9 @@ class Hallucinator(Method):
         distance = (
             self.settings.centre_distance if modalities.get(self.spec.modality).has_boxes else 0.0
         )
-        return replace(self.host.wanted_views, centre_distance=distance)
+        wanted = self.host.wanted_views
+        assert isinstance(wanted, WantedViews)
+        return replace(wanted, centre_distance=distance)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         batch = super().prepare(batch, generator)

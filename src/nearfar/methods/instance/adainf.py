@@ -19,7 +19,17 @@ from typing import Annotated, Literal
 from torch import Tensor
 
 from nearfar.losses.instance.contrastive import nt_xent
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.heads import mlp, together
 from nearfar.ranges import above, whole_number
 
@@ -56,6 +66,7 @@ class AdaInf(Method):
             "tag, which makes it NT-Xent.",
         ),
     )
+    facets = Facets("contrastive.in_batch")
     recipes = {
         "paper": Recipe(
             settings={},

@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 from torch import Tensor
 
 from nearfar.losses.instance.multi_head import amcl
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
+from nearfar.methods.method import Batch, Encoder, Facets, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import mlp, together
 from nearfar.networks.multi_head import HeadSettings, MultiHead, PairTemperature
 from nearfar.ranges import whole_number
@@ -61,6 +61,7 @@ class AMCL(Method):
             "is our reading.",
         ),
     )
+    facets = Facets("contrastive.in_batch")
     recipes = {
         "paper": Recipe(
             settings={},

@@ -23,7 +23,17 @@ from torch import Tensor
 
 from nearfar.losses.instance.cacr import attraction, repulsion
 from nearfar.losses.kernels.similarity import unit
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.heads import mlp, together
 from nearfar.ranges import above, at_least, unit_interval, whole_number
 
@@ -75,6 +85,7 @@ class CACR(Method):
             "170 and 185.",
         ),
     )
+    facets = Facets("contrastive.in_batch")
     recipes = {
         "paper": Recipe(
             settings={},

@@ -21,7 +21,7 @@ from typing import Annotated
 from torch import Tensor
 
 from nearfar.losses.instance.decoupled import coupling, dcl, dclw
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
+from nearfar.methods.method import Batch, Encoder, Facets, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import simclr_projector, together
 from nearfar.ranges import above, whole_number
 
@@ -59,6 +59,7 @@ class DCL(Method):
             "code.",
         ),
     )
+    facets = Facets("contrastive.in_batch")
     recipes = {
         "paper": Recipe(
             settings={},

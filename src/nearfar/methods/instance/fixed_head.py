@@ -23,7 +23,7 @@ from nearfar.errors import UserError
 from nearfar.losses.instance.contrastive import nt_xent
 from nearfar.losses.kernels.similarity import own_range, reduce, unit
 from nearfar.losses.supervised.supervised import supcon
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
+from nearfar.methods.method import Batch, Encoder, Facets, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import mlp, together
 from nearfar.networks.reweighting import Reweighting
 from nearfar.ranges import above
@@ -58,6 +58,7 @@ class FixedHead(Method):
             "near 1.",
         ),
     )
+    facets = Facets("contrastive.in_batch")
     recipes = {
         "paper": Recipe(
             settings={},

@@ -18,7 +18,17 @@ import torch
 from torch import Tensor
 
 from nearfar.losses.instance.groco import groco
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.heads import mlp, together
 from nearfar.ranges import above, whole_number
 
@@ -61,6 +71,7 @@ class GroCo(Method):
             "A batch with fewer than k other samples takes them all; the authors' code needs k.",
         ),
     )
+    facets = Facets("contrastive.in_batch")
     recipes = {
         "paper": Recipe(
             settings={},

@@ -27,7 +27,17 @@ from nearfar.losses.instance.behaviour import (
     penalty_entropy,
     simple,
 )
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.heads import mlp, together
 from nearfar.ranges import above, at_least, unit_interval, whole_number
 from nearfar.targets.memory_bank import MemoryBank
@@ -75,6 +85,7 @@ class HardContrastive(Method):
             "small batches gather all in a cone.",
         ),
     )
+    facets = Facets("contrastive.in_batch")
     recipes = {
         "paper": Recipe(
             settings={},

@@ -28,7 +28,17 @@ from nearfar.losses.instance.individual_temperature import (
     cosine_gamma,
     unimodal_step,
 )
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.heads import mlp, together
 from nearfar.ranges import above, at_least, check_bounds, unit_interval, whole_number
 from nearfar.targets.sample_table import SampleTable
@@ -85,6 +95,7 @@ class ISogCLR(Method):
             "authors' only in epoch 0.",
         ),
     )
+    facets = Facets("contrastive.in_batch")
     recipes = {
         "paper": Recipe(
             settings={},

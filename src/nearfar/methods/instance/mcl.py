@@ -20,6 +20,7 @@ from nearfar.losses.instance.masked_contrast import grouped_nt_xent
 from nearfar.methods.method import (
     Batch,
     Encoder,
+    Facets,
     Grouped,
     Method,
     Outputs,
@@ -75,6 +76,7 @@ class MCL(Method):
             "code for images alone is not public.",
         ),
     )
+    facets = Facets("contrastive.in_batch")
     recipes = {
         "paper": Recipe(
             settings={},

@@ -18,7 +18,17 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from nearfar.losses.instance.contrastive import nt_xent
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.heads import mlp, together
 from nearfar.networks.pretext_heads import jigsaw_head, rotation_head
 from nearfar.ranges import above, at_least, unit_interval, whole_number
@@ -68,6 +78,7 @@ class ScatSimCLR(Method):
         ),
     )
     by_row = True
+    facets = Facets("contrastive.in_batch")
     recipes = {
         "paper": Recipe(
             settings={},

@@ -19,7 +19,17 @@ from typing import Annotated, Any, Literal
 from torch import Tensor, nn
 
 from nearfar.losses.instance.common_salient import sepclr, sepclr_with_attributes
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks import several
 from nearfar.networks.heads import mlp, together
 from nearfar.ranges import at_least, whole_number
@@ -64,6 +74,7 @@ class SepCLR(Method):
             "objective has it once.",
         ),
     )
+    facets = Facets("contrastive.in_batch", labels="some")
     recipes = {
         "paper": Recipe(
             settings={},

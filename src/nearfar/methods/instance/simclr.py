@@ -16,7 +16,7 @@ from typing import Annotated
 from torch import Tensor
 
 from nearfar.losses.instance.contrastive import nt_xent
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
+from nearfar.methods.method import Batch, Encoder, Facets, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import simclr_projector, together
 from nearfar.ranges import above, whole_number
 
@@ -45,6 +45,7 @@ class SimCLR(Method):
             "The mean over 2N rows is taken; the authors' code adds two views' means, twice that.",
         ),
     )
+    facets = Facets("contrastive.in_batch")
     recipes = {
         "paper": Recipe(
             settings={},

@@ -17,7 +17,7 @@ from typing import Annotated
 from torch import Tensor
 
 from nearfar.losses.dense.masked import masked_reconstruction
-from nearfar.methods.method import Batch, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import Batch, Facets, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.encoder import TokenEncoder
 from nearfar.networks.heads import MaskedDecoder
 from nearfar.networks.transformer import select_tokens
@@ -50,6 +50,13 @@ class MAE(Method):
         authors="He, Chen, Xie, Li, Dollár, Girshick",
         year=2021,
         arxiv="2111.06377",
+    )
+    facets = Facets(
+        "generative.masked_pixels",
+        level="patch",
+        target="pixels",
+        guard="reconstruction",
+        masking="random",
     )
     recipes = {
         "paper": Recipe(

@@ -19,7 +19,16 @@ from torch.nn.functional import normalize
 
 from nearfar.losses.instance.multi_head import amcl
 from nearfar.methods.instance.amcl import AMCL
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.heads import mlp
 from nearfar.networks.multi_head import MultiHead, PairTemperature
 from nearfar.ranges import unit_interval, whole_number
@@ -43,6 +52,7 @@ class AMCLMoCo(Method):
         queue: Annotated[int, whole_number()] = 4096
 
     paper = AMCL.paper
+    facets = Facets("contrastive.memory", teacher="ema")
     recipes = {
         "paper": Recipe(
             settings={},

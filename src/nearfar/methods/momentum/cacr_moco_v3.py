@@ -20,7 +20,16 @@ from torch import Tensor, nn
 
 from nearfar.losses.instance.cacr import moco_v3_cacr
 from nearfar.methods.instance.cacr import CACR
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.heads import each, moco_v3_heads
 from nearfar.ranges import above, unit_interval, whole_number
 from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
@@ -69,6 +78,7 @@ class CACRMoCoV3(Method):
             "set.",
         ),
     )
+    facets = Facets("contrastive.momentum_in_batch", teacher="ema")
     recipes = {
         "paper": Recipe(
             settings={},

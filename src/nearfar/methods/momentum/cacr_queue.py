@@ -19,7 +19,16 @@ from torch import Tensor, nn
 
 from nearfar.losses.instance.cacr import queue_attraction, queue_repulsion
 from nearfar.methods.instance.cacr import CACR
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.methods.momentum._parts import QueueSettings, advance, with_queue
 from nearfar.networks.heads import each
 from nearfar.ranges import at_least, whole_number
@@ -55,6 +64,7 @@ class CACRQueue(Method):
             "devices.",
         ),
     )
+    facets = Facets("contrastive.memory", teacher="ema")
     recipes = {
         "paper": Recipe(
             settings={},

@@ -26,7 +26,17 @@ from nearfar.losses.instance.feature_transformation import (
     mix,
     score_statistics,
 )
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.methods.momentum._parts import QueueSettings, advance, with_queue
 from nearfar.ranges import above, unit_interval
 from nearfar.targets.step_generator import StepGenerator
@@ -82,6 +92,7 @@ class FeatureTransformation(Method):
             "data gather in a cone.",
         ),
     )
+    facets = Facets("contrastive.memory", teacher="ema")
     recipes = {
         "paper": Recipe(
             settings={},

@@ -23,7 +23,17 @@ from torch.nn.functional import normalize
 from nearfar.losses.instance.contrastive import queue_info_nce
 from nearfar.losses.instance.hard_negatives import draw, mochi, proxy_accuracy
 from nearfar.losses.kernels.similarity import own_range, reduce
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.methods.momentum._parts import QueueSettings, advance, with_queue
 from nearfar.ranges import above, unit_interval, whole_number
 from nearfar.targets.step_generator import StepGenerator
@@ -59,6 +69,7 @@ class MoCHi(Method):
             "The paper's authors released no code; the order of a step is that of MoCo v2.",
         ),
     )
+    facets = Facets("contrastive.memory", teacher="ema")
     recipes = {
         "paper": Recipe(
             settings={},

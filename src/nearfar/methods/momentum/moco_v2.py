@@ -18,7 +18,17 @@ from torch import Tensor, nn
 
 from nearfar.losses.instance.contrastive import queue_info_nce
 from nearfar.losses.instance.decoupled import queue_dcl
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.methods.momentum._parts import QueueSettings, advance, with_queue
 from nearfar.ranges import above
 
@@ -47,6 +57,7 @@ class MoCoV2(Method):
             "Keys are not shuffled: batch norms see all of it.",
         ),
     )
+    facets = Facets("contrastive.memory", teacher="ema")
     recipes = {
         "paper": Recipe(
             settings={},

@@ -18,7 +18,17 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from nearfar.losses.instance.contrastive import moco_v3
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.heads import each, moco_v3_heads
 from nearfar.ranges import above, unit_interval, whole_number
 from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
@@ -57,6 +67,7 @@ class MoCoV3(Method):
             "set.",
         ),
     )
+    facets = Facets("contrastive.momentum_in_batch", teacher="ema")
     recipes = {
         "paper": Recipe(
             settings={},

@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 
 from nearfar.losses.instance.contrastive import nnclr
 from nearfar.losses.instance.decoupled import nnclr_dcl
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
+from nearfar.methods.method import Batch, Encoder, Facets, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import each, mlp
 from nearfar.ranges import above, whole_number
 from nearfar.targets.queue import Queue, fitting_length
@@ -57,6 +57,7 @@ class NNCLR(Method):
         year=2021,
         arxiv="2104.14548",
     )
+    facets = Facets("contrastive.memory", teacher="online-twin")
     recipes = {
         "paper": Recipe(
             settings={},

@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 
 from nearfar.batch import Batch
 from nearfar.losses.instance.contrastive import clip
-from nearfar.methods.method import Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import Facets, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.projections import OLDER_NAMES, Projections
 from nearfar.networks.towers import Towers
 from nearfar.ranges import above, at_least, whole_number
@@ -49,6 +49,7 @@ class CLIP(Method):
         year=2021,
         arxiv="2103.00020",
     )
+    facets = Facets("contrastive.multimodal", target="pair-label", labels="pairs")
     recipes = {
         "paper": Recipe(
             settings={},

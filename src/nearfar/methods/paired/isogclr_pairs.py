@@ -21,7 +21,7 @@ from torch.nn.functional import normalize
 
 from nearfar.batch import Batch
 from nearfar.losses.instance.individual_temperature import BIMODAL, SampleState, bimodal_step
-from nearfar.methods.method import Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import Facets, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.projections import OLDER_NAMES, Projections
 from nearfar.networks.towers import Towers
 from nearfar.ranges import above, at_least, check_bounds, unit_interval, whole_number
@@ -73,6 +73,7 @@ class ISogCLRPairs(Method):
             "A denominator starts at its first batch value; the authors' grows from 0.",
         ),
     )
+    facets = Facets("contrastive.multimodal", target="pair-label", labels="pairs")
     recipes = {
         "paper": Recipe(
             settings={},

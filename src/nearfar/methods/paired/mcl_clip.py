@@ -25,6 +25,7 @@ from nearfar.losses.instance.contrastive import clip
 from nearfar.losses.instance.masked_contrast import grouped_clip
 from nearfar.methods.instance.mcl import MCL
 from nearfar.methods.method import (
+    Facets,
     Grouped,
     Method,
     Outputs,
@@ -82,6 +83,7 @@ class MCLClip(Method):
             "All learns unless locked by the settings.",
         ),
     )
+    facets = Facets("contrastive.multimodal", target="pair-label", labels="pairs")
     recipes = {
         "paper": Recipe(
             settings={},

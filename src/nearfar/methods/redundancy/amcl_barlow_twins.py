@@ -19,7 +19,16 @@ from torch import Tensor, nn
 
 from nearfar.losses.instance.multi_head import amcl_barlow_twins
 from nearfar.methods.instance.amcl import AMCL
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.heads import each, mlp
 from nearfar.networks.multi_head import HeadSettings, MultiHead
 from nearfar.ranges import at_least, whole_number
@@ -46,6 +55,9 @@ class AMCLBarlowTwins(Method):
             *AMCL.paper.departures,
             "Each matrix entry's temperature is a parameter of its own.",
         ),
+    )
+    facets = Facets(
+        "non_contrastive.redundancy_reduction", teacher="online-twin", guard="decorrelation"
     )
     recipes = {
         "paper": Recipe(

@@ -17,7 +17,17 @@ from typing import Annotated, Any
 from torch import Tensor, nn
 
 from nearfar.losses.redundancy.redundancy import barlow_twins
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.heads import each, mlp
 from nearfar.ranges import above, at_least, whole_number
 
@@ -50,6 +60,9 @@ class BarlowTwins(Method):
             "The gradient reaches the rows of all processes; in the authors' code each process's "
             "own.",
         ),
+    )
+    facets = Facets(
+        "non_contrastive.redundancy_reduction", teacher="online-twin", guard="decorrelation"
     )
     recipes = {
         "paper": Recipe(

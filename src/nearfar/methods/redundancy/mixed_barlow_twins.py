@@ -22,7 +22,7 @@ from torch.nn.functional import normalize
 
 from nearfar.batch import rows_of
 from nearfar.losses.redundancy.mixed_redundancy import Mix, draw_mix, mixed_barlow_twins_terms
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec
+from nearfar.methods.method import Batch, Encoder, Facets, Method, Outputs, Paper, Recipe, Spec
 from nearfar.networks.heads import each, mlp
 from nearfar.ranges import at_least, unit_interval, whole_number
 
@@ -63,6 +63,9 @@ class MixedBarlowTwins(Method):
             "That script's second target has z2 where the paper has z1; the paper is followed.",
             "AdamW stands for Adam.",
         ),
+    )
+    facets = Facets(
+        "non_contrastive.redundancy_reduction", teacher="online-twin", guard="decorrelation"
     )
     recipes = {
         "paper": Recipe(

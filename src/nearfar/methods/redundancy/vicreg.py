@@ -19,7 +19,17 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from nearfar.losses.redundancy.redundancy import vicreg_terms
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.heads import each, mlp
 from nearfar.ranges import at_least, whole_number
 
@@ -47,6 +57,9 @@ class VICReg(Method):
         year=2022,
         arxiv="2105.04906",
         departures=("The variance term is halved, as in the authors' code and unlike equation 1.",),
+    )
+    facets = Facets(
+        "non_contrastive.redundancy_reduction", teacher="online-twin", guard="decorrelation"
     )
     recipes = {
         "paper": Recipe(

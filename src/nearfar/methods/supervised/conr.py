@@ -25,6 +25,7 @@ from nearfar.losses.supervised.regression_pairs import conr
 from nearfar.methods.method import (
     Batch,
     Encoder,
+    Facets,
     Method,
     Outputs,
     Paper,
@@ -80,6 +81,7 @@ class ConR(Method):
             "epochs.",
         ),
     )
+    facets = Facets("contrastive.supervised", target="pair-label", labels="some")
     recipes = {
         "paper": Recipe(
             settings={},

@@ -21,7 +21,17 @@ from torch import Tensor, nn
 from torch.nn.functional import softmax
 
 from nearfar.losses.supervised.core_tuning import focal_contrast, mixed_pairs, soft_cross_entropy
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.heads import mlp
 from nearfar.ranges import above, at_least, unit_interval, whole_number
 from nearfar.results.classes import Classes
@@ -71,6 +81,7 @@ class CoreTuning(Method):
             "digits.",
         ),
     )
+    facets = Facets("contrastive.supervised", target="pair-label", labels="some")
     recipes = {
         "paper": Recipe(
             settings={},

@@ -25,6 +25,7 @@ from nearfar.losses.supervised.gated_pairs import gated_contrast
 from nearfar.methods.method import (
     Batch,
     Encoder,
+    Facets,
     Method,
     Outputs,
     Paper,
@@ -77,6 +78,7 @@ class Hydra(Method):
         arxiv="2410.18200",
         departures=("The gate's batch norms keep no running statistics, which nothing reads.",),
     )
+    facets = Facets("contrastive.supervised", target="pair-label", labels="some")
     recipes = {
         "paper": Recipe(
             settings={},

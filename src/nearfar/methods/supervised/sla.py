@@ -26,7 +26,17 @@ from nearfar.losses.supervised.label_augmentation import (
     self_distillation,
     single,
 )
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.ranges import above
 from nearfar.results.classes import Classes
 from nearfar.views.image.expansions import Expansion, expand, transformations
@@ -67,6 +77,9 @@ class SLA(Method):
             "The learning rate falls along a cosine, the paper's by 10 at half and three quarters "
             "of the run.",
         ),
+    )
+    facets = Facets(
+        "predictive.geometric_transform", target="transform-label", guard="none", labels="some"
     )
     recipes = {
         "paper": Recipe(

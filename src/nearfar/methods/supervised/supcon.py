@@ -19,7 +19,17 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from nearfar.losses.supervised.supervised import supcon
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.heads import mlp, together
 from nearfar.ranges import above, whole_number
 
@@ -49,6 +59,7 @@ class SupCon(Method):
         year=2020,
         arxiv="2004.11362",
     )
+    facets = Facets("contrastive.supervised", target="pair-label", labels="some")
     recipes = {
         "paper": Recipe(
             settings={},

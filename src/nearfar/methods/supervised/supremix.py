@@ -20,7 +20,17 @@ from torch import Tensor, nn
 
 from nearfar.errors import UserError
 from nearfar.losses.supervised.regression_pairs import supremix
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.heads import mlp, together
 from nearfar.ranges import above, at_least, whole_number
 from nearfar.targets.step_generator import StepGenerator
@@ -74,6 +84,7 @@ class SupReMix(Method):
             "The learning rate falls along a cosine, the paper's by 10 after 80 of 100 epochs.",
         ),
     )
+    facets = Facets("contrastive.supervised", target="pair-label", labels="some")
     recipes = {
         "paper": Recipe(
             settings={},

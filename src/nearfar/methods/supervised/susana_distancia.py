@@ -31,6 +31,7 @@ from nearfar.methods.method import (
     Batch,
     Encoder,
     Episodes,
+    Facets,
     Method,
     Outputs,
     Paper,
@@ -85,6 +86,7 @@ class SuSanaDistancia(Method):
             "A distance of exactly 0 takes part in the triplets, the author's code drops it.",
         ),
     )
+    facets = Facets("contrastive.supervised", target="pair-label", labels="some")
     recipes = {
         "paper": Recipe(
             settings={},

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import elu, interpolate
+from torch.nn.functional import conv2d, elu, interpolate, pad
 
 from nearfar.errors import UserError
 from nearfar.networks.dense.pyramid import ResidualPyramid
+from nearfar.networks.padded import PaddedConvolution
 from nearfar.ranges import checked, whole_number
 
 __all__ = ["DepthDecoder", "PoseConvolutions", "PoseNetwork"]
@@ -91,8 +92,17 @@ class DepthDecoder(nn.Module):
         return found[::-1]
 
 
+class ReflectedConvolution(nn.Conv2d):
+    """A 3x3 convolution with reflected borders; where a side is a single pixel it is repeated."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if min(x.shape[2:]) > 1:
+            return super().forward(x)
+        return conv2d(pad(x, (1, 1, 1, 1), mode="replicate"), self.weight, self.bias)
+
+
 def _convolution(given: int, width: int) -> nn.Conv2d:
-    return nn.Conv2d(given, width, 3, padding=1, padding_mode="reflect")
+    return ReflectedConvolution(given, width, 3, padding=1, padding_mode="reflect")
 
 
 class PoseNetwork(nn.Module):
@@ -166,7 +176,7 @@ class PoseConvolutions(nn.Module):
         sizes = (7, 5, 3, 3, 3, 3, 3)
         self.convolutions = nn.Sequential()
         for given, made, size in zip(widths, widths[1:], sizes, strict=False):
-            self.convolutions.append(nn.Conv2d(given, made, size, 2, size // 2))
+            self.convolutions.append(PaddedConvolution(given, made, size, 2, size // 2))
             self.convolutions.append(nn.ReLU())
         self.head = nn.Conv2d(widths[-1], 6, 1)
 

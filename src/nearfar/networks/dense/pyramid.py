@@ -8,6 +8,7 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from nearfar.errors import UserError
+from nearfar.networks.padded import PaddedConvolution
 from nearfar.ranges import checked, whole_number
 
 __all__ = ["BasicBlock", "ResidualPyramid"]
@@ -32,9 +33,9 @@ class BasicBlock(nn.Module):
 
     def __init__(self, given: int, width: int, stride: int = 1) -> None:
         super().__init__()
-        self.first = nn.Conv2d(given, width, 3, stride, 1, bias=False)
+        self.first = PaddedConvolution(given, width, 3, stride, 1, bias=False)
         self.first_norm = nn.BatchNorm2d(width)
-        self.second = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.second = PaddedConvolution(width, width, 3, 1, 1, bias=False)
         self.second_norm = nn.BatchNorm2d(width)
         self.skip: nn.Module = nn.Identity()
         if stride != 1 or given != width:
@@ -55,10 +56,11 @@ class ResidualPyramid(nn.Module):
     Args:
         channels: Channels of the input: 3, or 6 for a pair of images.
         width: Channels of the first two maps; the others have 2, 4 and 8 times as many.
-        blocks: Blocks of each of the four stages.
+        blocks: Blocks of each of the four stages; fewer numbers leave out the last stages and their
+            maps.
 
     Attributes:
-        widths: Channels of the five maps.
+        widths: Channels of the maps.
 
     Shapes:
         pyramid: (N, channels, H, W) to (N, widths[i], H / 2^(i+1), W / 2^(i+1)), i = 0..4.
@@ -81,11 +83,14 @@ class ResidualPyramid(nn.Module):
         super().__init__()
         for name, value in (("channels", channels), ("width", width)):
             checked(Annotated[int, whole_number()], name, value)
-        if len(blocks) != 4 or min(blocks) < 1:
-            raise UserError(f"blocks are {tuple(blocks)}; expected 4 numbers of at least 1.")
-        self.widths = (width, width, 2 * width, 4 * width, 8 * width)
+        if not 1 <= len(blocks) <= 4 or min(blocks) < 1:
+            raise UserError(
+                f"blocks are {tuple(blocks)}; expected 4 numbers of at least 1, or fewer."
+            )
+        widths = (width, width, 2 * width, 4 * width, 8 * width)
+        self.widths = widths[: 1 + len(blocks)]
         self.dimension = self.widths[-1]
-        self.stem = nn.Conv2d(channels, width, 7, 2, 3, bias=False)
+        self.stem = PaddedConvolution(channels, width, 7, 2, 3, bias=False)
         self.stem_norm = nn.BatchNorm2d(width)
         self.pool = nn.MaxPool2d(3, 2, 1)
         self.stages = nn.ModuleList()

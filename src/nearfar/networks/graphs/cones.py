@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nearfar.errors import UserError
 
-__all__ = ["penumbral_logits", "umbral_logits"]
+__all__ = ["penumbral_links", "penumbral_logits", "umbral_logits"]
 
 
 def penumbral_logits(
@@ -50,6 +50,50 @@ def penumbral_logits(
     distance = _distance(query_place, key_place)
     own = query_height.square()
     other = key_height.square().transpose(-1, -2)
+    return _penumbral(own, other, distance, radius, gamma, epsilon)
+
+
+def penumbral_links(
+    query: Tensor,
+    key: Tensor,
+    links: Tensor,
+    *,
+    radius: float = 1.0,
+    gamma: float = 1.0,
+    epsilon: float = 1e-6,
+) -> Tensor:
+    """``penumbral_logits`` of some queries with some keys alone.
+
+    Args:
+        query: (Q, D).
+        key: (K, D).
+        links: (2, T) int64, the query and the key of each logit.
+        radius: As for ``penumbral_logits``.
+        gamma: As for ``penumbral_logits``.
+        epsilon: As for ``penumbral_logits``.
+
+    Returns:
+        (T,).
+
+    Example:
+        >>> penumbral_links(torch.zeros(1, 2), torch.zeros(3, 2), torch.tensor([[0], [2]]))
+        tensor([-0.2500])
+    """
+    _check(query, key, radius)
+    query_height, query_place = _halves(query, radius * query[..., -1:].sigmoid())
+    key_height, key_place = _halves(key, radius * key[..., -1:].sigmoid())
+    first = query_place.index_select(0, links[0])
+    second = key_place.index_select(0, links[1])
+    distance = torch.linalg.vector_norm(first - second, dim=1)
+    own = query_height[:, 0].square().index_select(0, links[0])
+    other = key_height[:, 0].square().index_select(0, links[1])
+    return _penumbral(own, other, distance, radius, gamma, epsilon)
+
+
+def _penumbral(
+    own: Tensor, other: Tensor, distance: Tensor, radius: float, gamma: float, epsilon: float
+) -> Tensor:
+    """Logits from the squared heights of queries and keys and the distances of their places."""
     reach = (radius**2 - own + epsilon).sqrt()
     other_reach = (radius**2 - other + epsilon).sqrt()
     meeting = radius**2 - ((reach + other_reach - distance) / 2).square()

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
 from nearfar.errors import UserError
+from nearfar.networks.drawn_dropout import DrawnDropout
 from nearfar.networks.graphs.edges import check_edges, incoming, symmetric
 
 __all__ = ["GraphConvolution", "GraphMessages", "ResidueNetwork", "perturbed"]
@@ -130,7 +131,7 @@ class ResidueNetwork(nn.Module):
         self.residues = nn.Embedding(RESIDUES, embedding)
         self.of_residue = nn.Linear(embedding, width)
         self.of_features = nn.Linear(features, width) if features else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = DrawnDropout(dropout)
         self.layers = nn.ModuleList(GraphConvolution(width, width) for _ in range(depth))
 
     def forward(
@@ -141,6 +142,7 @@ class ResidueNetwork(nn.Module):
         *,
         noise: Tensor | None = None,
         strength: float = 0.1,
+        dropped: Tensor | None = None,
     ) -> Tensor:
         """Hidden nodes (M, width).
 
@@ -150,6 +152,8 @@ class ResidueNetwork(nn.Module):
             x: (M, features).
             noise: (M, depth, width) uniform draws, one for each layer; None for no noise.
             strength: Length of each layer's perturbation.
+            dropped: (M, width) uniform draws that decide dropout, as several processes must agree
+                on them; None draws here.
         """
         check_edges(edges, len(residue))
         first = self.of_residue(self.residues(residue))
@@ -157,7 +161,7 @@ class ResidueNetwork(nn.Module):
             if x is None:
                 raise UserError("This network takes features of residues; the graphs have none.")
             first = first + self.of_features(x)
-        z: Tensor = self.dropout(first.relu())
+        z: Tensor = self.dropout(first.relu(), dropped)
         whole, weight = symmetric(edges, len(residue), dtype=z.dtype)
         for place, layer in enumerate(self.layers):
             made = layer(z, whole, weight).relu()

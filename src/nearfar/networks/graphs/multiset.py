@@ -110,11 +110,14 @@ class MultisetPooling(nn.Module):
         self.form = form
         inner = hidden if hidden is not None else width // 2
         self.before = nn.Linear(width, inner)
-        blocks = (
-            SeedAttention(inner, count, heads, graph=form == "heal" or place == 0)
-            for place, count in enumerate(seeds)
+        # A dict and no list: members of lists may be kept on other processes but while they are
+        # called as a whole, and these are asked for keys and values first.
+        self.blocks = nn.ModuleDict(
+            {
+                str(place): SeedAttention(inner, count, heads, graph=form == "heal" or place == 0)
+                for place, count in enumerate(seeds)
+            }
         )
-        self.blocks = nn.ModuleList(blocks)
         self.after = nn.Linear(inner, width)
 
     def forward(self, nodes: Tensor, edges: Tensor, sizes: Tensor) -> Tensor:
@@ -128,7 +131,7 @@ class MultisetPooling(nn.Module):
         whole, weight = symmetric(edges, len(nodes), dtype=nodes.dtype)
         x = self.before(nodes)
         read = x
-        for place, module in enumerate(self.blocks):
+        for place, module in enumerate(self.blocks.values()):
             block = cast(SeedAttention, module)
             if place == 0 or self.form == "heal":
                 keys, there = padded(block.key(x, whole, weight), sizes)

@@ -11,15 +11,18 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.checkpoint import checkpoint
 
 from nearfar.errors import UserError
-from nearfar.networks.graphs.anchors import anchor_targets, hierarchy_scores, k_hop, kept_members
+from nearfar.networks.graphs.anchors import anchor_targets, k_hop, kept_members
 from nearfar.networks.graphs.attention import GraphAttention
+from nearfar.networks.graphs.cones import penumbral_links
 from nearfar.networks.graphs.convolution import GraphConvolution
-from nearfar.networks.graphs.edges import graph_of_node, incoming, padded
+from nearfar.networks.graphs.edges import graph_of_node, incoming, padded, segment_softmax
 
 __all__ = ["Proposals", "Proposed"]
 
 _NUMBERS = 2**21
-"""Numbers in the widest tensor of a block of anchors: 8 MB in float32."""
+"""Numbers in the products of a block of anchors: 8 MB in float32."""
+_PAIRS = 2**15
+"""Pairs of a block; each is read by a few others."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,8 @@ class Proposals(nn.Module):
             sizes: (N,) nodes of each graph.
             secondary: (M,) 1 in a helix or strand; None for no bonus.
             places: (M, 3) coordinates; None for no penalty of distance.
-            pairs: What ``k_hop`` gave for these edges; None to compute it.
+            pairs: What ``k_hop`` gave for these edges, sorted by anchor, then by member; None to
+                compute it.
         """
         pairs = k_hop(edges, len(x), self.hops) if pairs is None else pairs
         h = x
@@ -175,20 +179,19 @@ class Proposals(nn.Module):
         g = self.lift(h, edges)
         structure = x.new_zeros(len(x)) if secondary is None else secondary.to(x)
         where = x.new_zeros(len(x), 3) if places is None else places.to(x)
-        adjacency = _adjacency(edges, sizes)
+        senders, degree = _senders(edges, len(x))
         parts: list[Tensor] = []
         kept: list[Tensor] = []
         for block, count in _blocks(pairs, len(x), x.shape[1]):
-            members, there = padded(block[1], count)
-            centres = torch.arange(int(block[0, 0]), int(block[0, 0]) + len(count), device=x.device)
-            given = (g, x.detach(), centres, members, there, structure, where, adjacency, sizes)
+            given = (g, x.detach(), block, _links(block, senders, degree), structure, where)
             scores = (
                 checkpoint(self._scores, *given, use_reentrant=False)
                 if torch.is_grad_enabled()
                 else self._scores(*given)
             )
-            parts.append(scores[there])
-            kept.append(kept_members(scores.detach(), there, self.keep)[there])
+            parts.append(scores)
+            rows, there = padded(scores.detach(), count)
+            kept.append(kept_members(rows, there, self.keep)[there])
         nodes = torch.cat(parts) if parts else x.new_zeros(0)
         keeping = torch.cat(kept) if kept else torch.zeros(0, dtype=torch.bool, device=x.device)
         return Proposed(pairs, anchors, nodes, keeping, sizes)
@@ -197,51 +200,63 @@ class Proposals(nn.Module):
         self,
         g: Tensor,
         x: Tensor,
-        centres: Tensor,
-        members: Tensor,
-        there: Tensor,
+        pairs: Tensor,
+        links: Tensor,
         structure: Tensor,
         where: Tensor,
-        adjacency: Tensor,
-        sizes: Tensor,
     ) -> Tensor:
-        """(B, L) scores of the members of B anchors; what lies where no member is means nothing."""
-        m = g[centres][:, None] * x[members]
-        graph = graph_of_node(sizes)[centres]
-        local = (members - (sizes.cumsum(0) - sizes)[graph][:, None]).clamp(min=0)
-        linked = adjacency[graph[:, None, None], local[:, :, None], local[:, None, :]]
-        offset = where[members] - where[centres][:, None]
-        distance = torch.linalg.vector_norm(torch.nan_to_num(offset), dim=-1)
-        _, scores = hierarchy_scores(
-            self.query(m),
-            self.key(m),
-            self.value(m)[..., 0],
-            linked & there[:, None] & there[:, :, None],
-            structure[members],
-            distance,
-            structure=self.structure,
-            nearness=self.nearness,
-            scale=self.distance_scale,
-        )
+        """(P,) scores of the pairs of a block of anchors: ``hierarchy_scores``, link by link.
+
+        Args:
+            g: (M, features) of the anchors.
+            x: (M, features) of the members.
+            pairs: (2, P) anchor and member.
+            links: (2, T) positions among the pairs: which member attends to which of its anchor.
+            structure: (M,) 1 in a helix or strand.
+            where: (M, 3) coordinates.
+        """
+        anchor, member = pairs
+        reader, read = links
+        m = g.index_select(0, anchor) * x.index_select(0, member)
+        logits = penumbral_links(self.query(m), self.key(m), links)
+        share = segment_softmax(logits, reader, len(m))
+        heard = incoming(share * self.value(m)[:, 0].index_select(0, read), reader, len(m))
+        offset = torch.nan_to_num(where[member] - where[anchor])
+        distance = torch.linalg.vector_norm(offset, dim=-1)
+        near = self.nearness * distance / self.distance_scale
+        scores: Tensor = heard + self.structure * structure[member] - near
         return scores
 
 
-def _adjacency(edges: Tensor, sizes: Tensor) -> Tensor:
-    """(N, L, L) bool, entry (n, j, l) where node l of graph n sends to node j."""
-    longest = int(sizes.max()) if len(sizes) else 0
-    graph = graph_of_node(sizes)
-    start = (sizes.cumsum(0) - sizes)[graph]
-    local = torch.arange(len(graph), device=edges.device) - start
-    linked = torch.zeros(len(sizes), longest, longest, dtype=torch.bool, device=edges.device)
-    linked[graph[edges[1]], local[edges[1]], local[edges[0]]] = True
-    return linked
+def _senders(edges: Tensor, nodes: int) -> tuple[Tensor, Tensor]:
+    """What sends to each node, itself among them and each once, node by node; and how many do."""
+    loops = torch.arange(nodes, device=edges.device)
+    keys = torch.unique(torch.cat([edges[1] * nodes + edges[0], loops * (nodes + 1)]))
+    return keys % nodes, torch.bincount(keys // nodes, minlength=nodes)
+
+
+def _links(pairs: Tensor, senders: Tensor, degree: Tensor) -> Tensor:
+    """(2, T) positions among the pairs of some anchors: a member, and one that sends to it within
+    the same anchor.
+    """
+    nodes = len(degree)
+    anchor, member = pairs
+    count = degree[member]
+    source = torch.repeat_interleave(torch.arange(len(member), device=pairs.device), count)
+    within = torch.arange(len(source), device=pairs.device) - (count.cumsum(0) - count)[source]
+    other = senders[(degree.cumsum(0) - degree)[member][source] + within]
+    known = anchor * nodes + member
+    wanted = anchor[source] * nodes + other
+    place = torch.searchsorted(known, wanted).clamp(max=len(known) - 1)
+    there = known[place] == wanted
+    return torch.stack([source[there], place[there]])
 
 
 def _blocks(pairs: Tensor, nodes: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pairs of consecutive anchors, and the members of each of these anchors."""
+    """Pairs of consecutive anchors, and the number of members of each of these anchors."""
     count = torch.bincount(pairs[0], minlength=nodes)
     longest = int(count.max()) if nodes else 1
-    height = max(1, _NUMBERS // (longest * max(width, longest)))
+    height = max(1, min(_PAIRS, _NUMBERS // width) // longest)
     ends = count.cumsum(0).tolist()
     first = 0
     for start in range(0, nodes, height):

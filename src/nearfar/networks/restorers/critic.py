@@ -10,6 +10,7 @@ from torch.nn.functional import adaptive_avg_pool2d, leaky_relu
 
 from nearfar.errors import UserError
 from nearfar.losses.restoration.inputs import expect_choice
+from nearfar.networks.padded import PaddedConvolution
 from nearfar.ranges import checked, whole_number
 
 __all__ = ["FORMS", "PatchCritic"]
@@ -72,7 +73,7 @@ class PatchCritic(nn.Module):
             normed = form == "patches" or place > 0
             bias = form != "patches"
             self.convolutions.append(
-                nn.Conv2d(given, made, 3, stride=1 + place % 2, padding=1, bias=bias)
+                PaddedConvolution(given, made, 3, stride=1 + place % 2, padding=1, bias=bias)
             )
             self.norms.append(_norm(form, made) if normed else nn.Identity())
         self.head = _head(form, widths[-1], hidden, side)

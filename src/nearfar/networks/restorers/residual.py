@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from nearfar.errors import UserError
 from nearfar.ranges import above, checked, whole_number
@@ -54,6 +55,8 @@ class SRResNet(nn.Module):
         blocks: Residual blocks.
         factor: How much larger the result is a side: 1, 2, 4 or 8.
         norm: Whether batch norm follows the body's convolutions.
+        residual: Whether what the network makes is added to a bilinear enlargement, as in BasicSR;
+            the paper's network makes the image itself.
 
     Shapes:
         restore: (N, channels, H, W) to (N, channels, factor H, factor W).
@@ -78,11 +81,13 @@ class SRResNet(nn.Module):
         blocks: int = 16,
         factor: int = 4,
         norm: bool = True,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         _expect_sizes(channels, width, blocks, factor)
         self.dimension = width
         self.factor = factor
+        self.residual = residual
         self.head = nn.Sequential(nn.Conv2d(channels, width, 9, padding=4), nn.PReLU())
         self.blocks = nn.Sequential(*(ResidualBlock(width, norm=norm) for _ in range(blocks)))
         tail: list[nn.Module] = [nn.Conv2d(width, width, 3, padding=1, bias=True)]
@@ -101,7 +106,9 @@ class SRResNet(nn.Module):
     def restore(self, x: Tensor) -> Tensor:
         """The large images."""
         made: Tensor = self.last(self.enlarge(self.body(x)))
-        return made
+        if not self.residual:
+            return made
+        return made + interpolate(x, scale_factor=self.factor, mode="bilinear")
 
     def forward(self, x: Tensor) -> Tensor:
         """One vector an image, (N, width)."""

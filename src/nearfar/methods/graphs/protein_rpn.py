@@ -1,0 +1,287 @@
+"""ProteinRPN: every residue's neighbourhood is proposed as a functional site, and what is proposed
+weighs more where the protein is read out.
+
+An anchor is the graph of a few hops around a residue. Anchors are scored, and their members kept or
+dropped by cone attention. Functional residues then pass messages in full and all others by half.
+The read-out of the graph is contrasted with its perturbed self and with proteins that share terms.
+
+    loss = BCE(terms) + BCE(anchors) + BCE(members of functional anchors)
+            + w InfoNCE(clean, perturbed) + w SupCon(shared terms)
+Source: ProteinRPN 2024; trunk and perturbation as HEAL (Gu et al. 2023), cone attention Tseng et
+al. 2023.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from nearfar.errors import UserError
+from nearfar.losses.graphs.terms import shared_terms
+from nearfar.losses.instance.contrastive import nt_xent
+from nearfar.losses.labels.masked_supcon import masked_supcon
+from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.networks.drawn_dropout import DrawnDropout
+from nearfar.networks.graphs.attention import FunctionalAttention
+from nearfar.networks.graphs.multiset import MultisetPooling
+from nearfar.networks.graphs.proposals import Proposals, Proposed
+from nearfar.networks.graphs.residue_encoder import ResidueEncoder, draws_like
+from nearfar.ranges import above, at_least, unit_interval, whole_number
+from nearfar.results.terms import Terms
+from nearfar.rows import Graphs, Parts, Ragged
+
+
+class ProteinRPN(Method):
+    """One residue graph, graph convolutions, proposals and a multiset read-out, terms and sites as
+    targets, cross-entropy and two contrasts.
+    """
+
+    @dataclass(frozen=True)
+    class Settings:
+        """Attributes:
+        proposals: whether neighbourhoods are proposed; without, all residues count alike.
+        hops: radius of an anchor.
+        reach: angstrom between centroids within which residues are one hop apart.
+        coverage: share of a site that an anchor must hold to be functional.
+        activation: whether ReLU stands between the proposal network's layers.
+        keep: share of an anchor's members that stays.
+        width: of the proposal network's context.
+        attention: width of queries and keys of the cone attention.
+        threshold: probability from which an anchor, or a member, is functional.
+        noise: length of the perturbation of each layer.
+        contrast: w, the weight of both contrasts.
+        temperature: of both contrasts.
+        seeds: learned seeds of the first block of the read-out.
+        heads: of the read-out; divides half of the encoder's width.
+        dropout: before the last layer.
+        """
+
+        proposals: bool = True
+        hops: Annotated[int, whole_number(1, 4)] = 2
+        reach: Annotated[float, above(0)] = 6.9
+        coverage: Annotated[float, unit_interval(zero=False)] = 0.7
+        activation: bool = False
+        keep: Annotated[float, unit_interval(zero=False)] = 0.5
+        width: Annotated[int, whole_number()] = 256
+        attention: Annotated[int, whole_number(2)] = 64
+        threshold: Annotated[float, unit_interval()] = 0.5
+        noise: Annotated[float, above(0)] = 0.1
+        contrast: Annotated[float, at_least(0)] = 0.05
+        temperature: Annotated[float, above(0)] = 0.1
+        seeds: Annotated[int, whole_number()] = 50
+        heads: Annotated[int, whole_number()] = 8
+        dropout: Annotated[float, unit_interval(one=False)] = 0.2
+
+    paper = Paper(
+        title="ProteinRPN: Towards Accurate Protein Function Prediction with Graph-Based Region "
+        "Proposals",
+        authors="Mitra, Huang, Kellis",
+        year=2024,
+        arxiv="2409.00610",
+        departures=(
+            "The node drop and the supervised contrast follow the abstract; the released code "
+            "keeps every node, and neither trains nor loads its proposals.",
+            "Proposals are trained together with the terms; the paper trains them before, on "
+            "PDBSite.",
+            "The second block of the read-out attends to the first one's output, and padding is "
+            "masked in every block; HEAL's code does neither.",
+            "The flag of the sender scales a message; that of the receiver, as in the released "
+            "code, changes little.",
+            "A score follows from the scores of narrower terms (the true path rule) in what is "
+            "predicted, not in the loss.",
+        ),
+    )
+    recipes = {
+        "paper": Recipe(
+            optimizer="adam:beta1=0.95,beta2=0.95",
+            learning_rate=1e-4,
+            scale=False,
+            schedule="constant",
+            weight_decay=0.0,
+            batch_size=32,
+            epochs=100,
+            warmup=0.0,
+        ),
+        "small": Recipe(
+            settings={
+                "width": 64,
+                "attention": 16,
+                "activation": True,
+                "coverage": 0.3,
+                "seeds": 16,
+            },
+            optimizer="adam",
+            learning_rate=3e-3,
+            scale=False,
+            weight_decay=0.0,
+            batch_size=16,
+            epochs=8,
+        ),
+    }
+    modalities = ("graph",)
+    encoder_kind = "nodes"
+    needs_labels = True
+    label_kind = "classes"
+    predicts = Terms
+    wanted_views = WantedViews(whole=1, style="plain")
+    choices = {
+        "views": "the graph, and noise in each layer of the encoder",
+        "encoder": "residual graph convolutions over residues whose messages proposals weigh",
+        "head": "multiset read-out, then two layers",
+        "target": "terms and sites; the perturbed graph and graphs with a term in common",
+        "loss": "cross-entropies, NT-Xent, supervised contrast",
+    }
+
+    encoder: ResidueEncoder
+
+    def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
+        super().__init__(encoder, spec, settings)
+        if not isinstance(encoder, ResidueEncoder) or "x" not in spec.nodes:
+            raise UserError(
+                f"protein-rpn perturbs the layers of a network over residues; found "
+                f"{type(encoder).__name__} on {spec.name}: choose protein data and residue-gcn."
+            )
+        s = self.settings
+        features = spec.nodes["x"]
+        width = encoder.dimension
+        terms = len(spec.classes)
+        if s.proposals:
+            self.proposals = Proposals(
+                features,
+                s.width,
+                hops=s.hops,
+                keep=s.keep,
+                attention=s.attention,
+                activation=s.activation,
+            )
+        self.attention = FunctionalAttention(features)
+        self.pool = MultisetPooling(width, seeds=(s.seeds, 1), heads=s.heads)
+        self.hidden = nn.Linear(width, 2 * width)
+        self.dropout = DrawnDropout(s.dropout)
+        self.last = nn.Linear(2 * width, terms)
+        follows = torch.eye(terms, dtype=torch.bool)
+        for term, above_it in enumerate(spec.extra.get("above", ())):
+            follows[term, above_it] = True
+        self.register_buffer("follows", follows, persistent=False)
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Draw dropout and noise of both passes here, so that several processes, resumed runs and
+        the gradient cache agree.
+        """
+        (graphs,) = batch.views
+        passes = [draws_like(self.encoder, graphs, generator) for _ in range(2)]
+        of_head = torch.rand(len(batch), self.last.in_features, generator=generator)
+        return replace(
+            batch,
+            views=[graphs.with_nodes(draws=torch.stack(passes, dim=1))],
+            extra={**batch.extra, "head": of_head.to(passes[0])},
+        )
+
+    def forward(self, batch: Batch) -> Outputs:
+        (graphs,) = batch.views
+        found = self._proposed(graphs)
+        x = self._attended(graphs, found)
+        first, second = graphs.nodes["draws"].unbind(dim=1)
+        clean = self._read(graphs, x, first)
+        noisy = self._read(graphs, x, second, self.settings.noise)
+        logits = self._logits(clean, batch.extra["head"])
+        outputs = {"clean": clean, "noisy": noisy, "logits": logits, "terms": batch.label}
+        return outputs if found is None else {**outputs, **self._site_losses(graphs, found)}
+
+    def loss(self, outputs: Outputs) -> dict[str, Tensor]:
+        s = self.settings
+        logits = outputs["logits"]
+        terms = outputs["terms"].to(logits)
+        annotated = terms.any(dim=1).to(logits)  # a protein without a term is not annotated
+        each = binary_cross_entropy_with_logits(logits, terms, reduction="none").mean(dim=1)
+        found = {"terms": (each * annotated).sum() / annotated.sum().clamp(min=1)}
+        for name in ("anchors", "members") if s.proposals else ():
+            total, count = outputs[name].unbind(dim=1)
+            found[name] = total.sum() / count.sum().clamp(min=1)
+        both = torch.cat([outputs["clean"], outputs["noisy"]])
+        shared = shared_terms(terms).repeat(2, 2)
+        contrast = nt_xent(outputs["clean"], outputs["noisy"], temperature=s.temperature)
+        found["info_nce"] = s.contrast * contrast
+        found["supcon"] = s.contrast * masked_supcon(both, shared, temperature=s.temperature)
+        return found
+
+    def encode(self, x: Graphs) -> Tensor:
+        """(N, D) read-outs."""
+        return self._read(x, self._attended(x, self._proposed(x)))
+
+    def predict(self, x: Graphs) -> Terms:
+        """Probabilities of terms, and the most that an anchor makes of each residue; without
+        proposals how much the terms depend on it, gradient times input.
+        """
+        found = self._proposed(x)
+        scores = self._scores(x, self._attended(x, found))
+        importance = self._saliency(x) if found is None else found.importance()
+        residues = Parts(
+            importance=importance,
+            residue=x.nodes["residue"],
+            number=x.nodes["number"],
+            place=x.nodes["place"],
+        )
+        names = self.spec.classes
+        words = tuple(self.spec.extra.get("term names", names))
+        return Terms(scores, names, words, Ragged(residues, x.sizes))
+
+    def _proposed(self, graphs: Graphs) -> Proposed | None:
+        if not self.settings.proposals:
+            return None
+        near = graphs.edge_data["distance"] <= self.settings.reach
+        edges = graphs.edges[:, near & (graphs.edges[0] != graphs.edges[1])]
+        known = graphs.nodes
+        proposed: Proposed = self.proposals(
+            known["x"], edges, graphs.sizes, secondary=known["secondary"], places=known["place"]
+        )
+        return proposed
+
+    def _attended(self, graphs: Graphs, found: Proposed | None) -> Tensor:
+        """(M, features) after functional attention."""
+        x = graphs.nodes["x"]
+        flag = x.new_ones(len(x)) if found is None else found.functional(self.settings.threshold)
+        attended: Tensor = self.attention(x, graphs.edges, flag)
+        return attended
+
+    def _read(
+        self, graphs: Graphs, x: Tensor, draws: Tensor | None = None, noise: float = 0.0
+    ) -> Tensor:
+        hidden = self.encoder.nodes(graphs.with_nodes(x=x), draws=draws, strength=noise)
+        read: Tensor = self.pool(hidden, graphs.edges, graphs.sizes)
+        return read
+
+    def _logits(self, read: Tensor, draws: Tensor | None = None) -> Tensor:
+        """(N, C) of each term."""
+        logits: Tensor = self.last(self.dropout(self.hidden(read).relu(), draws))
+        return logits
+
+    def _site_losses(self, graphs: Graphs, found: Proposed) -> dict[str, Tensor]:
+        """Sums and counts of each graph, 0 where nothing is known of its site."""
+        site = graphs.nodes["site"]
+        known = site.new_zeros(len(graphs)).index_add(0, graphs.graph, site) > 0
+        losses = found.losses(site[:, None].bool(), coverage=self.settings.coverage)
+        return {
+            "anchors": losses["anchors"] * known[:, None],
+            "members": losses["nodes"] * known[:, None],
+        }
+
+    def _scores(self, graphs: Graphs, x: Tensor) -> Tensor:
+        """(N, C) probabilities, each at least those of the terms that it follows from."""
+        scores = self._logits(self._read(graphs, x)).sigmoid()
+        return (scores[:, :, None] * self.follows).amax(dim=1)
+
+    def _saliency(self, graphs: Graphs) -> Tensor:
+        """(M,) length of the gradient of the terms' scores times the input, at most 1 a graph."""
+        with torch.enable_grad():
+            x = graphs.nodes["x"].detach().requires_grad_()
+            known = graphs.with_nodes(x=x)
+            scores = self._scores(known, self._attended(known, None))
+            (slope,) = torch.autograd.grad(scores.sum(), x)
+        length = (slope * x.detach()).norm(dim=1)
+        most = length.new_zeros(len(graphs)).scatter_reduce(0, graphs.graph, length, "amax")
+        return length / most[graphs.graph].clamp(min=torch.finfo(length.dtype).tiny)
