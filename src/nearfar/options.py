@@ -68,6 +68,10 @@ class PretrainOptions:
         compile: compile the encoder with torch.compile.
         shard: divide parameters, gradients and optimiser state over the processes, for networks
             that are large for one device.
+        order: group column through whose members the run goes once, one after another, such as the
+            tasks of --with stream:tasks=3.
+        branch: steps that a copy of the method falls at the end of each member of --order, which is
+            delivered to OUTPUT/tasks/NUMBER while the run goes on as it stands; 0: none.
         seed: of every random draw.
         limit: use at most this many training samples.
         evaluate_every: epochs between two online kNN probes; 0 means about ten times a run.
@@ -108,6 +112,8 @@ class PretrainOptions:
     device: str = "auto"
     compile: bool = False
     shard: bool = False
+    order: str | None = None
+    branch: Annotated[int, whole_number(0)] = 0
     seed: Annotated[int, whole_number(0, MOST_SEED)] = 0
     limit: Annotated[int, whole_number(2, MOST_SAMPLES)] | None = None
     evaluate_every: Annotated[int, whole_number(0)] = 0
@@ -154,6 +160,8 @@ OPTION_GROUPS: Mapping[str, tuple[str, ...]] = {
         "clip",
         "accumulate",
         "gradient_cache",
+        "order",
+        "branch",
         "seed",
     ),
     "machine": ("device", "precision", "compile", "shard"),
@@ -295,6 +303,16 @@ def _check_together(options: PretrainOptions) -> None:
     for tracker in options.log:
         if importlib.util.find_spec(tracker) is None:
             raise UserError(f"Logging to {tracker} needs its package: pip install {tracker}.")
+    if options.branch and options.order is None:
+        raise UserError(
+            "Option branch delivers at the end of each member of a column, but none orders the "
+            "run; give --order, such as task with --with stream:tasks=3."
+        )
+    if options.branch and options.shard:
+        raise UserError(
+            "Options branch and shard were both given, but divided parameters cannot be copied; "
+            "leave one out."
+        )
     if options.accumulate > 1 and options.gradient_cache:
         raise UserError(
             "Options accumulate and gradient_cache were both given; choose one: gradient_cache "

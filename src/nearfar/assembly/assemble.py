@@ -28,7 +28,9 @@ from nearfar.networks.encoder import Encoder, TokenEncoder
 from nearfar.networks.room import TRAINED, check_room
 from nearfar.options import Config, PretrainOptions, changed, resolved_settings
 from nearfar.runs.encoder_files import encoder_spec, name_of, tokenizer_of
+from nearfar.training.loop import sampler_of
 from nearfar.training.optimisers.optimisers import build_optimizer
+from nearfar.training.plan import Plan
 
 _PAPER_SCALE = 100_000
 """From this many training samples on, "auto" takes the paper's recipe."""
@@ -295,6 +297,10 @@ def assemble(
         )
     encoder_name = name_of(encoder)
     method = _built(config.method, kind, encoder, spec, settings, finished)
+    if options.order is not None:
+        length = options.steps or 0
+        ordered = Plan(recipe, steps=length, seed=options.seed, order=options.order)
+        sampler_of(method, source.trained, ordered)  # refuses before anything is written
     size = method.wanted_batches.size(spec.length, recipe.batch_size)
     recipe = dataclasses.replace(recipe, batch_size=size)
     build_optimizer(method, recipe)  # refuses what cannot be optimised before anything is written

@@ -77,6 +77,7 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
         checkpoint_minutes=options.checkpoint_minutes,
         compile=options.compile,
         shard=options.shard,
+        order=options.order or "",
     )
     return plan, dataclasses.replace(
         assembled.config, options=changed(options, {"precision": precision})

@@ -36,6 +36,7 @@ class Wanted:
         outsiders: samples of other data in the shape of the judged ones, which "ood" tells apart
             from these.
         device: where features are computed.
+        stages: the encoders that a run delivered after each of its tasks, in evaluation mode.
 
     Raises:
         UserError: if ``seeds`` is below 1.
@@ -45,6 +46,7 @@ class Wanted:
     seeds: int = 3
     outsiders: Any = None
     device: torch.device | str = "cpu"
+    stages: Sequence[Callable[[Any], Tensor]] = ()
 
     def __post_init__(self) -> None:
         if self.seeds < 1:

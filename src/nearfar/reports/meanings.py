@@ -224,6 +224,23 @@ _MEANINGS: tuple[tuple[str, Meaning], ...] = (
         _low("Share of the wrong training labels that the method gives back as they were given"),
     ),
     (
+        r"accuracy, forgotten (training|test)",
+        _low("Share of right answers on what should have been forgotten"),
+    ),
+    (
+        r"accuracy, remaining (training|test)",
+        _high("Share of right answers on what should have been kept"),
+    ),
+    (
+        "membership attack",
+        _neither("How often one can tell that forgotten samples were learned; 50 by chance"),
+    ),
+    (
+        r"average over tasks(, delivered)?",
+        _high("Mean over tasks of the accuracy of a linear model fitted on the task"),
+    ),
+    ("forgetting", _low("Accuracy on earlier tasks that was lost since they were learned")),
+    (
         "purity, 10 nearest",
         _high("Share of the ten nearest test samples that have the same class"),
     ),

@@ -20,10 +20,12 @@ from torch import Tensor, nn
 
 from nearfar import collectives, modalities
 from nearfar.batch import Batch, joined
+from nearfar.data.batches.once import OnceSampler, RowsSampler
 from nearfar.data.batches.samplers import Sampler, parts_of, place_of
-from nearfar.data.batches.wanted import Facts
+from nearfar.data.batches.wanted import Facts, Shuffled
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Outputs, Phase
+from nearfar.training.branch import GoingOn, branched
 from nearfar.training.care.ahead import Batches, cores_allow
 from nearfar.training.care.bound import bound_seconds
 from nearfar.training.care.finite import FiniteSteps, not_finite
@@ -87,12 +89,16 @@ def fit(
     plan: Plan,
     folder: Path | None = None,
     callbacks: Sequence[Callback] = (),
+    going_on: GoingOn | None = None,
 ) -> Progress:
     """Train ``method`` on ``source.trained``, continuing from the newest checkpoint in ``folder``;
     without one, nothing is written.
 
     Returns where the run stands: ``progress.step < progress.steps`` means that it was interrupted
     (Ctrl-C, SIGTERM or SIGHUP) after its last step was finished and saved.
+
+    ``going_on`` makes the run a branch of another one: it starts with its optimisers' state, sees
+    one task's samples only, and keeps the method's progress.
 
     Where the plan shards, ``method`` holds its parameters while ``before_epoch`` or a callback
     looks at it and at the end; in between, and after an error, they are empty.
@@ -107,13 +113,19 @@ def fit(
     trained = _to_train(method, plan)
     phases = trained.phases()
     optimizers = Optimizers(trained, plan.recipe, plan.precision)
-    sampler = sampler_of(trained, samples, plan.recipe.batch_size, plan.seed)
+    sampler = (
+        sampler_of(trained, samples, plan)
+        if going_on is None
+        else RowsSampler(going_on.rows, plan.recipe.batch_size, seed=plan.seed)
+    )
     progress = Progress(
         0, plan.steps or plan.recipe.epochs * len(sampler), len(sampler), plan.recipe.batch_size, {}
     )
     progress.step = restore(
         folder, trained, optimizers, plan.seed, config=plan.config, tell=plan.tell
     )
+    if going_on is not None:
+        optimizers.load_state_dict(going_on.optimised, sharding.load_optimizer)
     # Without data parallel's hooks, which a parameter that stands still for a phase would confuse,
     # ``gradients`` sees to the average.
     replicated = not (plan.gradient_cache or plan.shard) and len(phases) == 1
@@ -128,6 +140,30 @@ def fit(
     ahead = may_be_ahead and cores_allow(plan.device)
     batches = Batches(make, len(sampler), progress.steps, ahead=ahead)
     alone = collectives.world() == 1
+
+    def deliver_due() -> bool:
+        """Deliver what is due at the end of a task; False where that was interrupted."""
+        if plan.branch is None or not isinstance(sampler, OnceSampler):
+            return True
+        if progress.step not in sampler.ends:
+            return True
+        task = sampler.ends.index(progress.step)
+
+        def fall(copied: Method, falling: Plan, start: GoingOn) -> bool:
+            found = fit(copied, source, views, falling, going_on=start)
+            return found.step == found.steps
+
+        return branched(
+            plan.branch,
+            trained,
+            optimizers,
+            plan,
+            task,
+            sampler.members[task],
+            step=progress.step,
+            steps=progress.steps,
+            fit=fall,
+        )
 
     def explained(what: str, step: int) -> UserError:
         return not_finite(what, batches.make(step - 1), samples.ids)
@@ -144,16 +180,24 @@ def fit(
         saved = time.monotonic()
         logged = time.monotonic()
         since = 0
+        is_complete = True
         while progress.step < progress.steps:
-            trained.progress = progress.step / progress.steps
-            if progress.step % len(sampler) == 0:
+            is_complete = deliver_due()
+            if not is_complete:
+                save(folder, trained, optimizers, progress.step, config=plan.config)
+                break
+            trained.progress = _share(progress, going_on)
+            if progress.step % len(sampler) == 0 and going_on is None:
                 with plan.profile(BETWEEN), sharding.rewritten(method, trained):
                     method.before_epoch(
                         progress.epoch, LoadedTrainingSet(samples, method, plan.seed)
                     )
             optimizers.schedule(progress.step, progress.steps)
             batch = batches(progress.step)
-            terms = _update(model, trained, phases, optimizers, batch, plan, progress, finite)
+            after = _share(progress, going_on, 1)
+            terms = _update(
+                model, trained, phases, optimizers, batch, plan, progress, finite, after
+            )
             progress.step += 1
             since += plan.recipe.batch_size
             epoch_ended = progress.step % len(sampler) == 0
@@ -190,6 +234,8 @@ def fit(
             )
             if stopping:
                 break
+        if is_complete and progress.step == progress.steps:
+            deliver_due()
         sharding.fill(method, trained)
     return progress
 
@@ -236,10 +282,33 @@ def _to_train(method: Method, plan: Plan) -> Method:
     return trained
 
 
-def sampler_of(method: Method, samples: Any, batch_size: int, seed: int) -> Sampler:
-    """The batches that a method wants of its training samples."""
+def _share(progress: Progress, going_on: GoingOn | None, further: int = 0) -> float:
+    """The share of the run that is done so many steps further; of a branch, that of its run."""
+    if going_on is not None:
+        return going_on.progress
+    return (progress.step + further) / progress.steps
+
+
+def sampler_of(method: Method, samples: Any, plan: Plan) -> Sampler:
+    """The batches that a method wants of its training samples, or in the order that the plan asks
+    for.
+
+    Raises:
+        UserError: If there is no such column, or the method makes batches of its own kind.
+    """
     facts = Facts(len(samples), samples.label, samples.group, partial(getattr, method))
-    return method.wanted_batches.sampler(facts, batch_size, seed=seed)
+    wanted = method.wanted_batches
+    batch_size = plan.recipe.batch_size
+    if not plan.order:
+        return wanted.sampler(facts, batch_size, seed=plan.seed)
+    if not isinstance(wanted, Shuffled):
+        raise UserError(
+            f"{type(method).__name__} makes batches of its own kind, which cannot come in the "
+            f"order of {plan.order}; leave --order out or choose another method."
+        )
+    column = facts.column(plan.order, "A run in order")
+    steps = plan.steps or plan.recipe.epochs * max(1, facts.length // batch_size)
+    return OnceSampler(column, batch_size, steps=steps, seed=plan.seed)
 
 
 def _batch(
@@ -305,9 +374,10 @@ def _update(
     plan: Plan,
     progress: Progress,
     finite: FiniteSteps,
+    after: float,
 ) -> dict[str, Tensor]:
     """The updates of one step, phase by phase; returns the detached loss terms, under "loss" the
-    sum of the phases' losses.
+    sum of the phases' losses. ``after`` is the share of the run that is done after the step.
     """
     method.train()
     terms: dict[str, Tensor] = {}
@@ -327,7 +397,7 @@ def _update(
         losses.append(found.pop("loss"))
         terms |= found if len(phases) == 1 else {phase.name: losses[-1], **found}
         outputs |= made
-    method.progress = (progress.step + 1) / progress.steps
+    method.progress = after
     with plan.profile("momentum"), torch.no_grad(), sharding.mixed():
         method.after_step(outputs)
     total = torch.stack(losses).sum() if losses else torch.zeros((), device=plan.device)

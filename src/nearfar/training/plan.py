@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 
 from nearfar.methods.method import Recipe
 from nearfar.training.care.profile import Untimed
+
+if TYPE_CHECKING:
+    from nearfar.training.branch import Branch
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,9 @@ class Plan:
         compile: compile the encoder.
         shard: divide parameters, gradients and optimiser state over the processes.
         profile: times the parts of a step, or does nothing.
+        order: group column through whose members the run goes, one after another; "": the method's
+            own batches.
+        branch: what is delivered at the end of each of them; None: nothing.
         config: text of the run's config.toml, kept in its checkpoints.
         tell: gets a sentence about whatever the user should know.
     """
@@ -45,5 +52,7 @@ class Plan:
     compile: bool = False
     shard: bool = False
     profile: Untimed = field(default_factory=Untimed)
+    order: str = ""
+    branch: Branch | None = None
     config: str = ""
     tell: Callable[[str], None] = lambda _: None

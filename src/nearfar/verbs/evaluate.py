@@ -178,6 +178,7 @@ def evaluate_run(
     import dataclasses
 
     from nearfar.assembly.seen import view_of
+    from nearfar.assembly.tasks import delivered
     from nearfar.data.kept import CHANGED
     from nearfar.evaluation import Wanted
     from nearfar.evaluation import evaluate as judge
@@ -193,13 +194,15 @@ def evaluate_run(
     encoder = tower_for(encoder, source.spec.modality)
     method = method_of(run) if whole else None
     trained = encoder_spec(encoder) if method is None else method.spec
+    device = device_of(run.config.options.device)
+    stages = [RunFolder(place).features().to(device) for place in delivered(run.folder)]
     found = _watched(judge)(
         encoder if method is None else method,
         source,
         view_of(trained, source.spec),
         baselines={"random encoder": _untrained(run, encoder, whole)},
         given={} if baseline is None else {baseline.stem: features_from(baseline)},
-        wanted=Wanted(protocols, seeds, _samples(outsiders), device_of(run.config.options.device)),
+        wanted=Wanted(protocols, seeds, _samples(outsiders), device, stages),
         shared=None if whole else _shared(run, encoder),
     )
     changes = [note for note in source.notes if note.startswith(CHANGED)]

@@ -126,6 +126,7 @@ def _train(
     from nearfar import collectives
     from nearfar.assembly.assemble import assemble, load_data, suited
     from nearfar.assembly.pretrained import pretrained_parts
+    from nearfar.assembly.tasks import branch_of
     from nearfar.assembly.watch import callbacks, plan_of
     from nearfar.data.remembered import remember
     from nearfar.reports.told import shown, tell
@@ -186,6 +187,8 @@ def _train(
         )
     text = collectives.broadcast_object(config.to_toml())
     plan = dataclasses.replace(plan, config=text, tell=note)
+    if config.options.branch:
+        plan = dataclasses.replace(plan, branch=branch_of(config, source, folder))
     for sentence in extremes(source):
         note(sentence)
     parameters = sum(p.numel() for p in method.encoder.parameters())

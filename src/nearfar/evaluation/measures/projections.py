@@ -4,6 +4,7 @@ the features do not.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -44,6 +45,7 @@ def heads(method: Method) -> dict[str, nn.Module]:
             part is not method.encoder
             and not _holds(part, method.encoder)
             and _takes(part) == method.encoder.dimension
+            and _takes_features_alone(part)
         ):
             found[name] = part
     return found
@@ -51,6 +53,19 @@ def heads(method: Method) -> dict[str, nn.Module]:
 
 def _holds(part: nn.Module, other: nn.Module) -> bool:
     return any(module is other for module in part.modules())
+
+
+def _takes_features_alone(part: nn.Module) -> bool:
+    """Whether a part needs one argument; a decoder that must know which patches stayed needs
+    two.
+    """
+    given = inspect.signature(part.forward).parameters.values()
+    needed = [
+        one
+        for one in given
+        if one.default is one.empty and one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+    ]
+    return len(needed) <= 1
 
 
 def _takes(part: nn.Module) -> int:

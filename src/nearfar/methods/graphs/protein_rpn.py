@@ -123,7 +123,6 @@ class ProteinRPN(Method):
         ),
     }
     modalities = ("graph",)
-    follows: Tensor
     encoder_kind = "nodes"
     needs_labels = True
     label_kind = "classes"

@@ -124,6 +124,7 @@ def factor(
     shape: str = "cosine",
     timescale: float = 10.0,
     printed: bool = False,
+    falls: bool = True,
 ) -> float:
     """A run of known length: rise, cooldown, hold, and an exponential fall to the end.
 
@@ -139,6 +140,7 @@ def factor(
         shape: One of ``SHAPES``.
         timescale: Bend of the inverse root, above 0.
         printed: As in ``annealing``.
+        falls: Whether the run falls at its end; without, the rate is held, and branches fall.
 
     Raises:
         UserError: If the parts are longer than the run, or a share is out of range.
@@ -161,6 +163,6 @@ def factor(
             f"A warm-up of {warmup}, a cooldown of {cool} and a hold of {held} steps do not fit"
             f" into {steps} steps."
         )
-    if step <= start or start == steps:
+    if step <= start or start == steps or not falls:
         return backbone(step, warmup, cool, constant=constant, shape=shape, timescale=timescale)
     return annealing(step, start, steps - start, constant=constant, final=final, printed=printed)
