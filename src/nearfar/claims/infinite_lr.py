@@ -106,6 +106,6 @@ CLAIM = Claim(
     "the mean rise of the masked error on earlier tasks' test digits since they were delivered, "
     "with its sign turned. The paper trains on ImageNet, Places and FireRisk.",
     seeds=3,
-    tuning="None; peak and held rate were set beforehand. On seed 0 they gave a forgetting of 0.117 "
-    "against 0.145.",
+    tuning="None; peak and held rate were set beforehand. On seed 0 they gave a forgetting of "
+    "0.117 against 0.145.",
 )
