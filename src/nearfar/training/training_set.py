@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ class LoadedTrainingSet:
 
     def __init__(self, samples: Samples, method: Method, seed: int) -> None:
         self.label = samples.label
-        self.group = samples.group
+        self.group: Mapping[str, Tensor] = samples.group
         self.seed = seed
         self._samples = samples
         self._method = method

@@ -119,7 +119,7 @@ def fit_embedding_vae(
                     found.prediction, x, found.mean, found.deviation, weight=weight
                 )
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
     vae.requires_grad_(False)
     for parameter in vae.parameters():
