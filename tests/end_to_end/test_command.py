@@ -292,10 +292,10 @@ def test_help_explains_a_methods_settings(capsys: pytest.CaptureFixture[str]) ->
         (["pretrain", "simclr", "--epochs", "0"], "epochs is 0"),
         (
             ["pretrain", "simclr", "--optimizer", "adamww"],
-            "--optimizer is 'adamww'; expected one of ",
+            "Unknown optimizer 'adamww': did you mean adamw",
         ),
         (["pretrain", "byol", "--settings.predictor-rate", "0"], "expected a number above 0"),
-        (["pretrain", "clip"], "clip learns from image.text or any.any data"),
+        (["pretrain", "clip"], "clip learns from image+text or any+any data"),
         (["pretrain", "mae", "--encoder", "resnet18"], "needs a transformer encoder"),
         (["pretrain", "--resume", "nothing"], "nothing is not a run folder"),
         (["pretrain", "--config", "nothing.toml"], "Cannot read nothing.toml: No such file"),

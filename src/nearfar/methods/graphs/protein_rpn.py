@@ -24,7 +24,17 @@ from nearfar.errors import UserError
 from nearfar.losses.graphs.terms import shared_terms
 from nearfar.losses.instance.contrastive import nt_xent
 from nearfar.losses.labels.masked_supcon import masked_supcon
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.networks.drawn_dropout import DrawnDropout
 from nearfar.networks.graphs.attention import FunctionalAttention
 from nearfar.networks.graphs.multiset import MultisetPooling
@@ -95,6 +105,7 @@ class ProteinRPN(Method):
             "predicted, not in the loss.",
         ),
     )
+    facets = Facets("hybrid", level="node", target="pair-label", labels="some")
     recipes = {
         "paper": Recipe(
             optimizer="adam:beta1=0.95,beta2=0.95",

@@ -15,7 +15,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softmax
 
-from nearfar.methods.method import Batch, Encoder, Method, Outputs, Paper, Recipe, Spec, WantedViews
+from nearfar.methods.method import (
+    Batch,
+    Encoder,
+    Facets,
+    Method,
+    Outputs,
+    Paper,
+    Recipe,
+    Spec,
+    WantedViews,
+)
 from nearfar.ranges import unit_interval
 from nearfar.results.classes import Classes
 
@@ -37,6 +47,7 @@ class Classifier(Method):
         authors="Bridle",
         year=1990,
     )
+    facets = Facets("predictive.labels", target="pair-label", guard="none", labels="some")
     recipes = {
         "paper": Recipe(
             optimizer="sgd",

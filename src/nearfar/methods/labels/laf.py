@@ -26,6 +26,7 @@ from nearfar.methods.labels.classifier import Classifier
 from nearfar.methods.method import (
     Batch,
     Encoder,
+    Facets,
     Method,
     Outputs,
     Paper,
@@ -85,6 +86,7 @@ class LAF(Method):
             "The repair of the head with a few labels (LAF+R) is left out.",
         ),
     )
+    facets = Facets("training_process.data_curation", teacher="frozen", guard="none")
     recipes = {
         "paper": Recipe(
             optimizer="adam",

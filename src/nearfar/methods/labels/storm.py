@@ -26,6 +26,7 @@ from nearfar.losses.labels.weights import inner_step, relative_scales, trust_fea
 from nearfar.methods.method import (
     Batch,
     Encoder,
+    Facets,
     Method,
     Outputs,
     Paper,
@@ -78,6 +79,7 @@ class STORM(Method):
             "passes with dropout.",
         ),
     )
+    facets = Facets("predictive.labels", target="pair-label", guard="none", labels="some")
     recipes = {
         name: Recipe(
             optimizer="sgd",
