@@ -150,6 +150,7 @@ def test_the_summary_states_the_size(name: str) -> None:
         "audio": Spec("sounds", "audio", (64, 100), 100),
         "video": Spec("clips", "video", (3, 8, 32, 32), 100),
         "points": Spec("objects", "points", (3, 100), 100),
+        "graph": Spec("chains", "graph", (), 100, nodes={"x": 32, "residue": 1}),
     }
     with torch.device("meta"):
         encoder = networks.build(name, specs[modality])

@@ -70,4 +70,6 @@ def test_wrong_settings_are_refused_in_a_sentence() -> None:
     with pytest.raises(UserError, match="Expected 3 maps; found 1"):
         DepthDecoder((4, 4, 4), 1)([torch.rand(1, 4, 4, 4)])
     with pytest.raises(UserError, match="blocks are"):
-        ResidualPyramid(3, blocks=(1, 1))
+        ResidualPyramid(3, blocks=(1,) * 5)
+    with pytest.raises(UserError, match="blocks are"):
+        ResidualPyramid(3, blocks=(1, 0))

@@ -132,7 +132,7 @@ def test_every_block_of_the_masked_read_out_counts_and_of_heal_the_last_alone() 
         edges = torch.tensor([[0, 1], [1, 2]])
         before = pool(nodes, edges, torch.tensor([4]))
         with torch.no_grad():
-            pool.blocks[0].seeds.mul_(-3)
+            pool.blocks["0"].seeds.mul_(-3)
         assert torch.allclose(before, pool(nodes, edges, torch.tensor([4]))) != moves
 
 
