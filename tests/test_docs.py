@@ -176,6 +176,7 @@ INTEGRATIONS = {
     "scikit-learn": "from nearfar.sklearn import",
     "lightning": "from nearfar.integrations.lightning import",
     "tensorboard": "--log tensorboard",
+    "pyg": "from nearfar.integrations.pyg import",
     "timm": "--encoder timm:",
     "hub": "hub.load(",
     "safetensors": "from safetensors.torch import load_file",
