@@ -11,7 +11,8 @@ import sys
 
 import numpy as np
 
-from nearfar.comparison.verdict import LEVEL, Side, difference, findings
+from nearfar.comparison.differences import LEVEL, Side, difference
+from nearfar.comparison.verdict import findings
 
 SEEDS = (1, 2, 3, 5)
 COUNTS = (200, 1000, 10_000)

@@ -12,19 +12,16 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from nearfar.comparison.verdict import (
+from nearfar.comparison.differences import (
     LEVEL,
     Difference,
-    Finding,
     Side,
     difference,
-    findings,
-    gained,
     holm,
     mean,
     seeds_needed,
-    sentence,
 )
+from nearfar.comparison.verdict import Finding, findings, gained, sentence
 from nearfar.evaluation.kernels.intervals import wilson
 
 Answers = NDArray[np.float64]

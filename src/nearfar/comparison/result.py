@@ -11,27 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nearfar.comparison.verdict import (
-    JUDGED,
-    Finding,
-    Side,
-    difference,
-    findings,
-    learned,
-    mean,
-    sentence,
-    standard_error,
-)
+from nearfar.comparison.differences import Side, difference, mean, standard_error
+from nearfar.comparison.judged import baselines_of, directions, judged_metrics
+from nearfar.comparison.verdict import Finding, findings, learned, sentence
 from nearfar.errors import UserError
 from nearfar.evaluation.kernels.intervals import Interval
-from nearfar.evaluation.result import BASELINES, Evaluation
+from nearfar.evaluation.result import Evaluation
 from nearfar.files import replacing
 
 if TYPE_CHECKING:
     from rich.console import Group
-
-_HEADLINES = ("kNN accuracy", "linear accuracy", "R2", "recall@1")
-"""What the verdict is about: the first of these that was measured."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +76,7 @@ class Comparison:
 
     def metrics(self) -> list[str]:
         """Names of the metrics that every run has, the headline first."""
-        first, *others = (entry.evaluation for entry in self.entries)
-        common = [m for m in first.metrics() if all(_measured(e, m) for e in (first, *others))]
+        common = self._common
         headline = self.headline
         return [headline, *(metric for metric in common if metric != headline)]
 
@@ -96,13 +84,30 @@ class Comparison:
     def headline(self) -> str:
         """The metric that the verdict is about."""
         found = self.entries[0].evaluation.metrics()
-        if not found:
+        if not found or not self._common:
             folder = self.entries[0].folder
             raise UserError(
                 f"The evaluation of {folder} holds no score; judge it again with `nearfar evaluate "
                 f"{folder}`."
             )
-        return next((m for name in _HEADLINES for m in found if name in m), found[0])
+        return (judged_metrics(self._common) or self._common)[0]
+
+    @cached_property
+    def _common(self) -> list[str]:
+        """Names of the metrics that every run has."""
+        each = [entry.evaluation for entry in self.entries]
+        return [m for m in each[0].metrics() if all(_measured(one, m) for one in each)]
+
+    @cached_property
+    def baselines(self) -> list[str]:
+        """Names of the rows that the arms are compared with, in order."""
+        first = self.entries[0].evaluation
+        beside = {row for metric in self.judged for row in baselines_of(first, metric)}
+        return [row for row in first.rows() if row in beside]
+
+    @cached_property
+    def _directions(self) -> dict[str, str]:
+        return directions(self.entries[0].evaluation)
 
     def unit(self, metric: str) -> str:
         """ "%" for shares, otherwise ""."""
@@ -131,11 +136,8 @@ class Comparison:
 
     @cached_property
     def judged(self) -> list[str]:
-        """The metrics that verdicts rest on: those of classes that were measured, otherwise the
-        headline.
-        """
-        names = self.metrics()
-        return [metric for metric in JUDGED if metric in names] or [self.headline]
+        """The metrics that verdicts rest on, the headline first; see ``judged.judged_metrics``."""
+        return judged_metrics(self._common) or [self.headline]
 
     def mean(self, arm: str, metric: str, row: str = "trained") -> Interval:
         """Mean over seeds; its 95 % interval contains the error by seeds and by test samples; see
@@ -181,7 +183,8 @@ class Comparison:
                     difference(self.side(first, metric), self.side(second, metric)),
                 )
                 for (first, second), metric in asked
-            ]
+            ],
+            self._directions,
         )
         return {
             pair: [f for (other, _), f in zip(asked, found, strict=True) if other == pair]
@@ -228,7 +231,7 @@ class Comparison:
             (arm, row, metric)
             for arm in self.arms()
             for metric in self.judged
-            for row in BASELINES
+            for row in baselines_of(self.entries[0].evaluation, metric)
             if all(
                 any((s.row, s.metric) == (row, metric) for s in e.evaluation.scores)
                 for e in self.of(arm)
@@ -242,7 +245,8 @@ class Comparison:
                     difference(self.side(arm, metric, row), self.side(arm, metric)),
                 )
                 for arm, row, metric in asked
-            ]
+            ],
+            self._directions,
         )
         gains: dict[str, list[tuple[str, Finding]]] = {arm: [] for arm in self.arms()}
         for (arm, row, _), one in zip(asked, found, strict=True):

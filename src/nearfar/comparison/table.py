@@ -6,9 +6,8 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
-from nearfar.comparison.verdict import FEWEST_SEEDS
+from nearfar.comparison.differences import FEWEST_SEEDS
 from nearfar.evaluation.kernels.intervals import Interval
-from nearfar.evaluation.result import BASELINES
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from nearfar.comparison.result import Comparison
 
 _SHOWN = ("linear accuracy", "10 % of labels", "effective rank")
-"""Metrics beside the headline, where they were measured."""
+"""Metrics beside those that verdicts rest on, where they were measured."""
 
 
 def rich_table(comparison: Comparison, *, pairs: bool = False) -> Group:
@@ -28,30 +27,28 @@ def rich_table(comparison: Comparison, *, pairs: bool = False) -> Group:
     from rich.markup import escape
     from rich.table import Table
 
-    metrics = [
-        comparison.headline,
-        *(m for m in _SHOWN if m in comparison.metrics() and m != comparison.headline),
-    ]
+    others = [*comparison.judged, *_SHOWN]
+    measured = [metric for metric in others if metric in comparison.metrics()]
+    metrics = list(dict.fromkeys([comparison.headline, *measured]))
     table = Table(box=SIMPLE, padding=0)  # four metrics with their differences fit 80 columns
     table.add_column(
-        "", no_wrap=True, min_width=max(map(len, ("random encoder", *comparison.arms())))
+        "", no_wrap=True, min_width=max(map(len, (*comparison.baselines, *comparison.arms())))
     )
     for metric in metrics:
         table.add_column(escape(metric), justify="right")
     for arm in comparison.arms():
         table.add_row(*map(escape, [arm, *(_cell(comparison, arm, metric) for metric in metrics)]))
-    for row in BASELINES:
-        if row in comparison.entries[0].evaluation.rows():
-            cells: list[str] = [row]
-            for metric in metrics:
-                judged = any(
-                    (s.metric, s.row) == (metric, row)
-                    for s in comparison.entries[0].evaluation.scores
-                )
-                cells.append(
-                    score_text(comparison, comparison.arms()[0], metric, row) if judged else "–"
-                )
-            table.add_row(*map(escape, cells), style="dim")
+    for row in comparison.baselines:
+        cells: list[str] = [row]
+        for metric in metrics:
+            judged = any(
+                (s.metric, s.row) == (metric, row)
+                for s in comparison.entries[0].evaluation.scores
+            )
+            cells.append(
+                score_text(comparison, comparison.arms()[0], metric, row) if judged else "–"
+            )
+        table.add_row(*map(escape, cells), style="dim")
     head = f"{comparison.data}, {conditions(comparison)}; {explanation(comparison)}"
     told = comparison.verdicts()
     if pairs:

@@ -15,7 +15,6 @@ import torch
 from nearfar.assembly.opened import source_of
 from nearfar.comparison.result import Comparison
 from nearfar.comparison.table import conditions, costs, difference_text, explanation, score_text
-from nearfar.evaluation.result import BASELINES
 from nearfar.files import write_text
 from nearfar.reports import score_tables, sections
 from nearfar.reports.charts import Chart, curve
@@ -25,7 +24,7 @@ from nearfar.reports.intervals import intervals
 from nearfar.reports.look import Look
 from nearfar.reports.maps import embedding_map, neighbourhoods, plane
 from nearfar.reports.meanings import is_rare
-from nearfar.reports.palette import ROWS, colours_of_arms, swatch
+from nearfar.reports.palette import colours_of_arms, colours_of_baselines, swatch
 from nearfar.reports.pictures import view_section
 from nearfar.reports.pictures.sample_sections import FEWEST_MAPPED
 from nearfar.runs.folder import RunFolder
@@ -99,7 +98,7 @@ def _lead(comparison: Comparison) -> str:
 def _scores(comparison: Comparison) -> Section:
     percent = comparison.unit(comparison.headline) == "%"
     arms = comparison.arms()
-    baselines = _baselines(comparison)
+    baselines = comparison.baselines
     asked = [(arm, arm, "trained") for arm in arms] + [(row, arms[0], row) for row in baselines]
     rows: list[dict[str, Any]] = []
     for name, arm, row in asked:
@@ -138,16 +137,8 @@ def _scores(comparison: Comparison) -> Section:
 
 def _colours(comparison: Comparison) -> dict[str, str]:
     """The colour of each arm and each baseline, the same on the whole page."""
-    return {**colours_of_arms(comparison.arms()), **{row: ROWS[row] for row in BASELINES}}
-
-
-def _baselines(comparison: Comparison) -> list[str]:
-    first = comparison.entries[0].evaluation
-    return [
-        row
-        for row in BASELINES
-        if any((s.row, s.metric) == (row, comparison.headline) for s in first.scores)
-    ]
+    arms = colours_of_arms(comparison.arms())
+    return {**arms, **colours_of_baselines(comparison.baselines, list(arms.values()))}
 
 
 def _cells(comparison: Comparison, metric: str, baselines: Sequence[str]) -> list[str]:

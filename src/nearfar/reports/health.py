@@ -7,15 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nearfar.comparison.verdict import JUDGED, Finding, Side, difference, standard_error
+from nearfar.comparison.differences import Side, difference, standard_error
+from nearfar.comparison.judged import baselines_of, directions, judged_metrics
+from nearfar.comparison.verdict import Finding
 from nearfar.comparison.verdict import findings as corrected
 from nearfar.evaluation.measures.collapse import collapse_seen
-from nearfar.evaluation.result import BASELINES, Evaluation, Score
-
-HEADLINES = ("R2", "similarity, Spearman", "recall@1")
-"""Where samples have no classes, the first of these that was measured is what a page leads with;
-all better high.
-"""
+from nearfar.evaluation.result import Evaluation, Score
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,8 @@ def _told(baseline: str, found: Finding) -> str:
     value, low, high = (points * end for end in found.interval)
     size = f"{abs(value):.{digits}f}{unit}"
     where = f"{size} {'above' if value > 0 else 'below'}" if value else "level with"
-    start = f"By {found.metric} the encoder is {where} the {baseline}, the better baseline"
+    read = " (less is better)" if found.better == "lower" else ""
+    start = f"By {found.metric} the encoder is {where} the {baseline}{read}, the better baseline"
     if found.sure:
         return f"{start}."
     if math.isnan(low):
@@ -70,7 +68,7 @@ def gain(evaluation: Evaluation) -> Gain | None:
     better: dict[str, tuple[str, Finding]] = {}
     for row, found in gains(evaluation):
         metric = found.metric
-        if metric not in better or found.of.value < better[metric][1].of.value:
+        if metric not in better or found.gain < better[metric][1].gain:
             better[metric] = row, found
     return Gain(tuple(better.values())) if better else None
 
@@ -78,18 +76,15 @@ def gain(evaluation: Evaluation) -> Gain | None:
 def gains(evaluation: Evaluation) -> list[tuple[str, Finding]]:
     """For each metric to tell by and each baseline what is known of the encoder beside it.
 
-    Samples have classes: by kNN and linear accuracy, corrected for the number of comparisons;
-    otherwise by the first of ``HEADLINES``. Where what each test sample adds was kept, encoder and
-    baseline are paired by it.
+    The metrics are those of ``judged.judged_metrics``; what is sure is corrected for the number of
+    comparisons. Where what each test sample adds was kept, encoder and baseline are paired by it.
     """
-    names = evaluation.metrics()
-    metrics = [metric for metric in JUDGED if metric in names]
-    metrics = metrics or [m for name in HEADLINES for m in names if name in m][:1]
+    metrics = judged_metrics(evaluation.metrics())
     scores = {(s.metric, s.row): s for s in evaluation.scores}
     asked = [
         (metric, row)
         for metric in metrics
-        for row in BASELINES
+        for row in baselines_of(evaluation, metric)
         if (metric, row) in scores and (metric, "trained") in scores
     ]
     compared = [
@@ -100,7 +95,8 @@ def gains(evaluation: Evaluation) -> list[tuple[str, Finding]]:
         )
         for m, row in asked
     ]
-    return [(row, found) for (_, row), found in zip(asked, corrected(compared), strict=True)]
+    decided = corrected(compared, directions(evaluation))
+    return [(row, found) for (_, row), found in zip(asked, decided, strict=True)]
 
 
 def _side(evaluation: Evaluation, score: Score) -> Side:

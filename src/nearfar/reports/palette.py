@@ -50,6 +50,18 @@ def colours_of_arms(arms: Sequence[str]) -> dict[str, str]:
     return {arm: _ARMS[number % len(_ARMS)] for number, arm in enumerate(arms)}
 
 
+def colours_of_baselines(rows: Sequence[str], taken: Sequence[str]) -> dict[str, str]:
+    """The colour of each baseline beside arms: its own, or one that no arm and no row has.
+
+    Args:
+        rows: Names of the baselines.
+        taken: Colours of the arms.
+    """
+    used = {*taken, *ROWS.values()}
+    left = iter(colour for colour in COLOURS if colour not in used)
+    return {row: ROWS[row] if row in ROWS else next(left, COLOURS[-1]) for row in rows}
+
+
 def colours_of_rows(rows: Sequence[str]) -> dict[str, str]:
     """The colour of each row of an evaluation; controls take those that are left."""
     left = iter(colour for colour in COLOURS if colour not in ROWS.values())

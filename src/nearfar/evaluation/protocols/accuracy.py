@@ -54,7 +54,7 @@ def commonest_class(task: Task) -> Mapping[str, Predict]:
 
 def _values(row: Row) -> Iterator[Score]:
     errors = _absolute_errors(row)
-    row.keep("mean absolute error", -errors)
+    row.keep("mean absolute error", errors)
     mean = float(errors.mean())
     half = 1.96 * float(errors.std()) / len(errors) ** 0.5 if len(errors) > 1 else 0.0
     yield Score(

@@ -123,7 +123,7 @@ SIMILARITY = Protocol(
     _similarity,
     _needs_partners,
     quick=True,
-    rank=10,
+    rank=4,
     headline=("similarity, Spearman",),
 )
 PROTOCOLS = (

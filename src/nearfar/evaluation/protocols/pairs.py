@@ -110,6 +110,6 @@ PAIRS = Protocol(
     _needs_pairs,
     quick=True,
     rank=5,
-    headline=("image to text recall@1", "text to image recall@1"),
+    headline=("recall@1",),
 )
 PROTOCOLS = (PAIRS,)
