@@ -15,6 +15,7 @@ import pytest
 
 import nearfar
 from nearfar import HOMES, cli
+from nearfar.cli.comparing import grid_of
 from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.options import OPTION_GROUPS, PretrainOptions, resolved_settings
@@ -56,7 +57,7 @@ def test_a_defect_is_not_called_the_users_mistake(
 
 
 def test_settings_to_try_are_taken_out_of_the_words() -> None:
-    rest, grid = cli._grid(
+    rest, grid = grid_of(
         ["simclr", "--settings.temperature", "0.1,0.2", "--seeds", "3", "--settings.head-depth=2"]
     )
     assert rest == ["simclr", "--seeds", "3"]
@@ -68,7 +69,7 @@ def test_settings_to_try_are_taken_out_of_the_words() -> None:
 )
 def test_a_setting_without_a_value_is_refused(words: list[str]) -> None:
     with pytest.raises(UserError, match=r"temperature has no value"):
-        cli._grid(words)
+        grid_of(words)
 
 
 MALFORMED = {
@@ -228,7 +229,7 @@ def test_every_option_stands_in_one_group() -> None:
     ],
 )
 def test_boolean_settings_to_try(words: list[str], grid: dict[str, list[str]]) -> None:
-    rest, found = cli._grid(words)
+    rest, found = grid_of(words)
     assert found == grid
     assert rest == [
         word for word in words if not word.startswith("--") and word not in ("true,false",)

@@ -175,7 +175,7 @@ def test_the_next_command_can_be_typed(
         assert called["words"][0] == "simclr"
         assert len(set(called["words"])) == 3
         assert called["seeds"] == 3
-        assert (called["data"], called["limit"]) == (options.data, options.limit)
+        assert (called["data"], called.get("limit")) == (options.data, options.limit)
     elif rows is RISING:
         assert called["name"] == "pretrain"
         length = {"steps": 20} if options.steps else {"epochs": 12}

@@ -1,4 +1,4 @@
-"""The errors of a difference of two encoders or two methods, and when it is larger than they explain.
+"""The errors of a difference of two encoders or two methods, and when it is larger than those.
 
 The score of a method varies with the seed of its training and with the test samples. Both errors
 count. Everything here is a pure function of scores.

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from nearfar.data.prepare import preparation_of
 from nearfar.errors import UserError
 from nearfar.options import PretrainOptions
 from nearfar.ranges import checked
+from nearfar.training.schedules import schedule_of
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class CompareOptions:
         text_column: which column holds the text of pairs.
         image_column: which column holds the image.
         size: as in `nearfar pretrain`.
+        strict: as in `nearfar pretrain`.
+        prepare: what is done to the data before training, the same for all; as in `nearfar
+            pretrain`.
+        order: as in `nearfar pretrain`.
+        schedule: how the learning rate moves, the same for all; by default each method's own.
         precision: "auto", "float32" or "bfloat16".
         device: "auto", "cpu", "cuda", "mps" ...
         pairs: tell every pair of arms apart, not only each arm from the first.
@@ -53,6 +60,10 @@ class CompareOptions:
     text_column: str | None = None
     image_column: str | None = None
     size: int | None = None
+    strict: bool = False
+    prepare: tuple[str, ...] = ()
+    order: str | None = None
+    schedule: str | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
     pairs: bool = False
@@ -66,6 +77,10 @@ class CompareOptions:
         }  # one range for both commands
         for name in own:
             checked(hints[name], f"Option {name}", getattr(self, name))
+        for one in self.prepare:
+            preparation_of(one)
+        if self.schedule is not None:
+            schedule_of(self.schedule)
         budgets = [
             name for name in ("epochs", "steps", "seconds") if getattr(self, name) is not None
         ]

@@ -160,6 +160,10 @@ _SHARED = {
     "text_column",
     "image_column",
     "size",
+    "strict",
+    "prepare",
+    "order",
+    "schedule",
     "precision",
     "device",
 }

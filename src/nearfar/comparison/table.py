@@ -7,6 +7,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from nearfar.comparison.differences import FEWEST_SEEDS
+from nearfar.comparison.judged import headlines
 from nearfar.evaluation.kernels.intervals import Interval
 
 if TYPE_CHECKING:
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 
     from nearfar.comparison.result import Comparison
 
-_SHOWN = ("linear accuracy", "10 % of labels", "effective rank")
-"""Metrics beside those that verdicts rest on, where they were measured."""
+_MOST_HEADLINES = 3
+_SPREAD = "effective rank"
+"""Shown beside the headlines: it tells whether the features have collapsed."""
 
 
 def rich_table(comparison: Comparison, *, pairs: bool = False) -> Group:
@@ -27,9 +29,9 @@ def rich_table(comparison: Comparison, *, pairs: bool = False) -> Group:
     from rich.markup import escape
     from rich.table import Table
 
-    others = [*comparison.judged, *_SHOWN]
-    measured = [metric for metric in others if metric in comparison.metrics()]
-    metrics = list(dict.fromkeys([comparison.headline, *measured]))
+    names = comparison.metrics()
+    leading = list(dict.fromkeys([*comparison.judged, *headlines(names)]))[:_MOST_HEADLINES]
+    metrics = [*(leading or names[:1]), *(name for name in names if name == _SPREAD)]
     table = Table(box=SIMPLE, padding=0)  # four metrics with their differences fit 80 columns
     table.add_column(
         "", no_wrap=True, min_width=max(map(len, (*comparison.baselines, *comparison.arms())))
@@ -42,8 +44,7 @@ def rich_table(comparison: Comparison, *, pairs: bool = False) -> Group:
         cells: list[str] = [row]
         for metric in metrics:
             judged = any(
-                (s.metric, s.row) == (metric, row)
-                for s in comparison.entries[0].evaluation.scores
+                (s.metric, s.row) == (metric, row) for s in comparison.entries[0].evaluation.scores
             )
             cells.append(
                 score_text(comparison, comparison.arms()[0], metric, row) if judged else "–"

@@ -192,6 +192,8 @@ class Protocol:
         baselines: (task) to what else could be predicted, by name of the row: the simplest answers
             that a method must beat.
         online: (row) to a few numbers by name, cheap enough to be looked at while a run trains.
+        section: "module:function" of its part of a run's page: (Look) to a ``Section``, or None
+            where there is nothing to show; "": none.
         headline: Metrics that stand for the protocol, the most telling first.
         rank: Place in tables; lower comes first.
     """
@@ -205,6 +207,7 @@ class Protocol:
     judges: type[Result] | None = None
     baselines: Callable[[Task], Mapping[str, Predict]] = no_baselines
     online: Callable[[Row], dict[str, float]] | None = None
+    section: str = ""
     headline: tuple[str, ...] = ()
     rank: int = 50
 

@@ -7,27 +7,20 @@ import math
 from pathlib import Path
 
 from nearfar.assembly.opened import source_of
-from nearfar.evaluation.result import BASELINES, Evaluation
+from nearfar.comparison.judged import baselines_of, headlines, judged_metrics
+from nearfar.evaluation.protocols import all_protocols
+from nearfar.evaluation.result import Evaluation
 from nearfar.files import write_text
+from nearfar.found import at_home
 from nearfar.reports import sections
-from nearfar.reports.document import document
+from nearfar.reports.document import Section, document
 from nearfar.reports.facts import facts, line
 from nearfar.reports.health import gain
 from nearfar.reports.look import Look
-from nearfar.reports.pictures import sample_sections, view_section
+from nearfar.reports.pictures import result_section, sample_sections, view_section
 from nearfar.runs.folder import RunFolder
 
-_CARDS = (
-    "kNN accuracy",
-    "linear accuracy",
-    "R2",
-    "mean absolute error",
-    "similarity, Spearman",
-    "10 % of labels",
-    "zero-shot accuracy",
-    "recall@1",
-    "effective rank",
-)
+_SPREAD = "effective rank"
 _MOST_CARDS = 4
 
 
@@ -43,6 +36,8 @@ def write_page(run: RunFolder, path: Path) -> Path:
         sections.health(look),
         view_section.views(look),
         sections.results(look),
+        result_section.predictions(look),
+        *_of_protocols(look),
         sections.curves(look),
         sections.similarities(look),
         sample_sections.embedding(look),
@@ -61,14 +56,25 @@ def write_page(run: RunFolder, path: Path) -> Path:
     return path
 
 
+def _of_protocols(look: Look) -> list[Section | None]:
+    """The sections of the protocols that judged the run, in their order."""
+    evaluation = look.run.evaluation()
+    if evaluation is None:
+        return []
+    used = [one for one in all_protocols() if one.section and one.version in evaluation.protocols]
+    return [at_home(one.section)(look) for one in used]
+
+
 def lead(evaluation: Evaluation | None) -> str:
     """The headline figures as cards, each beside its baselines, and the one sentence that
     matters.
     """
     if evaluation is None:
         return "<p>This run has not been evaluated.</p>"
-    metrics = [m for name in _CARDS for m in evaluation.metrics() if name in m][:_MOST_CARDS]
-    cards = "".join(_card(evaluation, metric) for metric in dict.fromkeys(metrics))
+    names = evaluation.metrics()
+    leading = [*judged_metrics(names), *headlines(names)]
+    metrics = list(dict.fromkeys([*leading, *(name for name in names if name == _SPREAD)]))
+    cards = "".join(_card(evaluation, metric) for metric in metrics[:_MOST_CARDS])
     better = gain(evaluation)
     sentence = (
         ""
@@ -80,7 +86,8 @@ def lead(evaluation: Evaluation | None) -> str:
 
 def _card(evaluation: Evaluation, metric: str) -> str:
     trained = evaluation.score(metric)
-    others = [s for s in evaluation.scores if s.metric == metric and s.row in BASELINES]
+    beside = baselines_of(evaluation, metric)
+    others = [s for s in evaluation.scores if s.metric == metric and s.row in beside]
     value, space, interval = trained.text().partition(" ")
     lines = [f"95 %: {interval.strip('()')}"] if space else []
     lines += [f"{s.row}: {s.text().partition(' ')[0]}" for s in others]

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from nearfar.comparison.judged import headlines
 from nearfar.errors import UserError
 from nearfar.evaluation.result import BASELINES, Evaluation
 from nearfar.methods import registry
@@ -45,29 +46,14 @@ def results(look: Look) -> Section:
     )
 
 
-_PICTURED = (
-    "kNN accuracy",
-    "linear accuracy",
-    "1 label a class",
-    "10 % of labels",
-    "zero-shot accuracy",
-    "recall@1",
-    "R2",
-    "mean absolute error",
-    "similarity, Spearman",
-)
-
-
 def overview(evaluation: Evaluation) -> dict[str, tuple[str, Chart]]:
     """The main metrics with all their rows: shares in one picture, each other metric in its own;
     by the chart's name its title and specification.
     """
     colours = colours_of_rows(evaluation.rows())
-    chosen = [
-        metric
-        for metric in evaluation.metrics()
-        if any(metric == name or metric.endswith(f" {name}") for name in _PICTURED)
-    ]
+    names = evaluation.metrics()
+    leading = headlines(names)
+    chosen = [metric for metric in names if metric in leading]
     by_unit: dict[str, list[dict[str, Any]]] = {}
     for metric in chosen:
         for score in evaluation.scores:

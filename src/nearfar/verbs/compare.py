@@ -51,6 +51,8 @@ def compare(
     for name in options:
         if name not in names:
             raise unknown_name("option", name, names)
+    if isinstance(options.get("prepare"), str):
+        options["prepare"] = (options["prepare"],)
     chosen = CompareOptions(**options)
     arms = arms_of(methods, settings or {})
     from nearfar.comparison.running import planned, run_all

@@ -28,11 +28,6 @@ def statements() -> dict[str, str]:
     return {one.version: one.statement for one in all_protocols()}
 
 
-def headlines() -> list[str]:
-    """The metrics that stand for their protocols, the most telling first."""
-    return [metric for one in all_protocols() for metric in one.headline]
-
-
 _SETS = ("quick", "all")
 
 

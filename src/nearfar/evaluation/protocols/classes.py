@@ -113,6 +113,7 @@ FEW_LABELS = Protocol(
     _few_labels,
     needs_classes,
     quick=True,
+    headline=("10 % of labels", "1 label a class"),
     rank=25,
 )
 PROTOCOLS = (
