@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nearfar.verbs.report import report
     from nearfar.verbs.run import Run
     from nearfar.verbs.search import dedupe, label, search
+    from nearfar.verbs.study import study
 
 __all__ = [
     "Run",
@@ -45,6 +46,7 @@ __all__ = [
     "push",
     "report",
     "search",
+    "study",
 ]
 
 HOMES = {  # in which module each public name is found
@@ -65,6 +67,7 @@ HOMES = {  # in which module each public name is found
     "dedupe": "nearfar.verbs.search",
     "label": "nearfar.verbs.search",
     "search": "nearfar.verbs.search",
+    "study": "nearfar.verbs.study",
 }
 
 

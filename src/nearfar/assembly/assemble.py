@@ -127,14 +127,15 @@ def load_other(
     encoder: Encoder,
     *,
     split: bool = True,
-    **columns: str | None,
+    **columns: str | int | None,
 ) -> data.Source:
     """Other data for an encoder that was trained with these options, brought to its size, texts
     encoded by its tokenizer.
 
-    All samples are taken. Labels and groups are those of ``columns``, or of a column with a common
-    name; images and texts are in the run's columns, or, where the data have none of that name,
-    where they would be found without. For an encoder that takes any size, samples keep theirs.
+    All samples are taken unless ``columns`` names a ``limit``. Labels and groups are those of
+    ``columns``, or of a column with a common name. Images and texts are in the run's columns, or,
+    where the data have none of that name, where they would be found without. For an encoder that
+    takes any size, samples keep theirs.
     """
     values = {"data": name, "prepare": (), "limit": None, "label": None, "group": None, **columns}
     like = encoder_spec(encoder)

@@ -27,6 +27,7 @@ _VERBS = {
     "report": "one self-contained page about a run",
     "compare": "several methods under equal conditions, with intervals and a verdict",
     "claim": "a paper's central claim, as an experiment with seeds and intervals",
+    "study": "a paper's benchmark: methods under several conditions",
     "methods": "the methods, or one method's paper and settings",
     "datasets": "the data sets known by name",
     "doctor": "what is installed and what limits speed here",

@@ -46,7 +46,7 @@ def _annotation_names() -> dict[str, Any]:
     """Names that verbs import for type checkers only; the command line has no use for a return
     type.
     """
-    return {"Evaluation": Any, "Result": Any, "Source": Any, "np": Any}
+    return {"Evaluation": Any, "Outcome": Any, "Result": Any, "Source": Any, "np": Any}
 
 
 def command_of(parameters: Mapping[str, tuple[Any, Any]], text: str) -> Callable[..., Any]:

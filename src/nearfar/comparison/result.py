@@ -113,6 +113,10 @@ class Comparison:
         """ "%" for shares, otherwise ""."""
         return self.entries[0].evaluation.score(metric).unit
 
+    def direction(self, metric: str) -> str:
+        """The better end of a metric: "higher", "lower", or "" where neither is."""
+        return self._directions.get(metric, "higher")
+
     def values(self, arm: str, metric: str, row: str = "trained") -> list[float]:
         """One value for each seed."""
         return [entry.evaluation.value(metric, row) for entry in self.of(arm)]
@@ -283,21 +287,25 @@ class Comparison:
         """``rows`` as a parquet file, replacing an older one; settings that an arm does not have
         are null.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        rows = self.rows()
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        table = pa.table({key: _column([row.get(key) for row in rows]) for key in columns})
-        # pyarrow takes a path with a colon for an address, so it gets a file.
-        with replacing(path, overwrite=True) as temporary, temporary.open("wb") as file:
-            pq.write_table(table, file)
+        write_rows(self.rows(), path)
 
     def table(self, *, pairs: bool = False) -> Group:
         """For rich: a line for each arm, then the verdicts; ``pairs``: of every pair of arms."""
         from nearfar.comparison.table import rich_table
 
         return rich_table(self, pairs=pairs)
+
+
+def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Rows as a parquet file, replacing an older one; what a row does not have is null."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    table = pa.table({key: _column([row.get(key) for row in rows]) for key in columns})
+    # pyarrow takes a path with a colon for an address, so it gets a file.
+    with replacing(path, overwrite=True) as temporary, temporary.open("wb") as file:
+        pq.write_table(table, file)
 
 
 def _measured(evaluation: Evaluation, metric: str) -> bool:

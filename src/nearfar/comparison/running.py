@@ -36,6 +36,8 @@ _PLANNED: dict[str, Any] = {
     "budget": str,
 }
 """What a plan holds beside what was asked for."""
+_STRICTEST = ("towers", "nodes", "restorer", "tokens")
+"""Kinds of encoders that serve arms which ask for less, too."""
 # steps
 _TIMED = 8
 _UNTIMED = 3
@@ -192,6 +194,15 @@ def _extends(asked: dict[str, Any], old: dict[str, Any]) -> bool:
     )
 
 
+def shared_options(options: CompareOptions) -> PretrainOptions:
+    """The options of a single run that those of a comparison say, without budget and seed."""
+    return PretrainOptions(
+        **{name: getattr(options, name) for name in _SHARED},
+        batch_size=options.batch_size,
+        encoder=options.encoder,
+    )
+
+
 def _conditions(arms: Sequence[Arm], options: CompareOptions) -> dict[str, Any]:
     """The batch size, encoder and number of epochs that all arms share."""
     from nearfar import networks
@@ -199,16 +210,12 @@ def _conditions(arms: Sequence[Arm], options: CompareOptions) -> dict[str, Any]:
     from nearfar.methods import registry
     from nearfar.runs.encoder_files import name_of
 
-    first = PretrainOptions(
-        **{name: getattr(options, name) for name in _SHARED},
-        batch_size=options.batch_size,
-        encoder=options.encoder,
-    )
+    first = shared_options(options)
     source = load_data(first)
     kinds = {registry.named_by_user(arm.method).encoder_kind for arm in arms}
     encoder = options.encoder
     if encoder is None:
-        strictest = next((kind for kind in ("towers", "tokens") if kind in kinds), "any")
+        strictest = next((kind for kind in _STRICTEST if kind in kinds), "any")
         encoder = name_of(networks.build(None, source.spec, kind=strictest))
     first = dataclasses.replace(first, encoder=encoder)
     recipes = {

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from nearfar.assembly.opened import method_of, source_of
 from nearfar.errors import UserError
 from nearfar.files import check_writable, write_text
-from nearfar.options import changed
+from nearfar.options import MOST_SAMPLES, changed
+from nearfar.ranges import whole_number
 from nearfar.runs.folder import EVALUATION, RunFolder
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def evaluate(
     seeds: int = 3,
     label: str | None = None,
     group: str | None = None,
+    limit: Annotated[int, whole_number(2, MOST_SAMPLES)] | None = None,
     baseline: Path | None = None,
     output: Path | None = None,
 ) -> Evaluation:
@@ -47,6 +49,7 @@ def evaluate(
         label: which column or array holds the label; by default the run's, of other data the one
             with a common name.
         group: the same for the groups that a split must not tear apart and that fairness compares.
+        limit: use at most this many training samples of other data.
         baseline: features of the same samples to judge beside these, a .parquet or .npz file as
             `nearfar embed` writes, of any model.
         output: a file for the evaluation, in the place of evaluation.json in the run folder (which
@@ -70,6 +73,10 @@ def evaluate(
     )  # a list is what one gives in Python
     names = tuple(name.strip() for name in listed if name.strip())
     check_names(names)  # a wrong name is answered before anything is loaded
+    if limit is not None and data is None:
+        raise UserError(
+            "Option limit is of other data, but none are named; give --data or leave it."
+        )
     opened = RunFolder(run)
     strangers = None
     keep = data is None and output is None
@@ -87,7 +94,8 @@ def evaluate(
         _own(opened, columns)
         if data is None
         else with_parts(
-            opened.config, load_other(opened.config.options, data, opened.encoder(), **columns)
+            opened.config,
+            load_other(opened.config.options, data, opened.encoder(), limit=limit, **columns),
         )
     )
     tell(source)

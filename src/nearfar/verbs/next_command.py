@@ -9,12 +9,12 @@ from typing import Any
 
 from nearfar.data.spec import Spec
 from nearfar.evaluation.result import Evaluation
-from nearfar.options import PretrainOptions
+from nearfar.options import FLAGS, PretrainOptions
 from nearfar.reports.health import gain
 from nearfar.runs.folder import CONFIG, RunFolder
 from nearfar.stored import finite_number
 
-_OF_DATA = ("data", "label", "group", "text_column", "image_column", "size", "limit")
+_OF_DATA = ("data", "label", "group", "text_column", "image_column", "size", "limit", "prepare")
 """Options that a comparison shares with the run."""
 _LONGER = 4
 """How many times as long a further run is, where this one was still learning."""
@@ -88,7 +88,9 @@ def words_of_data(options: PretrainOptions, names: Sequence[str] = _OF_DATA) -> 
     for name in names:
         value = getattr(options, name)
         if name == "data" or (value is not None and value != defaults[name]):
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            option = FLAGS.get(name, name).replace("_", "-")
+            each = value if isinstance(value, tuple) else (value,)
+            words += [word for one in each for word in (f"--{option}", str(one))]
     return " ".join(map(quoted, words))
 
 
