@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from nearfar.data import load
-from nearfar.data.content.chains import features_beside
-from nearfar.data.content.protein_graphs import ENCODED
+from nearfar.data.content.proteins.chains import features_beside
+from nearfar.data.content.proteins.protein_graphs import ENCODED
 from nearfar.errors import UserError
 from nearfar.rows import Graphs
 

@@ -124,8 +124,8 @@ def test_a_long_chain_takes_little_memory() -> None:
 from pathlib import Path
 import numpy as np, torch
 from nearfar import networks
-from nearfar.data.content.chains import Chains
-from nearfar.data.content.residues import Chain
+from nearfar.data.content.proteins.chains import Chains
+from nearfar.data.content.proteins.residues import Chain
 from nearfar.data.options import DataOptions
 from nearfar.data.spec import Spec
 from nearfar.batch import Batch

@@ -22,7 +22,7 @@ from nearfar.options import Config, PretrainOptions
 from nearfar.reports.health import gain, gains
 from nearfar.reports.page import lead
 from nearfar.reports.terminal import first_lines, judged_lines, result_line, verdict_line
-from nearfar.verbs.next_command import is_still_learning, next_command
+from nearfar.verbs.next_steps.next_command import is_still_learning, next_command
 from nearfar.verbs.run import Run
 
 COUNT = 500

@@ -11,9 +11,9 @@ import torch
 from nearfar.batch import Place
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
-from nearfar.views.clips import Triplet
 from nearfar.views.draws import PartGenerator
 from nearfar.views.made import Made
+from nearfar.views.video.clips import Triplet
 
 SPEC = Spec("clips", "video", (3, 5, 6, 8), 30, mean=(0.0,) * 3, std=(1.0,) * 3)
 COUNT = 60

@@ -9,8 +9,8 @@ _PYRAMID = "nearfar.networks.dense.frame_pyramid:FramePyramid"
 
 MODALITY = Modality(
     axes=4,
-    plain="nearfar.views.video:plain_video",
-    views="nearfar.views.video:video_views",
+    plain="nearfar.views.video.presets:plain_video",
+    views="nearfar.views.video.presets:video_views",
     pictures="nearfar.reports.pictures.samples:strips",
     toy=Spec(
         "toy clips",

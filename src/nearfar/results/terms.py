@@ -166,7 +166,7 @@ class Terms(Result):
         ]
 
     def _copy(self, path: Path, target: Path, rows: dict[str, int]) -> None:
-        from nearfar.data.content.structures import read_structure, write_importance
+        from nearfar.data.content.proteins.structures import read_structure, write_importance
 
         importance = {}
         for chain in read_structure(path):

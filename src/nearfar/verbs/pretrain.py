@@ -258,8 +258,8 @@ def _judge(run: Run, source: Any, console: Console) -> None:
     from nearfar.reports.terminal import BRIEF, first_lines, result_line
     from nearfar.reports.told import shown
     from nearfar.verbs.evaluate import evaluate_run
-    from nearfar.verbs.next_command import longer, next_command
-    from nearfar.verbs.reasons import reasons
+    from nearfar.verbs.next_steps.next_command import longer, next_command
+    from nearfar.verbs.next_steps.reasons import reasons
     from nearfar.verbs.report import report
 
     (run.folder / EVALUATION).unlink(

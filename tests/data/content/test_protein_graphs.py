@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from nearfar.data.content.protein_graphs import protein_graphs
-from nearfar.data.content.residues import Chain, residue_codes, residue_graph
-from nearfar.data.content.structures import read_structure
+from nearfar.data.content.proteins.protein_graphs import protein_graphs
+from nearfar.data.content.proteins.residues import Chain, residue_codes, residue_graph
+from nearfar.data.content.proteins.structures import read_structure
 from nearfar.errors import UserError
 from nearfar.networks.graphs.convolution import ResidueNetwork
 from nearfar.networks.graphs.multiset import MultisetPooling

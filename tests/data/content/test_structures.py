@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from nearfar.data.content.protein_graphs import residue_features
-from nearfar.data.content.residues import (
+from nearfar.data.content.proteins.protein_graphs import residue_features
+from nearfar.data.content.proteins.residues import (
     LETTERS,
     Chain,
     contacts,
@@ -18,7 +18,7 @@ from nearfar.data.content.residues import (
     residue_codes,
     residue_graph,
 )
-from nearfar.data.content.structures import read_structure, write_importance
+from nearfar.data.content.proteins.structures import read_structure, write_importance
 from nearfar.errors import UserError
 
 ATOM = (

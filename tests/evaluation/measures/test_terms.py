@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.data.content.ontology import read_ontology
+from nearfar.data.content.proteins.ontology import read_ontology
 from nearfar.errors import UserError
 from nearfar.evaluation.measures.terms import (
     information_content,

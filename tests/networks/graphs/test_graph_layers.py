@@ -243,7 +243,7 @@ def test_bad_input_gets_one_sentence(call: Callable[[], object], said: str) -> N
 LONG_CHAIN = """
 import torch
 from pathlib import Path
-from nearfar.data.content.residues import contacts
+from nearfar.data.content.proteins.residues import contacts
 from nearfar.networks.graphs.proposals import Proposals
 generator = torch.Generator().manual_seed(0)
 places = torch.rand(600, 3, generator=generator) * 43.5

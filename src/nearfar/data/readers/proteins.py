@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from nearfar.data.content.chains import Chains, features_beside
-from nearfar.data.content.ontology import Ontology, read_ontology
-from nearfar.data.content.residues import Chain, residue_codes
-from nearfar.data.content.structures import read_structure
+from nearfar.data.content.proteins.chains import Chains, features_beside
+from nearfar.data.content.proteins.ontology import Ontology, read_ontology
+from nearfar.data.content.proteins.residues import Chain, residue_codes
+from nearfar.data.content.proteins.structures import read_structure
 from nearfar.data.split import SPLIT_NAME, TRAIN_NAMES
 from nearfar.data.tables.names import as_text
 from nearfar.data.tables.table import Table, skipped_note

@@ -28,8 +28,8 @@ from nearfar.networks.dense.depth import DepthDecoder, PoseNetwork
 from nearfar.networks.dense.frame_pyramid import FramePyramid
 from nearfar.ranges import above, at_least, check_order, whole_number
 from nearfar.results.depth import Depth
-from nearfar.views.clips import Triplet
 from nearfar.views.samples import denormalise
+from nearfar.views.video.clips import Triplet
 
 _LEAST_SIDE = 4
 _TIES = 1e-5

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from nearfar.data.content.residues import LETTERS, Chain, physical, residue_graph
+from nearfar.data.content.proteins.residues import LETTERS, Chain, physical, residue_graph
 from nearfar.errors import UserError, brief
 from nearfar.rows import Graphs
 
@@ -125,7 +125,7 @@ def residue_encoding(chain: Chain) -> Tensor:
     the side chain's side. A residue without a C-alpha has no neighbours.
 
     Example:
-        >>> from nearfar.data.content.residues import residue_codes
+        >>> from nearfar.data.content.proteins.residues import residue_codes
         >>> line = np.arange(6, dtype=np.float32).reshape(2, 3)
         >>> none = np.zeros(2, dtype=np.int64)
         >>> words = np.array(["H", "-"])

@@ -53,7 +53,7 @@ def reasons(run: RunFolder, spec: Spec, evaluation: Evaluation, longer: str) -> 
 
 
 def _command(run: RunFolder, *words: str, method: str | None = None) -> str:
-    from nearfar.verbs.next_command import quoted, words_of_data
+    from nearfar.verbs.next_steps.next_command import quoted, words_of_data
 
     name = method or run.config.method
     data = words_of_data(run.config.options)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfar.data.content.residues import LETTERS, Chain, residue_codes
+from nearfar.data.content.proteins.residues import LETTERS, Chain, residue_codes
 from nearfar.errors import UserError, brief
 from nearfar.files import replacing
 

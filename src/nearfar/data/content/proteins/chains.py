@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nearfar.data.content.protein_graphs import ENCODED, protein_graphs, residue_encoding
-from nearfar.data.content.residues import Chain
+from nearfar.data.content.proteins.protein_graphs import ENCODED, protein_graphs, residue_encoding
+from nearfar.data.content.proteins.residues import Chain
 from nearfar.data.options import DataOptions
 from nearfar.data.spec import Spec
 from nearfar.data.tables.table import Loaded
