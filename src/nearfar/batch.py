@@ -109,6 +109,12 @@ def rows_of(wanted: Tensor, index: Tensor) -> Tensor:
     """
     order = index.argsort()
     rows = order[torch.searchsorted(index[order], wanted).clamp(max=len(index) - 1)]
+    if wanted.is_cuda:  # told by the device itself, which nothing waits for
+        torch._assert_async(
+            (index[rows] == wanted).all(),
+            "The batch relates samples to one another, but some of them are not in it.",
+        )
+        return rows
     if not torch.equal(index[rows], wanted):
         missing = set(wanted.tolist()) - set(index.tolist())
         raise UserError(

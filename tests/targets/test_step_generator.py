@@ -20,8 +20,13 @@ def test_a_step_has_its_own_draws() -> None:
     second = draw(draws)
     assert second != first
     resumed = StepGenerator()
+    draw(resumed)
     resumed.load_state_dict(draws.state_dict())
     assert draw(resumed) == second
+    resumed.advance()
+    draws.advance()
+    assert draw(resumed) == draw(draws), "the buffers and what is kept beside them move together"
+    assert int(draws.step) == 2
 
 
 def test_its_seed_comes_from_the_global_state() -> None:

@@ -254,11 +254,12 @@ class Method(nn.Module):
     treat each sample by itself and draw through ``nearfar.views.draws``; ``choices``, one phrase
     for each of the five choices; ``cannot``, what the engine must refuse and why: "shard" (divided
     parameters), "cache" (the gradient cache), "accumulate" or "ahead" (batches made while a step
-    computes); ``predicts``, the type of result that ``predict`` gives; ``learns_from``, by name the
-    modality of each part that its samples must have, and ``needs_groups``, by name the members of
-    each group column that its batches are made by; ``prepared``, the preparation that makes either
-    where the data lack it; ``pretrained``, the finished parts that it starts from, each an
-    argument of ``__init__`` by its name; ``older_names``, what weights were called in older files.
+    computes); ``waits``, why a step of it must ask the device for a value and wait for the answer,
+    "" if none does; ``predicts``, the type of result that ``predict`` gives; ``learns_from``, by
+    name the modality of each part that its samples must have, and ``needs_groups``, by name the
+    members of each group column that its batches are made by; ``prepared``, the preparation that
+    makes either where the data lack it; ``pretrained``, the finished parts that it starts from,
+    each an argument of ``__init__`` by its name; ``older_names``, what weights were called in older files.
 
     Attributes:
         encoder: what the user gets in the end.
@@ -281,6 +282,7 @@ class Method(nn.Module):
     by_row: ClassVar[bool] = False
     choices: ClassVar[Mapping[str, str]] = {}
     cannot: ClassVar[Mapping[str, str]] = {}
+    waits: ClassVar[str] = ""
     predicts: ClassVar[type[Result] | None] = None
     learns_from: ClassVar[Mapping[str, str]] = {}
     needs_groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}

@@ -21,6 +21,7 @@ from nearfar.errors import UserError
 from nearfar.methods.method import Method, Phase, Recipe, Summed
 from nearfar.methods.names import name_of as method_name
 from nearfar.rows import concatenate, map_tensors, tensors_of
+from nearfar.testing.devices import wait_in
 from nearfar.testing.processes import on_processes
 from nearfar.testing.steps import Trained, assert_processes_equal, train, train_by_name
 from nearfar.testing.toys import ROWS, toy
@@ -339,6 +340,19 @@ def processes_equal_one(case: Case) -> None:
             assert_processes_equal(found, expected, how)
 
 
+def waits_only_as_declared(case: Case) -> None:
+    """On a pretended CUDA device all tensors are on one device, and nothing asks the device for a
+    value, unless the method says why (``waits``).
+    """
+    method, batch = case.make()
+    declared = type(method).waits
+    found = wait_in(method, batch)
+    if declared:
+        assert found, f"nothing waits for the device any more; remove waits = {declared!r}"
+    else:
+        assert not found, f"forward or loss waits for the device ({found}); mend it, or say why"
+
+
 METHOD_CHECKS: Mapping[str, Callable[[Case], None]] = {
     check.__name__: check
     for check in [
@@ -352,6 +366,7 @@ METHOD_CHECKS: Mapping[str, Callable[[Case], None]] = {
         gradient_cache_equals_plain,
         runs_in_bfloat16,
         few_samples_are_right_or_refused,
+        waits_only_as_declared,
         processes_equal_one,
     ]
 }

@@ -124,6 +124,8 @@ class LAF(Method):
     wanted_views = WantedViews(whole=1, style="plain")
     wanted_batches = Streams(sizes=(1, 1), by="role")
 
+    waits = "Two streams of the batch are taken apart by their rows."
+
     def __init__(
         self,
         encoder: Encoder,

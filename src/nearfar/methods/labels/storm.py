@@ -112,6 +112,10 @@ class STORM(Method):
     wanted_views = WantedViews(whole=1, style="crop", whole_scale=(0.8, 1.0))
     wanted_batches = Streams(sizes=(1, 1))
 
+    waits = "Two streams of the batch are taken apart by their rows."
+
+    waits = "Two streams of the batch are taken apart by their rows."
+
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings

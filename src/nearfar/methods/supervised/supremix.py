@@ -107,6 +107,8 @@ class SupReMix(Method):
         "loss": "supervised contrastive with mixtures",
     }
 
+    waits = "Mixtures are made by the different labels that the batch holds."
+
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings

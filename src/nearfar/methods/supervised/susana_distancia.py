@@ -117,6 +117,8 @@ class SuSanaDistancia(Method):
                 f"Setting terms is empty; expected one or more of {', '.join(get_args(Term))}."
             )
 
+    waits = "It counts the classes that the batch holds, as some may be missing."
+
     @property
     def wanted_batches(self) -> WantedBatches:
         s = self.settings
