@@ -259,7 +259,8 @@ class Method(nn.Module):
     name the modality of each part that its samples must have, and ``needs_groups``, by name the
     members of each group column that its batches are made by; ``prepared``, the preparation that
     makes either where the data lack it; ``pretrained``, the finished parts that it starts from,
-    each an argument of ``__init__`` by its name; ``older_names``, what weights were called in older files.
+    each an argument of ``__init__`` by its name; ``older_names``, what weights were called in
+    older files.
 
     Attributes:
         encoder: what the user gets in the end.

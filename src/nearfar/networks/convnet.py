@@ -42,6 +42,15 @@ class SmallConvNet(Encoder):
         found: Tensor = self.layers(x)
         return found
 
+    def pyramid(self, x: Tensor) -> list[Tensor]:
+        found: list[Tensor] = []
+        for layer in self.layers:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU):
+                found.append(x)
+        finest = {tuple(level.shape[2:]): level for level in found}  # the last of each resolution
+        return list(finest.values())
+
 
 def _convolution(before: int, after: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
     convolution = nn.Conv2d(before, after, kernel, stride, padding=kernel // 2, bias=False)

@@ -51,6 +51,41 @@ class Encoder(nn.Module):
             f"{type(self).__name__} has no tokens; choose a transformer encoder such as vit-tiny."
         )
 
+    def pyramid(self, x: Tensor) -> list[Tensor]:
+        """Spatial features of every resolution, (N, C, H, W) each, from fine to coarse; the last is
+        ``feature_map``.
+
+        Raises:
+            UserError: if this architecture has none.
+        """
+        raise UserError(
+            f"{type(self).__name__} has no features of several resolutions; choose a convolutional "
+            "encoder such as resnet18."
+        )
+
+    def token_layers(self, x: Any) -> list[Tensor]:
+        """Tokens (N, L, D) after each block, as ``tokens`` gives them; the last is ``tokens``.
+
+        Raises:
+            UserError: if this architecture has none.
+        """
+        raise UserError(
+            f"{type(self).__name__} has no layers of tokens; choose a transformer encoder such as "
+            "vit-tiny."
+        )
+
+    def attention(self, x: Any) -> Tensor:
+        """Weights of the last block's attention, (N, heads, L, L): how much each token (line) takes
+        of each other (column), class token first where there is one. Lines add up to 1.
+
+        Raises:
+            UserError: if this architecture has none.
+        """
+        raise UserError(
+            f"{type(self).__name__} has no attention; choose a transformer encoder such as "
+            "vit-tiny."
+        )
+
     def freeze_patches(self) -> None:
         """Keep the first projection of raw patches as it is drawn, which steadies the training of
         transformers (MoCo v3).

@@ -77,6 +77,12 @@ class PatchTransformer(TokenEncoder):
     def tokens(self, x: Tensor) -> Tensor:
         return self.encode_tokens(self.embed(x))[:, 1:]
 
+    def token_layers(self, x: Tensor) -> list[Tensor]:
+        return [layer[:, 1:] for layer in self.transformer.layers(self._with_class(self.embed(x)))]
+
+    def attention(self, x: Tensor) -> Tensor:
+        return self.transformer.attention(self._with_class(self.embed(x)))
+
     def freeze_patches(self) -> None:
         self.embedding.requires_grad_(False)
 
@@ -113,10 +119,12 @@ class PatchTransformer(TokenEncoder):
         return embedded
 
     def encode_tokens(self, tokens: Tensor) -> Tensor:
-        # the class token has no place in the sample: its position is zero
-        with_class = torch.cat([self.class_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
-        encoded: Tensor = self.transformer(with_class)
+        encoded: Tensor = self.transformer(self._with_class(tokens))
         return encoded
+
+    def _with_class(self, tokens: Tensor) -> Tensor:
+        # the class token has no place in the sample: its position is zero
+        return torch.cat([self.class_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
 
     def _grid(self, sides: Sequence[int]) -> tuple[int, ...]:
         return tuple(-(-side // self.patch) for side in sides)

@@ -47,11 +47,17 @@ class ResNet(Encoder):
         return features
 
     def feature_map(self, x: Tensor) -> Tensor:
+        return self.pyramid(x)[-1]
+
+    def pyramid(self, x: Tensor) -> list[Tensor]:
+        found = []
         for name, part in self.resnet.named_children():
             if name == "avgpool":
                 break
             x = part(x)
-        return x
+            if name.startswith("layer"):
+                found.append(x)
+        return found
 
 
 def _stem(channels: int, small: bool) -> nn.Conv2d:

@@ -45,6 +45,17 @@ class TextTransformer(Encoder):
         Raises:
             UserError: if the texts have more tokens than the spec's context.
         """
+        states: Tensor = self.transformer(*self._embedded(x))
+        return states
+
+    def token_layers(self, x: Any) -> list[Tensor]:
+        return self.transformer.layers(*self._embedded(x))
+
+    def attention(self, x: Any) -> Tensor:
+        return self.transformer.attention(*self._embedded(x))
+
+    def _embedded(self, x: Any) -> tuple[Tensor, Tensor]:
+        """What the blocks take of ``Tokens``: (N, L, width), and which tokens may be seen."""
         length = x.ids.shape[1]
         if length > self.context:
             raise UserError(
@@ -53,5 +64,4 @@ class TextTransformer(Encoder):
             )
         # attention over nothing is undefined, so an empty text sees its padding
         visible = x.mask | ~x.mask.any(dim=1, keepdim=True)
-        states: Tensor = self.transformer(self.embedding(x.ids) + self.positions[:length], visible)
-        return states
+        return self.embedding(x.ids) + self.positions[:length], visible

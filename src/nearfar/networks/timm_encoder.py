@@ -66,12 +66,35 @@ class TimmEncoder(Encoder):
             else super().tokens(x)
         )
 
+    def pyramid(self, x: Tensor) -> list[Tensor]:
+        found = self._intermediates(x, "NCHW")
+        sides = [level.shape[2:] for level in found]
+        return found if len(set(sides)) > 1 else super().pyramid(x)
+
+    def token_layers(self, x: Any) -> list[Tensor]:
+        if self._unpooled(x).ndim != 3:
+            return super().token_layers(x)
+        return self._intermediates(x, "NLC")
+
     def freeze_patches(self) -> None:
         projection = getattr(self.model, "patch_embed", None)
         if projection is None:
             super().freeze_patches()
         else:
             projection.requires_grad_(False)
+
+    def _intermediates(self, x: Tensor, form: str) -> list[Tensor]:
+        """What the model's stages give, from first to last, the last behind the model's norm."""
+        given = getattr(self.model, "forward_intermediates", None)
+        if given is None:
+            raise UserError(
+                f"timm gives no intermediate features of {type(self.model).__name__}; choose "
+                "another timm model."
+            )
+        found: list[Tensor] = given(
+            self._sized(x), norm=True, output_fmt=form, intermediates_only=True
+        )
+        return found
 
     def _unpooled(self, x: Tensor) -> Tensor:
         found: Tensor = self.model.forward_features(self._sized(x))

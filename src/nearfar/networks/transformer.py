@@ -39,6 +39,17 @@ class Attention(nn.Module):
         out: Tensor = self.output(mixed.transpose(1, 2).reshape(samples, length, width))
         return out
 
+    def weights(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
+        """What ``forward`` mixes the values by, (N, heads, L, L) in float32; lines add up to 1."""
+        samples, length, width = x.shape
+        parts = self.query_key_value(x).reshape(samples, length, 3, self.heads, width // self.heads)
+        query, key, _ = parts.permute(2, 0, 3, 1, 4).float().unbind(0)
+        similarity = query @ key.transpose(2, 3) * query.shape[3] ** -0.5
+        if visible is not None:
+            similarity = similarity.masked_fill(~visible[:, None, None, :], -torch.inf)
+        found: Tensor = similarity.softmax(dim=3)
+        return found
+
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
     """Scaled dot products of (N, heads, L, d); ``mask`` broadcasts to (N, heads, L, L).
@@ -103,6 +114,22 @@ class Transformer(nn.Module):
             x = block(x, visible)
         out: Tensor = self.norm(x)
         return out
+
+    def layers(self, x: Tensor, visible: Tensor | None = None) -> list[Tensor]:
+        """(N, L, width) after each block; the last one is behind the last norm."""
+        found = []
+        for block in self.blocks:
+            x = block(x, visible)
+            found.append(x)
+        return [*found[:-1], self.norm(x)]
+
+    def attention(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Weights of the last block's attention, (N, heads, L, L)."""
+        *before, last = self.blocks
+        for block in before:
+            x = block(x, visible)
+        assert isinstance(last, Block)
+        return last.attention.weights(last.attention_norm(x), visible)
 
 
 def select_tokens(tokens: Tensor, places: Tensor) -> Tensor:
