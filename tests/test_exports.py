@@ -9,7 +9,14 @@ import torch
 
 from nearfar import networks
 from nearfar.data.spec import Spec
+from nearfar.errors import UserError
+from nearfar.methods import registry
+from nearfar.methods.method import Method
+from nearfar.rows import Parts
 from nearfar.runs.encoder_files import export_encoder, load_encoder
+from nearfar.runs.portable import random_samples, read_onnx, read_program
+from nearfar.runs.portable_prediction import export_prediction
+from nearfar.testing import toy
 
 IMAGES = Spec("photos", "image", (3, 32, 32), 10, mean=(0.5,) * 3, std=(0.2,) * 3)
 
@@ -55,3 +62,47 @@ def test_the_told_lines_load_a_program_that_refuses_bytes(format: str, tmp_path:
     bad = torch.as_tensor(_run(lines, x=255 * given)["features"])
     assert bool(bad.isnan().all())
     assert "with pixels in [0, 1]" in lines[-1]
+
+
+def _made(name: str) -> Method:
+    method, _ = toy(registry.get(name))
+    return method.float().eval()
+
+
+@pytest.mark.parametrize("name", ["classifier", "srresnet"])
+@pytest.mark.parametrize("format", ["onnx", "torch"])
+def test_a_program_predicts_what_the_method_does(name: str, format: str, tmp_path: Path) -> None:  # noqa: A002
+    if format == "onnx":
+        pytest.importorskip("onnxruntime")
+    method = _made(name)
+    path = tmp_path / "program"
+    assert export_prediction(method, path, format) < 1e-4
+    part = next(iter(method.spec.parts), "")
+    spec = method.spec.parts[part] if part else method.spec
+    x = random_samples(spec, 3)
+    mean = torch.tensor(spec.mean or (0.0,)).view(-1, 1, 1)
+    std = torch.tensor(spec.std or (1.0,)).view(-1, 1, 1)
+    plain = (x - mean) / std
+    result = method.predict(Parts({part: plain}) if part else plain)
+    expected = result.image if name == "srresnet" else result.probabilities
+    found = {"onnx": read_onnx, "torch": read_program}[format](path)(x)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "said"),
+    [
+        ("simclr", "onnx", "predicts nothing"),
+        ("classifier", "safetensors", "format of a prediction"),
+        ("protein-rpn", "torch", "graph data"),
+    ],
+)
+def test_what_cannot_be_a_program_is_refused_in_a_sentence(
+    name: str,
+    format: str,  # noqa: A002
+    said: str,
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UserError, match=said):
+        export_prediction(_made(name), tmp_path / "program", format)
+    assert not list(tmp_path.iterdir())

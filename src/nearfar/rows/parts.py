@@ -41,8 +41,9 @@ class Parts(Mapping[str, Any]):
 
     def __init__(self, parts: Mapping[str, Any] | None = None, /, **named: Any) -> None:
         held = {**(parts or {}), **named}
-        lengths = {name: len(part) for name, part in held.items()}
-        if len(set(lengths.values())) != 1:
+        # one part has one length, whatever it is: programs leave it open
+        lengths = {name: len(part) for name, part in held.items()} if len(held) != 1 else {}
+        if len(held) != 1 and len(set(lengths.values())) != 1:
             told = ", ".join(f"{name} {length}" for name, length in lengths.items()) or "none"
             raise UserError(
                 f"The parts of samples have these lengths: {told}; expected one or more parts of "

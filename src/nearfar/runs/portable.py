@@ -35,8 +35,8 @@ where that is above 1.
 _SLACK = 0.05
 """How far pixels may lie outside [0, 1]: resizing overshoots a little."""
 
-Features = Callable[[Any], Tensor]
-"""From raw samples to features (N, D)."""
+Features = Callable[[Any], Any]
+"""From raw samples to features (N, D), or to a tuple of what is predicted."""
 
 
 class Portable(nn.Module):
@@ -51,12 +51,25 @@ class Portable(nn.Module):
         UserError: for any other modality.
     """
 
+    outputs: tuple[str, ...] = ("features",)
+    """Names of what ``forward`` gives."""
+
     def __init__(self, encoder: Encoder, spec: Spec) -> None:
         super().__init__()
         if isinstance(encoder, Towers):
             name = next(iter(encoder.parts))
             encoder = encoder.part(name)
             spec = spec.parts[name]
+        self._take(spec)
+        self.encoder = copy.deepcopy(encoder)
+        self.to("cpu", torch.float32).eval().requires_grad_(False)
+
+    def _take(self, spec: Spec) -> None:
+        """Keep what samples look like and how they are normalised.
+
+        Raises:
+            UserError: For a modality that programs do not take.
+        """
         if not modalities.get(spec.modality).exported:
             able = [one for one in modalities.names() if modalities.get(one).exported]
             raise UserError(
@@ -65,24 +78,27 @@ class Portable(nn.Module):
             )
         self.is_bounded = modalities.get(spec.modality).scale > 1
         self.spec = spec
-        self.encoder = copy.deepcopy(encoder)
         shape = (-1, *(1 for _ in spec.shape[1:]))
         self.mean: Tensor
         self.std: Tensor
         mean, std = _moments(spec)
         self.register_buffer("mean", mean.view(shape))
         self.register_buffer("std", std.view(shape))
-        self.to("cpu", torch.float32).eval().requires_grad_(False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        features: Tensor = self.encoder((x - self.mean) / self.std)
+    def forward(self, x: Tensor) -> Any:
+        return self.checked(x, self.encoder(self.normalised(x)))
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """The samples in plain view."""
+        return (x - self.mean) / self.std
+
+    def checked(self, x: Tensor, found: Tensor) -> Tensor:
+        """What was found, but NaN for samples that lie outside the range of their kind."""
         if not self.is_bounded:
-            return features
+            return found
         pixels = x.flatten(1)
-        is_wrong = (pixels.amin(1, keepdim=True) < -_SLACK) | (
-            pixels.amax(1, keepdim=True) > 1 + _SLACK
-        )
-        return features.masked_fill(is_wrong, torch.nan)
+        is_wrong = (pixels.amin(1) < -_SLACK) | (pixels.amax(1) > 1 + _SLACK)
+        return found.masked_fill(is_wrong.view(-1, *(1 for _ in found.shape[1:])), torch.nan)
 
 
 def takes(spec: Spec) -> str:
@@ -155,8 +171,8 @@ def write_onnx(model: Portable, path: Path, description: dict[str, Any]) -> None
             dynamo=False,
             opset_version=17,
             input_names=["input"],
-            output_names=["features"],
-            dynamic_axes={"input": batch, "features": batch},
+            output_names=list(model.outputs),
+            dynamic_axes=dict.fromkeys(("input", *model.outputs), batch),
         )
     written = onnx.load(path)
     written.graph.input[0].doc_string = takes(model.spec)
@@ -165,9 +181,14 @@ def write_onnx(model: Portable, path: Path, description: dict[str, Any]) -> None
 
 
 def read_onnx(path: Path) -> Features:
-    """The features of an ONNX file, computed by onnxruntime."""
+    """What an ONNX file gives, computed by onnxruntime."""
     session = _extra("onnxruntime").InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda x: torch.from_numpy(session.run(None, {"input": x.numpy()})[0])
+
+    def run(x: Tensor) -> Any:
+        found = [torch.from_numpy(one) for one in session.run(None, {"input": x.numpy()})]
+        return found[0] if len(found) == 1 else tuple(found)
+
+    return run
 
 
 def write_program(model: Portable, path: Path, description: dict[str, Any]) -> None:
@@ -200,18 +221,25 @@ def check_features(original: Features, written: Features, spec: Spec) -> float:
     for samples in (1, 5):
         x = random_samples(spec, samples)
         with torch.no_grad():
-            expected = original(x)
-            found = written(x)
-        difference = float((found - expected).abs().max())
-        largest = float(expected.abs().max())
-        if not difference <= TOLERANCE * max(1.0, largest):
-            raise RuntimeError(
-                "The exported encoder's features differ from the original's by up to "
-                f"{difference:.2g} where the largest is {largest:.2g}; "
-                f"allowed is {TOLERANCE * max(1.0, largest):.1g}."
-            )
-        worst = max(worst, difference)
+            pairs = zip(_each(written(x)), _each(original(x)), strict=True)
+        worst = max(worst, *(_difference(found, expected) for found, expected in pairs))
     return worst
+
+
+def _each(found: Any) -> tuple[Tensor, ...]:
+    return found if isinstance(found, tuple) else (found,)
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    difference = float((found - expected).abs().max())
+    largest = float(expected.abs().max())
+    if not difference <= TOLERANCE * max(1.0, largest):
+        raise RuntimeError(
+            "The exported encoder's features differ from the original's by up to "
+            f"{difference:.2g} where the largest is {largest:.2g}; "
+            f"allowed is {TOLERANCE * max(1.0, largest):.1g}."
+        )
+    return difference
 
 
 def random_samples(spec: Spec, samples: int) -> Any:

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
+from nearfar.assembly.opened import method_of
 from nearfar.files import check_writable
 from nearfar.runs.folder import RunFolder
 
 _ENDING = {"safetensors": "", "onnx": ".onnx", "torch": ".pt2"}
 
 
-def export(run: Path | str, *, format: str = "safetensors", output: Path | None = None) -> Path:  # noqa: A002
-    """Write a run's encoder in another format and check its outputs against the original's.
+def export(
+    run: Path | str,
+    *,
+    what: Literal["features", "predict"] = "features",
+    format: str | None = None,  # noqa: A002
+    output: Path | None = None,
+) -> Path:
+    """Write a run's encoder, or what its method predicts, in another format and check its outputs
+    against the original's.
 
     Prints the largest difference that was found and the lines of Python that load what was written.
 
     Args:
         run: the run folder.
-        format: safetensors (a folder with weights and architecture), onnx, or torch (a torch.export
-            program).
-        output: where to write; by default encoder.onnx, encoder.pt2 or exported/ in the run folder.
+        what: features, or predict: what the method says of samples (probabilities, values, restored
+            images ...), as onnx or torch.
+        format: safetensors (a folder with weights and architecture; the default for features),
+            onnx, or torch (a torch.export program; the default for predict).
+        output: where to write; by default encoder.onnx, encoder.pt2 or exported/ in the run folder,
+            for predict prediction.onnx or prediction.pt2.
 
     Returns:
         The written file or folder.
@@ -33,17 +45,26 @@ def export(run: Path | str, *, format: str = "safetensors", output: Path | None 
     from nearfar.errors import unknown_name
     from nearfar.reports.told import shown
     from nearfar.runs.encoder_files import export_encoder
+    from nearfar.runs.portable_prediction import export_prediction
 
-    if format not in _ENDING:
-        raise unknown_name("format", format, _ENDING)
+    chosen = format or ("torch" if what == "predict" else "safetensors")
+    if chosen not in _ENDING:
+        raise unknown_name("format", chosen, _ENDING)
     opened = RunFolder(run)
     if output is None:
         check_writable(opened.folder)
-    name = f"encoder{_ENDING[format]}" if _ENDING[format] else "exported"
     console = Console(stderr=True)
 
     def tell(line: str) -> None:
         console.print(shown(line), highlight=False, soft_wrap=True)
 
-    encoder = opened.encoder() if format == "safetensors" else opened.features()
-    return export_encoder(encoder, output or opened.folder / name, format, tell=tell)
+    if what == "predict":
+        path = output or opened.folder / f"prediction{_ENDING[chosen]}"
+        difference = export_prediction(method_of(opened), Path(path), chosen)
+        tell(
+            f"Predictions of random samples differ from the original's by at most {difference:.2g}."
+        )
+        return Path(path)
+    name = f"encoder{_ENDING[chosen]}" if _ENDING[chosen] else "exported"
+    encoder = opened.encoder() if chosen == "safetensors" else opened.features()
+    return export_encoder(encoder, output or opened.folder / name, chosen, tell=tell)

@@ -63,7 +63,7 @@ class Run(RunFolder):
 
         return predict(self.folder, data, **options)
 
-    def export(self, format: str = "safetensors", **options: Any) -> Path:  # noqa: A002
+    def export(self, format: str | None = None, **options: Any) -> Path:  # noqa: A002
         """As ``nearfar export``."""
         from nearfar.verbs.export import export
 
