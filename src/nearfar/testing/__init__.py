@@ -19,8 +19,10 @@ from nearfar.methods import registry
 from nearfar.methods.method import Method
 from nearfar.methods.names import name_of as method_name
 from nearfar.testing.losses import LOSS_CHECKS, LossCase
-from nearfar.testing.methods import METHOD_CHECKS, Case
+from nearfar.testing.methods import METHOD_CHECKS, Case, refusals
+from nearfar.testing.preparations import check_preparation
 from nearfar.testing.processes import on_processes
+from nearfar.testing.results import check_predictions
 from nearfar.testing.toys import toy
 
 __all__ = [
@@ -30,7 +32,10 @@ __all__ = [
     "LossCase",
     "check_loss",
     "check_method",
+    "check_predictions",
+    "check_preparation",
     "on_processes",
+    "refusals",
     "toy",
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -23,12 +23,16 @@ from nearfar.methods.names import name_of as method_name
 from nearfar.rows import concatenate, map_tensors, tensors_of
 from nearfar.testing.devices import wait_in
 from nearfar.testing.processes import on_processes
+from nearfar.testing.results import check_predictions
 from nearfar.testing.steps import Trained, assert_processes_equal, train, train_by_name
 from nearfar.testing.toys import ROWS, toy
 from nearfar.training.care.checkpoints import load_checkpoint, save_checkpoint
 from nearfar.training.phases import Optimizers, moving
 from nearfar.training.plan import Plan
 from nearfar.training.update import detached, gradients, takes_rows
+
+REFUSABLE = ("shard", "cache", "accumulate", "ahead")
+"""What a method may ask the engine to refuse."""
 
 
 @dataclass(frozen=True)
@@ -353,6 +357,34 @@ def waits_only_as_declared(case: Case) -> None:
         assert not found, f"forward or loss waits for the device ({found}); mend it, or say why"
 
 
+def predictions_are_results(case: Case) -> None:
+    """What a method predicts is a result with a row for each sample, whatever lies beside it."""
+    if case.method.predicts is None:
+        return
+    method, batch = case.make()
+    with torch.no_grad():
+        check_predictions(method.eval(), batch.views[0])
+
+
+def refuses_with_a_reason(case: Case) -> None:
+    """Only what may be refused is refused, and each refusal says why."""
+    for what, reason in case.method.cannot.items():
+        assert what in REFUSABLE, f"{what} may not be refused; only {', '.join(REFUSABLE)}"
+        assert len(reason.split()) > 2, f"why {what} is refused is not told: {reason!r}"
+
+
+def refusals(methods: Iterable[type[Method]]) -> dict[str, list[str]]:
+    """For each thing that may be refused the names of the methods that refuse it.
+
+    Args:
+        methods: Such as those of ``nearfar.methods.registry``.
+    """
+    each = list(methods)
+    return {
+        what: sorted(method_name(one) for one in each if what in one.cannot) for what in REFUSABLE
+    }
+
+
 METHOD_CHECKS: Mapping[str, Callable[[Case], None]] = {
     check.__name__: check
     for check in [
@@ -367,6 +399,8 @@ METHOD_CHECKS: Mapping[str, Callable[[Case], None]] = {
         runs_in_bfloat16,
         few_samples_are_right_or_refused,
         waits_only_as_declared,
+        predictions_are_results,
+        refuses_with_a_reason,
         processes_equal_one,
     ]
 }
