@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from nearfar import collectives
-from nearfar.methods.method import Recipe
+from nearfar.methods.method import Method, Recipe
 from nearfar.testing import on_processes
+from nearfar.training.branch import Branch
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
 from tests.training.toys import SharedToy, Toy, ToyEncoder, ToySource
@@ -61,6 +62,44 @@ def test_a_run_on_several_processes_equals_a_run_on_one() -> None:
     for results in on_processes(weights, counts=(2, 3, 4)).values():
         for result in results:
             torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-12)
+
+
+class TaskSource(ToySource):
+    """Two tasks, one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        count = len(self.train)
+        self.train.group = {"task": (torch.arange(count) >= count // 2).long()}
+        self.members = {"task": ("first", "second")}
+
+
+def through_tasks() -> list[dict[str, Tensor]]:
+    """The states that a run through tasks delivers, and its own at the end; called on every
+    process. Deliveries are seen on the first process alone.
+    """
+    delivered: list[dict[str, Tensor]] = []
+
+    def deliver(method: Method, task: int) -> None:
+        delivered.append({name: value.clone() for name, value in method.state_dict().items()})
+
+    torch.manual_seed(5)
+    method = Toy(ToyEncoder()).double()
+    recipe = Recipe(learning_rate=0.3, batch_size=11, epochs=2, schedule="infinite")
+    plan = Plan(recipe, seed=3, order="task", branch=Branch(4, deliver))
+    folder = Path(collectives.broadcast_object(tempfile.mkdtemp()))
+    fit(method, TaskSource(), same_views, plan, folder)
+    return [*delivered, {name: value.clone() for name, value in method.state_dict().items()}]
+
+
+@pytest.mark.slow
+def test_tasks_and_branches_on_several_processes_are_those_of_one() -> None:
+    expected = through_tasks()
+    assert len(expected) == 3, "a delivery for each task, and the run"
+    for results in on_processes(through_tasks, counts=(2, 3)).values():
+        for rank, found in enumerate(results):
+            wanted = expected if rank == 0 else expected[-1:]
+            torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
 
 
 def with_dropout() -> list[dict[str, Tensor]]:
