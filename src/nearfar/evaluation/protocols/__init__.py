@@ -1,4 +1,4 @@
-"""The protocols: each file here defines some, under ``PROTOCOLS``.
+"""The protocols: each file here and in ``results`` defines some, under ``PROTOCOLS``.
 
 A protocol's settings never change under its versioned name. Whatever a probe has to choose, it
 chooses on training data.
@@ -17,9 +17,12 @@ from nearfar.evaluation.protocol import Protocol, Task
 @cache
 def all_protocols() -> tuple[Protocol, ...]:
     """All of them in the order of the table."""
-    files = found.names_in(__name__, "PROTOCOLS")
-    each = [found.part_in(__name__, file, "PROTOCOLS", "protocol") for file in files]
-    every = [one for protocols in each for one in protocols]
+    every = [
+        one
+        for package in (__name__, f"{__name__}.results")
+        for file in found.names_in(package, "PROTOCOLS")
+        for one in found.part_in(package, file, "PROTOCOLS", "protocol")
+    ]
     return tuple(sorted(every, key=lambda one: (one.rank, one.name)))
 
 

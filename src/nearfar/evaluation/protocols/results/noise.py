@@ -16,7 +16,7 @@ from nearfar.evaluation.features import BATCH, Labelled, predicted, raw_features
 from nearfar.evaluation.kernels.intervals import wilson
 from nearfar.evaluation.probes.linear import fit_logistic
 from nearfar.evaluation.protocol import Predict, Protocol, Row, Task
-from nearfar.evaluation.protocols.accuracy import commonest_class
+from nearfar.evaluation.protocols.results.accuracy import commonest_class
 from nearfar.evaluation.result import Score
 from nearfar.evaluation.trust.outsiders import detect
 from nearfar.found import at_home

@@ -1,0 +1,1 @@
+"""Protocols that judge what methods predict, a file a kind of result."""
