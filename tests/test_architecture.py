@@ -21,7 +21,7 @@ WIDE = {"claims", "networks"}
 
 FLOORS = (
     "errors ranges named found files stored version collectives",
-    "rows batch",
+    "rows picked batch",
     "modalities",
     "data",
     "losses",

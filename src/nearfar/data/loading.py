@@ -156,7 +156,15 @@ def load(
         (torch.from_numpy(parts[0]), torch.from_numpy(parts[1])),
         whole,
         relabelled,
+        columns=_columns(table),
+        names=table.classes,
     )
+
+
+def _columns(table: Table) -> dict[str, NDArray[Any]]:
+    """All columns, the texts among them."""
+    texts = {} if table.texts is None else {"text": np.array(table.texts, dtype=object)}
+    return {**texts, **table.columns}
 
 
 def _text_notes(texts: Sequence[str]) -> list[str]:

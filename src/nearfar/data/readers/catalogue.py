@@ -12,6 +12,7 @@ EMBEDDED = {
     "digits": "embedded:read_digits",
     "colour-digits": "composites:read_colour_digits",
     "striped-digits": "composites:read_striped_digits",
+    "digit-cis": "styled_digits:read_digit_cis",
     "moving-rooms": "moving_rooms:read_moving_rooms",
 }
 """Sets made from what is installed: the module and the function that makes each."""
@@ -95,6 +96,13 @@ _ENTRIES = (
         "image",
         "2,874 + 720, 1 x 16 x 16",
         "stripes alone (background) or with a digit (target)",
+        True,
+    ),
+    Entry(
+        "digit-cis",
+        "image+text",
+        "1,437 + 360, 1 x 16 x 16",
+        "a digit in one of 4 styles with a text that says both; --with triplets",
         True,
     ),
     Entry(
