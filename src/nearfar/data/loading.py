@@ -123,6 +123,8 @@ def load(
             [texts[row] for texts in both if texts for row in parts[0]], options.vocabulary
         )
         text_like = None if like is None else like.of("text")
+        if text_like is None and kept is not None:  # its context may be another run's
+            text_like = kept.spec.of("text")
         tokens = _encoded(table, rows, tokenizer, options, text_like)
         if content is None or table.content is None:
             content = tokens

@@ -64,7 +64,8 @@ def predict(
     for source, samples in _samples(opened, data):
         check_input(method.encoder, source.spec)
         view = view_of(method.spec, source.spec)
-        parts.append(predicted(method.predict, samples, view, device=device).to("cpu"))
+        found = predicted(method.predict, samples, view, device=device).to("cpu")
+        parts.append(found.named(source.read))
         ids += samples.ids
     result: Result = parts[0] if len(parts) == 1 else Several(tuple(parts))
     console = Console()

@@ -15,6 +15,7 @@ import torch
 from nearfar import modalities
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
+from nearfar.picked import Picked
 from nearfar.rows import Parts
 from nearfar.views.made import Made, Views, about
 from nearfar.views.wanted import WantedViews
@@ -84,11 +85,18 @@ def plain_parts(samples: Parts, spec: Spec) -> Parts:
         check_parts(samples, spec)
     return Parts(
         {
-            name: modalities.plain_of(part, samples[name])
+            name: _plain(part, samples[name])
             for name, part in spec.parts.items()
             if name in samples
         }
     )
+
+
+def _plain(spec: Spec, part: Any) -> Any:
+    """One part, or the things that it is picked from, as encoders take them."""
+    if isinstance(part, Picked):
+        return part.map(lambda things: modalities.plain_of(spec, things))
+    return modalities.plain_of(spec, part)
 
 
 def check_parts(samples: Any, spec: Spec) -> Parts:
