@@ -52,8 +52,9 @@ class Triplets:
     of at least two words, the first of which is the attribute and the others the object.
 
     Attributes:
-        task: "change-object", "focus-object", "change-attribute", "focus-attribute", or "all" that
-            the data allow, in equal shares.
+        task: "change-object", "focus-object", "change-attribute" or "focus-attribute"; "focus" and
+            "change" stand for two of them and "all" for the four, in equal shares as far as the
+            data allow.
         object: Column of the object; "caption": the text without its first word; "": the column
             that the data name, or the caption.
         attribute: Column of the attribute; "caption": the first word of the text; "": as for
@@ -71,7 +72,13 @@ class Triplets:
     makes_parts: ClassVar[bool] = True
 
     task: Literal[
-        "all", "change-object", "focus-object", "change-attribute", "focus-attribute"
+        "all",
+        "focus",
+        "change",
+        "change-object",
+        "focus-object",
+        "change-attribute",
+        "focus-attribute",
     ] = "all"
     object: str = ""
     attribute: str = ""
@@ -84,9 +91,10 @@ class Triplets:
 
     def __call__(self, source: Source, *, seed: int) -> Source:
         image, text = _both(source)
-        tasks: tuple[Task, ...] = TASKS if self.task == "all" else (self.task,)
+        whole = self.task == "all"
+        tasks = tuple(one for one in TASKS if whole or one.startswith(self.task))
         if self.by == "facts":
-            tasks = ("change-object",)
+            tasks = TASKS[:1]
         draw = np.random.default_rng(seed)
         told: list[str] = []
         train = self._triplets(source, tasks, draw)
