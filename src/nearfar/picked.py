@@ -36,8 +36,8 @@ class Picked:
 
     Attributes:
         values: The M things, any kind of rows.
-        index: (N,) or (N, G) int64 in [0, M): which thing, or which things in order, each sample
-            is.
+        index: (N,) int64 in [0, M), which thing each sample is; or (N, G), which things in order,
+            with -1 in the place of none where samples have less than G.
         numbers: (M,) int64, what the things are called where they come from.
 
     Example:
@@ -72,15 +72,18 @@ class Picked:
 
     @property
     def called(self) -> Tensor:
-        """What the things of each sample are called, in the shape of ``index``."""
-        return self.numbers[self.index]
+        """What the things of each sample are called, in the shape of ``index``; -1 for none."""
+        return self.numbers[self.index.clamp(min=0)].where(self.index >= 0, -1)
 
 
 @_concatenate.register
 def _(first: Picked, views: Sequence[Picked]) -> Picked:
     counts = [len(view.values) for view in views]
     shifts = [sum(counts[:place]) for place in range(len(counts))]
-    moved = [view.index + shift for view, shift in zip(views, shifts, strict=True)]
+    moved = [
+        (view.index + shift).where(view.index >= 0, -1)
+        for view, shift in zip(views, shifts, strict=True)
+    ]
     return Picked(
         concatenate([view.values for view in views]),
         torch.cat(moved),
@@ -93,7 +96,8 @@ def _(content: Picked, index: Tensor) -> Any:
     chosen = content.index[index.to(content.index.device)]
     if chosen.ndim == 1:
         return select(content.values, chosen)
-    needed, places = torch.unique(chosen, return_inverse=True)
+    needed = torch.unique(chosen[chosen >= 0])
+    places = torch.searchsorted(needed, chosen).where(chosen >= 0, -1)
     return Picked(select(content.values, needed), places, content.numbers[needed])
 
 
@@ -107,7 +111,7 @@ def _(content: Picked, change: Callable[[Tensor], Tensor]) -> Picked:
 @_pieces.register
 def _(content: Picked) -> Iterator[list[Tensor]]:
     for row in content.index:
-        yield tensors_of(select(content.values, row.reshape(-1)))
+        yield tensors_of(select(content.values, row.reshape(-1)[row.reshape(-1) >= 0]))
 
 
 @_shape.register

@@ -530,6 +530,12 @@ def _pieces(content: Any) -> Iterator[list[Tensor]]:
 
 
 @_pieces.register
+def _(content: Parts) -> Iterator[list[Tensor]]:
+    for each in zip(*(pieces_of(part) for part in content.values()), strict=True):
+        yield [piece for pieces in each for piece in pieces]
+
+
+@_pieces.register
 def _(content: Graphs) -> Iterator[list[Tensor]]:
     order, counts = content._edges_by_graph()
     order = torch.arange(int(counts.sum())) if order is None else order

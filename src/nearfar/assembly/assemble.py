@@ -214,9 +214,7 @@ def with_parts(config: Config, source: data.Source) -> data.Source:
     if not any(name not in source.spec.parts for name in kind.learns_from):
         return source
     chain = [
-        (place, text)
-        for place, text in enumerate(config.options.prepare)
-        if makes_parts(text)
+        (place, text) for place, text in enumerate(config.options.prepare) if makes_parts(text)
     ]
     for place, text in chain:
         source = prepared(source, (text,), seed=config.options.seed + STRIDE * place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ class Ranking(Result):
     """How well each of G candidates answers each of N queries.
 
     Attributes:
-        scores: (N, G), higher is better.
+        scores: (N, G), higher is better; -inf where a query has less than G candidates.
         candidates: (N, G) int64, what each candidate is called; None: by its place.
         names: What the numbers in ``candidates`` stand for; () for nothing but numbers.
     """
@@ -44,7 +45,11 @@ class Ranking(Result):
         called = best.indices
         if self.candidates is not None:
             called = self.candidates.to(called.device).gather(1, called)
-        found: list[list[Any]] = called.tolist()
+        there = (best.values > -math.inf).sum(dim=1).tolist()
+        found: list[list[Any]] = [
+            row[:size] for row, size in zip(called.tolist(), there, strict=True)
+        ]
+        values = [row[:size] for row, size in zip(best.values.tolist(), there, strict=True)]
         if self.names:
             found = [[self.names[one] for one in row] for row in found]
-        return {"id": list(ids), "best": found, "score": best.values.tolist()}
+        return {"id": list(ids), "best": found, "score": values}

@@ -84,11 +84,7 @@ def plain_parts(samples: Parts, spec: Spec) -> Parts:
     if not isinstance(samples, Parts) or not any(name in spec.parts for name in samples):
         check_parts(samples, spec)
     return Parts(
-        {
-            name: _plain(part, samples[name])
-            for name, part in spec.parts.items()
-            if name in samples
-        }
+        {name: _plain(part, samples[name]) for name, part in spec.parts.items() if name in samples}
     )
 
 

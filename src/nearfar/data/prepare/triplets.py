@@ -44,12 +44,13 @@ class Triplets:
     """Samples become three parts: "reference" (an image), "condition" (a text) and "target".
 
     Each image has two properties, an object and an attribute. "focus" asks for an image with the
-    same object (or attribute) as the reference's, and the condition is the property's name; "change"
-    asks for one with another object (or attribute), which is the condition, and the reference's
-    attribute (or object). For training the target is one image. For testing it is a gallery with
-    the right image first, whose other images meet the reference alone or the condition alone.
-    A task needs both properties of every image: the columns ``object`` and ``attribute``, or a text
-    of at least two words, the first of which is the attribute and the others the object.
+    same object (or attribute) as the reference's, and the condition is the property's name.
+    "change" asks for one with another object (or attribute), which is the condition, and the
+    reference's attribute (or object). For training the target is one image. For testing it is a
+    gallery with the right image first, whose other images meet the reference alone or the
+    condition alone. A task needs both properties of every image: the columns ``object`` and
+    ``attribute``, or a text of at least two words, the first of which is the attribute and the
+    others the object.
 
     Attributes:
         task: "change-object", "focus-object", "change-attribute" or "focus-attribute"; "focus" and
@@ -329,9 +330,7 @@ def _testing(
     )
 
 
-def _numbers(
-    source: Source, count: int, samples: Samples, rows: Tensor | None = None
-) -> Tensor:
+def _numbers(source: Source, count: int, samples: Samples, rows: Tensor | None = None) -> Tensor:
     """Which of all rows that were read each image is; -1 for images of other samples."""
     places = {one: place for place, one in enumerate(source.read)}
     read = torch.tensor([places[one] for one in samples.ids])

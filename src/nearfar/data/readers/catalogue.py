@@ -19,12 +19,14 @@ EMBEDDED = {
 TORCHVISION = "torchvision:"
 HUGGING_FACE = "hf:"
 AEON = "aeon:"
-PREFIXES = (TORCHVISION, HUGGING_FACE, AEON)
+GENECIS = "genecis:"
+PREFIXES = (TORCHVISION, HUGGING_FACE, AEON, GENECIS)
 
 _NEEDS = {
     TORCHVISION: ("torchvision", ""),
     HUGGING_FACE: ("datasets", "hub"),
     AEON: ("aeon", "series"),
+    GENECIS: ("PIL", ""),
 }
 """The module that a source needs and the extra that installs it."""
 
@@ -167,6 +169,12 @@ _ENTRIES = (
         "270 + 370, 12 x 7 to 29",
         "spoken vowels, 9 speakers",
         True,
+    ),
+    Entry(
+        "genecis:PATH",
+        "image+text+image",
+        "any",
+        "templates of GeneCIS: JSON files beside a folder of images; for judging alone",
     ),
     Entry("aeon:NAME", "series", "any", "any set of the time series classification archive"),
 )

@@ -34,14 +34,15 @@ _WEIGHTS: Mapping[str, Mapping[str, float]] = {
 def _conditional(row: Row) -> Iterator[Score]:
     found: Ranking = row.predictions
     scores = found.scores.cpu()
-    size = scores.shape[1]
+    sizes = (scores > -torch.inf).sum(1).double()
     for k in _DEPTHS:
         right = recall_at(scores, k)
         if k == 1:
             row.keep("R@1", _balanced(right, row.task))
         yield from _shares(row, f"R@{k}", right, by_task=True)
         if row.name == _TRAINED:
-            yield _score("chance", f"R@{k}", min(1.0, k / size))
+            chance = float(_balanced((k / sizes).clamp(max=1), row.task).mean())
+            yield _score("chance", f"R@{k}", chance)
     if _has_answers(row.task):
         yield from _among_all(row)
 
@@ -109,9 +110,7 @@ def _shares(row: Row, metric: str, right: Tensor, *, by_task: bool = False) -> I
     spread = sum(means[name] * (1 - means[name]) / len(values) for name, values in each.items())
     half = 1.96 * math.sqrt(spread) / len(means)
     ends = max(0.0, mean - half), min(1.0, mean + half)
-    yield Score(
-        row.name, CONDITIONAL.version, metric, mean, *ends, "test samples", len(right), "%"
-    )
+    yield Score(row.name, CONDITIONAL.version, metric, mean, *ends, "test samples", len(right), "%")
     for name, values in each.items() if by_task else ():
         yield Score(
             row.name,

@@ -89,8 +89,8 @@ class GeneCIS(Method):
             clip=1.0,
         ),
         "small": Recipe(
-            settings={"width": 128, "tune": False},
-            learning_rate=1e-3,
+            settings={"width": 128, "tune": False, "scale": 20.0},
+            learning_rate=3e-3,
             scale=False,
             schedule="cosine:final=0.001",
             weight_decay=0.0,
@@ -223,4 +223,5 @@ def _gallery(x: Any) -> Picked:
 def _ranked(query: Tensor, images: Tensor, gallery: Picked) -> Ranking:
     """Cosines of unit queries (N, D) with the images (M, D) of each one's gallery."""
     similarity = query @ normalize(images, dim=1).T
-    return Ranking(similarity.gather(1, gallery.index), gallery.called)
+    scores = similarity.gather(1, gallery.index.clamp(min=0))
+    return Ranking(scores.masked_fill(gallery.index < 0, -torch.inf), gallery.called)

@@ -59,7 +59,7 @@ class Combiner(nn.Module):
         if text.shape != image.shape:
             found = f"{tuple(text.shape)} and {tuple(image.shape)}"
             raise UserError(f"Texts and images must be embedded alike; found {found}.")
-        drawn = [None] * 4 if draws is None else draws.split(self.sizes, dim=1)
+        drawn = [None] * 4 if draws is None else torch.split(draws, self.sizes, dim=1)
         parts = [self._hidden(self.text, text, drawn[0])]
         parts.append(self._hidden(self.image, image, drawn[1]))
         both = torch.cat(parts, dim=1)
