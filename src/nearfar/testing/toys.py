@@ -98,7 +98,9 @@ def _with_parts(kind: type[Method], spec: Spec) -> Spec:
     """
     if not kind.prepared or all(name in spec.parts for name in kind.learns_from):
         return spec
-    if spec.modality == "+".join(kind.learns_from.values()):
+    kinds = list(kind.learns_from.values())
+    if len(set(kinds)) > 1 and spec.modality == "+".join(kinds):
+        # A preparation that makes parts of several kinds starts from several, which lie here.
         parts = zip(kind.learns_from, spec.parts.values(), strict=True)
         return dataclasses.replace(spec, parts=dict(parts))
     with torch.device("cpu"):  # also where methods are built without memory
