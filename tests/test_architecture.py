@@ -17,11 +17,11 @@ import nearfar
 ROOT = Path(nearfar.__file__).parent
 MOST_FILES = 16
 """Files of a folder, but for those that hold one small file a thing."""
-WIDE = {"claims", "networks"}
+WIDE = {"claims", "networks", "protocols"}
 
 FLOORS = (
     "errors ranges named found files stored version collectives",
-    "rows picked batch",
+    "rows batch",
     "modalities",
     "data",
     "losses",

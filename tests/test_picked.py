@@ -7,8 +7,7 @@ import torch
 from nearfar import modalities
 from nearfar.data.marks import marks_of
 from nearfar.data.spec import Spec
-from nearfar.picked import Picked
-from nearfar.rows import Parts, concatenate, map_tensors, sample_shape, select
+from nearfar.rows import Parts, Picked, concatenate, map_tensors, sample_shape, select
 from nearfar.views import plain_view
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "Graphs",
     "Nodes",
     "Parts",
+    "Picked",
     "Ragged",
     "Rows",
     "Tokens",
@@ -326,6 +327,56 @@ class Nodes:
         return replace(self, nodes={**self.nodes, **named})
 
 
+@dataclass(frozen=True)
+class Picked:
+    """N samples, each of them one or several of M things.
+
+    An image that is one query's reference and a candidate of ten others lies in memory once.
+    ``select`` gives the things themselves where each sample is one of them; of several it gives
+    ``Picked`` with no more things than are needed. Brackets restrict the samples and keep all
+    things.
+
+    Attributes:
+        values: The M things, any kind of rows.
+        index: (N,) int64 in [0, M), which thing each sample is; or (N, G), which things in order,
+            with -1 in the place of none where samples have less than G.
+        numbers: (M,) int64, what the things are called where they come from.
+
+    Example:
+        >>> import torch
+        >>> things = torch.tensor([10, 20, 30])
+        >>> one = Picked(things, torch.tensor([2, 0]), torch.arange(3))
+        >>> select(one, torch.tensor([0])).tolist()
+        [30]
+        >>> several = Picked(things, torch.tensor([[2, 0], [2, 2]]), torch.arange(3))
+        >>> few = select(several, torch.tensor([1]))
+        >>> few.values.tolist(), few.index.tolist(), few.numbers.tolist()
+        ([30], [[0, 0]], [2])
+    """
+
+    values: Any
+    index: Tensor
+    numbers: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: Any) -> Picked:
+        return Picked(self.values, self.index[rows], self.numbers)
+
+    def to(self, device: torch.device | str) -> Picked:
+        return Picked(self.values.to(device), self.index.to(device), self.numbers.to(device))
+
+    def map(self, change: Callable[[Any], Any]) -> Picked:
+        """The same with the things changed by one function."""
+        return Picked(change(self.values), self.index, self.numbers)
+
+    @property
+    def called(self) -> Tensor:
+        """What the things of each sample are called, in the shape of ``index``; -1 for none."""
+        return self.numbers[self.index.clamp(min=0)].where(self.index >= 0, -1)
+
+
 def concatenate(views: Sequence[R]) -> R:
     """Several batches of one kind as one, in order along the sample axis.
 
@@ -455,6 +506,21 @@ def _(first: Nodes, views: Sequence[Nodes]) -> Nodes:
     )
 
 
+@_concatenate.register
+def _(first: Picked, views: Sequence[Picked]) -> Picked:
+    counts = [len(view.values) for view in views]
+    shifts = [sum(counts[:place]) for place in range(len(counts))]
+    moved = [
+        (view.index + shift).where(view.index >= 0, -1)
+        for view, shift in zip(views, shifts, strict=True)
+    ]
+    return Picked(
+        concatenate([view.values for view in views]),
+        torch.cat(moved),
+        torch.cat([view.numbers for view in views]),
+    )
+
+
 @singledispatch
 def _select(content: Any, index: Tensor) -> Any:
     # index_select copies whole rows; brackets are some 20 times slower on uint8 images.
@@ -480,6 +546,16 @@ def _(content: Any, index: Tensor) -> Any:
 @_select.register
 def _(content: Nodes, index: Tensor) -> Nodes:
     return content[index.to(content.seeds.device)]
+
+
+@_select.register
+def _(content: Picked, index: Tensor) -> Any:
+    chosen = content.index[index.to(content.index.device)]
+    if chosen.ndim == 1:
+        return select(content.values, chosen)
+    needed = torch.unique(chosen[chosen >= 0])
+    places = torch.searchsorted(needed, chosen).where(chosen >= 0, -1)
+    return Picked(select(content.values, needed), places, content.numbers[needed])
 
 
 @singledispatch
@@ -523,6 +599,13 @@ def _(content: Nodes, change: Callable[[Tensor], Tensor]) -> Nodes:
     )
 
 
+@_map.register
+def _(content: Picked, change: Callable[[Tensor], Tensor]) -> Picked:
+    return Picked(
+        map_tensors(content.values, change), change(content.index), change(content.numbers)
+    )
+
+
 @singledispatch
 def _pieces(content: Any) -> Iterator[list[Tensor]]:
     for row in range(len(content)):
@@ -550,6 +633,12 @@ def _(content: Graphs) -> Iterator[list[Tensor]]:
         yield [*(one[row] for one in nodes), edges[row], *(one[row] for one in known)]
 
 
+@_pieces.register
+def _(content: Picked) -> Iterator[list[Tensor]]:
+    for row in content.index:
+        yield tensors_of(select(content.values, row.reshape(-1)[row.reshape(-1) >= 0]))
+
+
 @singledispatch
 def _shape(content: Any) -> Any:
     return Tensor, content.shape[1:]
@@ -574,6 +663,11 @@ def _(content: Ragged) -> Any:
 @_shape.register(Nodes)
 def _(content: Any) -> Any:
     return type(content), tuple((name, x.shape[1:]) for name, x in content.nodes.items())
+
+
+@_shape.register
+def _(content: Picked) -> Any:
+    return Picked, sample_shape(content.values), tuple(content.index.shape[1:])
 
 
 def _positions(rows: Any, length: int, device: torch.device) -> Tensor:

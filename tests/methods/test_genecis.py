@@ -16,8 +16,7 @@ from nearfar.cli import main
 from nearfar.errors import UserError
 from nearfar.methods.method import Method
 from nearfar.methods.paired.genecis import GeneCIS
-from nearfar.picked import Picked
-from nearfar.rows import Parts
+from nearfar.rows import Parts, Picked
 from nearfar.runs.folder import RunFolder
 from nearfar.stored import read_json
 from nearfar.testing.toys import toy
@@ -96,9 +95,7 @@ PREPARED = ["--with", "triplets:task=focus,count=100,queries=10,gallery=4"]
 
 
 @pytest.mark.slow
-def test_from_data_to_a_ranked_gallery(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_from_data_to_a_ranked_gallery(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """CLIP is trained first, without the triplets; a second run starts from it on other data."""
     run = tmp_path / "run"
     assert main(["pretrain", "genecis", *DATA, *PREPARED, "--output", str(run)]) == 0

@@ -37,8 +37,7 @@ from nearfar.data.statistics import channel_statistics
 from nearfar.data.tables.rows import some
 from nearfar.data.tables.table import Table
 from nearfar.errors import UserError
-from nearfar.picked import Picked
-from nearfar.rows import Graphs, Nodes, Parts, Tokens, width_of
+from nearfar.rows import Graphs, Nodes, Parts, Picked, Tokens, width_of
 
 LONGEST_TEXT = 77
 """Tokens of a text that are kept unless a size is given, as in Radford et al. 2021 (CLIP)."""

@@ -99,7 +99,7 @@ def _with_parts(kind: type[Method], spec: Spec) -> Spec:
     if not kind.prepared or all(name in spec.parts for name in kind.learns_from):
         return spec
     kinds = list(kind.learns_from.values())
-    if len(set(kinds)) > 1 and spec.modality == "+".join(kinds):
+    if len(set(kinds)) > 1 and modalities.parts_of(spec.modality) == tuple(kinds):
         # A preparation that makes parts of several kinds starts from several, which lie here.
         parts = zip(kind.learns_from, spec.parts.values(), strict=True)
         return dataclasses.replace(spec, parts=dict(parts))

@@ -15,8 +15,7 @@ import torch
 from nearfar import modalities
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
-from nearfar.picked import Picked
-from nearfar.rows import Parts
+from nearfar.rows import Parts, Picked
 from nearfar.views.made import Made, Views, about
 from nearfar.views.wanted import WantedViews
 

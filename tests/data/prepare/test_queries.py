@@ -17,8 +17,7 @@ from nearfar.data.samples import Source
 from nearfar.data.selection.mining import TASKS
 from nearfar.data.tables.table import Table
 from nearfar.errors import UserError
-from nearfar.picked import Picked
-from nearfar.rows import Parts
+from nearfar.rows import Parts, Picked
 
 
 @cache

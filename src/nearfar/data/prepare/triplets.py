@@ -22,9 +22,8 @@ from nearfar.data.selection.mining import (
 )
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
-from nearfar.picked import Picked
 from nearfar.ranges import whole_number
-from nearfar.rows import Parts, Tokens, select
+from nearfar.rows import Parts, Picked, Tokens, select
 
 REFERENCE = "reference"
 CONDITION = "condition"

@@ -28,8 +28,7 @@ from nearfar.data.selection.mining import TASKS, crop_box
 from nearfar.data.spec import Spec
 from nearfar.data.tables.table import Loaded, Table
 from nearfar.errors import UserError, brief
-from nearfar.picked import Picked
-from nearfar.rows import Parts
+from nearfar.rows import Parts, Picked
 
 _FORMAT = '{"reference": IMAGE, "condition": TEXT, "target": IMAGE, "gallery": [IMAGE, ...]}'
 _ENDINGS = (".jpg", ".jpeg", ".png")

@@ -17,9 +17,8 @@ from nearfar.evaluation.measures.conditional import recall_at, without_reference
 from nearfar.evaluation.protocol import Predict, Protocol, Row, Task
 from nearfar.evaluation.result import Score
 from nearfar.methods.method import Method
-from nearfar.picked import Picked
 from nearfar.results.ranking import Ranking
-from nearfar.rows import Parts
+from nearfar.rows import Parts, Picked
 
 _DEPTHS = (1, 2, 3)
 _TRAINED = "trained"

@@ -36,10 +36,9 @@ from nearfar.methods.method import (
 )
 from nearfar.networks.paired.combiner import Combiner
 from nearfar.networks.towers import Towers
-from nearfar.picked import Picked
 from nearfar.ranges import above, unit_interval, whole_number
 from nearfar.results.ranking import Ranking
-from nearfar.rows import Parts
+from nearfar.rows import Parts, Picked
 from nearfar.views.draws import rand
 
 
