@@ -45,7 +45,7 @@ class Combiner(nn.Module):
         self.gate_hidden = nn.Linear(2 * width, inner)
         self.gate = nn.Linear(inner, 1)
         self.dropout = DrawnDropout(dropout)
-        self.sizes = (width, width, inner, inner)
+        self.sizes = [width, width, inner, inner]
 
     def forward(self, text: Tensor, image: Tensor, draws: Tensor | None = None) -> Tensor:
         """Unit queries (N, dimension) from embeddings (N, dimension) as the towers give them.
