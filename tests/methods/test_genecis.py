@@ -17,6 +17,7 @@ from nearfar.errors import UserError
 from nearfar.methods.method import Method
 from nearfar.methods.paired.genecis import GeneCIS
 from nearfar.rows import Parts, Picked
+from nearfar.runs.encoder_files import tokenizer_of
 from nearfar.runs.folder import RunFolder
 from nearfar.stored import read_json
 from nearfar.testing.toys import toy
@@ -113,9 +114,14 @@ def test_from_data_to_a_ranked_gallery(tmp_path: Path, capsys: pytest.CaptureFix
     assert all(len(row["best"]) == 4 and set(row["id"]) for row in table)
     start = ["--start-from", f"clip={clip}", "--with", "triplets:task=change,count=90"]
     again = tmp_path / "again"
-    more = ["--output", str(again), "--no-evaluate", "--no-tune"]
+    more = ["--limit", "100", "--output", str(again), "--no-evaluate", "--settings.tune"]
     assert main(["pretrain", "genecis", *DATA, *start, *more]) == 0
     assert not (again / "pretrained").exists()
+    first, second = (tokenizer_of(RunFolder(one).encoder()) for one in (clip, again))
+    assert first is not None
+    assert second is not None
+    assert first.merges == second.merges
+    assert main(["predict", str(again)]) == 0
     assert main(["pretrain", "genecis", "--data", "digits", "--output", str(tmp_path / "no")]) == 2
     assert not (tmp_path / "no").exists()
     assert "takes images with texts" in capsys.readouterr().err

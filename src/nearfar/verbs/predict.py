@@ -65,7 +65,8 @@ def predict(
         check_input(method.encoder, source.spec)
         view = view_of(method.spec, source.spec)
         found = predicted(method.predict, samples, view, device=device).to("cpu")
-        parts.append(found.named(source.read))
+        # What a preparation made points to the samples that were read.
+        parts.append(found if source.raw is None else found.named(source.read))
         ids += samples.ids
     result: Result = parts[0] if len(parts) == 1 else Several(tuple(parts))
     console = Console()
