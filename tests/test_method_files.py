@@ -18,7 +18,7 @@ from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.runs.folder import CHECKPOINTS
 from nearfar.runs.method_files import METHOD, METHOD_WEIGHTS, Encoding, open_method, save_method
-from nearfar.testing.toys import spec_for, toy, toy_finished
+from nearfar.testing.toys import own_spec, spec_for, toy, toy_finished
 from nearfar.verbs.run import Run
 
 SMALL = {
@@ -51,7 +51,7 @@ def test_every_method_is_what_it_was_when_opened_again(name: str, tmp_path: Path
     kind = registry.get(name)
     spec = spec_for(kind)
     torch.manual_seed(0)
-    encoder = networks.build(kind.default_encoder, spec, kind=kind.encoder_kind)
+    encoder = networks.build(kind.default_encoder, own_spec(kind, spec), kind=kind.encoder_kind)
     base = encoder.architecture["name"]
     small = vars(toy(name)[0].settings)
     finished = toy_finished(kind, encoder, spec)

@@ -133,7 +133,7 @@ def test_mistakes_get_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
 
 NO_METHOD = {"infinite-lr"}
 """Claims about a schedule, which bear its name."""
-SLOW = {"infinite-lr", "protein-rpn", "srgan", "storm"}
+SLOW = {"genecis", "infinite-lr", "protein-rpn", "srgan", "storm"}
 """Claims of which a seed takes more than a minute."""
 
 

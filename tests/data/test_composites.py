@@ -101,7 +101,7 @@ def test_no_digit_is_on_both_sides_of_the_split() -> None:
 
 
 def test_the_frame_shows_the_ground_alone() -> None:
-    cover = composites._in_the_middle(np.full((3, 8, 8), 255.0))
+    cover = composites.in_the_middle(np.full((3, 8, 8), 255.0))
     assert (
         cover[:, 0].max()
         == cover[:, -1].max()

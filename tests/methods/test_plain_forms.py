@@ -67,6 +67,7 @@ VARIANTS: Mapping[str, list[dict[str, Any]]] = {
         {"proposals": False},
         {"activation": True, "hops": 1, "threshold": 0.2, "coverage": 0.7},
     ],
+    "genecis": [{"tune": True}, {"dropout": 0.0, "scale": 20.0}],
     "classifier": [{"smoothing": 0.3}],
     "laf": [{"align": False}, {"output": "linear", "temperature": 0.5}],
     "storm": [{"applied": False}, {"passes": 1, "inner_rate": 0.7}],

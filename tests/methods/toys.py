@@ -15,7 +15,7 @@ from nearfar.methods.method import Method, Streams
 from nearfar.networks.catalogue import GENERAL
 from nearfar.networks.encoder import Encoder
 from nearfar.rows import Parts, Tokens
-from nearfar.testing.toys import spec_for, toy_encoder, toy_finished, toy_samples
+from nearfar.testing.toys import own_spec, spec_for, toy_encoder, toy_finished, toy_samples
 from nearfar.views import WantedViews
 from nearfar.views.made import about
 
@@ -79,7 +79,7 @@ def build(kind: type[Method], settings: dict[str, Any], *, length: int = 1000) -
     """The method on a small encoder."""
     if _has_own_data(kind):
         spec = replace(spec_for(kind), length=length)
-        encoder: Encoder = toy_encoder(spec, kind.encoder_kind)
+        encoder: Encoder = toy_encoder(own_spec(kind, spec), kind.encoder_kind)
         return kind(encoder, spec, kind.Settings(**settings), **toy_finished(kind, encoder, spec))
     spec = spec_of(kind, length=length)
     encoder = (

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nearfar import data, named, networks
+from nearfar import data, networks
 from nearfar.data.batches.samplers import EpochSampler
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.kept import Kept
-from nearfar.data.prepare import STRIDE, kind_of, prepared
+from nearfar.data.prepare import STRIDE, makes_parts, prepared
 from nearfar.data.remembered import recall
 from nearfar.data.sizes import by_size
 from nearfar.data.spec import Spec
@@ -215,9 +215,7 @@ def with_parts(config: Config, source: data.Source) -> data.Source:
     if not any(name not in source.spec.parts for name in kind.learns_from):
         return source
     chain = [
-        (place, text)
-        for place, text in enumerate(config.options.prepare)
-        if getattr(kind_of(named.parse(text, "The preparation").name), "makes_parts", False)
+        (place, text) for place, text in enumerate(config.options.prepare) if makes_parts(text)
     ]
     for place, text in chain:
         source = prepared(source, (text,), seed=config.options.seed + STRIDE * place)

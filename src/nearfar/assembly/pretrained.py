@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from nearfar.assembly.opened import method_of
+from nearfar.data.content.tokenizer import Tokenizer
+from nearfar.data.prepare import makes_parts
+from nearfar.data.spec import Spec
 from nearfar.errors import UserError
+from nearfar.methods import registry
 from nearfar.methods.method import Method, Pretrained
 from nearfar.options import Config, PretrainOptions
+from nearfar.runs.encoder_files import encoder_spec, tokenizer_of
 from nearfar.runs.folder import RunFolder
 
 FOLDER = "pretrained"
@@ -105,14 +110,37 @@ def _trained(
         run = RunFolder(place)
         finished = (place / "encoder.json").exists() and (place / "method.json").exists()
         return run if finished else train(resume=place)
-    shared = {**_shared(config.options, part.recipe)}
+    shared = {**_shared(config.options, part)}
     if part.shares and config.options.encoder is not None:
         shared["encoder"] = config.options.encoder
     return train(part.kinds[0], output=place, **shared)
 
 
-def _shared(options: PretrainOptions, recipe: str) -> Mapping[str, Any]:
-    """What the run of a part shares with the run that needs it: data and machine."""
+def data_of_start(
+    kind: type[Method], options: PretrainOptions
+) -> tuple[Spec | None, Tokenizer | None]:
+    """What the data must be brought to where a method goes on with an encoder of texts: the spec
+    and the tokenizer of the run that it is from; nothing for any other start.
+
+    Args:
+        kind: The method's class.
+        options: Of the run that starts.
+    """
+    given, _ = named_starts(kind, options.start_from)
+    for name, part in kind.pretrained.items():
+        if part.shares and name in given:
+            encoder = RunFolder(given[name]).encoder()
+            tokenizer = tokenizer_of(encoder)
+            if tokenizer is not None:
+                return encoder_spec(encoder), tokenizer
+    return None, None
+
+
+def _shared(options: PretrainOptions, part: Pretrained) -> Mapping[str, Any]:
+    """What the run of a part shares with the run that needs it: data and machine.
+
+    Preparations that make parts are left out where the finished method learns from no such parts.
+    """
     names = (
         "data",
         "label",
@@ -129,4 +157,6 @@ def _shared(options: PretrainOptions, recipe: str) -> Mapping[str, Any]:
     )
     own = {field.name for field in dataclasses.fields(options)}
     shared = {name: getattr(options, name) for name in names if name in own}
-    return {**shared, "recipe": recipe, "evaluate": False}
+    if not registry.get(part.kinds[0]).learns_from:
+        shared["prepare"] = tuple(text for text in options.prepare if not makes_parts(text))
+    return {**shared, "recipe": part.recipe, "evaluate": False}

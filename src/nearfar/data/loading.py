@@ -32,12 +32,12 @@ from nearfar.data.options import DataOptions, with_values
 from nearfar.data.readers.sources import read
 from nearfar.data.samples import Samples, Source
 from nearfar.data.spec import Spec
-from nearfar.data.split import TEST_SHARE, given_split, limited, own_split
+from nearfar.data.split import TEST_SHARE, all_are_tests, given_split, limited, own_split
 from nearfar.data.statistics import channel_statistics
 from nearfar.data.tables.rows import some
 from nearfar.data.tables.table import Table
 from nearfar.errors import UserError
-from nearfar.rows import Graphs, Nodes, Parts, Tokens, width_of
+from nearfar.rows import Graphs, Nodes, Parts, Picked, Tokens, width_of
 
 LONGEST_TEXT = 77
 """Tokens of a text that are kept unless a size is given, as in Radford et al. 2021 (CLIP)."""
@@ -84,7 +84,7 @@ def load(
         like = matched.like
     elif like is not None:
         # None: nothing to be brought to; whoever needs the two to fit says so.
-        like = like.of(table.modality)
+        like = like.of(table.modality) or _like_parts(like, table)
     table, gap_notes = _without_unlabelled_parts(table, options, fixed=matched is not None)
     labels, groups, notes = _described(table, options)
     relabelled = 0
@@ -101,7 +101,7 @@ def load(
         if matched is None
         else (matched.parts, None, matched.notes)
     )
-    rows = np.sort(np.concatenate(parts))
+    rows = np.unique(np.concatenate(parts))
     loaded = None
     if table.content is not None:
         content_like = None if like is None else like.of(table.content.modality)
@@ -123,11 +123,13 @@ def load(
             [texts[row] for texts in both if texts for row in parts[0]], options.vocabulary
         )
         text_like = None if like is None else like.of("text")
+        if text_like is None and kept is not None:  # its context may be another run's
+            text_like = kept.spec.of("text")
         tokens = _encoded(table, rows, tokenizer, options, text_like)
         if content is None or table.content is None:
             content = tokens
         else:
-            content = Parts({table.content.modality: content, "text": tokens})
+            content = _parts_of(table, content, tokens)
         notes += _text_notes([table.texts[row] for row in rows])
     train, test = (
         dataclasses.replace(
@@ -156,7 +158,31 @@ def load(
         (torch.from_numpy(parts[0]), torch.from_numpy(parts[1])),
         whole,
         relabelled,
+        columns=_columns(table),
+        names=table.classes,
     )
+
+
+def _like_parts(like: Spec, table: Table) -> Spec | None:
+    """The spec itself, if it has a part like each of the table's; None otherwise."""
+    fits = bool(table.parts) and all(like.of(kind) for kind in table.parts.values())
+    return like if fits else None
+
+
+def _parts_of(table: Table, content: Any, tokens: Tokens) -> Parts:
+    """Content and texts side by side, by the names that the table gives them."""
+    assert table.content is not None
+    if not table.parts:
+        return Parts({table.content.modality: content, "text": tokens})
+    return Parts(
+        {name: tokens if kind == "text" else content[name] for name, kind in table.parts.items()}
+    )
+
+
+def _columns(table: Table) -> dict[str, NDArray[Any]]:
+    """All columns, the texts among them."""
+    texts = {} if table.texts is None else {"text": np.array(table.texts, dtype=object)}
+    return {**texts, **table.columns}
 
 
 def _text_notes(texts: Sequence[str]) -> list[str]:
@@ -249,7 +275,7 @@ def _described(table: Table, options: DataOptions) -> tuple[Labels, dict[str, Ro
             else Labels()
         )
     named = chosen_column(columns, options.group, "group", (), table.name)
-    names = [named] if named else group_columns(columns)
+    names = [named] if named else [*table.groups, *group_columns(columns)]
     notes = list(labels.notes)
     others = [name for name in columns if name != table.split_column]
     if column is None and others:
@@ -284,6 +310,12 @@ def _parts(
                 if len(shared)
                 else []
             )
+    elif table.part is not None and options.split and all_are_tests(table.part):
+        train = test = np.arange(length)
+        notes = [
+            "All samples are for testing, and stand in the place of training samples too: learn "
+            "nothing from them."
+        ]
     elif options.split:
         classes = labels.values if labels.target == "class" else None
         train, test = own_split(
@@ -387,7 +419,10 @@ def _spec(
         return _spec_of_content(whole, train.content, train.rows, facts, vocabulary)
     parts = {
         name: _spec_of_content(
-            dataclasses.replace(whole, modality="text" if isinstance(part, Tokens) else name),
+            dataclasses.replace(
+                whole,
+                modality=table.parts.get(name, "text" if isinstance(part, Tokens) else name),
+            ),
             part,
             train.rows,
             {} if isinstance(part, Tokens) else facts,
@@ -407,6 +442,9 @@ def _spec_of_content(
         return dataclasses.replace(
             spec, shape=(context,), vocabulary=vocabulary, context=context, extra={**extra}
         )
+    if isinstance(content, Picked):
+        everything = torch.arange(len(content.values))
+        return _spec_of_content(spec, content.values, everything, extra, vocabulary)
     if isinstance(content, Graphs | Nodes):
         known = {name: width_of(value) for name, value in content.nodes.items()}
         return dataclasses.replace(spec, nodes=known, extra={**extra})

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfar.data.spec import Spec
+from nearfar.errors import unknown_name
 from nearfar.rows import select, tensors_of
 
 if TYPE_CHECKING:
@@ -116,6 +119,9 @@ class Source:
             ones, all nodes of a graph. Probes never use it.
         raw: The data as they were read, where preparations have changed them since.
         environment: What can be acted in, for methods that decide.
+        columns: What was read of each sample by name, (R,) for the R samples in ``read``: labels,
+            groups, "text" and anything else.
+        names: Of columns of numbers, what the numbers stand for.
     """
 
     spec: Spec
@@ -132,6 +138,25 @@ class Source:
     seen: Samples | None = None
     raw: Source | None = None
     environment: Any = None
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def column(self, name: str, samples: Samples) -> list[str]:
+        """What a column says of each of some samples, as text; numbers of classes by their names.
+
+        Args:
+            name: Of the column.
+            samples: Of this source, perhaps fewer than were read.
+
+        Raises:
+            UserError: If there is no such column; names the nearest.
+        """
+        if name not in self.columns:
+            raise unknown_name(f"column of {self.spec.name}", name, list(self.columns))
+        places = {one: place for place, one in enumerate(self.read)}
+        values = self.columns[name][[places[one] for one in samples.ids]].tolist()
+        names = self.names.get(name, ()) if isinstance(self.names, Mapping) else ()
+        return [str(names[one]) if names and isinstance(one, int) else str(one) for one in values]
 
     @property
     def trained(self) -> Samples:

@@ -107,6 +107,11 @@ def given_split(
     return np.flatnonzero(train), np.flatnonzero(test), notes
 
 
+def all_are_tests(parts: Sequence[str]) -> bool:
+    """Whether every row belongs to a part for testing."""
+    return {one.strip().lower() for one in parts} <= set(TEST_NAMES)
+
+
 def are_parts(words: Iterable[str]) -> bool:
     """Whether all words, in small letters, are common names of parts."""
     return set(words) <= {*TRAIN_NAMES, *TEST_NAMES, *EXTRA_NAMES}

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from nearfar.batch import Batch, TrainingSet
 from nearfar.data.batches.wanted import (
@@ -378,12 +379,15 @@ class Method(nn.Module):
     @classmethod
     def takes(cls, modality: str) -> bool:
         """Whether the method learns from samples of this modality; "*" among ``modalities`` stands
-        for any one.
+        for any one, "*+*" for any two.
 
         >>> Method.takes("image")
         True
         """
-        return not cls.modalities or any(fnmatch(modality, one) for one in cls.modalities)
+        return not cls.modalities or any(
+            fnmatch(modality, one) and modality.count("+") == one.count("+")
+            for one in cls.modalities
+        )
 
     def before_epoch(self, epoch: int, training_set: TrainingSet) -> None:
         """Look at all training samples (cluster them, fit a generator) before epoch ``epoch``, from
@@ -513,9 +517,19 @@ class Method(nn.Module):
             raise UserError(f"{type(self).__name__} predicts no classes, so it trusts no labels.")
         return found.probabilities.gather(1, label[:, None])[:, 0]
 
-    def embed_part(self, name: str, x: Any) -> Tensor:
-        """Unit embeddings (N, D) of one part of the samples, in the space where the parts are
-        compared.
+    def weighed(self, x: Any, weights: Mapping[str, float]) -> Result | None:
+        """What a weighted sum of the parts' embeddings would predict, before this method learned
+        how to combine them; None by default.
+
+        Args:
+            x: As for ``predict``.
+            weights: By name of the part.
+        """
+        return None
+
+    def project_part(self, name: str, x: Any) -> Tensor:
+        """Embeddings (N, D) of one part of the samples in the space where the parts are compared,
+        of the length that they come with.
 
         Args:
             name: Of the part, such as "image".
@@ -529,10 +543,25 @@ class Method(nn.Module):
             "pairs, such as clip."
         )
 
+    def embed_part(self, name: str, x: Any) -> Tensor:
+        """Unit embeddings (N, D) of one part of the samples: those of ``project_part``, normalised.
+
+        Args:
+            name: Of the part, such as "image".
+            x: N samples of that part alone, as encoders take them.
+
+        Raises:
+            UserError: If the method has no such space.
+        """
+        return normalize(self.project_part(name, x), dim=1)
+
     @property
     def has_shared_space(self) -> bool:
         """Whether ``embed_part`` embeds the parts of samples in one space."""
-        return type(self).embed_part is not Method.embed_part
+        own = type(self)
+        return (
+            own.embed_part is not Method.embed_part or own.project_part is not Method.project_part
+        )
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for the optimiser; keys beside ``params``: ``learning_rate_scale`` (1),

@@ -224,6 +224,26 @@ _MEANINGS: tuple[tuple[str, Meaning], ...] = (
         _low("Share of the wrong training labels that the method gives back as they were given"),
     ),
     (
+        r"R@1",
+        _high("Share of queries whose right image is the first of its gallery, mean over tasks"),
+    ),
+    (
+        r"R@\d+, whole set",
+        _high(
+            "Share of queries that find a right image among their first so many of all test "
+            "images, mean over tasks",
+            rare=True,
+        ),
+    ),
+    (
+        r"R@\d+(, whole set)?, .+",
+        _high("The same of one task", rare=True),
+    ),
+    (
+        r"R@\d+",
+        _high("Share of queries whose right image is among so many first, mean over tasks"),
+    ),
+    (
         r"accuracy, forgotten (training|test)",
         _low("Share of right answers on what should have been forgotten"),
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,15 +20,36 @@ class Ranking(Result):
     """How well each of G candidates answers each of N queries.
 
     Attributes:
-        scores: (N, G), higher is better.
+        scores: (N, G), higher is better; -inf where a query has less than G candidates.
+        candidates: (N, G) int64, what each candidate is called; None: by its place.
+        names: What the numbers in ``candidates`` stand for; () for nothing but numbers.
     """
 
     scores: Tensor
+    candidates: Tensor | None = None
+    names: tuple[str, ...] = ()
 
     def columns(self, ids: Sequence[str]) -> dict[str, list[Any]]:
-        best = self.scores.topk(min(_SHOWN, self.scores.shape[1]), dim=1)
-        return {
-            "id": list(ids),
-            "best": best.indices.tolist(),
-            "score": best.values.tolist(),
-        }
+        return self._ranked(ids, self.scores.shape[1])
+
+    def shown(self, ids: Sequence[str]) -> dict[str, list[Any]]:
+        return self._ranked(ids, _SHOWN)
+
+    def named(self, names: Sequence[str]) -> Ranking:
+        known = self.candidates is not None and int(self.candidates.max()) < len(names)
+        return dataclasses.replace(self, names=tuple(names)) if known else self
+
+    def _ranked(self, ids: Sequence[str], count: int) -> dict[str, list[Any]]:
+        """The best candidates of each query, the best first."""
+        best = self.scores.topk(min(count, self.scores.shape[1]), dim=1)
+        called = best.indices
+        if self.candidates is not None:
+            called = self.candidates.to(called.device).gather(1, called)
+        there = (best.values > -math.inf).sum(dim=1).tolist()
+        found: list[list[Any]] = [
+            row[:size] for row, size in zip(called.tolist(), there, strict=True)
+        ]
+        values = [row[:size] for row, size in zip(best.values.tolist(), there, strict=True)]
+        if self.names:
+            found = [[self.names[one] for one in row] for row in found]
+        return {"id": list(ids), "best": found, "score": values}

@@ -70,6 +70,15 @@ class Result:
         """
         return self.columns(ids)
 
+    def named(self, names: Sequence[str]) -> Self:
+        """The same, with samples that the result points to called by their names; by default as it
+        is.
+
+        Args:
+            names: Of all samples that were read, in their order.
+        """
+        return self
+
     def marked(self, folder: Path, ids: Sequence[str], origin: Path | None) -> list[Path]:
         """Write copies of the files that the samples came from, with what was predicted of them
         marked in; by default none.

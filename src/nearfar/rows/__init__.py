@@ -21,6 +21,7 @@ from nearfar.rows.graphs import Graphs
 from nearfar.rows.indices import width_of
 from nearfar.rows.nodes import Nodes
 from nearfar.rows.parts import Parts, part_named
+from nearfar.rows.picked import Picked
 from nearfar.rows.ragged import Ragged
 from nearfar.rows.tokens import Tokens
 
@@ -28,6 +29,7 @@ __all__ = [
     "Graphs",
     "Nodes",
     "Parts",
+    "Picked",
     "Ragged",
     "Rows",
     "Tokens",

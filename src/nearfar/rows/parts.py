@@ -14,10 +14,12 @@ from nearfar.rows.generic import (
     concatenating,
     map_tensors,
     mapping,
+    pieces_of,
     sample_shape,
     select,
     selecting,
     shaping,
+    splitting,
 )
 
 
@@ -158,3 +160,9 @@ def _(content: Parts, change: Callable[[Tensor], Tensor]) -> Parts:
 @shaping.register
 def _(content: Parts) -> Any:
     return Parts, tuple((name, sample_shape(part)) for name, part in content.items())
+
+
+@splitting.register
+def _(content: Parts) -> Iterator[list[Tensor]]:
+    for each in zip(*(pieces_of(part) for part in content.values()), strict=True):
+        yield [piece for pieces in each for piece in pieces]

@@ -265,6 +265,9 @@ def check_input(encoder: Encoder, spec: Spec) -> None:
     pairs = [(spec, own)]
     if len(spec.parts) == len(own.parts):
         pairs += zip(spec.parts.values(), own.parts.values(), strict=True)
+    elif own.parts and all(own.of(one.modality) for one in spec.parts.values()):
+        # parts of the same kinds in another number, such as two images and a text
+        pairs = [(one, own.of(one.modality) or own) for one in spec.parts.values()]
     facts = ("modality", "shape", "vocabulary")
     for (one, other), what in itertools.product(pairs, facts):
         found = getattr(one, what)

@@ -17,7 +17,7 @@ from nearfar.methods import registry
 from nearfar.methods.method import Method, Phase, Shuffled, WantedViews
 from nearfar.methods.names import name_of as method_name
 from nearfar.options import resolved_settings
-from nearfar.testing.toys import spec_for, toy_encoder, toy_finished
+from nearfar.testing.toys import own_spec, spec_for, toy_encoder, toy_finished
 
 _TOLD = ("name", "parameters", "forward", "loss")
 
@@ -36,7 +36,7 @@ def card(method: type[Method] | str) -> str:
     recipe = kind.recipe("paper")
     spec = spec_for(kind)
     with torch.device("meta"):
-        encoder = toy_encoder(spec, kind.encoder_kind)
+        encoder = toy_encoder(own_spec(kind, spec), kind.encoder_kind)
         settings = resolved_settings(kind.Settings, recipe.settings)
         made = kind(encoder, spec, settings, **toy_finished(kind, encoder, spec))
     parts = {

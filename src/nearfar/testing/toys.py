@@ -67,7 +67,7 @@ def toy(
     lowered |= {k: v for k, v in _EPISODE.items() if k in defaults}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = toy_encoder(spec, kind.encoder_kind)
+        encoder = toy_encoder(own_spec(kind, spec), kind.encoder_kind)
         chosen = resolved_settings(kind.Settings, small, lowered, settings or {})
         made = kind(encoder, spec, chosen, **toy_finished(kind, encoder, spec))
         samples = toy_samples(spec, kind)
@@ -98,6 +98,11 @@ def _with_parts(kind: type[Method], spec: Spec) -> Spec:
     """
     if not kind.prepared or all(name in spec.parts for name in kind.learns_from):
         return spec
+    kinds = list(kind.learns_from.values())
+    if len(set(kinds)) > 1 and modalities.parts_of(spec.modality) == tuple(kinds):
+        # A preparation that makes parts of several kinds starts from several, which lie here.
+        parts = zip(kind.learns_from, spec.parts.values(), strict=True)
+        return dataclasses.replace(spec, parts=dict(parts))
     with torch.device("cpu"):  # also where methods are built without memory
         source = Source(spec.first, toy_samples(spec.first), None)
         return prepared(source, (kind.prepared,), seed=0).spec
@@ -151,8 +156,24 @@ def toy_finished(kind: type[Method], encoder: Encoder, spec: Spec) -> dict[str, 
             continue
         small = inner.recipe("small").settings
         settings = resolved_settings(inner.Settings, small)
-        found[name] = inner(own, spec, settings, **toy_finished(inner, own, spec))
+        data = spec if inner.takes(spec.modality) else spec_for(inner)
+        found[name] = inner(own, data, settings, **toy_finished(inner, own, data))
     return found
+
+
+def own_spec(kind: type[Method], spec: Spec) -> Spec:
+    """What a method's toy encoder is built for: the method's own data, or those of the finished
+    part whose encoder it goes on with, where these are of another kind.
+
+    Args:
+        kind: The method's class.
+        spec: Of the method's toy data.
+    """
+    for part in kind.pretrained.values():
+        inner = registry.get(part.kinds[0]) if part.shares and part.kinds else None
+        if inner is not None and not inner.takes(spec.modality):
+            return spec_for(inner)
+    return spec
 
 
 def toy_samples(spec: Spec, kind: type[Method] | None = None) -> Samples:

@@ -64,7 +64,9 @@ def predict(
     for source, samples in _samples(opened, data):
         check_input(method.encoder, source.spec)
         view = view_of(method.spec, source.spec)
-        parts.append(predicted(method.predict, samples, view, device=device).to("cpu"))
+        found = predicted(method.predict, samples, view, device=device).to("cpu")
+        # What a preparation made points to the samples that were read.
+        parts.append(found if source.raw is None else found.named(source.read))
         ids += samples.ids
     result: Result = parts[0] if len(parts) == 1 else Several(tuple(parts))
     console = Console()

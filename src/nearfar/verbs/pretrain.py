@@ -125,7 +125,7 @@ def _train(
 ) -> Run:
     from nearfar import collectives
     from nearfar.assembly.assemble import assemble, load_data, suited
-    from nearfar.assembly.pretrained import pretrained_parts
+    from nearfar.assembly.pretrained import data_of_start, pretrained_parts
     from nearfar.assembly.tasks import branch_of
     from nearfar.assembly.watch import callbacks, plan_of
     from nearfar.data.remembered import remember
@@ -145,16 +145,17 @@ def _train(
         sweep(wanted.options.resume)
         if restored := restore_config(wanted.options.resume):
             note(restored)
+    kind = method_class or registry.get(wanted.method)
     if not collectives.is_first():
         collectives.patient_barrier()
     try:
-        source = load_data(wanted.options)
+        like, tokenizer = data_of_start(kind, wanted.options)
+        source = load_data(wanted.options, like, tokenizer=tokenizer)
     finally:
         if collectives.is_first():
             # the others start when the first process has filled the decoded cache, or failed to
             collectives.patient_barrier()
     wanted, source = suited(wanted, source, method_class)
-    kind = method_class or registry.get(wanted.method)
     folder = _folder(wanted, source.spec.name)
     finished: dict[str, Any] = {}
     if kind.pretrained:

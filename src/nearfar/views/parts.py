@@ -15,7 +15,7 @@ import torch
 from nearfar import modalities
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
-from nearfar.rows import Parts
+from nearfar.rows import Parts, Picked
 from nearfar.views.made import Made, Views, about
 from nearfar.views.wanted import WantedViews
 
@@ -83,12 +83,15 @@ def plain_parts(samples: Parts, spec: Spec) -> Parts:
     if not isinstance(samples, Parts) or not any(name in spec.parts for name in samples):
         check_parts(samples, spec)
     return Parts(
-        {
-            name: modalities.plain_of(part, samples[name])
-            for name, part in spec.parts.items()
-            if name in samples
-        }
+        {name: _plain(part, samples[name]) for name, part in spec.parts.items() if name in samples}
     )
+
+
+def _plain(spec: Spec, part: Any) -> Any:
+    """One part, or the things that it is picked from, as encoders take them."""
+    if isinstance(part, Picked):
+        return part.map(lambda things: modalities.plain_of(spec, things))
+    return modalities.plain_of(spec, part)
 
 
 def check_parts(samples: Any, spec: Spec) -> Parts:

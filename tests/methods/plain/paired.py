@@ -31,6 +31,22 @@ def clip(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 
 @plain_form
+def genecis(method: Any, batch: Batch) -> dict[str, Tensor]:
+    (sample,) = batch.views
+    towers, maps, net = method.encoder, method.clip.projections.by_part, method.combiner
+    rate = method.settings.dropout
+    kept = ((batch.extra["draws"] >= rate) / (1 - rate)).split(net.sizes, dim=1)
+    v, k = (maps["image"](towers.part("image")(sample[name])) for name in ("reference", "target"))
+    t = maps["text"](towers.part("text")(sample.condition))
+    p = torch.cat([kept[0] * net.text(t).relu(), kept[1] * net.image(v).relu()], dim=1)
+    c = kept[2] * net.combine(p).relu()
+    g = net.gate(kept[3] * net.gate_hidden(p).relu()).sigmoid()
+    q = net.output(c) + g * t + (1 - g) * v
+    logits = method.settings.scale * unit(q) @ unit(k).T
+    return {"info_nce": cross_entropy(logits, torch.arange(len(logits)))}
+
+
+@plain_form
 def mcl_clip(method: Any, batch: Batch) -> dict[str, Tensor]:
     """The last stage is the one that learns."""
     (pair,) = batch.views

@@ -65,6 +65,12 @@ def test_recall_reference(golden: Golden, name: str) -> None:
         close(found.mean(), case[f"out_multi_recall_at_{k}"].double(), 1e-6)
 
 
+def test_places_of_no_target_do_not_hide_the_first_candidate() -> None:
+    similarity = torch.tensor([[0.9, 0.8, 0.1]])
+    assert recall_at(similarity, 1, targets=torch.tensor([[0, 1, -1, -1]])).tolist() == [True]
+    assert recall_at(similarity, 1, targets=torch.tensor([[1, -1]])).tolist() == [False]
+
+
 def test_dropout_acts_in_training_alone_and_queries_are_unit() -> None:
     combiner = Combiner(4, 8)
     text, image = torch.randn(3, 4), torch.randn(3, 4)

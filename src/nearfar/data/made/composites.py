@@ -48,7 +48,7 @@ def read_colour_digits() -> Table:
     digits, label = handwritten_digits()
     number = np.random.RandomState(SEED).randint(0, len(COLOURS), len(digits))
     ground = np.asarray(list(COLOURS.values()), dtype=np.float64)[number][:, :, None, None]
-    cover = _in_the_middle(digits)[:, None]
+    cover = in_the_middle(digits)[:, None]
     columns = {"digit": label, "colour": number.astype(np.int64)}
     classes = {"digit": list("0123456789"), "colour": list(COLOURS)}
     return _table("colour-digits", ground + cover * (255 - ground), columns, classes)
@@ -85,7 +85,7 @@ def read_striped_digits() -> Table:
     }
     return _table(
         "striped-digits",
-        255 * (0.5 * stripes + 0.5 * _in_the_middle(digit))[:, None],
+        255 * (0.5 * stripes + 0.5 * in_the_middle(digit))[:, None],
         columns,
         classes,
     )
@@ -109,7 +109,7 @@ def _table(
     )
 
 
-def _in_the_middle(digits: Floats) -> Floats:
+def in_the_middle(digits: Floats) -> Floats:
     """(N, 8, 8) digits in [0, 255] as (N, 16, 16) in [0, 1], enlarged bilinearly within a blank
     frame.
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 STRIDE = 7919
 """How far apart the seeds of consecutive preparations are."""
 
-__all__ = ["STRIDE", "Preparation", "kind_of", "names", "preparation_of", "prepared"]
+__all__ = ["STRIDE", "Preparation", "kind_of", "makes_parts", "names", "preparation_of", "prepared"]
 
 
 class Preparation(Protocol):
@@ -62,6 +62,12 @@ def preparation_of(text: str) -> Preparation:
     kind = kind_of(given.name)
     preparation: Preparation = kind(**named.made(kind, given, "preparation"))
     return preparation
+
+
+def makes_parts(text: str) -> bool:
+    """Whether a preparation, named as by ``--with``, makes samples of several parts."""
+    kind = kind_of(named.parse(text, "The preparation").name)
+    return bool(getattr(kind, "makes_parts", False))
 
 
 def prepared(source: Source, chain: Sequence[str], *, seed: int) -> Source:

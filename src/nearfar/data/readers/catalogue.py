@@ -12,18 +12,21 @@ EMBEDDED = {
     "digits": "embedded:read_digits",
     "colour-digits": "composites:read_colour_digits",
     "striped-digits": "composites:read_striped_digits",
+    "digit-cis": "styled_digits:read_digit_cis",
     "moving-rooms": "moving_rooms:read_moving_rooms",
 }
 """Sets made from what is installed: the module and the function that makes each."""
 TORCHVISION = "torchvision:"
 HUGGING_FACE = "hf:"
 AEON = "aeon:"
-PREFIXES = (TORCHVISION, HUGGING_FACE, AEON)
+GENECIS = "genecis:"
+PREFIXES = (TORCHVISION, HUGGING_FACE, AEON, GENECIS)
 
 _NEEDS = {
     TORCHVISION: ("torchvision", ""),
     HUGGING_FACE: ("datasets", "hub"),
     AEON: ("aeon", "series"),
+    GENECIS: ("PIL", ""),
 }
 """The module that a source needs and the extra that installs it."""
 
@@ -98,6 +101,13 @@ _ENTRIES = (
         True,
     ),
     Entry(
+        "digit-cis",
+        "image+text",
+        "1,437 + 360, 1 x 16 x 16",
+        "a digit in one of 4 styles with a text that says both; --with triplets",
+        True,
+    ),
+    Entry(
         "moving-rooms",
         "video",
         "400 + 100, 3 x 3 x 64 x 96",
@@ -159,6 +169,12 @@ _ENTRIES = (
         "270 + 370, 12 x 7 to 29",
         "spoken vowels, 9 speakers",
         True,
+    ),
+    Entry(
+        "genecis:PATH",
+        "image+text+image",
+        "any",
+        "templates of GeneCIS: JSON files beside a folder of images; for judging alone",
     ),
     Entry("aeon:NAME", "series", "any", "any set of the time series classification archive"),
 )

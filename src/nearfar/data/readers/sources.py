@@ -93,6 +93,10 @@ def _read_named(name: str, options: DataOptions) -> Table | None:
         from nearfar.data.readers.aeon_sets import read_aeon
 
         return read_aeon(rest, options)
+    if prefix == catalogue.GENECIS:
+        from nearfar.data.readers.genecis import read_genecis
+
+        return read_genecis(rest)
     if name in catalogue.EMBEDDED:
         module, _, function = catalogue.EMBEDDED[name].partition(":")
         made: Table = getattr(importlib.import_module(f"nearfar.data.made.{module}"), function)()

@@ -56,11 +56,13 @@ class Template:
         reference: Row number.
         condition: A word or phrase.
         gallery: Row numbers, the target first.
+        right: Row numbers of all images that answer the query, ascending.
     """
 
     reference: int
     condition: str
     gallery: tuple[int, ...]
+    right: tuple[int, ...] = ()
 
 
 def concrete(words: Sequence[str], ratings: Mapping[str, float], least: float = 4.8) -> bool:
@@ -162,6 +164,7 @@ def templates(
     *,
     task: Task = "change-object",
     gallery: int = 10,
+    names: tuple[str, str] = ("object", "attribute"),
 ) -> list[Template]:
     """Queries that neither the image nor the condition answers alone.
 
@@ -178,6 +181,7 @@ def templates(
         generator: Source of the draws.
         task: Which property the condition is about: "object" is the first, "attribute" the second.
         gallery: Images of a gallery, the target among them; at least 2.
+        names: What the conditions of the "focus" tasks call the two properties.
 
     Returns:
         ``count`` templates; fewer where the images do not allow them.
@@ -201,8 +205,8 @@ def templates(
         raise UserError(f"A gallery of {gallery} images was asked for; expected at least 2.")
     change = task.startswith("change")
     asked, other = (first, second) if task.endswith("object") else (second, first)
-    about, beside = np.asarray(asked), np.asarray(other)
-    values = sorted(set(asked))
+    values, about = np.unique(np.asarray(asked), return_inverse=True)
+    beside = np.unique(np.asarray(other), return_inverse=True)[1]
     found: list[Template] = []
     for _ in range(100 * count):
         if len(found) == count:
@@ -211,22 +215,24 @@ def templates(
         here = np.arange(len(about)) != reference
         same_about, same_beside = about == about[reference], beside == beside[reference]
         if change:
-            wanted = values[generator.integers(len(values))]
+            wanted = int(generator.integers(len(values)))
             if wanted == about[reference]:
                 continue
             meets = about == wanted
             right, condition_alone = here & meets & same_beside, here & meets & ~same_beside
             image_alone = here & ~meets & same_beside
-            condition = str(wanted)
+            condition = str(values[wanted])
         else:
             right, image_alone = here & same_about & ~same_beside, here & ~same_about & same_beside
             condition_alone = np.zeros_like(here)
-            condition = task.removeprefix("focus-")
+            condition = names[0] if task.endswith("object") else names[1]
         distractors = _distractors(condition_alone, image_alone, gallery - 1, generator)
         if distractors is None or not right.any():
             continue
-        target = int(generator.choice(np.flatnonzero(right)))
-        found.append(Template(reference, condition, (target, *distractors)))
+        answers = np.flatnonzero(right)
+        target = int(generator.choice(answers))
+        gallery_rows = (target, *distractors)
+        found.append(Template(reference, condition, gallery_rows, tuple(answers.tolist())))
     return found
 
 

@@ -67,6 +67,9 @@ class Table:
         notes: sentences for the user.
         extra: facts for ``Spec.extra``.
         left_out: how many things were found beside the samples and not read, by what they are.
+        parts: of samples with named parts, the modality of each by name, in order; ``texts`` are
+            the part that is a text, and ``content`` holds the others.
+        groups: columns that are groups, whatever their names.
         split_column: column from which ``part`` comes; None if folders or files name the parts.
     """
 
@@ -84,10 +87,14 @@ class Table:
     annotations: dict[str, NDArray[Any]] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
     split_column: str | None = None
+    parts: Mapping[str, str] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
 
     @property
     def modality(self) -> str:
         """As in ``Spec``."""
+        if self.parts:
+            return "+".join(self.parts.values())
         if self.content is None:
             return "text"
         return self.content.modality if self.texts is None else f"{self.content.modality}+text"

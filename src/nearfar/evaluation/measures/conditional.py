@@ -45,8 +45,9 @@ def recall_at(similarity: Tensor, k: int, *, targets: Tensor | None = None) -> T
         worst, size = int(places.max()), similarity.shape[1]
         raise UserError(f"A target is at place {worst} of a gallery of {size}; expected less.")
     there = places >= 0
-    wrong = torch.ones_like(similarity, dtype=torch.bool)
-    wrong = wrong.scatter(1, places.clamp(min=0), ~there)
+    counted = torch.zeros_like(similarity, dtype=torch.int64)
+    # Added up, as a place that stands for none may be that of a target.
+    wrong = counted.scatter_add(1, places.clamp(min=0), there.long()) == 0
     best = similarity.gather(1, places.clamp(min=0)).masked_fill(~there, -torch.inf).amax(dim=1)
     before = ((similarity >= best[:, None]) & wrong).sum(dim=1)
     return (before < k) & there.any(dim=1)

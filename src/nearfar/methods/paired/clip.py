@@ -87,8 +87,8 @@ class CLIP(Method):
     def forward(self, batch: Batch) -> Outputs:
         (pair,) = batch.views
         return {
-            "first": self._projected(self.first, pair[self.first]),
-            "second": self._projected(self.second, pair[self.second]),
+            "first": self.project_part(self.first, pair[self.first]),
+            "second": self.project_part(self.second, pair[self.second]),
         }
 
     def loss(self, outputs: Outputs, rows: slice | None = None) -> dict[str, Tensor]:
@@ -100,9 +100,6 @@ class CLIP(Method):
     def after_step(self, outputs: Outputs) -> None:
         self.log_scale.clamp_(0.0, math.log(self.settings.largest_scale))
 
-    def embed_part(self, name: str, x: Any) -> Tensor:
-        return normalize(self._projected(name, x), dim=1)
-
-    def _projected(self, name: str, x: Any) -> Tensor:
+    def project_part(self, name: str, x: Any) -> Tensor:
         projected: Tensor = self.projections(name, self.encoder.part(name)(x))
         return projected

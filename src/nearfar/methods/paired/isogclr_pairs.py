@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from nearfar.batch import Batch
 from nearfar.losses.instance.individual_temperature import BIMODAL, SampleState, bimodal_step
@@ -155,5 +154,6 @@ class ISogCLRPairs(Method):
         )
         return bimodal_step(outputs["first"], outputs["second"], *states, rule=self.rule)
 
-    def embed_part(self, name: str, x: Any) -> Tensor:
-        return normalize(self.projections(name, self.encoder.part(name)(x)), dim=1)
+    def project_part(self, name: str, x: Any) -> Tensor:
+        projected: Tensor = self.projections(name, self.encoder.part(name)(x))
+        return projected

@@ -23,10 +23,14 @@ def views(look: Look) -> Section:
     most people make is seen here.
     """
     from nearfar.assembly.assemble import assemble
+    from nearfar.assembly.opened import method_of
+    from nearfar.methods import registry
 
     run = look.run
     source = look.source
-    method = assemble(run.config, source).method
+    # A method that started from finished parts cannot be made from its configuration alone.
+    starts = bool(registry.get(run.config.method).pretrained)
+    method = method_of(run) if starts else assemble(run.config, source).method
     wanted = method.wanted_views
     count = min(VIEWED, len(look.train))
     samples = look.train.subset(
