@@ -37,6 +37,7 @@ from nearfar.methods.method import (
 )
 from nearfar.networks.drawn_dropout import DrawnDropout
 from nearfar.networks.graphs.attention import FunctionalAttention
+from nearfar.networks.graphs.edges import Spread, spread_of
 from nearfar.networks.graphs.multiset import MultisetPooling
 from nearfar.networks.graphs.proposals import Proposals, Proposed
 from nearfar.networks.graphs.residue_encoder import ResidueEncoder, draws_like
@@ -58,6 +59,7 @@ class ProteinRPN(Method):
         reach: angstrom between centroids within which residues are one hop apart.
         coverage: share of a site that an anchor must hold to be functional.
         activation: whether ReLU stands between the proposal network's layers.
+        own: whether a residue's own values also pass by the proposal network's neighbourhood means.
         keep: share of an anchor's members that stays.
         width: of the proposal network's context.
         attention: width of queries and keys of the cone attention.
@@ -75,6 +77,7 @@ class ProteinRPN(Method):
         reach: Annotated[float, above(0)] = 6.9
         coverage: Annotated[float, unit_interval(zero=False)] = 0.7
         activation: bool = False
+        own: bool = False
         keep: Annotated[float, unit_interval(zero=False)] = 0.5
         width: Annotated[int, whole_number()] = 256
         attention: Annotated[int, whole_number(2)] = 64
@@ -169,6 +172,7 @@ class ProteinRPN(Method):
                 keep=s.keep,
                 attention=s.attention,
                 activation=s.activation,
+                own=s.own,
             )
         self.attention = FunctionalAttention(features)
         self.pool = MultisetPooling(width, seeds=(s.seeds, 1), heads=s.heads)
@@ -197,9 +201,10 @@ class ProteinRPN(Method):
         (graphs,) = batch.views
         found = self._proposed(graphs)
         x = self._attended(graphs, found)
+        whole = spread_of(graphs.edges, x)
         first, second = graphs.nodes["draws"].unbind(dim=1)
-        clean = self._read(graphs, x, first)
-        noisy = self._read(graphs, x, second, self.settings.noise)
+        clean = self._read(graphs, x, whole, first)
+        noisy = self._read(graphs, x, whole, second, self.settings.noise)
         logits = self._logits(clean, batch.extra["head"])
         outputs = {"clean": clean, "noisy": noisy, "logits": logits, "terms": batch.label}
         return outputs if found is None else {**outputs, **self._site_losses(graphs, found)}
@@ -223,7 +228,8 @@ class ProteinRPN(Method):
 
     def encode(self, x: Graphs) -> Tensor:
         """(N, D) read-outs."""
-        return self._read(x, self._attended(x, self._proposed(x)))
+        attended = self._attended(x, self._proposed(x))
+        return self._read(x, attended, spread_of(x.edges, attended))
 
     def predict(self, x: Graphs) -> Terms:
         """Probabilities of terms, and the most that an anchor makes of each residue; without
@@ -261,10 +267,16 @@ class ProteinRPN(Method):
         return attended
 
     def _read(
-        self, graphs: Graphs, x: Tensor, draws: Tensor | None = None, noise: float = 0.0
+        self,
+        graphs: Graphs,
+        x: Tensor,
+        whole: Spread,
+        draws: Tensor | None = None,
+        noise: float = 0.0,
     ) -> Tensor:
-        hidden = self.encoder.nodes(graphs.with_nodes(x=x), draws=draws, strength=noise)
-        read: Tensor = self.pool(hidden, graphs.edges, graphs.sizes)
+        known = graphs.with_nodes(x=x)
+        hidden = self.encoder.nodes(known, draws=draws, strength=noise, whole=whole)
+        read: Tensor = self.pool(hidden, whole, graphs.sizes)
         return read
 
     def _logits(self, read: Tensor, draws: Tensor | None = None) -> Tensor:
@@ -284,7 +296,7 @@ class ProteinRPN(Method):
 
     def _scores(self, graphs: Graphs, x: Tensor) -> Tensor:
         """(N, C) probabilities, each at least those of the terms that it follows from."""
-        scores = self._logits(self._read(graphs, x)).sigmoid()
+        scores = self._logits(self._read(graphs, x, spread_of(graphs.edges, x))).sigmoid()
         return (scores[:, :, None] * self.follows).amax(dim=1)
 
     def _saliency(self, graphs: Graphs) -> Tensor:

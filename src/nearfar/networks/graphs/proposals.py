@@ -15,7 +15,13 @@ from nearfar.networks.graphs.anchors import anchor_targets, k_hop, kept_members
 from nearfar.networks.graphs.attention import GraphAttention
 from nearfar.networks.graphs.cones import penumbral_links
 from nearfar.networks.graphs.convolution import GraphConvolution
-from nearfar.networks.graphs.edges import graph_of_node, incoming, padded, segment_softmax
+from nearfar.networks.graphs.edges import (
+    graph_of_node,
+    incoming,
+    padded,
+    segment_softmax,
+    symmetric,
+)
 
 __all__ = ["Proposals", "Proposed"]
 
@@ -23,6 +29,8 @@ _NUMBERS = 2**21
 """Numbers in the products of a block of anchors: 8 MB in float32."""
 _PAIRS = 2**15
 """Pairs of a block; each is read by a few others."""
+_HELD = 2**25
+"""Numbers of links kept for the backward pass; those of further blocks are computed again."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,7 @@ class Proposals(nn.Module):
         structure: float = 0.5,
         nearness: float = 0.5,
         distance_scale: float = 10.0,
+        own: bool = False,
     ) -> None:
         super().__init__()
         if not 0 < keep <= 1:
@@ -148,6 +157,10 @@ class Proposals(nn.Module):
         self.value = nn.Sequential(
             nn.Linear(features, attention, bias=False), nn.Linear(attention, 1, bias=False)
         )
+        self.own = own
+        if own:
+            self.itself = nn.ModuleList(nn.Linear(size, width, bias=False) for size in inputs)
+            self.alone = nn.Linear(features, 1)
 
     def forward(
         self,
@@ -171,22 +184,27 @@ class Proposals(nn.Module):
                 compute it.
         """
         pairs = k_hop(edges, len(x), self.hops) if pairs is None else pairs
+        whole = symmetric(edges, len(x), dtype=x.dtype)
         h = x
-        for layer in self.context:
-            h = layer(h, edges)
-            h = h.relu() if self.activation else h
-        anchors = self.anchor(h, edges)[:, 0]
-        g = self.lift(h, edges)
+        for place, layer in enumerate(self.context):
+            made = layer(h, whole)
+            if self.own:
+                made = made + self.itself[place](h)
+            h = made.relu() if self.activation else made
+        anchors = self.anchor(h, whole)[:, 0]
+        g = self.lift(h, whole)
         structure = x.new_zeros(len(x)) if secondary is None else secondary.to(x)
         where = x.new_zeros(len(x), 3) if places is None else places.to(x)
-        senders, degree = _senders(edges, len(x))
         parts: list[Tensor] = []
         kept: list[Tensor] = []
-        for block, count in _blocks(pairs, len(x), x.shape[1]):
-            given = (g, x.detach(), block, _links(block, senders, degree), structure, where)
+        held = 0
+        for block, links, count in _blocks(pairs, whole.edges, sizes, x.shape[1]):
+            given = (g, x.detach(), block, links, structure, where)
+            held += links.shape[1] * self.query.out_features
+            again = torch.is_grad_enabled() and held > _HELD
             scores = (
                 checkpoint(self._scores, *given, use_reentrant=False)
-                if torch.is_grad_enabled()
+                if again
                 else self._scores(*given)
             )
             parts.append(scores)
@@ -220,7 +238,10 @@ class Proposals(nn.Module):
         m = g.index_select(0, anchor) * x.index_select(0, member)
         logits = penumbral_links(self.query(m), self.key(m), links)
         share = segment_softmax(logits, reader, len(m))
-        heard = incoming(share * self.value(m)[:, 0].index_select(0, read), reader, len(m))
+        value = self.value(m)[:, 0]
+        heard = incoming(share * value.index_select(0, read), reader, len(m))
+        if self.own:
+            heard = heard + self.alone(m)[:, 0]
         offset = torch.nan_to_num(where[member] - where[anchor])
         distance = torch.linalg.vector_norm(offset, dim=-1)
         near = self.nearness * distance / self.distance_scale
@@ -228,38 +249,61 @@ class Proposals(nn.Module):
         return scores
 
 
-def _senders(edges: Tensor, nodes: int) -> tuple[Tensor, Tensor]:
-    """What sends to each node, itself among them and each once, node by node; and how many do."""
-    loops = torch.arange(nodes, device=edges.device)
-    keys = torch.unique(torch.cat([edges[1] * nodes + edges[0], loops * (nodes + 1)]))
-    return keys % nodes, torch.bincount(keys // nodes, minlength=nodes)
+def _blocks(
+    pairs: Tensor, whole: Tensor, sizes: Tensor, width: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Pairs of consecutive anchors of one graph, their links, and how many members each anchor has.
 
-
-def _links(pairs: Tensor, senders: Tensor, degree: Tensor) -> Tensor:
-    """(2, T) positions among the pairs of some anchors: a member, and one that sends to it within
+    A link is two positions among the pairs of the block: a member, and one that sends to it within
     the same anchor.
+
+    Args:
+        pairs: (2, P), sorted by anchor, then by member.
+        whole: (2, E) edges sorted by receiver, a loop at every node.
+        sizes: (N,) nodes of each graph.
+        width: Of the numbers that a pair holds.
     """
-    nodes = len(degree)
-    anchor, member = pairs
-    count = degree[member]
-    source = torch.repeat_interleave(torch.arange(len(member), device=pairs.device), count)
-    within = torch.arange(len(source), device=pairs.device) - (count.cumsum(0) - count)[source]
-    other = senders[(degree.cumsum(0) - degree)[member][source] + within]
-    known = anchor * nodes + member
-    wanted = anchor[source] * nodes + other
-    place = torch.searchsorted(known, wanted).clamp(max=len(known) - 1)
-    there = known[place] == wanted
-    return torch.stack([source[there], place[there]])
+    nodes = int(sizes.sum())
+    members = torch.bincount(pairs[0], minlength=nodes)
+    ends = members.cumsum(0).tolist()
+    sent = torch.bincount(whole[1], minlength=nodes).cumsum(0).tolist()
+    begin = 0
+    for size in sizes.tolist():
+        first = ends[begin - 1] if begin else 0
+        last = ends[begin + size - 1]
+        links = whole[:, (sent[begin - 1] if begin else 0) : sent[begin + size - 1]] - begin
+        longest = max(1, int(members[begin : begin + size].max()))
+        height = max(1, min(_PAIRS, _NUMBERS // width) // longest)
+        for start in range(begin, begin + size, height):
+            stop = min(start + height, begin + size)
+            first = ends[start - 1] if start else 0
+            last = ends[stop - 1]
+            block = pairs[:, first:last]
+            yield block, _links(block, start, stop - start, begin, size, links), members[start:stop]
+        begin += size
 
 
-def _blocks(pairs: Tensor, nodes: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pairs of consecutive anchors, and the number of members of each of these anchors."""
-    count = torch.bincount(pairs[0], minlength=nodes)
-    longest = int(count.max()) if nodes else 1
-    height = max(1, min(_PAIRS, _NUMBERS // width) // longest)
-    ends = count.cumsum(0).tolist()
-    first = 0
-    for start in range(0, nodes, height):
-        stop = min(start + height, nodes)
-        yield pairs[:, first : ends[stop - 1]], count[start:stop]
-        first = ends[stop - 1]
+def _links(
+    pairs: Tensor, start: int, anchors: int, begin: int, size: int, edges: Tensor
+) -> Tensor:
+    """(2, T) positions among the pairs of some anchors of one graph: reader and read.
+
+    Args:
+        pairs: (2, P) of the anchors from ``start`` on.
+        start: The first anchor.
+        anchors: How many anchors there are.
+        begin: The first node of the graph.
+        size: Nodes of the graph.
+        edges: (2, E) of the graph, its nodes counted from 0.
+    """
+    place = torch.full((size, anchors), -1, dtype=torch.int64, device=pairs.device)
+    positions = torch.arange(pairs.shape[1], device=pairs.device)
+    place[pairs[1] - begin, pairs[0] - start] = positions
+    there = place >= 0
+    senders, receivers = edges
+    both = there.index_select(0, senders) & there.index_select(0, receivers)
+    edge, anchor = both.nonzero(as_tuple=True)
+    known = place.flatten()
+    reader = known.index_select(0, receivers.index_select(0, edge) * anchors + anchor)
+    read = known.index_select(0, senders.index_select(0, edge) * anchors + anchor)
+    return torch.stack([reader, read])
