@@ -14,7 +14,7 @@ from nearfar.reports.document import document
 from nearfar.reports.facts import facts, line
 from nearfar.reports.health import gain
 from nearfar.reports.look import Look
-from nearfar.reports.pictures import sample_sections, view_section
+from nearfar.reports.pictures import predicted_section, sample_sections, view_section
 from nearfar.runs.folder import RunFolder
 
 _CARDS = (
@@ -43,6 +43,7 @@ def write_page(run: RunFolder, path: Path) -> Path:
         sections.health(look),
         view_section.views(look),
         sections.results(look),
+        predicted_section.predictions(look),
         sections.curves(look),
         sections.similarities(look),
         sample_sections.embedding(look),

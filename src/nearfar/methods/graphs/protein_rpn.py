@@ -5,7 +5,7 @@ An anchor is the graph of a few hops around a residue. Anchors are scored, and t
 dropped by cone attention. Functional residues then pass messages in full and all others by half.
 The read-out of the graph is contrasted with its perturbed self and with proteins that share terms.
 
-    loss = BCE(terms) + BCE(anchors) + BCE(members of functional anchors)
+    loss = sum over branches BCE(terms of the branch) + BCE(anchors) + BCE(members of functional anchors)
             + w InfoNCE(clean, perturbed) + w SupCon(shared terms)
 Source: ProteinRPN 2024; trunk and perturbation as HEAL (Gu et al. 2023), cone attention Tseng et
 al. 2023.
@@ -152,6 +152,7 @@ class ProteinRPN(Method):
 
     encoder: ResidueEncoder
     follows: Tensor
+    branches: Tensor
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
@@ -183,6 +184,10 @@ class ProteinRPN(Method):
         for term, above_it in enumerate(spec.extra.get("above", ())):
             follows[term, above_it] = True
         self.register_buffer("follows", follows, persistent=False)
+        branches = spec.extra.get("branches", ("",) * terms)
+        names = list(dict.fromkeys(branches))
+        heads = torch.tensor([[one == name for one in branches] for name in names])
+        self.register_buffer("branches", heads, persistent=False)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw dropout and noise of both passes here, so that several processes, resumed runs and
@@ -213,9 +218,13 @@ class ProteinRPN(Method):
         s = self.settings
         logits = outputs["logits"]
         terms = outputs["terms"].to(logits)
-        annotated = terms.any(dim=1).to(logits)  # a protein without a term is not annotated
-        each = binary_cross_entropy_with_logits(logits, terms, reduction="none").mean(dim=1)
-        found = {"terms": (each * annotated).sum() / annotated.sum().clamp(min=1)}
+        each = binary_cross_entropy_with_logits(logits, terms, reduction="none")
+        found = {"terms": logits.new_zeros(())}
+        for branch in self.branches:
+            # A protein without a term of a branch is not annotated there.
+            annotated = terms[:, branch].any(dim=1).to(logits)
+            means = each[:, branch].mean(dim=1) * annotated
+            found["terms"] = found["terms"] + means.sum() / annotated.sum().clamp(min=1)
         for name in ("anchors", "members") if s.proposals else ():
             total, count = outputs[name].unbind(dim=1)
             found[name] = total.sum() / count.sum().clamp(min=1)
