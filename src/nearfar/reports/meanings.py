@@ -150,7 +150,10 @@ _MEANINGS: tuple[tuple[str, Meaning], ...] = (
         r"(.* )?AUPR, (micro|macro)",
         _high("Precision over all recalls, of all pairs at once or as a mean over terms"),
     ),
-    ("site AUC", _high("Probability that a residue of the site ranks above another; 0.5 is chance")),
+    (
+        "site AUC",
+        _high("Probability that a residue of the site ranks above another; 0.5 is chance"),
+    ),
     ("site precision", _high("Average precision of a chain's residues ranked by importance")),
     ("error on clean images", _low("Share of test images that the linear probe gets wrong")),
     (

@@ -246,7 +246,8 @@ TERMS = Protocol(
     "terms-v1",
     "scores of terms, closed under the ontology, on the annotated test samples: Fmax and area "
     "under precision and recall as in CAFA, Smin with the information content of the training "
-    "samples, normalised; intervals over draws of test samples; each branch of the ontology by itself",
+    "samples, normalised; intervals over draws of test samples; each branch of the ontology "
+    "by itself",
     _terms,
     _needs_terms,
     quick=True,

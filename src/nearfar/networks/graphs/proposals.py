@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.checkpoint import checkpoint
 
 from nearfar.errors import UserError
-from nearfar.networks.graphs.anchors import anchor_targets, k_hop, kept_members
+from nearfar.networks.graphs.anchors import k_hop, kept_members
 from nearfar.networks.graphs.attention import GraphAttention
 from nearfar.networks.graphs.cones import penumbral_links
 from nearfar.networks.graphs.convolution import GraphConvolution
 from nearfar.networks.graphs.edges import (
-    graph_of_node,
     incoming,
     padded,
     segment_softmax,
     symmetric,
 )
+from nearfar.networks.graphs.proposed import Proposed
 
 __all__ = ["Proposals", "Proposed"]
 
@@ -31,76 +29,6 @@ _PAIRS = 2**15
 """Pairs of a block; each is read by a few others."""
 _HELD = 2**25
 """Numbers of links kept for the backward pass; those of further blocks are computed again."""
-
-
-@dataclass(frozen=True)
-class Proposed:
-    """What a proposal network has found in N graphs of M nodes together.
-
-    Attributes:
-        pairs: (2, P) int64, anchor and member.
-        anchors: (M,) logits of an anchor being functional.
-        nodes: (P,) logits of a member being of the site.
-        kept: (P,) bool, members that are not dropped.
-        sizes: (N,) nodes of each graph.
-    """
-
-    pairs: Tensor
-    anchors: Tensor
-    nodes: Tensor
-    kept: Tensor
-    sizes: Tensor
-
-    def functional(self, threshold: float = 0.5, *, node_threshold: float | None = None) -> Tensor:
-        """(M,) 1 for nodes of a proposed site: kept and likely members of likely anchors.
-
-        An anchor with a single node proposes nothing. The result has no gradient.
-
-        Args:
-            threshold: Probability above which an anchor is proposed.
-            node_threshold: The same for members; None for the first.
-        """
-        least = threshold if node_threshold is None else node_threshold
-        anchor, member = self.pairs
-        alone = torch.bincount(anchor, minlength=len(self.anchors)) < 2
-        likely = (self.anchors.sigmoid() > threshold) & ~alone
-        inside = likely[anchor] & self.kept & (self.nodes.sigmoid() > least)
-        flag = self.anchors.new_zeros(len(self.anchors))
-        return flag.index_fill_(0, member[inside], 1.0)
-
-    def importance(self) -> Tensor:
-        """(M,) the most that an anchor makes of each node: max over anchors i of p_i u_ij."""
-        anchor, member = self.pairs
-        made = self.anchors.sigmoid()[anchor] * self.nodes.sigmoid()
-        return made.new_zeros(len(self.anchors)).scatter_reduce(0, member, made, "amax")
-
-    def losses(self, sites: Tensor, *, coverage: float = 0.7) -> dict[str, Tensor]:
-        """Cross-entropies of anchors, and of the members of functional anchors, by graph.
-
-        Args:
-            sites: (M, S) bool, each graph's sites.
-            coverage: Share of a site that an anchor must hold.
-
-        Returns:
-            "anchors" and "nodes": (N, 2) sums and counts; over all graphs the quotient of the
-            summed columns is the loss. The sum of "nodes" is of the means over the members of each
-            functional anchor.
-        """
-        if sites.ndim != 2 or len(sites) != len(self.anchors):
-            raise UserError(f"Sites must be ({len(self.anchors)}, S); found {tuple(sites.shape)}.")
-        graph = graph_of_node(self.sizes)
-        anchor, member = self.pairs
-        target = anchor_targets(self.pairs, sites, self.sizes, coverage=coverage).to(self.anchors)
-        of_anchor = binary_cross_entropy_with_logits(self.anchors, target, reduction="none")
-        label = sites.any(dim=1).to(self.nodes)[member]
-        of_node = binary_cross_entropy_with_logits(self.nodes, label, reduction="none")
-        members = torch.bincount(anchor, minlength=len(self.anchors))
-        means = incoming(of_node, anchor, len(self.anchors)) / members
-        count = len(self.sizes)
-        return {
-            "anchors": incoming(torch.stack([of_anchor, torch.ones_like(target)], 1), graph, count),
-            "nodes": incoming(torch.stack([means * target, target], 1), graph, count),
-        }
 
 
 class Proposals(nn.Module):
@@ -119,6 +47,11 @@ class Proposals(nn.Module):
         keep: Share of an anchor's members that stays.
         attention: Width of queries, keys and values.
         activation: Whether ReLU stands between the context layers; the released code has none.
+        structure: Bonus of a member in a helix or strand.
+        nearness: Penalty of a member's distance from its anchor.
+        distance_scale: Unit of that distance.
+        own: Whether a node's own values also pass by the means over its neighbours, in the context
+            layers and in the scores of members; else they drown in these means.
 
     Source: ProteinRPN 2024; Tseng et al. 2023 for the attention.
     """
@@ -283,9 +216,7 @@ def _blocks(
         begin += size
 
 
-def _links(
-    pairs: Tensor, start: int, anchors: int, begin: int, size: int, edges: Tensor
-) -> Tensor:
+def _links(pairs: Tensor, start: int, anchors: int, begin: int, size: int, edges: Tensor) -> Tensor:
     """(2, T) positions among the pairs of some anchors of one graph: reader and read.
 
     Args:
