@@ -28,7 +28,7 @@ PROPOSALS = "proposals"
 SALIENCY = "gradients without proposals"
 PATH = "proteins.parquet"
 EPOCHS = 4
-BATCH = 12
+BATCH = 8
 
 
 @cache
@@ -115,6 +115,18 @@ CLAIM = Claim(
     metric="site AUC",
     measure=measure,
     seeds=3,
-    setting="@SETTING@",
-    tuning="@TUNING@",
+    setting="all 554 training chains of the table, 4 passes in batches of 8, the method's small "
+    "recipe; residues described by kind, chemistry and packing; site AUC is "
+    "the mean over the test chains with a known site of the ROC-AUC of the residues' importance, "
+    "terms are judged on the annotated test chains. The paper pretrains proposals on PDBSite and "
+    "uses a protein language model.",
+    tuning="An earlier form of this claim (120 chains, 40 steps of 12) was inconclusive: site AUC "
+    "0.565 against 0.507 on seeds 1000 to 1002. Then, with seed 0 alone and on the 45 validation "
+    "chains with a site, which this claim does not use: proposal networks by themselves reached "
+    "0.71 at rate 0.003 and 0.73 at 0.01 (9 passes over 181 chains); with a residue's own values "
+    "beside the means over its neighbours 0.748 (6 passes over 312 chains, coverage 0.3) and 0.753 "
+    "(coverage 0.15). The whole method reached 0.751 and an Fmax of 0.575 at one rate of 0.005, "
+    "and as it stands here 0.759 and 0.615 (0.763 and 0.613 at twice the rate). On these chains "
+    "the regression on geometry has 0.740, term frequencies have an Fmax of 0.575 and composition "
+    "of 0.619. Without proposals, 12 passes: gradients 0.530, Fmax 0.641.",
 )
