@@ -57,5 +57,5 @@ class TermHead(nn.Module):
 
     def probabilities(self, read: Tensor) -> Tensor:
         """(N, C) probabilities, each at least those of the terms that it follows from."""
-        scores = self(read).sigmoid()
+        scores: Tensor = self(read).sigmoid()
         return (scores[:, :, None] * self.follows).amax(dim=1)
