@@ -19,9 +19,15 @@ import torch
 
 import nearfar
 from nearfar.claims.protein_rpn import BATCH, EPOCHS, PROPOSALS, SALIENCY, proteins, trained
+from nearfar.data.samples import Source
+from nearfar.evaluation.features import predicted
 from nearfar.evaluation.judge import evaluate
-from nearfar.evaluation.protocol import Wanted
+from nearfar.evaluation.kernels.intervals import mean_interval
+from nearfar.evaluation.protocol import Task, Wanted
+from nearfar.evaluation.protocols.terms import SITES as SITES_PROTOCOL
+from nearfar.evaluation.protocols.terms import site_areas
 from nearfar.evaluation.result import Score
+from nearfar.methods.method import Method
 from nearfar.views import plain_view
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,8 +37,10 @@ KEPT = {"trained", "term frequencies", "composition", "residue geometry", "gradi
 """Rows of an evaluation that the page shows."""
 
 
-def judged(arm: str, path: str, seed: int) -> tuple[list[Score], float]:
-    """Scores of one arm and of the simple answers beside it, and the seconds of its training."""
+def judged(arm: str, path: str, seed: int) -> tuple[list[Score], dict[str, list[float]], float]:
+    """Scores of one arm and of the simple answers beside it, the ROC-AUC of each test chain by
+    row, and the seconds of the training.
+    """
     source = proteins(path)
     start = time.perf_counter()
     method = trained(arm, source, seed)
@@ -41,7 +49,35 @@ def judged(arm: str, path: str, seed: int) -> tuple[list[Score], float]:
         method, source, plain_view(source.spec), wanted=Wanted(("terms", "localisation"))
     )
     shown = KEPT if arm == PROPOSALS else {"trained"}
-    return [score for score in found.scores if score.row in shown], seconds
+    return [one for one in found.scores if one.row in shown], by_chain(arm, source, method), seconds
+
+
+def by_chain(arm: str, source: Source, method: Method) -> dict[str, list[float]]:
+    """The ROC-AUC of the importance of residues for each test chain with a known site."""
+    view = plain_view(source.spec)
+    task = Task(source, source.train, source.test, view, "classes", Wanted(), method)
+    assert source.test is not None
+    assert SITES_PROTOCOL.baselines is not None
+    answers = {"trained": method.predict, **SITES_PROTOCOL.baselines(task)}
+    graphs = source.test.take(torch.arange(len(source.test)))
+    return {
+        _called(arm, row): site_areas(predicted(answer, source.test, view, batch_size=16), graphs)[
+            0
+        ]
+        for row, answer in answers.items()
+        if arm == PROPOSALS or row == "trained"
+    }
+
+
+def differences(areas: dict[str, list[float]]) -> str:
+    """How far the first row is ahead of each other one, chain by chain."""
+    (first, ours), *others = areas.items()
+    lines = [f"| {first} against | site AUC, difference |", "|---|---|"]
+    for name, theirs in others:
+        each = [one - other for one, other in zip(ours, theirs, strict=True)]
+        mean, low, high = mean_interval(each)
+        lines.append(f"| {name} | {mean:+.3f} ({low:+.3f} to {high:+.3f}) |")
+    return "\n".join(lines)
 
 
 def table(scores: dict[str, list[Score]], metrics: tuple[str, ...]) -> str:
@@ -83,8 +119,10 @@ def main() -> None:
     options = parser.parse_args()
     source = proteins(options.table)
     scores, seconds = {}, {}
+    areas: dict[str, list[float]] = {}
     for arm in (PROPOSALS, SALIENCY):
-        scores[arm], seconds[arm] = judged(arm, options.table, options.seed)
+        scores[arm], of_chains, seconds[arm] = judged(arm, options.table, options.seed)
+        areas |= of_chains
     sites = next(one.count for one in scores[PROPOSALS] if one.metric == SITES[0])
     chains = next(one.count for one in scores[PROPOSALS] if one.metric == TERMS[0])
     described = next((note for note in source.notes if note.startswith("Residues")), "")
@@ -110,6 +148,10 @@ scores times the input. "residue geometry" is a logistic regression on a \
 residue's kind, packing and neighbours, fitted on the sites of the training chains.
 
 {table(scores, SITES)}
+
+Chain by chain, with t-intervals of 95 %:
+
+{differences(areas)}
 
 ## Terms
 

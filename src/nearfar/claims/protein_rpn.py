@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from nearfar import data, networks
 from nearfar.claims.claim import Claim
@@ -16,6 +15,7 @@ from nearfar.data.samples import Samples, Source
 from nearfar.errors import UserError
 from nearfar.evaluation.features import predicted
 from nearfar.evaluation.measures.terms import term_areas, term_fmax
+from nearfar.evaluation.protocols.terms import site_areas
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Recipe
 from nearfar.options import resolved_settings
@@ -85,15 +85,7 @@ def measure(arm: str, seed: int) -> dict[str, float]:
     chosen = with_site(source.test)
     found = predicted(method.predict, chosen, view, batch_size=16)
     graphs: Graphs = chosen.take(torch.arange(len(chosen)))
-    sizes = graphs.sizes.tolist()
-    areas, precisions = [], []
-    for site, value in zip(
-        torch.split(graphs.nodes["site"], sizes),
-        torch.split(found.residues.values.importance, sizes),
-        strict=True,
-    ):
-        areas.append(float(roc_auc_score(site.numpy(), value.numpy())))
-        precisions.append(float(average_precision_score(site.numpy(), value.numpy())))
+    areas, precisions = site_areas(found, graphs)
     annotated = source.test.subset(source.test.label.any(dim=1).nonzero()[:, 0])
     assert annotated.label is not None
     scores = predicted(method.predict, annotated, view, batch_size=16).scores

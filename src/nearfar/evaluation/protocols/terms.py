@@ -123,17 +123,29 @@ def _sites(row: Row) -> Iterator[Score]:
     found: Terms = row.predictions
     if found.residues is None:
         return
-    graphs = _graphs(row.task.test)
-    areas, precisions = [], []
+    areas, precisions = site_areas(found, _graphs(row.task.test))
+    over = "test samples"
+    yield averaged(row.name, SITES.version, "site AUC", areas, over, unit="")
+    yield averaged(row.name, SITES.version, "site precision", precisions, over, unit="")
+
+
+def site_areas(found: Terms, graphs: Graphs) -> tuple[list[float], list[float]]:
+    """ROC-AUC and average precision of the importance of residues, by chain with a known site.
+
+    Args:
+        found: What is said of the chains, residues among it.
+        graphs: The chains, with the "site" of their nodes.
+    """
+    assert found.residues is not None
+    areas: list[float] = []
+    precisions: list[float] = []
     sizes = graphs.sizes.tolist()
     importance = torch.split(found.residues.values.importance.cpu().double(), sizes)
     for site, value in zip(torch.split(graphs.nodes["site"], sizes), importance, strict=True):
         if 0 < int(site.sum()) < len(site):
             areas.append(float(roc_auc_score(site.numpy(), value.numpy())))
             precisions.append(float(average_precision_score(site.numpy(), value.numpy())))
-    over = "test samples"
-    yield averaged(row.name, SITES.version, "site AUC", areas, over, unit="")
-    yield averaged(row.name, SITES.version, "site precision", precisions, over, unit="")
+    return areas, precisions
 
 
 def _simple_terms(task: Task) -> Mapping[str, Predict]:
