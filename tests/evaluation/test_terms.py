@@ -140,4 +140,7 @@ def test_each_branch_of_an_ontology_is_judged_by_itself() -> None:
     assert scores["trained", "biological process Fmax"].value == 1
     assert scores["trained", "molecular function Fmax"].value == 1  # all have it, low thresholds
     assert scores["trained", "molecular function Smin"].value == 0
+    counts = source.test.label.sum(dim=0).tolist()
+    assert scores["trained", "biological process Fmax"].count == counts[0]
+    assert scores["trained", "molecular function Fmax"].count == counts[1] < counts[0]
     assert ("trained", "Fmax") not in scores
