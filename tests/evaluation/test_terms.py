@@ -122,3 +122,25 @@ def test_what_is_not_annotated_is_not_judged() -> None:
     content.nodes["site"].zero_()
     with pytest.raises(UserError, match="needs nodes with known sites"):
         judged(source, method)
+
+
+def test_each_branch_of_an_ontology_is_judged_by_itself() -> None:
+    """On the samples that have a term of it, with the scores of that branch alone."""
+    source = source_of()
+    extra = {"above": [[0], [1]], "branches": ["biological_process", "molecular_function"]}
+    spec = dataclasses.replace(source.spec, extra=extra)
+    source = dataclasses.replace(source, spec=spec)
+    method = method_of(Knows, spec)
+    assert source.test is not None
+    assert source.test.label is not None
+    wrong = source.test.label.clone()
+    wrong[:, 1] = ~wrong[:, 1]
+    method.answers = wrong
+    scores = judged(source, method)
+    assert scores["trained", "biological process Fmax"].value == 1
+    assert scores["trained", "molecular function Fmax"].value == 1  # all have it, low thresholds
+    assert scores["trained", "molecular function Smin"].value == 0
+    counts = source.test.label.sum(dim=0).tolist()
+    assert scores["trained", "biological process Fmax"].count == counts[0]
+    assert scores["trained", "molecular function Fmax"].count == counts[1] < counts[0]
+    assert ("trained", "Fmax") not in scores

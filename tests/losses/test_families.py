@@ -19,7 +19,7 @@ from nearfar.losses.graphs.meta_nodes import (
     node_contrast,
 )
 from nearfar.losses.graphs.meta_paths import prototype_contrast, weighted_negatives
-from nearfar.losses.graphs.terms import pruning_loss
+from nearfar.losses.graphs.terms import branch_entropy, pruning_loss
 from nearfar.losses.kernels.similarity import full_precision
 from nearfar.losses.labels.beclr import beclr
 from nearfar.losses.labels.discovery import (
@@ -117,6 +117,14 @@ MAPS = shapes(first=(-1, 2, 6, 6), second=(-1, 2, 6, 6))
 
 CASES: dict[str, tuple[Callable[..., Any], Maker]] = {
     "masked_supcon": (masked_supcon, also(shapes(z=(-1, 3)), weight=weights)),
+    "branch_entropy": (
+        branch_entropy,
+        also(
+            shapes(logits=(-1, 3)),
+            terms=lambda n: (soft(n) > 0.3).double(),
+            branches=lambda n: torch.tensor([[True, True, False], [False, False, True]]),
+        ),
+    ),
     "pruning_loss": (
         pruning_loss,
         also(shapes(logits=(-1,)), target=classes, anchor=lambda n: torch.arange(n) // 3),

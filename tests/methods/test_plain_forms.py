@@ -65,7 +65,7 @@ VARIANTS: Mapping[str, list[dict[str, Any]]] = {
     "conr": [{"density": "inverse"}],
     "protein-rpn": [
         {"proposals": False},
-        {"activation": True, "hops": 1, "threshold": 0.2, "coverage": 0.7},
+        {"activation": True, "hops": 1, "threshold": 0.2, "coverage": 0.7, "own": True},
     ],
     "genecis": [{"tune": True}, {"dropout": 0.0, "scale": 20.0}],
     "classifier": [{"smoothing": 0.3}],

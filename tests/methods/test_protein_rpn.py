@@ -55,7 +55,7 @@ def test_a_broader_term_is_at_least_as_likely_as_its_narrower_terms() -> None:
     graphs = modalities.toy_of(spec, 6, torch.Generator().manual_seed(0))
     with torch.no_grad():
         scores = method.predict(graphs).scores
-        raw = method._logits(method.encode(graphs)).sigmoid()
+        raw = method.head(method.encode(graphs)).sigmoid()
     assert bool((scores[:, 0] >= scores[:, 1]).all())
     assert bool((scores[:, 1] >= scores[:, 2]).all())
     assert torch.equal(scores[:, 2], raw[:, 2])

@@ -24,7 +24,7 @@ def view_of(trained: Spec, spec: Spec) -> Callable[[Any], Any]:
 
 
 def as_trained(trained: Spec, spec: Spec) -> Spec:
-    """The spec of data with the statistics of training."""
+    """The spec of data with the statistics of training, and with as many values of each node."""
     if spec.parts:
         parts = {
             name: as_trained(trained.parts.get(name, trained), part)
@@ -32,4 +32,5 @@ def as_trained(trained: Spec, spec: Spec) -> Spec:
         }
         return dataclasses.replace(spec, parts=parts)
     own = trained.of(spec.modality) or trained
-    return dataclasses.replace(spec, mean=own.mean, std=own.std)
+    nodes = {name: own.nodes.get(name, width) for name, width in spec.nodes.items()}
+    return dataclasses.replace(spec, mean=own.mean, std=own.std, nodes=nodes)

@@ -138,6 +138,23 @@ _MEANINGS: tuple[tuple[str, Meaning], ...] = (
         r"outsiders by .*: FPR95",
         _low("Share of outsiders let in where 95 % of the test samples are", rare=True),
     ),
+    (
+        r"(.* )?Fmax",
+        _high("Best harmonic mean of precision and recall of a protein's terms, as in CAFA"),
+    ),
+    (
+        r"(.* )?Smin",
+        _low("Least information that is missed or wrongly added, 0 to 1, normalised"),
+    ),
+    (
+        r"(.* )?AUPR, (micro|macro)",
+        _high("Precision over all recalls, of all pairs at once or as a mean over terms"),
+    ),
+    (
+        "site AUC",
+        _high("Probability that a residue of the site ranks above another; 0.5 is chance"),
+    ),
+    ("site precision", _high("Average precision of a chain's residues ranked by importance")),
     ("error on clean images", _low("Share of test images that the linear probe gets wrong")),
     (
         r"error under .*",

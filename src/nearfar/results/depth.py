@@ -52,7 +52,7 @@ class Depth(Result):
                 Image.fromarray(one).save(file, "png")
         return paths
 
-    def pictures(self) -> list[str]:
+    def pictures(self, samples: Any = None) -> list[str]:
         """Near is bright: each picture runs from the nearest to the farthest pixel."""
         from nearfar.results.drawing import image_address
 

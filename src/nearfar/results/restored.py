@@ -52,7 +52,7 @@ class Restored(Result):
                 picture.save(file, "png")
         return paths
 
-    def pictures(self) -> list[str]:
+    def pictures(self, samples: Any = None) -> list[str]:
         from nearfar.results.drawing import image_address
 
         return [image_address(pixels) for pixels in self.pixels]

@@ -21,7 +21,7 @@ class Result:
     something of all of them.
 
     Class data: ``judged_as_features``, whether the encoder's features are worth judging by default
-    too.
+    too; ``told``, how its pictures are read.
 
     Example:
         >>> import torch
@@ -32,6 +32,7 @@ class Result:
     """
 
     judged_as_features: ClassVar[bool] = False
+    told: ClassVar[str] = ""
 
     def __len__(self) -> int:
         return len(next(iter(self._rows().values())))
@@ -110,9 +111,23 @@ class Result:
 
         return [write_table(folder / "predictions.parquet", self.columns(ids))]
 
-    def pictures(self) -> list[str]:
-        """One data address for each sample, or "" where there is no picture."""
+    def pictures(self, samples: Any = None) -> list[str]:
+        """One data address for each sample, or "" where there is no picture.
+
+        Args:
+            samples: The raw samples, of which the truth may be drawn in; None to draw what is
+                predicted alone.
+        """
         return [""] * len(self)
+
+    def captions(self) -> list[str]:
+        """A few words of each sample's prediction, for its picture."""
+        return [""] * len(self)
+
+    @classmethod
+    def telling(cls, samples: Any) -> list[int]:
+        """Numbers of raw samples in the order in which their pictures tell most."""
+        return list(range(len(samples)))
 
     def _rows(self) -> dict[str, Any]:
         fields = dataclasses.fields(self)  # type: ignore[arg-type]

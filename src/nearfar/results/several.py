@@ -48,7 +48,7 @@ class Several(Result):
         named = file_names(ids, ".file")
         return [path for part, own in self._with_ids(named) for path in part.write(folder, own)]
 
-    def pictures(self) -> list[str]:
+    def pictures(self, samples: Any = None) -> list[str]:
         return [picture for part in self.parts for picture in part.pictures()]
 
     def _with_ids(self, ids: Sequence[str]) -> list[tuple[Result, Sequence[str]]]:

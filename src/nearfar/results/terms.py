@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from nearfar.errors import UserError
 from nearfar.results.result import Result
-from nearfar.rows import Ragged
+from nearfar.rows import Graphs, Ragged
 
 _TERMS = 5
+_CAPTIONED = 3
+"""Likeliest terms below a picture."""
 _RESIDUES = 8
 """Likeliest terms, and most important residues, that a table shows of each protein."""
 _LETTERS = "ARNDCQEGHILKMFPSTWYVX"
@@ -56,6 +59,10 @@ class Terms(Result):
             where nothing is said of residues.
     """
 
+    told: ClassVar[str] = (
+        "The curve is the importance of each residue along the chain; the strip below it marks the "
+        "residues of the known site."
+    )
     scores: Tensor
     names: tuple[str, ...]
     words: tuple[str, ...] = ()
@@ -148,6 +155,42 @@ class Terms(Result):
         for row, target in zip(alone, traces, strict=True):
             self._trace(row, target)
         return [*targets, *traces]
+
+    def pictures(self, samples: Any = None) -> list[str]:
+        """Importance along each chain, with the residues of the known site marked."""
+        from nearfar.results.residue_pictures import residue_picture
+
+        if self.residues is None:
+            return [""] * len(self)
+        known = isinstance(samples, Graphs) and "site" in samples.nodes
+        drawn = []
+        for row in range(len(self)):
+            site = samples[row : row + 1].nodes["site"].bool().tolist() if known else []
+            importance = self._of(row).importance.tolist()
+            drawn.append(residue_picture(importance, site if any(site) else None))
+        return drawn
+
+    def captions(self) -> list[str]:
+        """The likeliest terms with their scores."""
+        meaning = dict(zip(self.names, self.words, strict=False))
+        order = self.scores.argsort(dim=1, descending=True)[:, :_CAPTIONED].tolist()
+        scores = self.scores.tolist()
+        return [
+            "; ".join(
+                f"{meaning.get(self.names[term], self.names[term])} {row[term]:.2f}" for term in one
+            )
+            for row, one in zip(scores, order, strict=True)
+        ]
+
+    @classmethod
+    def telling(cls, samples: Any) -> list[int]:
+        """Chains with a known site first."""
+        if not isinstance(samples, Graphs) or "site" not in samples.nodes:
+            return super().telling(samples)
+        sites = torch.zeros(len(samples)).index_add(
+            0, samples.graph, samples.nodes["site"].float().cpu()
+        )
+        return [int(row) for row in (sites == 0).long().argsort(stable=True)]
 
     def _of(self, row: int) -> Any:
         assert self.residues is not None

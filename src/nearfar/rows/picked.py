@@ -14,6 +14,7 @@ from nearfar.rows.generic import (
     concatenating,
     map_tensors,
     mapping,
+    sample_shape,
     select,
     selecting,
     shaping,

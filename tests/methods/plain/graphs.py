@@ -69,7 +69,7 @@ def _one_graph(method: Any, graphs: Any, head: Tensor) -> tuple[Any, ...]:
         z = _trunk(method.encoder.network, graphs, torch.stack(attended), number, strength)
         read.append(method.pool(z, graphs.edges, graphs.sizes)[0])
     kept = (head >= s.dropout) / (1 - s.dropout)
-    logits = method.last(method.hidden(read[0]).clamp(min=0) * kept)
+    logits = method.head.last(method.head.hidden(read[0]).clamp(min=0) * kept)
     return read[0], read[1], logits, anchors, members
 
 
@@ -103,8 +103,9 @@ def _proposed(method: Any, graphs: Any, near: Tensor) -> tuple[Tensor, list[Tens
     x = graphs.nodes["x"]
     count = len(x)
     h = x
-    for layer in network.context:
-        h = _averages(near) @ h @ layer.weight.T + layer.bias
+    for number, layer in enumerate(network.context):
+        alone = network.itself[number](h) if s.own else 0
+        h = _averages(near) @ h @ layer.weight.T + layer.bias + alone
         h = h.clamp(min=0) if s.activation else h
     anchor = _attention(network.anchor, h, near)[:, 0]
     g = _attention(network.lift, h, near)
@@ -168,6 +169,7 @@ def _member_scores(
             outside = ((d**2 + y_k**2 - y_q**2) / (2 * d + 1e-6)) ** 2 + y_q**2
             logits.append(-(apex if together else outside))
         heard = torch.stack(logits).softmax(0) @ value[others]
+        heard = heard + network.alone(m[j])[0] if network.own else heard
         far = (place[node] - place[anchor]).norm() / 10
         scores.append(heard + 0.5 * graphs.nodes["secondary"][node] - 0.5 * far)
     return torch.stack(scores)

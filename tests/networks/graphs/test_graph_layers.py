@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu
+from torch.testing import assert_close
 
 from nearfar.errors import UserError
 from nearfar.networks.graphs.attention import (
@@ -23,7 +24,7 @@ from nearfar.networks.graphs.convolution import (
     ResidueNetwork,
     perturbed,
 )
-from nearfar.networks.graphs.edges import incoming, padded, segment_softmax
+from nearfar.networks.graphs.edges import incoming, padded, segment_softmax, symmetric
 from nearfar.networks.graphs.multiset import MultisetPooling
 from nearfar.networks.graphs.proposals import Proposals
 from tests.losses.cases import close, named
@@ -199,7 +200,7 @@ def test_proposals_are_trained_and_read() -> None:
     sites[[0, 1, 7]] = True
     terms = found.losses(sites)
     assert terms["anchors"][:, 1].tolist() == [6, 5]
-    assert terms["nodes"][:, 1].tolist() == [2, 1]
+    assert terms["members"][:, 1].tolist() == [2, 1]
     sum(term[:, 0].sum() for term in terms.values()).backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
@@ -263,3 +264,17 @@ def test_a_chain_of_600_residues_stays_under_one_and_a_half_gigabytes() -> None:
         [sys.executable, "-c", LONG_CHAIN], capture_output=True, text=True, timeout=250, check=True
     )
     assert int(done.stdout) < 1500
+
+
+def test_rows_carried_over_sorted_edges_are_the_sums_over_edges() -> None:
+    """Values and gradients, of edges that run one way and of weights that learn."""
+    generator = torch.Generator().manual_seed(0)
+    edges = torch.randint(0, 6, (2, 15), generator=generator).unique(dim=1)
+    whole = symmetric(edges, 6, dtype=torch.float64)
+    x = torch.randn(6, 3, dtype=torch.float64, generator=generator).requires_grad_()
+    weight = torch.rand(whole.edges.shape[1], dtype=torch.float64, generator=generator)
+    weight.requires_grad_()
+    slow = incoming(weight[:, None] * x[whole.edges[0]], whole.edges[1], 6)
+    assert_close(whole(x, weight), slow)
+    assert_close(whole(x), incoming(whole.weight[:, None] * x[whole.edges[0]], whole.edges[1], 6))
+    assert torch.autograd.gradcheck(lambda a, b: whole(a, b), (x, weight))

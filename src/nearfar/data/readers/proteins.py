@@ -227,6 +227,7 @@ def _add_terms(table: Table, held: Sequence[Sequence[str]], path: Path) -> None:
             sorted(place[one] for one in ontology.above(term) if one in place) for term in terms
         ]
         table.extra["term names"] = [ontology.names[term] for term in terms]
+        table.extra["branches"] = [ontology.branches[term] for term in terms]
 
 
 def _ontology_beside(path: Path) -> tuple[Ontology | None, list[str]]:

@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from nearfar.errors import unknown_name
 from nearfar.losses.kernels.similarity import expect_shapes, full_precision
 
-__all__ = ["pruning_loss", "shared_terms"]
+__all__ = ["branch_entropy", "pruning_loss", "shared_terms"]
 
 
 def shared_terms(terms: Tensor, *, kind: str = "any") -> Tensor:
@@ -68,3 +68,37 @@ def pruning_loss(logits: Tensor, target: Tensor, anchor: Tensor) -> Tensor:
     _, place, count = torch.unique(anchor, return_inverse=True, return_counts=True)
     total: Tensor = (losses / count[place]).sum()
     return total / len(count)
+
+
+@full_precision
+def branch_entropy(logits: Tensor, terms: Tensor, branches: Tensor) -> Tensor:
+    """Cross-entropy of terms, a mean for each branch of an ontology, summed over the branches.
+
+        loss = sum over branches b of mean over samples i with a term of b,
+               mean over terms c of b of BCE(sigmoid(l_ic), t_ic)
+
+    A sample without a term of a branch is not annotated there and teaches it nothing.
+
+    Args:
+        logits: (N, C).
+        terms: (N, C), 1 or True where the sample has the term.
+        branches: (B, C) bool, the terms of each branch.
+
+    Example:
+        >>> import torch
+        >>> terms = torch.tensor([[1, 0, 1], [0, 1, 0]])
+        >>> branches = torch.tensor([[True, True, False], [False, False, True]])
+        >>> branch_entropy(torch.zeros(2, 3), terms, branches)
+        tensor(1.3863)
+
+    Source: Gu et al. 2023, HEAL, whose heads for the branches are trained apart.
+    """
+    expect_shapes(logits=(logits, "N C"), terms=(terms, "N C"), branches=(branches, "B C"))
+    target = terms.to(logits)
+    each = binary_cross_entropy_with_logits(logits, target, reduction="none")
+    total = logits.new_zeros(())
+    for branch in branches:
+        annotated = target[:, branch].any(dim=1).to(logits)
+        means = each[:, branch].mean(dim=1) * annotated
+        total = total + means.sum() / annotated.sum().clamp(min=1)
+    return total

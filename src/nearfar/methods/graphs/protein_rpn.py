@@ -14,14 +14,13 @@ al. 2023.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch import Tensor
 
 from nearfar.errors import UserError
-from nearfar.losses.graphs.terms import shared_terms
+from nearfar.losses.graphs.terms import branch_entropy, shared_terms
 from nearfar.losses.instance.contrastive import nt_xent
 from nearfar.losses.labels.masked_supcon import masked_supcon
 from nearfar.methods.method import (
@@ -35,11 +34,13 @@ from nearfar.methods.method import (
     Spec,
     WantedViews,
 )
-from nearfar.networks.drawn_dropout import DrawnDropout
 from nearfar.networks.graphs.attention import FunctionalAttention
+from nearfar.networks.graphs.edges import Spread, spread_of
 from nearfar.networks.graphs.multiset import MultisetPooling
 from nearfar.networks.graphs.proposals import Proposals, Proposed
 from nearfar.networks.graphs.residue_encoder import ResidueEncoder, draws_like
+from nearfar.networks.graphs.saliency import saliency
+from nearfar.networks.graphs.term_head import TermHead
 from nearfar.ranges import above, at_least, unit_interval, whole_number
 from nearfar.results.terms import Terms
 from nearfar.rows import Graphs, Parts, Ragged
@@ -58,6 +59,8 @@ class ProteinRPN(Method):
         reach: angstrom between centroids within which residues are one hop apart.
         coverage: share of a site that an anchor must hold to be functional.
         activation: whether ReLU stands between the proposal network's layers.
+        own: whether a residue's own values also pass by the proposal network's neighbourhood means.
+        proposal_rate: learning rate of the proposal network, times that of all else.
         keep: share of an anchor's members that stays.
         width: of the proposal network's context.
         attention: width of queries and keys of the cone attention.
@@ -75,6 +78,8 @@ class ProteinRPN(Method):
         reach: Annotated[float, above(0)] = 6.9
         coverage: Annotated[float, unit_interval(zero=False)] = 0.7
         activation: bool = False
+        own: bool = False
+        proposal_rate: Annotated[float, above(0)] = 10.0
         keep: Annotated[float, unit_interval(zero=False)] = 0.5
         width: Annotated[int, whole_number()] = 256
         attention: Annotated[int, whole_number(2)] = 64
@@ -120,17 +125,18 @@ class ProteinRPN(Method):
         "small": Recipe(
             settings={
                 "width": 64,
-                "attention": 16,
+                "attention": 8,
                 "activation": True,
-                "coverage": 0.3,
+                "own": True,
+                "coverage": 0.15,
                 "seeds": 16,
             },
             optimizer="adam",
-            learning_rate=3e-3,
+            learning_rate=1e-3,
             scale=False,
             weight_decay=0.0,
-            batch_size=16,
-            epochs=8,
+            batch_size=8,
+            epochs=6,
         ),
     }
     modalities = ("graph",)
@@ -148,7 +154,6 @@ class ProteinRPN(Method):
     }
 
     encoder: ResidueEncoder
-    follows: Tensor
 
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
@@ -160,7 +165,6 @@ class ProteinRPN(Method):
         s = self.settings
         features = spec.nodes["x"]
         width = encoder.dimension
-        terms = len(spec.classes)
         if s.proposals:
             self.proposals = Proposals(
                 features,
@@ -169,16 +173,11 @@ class ProteinRPN(Method):
                 keep=s.keep,
                 attention=s.attention,
                 activation=s.activation,
+                own=s.own,
             )
         self.attention = FunctionalAttention(features)
         self.pool = MultisetPooling(width, seeds=(s.seeds, 1), heads=s.heads)
-        self.hidden = nn.Linear(width, 2 * width)
-        self.dropout = DrawnDropout(s.dropout)
-        self.last = nn.Linear(2 * width, terms)
-        follows = torch.eye(terms, dtype=torch.bool)
-        for term, above_it in enumerate(spec.extra.get("above", ())):
-            follows[term, above_it] = True
-        self.register_buffer("follows", follows, persistent=False)
+        self.head = TermHead(width, spec, s.dropout)
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Draw dropout and noise of both passes here, so that several processes, resumed runs and
@@ -186,7 +185,7 @@ class ProteinRPN(Method):
         """
         (graphs,) = batch.views
         passes = [draws_like(self.encoder, graphs, generator) for _ in range(2)]
-        of_head = torch.rand(len(batch), self.last.in_features, generator=generator)
+        of_head = torch.rand(len(batch), self.head.last.in_features, generator=generator)
         return replace(
             batch,
             views=[graphs.with_nodes(draws=torch.stack(passes, dim=1))],
@@ -197,20 +196,22 @@ class ProteinRPN(Method):
         (graphs,) = batch.views
         found = self._proposed(graphs)
         x = self._attended(graphs, found)
+        whole = spread_of(graphs.edges, x)
         first, second = graphs.nodes["draws"].unbind(dim=1)
-        clean = self._read(graphs, x, first)
-        noisy = self._read(graphs, x, second, self.settings.noise)
-        logits = self._logits(clean, batch.extra["head"])
+        clean = self._read(graphs, x, whole, first)
+        noisy = self._read(graphs, x, whole, second, self.settings.noise)
+        logits = self.head(clean, batch.extra["head"])
         outputs = {"clean": clean, "noisy": noisy, "logits": logits, "terms": batch.label}
-        return outputs if found is None else {**outputs, **self._site_losses(graphs, found)}
+        if found is None:
+            return outputs
+        site = graphs.nodes["site"][:, None].bool()
+        return {**outputs, **found.losses(site, coverage=self.settings.coverage)}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         s = self.settings
         logits = outputs["logits"]
         terms = outputs["terms"].to(logits)
-        annotated = terms.any(dim=1).to(logits)  # a protein without a term is not annotated
-        each = binary_cross_entropy_with_logits(logits, terms, reduction="none").mean(dim=1)
-        found = {"terms": (each * annotated).sum() / annotated.sum().clamp(min=1)}
+        found = {"terms": branch_entropy(logits, terms, self.head.branches)}
         for name in ("anchors", "members") if s.proposals else ():
             total, count = outputs[name].unbind(dim=1)
             found[name] = total.sum() / count.sum().clamp(min=1)
@@ -223,7 +224,8 @@ class ProteinRPN(Method):
 
     def encode(self, x: Graphs) -> Tensor:
         """(N, D) read-outs."""
-        return self._read(x, self._attended(x, self._proposed(x)))
+        attended = self._attended(x, self._proposed(x))
+        return self._read(x, attended, spread_of(x.edges, attended))
 
     def predict(self, x: Graphs) -> Terms:
         """Probabilities of terms, and the most that an anchor makes of each residue; without
@@ -231,7 +233,7 @@ class ProteinRPN(Method):
         """
         found = self._proposed(x)
         scores = self._scores(x, self._attended(x, found))
-        importance = self._saliency(x) if found is None else found.importance()
+        importance = self._depended(x) if found is None else found.importance()
         residues = Parts(
             importance=importance,
             residue=x.nodes["residue"],
@@ -241,6 +243,15 @@ class ProteinRPN(Method):
         names = self.spec.classes
         words = tuple(self.spec.extra.get("term names", names))
         return Terms(scores, names, words, Ragged(residues, x.sizes))
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The proposal network, which may learn at a rate of its own, and all else."""
+        proposing = list(self.proposals.parameters()) if self.settings.proposals else []
+        held = {id(one) for one in proposing}
+        others = [one for one in self.parameters() if id(one) not in held]
+        rate = self.settings.proposal_rate
+        groups = [{"params": others}, {"params": proposing, "learning_rate_scale": rate}]
+        return [group for group in groups if group["params"]]
 
     def _proposed(self, graphs: Graphs) -> Proposed | None:
         if not self.settings.proposals:
@@ -261,39 +272,27 @@ class ProteinRPN(Method):
         return attended
 
     def _read(
-        self, graphs: Graphs, x: Tensor, draws: Tensor | None = None, noise: float = 0.0
+        self,
+        graphs: Graphs,
+        x: Tensor,
+        whole: Spread,
+        draws: Tensor | None = None,
+        noise: float = 0.0,
     ) -> Tensor:
-        hidden = self.encoder.nodes(graphs.with_nodes(x=x), draws=draws, strength=noise)
-        read: Tensor = self.pool(hidden, graphs.edges, graphs.sizes)
+        known = graphs.with_nodes(x=x)
+        hidden = self.encoder.nodes(known, draws=draws, strength=noise, whole=whole)
+        read: Tensor = self.pool(hidden, whole, graphs.sizes)
         return read
-
-    def _logits(self, read: Tensor, draws: Tensor | None = None) -> Tensor:
-        """(N, C) of each term."""
-        logits: Tensor = self.last(self.dropout(self.hidden(read).relu(), draws))
-        return logits
-
-    def _site_losses(self, graphs: Graphs, found: Proposed) -> dict[str, Tensor]:
-        """Sums and counts of each graph, 0 where nothing is known of its site."""
-        site = graphs.nodes["site"]
-        known = site.new_zeros(len(graphs)).index_add(0, graphs.graph, site) > 0
-        losses = found.losses(site[:, None].bool(), coverage=self.settings.coverage)
-        return {
-            "anchors": losses["anchors"] * known[:, None],
-            "members": losses["nodes"] * known[:, None],
-        }
 
     def _scores(self, graphs: Graphs, x: Tensor) -> Tensor:
         """(N, C) probabilities, each at least those of the terms that it follows from."""
-        scores = self._logits(self._read(graphs, x)).sigmoid()
-        return (scores[:, :, None] * self.follows).amax(dim=1)
+        return self.head.probabilities(self._read(graphs, x, spread_of(graphs.edges, x)))
 
-    def _saliency(self, graphs: Graphs) -> Tensor:
-        """(M,) length of the gradient of the terms' scores times the input, at most 1 a graph."""
-        with torch.enable_grad():
-            x = graphs.nodes["x"].detach().requires_grad_()
+    def _depended(self, graphs: Graphs) -> Tensor:
+        """(M,) how much the scores depend on each residue."""
+
+        def scores(x: Tensor) -> Tensor:
             known = graphs.with_nodes(x=x)
-            scores = self._scores(known, self._attended(known, None))
-            (slope,) = torch.autograd.grad(scores.sum(), x)
-        length: Tensor = (slope * x.detach()).norm(dim=1)
-        most: Tensor = length.new_zeros(len(graphs)).scatter_reduce(0, graphs.graph, length, "amax")
-        return length / most[graphs.graph].clamp(min=torch.finfo(length.dtype).tiny)
+            return self._scores(known, self._attended(known, None))
+
+        return saliency(scores, graphs.nodes["x"], graphs.graph, len(graphs))

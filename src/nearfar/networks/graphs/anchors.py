@@ -39,16 +39,13 @@ def k_hop(edges: Tensor, nodes: int, hops: int) -> Tensor:
     degree = torch.bincount(edges[1], minlength=nodes)
     start = degree.cumsum(0) - degree
     found = torch.arange(nodes, device=device) * (nodes + 1)
-    fresh = found
     for _ in range(hops):
-        anchor, member = fresh // nodes, fresh % nodes
+        anchor, member = found // nodes, found % nodes
         count = degree[member]
         source = torch.repeat_interleave(torch.arange(len(member), device=device), count)
         within = torch.arange(len(source), device=device) - (count.cumsum(0) - count)[source]
-        key = torch.unique(anchor[source] * nodes + senders[start[member][source] + within])
-        fresh = key[~torch.isin(key, found)]
-        found = torch.cat([found, fresh])
-    found = found.sort()[0]
+        reached = anchor[source] * nodes + senders[start[member][source] + within]
+        found = torch.unique(torch.cat([found, reached]))
     return torch.stack([found // nodes, found % nodes])
 
 

@@ -7,7 +7,13 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from nearfar.errors import UserError
-from nearfar.networks.graphs.edges import check_edges, incoming, segment_softmax, symmetric
+from nearfar.networks.graphs.edges import (
+    Spread,
+    check_edges,
+    incoming,
+    segment_softmax,
+    spread_of,
+)
 
 __all__ = ["FunctionalAttention", "GraphAttention", "functional_attention"]
 
@@ -30,14 +36,14 @@ class GraphAttention(nn.Module):
         for layer in (self.lift, self.sender, self.receiver):
             nn.init.xavier_uniform_(layer.weight)
 
-    def forward(self, x: Tensor, edges: Tensor) -> Tensor:
-        """(M, inputs) and (2, E) int64 to (M, width)."""
-        check_edges(edges, len(x))
-        whole, _ = symmetric(edges, len(x), dtype=x.dtype)
+    def forward(self, x: Tensor, edges: Tensor | Spread) -> Tensor:
+        """(M, inputs) and (2, E) int64, or what ``symmetric`` made of them, to (M, width)."""
+        whole = spread_of(edges, x)
+        senders, receivers = whole.edges
         h = self.lift(x)
-        logits = self.sender(h)[whole[0], 0] + self.receiver(h)[whole[1], 0]
-        share = segment_softmax(leaky_relu(logits, self.slope), whole[1], len(x))
-        return incoming(share[:, None] * h[whole[0]], whole[1], len(x)) + self.bias
+        logits = self.sender(h)[senders, 0] + self.receiver(h)[receivers, 0]
+        share = segment_softmax(leaky_relu(logits, self.slope), receivers, len(x))
+        return whole(h, share.to(h.dtype)) + self.bias
 
 
 def functional_attention(

@@ -8,7 +8,7 @@ from torch.nn.functional import linear, normalize
 
 from nearfar.errors import UserError
 from nearfar.networks.drawn_dropout import DrawnDropout
-from nearfar.networks.graphs.edges import check_edges, incoming, symmetric
+from nearfar.networks.graphs.edges import Spread, check_edges, incoming, spread_of
 
 __all__ = ["GraphConvolution", "GraphMessages", "ResidueNetwork", "perturbed"]
 
@@ -35,19 +35,16 @@ class GraphConvolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width)) if bias else None
         nn.init.xavier_uniform_(self.weight)
 
-    def forward(self, x: Tensor, edges: Tensor, weight: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, edges: Tensor | Spread) -> Tensor:
         """(M, inputs) and (2, E) int64 to (M, width).
 
         Args:
             x: Node features.
-            edges: Senders and receivers; with ``weight`` they are taken as they are.
-            weight: (E,) weights made by ``symmetric`` before, for several layers over one graph.
+            edges: Senders and receivers; or what ``symmetric`` made of them before, for several
+                layers over one graph.
         """
-        if weight is None:
-            check_edges(edges, len(x))
-            edges, weight = symmetric(edges, len(x), dtype=x.dtype)
-        sent = linear(x, self.weight)[edges[0]] * weight[:, None]
-        arrived = incoming(sent, edges[1], len(x))
+        whole = spread_of(edges, x)
+        arrived = whole(linear(x, self.weight))
         return arrived if self.bias is None else arrived + self.bias
 
 
@@ -137,7 +134,7 @@ class ResidueNetwork(nn.Module):
     def forward(
         self,
         residue: Tensor,
-        edges: Tensor,
+        edges: Tensor | Spread,
         x: Tensor | None = None,
         *,
         noise: Tensor | None = None,
@@ -148,23 +145,22 @@ class ResidueNetwork(nn.Module):
 
         Args:
             residue: (M,) int64 residue codes, 0 to 20.
-            edges: (2, E) int64.
+            edges: (2, E) int64; or what ``symmetric`` made of them.
             x: (M, features).
             noise: (M, depth, width) uniform draws, one for each layer; None for no noise.
             strength: Length of each layer's perturbation.
             dropped: (M, width) uniform draws that decide dropout, as several processes must agree
                 on them; None draws here.
         """
-        check_edges(edges, len(residue))
         first = self.of_residue(self.residues(residue))
         if self.of_features is not None:
             if x is None:
                 raise UserError("This network takes features of residues; the graphs have none.")
             first = first + self.of_features(x)
         z: Tensor = self.dropout(first.relu(), dropped)
-        whole, weight = symmetric(edges, len(residue), dtype=z.dtype)
+        whole = spread_of(edges, z)
         for place, layer in enumerate(self.layers):
-            made = layer(z, whole, weight).relu()
+            made = layer(z, whole).relu()
             z = made if place == 0 else z + made
             if noise is not None:
                 z = perturbed(z, noise[:, place], strength)

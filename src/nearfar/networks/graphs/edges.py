@@ -6,12 +6,88 @@ A graph of M nodes is ``edges`` (2, E) int64: column e says that ``edges[0, e]``
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from nearfar.errors import UserError
 
-__all__ = ["check_edges", "graph_of_node", "incoming", "padded", "segment_softmax", "symmetric"]
+__all__ = [
+    "Spread",
+    "check_edges",
+    "graph_of_node",
+    "incoming",
+    "padded",
+    "segment_softmax",
+    "spread_of",
+    "symmetric",
+]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The edges of a graph in the order of their receivers, ready to carry rows of nodes.
+
+    Attributes:
+        edges: (2, E) int64, sorted by receiver.
+        weight: (E,) weight of each edge.
+        starts: (M,) int64, the place of the first edge to each receiver.
+        order: (E,) int64, places of the edges in the order of their senders.
+        back: (M,) int64, the place within ``order`` of the first edge of each sender.
+    """
+
+    edges: Tensor
+    weight: Tensor
+    starts: Tensor
+    order: Tensor
+    back: Tensor
+
+    def __call__(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """What arrives at each node: y_i = sum over edges e = (j, i) of w_e x_j, (M, D).
+
+        It equals ``incoming(weight[:, None] * x[edges[0]], edges[1], M)`` and never holds the E
+        rows, neither here nor in the backward pass of x.
+
+        Args:
+            x: (M, D).
+            weight: (E,) in the order of ``edges``; None for ``self.weight``.
+        """
+        carried = self.weight if weight is None else weight
+        arrived: Tensor = _Carried.apply(x.to(carried.dtype), carried, self)
+        return arrived
+
+
+class _Carried(torch.autograd.Function):
+    """Weighted sums of rows over edges; the gradient of the rows runs along the edges back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, spread: Spread) -> Tensor:
+        ctx.spread = spread
+        ctx.save_for_backward(x, weight)
+        senders = spread.edges[0]
+        return embedding_bag(senders, x, spread.starts, mode="sum", per_sample_weights=weight)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        (arrived,) = gradients
+        x, weight = ctx.saved_tensors
+        spread = ctx.spread
+        senders, receivers = spread.edges
+        of_x, of_weight = None, None
+        if ctx.needs_input_grad[0]:
+            of_x = embedding_bag(
+                receivers[spread.order],
+                arrived.contiguous(),
+                spread.back,
+                mode="sum",
+                per_sample_weights=weight[spread.order],
+            )
+        if ctx.needs_input_grad[1]:
+            of_weight = (arrived[receivers] * x[senders]).sum(dim=1)
+        return of_x, of_weight, None
 
 
 def check_edges(edges: Tensor, nodes: int) -> None:
@@ -65,25 +141,42 @@ def segment_softmax(logits: Tensor, segment: Tensor, segments: int) -> Tensor:
     return shares / incoming(shares, segment, segments)[segment]
 
 
-def symmetric(edges: Tensor, nodes: int, *, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def symmetric(edges: Tensor, nodes: int, *, dtype: torch.dtype) -> Spread:
     """Edges with one loop at every node, and the weight of each.
 
         w(j -> i) = d_j^-1/2 d_i^-1/2,   d = number of edges that arrive, the loop among them
 
     Loops that are there already are not doubled.
 
-    Returns:
-        (2, E') int64 and (E',) in ``dtype``.
+    Args:
+        edges: (2, E) int64.
+        nodes: M.
+        dtype: Of the weights.
+
+    Example:
+        >>> whole = symmetric(torch.tensor([[0], [1]]), 2, dtype=torch.float64)
+        >>> whole(torch.tensor([[1.0], [0.0]])).tolist()
+        [[1.0], [0.7071067811865475]]
 
     Source: Kipf and Welling 2017, "Semi-Supervised Classification with Graph Convolutional
     Networks", equation 2.
     """
+    check_edges(edges, nodes)
     others = edges[:, edges[0] != edges[1]]
     loops = torch.arange(nodes, device=edges.device).expand(2, nodes)
     whole = torch.cat([others, loops], dim=1)
-    ones = torch.ones(whole.shape[1], dtype=dtype, device=edges.device)
-    scale = incoming(ones, whole[1], nodes).rsqrt()
-    return whole, scale[whole[0]] * scale[whole[1]]
+    whole = whole[:, torch.argsort(whole[1], stable=True)]
+    order = torch.argsort(whole[0], stable=True)
+    degree = torch.bincount(whole[1], minlength=nodes)
+    sent = torch.bincount(whole[0], minlength=nodes)
+    scale = degree.to(dtype).rsqrt()
+    weight = scale[whole[0]] * scale[whole[1]]
+    return Spread(whole, weight, degree.cumsum(0) - degree, order, sent.cumsum(0) - sent)
+
+
+def spread_of(edges: Tensor | Spread, x: Tensor) -> Spread:
+    """``symmetric`` of the edges between the nodes x (M, D), unless that was made before."""
+    return edges if isinstance(edges, Spread) else symmetric(edges, len(x), dtype=x.dtype)
 
 
 def padded(nodes: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:

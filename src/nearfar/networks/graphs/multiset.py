@@ -11,7 +11,7 @@ from torch.nn.functional import softmax
 
 from nearfar.errors import UserError
 from nearfar.networks.graphs.convolution import GraphConvolution
-from nearfar.networks.graphs.edges import padded, symmetric
+from nearfar.networks.graphs.edges import Spread, padded, spread_of
 
 __all__ = ["MultisetPooling", "SeedAttention"]
 
@@ -120,22 +120,24 @@ class MultisetPooling(nn.Module):
         )
         self.after = nn.Linear(inner, width)
 
-    def forward(self, nodes: Tensor, edges: Tensor, sizes: Tensor) -> Tensor:
-        """One row a graph, (N, width), from nodes (M, width), edges (2, E) and sizes (N,)."""
+    def forward(self, nodes: Tensor, edges: Tensor | Spread, sizes: Tensor) -> Tensor:
+        """One row a graph, (N, width), from nodes (M, width), edges (2, E) or what ``symmetric``
+        made of them, and sizes (N,).
+        """
         if int(sizes.sum()) != len(nodes):
             raise UserError(
                 f"The graphs have {int(sizes.sum())} nodes by their sizes; found {len(nodes)}."
             )
         if len(sizes) and int(sizes.min()) < 1:
             raise UserError("A graph without nodes cannot be read out; leave it out.")
-        whole, weight = symmetric(edges, len(nodes), dtype=nodes.dtype)
+        whole = spread_of(edges, nodes)
         x = self.before(nodes)
         read = x
         for place, module in enumerate(self.blocks.values()):
             block = cast(SeedAttention, module)
             if place == 0 or self.form == "heal":
-                keys, there = padded(block.key(x, whole, weight), sizes)
-                values, _ = padded(block.value(x, whole, weight), sizes)
+                keys, there = padded(block.key(x, whole), sizes)
+                values, _ = padded(block.value(x, whole), sizes)
                 read = block(keys, values, there if place == 0 or self.form == "masked" else None)
             else:
                 read = block(block.key(read), block.value(read))

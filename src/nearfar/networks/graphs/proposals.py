@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.checkpoint import checkpoint
 
 from nearfar.errors import UserError
-from nearfar.networks.graphs.anchors import anchor_targets, k_hop, kept_members
+from nearfar.networks.graphs.anchors import k_hop, kept_members
 from nearfar.networks.graphs.attention import GraphAttention
 from nearfar.networks.graphs.cones import penumbral_links
 from nearfar.networks.graphs.convolution import GraphConvolution
-from nearfar.networks.graphs.edges import graph_of_node, incoming, padded, segment_softmax
+from nearfar.networks.graphs.edges import (
+    incoming,
+    padded,
+    segment_softmax,
+    symmetric,
+)
+from nearfar.networks.graphs.proposed import Proposed
 
 __all__ = ["Proposals", "Proposed"]
 
@@ -23,76 +27,8 @@ _NUMBERS = 2**21
 """Numbers in the products of a block of anchors: 8 MB in float32."""
 _PAIRS = 2**15
 """Pairs of a block; each is read by a few others."""
-
-
-@dataclass(frozen=True)
-class Proposed:
-    """What a proposal network has found in N graphs of M nodes together.
-
-    Attributes:
-        pairs: (2, P) int64, anchor and member.
-        anchors: (M,) logits of an anchor being functional.
-        nodes: (P,) logits of a member being of the site.
-        kept: (P,) bool, members that are not dropped.
-        sizes: (N,) nodes of each graph.
-    """
-
-    pairs: Tensor
-    anchors: Tensor
-    nodes: Tensor
-    kept: Tensor
-    sizes: Tensor
-
-    def functional(self, threshold: float = 0.5, *, node_threshold: float | None = None) -> Tensor:
-        """(M,) 1 for nodes of a proposed site: kept and likely members of likely anchors.
-
-        An anchor with a single node proposes nothing. The result has no gradient.
-
-        Args:
-            threshold: Probability above which an anchor is proposed.
-            node_threshold: The same for members; None for the first.
-        """
-        least = threshold if node_threshold is None else node_threshold
-        anchor, member = self.pairs
-        alone = torch.bincount(anchor, minlength=len(self.anchors)) < 2
-        likely = (self.anchors.sigmoid() > threshold) & ~alone
-        inside = likely[anchor] & self.kept & (self.nodes.sigmoid() > least)
-        flag = self.anchors.new_zeros(len(self.anchors))
-        return flag.index_fill_(0, member[inside], 1.0)
-
-    def importance(self) -> Tensor:
-        """(M,) the most that an anchor makes of each node: max over anchors i of p_i u_ij."""
-        anchor, member = self.pairs
-        made = self.anchors.sigmoid()[anchor] * self.nodes.sigmoid()
-        return made.new_zeros(len(self.anchors)).scatter_reduce(0, member, made, "amax")
-
-    def losses(self, sites: Tensor, *, coverage: float = 0.7) -> dict[str, Tensor]:
-        """Cross-entropies of anchors, and of the members of functional anchors, by graph.
-
-        Args:
-            sites: (M, S) bool, each graph's sites.
-            coverage: Share of a site that an anchor must hold.
-
-        Returns:
-            "anchors" and "nodes": (N, 2) sums and counts; over all graphs the quotient of the
-            summed columns is the loss. The sum of "nodes" is of the means over the members of each
-            functional anchor.
-        """
-        if sites.ndim != 2 or len(sites) != len(self.anchors):
-            raise UserError(f"Sites must be ({len(self.anchors)}, S); found {tuple(sites.shape)}.")
-        graph = graph_of_node(self.sizes)
-        anchor, member = self.pairs
-        target = anchor_targets(self.pairs, sites, self.sizes, coverage=coverage).to(self.anchors)
-        of_anchor = binary_cross_entropy_with_logits(self.anchors, target, reduction="none")
-        label = sites.any(dim=1).to(self.nodes)[member]
-        of_node = binary_cross_entropy_with_logits(self.nodes, label, reduction="none")
-        members = torch.bincount(anchor, minlength=len(self.anchors))
-        means = incoming(of_node, anchor, len(self.anchors)) / members
-        count = len(self.sizes)
-        return {
-            "anchors": incoming(torch.stack([of_anchor, torch.ones_like(target)], 1), graph, count),
-            "nodes": incoming(torch.stack([means * target, target], 1), graph, count),
-        }
+_HELD = 2**25
+"""Numbers of links kept for the backward pass; those of further blocks are computed again."""
 
 
 class Proposals(nn.Module):
@@ -111,6 +47,11 @@ class Proposals(nn.Module):
         keep: Share of an anchor's members that stays.
         attention: Width of queries, keys and values.
         activation: Whether ReLU stands between the context layers; the released code has none.
+        structure: Bonus of a member in a helix or strand.
+        nearness: Penalty of a member's distance from its anchor.
+        distance_scale: Unit of that distance.
+        own: Whether a node's own values also pass by the means over its neighbours, in the context
+            layers and in the scores of members; else they drown in these means.
 
     Source: ProteinRPN 2024; Tseng et al. 2023 for the attention.
     """
@@ -127,6 +68,7 @@ class Proposals(nn.Module):
         structure: float = 0.5,
         nearness: float = 0.5,
         distance_scale: float = 10.0,
+        own: bool = False,
     ) -> None:
         super().__init__()
         if not 0 < keep <= 1:
@@ -148,6 +90,10 @@ class Proposals(nn.Module):
         self.value = nn.Sequential(
             nn.Linear(features, attention, bias=False), nn.Linear(attention, 1, bias=False)
         )
+        self.own = own
+        if own:
+            self.itself = nn.ModuleList(nn.Linear(size, width, bias=False) for size in inputs)
+            self.alone = nn.Linear(features, 1)
 
     def forward(
         self,
@@ -171,22 +117,27 @@ class Proposals(nn.Module):
                 compute it.
         """
         pairs = k_hop(edges, len(x), self.hops) if pairs is None else pairs
+        whole = symmetric(edges, len(x), dtype=x.dtype)
         h = x
-        for layer in self.context:
-            h = layer(h, edges)
-            h = h.relu() if self.activation else h
-        anchors = self.anchor(h, edges)[:, 0]
-        g = self.lift(h, edges)
+        for place, layer in enumerate(self.context):
+            made = layer(h, whole)
+            if self.own:
+                made = made + self.itself[place](h)
+            h = made.relu() if self.activation else made
+        anchors = self.anchor(h, whole)[:, 0]
+        g = self.lift(h, whole)
         structure = x.new_zeros(len(x)) if secondary is None else secondary.to(x)
         where = x.new_zeros(len(x), 3) if places is None else places.to(x)
-        senders, degree = _senders(edges, len(x))
         parts: list[Tensor] = []
         kept: list[Tensor] = []
-        for block, count in _blocks(pairs, len(x), x.shape[1]):
-            given = (g, x.detach(), block, _links(block, senders, degree), structure, where)
+        held = 0
+        for block, links, count in _blocks(pairs, whole.edges, sizes, x.shape[1]):
+            given = (g, x.detach(), block, links, structure, where)
+            held += links.shape[1] * self.query.out_features
+            again = torch.is_grad_enabled() and held > _HELD
             scores = (
                 checkpoint(self._scores, *given, use_reentrant=False)
-                if torch.is_grad_enabled()
+                if again
                 else self._scores(*given)
             )
             parts.append(scores)
@@ -220,7 +171,10 @@ class Proposals(nn.Module):
         m = g.index_select(0, anchor) * x.index_select(0, member)
         logits = penumbral_links(self.query(m), self.key(m), links)
         share = segment_softmax(logits, reader, len(m))
-        heard = incoming(share * self.value(m)[:, 0].index_select(0, read), reader, len(m))
+        value = self.value(m)[:, 0]
+        heard = incoming(share * value.index_select(0, read), reader, len(m))
+        if self.own:
+            heard = heard + self.alone(m)[:, 0]
         offset = torch.nan_to_num(where[member] - where[anchor])
         distance = torch.linalg.vector_norm(offset, dim=-1)
         near = self.nearness * distance / self.distance_scale
@@ -228,38 +182,59 @@ class Proposals(nn.Module):
         return scores
 
 
-def _senders(edges: Tensor, nodes: int) -> tuple[Tensor, Tensor]:
-    """What sends to each node, itself among them and each once, node by node; and how many do."""
-    loops = torch.arange(nodes, device=edges.device)
-    keys = torch.unique(torch.cat([edges[1] * nodes + edges[0], loops * (nodes + 1)]))
-    return keys % nodes, torch.bincount(keys // nodes, minlength=nodes)
+def _blocks(
+    pairs: Tensor, whole: Tensor, sizes: Tensor, width: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Pairs of consecutive anchors of one graph, their links, and how many members each anchor has.
 
-
-def _links(pairs: Tensor, senders: Tensor, degree: Tensor) -> Tensor:
-    """(2, T) positions among the pairs of some anchors: a member, and one that sends to it within
+    A link is two positions among the pairs of the block: a member, and one that sends to it within
     the same anchor.
+
+    Args:
+        pairs: (2, P), sorted by anchor, then by member.
+        whole: (2, E) edges sorted by receiver, a loop at every node.
+        sizes: (N,) nodes of each graph.
+        width: Of the numbers that a pair holds.
     """
-    nodes = len(degree)
-    anchor, member = pairs
-    count = degree[member]
-    source = torch.repeat_interleave(torch.arange(len(member), device=pairs.device), count)
-    within = torch.arange(len(source), device=pairs.device) - (count.cumsum(0) - count)[source]
-    other = senders[(degree.cumsum(0) - degree)[member][source] + within]
-    known = anchor * nodes + member
-    wanted = anchor[source] * nodes + other
-    place = torch.searchsorted(known, wanted).clamp(max=len(known) - 1)
-    there = known[place] == wanted
-    return torch.stack([source[there], place[there]])
+    nodes = int(sizes.sum())
+    members = torch.bincount(pairs[0], minlength=nodes)
+    ends = members.cumsum(0).tolist()
+    sent = torch.bincount(whole[1], minlength=nodes).cumsum(0).tolist()
+    begin = 0
+    for size in sizes.tolist():
+        first = ends[begin - 1] if begin else 0
+        last = ends[begin + size - 1]
+        links = whole[:, (sent[begin - 1] if begin else 0) : sent[begin + size - 1]] - begin
+        longest = max(1, int(members[begin : begin + size].max()))
+        height = max(1, min(_PAIRS, _NUMBERS // width) // longest)
+        for start in range(begin, begin + size, height):
+            stop = min(start + height, begin + size)
+            first = ends[start - 1] if start else 0
+            last = ends[stop - 1]
+            block = pairs[:, first:last]
+            yield block, _links(block, start, stop - start, begin, size, links), members[start:stop]
+        begin += size
 
 
-def _blocks(pairs: Tensor, nodes: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pairs of consecutive anchors, and the number of members of each of these anchors."""
-    count = torch.bincount(pairs[0], minlength=nodes)
-    longest = int(count.max()) if nodes else 1
-    height = max(1, min(_PAIRS, _NUMBERS // width) // longest)
-    ends = count.cumsum(0).tolist()
-    first = 0
-    for start in range(0, nodes, height):
-        stop = min(start + height, nodes)
-        yield pairs[:, first : ends[stop - 1]], count[start:stop]
-        first = ends[stop - 1]
+def _links(pairs: Tensor, start: int, anchors: int, begin: int, size: int, edges: Tensor) -> Tensor:
+    """(2, T) positions among the pairs of some anchors of one graph: reader and read.
+
+    Args:
+        pairs: (2, P) of the anchors from ``start`` on.
+        start: The first anchor.
+        anchors: How many anchors there are.
+        begin: The first node of the graph.
+        size: Nodes of the graph.
+        edges: (2, E) of the graph, its nodes counted from 0.
+    """
+    place = torch.full((size, anchors), -1, dtype=torch.int64, device=pairs.device)
+    positions = torch.arange(pairs.shape[1], device=pairs.device)
+    place[pairs[1] - begin, pairs[0] - start] = positions
+    there = place >= 0
+    senders, receivers = edges
+    both = there.index_select(0, senders) & there.index_select(0, receivers)
+    edge, anchor = both.nonzero(as_tuple=True)
+    known = place.flatten()
+    reader = known.index_select(0, receivers.index_select(0, edge) * anchors + anchor)
+    read = known.index_select(0, senders.index_select(0, edge) * anchors + anchor)
+    return torch.stack([reader, read])

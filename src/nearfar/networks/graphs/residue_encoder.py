@@ -9,6 +9,7 @@ from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.networks.encoder import NodeEncoder
 from nearfar.networks.graphs.convolution import ResidueNetwork
+from nearfar.networks.graphs.edges import Spread
 from nearfar.rows import Graphs
 
 __all__ = ["ResidueEncoder"]
@@ -53,7 +54,12 @@ class ResidueEncoder(NodeEncoder):
         self.draws = 1 + depth
 
     def nodes(
-        self, graphs: Graphs, *, draws: Tensor | None = None, strength: float = 0.0
+        self,
+        graphs: Graphs,
+        *,
+        draws: Tensor | None = None,
+        strength: float = 0.0,
+        whole: Spread | None = None,
     ) -> Tensor:
         """(M, dimension).
 
@@ -62,10 +68,11 @@ class ResidueEncoder(NodeEncoder):
             draws: (M, ``draws``, dimension) numbers of [0, 1), so that several processes drop and
                 perturb what one does; None draws dropout here and perturbs nothing.
             strength: Length of each layer's perturbation.
+            whole: What ``symmetric`` made of the graphs' edges before; None to make it.
         """
         found: Tensor = self.network(
             graphs.nodes["residue"],
-            graphs.edges,
+            graphs.edges if whole is None else whole,
             graphs.nodes.get("x"),
             noise=draws[:, 1:] if draws is not None and strength else None,
             strength=strength,

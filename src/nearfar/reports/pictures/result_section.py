@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from nearfar.assembly.opened import method_of
 from nearfar.evaluation.features import predicted
 from nearfar.reports.document import Section
 from nearfar.reports.look import Look
@@ -22,31 +23,35 @@ _WIDEST = 60
 
 
 def predictions(look: Look) -> Section | None:
-    """Each shown sample with what the method predicts of it; None where the method predicts
-    nothing.
+    """Each shown sample with what the method predicts of it, those that tell most; None where the
+    method predicts nothing.
     """
-    if look.run.predicts is None:
+    kind = look.run.predicts
+    if kind is None:
         return None
-    samples = look.shown.subset(torch.arange(min(PREDICTED, len(look.shown))))
-    method = look.run.method()
+    content = look.shown.take(torch.arange(len(look.shown)))
+    samples = look.shown.subset(torch.tensor(kind.telling(content)[:PREDICTED]))
+    method = method_of(look.run)
     result: Result = predicted(method.predict, samples, plain_view(look.source.spec))
-    result = result.to("cpu")
+    result = result.to("cpu").named(look.source.read)
+    told = f"<p>{html.escape(kind.told)}</p>" if kind.told else ""
     rows = _rows(look, samples, result)
-    return Section("What it predicts", f"{rows}{_table(result, samples.ids)}")
+    return Section("What it predicts", f"{told}{rows}{_table(result, samples.ids)}")
 
 
 def _rows(look: Look, samples: Any, result: Result) -> str:
     """A line a sample: what is known of it, then the picture of what is predicted."""
-    drawn = result.pictures()
+    raw = samples.take(torch.arange(len(samples)))
+    drawn = result.pictures(raw)
     if not any(drawn):
         return ""
-    raw = samples.take(torch.arange(len(samples)))
     called = type(result).__name__.lower()
+    captions = [caption or called for caption in result.captions()]
     known = _known(look, raw)
     lines = []
-    for place, picture in enumerate(drawn):
+    for place, (picture, caption) in enumerate(zip(drawn, captions, strict=True)):
         shown = [element(each[place], name) for name, each in known.items() if each[place]]
-        shown.append(element(picture, called, first=False))
+        shown.append(element(picture, f"{samples.ids[place]}: {caption}"))
         lines.append(f'<div class="row line wide">{"".join(shown)}</div>')
     return "".join(lines)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -25,11 +25,14 @@ class Ontology:
         parents: For each term the terms it is directly a kind of.
         names: A readable name for each term.
         name: Of the file, for errors.
+        branches: For each term the namespace that it belongs to, such as "biological_process"; ""
+            where the file names none.
     """
 
     parents: Mapping[str, tuple[str, ...]]
     names: Mapping[str, str]
     name: str = "the ontology"
+    branches: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -125,7 +128,10 @@ def read_ontology(path: Path) -> Ontology:
     whole = {**parents, **dict.fromkeys(sorted(missing), ())}
     names = {term: str(graph.nodes[term].get("name", term)) for term in whole}
     _refuse_circles(whole, path)
-    return Ontology(whole, names, path.name)
+    usual = graph.graph.get("default-namespace", "")
+    usual = str(usual[0] if isinstance(usual, list) and usual else usual or "")
+    branches = {term: str(graph.nodes[term].get("namespace", usual)) for term in whole}
+    return Ontology(whole, names, path.name, branches)
 
 
 def _refuse_circles(parents: Mapping[str, tuple[str, ...]], path: Path) -> None:

@@ -45,13 +45,21 @@ def _terms(row: Row) -> Iterator[Score]:
     if not found.scores.shape[1]:
         return
     truth = row.task.test.label.cpu().bool()
-    annotated = truth.any(dim=1)
-    truth = truth[annotated]
-    if not len(truth):
-        return
-    ancestors = _ancestors(row.task, truth.shape[1])
-    scores = propagated(found.scores.cpu().double()[annotated], ancestors)
+    scores = propagated(found.scores.cpu().double(), _ancestors(row.task, truth.shape[1]))
     train = row.task.train.label.cpu().bool()
+    for branch, terms in _branches(row.task, truth.shape[1]).items():
+        yield from _of_branch(row, branch, truth[:, terms], scores[:, terms], train[:, terms])
+
+
+def _of_branch(
+    row: Row, branch: str, truth: Tensor, scores: Tensor, train: Tensor
+) -> Iterator[Score]:
+    """Scores of the terms of one branch, on the samples that have one of them."""
+    annotated = truth.any(dim=1)
+    if not bool(annotated.any()):
+        return
+    truth = truth[annotated]
+    scores = scores[annotated]
     train = train[train.any(dim=1)]
     content = information_content(train.sum(dim=0), max(len(train), 1))
     measures: dict[str, tuple[str, Callable[[Tensor, Tensor], float]]] = {
@@ -66,7 +74,7 @@ def _terms(row: Row) -> Iterator[Score]:
         yield Score(
             row.name,
             TERMS.version,
-            metric,
+            f"{branch} {metric}".strip(),
             value,
             low,
             high,
@@ -74,6 +82,20 @@ def _terms(row: Row) -> Iterator[Score]:
             len(truth),
             better=better,  # type: ignore[arg-type]
         )
+
+
+def _branches(task: Task, terms: int) -> dict[str, list[int]]:
+    """The terms of each branch of the ontology; without several, all terms under ""."""
+    held = task.source.spec.extra.get("branches", ())
+    names = sorted(set(held))
+    if len(names) < 2:
+        return {"": list(range(terms))}
+    return {
+        name.replace("_", " ") or "no branch": [
+            place for place, one in enumerate(held) if one == name
+        ]
+        for name in names
+    }
 
 
 def _drawn(
@@ -101,17 +123,29 @@ def _sites(row: Row) -> Iterator[Score]:
     found: Terms = row.predictions
     if found.residues is None:
         return
-    graphs = _graphs(row.task.test)
-    areas, precisions = [], []
+    areas, precisions = site_areas(found, _graphs(row.task.test))
+    over = "test samples"
+    yield averaged(row.name, SITES.version, "site AUC", areas, over, unit="")
+    yield averaged(row.name, SITES.version, "site precision", precisions, over, unit="")
+
+
+def site_areas(found: Terms, graphs: Graphs) -> tuple[list[float], list[float]]:
+    """ROC-AUC and average precision of the importance of residues, by chain with a known site.
+
+    Args:
+        found: What is said of the chains, residues among it.
+        graphs: The chains, with the "site" of their nodes.
+    """
+    assert found.residues is not None
+    areas: list[float] = []
+    precisions: list[float] = []
     sizes = graphs.sizes.tolist()
     importance = torch.split(found.residues.values.importance.cpu().double(), sizes)
     for site, value in zip(torch.split(graphs.nodes["site"], sizes), importance, strict=True):
         if 0 < int(site.sum()) < len(site):
             areas.append(float(roc_auc_score(site.numpy(), value.numpy())))
             precisions.append(float(average_precision_score(site.numpy(), value.numpy())))
-    over = "test samples"
-    yield averaged(row.name, SITES.version, "site AUC", areas, over, unit="")
-    yield averaged(row.name, SITES.version, "site precision", precisions, over, unit="")
+    return areas, precisions
 
 
 def _simple_terms(task: Task) -> Mapping[str, Predict]:
@@ -224,7 +258,8 @@ TERMS = Protocol(
     "terms-v1",
     "scores of terms, closed under the ontology, on the annotated test samples: Fmax and area "
     "under precision and recall as in CAFA, Smin with the information content of the training "
-    "samples, normalised; intervals over draws of test samples",
+    "samples, normalised; intervals over draws of test samples; each branch of the ontology "
+    "by itself",
     _terms,
     _needs_terms,
     quick=True,
