@@ -1,11 +1,12 @@
 """What the default run is worth on each set: docs/results/defaults.md and defaults.json.
 
-    python benchmarks/defaults.py FOLDER [--sets NAME ...] [--seeds N] [--work PATH]
+    python benchmarks/defaults.py FOLDER [--sets NAME ...] [--seeds N]
 
 FOLDER holds the files that the page names. Each run is what `nearfar pretrain simclr --data FILE`
-does, the split being that of seed 0 whatever the seed of the training. Finished runs lie in PATH
-and are not repeated; the page tells of all that are there, and keeps what stands under its last
-heading. Other defaults are chosen by choose_defaults.py on held-out training samples.
+does, the split being that of seed 0 whatever the seed of the training. Finished runs lie in
+build/defaults and are not repeated; the page tells of all that are there, and keeps what stands
+under its last heading. Other defaults are chosen by choose_defaults.py on held-out training
+samples.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from small_runs import DataSet, loaded, run
+from small_runs import WORK, DataSet, loaded, run
 
 import nearfar
 from nearfar.comparison.verdict import (
@@ -36,8 +37,7 @@ from nearfar.evaluation.answers import ANSWERS, Answers
 from nearfar.evaluation.result import BASELINES, Evaluation
 from nearfar.reports.health import HEADLINES
 
-ROOT = Path(__file__).parents[1]
-TARGET = ROOT / "docs" / "results"
+TARGET = Path(__file__).parents[1] / "docs" / "results"
 TRIALS = TARGET / "defaults-trials.jsonl"
 NOTES = "## What was tried"
 """The heading under which the page is written by hand."""
@@ -178,7 +178,7 @@ def page(rows: Sequence[Row], notes: str) -> str:
         lines.append(
             f"| {row.of.name} | {about['modality']} | `{row.of.command()}` | "
             f"{about['samples']:,} and {about['tested']:,} | {about['steps']:,} x "
-            f"{about['batch']} | {len(row.seconds)} | {seconds:,.0f} |"
+            f"{about['batch']}, {about['precision']} | {len(row.seconds)} | {seconds:,.0f} |"
         )
     lines += [
         "",
@@ -277,12 +277,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sets", nargs="*", choices=[one.name for one in SETS])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--work", type=Path, default=ROOT / "build" / "defaults")
     given = parser.parse_args()
     wanted = [one for one in SETS if given.sets is None or one.name in given.sets]
     for one in wanted:
-        measure(one, given.folder, given.work, given.seeds)
-    rows = [row for one in SETS if (row := gathered(one, given.work)) is not None]
+        measure(one, given.folder, WORK, given.seeds)
+    rows = [row for one in SETS if (row := gathered(one, WORK)) is not None]
     target = TARGET / "defaults.md"
     old = target.read_text(encoding="utf-8") if target.exists() else ""
     notes = NOTES + old.partition(NOTES)[2].rstrip("\n") if NOTES in old else NOTES

@@ -5,7 +5,6 @@ with some of it replaced, and judged beside the random encoder, raw values and s
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,7 +30,8 @@ from nearfar.training.loop import fit
 from nearfar.version import __version__
 from nearfar.views import make_views, plain_view
 
-SHARED = SharedRows(Path(tempfile.mkdtemp()), {"raw input": "", SIMPLE: ""}, __version__)
+WORK = Path(__file__).parents[1] / "build" / "defaults"
+SHARED = SharedRows(WORK / "baselines", {"raw input": "", SIMPLE: ""}, __version__)
 """Rows that are the same whatever was trained."""
 
 
@@ -94,6 +94,7 @@ class Judged:
     batch: int
     seconds: float
     modality: str
+    precision: str
 
 
 def loaded(one: DataSet, folder: Path) -> Source:
@@ -135,6 +136,7 @@ def run(
     started = time.perf_counter()
     progress = fit(method, source, views, plan)
     seconds = time.perf_counter() - started
+    SHARED.folder.mkdir(parents=True, exist_ok=True)
     method.eval()
     encoder = config.options.encoder
     found = judge(
@@ -154,6 +156,7 @@ def run(
         plan.recipe.batch_size,
         seconds,
         source.spec.modality,
+        plan.precision,
     )
 
 
