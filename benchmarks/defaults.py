@@ -165,11 +165,11 @@ def page(rows: Sequence[Row], notes: str) -> str:
         f"Made by `python benchmarks/defaults.py FOLDER` with nearfar {nearfar.__version__}, torch "
         f"{torch.__version__}, Python {platform.python_version()}, one thread. Each run is what "
         "the command below does without any other word (the small recipe), judged on the test "
-        "samples. Seeds differ in training; the split is that of seed 0. Seconds are those of "
-        "training, on one thread of a machine that was busy with other work.",
+        "samples. Seeds differ in training; the split is that of seed 0. Seconds are the processor's, "
+        "of training alone; other work on the same core makes them longer.",
         "",
-        "| set | kind | command | training and test samples | steps x batch | seeds | seconds a "
-        "run |",
+        "| set | kind | command | training and test samples | steps x batch | seeds | processor "
+        "seconds a run |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
