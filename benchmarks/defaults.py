@@ -165,8 +165,8 @@ def page(rows: Sequence[Row], notes: str) -> str:
         f"Made by `python benchmarks/defaults.py FOLDER` with nearfar {nearfar.__version__}, torch "
         f"{torch.__version__}, Python {platform.python_version()}, one thread. Each run is what "
         "the command below does without any other word (the small recipe), judged on the test "
-        "samples. Seeds differ in training; the split is that of seed 0. Seconds are the processor's, "
-        "of training alone; other work on the same core makes them longer.",
+        "samples. Seeds differ in training; the split is that of seed 0. Seconds are the "
+        "processor's, of training alone; other work on the same core makes them longer.",
         "",
         "| set | kind | command | training and test samples | steps x batch | seeds | processor "
         "seconds a run |",
