@@ -21,7 +21,7 @@ from nearfar.data.spec import Spec
 from nearfar.data.statistics import channel_statistics
 from nearfar.evaluation.features import extract
 from nearfar.methods import registry
-from nearfar.methods.method import Method
+from nearfar.methods.method import STEPS_OF_SMALL, Method
 from nearfar.methods.names import name_of as method_name
 from nearfar.options import resolved_settings
 from nearfar.precision import device_of
@@ -84,9 +84,8 @@ class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         source = _source(content, label, classes)
         recipe = kind.recipe("small")
-        batch_size = max(
-            2, min(self.batch_size or recipe.batch_size, len(content) // 2 or 2, len(content))
-        )
+        fitting = recipe.batch_for(len(content), steps=STEPS_OF_SMALL)
+        batch_size = max(2, min(self.batch_size or fitting, len(content) // 2 or 2, len(content)))
         recipe = dataclasses.replace(
             recipe, batch_size=batch_size, epochs=self.epochs or recipe.epochs
         )

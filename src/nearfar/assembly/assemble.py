@@ -23,7 +23,7 @@ from nearfar.data.spec import Spec
 from nearfar.data.tables.table import Table
 from nearfar.errors import UserError
 from nearfar.methods import registry
-from nearfar.methods.method import Method, Recipe
+from nearfar.methods.method import STEPS_OF_SMALL, Method, Recipe
 from nearfar.networks.encoder import Encoder, TokenEncoder
 from nearfar.networks.room import TRAINED, check_room
 from nearfar.options import Config, PretrainOptions, changed, resolved_settings
@@ -273,7 +273,8 @@ def assemble(
         if options.recipe != "auto"
         else ("paper" if spec.length >= _PAPER_SCALE else "small")
     )
-    recipe, notes = _recipe(kind.recipe(name), options, spec.length)
+    steps = STEPS_OF_SMALL if name == "small" else 2
+    recipe, notes = _recipe(kind.recipe(name), options, spec.length, steps)
     EpochSampler(
         spec.length, recipe.batch_size, seed=options.seed
     )  # refuses a batch that is larger than the data
@@ -399,17 +400,21 @@ def _encoder(options: PretrainOptions, spec: Spec, kind: type[Method]) -> Encode
     return encoder
 
 
-def _recipe(recipe: Recipe, options: PretrainOptions, length: int) -> tuple[Recipe, list[str]]:
+def _recipe(
+    recipe: Recipe, options: PretrainOptions, length: int, steps: int
+) -> tuple[Recipe, list[str]]:
+    """The recipe with the options in it, and what to say of it; ``steps``: wanted in an epoch."""
     names = [f.name for f in dataclasses.fields(recipe) if f.name != "settings"]
     changes: dict[str, Any] = {
         n: getattr(options, n) for n in names if getattr(options, n) is not None
     }
     notes = []
-    if options.batch_size is None and recipe.batch_size > length // 2:
-        changes["batch_size"] = max(2, length // 2)
+    fitting = recipe.batch_for(length, steps=steps)
+    if options.batch_size is None and fitting < recipe.batch_size:
+        changes["batch_size"] = fitting
         notes.append(
-            f"batch_size lowered from {recipe.batch_size} to {changes['batch_size']}: there are "
-            f"{length} training samples."
+            f"batch_size lowered from {recipe.batch_size} to {fitting}: there are {length} "
+            "training samples."
         )
     return dataclasses.replace(recipe, **changes), notes
 

@@ -66,6 +66,12 @@ __all__ = [
 ]
 
 
+_SMALL_BATCH = 32
+"""Samples that batches keep where there are few: batch norm and contrast need some."""
+STEPS_OF_SMALL = 8
+"""Steps that an epoch of a "small" recipe has at least, where batches stay large enough."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Paper:
     """Where a method comes from.
@@ -119,6 +125,23 @@ class Recipe:
     def peak_learning_rate(self) -> float:
         """The peak for this recipe's batch."""
         return self.learning_rate * (self.batch_size / 256 if self.scale else 1.0)
+
+    def batch_for(self, length: int, *, steps: int = 2) -> int:
+        """Samples of a batch from few training samples: this recipe's, or less, so that an epoch
+        has some steps.
+
+        Args:
+            length: Number of training samples.
+            steps: Wanted steps of an epoch, at least 2. Batches stay at 32 or more for them, where
+                an epoch of two steps allows.
+
+        Example:
+            >>> recipe = Recipe(batch_size=128)
+            >>> [recipe.batch_for(length, steps=8) for length in (2000, 400, 100, 20)]
+            [128, 50, 32, 10]
+        """
+        least = min(_SMALL_BATCH, length // 2)
+        return min(self.batch_size, max(2, least, length // steps))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nearfar import modalities
 from nearfar.data.spec import Spec
 from nearfar.evaluation.result import Evaluation
 from nearfar.evaluation.simple import SIMPLE
@@ -24,6 +25,8 @@ _FLAT = 0.1
 """Effective rank over dimensions, or deviation of a dimension relative to an even one, below which
 features have collapsed."""
 _SIMPLE_GAIN = 0.02
+_MASKED = "mae"
+_LABELLED = "supcon"
 
 
 def reasons(run: RunFolder, spec: Spec, evaluation: Evaluation, longer: str) -> list[str]:
@@ -42,7 +45,7 @@ def reasons(run: RunFolder, spec: Spec, evaluation: Evaluation, longer: str) -> 
     rows = run.metrics()
     checks: list[Callable[[], str | None]] = [
         lambda: _collapsed(run, rows),
-        lambda: _simple_is_better(run, evaluation),
+        lambda: _simple_is_better(run, spec, evaluation),
         lambda: _short(rows, longer),
         lambda: _few_samples(run, spec),
         lambda: _small_batch(run),
@@ -72,7 +75,7 @@ def _collapsed(run: RunFolder, rows: list[dict[str, Any]]) -> str | None:
     )
 
 
-def _simple_is_better(run: RunFolder, evaluation: Evaluation) -> str | None:
+def _simple_is_better(run: RunFolder, spec: Spec, evaluation: Evaluation) -> str | None:
     """Where classical features tell the classes, the views probably hide what tells them."""
     for metric in ("kNN accuracy", "linear accuracy", "R2"):
         scores = {s.row: s.value for s in evaluation.scores if s.metric == metric}
@@ -80,13 +83,32 @@ def _simple_is_better(run: RunFolder, evaluation: Evaluation) -> str | None:
             continue
         difference = scores[SIMPLE] - scores["trained"]
         if not math.isnan(difference) and difference > _SIMPLE_GAIN:
-            takes_tokens = "mae" in registry.names() and run.config.method != "mae"
-            command = _command(run, method="mae" if takes_tokens else "vicreg")
             return (
                 f"simple features reach more by {metric}, so the views may hide what tells the "
-                f"classes apart; a method that needs none: {command}"
+                f"classes apart; {_with_other_views(run, spec)}"
             )
     return None
+
+
+def _with_other_views(run: RunFolder, spec: Spec) -> str:
+    """A method for these data that leans less on views, with its command.
+
+    Masked patches need none, but an encoder over patches, which not every modality has. Labels say
+    what the views must keep. Without either, methods are proposed.
+    """
+    from nearfar.verbs.next_command import words_of_data
+
+    has_patches = not spec.parts and "tokens" in modalities.get(spec.modality).encoders
+    if has_patches and _is_other(run, _MASKED):
+        return f"a method that needs none: {_command(run, method=_MASKED)}"
+    if spec.target == "class" and _is_other(run, _LABELLED) and not spec.parts:
+        return f"labels say what to keep: {_command(run, method=_LABELLED)}"
+    data = words_of_data(run.config.options, ("data", "label", "limit"))
+    return f"see which methods fit these data: nearfar compare --advise {data}"
+
+
+def _is_other(run: RunFolder, method: str) -> bool:
+    return method in registry.names() and run.config.method != method
 
 
 def _short(rows: list[dict[str, Any]], longer: str) -> str | None:
