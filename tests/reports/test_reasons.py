@@ -13,8 +13,8 @@ from nearfar.evaluation.result import Evaluation, Score
 from nearfar.methods import registry
 from nearfar.options import Config, PretrainOptions
 from nearfar.runs.folder import CONFIG, METRICS, RunFolder
-from nearfar.verbs.next_command import longer
-from nearfar.verbs.reasons import reasons
+from nearfar.verbs.next_steps.next_command import longer
+from nearfar.verbs.next_steps.reasons import reasons
 
 
 def run_in(folder: Path, method: str = "simclr") -> RunFolder:

@@ -96,7 +96,7 @@ def _with_other_views(run: RunFolder, spec: Spec) -> str:
     Masked patches need none, but an encoder over patches, which not every modality has. Labels say
     what the views must keep. Without either, methods are proposed.
     """
-    from nearfar.verbs.next_command import words_of_data
+    from nearfar.verbs.next_steps.next_command import words_of_data
 
     has_patches = not spec.parts and "tokens" in modalities.get(spec.modality).encoders
     if has_patches and _is_other(run, _MASKED):
