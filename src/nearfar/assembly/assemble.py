@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -255,7 +255,7 @@ def assemble(
     options = config.options
     spec = source.spec
     kind = method_class or registry.get(config.method)
-    _check_fit(config.method, kind, source)
+    name, recipe, notes = resolved_recipe(config, source, kind)
     if kind.needs_labels and options.resume is not None and source.relabelled:
         raise UserError(
             f"{config.method} learns from labels, and {source.relabelled:,} of those of "
@@ -268,13 +268,6 @@ def assemble(
             f"{config.method} learns from labels, but some of what it would train on has none, "
             "such as generated images; leave out that preparation or take another method."
         )
-    name = (
-        options.recipe
-        if options.recipe != "auto"
-        else ("paper" if spec.length >= _PAPER_SCALE else "small")
-    )
-    steps = STEPS_OF_SMALL if name == "small" else 2
-    recipe, notes = _recipe(kind.recipe(name), options, spec.length, steps)
     EpochSampler(
         spec.length, recipe.batch_size, seed=options.seed
     )  # refuses a batch that is larger than the data
@@ -309,6 +302,30 @@ def assemble(
     }
     resolved = dataclasses.replace(options, recipe=name, encoder=encoder_name, **training)
     return Assembled(method, recipe, Config(config.method, resolved, vars(settings)), tuple(notes))
+
+
+def resolved_recipe(
+    config: Config, source: data.Source, kind: type[Method]
+) -> tuple[Literal["auto", "small", "paper"], Recipe, list[str]]:
+    """The name of a run's recipe, the recipe with the options in it, and what to say of it; no
+    network is built.
+
+    Args:
+        config: As asked for.
+        source: The data, as ``suited`` gives them.
+        kind: The method's class.
+
+    Raises:
+        UserError: For data that the method cannot learn from.
+    """
+    _check_fit(config.method, kind, source)
+    options = config.options
+    length = source.spec.length
+    name: Literal["auto", "small", "paper"] = options.recipe
+    if name == "auto":
+        name = "paper" if length >= _PAPER_SCALE else "small"
+    steps = STEPS_OF_SMALL if name == "small" else 2
+    return name, *_recipe(kind.recipe(name), options, length, steps)
 
 
 def _all_labelled(label: Tensor) -> bool:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from nearfar.assembly.processes import Child, ending_with_us
 from nearfar.comparison.arms import Arm
@@ -25,6 +25,10 @@ from nearfar.ranges import checked, whole_number
 from nearfar.reports.terminal import BRIEF
 from nearfar.runs.folder import CHECKPOINTS, CONFIG, EVALUATION, RunFolder
 from nearfar.stored import field_of, read_json
+
+if TYPE_CHECKING:
+    from nearfar.data.spec import Spec
+    from nearfar.methods.method import Method
 
 PLAN = "comparison.json"
 BASELINES = "baselines"
@@ -147,7 +151,11 @@ def config_of(arm: Arm, options: CompareOptions, plan: dict[str, Any], seed: int
     return Config(
         arm.method,
         PretrainOptions(
-            **same, **budget, batch_size=plan["batch_size"], encoder=plan["encoder"], seed=seed
+            **same,
+            **budget,
+            batch_size=plan["batch_size"],
+            encoder=plan["encoder"] or None,
+            seed=seed,
         ),
         arm.settings,
     )
@@ -205,28 +213,45 @@ def shared_options(options: CompareOptions) -> PretrainOptions:
 
 def _conditions(arms: Sequence[Arm], options: CompareOptions) -> dict[str, Any]:
     """The batch size, encoder and number of epochs that all arms share."""
-    from nearfar import networks
-    from nearfar.assembly.assemble import assemble, load_data
+    from nearfar.assembly.assemble import assemble, load_data, resolved_recipe, suited
     from nearfar.methods import registry
-    from nearfar.runs.encoder_files import name_of
 
     first = shared_options(options)
     source = load_data(first)
-    kinds = {registry.named_by_user(arm.method).encoder_kind for arm in arms}
+    kinds = {arm.name: registry.named_by_user(arm.method) for arm in arms}
     encoder = options.encoder
     if encoder is None:
-        strictest = next((kind for kind in _STRICTEST if kind in kinds), "any")
-        encoder = name_of(networks.build(None, source.spec, kind=strictest))
-    first = dataclasses.replace(first, encoder=encoder)
-    recipes = {
-        arm.name: assemble(Config(arm.method, first, arm.settings), source).recipe for arm in arms
-    }  # refuses what does not fit
+        lead = Config(arms[0].method, first, arms[0].settings)
+        encoder = _shared_encoder(list(kinds.values()), suited(lead, source)[1].spec)
+    first = dataclasses.replace(first, encoder=encoder or None)
+    recipes: dict[str, Any] = {}
+    for arm in arms:
+        config, fitting = suited(Config(arm.method, first, arm.settings), source)
+        if kinds[arm.name].pretrained:  # what it starts from is trained with the run
+            _, recipes[arm.name], _ = resolved_recipe(config, fitting, kinds[arm.name])
+        else:
+            recipes[arm.name] = assemble(config, fitting).recipe  # refuses what does not fit
     recipe = recipes[arms[0].name]
     epochs = options.epochs or recipe.epochs
     budget = f"{options.steps} steps" if options.steps else f"{epochs} epochs"
     budget = f"{options.seconds:g} seconds of training" if options.seconds else budget
-    words = f"{budget} each, batches of {recipe.batch_size}, {encoder}"
+    told = encoder or "the encoder of what each starts from"
+    words = f"{budget} each, batches of {recipe.batch_size}, {told}"
     return {"encoder": encoder, "batch_size": recipe.batch_size, "epochs": epochs, "budget": words}
+
+
+def _shared_encoder(kinds: Sequence[type[Method]], spec: Spec) -> str:
+    """A small encoder that fits the data and all methods; "" where one of them goes on with the
+    encoder of what it starts from.
+    """
+    from nearfar import networks
+    from nearfar.runs.encoder_files import name_of
+
+    if any(part.shares for kind in kinds for part in kind.pretrained.values()):
+        return ""
+    asked = {kind.encoder_kind for kind in kinds}
+    strictest = next((kind for kind in _STRICTEST if kind in asked), "any")
+    return name_of(networks.build(None, spec, kind=strictest))
 
 
 def _steps(arm: Arm, options: CompareOptions, plan: dict[str, Any]) -> int:
@@ -235,15 +260,20 @@ def _steps(arm: Arm, options: CompareOptions, plan: dict[str, Any]) -> int:
         return options.steps or 0
     from rich.console import Console
 
-    from nearfar.assembly.assemble import assemble, load_data
+    from nearfar.assembly.assemble import assemble, load_data, suited
     from nearfar.assembly.watch import plan_of
+    from nearfar.methods import registry
     from nearfar.training.loop import fit
-    from nearfar.views import make_views
 
     config = config_of(arm, options, {**plan, "steps": {arm.name: 1}}, seed=0)
-    source = load_data(config.options)
+    if registry.named_by_user(arm.method).pretrained:
+        raise UserError(
+            f"Option seconds times the steps of a method before it is trained, but {arm.method} "
+            "starts from what is trained first; give --steps or --epochs."
+        )
+    config, source = suited(config, load_data(config.options))
     assembled = assemble(config, source)
-    views = make_views(source.spec, assembled.method.wanted_views)
+    views = assembled.method.views()
     training, _ = plan_of(assembled, source, views, Console(quiet=True))
     fit(assembled.method, source, views, dataclasses.replace(training, steps=_UNTIMED))
     started = time.perf_counter()

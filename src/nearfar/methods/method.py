@@ -66,6 +66,8 @@ __all__ = [
 ]
 
 
+_FEW = 1024
+"""Samples below which a batch is lowered for the sake of further steps."""
 _SMALL_BATCH = 32
 """Samples that batches keep where there are few: batch norm and contrast need some."""
 STEPS_OF_SMALL = 8
@@ -132,14 +134,16 @@ class Recipe:
 
         Args:
             length: Number of training samples.
-            steps: Wanted steps of an epoch, at least 2. Batches stay at 32 or more for them, where
-                an epoch of two steps allows.
+            steps: Wanted steps of an epoch of less than 1,024 samples, at least 2. Batches stay at
+                32 or more for them, where an epoch of two steps allows.
 
         Example:
             >>> recipe = Recipe(batch_size=128)
             >>> [recipe.batch_for(length, steps=8) for length in (2000, 400, 100, 20)]
             [128, 50, 32, 10]
         """
+        if length >= _FEW:
+            steps = 2
         least = min(_SMALL_BATCH, length // 2)
         return min(self.batch_size, max(2, least, length // steps))
 

@@ -152,7 +152,8 @@ def _member_scores(
 ) -> Tensor:
     """Cone attention among the members of an anchor, by the spec's equations."""
     m = g * graphs.nodes["x"][inside]
-    query, key, value = network.query(m), network.key(m), network.value(m)[:, 0]
+    query, key = network.query(m), network.key(m)
+    value = network.worth(network.value(m))[:, 0]
     scores = []
     place = graphs.nodes["place"]
     for j, node in enumerate(inside.tolist()):

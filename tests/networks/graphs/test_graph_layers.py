@@ -184,7 +184,7 @@ def test_the_proposals_of_one_anchor_equal_the_plain_form() -> None:
     _, scores = hierarchy_scores(
         network.query(m),
         network.key(m),
-        network.value(m)[:, 0],
+        network.worth(network.value(m))[:, 0],
         matrix[members][:, members],
         secondary[members],
         (places[members] - places[4]).norm(dim=1),

@@ -87,9 +87,10 @@ class Proposals(nn.Module):
         self.lift = GraphAttention(width, features)
         self.query = nn.Linear(features, attention, bias=False)
         self.key = nn.Linear(features, attention, bias=False)
-        self.value = nn.Sequential(
-            nn.Linear(features, attention, bias=False), nn.Linear(attention, 1, bias=False)
-        )
+        # Not one ``nn.Sequential``: its layers run once a block of anchors, and how many blocks
+        # there are differs between processes, while a divided layer is gathered by all at once.
+        self.value = nn.Linear(features, attention, bias=False)
+        self.worth = nn.Linear(attention, 1, bias=False)
         self.own = own
         if own:
             self.itself = nn.ModuleList(nn.Linear(size, width, bias=False) for size in inputs)
@@ -171,7 +172,7 @@ class Proposals(nn.Module):
         m = g.index_select(0, anchor) * x.index_select(0, member)
         logits = penumbral_links(self.query(m), self.key(m), links)
         share = segment_softmax(logits, reader, len(m))
-        value = self.value(m)[:, 0]
+        value = self.worth(self.value(m))[:, 0]
         heard = incoming(share * value.index_select(0, read), reader, len(m))
         if self.own:
             heard = heard + self.alone(m)[:, 0]
