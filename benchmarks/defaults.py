@@ -24,18 +24,11 @@ import torch
 from small_runs import WORK, DataSet, loaded, run
 
 import nearfar
-from nearfar.comparison.verdict import (
-    JUDGED,
-    Finding,
-    Side,
-    difference,
-    findings,
-    mean,
-    standard_error,
-)
+from nearfar.comparison.differences import Side, difference, mean, standard_error
+from nearfar.comparison.judged import JUDGED, judged_metrics
+from nearfar.comparison.verdict import Finding, findings
 from nearfar.evaluation.answers import ANSWERS, Answers
 from nearfar.evaluation.result import BASELINES, Evaluation
-from nearfar.reports.health import HEADLINES
 
 TARGET = Path(__file__).parents[1] / "docs" / "results"
 TRIALS = TARGET / "defaults-trials.jsonl"
@@ -108,8 +101,7 @@ def gathered(one: DataSet, place: Path) -> Row | None:
     ]
     answers = [Answers.read(folder / ANSWERS) for folder in folders]
     names = found[0].metrics()
-    metrics = [metric for metric in JUDGED if metric in names]
-    metrics = metrics or [m for name in HEADLINES for m in names if name in m][:1]
+    metrics = judged_metrics(names)
     sides = {
         (metric, row): _side(found, answers, metric, row)
         for metric in metrics
