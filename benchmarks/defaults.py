@@ -100,8 +100,7 @@ def gathered(one: DataSet, place: Path) -> Row | None:
         for folder in folders
     ]
     answers = [Answers.read(folder / ANSWERS) for folder in folders]
-    names = found[0].metrics()
-    metrics = judged_metrics(names)
+    metrics = judged_metrics(found[0])
     sides = {
         (metric, row): _side(found, answers, metric, row)
         for metric in metrics

@@ -65,8 +65,8 @@ def test_the_truth_itself_is_perfect() -> None:
 def test_no_degradation_gives_the_degraded_image_perfect_scores() -> None:
     found = judged(source("degrade:noise,amount=0"), lambda x: 1 - x["clean"])
     rows = {score.row for score in found.scores}
-    assert rows == {"trained", "the degraded image"}
-    assert scores(found, "the degraded image")["PSNR"] == pytest.approx(80)
+    assert rows == {"trained", "degraded image"}
+    assert scores(found, "degraded image")["PSNR"] == pytest.approx(80)
     assert scores(found, "trained")["PSNR"] < 20
 
 

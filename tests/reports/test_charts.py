@@ -104,8 +104,8 @@ def test_arms_have_colours_that_are_no_baselines() -> None:
 def evaluation() -> Evaluation:
     values = {"trained": 0.9, "random encoder": 0.6, "raw input": 0.7, "simple features": 0.8}
     shares = [
-        Score(row, "p", metric, v, v - 0.02, v + 0.02, "test samples", 100, "%")
-        for metric in ("kNN accuracy", "linear accuracy")
+        Score(row, protocol, metric, v, v - 0.02, v + 0.02, "test samples", 100, "%")
+        for protocol, metric in (("knn-v1", "kNN accuracy"), ("linear-v1", "linear accuracy"))
         for row, v in values.items()
     ]
     return Evaluation("toys", (*shares, Score("trained", "g", "effective rank", 12.0)))

@@ -97,7 +97,7 @@ def test_without_labels_there_is_no_verdict() -> None:
 def test_values_and_pairs_have_their_lines() -> None:
     rows = {"trained": 0.8, "random encoder": 0.5}
     scores = [
-        Score(row, "p", "R2", value, value - 0.02, value + 0.02, "test samples", 100)
+        Score(row, "ridge-v2", "R2", value, value - 0.02, value + 0.02, "test samples", 100)
         for row, value in rows.items()
     ]
     found = Evaluation("toys", tuple(scores))

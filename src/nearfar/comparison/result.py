@@ -90,7 +90,7 @@ class Comparison:
                 f"The evaluation of {folder} holds no score; judge it again with `nearfar evaluate "
                 f"{folder}`."
             )
-        return (judged_metrics(self._common) or self._common)[0]
+        return (judged_metrics(self.entries[0].evaluation, self._common) or self._common)[0]
 
     @cached_property
     def _common(self) -> list[str]:
@@ -141,7 +141,7 @@ class Comparison:
     @cached_property
     def judged(self) -> list[str]:
         """The metrics that verdicts rest on, the headline first; see ``judged.judged_metrics``."""
-        return judged_metrics(self._common) or [self.headline]
+        return judged_metrics(self.entries[0].evaluation, self._common) or [self.headline]
 
     def mean(self, arm: str, metric: str, row: str = "trained") -> Interval:
         """Mean over seeds; its 95 % interval contains the error by seeds and by test samples; see

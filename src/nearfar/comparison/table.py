@@ -30,7 +30,8 @@ def rich_table(comparison: Comparison, *, pairs: bool = False) -> Group:
     from rich.table import Table
 
     names = comparison.metrics()
-    leading = list(dict.fromkeys([*comparison.judged, *headlines(names)]))[:_MOST_HEADLINES]
+    others = [m for m in headlines(comparison.entries[0].evaluation) if m in names]
+    leading = list(dict.fromkeys([*comparison.judged, *others]))[:_MOST_HEADLINES]
     metrics = [*(leading or names[:1]), *(name for name in names if name == _SPREAD)]
     table = Table(box=SIMPLE, padding=0)  # four metrics with their differences fit 80 columns
     table.add_column(

@@ -194,7 +194,11 @@ class Protocol:
         online: (row) to a few numbers by name, cheap enough to be looked at while a run trains.
         section: "module:function" of its part of a run's page: (Look) to a ``Section``, or None
             where there is nothing to show; "": none.
-        headline: Metrics that stand for the protocol, the most telling first.
+        headline: Metrics that stand for the protocol, the most telling first; "* recall@1" stands
+            for all that end so.
+        beats: Of a protocol that judges results, the rows among its baselines that a method must
+            beat by the headline, beside a random encoder; a verdict rests on the headline where
+            there are any.
         rank: Place in tables; lower comes first.
     """
 
@@ -209,6 +213,7 @@ class Protocol:
     online: Callable[[Row], dict[str, float]] | None = None
     section: str = ""
     headline: tuple[str, ...] = ()
+    beats: tuple[str, ...] = ()
     rank: int = 50
 
     def fits(self, predicts: type[Result] | None) -> bool:

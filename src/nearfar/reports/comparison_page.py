@@ -98,7 +98,9 @@ def _lead(comparison: Comparison) -> str:
 def _scores(comparison: Comparison) -> Section:
     percent = comparison.unit(comparison.headline) == "%"
     arms = comparison.arms()
-    baselines = comparison.baselines
+    headline = comparison.headline
+    judged = {s.row for s in comparison.entries[0].evaluation.scores if s.metric == headline}
+    baselines = [row for row in comparison.baselines if row in judged]
     asked = [(arm, arm, "trained") for arm in arms] + [(row, arms[0], row) for row in baselines]
     rows: list[dict[str, Any]] = []
     for name, arm, row in asked:

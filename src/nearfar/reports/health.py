@@ -79,7 +79,7 @@ def gains(evaluation: Evaluation) -> list[tuple[str, Finding]]:
     The metrics are those of ``judged.judged_metrics``; what is sure is corrected for the number of
     comparisons. Where what each test sample adds was kept, encoder and baseline are paired by it.
     """
-    metrics = judged_metrics(evaluation.metrics())
+    metrics = judged_metrics(evaluation)
     scores = {(s.metric, s.row): s for s in evaluation.scores}
     asked = [
         (metric, row)

@@ -72,7 +72,7 @@ def lead(evaluation: Evaluation | None) -> str:
     if evaluation is None:
         return "<p>This run has not been evaluated.</p>"
     names = evaluation.metrics()
-    leading = [*judged_metrics(names), *headlines(names)]
+    leading = [*judged_metrics(evaluation), *headlines(evaluation)]
     metrics = list(dict.fromkeys([*leading, *(name for name in names if name == _SPREAD)]))
     cards = "".join(_card(evaluation, metric) for metric in metrics[:_MOST_CARDS])
     better = gain(evaluation)

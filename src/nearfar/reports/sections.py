@@ -52,7 +52,7 @@ def overview(evaluation: Evaluation) -> dict[str, tuple[str, Chart]]:
     """
     colours = colours_of_rows(evaluation.rows())
     names = evaluation.metrics()
-    leading = headlines(names)
+    leading = headlines(evaluation)
     chosen = [metric for metric in names if metric in leading]
     by_unit: dict[str, list[dict[str, Any]]] = {}
     for metric in chosen:

@@ -110,6 +110,6 @@ PAIRS = Protocol(
     _needs_pairs,
     quick=True,
     rank=5,
-    headline=("recall@1", "zero-shot accuracy"),
+    headline=("* recall@1", "zero-shot accuracy"),
 )
 PROTOCOLS = (PAIRS,)

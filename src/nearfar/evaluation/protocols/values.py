@@ -92,7 +92,7 @@ RIDGE = Protocol(
     _needs_values,
     quick=True,
     rank=40,
-    headline=("R2",),
+    headline=("R2", "mean absolute error"),
 )
 SHOTS = Protocol(
     "shots",

@@ -100,6 +100,7 @@ ACCURACY = Protocol(
     baselines=commonest_class,
     online=_online_accuracy,
     headline=("accuracy",),
+    beats=("commonest class",),
     rank=2,
 )
 VALUES = Protocol(
@@ -112,6 +113,7 @@ VALUES = Protocol(
     judges=Values,
     baselines=_mean,
     headline=("mean absolute error",),
+    beats=("mean value",),
     rank=3,
 )
 PROTOCOLS = (ACCURACY, VALUES)

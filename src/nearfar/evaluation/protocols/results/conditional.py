@@ -192,6 +192,7 @@ CONDITIONAL = Protocol(
     judges=Ranking,
     baselines=_halves,
     headline=("R@1",),
+    beats=tuple(_WEIGHTS),
     rank=5,
 )
 PROTOCOLS = (CONDITIONAL,)

@@ -106,6 +106,7 @@ DEPTH = Protocol(
     baselines=_without_looking,
     online=_online,
     headline=("abs_rel",),
+    beats=("mean depth", "mean depth of the row"),
     rank=5,
 )
 PROTOCOLS = (DEPTH,)

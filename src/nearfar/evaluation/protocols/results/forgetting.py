@@ -105,7 +105,7 @@ def _origin(task: Task) -> Mapping[str, Predict]:
     def as_it_was(x: Any) -> Any:
         return method.origin(x)
 
-    return {"before": as_it_was}
+    return {"classifier before": as_it_was}
 
 
 def _retrained(task: Task) -> Mapping[str, Predict]:

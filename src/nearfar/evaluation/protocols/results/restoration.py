@@ -91,7 +91,7 @@ def _simple(task: Task) -> Mapping[str, Predict]:
     """
     factor = factor_of(task.source.spec.parts[_DEGRADED])
     if factor == 1:
-        return {"the degraded image": lambda x: Restored(_degraded(x).clamp(0, 1))}
+        return {"degraded image": lambda x: Restored(_degraded(x).clamp(0, 1))}
 
     def bicubic(x: Parts) -> Restored:
         return Restored(bicubic_up(_degraded(x), factor).clamp(0, 1))
@@ -127,6 +127,7 @@ RESTORATION = Protocol(
     baselines=_simple,
     online=_online,
     headline=("PSNR", "SSIM"),
+    beats=("degraded image", "bicubic", "repeated pixels"),
     rank=4,
 )
 PROTOCOLS = (RESTORATION,)

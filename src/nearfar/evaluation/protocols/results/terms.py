@@ -266,6 +266,7 @@ TERMS = Protocol(
     judges=Terms,
     baselines=_simple_terms,
     headline=("Fmax",),
+    beats=("term frequencies", "composition"),
     rank=4,
 )
 SITES = Protocol(
@@ -281,6 +282,7 @@ SITES = Protocol(
     judges=Terms,
     baselines=_simple_sites,
     headline=("site AUC",),
+    beats=("residue geometry",),
     rank=5,
 )
 PROTOCOLS = (TERMS, SITES)
