@@ -91,7 +91,17 @@ def evaluation(
 ) -> Evaluation:
     values = {"trained": trained, "random encoder": 0.4, "raw input": 0.3}
     scores = (
-        Score(row, {"R2": "ridge-v2"}.get(metric, "knn-v1"), metric, v, v - width, v + width, "test samples", 100, unit)
+        Score(
+            row,
+            {"R2": "ridge-v2"}.get(metric, "knn-v1"),
+            metric,
+            v,
+            v - width,
+            v + width,
+            "test samples",
+            100,
+            unit,
+        )
         for row, v in values.items()
     )
     return Evaluation("toys", tuple(scores))
