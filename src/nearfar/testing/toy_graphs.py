@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nearfar.data.spec import Spec
-from nearfar.rows import Graphs
+from nearfar.rows import Graphs, Nodes
 
 LEAST = 5
 MOST = 9
@@ -37,6 +37,22 @@ def graphs_of(spec: Spec, count: int, generator: torch.Generator) -> Graphs:
     known = {name: _drawn(name, total, width, generator) for name, width in spec.nodes.items()}
     nodes = {name: place if name == "place" else value for name, value in known.items()}
     return Graphs(nodes, edges, sizes, {"distance": distance[edges[0], edges[1]]})
+
+
+def nodes_of(spec: Spec, count: int, generator: torch.Generator) -> Nodes:
+    """Nodes of one graph that has a few more than these; each is linked with two others.
+
+    Args:
+        spec: Its ``nodes`` say which facts there are and how many values each has.
+        count: Number of samples.
+        generator: Of all draws.
+    """
+    total = count + LEAST
+    known = {name: _drawn(name, total, width, generator) for name, width in spec.nodes.items()}
+    first = torch.arange(total).repeat(2)
+    second = torch.randint(total, (2 * total,), generator=generator)
+    edges = torch.stack([torch.cat([first, second]), torch.cat([second, first])])
+    return Nodes(known, torch.unique(edges, dim=1), torch.arange(count))
 
 
 def _places(sizes: Tensor, generator: torch.Generator) -> Tensor:

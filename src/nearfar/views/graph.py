@@ -102,6 +102,23 @@ def graph_views(spec: Spec, wanted: WantedViews, settings: Any = None) -> Views:
     Raises:
         UserError: If a method wants parts of graphs, or for an unknown style.
     """
+    chosen = chosen_settings(spec, wanted, settings)
+
+    def made(samples: Any, generator: torch.Generator) -> list[Any]:
+        graphs = plain_graphs(samples, spec)
+        return [changed(graphs, one, generator) for one in chosen]
+
+    return made
+
+
+def chosen_settings(
+    spec: Spec, wanted: WantedViews, settings: Any = None
+) -> list[GraphViewSettings]:
+    """The distribution of each view that a method wants.
+
+    Raises:
+        UserError: As ``graph_views``.
+    """
     if wanted.local:
         raise UserError(
             f"There are no parts of {spec.modality} samples as views; choose a method that looks "
@@ -120,12 +137,7 @@ def graph_views(spec: Spec, wanted: WantedViews, settings: Any = None) -> Views:
                 "GraphViewSettings, or one for each view."
             )
         chosen = list(each)
-
-    def made(samples: Any, generator: torch.Generator) -> list[Any]:
-        graphs = plain_graphs(samples, spec)
-        return [changed(graphs, one, generator) for one in chosen]
-
-    return made
+    return chosen
 
 
 def changed(graphs: Any, settings: GraphViewSettings, generator: torch.Generator) -> Any:
@@ -143,18 +155,18 @@ def changed(graphs: Any, settings: GraphViewSettings, generator: torch.Generator
     low = torch.minimum(place[sender], place[receiver])
     high = torch.maximum(place[sender], place[receiver])
     graph = graphs.graph[sender]
-    drawn = _numbers(seed[graph, 0], low * graphs.sizes[graph] + high)
+    drawn = numbers(seed[graph, 0], low * graphs.sizes[graph] + high)
     kept = (drawn >= settings.edges) | (low == high)
     nodes = dict(graphs.nodes)
     if settings.values and DRAWN in nodes:
         x = nodes[DRAWN]
         cell = place[:, None] * x.shape[1] + torch.arange(x.shape[1], device=x.device)
-        nodes[DRAWN] = x * (_numbers(seed[graphs.graph, 1][:, None], cell) >= settings.values)
+        nodes[DRAWN] = x * (numbers(seed[graphs.graph, 1][:, None], cell) >= settings.values)
     known = {name: value[kept] for name, value in graphs.edge_data.items()}
     return Graphs(nodes, graphs.edges[:, kept], graphs.sizes, known)
 
 
-def _numbers(seed: Tensor, place: Tensor) -> Tensor:
+def numbers(seed: Tensor, place: Tensor) -> Tensor:
     """Numbers in [0, 1) that look random, one for each seed and place.
 
     Source: Steele, Lea and Flood 2014, "Fast Splittable Pseudorandom Number Generators"
@@ -178,11 +190,6 @@ def mean_of_nodes(view: Graphs, spec: Spec) -> Tensor:
         return sizes
     values = view.nodes[DRAWN].float().flatten(1)
     return values.new_zeros(len(view), values.shape[1]).index_add(0, view.graph, values) / sizes
-
-
-def values_of_seeds(view: Nodes, spec: Spec) -> Tensor:
-    """(N, D) what is known of the nodes that are the samples."""
-    return view.nodes[DRAWN][view.seeds].float().flatten(1)
 
 
 def adjacency_pictures(samples: Graphs, spec: Spec, scale: Any = None) -> list[str]:
