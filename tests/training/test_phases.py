@@ -54,7 +54,7 @@ class Adversary(Method):
 
     def judge(self, batch: Batch) -> Outputs:
         z = self.encoder(batch.views[0])
-        target = torch.linspace(-1, 1, z.shape[1], dtype=z.dtype).expand_as(z)
+        target = torch.linspace(-1, 1, z.shape[1], dtype=z.dtype, device=z.device).expand_as(z)
         return {"real": self.critic(target)[:, 0], "made": self.critic(z)[:, 0]}
 
     def critic_loss(self, outputs: Outputs) -> dict[str, Tensor]:
