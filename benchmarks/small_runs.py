@@ -15,7 +15,8 @@ import torch
 from rich.console import Console
 
 from nearfar import networks
-from nearfar.assembly.assemble import assemble, load_data, suited
+from nearfar.assembly.assemble import assemble
+from nearfar.assembly.loaded import load_data, suited
 from nearfar.assembly.watch import plan_of
 from nearfar.data.samples import Source
 from nearfar.data.split import own_split

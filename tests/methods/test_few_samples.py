@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nearfar.assembly.assemble import assemble, load_data
+from nearfar.assembly.assemble import assemble
+from nearfar.assembly.loaded import load_data
 from nearfar.methods.method import STEPS_OF_SMALL, Recipe
 from nearfar.options import Config, PretrainOptions
 

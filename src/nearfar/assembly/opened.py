@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nearfar.assembly.assemble import assemble, own_data
+from nearfar.assembly.assemble import assemble
+from nearfar.assembly.loaded import own_data
 from nearfar.data.samples import Source
 from nearfar.errors import UserError
 from nearfar.methods.method import Method

@@ -213,7 +213,8 @@ def shared_options(options: CompareOptions) -> PretrainOptions:
 
 def _conditions(arms: Sequence[Arm], options: CompareOptions) -> dict[str, Any]:
     """The batch size, encoder and number of epochs that all arms share."""
-    from nearfar.assembly.assemble import assemble, load_data, resolved_recipe, suited
+    from nearfar.assembly.assemble import assemble, resolved_recipe
+    from nearfar.assembly.loaded import load_data, suited
     from nearfar.methods import registry
 
     first = shared_options(options)
@@ -260,7 +261,8 @@ def _steps(arm: Arm, options: CompareOptions, plan: dict[str, Any]) -> int:
         return options.steps or 0
     from rich.console import Console
 
-    from nearfar.assembly.assemble import assemble, load_data, suited
+    from nearfar.assembly.assemble import assemble
+    from nearfar.assembly.loaded import load_data, suited
     from nearfar.assembly.watch import plan_of
     from nearfar.methods import registry
     from nearfar.training.loop import fit

@@ -73,7 +73,7 @@ def _shapes(study: Study, full: bool) -> dict[str, Any]:
     Raises:
         UserError: If an arm is not known, or the data of a condition cannot be had.
     """
-    from nearfar.assembly.assemble import load_data
+    from nearfar.assembly.loaded import load_data
     from nearfar.comparison.running import shared_options
 
     arms_of(study.arms, study.settings)

@@ -95,7 +95,7 @@ def embed_samples(run: RunFolder, samples: Any) -> np.ndarray[Any, Any]:
 
 def loaded(run: RunFolder, data: str | None) -> Source:
     """A run's own data, or other data as its encoder takes them, whole."""
-    from nearfar.assembly.assemble import load_other, own_data
+    from nearfar.assembly.loaded import load_other, own_data
     from nearfar.reports.told import tell
     from nearfar.runs.encoder_files import tokenizer_of
 

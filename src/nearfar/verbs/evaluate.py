@@ -64,7 +64,7 @@ def evaluate(
     Raises:
         UserError: for an unknown protocol, or one that the data do not allow.
     """
-    from nearfar.assembly.assemble import load_other, with_parts
+    from nearfar.assembly.loaded import load_other, with_parts
     from nearfar.evaluation.protocols import check_names
     from nearfar.reports.told import tell
 
@@ -117,7 +117,7 @@ def evaluate(
 
 def _own(run: RunFolder, columns: dict[str, Any]) -> Source:
     """The run's data, perhaps with labels or groups of other columns."""
-    from nearfar.assembly.assemble import own_data
+    from nearfar.assembly.loaded import own_data
     from nearfar.runs.encoder_files import encoder_spec, tokenizer_of
 
     encoder = run.encoder()

@@ -109,7 +109,7 @@ def _samples(run: RunFolder, data: str | None) -> list[tuple[Source, Any]]:
     """Sources, each with the samples that are asked for: those for testing of the run's own data,
     or all of other data, apart by size for an encoder that takes any.
     """
-    from nearfar.assembly.assemble import load_by_size
+    from nearfar.assembly.loaded import load_by_size
     from nearfar.reports.told import tell
     from nearfar.verbs.embed import loaded
 

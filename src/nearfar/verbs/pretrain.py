@@ -124,7 +124,8 @@ def _train(
     wanted: Config, method_class: Any, console: Console, profile: bool, held: ExitStack
 ) -> Run:
     from nearfar import collectives
-    from nearfar.assembly.assemble import assemble, load_data, suited
+    from nearfar.assembly.assemble import assemble
+    from nearfar.assembly.loaded import load_data, suited
     from nearfar.assembly.pretrained import data_of_start, pretrained_parts
     from nearfar.assembly.tasks import branch_of
     from nearfar.assembly.watch import callbacks, plan_of
