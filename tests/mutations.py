@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PLAIN = "tests/methods/test_plain_forms.py::test_the_loss_and_its_gradient_equal_the_plain_form"
 ACTS = "tests/methods/test_settings_act.py::test_every_setting_acts"
 CARD = "tests/methods/test_cards.py::test_the_card_is_as_reviewed"
+JUDGED = "tests/comparison/test_judged.py"
 COPY = "tests/methods/test_copies.py::test_the_copy_follows_the_online_network"
 
 
@@ -102,7 +103,7 @@ MUTATIONS = (
         what="the loop leaves progress at 0",
         file="training/loop.py",
         test="tests/training/test_progress.py::test_progress_grows_from_nothing_to_all",
-        old="trained.progress = progress.step / progress.steps",
+        old="trained.progress = _share(progress, going_on)",
         new="trained.progress = 0.0",
     ),
     Mutation(
@@ -132,6 +133,42 @@ MUTATIONS = (
         test="tests/test_ranges.py::test_options_have_ranges_too",
         old="return over and under",
         new="return True",
+    ),
+    Mutation(
+        what="a verdict takes more for better, whatever the metric",
+        file="comparison/verdict.py",
+        test=f"{JUDGED}::test_less_is_better_where_the_metric_says_so",
+        old='return -self.of.value if self.better == "lower" else self.of.value',
+        new="return self.of.value",
+    ),
+    Mutation(
+        what="a method is held beside any row of the table",
+        file="comparison/judged.py",
+        test=f"{JUDGED}::test_a_method_is_held_beside_what_it_must_beat_and_nothing_else",
+        old="return [row for row in wanted if row in rows]",
+        new="return sorted(rows - {'trained'})",
+    ),
+    Mutation(
+        what="a study ranks the worst first",
+        file="studies/outcome.py",
+        test="tests/studies/test_study.py::"
+        "test_ranks_are_means_over_conditions_and_ties_share_their_places",
+        old='if comparison.direction(metric) != "lower":',
+        new='if comparison.direction(metric) == "lower":',
+    ),
+    Mutation(
+        what="a step's draws are those of the step before",
+        file="targets/step_generator.py",
+        test="tests/targets/test_step_generator.py::test_a_step_has_its_own_draws",
+        old="self._known = self._known[0], self._known[1] + 1",
+        new="self._known = self._known[0], self._known[1]",
+    ),
+    Mutation(
+        what="each sample sees a graph of its own",
+        file="views/nodes.py",
+        test="tests/methods/test_nodes.py::test_every_sample_sees_the_same_graph",
+        old="drawn = torch.randint(2**52, (2,), generator=generator, device=generator.device)",
+        new="drawn = torch.randint(2**52, (2,), device=generator.device) + len(nodes)",
     ),
 )
 
