@@ -447,6 +447,7 @@ LOSSES: dict[str, Spec] = {
     "regression_pairs.supremix unmixed": Spec(
         {"label": REGRESSION["label"], "mixing": constant(None), "window": constant(None)}
     ),
+    "relation.queue_relation": Spec(),
     "siglip.siglip": Spec(
         {"first": unit_rows(-1, 5), "second": unit_rows(-1, 5)},
         sigmoid_pairs,
