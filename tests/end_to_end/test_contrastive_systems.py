@@ -53,6 +53,7 @@ SMALL = {
     ],
     "moco-v2": [*HEAD, "--settings.queue", "64", "--settings.decoupled"],
     "nnclr": ["--settings.projection", "16", "--settings.queue", "64", "--settings.decoupled"],
+    "ressl": [*HEAD, "--settings.queue", "64", "--settings.teacher-view", "strong"],
     "swav": ["--settings.prototypes", "6", "--settings.local", "0", "--settings.queue", "64"],
 }
 STATE = {
@@ -79,6 +80,7 @@ STATE = {
     "mochi": ["queue.rows", "queue.pointer", "draws.seed", "draws.step"],
     "moco-v2": ["queue.rows", "queue.pointer", "target.module.1.0.weight"],
     "nnclr": ["queue.rows", "queue.pointer"],
+    "ressl": ["queue.rows", "queue.pointer", "target.module.1.0.weight"],
     "swav": ["queue.rows", "queue.pointer", "queue.full"],
 }
 

@@ -67,9 +67,7 @@ class ReSSL(Method):
             "Keys are not shuffled: batch norms see all of it.",
         ),
     )
-    facets = Facets(
-        "non_contrastive.self_distillation", teacher="ema", guard="centring+sharpening"
-    )
+    facets = Facets("non_contrastive.self_distillation", teacher="ema", guard="centring+sharpening")
     recipes = {
         "paper": Recipe(
             settings={},
