@@ -5,6 +5,7 @@ a loop, directions, and mistakes.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -36,10 +37,10 @@ def test_many_knots_give_the_integral_in_closed_form(scale: float) -> None:
 
 
 def test_equals_its_loop_of_complex_numbers_on_both_sides() -> None:
-    views = drawn(2, 6, 3).requires_grad_()
-    directions = drawn(4, 3, seed=5)
+    views = drawn(2, 4, 3).requires_grad_()
+    directions = drawn(3, 3, seed=5)
     directions = directions / directions.norm(dim=1, keepdim=True)
-    steps = 9
+    steps = 5
     expected = views.new_zeros(())
     for view in views:
         for direction in directions:
@@ -49,8 +50,8 @@ def test_equals_its_loop_of_complex_numbers_on_both_sides() -> None:
                 found = torch.stack([torch.exp(1j * t * (z @ direction)) for z in view]).mean()
                 normal = math.exp(-(t**2) / 2)
                 values.append((found - normal).abs() ** 2 * normal)
-            area = sum((a + b) / 2 * 5.0 / (steps - 1) for a, b in zip(values, values[1:]))
-            expected = expected + len(view) * area / 8
+            area = sum((a + b) / 2 * 5.0 / (steps - 1) for a, b in pairwise(values))
+            expected = expected + len(view) * area / 6
     found = sigreg(views, directions, largest=5.0, knots=steps)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
     for got, wanted in zip(
@@ -102,7 +103,7 @@ def test_mistakes_are_one_sentence() -> None:
     views = drawn(2, 4, 3)
     with pytest.raises(ValueError, match=r"Expected views \(V, N, D\) and directions \(M, D\)"):
         sigreg(views, torch.eye(4))
-    with pytest.raises(ValueError, match="an end above 0 and at least 2 knots; found 5.0 and 1"):
+    with pytest.raises(ValueError, match="an end above 0 and at least 2 knots"):
         sigreg(views, torch.eye(3), knots=1)
     with pytest.raises(ValueError, match="Of 2 views 1 to all can be whole; found 3"):
         centre_prediction(views, whole=3)

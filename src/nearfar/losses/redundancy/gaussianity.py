@@ -8,8 +8,8 @@ empirical characteristic function with that of the standard normal, phi(t) = exp
 
 This is Epps and Pulley's statistic. The integrand is even, so that twice the trapezoid rule from 0
 to r gives the trapezoid rule of both sides. Directions must be drawn anew for each step, and alike
-on all processes. For normal samples the expectation of T is sqrt(2 pi) (1 - 1 / sqrt(3)), about 1.06
-over the whole line, whatever N; for all others T grows with N. Centres receive gradient too.
+on all processes. For normal samples the expectation of T is sqrt(2 pi) (1 - 1 / sqrt(3)), about
+1.06 over the whole line, whatever N; for all others T grows with N. Centres receive gradient too.
 
 Source: Balestriero and LeCun 2025, "LeJEPA: Provable and Scalable Self-Supervised Learning Without
 the Heuristics", algorithms 1 and 2; Epps and Pulley 1983, "A test for normality based on the

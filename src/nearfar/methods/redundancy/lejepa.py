@@ -77,7 +77,9 @@ class LeJEPA(Method):
             "The optional average of weights, from which transformers gain a little, is left out.",
         ),
     )
-    facets = Facets("non_contrastive.redundancy_reduction", guard="decorrelation")
+    facets = Facets(
+        "non_contrastive.redundancy_reduction", teacher="online-twin", guard="decorrelation"
+    )
     recipes = {
         "paper": Recipe(
             settings={},
