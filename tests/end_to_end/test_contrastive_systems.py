@@ -40,6 +40,7 @@ SMALL = {
     "groco": [*HEAD, "--settings.network", "bitonic"],
     "hard-contrastive": [*HEAD, "--settings.bank"],
     "isogclr": HEAD,
+    "lejepa": [*HEAD, "--settings.local", "1", "--settings.directions", "8"],
     "mixed-barlow-twins": ["--settings.projection", "16"],
     "mochi": [
         "--settings.hardest",
@@ -76,6 +77,7 @@ STATE = {
         "table.shift",
         "table.seen",
     ],
+    "lejepa": ["projector.0.weight", "draws.seed", "draws.step"],
     "mixed-barlow-twins": ["projector.0.weight"],
     "mochi": ["queue.rows", "queue.pointer", "draws.seed", "draws.step"],
     "moco-v2": ["queue.rows", "queue.pointer", "target.module.1.0.weight"],
