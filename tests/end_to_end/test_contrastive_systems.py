@@ -40,6 +40,7 @@ SMALL = {
     "groco": [*HEAD, "--settings.network", "bitonic"],
     "hard-contrastive": [*HEAD, "--settings.bank"],
     "isogclr": HEAD,
+    "lejepa": [*HEAD, "--settings.local", "1", "--settings.directions", "8"],
     "mixed-barlow-twins": ["--settings.projection", "16"],
     "mochi": [
         "--settings.hardest",
@@ -53,6 +54,7 @@ SMALL = {
     ],
     "moco-v2": [*HEAD, "--settings.queue", "64", "--settings.decoupled"],
     "nnclr": ["--settings.projection", "16", "--settings.queue", "64", "--settings.decoupled"],
+    "ressl": [*HEAD, "--settings.queue", "64", "--settings.teacher-view", "strong"],
     "swav": ["--settings.prototypes", "6", "--settings.local", "0", "--settings.queue", "64"],
 }
 STATE = {
@@ -75,10 +77,12 @@ STATE = {
         "table.shift",
         "table.seen",
     ],
+    "lejepa": ["projector.0.weight", "draws.seed", "draws.step"],
     "mixed-barlow-twins": ["projector.0.weight"],
     "mochi": ["queue.rows", "queue.pointer", "draws.seed", "draws.step"],
     "moco-v2": ["queue.rows", "queue.pointer", "target.module.1.0.weight"],
     "nnclr": ["queue.rows", "queue.pointer"],
+    "ressl": ["queue.rows", "queue.pointer", "target.module.1.0.weight"],
     "swav": ["queue.rows", "queue.pointer", "queue.full"],
 }
 

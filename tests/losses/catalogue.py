@@ -309,6 +309,8 @@ LOSSES: dict[str, Spec] = {
     "feature_transformation.feature_transformation": Spec(
         {"mixing": constant(Mixing(1.3, 0.6, torch.arange(9).flip(0)))}
     ),
+    "gaussianity.centre_prediction": Spec(),
+    "gaussianity.sigreg": Spec({"directions": constant(torch.eye(5, dtype=torch.float64)[:4])}),
     "gated_pairs.gated_contrast": Spec(
         {
             "gate": lambda rows, generator: (
@@ -447,6 +449,7 @@ LOSSES: dict[str, Spec] = {
     "regression_pairs.supremix unmixed": Spec(
         {"label": REGRESSION["label"], "mixing": constant(None), "window": constant(None)}
     ),
+    "relation.queue_relation": Spec(),
     "siglip.siglip": Spec(
         {"first": unit_rows(-1, 5), "second": unit_rows(-1, 5)},
         sigmoid_pairs,
@@ -510,6 +513,7 @@ PARTS: dict[str, str] = {
     "feature_transformation.draw_mixing": "draws",
     "feature_transformation.mix": "mixtures",
     "feature_transformation.score_statistics": "a diagnostic",
+    "gaussianity.draw_directions": "draws the unit vectors that sigreg tests along",
     "gated_pairs.gated_cosines": "a matrix",
     "hard_negatives.draw": "draws",
     "hard_negatives.hardest_keys": "places",

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nearfar import collectives
 from nearfar.losses import clip, info_nce, moco_v3, nnclr, nt_xent, siglip, supcon
+from nearfar.losses.distillation.relation import queue_relation
 from nearfar.losses.instance.decoupled import cross_view_dcl, dcl, dclw, nnclr_dcl, queue_dcl
 from nearfar.losses.instance.masked_contrast import grouped_clip, grouped_nt_xent
 from nearfar.losses.kernels.similarity import unit
@@ -46,6 +47,9 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "cross_view_dcl": cross_view_dcl,
     "nnclr_dcl": lambda a, b, **how: nnclr_dcl(a.flip(1), b.flip(1), a, b, **how),
     "queue_dcl": lambda a, b, **how: queue_dcl(a, b, PAST, **how) + queue_dcl(b, a, PAST, **how),
+    "queue_relation": lambda a, b, **how: (
+        queue_relation(a, b, PAST, **how) + queue_relation(b, a, PAST, **how)
+    ),
     "moco_v3": lambda a, b, **how: moco_v3(a, b, a.flip(1), b.flip(1), **how),
     "nnclr": lambda a, b, **how: nnclr(a.flip(1), b.flip(1), a, b, **how),
     "grouped_nt_xent": lambda a, b, **how: grouped_nt_xent(a, b, LABEL, **how),

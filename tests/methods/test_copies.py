@@ -15,7 +15,15 @@ from nearfar.targets.momentum import MomentumEncoder
 from nearfar.testing.toys import toy
 
 RISING = {"byol", "moco-v3", "dino", "cacr-moco-v3", "pixpro"}
-CONSTANT = {"moco-v2", "mochi", "feature-transformation", "cacr-queue", "amcl-moco", "directpred"}
+CONSTANT = {
+    "moco-v2",
+    "mochi",
+    "feature-transformation",
+    "cacr-queue",
+    "amcl-moco",
+    "directpred",
+    "ressl",
+}
 
 
 def _copy_of(method: Method) -> tuple[str, MomentumEncoder] | None:

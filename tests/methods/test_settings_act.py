@@ -45,7 +45,15 @@ CONTEXTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 _QUEUE = {"queue": 7}  # the toys' twelve samples bound longer queues
 VALUES: Mapping[str, Mapping[str, Any]] = {
     **dict.fromkeys(
-        ("amcl-moco", "cacr-queue", "feature-transformation", "moco-v2", "nnclr", "hallucinator"),
+        (
+            "amcl-moco",
+            "cacr-queue",
+            "feature-transformation",
+            "moco-v2",
+            "nnclr",
+            "hallucinator",
+            "ressl",
+        ),
         _QUEUE,
     ),
     "clip": {"largest_scale": 5.0},

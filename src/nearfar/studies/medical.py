@@ -17,7 +17,6 @@ STUDY = Study(
         authors="Bundele et al.",
         year=2024,
         departures=(
-            "ReSSL, the eighth method, is not among the arms yet.",
             "At a laptop's scale the sets are handwritten digits, plain, among fragments and "
             "before stripes, and stand for no medical finding.",
             "Encoders are carried over between sets of the same number of channels.",
@@ -26,7 +25,7 @@ STUDY = Study(
     ),
     question="Which method learns most from pictures without labels, and from which set does it "
     "carry over to the others?",
-    arms=("simclr", "byol", "moco-v3", "nnclr", "barlow-twins", "vicreg", "dino"),
+    arms=("simclr", "byol", "moco-v3", "nnclr", "ressl", "barlow-twins", "vicreg", "dino"),
     conditions={name: {"data": f"{name}mnist.npz"} for name in (*_SETS, *_ORGANS)},
     small_conditions={
         "digits": {"data": "digits", "size": 16},

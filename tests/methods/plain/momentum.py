@@ -35,6 +35,16 @@ def moco_v2(method: Any, batch: Batch) -> dict[str, Tensor]:
 
 
 @plain_form
+def ressl(method: Any, batch: Batch) -> dict[str, Tensor]:
+    s = method.settings
+    queue = method.queue.rows
+    query, key = _query_and_key(method, batch)
+    teacher = (key @ queue.T / s.teacher_temperature).softmax(1)
+    student = (query @ queue.T / s.temperature).log_softmax(1)
+    return {"relation": -(teacher * student).sum(1).mean()}
+
+
+@plain_form
 def mochi(method: Any, batch: Batch) -> dict[str, Tensor]:
     """Each query also meets mixtures of its hardest keys, and of these with itself."""
     s = method.settings

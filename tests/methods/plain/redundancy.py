@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nearfar.batch import Batch
+from nearfar.losses.redundancy.gaussianity import draw_directions
 
-from .formulas import off_diagonal, one_by_one, plain_form, unit
+from .formulas import in_one_pass, off_diagonal, one_by_one, plain_form, unit
 
 
 @plain_form
@@ -58,4 +60,26 @@ def vicreg(method: Any, batch: Batch) -> dict[str, Tensor]:
         "invariance": s.invariance * invariance,
         "variance": s.variance * variance,
         "covariance": s.covariance * covariance,
+    }
+
+
+@plain_form
+def lejepa(method: Any, batch: Batch) -> dict[str, Tensor]:
+    """The integral is taken over both sides, with complex numbers."""
+    s = method.settings
+    views = in_one_pass(lambda x: method.projector(method.encoder(x)), batch.views)
+    centre = sum(views[: s.whole]) / s.whole
+    prediction = torch.stack([(centre - z).square().mean() for z in views]).mean()
+    directions = draw_directions(s.projection, s.directions, generator=method.draws())
+    t = torch.linspace(-s.largest, s.largest, 2 * s.knots - 1, dtype=views[0].dtype)
+    normal = (-t.square() / 2).exp()
+    tests = []
+    for z in views:
+        along = z @ directions.to(z).T
+        found = torch.exp(1j * along[:, :, None] * t).mean(0)
+        apart = (found - normal).abs().square() * normal
+        tests.append(len(z) * torch.trapezoid(apart, t).mean())
+    return {
+        "prediction": (1 - s.trade) * prediction,
+        "normality": s.trade * torch.stack(tests).mean(),
     }
