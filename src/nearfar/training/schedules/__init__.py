@@ -38,5 +38,5 @@ def schedule_of(text: str) -> Schedule:
         UserError: For an unknown name or option, or a value out of its range.
     """
     given = named.parse(text, "The schedule")
-    function = found.part_in(__name__, given.name, "factor", "schedule")
+    function = found.part_in(__name__, given.name, "factor", "schedule", Callable)
     return partial(function, **named.made(function, given, "schedule"))
