@@ -9,12 +9,15 @@ file ``FOLDER/schedules/steep.py`` is the schedule "steep". Nothing here imports
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
+import sys
+import traceback
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nearfar.errors import UserError, unknown_name
+from nearfar.errors import UserError, brief, unknown_name
 
 OWN_FOLDERS = "NEARFAR_PATH"
 _PACKAGE = "nearfar"
@@ -77,11 +80,11 @@ def names_in(package: str, attribute: str) -> list[str]:
 def _defines(file: Path, attribute: str) -> bool:
     """Whether a file defines a name at its top level, told without running it."""
     starts = (f"{attribute} =", f"{attribute}:", f"def {attribute}(", f"class {attribute}")
-    with file.open(encoding="utf-8") as lines:
+    with file.open(encoding="utf-8", errors="replace") as lines:
         return any(line.startswith(starts) for line in lines)
 
 
-def part_in(package: str, name: str, attribute: str, what: str) -> Any:
+def part_in(package: str, name: str, attribute: str, what: str, kind: Any = object) -> Any:
     """What the file of a name defines.
 
     Args:
@@ -89,22 +92,80 @@ def part_in(package: str, name: str, attribute: str, what: str) -> Any:
         name: As ``names_in`` gives it.
         attribute: What the file calls it.
         what: What it is, for the error ("schedule").
+        kind: The class that it must be of.
 
     Raises:
-        UserError: If there is no such file.
+        UserError: If there is no such file, or a file of the user's own cannot be run or defines
+            something else.
     """
     known = names_in(package, attribute)
     if name not in known:
         raise unknown_name(what, name, known)
-    module = importlib.import_module(f"{package}.{name.replace('-', '_')}")
-    return getattr(module, attribute)
+    module = module_of(f"{package}.{name.replace('-', '_')}", what)
+    part = getattr(module, attribute, None)
+    if not isinstance(part, kind):
+        raise refused(
+            module.__file__,
+            what,
+            f"{attribute} is {brief(part)}; expected {getattr(kind, '__name__', kind)}",
+        )
+    return part
+
+
+def module_of(name: str, what: str = "part") -> Any:
+    """The module of a dotted name.
+
+    Args:
+        name: Of the module.
+        what: What it defines, for the error ("schedule").
+
+    Raises:
+        UserError: If it is a file of the user's own that cannot be run; names file and line.
+    """
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.find_spec(name)
+    file = spec.origin if spec is not None else None
+    if file is None or Path(file).is_relative_to(Path(__file__).parent):
+        return importlib.import_module(name)
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        if isinstance(error, UserError) and OWN_FOLDERS in str(error):
+            # Another file, which this one needs, was refused.
+            raise
+        raise refused(file, what, f"{type(error).__name__}: {error}", _line(error, file)) from error
+
+
+def refused(file: str | None, what: str, reason: str, line: int | None = None) -> UserError:
+    """The error for a file of the user's own that is not what it should be.
+
+    Args:
+        file: Its path.
+        what: What it should define ("schedule").
+        reason: What is wrong.
+        line: Where.
+    """
+    place = f"line {line} of {file}" if line else file
+    return UserError(
+        f"No {what} can be had from {place}: {reason.rstrip('.')}. Mend it, or take it out of the "
+        f"folder that {OWN_FOLDERS} names."
+    )
+
+
+def _line(error: Exception, file: str) -> int | None:
+    """Where in a file an error was raised; the deepest place."""
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return error.lineno
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((one.lineno for one in reversed(frames) if one.filename == file), None)
 
 
 def at_home(home: str) -> Any:
     """The object at "module:name"."""
     lay_over()
     module, _, name = home.partition(":")
-    return getattr(importlib.import_module(module), name)
+    return getattr(module_of(module), name)
 
 
 def _own_folders(named: str) -> list[Path]:

@@ -90,18 +90,9 @@ def evaluation(
     trained: float, metric: str = "kNN accuracy", unit: str = "%", width: float = 0.02
 ) -> Evaluation:
     values = {"trained": trained, "random encoder": 0.4, "raw input": 0.3}
+    protocol = {"R2": "ridge-v2"}.get(metric, "knn-v1")
     scores = (
-        Score(
-            row,
-            {"R2": "ridge-v2"}.get(metric, "knn-v1"),
-            metric,
-            v,
-            v - width,
-            v + width,
-            "test samples",
-            100,
-            unit,
-        )
+        Score(row, protocol, metric, v, v - width, v + width, "test samples", 100, unit)
         for row, v in values.items()
     )
     return Evaluation("toys", tuple(scores))

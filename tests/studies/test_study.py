@@ -65,6 +65,14 @@ def test_ranks_are_means_over_conditions_and_ties_share_their_places() -> None:
     assert outcome(better="lower").ranks()["byol"] == (1 + 1.5) / 2, "less is better"
 
 
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "carried", "a\nb"])
+def test_a_condition_has_the_name_of_a_folder(name: str) -> None:
+    with pytest.raises(UserError, match="names a folder"):
+        study(conditions={name: {"data": "digits"}})
+    with pytest.raises(UserError, match="names a folder"):
+        study(small_conditions={name: {"data": "digits"}})
+
+
 def test_the_matrix_holds_own_and_carried_scores() -> None:
     carried = tuple(
         Carried("simclr", "one", "two", seed, {"kNN accuracy": 0.2 + 0.2 * seed})

@@ -63,11 +63,14 @@ def planned(arms: Sequence[Arm], options: CompareOptions, folder: Path) -> dict[
     if os.path.lexists(path):
         plan = _read_plan(path)
         old = {**plan["asked"], "options": {**plan["asked"]["options"], "seeds": options.seeds}}
-        if not _extends(asked, old):
+        if not _extends(asked, old) and _begun(folder):
             raise UserError(
                 f"{folder} holds another comparison, with other methods or options; choose another "
                 "--output."
             )
+        if not _extends(asked, old):
+            # No run was begun under the old conditions.
+            plan = {"steps": {}, **_conditions(arms, options)}
         missing = [arm for arm in arms if arm.name not in plan["steps"]]
     elif folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} exists and is not a comparison; choose another --output.")
@@ -79,6 +82,11 @@ def planned(arms: Sequence[Arm], options: CompareOptions, folder: Path) -> dict[
         plan["steps"][arm.name] = _steps(arm, options, plan)
     write_text(path, json.dumps(plan, indent=1) + "\n", overwrite=True)
     return plan
+
+
+def _begun(folder: Path) -> bool:
+    """Whether any run of a comparison has a folder."""
+    return any(place.is_dir() for place in folder.glob("*/seed-*"))
 
 
 def _read_plan(path: Path) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def named_by_user(name: str) -> type[Method]:
 def _defined_in(module_name: str) -> type[Method]:
     from nearfar.methods.method import Method
 
-    module = importlib.import_module(module_name)
+    module = found.module_of(module_name, "method")
     for value in vars(module).values():
         if (
             isinstance(value, type)
@@ -87,7 +87,7 @@ def _defined_in(module_name: str) -> type[Method]:
             and value.__module__ == module_name
         ):
             return value
-    raise RuntimeError(f"{module_name} defines no Method")
+    raise found.refused(module.__file__, "method", "it defines no class that extends Method")
 
 
 def _from_outside(name: str, *, importing: bool) -> type[Method]:

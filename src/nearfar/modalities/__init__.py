@@ -44,7 +44,7 @@ def get(name: str) -> Modality:
         from nearfar.modalities.parts import combined
 
         return combined([get(part) for part in parts], name)
-    modality: Modality = found.part_in(__name__, name, "MODALITY", "modality")
+    modality: Modality = found.part_in(__name__, name, "MODALITY", "modality", Modality)
     return modality
 
 

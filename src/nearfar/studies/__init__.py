@@ -17,5 +17,5 @@ def get(name: str) -> Study:
     Raises:
         UserError: If there is none of this name.
     """
-    study: Study = found.part_in(__name__, name, "STUDY", "study")
+    study: Study = found.part_in(__name__, name, "STUDY", "study", Study)
     return study

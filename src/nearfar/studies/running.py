@@ -13,10 +13,7 @@ from nearfar.comparison.result import Comparison, Entry
 from nearfar.evaluation import Evaluation
 from nearfar.stored import read_text
 from nearfar.studies.outcome import Carried, Outcome
-from nearfar.studies.study import Study
-
-CARRIED = "carried"
-"""The folder of the judgements on other conditions' data."""
+from nearfar.studies.study import CARRIED, Study
 
 Compare = Callable[..., Comparison]
 Judge = Callable[..., Evaluation]

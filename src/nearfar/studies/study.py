@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -9,6 +10,11 @@ from typing import Any, Literal
 from nearfar.comparison.options import CompareOptions
 from nearfar.errors import UserError, unknown_name
 from nearfar.methods.method import Paper
+
+CARRIED = "carried"
+"""The folder of the judgements on other conditions' data."""
+_NAME = re.compile(r"\w[\w.-]*")
+"""Of a condition, which is a folder too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +37,7 @@ class Study:
 
     Raises:
         UserError: If it has no arm or no condition, or names an option that comparisons do not
-            have.
+            have, or a condition has a name that no folder can have.
     """
 
     paper: Paper
@@ -49,6 +55,13 @@ class Study:
         if not self.arms or not self.conditions:
             raise UserError("A study needs at least one arm and one condition.")
         known = {one.name for one in fields(CompareOptions)} - {"output", "seeds", "pairs"}
+        for name in (*self.conditions, *self.small_conditions):
+            if not _NAME.fullmatch(name) or name == CARRIED:
+                raise UserError(
+                    f"The condition {name!r} of a study names a folder; expected letters, digits, "
+                    f'"-", "_" and ".", a letter or digit first, and not {CARRIED!r}, which holds '
+                    "what carries over."
+                )
         each = (*self.conditions.values(), *self.small_conditions.values())
         for options in (self.options, self.small, *each):
             for name in options:

@@ -16,6 +16,7 @@ from nearfar.training.schedules import (
     linear,
     ratios,
     restarts,
+    schedule_of,
     steps,
     wsd,
 )
@@ -160,3 +161,11 @@ def test_wrong_settings_are_refused_in_a_sentence() -> None:
         wsd.factor(1, 8, shape="exponential")
     with pytest.raises(UserError, match="expected ascending"):
         ratios.task_factor(1, 8, warm=0.5, cool=0.2)
+
+
+@pytest.mark.parametrize(
+    "text", ["cosine:final=7", "steps:drop=0", "wsd:decay=2", "restarts:final=2"]
+)
+def test_a_value_out_of_its_range_is_told_before_a_run(text: str) -> None:
+    with pytest.raises(UserError, match=rf"The schedule '{text}': .* expected"):
+        schedule_of(text)

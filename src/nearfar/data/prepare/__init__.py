@@ -45,7 +45,7 @@ def kind_of(name: str) -> type[Any]:
     Raises:
         UserError: For an unknown name.
     """
-    kind: type[Any] = found.part_in(__name__, name, "PREPARATION", "preparation")
+    kind: type[Any] = found.part_in(__name__, name, "PREPARATION", "preparation", type)
     return kind
 
 

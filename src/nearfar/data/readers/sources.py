@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 
 from nearfar import found
@@ -102,7 +103,7 @@ def _read_named(name: str, options: DataOptions) -> Table | None:
         made: Table = getattr(importlib.import_module(f"nearfar.data.made.{module}"), function)()
         return made
     if name in found.names_in("nearfar.data.made", "read"):
-        own: Table = found.part_in("nearfar.data.made", name, "read", "data set")()
+        own: Table = found.part_in("nearfar.data.made", name, "read", "data set", Callable)()
         return own
     return None
 

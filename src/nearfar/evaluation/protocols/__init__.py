@@ -21,7 +21,7 @@ def all_protocols() -> tuple[Protocol, ...]:
         one
         for package in (__name__, f"{__name__}.results")
         for file in found.names_in(package, "PROTOCOLS")
-        for one in found.part_in(package, file, "PROTOCOLS", "protocol")
+        for one in found.part_in(package, file, "PROTOCOLS", "protocol", tuple)
     ]
     return tuple(sorted(every, key=lambda one: (one.rank, one.name)))
 

@@ -11,11 +11,14 @@ from collections.abc import Callable
 from functools import cache, partial
 
 from nearfar import found, named
+from nearfar.errors import UserError, brief
 
 __all__ = ["Schedule", "names", "schedule_of"]
 
 Schedule = Callable[[int, int, int], float]
 """From finished steps, all steps and steps of the warm-up to the share of the peak."""
+_LONG = 1_000_000
+"""Steps of a run on which every schedule of valid options has a factor."""
 
 
 def names() -> list[str]:
@@ -38,5 +41,10 @@ def schedule_of(text: str) -> Schedule:
         UserError: For an unknown name or option, or a value out of its range.
     """
     given = named.parse(text, "The schedule")
-    function = found.part_in(__name__, given.name, "factor", "schedule")
-    return partial(function, **named.made(function, given, "schedule"))
+    function = found.part_in(__name__, given.name, "factor", "schedule", Callable)
+    schedule = partial(function, **named.made(function, given, "schedule"))
+    try:
+        schedule(0, _LONG, 0)
+    except UserError as error:
+        raise UserError(f"The schedule {brief(text)}: {error}") from error
+    return schedule
