@@ -42,7 +42,8 @@ def draw_directions(dimensions: int, count: int, *, generator: torch.Generator) 
         tensor([1., 1., 1.])
     """
     drawn = torch.randn(count, dimensions, generator=generator, device=generator.device)
-    return drawn / drawn.norm(dim=1, keepdim=True)
+    directions: Tensor = drawn / drawn.norm(dim=1, keepdim=True)
+    return directions
 
 
 @full_precision
