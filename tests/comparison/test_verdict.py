@@ -317,3 +317,13 @@ def test_no_sentence_about_baselines_contradicts_its_test(knn: str, linear: str)
             open_at = text.rfind("not surely better than", 0, where)
             assert (worse > open_at) == (one.state == "worse")
     assert "nan" not in text
+
+
+@pytest.mark.parametrize(("better", "state"), [("higher", "worse"), ("lower", "better")])
+def test_the_better_end_of_a_metric_decides_who_wins(better: str, state: str) -> None:
+    less = Difference(-0.3, seeds=5, count=0, seed_variance=1e-6, sample_variance=1e-6)
+    (found,) = findings([("error", "", less)], {"error": better})
+    assert found.state == state
+    assert found.gain == pytest.approx(0.3 if better == "lower" else -0.3)
+    told = sentence("first", "second", [found])
+    assert told.startswith(f"second is {state} than first by 0.300 error")
