@@ -225,7 +225,7 @@ def test_the_report_draws_the_importance_of_residues_and_holds_no_markup_of_name
     page = tmp_path / "page.html"
     assert main(["report", str(run), "-o", str(page)]) == 0
     text = page.read_text()
-    section = text.partition("What the method predicts</h2>")[2].partition("</section>")[0]
+    section = text.partition("What it predicts</h2>")[2].partition("</section>")[0]
     assert section.count('<img src="data:image/svg+xml;base64,') == 2
     assert "the strip below it marks the residues of the known site" in section
     assert "metal binding 0." in section

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nearfar.results.result import Result
+from nearfar.rows import Parts, Picked
 
 _SHOWN = 5
 
@@ -28,6 +30,14 @@ class Ranking(Result):
     scores: Tensor
     candidates: Tensor | None = None
     names: tuple[str, ...] = ()
+
+    @classmethod
+    def asked(cls, x: Any) -> Any:
+        """Each sample with the targets of all of them as its gallery."""
+        count = len(x)
+        every = torch.arange(count, device=x.target.device)
+        gallery = Picked(x.target, every.expand(count, -1), every)
+        return Parts({**x, "target": gallery})
 
     def columns(self, ids: Sequence[str]) -> dict[str, list[Any]]:
         return self._ranked(ids, self.scores.shape[1])

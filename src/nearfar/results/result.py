@@ -71,6 +71,13 @@ class Result:
         """
         return self.columns(ids)
 
+    @classmethod
+    def asked(cls, x: Any) -> Any:
+        """What a method of this result is asked, made of samples that it learns from; by default
+        the samples themselves.
+        """
+        return x
+
     def named(self, names: Sequence[str]) -> Self:
         """The same, with samples that the result points to called by their names; by default as it
         is.

@@ -363,7 +363,7 @@ def predictions_are_results(case: Case) -> None:
         return
     method, batch = case.make()
     with torch.no_grad():
-        check_predictions(method.eval(), batch.views[0])
+        check_predictions(method.eval(), case.method.predicts.asked(batch.views[0]))
 
 
 def refuses_with_a_reason(case: Case) -> None:

@@ -155,6 +155,8 @@ class ProteinRPN(Method):
 
     encoder: ResidueEncoder
 
+    waits = "Which links the members of an anchor share is found on the device, and counted."
+
     def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         if not isinstance(encoder, ResidueEncoder) or "x" not in spec.nodes:
