@@ -148,6 +148,8 @@ WITHOUT_TEMPERATURE = {
     "distillation.simsiam",
     "episodes.neighbour_score",
     "episodes.prototype_triplet",
+    "gaussianity.centre_prediction",
+    "gaussianity.sigreg",
     "groco.groco",
     "label_augmentation.label_augmentation",
     "masked.masked_reconstruction",
