@@ -28,6 +28,8 @@ from tests.data.test_fuzz import _DAMAGE, Damage, damaged
 from tests.odd_files import make_runs, places, replaced
 from tests.test_odd_files import FILES, VERBS
 
+PAGES = ("metrics.jsonl",)
+"""Files that `nearfar report` alone reads whole."""
 _FEW = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
@@ -103,7 +105,13 @@ def _bytes_of(name: str, document: Any) -> bytes | None:
         return None
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in PAGES else [])  # each draws a page
+        for name in FILES
+    ],
+)
 def test_random_values_in_a_file_of_a_run(
     name: str, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

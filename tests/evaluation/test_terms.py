@@ -49,6 +49,12 @@ class Knows(ProteinRPN):
         return Terms(scores, self.spec.classes, (), Ragged(Parts(importance=site), x.sizes))
 
 
+@pytest.fixture(autouse=True)
+def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals over a hundred draws take most of the time, and nothing here looks at them."""
+    monkeypatch.setattr("nearfar.evaluation.protocols.results.terms._DRAWS", 5)
+
+
 def judged(source: Source, method: ProteinRPN) -> dict[tuple[str, str], Any]:
     found = evaluate(
         method.eval(),

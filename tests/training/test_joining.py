@@ -155,6 +155,7 @@ def test_each_of_p_processes_does_a_pth_of_the_products(
             assert 0 < told["products"][name] <= 1.01 * most * whole / count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_step_on_several_processes_equals_one(
     several: dict[int, list[dict[str, Any]]], name: str
@@ -164,6 +165,7 @@ def test_a_step_on_several_processes_equals_one(
         assert_processes_equal([told["trained"][name] for told in several[count]], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", COUNTS)
 def test_terms_and_gradients_are_those_of_one_process(
     several: dict[int, list[dict[str, Any]]], count: int
