@@ -29,7 +29,7 @@ from tests.odd_files import make_runs, places, replaced
 from tests.test_odd_files import FILES, VERBS
 
 PAGES = ("metrics.jsonl",)
-"""Files that `nearfar report` alone reads whole."""
+"""Files of a run from which every example makes a page, which takes seconds."""
 _FEW = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
