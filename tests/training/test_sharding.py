@@ -32,6 +32,7 @@ from nearfar.training.loop import fit
 from nearfar.training.phases import Optimizers
 from nearfar.training.plan import Plan
 from nearfar.training.processes import sharding
+from nearfar.views.made import Made, about
 from tests.training.test_loop_processes import same_views, stopping_views
 from tests.training.toys import SharedToy, Toy, ToyEncoder, ToySource
 
@@ -87,6 +88,7 @@ class Data:
     def __init__(self, method: Method) -> None:
         self.spec = method.spec
         self.train = toy_samples(method.spec)
+        self.trained = self.train
         self.test = None
 
 
@@ -108,20 +110,19 @@ class Watch:
     def on_end(self, progress: loop.Progress) -> None: ...
 
 
-def in_double(
-    views: Callable[..., list[Any]], samples: Any, generator: torch.Generator
-) -> list[Any]:
-    return [
-        v.double() if isinstance(v, Tensor) and v.is_floating_point() else v
-        for v in views(samples, generator)
-    ]
+def double(value: Any) -> Any:
+    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+
+def in_double(views: Callable[..., list[Any]], samples: Any, generator: torch.Generator) -> Made:
+    made = views(samples, generator)
+    beside = {name: double(value) for name, value in about(made).items()}
+    return Made([double(view) for view in made], beside)
 
 
 def inputs_in_double(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """Of encoders, which a method calls with plain views between epochs."""
-    return tuple(
-        x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs
-    )
+    return tuple(double(x) for x in inputs)
 
 
 def run(name: str, settings: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
