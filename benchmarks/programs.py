@@ -20,8 +20,9 @@ from nearfar.methods.method import Method, Recipe
 from nearfar.networks.encoder import Encoder
 from nearfar.training.care.bound import encoder_alone
 from nearfar.training.care.memory import freed_memory_kept
-from nearfar.training.loop import Progress, fit
+from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
+from nearfar.training.progress import Progress
 
 BATCH = 256
 WIDTHS = (32, 64, 128, 256)

@@ -36,8 +36,8 @@ from nearfar.methods.method import Recipe, Summed
 from nearfar.targets.momentum import MomentumEncoder
 from nearfar.testing import on_processes
 from nearfar.training.loop import fit
+from nearfar.training.objective import joined_loss, takes_rows
 from nearfar.training.plan import Plan
-from nearfar.training.update import joined_loss, takes_rows
 from nearfar.views import make_views
 
 TARGET = Path(__file__).parents[1] / "docs" / "results" / "scaling.md"

@@ -101,10 +101,10 @@ MUTATIONS = (
     ),
     Mutation(
         what="the loop leaves progress at 0",
-        file="training/loop.py",
+        file="training/running.py",
         test="tests/training/test_progress.py::test_progress_grows_from_nothing_to_all",
-        old="trained.progress = _share(progress, going_on)",
-        new="trained.progress = 0.0",
+        old="self.trained.progress = self._share()",
+        new="self.trained.progress = 0.0",
     ),
     Mutation(
         what="SupCon's paper rate is a hundred times too large",

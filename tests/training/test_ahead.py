@@ -13,7 +13,7 @@ from nearfar import data, networks
 from nearfar.batch import Batch
 from nearfar.methods import registry
 from nearfar.options import resolved_settings
-from nearfar.training import loop
+from nearfar.training import loop, running
 from nearfar.training.care.ahead import Batches, cores_allow
 from nearfar.training.plan import Plan
 
@@ -91,7 +91,7 @@ def test_a_run_whose_batches_are_made_ahead_is_the_same_to_the_bit(
     kind = registry.get(name)
     weights = []
     for ahead in (False, True):
-        monkeypatch.setattr(loop, "cores_allow", lambda _, ahead=ahead: ahead)
+        monkeypatch.setattr(running, "cores_allow", lambda _, ahead=ahead: ahead)
         torch.manual_seed(0)
         encoder = networks.build(kind.default_encoder, source.spec, kind=kind.encoder_kind)
         method = kind(

@@ -119,19 +119,19 @@ def test_a_run_that_was_stopped_delivers_the_same(
     branched: nearfar.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped at the end of the first task, before its branch."""
-    from nearfar.training import loop
+    from nearfar.training import running
 
-    real = loop.branched
+    real = running.branched
 
     def stops(*args: Any, **kwargs: Any) -> bool:
         return False
 
-    monkeypatch.setattr(loop, "branched", stops)
+    monkeypatch.setattr(running, "branched", stops)
     stopped = run(tmp_path / "run", branch=3)
     assert stopped.interrupted
     assert not (stopped.folder / "tasks").exists()
     assert checkpoints.newest_first(stopped.folder / "checkpoints")
-    monkeypatch.setattr(loop, "branched", real)
+    monkeypatch.setattr(running, "branched", real)
     again = nearfar.pretrain(resume=stopped.folder, quiet=True)
     assert_close(weights(again.folder), weights(branched.folder), rtol=0, atol=0)
     for number in range(3):

@@ -16,8 +16,9 @@ from nearfar.methods import registry
 from nearfar.methods.method import Summed
 from nearfar.testing import on_processes, toy
 from nearfar.testing.steps import assert_processes_equal, train
+from nearfar.training.objective import joined_loss, takes_rows
+from nearfar.training.outputs import detached
 from nearfar.training.processes.joining import join_rows, summed_terms
-from nearfar.training.update import detached, joined_loss, takes_rows
 
 NAMES = [
     "adainf",

@@ -17,9 +17,10 @@ from torch import Tensor
 from nearfar.batch import Batch
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Recipe
-from nearfar.training.loop import Progress, fit
+from nearfar.training.gradients import gradients
+from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
-from nearfar.training.update import gradients
+from nearfar.training.progress import Progress
 from tests.training.toys import Toy, ToyEncoder, ToySource, views
 
 RECIPE = Recipe(optimizer="adamw", learning_rate=0.3, batch_size=8, epochs=4)

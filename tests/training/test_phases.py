@@ -21,10 +21,10 @@ from nearfar.methods.method import Method, Outputs, Phase, Recipe
 from nearfar.networks.encoder import Encoder
 from nearfar.testing import METHOD_CHECKS, Case, check_method
 from nearfar.testing.toys import toy
+from nearfar.training.gradients import gradients
 from nearfar.training.loop import fit
 from nearfar.training.phases import Optimizers, due, moving
 from nearfar.training.plan import Plan
-from nearfar.training.update import gradients
 
 from . import toys
 from .toys import SPEC, ToyEncoder, ToySource, views

@@ -17,8 +17,9 @@ from nearfar.batch import Batch
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Outputs, Recipe
 from nearfar.training.care.checkpoints import newest_first, save_checkpoint
-from nearfar.training.loop import Progress, fit
+from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
+from nearfar.training.progress import Progress
 from tests.training.toys import Toy, ToyEncoder, ToySource, views
 
 CONFIG = 'method = "toy"\nseed = 3\noutput = "here"\n'
@@ -186,11 +187,11 @@ def test_a_gradient_that_is_not_finite_is_never_saved(
     accelerator.
     """
     if not at_once:
-        from nearfar.training import loop
+        from nearfar.training import update
         from nearfar.training.care.finite import FiniteSteps
 
         monkeypatch.setattr(
-            loop, "FiniteSteps", lambda *given, at_once: FiniteSteps(*given, at_once=False)
+            update, "FiniteSteps", lambda *given, at_once: FiniteSteps(*given, at_once=False)
         )
     torch.manual_seed(5)
     with pytest.raises(

@@ -25,13 +25,14 @@ from nearfar.networks.encoder import Encoder
 from nearfar.networks.patch_transformer import PatchTransformer
 from nearfar.testing import on_processes
 from nearfar.testing.toys import toy, toy_samples
-from nearfar.training import loop
+from nearfar.training import update
 from nearfar.training.care.checkpoints import latest_checkpoint, load_checkpoint
 from nearfar.training.care.profile import Profile
 from nearfar.training.loop import fit
 from nearfar.training.phases import Optimizers
 from nearfar.training.plan import Plan
 from nearfar.training.processes import sharding
+from nearfar.training.progress import Progress
 from nearfar.views.made import Made, about
 from tests.training.test_loop_processes import same_views, stopping_views
 from tests.training.toys import SharedToy, Toy, ToyEncoder, ToySource
@@ -100,14 +101,14 @@ class Watch:
     def __init__(self) -> None:
         self.seen: list[Tensor] = []
 
-    def on_start(self, progress: loop.Progress) -> None: ...
+    def on_start(self, progress: Progress) -> None: ...
 
-    def on_log(self, progress: loop.Progress) -> None: ...
+    def on_log(self, progress: Progress) -> None: ...
 
-    def on_epoch(self, progress: loop.Progress, method: Method) -> None:
+    def on_epoch(self, progress: Progress, method: Method) -> None:
         self.seen.append(next(method.encoder.parameters()).detach().clone())
 
-    def on_end(self, progress: loop.Progress) -> None: ...
+    def on_end(self, progress: Progress) -> None: ...
 
 
 def double(value: Any) -> Any:
@@ -250,7 +251,7 @@ def held() -> dict[str, Any]:
     whole = sum(parameter.numel() for parameter in given.parameters())
     optimizers: list[torch.optim.Optimizer] = []
     trainers: list[Method] = []
-    build = loop.Optimizers
+    build = update.Optimizers
 
     def remember(method: Method, recipe: Recipe, precision: str) -> Optimizers:
         trainers.append(method)
@@ -264,11 +265,11 @@ def held() -> dict[str, Any]:
         emptied.append(sum(parameter.numel() for parameter in given.parameters()))
         return [samples.double() / 255, samples.double().flip(-1) / 255]
 
-    loop.Optimizers = remember
+    update.Optimizers = remember
     try:
         fit(given, Data(given), views, Plan(ADAMW, seed=3, shard=True))
     finally:
-        loop.Optimizers = build
+        update.Optimizers = build
     (trained,) = trainers
     (optimizer,) = optimizers
     moments = [

@@ -21,7 +21,7 @@ from nearfar.networks.encoder import Encoder, TokenEncoder
 from nearfar.networks.room import TRAINED, check_room
 from nearfar.options import Config, PretrainOptions, resolved_settings
 from nearfar.runs.encoder_files import encoder_spec, name_of
-from nearfar.training.loop import sampler_of
+from nearfar.training.batching import sampler_of
 from nearfar.training.optimisers.optimisers import build_optimizer
 from nearfar.training.plan import Plan
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import rich.progress
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 
 from nearfar.evaluation.kernels.similarities import SimilarityProbe
 from nearfar.evaluation.measures.collapse import projections_collapsed
@@ -19,7 +20,7 @@ from nearfar.evaluation.online import OnlineProbe
 from nearfar.files import write_text, writing
 from nearfar.methods.method import Method
 from nearfar.runs.folder import read_rows
-from nearfar.training import loop
+from nearfar.training.progress import Progress
 
 COSINES = "projection_cosines"
 """Name in a row of metrics: by head, the mean cosine of different samples' projections."""
@@ -42,7 +43,7 @@ class MetricsLog:
         self.tell = tell
         self.started = time.time()
 
-    def on_start(self, progress: loop.Progress) -> None:
+    def on_start(self, progress: Progress) -> None:
         if self.path.exists():
             rows, damaged = read_rows(self.path)
             if damaged:
@@ -61,7 +62,7 @@ class MetricsLog:
         """What was written so far."""
         return read_rows(self.path)[0] if self.path.exists() else []
 
-    def on_log(self, progress: loop.Progress) -> None:
+    def on_log(self, progress: Progress) -> None:
         self.write(
             progress,
             loss=progress.terms["loss"],
@@ -70,13 +71,13 @@ class MetricsLog:
             samples_per_second=round(progress.samples_per_second, 1),
         )
 
-    def on_epoch(self, progress: loop.Progress, method: Method) -> None:
+    def on_epoch(self, progress: Progress, method: Method) -> None:
         pass
 
-    def on_end(self, progress: loop.Progress) -> None:
+    def on_end(self, progress: Progress) -> None:
         pass
 
-    def write(self, progress: loop.Progress, **values: Any) -> None:
+    def write(self, progress: Progress, **values: Any) -> None:
         """Append one row: step, epoch, seconds since the start, and the values."""
         seconds = round(time.time() - self.started, 3)
         row = {
@@ -103,19 +104,19 @@ class Display:
             for text in ("{task.description}", "{task.percentage:>3.0f} %", "{task.fields[text]}")
         ]
         columns = (texts[0], BarColumn(), *texts[1:])
-        self._bar = Progress(
+        self._bar = rich.progress.Progress(
             *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
         )
         self._task: TaskID | None = None
         self._tenth = -1
 
-    def on_start(self, progress: loop.Progress) -> None:
+    def on_start(self, progress: Progress) -> None:
         self._task = self._bar.add_task(
             "training", total=progress.steps, completed=progress.step, text=""
         )
         self._bar.start()
 
-    def on_log(self, progress: loop.Progress) -> None:
+    def on_log(self, progress: Progress) -> None:
         text = f"loss {progress.terms['loss']:.3f} · {progress.samples_per_second:,.0f} samples/s"
         if "knn" in self.health:
             text += f" · kNN {100 * self.health['knn']:.1f} %"
@@ -127,10 +128,10 @@ class Display:
             self.console.print(f"step {progress.step} of {progress.steps} · {text}")
             self._tenth = tenth
 
-    def on_epoch(self, progress: loop.Progress, method: Method) -> None:
+    def on_epoch(self, progress: Progress, method: Method) -> None:
         pass
 
-    def on_end(self, progress: loop.Progress) -> None:
+    def on_end(self, progress: Progress) -> None:
         self._bar.stop()
 
 
@@ -164,7 +165,7 @@ class OnlineEvaluation:
         self._alarmed = False
         self._cosines: dict[str, list[float]] = {}
 
-    def on_start(self, progress: loop.Progress) -> None:
+    def on_start(self, progress: Progress) -> None:
         """A resumed run has raised its alarm, and seen its projections, before."""
         self._alarmed = bool(self.log.alarms())
         for row in self.log.rows():
@@ -174,10 +175,10 @@ class OnlineEvaluation:
         for head, cosine in cosines.items():
             self._cosines.setdefault(head, []).append(cosine)
 
-    def on_log(self, progress: loop.Progress) -> None:
+    def on_log(self, progress: Progress) -> None:
         pass
 
-    def on_epoch(self, progress: loop.Progress, method: Method) -> None:
+    def on_epoch(self, progress: Progress, method: Method) -> None:
         if progress.epoch % self.every and progress.step < progress.steps:
             return
         method.eval()
@@ -207,5 +208,5 @@ class OnlineEvaluation:
             self.alarm(warning)
             self._alarmed = True
 
-    def on_end(self, progress: loop.Progress) -> None:
+    def on_end(self, progress: Progress) -> None:
         pass

@@ -22,8 +22,8 @@ from nearfar.evaluation.online import OnlineProbe
 from nearfar.options import Config, changed
 from nearfar.precision import choose_precision, device_of
 from nearfar.training.care.loggers import trackers
-from nearfar.training.loop import Callback
 from nearfar.training.plan import Plan
+from nearfar.training.progress import Callback
 from nearfar.views import plain_view
 
 

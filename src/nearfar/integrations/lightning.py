@@ -18,10 +18,11 @@ from nearfar.batch import Batch, Place
 from nearfar.data.batches.wanted import Shuffled
 from nearfar.errors import UserError
 from nearfar.methods.method import Method, Recipe
+from nearfar.training.objective import joined_loss
 from nearfar.training.optimisers.optimisers import build_optimizer
 from nearfar.training.optimisers.scheduling import apply_schedule
+from nearfar.training.outputs import detached, widened
 from nearfar.training.processes.batch_norm import synchronise
-from nearfar.training.update import detached, joined_loss, widened
 from nearfar.views.draws import PartGenerator
 from nearfar.views.made import about
 

@@ -27,9 +27,11 @@ from nearfar.testing.results import check_predictions
 from nearfar.testing.steps import Trained, assert_processes_equal, train, train_by_name
 from nearfar.testing.toys import ROWS, toy
 from nearfar.training.care.checkpoints import load_checkpoint, save_checkpoint
+from nearfar.training.gradients import gradients
+from nearfar.training.objective import takes_rows
+from nearfar.training.outputs import detached
 from nearfar.training.phases import Optimizers, moving
 from nearfar.training.plan import Plan
-from nearfar.training.update import detached, gradients, takes_rows
 
 REFUSABLE = ("shard", "cache", "accumulate", "ahead")
 """What a method may ask the engine to refuse."""

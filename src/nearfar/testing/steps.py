@@ -18,11 +18,11 @@ from nearfar.batch import Batch
 from nearfar.data.batches.samplers import part
 from nearfar.methods.method import Method, Outputs, Recipe
 from nearfar.testing.toys import toy
+from nearfar.training.gradients import gradients
 from nearfar.training.phases import due, moving
 from nearfar.training.plan import Plan
 from nearfar.training.processes import sharding
 from nearfar.training.processes.batch_norm import synchronise
-from nearfar.training.update import gradients
 
 _RATE = 0.1
 

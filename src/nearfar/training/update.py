@@ -1,303 +1,139 @@
-"""Gradients of one batch: forward on own samples, join, loss of the joined batch, backward; whole,
-in parts, or cached.
-"""
+"""The updates of one step: phase by phase, its gradients and its optimiser's step."""
 
 from __future__ import annotations
 
-import inspect
-import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from itertools import pairwise
-from typing import Any
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
-from nearfar import collectives
+from nearfar import collectives, modalities
 from nearfar.batch import Batch
-from nearfar.data.batches.samplers import parts_of
 from nearfar.errors import UserError
-from nearfar.methods.method import Method, Outputs, Phase, Summed
+from nearfar.methods.method import Method, Outputs, Phase
+from nearfar.training.care.finite import FiniteSteps
+from nearfar.training.gradients import gradients
+from nearfar.training.phases import Optimizers, due, moving
 from nearfar.training.plan import Plan
-from nearfar.training.processes import dropout
-from nearfar.training.processes.joining import join, join_rows, summed_terms
+from nearfar.training.processes import sharding
+from nearfar.training.processes.batch_norm import synchronise
+from nearfar.training.processes.dropout import synchronise_dropout
 
 
-def gradients(
-    model: nn.Module, method: Method, phase: Phase, batch: Batch, plan: Plan
-) -> tuple[dict[str, Tensor], Outputs]:
-    """Add the gradients of one phase's loss to the parameters.
-
-    With ``plan.accumulate`` parts, each part is contrasted with itself only and the parts' losses
-    are averaged. With a ``plan.gradient_cache``, see ``_cached``.
+class Updates:
+    """What is trained, and the optimisers that move it.
 
     Args:
-        model: ``method`` itself or its data-parallel wrapper.
+        method: On the plan's device, see ``placed``.
+        plan: Of the run.
 
-    Returns:
-        The detached loss ("loss") and its terms, and the joined, detached outputs of the whole
-        batch.
+    Attributes:
+        trained: The method itself, or where the plan shards a copy that is divided over the
+            processes.
+        phases: Of the method, in order.
+        optimizers: Of the phases.
     """
-    found = (
-        _cached(method, phase, batch, plan)
-        if plan.gradient_cache
-        else _in_parts(model, method, phase, batch, plan)
-    )
-    # Data parallel's hooks would exchange after the gradient cache's first backward pass, before
-    # the chunks': exchange once, here. Sharding's hooks leave out what is not divided.
-    if plan.gradient_cache or plan.shard or model is method:
-        collectives.average_gradients(p for p in phase.parameters if not isinstance(p, DTensor))
-    return found
+
+    def __init__(self, method: Method, plan: Plan) -> None:
+        self.plan = plan
+        self.trained = _to_train(method, plan)
+        self.phases = self.trained.phases()
+        self.optimizers = Optimizers(self.trained, plan.recipe, plan.precision)
+
+    def begin(self, explained: Callable[[str, int], UserError]) -> None:
+        """Exchange gradients with the other processes and watch for numbers that are not finite;
+        called once, when a checkpoint has been restored.
+
+        Args:
+            explained: (what is not finite, step) to the error that says which samples it came from.
+        """
+        plan = self.plan
+        # Without data parallel's hooks, which a parameter that stands still for a phase would
+        # confuse, ``gradients`` sees to the average.
+        is_replicated = not (plan.gradient_cache or plan.shard) and len(self.phases) == 1
+        self._model = collectives.data_parallel(self.trained) if is_replicated else self.trained
+        at_once = collectives.world() == 1 and plan.device.type == "cpu"
+        self.finite = FiniteSteps(self.trained, explained, at_once=at_once)
+
+    def of(self, batch: Batch, step: int, progress_after: float) -> dict[str, Tensor]:
+        """Make the updates of one step.
+
+        Args:
+            batch: This process's part.
+            step: Finished steps.
+            progress_after: Share of the run that is done after the step.
+
+        Returns:
+            The detached loss terms, under "loss" the sum of the phases' losses.
+        """
+        method = self.trained
+        method.train()
+        terms: dict[str, Tensor] = {}
+        outputs: Outputs = {}
+        losses: list[Tensor] = []
+        for phase in due(self.phases, step, method.progress):
+            phase_terms, phase_outputs = self._phase(phase, batch, step)
+            losses.append(phase_terms.pop("loss"))
+            if len(self.phases) > 1:
+                terms[phase.name] = losses[-1]
+            terms |= phase_terms
+            outputs |= phase_outputs
+        method.progress = progress_after
+        with self.plan.profile("momentum"), torch.no_grad(), sharding.mixed():
+            method.after_step(outputs)
+        nothing = torch.zeros((), device=self.plan.device)
+        return {**terms, "loss": torch.stack(losses).sum() if losses else nothing}
+
+    def _phase(self, phase: Phase, batch: Batch, step: int) -> tuple[dict[str, Tensor], Outputs]:
+        """Forward, backward and the optimiser's step of one phase."""
+        plan = self.plan
+        optimizer = self.optimizers.of(phase)
+        optimizer.zero_grad(set_to_none=True)
+        with moving(self.trained, phase.parameters):
+            terms, outputs = gradients(self._model, self.trained, phase, batch, plan)
+        self.finite.look(phase.parameters, terms, step + 1)
+        with plan.profile("optimiser"), sharding.mixed():
+            self.trained.after_backward(phase.name)
+            if plan.recipe.clip:
+                torch.nn.utils.clip_grad_norm_(phase.parameters, plan.recipe.clip)
+            optimizer.step()
+        return terms, outputs
 
 
-def _in_parts(
-    model: nn.Module, method: Method, phase: Phase, batch: Batch, plan: Plan
-) -> tuple[dict[str, Tensor], Outputs]:
-    totals: dict[str, Tensor] = {}
-    joined: list[Outputs] = []
-    for number, part in enumerate(parts_of(batch, plan.accumulate)):
-        with _synchronising(model, number == plan.accumulate - 1):
-            with plan.profile("forward"):
-                outputs = _forward(model, phase, part, plan)
-            with plan.profile("objective"):
-                outputs, terms = joined_loss(method, phase, outputs)
-            with plan.profile("backward"):
-                (terms["loss"] / plan.accumulate).backward()  # type: ignore[no-untyped-call]
-        for name, value in terms.items():
-            totals[name] = (
-                totals.get(name, torch.zeros_like(value.detach()))
-                + value.detach() / plan.accumulate
-            )
-        joined.append(detached(outputs))
-    return totals, merged(joined)
+def placed(method: Method, plan: Plan) -> Method:
+    """The method on the plan's device, its statistics and draws those of all processes together."""
+    method = method.to(plan.device)
+    if modalities.get(method.spec.modality).channels_last:
+        method = method.to(memory_format=torch.channels_last)
+    if collectives.world() > 1:
+        synchronise(method)
+        synchronise_dropout(method)
+    return method
 
 
-def _cached(
-    method: Method, phase: Phase, batch: Batch, plan: Plan
-) -> tuple[dict[str, Tensor], Outputs]:
-    """The gradient cache (Gao et al. 2021): embed chunk by chunk without a graph, take the loss of
-    the whole batch and its gradient with respect to the embeddings, then embed again chunk by chunk
-    and continue backward from there.
-
-    The loss is that of the whole batch at the memory of a chunk. Batch norm sees the statistics of
-    a chunk.
-    """
-    count = math.ceil(
-        plan.recipe.batch_size / collectives.world() / plan.gradient_cache
-    )  # the same on every process
-    parts = slices(len(batch), count)
-    states: list[tuple[Tensor, ...]] = []
-    embedded: list[Outputs] = []
-    buffers = {name: value.clone() for name, value in method.named_buffers()}
-    with plan.profile("forward"), torch.no_grad():
-        for rows in parts:
-            states.append(_random_state(plan.device))
-            embedded.append(_forward(method, phase, batch[rows], plan))
-        for (
-            name,
-            value,
-        ) in (
-            method.named_buffers()
-        ):  # the second pass updates running statistics again, from the same start
-            value.copy_(buffers[name])
-    leaves: list[Tensor] = []
-    with plan.profile("objective"):
-        outputs, terms = joined_loss(method, phase, _with_leaves(merged(embedded), leaves))
-        terms["loss"].backward()  # type: ignore[no-untyped-call]
-    own_rows = _rows_of_chunks(
-        [[len(v) if v.ndim else 0 for v, _ in _flat(one)] for one in embedded]
-    )
-    for number, rows in enumerate(parts):
-        _set_random_state(states[number], plan.device)  # dropout repeats itself
-        with plan.profile("forward"):
-            again = _flat(_forward(method, phase, batch[rows], plan))
-        pairs = [
-            (value, leaf.grad if summed else leaf.grad[own])
-            for (value, summed), leaf, own in zip(again, leaves, own_rows[number], strict=True)
-            if leaf.grad is not None and value.requires_grad
-        ]
-        with plan.profile("backward"):
-            torch.autograd.backward(
-                [value for value, _ in pairs], [gradient for _, gradient in pairs]
-            )
-    return {name: value.detach() for name, value in terms.items()}, detached(outputs)
+def _to_train(method: Method, plan: Plan) -> Method:
+    divides = plan.shard and collectives.world() > 1
+    trained = sharding.sharded(method, plan.device) if divides else method
+    if plan.compile:
+        trained.encoder.compile()
+    return trained
 
 
-def _rows_of_chunks(counts: Sequence[Sequence[int]]) -> list[list[slice]]:
-    """For each chunk and each of its outputs, which rows of the whole output it is; outputs of one
-    of several streams have fewer rows than the batch.
-
-    >>> _rows_of_chunks([[2, 1], [2, 2]])
-    [[slice(0, 2, None), slice(0, 1, None)], [slice(2, 4, None), slice(1, 3, None)]]
-    """
-    ends = [0] * len(counts[0])
-    found = []
-    for chunk in counts:
-        starts = ends
-        ends = [start + count for start, count in zip(starts, chunk, strict=True)]
-        found.append([slice(a, b) for a, b in zip(starts, ends, strict=True)])
-    return found
-
-
-def _forward(model: nn.Module, phase: Phase, batch: Batch, plan: Plan) -> Outputs:
-    """Outputs in float32 or wider: the loss is never computed in less. Autocast is entered anew for
-    each pass, as it keeps its half-precision weights until it is left.
-    """
-    with (
-        torch.autocast(plan.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"),
-        dropout.of(batch.place),
-    ):
-        outputs = (
-            model(batch) if phase.forward == "forward" else getattr(model, phase.forward)(batch)
-        )
-    if not isinstance(outputs, dict):
-        raise UserError(
-            f"The method's {phase.forward} returned a {type(outputs).__name__};"
-            " expected a dict of named outputs, such as {'z1': z1, 'z2': z2}."
-        )
-    return widened(outputs)
-
-
-def _random_state(device: torch.device) -> tuple[Tensor, ...]:
-    """The global random states that a forward pass on the device draws from."""
-    return (
-        torch.get_rng_state(),
-        *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else []),
-    )
-
-
-def _set_random_state(states: tuple[Tensor, ...], device: torch.device) -> None:
-    torch.set_rng_state(states[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1], device)
-
-
-def widened(outputs: Outputs) -> Outputs:
-    """The same outputs, half-precision ones in float32."""
-    return dict(
-        _mapped(outputs, lambda t: t.float() if t.dtype in (torch.bfloat16, torch.float16) else t)
-    )
-
-
-def slices(length: int, count: int) -> list[slice]:
-    """``count`` nearly equal slices of ``length`` rows."""
-    bounds = [length * number // count for number in range(count + 1)]
-    return [slice(start, stop) for start, stop in pairwise(bounds)]
-
-
-def joined_loss(
-    method: Method, phase: Phase, outputs: Outputs
-) -> tuple[Outputs, dict[str, Tensor]]:
-    """Outputs of the joined batch, and its loss terms in float32 or wider, whatever the forward
-    pass computed in.
-
-    Under "loss" is what is minimised, the sum of the terms that have a gradient; the others are
-    diagnostics. Where the method's loss takes ``rows``, this process computes its own samples'
-    share alone; the terms are the whole's either way.
-    """
-    compute: Callable[..., dict[str, Tensor]] = getattr(method, phase.loss)
-    outputs, share = join_rows(outputs) if takes_rows(method, phase) else (join(outputs), None)
-    with torch.autocast(next(method.parameters()).device.type, enabled=False):
-        found = compute(outputs) if share is None else compute(outputs, rows=share.rows)
-        _expect_terms(method, phase, found)
-        terms = found if share is None else summed_terms(found, share)
-        return outputs, {
-            **terms,
-            "loss": torch.stack([term for term in terms.values() if term.requires_grad]).sum(),
-        }
-
-
-def _expect_terms(method: Method, phase: Phase, found: Any) -> None:
-    """Refuse what is no loss: a method of the user's own says here what it lacks.
+def refuse(method: Method, plan: Plan) -> None:
+    """What the method says that it cannot be trained with.
 
     Raises:
-        UserError: if it is no dict of tensors, or none of them can be learned from.
+        UserError: if the plan asks for it.
     """
-    name = f"{type(method).__name__}.{phase.loss}"
-    if not isinstance(found, Mapping):
-        raise UserError(
-            f"{name} returned a {type(found).__name__}; expected a dict of named terms, such as "
-            f"{{'contrast': loss}}."
-        )
-    for term, value in found.items():
-        if not isinstance(value, Tensor):
+    asked = {
+        "shard": plan.shard,
+        "cache": plan.gradient_cache > 0,
+        "accumulate": plan.accumulate > 1,
+    }
+    options = {"shard": "--shard", "cache": "--gradient-cache", "accumulate": "--accumulate"}
+    for what, reason in method.cannot.items():
+        if asked.get(what, False):
+            name = type(method).__name__
             raise UserError(
-                f"{name} gives {term!r} as a {type(value).__name__}; expected a tensor of no axis."
+                f"{name} cannot be trained with {options[what]}, because {reason}; leave it out."
             )
-    if not any(value.requires_grad for value in found.values()):
-        raise UserError(
-            f"None of the terms of {name} has a gradient, so nothing would be learned; compute one "
-            "from the outputs."
-        )
-
-
-def takes_rows(method: Method, phase: Phase) -> bool:
-    """Whether the phase's loss can be asked for a range of the samples' share."""
-    return "rows" in inspect.signature(getattr(method, phase.loss)).parameters
-
-
-def _synchronising(model: nn.Module, last: bool) -> AbstractContextManager[Any]:
-    """Gradients are exchanged once, with the last part."""
-    return (
-        model.no_sync()
-        if isinstance(model, DistributedDataParallel) and not last
-        else nullcontext()
-    )
-
-
-def _mapped(value: Any, change: Any) -> Any:
-    if isinstance(value, Summed):
-        return Summed(change(value.value))
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, dict):
-        return {name: _mapped(item, change) for name, item in value.items()}
-    return type(value)(_mapped(item, change) for item in value)
-
-
-def detached(outputs: Outputs) -> Outputs:
-    """The same outputs without their graph."""
-    return dict(_mapped(outputs, lambda t: t.detach()))
-
-
-def _with_leaves(outputs: Outputs, leaves: list[Tensor]) -> Outputs:
-    def leaf(value: Tensor) -> Tensor:
-        value = value.detach().requires_grad_(value.is_floating_point())
-        leaves.append(value)
-        return value
-
-    return dict(_mapped(outputs, leaf))
-
-
-def _flat(value: Any) -> list[tuple[Tensor, bool]]:
-    """All tensors of the outputs, each with whether it is a summed statistic, in the order of
-    ``_mapped``.
-    """
-    if isinstance(value, Summed):
-        return [(value.value, True)]
-    if isinstance(value, Tensor):
-        return [(value, False)]
-    return [
-        leaf
-        for item in (value.values() if isinstance(value, dict) else value)
-        for leaf in _flat(item)
-    ]
-
-
-def merged(parts: Sequence[Any]) -> Any:
-    """Outputs of consecutive parts as those of the whole batch: rows concatenated, statistics
-    summed.
-    """
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    if isinstance(first, Summed):
-        return Summed(torch.stack([p.value for p in parts]).sum(0))
-    if isinstance(first, Tensor):
-        return torch.cat(list(parts))
-    if isinstance(first, dict):
-        return {name: merged([p[name] for p in parts]) for name in first}
-    return type(first)(merged([p[i] for p in parts]) for i in range(len(first)))

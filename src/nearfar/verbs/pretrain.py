@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from nearfar.assembly.resume import restore_config, resumed_config
-from nearfar.errors import UserError
-from nearfar.files import sweep, write_text
+from nearfar.assembly.asked import asked_config
+from nearfar.assembly.resume import restore_config
+from nearfar.files import sweep
 from nearfar.methods import registry
 from nearfar.methods.names import name_of as method_name
-from nearfar.options import Config, PretrainOptions, changed, read_config
-from nearfar.runs.folder import CHECKPOINTS, CONFIG, EVALUATION
+from nearfar.options import Config
+from nearfar.runs.folder import CHECKPOINTS, EVALUATION
 from nearfar.verbs.run import Run
+
+if TYPE_CHECKING:
+    from nearfar.methods.method import Method
+    from nearfar.training.plan import Plan
+    from nearfar.training.progress import Progress
 
 
 def pretrain(
@@ -55,7 +59,7 @@ def pretrain(
     name = method_name(method_class) if method_class else method
     if method_class is None and name is not None:
         registry.named_by_user(name)  # a wrong name is answered before anything is loaded
-    wanted = _wanted(name, settings or {}, config, options)
+    wanted = asked_config(name, settings or {}, config, options)
     if method_class is None:
         registry.get(wanted.method)
     from nearfar import collectives
@@ -65,195 +69,164 @@ def pretrain(
         return _train(wanted, method_class, console, profile, held)
 
 
-def _wanted(
-    name: str | None,
-    settings: Mapping[str, Any],
-    config: Path | str | None,
-    options: Mapping[str, Any],
-) -> Config:
-    """The configuration as asked for, before the data are known."""
-    resume = options.get("resume")
-    if resume is not None:
-        return _resumed(
-            Path(resume), name, settings, {k: v for k, v in options.items() if k != "resume"}
-        )
-    start = read_config(Path(config)) if config is not None else Config("", PretrainOptions())
-    chosen = name or start.method
-    if not chosen:
-        raise UserError(f"No method was named; choose one of: {', '.join(registry.names())}.")
-    if "output" not in options:
-        start = dataclasses.replace(start, options=dataclasses.replace(start.options, output=None))
-    kept = start.settings if chosen == start.method else {}
-    return Config(chosen, changed(start.options, options), {**kept, **settings})
-
-
-def _resumed(
-    folder: Path, name: str | None, settings: Mapping[str, Any], options: Mapping[str, Any]
-) -> Config:
-    from nearfar.data.remembered import check_config
-
-    config = resumed_config(folder)
-    check_config(folder, {**vars(config.options), "settings": config.settings})
-    if name not in (None, config.method):
-        raise UserError(
-            f"{folder} was started with {config.method}, not {name}; leave the method out to "
-            "resume it."
-        )
-    free = ("evaluate", "shard")
-    different = [
-        key
-        for key, value in options.items()
-        if key not in free and getattr(config.options, key, value) != value
-    ]
-    different += [key for key, value in settings.items() if config.settings.get(key) != value]
-    if different:
-        raise UserError(
-            f"A resumed run keeps its configuration, but {', '.join(different)} differ(s); leave "
-            "it out or start a new run."
-        )
-    shard = options.get(
-        "shard", config.options.shard
-    )  # where a whole run keeps its parameters is no part of what it computes
-    return dataclasses.replace(
-        config,
-        options=dataclasses.replace(config.options, resume=folder, output=folder, shard=shard),
-    )
-
-
 def _train(
     wanted: Config, method_class: Any, console: Console, profile: bool, held: ExitStack
 ) -> Run:
+    """From the wanted configuration to the finished run, in the order in which things happen."""
     from nearfar import collectives
     from nearfar.assembly.assemble import assemble
-    from nearfar.assembly.loaded import load_data, suited
-    from nearfar.assembly.pretrained import data_of_start, pretrained_parts
-    from nearfar.assembly.tasks import branch_of
+    from nearfar.assembly.loaded import suited
+    from nearfar.assembly.run_folder import begun, run_folder
     from nearfar.assembly.watch import callbacks, plan_of
-    from nearfar.data.remembered import remember
     from nearfar.reports.told import shown, tell
-    from nearfar.runs.encoder_files import save_encoder
-    from nearfar.runs.method_files import save_method
     from nearfar.training.care.finite import extremes
-    from nearfar.training.care.lock import locked
-    from nearfar.training.care.profile import Profile
     from nearfar.training.loop import fit
 
     def note(sentence: str) -> None:
         console.print(f"[yellow]note[/] {shown(sentence)}", highlight=False, soft_wrap=True)
 
-    if wanted.options.resume is not None and collectives.is_first():
-        held.enter_context(locked(wanted.options.resume))
-        sweep(wanted.options.resume)
-        if restored := restore_config(wanted.options.resume):
-            note(restored)
     kind = method_class or registry.get(wanted.method)
-    if not collectives.is_first():
-        collectives.patient_barrier()
-    try:
-        like, tokenizer = data_of_start(kind, wanted.options)
-        source = load_data(wanted.options, like, tokenizer=tokenizer)
-    finally:
-        if collectives.is_first():
-            # the others start when the first process has filled the decoded cache, or failed to
-            collectives.patient_barrier()
+    _hold(wanted.options.resume, held, note)
+    source = _loaded(kind, wanted)
     wanted, source = suited(wanted, source, method_class)
-    folder = _folder(wanted, source.spec.name)
-    finished: dict[str, Any] = {}
-    if kind.pretrained:
-        if wanted.options.resume is None and collectives.is_first():
-            held.enter_context(_nothing_left(folder))
-        finished = pretrained_parts(kind, wanted, folder, partial(pretrain, quiet=console.quiet))
+    folder = run_folder(wanted, source.spec.name)
+    finished = _finished_parts(kind, wanted, folder, held, console)
     assembled = assemble(wanted, source, method_class, finished)
     tell(source, console)
     for sentence in assembled.notes:
         note(sentence)
     method = assembled.method
-    spec = source.spec
     views = method.views()
     plan, config = plan_of(assembled, source, views, console)
+    config = begun(config, folder, source, held)
+    plan = _completed(plan, config, source, folder, note)
     if profile:
-        told = partial(console.print, highlight=False, soft_wrap=True)
-        plan = dataclasses.replace(plan, profile=Profile(plan.device, told))
-    if config.options.resume is None and collectives.is_first():
-        held.enter_context(_nothing_left(folder))
-        held.enter_context(locked(folder))
-        config = dataclasses.replace(
-            config, options=dataclasses.replace(config.options, output=folder)
-        )
-        write_text(folder / CONFIG, config.to_toml())
-        remember(
-            folder,
-            str(config.options.data),
-            source if source.raw is None else source.raw,
-            {**vars(config.options), "settings": config.settings},
-        )
-    text = collectives.broadcast_object(config.to_toml())
-    plan = dataclasses.replace(plan, config=text, tell=note)
-    if config.options.branch:
-        plan = dataclasses.replace(plan, branch=branch_of(config, source, folder))
+        plan = _profiled(plan, console)
     for sentence in extremes(source):
         note(sentence)
-    parameters = sum(p.numel() for p in method.encoder.parameters())
-    length = f"{plan.steps} steps" if plan.steps else f"{plan.recipe.epochs} epochs"
-    console.print(
-        f"{config.method} on {shown(spec.name)}: {spec.length:,} samples, {config.options.encoder} "
-        f"({parameters / 1e6:.2f} M parameters), "
-        f"{length} of batches of {plan.recipe.batch_size}; writing {shown(folder)}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    progress = fit(
-        method,
-        source,
-        views,
-        plan,
-        folder / CHECKPOINTS,
-        callbacks(source, config, plan, folder, console),
-    )
+    _announce(config, source, method, plan, folder, console)
+    watching = callbacks(source, config, plan, folder, console)
+    progress = fit(method, source, views, plan, folder / CHECKPOINTS, watching)
     collectives.barrier()
     run = Run(folder)
     run.interrupted = progress.step < progress.steps
     if collectives.is_first():
-        card = {
-            "method": config.method,
-            "data": spec.name,
-            "samples": spec.length,
-            "steps": progress.step,
-            "of_steps": progress.steps,
-        }
-        save_encoder(method.encoder, folder, card, tokenizer=source.tokenizer)
-        save_method(method, folder, str(config.options.encoder))
-        if progress.step < progress.steps:
-            console.print(
-                f"Stopped after step {progress.step} of {progress.steps}; the encoder as it stands "
-                "is saved. To go on: "
-                f"nearfar pretrain --resume {shown(folder)}",
-                highlight=False,
-                soft_wrap=True,
-            )
+        _keep(run, method, source, progress)
+        if run.interrupted:
+            _tell_how_to_go_on(run, progress, console)
         elif config.options.evaluate:
             _judge(run, source, console)
     collectives.patient_barrier()
     return run
 
 
-@contextmanager
-def _nothing_left(folder: Path) -> Iterator[None]:
-    """Where the block fails before the run has left anything, remove the folder, so that it does
-    not block the second try.
-    """
-    try:
-        yield
-    except BaseException:
-        from nearfar.data.remembered import FACTS, SAMPLES
+def _hold(resume: Path | None, held: ExitStack, note: Callable[[str], None]) -> None:
+    """Lock the folder of a run that is resumed, and mend what a killed process left in it."""
+    from nearfar import collectives
+    from nearfar.training.care.lock import locked
 
-        if folder.is_dir() and {path.name for path in folder.rglob("*") if path.is_file()} <= {
-            CONFIG,
-            FACTS,
-            SAMPLES,
-        }:
-            shutil.rmtree(folder)
-        raise
+    if resume is None or not collectives.is_first():
+        return
+    held.enter_context(locked(resume))
+    sweep(resume)
+    if restored := restore_config(resume):
+        note(restored)
+
+
+def _loaded(kind: Any, wanted: Config) -> Any:
+    """The run's data; the first process fills the decoded cache before the others look."""
+    from nearfar import collectives
+    from nearfar.assembly.loaded import load_data
+    from nearfar.assembly.pretrained import data_of_start
+
+    if not collectives.is_first():
+        collectives.patient_barrier()
+    try:
+        like, tokenizer = data_of_start(kind, wanted.options)
+        return load_data(wanted.options, like, tokenizer=tokenizer)
+    finally:
+        if collectives.is_first():
+            # the others start when the first process has filled the cache, or failed to
+            collectives.patient_barrier()
+
+
+def _finished_parts(
+    kind: Any, wanted: Config, folder: Path, held: ExitStack, console: Console
+) -> dict[str, Any]:
+    """The parts of the method that are trained before it, or come from another run, by name."""
+    from nearfar import collectives
+    from nearfar.assembly.pretrained import pretrained_parts
+    from nearfar.assembly.run_folder import nothing_left
+
+    if not kind.pretrained:
+        return {}
+    if wanted.options.resume is None and collectives.is_first():
+        held.enter_context(nothing_left(folder))
+    return pretrained_parts(kind, wanted, folder, partial(pretrain, quiet=console.quiet))
+
+
+def _completed(
+    plan: Plan, config: Config, source: Any, folder: Path, note: Callable[[str], None]
+) -> Plan:
+    """The plan with the first process's configuration, its notes, and the branches of tasks."""
+    from nearfar import collectives
+    from nearfar.assembly.tasks import branch_of
+
+    text = collectives.broadcast_object(config.to_toml())
+    plan = dataclasses.replace(plan, config=text, tell=note)
+    if not config.options.branch:
+        return plan
+    return dataclasses.replace(plan, branch=branch_of(config, source, folder))
+
+
+def _profiled(plan: Plan, console: Console) -> Plan:
+    from nearfar.training.care.profile import Profile
+
+    told = partial(console.print, highlight=False, soft_wrap=True)
+    return dataclasses.replace(plan, profile=Profile(plan.device, told))
+
+
+def _announce(
+    config: Config, source: Any, method: Method, plan: Plan, folder: Path, console: Console
+) -> None:
+    from nearfar.reports.told import shown
+
+    parameters = sum(p.numel() for p in method.encoder.parameters())
+    length = f"{plan.steps} steps" if plan.steps else f"{plan.recipe.epochs} epochs"
+    console.print(
+        f"{config.method} on {shown(source.spec.name)}: {source.spec.length:,} samples, "
+        f"{config.options.encoder} ({parameters / 1e6:.2f} M parameters), "
+        f"{length} of batches of {plan.recipe.batch_size}; writing {shown(folder)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _keep(run: Run, method: Method, source: Any, progress: Progress) -> None:
+    """Write the encoder with its card, and the rest of the method."""
+    from nearfar.runs.encoder_files import save_encoder
+    from nearfar.runs.method_files import save_method
+
+    card = {
+        "method": run.config.method,
+        "data": source.spec.name,
+        "samples": source.spec.length,
+        "steps": progress.step,
+        "of_steps": progress.steps,
+    }
+    save_encoder(method.encoder, run.folder, card, tokenizer=source.tokenizer)
+    save_method(method, run.folder, str(run.config.options.encoder))
+
+
+def _tell_how_to_go_on(run: Run, progress: Progress, console: Console) -> None:
+    from nearfar.reports.told import shown
+
+    console.print(
+        f"Stopped after step {progress.step} of {progress.steps}; the encoder as it stands "
+        f"is saved. To go on: nearfar pretrain --resume {shown(run.folder)}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _judge(run: Run, source: Any, console: Console) -> None:
@@ -281,38 +254,3 @@ def _judge(run: Run, source: Any, console: Console) -> None:
         return
     console.print(evaluation.table())
     console.print(f"Report: {shown(report(run.folder))}", highlight=False, soft_wrap=True)
-
-
-def _folder(config: Config, data_name: str) -> Path:
-    """The run folder: the one asked for, the resumed one, or the first free runs/METHOD-DATA[-N];
-    the first process decides.
-    """
-    from nearfar import collectives
-    from nearfar.training.care.lock import LOCK
-
-    options = config.options
-    if options.resume is not None:
-        return options.resume
-    folder = options.output or Path("runs") / f"{config.method.rpartition(':')[2]}-{data_name}"
-    if collectives.is_first() and options.output is None:
-        folder = _free(folder)
-    taken = folder.exists() and (
-        not folder.is_dir()
-        or any(path.name != LOCK and path.suffix != ".part" for path in folder.iterdir())
-    )
-    folder, taken = collectives.broadcast_object([str(folder), taken])
-    if taken:
-        raise UserError(
-            f"The run folder {folder} exists and is not empty; choose another --output, or "
-            f"continue it with --resume {folder}."
-        )
-    return Path(folder)
-
-
-def _free(base: Path) -> Path:
-    folder = base
-    number = 1
-    while folder.exists():
-        number += 1
-        folder = base.with_name(f"{base.name}-{number}")
-    return folder

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nearfar.methods.method import Method
-from nearfar.training import loop
+from nearfar.training.progress import Progress
 
 Write = Callable[[int, Mapping[str, float]], None]
 
@@ -31,10 +31,10 @@ class Tracker:
         self.close = close
         self.probed = probed
 
-    def on_start(self, progress: loop.Progress) -> None:
+    def on_start(self, progress: Progress) -> None:
         pass
 
-    def on_log(self, progress: loop.Progress) -> None:
+    def on_log(self, progress: Progress) -> None:
         values = {
             "learning_rate": progress.learning_rate,
             "samples_per_second": progress.samples_per_second,
@@ -44,10 +44,10 @@ class Tracker:
             {**{f"train/{name}": value for name, value in progress.terms.items()}, **values},
         )
 
-    def on_epoch(self, progress: loop.Progress, method: Method) -> None:
+    def on_epoch(self, progress: Progress, method: Method) -> None:
         self.write(progress.step, {f"probe/{name}": value for name, value in self.probed().items()})
 
-    def on_end(self, progress: loop.Progress) -> None:
+    def on_end(self, progress: Progress) -> None:
         self.close()
 
 
