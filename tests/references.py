@@ -38,7 +38,7 @@ class ReferenceCase(Mapping[str, Tensor]):
         )
         return key in self._arrays
 
-    def get(self, key: str, default: Tensor | None = None) -> Tensor | None:  # type: ignore[override]
+    def get(self, key: str, default: Tensor | None = None) -> Tensor | None:
         """The array of that name, or the default where this case lacks it and another case has
         it.
         """

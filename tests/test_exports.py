@@ -47,15 +47,15 @@ def test_weights_of_a_timm_model_load_into_timm(tmp_path: Path) -> None:
         torch.testing.assert_close(load_encoder(tmp_path / "out")[0](x), encoder(x))
 
 
-@pytest.mark.parametrize("format", ["onnx", "torch"])
-def test_the_told_lines_load_a_program_that_refuses_bytes(format: str, tmp_path: Path) -> None:  # noqa: A002
-    if format == "onnx":
+@pytest.mark.parametrize("kind", ["onnx", "torch"])
+def test_the_told_lines_load_a_program_that_refuses_bytes(kind: str, tmp_path: Path) -> None:
+    if kind == "onnx":
         pytest.importorskip("onnxruntime")
     encoder = networks.build("perceptron", IMAGES).eval()
-    ending = {"onnx": ".onnx", "torch": ".pt2"}[format]
-    lines = _told(encoder, tmp_path / f"e{ending}", format)[1:]
+    ending = {"onnx": ".onnx", "torch": ".pt2"}[kind]
+    lines = _told(encoder, tmp_path / f"e{ending}", kind)[1:]
     x = torch.rand(2, 3, 32, 32)
-    given = {"onnx": x.numpy(), "torch": x}[format]
+    given = {"onnx": x.numpy(), "torch": x}[kind]
     found = torch.as_tensor(_run(lines, x=given)["features"])
     expected = encoder((x - 0.5) / 0.2)
     torch.testing.assert_close(found.detach(), expected.detach(), rtol=1e-4, atol=1e-4)
@@ -70,13 +70,13 @@ def _made(name: str) -> Method:
 
 
 @pytest.mark.parametrize("name", ["classifier", "srresnet"])
-@pytest.mark.parametrize("format", ["onnx", "torch"])
-def test_a_program_predicts_what_the_method_does(name: str, format: str, tmp_path: Path) -> None:  # noqa: A002
-    if format == "onnx":
+@pytest.mark.parametrize("kind", ["onnx", "torch"])
+def test_a_program_predicts_what_the_method_does(name: str, kind: str, tmp_path: Path) -> None:
+    if kind == "onnx":
         pytest.importorskip("onnxruntime")
     method = _made(name)
     path = tmp_path / "program"
-    assert export_prediction(method, path, format) < 1e-4
+    assert export_prediction(method, path, kind) < 1e-4
     part = next(iter(method.spec.parts), "")
     spec = method.spec.parts[part] if part else method.spec
     x = random_samples(spec, 3)
@@ -85,7 +85,7 @@ def test_a_program_predicts_what_the_method_does(name: str, format: str, tmp_pat
     plain = (x - mean) / std
     result = method.predict(Parts({part: plain}) if part else plain)
     expected = result.image if name == "srresnet" else result.probabilities
-    found = {"onnx": read_onnx, "torch": read_program}[format](path)(x)
+    found = {"onnx": read_onnx, "torch": read_program}[kind](path)(x)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 

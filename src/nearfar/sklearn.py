@@ -30,7 +30,11 @@ from nearfar.training.plan import Plan
 from nearfar.views import plain_view
 
 
-class SelfSupervisedEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class SelfSupervisedEncoder(
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
+):
     """``fit`` pretrains an encoder on X, ``transform`` gives its features.
 
     X is uint8 images (N, C, H, W), (N, H, W, C) or grey (N, H, W), float series (N, C, T), or rows

@@ -195,7 +195,7 @@ def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
         {"x": np.zeros((2, 2, 2, 2, 16))},
     ],
 )
-def test_odd_arrays_are_one_sentence(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:  # type: ignore[type-arg]
+def test_odd_arrays_are_one_sentence(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", **arrays)  # type: ignore[arg-type]
     with pytest.raises(UserError):
         load(tmp_path / "data.npz")
@@ -211,7 +211,7 @@ def test_odd_arrays_are_one_sentence(arrays: dict[str, np.ndarray], tmp_path: Pa
         np.arange(6) > 2,
     ],
 )
-def test_odd_labels_are_read_or_one_sentence(labels: np.ndarray, tmp_path: Path) -> None:  # type: ignore[type-arg]
+def test_odd_labels_are_read_or_one_sentence(labels: np.ndarray, tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(size=(6, 2, 16)), y=labels)
     with suppress(UserError):
         assert all(name.isprintable() for name in load(tmp_path / "data.npz").spec.classes)

@@ -74,6 +74,6 @@ def test_values_of_another_evaluation_are_not_used() -> None:
 def test_the_fingerprint_is_of_names_and_labels() -> None:
     test = image_source().test
     assert test is not None
-    assert fingerprint(test) == fingerprint(dataclasses.replace(test, label=test.label.clone()))  # type: ignore[union-attr]
-    assert fingerprint(test) != fingerprint(dataclasses.replace(test, label=test.label.flip(0)))  # type: ignore[union-attr]
+    assert fingerprint(test) == fingerprint(dataclasses.replace(test, label=test.label.clone()))
+    assert fingerprint(test) != fingerprint(dataclasses.replace(test, label=test.label.flip(0)))
     assert fingerprint(test) != fingerprint(dataclasses.replace(test, ids=[*test.ids[1:], "other"]))

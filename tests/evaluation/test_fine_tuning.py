@@ -32,7 +32,7 @@ def bars(train: int = 90) -> tuple[Labels, Labels]:
     source = image_source(train=train)
     view = plain_view(source.spec)
     assert source.test is not None
-    return tuple(Labels(s, s.label, 3, view) for s in (source.train, source.test))  # type: ignore[return-value, arg-type]
+    return tuple(Labels(s, s.label, 3, view) for s in (source.train, source.test))
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_only_the_last_blocks_change_and_frozen_batch_norm_keeps_its_statistics(
     )
     changed = {name.split(".")[1] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"11", "12"}, "the last convolution and its batch norm"
-    everything = fine_tune(encoder, train, rate=1e-2, budget=SHORT, seed=0).model[0].state_dict()  # type: ignore[index]
+    everything = fine_tune(encoder, train, rate=1e-2, budget=SHORT, seed=0).model[0].state_dict()
     assert all(not torch.equal(before[name], everything[name]) for name in before)
 
 

@@ -140,7 +140,7 @@ def test_no_matrix_of_all_similarities_is_kept() -> None:
     largest = 0
 
     class Watch(TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
             nonlocal largest
             made = func(*args, **(kwargs or {}))
             for tensor in made if isinstance(made, tuple | list) else [made]:

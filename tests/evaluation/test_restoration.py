@@ -41,7 +41,7 @@ class Told(SRResNet):
 
 
 def method(of: Source, answer: Any) -> Told:
-    made = Told(build("srresnet-small", of.spec, kind="restorer"), of.spec).eval()  # type: ignore[arg-type]
+    made = Told(build("srresnet-small", of.spec, kind="restorer"), of.spec).eval()
     made.answer = answer
     return made
 

@@ -25,7 +25,7 @@ def plain(samples: Tensor) -> Tensor:
 
 
 def raw(samples: object, view: object) -> Tensor:
-    return samples.take(torch.arange(len(samples))).flatten(1).float()  # type: ignore[attr-defined, arg-type]
+    return samples.take(torch.arange(len(samples))).flatten(1).float()
 
 
 def test_components_are_those_of_the_training_samples() -> None:

@@ -90,7 +90,7 @@ def test_the_random_twin_of_pretrained_weights_is_random(monkeypatch: pytest.Mon
         return torch.nn.Identity()
 
     trained = networks.build("small-convnet", images(1, 8, 8))
-    trained.architecture = {"name": "timm:test_vit@pretrained", "spec": images(1, 8, 8)}  # type: ignore[assignment]
+    trained.architecture = {"name": "timm:test_vit@pretrained", "spec": images(1, 8, 8)}
     run = SimpleNamespace(
         config=SimpleNamespace(options=SimpleNamespace(seed=0)), encoder=lambda: trained
     )

@@ -75,7 +75,7 @@ def test_equals_its_loop(normalise: bool) -> None:
         if normalise:
             q = q / q.norm()
             k = k / k.norm()
-        others = [b[u] * queue[u] + (1 - b[u]) * queue[mixing.partner[u]] for u in range(7)]  # type: ignore[index]
+        others = [b[u] * queue[u] + (1 - b[u]) * queue[mixing.partner[u]] for u in range(7)]
         scores = torch.stack([q @ k, *(q @ other for other in others)]) / 0.3
         rows.append(scores.logsumexp(0) - scores[0])
     expected = torch.stack(rows)

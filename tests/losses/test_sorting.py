@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -148,7 +149,7 @@ def test_permutation_is_doubly_stochastic(network: str, distribution: str) -> No
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_gradcheck(network: str, distribution: str) -> None:
     values = torch.tensor([[0.3, -0.8, 1.1, 0.05, -2.0]], dtype=torch.float64, requires_grad=True)
-    function = lambda x: soft_sort(x, network=network, distribution=distribution, steepness=0.9)  # noqa: E731
+    function = partial(soft_sort, network=network, distribution=distribution, steepness=0.9)
     assert torch.autograd.gradcheck(function, values)
 
 

@@ -105,6 +105,6 @@ def test_structure_files_are_copied_with_importance(tmp_path: Path) -> None:
 
 
 def test_only_residues_may_be_judged() -> None:
-    result = Terms(torch.zeros(2, 0), (), (), Ragged(two().residues.values, torch.tensor([2, 1])))  # type: ignore[union-attr]
+    result = Terms(torch.zeros(2, 0), (), (), Ragged(two().residues.values, torch.tensor([2, 1])))
     assert len(result) == 2
     assert len(result[:1]) == 1

@@ -175,7 +175,7 @@ def test_a_toy_is_small_seeded_and_of_its_modality() -> None:
     assert first.settings.width == 24
     assert toy(Sound, settings={"width": 100})[0].settings.width == 100
     assert len(batch) == ROWS
-    assert not torch.equal(first.projector.weight, second.projector.weight)  # type: ignore[union-attr]
+    assert not torch.equal(first.projector.weight, second.projector.weight)
     assert torch.equal(batch.views[0], again.views[0])
     assert toy(Sound, "series")[1].views[0].shape[:2] == (ROWS, 2)
     with pytest.raises(UserError, match=r"Unknown modality 'images': did you mean image"):
@@ -186,7 +186,7 @@ def test_a_toys_labels_are_of_the_kind_that_the_method_needs() -> None:
     assert toy("supcon")[1].label.dtype == torch.int64  # type: ignore[union-attr]
     assert toy("conr")[1].label.dtype == torch.float32  # type: ignore[union-attr]
     _, episode = toy("susana-distancia")
-    assert torch.equal(episode.label.view(3, 3), episode.label[::3, None].expand(3, 3))  # type: ignore[union-attr, index]
+    assert torch.equal(episode.label.view(3, 3), episode.label[::3, None].expand(3, 3))
 
 
 def test_making_a_toy_leaves_the_random_state_alone() -> None:

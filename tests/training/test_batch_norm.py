@@ -55,7 +55,7 @@ def passes(layer: nn.Module, x: Tensor, weight: Tensor) -> dict[str, Any]:
         for name, p in layer.named_parameters()
         if p.grad is not None
     }
-    evaluated = layer.eval()(x.detach()) if layer.running_mean is not None else x  # type: ignore[union-attr]
+    evaluated = layer.eval()(x.detach()) if layer.running_mean is not None else x
     rows = {"output": output.detach(), "gradient": x.grad, "evaluated": evaluated.detach()}
     return {"rows": rows, "learned": learned, "state": dict(layer.state_dict())}
 

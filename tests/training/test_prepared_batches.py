@@ -56,7 +56,7 @@ def trained(folder: Path, told: list[str], accumulate: int = 1) -> Tensor:
     )
     console = Console(quiet=True)
     log = MetricsLog(folder)
-    probes = Probes(lambda encode: ({"knn": 0.5}, None), lambda encode: {})  # type: ignore[arg-type]
+    probes = Probes(lambda encode: ({"knn": 0.5}, None), lambda encode: {})
     health = OnlineEvaluation(probes, 1, log, Display(console), told.append)
     views = method.views()
     fit(

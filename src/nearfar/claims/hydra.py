@@ -34,7 +34,11 @@ def measure(arm: str, seed: int) -> dict[str, float]:
 
     classes = len(source.spec.classes)
     train, test = (
-        Labelled(extract(project, samples, plain_view(source.spec)), samples.label, classes)  # type: ignore[arg-type]
+        Labelled(
+            extract(project, samples, plain_view(source.spec)),
+            samples.label,  # type: ignore[arg-type]
+            classes,
+        )
         for samples in (source.train, source.test)
     )
     (probe,) = linear_probes(labelled(method, source.train), seeds=[seed])

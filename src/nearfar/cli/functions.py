@@ -35,7 +35,8 @@ def with_positional_first(function: Callable[..., Any]) -> Callable[..., Any]:
             parameter = parameter.replace(kind=parameter.KEYWORD_ONLY)
             hint = positional[tuple[hint, ...]]  # type: ignore[valid-type]
         parameters.append(parameter.replace(annotation=hint))
-    command.__signature__ = signature.replace(parameters=parameters, return_annotation=Any)  # type: ignore[attr-defined]
+    changed = signature.replace(parameters=parameters, return_annotation=Any)
+    command.__signature__ = changed  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     command.__name__ = function.__name__
     command.__doc__ = function.__doc__

@@ -200,10 +200,11 @@ def recipe(look: Look) -> Section:
     if kind is not None:
         paper = f"{kind.paper.title}. {kind.paper.authors}, {kind.paper.year}"
     path = look.run.folder / CONFIG
+    written = html.escape(path.read_text(encoding="utf-8"))
     body = (
         f"<p>{html.escape(config.method)}: {html.escape(paper)}.</p><div "
         f"class='scroll'><table>{choices}</table></div>"
-        f"<details><summary>Configuration</summary><pre>{html.escape(path.read_text(encoding='utf-8'))}</pre></details>"
+        f"<details><summary>Configuration</summary><pre>{written}</pre></details>"
         f"<details><summary>Versions</summary><pre>{html.escape(versions(look))}</pre></details>"
         f"<p>Repeat it with <code>nearfar pretrain --config {html.escape(str(path))}</code></p>"
     )

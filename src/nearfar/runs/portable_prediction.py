@@ -71,7 +71,8 @@ class PortablePrediction(portable.Portable):
 
 
 def _tensors(result: Result) -> dict[str, Tensor]:
-    values = {one.name: getattr(result, one.name) for one in dataclasses.fields(result)}  # type: ignore[arg-type]
+    names = [one.name for one in dataclasses.fields(result)]  # type: ignore[arg-type]
+    values = {name: getattr(result, name) for name in names}
     found = {name: value for name, value in values.items() if isinstance(value, Tensor)}
     lists = [name for name, value in values.items() if hasattr(value, "sizes")]
     if not found or lists:

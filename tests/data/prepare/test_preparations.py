@@ -83,7 +83,7 @@ def test_a_stream_has_a_task_for_each_part_of_the_classes(digits: Source) -> Non
         (["label-noise:0.1", "forget:noisy"], lambda s: round(0.1 * len(s.train))),
     ],
 )
-def test_what_is_to_be_forgotten_has_its_role(digits: Source, chain: list[str], count) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_to_be_forgotten_has_its_role(digits: Source, chain: list[str], count) -> None:
     role = prepared(digits, chain, seed=0).train.group["role"]
     assert int(role.sum()) == count(digits)
 

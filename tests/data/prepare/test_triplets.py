@@ -67,7 +67,7 @@ def test_only_concrete_triplets_are_kept() -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_a_template_has_one_answer_and_distractors_that_meet_half(task: str) -> None:
     first, second = [str(n % 5) for n in range(60)], ["abcd"[n % 4] for n in range(60)]
-    found = templates(first, second, 12, np.random.default_rng(0), task=task, gallery=8)  # type: ignore[arg-type]
+    found = templates(first, second, 12, np.random.default_rng(0), task=task, gallery=8)
     assert len(found) == 12
     asked, other = (first, second) if task.endswith("object") else (second, first)
     for one in found:

@@ -48,7 +48,7 @@ def compared(
         return made
 
     monkeypatch.setattr(module, "_matched", record)
-    loss = graph_matching(s, t, *edges, strength=case["hp_lambda"].item(), **how)  # type: ignore[arg-type]
+    loss = graph_matching(s, t, *edges, strength=case["hp_lambda"].item(), **how)
     loss.backward()
     nodes, pairs, matching, edge_matching, _, _, moved, moved_edges = seen
     close(matching, case["out_matching"])

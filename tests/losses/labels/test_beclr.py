@@ -50,7 +50,7 @@ def test_assignment_reference(golden: Golden, name: str) -> None:
     case = golden(name)
     outs = {"cosine": "cosine", "far": "distance_code", "near": "distance"}
     for score, key in outs.items():
-        scores = cluster_scores(case["in_z"], case["in_prototypes"], score)  # type: ignore[arg-type]
+        scores = cluster_scores(case["in_z"], case["in_prototypes"], score)
         found = sinkhorn(
             scores, epsilon=case["hp_epsilon"].item(), iterations=int(case["hp_iterations"])
         )

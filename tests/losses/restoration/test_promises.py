@@ -48,7 +48,7 @@ PUBLIC = public()
 def test_the_example_gives_what_it_says(key: str) -> None:
     value = PUBLIC[key]
     name = key.rpartition(".")[2]
-    found = doctest.DocTestFinder(recurse=False).find(inspect.unwrap(value), name)  # type: ignore[arg-type]
+    found = doctest.DocTestFinder(recurse=False).find(inspect.unwrap(value), name)
     for test in found:
         said: list[str] = []
         result = doctest.DocTestRunner().run(test, out=said.append)

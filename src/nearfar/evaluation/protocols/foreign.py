@@ -37,13 +37,14 @@ def _ood(row: Row) -> Iterator[Score]:
     for name, rate in rated.items():
         found = detect(rate(row.test), rate(outside))
         for metric, interval in zip(("AUROC", "AUPR", "FPR95"), found, strict=True):
-            about = {
+            about: dict[str, Any] = {
                 "over": "test samples",
                 "count": len(row.test),
                 "unit": "%",
                 "setting": f"{len(outside)} outsiders",
             }
-            yield Score(row.name, OOD.version, f"outsiders by {name}: {metric}", *interval, **about)  # type: ignore[arg-type]
+            asked = f"outsiders by {name}: {metric}"
+            yield Score(row.name, OOD.version, asked, *interval, **about)
 
 
 def _needs_outsiders(task: Task) -> str | None:

@@ -44,7 +44,8 @@ def encoder_alone(method: Method, views: list[Any], plan: Plan) -> Callable[[], 
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(plan.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"):
             features = [encoder(view) for view in ready]
-        torch.stack([f.float().square().mean() for f in features]).sum().backward()  # type: ignore[no-untyped-call]
+        total = torch.stack([f.float().square().mean() for f in features]).sum()
+        torch.autograd.backward(total)
         optimizer.step()
 
     return step

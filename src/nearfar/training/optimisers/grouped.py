@@ -16,7 +16,9 @@ class GroupedOptimizer(Optimizer):
     """An optimiser whose subclass moves the parameters of one group."""
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(  # type: ignore[override]
+        self, closure: Callable[[], float] | None = None
+    ) -> float | None:
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -177,11 +178,20 @@ def _fitted_terms(x: NDArray[Any], label: NDArray[np.bool_]) -> list[Answer]:
     for term in range(label.shape[1]):
         if label[:, term].all() or not label[:, term].any():
             share = float(label[:, term].mean())
-            answers.append(lambda given, share=share: np.full(len(given), share))  # type: ignore[misc]
+            answers.append(partial(_constant, share))
             continue
         model = LogisticRegression(max_iter=1000).fit(x, label[:, term])
-        answers.append(lambda given, model=model: model.predict_proba(given)[:, 1])  # type: ignore[misc]
+        answers.append(partial(_probability, model))
     return answers
+
+
+def _constant(share: float, given: NDArray[Any]) -> NDArray[Any]:
+    return np.full(len(given), share)
+
+
+def _probability(model: LogisticRegression, given: NDArray[Any]) -> NDArray[Any]:
+    found: NDArray[Any] = model.predict_proba(given)[:, 1]
+    return found
 
 
 def _composition(graphs: Graphs) -> Tensor:
