@@ -9,7 +9,6 @@ import importlib
 import inspect
 import os
 import re
-import subprocess
 import sys
 import tomllib
 import typing
@@ -25,6 +24,8 @@ from nearfar.data.readers.endings import KINDS
 from nearfar.networks import catalogue
 from nearfar.options import FLAGS, OPTION_GROUPS, PretrainOptions
 from nearfar.training.schedules import names as schedules
+from tests.warm import folder_of_commands
+from tests.warm import nearfar as warm
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SOURCE = Path(nearfar.__file__).resolve().parents[1]
@@ -45,10 +46,12 @@ def blocks(page: Path) -> list[tuple[str, str, str]]:
     "page", [page for page in sorted(DOCS.glob("*.md")) if blocks(page)], ids=lambda page: page.stem
 )
 def test_the_code_of_a_guide_runs(page: Path, tmp_path: Path) -> None:
+    python = Path(sys.executable).parent
     environment = {
         **os.environ,
+        **folder_of_commands(tmp_path / "commands"),
         "PYTHONPATH": os.pathsep.join([str(tmp_path), str(SOURCE)]),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": f"{tmp_path / 'commands'}:{python}:{os.environ['PATH']}",
     }
     script = []
     for language, name, code in blocks(page):
@@ -61,14 +64,7 @@ def test_the_code_of_a_guide_runs(page: Path, tmp_path: Path) -> None:
             script.append(f"import subprocess\nsubprocess.run({code!r}, shell=True, check=True)\n")
     body = "".join("    " + line + "\n" for line in "\n".join(script).splitlines())
     (tmp_path / "guide.py").write_text("if __name__ == '__main__':\n" + body)
-    done = subprocess.run(
-        [sys.executable, "guide.py"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+    done = warm([], script="guide.py", cwd=tmp_path, env=environment, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -19,6 +19,7 @@ import torch
 
 from nearfar.cli import main
 from nearfar.runs.encoder_files import load_encoder
+from tests.warm import nearfar as warm
 
 NEARFAR = [sys.executable, "-m", "nearfar"]
 SHORT = ["--epochs", "2", "--limit", "512", "--batch-size", "256", "--precision", "float32"]
@@ -27,14 +28,7 @@ SHORT = ["--epochs", "2", "--limit", "512", "--batch-size", "256", "--precision"
 def nearfar(
     *words: str, cwd: Path, code: int = 0, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*NEARFAR, *words],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    done = warm(words, cwd=cwd, env={**os.environ, **environment})
     assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
 

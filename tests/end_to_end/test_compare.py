@@ -7,8 +7,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,6 +17,7 @@ from nearfar.comparison.arms import arms_of
 from nearfar.comparison.options import CompareOptions
 from nearfar.comparison.running import config_of, planned
 from nearfar.verbs.run import Run
+from tests.warm import nearfar as warm
 
 SMALL = [
     "--data",
@@ -37,15 +36,8 @@ SMALL = [
 
 
 def compare(*words: str, cwd: Path, code: int = 0) -> str:
-    command = [sys.executable, "-m", "nearfar", "compare", *words]
-    done = subprocess.run(
-        command,
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        env={**os.environ, "COLUMNS": "200"},
-    )
+    wide = {**os.environ, "COLUMNS": "200"}
+    done = warm(["compare", *words], cwd=cwd, env=wide, timeout=280)
     assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.warm import nearfar as warm
+
 NEARFAR = [sys.executable, "-m", "nearfar"]
 SMALL = [
     "--encoder",
@@ -33,14 +35,7 @@ SMALL += ["--checkpoint-minutes", "0"]
 def nearfar(
     *words: str, cwd: Path, code: int = 0, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*NEARFAR, *words],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    done = warm(words, cwd=cwd, env={**os.environ, **environment})
     assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
 

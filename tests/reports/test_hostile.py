@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,6 +17,7 @@ import nearfar
 from nearfar.reports.document import Section, chart, document
 from nearfar.runs.folder import CONFIG, METRICS
 from nearfar.verbs.run import Run
+from tests.warm import nearfar as warm
 
 HOSTILE = (
     '"><img src=x onerror=alert(1)>',
@@ -167,23 +166,11 @@ def test_a_run_that_names_a_foreign_class_runs_none_of_its_code(run: Run, tmp_pa
         ["embed", "run", "-o", "x.npz"],
         ["pretrain", "--resume", "run"],
     ):
-        done = subprocess.run(
-            [sys.executable, "-m", "nearfar", *verb],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=200,
-        )
+        done = warm(verb, cwd=tmp_path)
         assert "Traceback" not in done.stderr
         assert done.returncode in (0, 2), done.stderr
         assert not (tmp_path / "ran").exists(), verb
-    done = subprocess.run(
-        [sys.executable, "-m", "nearfar", "pretrain", "--config", "run/config.toml"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    done = warm(["pretrain", "--config", "run/config.toml"], cwd=tmp_path)
     assert done.returncode == 2
     assert "name it yourself: nearfar pretrain evil:Method" in done.stderr
     assert not (tmp_path / "ran").exists()
