@@ -29,9 +29,13 @@ class Child:
     Args:
         words: the command.
         options: as for ``subprocess.Popen``.
+
+    Attributes:
+        parent: process id of the process that started it.
     """
 
     def __init__(self, words: Sequence[str], **options: Any) -> None:
+        self.parent = os.getpid()
         self.process = subprocess.Popen(
             words,
             start_new_session=True,
