@@ -364,6 +364,9 @@ LOSSES: dict[str, Spec] = {
         {"single_logits": online(-1, 4), "joint_logits": fixed(-1, 3, 12), "label": label(4)},
         distilled,
     ),
+    "masked.feature_prediction": Spec(
+        {"prediction": online(-1, 3, 4), "target": fixed(-1, 3, 4)}, skip=CONSTANT
+    ),
     "masked.masked_reconstruction": Spec(
         {
             "prediction": online(-1, 3, 4),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nearfar.losses import masked_reconstruction
+from nearfar.losses import feature_prediction, masked_reconstruction
 from tests.losses.cases import close, leaves, named
 
 F64 = torch.float64
@@ -111,3 +111,45 @@ def test_errors(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         masked_reconstruction(*(torch.zeros(shape) for shape in shapes), **settings)
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+@pytest.mark.parametrize("distance", ["smooth", "squared"])
+def test_predicted_features_by_loops(normalise: bool, distance: str) -> None:
+    prediction, target = (2 * torch.randn(3, 2, 5, dtype=F64) for _ in range(2))
+    values = []
+    for n in range(3):
+        total = 0.0
+        for patch in range(2):
+            wanted = target[n, patch]
+            if normalise:
+                wanted = (wanted - wanted.mean()) / (wanted.var(correction=0) + 1e-5).sqrt()
+            for e in (prediction[n, patch] - wanted).tolist():
+                smooth = e * e / 2 if abs(e) < 1 else abs(e) - 0.5
+                total += smooth if distance == "smooth" else e * e
+        values.append(total / 10)
+    how: dict[str, Any] = {"normalise": normalise, "distance": distance}
+    found = feature_prediction(prediction, target, **how, reduction="none")
+    torch.testing.assert_close(found, torch.tensor(values, dtype=F64))
+    torch.testing.assert_close(feature_prediction(prediction, target, **how), found.mean())
+
+
+def test_targets_get_no_gradient() -> None:
+    prediction, target = (torch.randn(2, 3, 4, dtype=F64, requires_grad=True) for _ in range(2))
+    feature_prediction(prediction, target).backward()
+    assert target.grad is None
+    assert prediction.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("shapes", "how", "said"),
+    [
+        (((2, 3, 4), (2, 3, 5)), {}, "alike; found"),
+        (((2, 3), (2, 3)), {}, "Expected prediction"),
+        (((2, 3, 4), (2, 3, 4)), {"distance": "cosine"}, "Unknown distance 'cosine'"),
+        (((2, 3, 4), (2, 3, 4)), {"reduction": "sum"}, "Unknown reduction 'sum'"),
+    ],
+)
+def test_wrong_features_to_predict(shapes: Any, how: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        feature_prediction(*(torch.zeros(shape) for shape in shapes), **how)

@@ -57,6 +57,7 @@ VALUES: Mapping[str, Mapping[str, Any]] = {
         _QUEUE,
     ),
     "clip": {"largest_scale": 5.0},
+    "i-jepa": {"least": 0.01},
     "isogclr": {"bounds": (0.2, 0.2001)},
     "isogclr-pairs": {"bounds": (0.05, 0.05001)},
     "mochi": {**_QUEUE, "hardest": 3},

@@ -1,7 +1,7 @@
 """Losses: pure functions from embeddings to a scalar, one file a family. They import torch only and
 never gather."""
 
-from nearfar.losses.dense.masked import masked_reconstruction
+from nearfar.losses.dense.masked import feature_prediction, masked_reconstruction
 from nearfar.losses.distillation.clustering import swav
 from nearfar.losses.distillation.distillation import byol, dino, simsiam
 from nearfar.losses.instance.contrastive import (
@@ -22,6 +22,7 @@ __all__ = [
     "byol",
     "clip",
     "dino",
+    "feature_prediction",
     "info_nce",
     "masked_reconstruction",
     "moco_v3",

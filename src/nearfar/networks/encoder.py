@@ -140,8 +140,12 @@ class TokenEncoder(Encoder):
         """Patch tokens with their positions added, before any block: (N, L, D); no class token."""
         raise NotImplementedError
 
-    def encode_tokens(self, tokens: Tensor) -> Tensor:
+    def encode_tokens(self, tokens: Tensor, visible: Tensor | None = None) -> Tensor:
         """Prepend the class token, run all blocks and the last norm: (N, M, D) to (N, 1 + M, D),
         for any subset of M tokens.
+
+        Args:
+            tokens: (N, M, D).
+            visible: (N, M) bool, false where a token must not be attended to; None: all are seen.
         """
         raise NotImplementedError

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, normalize
+from torch.nn.functional import linear, normalize, pad
 
 from nearfar.errors import unknown_name
 from nearfar.networks.encoder import Encoder
@@ -194,6 +194,59 @@ class MaskedDecoder(nn.Module):
         decoded = self.transformer(torch.cat([x[:, :1], patches], dim=1))
         prediction: Tensor = self.predict(decoded[:, 1:])
         return prediction
+
+
+class MaskedPredictor(nn.Module):
+    """Encoded context patches to predicted values of the patches of target blocks, each block by
+    itself.
+
+    Args:
+        dimension: D, of the encoded tokens.
+        grid: Patches along each axis of a sample, L in all.
+        predicted: P, values that are predicted of a patch.
+        width: Of the predictor.
+        depth: Number of blocks.
+        heads: Of the attention.
+
+    Source: Assran et al. 2023 (I-JEPA), section 3, "Prediction".
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        grid: Sequence[int],
+        predicted: int,
+        *,
+        width: int = 384,
+        depth: int = 12,
+        heads: int = 12,
+    ) -> None:
+        super().__init__()
+        self.entry = nn.Linear(dimension, width)
+        self.mask_token = nn.Parameter(torch.empty(1, 1, width).normal_(std=0.02))
+        self.transformer = Transformer(width, depth, heads)
+        self.predict = nn.Linear(width, predicted)
+        xavier(self.entry)
+        xavier(self.predict)
+        self.positions: Tensor
+        positions = sincos_positions(grid, width).to(self.mask_token.dtype)
+        self.register_buffer("positions", positions, persistent=False)
+
+    def forward(self, context: Tensor, visible: Tensor, hidden: Tensor) -> Tensor:
+        """Predicted values (N, B T, P), block after block.
+
+        Args:
+            context: (N, L, D) encoded patches.
+            visible: (N, L) bool, whether a patch is context.
+            hidden: (N, B, T) int64, the patches of each target block.
+        """
+        samples, blocks, count = hidden.shape
+        seen = (self.entry(context) + self.positions).repeat_interleave(blocks, dim=0)
+        asked = self.mask_token + self.positions[hidden.flatten(0, 1)]
+        may_be_seen = pad(visible.repeat_interleave(blocks, dim=0), (0, count), value=True)
+        found = self.transformer(torch.cat([seen, asked], dim=1), may_be_seen)
+        prediction: Tensor = self.predict(found[:, -count:])
+        return prediction.view(samples, blocks * count, -1)
 
 
 def together(module: Callable[[Any], Tensor], views: Sequence[Any]) -> list[Tensor]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -118,9 +119,11 @@ class PatchTransformer(TokenEncoder):
         embedded: Tensor = self.embedding(self.patchify(x)) + positions
         return embedded
 
-    def encode_tokens(self, tokens: Tensor) -> Tensor:
-        encoded: Tensor = self.transformer(self._with_class(tokens))
-        return encoded
+    def encode_tokens(self, tokens: Tensor, visible: Tensor | None = None) -> Tensor:
+        together = self._with_class(tokens)
+        if visible is None:
+            return cast(Tensor, self.transformer(together))
+        return cast(Tensor, self.transformer(together, pad(visible, (1, 0), value=True)))
 
     def _with_class(self, tokens: Tensor) -> Tensor:
         # the class token has no place in the sample: its position is zero

@@ -63,3 +63,19 @@ def cosine_momentum(base: float, progress: float) -> float:
     Source: Grill et al. 2020 (BYOL), section 3.2; the same in MoCo v3 and DINO.
     """
     return 1.0 - (1.0 - base) * (1.0 + math.cos(math.pi * progress)) / 2.0
+
+
+def linear_momentum(base: float, progress: float) -> float:
+    """Momentum that rises from ``base`` to 1 in a straight line: base + (1 - base) progress.
+
+    Args:
+        base: At the start, in [0, 1].
+        progress: Share of the run that is done, in [0, 1].
+
+    Example:
+        >>> round(linear_momentum(0.996, 0.5), 3)
+        0.998
+
+    Source: Assran et al. 2023 (I-JEPA), section A.1.
+    """
+    return base + (1.0 - base) * progress

@@ -177,3 +177,31 @@ def _near(boxes: Tensor, height: int, width: int, ratio: float) -> Tensor:
         diagonals.append((step_x.square() + step_y.square()).sqrt())
     distance = (places[0][:, :, None] - places[1][:, None]).square().sum(-1).sqrt()
     return distance / torch.maximum(*diagonals)[:, None, None] < ratio
+
+
+@plain_form
+def i_jepa(method: Any, batch: Batch) -> dict[str, Tensor]:
+    """Sample by sample and block by block; only context tokens enter, nothing is masked out."""
+    s = method.settings
+    (samples,) = batch.views
+    visible, hidden = method.masks(batch.extra["noise"])
+    tokens = method.encoder.embed(samples)
+    everything = method.target.module.tokens(samples).detach()
+    if s.predicted == "pixels":
+        everything = method.encoder.patchify(samples)
+    predictor = method.predictor
+    values = []
+    for n in range(len(samples)):
+        seen = visible[n].nonzero()[:, 0]
+        context = method.encoder.encode_tokens(tokens[n : n + 1, seen])[:, 1:]
+        for block in hidden[n]:
+            entered = predictor.entry(context) + predictor.positions[seen]
+            asked = predictor.mask_token + predictor.positions[block]
+            out = predictor.transformer(torch.cat([entered, asked], 1))[:, len(seen) :]
+            wanted = everything[n, block]
+            mean = wanted.mean(1, keepdim=True)
+            wanted = (wanted - mean) / (wanted.var(1, keepdim=True, correction=0) + 1e-5).sqrt()
+            error = (predictor.predict(out)[0] - wanted).abs()
+            smooth = torch.where(error < 1, error.square() / 2, error - 0.5)
+            values.append((smooth if s.distance == "smooth" else error.square()).mean())
+    return {"prediction": torch.stack(values).mean()}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn.functional import layer_norm, mse_loss, smooth_l1_loss
 
 from nearfar.losses.kernels.similarity import full_precision
 
-__all__ = ["masked_reconstruction"]
+__all__ = ["feature_prediction", "masked_reconstruction"]
+
+DISTANCES = ("smooth", "squared")
 
 
 @full_precision
@@ -67,3 +70,57 @@ def masked_reconstruction(
     removed = mask.to(prediction.dtype)
     sums = ((prediction - target).square().mean(dim=2) * removed).sum(dim=1)
     return sums.sum() / removed.sum().clamp(min=1) if reduction == "mean" else sums
+
+
+@full_precision
+def feature_prediction(
+    prediction: Tensor,
+    target: Tensor,
+    *,
+    normalise: bool = True,
+    distance: str = "smooth",
+    reduction: str = "mean",
+) -> Tensor:
+    """I-JEPA's loss: the distance of predicted features of hidden patches to what they are.
+
+        loss = mean over samples n, patches l, dimensions d of distance(prediction, norm(target))
+
+    The smooth distance of a difference e is e^2 / 2 up to 1 and |e| - 1/2 beyond.
+
+    Args:
+        prediction: (N, L, D) features of L hidden patches of each sample.
+        target: (N, L, D) features of the same patches; they get no gradient.
+        normalise: standardise each target over its dimensions first (variance of the population,
+            1e-5 added).
+        distance: "smooth" (Huber's, as the authors' code has it) or "squared" (as their equation
+            has it).
+        reduction: "mean", or "none": (N,), the mean of each sample.
+
+    Raises:
+        ValueError: If shapes differ or a name is unknown.
+
+    Example:
+        >>> import torch
+        >>> from nearfar.losses import feature_prediction
+        >>> prediction, target = torch.zeros(1, 1, 2), torch.tensor([[[1.0, -1.0]]])
+        >>> feature_prediction(prediction, target, normalise=False)
+        tensor(0.5000)
+
+    Source: Assran et al. 2023, "Self-Supervised Learning from Images with a Joint-Embedding
+    Predictive Architecture", section 3.
+    """
+    if prediction.ndim != 3 or 0 in prediction.shape or prediction.shape != target.shape:
+        shapes = ", ".join(str(tuple(x.shape)) for x in (prediction, target))
+        raise ValueError(
+            f"Expected prediction and target (N, L, D), not empty and alike; found {shapes}."
+        )
+    if reduction not in ("mean", "none"):
+        raise ValueError(f"Unknown reduction {reduction!r}: valid are 'mean' and 'none'.")
+    if distance not in DISTANCES:
+        raise ValueError(f"Unknown distance {distance!r}: valid are {', '.join(DISTANCES)}.")
+    target = target.detach()
+    if normalise:
+        target = layer_norm(target, target.shape[2:])
+    apart = smooth_l1_loss if distance == "smooth" else mse_loss
+    found = apart(prediction, target, reduction="none").mean(dim=(1, 2))
+    return found.mean() if reduction == "mean" else found
