@@ -364,6 +364,14 @@ LOSSES: dict[str, Spec] = {
         {"single_logits": online(-1, 4), "joint_logits": fixed(-1, 3, 12), "label": label(4)},
         distilled,
     ),
+    "patches.koleo": Spec({"z": online(-1, 5)}, skip=CONSTANT),
+    "patches.masked_distillation": Spec(
+        {
+            "student": online(-1, 3, 4),
+            "target": share(-1, 3, 4),
+            "counted": lambda rows, generator: torch.tensor([True, False, True]).repeat(rows, 1),
+        }
+    ),
     "masked.feature_prediction": Spec(
         {"prediction": online(-1, 3, 4), "target": fixed(-1, 3, 4)}, skip=CONSTANT
     ),

@@ -27,6 +27,7 @@ CONTEXTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "temperature_warmup": {"first_teacher_temperature": 0.06},
         "centre_momentum": {"sinkhorn": False},
     },
+    "dinov2": {"temperature_warmup": {"first_teacher_temperature": 0.06}},
     "directpred": {"power": {"predictor": "set"}, "norm": {"predictor": "copy"}},
     "hallucinator": {
         "bottleneck": {"host": "simsiam"},

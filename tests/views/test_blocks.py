@@ -11,7 +11,13 @@ import torch
 from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.testing.toys import toy
-from nearfar.views.blocks import block_places, block_size, holds
+from nearfar.views.blocks import (
+    block_places,
+    block_size,
+    hidden_in_blocks,
+    holds,
+    noise_of_blocks,
+)
 
 
 @pytest.mark.parametrize("grid", [(8, 8), (14, 10), (32,), (1, 5), (2,)])
@@ -62,3 +68,33 @@ def test_context_and_targets_share_no_patch_and_sizes_change_with_the_step(modal
 def test_the_most_is_not_below_the_least() -> None:
     with pytest.raises(UserError, match=r"Setting most is 0.1, below least, 0.3"):
         toy(registry.get("i-jepa"), settings={"least": 0.3, "most": 0.1})
+
+
+@pytest.mark.parametrize("grid", [(8, 8), (14, 14), (32,), (2, 2)])
+def test_hidden_patches_differ_and_lie_in_blocks(grid: tuple[int, ...]) -> None:
+    patches = math.prod(grid)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(200, noise_of_blocks(grid), generator=generator)
+    most = max(1, patches // 2)
+    places = hidden_in_blocks(noise, grid, most)
+    assert places.shape == (200, most)
+    assert all(len(set(one)) == most for one in places.tolist())
+    assert set(places.flatten().tolist()) == set(range(patches))
+    if grid != (8, 8):
+        return
+    hidden = holds(places, patches).view(-1, *grid)
+    beside = (hidden[:, :, 1:] & hidden[:, :, :-1]).float().mean()
+    scattered = torch.rand(200, patches, generator=generator).argsort(1)[:, :most]
+    apart = holds(scattered, patches).view(-1, *grid)
+    assert beside > 1.4 * (apart[:, :, 1:] & apart[:, :, :-1]).float().mean()
+
+
+def test_half_of_the_crops_hide_shares_from_the_least_to_the_most() -> None:
+    method, _ = toy(registry.get("dinov2"), settings={"least": 0.2, "most": 0.6})
+    noise = torch.rand(400, 2 + noise_of_blocks(method.encoder.grid))
+    _, counted = method.masks(noise)
+    number = counted.sum(1)
+    assert 0.4 < float((number == 0).float().mean()) < 0.6
+    shares = number[number > 0] / method.encoder.patches
+    assert 0.15 < float(shares.min()) < 0.3
+    assert 0.5 < float(shares.max()) <= 0.6

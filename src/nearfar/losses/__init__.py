@@ -4,6 +4,7 @@ never gather."""
 from nearfar.losses.dense.masked import feature_prediction, masked_reconstruction
 from nearfar.losses.distillation.clustering import swav
 from nearfar.losses.distillation.distillation import byol, dino, simsiam
+from nearfar.losses.distillation.patches import koleo, masked_distillation
 from nearfar.losses.instance.contrastive import (
     clip,
     info_nce,
@@ -24,6 +25,8 @@ __all__ = [
     "dino",
     "feature_prediction",
     "info_nce",
+    "koleo",
+    "masked_distillation",
     "masked_reconstruction",
     "moco_v3",
     "nnclr",

@@ -136,8 +136,14 @@ class TokenEncoder(Encoder):
         """The inverse of ``patchify``."""
         raise NotImplementedError
 
-    def embed(self, x: Tensor) -> Tensor:
-        """Patch tokens with their positions added, before any block: (N, L, D); no class token."""
+    def embed(self, x: Tensor, hidden: Tensor | None = None, token: Tensor | None = None) -> Tensor:
+        """Patch tokens with their positions added, before any block: (N, L, D); no class token.
+
+        Args:
+            x: N samples.
+            hidden: (N, L) bool, true where ``token`` stands for what the patch shows.
+            token: (D,) or (1, 1, D), given together with ``hidden``.
+        """
         raise NotImplementedError
 
     def encode_tokens(self, tokens: Tensor, visible: Tensor | None = None) -> Tensor:

@@ -109,15 +109,17 @@ class PatchTransformer(TokenEncoder):
         inside = tuple(slice(side) for side in self.sides)
         return x[:, :, *inside]
 
-    def embed(self, x: Tensor) -> Tensor:
+    def embed(self, x: Tensor, hidden: Tensor | None = None, token: Tensor | None = None) -> Tensor:
         grid = self._grid(x.shape[2:])
         positions = (
             self.positions
             if grid == self.grid
             else sincos_positions(grid, self.dimension).to(self.positions)
         )
-        embedded: Tensor = self.embedding(self.patchify(x)) + positions
-        return embedded
+        embedded: Tensor = self.embedding(self.patchify(x))
+        if hidden is not None and token is not None:
+            embedded = torch.where(hidden[:, :, None], token.to(embedded), embedded)
+        return embedded + positions
 
     def encode_tokens(self, tokens: Tensor, visible: Tensor | None = None) -> Tensor:
         together = self._with_class(tokens)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from nearfar.errors import UserError
+
 
 def block_size(
     grid: Sequence[int],
@@ -79,3 +81,64 @@ def holds(places: Tensor, patches: int) -> Tensor:
     """
     found = torch.zeros(len(places), patches, dtype=torch.bool, device=places.device)
     return found.scatter_(1, places, True)
+
+
+BLOCKS = 12
+"""Rectangles from which ``hidden_in_blocks`` takes patches."""
+
+
+def noise_of_blocks(grid: Sequence[int]) -> int:
+    """Numbers that ``hidden_in_blocks`` needs for a sample."""
+    return BLOCKS * (1 + 2 * len(grid)) + math.prod(grid)
+
+
+def hidden_in_blocks(noise: Tensor, grid: Sequence[int], most: int) -> Tensor:
+    """Which patches of each sample are hidden: those that random rectangles cover, the first
+    rectangle's first. Who hides fewer takes the first of them.
+
+    A rectangle covers 4 patches to half of the grid, with sides in a ratio of 0.3 to 1 / 0.3. Where
+    all of them cover too few, others follow at random.
+
+    Args:
+        noise: (N, ``noise_of_blocks(grid)``) values in [0, 1).
+        grid: Patches along each axis.
+        most: M, at most the number of patches.
+
+    Returns:
+        (N, M) int64, different patches of a sample.
+
+    Source: Bao et al. 2022 (BEiT), algorithm 1, without its loop: all rectangles are drawn at once.
+    """
+    patches = math.prod(grid)
+    shapes, ties = torch.split(noise, [noise.shape[1] - patches, patches], dim=1)
+    shape = shapes.view(len(noise), BLOCKS, 1 + 2 * len(grid))
+    least = min(4.0, patches / 2)
+    area = least + shape[:, :, 0] * (patches / 2 - least)
+    stretch = ((2 * shape[:, :, 1] - 1) * math.log(1 / 0.3) / 2).exp()
+    covered = torch.ones(len(noise), BLOCKS, 1, dtype=torch.bool, device=noise.device)
+    for axis, cells in enumerate(grid):
+        if len(grid) == 1:
+            side = area
+        else:
+            side = area.sqrt() * (stretch if axis == 0 else 1 / stretch)
+        side = side.round().clamp(1, cells)
+        begin = (shape[:, :, 1 + len(grid) + axis] * (cells - side + 1)).floor()
+        cell = torch.arange(cells, device=noise.device)
+        inside = (cell >= begin[:, :, None]) & (cell < (begin + side)[:, :, None])
+        covered = (covered[:, :, :, None] & inside[:, :, None, :]).flatten(2)
+    never = torch.ones_like(covered[:, :1])
+    first = torch.cat([covered, never], dim=1).to(torch.uint8).argmax(dim=1)
+    return (first + ties).argsort(dim=1)[:, :most]
+
+
+def check_shares(least: float, most: float) -> None:
+    """Refuse shares of hidden patches of which the most is below the least.
+
+    Raises:
+        UserError: If they are.
+    """
+    if most < least:
+        raise UserError(
+            f"Setting most is {most:g}, below least, {least:g}; what is hidden covers from the one "
+            "to the other share of the patches."
+        )

@@ -205,3 +205,53 @@ def i_jepa(method: Any, batch: Batch) -> dict[str, Tensor]:
             smooth = torch.where(error < 1, error.square() / 2, error - 0.5)
             values.append((smooth if s.distance == "smooth" else error.square()).mean())
     return {"prediction": torch.stack(values).mean()}
+
+
+@plain_form
+def dinov2(method: Any, batch: Batch) -> dict[str, Tensor]:
+    """Crop by crop and sample by sample; the balanced shares of all hidden patches together."""
+    s = method.settings
+    warmed = min(1.0, method.progress / s.temperature_warmup)
+    first = s.first_teacher_temperature
+    tau = first + (s.teacher_temperature - first) * warmed
+    taught = method.teacher.module
+    students, teachers, features, of_student, of_teacher, weights = [], [], [], [], [], []
+    for crop, drawn in zip(batch.views[:2], batch.extra["noise"].chunk(2, 1), strict=True):
+        places, counted = method.masks(drawn)
+        for n in range(len(crop)):
+            hidden = places[n, counted[n]]
+            x = crop[n : n + 1]
+            encoder = taught["encoder"]
+            known = encoder.encode_tokens(encoder.embed(x))[0].detach()
+            teachers.append(taught["head"](known[:1]).detach())
+            of_teacher.append(taught["patch_head"](known[1:][hidden]).detach())
+            tokens = method.encoder.embedding(method.encoder.patchify(x)).clone()
+            tokens[:, hidden] = method.mask_token
+            seen = method.encoder.encode_tokens(tokens + method.encoder.positions)[0]
+            students.append(method.head(seen[:1]))
+            features.append(seen[0])
+            of_student.append(method.patch_head(seen[1:][hidden]))
+            weights += [1 / max(1, len(hidden))] * len(hidden)
+    size = len(batch.views[0])
+    crops = list(torch.cat(students).split(size))
+    crops += [method.head(method.encoder(x)) for x in batch.views[2:]]
+    shares = sinkhorn(torch.cat(teachers), tau, 3).split(size)
+    pairs = [
+        -(target * (student / s.student_temperature).log_softmax(1)).sum(1).mean()
+        for a, target in enumerate(shares)
+        for v, student in enumerate(crops)
+        if v != a
+    ]
+    patches = sinkhorn(torch.cat(of_teacher), tau, 3)
+    each = -(patches * (torch.cat(of_student) / s.student_temperature).log_softmax(1)).sum(1)
+    spread = 0.0
+    for crop in torch.stack(features).split(size):
+        apart = (unit(crop)[:, None] - unit(crop)).norm(dim=2).detach()
+        nearest = apart.masked_fill(torch.eye(size, dtype=torch.bool), torch.inf).argmin(1)
+        distance = (unit(crop) - unit(crop)[nearest] + 1e-8).norm(dim=1) + 1e-8
+        spread = spread - distance.log().mean()
+    return {
+        "dino": torch.stack(pairs).mean(),
+        "ibot": s.patches * (each * torch.tensor(weights, dtype=each.dtype)).sum() / (2 * size),
+        "koleo": s.spread * spread,
+    }

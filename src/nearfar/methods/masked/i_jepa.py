@@ -18,7 +18,6 @@ from typing import Annotated, Literal, cast
 import torch
 from torch import Tensor
 
-from nearfar.errors import UserError
 from nearfar.losses.dense.masked import feature_prediction
 from nearfar.methods.method import Batch, Facets, Method, Outputs, Paper, Recipe, Spec, WantedViews
 from nearfar.networks.encoder import TokenEncoder
@@ -27,7 +26,7 @@ from nearfar.networks.transformer import select_tokens
 from nearfar.ranges import unit_interval, whole_number
 from nearfar.targets.momentum import MomentumEncoder, linear_momentum
 from nearfar.targets.step_generator import StepGenerator
-from nearfar.views.blocks import block_places, block_size, holds
+from nearfar.views.blocks import block_places, block_size, check_shares, holds
 
 _CONTEXT_SCALE = (0.85, 1.0)
 _TARGET_ASPECT = (0.75, 1.5)
@@ -119,11 +118,7 @@ class IJEPA(Method):
     def __init__(self, encoder: TokenEncoder, spec: Spec, settings: Settings | None = None) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
-        if s.most < s.least:
-            raise UserError(
-                f"Setting most is {s.most:g}, below least, {s.least:g}; a target block covers from "
-                "the one to the other share of the patches."
-            )
+        check_shares(s.least, s.most)
         is_pixels = s.predicted == "pixels"
         self.predictor = MaskedPredictor(
             encoder.dimension,
