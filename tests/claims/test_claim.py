@@ -7,12 +7,13 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nearfar.claims import claim as claims
-from nearfar.claims.claim import FAILS, HOLDS, LEAST_SEEDS, OPEN, Claim, Result
+from nearfar.claims.claim import FAILS, FIRST_SEED, HOLDS, LEAST_SEEDS, OPEN, Claim, Result
 from nearfar.claims.harness import Training, digits, pretrained, probes
 from nearfar.claims.table import read_results, render
 from nearfar.cli import main
@@ -58,6 +59,12 @@ def test_the_verdict_follows_from_the_interval_of_the_paired_difference(
     assert len(told) == 8
     assert "seed 1003 (4 of 4) · old" in told[-1]
     assert result.seeds == [1000, 1001, 1002, 1003]
+
+
+def test_a_claim_that_was_measured_before_names_fresh_seeds() -> None:
+    fresh = replace(toy(1.0, 0.1), first_seed=2000)
+    assert claims.run("toy", fresh, watch=lambda _: None).seeds == [2000, 2001, 2002, 2003]
+    assert claims.run("toy", fresh, first_seed=0, watch=lambda _: None).seeds == [0, 1, 2, 3]
 
 
 def test_an_interrupted_training_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,6 +153,7 @@ def test_every_claim_is_complete(name: str) -> None:
     )
     assert found.seeds >= (3 if name in SLOW else LEAST_SEEDS)
     assert found.first != found.second
+    assert found.first_seed >= FIRST_SEED
     for text in (found.statement, found.setting, found.tuning):
         assert text.endswith("."), text
 
