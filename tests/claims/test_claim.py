@@ -5,6 +5,7 @@ is complete.
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -138,9 +139,26 @@ def test_mistakes_get_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert "expected at least 2" in capsys.readouterr().err
 
 
+def test_a_claim_on_files_says_what_it_misses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["claim", "laf-on-cifar10", "--output", str(tmp_path / "out")]) == 2
+    assert "reads cifar10, which is not in this folder" in " ".join(capsys.readouterr().err.split())
+    assert list(tmp_path.iterdir()) == []
+
+
 NO_METHOD = {"infinite-lr"}
 """Claims about a schedule, which bear its name."""
-SLOW = {"genecis", "infinite-lr", "protein-rpn", "srgan", "storm"}
+SLOW = {
+    "genecis",
+    "infinite-lr",
+    "laf-on-cifar10",
+    "protein-rpn",
+    "srgan",
+    "storm",
+    "storm-on-medical-images",
+}
 """Claims of which a seed takes more than a minute."""
 
 
@@ -148,8 +166,8 @@ SLOW = {"genecis", "infinite-lr", "protein-rpn", "srgan", "storm"}
 def test_every_claim_is_complete(name: str) -> None:
     found = claims.get(name)
     named = {*registry.names(), *NO_METHOD}
-    assert name.partition("-against-")[0] in named, (
-        "a claim bears the name of its method, a second one also what it is against"
+    assert re.split("-against-|-on-", name)[0] in named, (
+        "a claim bears the name of its method, a second one also what it is against, or its data"
     )
     assert found.seeds >= (3 if name in SLOW else LEAST_SEEDS)
     assert found.first != found.second

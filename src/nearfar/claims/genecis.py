@@ -121,8 +121,8 @@ CLAIM = Claim(
     "digits, each with a gallery of 10: of the nine other images, none of which meets what is "
     "asked for, five share the other property with the reference and four share it with the "
     "target, which is not the odd one out; R@1 is the mean of both. A rule that does not read the "
-    "word finds at most half. The average is of the same CLIP's plain embeddings. The paper fine-tunes a "
-    "large CLIP on 1.6 million triplets from captions, with the factor 100.",
+    "word finds at most half. The average is of the same CLIP's plain embeddings. The paper "
+    "fine-tunes a large CLIP on 1.6 million triplets from captions, with the factor 100.",
     tuning="On seed 0, at first 800 steps at 0.001 with the factor 100: 0.230 against 0.263; 500 "
     "steps at 0.001 with the factor 20: 0.278 against 0.267. On that seed's finished embeddings "
     "1,000 steps at 0.003 with the factor 100 and 500 steps at 0.003 with the factor 20 found both "
