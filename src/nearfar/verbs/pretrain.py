@@ -130,6 +130,7 @@ def _train(
     from nearfar.assembly.tasks import branch_of
     from nearfar.assembly.watch import callbacks, plan_of
     from nearfar.data.remembered import remember
+    from nearfar.networks.catalogue import short
     from nearfar.reports.told import shown, tell
     from nearfar.runs.encoder_files import save_encoder
     from nearfar.runs.method_files import save_method
@@ -196,7 +197,8 @@ def _train(
     parameters = sum(p.numel() for p in method.encoder.parameters())
     length = f"{plan.steps} steps" if plan.steps else f"{plan.recipe.epochs} epochs"
     console.print(
-        f"{config.method} on {shown(spec.name)}: {spec.length:,} samples, {config.options.encoder} "
+        f"{config.method} on {shown(spec.name)}: {spec.length:,} samples, "
+        f"{short(config.options.encoder)} "
         f"({parameters / 1e6:.2f} M parameters), "
         f"{length} of batches of {plan.recipe.batch_size}; writing {shown(folder)}",
         highlight=False,
