@@ -129,7 +129,10 @@ def test_every_option_of_a_comparison_is_in_a_guide() -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("name", [*catalogue.names(), "timm:NAME", "timm:NAME@pretrained"])
+@pytest.mark.parametrize(
+    "name",
+    [*catalogue.names(), "timm:NAME", "timm:NAME@pretrained", "hf:PATH", "hf:PATH@pretrained"],
+)
 def test_every_name_of_an_encoder_is_in_the_guide(name: str) -> None:
     assert f"`{name}`" in ENCODERS
 

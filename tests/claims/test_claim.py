@@ -5,14 +5,16 @@ is complete.
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nearfar.claims import claim as claims
-from nearfar.claims.claim import FAILS, HOLDS, LEAST_SEEDS, OPEN, Claim, Result
+from nearfar.claims.claim import FAILS, FIRST_SEED, HOLDS, LEAST_SEEDS, OPEN, Claim, Result
 from nearfar.claims.harness import Training, digits, pretrained, probes
 from nearfar.claims.table import read_results, render
 from nearfar.cli import main
@@ -58,6 +60,12 @@ def test_the_verdict_follows_from_the_interval_of_the_paired_difference(
     assert len(told) == 8
     assert "seed 1003 (4 of 4) · old" in told[-1]
     assert result.seeds == [1000, 1001, 1002, 1003]
+
+
+def test_a_claim_that_was_measured_before_names_fresh_seeds() -> None:
+    fresh = replace(toy(1.0, 0.1), first_seed=2000)
+    assert claims.run("toy", fresh, watch=lambda _: None).seeds == [2000, 2001, 2002, 2003]
+    assert claims.run("toy", fresh, first_seed=0, watch=lambda _: None).seeds == [0, 1, 2, 3]
 
 
 def test_an_interrupted_training_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,9 +139,26 @@ def test_mistakes_get_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert "expected at least 2" in capsys.readouterr().err
 
 
+def test_a_claim_on_files_says_what_it_misses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["claim", "laf-on-cifar10", "--output", str(tmp_path / "out")]) == 2
+    assert "reads cifar10, which is not in this folder" in " ".join(capsys.readouterr().err.split())
+    assert list(tmp_path.iterdir()) == []
+
+
 NO_METHOD = {"infinite-lr"}
 """Claims about a schedule, which bear its name."""
-SLOW = {"genecis", "infinite-lr", "protein-rpn", "srgan", "storm"}
+SLOW = {
+    "genecis",
+    "infinite-lr",
+    "laf-on-cifar10",
+    "protein-rpn",
+    "srgan",
+    "storm",
+    "storm-on-medical-images",
+}
 """Claims of which a seed takes more than a minute."""
 
 
@@ -141,11 +166,12 @@ SLOW = {"genecis", "infinite-lr", "protein-rpn", "srgan", "storm"}
 def test_every_claim_is_complete(name: str) -> None:
     found = claims.get(name)
     named = {*registry.names(), *NO_METHOD}
-    assert name.partition("-against-")[0] in named, (
-        "a claim bears the name of its method, a second one also what it is against"
+    assert re.split("-against-|-on-", name)[0] in named, (
+        "a claim bears the name of its method, a second one also what it is against, or its data"
     )
     assert found.seeds >= (3 if name in SLOW else LEAST_SEEDS)
     assert found.first != found.second
+    assert found.first_seed >= FIRST_SEED
     for text in (found.statement, found.setting, found.tuning):
         assert text.endswith("."), text
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from nearfar import data
 from nearfar.data.readers.genecis import cropped, squared
-from nearfar.data.selection.mining import TASKS
+from nearfar.data.selection.queries import TASKS
 from nearfar.errors import UserError
 
 

@@ -89,6 +89,55 @@ def test_a_stopped_run_goes_on(gan: Path, tmp_path: Path) -> None:
     assert all(torch.equal(again[name], expected[name]) for name in expected)
 
 
+def of_own_run(gan: Path, folder: Path, method: str, data: str, *more: str) -> list[str]:
+    """Words that train SRGAN on the features of a run of this method on these data."""
+    features = folder / "features"
+    asked = ["--data", data, *more, "--limit", "32", *QUICK]
+    assert main(["pretrain", method, *asked, "--output", str(features)]) == 0
+    same = ["--data", str(gan.parent / "photos"), "--with", "degrade:bicubic,factor=2", *QUICK]
+    first = f"srresnet={gan / 'pretrained' / 'srresnet'}"
+    starts = ["--start-from", first, "--start-from", f"features={features}"]
+    return ["pretrain", "srgan", *same, *starts, "--output", str(folder / "run")]
+
+
+def test_features_of_ones_own_run_are_what_is_compared(gan: Path, tmp_path: Path) -> None:
+    words = of_own_run(gan, tmp_path, "simclr", str(gan.parent / "photos"))
+    assert main(words) == 0
+    plain = load_file(gan / "encoder.safetensors")
+    made = load_file(tmp_path / "run" / "encoder.safetensors")
+    assert any(not torch.equal(made[name], plain[name]) for name in plain)
+    method = Run(tmp_path / "run").method()
+    trained = load_file(tmp_path / "features" / "encoder.safetensors")
+    held = {name: value.detach() for name, value in method.features.named_parameters()}
+    assert held
+    assert all(torch.equal(value, trained[name]) for name, value in held.items())
+
+
+@pytest.mark.parametrize(
+    ("method", "data", "more", "sentence"),
+    [
+        ("simclr", "digits", [], "give features of a run on images of 3 channels"),
+        ("simclr", "PHOTOS", ["--encoder", "perceptron"], "has no feature map"),
+    ],
+)
+def test_features_that_cannot_compare_get_a_sentence(
+    method: str,
+    data: str,
+    more: list[str],
+    sentence: str,
+    gan: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own = data.replace("PHOTOS", str(gan.parent / "photos"))
+    words = of_own_run(gan, tmp_path, method, own, *more)
+    capsys.readouterr()
+    assert main(words) == 2
+    told = capsys.readouterr()
+    assert sentence in " ".join((told.out + told.err).split())
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [

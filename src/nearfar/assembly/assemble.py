@@ -17,6 +17,7 @@ from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.methods.method import STEPS_OF_SMALL, Method, Recipe
+from nearfar.networks.catalogue import short
 from nearfar.networks.encoder import Encoder, TokenEncoder
 from nearfar.networks.room import TRAINED, check_room
 from nearfar.options import Config, PretrainOptions, resolved_settings
@@ -84,11 +85,11 @@ def assemble(
     encoder = _shared_encoder(kind, finished)
     if encoder is None:
         encoder = _encoder(options, spec, kind)
-    elif options.encoder not in (None, name_of(encoder)):
+    elif options.encoder is not None and short(options.encoder) != short(name_of(encoder)):
         raise UserError(
             f"{config.method} goes on with the encoder of what it starts from, "
-            f"{name_of(encoder)}, not {options.encoder}; leave --encoder out, or start from a run "
-            "with that encoder."
+            f"{short(name_of(encoder))}, not {short(options.encoder)}; leave "
+            "--encoder out, or start from a run with that encoder."
         )
     if kind.encoder_kind == "tokens" and not isinstance(encoder, TokenEncoder):
         raise UserError(

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from nearfar.assembly.opened import method_of
+from nearfar.data.content.folder_tokenizer import FolderTokenizer
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.prepare import makes_parts
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.methods.method import Method, Pretrained
+from nearfar.networks.catalogue import folder_of
 from nearfar.options import Config, PretrainOptions
-from nearfar.runs.encoder_files import encoder_spec, tokenizer_of
+from nearfar.runs.encoder_files import TOKENIZER, encoder_spec, tokenizer_of
 from nearfar.runs.folder import RunFolder
 
 FOLDER = "pretrained"
@@ -120,11 +122,15 @@ def data_of_start(
     kind: type[Method], options: PretrainOptions
 ) -> tuple[Spec | None, Tokenizer | None]:
     """What the data must be brought to where a method goes on with an encoder of texts: the spec
-    and the tokenizer of the run that it is from; nothing for any other start.
+    and the tokenizer of the run that it is from. Where the encoder is a folder with a tokenizer of
+    its own, that one; nothing for any other start.
 
     Args:
         kind: The method's class.
         options: Of the run that starts.
+
+    Raises:
+        UserError: If a run goes on whose model folder is gone.
     """
     given, _ = named_starts(kind, options.start_from)
     for name, part in kind.pretrained.items():
@@ -133,6 +139,16 @@ def data_of_start(
             tokenizer = tokenizer_of(encoder)
             if tokenizer is not None:
                 return encoder_spec(encoder), tokenizer
+    folder = folder_of(options.encoder)
+    if folder is None:
+        return None, None
+    if options.resume is not None and not Path(folder).is_dir():
+        raise UserError(
+            f"The folder {folder}, whose model this run was started with, is gone; bring it back "
+            "to go on."
+        )
+    if (Path(folder) / TOKENIZER).is_file():
+        return None, FolderTokenizer.of_folder(folder)
     return None, None
 
 

@@ -118,14 +118,19 @@ CLAIM = Claim(
     "thin convolutions and one block over tokens for 500 steps of 64 on the training digits, then "
     "the combiner alone for 600 steps of 64 triplets of training digits, width 128, factor 20, "
     "AdamW at 0.003 along a cosine. 200 queries for each of 'number' and 'style' from the test "
-    "digits, a gallery of 10 whose nine other images meet the other of the two alone; R@1 is the "
-    "mean of both. The average is of the same CLIP's plain embeddings. The paper fine-tunes a "
-    "large CLIP on 1.6 million triplets from captions, with the factor 100.",
+    "digits, each with a gallery of 10: of the nine other images, none of which meets what is "
+    "asked for, five share the other property with the reference and four share it with the "
+    "target, which is not the odd one out; R@1 is the mean of both. A rule that does not read the "
+    "word finds at most half. The average is of the same CLIP's plain embeddings. The paper "
+    "fine-tunes a large CLIP on 1.6 million triplets from captions, with the factor 100.",
     tuning="On seed 0, at first 800 steps at 0.001 with the factor 100: 0.230 against 0.263; 500 "
     "steps at 0.001 with the factor 20: 0.278 against 0.267. On that seed's finished embeddings "
     "1,000 steps at 0.003 with the factor 100 and 500 steps at 0.003 with the factor 20 found both "
     "conditions in over 0.95. As set, seeds 0 and 1: 0.978 and 0.980 against 0.267 and 0.265; "
     "there the image alone reached 0.335 and 0.278 (0.01 and 0.02 for the number, 0.66 and 0.54 "
-    "for the style) and the text alone 0.258 and 0.270: chance is 0.100, but distractors that all "
-    "share one property make an embedding that prefers the other look better.",
+    "for the style) and the text alone 0.258 and 0.270, above the chance of 0.100: all nine other "
+    "images then shared their other property with the reference, and a liking for another value "
+    "found the target. Five seeds from 1000 gave 0.984 against 0.269 so. Galleries were mended for "
+    "that reason; on the mended ones nothing was tried.",
+    first_seed=2000,
 )

@@ -105,7 +105,10 @@ CLAIM = Claim(
     "Restarted: 300 steps a task, each a rise over 45 steps and half a cosine to 0. The number is "
     "the mean rise of the masked error on earlier tasks' test digits since they were delivered, "
     "with its sign turned. The paper trains on ImageNet, Places and FireRisk.",
-    seeds=3,
+    seeds=6,
+    first_seed=2000,
     tuning="None; peak and held rate were set beforehand. On seed 0 they gave a forgetting of "
-    "0.117 against 0.145.",
+    "0.117 against 0.145. Three seeds from 1000 left it open (0.020 less, -0.005 to 0.044; the "
+    "held rate forgot less on each): too few, so that six others are taken and nothing else is "
+    "changed.",
 )

@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 from functools import cache
 
-import torch
-
 from nearfar.claims.claim import Claim
 from nearfar.claims.harness import Training, digits, pretrained, tiny_convnet
 from nearfar.data.prepare import prepared
 from nearfar.data.samples import Source
+from nearfar.evaluation.features import predicted
 from nearfar.methods.labels.classifier import Classifier
 from nearfar.methods.labels.laf import ROLES
 from nearfar.methods.method import Method
@@ -39,11 +38,17 @@ def measure(arm: str, seed: int) -> dict[str, float]:
     """Test accuracy of the remaining classes minus that of the forgotten one, which decides, and
     both.
     """
-    source = forgetful_digits(seed)
-    part = copy.deepcopy(finished(seed))
+    return unlearned(arm, forgetful_digits(seed), finished(seed), seed=seed, steps=240)
+
+
+def unlearned(
+    arm: str, source: Source, classifier: Method, *, seed: int, steps: int
+) -> dict[str, float]:
+    """The figures of a copy of a finished classifier that has unlearned what the source names."""
+    part = copy.deepcopy(classifier)
     assert isinstance(part, Classifier)
     training = Training(
-        steps=240,
+        steps=steps,
         batch_size=64,
         learning_rate=5e-4,
         optimizer="adam",
@@ -53,10 +58,15 @@ def measure(arm: str, seed: int) -> dict[str, float]:
     )
     parts = {"classifier": part}
     method = pretrained("laf", source, training, seed=seed, settings=SETTINGS[arm], parts=parts)
+    return told(method, source)
+
+
+def told(method: Method, source: Source) -> dict[str, float]:
+    """Test accuracy of the classes to keep and of the one to forget, and their difference."""
     test = source.test
     assert test is not None
     assert test.label is not None
-    found = method.predict(plain_view(method.spec)(test.take(torch.arange(len(test)))))
+    found = predicted(method.predict, test, plain_view(method.spec))
     assert isinstance(found, Classes)
     right = (found.label == test.label).double()
     forgotten = test.group["role"] == ROLES.index("forget")

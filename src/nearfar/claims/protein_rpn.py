@@ -107,6 +107,7 @@ CLAIM = Claim(
     metric="site AUC",
     measure=measure,
     seeds=3,
+    first_seed=2000,
     setting="all 554 training chains of the table, 4 passes in batches of 8, the method's small "
     "recipe; residues described by kind, chemistry and packing; site AUC is "
     "the mean over the test chains with a known site of the ROC-AUC of the residues' importance, "
@@ -120,5 +121,7 @@ CLAIM = Claim(
     "(coverage 0.15). The whole method reached 0.751 and an Fmax of 0.575 at one rate of 0.005, "
     "and as it stands here 0.759 and 0.615 (0.763 and 0.613 at twice the rate). On these chains "
     "the regression on geometry has 0.740, term frequencies have an Fmax of 0.575 and composition "
-    "of 0.619. Without proposals, 12 passes: gradients 0.530, Fmax 0.641.",
+    "of 0.619. Without proposals, 12 passes: gradients 0.530, Fmax 0.641. As it stands it was "
+    "measured first on the seeds 1000 to 1002 (site AUC 0.790 against 0.504), which the earlier "
+    "form had seen; nothing was measured before on those from 2000.",
 )

@@ -40,8 +40,12 @@ def measure(arm: str, seed: int) -> dict[str, float]:
     """Test accuracy, which decides; beside it the share of wrong labels that were learned, and how
     well trust tells them apart.
     """
-    source = noisy_digits(seed)
-    method = pretrained("storm", source, TRAINING, seed=seed, settings=SETTINGS[arm])
+    return figures(arm, noisy_digits(seed), TRAINING, seed=seed)
+
+
+def figures(arm: str, source: Source, training: Training, *, seed: int) -> dict[str, float]:
+    """As for ``measure``, of a network trained on any data with known wrong labels."""
+    method = pretrained("storm", source, training, seed=seed, settings=SETTINGS[arm])
     train, test = source.train, source.test
     assert test is not None
     assert train.label is not None

@@ -10,6 +10,7 @@ from typing import Any
 
 from nearfar.comparison.result import Comparison, Entry
 from nearfar.errors import UserError
+from nearfar.networks.catalogue import short
 from nearfar.runs.folder import RunFolder
 from nearfar.stored import field_of, finite_number, read_json
 
@@ -96,7 +97,7 @@ def _varying(settings: Sequence[dict[str, Any]]) -> set[str]:
 def _budget(run: RunFolder) -> str:
     options = run.config.options
     length = f"{options.steps} steps" if options.steps else f"{options.epochs} epochs"
-    return f"{length} each, batches of {options.batch_size}, {options.encoder}"
+    return f"{length} each, batches of {options.batch_size}, {short(options.encoder)}"
 
 
 def _check(entries: Sequence[Entry]) -> None:

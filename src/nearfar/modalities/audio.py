@@ -29,5 +29,6 @@ MODALITY = Modality(
             home="nearfar.networks.audio_convnet:AudioConvNet",
         ),
     },
+    model_input="input_values",
     encoders={"any": "audio-convnet"},
 )

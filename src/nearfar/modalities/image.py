@@ -118,6 +118,7 @@ MODALITY = Modality(
     # vit-micro, not vit-tiny, is the default for masked methods: forward and backward take it a
     # fifth of the time at 32 pixels, so that it gets five times the updates in the minutes that a
     # laptop has.
+    model_input="pixel_values",
     encoders={"any": "small-convnet", "tokens": "vit-micro", "restorer": "srresnet-small"},
     scale=255,
     has_boxes=True,

@@ -49,6 +49,8 @@ class Modality:
         scale: What raw values are divided by before they are normalised; above 1 the values then
             lie in [0, 1].
         has_boxes: Whether views are crops of a picture, which have boxes.
+        model_input: What models of the transformers library call such samples; "" where there are
+            none for them.
         smallest: The least length of an axis after the first that encoders take.
         channels_last: Whether networks run faster with channels in the last place.
         whole: Whether the views that all processes make must be one draw, as of a graph that all of
@@ -74,6 +76,7 @@ class Modality:
     pictures: str = "nearfar.reports.pictures.samples:no_pictures"
     scale: int = 1
     has_boxes: bool = False
+    model_input: str = ""
     smallest: int = 1
     channels_last: bool = False
     whole: bool = False

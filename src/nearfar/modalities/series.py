@@ -48,6 +48,7 @@ MODALITY = Modality(
             options=_MICRO,
         ),
     },
+    model_input="input_values",
     encoders={"any": "series-convnet", "tokens": "series-transformer"},
     exported=True,
     one_scale=True,

@@ -33,6 +33,7 @@ MODALITY = Modality(
             home="nearfar.networks.text_transformer:TextTransformer",
         ),
     },
+    model_input="input_ids",
     encoders={"any": "text-transformer"},
     # A word less can turn a true caption into a wrong one, and the other part has views enough.
     beside="plain",

@@ -27,9 +27,10 @@ def build(name: str | None, spec: Spec, *, kind: str = "any") -> Encoder:
     """A fresh encoder for data of this spec, its weights drawn from torch's global random state.
 
     Args:
-        name: one of ``names()``, ``timm:MODEL`` or ``timm:MODEL@pretrained``; of several parts, one
-            for each joined by "+" (the last ones may be left out); "3*NAME" for three of the same,
-            features concatenated. None takes the default of the modality and kind.
+        name: one of ``names()``, ``timm:MODEL`` or ``hf:PATH``, the last two followed by
+            "@pretrained" for their weights; of several parts, one for each joined by "+" (the last
+            ones may be left out); "3*NAME" for three of the same, features concatenated. None takes
+            the default of the modality and kind.
         spec: of the data.
         kind: for the default: "any", "tokens" (a ``TokenEncoder``), "towers" (``Towers``) or a
             modality's own, such as "restorer". Several parts get towers, but for encoders of such
@@ -157,15 +158,22 @@ def fresh(encoder: Encoder) -> Encoder:
 
 
 def _remembered(name: str, encoder: Any, spec: Spec) -> Encoder:
+    name = getattr(encoder, "described", name)
     encoder.architecture = {"name": name, "spec": spec}
     built: Encoder = encoder
     return built
 
 
 def _single(name: str, spec: Spec) -> Encoder:
+    if name.startswith(catalogue.HF):
+        from nearfar.networks.folder_encoder import FolderEncoder
+
+        return FolderEncoder(spec, name.removeprefix(catalogue.HF))
     is_timm = name.startswith(catalogue.TIMM)
     if not is_timm and name not in catalogue.entries():
-        raise unknown_name("encoder", name, [*names(), f"{catalogue.TIMM}NAME"])
+        raise unknown_name(
+            "encoder", name, [*names(), f"{catalogue.TIMM}NAME", f"{catalogue.HF}PATH"]
+        )
     modality = "image" if is_timm else catalogue.entries()[name][0]
     if spec.modality != modality:
         fitting = ", ".join(catalogue.names_for(spec.modality)) or "none yet"
@@ -205,4 +213,5 @@ def _towers(name: str | None, spec: Spec) -> tuple[str, Encoder]:
         for place, (part, own) in enumerate(spec.parts.items())
     }
     towers = Towers({part: _built(one, spec.parts[part], "any") for part, one in chosen.items()})
-    return "+".join(chosen.values()), towers
+    built: Any = list(towers.parts.values())
+    return "+".join(one.architecture["name"] for one in built), towers

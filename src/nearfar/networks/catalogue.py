@@ -4,6 +4,7 @@ no torch.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 from nearfar import modalities
@@ -16,6 +17,7 @@ part. Modalities have further kinds.
 """
 
 TIMM = "timm:"
+HF = "hf:"
 PRETRAINED = "@pretrained"
 _PER_KIND = {"tokens": "encoder over patches", "towers": "set of encoders"}
 
@@ -64,7 +66,9 @@ def names_of_kind(kind: str) -> list[str]:
 
 
 def names() -> list[str]:
-    """All built-in names; beside them there is ``timm:NAME`` for any model of the timm library."""
+    """All built-in names; beside them there are ``timm:NAME`` for any model of the timm library and
+    ``hf:PATH`` for a folder of the transformers library.
+    """
     return list(entries())
 
 
@@ -89,3 +93,25 @@ def default(modality: str, kind: str = "any") -> str:
             f"{known}."
         )
     return name
+
+
+def folder_of(name: str | None) -> str | None:
+    """The model folder that an encoder's name names, of several the first; None for others.
+
+    Example:
+        >>> folder_of("resnet18+hf:models/bert@pretrained")
+        'models/bert'
+    """
+    folders = (one.partition("*")[2] or one for one in (name or "").split("+"))
+    found = next((one for one in folders if one.startswith(HF)), None)
+    return None if found is None else short(found).removeprefix(HF).removesuffix(PRETRAINED)
+
+
+def short(name: str | None) -> str:
+    """An encoder's name without what a finished run remembers of a folder.
+
+    Example:
+        >>> short("hf:models/vit#eJyrVkrOz0vLTFeyUqpOzs9Lyy9KUbKqBQA=")
+        'hf:models/vit'
+    """
+    return re.sub(r"#[\w=-]*", "", name or "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from nearfar.networks.catalogue import short
 from nearfar.reports.look import Look
 from nearfar.runs.folder import RunFolder
 from nearfar.stored import finite_number
@@ -16,7 +17,7 @@ def facts(look: Look) -> list[str]:
     options = run.config.options
     spec = look.source.spec
     found = [
-        f"encoder {options.encoder or 'by default'}",
+        f"encoder {short(options.encoder) or 'by default'}",
         f"{len(look.source.train):,} {spec.modality} samples for training",
     ]
     if look.source.test is not None:
@@ -32,7 +33,9 @@ def facts_of_several(looks: Sequence[Look], runs: Sequence[RunFolder]) -> list[s
         runs: all runs.
     """
     first = looks[0]
-    encoders = dict.fromkeys(str(look.run.config.options.encoder or "by default") for look in looks)
+    encoders = dict.fromkeys(
+        short(look.run.config.options.encoder) or "by default" for look in looks
+    )
     seeds = sorted({run.config.options.seed for run in runs})
     lengths = dict.fromkeys(" ".join(_length(look.run)) for look in looks)
     found = [

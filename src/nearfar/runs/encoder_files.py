@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from nearfar import modalities, networks
+from nearfar.data.content.folder_tokenizer import read_tokenizer
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.spec import Spec, migrated
 from nearfar.errors import UserError, unknown_name
@@ -150,7 +151,7 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
         ) from error
     _architecture(encoder).update(name=name, card=card)
     if os.path.lexists(folder / TOKENIZER):
-        tokenizer = Tokenizer.from_json(read_text(folder / TOKENIZER, _MEND))
+        tokenizer = read_tokenizer(read_text(folder / TOKENIZER, _MEND))
         texts = spec.of("text")
         known = 0 if texts is None else texts.vocabulary
         if len(tokenizer) > known:

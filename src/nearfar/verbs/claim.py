@@ -41,7 +41,6 @@ def claim(
     """
     from nearfar.claims import claim as claims
 
-    first_seed = 0 if tuning else claims.FIRST_SEED
     if seeds is not None and seeds < 2:
         raise UserError(
             f"The number of seeds is {seeds}; expected at least 2, because an interval needs two "
@@ -59,6 +58,7 @@ def claim(
         path = folder / "claims" / f"{one}.json"
         if keep and path.exists() and not tuning:
             continue
+        first_seed = 0 if tuning else experiment.first_seed
         console.print(f"[bold]{one}[/]: {experiment.statement}", highlight=False)
         console.print(
             f"  Seeds from {first_seed} on{': for tuning, nothing is written' if tuning else ''}.",

@@ -22,6 +22,7 @@ from nearfar.methods.facets import Facets
 
 _EXTRAS = {
     "timm": "encoders of the timm library (timm:NAME)",
+    "transformers": "encoders of model folders on this machine (hf:PATH)",
     "aeon": "time-series sets (aeon:NAME)",
     "datasets": "Hugging Face data (hf:NAME)",
     "onnx": "export to ONNX",

@@ -189,13 +189,14 @@ def _profiled(plan: Plan, console: Console) -> Plan:
 def _announce(
     config: Config, source: Any, method: Method, plan: Plan, folder: Path, console: Console
 ) -> None:
+    from nearfar.networks.catalogue import short
     from nearfar.reports.told import shown
 
     parameters = sum(p.numel() for p in method.encoder.parameters())
     length = f"{plan.steps} steps" if plan.steps else f"{plan.recipe.epochs} epochs"
     console.print(
         f"{config.method} on {shown(source.spec.name)}: {source.spec.length:,} samples, "
-        f"{config.options.encoder} ({parameters / 1e6:.2f} M parameters), "
+        f"{short(config.options.encoder)} ({parameters / 1e6:.2f} M parameters), "
         f"{length} of batches of {plan.recipe.batch_size}; writing {shown(folder)}",
         highlight=False,
         soft_wrap=True,

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nearfar.data.samples import Samples, Source
-from nearfar.data.selection.mining import (
-    TASKS,
-    Fact,
-    Task,
-    Template,
-    Triplet,
-    mine_triplets,
-    templates,
-)
+from nearfar.data.selection.mining import Fact, mine_triplets
+from nearfar.data.selection.queries import TASKS, Task, Templates, templates
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.ranges import whole_number
@@ -38,6 +32,18 @@ _CAPTION = "caption"
 _FACT = ("subject", "relation", "object")
 
 
+@dataclass(frozen=True)
+class _Triples:
+    """Rows of references, what is asked, and rows of targets."""
+
+    reference: NDArray[np.int64]
+    condition: Sequence[str]
+    target: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.reference)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Triplets:
     """Samples become three parts: "reference" (an image), "condition" (a text) and "target".
@@ -46,10 +52,10 @@ class Triplets:
     same object (or attribute) as the reference's, and the condition is the property's name.
     "change" asks for one with another object (or attribute), which is the condition, and the
     reference's attribute (or object). For training the target is one image. For testing it is a
-    gallery with the right image first, whose other images meet the reference alone or the
-    condition alone. A task needs both properties of every image: the columns ``object`` and
-    ``attribute``, or a text of at least two words, the first of which is the attribute and the
-    others the object.
+    gallery with the right image first, whose other images meet one of the two alone, or, with
+    "focus", share what was not asked for with the reference or with the target. A task needs both
+    properties of every image: the columns ``object`` and ``attribute``, or a text of at least two
+    words, the first of which is the attribute and the others the object.
 
     Attributes:
         task: "change-object", "focus-object", "change-attribute" or "focus-attribute"; "focus" and
@@ -105,17 +111,14 @@ class Triplets:
         made_train = _training(source, source.train, train, image, context)
         test = None
         if source.test is not None:
-            queries = {
-                task: self._drawn(source, source.test, task, self.queries, self.gallery, draw)
-                for task in tasks
-            }
-            lacking = [task for task in tasks if not queries.get(task)]
+            queries = self._drawn(source, source.test, tasks, self.queries, self.gallery, draw)
+            lacking = [task for task in tasks if not len(queries[task])]
             if lacking:
                 told.append(
                     f"The test images have no gallery of {self.gallery} for {', '.join(lacking)}: "
                     "those have no test queries; a smaller one may do (triplets:gallery=5)."
                 )
-            if any(queries.values()):
+            if len(lacking) < len(tasks):
                 test = _testing(source, source.test, queries, image, context)
         count = 0 if test is None else len(test)
         names = self._properties(source, source.train)[2]
@@ -135,59 +138,45 @@ class Triplets:
 
     def _triplets(
         self, source: Source, tasks: Sequence[Task], draw: np.random.Generator
-    ) -> dict[Task, list[Triplet]]:
+    ) -> dict[Task, _Triples]:
         """Training triplets of each task, by row of the training samples."""
         if self.by == "facts":
             columns = [self._fact(source, name, source.train) for name in _FACT]
             facts = [Fact(row, *said) for row, said in enumerate(zip(*columns, strict=True))]
             mined = mine_triplets(facts, self.count, draw, images=self.least, tries=self.tries)
-            return {tasks[0]: mined}
+            return {
+                tasks[0]: _Triples(
+                    np.array([one.reference for one in mined], dtype=np.int64),
+                    [one.condition for one in mined],
+                    np.array([one.target for one in mined], dtype=np.int64),
+                )
+            }
         share = -(-self.count // len(tasks))
         return {
-            task: [
-                Triplet(one.reference, one.condition, one.gallery[0])
-                for one in self._drawn(source, source.train, task, share, 2, draw)
-            ]
-            for task in tasks
+            task: _Triples(one.reference, one.condition, one.gallery[:, 0])
+            for task, one in self._drawn(source, source.train, tasks, share, 2, draw).items()
         }
 
     def _drawn(
         self,
         source: Source,
         samples: Samples,
-        task: Task,
+        tasks: Sequence[Task],
         count: int,
         gallery: int,
         draw: np.random.Generator,
-    ) -> list[Template]:
-        """Queries among the samples of which both properties are known, by row of the samples."""
+    ) -> dict[Task, Templates]:
+        """Queries of each task among the samples, by row of the samples."""
         if self.by == "facts":
             second, relations, objects = (self._fact(source, name, samples) for name in _FACT)
             first = [" ".join(both) for both in zip(relations, objects, strict=True)]
             names = ("object", "subject")
         else:
             first, second, names = self._properties(source, samples)
-        known = [row for row in range(len(first)) if first[row] and second[row]]
-        if not known:
-            return []
-        found = templates(
-            [first[row] for row in known],
-            [second[row] for row in known],
-            count,
-            draw,
-            task=task,
-            gallery=gallery,
-            names=names,
-        )
-        return [
-            Template(
-                known[one.reference],
-                one.condition,
-                tuple(known[row] for row in one.gallery),
-                tuple(known[row] for row in one.right),
-            )
-            for one in found
-        ]
+        return {
+            task: templates(first, second, count, draw, task=task, gallery=gallery, names=names)
+            for task in tasks
+        }
 
     def _fact(self, source: Source, name: str, samples: Samples) -> list[str]:
         if name not in source.columns:
@@ -267,66 +256,76 @@ def _both(source: Source) -> tuple[str, str]:
 def _training(
     source: Source,
     samples: Samples,
-    found: dict[Task, list[Triplet]],
+    found: dict[Task, _Triples],
     image: str,
     context: int,
 ) -> Samples:
     """The samples as triplets, which share the images."""
-    triplets = [one for each in found.values() for one in each]
+    conditions = _joined(found)
     content: Any = samples.content[image]
     rows = torch.arange(len(samples)) if samples.rows is None else samples.rows
-
-    def picked(places: list[int]) -> Picked:
-        return Picked(content, rows[torch.tensor(places)], _numbers(source, len(content), samples))
-
+    numbers = _numbers(source, len(content), samples)
+    reference = np.concatenate([one.reference for one in found.values()])
+    target = np.concatenate([one.target for one in found.values()])
     parts = Parts(
         {
-            REFERENCE: picked([one.reference for one in triplets]),
-            CONDITION: _tokens(source, [one.condition for one in triplets], context),
-            TARGET: picked([one.target for one in triplets]),
+            REFERENCE: Picked(content, rows[torch.from_numpy(reference)], numbers),
+            CONDITION: _tokens(source, conditions, context),
+            TARGET: Picked(content, rows[torch.from_numpy(target)], numbers),
         }
     )
-    ids = [
-        f"{samples.ids[one.reference]}, {one.condition}: {samples.ids[one.target]}"
-        for one in triplets
-    ]
+    ids = _ids(samples, reference, conditions, target)
     return Samples(parts, ids, group={TASK: _task_of(found)})
 
 
 def _testing(
     source: Source,
     samples: Samples,
-    found: dict[Task, list[Template]],
+    found: dict[Task, Templates],
     image: str,
     context: int,
 ) -> Samples:
     """The queries with galleries, which share the test images."""
-    queries = [one for each in found.values() for one in each]
+    conditions = _joined(found)
     rows = torch.arange(len(samples)) if samples.rows is None else samples.rows
     images = select(samples.content[image], rows)
     numbers = _numbers(source, len(images), samples, rows)
-    reference = torch.tensor([one.reference for one in queries])
-    longest = max(len(one.right) for one in queries)
-    answers = torch.full((len(queries), longest), -1)
-    for place, one in enumerate(queries):
-        answers[place, : len(one.right)] = torch.tensor(one.right)
+    reference = np.concatenate([one.reference for one in found.values()])
+    gallery = np.concatenate([one.gallery for one in found.values()])
+    answers = [one.answers() for one in found.values()]
+    longest = max(one.shape[1] for one in answers)
+    filled = [
+        np.pad(one, ((0, 0), (0, longest - one.shape[1])), constant_values=-1) for one in answers
+    ]
+    place = torch.from_numpy(reference)
     parts = Parts(
         {
-            REFERENCE: Picked(images, reference, numbers),
-            CONDITION: _tokens(source, [one.condition for one in queries], context),
-            TARGET: Picked(images, torch.tensor([one.gallery for one in queries]), numbers),
+            REFERENCE: Picked(images, place, numbers),
+            CONDITION: _tokens(source, conditions, context),
+            TARGET: Picked(images, torch.from_numpy(gallery), numbers),
         }
     )
-    ids = [
-        f"{samples.ids[one.reference]}, {one.condition}: {samples.ids[one.gallery[0]]}"
-        for one in queries
-    ]
     return Samples(
         parts,
-        ids,
+        _ids(samples, reference, conditions, gallery[:, 0]),
         group={TASK: _task_of(found)},
-        annotations={PLACE: reference, ANSWERS: answers},
+        annotations={PLACE: place, ANSWERS: torch.from_numpy(np.concatenate(filled))},
     )
+
+
+def _joined(found: Mapping[Task, _Triples | Templates]) -> list[str]:
+    """The conditions of all tasks, one after the other."""
+    return [said for one in found.values() for said in one.condition]
+
+
+def _ids(
+    samples: Samples,
+    reference: NDArray[np.int64],
+    conditions: Sequence[str],
+    target: NDArray[np.int64],
+) -> list[str]:
+    triplets = zip(reference.tolist(), conditions, target.tolist(), strict=True)
+    return [f"{samples.ids[one]}, {said}: {samples.ids[other]}" for one, said, other in triplets]
 
 
 def _numbers(source: Source, count: int, samples: Samples, rows: Tensor | None = None) -> Tensor:
@@ -340,15 +339,17 @@ def _numbers(source: Source, count: int, samples: Samples, rows: Tensor | None =
 
 
 def _tokens(source: Source, texts: list[str], context: int) -> Tokens:
+    """The texts, of which there are few, each encoded once."""
     assert source.tokenizer is not None
-    return source.tokenizer.encode(texts, context)
+    different, which = np.unique(np.array(texts, dtype=object), return_inverse=True)
+    encoded = source.tokenizer.encode(different.tolist(), context)
+    return encoded[torch.from_numpy(which)]
 
 
-def _task_of(found: dict[Task, Any]) -> Tensor:
+def _task_of(found: Mapping[Task, _Triples | Templates]) -> Tensor:
     """(N,) int64 number of each sample's task."""
-    return torch.tensor(
-        [TASKS.index(task) for task, each in found.items() for _ in each], dtype=torch.int64
-    )
+    tasks = torch.tensor([TASKS.index(task) for task in found])
+    return tasks.repeat_interleave(torch.tensor([len(each) for each in found.values()]))
 
 
 PREPARATION = Triplets

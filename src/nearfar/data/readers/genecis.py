@@ -24,7 +24,8 @@ from nearfar import named
 from nearfar.data.content.pictures import Pictures
 from nearfar.data.options import DataOptions
 from nearfar.data.prepare.triplets import CONDITION, REFERENCE, TARGET, TASK
-from nearfar.data.selection.mining import TASKS, crop_box
+from nearfar.data.selection.mining import crop_box
+from nearfar.data.selection.queries import TASKS
 from nearfar.data.spec import Spec
 from nearfar.data.tables.table import Loaded, Table
 from nearfar.errors import UserError, brief

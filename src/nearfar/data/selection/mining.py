@@ -10,10 +10,7 @@ import numpy as np
 
 from nearfar.errors import UserError
 
-__all__ = ["Fact", "Template", "Triplet", "concrete", "crop_box", "mine_triplets", "templates"]
-
-Task = Literal["change-object", "focus-object", "change-attribute", "focus-attribute"]
-TASKS: tuple[Task, ...] = ("change-object", "focus-object", "change-attribute", "focus-attribute")
+__all__ = ["Fact", "Triplet", "concrete", "crop_box", "mine_triplets"]
 
 
 @dataclass(frozen=True)
@@ -46,23 +43,6 @@ class Triplet:
     reference: int
     condition: str
     target: int
-
-
-@dataclass(frozen=True)
-class Template:
-    """A query with its gallery.
-
-    Attributes:
-        reference: Row number.
-        condition: A word or phrase.
-        gallery: Row numbers, the target first.
-        right: Row numbers of all images that answer the query, ascending.
-    """
-
-    reference: int
-    condition: str
-    gallery: tuple[int, ...]
-    right: tuple[int, ...] = ()
 
 
 def concrete(words: Sequence[str], ratings: Mapping[str, float], least: float = 4.8) -> bool:
@@ -156,86 +136,6 @@ def mine_triplets(
     return found
 
 
-def templates(
-    first: Sequence[str],
-    second: Sequence[str],
-    count: int,
-    generator: np.random.Generator,
-    *,
-    task: Task = "change-object",
-    gallery: int = 10,
-    names: tuple[str, str] = ("object", "attribute"),
-) -> list[Template]:
-    """Queries that neither the image nor the condition answers alone.
-
-    Each image has two properties. With "focus" the condition is the name of one property, and the
-    target shares its value with the reference while the other property differs; distractors share
-    the other property with the reference. With "change" the condition is a new value of one
-    property, and the target has this value and the reference's other property; half of the
-    distractors have the new value alone, the others the reference's other property alone.
-
-    Args:
-        first: Value of the first property of each image, such as its object or digit.
-        second: Value of the second property, such as its attribute or style.
-        count: Templates that are wanted.
-        generator: Source of the draws.
-        task: Which property the condition is about: "object" is the first, "attribute" the second.
-        gallery: Images of a gallery, the target among them; at least 2.
-        names: What the conditions of the "focus" tasks call the two properties.
-
-    Returns:
-        ``count`` templates; fewer where the images do not allow them.
-
-    Raises:
-        UserError: For an unknown task, or properties of different length.
-
-    Example:
-        >>> digits, styles = ["1", "2", "3"] * 4, ["thin", "bold"] * 6
-        >>> found = templates(digits, styles, 1, np.random.default_rng(0), gallery=3)
-        >>> len(found[0].gallery)
-        3
-
-    Source: Vaze et al. 2023, "GeneCIS", section 3; the rule for two known properties is made here.
-    """
-    if task not in TASKS:
-        raise UserError(f"The task is {task!r}; expected one of {', '.join(TASKS)}.")
-    if len(first) != len(second):
-        raise UserError(f"Two properties of the same images; found {len(first)} and {len(second)}.")
-    if gallery < 2:
-        raise UserError(f"A gallery of {gallery} images was asked for; expected at least 2.")
-    change = task.startswith("change")
-    asked, other = (first, second) if task.endswith("object") else (second, first)
-    values, about = np.unique(np.asarray(asked), return_inverse=True)
-    beside = np.unique(np.asarray(other), return_inverse=True)[1]
-    found: list[Template] = []
-    for _ in range(100 * count):
-        if len(found) == count:
-            break
-        reference = int(generator.integers(len(about)))
-        here = np.arange(len(about)) != reference
-        same_about, same_beside = about == about[reference], beside == beside[reference]
-        if change:
-            wanted = int(generator.integers(len(values)))
-            if wanted == about[reference]:
-                continue
-            meets = about == wanted
-            right, condition_alone = here & meets & same_beside, here & meets & ~same_beside
-            image_alone = here & ~meets & same_beside
-            condition = str(values[wanted])
-        else:
-            right, image_alone = here & same_about & ~same_beside, here & ~same_about & same_beside
-            condition_alone = np.zeros_like(here)
-            condition = names[0] if task.endswith("object") else names[1]
-        distractors = _distractors(condition_alone, image_alone, gallery - 1, generator)
-        if distractors is None or not right.any():
-            continue
-        answers = np.flatnonzero(right)
-        target = int(generator.choice(answers))
-        gallery_rows = (target, *distractors)
-        found.append(Template(reference, condition, gallery_rows, tuple(answers.tolist())))
-    return found
-
-
 def crop_box(
     box: tuple[float, float, float, float],
     size: tuple[float, float],
@@ -286,16 +186,3 @@ def _target(
         if target.object != reference.object and target.image != reference.image:
             return target
     return None
-
-
-def _distractors(
-    condition_alone: np.ndarray, image_alone: np.ndarray, count: int, generator: np.random.Generator
-) -> tuple[int, ...] | None:
-    """Different images, half of each kind where both are there; None where they are too few."""
-    kinds = [np.flatnonzero(kind) for kind in (condition_alone, image_alone)]
-    if sum(map(len, kinds)) < count:
-        return None
-    half = min(len(kinds[0]), max(count // 2, count - len(kinds[1])))
-    chosen = [generator.choice(kinds[0], half, replace=False)]
-    chosen.append(generator.choice(kinds[1], count - half, replace=False))
-    return tuple(int(one) for one in generator.permutation(np.concatenate(chosen)))

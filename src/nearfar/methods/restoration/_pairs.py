@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
+
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
+from nearfar.networks.encoder import Encoder
 from nearfar.networks.restorers.restorer import Restorer
 from nearfar.views.image.aligned import factor_of
 
@@ -30,3 +33,25 @@ def expect_enlargeable(encoder: Restorer, spec: Spec) -> None:
                 f"The {name} images of {spec.name} are normalised by their mean; expected images "
                 "in [0, 1], as the preparation degrade gives them."
             )
+
+
+def expect_maps(features: Encoder, seen: Spec, clean: Spec, side: int) -> None:
+    """Refuse an encoder whose feature maps cannot compare crops of the clean images.
+
+    Args:
+        features: The encoder.
+        seen: Spec of the data that it was trained on.
+        clean: Spec of the clean images.
+        side: Of the crops, in pixels.
+
+    Raises:
+        UserError: If it takes no images, or images of other channels, or has no feature map.
+    """
+    if len(seen.shape) != 3 or seen.shape[0] != clean.shape[0]:
+        raise UserError(
+            f"The encoder whose features are compared was trained on {seen.name} "
+            f"({seen.modality}, {seen.size}), and the clean images are {clean.size}: give features "
+            f"of a run on images of {clean.shape[0]} channels."
+        )
+    with torch.no_grad():
+        features.eval().feature_map(torch.zeros(1, clean.shape[0], side, side))

@@ -32,7 +32,7 @@ from nearfar.methods.method import (
     Recipe,
     Spec,
 )
-from nearfar.methods.restoration._pairs import expect_enlargeable
+from nearfar.methods.restoration._pairs import expect_enlargeable, expect_maps
 from nearfar.networks.restorers.critic import PatchCritic
 from nearfar.networks.restorers.restorer import Restorer
 from nearfar.ranges import at_least, whole_number
@@ -146,6 +146,7 @@ class SRGAN(Method):
         self.features = features
         if features is not None:
             seen: Spec = features.architecture["spec"]  # type: ignore[assignment, index]
+            expect_maps(features, seen, spec.parts["clean"], self.wanted_views.side(spec))
             features.requires_grad_(False)
             self.content = FeatureDistance(self._maps, mean=seen.mean, deviation=seen.std)
 
