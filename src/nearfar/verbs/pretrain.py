@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from nearfar.assembly.resume import restore_config, resumed_config
+from nearfar.counted import counted
 from nearfar.errors import UserError
 from nearfar.files import sweep, write_text
 from nearfar.methods import registry
@@ -194,10 +195,10 @@ def _train(
     for sentence in extremes(source):
         note(sentence)
     parameters = sum(p.numel() for p in method.encoder.parameters())
-    length = f"{plan.steps} steps" if plan.steps else f"{plan.recipe.epochs} epochs"
+    length = counted(plan.steps or plan.recipe.epochs, "step" if plan.steps else "epoch")
     console.print(
-        f"{config.method} on {shown(spec.name)}: {spec.length:,} samples, {config.options.encoder} "
-        f"({parameters / 1e6:.2f} M parameters), "
+        f"{config.method} on {shown(spec.name)}: {counted(spec.length, 'sample')}, "
+        f"{config.options.encoder} ({parameters / 1e6:.2f} M parameters), "
         f"{length} of batches of {plan.recipe.batch_size}; writing {shown(folder)}",
         highlight=False,
         soft_wrap=True,
