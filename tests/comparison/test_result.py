@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import re
 from pathlib import Path
 
@@ -16,12 +17,15 @@ from rich.console import Console
 
 from nearfar.comparison import Comparison, Entry
 from nearfar.comparison.arms import Arm, arms_of
+from nearfar.comparison.budgets import Spent
 from nearfar.comparison.options import CompareOptions
 from nearfar.errors import UserError
 from nearfar.evaluation.answers import Answers
 from nearfar.evaluation.kernels.intervals import wilson
 from nearfar.evaluation.result import Evaluation, Score
 from nearfar.reports.comparison_page import _lead
+from nearfar.reports.health import gain
+from nearfar.reports.terminal import verdict_line
 
 
 def entry(arm: str, seed: int, knn: float, baseline: float = 0.3, **settings: object) -> Entry:
@@ -90,6 +94,59 @@ def test_one_seed_speaks_of_encoders_and_a_method_below_its_baseline_is_named() 
         "the encoder of dcl is worse than the random encoder (-10.0 points kNN accuracy ("
     )
     assert warning.endswith("it has learned nothing useful here in this budget.")
+
+
+def test_one_seed_of_methods_that_predict_speaks_of_predictions() -> None:
+    def predicted(share: float) -> Evaluation:
+        right = np.arange(200) < 200 * share
+        rows = {"trained": right, "commonest class": np.arange(200) < 20}
+        scores = tuple(
+            Score(row, "accuracy-v1", "accuracy", float(one.mean()), unit="%")
+            for row, one in rows.items()
+        )
+        answers = Answers(
+            "t", {("accuracy", row): one.astype(np.float32) for row, one in rows.items()}
+        )
+        return Evaluation("toys", scores, answers=answers)
+
+    beside, *alone = judged([predicted(0.5)], [predicted(0.9)]).verdicts()
+    assert "the predictions of dcl are better than the predictions of simclr by" in beside
+    (weak,) = judged([predicted(0.5)], [predicted(0.05)]).verdicts()[1:]
+    assert weak.startswith("the predictions of dcl are ")
+    assert weak.endswith("dcl has learned nothing useful here in this budget.")
+    assert not alone
+    assert verdict_line("dcl", predicted(0.9)).startswith("the predictions of dcl are surely")
+    assert "the predictions are" in gain(predicted(0.9)).text()
+
+
+def test_unequal_budgets_are_told_beside_the_verdict() -> None:
+    found = comparison(simclr=[0.50, 0.52, 0.54], dcl=[0.60, 0.62, 0.641])
+
+    def given(dcl: Spent) -> str:
+        entries = [
+            dataclasses.replace(one, spent=dcl if one.arm == "dcl" else Spent(100, 12800))
+            for one in found.entries
+        ]
+        return Comparison("toys", "5 epochs each", tuple(entries)).verdicts()[0]
+
+    assert "budgets" not in given(Spent(100, 12800))
+    assert given(Spent(300, 25600, before=100)).endswith(
+        " Their budgets differ: simclr had 100 steps on 12,800 samples, dcl 300 steps (100 of "
+        "them by what it starts from) on 25,600 samples."
+    )
+
+
+def test_an_undefined_score_is_called_so_and_nothing_is_concluded() -> None:
+    found = comparison(simclr=[0.50, 0.52, 0.54], dcl=[math.nan, 0.62, 0.64])
+    said = found.verdicts()[0]
+    assert said.startswith("dcl cannot be told from simclr")
+    assert "undefined" in said
+    assert "nan" not in said
+    assert "seeds would" not in said
+    console = Console(width=100, file=io.StringIO())
+    console.print(found.table())
+    assert "undefined" in console.file.getvalue()
+    assert "nan" not in console.file.getvalue()
 
 
 def answered(

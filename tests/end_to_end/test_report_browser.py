@@ -85,6 +85,15 @@ def _pairs(folder: Path) -> Path:
     return folder / "pairs.parquet"
 
 
+def _pictures(folder: Path) -> Path:
+    """Of ten classes, whose probabilities are a long list."""
+    random = np.random.default_rng(3)
+    label = np.arange(120) % 10
+    pixels = random.integers(0, 60, (120, 12, 12), dtype=np.uint8) + 15 * label[:, None, None]
+    np.savez(folder / "pictures.npz", x=pixels.astype(np.uint8), label=label)
+    return folder / "pictures.npz"
+
+
 def _texts(folder: Path) -> Path:
     words = ("good", "poor", "long")
     lines = [f"a {words[number % 3]} film about number {number}" for number in range(60)]
@@ -98,6 +107,7 @@ KINDS: dict[str, tuple[Any, tuple[str, str]]] = {
     "sound": (_sounds, ("simclr", "vicreg")),
     "pairs": (_pairs, ("clip", "isogclr-pairs")),
     "texts": (_texts, ("simclr", "vicreg")),
+    "predictions": (_pictures, ("classifier", "simclr")),
 }
 
 

@@ -166,7 +166,7 @@ def test_a_run_on_texts_from_the_command_line(
     assert main(["pretrain", "--resume", str(run)]) == 2
     assert "is gone; bring it back to go on" in " ".join(capsys.readouterr().err.split())
     assert main(["embed", str(run), "--output", str(tmp_path / "own.npz")]) == 0
-    assert isinstance(Run(run).encoder().architecture["tokenizer"], FolderTokenizer)  # type: ignore[index]
+    assert isinstance(Run(run).encoder().architecture["tokenizer"], FolderTokenizer)
 
 
 def test_a_run_on_pictures_is_judged_beside_a_random_twin(tmp_path: Path) -> None:

@@ -272,3 +272,19 @@ def test_the_legend_says_what_colours_mean_where_no_box_does() -> None:
     assert alone["encoding"]["color"]["title"] == "k-means cluster"
     both = embedding_map(points, {"cluster": "k-means cluster", "label": "label"})
     assert both["encoding"]["color"]["title"] is None
+
+
+def test_the_axis_of_shares_ends_where_shares_do() -> None:
+    rows = [
+        {"arm": "trained", "value": 0.5, "low": 0.45, "high": 0.55},
+        {"arm": "random encoder", "value": 0.02, "low": 0.01, "high": 0.04},
+        {"arm": "simple features", "value": 0.97, "low": 0.95, "high": 0.98},
+    ]
+    colours = {str(row["arm"]): "#123456" for row in rows}
+    ends = [
+        layer["encoding"]["x"]["scale"]
+        for layer in intervals(rows, "accuracy", colours, percent=True)["layer"]
+    ]
+    assert all((end["domainMin"], end["domainMax"]) == (0, 100) for end in ends)
+    inside = intervals(rows[:1], "accuracy", colours, percent=True)["layer"][0]
+    assert not {"domainMin", "domainMax"} & set(inside["encoding"]["x"]["scale"])

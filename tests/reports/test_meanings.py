@@ -18,6 +18,9 @@ from nearfar.reports.score_tables import scores_tables
     [
         ("kNN accuracy", "high", False),
         ("linear accuracy", "high", False),
+        ("accuracy", "high", False),
+        ("balanced accuracy", "high", False),
+        ("cross-entropy", "low", False),
         ("1 label a class", "high", False),
         ("10 % of labels", "high", False),
         ("5-way 1-shot accuracy", "high", False),

@@ -4,7 +4,9 @@ should.
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,18 @@ def outcome(carried: tuple[Carried, ...] = (), **better: Any) -> Outcome:
 def test_ranks_are_means_over_conditions_and_ties_share_their_places() -> None:
     assert outcome().ranks() == {"simclr": (1 + 2.5) / 2, "vicreg": 1.5, "byol": (3 + 2.5) / 2}
     assert outcome(better="lower").ranks()["byol"] == (1 + 1.5) / 2, "less is better"
+
+
+def test_an_undefined_score_gives_no_place(tmp_path: Path) -> None:
+    known = outcome()
+    gone = comparison({"simclr": math.nan, "vicreg": 0.6, "byol": 0.5})
+    half = dataclasses.replace(known, comparisons={"one": known.comparisons["one"], "two": gone})
+    assert half.ranks() == {"simclr": 1, "vicreg": 2, "byol": 3}
+    none = dataclasses.replace(known, comparisons={"one": gone, "two": gone})
+    assert {line[-1] for line in none.lines()[1]} == {"–", ""}
+    page = write_study(half, tmp_path / "study.html").read_text(encoding="utf-8")
+    assert "undefined" in page
+    assert not re.search(r"\bnan\b", re.sub(r"<(script|style).*?</\1>", "", page, flags=re.S))
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "carried", "a\nb"])

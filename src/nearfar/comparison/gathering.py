@@ -8,7 +8,9 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from nearfar.comparison.budgets import spent_by
 from nearfar.comparison.result import Comparison, Entry
+from nearfar.counted import counted
 from nearfar.errors import UserError
 from nearfar.networks.catalogue import short
 from nearfar.runs.folder import RunFolder
@@ -55,6 +57,7 @@ def entry_of(run: RunFolder, arm: str, settings: dict[str, Any]) -> Entry:
         speed,
         peak,
         seconds,
+        spent_by(run),
     )
 
 
@@ -96,7 +99,7 @@ def _varying(settings: Sequence[dict[str, Any]]) -> set[str]:
 
 def _budget(run: RunFolder) -> str:
     options = run.config.options
-    length = f"{options.steps} steps" if options.steps else f"{options.epochs} epochs"
+    length = counted(options.steps or options.epochs or 0, "step" if options.steps else "epoch")
     return f"{length} each, batches of {options.batch_size}, {short(options.encoder)}"
 
 

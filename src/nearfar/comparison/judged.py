@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 
+from nearfar.comparison.verdict import ENCODER, PREDICTIONS
 from nearfar.evaluation.protocol import Protocol
 from nearfar.evaluation.protocols import all_protocols
 from nearfar.evaluation.result import BASELINES, Evaluation
@@ -32,6 +33,13 @@ def judged_metrics(evaluation: Evaluation, among: Sequence[str] | None = None) -
     of_classes = [metric for metric in JUDGED if metric in measured]
     of_features = [m for m in _headlines(evaluation, _is_of_features) if m in measured]
     return of_classes or of_features[:1]
+
+
+def what_is_judged(evaluation: Evaluation, among: Sequence[str] | None = None) -> str:
+    """What a verdict by ``judged_metrics`` is about: ``PREDICTIONS`` or ``ENCODER``."""
+    of_results = set(_headlines(evaluation, _is_decisive))
+    found = judged_metrics(evaluation, among)
+    return PREDICTIONS if of_results.intersection(found) else ENCODER
 
 
 def headlines(evaluation: Evaluation) -> list[str]:

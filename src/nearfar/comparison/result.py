@@ -11,8 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nearfar.comparison.budgets import NOT_KNOWN, Spent, unequal_budgets
 from nearfar.comparison.differences import Side, difference, mean, standard_error
-from nearfar.comparison.judged import baselines_of, directions, judged_metrics
+from nearfar.comparison.judged import baselines_of, directions, judged_metrics, what_is_judged
 from nearfar.comparison.verdict import Finding, findings, learned, sentence
 from nearfar.errors import UserError
 from nearfar.evaluation.kernels.intervals import Interval
@@ -37,6 +38,7 @@ class Entry:
         samples_per_second: median over the training, online evaluation left out.
         peak_memory: largest resident memory of the run's process in MiB; NaN where it is not known.
         seconds: of training.
+        spent: on training by the run itself and by what was trained for it to start from.
     """
 
     arm: str
@@ -48,6 +50,7 @@ class Entry:
     samples_per_second: float
     peak_memory: float
     seconds: float
+    spent: Spent = NOT_KNOWN
 
 
 @dataclass(frozen=True)
@@ -219,12 +222,30 @@ class Comparison:
         no training at all.
         """
         first = self.arms()[0]
-        beside = [sentence(first, arm, found) for arm, found in self.findings.items()]
-        return beside + [text for arm in self.arms() if (text := learned(arm, self.gains[arm]))]
+        judged = self._subject
+        beside = [
+            self._with_budgets(first, arm, sentence(first, arm, found, judged))
+            for arm, found in self.findings.items()
+        ]
+        alone = [learned(arm, self.gains[arm], judged) for arm in self.arms()]
+        return beside + [text for text in alone if text]
 
     def verdicts_of_pairs(self) -> list[str]:
         """A sentence for every pair of arms."""
-        return [sentence(first, second, found) for (first, second), found in self.pairs().items()]
+        return [
+            self._with_budgets(first, second, sentence(first, second, found, self._subject))
+            for (first, second), found in self.pairs().items()
+        ]
+
+    def _with_budgets(self, first: str, second: str, told: str) -> str:
+        """A sentence about two arms, followed by how unequally they were trained if they were."""
+        budgets = {arm: [entry.spent for entry in self.of(arm)] for arm in (first, second)}
+        return f"{told}{unequal_budgets(budgets)}"
+
+    @cached_property
+    def _subject(self) -> str:
+        """What verdicts with one seed are about."""
+        return what_is_judged(self.entries[0].evaluation, self._common)
 
     @cached_property
     def gains(self) -> dict[str, list[tuple[str, Finding]]]:

@@ -18,6 +18,7 @@ from nearfar.comparison.arms import Arm
 from nearfar.comparison.gathering import MEMORY, entry_of
 from nearfar.comparison.options import CompareOptions
 from nearfar.comparison.result import Comparison
+from nearfar.counted import counted
 from nearfar.errors import UserError
 from nearfar.files import write_text
 from nearfar.options import MOST_SAMPLES, Config, PretrainOptions
@@ -242,7 +243,7 @@ def _conditions(arms: Sequence[Arm], options: CompareOptions) -> dict[str, Any]:
             recipes[arm.name] = assemble(config, fitting).recipe  # refuses what does not fit
     recipe = recipes[arms[0].name]
     epochs = options.epochs or recipe.epochs
-    budget = f"{options.steps} steps" if options.steps else f"{epochs} epochs"
+    budget = counted(options.steps or epochs, "step" if options.steps else "epoch")
     budget = f"{options.seconds:g} seconds of training" if options.seconds else budget
     told = encoder or "the encoder of what each starts from"
     words = f"{budget} each, batches of {recipe.batch_size}, {told}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nearfar.comparison.differences import FEWEST_SEEDS
 from nearfar.comparison.judged import headlines
+from nearfar.counted import counted
 from nearfar.evaluation.kernels.intervals import Interval
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def cost_line(comparison: Comparison, arm: str) -> str:
 def conditions(comparison: Comparison) -> str:
     """Budget and number of seeds."""
     seeds = len(comparison.of(comparison.arms()[0]))
-    return f"{comparison.budget}, {seeds} seed{'s' if seeds > 1 else ''}"
+    return f"{comparison.budget}, {counted(seeds, 'seed')}"
 
 
 def explanation(comparison: Comparison) -> str:
@@ -119,7 +120,11 @@ def difference_text(comparison: Comparison, arm: str, metric: str) -> str:
 
 
 def text_of(interval: Interval, unit: str) -> str:
-    """ "61.2 ± 1.3", a share as a percentage; numbers under 10 that are none with three digits."""
+    """ "61.2 ± 1.3", a share as a percentage; numbers under 10 that are none with three digits;
+    "undefined" for NaN.
+    """
+    if math.isnan(interval.value):
+        return "undefined"
     scale = 100 if unit == "%" else 1
     digits = 1 if unit == "%" or abs(interval.value) >= 10 else 3
     half = (interval.high - interval.low) / 2
@@ -130,7 +135,7 @@ def text_of(interval: Interval, unit: str) -> str:
 def signed(difference: Interval, unit: str) -> str:
     """``text_of`` a difference, with its sign."""
     text = text_of(difference, unit)
-    return text if text.startswith("-") else f"+{text}"
+    return text if text.startswith("-") or math.isnan(difference.value) else f"+{text}"
 
 
 def costs(comparison: Comparison, arm: str) -> list[str]:

@@ -17,7 +17,12 @@ from nearfar.comparison.differences import (
     holm,
     seeds_needed,
 )
+from nearfar.counted import counted
 from nearfar.evaluation.kernels.intervals import Interval
+
+ENCODER = "the encoder"
+PREDICTIONS = "the predictions"
+"""What a verdict of one seed is about."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ class Finding:
         """ "5.8 points kNN accuracy (3.1 to 8.5)"; a size without its sign for a sentence that
         tells the direction.
         """
+        if math.isnan(self.of.value):
+            return f"{self.metric}, which is undefined of one of them"
         scale, points, digits = (100, " points", 1) if self.unit == "%" else (1, "", 3)
         turn = -1 if not signed and self.of.value < 0 else 1
         value, low, high = (turn * scale * end for end in self.interval)
@@ -89,16 +96,17 @@ def findings(
     ]
 
 
-def sentence(first: str, second: str, found: Sequence[Finding]) -> str:
-    """What may be said of the second side beside the first, by one metric or several."""
+def sentence(first: str, second: str, found: Sequence[Finding], judged: str = ENCODER) -> str:
+    """What may be said of the second side beside the first, by one metric or several; ``judged``:
+    ``ENCODER`` or ``PREDICTIONS``.
+    """
     seeds = found[0].of.seeds
     names = f"{second} and {first}"
-    if seeds == 1:
-        first = f"the encoder of {first}"
-        second = f"the encoder of {second}"
+    first, _ = _named(first, seeds, judged)
+    second, verb = _named(second, seeds, judged)
     open_ones = [one for one in found if not one.sure]
     clauses = [
-        _clause(first, second, [f for f in found if f.state == state], state)
+        _clause(first, f"{second} {verb}", [f for f in found if f.state == state], state)
         for state in ("better", "worse")
     ]
     sure = ", and ".join(clause for clause in clauses if clause)
@@ -121,17 +129,28 @@ def sentence(first: str, second: str, found: Sequence[Finding]) -> str:
     return f"{text}{_advice(open_ones)}"
 
 
-def learned(arm: str, gains: Sequence[tuple[str, Finding]]) -> str:
+def _named(arm: str, seeds: int, judged: str) -> tuple[str, str]:
+    """A side as the subject of a sentence, with its verb: with one seed what was judged of the run,
+    with several the arm.
+    """
+    if seeds > 1:
+        return arm, "is"
+    return f"{judged} of {arm}", "are" if judged == PREDICTIONS else "is"
+
+
+def learned(arm: str, gains: Sequence[tuple[str, Finding]], judged: str = ENCODER) -> str:
     """A sentence where an arm is not shown to be better than the baselines by every metric;
     otherwise "".
 
     Args:
         arm: its name.
         gains: (baseline, what is known of the arm beside it) by one metric or several.
+        judged: ``ENCODER`` or ``PREDICTIONS``.
     """
     if not gains:
         return ""
-    name = arm if gains[0][1].of.seeds > 1 else f"the encoder of {arm}"
+    name, verb = _named(arm, gains[0][1].of.seeds, judged)
+    learner = f"{arm} has" if verb == "are" else "it has"
     metrics = list(dict.fromkeys(one.metric for _, one in gains))
     above = [
         m for m in metrics if all(one.state == "better" for _, one in gains if one.metric == m)
@@ -145,11 +164,14 @@ def learned(arm: str, gains: Sequence[tuple[str, Finding]]) -> str:
     told = " and ".join(f"the {row} ({one.amount(signed=True)})" for row, one in left)
     if above:
         return (
-            f"{name} is surely better than the baselines by {' and '.join(above)}, but not "
+            f"{name} {verb} surely better than the baselines by {' and '.join(above)}, but not "
             f"than {told}."
         )
     if all(one.state == "worse" for _, one in left):
-        return f"{name} is worse than {told}: it has learned nothing useful here in this budget."
+        return (
+            f"{name} {verb} worse than {told}: {learner} learned nothing useful here in this "
+            "budget."
+        )
     worse, others = (
         " and ".join(
             f"the {row} ({one.amount(signed=True)})"
@@ -158,26 +180,27 @@ def learned(arm: str, gains: Sequence[tuple[str, Finding]]) -> str:
         )
         for is_worse in (True, False)
     )
-    start = f"{name} is worse than {worse} and" if worse else f"{name} is"
+    start = f"{name} {verb} worse than {worse} and" if worse else f"{name} {verb}"
     return (
-        f"{start} not surely better than {others}: that it has learned anything useful is not "
+        f"{start} not surely better than {others}: that {learner} learned anything useful is not "
         "shown."
     )
 
 
-def gained(arm: str, gains: Sequence[tuple[str, Finding]]) -> str:
+def gained(arm: str, gains: Sequence[tuple[str, Finding]], judged: str = ENCODER) -> str:
     """What may be said of an arm beside its baselines, whatever that is; "" for nothing known.
 
     Args:
         arm: its name.
         gains: (baseline, what is known of the arm beside it) by one metric or several.
+        judged: ``ENCODER`` or ``PREDICTIONS``.
     """
     if not gains:
         return ""
-    doubt = learned(arm, gains)
+    doubt = learned(arm, gains, judged)
     if doubt:
         return doubt
-    name = arm if gains[0][1].of.seeds > 1 else f"the encoder of {arm}"
+    name, verb = _named(arm, gains[0][1].of.seeds, judged)
     metrics: dict[tuple[str, ...], list[str]] = {}
     for metric in dict.fromkeys(one.metric for _, one in gains):
         rows = tuple(row for row, one in gains if one.metric == metric)
@@ -186,11 +209,11 @@ def gained(arm: str, gains: Sequence[tuple[str, Finding]]) -> str:
         f"better than {' and '.join(f'the {row}' for row in rows)} by {' and '.join(named)}"
         for rows, named in metrics.items()
     ]
-    return f"{name} is surely {', and '.join(clauses)}."
+    return f"{name} {verb} surely {', and '.join(clauses)}."
 
 
 def _clause(first: str, second: str, found: Sequence[Finding], state: str) -> str:
-    return f"{second} is {state} than {first} by {_listed(found, signed=False)}" if found else ""
+    return f"{second} {state} than {first} by {_listed(found, signed=False)}" if found else ""
 
 
 def _listed(found: Sequence[Finding], *, signed: bool) -> str:
@@ -198,12 +221,13 @@ def _listed(found: Sequence[Finding], *, signed: bool) -> str:
 
 
 def _conditions(of: Difference) -> str:
-    seeds = f"{of.seeds} seed{'s' if of.seeds > 1 else ''}"
-    return f"{seeds} and {of.count:,} test samples" if of.count else seeds
+    seeds = counted(of.seeds, "seed")
+    return f"{seeds} and {counted(of.count, 'test sample')}" if of.count else seeds
 
 
 def _advice(found: Sequence[Finding]) -> str:
     """How many seeds would settle what is open."""
+    found = [one for one in found if not math.isnan(one.of.value)]
     if not found:
         return ""
     needed = [(seeds_needed(one.of, one.level), one) for one in found]

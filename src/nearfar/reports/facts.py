@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from nearfar.counted import counted
 from nearfar.networks.catalogue import short
 from nearfar.reports.look import Look
 from nearfar.runs.folder import RunFolder
@@ -18,7 +19,7 @@ def facts(look: Look) -> list[str]:
     spec = look.source.spec
     found = [
         f"encoder {short(options.encoder) or 'by default'}",
-        f"{len(look.source.train):,} {spec.modality} samples for training",
+        f"{counted(len(look.source.train), f'{spec.modality} sample')} for training",
     ]
     if look.source.test is not None:
         found.append(f"{len(look.source.test):,} for testing")
@@ -40,7 +41,7 @@ def facts_of_several(looks: Sequence[Look], runs: Sequence[RunFolder]) -> list[s
     lengths = dict.fromkeys(" ".join(_length(look.run)) for look in looks)
     found = [
         f"encoder {', '.join(encoders)}",
-        f"{len(first.source.train):,} {first.source.spec.modality} samples for training",
+        f"{counted(len(first.source.train), f'{first.source.spec.modality} sample')} for training",
     ]
     if first.source.test is not None:
         found.append(f"{len(first.source.test):,} for testing")
@@ -49,7 +50,7 @@ def facts_of_several(looks: Sequence[Look], runs: Sequence[RunFolder]) -> list[s
         *found,
         " or ".join(lengths),
         f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}",
-        f"{_duration(total)} of training for {len(runs)} run{'s' * (len(runs) > 1)}",
+        f"{_duration(total)} of training for {counted(len(runs), 'run')}",
     ]
 
 
@@ -67,7 +68,7 @@ def _length(run: RunFolder) -> list[str]:
     )
     done = [f"{epochs:.3g} epoch{'s' * (epochs != 1)}"] if epochs is not None else []
     if steps is not None:
-        done.append(f"{steps:,.0f} step{'s' * (steps != 1)}")
+        done.append(counted(steps, "step"))
     batch = f"batches of {options.batch_size}" if options.batch_size else ""
     told = " or ".join(done) if len(done) < 2 else f"{done[0]} ({done[1]})"
     return [", ".join(part for part in (told, batch) if part)] if told or batch else []

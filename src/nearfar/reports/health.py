@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nearfar.comparison.differences import Side, difference, standard_error
-from nearfar.comparison.judged import baselines_of, directions, judged_metrics
-from nearfar.comparison.verdict import Finding
+from nearfar.comparison.judged import baselines_of, directions, judged_metrics, what_is_judged
+from nearfar.comparison.verdict import ENCODER, PREDICTIONS, Finding
 from nearfar.comparison.verdict import findings as corrected
 from nearfar.evaluation.measures.collapse import collapse_seen
 from nearfar.evaluation.result import Evaluation, Score
@@ -21,9 +21,11 @@ class Gain:
 
     Attributes:
         beside: for each metric the better baseline and what is known of the encoder beside it.
+        judged: what was judged, ``verdict.ENCODER`` or ``verdict.PREDICTIONS``.
     """
 
     beside: tuple[tuple[str, Finding], ...]
+    judged: str = ENCODER
 
     @property
     def state(self) -> str:
@@ -42,17 +44,18 @@ class Gain:
 
     def text(self) -> str:
         """A sentence for each metric."""
-        return " ".join(_told(baseline, found) for baseline, found in self.beside)
+        return " ".join(_told(baseline, found, self.judged) for baseline, found in self.beside)
 
 
-def _told(baseline: str, found: Finding) -> str:
+def _told(baseline: str, found: Finding, judged: str) -> str:
     points, digits = (100, 1) if found.unit == "%" else (1, 3)
     unit = " points" if found.unit == "%" else ""
     value, low, high = (points * end for end in found.interval)
     size = f"{abs(value):.{digits}f}{unit}"
     where = f"{size} {'above' if value > 0 else 'below'}" if value else "level with"
     read = " (less is better)" if found.better == "lower" else ""
-    start = f"By {found.metric} the encoder is {where} the {baseline}{read}, the better baseline"
+    verb = "are" if judged == PREDICTIONS else "is"
+    start = f"By {found.metric} {judged} {verb} {where} the {baseline}{read}, the better baseline"
     if found.sure:
         return f"{start}."
     if math.isnan(low):
@@ -70,7 +73,7 @@ def gain(evaluation: Evaluation) -> Gain | None:
         metric = found.metric
         if metric not in better or found.gain < better[metric][1].gain:
             better[metric] = row, found
-    return Gain(tuple(better.values())) if better else None
+    return Gain(tuple(better.values()), what_is_judged(evaluation)) if better else None
 
 
 def gains(evaluation: Evaluation) -> list[tuple[str, Finding]]:

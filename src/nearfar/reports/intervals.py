@@ -9,6 +9,9 @@ import altair
 
 from nearfar.reports.charts import Chart, Row, colour_scale, specification, with_notes
 
+_NEAR = 0.25
+"""Share of the range of all values: an axis is rounded by at most about this."""
+
 
 def intervals(
     rows: Sequence[Row], title: str, colours: Mapping[str, str], *, percent: bool = False
@@ -39,7 +42,8 @@ def intervals(
         scale=colour_scale(arms, colours),
     )
     axis = altair.Axis(tickCount=6, labelOverlap=True)
-    x: dict[str, Any] = {"title": None, "scale": altair.Scale(zero=False, padding=12), "axis": axis}
+    scale_of_x = altair.Scale(zero=False, padding=12, **(_bounds(values) if percent else {}))
+    x: dict[str, Any] = {"title": None, "scale": scale_of_x, "axis": axis}
     number = ".1f" if percent else ".4f"
     about = ["metric:N"] if metrics else []
     ends = [
@@ -68,6 +72,19 @@ def intervals(
         height=(16 if metrics else 34) * len(shown) + 14 * len(metrics) + 30,
     )
     return with_notes(specification(chart), longest=max(map(len, arms), default=0))
+
+
+def _bounds(values: Sequence[Row]) -> dict[str, int]:
+    """Ends of the axis at 0 and 100 where shares lie so near to them that it would go beyond."""
+    keys = ("value", "low", "high")
+    ends = [row[key] for row in values for key in keys if row.get(key) is not None]
+    room = _NEAR * (max(ends) - min(ends))
+    found = {}
+    if 0 <= min(ends) <= room:
+        found["domainMin"] = 0
+    if 100 - room <= max(ends) <= 100:
+        found["domainMax"] = 100
+    return found
 
 
 def _scaled(row: Row, scale: float) -> Row:

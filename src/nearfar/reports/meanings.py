@@ -44,6 +44,12 @@ def _neither(text: str) -> Meaning:
 
 
 _MEANINGS: tuple[tuple[str, Meaning], ...] = (
+    ("accuracy", _high("Share of test samples whose class the method itself names")),
+    ("balanced accuracy", _high("The same as a mean over classes, so that each counts alike")),
+    (
+        "cross-entropy",
+        _low("How far the method's probabilities are from the true classes, in nats"),
+    ),
     (
         "kNN accuracy",
         _high("Share of test samples whose nearest training samples vote for their class"),

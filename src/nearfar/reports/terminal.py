@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from nearfar.comparison.judged import what_is_judged
 from nearfar.comparison.verdict import gained
 from nearfar.evaluation.result import Evaluation
 from nearfar.reports.health import gains
@@ -31,7 +32,7 @@ def verdict_line(method: str, evaluation: Evaluation) -> str:
     found = gains(evaluation)
     if not found:
         return _NO_LABELS
-    told = gained(method, found)
+    told = gained(method, found, what_is_judged(evaluation))
     return f"{told} Of {method} with another seed this says nothing."
 
 
@@ -57,7 +58,8 @@ def judged_lines(evaluation: Evaluation) -> list[tuple[str, str]]:
     found = gains(evaluation)
     if not found:
         return []
-    return [("result", result_line(evaluation)), ("verdict", gained("this run", found))]
+    told = gained("this run", found, what_is_judged(evaluation))
+    return [("result", result_line(evaluation)), ("verdict", told)]
 
 
 def _number(evaluation: Evaluation, metric: str, row: str) -> str:

@@ -62,19 +62,22 @@ class Outcome:
     def ranks(self) -> dict[str, float]:
         """Each arm's place by the headline metric, 1 for the best, as a mean over conditions.
 
-        Arms of one value share the mean of their places.
+        Arms of one value share the mean of their places. A condition under which the metric is
+        undefined of an arm gives no places; NaN where every condition is such.
         """
         places: dict[str, list[float]] = {arm: [] for arm in self.arms()}
         for comparison in self.comparisons.values():
             metric = comparison.headline
             values = [comparison.mean(arm, metric).value for arm in self.arms()]
+            if any(math.isnan(value) for value in values):
+                continue
             if comparison.direction(metric) != "lower":
                 values = [-value for value in values]
             for arm, value in zip(self.arms(), values, strict=True):
                 before = sum(other < value for other in values)
                 same = sum(other == value for other in values)
                 places[arm].append(before + (same + 1) / 2)
-        return {arm: statistics.fmean(each) for arm, each in places.items()}
+        return {arm: _mean(each) for arm, each in places.items()}
 
     def matrix(self, arm: str) -> list[list[float]]:
         """What an arm's encoders of each condition (rows) reach on the data of each (columns): the
@@ -143,7 +146,7 @@ class Outcome:
         lines = []
         for arm in sorted(self.arms(), key=lambda one: ranks[one]):
             cells = [score_text(one, arm, metrics[name]) for name, one in conditions.items()]
-            lines.append([arm, *cells, f"{ranks[arm]:.2f}"])
+            lines.append([arm, *cells, "–" if math.isnan(ranks[arm]) else f"{ranks[arm]:.2f}"])
         baselines = [row for one in conditions.values() for row in one.baselines]
         for row in dict.fromkeys(baselines):
             cells = [_baseline(one, metrics[name], row) for name, one in conditions.items()]

@@ -32,8 +32,8 @@ def write_study(outcome: Outcome, path: Path) -> Path:
 def _scores(outcome: Outcome) -> Section:
     told = (
         "<p>Each cell: the metric that the verdicts of its condition rest on, with its 95 % "
-        "interval by seeds and test samples. The mean rank is over conditions, 1 is best, and "
-        "tells nothing of its own error.</p>"
+        "interval by seeds and test samples. The mean rank is over the conditions under which the "
+        "metric is defined of every method, 1 is best, and tells nothing of its own error.</p>"
     )
     return Section("Scores", told + _table(*outcome.lines()))
 

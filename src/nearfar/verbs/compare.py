@@ -15,6 +15,7 @@ from nearfar.assembly.opened import source_of
 from nearfar.comparison import Comparison
 from nearfar.comparison.arms import arms_of
 from nearfar.comparison.options import CompareOptions
+from nearfar.counted import counted
 from nearfar.errors import UserError, unknown_name
 from nearfar.runs.folder import REPORT
 
@@ -66,7 +67,8 @@ def compare(
     _check_data(folder)
     plan = planned(arms, chosen, folder)
     told = (
-        f"{len(arms)} arms x {chosen.seeds} seeds: {shown(plan['budget'])}; writing {shown(folder)}"
+        f"{counted(len(arms), 'arm')} x {counted(chosen.seeds, 'seed')}: {shown(plan['budget'])}; "
+        f"writing {shown(folder)}"
     )
     console.print(told, highlight=False, soft_wrap=True)
     found = run_all(

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from nearfar.assembly.asked import asked_config
 from nearfar.assembly.resume import restore_config
+from nearfar.counted import counted
 from nearfar.files import sweep
 from nearfar.methods import registry
 from nearfar.methods.names import name_of as method_name
@@ -193,9 +194,9 @@ def _announce(
     from nearfar.reports.told import shown
 
     parameters = sum(p.numel() for p in method.encoder.parameters())
-    length = f"{plan.steps} steps" if plan.steps else f"{plan.recipe.epochs} epochs"
+    length = counted(plan.steps or plan.recipe.epochs, "step" if plan.steps else "epoch")
     console.print(
-        f"{config.method} on {shown(source.spec.name)}: {source.spec.length:,} samples, "
+        f"{config.method} on {shown(source.spec.name)}: {counted(source.spec.length, 'sample')}, "
         f"{short(config.options.encoder)} ({parameters / 1e6:.2f} M parameters), "
         f"{length} of batches of {plan.recipe.batch_size}; writing {shown(folder)}",
         highlight=False,

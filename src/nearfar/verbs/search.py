@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nearfar import modalities
+from nearfar.counted import counted
 from nearfar.errors import UserError, printable
 from nearfar.runs.folder import RunFolder
 
@@ -133,7 +134,8 @@ def dedupe(
         )
         for row, similarity in zip(group, similarities, strict=True)
     )
-    count = f"{len(found.groups)} groups of near-duplicates among {len(searched):,} samples"
+    groups = counted(len(found.groups), "group")
+    count = f"{groups} of near-duplicates among {counted(len(searched), 'sample')}"
     title = f"{count}; {found.extra:,} could go"
     return Answer(
         title, ("group", "id", "label", "cosine to first"), rows, tuple(found.notes()), most

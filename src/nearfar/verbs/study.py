@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from nearfar.counted import counted
 from nearfar.errors import UserError
 
 if TYPE_CHECKING:
@@ -62,8 +63,11 @@ def study(
     folder = Path(output) if output else Path("runs") / f"study-{name}"
     conditions = chosen.conditions_of(full=full)
     count = len(chosen.arms) * len(conditions) * seeds
-    told = f"{len(chosen.arms)} methods, {len(conditions)} conditions, {seeds} seeds"
-    console.print(f"{told}: at least {count} runs; writing {shown(folder)}", highlight=False)
+    arms = counted(len(chosen.arms), "method")
+    told = f"{arms}, {counted(len(conditions), 'condition')}, {counted(seeds, 'seed')}"
+    console.print(
+        f"{told}: at least {counted(count, 'run')}; writing {shown(folder)}", highlight=False
+    )
     found = run_study(
         name,
         chosen,

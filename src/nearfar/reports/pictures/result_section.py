@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -68,12 +68,18 @@ def _table(result: Result, ids: Sequence[str]) -> str:
     columns = result.shown(list(ids))
     head = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in columns)
     count = len(next(iter(columns.values())))
-    body = "".join(
-        f"<tr>{''.join(f'<td>{_cell(values[row])}</td>' for values in columns.values())}</tr>"
-        for row in range(count)
-    )
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    body = "".join(_line(columns, row) for row in range(count))
+    table = f"<table class='stack'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f"<div class='scroll' tabindex='0'>{table}</div>"
+
+
+def _line(columns: Mapping[str, Sequence[Any]], row: int) -> str:
+    """One sample; on a phone its values stand below each other, each with its name."""
+    cells = "".join(
+        f"<td data-row='{html.escape(name)}'><span>{_cell(values[row])}</span></td>"
+        for name, values in columns.items()
+    )
+    return f"<tr>{cells}</tr>"
 
 
 def _cell(value: Any) -> str:

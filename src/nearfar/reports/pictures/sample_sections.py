@@ -7,6 +7,7 @@ import html
 import torch
 
 from nearfar import modalities
+from nearfar.counted import counted
 from nearfar.evaluation.probes.knn import nearest
 from nearfar.finding.duplicates import near_duplicates
 from nearfar.finding.index import doubtful_labels
@@ -188,9 +189,9 @@ def suspects(look: Look) -> Section:
             f'<h3>Labels that are likely wrong</h3><div class="row">{"".join(cells)}</div>'
         )
     found = near_duplicates(look.train_features)
-    told = (
-        f"{len(found.groups)} groups; {found.extra:,} samples could go. {' '.join(found.notes())}"
-    )
+    groups = counted(len(found.groups), "group")
+    extra = counted(found.extra, "sample")
+    told = f"{groups}; {extra} could go. {' '.join(found.notes())}"
     parts.append(f"<h3>Near-duplicates</h3><p>{html.escape(told)}</p>")
     for group, similarities in list(zip(found.groups, found.similarities, strict=True))[:GROUPS]:
         shown = look.pictures_of(look.train.take(torch.tensor(group[:MEMBERS])))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nearfar import modalities
+from nearfar.counted import counted
 from nearfar.data.spec import Spec
 from nearfar.evaluation.result import Evaluation
 from nearfar.evaluation.simple import SIMPLE
@@ -115,7 +116,7 @@ def _short(rows: list[dict[str, Any]], longer: str) -> str | None:
     step = _last(rows, "step")
     if step is None or step >= _FEW_STEPS:
         return None
-    return f"it took {step:,.0f} steps only; give it more: {longer}"
+    return f"it took {counted(step, 'step')} only; give it more: {longer}"
 
 
 def _few_samples(run: RunFolder, spec: Spec) -> str | None:
