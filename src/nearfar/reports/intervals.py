@@ -42,7 +42,8 @@ def intervals(
         scale=colour_scale(arms, colours),
     )
     axis = altair.Axis(tickCount=6, labelOverlap=True)
-    scale_of_x = altair.Scale(zero=False, padding=12, **(_bounds(values) if percent else {}))
+    bounds: dict[str, Any] = dict(_bounds(values)) if percent else {}
+    scale_of_x = altair.Scale(zero=False, padding=12, **bounds)
     x: dict[str, Any] = {"title": None, "scale": scale_of_x, "axis": axis}
     number = ".1f" if percent else ".4f"
     about = ["metric:N"] if metrics else []
