@@ -11,7 +11,7 @@ import torch
 from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.testing.toys import toy
-from nearfar.views.blocks import (
+from nearfar.views.masks.blocks import (
     block_places,
     block_size,
     hidden_in_blocks,

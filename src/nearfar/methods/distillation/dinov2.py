@@ -38,7 +38,7 @@ from nearfar.networks.transformer import select_tokens
 from nearfar.ranges import above, at_least, unit_interval, whole_number
 from nearfar.targets.centre import warmed
 from nearfar.targets.momentum import MomentumEncoder, cosine_momentum
-from nearfar.views.blocks import check_shares, hidden_in_blocks, noise_of_blocks
+from nearfar.views.masks.blocks import check_shares, hidden_in_blocks, noise_of_blocks
 
 _WHOLE = 2  # crops that the teacher sees
 

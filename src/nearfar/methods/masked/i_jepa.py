@@ -26,7 +26,7 @@ from nearfar.networks.transformer import select_tokens
 from nearfar.ranges import unit_interval, whole_number
 from nearfar.targets.momentum import MomentumEncoder, linear_momentum
 from nearfar.targets.step_generator import StepGenerator
-from nearfar.views.blocks import block_places, block_size, check_shares, holds
+from nearfar.views.masks.blocks import block_places, block_size, check_shares, holds
 
 _CONTEXT_SCALE = (0.85, 1.0)
 _TARGET_ASPECT = (0.75, 1.5)

@@ -1,0 +1,1 @@
+"""Views of clips: the presets, and what single methods want of them."""
