@@ -271,6 +271,7 @@ def _steps(arm: Arm, options: CompareOptions, plan: dict[str, Any]) -> int:
 
     from nearfar.assembly.assemble import assemble
     from nearfar.assembly.loaded import load_data, suited
+    from nearfar.assembly.seeing import views_of
     from nearfar.assembly.watch import plan_of
     from nearfar.methods import registry
     from nearfar.training.loop import fit
@@ -283,7 +284,7 @@ def _steps(arm: Arm, options: CompareOptions, plan: dict[str, Any]) -> int:
         )
     config, source = suited(config, load_data(config.options))
     assembled = assemble(config, source)
-    views = assembled.method.views()
+    views = views_of(assembled.method, config)
     training, _ = plan_of(assembled, source, views, Console(quiet=True))
     fit(assembled.method, source, views, dataclasses.replace(training, steps=_UNTIMED))
     started = time.perf_counter()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from nearfar import modalities
+from nearfar import modalities, own
 from nearfar.errors import UserError
 from nearfar.modalities import Network
 
@@ -17,6 +17,8 @@ part. Modalities have further kinds.
 
 TIMM = "timm:"
 PRETRAINED = "@pretrained"
+FRESH = "@fresh"
+"""Behind the name of an encoder of the user's own: with weights that are drawn anew."""
 _PER_KIND = {"tokens": "encoder over patches", "towers": "set of encoders"}
 
 
@@ -89,3 +91,14 @@ def default(modality: str, kind: str = "any") -> str:
             f"{known}."
         )
     return name
+
+
+def fresh(name: str) -> str:
+    """The name of the same encoder with random weights.
+
+    Example:
+        >>> fresh("timm:resnet18@pretrained"), fresh("own:Net")
+        ('timm:resnet18', 'own:Net@fresh')
+    """
+    bare = [one.removesuffix(PRETRAINED).removesuffix(FRESH) for one in name.split("+")]
+    return "+".join(f"{one}{FRESH}" if own.is_own(one.split("*")[-1]) else one for one in bare)

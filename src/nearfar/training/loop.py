@@ -41,7 +41,8 @@ from nearfar.training.processes.dropout import synchronise_dropout
 from nearfar.training.training_set import LoadedTrainingSet
 from nearfar.training.update import gradients
 from nearfar.views.draws import PartGenerator
-from nearfar.views.made import about
+from nearfar.views.made import about, draws_globally
+from nearfar.views.made import by_row as made_by_row
 
 MakeViews = Callable[[Any, torch.Generator], list[Any]]
 
@@ -134,6 +135,7 @@ def fit(
     make = partial(_batch, trained, samples, sampler, views, plan)
     may_be_ahead = (
         "ahead" not in trained.cannot
+        and not draws_globally(views)
         and not plan.profile.times
         and not sharding.gathered_for_batches(trained)
     )
@@ -323,7 +325,7 @@ def _batch(
     whole = sampler.batch(epoch, position)
     own = place_of(len(whole), plan.accumulate, collectives.rank(), collectives.world())
     # Where a method's hooks look at the whole batch, every process makes all of it.
-    place = own if by_row(method) else None
+    place = own if by_row(method) and made_by_row(views) else None
     index = whole if place is None else whole[place.rows]
     generator = PartGenerator((plan.seed * 1_000_003 + step) * 4096, place)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
+from nearfar import own
 from nearfar.assembly.resume import restore_config, resumed_config
 from nearfar.errors import UserError
 from nearfar.files import sweep, write_text
@@ -27,6 +28,7 @@ def pretrain(
     method: Any = None,
     *,
     settings: Mapping[str, Any] | None = None,
+    views: Any = None,
     config: Path | str | None = None,
     quiet: bool = False,
     profile: bool = False,
@@ -38,10 +40,16 @@ def pretrain(
         method: a name from ``nearfar methods``, or a ``Method`` class of your own; may be left out
             with ``config`` or ``resume``.
         settings: values of the method's own settings, by name.
+        views: other views than the method's: strengths by name, such as ``{"scale": (0.3, 1.0)}``
+            or ``ImageViewSettings``, or views of your own: a function of a batch, or a transform of
+            torchvision, kornia or albumentations.
         config: a ``config.toml`` whose values are the starting point.
         quiet: print nothing.
         profile: print where the time of the first steps went; the result is the same.
-        options: see ``nearfar.options.PretrainOptions``.
+        options: see ``nearfar.options.PretrainOptions``. ``encoder`` may also be a
+            ``torch.nn.Module`` or a function that makes one, and ``data`` an array, a list of
+            paths, a data set or a table; see ``docs/own-encoder.md`` and ``docs/own-data.md``. All
+            three may be named in a file, as "FILE.py:NAME".
 
     Returns:
         The run, with ``interrupted`` true where it was stopped before its end; its folder holds
@@ -51,11 +59,42 @@ def pretrain(
     Raises:
         UserError: for any mistake in the arguments or the data.
     """
+    strengths = as_strengths(views)
+    given = {kind: options[kind] for kind in ("encoder", "data") if kind in options}
+    if isinstance(views, str) and not own.is_file(views):
+        raise UserError(f"Views were given as {views!r}; expected FILE.py:NAME.")
+    with own.handing(**given, views=None if strengths else views) as names:
+        chosen = strengths or names.get("views", {})
+        options = {**options, **{kind: names[kind] for kind in given if kind in names}}
+        run = _pretrained(method, settings, chosen, config, quiet, profile, options)
+        run.handed = own.current()
+        return run
+
+
+def as_strengths(views: Any) -> dict[str, Any]:
+    """Strengths of views by name, from a mapping or a settings dataclass; {} for anything else."""
+    if isinstance(views, Mapping):
+        return dict(views)
+    if dataclasses.is_dataclass(views) and type(views).__name__.endswith("ViewSettings"):
+        return dataclasses.asdict(views)  # type: ignore[arg-type]
+    return {}
+
+
+def _pretrained(
+    method: Any,
+    settings: Mapping[str, Any] | None,
+    views: Mapping[str, Any] | str,
+    config: Path | str | None,
+    quiet: bool,
+    profile: bool,
+    options: Mapping[str, Any],
+) -> Run:
+    """As ``pretrain``, with the user's own objects at hand by their names."""
     method_class = method if isinstance(method, type) else None
     name = method_name(method_class) if method_class else method
     if method_class is None and name is not None:
         registry.named_by_user(name)  # a wrong name is answered before anything is loaded
-    wanted = _wanted(name, settings or {}, config, options)
+    wanted = _wanted(name, settings or {}, views, config, options)
     if method_class is None:
         registry.get(wanted.method)
     from nearfar import collectives
@@ -68,15 +107,15 @@ def pretrain(
 def _wanted(
     name: str | None,
     settings: Mapping[str, Any],
+    views: Mapping[str, Any] | str,
     config: Path | str | None,
     options: Mapping[str, Any],
 ) -> Config:
     """The configuration as asked for, before the data are known."""
     resume = options.get("resume")
     if resume is not None:
-        return _resumed(
-            Path(resume), name, settings, {k: v for k, v in options.items() if k != "resume"}
-        )
+        others = {k: v for k, v in options.items() if k != "resume"}
+        return _resumed(Path(resume), name, settings, views, others)
     start = read_config(Path(config)) if config is not None else Config("", PretrainOptions())
     chosen = name or start.method
     if not chosen:
@@ -84,16 +123,24 @@ def _wanted(
     if "output" not in options:
         start = dataclasses.replace(start, options=dataclasses.replace(start.options, output=None))
     kept = start.settings if chosen == start.method else {}
-    return Config(chosen, changed(start.options, options), {**kept, **settings})
+    if isinstance(views, Mapping) and isinstance(start.views, Mapping):
+        views = {**start.views, **views}
+    return Config(
+        chosen, changed(start.options, options), {**kept, **settings}, views or start.views
+    )
 
 
 def _resumed(
-    folder: Path, name: str | None, settings: Mapping[str, Any], options: Mapping[str, Any]
+    folder: Path,
+    name: str | None,
+    settings: Mapping[str, Any],
+    views: Mapping[str, Any] | str,
+    options: Mapping[str, Any],
 ) -> Config:
     from nearfar.data.remembered import check_config
 
     config = resumed_config(folder)
-    check_config(folder, {**vars(config.options), "settings": config.settings})
+    check_config(folder, config.facts)
     if name not in (None, config.method):
         raise UserError(
             f"{folder} was started with {config.method}, not {name}; leave the method out to "
@@ -103,8 +150,10 @@ def _resumed(
     different = [
         key
         for key, value in options.items()
-        if key not in free and getattr(config.options, key, value) != value
+        if key not in free and not _same(getattr(config.options, key, value), value)
     ]
+    if views and not _same(views, config.views):
+        different.append("views")
     different += [key for key, value in settings.items() if config.settings.get(key) != value]
     if different:
         raise UserError(
@@ -120,6 +169,12 @@ def _resumed(
     )
 
 
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values of an option are equal, or name what the user hands over."""
+    texts = isinstance(one, str) and isinstance(other, str)
+    return one == other or (texts and own.same(one, other))
+
+
 def _train(
     wanted: Config, method_class: Any, console: Console, profile: bool, held: ExitStack
 ) -> Run:
@@ -127,6 +182,7 @@ def _train(
     from nearfar.assembly.assemble import assemble
     from nearfar.assembly.loaded import load_data, suited
     from nearfar.assembly.pretrained import data_of_start, pretrained_parts
+    from nearfar.assembly.seeing import views_of
     from nearfar.assembly.tasks import branch_of
     from nearfar.assembly.watch import callbacks, plan_of
     from nearfar.data.remembered import remember
@@ -169,7 +225,8 @@ def _train(
         note(sentence)
     method = assembled.method
     spec = source.spec
-    views = method.views()
+    views = views_of(method, wanted)
+    collectives.agree(method)
     plan, config = plan_of(assembled, source, views, console)
     if profile:
         told = partial(console.print, highlight=False, soft_wrap=True)
@@ -185,7 +242,7 @@ def _train(
             folder,
             str(config.options.data),
             source if source.raw is None else source.raw,
-            {**vars(config.options), "settings": config.settings},
+            config.facts,
         )
     text = collectives.broadcast_object(config.to_toml())
     plan = dataclasses.replace(plan, config=text, tell=note)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearfar import modalities
 from nearfar.errors import UserError, printable
+from nearfar.own import takes_own
 from nearfar.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -63,8 +64,15 @@ def _cell(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else printable(value)
 
 
+@takes_own
 def search(
-    run: Path | str, query: str, *, data: str | None = None, index: Path | None = None, k: int = 10
+    run: Path | str,
+    query: str,
+    *,
+    data: str | None = None,
+    index: Path | None = None,
+    k: int = 10,
+    encoder: str | None = None,
 ) -> Answer:
     """Find the samples that are most like a query.
 
@@ -75,6 +83,8 @@ def search(
         data: name or path of the searched set; by default the run's own.
         index: a file that `nearfar embed` wrote, to be searched instead.
         k: number of answers.
+        encoder: the encoder that the run was trained with, where it is your own: FILE.py:NAME,
+            which is run.
 
     Raises:
         UserError: for a query that is none of these, or data that do not fit the encoder.
@@ -94,6 +104,7 @@ def search(
     )
 
 
+@takes_own
 def dedupe(
     run: Path | str,
     *,
@@ -101,6 +112,7 @@ def dedupe(
     index: Path | None = None,
     threshold: float | None = None,
     most: int = 100,
+    encoder: str | None = None,
 ) -> Answer:
     """Find groups of near-duplicates: samples that lie closer together than the set itself
     explains.
@@ -112,6 +124,8 @@ def dedupe(
         threshold: least cosine of two near-duplicates, in (0, 1]; by default the distances among
             all samples decide.
         most: rows of the table; 0 shows all.
+        encoder: the encoder that the run was trained with, where it is your own: FILE.py:NAME,
+            which is run.
 
     Raises:
         UserError: for a threshold out of range, or data that do not fit the encoder.
@@ -140,6 +154,7 @@ def dedupe(
     )
 
 
+@takes_own
 def label(
     run: Path | str,
     *,
@@ -147,6 +162,7 @@ def label(
     index: Path | None = None,
     k: int = 20,
     errors: bool = False,
+    encoder: str | None = None,
 ) -> Answer:
     """Suggest which samples to label next, or with ``errors`` which labels are likely wrong.
 
@@ -157,6 +173,8 @@ def label(
         k: number of suggestions.
         errors: list likely label errors instead: samples whose neighbours, or a probe that has not
             seen them, speak for another label; with the precision to expect.
+        encoder: the encoder that the run was trained with, where it is your own: FILE.py:NAME,
+            which is run.
 
     Raises:
         UserError: if errors are asked for and there are no labels, or data do not fit the encoder.
