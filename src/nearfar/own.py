@@ -67,7 +67,8 @@ class Handed:
             _HANDED.reset(token)
 
 
-_HANDED: ContextVar[Handed] = ContextVar("handed", default=Handed())
+_NOTHING = Handed()
+_HANDED: ContextVar[Handed] = ContextVar("handed", default=_NOTHING)
 
 
 def current() -> Handed:
@@ -264,7 +265,9 @@ def takes_own(verb: F) -> F:
         if place < len(args):
             options["data"] = args[place]
             args = args[:place]
-        given = {kind: options[kind] for kind in ("encoder", "views") if kind in options}
+        given: dict[str, Any] = {
+            kind: options[kind] for kind in ("encoder", "views") if kind in options
+        }
         data = options.get("data")
         others: dict[str, Any] = {}
         if is_given(data) and (are_of_run or _is_of_run(data, args[0] if args else options["run"])):

@@ -26,7 +26,7 @@ from nearfar.training.care.loggers import trackers
 from nearfar.training.loop import Callback
 from nearfar.training.plan import Plan
 from nearfar.views import plain_view
-from nearfar.views.own import cost_in_words
+from nearfar.views.own.views import cost_in_words
 
 _TRIED = 2
 """Samples of each view that an encoder is tried on before anything is written."""

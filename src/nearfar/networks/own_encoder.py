@@ -136,22 +136,21 @@ class OwnEncoder(Encoder):
                 f"{features.shape[1]} for {len(x)} of {size}; expected as many for any number and "
                 "size of samples."
             )
-        return features
+        found: Tensor = features
+        return found
 
     def _output(self, x: Any) -> Any:
         if _is_timm(self.module):
             return self.module.forward_head(self.module.forward_features(x), pre_logits=True)  # type: ignore[operator]
-        if (
-            isinstance(x, Tokens)
-            and "input_ids" in inspect.signature(self.module.forward).parameters
-        ):
+        taken = inspect.signature(self.module.forward).parameters
+        if isinstance(x, Tokens) and "input_ids" in taken:
             return self.module(input_ids=x.ids, attention_mask=x.mask.long())
         return self.module(x)
 
     def _whole(self, x: Any) -> Tensor:
         """Features before they are pooled."""
         if _is_timm(self.module):
-            found: Any = self.module.forward_features(x)  # type: ignore[operator]
+            found: Tensor = self.module.forward_features(x)  # type: ignore[operator]
             if found.ndim == 3:
                 return found[:, getattr(self.module, "num_prefix_tokens", 0) :]
             last = getattr(self.module, "output_fmt", "NCHW") == "NHWC"

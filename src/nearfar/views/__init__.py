@@ -16,7 +16,8 @@ from nearfar.views.audio import AudioViewSettings
 from nearfar.views.choice import Strengths
 from nearfar.views.image.settings import ImageViewSettings
 from nearfar.views.made import Made, Views, Wanted
-from nearfar.views.own import EachSample, OwnViews
+from nearfar.views.own.transforms import EachSample
+from nearfar.views.own.views import OwnViews
 from nearfar.views.points import PointViewSettings
 from nearfar.views.series import SeriesViewSettings
 from nearfar.views.text import TextViewSettings

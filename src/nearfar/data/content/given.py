@@ -92,15 +92,10 @@ class SampleSet:
     def _blocks(self, count: int, first: NDArray[Any]) -> Iterator[NDArray[Any]]:
         for row in range(count):
             sample = self._sample(row)
-            if isinstance(sample, str) or (sample.shape, sample.dtype) != (
-                first.shape,
-                first.dtype,
-            ):
-                found = (
-                    "is a text"
-                    if isinstance(sample, str)
-                    else f"has the shape {sample.shape} and type {sample.dtype}"
-                )
+            found = "is a text"
+            if not isinstance(sample, str):
+                found = f"has the shape {sample.shape} and type {sample.dtype}"
+            if isinstance(sample, str) or not _are_alike(sample, first):
                 raise UserError(
                     f"Sample {row} of {self.name} {found}, and sample 0 has {first.shape} and "
                     f"{first.dtype}; give all one shape and type, or set a size for images."
@@ -205,6 +200,10 @@ class SampleSet:
             for plane in image
         ]
         return np.stack([np.asarray(plane) for plane in planes])
+
+
+def _are_alike(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    return one.shape == other.shape and one.dtype == other.dtype
 
 
 def _folder_of(data: Any) -> Path:

@@ -146,9 +146,9 @@ def _listed(data: Sequence[Any], options: DataOptions) -> Table:
     from nearfar.data.readers.folders import read_listed
 
     paths = [Path(one).expanduser() for one in data]
-    if isinstance(data[0], str) and not (paths[0].suffix and _exists(paths[0])):
-        if not any(path.suffix and " " not in str(path) for path in paths[:1]):
-            return _texts([str(one) for one in data], "texts")
+    named = paths[0].suffix and (_exists(paths[0]) or " " not in str(paths[0]))
+    if isinstance(data[0], str) and not named:
+        return _texts([str(one) for one in data], "texts")
     return read_listed(paths, "paths", options)
 
 
@@ -234,10 +234,9 @@ def _piece(data: Any, part: str) -> Any:
 def _tabular(pieces: list[Any], name: str, data: Any, options: DataOptions) -> Table:
     from nearfar.data.tables.columns import table_of
 
-    features = getattr(
-        next(iter(data.values())) if isinstance(data, Mapping) else data, "features", {}
-    )
-    classes = {key: one.names for key, one in dict(features).items() if hasattr(one, "names")}
+    first = next(iter(data.values())) if isinstance(data, Mapping) else data
+    features = dict(getattr(first, "features", {}))
+    classes = {key: one.names for key, one in features.items() if hasattr(one, "names")}
     return table_of(pieces, name, classes or None, options, Path())
 
 

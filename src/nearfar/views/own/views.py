@@ -7,47 +7,32 @@ process as on several and in a resumed run.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from nearfar import modalities, own
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.views.made import Views, by_row, draws_globally
+from nearfar.views.own.transforms import (
+    as_tensor,
+    call_of,
+    global_draws_kept,
+    is_samplewise,
+    seeded,
+    unit,
+)
 from nearfar.views.samples import normalise
 from nearfar.views.wanted import WantedViews
 
-_SAMPLEWISE = ("torchvision.", "kornia.", "albumentations.")
-"""Libraries whose transforms see a sample at a time here."""
-_FROM_PICTURES = {"ToTensor", "PILToTensor"}
-"""Transforms that take pictures of Pillow alone."""
 _TOLERANCE = 0.01
 _STRIDE = 0x9E3779B97F4A7C15
 _MOST_SEED = (1 << 63) - 1
-
-
-@dataclass(frozen=True)
-class EachSample:
-    """Marks a function as one of a single sample, in place of one of a batch.
-
-    Attributes:
-        transform: From a raw sample, such as a uint8 tensor (C, H, W), to a view of it.
-
-    Example:
-        >>> flipped = EachSample(lambda image: image.flip(2))
-        >>> flipped.transform(torch.arange(3)[None, None]).tolist()
-        [[[2, 1, 0]]]
-    """
-
-    transform: Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -77,7 +62,7 @@ class OwnViews:
         count = wanted.whole + wanted.local + len(wanted.further)
         given = _from_factory(self.given, called)
         several = list(given) if isinstance(given, list | tuple) else [given]
-        if all(_is_samplewise(one) for one in several):
+        if all(is_samplewise(one) for one in several):
             if len(several) not in (1, count):
                 raise UserError(
                     f"{called} gives {len(several)} transforms; expected one, or {count}, one for "
@@ -118,8 +103,8 @@ class BatchViews:
         more = (generator,) if own.needed(self.function) == 2 else ()
         found = []
         for source in sources:
-            with _global_draws_kept():
-                _seed(_drawn(generator))
+            with global_draws_kept():
+                seeded(_drawn(generator), devices=True)
                 try:
                     made = self.function(source, *more)
                 except Exception as error:
@@ -164,14 +149,14 @@ class SampleViews:
         place = getattr(generator, "place", None)
         rows = range(len(each[0])) if place is None else place.rows.tolist()
         views = []
-        with _global_draws_kept():
+        with global_draws_kept():
             for number, (source, transform) in enumerate(zip(each, self.transforms, strict=True)):
                 made = []
-                call = _call_of(transform)
+                call = call_of(transform)
                 for row, sample in zip(rows, source.cpu(), strict=True):
-                    _seed((base + (row * len(each) + number) * _STRIDE) & _MOST_SEED, transform)
+                    seeded((base + (row * len(each) + number) * _STRIDE) & _MOST_SEED, transform)
                     try:
-                        made.append(_as_tensor(call(sample)))
+                        made.append(as_tensor(call(sample)))
                     except Exception as error:
                         size = " x ".join(map(str, sample.shape))
                         raise _failed(self.name, error, f"a sample of {size}") from error
@@ -215,55 +200,6 @@ def _from_factory(given: Any, name: str) -> Any:
         raise UserError(f"{name} makes no views{own.failure(error)}; mend it.") from error
 
 
-def _is_samplewise(one: Any) -> bool:
-    if isinstance(one, EachSample):
-        return True
-    parts = list(one.modules()) if isinstance(one, nn.Module) else [one]
-    return any(
-        f"{base.__module__}.".startswith(_SAMPLEWISE)
-        for part in parts
-        for base in type(part).__mro__
-    )
-
-
-def _call_of(transform: Any) -> Callable[[Tensor], Any]:
-    """From a raw sample to a view of it, in the form that the transform's library takes."""
-    if isinstance(transform, EachSample):
-        return transform.transform
-    parts = list(transform.modules()) if isinstance(transform, nn.Module) else [transform]
-    homes = {base.__module__.partition(".")[0] for part in parts for base in type(part).__mro__}
-    if "albumentations" in homes:
-        return lambda sample: transform(image=np.ascontiguousarray(sample.permute(1, 2, 0)))[
-            "image"
-        ]
-    if "kornia" in homes:
-        return lambda sample: transform(_unit(sample)[None])[0]
-    inner = [transform, *getattr(transform, "transforms", ())]
-    if any(type(one).__name__ in _FROM_PICTURES for one in inner):
-        return lambda sample: transform(_picture(sample))
-    call: Callable[[Tensor], Any] = transform
-    return call
-
-
-def _picture(sample: Tensor) -> Image.Image:
-    array = sample.permute(1, 2, 0).numpy()
-    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
-
-
-def _unit(values: Tensor, scale: int = 255) -> Tensor:
-    return values.float() / scale if values.dtype == torch.uint8 else values
-
-
-def _as_tensor(view: Any) -> Tensor:
-    if isinstance(view, Image.Image):
-        view = np.asarray(view)
-        view = view[:, :, None] if view.ndim == 2 else view
-    if isinstance(view, np.ndarray):
-        found = torch.from_numpy(np.array(view))
-        return found.permute(2, 0, 1) if found.ndim == 3 and found.shape[2] in (1, 3) else found
-    return torch.as_tensor(view).as_subclass(Tensor)
-
-
 def _finished(view: Any, spec: Spec, count: int, name: str) -> Any:
     """A view as encoders take it: on the scale of raw samples it is normalised as those are.
 
@@ -287,7 +223,7 @@ def _finished(view: Any, spec: Spec, count: int, name: str) -> Any:
             f"{name} gives {_told(view)}; expected (N, {shape}), or other sizes behind the "
             "channels."
         )
-    found = _unit(view, scale).float()
+    found = unit(view, scale).float()
     if found is view:
         found = found.clone()
     if scale > 1 and not found.is_cuda:
@@ -328,29 +264,3 @@ def _device(samples: Any) -> torch.device:
 
 def _drawn(generator: torch.Generator) -> int:
     return int(torch.randint(2**62, (), generator=generator, device=generator.device))
-
-
-def _seed(seed: int, transform: Any = None) -> None:
-    """Seed the global generators, and a transform that has one of its own and says so."""
-    torch.random.default_generator.manual_seed(seed)
-    if torch.cuda.is_available():
-        torch.cuda.manual_seed_all(seed)
-    random.seed(seed)
-    np.random.seed(seed & 0xFFFFFFFF)
-    own_generator = getattr(transform, "set_random_seed", None)
-    if own_generator is not None:
-        own_generator(seed & 0xFFFFFFFF)
-
-
-@contextmanager
-def _global_draws_kept() -> Iterator[None]:
-    """Leave the global generators as they were."""
-    state = random.getstate()
-    numpy_state: Mapping[str, Any] = np.random.get_state(legacy=False)  # type: ignore[assignment]
-    devices: Sequence[int] = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-    try:
-        with torch.random.fork_rng(devices=list(devices)):
-            yield
-    finally:
-        random.setstate(state)
-        np.random.set_state(numpy_state)  # type: ignore[arg-type]
