@@ -188,6 +188,13 @@ class Config:
     views: Mapping[str, Any] | str = field(default_factory=dict)
 
     @property
+    def chosen(self) -> dict[str, Any]:
+        """The settings, and the views as "views.NAME" or "views", by name."""
+        if isinstance(self.views, str):
+            return {**self.settings, "views": self.views}
+        return {**self.settings, **{f"views.{name}": one for name, one in self.views.items()}}
+
+    @property
     def facts(self) -> dict[str, Any]:
         """All of it but the method, by name."""
         views = {"views": self.views} if self.views else {}

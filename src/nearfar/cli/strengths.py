@@ -89,3 +89,26 @@ def pairs_of(kind: type) -> list[str]:
     return [
         name.replace("_", "-") for name, hint in hints.items() if typing.get_origin(hint) is tuple
     ]
+
+
+def values_of_strength(name: str, text: str) -> list[str]:
+    """Values to try of a strength: of one with two values, "0.3,1" is a single one and
+    "0.3:1,0.08:1" are two.
+
+    Example:
+        >>> values_of_strength("scale", "0.3,1"), values_of_strength("jitter", "0.4,0.8")
+        (['0.3:1'], ['0.4', '0.8'])
+    """
+    values = text.split(",")
+    if ":" not in text and len(values) == 2 and name in _pairs():
+        return [":".join(values)]
+    return values
+
+
+def _pairs() -> set[str]:
+    """The strengths with two values of any modality."""
+    from nearfar import modalities
+    from nearfar.found import at_home
+
+    homes = {modalities.get(name).strengths for name in modalities.names()} - {""}
+    return {name.replace("-", "_") for home in homes for name in pairs_of(at_home(home))}
