@@ -56,7 +56,7 @@ class Arm:
 
 def _told(value: Any) -> str:
     """A value of a setting as a word; of two values both."""
-    return ":".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    return "..".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def arms_of(methods: Sequence[str], grid: Mapping[str, Sequence[Any]]) -> list[Arm]:
