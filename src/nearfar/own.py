@@ -18,15 +18,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from nearfar.errors import UserError, unknown_name
 
 OWN = "own:"
 """So begins the name of an object that was handed over in Python."""
-_FILE = re.compile(r"(?P<file>.+\.py):(?P<name>[^\W\d]\w*)")
+FILE = re.compile(r"(?P<file>.+\.py):(?P<name>[^\W\d]\w*)")
 _MODULES = "nearfar_own_"
 
 KINDS = ("encoder", "data", "views")
@@ -35,8 +34,6 @@ _WHAT = {
     "data": "The data of this run",
     "views": "The views of this run",
 }
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ def is_own(name: Any) -> bool:
 
 def is_file(text: Any) -> bool:
     """Whether a text names something in a Python file: ``FILE.py:NAME``."""
-    return isinstance(text, str) and _FILE.fullmatch(text) is not None
+    return isinstance(text, str) and FILE.fullmatch(text) is not None
 
 
 def is_given(value: Any) -> bool:
@@ -134,12 +131,12 @@ def handing(**given: Any) -> Iterator[dict[str, str]]:
     objects = {kind: resolved(value) for kind, value in given.items() if is_given(value)}
     names = {kind: called(value, given[kind]) for kind, value in objects.items()}
     if "data" in objects:
-        objects["data"] = _made(objects["data"])
+        objects["data"] = made_data(objects["data"])
     with Handed(**objects).at_hand():
         yield names
 
 
-def _made(data: Any) -> Any:
+def made_data(data: Any) -> Any:
     """Data, or what a function makes that takes nothing."""
     if not callable(data) or hasattr(data, "__getitem__") or needed(data):
         return data
@@ -189,7 +186,7 @@ def from_file(text: str) -> Any:
     Raises:
         UserError: If there is no such file, it cannot be run, or it does not define the name.
     """
-    matched = _FILE.fullmatch(text)
+    matched = FILE.fullmatch(text)
     assert matched is not None
     path = Path(matched["file"]).expanduser()
     if not path.is_file():
@@ -247,51 +244,3 @@ def needed(function: Callable[..., Any]) -> int:
         return 1
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return sum(one.kind in kinds and one.default is one.empty for one in parameters)
-
-
-def takes_own(verb: F) -> F:
-    """A verb on finished runs that also takes the user's own objects: those that a run was trained
-    with by ``encoder``, ``views`` and (of a page) ``data``, and other data by ``data``.
-
-    Other data that are named as those of the run were, by a file's name, are the run's own.
-    """
-    parameters = inspect.signature(verb).parameters
-    places = list(parameters)
-    are_of_run = "views" in parameters
-    place = places.index("data") if "data" in places and not are_of_run else len(places)
-
-    @wraps(verb)
-    def taking(*args: Any, **options: Any) -> Any:
-        if place < len(args):
-            options["data"] = args[place]
-            args = args[:place]
-        given: dict[str, Any] = {
-            kind: options[kind] for kind in ("encoder", "views") if kind in options
-        }
-        data = options.get("data")
-        others: dict[str, Any] = {}
-        if is_given(data) and (are_of_run or _is_of_run(data, args[0] if args else options["run"])):
-            given["data"] = data
-            options["data"] = None
-        elif is_given(data):
-            value = resolved(data)
-            name = f"{OWN}{called(value, data).removeprefix(OWN)} as given"
-            others[name] = _made(value)
-            options["data"] = name
-        with handing(**given), Handed(others=others).at_hand():
-            return verb(*args, **options)
-
-    return taking  # type: ignore[return-value]
-
-
-def _is_of_run(data: Any, run: Any) -> bool:
-    """Whether a file's name was the one of the run's own data."""
-    from nearfar.runs.folder import RunFolder
-
-    if not is_file(data) or run is None:
-        return False
-    kept = _FILE.fullmatch(RunFolder(run).config.options.data)
-    asked = _FILE.fullmatch(data)
-    if kept is None or asked is None:
-        return False
-    return (Path(kept["file"]).name, kept["name"]) == (Path(asked["file"]).name, asked["name"])

@@ -54,7 +54,9 @@ def pretrain(words: list[str]) -> int:
             f"Views of your own, {found['views']}, and strengths of ours, "
             f"--views.{next(iter(strengths_given))}, were both given; choose one."
         )
-    found["views"] = strengths_given or found["views"]
+    own_views = found.pop("views")
+    if strengths_given or own_views is not None:
+        found["views"] = strengths_given or own_views
     options = {key: value for group in OPTION_GROUPS for key, value in found.pop(group).items()}
     import nearfar
 

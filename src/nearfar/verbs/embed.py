@@ -17,9 +17,9 @@ from torch import Tensor
 from nearfar.assembly.opened import method_of
 from nearfar.errors import UserError
 from nearfar.files import replacing
-from nearfar.own import takes_own
 from nearfar.rows import Parts, Tokens
 from nearfar.runs.folder import RunFolder
+from nearfar.verbs.handing import takes_own
 
 if TYPE_CHECKING:
     from nearfar.data import Source

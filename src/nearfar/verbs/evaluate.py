@@ -12,9 +12,9 @@ from nearfar.assembly.opened import method_of, source_of
 from nearfar.errors import UserError
 from nearfar.files import check_writable, write_text
 from nearfar.options import MOST_SAMPLES, changed
-from nearfar.own import takes_own
 from nearfar.ranges import whole_number
 from nearfar.runs.folder import EVALUATION, RunFolder
+from nearfar.verbs.handing import takes_own
 
 if TYPE_CHECKING:
     from nearfar.data import Source

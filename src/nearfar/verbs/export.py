@@ -9,8 +9,8 @@ from rich.console import Console
 
 from nearfar.assembly.opened import method_of
 from nearfar.files import check_writable
-from nearfar.own import takes_own
 from nearfar.runs.folder import RunFolder
+from nearfar.verbs.handing import takes_own
 
 _ENDING = {"safetensors": "", "onnx": ".onnx", "torch": ".pt2"}
 

@@ -9,8 +9,8 @@ import tyro
 
 from nearfar.assembly.opened import method_of
 from nearfar.errors import UserError
-from nearfar.own import takes_own
 from nearfar.runs.folder import RunFolder
+from nearfar.verbs.handing import takes_own
 
 if TYPE_CHECKING:
     from nearfar.data.samples import Source

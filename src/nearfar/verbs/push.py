@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nearfar.own import takes_own
+from nearfar.verbs.handing import takes_own
 
 
 @takes_own

@@ -9,8 +9,8 @@ import tyro
 
 from nearfar.errors import UserError
 from nearfar.files import check_writable
-from nearfar.own import takes_own
 from nearfar.runs.folder import REPORT, RunFolder
+from nearfar.verbs.handing import takes_own
 
 
 @takes_own

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from nearfar import modalities
 from nearfar.errors import UserError, printable
-from nearfar.own import takes_own
 from nearfar.runs.folder import RunFolder
+from nearfar.verbs.handing import takes_own
 
 if TYPE_CHECKING:
     from rich.table import Table
