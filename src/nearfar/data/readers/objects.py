@@ -19,6 +19,7 @@ from nearfar.data.spec import Spec
 from nearfar.data.tables.names import as_texts
 from nearfar.data.tables.table import Loaded, Table
 from nearfar.errors import UserError
+from nearfar.found import at_home
 from nearfar.rows import Graphs, Nodes
 
 _LABEL = "label"
@@ -271,8 +272,8 @@ def _are_graphs(data: Any) -> bool:
 
 
 def _graphs(data: Any) -> Table:
-    from nearfar.integrations.pyg import graphs_from, nodes_from
-
+    graphs_from = at_home("nearfar.integrations.pyg:graphs_from")
+    nodes_from = at_home("nearfar.integrations.pyg:nodes_from")
     rows: Graphs | Nodes
     about: dict[str, Any]
     if _is_graph(data) and not hasattr(data, "to_data_list"):
