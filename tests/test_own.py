@@ -162,7 +162,7 @@ def test_a_run_is_saved_opened_and_judged_with_what_was_handed_over(tmp_path: Pa
     assert opened.source().train.ids == run.source().train.ids
     with pytest.raises(UserError, match=r"Net, is the user's own.*open_run\(RUN, encoder=...\)"):
         nearfar.open_run(tmp_path / "run").encoder()
-    with pytest.raises(UserError, match="data of this run, tensor, are the user's own"):
+    with pytest.raises(UserError, match="data of this run, Tensor, are the user's own"):
         nearfar.open_run(tmp_path / "run", encoder=Net).source()
     with pytest.raises(UserError, match=r"body.0.weight is of shape \(6, 3, 3, 3\) in the file"):
         nearfar.open_run(tmp_path / "run", encoder=lambda: Net(7)).encoder()
