@@ -101,8 +101,8 @@ MALFORMED = {
     "above 0.",
     "pretrain simclr --seed -1": "Option seed is -1; expected a whole number from 0 to "
     "2,147,483,647.",
-    "pretrain --settings.temperature 1": "--settings.NAME was given without a method; name the "
-    "method first: nearfar pretrain METHOD ...",
+    "pretrain --settings.temperature 1": "--settings.NAME or --views.NAME was given without a "
+    "method; name the method first: nearfar pretrain METHOD ...",
     "evaluate": "A word is missing on the command line: the run folder. See nearfar evaluate "
     "--help.",
     "doctor loudly": "Unknown words on the command line, 'loudly' first. See nearfar doctor "

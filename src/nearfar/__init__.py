@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nearfar.verbs.pretrain import pretrain
     from nearfar.verbs.push import push
     from nearfar.verbs.report import report
-    from nearfar.verbs.run import Run
+    from nearfar.verbs.run import Run, open_run
     from nearfar.verbs.search import dedupe, label, search
     from nearfar.verbs.study import study
 
@@ -41,6 +41,7 @@ __all__ = [
     "export",
     "label",
     "methods",
+    "open_run",
     "predict",
     "pretrain",
     "push",
@@ -60,6 +61,7 @@ HOMES = {  # in which module each public name is found
     "evaluate": "nearfar.verbs.evaluate",
     "export": "nearfar.verbs.export",
     "methods": "nearfar.verbs.describe",
+    "open_run": "nearfar.verbs.run",
     "predict": "nearfar.verbs.predict",
     "pretrain": "nearfar.verbs.pretrain",
     "push": "nearfar.verbs.push",

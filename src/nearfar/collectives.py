@@ -236,6 +236,14 @@ def broadcast_object(value: Any) -> Any:
     return json.loads(bytes(message.tolist()))
 
 
+def agree(module: nn.Module) -> None:
+    """Give a module on every process the first one's weights and buffers; they lie on the CPU."""
+    if world() == 1:
+        return
+    for value in module.state_dict(keep_vars=True).values():
+        dist.broadcast(value.data, 0)
+
+
 def data_parallel(module: nn.Module, *, unused: bool = False) -> nn.Module:
     """``module`` with its parameter gradients averaged over processes; ``module`` itself with one
     process.

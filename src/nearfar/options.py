@@ -172,11 +172,33 @@ OPTION_GROUPS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Config:
-    """All that repeats a run: the method, its resolved options and settings."""
+    """All that repeats a run: the method, its resolved options and settings.
+
+    Attributes:
+        method: its name.
+        options: of the run.
+        settings: of the method, by name.
+        views: strengths of views that are other than the method's, by name; or the name of views of
+            the user's own.
+    """
 
     method: str
     options: PretrainOptions
     settings: Mapping[str, Any] = field(default_factory=dict)
+    views: Mapping[str, Any] | str = field(default_factory=dict)
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The settings, and the views as "views.NAME" or "views", by name."""
+        if isinstance(self.views, str):
+            return {**self.settings, "views": self.views}
+        return {**self.settings, **{f"views.{name}": one for name, one in self.views.items()}}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All of it but the method, by name."""
+        views = {"views": self.views} if self.views else {}
+        return {**vars(self.options), "settings": dict(self.settings), **views}
 
     def to_toml(self) -> str:
         """As TOML; what is None is left out."""
@@ -185,7 +207,12 @@ class Config:
         options = _toml_values(vars(self.options))
         settings = _toml_values(self.settings)
         options.pop("resume", None)
-        return tomli_w.dumps({"method": self.method, **options, "settings": settings})
+        found: dict[str, Any] = {"method": self.method, **options}
+        if isinstance(self.views, str):
+            found["views"] = self.views
+        elif self.views:
+            found["views"] = _toml_values(self.views)
+        return tomli_w.dumps({**found, "settings": settings})
 
 
 REMOVED = {
@@ -230,7 +257,8 @@ def config_from(text: str, path: Path) -> Config:
     settings = checked(
         dict[str, Any], f"The table of settings in {path}", values.pop("settings", {})
     )
-    return Config(method, changed(PretrainOptions(), _of_today(values)), settings)
+    views = checked(dict[str, Any] | str, f"The table of views in {path}", values.pop("views", {}))
+    return Config(method, changed(PretrainOptions(), _of_today(values)), settings, views)
 
 
 def _of_today(values: Mapping[str, Any]) -> dict[str, Any]:

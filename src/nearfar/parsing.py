@@ -124,6 +124,7 @@ def documented(kind: type) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in reversed(kind.__mro__):
         _, _, text = (part.__doc__ or "").partition("Attributes:")
+        text = re.split(r"\n\s*\n\s*Raises:", text)[0]
         block = textwrap.dedent(text.strip("\n"))
         for entry in re.split(r"\n(?=\w+: )", block):
             name, colon, words = entry.strip().partition(": ")

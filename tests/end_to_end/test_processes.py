@@ -68,3 +68,36 @@ def test_a_run_on_two_processes_is_the_run_on_one(words: list[str], tmp_path: Pa
     )
     for name, expected_weight in expected_weights.items():
         torch.testing.assert_close(found_weights[name], expected_weight, rtol=1e-3, atol=1e-4)
+
+
+PARTS = """
+import torch
+from torch import nn
+
+
+def encoder():
+    return nn.Sequential(nn.Conv2d(1, 6, 3, 2), nn.BatchNorm2d(6), nn.ReLU())
+
+
+def views(images):
+    noise = torch.rand(images.shape) / 4
+    return [images.flip(3), (images / 255 * 0.75 + noise)]
+
+
+def transform():
+    from torchvision.transforms import v2
+
+    return v2.Compose([v2.RandomResizedCrop(8), v2.RandomHorizontalFlip()])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("views", ["views", "transform"])
+def test_parts_of_ones_own_give_the_same_run_on_two_processes(views: str, tmp_path: Path) -> None:
+    (tmp_path / "parts.py").write_text(PARTS)
+    words = ["simclr", *SHORT, "--data", "digits", "--steps", "4", "--views", f"parts.py:{views}"]
+    words[words.index("perceptron")] = "parts.py:encoder"
+    run(ONE, "pretrain", *words, "--output", "one", cwd=tmp_path)
+    run(TWO, "pretrain", *words, "--output", "two", cwd=tmp_path)
+    for one, two in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
+        assert one == pytest.approx(two, abs=1e-5)

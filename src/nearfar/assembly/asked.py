@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nearfar import own
 from nearfar.assembly.resume import resumed_config
 from nearfar.errors import UserError
 from nearfar.methods import registry
@@ -18,15 +19,15 @@ from nearfar.options import Config, PretrainOptions, changed, read_config
 def asked_config(
     name: str | None,
     settings: Mapping[str, Any],
+    views: Mapping[str, Any] | str,
     config: Path | str | None,
     options: Mapping[str, Any],
 ) -> Config:
     """The configuration as asked for, before the data are known."""
     resume = options.get("resume")
     if resume is not None:
-        return _resumed(
-            Path(resume), name, settings, {k: v for k, v in options.items() if k != "resume"}
-        )
+        others = {k: v for k, v in options.items() if k != "resume"}
+        return _resumed(Path(resume), name, settings, views, others)
     start = read_config(Path(config)) if config is not None else Config("", PretrainOptions())
     chosen = name or start.method
     if not chosen:
@@ -34,16 +35,24 @@ def asked_config(
     if "output" not in options:
         start = dataclasses.replace(start, options=dataclasses.replace(start.options, output=None))
     kept = start.settings if chosen == start.method else {}
-    return Config(chosen, changed(start.options, options), {**kept, **settings})
+    if isinstance(views, Mapping) and isinstance(start.views, Mapping):
+        views = {**start.views, **views}
+    return Config(
+        chosen, changed(start.options, options), {**kept, **settings}, views or start.views
+    )
 
 
 def _resumed(
-    folder: Path, name: str | None, settings: Mapping[str, Any], options: Mapping[str, Any]
+    folder: Path,
+    name: str | None,
+    settings: Mapping[str, Any],
+    views: Mapping[str, Any] | str,
+    options: Mapping[str, Any],
 ) -> Config:
     from nearfar.data.remembered import check_config
 
     config = resumed_config(folder)
-    check_config(folder, {**vars(config.options), "settings": config.settings})
+    check_config(folder, config.facts)
     if name not in (None, config.method):
         raise UserError(
             f"{folder} was started with {config.method}, not {name}; leave the method out to "
@@ -53,8 +62,10 @@ def _resumed(
     different = [
         key
         for key, value in options.items()
-        if key not in free and getattr(config.options, key, value) != value
+        if key not in free and not _same(getattr(config.options, key, value), value)
     ]
+    if views and not _same(views, config.views):
+        different.append("views")
     different += [key for key, value in settings.items() if config.settings.get(key) != value]
     if different:
         raise UserError(
@@ -68,3 +79,9 @@ def _resumed(
         config,
         options=dataclasses.replace(config.options, resume=folder, output=folder, shard=shard),
     )
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values of an option are equal, or name what the user hands over."""
+    texts = isinstance(one, str) and isinstance(other, str)
+    return one == other or (texts and own.same(one, other))

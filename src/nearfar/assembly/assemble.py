@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from nearfar import data, networks
+from nearfar import data, networks, own
 from nearfar.data.batches.samplers import EpochSampler
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
@@ -85,7 +85,7 @@ def assemble(
     encoder = _shared_encoder(kind, finished)
     if encoder is None:
         encoder = _encoder(options, spec, kind)
-    elif options.encoder is not None and short(options.encoder) != short(name_of(encoder)):
+    elif options.encoder and not own.same(short(options.encoder), short(name_of(encoder))):
         raise UserError(
             f"{config.method} goes on with the encoder of what it starts from, "
             f"{short(name_of(encoder))}, not {short(options.encoder)}; leave "
@@ -109,7 +109,8 @@ def assemble(
         f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe) if f.name != "settings"
     }
     resolved = dataclasses.replace(options, recipe=name, encoder=encoder_name, **training)
-    return Assembled(method, recipe, Config(config.method, resolved, vars(settings)), tuple(notes))
+    whole = Config(config.method, resolved, vars(settings), config.views)
+    return Assembled(method, recipe, whole, tuple(notes))
 
 
 def resolved_recipe(
@@ -206,11 +207,11 @@ def _encoder(options: PretrainOptions, spec: Spec, kind: type[Method]) -> Encode
     from nearfar.runs.folder import RunFolder
 
     trained = RunFolder(start).encoder()
-    own = name_of(trained)
-    encoder = networks.build(options.encoder or own, spec, kind=kind.encoder_kind)
-    if name_of(encoder) != own:
+    held = name_of(trained)
+    encoder = networks.build(options.encoder or held, spec, kind=kind.encoder_kind)
+    if not own.same(name_of(encoder), held):
         raise UserError(
-            f"{start} holds the encoder {own}, not {name_of(encoder)}; leave "
+            f"{start} holds the encoder {held}, not {name_of(encoder)}; leave "
             "--encoder out to go on with it."
         )
     try:

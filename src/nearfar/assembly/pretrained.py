@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from nearfar import own
 from nearfar.assembly.opened import method_of
 from nearfar.data.content.folder_tokenizer import FolderTokenizer
 from nearfar.data.content.tokenizer import Tokenizer
@@ -114,7 +115,7 @@ def _trained(
         return run if finished else train(resume=place)
     shared = {**_shared(config.options, part)}
     if part.shares and config.options.encoder is not None:
-        shared["encoder"] = config.options.encoder
+        shared["encoder"] = _at_hand("encoder", config.options.encoder)
     return train(part.kinds[0], output=place, **shared)
 
 
@@ -152,6 +153,13 @@ def data_of_start(
     return None, None
 
 
+def _at_hand(kind: str, name: str) -> Any:
+    """The object that a name of the user's own stands for, which is not looked up in a file: the
+    name may come from a folder. All other names as they are.
+    """
+    return own.handed(kind, name) if own.is_own(name) else name
+
+
 def _shared(options: PretrainOptions, part: Pretrained) -> Mapping[str, Any]:
     """What the run of a part shares with the run that needs it: data and machine.
 
@@ -171,8 +179,9 @@ def _shared(options: PretrainOptions, part: Pretrained) -> Mapping[str, Any]:
         "device",
         "precision",
     )
-    own = {field.name for field in dataclasses.fields(options)}
-    shared = {name: getattr(options, name) for name in names if name in own}
+    known = {field.name for field in dataclasses.fields(options)}
+    shared = {name: getattr(options, name) for name in names if name in known}
+    shared["data"] = _at_hand("data", options.data)
     if not registry.get(part.kinds[0]).learns_from:
         shared["prepare"] = tuple(text for text in options.prepare if not makes_parts(text))
     return {**shared, "recipe": part.recipe, "evaluate": False}

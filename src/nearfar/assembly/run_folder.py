@@ -67,7 +67,7 @@ def begun(config: Config, folder: Path, source: Any, held: ExitStack) -> Config:
         folder,
         str(options.data),
         source if source.raw is None else source.raw,
-        {**vars(options), "settings": config.settings},
+        config.facts,
     )
     return config
 

@@ -31,7 +31,7 @@ def branch_of(config: Config, source: Any, folder: Path) -> Branch:
         place = folder / TASKS / str(task)
         place.mkdir(parents=True, exist_ok=True)
         own = dataclasses.replace(config.options, output=place)
-        text = Config(config.method, own, config.settings).to_toml()
+        text = dataclasses.replace(config, options=own).to_toml()
         write_text(place / CONFIG, text, overwrite=True)
         card = {"method": config.method, "data": source.spec.name, "task": task}
         save_encoder(method.encoder, place, card, tokenizer=source.tokenizer)

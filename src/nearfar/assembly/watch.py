@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ from nearfar.training.care.loggers import trackers
 from nearfar.training.plan import Plan
 from nearfar.training.progress import Callback
 from nearfar.views import plain_view
+from nearfar.views.own.views import cost_in_words
+
+_TRIED = 2
+"""Samples of each view that an encoder is tried on before anything is written."""
 
 
 def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> tuple[Plan, Config]:
@@ -35,12 +40,20 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
     index = torch.arange(
         min(2 * recipe.batch_size, 256, len(source.trained))
     )  # two views of a batch pass together
-    example = views(source.trained.to(device).take(index), torch.Generator().manual_seed(0))[0]
+    raw = source.trained.to(device).take(index)
+    started = time.perf_counter()
+    made = views(raw, torch.Generator().manual_seed(0))
+    seconds = (time.perf_counter() - started) / len(index)
+    example = made[0]
     encoder = assembled.method.encoder.to(device)
+    for view in made:
+        encoder.try_on(view[:_TRIED])
 
     def tell(sentence: str) -> None:
         console.print(sentence, highlight=False, soft_wrap=True)
 
+    if cost := cost_in_words(views, seconds, recipe.batch_size):
+        tell(cost)
     check_parts(assembled.method, recipe.batch_size, options.accumulate, options.gradient_cache)
     probed = (
         choose_precision(options.precision, encoder, example, device, tell)
@@ -137,6 +150,6 @@ def callbacks(
     def alarm(sentence: str) -> None:
         console.print(f"[bold red]collapse[/] {sentence}", highlight=False)
 
-    told = {"method": config.method, **vars(config.options), "settings": dict(config.settings)}
+    told = {"method": config.method, **config.facts}
     sent = trackers(config.options.log, folder, told, lambda: display.health)
     return [log, OnlineEvaluation(probes, every, log, display, alarm), display, *sent]

@@ -6,16 +6,23 @@ from collections.abc import Sequence
 from typing import Any, cast, get_type_hints
 
 from nearfar.cli.functions import command_of
+from nearfar.cli.strengths import PREFIX, values_of_strength
+from nearfar.comparison.arms import VIEWS
 from nearfar.errors import UserError
 
 _TOLD = (
     "Compare methods under equal conditions. Beside the options below, --settings.NAME "
     "VALUE,VALUE runs each method that has the\n"
-    "setting with each value.\n\n"
+    "setting with each value, and --views.NAME VALUE,VALUE each method with each strength of views "
+    "(0.3:1 is one of\n"
+    "two values).\n\n"
     "Args:\n    methods: names; the others are compared with the first.\n"
     "    advise: propose methods and a batch size for the data and this machine, and train "
     "nothing."
 )
+
+
+_SETTINGS = "--settings."
 
 
 def compare(words: list[str]) -> int:
@@ -64,10 +71,11 @@ def grid_of(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
     left = list(words)
     while left:
         word = left.pop(0)
-        if not word.startswith("--settings."):
+        prefix = next((one for one in (_SETTINGS, PREFIX) if word.startswith(one)), None)
+        if prefix is None:
             rest.append(word)
             continue
-        option, equals, text = word.removeprefix("--settings.").partition("=")
+        option, equals, text = word.removeprefix(prefix).partition("=")
         name = option.replace("-", "_")
         if not equals and name.removeprefix("no_") in flags and not _are_truths(left[:1]):
             grid[name.removeprefix("no_")] = ["false" if name.startswith("no_") else "true"]
@@ -78,7 +86,10 @@ def grid_of(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
                 f"{word} has no value; expected values to try, joined by commas, such as "
                 "--settings.temperature 0.1,0.2."
             )
-        grid[name] = values.split(",")
+        if prefix == _SETTINGS:
+            grid[name] = values.split(",")
+        else:
+            grid[f"{VIEWS}{name}"] = values_of_strength(name, values)
     return rest, grid
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
 from nearfar.cli.functions import command_of
+from nearfar.cli.strengths import PREFIX, pairs_of, spread, strengths_of
 from nearfar.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,8 +42,21 @@ def pretrain(words: list[str]) -> int:
         groups["settings"] = given(
             kind.Settings, _GROUPS["settings"], defaults=_setting_defaults(kind)
         )
+        strengths = strengths_of(kind)
+        flags |= flags_of(get_type_hints(strengths), "views.")
+        words = spread(words, pairs_of(strengths))
+        groups["strengths"] = given(strengths, _GROUPS["strengths"])
     found = parsed(_command(groups), words, prog="nearfar pretrain", flags=flags)
     settings = found.pop("settings", {})
+    strengths_given = found.pop("strengths", {})
+    if strengths_given and found["views"] is not None:
+        raise UserError(
+            f"Views of your own, {found['views']}, and strengths of ours, "
+            f"--views.{next(iter(strengths_given))}, were both given; choose one."
+        )
+    own_views = found.pop("views")
+    if strengths_given or own_views is not None:
+        found["views"] = strengths_given or own_views
     options = {key: value for group in OPTION_GROUPS for key, value in found.pop(group).items()}
     import nearfar
 
@@ -56,6 +70,7 @@ _GROUPS = {
     "machine": "Where and how to compute.",
     "output": "What is written, watched and continued.",
     "settings": "The method's own settings.",
+    "strengths": "How strong views are, by modality; what is left out is as the method wants it.",
 }
 
 
@@ -69,15 +84,23 @@ def _command(groups: Mapping[str, Any]) -> Callable[..., Any]:
     parameters: dict[str, tuple[Any, Any]] = {
         "method": (conf.Positional[str | None], None),
         "config": (Path | None, None),
+        "views": (str | None, None),
         "profile": (bool, False),
     }
     for name, group in groups.items():
-        parameters[name] = (group if name == "settings" else conf.OmitArgPrefixes[group], {})
+        parameters[name] = (conf.OmitArgPrefixes[group], {})
+    if "settings" in groups:
+        parameters["settings"] = (groups["settings"], {})
+    strengths = groups.get("strengths")
+    if strengths is not None:
+        parameters["strengths"] = (Annotated[strengths, conf.arg(name="views")], {})
     text = (
         "Pretrain an encoder and judge it. `nearfar pretrain METHOD --help` also lists the "
-        "method's own settings, --settings.NAME.\n\n"
+        "method's own settings, --settings.NAME, and the strengths of views, --views.NAME.\n\n"
         "Args:\n    method: a name from `nearfar methods`.\n    config: a config.toml to start "
         "from.\n"
+        "    views: views of your own, FILE.py:NAME: a function of a batch, or a transform of a "
+        "sample.\n"
         "    profile: print where the time of the first steps went; the result is the same."
     )
     return command_of(parameters, text)
@@ -94,12 +117,12 @@ def _method_of(words: list[str]) -> type[Method] | None:
     first = words[0] if words and not words[0].startswith("-") else None
     given_name = first or next((word for word in words if word in known), None)
     name = given_name
-    if name is None and any(word.startswith("--settings.") for word in words):
+    if name is None and any(word.startswith(("--settings.", PREFIX)) for word in words):
         source = _value_of(words, "--config") or _value_of(words, "--resume")
         if source is None:
             raise UserError(
-                "--settings.NAME was given without a method; name the method first: nearfar "
-                "pretrain METHOD ..."
+                "--settings.NAME or --views.NAME was given without a method; name the method "
+                "first: nearfar pretrain METHOD ..."
             )
         path = Path(source)
         name = read_config(path / "config.toml" if path.is_dir() else path).method
@@ -116,7 +139,7 @@ def _asks_for_settings(words: list[str]) -> bool:
 
     if {"-h", "--help"} & set(words):
         return True
-    names = {f.name for f in dataclasses.fields(PretrainOptions)} | {"config", "profile"}
+    names = {f.name for f in dataclasses.fields(PretrainOptions)} | {"config", "views", "profile"}
     options = [
         word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--")
     ]

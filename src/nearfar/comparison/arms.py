@@ -13,6 +13,9 @@ from nearfar.errors import UserError, unknown_name
 from nearfar.methods import registry
 from nearfar.options import resolved_settings
 
+VIEWS = "views."
+"""So begin the names of strengths of views among the settings of an arm."""
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -20,18 +23,30 @@ class Arm:
 
     Attributes:
         method: its name.
-        settings: that differ from its recipe, by name.
+        settings: that differ from its recipe, by name; strengths of views as "views.NAME".
     """
 
     method: str
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def of_method(self) -> dict[str, Any]:
+        """The settings of the method."""
+        return {key: one for key, one in self.settings.items() if not key.startswith(VIEWS)}
+
+    @property
+    def of_views(self) -> dict[str, Any]:
+        """The strengths of the views, by their bare names."""
+        found = {key: one for key, one in self.settings.items() if key.startswith(VIEWS)}
+        return {key.removeprefix(VIEWS): one for key, one in found.items()}
+
+    @property
     def name(self) -> str:
         """ "simclr" or "simclr temperature=0.1"; also the folder's name, with "-" for the
         blanks.
         """
-        return " ".join([self.method, *(f"{key}={value}" for key, value in self.settings.items())])
+        told = [f"{key}={_told(value)}" for key, value in self.settings.items()]
+        return " ".join([self.method, *told])
 
     @property
     def folder(self) -> str:
@@ -39,13 +54,18 @@ class Arm:
         return self.name.replace(" ", "-").replace("/", "_")
 
 
+def _told(value: Any) -> str:
+    """A value of a setting as a word; of two values both."""
+    return "..".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
 def arms_of(methods: Sequence[str], grid: Mapping[str, Sequence[Any]]) -> list[Arm]:
     """Every method with every combination of the grid's values of the settings that it has.
 
     Args:
         methods: names, the one that the others are compared with first.
-        grid: values to try, by name of the setting; texts are read as numbers or truth values where
-            they are such.
+        grid: values to try, by name of the setting, or "views.NAME" for a strength of views; texts
+            are read as numbers, pairs of numbers ("0.3:1") or truth values where they are such.
 
     Raises:
         UserError: for no method, one named twice, an unknown one, a setting that no method has, or
@@ -63,25 +83,36 @@ def arms_of(methods: Sequence[str], grid: Mapping[str, Sequence[Any]]) -> list[A
     own = {name: [f.name for f in dataclasses.fields(kind)] for name, kind in kinds.items()}
     known = {setting for settings in own.values() for setting in settings}
     for setting in grid:
-        if setting not in known:
+        if setting not in known and not setting.startswith(VIEWS):
             raise unknown_name("setting", setting, known)
     arms = []
     for method in methods:
         axes = [
             [(key, _read(value)) for value in values]
             for key, values in grid.items()
-            if key in own[method]
+            if key in own[method] or key.startswith(VIEWS)
         ]
         for point in itertools.product(*axes):
-            resolved_settings(kinds[method], dict(point))
-            arms.append(Arm(method, dict(point)))
+            arm = Arm(method, dict(point))
+            resolved_settings(kinds[method], arm.of_method)
+            arms.append(arm)
     return arms
 
 
 def _read(value: Any) -> Any:
     if not isinstance(value, str):
         return value
+    if ":" in value and all(_is_number(one) for one in value.split(":")):
+        return tuple(float(one) for one in value.split(":"))
     try:
         return ast.literal_eval({"true": "True", "false": "False"}.get(value.lower(), value))
     except (ValueError, SyntaxError):
         return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -77,12 +77,12 @@ def comparison_of(runs: Sequence[RunFolder]) -> Comparison:
     varying: set[str] = set()
     for method in {config.method for config in configs.values()}:
         varying |= _varying(
-            [dict(config.settings) for config in configs.values() if config.method == method]
+            [config.chosen for config in configs.values() if config.method == method]
         )
     entries = []
     for run in runs:
         config = configs[run.folder]
-        settings = {key: value for key, value in config.settings.items() if key in varying}
+        settings = {key: value for key, value in config.chosen.items() if key in varying}
         arm = " ".join([config.method, *(f"{key}={value}" for key, value in settings.items())])
         entries.append(entry_of(run, arm, settings))
     _check(entries)
@@ -92,8 +92,9 @@ def comparison_of(runs: Sequence[RunFolder]) -> Comparison:
 
 
 def _varying(settings: Sequence[dict[str, Any]]) -> set[str]:
+    keys = {key for one in settings for key in one}
     return {
-        key for key in settings[0] if any(other.get(key) != settings[0][key] for other in settings)
+        key for key in keys if any(other.get(key) != settings[0].get(key) for other in settings)
     }
 
 

@@ -27,7 +27,8 @@ class CompareOptions:
         seconds: budget in seconds of training, turned into each arm's number of steps by timing it
             on this machine.
         batch_size: the same for all; by default the first method's.
-        encoder: the same for all; by default a small one that fits the data and all methods.
+        encoder: the same for all, by name or FILE.py:NAME; by default a small one that fits the
+            data and all methods.
         recipe: "small", "paper" or "auto", for everything else of a method's training.
         limit: use at most this many training samples.
         label: which column or array holds the label.
@@ -42,6 +43,7 @@ class CompareOptions:
         schedule: how the learning rate moves, the same for all; by default each method's own.
         precision: "auto", "float32" or "bfloat16".
         device: "auto", "cpu", "cuda", "mps" ...
+        views: views of your own for all arms, FILE.py:NAME, as in `nearfar pretrain`.
         pairs: tell every pair of arms apart, not only each arm from the first.
         output: folder of the comparison, continued when it exists; by default runs/compare-DATA.
     """
@@ -66,6 +68,7 @@ class CompareOptions:
     schedule: str | None = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
+    views: str | None = None
     pairs: bool = False
     output: Path | None = None
 

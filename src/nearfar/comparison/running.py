@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from nearfar import own
 from nearfar.assembly.processes import Child, ending_with_us
 from nearfar.comparison.arms import Arm
 from nearfar.comparison.gathering import MEMORY, entry_of
@@ -166,7 +167,8 @@ def config_of(arm: Arm, options: CompareOptions, plan: dict[str, Any], seed: int
             encoder=plan["encoder"] or None,
             seed=seed,
         ),
-        arm.settings,
+        arm.of_method,
+        arm.of_views or options.views or {},
     )
 
 
@@ -224,6 +226,7 @@ def _conditions(arms: Sequence[Arm], options: CompareOptions) -> dict[str, Any]:
     """The batch size, encoder and number of epochs that all arms share."""
     from nearfar.assembly.assemble import assemble, resolved_recipe
     from nearfar.assembly.loaded import load_data, suited
+    from nearfar.assembly.seeing import settings_of
     from nearfar.methods import registry
 
     first = shared_options(options)
@@ -231,16 +234,19 @@ def _conditions(arms: Sequence[Arm], options: CompareOptions) -> dict[str, Any]:
     kinds = {arm.name: registry.named_by_user(arm.method) for arm in arms}
     encoder = options.encoder
     if encoder is None:
-        lead = Config(arms[0].method, first, arms[0].settings)
+        lead = Config(arms[0].method, first, arms[0].of_method)
         encoder = _shared_encoder(list(kinds.values()), suited(lead, source)[1].spec)
     first = dataclasses.replace(first, encoder=encoder or None)
     recipes: dict[str, Any] = {}
     for arm in arms:
-        config, fitting = suited(Config(arm.method, first, arm.settings), source)
+        asked = Config(arm.method, first, arm.of_method, arm.of_views or options.views or {})
+        config, fitting = suited(asked, source)
         if kinds[arm.name].pretrained:  # what it starts from is trained with the run
             _, recipes[arm.name], _ = resolved_recipe(config, fitting, kinds[arm.name])
         else:
-            recipes[arm.name] = assemble(config, fitting).recipe  # refuses what does not fit
+            assembled = assemble(config, fitting)  # refuses what does not fit
+            settings_of(assembled.method, config)
+            recipes[arm.name] = assembled.recipe
     recipe = recipes[arms[0].name]
     epochs = options.epochs or recipe.epochs
     budget = counted(options.steps or epochs, "step" if options.steps else "epoch")
@@ -272,6 +278,7 @@ def _steps(arm: Arm, options: CompareOptions, plan: dict[str, Any]) -> int:
 
     from nearfar.assembly.assemble import assemble
     from nearfar.assembly.loaded import load_data, suited
+    from nearfar.assembly.seeing import views_of
     from nearfar.assembly.watch import plan_of
     from nearfar.methods import registry
     from nearfar.training.loop import fit
@@ -284,7 +291,7 @@ def _steps(arm: Arm, options: CompareOptions, plan: dict[str, Any]) -> int:
         )
     config, source = suited(config, load_data(config.options))
     assembled = assemble(config, source)
-    views = assembled.method.views()
+    views = views_of(assembled.method, config)
     training, _ = plan_of(assembled, source, views, Console(quiet=True))
     fit(assembled.method, source, views, dataclasses.replace(training, steps=_UNTIMED))
     started = time.perf_counter()
@@ -292,6 +299,14 @@ def _steps(arm: Arm, options: CompareOptions, plan: dict[str, Any]) -> int:
     if done.step < _TIMED:
         raise KeyboardInterrupt
     return max(1, int(options.seconds * _TIMED / (time.perf_counter() - started)))
+
+
+def _files_of(config: Config) -> list[str]:
+    """The words that name the user's own files again, as the user named them."""
+    options = config.options
+    named = {"encoder": options.encoder, "data": options.data, "views": config.views}
+    words = [(f"--{kind}", str(name)) for kind, name in named.items() if own.is_file(name)]
+    return [word for pair in words for word in pair]
 
 
 def _run_one(config: Config, place: Path) -> None:
@@ -306,6 +321,7 @@ def _run_one(config: Config, place: Path) -> None:
         asked = place.with_name(f"{place.name}.toml")
         write_text(asked, config.to_toml(), overwrite=True)
         words = [*named, "--config", str(asked), "--output", str(place)]
+    words += _files_of(config)
     child = Child(
         [sys.executable, "-m", "nearfar", "pretrain", *words], env={**os.environ, BRIEF: "1"}
     )

@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,7 @@ Rows = NDArray[np.int64]
 
 
 def load(
-    data: str | Path | Table,
+    data: Any,
     options: DataOptions | None = None,
     *,
     like: Spec | None = None,
@@ -60,7 +59,9 @@ def load(
         data: a name (see ``nearfar datasets``) or a path: a folder of images or of CSV series, with
             or without class folders and train and test folders; a .parquet, .npz, .csv or .tsv
             file; a folder of parquet files. ``DATA#COLUMN=VALUE`` takes the rows with that value
-            alone. Rows that were read already are taken as they are.
+            alone. An array, a list of paths, a data set or a table in memory, as
+            ``nearfar.data.readers.objects.read_given`` takes them. Rows that were read already are
+            taken as they are.
         options: see ``DataOptions``.
         like: the spec of other data, for which an encoder exists: images are decoded to its shape,
             series and texts to its length.

@@ -54,7 +54,10 @@ def graphs_from(data: Any) -> tuple[Graphs, dict[str, Tensor]]:
     starts = (sizes.cumsum(0) - sizes).tolist()
     edges = [one[_EDGES] + start for one, start in zip(each, starts, strict=True)]
     nodes, of_edges, of_graphs = (
-        {name: torch.cat([part[place][name] for part in parts]) for name in parts[0][place]}
+        {
+            name: torch.cat([part[place][name].reshape(_rows(part[place][name])) for part in parts])
+            for name in parts[0][place]
+        }
         for place in range(3)
     )
     return Graphs(nodes, torch.cat(edges, dim=1), sizes, of_edges), of_graphs
@@ -219,6 +222,11 @@ def _parts_of(each: Sequence[Any]) -> list[Parts]:
         for part, value in zip(parts, values, strict=True):
             part[place][name.removeprefix(_EDGE)] = value
     return parts
+
+
+def _rows(value: Tensor) -> tuple[int, ...]:
+    """The shape of what is known with an axis of rows, which a single number lacks."""
+    return tuple(value.shape) or (1,)
 
 
 def _unmistakable(edge_data: Mapping[str, Tensor], alike: bool) -> dict[str, Tensor]:

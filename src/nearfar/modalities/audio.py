@@ -9,6 +9,7 @@ MODALITY = Modality(
     axes=2,
     plain="nearfar.views.audio:plain_audio",
     views="nearfar.views.audio:audio_views",
+    strengths="nearfar.views.audio:AudioViewSettings",
     simple="nearfar.evaluation.simple:band_statistics",
     pictures="nearfar.reports.pictures.samples:spectrograms",
     toy=Spec(

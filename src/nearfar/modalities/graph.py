@@ -12,6 +12,7 @@ MODALITY = Modality(
     axes=0,
     plain="nearfar.views.graph:plain_graphs",
     views="nearfar.views.graph:graph_views",
+    strengths="nearfar.views.graph:GraphViewSettings",
     raw="nearfar.views.graph:mean_of_nodes",
     pictures="nearfar.views.graph:adjacency_pictures",
     toy=Spec(

@@ -14,6 +14,7 @@ MODALITY = Modality(
     axes=3,
     plain="nearfar.views.image.views:plain_images",
     views="nearfar.views.image.views:image_views",
+    strengths="nearfar.views.image.settings:ImageViewSettings",
     pictures="nearfar.reports.pictures.samples:images",
     toy=Spec(
         "toy images",

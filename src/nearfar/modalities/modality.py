@@ -37,6 +37,7 @@ class Modality:
         plain: (samples, spec) to what encoders take, without chance.
         views: (spec, wanted views, settings) to a maker of views; None where methods bring their
             own.
+        strengths: Of its views, a settings dataclass; "" where there is none.
         raw: (plain view) to features (N, D) for the row of the raw input; None where there is no
             such row.
         simple: (raw features, training samples) to what makes simple features; None: none.
@@ -71,6 +72,7 @@ class Modality:
     networks: Mapping[str, Network]
     encoders: Mapping[str, str]
     views: str | None = None
+    strengths: str = ""
     raw: str | None = "nearfar.evaluation.features:averaged"
     simple: str | None = "nearfar.evaluation.simple:components"
     pictures: str = "nearfar.reports.pictures.samples:no_pictures"

@@ -12,6 +12,7 @@ MODALITY = Modality(
     axes=0,
     plain="nearfar.views.graph:plain_graphs",
     views="nearfar.views.nodes:node_views",
+    strengths="nearfar.views.graph:GraphViewSettings",
     raw="nearfar.views.nodes:values_of_seeds",
     toy=Spec("toy nodes", "nodes", (), 12, classes=("a", "b", "c"), target="class", nodes={"x": 5}),
     toy_samples="nearfar.testing.toy_graphs:nodes_of",

@@ -9,6 +9,7 @@ MODALITY = Modality(
     axes=2,
     plain="nearfar.views.points:plain_points",
     views="nearfar.views.points:point_views",
+    strengths="nearfar.views.points:PointViewSettings",
     pictures="nearfar.reports.pictures.samples:side_views",
     toy=Spec(
         "toy points",

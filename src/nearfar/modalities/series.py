@@ -13,6 +13,7 @@ MODALITY = Modality(
     axes=2,
     plain="nearfar.views.series:plain_series",
     views="nearfar.views.series:series_views",
+    strengths="nearfar.views.series:SeriesViewSettings",
     simple="nearfar.evaluation.simple:log_spectrum",
     pictures="nearfar.reports.pictures.samples:sparklines",
     toy=Spec(

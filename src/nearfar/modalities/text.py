@@ -9,6 +9,7 @@ MODALITY = Modality(
     axes=1,
     plain="nearfar.views.text:plain_text",
     views="nearfar.views.text:text_views",
+    strengths="nearfar.views.text:TextViewSettings",
     raw="nearfar.evaluation.features:token_counts",
     toy=Spec(
         "toy texts",

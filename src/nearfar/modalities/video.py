@@ -11,6 +11,7 @@ MODALITY = Modality(
     axes=4,
     plain="nearfar.views.video.presets:plain_video",
     views="nearfar.views.video.presets:video_views",
+    strengths="nearfar.views.image.settings:ImageViewSettings",
     pictures="nearfar.reports.pictures.samples:strips",
     toy=Spec(
         "toy clips",

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nearfar import modalities
+from nearfar import modalities, own
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError, brief, unknown_name
 from nearfar.found import at_home
@@ -28,9 +28,10 @@ def build(name: str | None, spec: Spec, *, kind: str = "any") -> Encoder:
 
     Args:
         name: one of ``names()``, ``timm:MODEL`` or ``hf:PATH``, the last two followed by
-            "@pretrained" for their weights; of several parts, one for each joined by "+" (the last
-            ones may be left out); "3*NAME" for three of the same, features concatenated. None takes
-            the default of the modality and kind.
+            "@pretrained" for their weights, or the name of the user's own encoder while it is at
+            hand (``nearfar.own``); of several parts, one for each joined by "+" (the last ones may
+            be left out); "3*NAME" for three of the same, features concatenated. None takes the
+            default of the modality and kind.
         spec: of the data.
         kind: for the default: "any", "tokens" (a ``TokenEncoder``), "towers" (``Towers``) or a
             modality's own, such as "restorer". Several parts get towers, but for encoders of such
@@ -84,14 +85,14 @@ def _built(name: str | None, spec: Spec, kind: str) -> Encoder:
     """As ``build``, without the check of memory."""
     if kind not in catalogue.kinds():
         raise unknown_name("kind of encoder", kind, catalogue.kinds())
-    own = catalogue.kind_of(name) if name else kind
-    if kind not in catalogue.GENERAL and own != kind:
+    found = catalogue.kind_of(name) if name else kind
+    if kind not in catalogue.GENERAL and found != kind:
         fitting = ", ".join(catalogue.names_of_kind(kind)) or "none yet"
         raise UserError(
             f"{name} is no encoder of the kind {kind}, which is needed here; choose one of "
             f"{fitting}."
         )
-    if spec.parts and own not in catalogue.GENERAL:
+    if spec.parts and found not in catalogue.GENERAL:
         if kind == "towers":
             raise UserError(
                 f"{name} takes one part of {spec.name}, and an encoder of each part is needed "
@@ -146,7 +147,10 @@ def fresh(encoder: Encoder) -> Encoder:
     """
     architecture: Any = getattr(encoder, "architecture", None)
     if architecture is not None:
-        return _built(architecture["name"], architecture["spec"], "any")
+        name = architecture["name"]
+        return _built(
+            catalogue.fresh(name) if own.is_own(name) else name, architecture["spec"], "any"
+        )
     import copy
 
     other = copy.deepcopy(encoder)
@@ -165,6 +169,10 @@ def _remembered(name: str, encoder: Any, spec: Spec) -> Encoder:
 
 
 def _single(name: str, spec: Spec) -> Encoder:
+    if own.is_own(name.removesuffix(catalogue.FRESH)):
+        from nearfar.networks.own_encoder import build_own
+
+        return build_own(name, spec)
     if name.startswith(catalogue.HF):
         from nearfar.networks.folder_encoder import FolderEncoder
 
@@ -209,8 +217,8 @@ def _towers(name: str | None, spec: Spec) -> tuple[str, Encoder]:
             f"{spec.name} have {len(spec.parts)} parts; name at most one for each."
         )
     chosen = {
-        part: (given[place] if place < len(given) else "") or catalogue.default(own.modality)
-        for place, (part, own) in enumerate(spec.parts.items())
+        part: (given[place] if place < len(given) else "") or catalogue.default(one.modality)
+        for place, (part, one) in enumerate(spec.parts.items())
     }
     towers = Towers({part: _built(one, spec.parts[part], "any") for part, one in chosen.items()})
     built: Any = list(towers.parts.values())

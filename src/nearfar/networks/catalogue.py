@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from nearfar import modalities
+from nearfar import modalities, own
 from nearfar.errors import UserError
 from nearfar.modalities import Network
 
@@ -19,6 +19,8 @@ part. Modalities have further kinds.
 TIMM = "timm:"
 HF = "hf:"
 PRETRAINED = "@pretrained"
+FRESH = "@fresh"
+"""Behind the name of an encoder of the user's own: with weights that are drawn anew."""
 _PER_KIND = {"tokens": "encoder over patches", "towers": "set of encoders"}
 
 
@@ -115,3 +117,14 @@ def short(name: str | None) -> str:
         'hf:models/vit'
     """
     return re.sub(r"#[\w=-]*", "", name or "")
+
+
+def fresh(name: str) -> str:
+    """The name of the same encoder with random weights.
+
+    Example:
+        >>> fresh("timm:resnet18@pretrained"), fresh("own:Net")
+        ('timm:resnet18', 'own:Net@fresh')
+    """
+    bare = [one.removesuffix(PRETRAINED).removesuffix(FRESH) for one in name.split("+")]
+    return "+".join(f"{one}{FRESH}" if own.is_own(one.split("*")[-1]) else one for one in bare)

@@ -98,6 +98,17 @@ class Encoder(nn.Module):
             "such as vit-tiny."
         )
 
+    def try_on(self, x: Any) -> None:
+        """Refuse views that the architecture cannot take; nothing by default, as built-in ones are
+        checked by the spec.
+
+        Args:
+            x: Some samples of a view.
+
+        Raises:
+            UserError: If it cannot take them.
+        """
+
 
 class NodeEncoder(Encoder):
     """A network over graphs that is open between its nodes and their read-out.

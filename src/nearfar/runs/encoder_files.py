@@ -27,7 +27,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from nearfar import modalities, networks
+from nearfar import modalities, networks, own
 from nearfar.data.content.folder_tokenizer import read_tokenizer
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.spec import Spec, migrated
@@ -145,10 +145,7 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
             }
         )
     except RuntimeError as error:
-        raise UserError(
-            f"{WEIGHTS} in {folder} does not fit {name}, which {DESCRIPTION} names; restore the "
-            "pair."
-        ) from error
+        raise _misfit(encoder, weights, folder, name) from error
     _architecture(encoder).update(name=name, card=card)
     if os.path.lexists(folder / TOKENIZER):
         tokenizer = read_tokenizer(read_text(folder / TOKENIZER, _MEND))
@@ -161,6 +158,29 @@ def load_encoder(folder: Path | str) -> tuple[Encoder, dict[str, Any]]:
             )
         _architecture(encoder)["tokenizer"] = tokenizer
     return encoder.eval(), card
+
+
+def _misfit(
+    encoder: Encoder, weights: dict[str, torch.Tensor], folder: Path, name: str
+) -> UserError:
+    """The error for weights that an encoder cannot take, with the first one that differs."""
+    if not own.is_own(name):
+        return UserError(
+            f"{WEIGHTS} in {folder} does not fit {name}, which {DESCRIPTION} names; restore the "
+            "pair."
+        )
+    prefix = encoder.weights_prefix
+    expected = {key.removeprefix(prefix): one.shape for key, one in encoder.state_dict().items()}
+    found = {key: one.shape for key, one in weights.items()}
+    keys = [key for key in {**found, **expected} if found.get(key) != expected.get(key)]
+    key = min(keys, key=lambda one: one not in found or one not in expected, default="?")
+    has, wants = (
+        f"of shape {tuple(each[key])}" if key in each else "missing" for each in (found, expected)
+    )
+    return UserError(
+        f"The weights in {folder} do not fit the encoder that was handed over: {key} is {has} in "
+        f"the file and {wants} in the encoder; hand over the encoder that the run was trained with."
+    )
 
 
 def _refuse_other_shapes(
@@ -262,13 +282,13 @@ def check_input(encoder: Encoder, spec: Spec) -> None:
     whole = encoder_spec(encoder)
     if spec.parts and not whole.parts:
         spec = spec.of(whole.modality) or spec
-    own = whole.of(spec.modality) or whole
-    pairs = [(spec, own)]
-    if len(spec.parts) == len(own.parts):
-        pairs += zip(spec.parts.values(), own.parts.values(), strict=True)
-    elif own.parts and all(own.of(one.modality) for one in spec.parts.values()):
+    trained = whole.of(spec.modality) or whole
+    pairs = [(spec, trained)]
+    if len(spec.parts) == len(trained.parts):
+        pairs += zip(spec.parts.values(), trained.parts.values(), strict=True)
+    elif trained.parts and all(trained.of(one.modality) for one in spec.parts.values()):
         # parts of the same kinds in another number, such as two images and a text
-        pairs = [(one, own.of(one.modality) or own) for one in spec.parts.values()]
+        pairs = [(one, trained.of(one.modality) or trained) for one in spec.parts.values()]
     facts = ("modality", "shape", "vocabulary")
     for (one, other), what in itertools.product(pairs, facts):
         found = getattr(one, what)
@@ -278,7 +298,7 @@ def check_input(encoder: Encoder, spec: Spec) -> None:
             expected = expected[:1]
         if found != expected:
             raise UserError(
-                f"{spec.name} does not fit this encoder, which was trained on {own.name}: its "
+                f"{spec.name} does not fit this encoder, which was trained on {trained.name}: its "
                 f"{what} is {found}, expected {expected}; "
                 "choose data of the same kind or train on these."
             )

@@ -26,7 +26,7 @@ from nearfar.files import replacing, write_text
 from nearfar.methods import registry
 from nearfar.methods.method import Method
 from nearfar.methods.names import name_of as method_name
-from nearfar.networks.catalogue import PRETRAINED
+from nearfar.networks.catalogue import PRETRAINED, fresh
 from nearfar.networks.encoder import Encoder
 from nearfar.options import resolved_settings
 from nearfar.runs.encoder_files import (
@@ -96,25 +96,25 @@ def _described_parts(method: Method) -> dict[str, Any]:
     return found
 
 
-def _part_of(described: Any, where: str) -> tuple[Any, bool]:
+def _part_of(described: Any, where: str, *, anew: bool = False) -> tuple[Any, bool]:
     """A finished part with fresh weights, and whether its encoder is the method's."""
-    encoder, spec = _fresh_encoder(described, where)
+    encoder, spec = _fresh_encoder(described, where, anew=anew)
     shared = field_of(described, "shared", bool, where)
     if "method" not in described:
         return encoder, shared
     kind = registry.get(field_of(described, "method", str, where))
     given = field_of(described, "settings", dict[str, Any], where)
     inner = field_of(described, "pretrained", dict[str, Any], where)
-    parts = {name: _part_of(one, where)[0] for name, one in inner.items()}
+    parts = {name: _part_of(one, where, anew=anew)[0] for name, one in inner.items()}
     return kind(encoder, spec, resolved_settings(kind.Settings, given), **parts), shared
 
 
-def _fresh_encoder(described: Any, where: str) -> tuple[Encoder, Spec]:
+def _fresh_encoder(described: Any, where: str, *, anew: bool) -> tuple[Encoder, Spec]:
     spec = record(
         Spec, migrated(field_of(described, "spec", dict[str, Any], where)), f"the spec in {where}"
     )
     name = field_of(described, "encoder", str, where).replace(PRETRAINED, "")
-    return networks.build(name, spec), spec
+    return networks.build(fresh(name) if anew else name, spec), spec
 
 
 def _own_state(method: Method) -> dict[str, Tensor]:
@@ -172,11 +172,13 @@ def fresh_method(folder: Path, *, seed: int) -> Method:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _made(folder).eval()
+        return _made(folder, anew=True).eval()
 
 
-def _made(folder: Path) -> Method:
-    """The method as it is described, with weights as they are drawn."""
+def _made(folder: Path, *, anew: bool = False) -> Method:
+    """The method as it is described, with weights as they are drawn; ``anew``: also those of an
+    encoder of the user's own, which may have brought some.
+    """
     described = _described(folder)
     where = str(folder / METHOD)
     if field_of(described, "version", int, where) > _VERSION:
@@ -192,11 +194,11 @@ def _made(folder: Path) -> Method:
     )
     name = field_of(described, "encoder", str, where).replace(PRETRAINED, "")
     described_parts = described.get("pretrained", {})
-    each = {one: _part_of(part, where) for one, part in described_parts.items()}
+    each = {one: _part_of(part, where, anew=anew) for one, part in described_parts.items()}
     shared = next((part for part, is_shared in each.values() if is_shared), None)
     encoder = shared.encoder if isinstance(shared, Method) else shared
     if encoder is None:
-        encoder = _encoder_of(folder, name, kind)
+        encoder = _encoder_of(folder, fresh(name) if anew else name, kind)
     parts = {one: part for one, (part, _) in each.items()}
     return kind(encoder, spec, settings, **parts)
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nearfar import modalities
+from nearfar import modalities, own
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.networks.catalogue import PRETRAINED, TIMM
@@ -141,6 +141,13 @@ def loading_lines(format: str, path: Path, name: str, spec: Spec) -> list[str]: 
         return [
             "import timm, safetensors.torch",
             made,
+            f"model.load_state_dict(safetensors.torch.load_file({weights!r}))",
+        ]
+    if own.is_own(name):
+        weights = str(path / "encoder.safetensors")
+        return [
+            "import safetensors.torch",
+            "# model: the same module of your own",
             f"model.load_state_dict(safetensors.torch.load_file({weights!r}))",
         ]
     return [

@@ -20,6 +20,7 @@ from nearfar.methods.method import Method
 from nearfar.training.plan import Plan
 from nearfar.views.draws import PartGenerator
 from nearfar.views.made import about
+from nearfar.views.made import by_row as made_by_row
 
 MakeViews = Callable[[Any, torch.Generator], list[Any]]
 """(raw samples, generator) to the views of a batch."""
@@ -59,7 +60,7 @@ def step_batch(
     whole = sampler.batch(epoch, position)
     own = place_of(len(whole), plan.accumulate, collectives.rank(), collectives.world())
     # Where a method's hooks look at the whole batch, every process makes all of it.
-    place = own if by_row(method) else None
+    place = own if by_row(method) and made_by_row(views) else None
     index = whole if place is None else whole[place.rows]
     generator = PartGenerator((plan.seed * 1_000_003 + step) * 4096, place)
 

@@ -32,6 +32,7 @@ from nearfar.training.processes import sharding
 from nearfar.training.progress import Callback, Progress
 from nearfar.training.training_set import LoadedTrainingSet
 from nearfar.training.update import Updates, placed
+from nearfar.views.made import draws_globally
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +135,7 @@ class Running:
         make = partial(step_batch, self.trained, self.samples, self.sampler, self.views, plan)
         may_be_ahead = (
             "ahead" not in self.trained.cannot
+            and not draws_globally(self.views)
             and not plan.profile.times
             and not sharding.gathered_for_batches(self.trained)
         )

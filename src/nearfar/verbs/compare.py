@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from nearfar import own
 from nearfar.assembly.opened import source_of
 from nearfar.comparison import Comparison
 from nearfar.comparison.arms import arms_of
@@ -37,7 +38,7 @@ def compare(
     Args:
         methods: names; the others are compared with the first.
         settings: for a setting's name the values to try; every method that has the setting runs
-            with each of them.
+            with each of them. "views.NAME" is a strength of views, which every method gets.
         quiet: print nothing beside the runs' own output.
         options: see ``CompareOptions``.
 
@@ -54,8 +55,26 @@ def compare(
             raise unknown_name("option", name, names)
     if isinstance(options.get("prepare"), str):
         options["prepare"] = (options["prepare"],)
-    chosen = CompareOptions(**options)
-    arms = arms_of(methods, settings or {})
+    objects = [name for name in own.KINDS if own.is_given(options.get(name))]
+    for name in objects:
+        if not own.is_file(options[name]):
+            raise UserError(
+                f"The {name} of a comparison was handed over as a {type(options[name]).__name__}, "
+                "but its runs have processes of their own; name it in a file, "
+                f'{name}="FILE.py:NAME".'
+            )
+    with own.handing(**{name: options[name] for name in objects}):
+        return _compared(methods, settings or {}, CompareOptions(**options), quiet)
+
+
+def _compared(
+    methods: Sequence[str],
+    settings: Mapping[str, Sequence[Any]],
+    chosen: CompareOptions,
+    quiet: bool,
+) -> Comparison:
+    """As ``compare``, with the user's own objects at hand."""
+    arms = arms_of(methods, settings)
     from nearfar.comparison.running import planned, run_all
     from nearfar.reports.comparison_page import write_comparison
     from nearfar.reports.told import shown

@@ -19,17 +19,20 @@ from nearfar.errors import UserError
 from nearfar.files import replacing
 from nearfar.rows import Parts, Tokens
 from nearfar.runs.folder import RunFolder
+from nearfar.verbs.handing import takes_own
 
 if TYPE_CHECKING:
     from nearfar.data import Source
     from nearfar.data.spec import Spec
 
 
+@takes_own
 def embed(
     run: Path | str,
     *,
     data: str | None = None,
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("embeddings.parquet"),
+    encoder: str | None = None,
 ) -> Path:
     """Embed data with a run's encoder.
 
@@ -41,6 +44,8 @@ def embed(
         data: name or path of the data; by default those of the run (training samples, then test
             samples); others are not split, so that a single sample will do.
         output: .parquet (columns id, split, label, embedding) or .npz (arrays of the same names).
+        encoder: the encoder that the run was trained with, where it is your own: FILE.py:NAME,
+            which is run.
 
     Returns:
         The written file.

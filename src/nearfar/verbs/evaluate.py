@@ -14,6 +14,7 @@ from nearfar.files import check_writable, write_text
 from nearfar.options import MOST_SAMPLES, changed
 from nearfar.ranges import whole_number
 from nearfar.runs.folder import EVALUATION, RunFolder
+from nearfar.verbs.handing import takes_own
 
 if TYPE_CHECKING:
     from nearfar.data import Source
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from nearfar.networks.encoder import Encoder
 
 
+@takes_own
 def evaluate(
     run: Path | str,
     *,
@@ -34,6 +36,7 @@ def evaluate(
     limit: Annotated[int, whole_number(2, MOST_SAMPLES)] | None = None,
     baseline: Path | None = None,
     output: Path | None = None,
+    encoder: str | None = None,
 ) -> Evaluation:
     """Judge a run's encoder beside a random encoder and the raw input.
 
@@ -54,6 +57,8 @@ def evaluate(
             `nearfar embed` writes, of any model.
         output: a file for the evaluation, in the place of evaluation.json in the run folder (which
             may then be read-only).
+        encoder: the encoder that the run was trained with, where it is your own: FILE.py:NAME,
+            which is run.
 
     Returns:
         The evaluation; that of the run's own data is also written to the run folder, where it
@@ -273,7 +278,7 @@ def _untrained(run: RunFolder, encoder: Encoder, whole: bool) -> Any:
     from nearfar import networks
     from nearfar.assembly.assemble import assemble
     from nearfar.methods import registry
-    from nearfar.networks.catalogue import PRETRAINED
+    from nearfar.networks.catalogue import fresh
     from nearfar.runs.encoder_files import encoder_spec, name_of
     from nearfar.runs.method_files import Encoding, fresh_method
 
@@ -282,7 +287,7 @@ def _untrained(run: RunFolder, encoder: Encoder, whole: bool) -> Any:
     if whole and registry.get(config.method).pretrained:
         return fresh_method(run.folder, seed=seed)
     if whole or isinstance(encoder, Encoding):
-        name = (config.options.encoder or "").replace(PRETRAINED, "") or None
+        name = fresh(config.options.encoder) if config.options.encoder else None
         options = dataclasses.replace(config.options, seed=seed, encoder=name)
         method = assemble(
             dataclasses.replace(config, options=options), source_of(run)
@@ -290,6 +295,4 @@ def _untrained(run: RunFolder, encoder: Encoder, whole: bool) -> Any:
         return method if whole else Encoding(method).eval()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return networks.build(
-            name_of(encoder).replace(PRETRAINED, ""), encoder_spec(encoder)
-        ).eval()
+        return networks.build(fresh(name_of(encoder)), encoder_spec(encoder)).eval()

@@ -10,16 +10,19 @@ from rich.console import Console
 from nearfar.assembly.opened import method_of
 from nearfar.files import check_writable
 from nearfar.runs.folder import RunFolder
+from nearfar.verbs.handing import takes_own
 
 _ENDING = {"safetensors": "", "onnx": ".onnx", "torch": ".pt2"}
 
 
+@takes_own
 def export(
     run: Path | str,
     *,
     what: Literal["features", "predict"] = "features",
     format: str | None = None,  # noqa: A002
     output: Path | None = None,
+    encoder: str | None = None,
 ) -> Path:
     """Write a run's encoder, or what its method predicts, in another format and check its outputs
     against the original's.
@@ -34,6 +37,8 @@ def export(
             onnx, or torch (a torch.export program; the default for predict).
         output: where to write; by default encoder.onnx, encoder.pt2 or exported/ in the run folder,
             for predict prediction.onnx or prediction.pt2.
+        encoder: the encoder that the run was trained with, where it is your own: FILE.py:NAME,
+            which is run.
 
     Returns:
         The written file or folder.
@@ -66,5 +71,5 @@ def export(
         )
         return Path(path)
     name = f"encoder{_ENDING[chosen]}" if _ENDING[chosen] else "exported"
-    encoder = opened.encoder() if chosen == "safetensors" else opened.features()
-    return export_encoder(encoder, output or opened.folder / name, chosen, tell=tell)
+    trained = opened.encoder() if chosen == "safetensors" else opened.features()
+    return export_encoder(trained, output or opened.folder / name, chosen, tell=tell)

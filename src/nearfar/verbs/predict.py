@@ -10,6 +10,7 @@ import tyro
 from nearfar.assembly.opened import method_of
 from nearfar.errors import UserError
 from nearfar.runs.folder import RunFolder
+from nearfar.verbs.handing import takes_own
 
 if TYPE_CHECKING:
     from nearfar.data.samples import Source
@@ -20,11 +21,13 @@ _SHOWN = 10
 _WIDEST = 40
 
 
+@takes_own
 def predict(
     run: Path | str,
     data: str | None = None,
     *,
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
+    encoder: str | None = None,
 ) -> Result:
     """What a run's method says of samples: classes, values, restored images, terms ...
 
@@ -35,6 +38,8 @@ def predict(
         run: The run folder.
         data: Name or path of the data; by default the test samples of the run's own.
         output: A folder for the result's files: tables, images, structures.
+        encoder: The encoder that the run was trained with, where it is your own: FILE.py:NAME,
+            which is run.
 
     Returns:
         The result, with a row for each sample.

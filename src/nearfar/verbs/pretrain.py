@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from nearfar import own
 from nearfar.assembly.asked import asked_config
 from nearfar.assembly.resume import restore_config
 from nearfar.counted import counted
+from nearfar.errors import UserError
 from nearfar.files import sweep
 from nearfar.methods import registry
 from nearfar.methods.names import name_of as method_name
@@ -32,6 +34,7 @@ def pretrain(
     method: Any = None,
     *,
     settings: Mapping[str, Any] | None = None,
+    views: Any = None,
     config: Path | str | None = None,
     quiet: bool = False,
     profile: bool = False,
@@ -43,10 +46,16 @@ def pretrain(
         method: a name from ``nearfar methods``, or a ``Method`` class of your own; may be left out
             with ``config`` or ``resume``.
         settings: values of the method's own settings, by name.
+        views: other views than the method's: strengths by name, such as ``{"scale": (0.3, 1.0)}``
+            or ``ImageViewSettings``, or views of your own: a function of a batch, or a transform of
+            torchvision, kornia or albumentations.
         config: a ``config.toml`` whose values are the starting point.
         quiet: print nothing.
         profile: print where the time of the first steps went; the result is the same.
-        options: see ``nearfar.options.PretrainOptions``.
+        options: see ``nearfar.options.PretrainOptions``. ``encoder`` may also be a
+            ``torch.nn.Module`` or a function that makes one, and ``data`` an array, a list of
+            paths, a data set or a table; see ``docs/own-encoder.md`` and ``docs/own-data.md``. All
+            three may be named in a file, as "FILE.py:NAME".
 
     Returns:
         The run, with ``interrupted`` true where it was stopped before its end; its folder holds
@@ -56,11 +65,42 @@ def pretrain(
     Raises:
         UserError: for any mistake in the arguments or the data.
     """
+    strengths = as_strengths(views)
+    given = {kind: options[kind] for kind in ("encoder", "data") if kind in options}
+    if isinstance(views, str) and not own.is_file(views):
+        raise UserError(f"Views were given as {views!r}; expected FILE.py:NAME.")
+    with own.handing(**given, views=None if strengths else views) as names:
+        chosen = strengths or names.get("views", {})
+        options = {**options, **{kind: names[kind] for kind in given if kind in names}}
+        run = _pretrained(method, settings, chosen, config, quiet, profile, options)
+        run.handed = own.current()
+        return run
+
+
+def as_strengths(views: Any) -> dict[str, Any]:
+    """Strengths of views by name, from a mapping or a settings dataclass; {} for anything else."""
+    if isinstance(views, Mapping):
+        return dict(views)
+    if dataclasses.is_dataclass(views) and type(views).__name__.endswith("ViewSettings"):
+        return dataclasses.asdict(views)  # type: ignore[arg-type]
+    return {}
+
+
+def _pretrained(
+    method: Any,
+    settings: Mapping[str, Any] | None,
+    views: Mapping[str, Any] | str,
+    config: Path | str | None,
+    quiet: bool,
+    profile: bool,
+    options: Mapping[str, Any],
+) -> Run:
+    """As ``pretrain``, with the user's own objects at hand by their names."""
     method_class = method if isinstance(method, type) else None
     name = method_name(method_class) if method_class else method
     if method_class is None and name is not None:
         registry.named_by_user(name)  # a wrong name is answered before anything is loaded
-    wanted = asked_config(name, settings or {}, config, options)
+    wanted = asked_config(name, settings or {}, views, config, options)
     if method_class is None:
         registry.get(wanted.method)
     from nearfar import collectives
@@ -78,6 +118,7 @@ def _train(
     from nearfar.assembly.assemble import assemble
     from nearfar.assembly.loaded import suited
     from nearfar.assembly.run_folder import begun, run_folder
+    from nearfar.assembly.seeing import views_of
     from nearfar.assembly.watch import callbacks, plan_of
     from nearfar.reports.told import shown, tell
     from nearfar.training.care.finite import extremes
@@ -97,7 +138,8 @@ def _train(
     for sentence in assembled.notes:
         note(sentence)
     method = assembled.method
-    views = method.views()
+    views = views_of(method, wanted)
+    collectives.agree(method)
     plan, config = plan_of(assembled, source, views, console)
     config = begun(config, folder, source, held)
     plan = _completed(plan, config, source, folder, note)

@@ -10,10 +10,16 @@ import tyro
 from nearfar.errors import UserError
 from nearfar.files import check_writable
 from nearfar.runs.folder import REPORT, RunFolder
+from nearfar.verbs.handing import takes_own
 
 
+@takes_own
 def report(
-    *runs: Path | str, output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    *runs: Path | str,
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
+    encoder: str | None = None,
+    data: str | None = None,
+    views: str | None = None,
 ) -> Path:
     """Write a page that opens without a network.
 
@@ -27,6 +33,10 @@ def report(
         runs: run folders; the first one is what the others are compared with.
         output: the page's file; by default report.html in the run folder, for several runs
             comparison.html here.
+        encoder: the encoder that the run was trained with, where it is your own: FILE.py:NAME,
+            which is run.
+        data: the data that the run was trained on, where they are your own, likewise.
+        views: its views, likewise.
 
     Returns:
         The page's path.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nearfar import own
 from nearfar.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from nearfar.data import Source
     from nearfar.evaluation import Evaluation
     from nearfar.methods.method import Method
+    from nearfar.networks.encoder import Encoder
     from nearfar.results.result import Result
 
 
@@ -21,13 +23,37 @@ class Run(RunFolder):
 
     Args:
         folder: The run folder.
+        encoder: The encoder that the run was trained with, where it is the user's own: a module or
+            what makes one, or "FILE.py:NAME".
+        data: Its data, where they were handed over, likewise.
+        views: Its views, likewise.
 
     Raises:
-        UserError: If the folder is not a run folder.
+        UserError: If the folder is not a run folder, or a file cannot be run.
     """
 
     interrupted = False
     """Whether the call that gave this run stopped it before its end, because it was asked to."""
+
+    handed: own.Handed
+    """The user's own objects that the run was trained with."""
+
+    def __init__(
+        self, folder: Path | str, *, encoder: Any = None, data: Any = None, views: Any = None
+    ) -> None:
+        super().__init__(folder)
+        with own.handing(encoder=encoder, data=data, views=views):
+            self.handed = own.current()
+
+    def encoder(self) -> Encoder:
+        """The trained encoder, in evaluation mode."""
+        with self.handed.at_hand():
+            return super().encoder()
+
+    def features(self) -> Encoder:
+        """What gives the run's features; see ``RunFolder.features``."""
+        with self.handed.at_hand():
+            return super().features()
 
     def method(self) -> Method:
         """The whole method (encoder, heads, targets), in evaluation mode; of older runs as of their
@@ -35,19 +61,22 @@ class Run(RunFolder):
         """
         from nearfar.assembly.opened import method_of
 
-        return method_of(RunFolder(self.folder))
+        with self.handed.at_hand():
+            return method_of(RunFolder(self.folder))
 
     def source(self) -> Source:
         """The data the run was trained on, with the split that it was made with."""
         from nearfar.assembly.opened import source_of
 
-        return source_of(self)
+        with self.handed.at_hand():
+            return source_of(self)
 
     def evaluate(self, **options: Any) -> Evaluation:
         """As ``nearfar evaluate``."""
         from nearfar.verbs.evaluate import evaluate
 
-        return evaluate(self.folder, **options)
+        with self.handed.at_hand():
+            return evaluate(self.folder, **options)
 
     def embed(self, samples: Any) -> np.ndarray[Any, Any]:
         """Features (N, D) float32 of samples: arrays, PIL pictures, paths, texts or ``Samples``, of
@@ -55,22 +84,47 @@ class Run(RunFolder):
         """
         from nearfar.verbs.embed import embed_samples
 
-        return embed_samples(self, samples)
+        with self.handed.at_hand():
+            return embed_samples(self, samples)
 
     def predict(self, data: str | None = None, **options: Any) -> Result:
         """As ``nearfar predict``."""
         from nearfar.verbs.predict import predict
 
-        return predict(self.folder, data, **options)
+        with self.handed.at_hand():
+            return predict(self.folder, data, **options)
 
     def export(self, format: str | None = None, **options: Any) -> Path:  # noqa: A002
         """As ``nearfar export``."""
         from nearfar.verbs.export import export
 
-        return export(self.folder, format=format, **options)
+        with self.handed.at_hand():
+            return export(self.folder, format=format, **options)
 
     def report(self) -> Path:
         """As ``nearfar report``."""
         from nearfar.verbs.report import report
 
-        return report(self.folder)
+        with self.handed.at_hand():
+            return report(self.folder)
+
+
+def open_run(
+    folder: Path | str, *, encoder: Any = None, data: Any = None, views: Any = None
+) -> Run:
+    """Open a run.
+
+    Args:
+        folder: The run folder.
+        encoder: The encoder that the run was trained with, where it is the user's own: the same
+            ``torch.nn.Module``, or what makes it, or "FILE.py:NAME". Its weights are the run's.
+        data: Its data, where they were handed over, likewise.
+        views: Its views, likewise; a page shows them.
+
+    Returns:
+        The run; all that it does finds these objects.
+
+    Raises:
+        UserError: If the folder is not a run folder, or a file cannot be run.
+    """
+    return Run(folder, encoder=encoder, data=data, views=views)

@@ -10,6 +10,7 @@ from nearfar import modalities
 from nearfar.counted import counted
 from nearfar.errors import UserError, printable
 from nearfar.runs.folder import RunFolder
+from nearfar.verbs.handing import takes_own
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,8 +65,15 @@ def _cell(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else printable(value)
 
 
+@takes_own
 def search(
-    run: Path | str, query: str, *, data: str | None = None, index: Path | None = None, k: int = 10
+    run: Path | str,
+    query: str,
+    *,
+    data: str | None = None,
+    index: Path | None = None,
+    k: int = 10,
+    encoder: str | None = None,
 ) -> Answer:
     """Find the samples that are most like a query.
 
@@ -76,6 +84,8 @@ def search(
         data: name or path of the searched set; by default the run's own.
         index: a file that `nearfar embed` wrote, to be searched instead.
         k: number of answers.
+        encoder: the encoder that the run was trained with, where it is your own: FILE.py:NAME,
+            which is run.
 
     Raises:
         UserError: for a query that is none of these, or data that do not fit the encoder.
@@ -95,6 +105,7 @@ def search(
     )
 
 
+@takes_own
 def dedupe(
     run: Path | str,
     *,
@@ -102,6 +113,7 @@ def dedupe(
     index: Path | None = None,
     threshold: float | None = None,
     most: int = 100,
+    encoder: str | None = None,
 ) -> Answer:
     """Find groups of near-duplicates: samples that lie closer together than the set itself
     explains.
@@ -113,6 +125,8 @@ def dedupe(
         threshold: least cosine of two near-duplicates, in (0, 1]; by default the distances among
             all samples decide.
         most: rows of the table; 0 shows all.
+        encoder: the encoder that the run was trained with, where it is your own: FILE.py:NAME,
+            which is run.
 
     Raises:
         UserError: for a threshold out of range, or data that do not fit the encoder.
@@ -142,6 +156,7 @@ def dedupe(
     )
 
 
+@takes_own
 def label(
     run: Path | str,
     *,
@@ -149,6 +164,7 @@ def label(
     index: Path | None = None,
     k: int = 20,
     errors: bool = False,
+    encoder: str | None = None,
 ) -> Answer:
     """Suggest which samples to label next, or with ``errors`` which labels are likely wrong.
 
@@ -159,6 +175,8 @@ def label(
         k: number of suggestions.
         errors: list likely label errors instead: samples whose neighbours, or a probe that has not
             seen them, speak for another label; with the precision to expect.
+        encoder: the encoder that the run was trained with, where it is your own: FILE.py:NAME,
+            which is run.
 
     Raises:
         UserError: if errors are asked for and there are no labels, or data do not fit the encoder.

@@ -13,8 +13,11 @@ from typing import Any
 from nearfar import modalities
 from nearfar.data.spec import Spec
 from nearfar.views.audio import AudioViewSettings
+from nearfar.views.choice import Strengths
 from nearfar.views.image.settings import ImageViewSettings
 from nearfar.views.made import Made, Views, Wanted
+from nearfar.views.own.transforms import EachSample
+from nearfar.views.own.views import OwnViews
 from nearfar.views.points import PointViewSettings
 from nearfar.views.series import SeriesViewSettings
 from nearfar.views.text import TextViewSettings
@@ -22,10 +25,13 @@ from nearfar.views.wanted import WantedViews
 
 __all__ = [
     "AudioViewSettings",
+    "EachSample",
     "ImageViewSettings",
     "Made",
+    "OwnViews",
     "PointViewSettings",
     "SeriesViewSettings",
+    "Strengths",
     "TextViewSettings",
     "Views",
     "Wanted",

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from nearfar.errors import UserError, unknown_name
 from nearfar.views.wanted import WantedViews
 
 S = TypeVar("S", bound=Any)
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """Some fields of a modality's settings that a user wants otherwise; a preset has the others.
+
+    Attributes:
+        values: By the field's name.
+    """
+
+    values: Mapping[str, Any]
+
+    def over(self, preset: S) -> S:
+        """The preset with these values; one that changes nothing stays so."""
+        return preset if preset == type(preset)() else replace(preset, **self.values)
+
 
 Styles = Mapping[str, tuple[tuple[S, ...], S]]
 """By style: the settings of whole views, taken in turn, and those of local views. A settings
@@ -18,7 +34,10 @@ dataclass has a ``scale``.
 
 
 def settings_by_view(
-    wanted: WantedViews, styles: Styles[S], kind: type[S], settings: S | Sequence[S] | None
+    wanted: WantedViews,
+    styles: Styles[S],
+    kind: type[S],
+    settings: S | Sequence[S] | Strengths | None,
 ) -> list[S]:
     """Settings of all whole views, then of all local ones, then of the further ones.
 
@@ -28,7 +47,8 @@ def settings_by_view(
         kind: the modality's settings class.
         settings: instead of a preset: one for all views (local ones with ``wanted.local_scale``),
             or a sequence with one for each view, each used as it is. Further views keep the presets
-            of their styles unless a sequence names them.
+            of their styles unless a sequence names them. ``Strengths`` change the presets of all
+            views that are changed at all, but for the scale of local ones.
 
     Raises:
         UserError: for an unknown style, or settings that do not fit the views.
@@ -36,10 +56,13 @@ def settings_by_view(
     for style in (wanted.style, *wanted.further):
         if style not in styles:
             raise unknown_name("view style", style, styles)
-    if settings is None:
+    strengths = settings if isinstance(settings, Strengths) else Strengths({})
+    if settings is None or isinstance(settings, Strengths):
         whole, local = styles[wanted.style]
         if wanted.whole_scale is not None:
             whole = tuple(replace(one, scale=wanted.whole_scale) for one in whole)
+        whole = tuple(map(strengths.over, whole))
+        local = strengths.over(local)
     elif isinstance(settings, kind):
         whole = (settings,)
         local = settings
@@ -49,7 +72,7 @@ def settings_by_view(
     return (
         chosen
         + [replace(local, scale=wanted.local_scale)] * wanted.local
-        + [styles[style][0][0] for style in wanted.further]
+        + [strengths.over(styles[style][0][0]) for style in wanted.further]
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError, unknown_name
 from nearfar.rows import Graphs, Nodes, width_of
+from nearfar.views.choice import Strengths
 from nearfar.views.draws import rand
 from nearfar.views.made import Views
 from nearfar.views.wanted import WantedViews
@@ -129,6 +130,8 @@ def chosen_settings(
         if style not in STYLES:
             raise unknown_name("style of views", style, STYLES)
     chosen = [STYLES[style] for style in styles]
+    if isinstance(settings, Strengths):
+        return [settings.over(one) for one in chosen]
     if settings is not None:
         each = settings if isinstance(settings, Sequence) else [settings] * len(styles)
         if len(each) != len(styles) or not all(isinstance(one, GraphViewSettings) for one in each):

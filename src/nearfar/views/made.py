@@ -53,3 +53,15 @@ class Wanted(Protocol):
 def about(made: list[Any]) -> dict[str, Tensor]:
     """What is known beside the views, by name; nothing where a maker gives a plain list."""
     return made.about if isinstance(made, Made) else {}
+
+
+def by_row(views: Any) -> bool:
+    """Whether a maker of views makes those of some rows of a batch as it makes those of all."""
+    return bool(getattr(views, "by_row", True))
+
+
+def draws_globally(views: Any) -> bool:
+    """Whether a maker of views draws from the global generators, so that nothing else may draw from
+    them meanwhile.
+    """
+    return bool(getattr(views, "draws_globally", False))

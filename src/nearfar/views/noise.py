@@ -9,7 +9,7 @@ import torch
 
 from nearfar.rows import tensors_of
 from nearfar.views.draws import rand
-from nearfar.views.made import Made, Views, about
+from nearfar.views.made import Made, Views, about, by_row, draws_globally
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,16 @@ class WithNoise:
 
     views: Views
     values: int
+
+    @property
+    def by_row(self) -> bool:
+        """As the views are."""
+        return by_row(self.views)
+
+    @property
+    def draws_globally(self) -> bool:
+        """As the views do."""
+        return draws_globally(self.views)
 
     def __call__(self, samples: Any, generator: torch.Generator) -> Made:
         made = self.views(samples, generator)

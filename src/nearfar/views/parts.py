@@ -16,7 +16,7 @@ from nearfar import modalities
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.rows import Parts, Picked
-from nearfar.views.made import Made, Views, about
+from nearfar.views.made import Made, Views, about, by_row, draws_globally
 from nearfar.views.wanted import WantedViews
 
 
@@ -31,6 +31,16 @@ class PartViews:
 
     spec: Spec
     makers: Mapping[str, Views]
+
+    @property
+    def by_row(self) -> bool:
+        """Whether all makers are."""
+        return all(map(by_row, self.makers.values()))
+
+    @property
+    def draws_globally(self) -> bool:
+        """Whether any maker does."""
+        return any(map(draws_globally, self.makers.values()))
 
     def __call__(self, samples: Parts, generator: torch.Generator) -> Made:
         parts = check_parts(samples, self.spec)

@@ -61,23 +61,30 @@ class WantedViews:
         Args:
             spec: Of the data.
             settings: Strengths, instead of the style's preset: the modality's settings dataclass,
-                one for all views or a sequence with one for each; by name for several parts.
+                one for all views or a sequence with one for each; ``Strengths``, which change the
+                preset; ``OwnViews``, which take the place of ours; by name for several parts.
 
         Raises:
             UserError: For a modality without views or without boxes, an unknown style, or settings
                 that do not fit.
         """
         modality = modalities.get(spec.modality)
-        if modality.views is None:
+        own = hasattr(settings, "made_for") and not spec.parts
+        if modality.views is None and not own:
             raise UserError(
                 f"There are no views of {spec.modality} data; choose a method that brings its own."
             )
-        if (self.boxes or self.centre_distance) and not (modality.has_boxes or spec.parts):
+        boxed = self.boxes or bool(self.centre_distance)
+        if boxed and not (modality.has_boxes or spec.parts or own):
             raise UserError(
                 f"This method needs crop boxes, which {spec.modality} views do not have: choose "
                 "images."
             )
-        maker: Views = at_home(modality.views)(spec, self, settings)
+        maker: Views = (
+            settings.made_for(spec, self)
+            if own
+            else at_home(str(modality.views))(spec, self, settings)
+        )
         if not self.noise:
             return maker
         from nearfar.views.noise import WithNoise

@@ -83,6 +83,33 @@ def read_alone(path: Path) -> Table:
     return _table(path.parent, as_text(path.stem), [path], str(kind_of(path)), labelled=False)
 
 
+def read_listed(paths: Sequence[Path], name: str, options: DataOptions) -> Table:
+    """Samples of files of one kind in the order in which they are listed, by their paths.
+
+    Raises:
+        UserError: if a file is not there, or they are of several kinds or none that can be read.
+    """
+    missing = next((path for path in paths if not path.is_file()), None)
+    if missing is not None:
+        raise UserError(f"There is no file {missing}, which {name} lists; give paths that exist.")
+    kinds = {kind_of(path) for path in paths}
+    kind = kinds.pop()
+    if kinds or kind is None:
+        endings = Counter(ending_of(path) or "without ending" for path in paths).most_common(5)
+        told = ", ".join(f"{count} {ending}" for ending, count in endings)
+        raise UserError(
+            f"The files of {name} are {told}; expected images, recordings, series or tables "
+            "throughout."
+        )
+    if kind == "table":
+        return read_files(paths, name, options)
+    if kind == "structure":
+        from nearfar.data.readers.proteins import read_structures
+
+        return read_structures(list(paths), name, Path(), strict=options.strict)
+    return _table(Path(), name, paths, kind, labelled=False)
+
+
 def _nothing(folder: Path, found: Found) -> UserError:
     if not found.paths:
         counts = _counted(found.left_out)

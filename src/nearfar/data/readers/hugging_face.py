@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,12 +46,22 @@ class HuggingFacePiece:
 
     def blobs(self, name: str, rows: NDArray[np.int64]) -> list[Any]:
         column = self._data.select_columns([name]).with_format("arrow")[rows][name]
-        return bytes_in(column, np.arange(len(rows)))
+        found = bytes_in(column, np.arange(len(rows)))
+        if all(found) or not pa.types.is_struct(column.type):
+            return found
+        named = column.to_pylist()  # what was made from paths holds these alone
+        return [one or _in_file(value) for one, value in zip(found, named, strict=True)]
 
     def counts(self, name: str) -> NDArray[np.int64]:
         data = self._data.select_columns([name]).with_format("arrow")
         blocks = range(0, len(self), _BLOCK)
         return np.concatenate([lengths_in(data[start : start + _BLOCK][name]) for start in blocks])
+
+
+def _in_file(value: Any) -> bytes:
+    """The bytes in the file that an image or recording of the library names; b"" without one."""
+    path = Path(str((value or {}).get("path") or ""))
+    return path.read_bytes() if path.is_file() else b""
 
 
 def read_hugging_face(name: str, options: DataOptions) -> Table:

@@ -52,7 +52,15 @@ def read_npz(path: Path) -> Table:
     Raises:
         UserError: if the file is broken, needs pickle, is too large, or holds no such array.
     """
-    arrays = _arrays(path)
+    return read_arrays(_arrays(path), path)
+
+
+def read_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> Table:
+    """As ``read_npz`` for arrays that are in memory; ``path`` names them.
+
+    Raises:
+        UserError: if there is no array of samples among them.
+    """
     if "edge_index" in arrays:
         raise UserError(
             f"{path} holds graphs (edge_index), which cannot be read yet; expected series (N, C, "

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from nearfar import found
+from nearfar import found, own
 from nearfar.data.options import DataOptions
 from nearfar.data.readers import catalogue
 from nearfar.data.readers.endings import kind_of
+from nearfar.data.readers.objects import read_given
 from nearfar.data.tables.names import as_text
 from nearfar.data.tables.rows import condition_of, where
 from nearfar.data.tables.table import Table
@@ -18,14 +20,16 @@ from nearfar.errors import UserError, unknown_name
 FILE_ENDINGS = (".parquet", ".npz", ".csv", ".tsv")
 
 
-def read(data: str | Path, options: DataOptions) -> Table:
+def read(data: Any, options: DataOptions) -> Table:
     """The rows of a data set, by name or path; ``NAME#COLUMN=VALUE`` takes those with that value
-    alone.
+    alone. What is no text is an object of the user's own, as ``read_given`` takes it.
 
     Raises:
         UserError: for an unknown name, a path that does not exist, a file of another kind, or a
             condition that no row meets.
     """
+    if not isinstance(data, str | Path):
+        return read_given(data, options)
     name, condition = condition_of(str(data))
     if condition is None or _exists(str(data)):
         return _read(data, options)
@@ -34,6 +38,8 @@ def read(data: str | Path, options: DataOptions) -> Table:
 
 def _read(data: str | Path, options: DataOptions) -> Table:
     _check_name(str(data))
+    if own.is_own(data):
+        return read_given(own.handed("data", str(data)), options)
     if isinstance(data, str):
         table = _read_named(data, options)
         if table is not None:

@@ -12,13 +12,13 @@ from nearfar.views import Wanted, WantedViews
 from nearfar.views.parts import PartViews
 
 
-def parameters(spec: Spec, wanted: Wanted) -> list[tuple[str, str]]:
+def parameters(spec: Spec, wanted: Wanted, settings: Any = None) -> list[tuple[str, str]]:
     """(view, parameters) of each view that a method gets; views of the same parameters share a
-    line.
+    line. ``settings`` as for ``WantedViews.maker``.
     """
     if not isinstance(wanted, WantedViews):
         return []
-    maker = dataclasses.replace(wanted, noise=0).maker(spec)
+    maker = dataclasses.replace(wanted, noise=0).maker(spec, settings)
     if isinstance(maker, PartViews):
         maker = next(iter(maker.makers.values()))
     of_images = getattr(maker, "frames", maker)
@@ -30,7 +30,7 @@ def parameters(spec: Spec, wanted: Wanted) -> list[tuple[str, str]]:
     return [(", ".join(names), text) for text, names in told.items()]
 
 
-def parameters_table(spec: Spec, wanted: Wanted) -> str:
+def parameters_table(spec: Spec, wanted: Wanted, settings: Any = None) -> str:
     """The same as HTML, below one line on what is asked of all views."""
     if not isinstance(wanted, WantedViews):
         return f"<p>{html.escape(repr(wanted))}</p>"
@@ -38,10 +38,12 @@ def parameters_table(spec: Spec, wanted: Wanted) -> str:
     asked += [f"{wanted.local} local views"] * bool(wanted.local)
     asked += [f"further views: {', '.join(wanted.further)}"] * bool(wanted.further)
     asked += ["their boxes"] * wanted.boxes + ["noise for masks"] * bool(wanted.noise)
-    head = f"Style {wanted.style}; {'; '.join(asked)}."
+    own = getattr(settings, "name", "")
+    style = f"Views of the user's own, {own}" if own else f"Style {wanted.style}"
+    head = f"{style}; {'; '.join(asked)}."
     lines = "".join(
         f"<tr><th scope='row'>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
-        for name, text in parameters(spec, wanted)
+        for name, text in parameters(spec, wanted, settings)
     )
     table = f"<table class='stack'><tbody>{lines}</tbody></table>" if lines else ""
     return f"<p>{html.escape(head)}</p>{table}"

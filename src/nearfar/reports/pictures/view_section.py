@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from nearfar import modalities
+from nearfar.errors import UserError
 from nearfar.reports.document import Section
 from nearfar.reports.look import Look
 from nearfar.reports.pictures.samples import captions, element, view_pictures
@@ -24,6 +25,7 @@ def views(look: Look) -> Section:
     """
     from nearfar.assembly.assemble import assemble
     from nearfar.assembly.opened import method_of
+    from nearfar.assembly.seeing import settings_of, views_of
     from nearfar.methods import registry
 
     run = look.run
@@ -37,7 +39,10 @@ def views(look: Look) -> Section:
         torch.arange(count) * len(look.train) // count
     )  # evenly: data often come class by class
     raw = samples.take(torch.arange(len(samples)))
-    make = method.views()
+    try:
+        make = views_of(method, run.config)
+    except UserError as error:  # views of the user's own that were not handed over
+        return Section("What the views look like", f"<p>{html.escape(str(error))}</p>")
     made = [make(raw, torch.Generator().manual_seed(draw)) for draw in range(2)]
     count = len(made[0])
     columns = [(look.pictures_of(raw), "the sample", True)]
@@ -48,7 +53,7 @@ def views(look: Look) -> Section:
         ]
     if not any(any(pictures) for pictures, _, _ in columns):
         body = "".join(_texts(captions_of) for captions_of in _captions(look, raw, made, count))
-        table = parameters_table(source.spec, wanted)
+        table = parameters_table(source.spec, wanted, settings_of(method, run.config))
         return Section("What the views look like", f"<p>{_VIEWS_TOLD}</p>{table}{body}")
     names = look.names_of(samples)
     lines = []
@@ -64,7 +69,7 @@ def views(look: Look) -> Section:
     channels = (
         legend(source.spec.shape[0]) if modalities.get(source.spec.modality).one_scale else ""
     )
-    table = parameters_table(source.spec, wanted)
+    table = parameters_table(source.spec, wanted, settings_of(method, run.config))
     return Section("What the views look like", f"<p>{_VIEWS_TOLD}</p>{table}{channels}{body}")
 
 
