@@ -20,7 +20,7 @@ MOST_FILES = 16
 WIDE = {"claims", "networks"}
 
 FLOORS = (
-    "errors ranges named counted found own files stored version collectives",
+    "errors ranges named found own files stored version collectives",
     "rows batch",
     "modalities",
     "data",

@@ -1,4 +1,6 @@
-"""The one exception that means "you can mend this", and how a wrong name is answered."""
+"""The one exception that means "you can mend this", how a wrong name is answered, and how a number
+of things is said.
+"""
 
 from __future__ import annotations
 
@@ -99,3 +101,18 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UserError:
         else f"valid names: {', '.join(names[:_MOST_NAMES])}{more}."
     )
     return UserError(f"Unknown {kind} {brief(name)}: {hint}")
+
+
+def counted(number: float, one: str, several: str = "") -> str:
+    """A whole number with its noun.
+
+    Args:
+        number: How many.
+        one: The noun, or several words that end with it.
+        several: The plural; by default the noun with an s.
+
+    Example:
+        >>> counted(1, "class", "classes"), counted(1200, "seed")
+        ('1 class', '1,200 seeds')
+    """
+    return f"{number:,.0f} {one if number == 1 else several or f'{one}s'}"

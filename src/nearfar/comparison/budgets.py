@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nearfar.assembly.pretrained import FOLDER, named_starts
-from nearfar.counted import counted
+from nearfar.errors import counted
 from nearfar.methods import registry
 from nearfar.runs.folder import CONFIG, RunFolder
 from nearfar.stored import finite_number

@@ -10,8 +10,7 @@ from typing import Any
 
 from nearfar.comparison.budgets import spent_by
 from nearfar.comparison.result import Comparison, Entry
-from nearfar.counted import counted
-from nearfar.errors import UserError
+from nearfar.errors import UserError, counted
 from nearfar.networks.catalogue import short
 from nearfar.runs.folder import RunFolder
 from nearfar.stored import field_of, finite_number, read_json

@@ -19,8 +19,7 @@ from nearfar.comparison.arms import Arm
 from nearfar.comparison.gathering import MEMORY, entry_of
 from nearfar.comparison.options import CompareOptions
 from nearfar.comparison.result import Comparison
-from nearfar.counted import counted
-from nearfar.errors import UserError
+from nearfar.errors import UserError, counted
 from nearfar.files import write_text
 from nearfar.options import MOST_SAMPLES, Config, PretrainOptions
 from nearfar.ranges import checked, whole_number

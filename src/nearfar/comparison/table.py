@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nearfar.comparison.differences import FEWEST_SEEDS
 from nearfar.comparison.judged import headlines
-from nearfar.counted import counted
+from nearfar.errors import counted
 from nearfar.evaluation.kernels.intervals import Interval
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from nearfar.comparison.differences import (
     holm,
     seeds_needed,
 )
-from nearfar.counted import counted
+from nearfar.errors import counted
 from nearfar.evaluation.kernels.intervals import Interval
 
 ENCODER = "the encoder"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from nearfar.counted import counted
+from nearfar.errors import counted
 from nearfar.networks.catalogue import short
 from nearfar.reports.look import Look
 from nearfar.runs.folder import RunFolder

@@ -16,8 +16,7 @@ from nearfar.assembly.opened import source_of
 from nearfar.comparison import Comparison
 from nearfar.comparison.arms import arms_of
 from nearfar.comparison.options import CompareOptions
-from nearfar.counted import counted
-from nearfar.errors import UserError, unknown_name
+from nearfar.errors import UserError, counted, unknown_name
 from nearfar.runs.folder import REPORT
 
 RESULTS = "results.parquet"
@@ -59,8 +58,8 @@ def compare(
     for name in objects:
         if not own.is_file(options[name]):
             raise UserError(
-                f"The {name} of a comparison was handed over as a {type(options[name]).__name__}, "
-                "but its runs have processes of their own; name it in a file, "
+                f"Option {name} was handed over as {type(options[name]).__name__}; expected "
+                "a name, or one in a file, as the runs of a comparison have processes of their own: "
                 f'{name}="FILE.py:NAME".'
             )
     with own.handing(**{name: options[name] for name in objects}):

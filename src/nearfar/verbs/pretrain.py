@@ -15,8 +15,7 @@ from rich.console import Console
 from nearfar import own
 from nearfar.assembly.asked import asked_config
 from nearfar.assembly.resume import restore_config
-from nearfar.counted import counted
-from nearfar.errors import UserError
+from nearfar.errors import UserError, counted
 from nearfar.files import sweep
 from nearfar.methods import registry
 from nearfar.methods.names import name_of as method_name

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nearfar import modalities
-from nearfar.counted import counted
-from nearfar.errors import UserError, printable
+from nearfar.errors import UserError, counted, printable
 from nearfar.runs.folder import RunFolder
 from nearfar.verbs.handing import takes_own
 

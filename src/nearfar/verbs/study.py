@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from nearfar.counted import counted
-from nearfar.errors import UserError
+from nearfar.errors import UserError, counted
 
 if TYPE_CHECKING:
     from nearfar.studies.outcome import Outcome

@@ -7,7 +7,7 @@ import html
 import torch
 
 from nearfar import modalities
-from nearfar.counted import counted
+from nearfar.errors import counted
 from nearfar.evaluation.probes.knn import nearest
 from nearfar.finding.duplicates import near_duplicates
 from nearfar.finding.index import doubtful_labels

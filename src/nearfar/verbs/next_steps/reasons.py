@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nearfar import modalities
-from nearfar.counted import counted
 from nearfar.data.spec import Spec
+from nearfar.errors import counted
 from nearfar.evaluation.result import Evaluation
 from nearfar.evaluation.simple import SIMPLE
 from nearfar.methods import registry
