@@ -59,7 +59,7 @@ def compare(
         if not own.is_file(options[name]):
             raise UserError(
                 f"Option {name} was handed over as {type(options[name]).__name__}; expected "
-                "a name, or one in a file, as the runs of a comparison have processes of their own: "
+                "a name, or one in a file, as the runs of a comparison are other processes: "
                 f'{name}="FILE.py:NAME".'
             )
     with own.handing(**{name: options[name] for name in objects}):
