@@ -24,6 +24,7 @@ SKIPPED_METHOD_CHECKS = {
     "mochi": STOPPED,
     "supremix": STOPPED,
     "swav": STOPPED,
+    "visreg": STOPPED,
 }
 
 

@@ -364,6 +364,9 @@ LOSSES: dict[str, Spec] = {
         {"single_logits": online(-1, 4), "joint_logits": fixed(-1, 3, 12), "label": label(4)},
         distilled,
     ),
+    "sketching.visreg_terms": Spec(
+        {"directions": constant(torch.eye(5, dtype=torch.float64)[:4])}, skip=CONSTANT
+    ),
     "patches.koleo": Spec({"z": online(-1, 5)}, skip=CONSTANT),
     "patches.masked_distillation": Spec(
         {
@@ -525,6 +528,7 @@ PARTS: dict[str, str] = {
     "feature_transformation.mix": "mixtures",
     "feature_transformation.score_statistics": "a diagnostic",
     "gaussianity.draw_directions": "draws the unit vectors that sigreg tests along",
+    "sketching.normal_quantiles": "what the sorted values of visreg_terms are compared with",
     "gated_pairs.gated_cosines": "a matrix",
     "hard_negatives.draw": "draws",
     "hard_negatives.hardest_keys": "places",

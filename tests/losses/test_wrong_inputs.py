@@ -163,6 +163,7 @@ WITHOUT_TEMPERATURE = {
     "redundancy.barlow_twins",
     "redundancy.vicreg",
     "redundancy.vicreg_terms",
+    "sketching.visreg_terms",
     "spectral.spectral_contrast",
     "view_quality.weighted_simsiam",
 }

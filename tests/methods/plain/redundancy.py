@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import Any
 
 import torch
@@ -83,3 +84,29 @@ def lejepa(method: Any, batch: Batch) -> dict[str, Tensor]:
         "prediction": (1 - s.trade) * prediction,
         "normality": s.trade * torch.stack(tests).mean(),
     }
+
+
+@plain_form
+def visreg(method: Any, batch: Batch) -> dict[str, Tensor]:
+    """View by view and direction by direction, with the quantiles of another library."""
+    s = method.settings
+    views = in_one_pass(lambda x: method.projector(method.encoder(x)), batch.views)
+    centre = sum(views[: s.whole]) / s.whole
+    prediction = torch.stack([(centre - z).square().mean() for z in views]).mean()
+    directions = draw_directions(s.projection, s.directions, generator=method.draws())
+    size = len(views[0])
+    normal = NormalDist()
+    quantiles = [normal.inv_cdf((i + 1) / (size + 1)) for i in range(size)]
+    wanted = torch.tensor(quantiles, dtype=torch.float64)
+    means, deviations, shapes = [], [], []
+    for z in views:
+        deviation = z.std(0, correction=0)
+        means.append(z.mean(0).square())
+        deviations.append((1 - deviation).square())
+        standard = (z - z.mean(0)) / (deviation.detach() + 1e-4)
+        for direction in directions.to(z):
+            shapes.append(((standard @ direction).sort().values - wanted).square().mean())
+    weights = {"centre": s.centre, "scale": s.scale, "shape": s.shape}
+    found = {"centre": means, "scale": deviations, "shape": shapes}
+    terms = {name: s.trade * weights[name] * torch.stack(found[name]).mean() for name in found}
+    return {"prediction": (1 - s.trade) * prediction, **terms}

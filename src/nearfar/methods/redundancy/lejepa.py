@@ -34,34 +34,41 @@ from nearfar.ranges import above, unit_interval, whole_number
 from nearfar.targets.step_generator import StepGenerator
 
 
+@dataclass(frozen=True)
+class MultiCropSettings:
+    """Attributes:
+    whole: Number of whole views, whose mean is predicted.
+    local: Number of small crops, which predict only; the paper has none for networks that are no
+        transformers.
+    hidden: Width of the projector's hidden layers.
+    projection: Dimensions of the embedding.
+    """
+
+    whole: Annotated[int, whole_number(1, 64)] = 2
+    local: Annotated[int, whole_number(0, 64)] = 6
+    hidden: Annotated[int, whole_number()] = 2048
+    projection: Annotated[int, whole_number()] = 64
+
+
 class LeJEPA(Method):
     """Multi-crop, one encoder, a 3-layer projector, the whole views' mean as target, distance and a
     test of normality.
     """
 
     @dataclass(frozen=True)
-    class Settings:
+    class Settings(MultiCropSettings):
         """Attributes:
-        whole: Number of whole views, whose mean is predicted.
-        local: Number of small crops, which predict only; the paper has none for networks that are
-            no transformers.
         trade: lambda, the weight of the test of normality, in [0, 1]; 1 - lambda is the
             prediction's.
         directions: Along which embeddings are tested at each step.
         largest: End of the test's integral, above 0.
         knots: Points of the integral from 0 to its end, at least 2.
-        hidden: Width of the projector's hidden layers.
-        projection: Dimensions of the embedding.
         """
 
-        whole: Annotated[int, whole_number(1, 64)] = 2
-        local: Annotated[int, whole_number(0, 64)] = 6
         trade: Annotated[float, unit_interval()] = 0.05
         directions: Annotated[int, whole_number()] = 1024
         largest: Annotated[float, above(0)] = 5.0
         knots: Annotated[int, whole_number(2)] = 17
-        hidden: Annotated[int, whole_number()] = 2048
-        projection: Annotated[int, whole_number()] = 64
 
     paper = Paper(
         title="LeJEPA: Provable and Scalable Self-Supervised Learning Without the Heuristics",
@@ -104,7 +111,9 @@ class LeJEPA(Method):
         "loss": "distance, and a test of normality along random directions",
     }
 
-    def __init__(self, encoder: Encoder, spec: Spec, settings: Settings | None = None) -> None:
+    def __init__(
+        self, encoder: Encoder, spec: Spec, settings: MultiCropSettings | None = None
+    ) -> None:
         super().__init__(encoder, spec, settings)
         s = self.settings
         self.projector = mlp((encoder.dimension, s.hidden, s.hidden, s.projection))
