@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nearfar.claims.claim import Claim
-from nearfar.claims.harness import Training, augmented_knn, digits, labelled, pretrained
-from nearfar.data.spec import Spec
-from nearfar.networks.encoder import Encoder
-from nearfar.networks.patch_transformer import PatchTransformer
+from nearfar.claims.harness import (
+    Training,
+    augmented_knn,
+    digits,
+    labelled,
+    pretrained,
+    small_transformer,
+)
 
 SPREADS: Mapping[str, float] = {"with KoLeo": 0.1, "without": 0.0}
 SETTINGS = {"hidden": 64, "bottleneck": 32}
 
 
-def small_transformer(spec: Spec) -> Encoder:
-    """Sixteen patches, two blocks of 48 channels."""
-    return PatchTransformer(spec, width=48, depth=2, heads=3, patch=2)
-
-
 def measure(arm: str, seed: int) -> Mapping[str, float]:
     settings = SETTINGS | {"spread": SPREADS[arm]}
-    training = Training(steps=300, encoder=small_transformer)
+    training = Training(steps=300, encoder=small_transformer(patch=2))
     method = pretrained("dinov2", digits(), training, seed=seed, settings=settings)
     train = labelled(method, digits().train)
     return {"augmented_knn": augmented_knn(method, digits(), train, seed=seed)}

@@ -24,6 +24,7 @@ from nearfar.methods import registry
 from nearfar.methods.method import Method, Recipe
 from nearfar.networks.convnet import SmallConvNet
 from nearfar.networks.encoder import Encoder
+from nearfar.networks.patch_transformer import PatchTransformer
 from nearfar.options import resolved_settings
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
@@ -79,6 +80,11 @@ def thin_convnet(*widths: int) -> MakeEncoder:
 
 tiny_convnet = thin_convnet(24, 32, 32)
 """About as much as digits need."""
+
+
+def small_transformer(patch: int) -> MakeEncoder:
+    """What makes a transformer of two blocks with 48 channels over square patches."""
+    return lambda spec: PatchTransformer(spec, width=48, depth=2, heads=3, patch=patch)
 
 
 def pretrained(

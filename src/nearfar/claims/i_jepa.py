@@ -7,11 +7,14 @@ from functools import cache
 
 from nearfar import data
 from nearfar.claims.claim import Claim
-from nearfar.claims.harness import Training, both_parts, linear_accuracy, pretrained
+from nearfar.claims.harness import (
+    Training,
+    both_parts,
+    linear_accuracy,
+    pretrained,
+    small_transformer,
+)
 from nearfar.data.samples import Source
-from nearfar.data.spec import Spec
-from nearfar.networks.encoder import Encoder
-from nearfar.networks.patch_transformer import PatchTransformer
 
 SETTINGS = {"blocks": 2, "width": 24, "depth": 1, "heads": 3}
 
@@ -21,17 +24,13 @@ def _cluttered() -> Source:
     return data.load("cluttered-digits")
 
 
-def _small_transformer(spec: Spec) -> Encoder:
-    return PatchTransformer(spec, width=48, depth=2, heads=3, patch=4)
-
-
 def measure(arm: str, seed: int) -> Mapping[str, float]:
     training = Training(
         steps=400,
         optimizer="muon",
         learning_rate=8e-3,
         weight_decay=0.05,
-        encoder=_small_transformer,
+        encoder=small_transformer(patch=4),
         views=None,
     )
     settings = SETTINGS | {"predicted": arm}

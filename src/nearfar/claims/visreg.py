@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from nearfar.claims.claim import Claim
 from nearfar.claims.harness import Training, augmented_knn, digits, labelled, pretrained
 
-SETTINGS: Mapping[str, Mapping[str, float]] = {
+SETTINGS: Mapping[str, dict[str, float]] = {
     "visreg": {"trade": 0.6, "directions": 64},
     "lejepa": {"trade": 0.05, "directions": 64},
 }
-SHARED = {"local": 0, "hidden": 128, "projection": 32}
+SHARED: dict[str, float] = {"local": 0, "hidden": 128, "projection": 32}
 
 
 def measure(arm: str, seed: int) -> Mapping[str, float]:
