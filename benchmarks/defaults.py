@@ -29,6 +29,7 @@ from nearfar.comparison.judged import JUDGED, judged_metrics
 from nearfar.comparison.verdict import Finding, findings
 from nearfar.evaluation.answers import ANSWERS, Answers
 from nearfar.evaluation.result import BASELINES, Evaluation
+from nearfar.stored import with_nan, with_null
 
 TARGET = Path(__file__).parents[1] / "docs" / "results"
 TRIALS = TARGET / "defaults-trials.jsonl"
@@ -46,7 +47,7 @@ SETS = (
     DataSet(name="heartbeats", data="ecg.npz", seeds=2),
     DataSet(name="lidar objects", data="points.npz"),
     DataSet(name="clips", data="clips.parquet"),
-    DataSet(name="sentences", data="stsb_en.parquet", seeds=2, protocols=("quick",)),
+    DataSet(name="sentences", data="stsb_en.parquet", limit=1_000, seeds=2, protocols=("quick",)),
     DataSet(name="emoji and names", data="emoji.parquet", method="clip", protocols=("quick",)),
 )
 
@@ -84,7 +85,8 @@ def measure(one: DataSet, folder: Path, place: Path, seeds: int) -> None:
         (run_place / "evaluation.json").write_text(judged.evaluation.to_json(), encoding="utf-8")
         judged.evaluation.answers.write(run_place / ANSWERS)
         about = {name: value for name, value in vars(judged).items() if name != "evaluation"}
-        (run_place / "run.json").write_text(json.dumps(about), encoding="utf-8")
+        text = json.dumps(with_null(about), allow_nan=False)
+        (run_place / "run.json").write_text(text, encoding="utf-8")
         told = [f"{s.metric} {s.row} {s.text()}" for s in judged.evaluation.scores]
         print(f"{one.name}, seed {seed}: {judged.seconds:.0f} s; {'; '.join(told)}", flush=True)
 
@@ -92,7 +94,7 @@ def measure(one: DataSet, folder: Path, place: Path, seeds: int) -> None:
 def gathered(one: DataSet, place: Path) -> Row | None:
     """What the finished runs of a set come to; None where there are none."""
     folders = sorted(place.glob(f"{one.name.replace(' ', '-')}-[0-9]"))
-    runs = [json.loads((folder / "run.json").read_text()) for folder in folders]
+    runs = [with_nan(json.loads((folder / "run.json").read_text())) for folder in folders]
     if not runs:
         return None
     found = [
@@ -277,7 +279,7 @@ def main() -> None:
     old = target.read_text(encoding="utf-8") if target.exists() else ""
     notes = NOTES + old.partition(NOTES)[2].rstrip("\n") if NOTES in old else NOTES
     target.write_text(page(rows, notes), encoding="utf-8")
-    text = json.dumps([summary(row) for row in rows], indent=1)
+    text = json.dumps(with_null([summary(row) for row in rows]), indent=1, allow_nan=False)
     (TARGET / "defaults.json").write_text(text + "\n", encoding="utf-8")
 
 
