@@ -209,7 +209,7 @@ def _sentences(rows: Sequence[Row]) -> list[str]:
     if not told:
         return ["On each of these sets the trained encoder is surely better than the random one."]
     return [
-        "The trained encoder is surely better than the random one by both metrics, but for:",
+        "The trained encoder is surely better than the random one by each metric, but for:",
         "",
         *told,
     ]
