@@ -1,7 +1,8 @@
 """Try other defaults on held-out parts of training samples; the test samples are not looked at.
 
-    python benchmarks/choose_defaults.py FOLDER SET [SET ...] [--seeds N] [--note WORDS]
-        [--options NAME=VALUE ...] [--settings NAME=VALUE ...] [--views NAME=VALUE ...]
+    python benchmarks/choose_defaults.py FOLDER SET [SET ...] [--seeds N] [--first N]
+        [--method NAME] [--note WORDS] [--options NAME=VALUE ...] [--settings NAME=VALUE ...]
+        [--views NAME=VALUE ...]
 
 FOLDER holds the files that `docs/results/defaults.md` names. A fifth of each set's training samples
 (whole groups, where there are any) is held out, another for each seed; what is left is trained on.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -40,18 +42,22 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("sets", nargs="+", choices=[one.name for one in SETS])
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--method", help="instead of the one that the page has")
     parser.add_argument("--note", default="")
     for name in ("options", "settings", "views"):
         parser.add_argument(f"--{name}", nargs="*", default=[])
     given = parser.parse_args()
-    words = [*given.options, *given.settings, *given.views]
+    method = [f"method={given.method}"] if given.method else []
+    words = [*method, *given.options, *given.settings, *given.views]
     trial = Trial(values_of(given.options), values_of(given.settings), values_of(given.views))
     for one in SETS:
         if one.name not in given.sets:
             continue
+        tried = dataclasses.replace(one, method=given.method or one.method)
         whole = loaded(one, given.folder)
-        for seed in range(given.seeds):
-            judged = run(one, within_training(whole, seed), given.folder, seed, trial)
+        for seed in range(given.first, given.first + given.seeds):
+            judged = run(tried, within_training(whole, seed), given.folder, seed, trial)
             scores = {
                 f"{score.metric}, {score.row}": round(100 * score.value, 1)
                 for score in judged.evaluation.scores

@@ -29,6 +29,7 @@ from nearfar.comparison.judged import JUDGED, judged_metrics
 from nearfar.comparison.verdict import Finding, findings
 from nearfar.evaluation.answers import ANSWERS, Answers
 from nearfar.evaluation.result import BASELINES, Evaluation
+from nearfar.stored import with_nan, with_null
 
 TARGET = Path(__file__).parents[1] / "docs" / "results"
 TRIALS = TARGET / "defaults-trials.jsonl"
@@ -46,7 +47,7 @@ SETS = (
     DataSet(name="heartbeats", data="ecg.npz", seeds=2),
     DataSet(name="lidar objects", data="points.npz"),
     DataSet(name="clips", data="clips.parquet"),
-    DataSet(name="sentences", data="stsb_en.parquet", seeds=2, protocols=("quick",)),
+    DataSet(name="sentences", data="stsb_en.parquet", steps=100, seeds=2, protocols=("quick",)),
     DataSet(name="emoji and names", data="emoji.parquet", method="clip", protocols=("quick",)),
 )
 
@@ -84,7 +85,8 @@ def measure(one: DataSet, folder: Path, place: Path, seeds: int) -> None:
         (run_place / "evaluation.json").write_text(judged.evaluation.to_json(), encoding="utf-8")
         judged.evaluation.answers.write(run_place / ANSWERS)
         about = {name: value for name, value in vars(judged).items() if name != "evaluation"}
-        (run_place / "run.json").write_text(json.dumps(about), encoding="utf-8")
+        text = json.dumps(with_null(about), allow_nan=False)
+        (run_place / "run.json").write_text(text, encoding="utf-8")
         told = [f"{s.metric} {s.row} {s.text()}" for s in judged.evaluation.scores]
         print(f"{one.name}, seed {seed}: {judged.seconds:.0f} s; {'; '.join(told)}", flush=True)
 
@@ -92,7 +94,7 @@ def measure(one: DataSet, folder: Path, place: Path, seeds: int) -> None:
 def gathered(one: DataSet, place: Path) -> Row | None:
     """What the finished runs of a set come to; None where there are none."""
     folders = sorted(place.glob(f"{one.name.replace(' ', '-')}-[0-9]"))
-    runs = [json.loads((folder / "run.json").read_text()) for folder in folders]
+    runs = [with_nan(json.loads((folder / "run.json").read_text())) for folder in folders]
     if not runs:
         return None
     found = [
@@ -156,8 +158,9 @@ def page(rows: Sequence[Row], notes: str) -> str:
         f"Made by `python benchmarks/defaults.py FOLDER` with nearfar {nearfar.__version__}, torch "
         f"{torch.__version__}, Python {platform.python_version()}, one thread. Each run is what "
         "the command below does without any other word (the small recipe), judged on the test "
-        "samples. Seeds differ in training; the split is that of seed 0. Seconds are the "
-        "processor's, of training alone; other work on the same core makes them longer.",
+        "samples. Where the command has --steps, the run is shorter than the default. Seeds differ "
+        "in training; the split is that of seed 0. Seconds are the processor's, of training alone; "
+        "other work on the same core makes them longer.",
         "",
         "| set | kind | command | training and test samples | steps x batch | seeds | processor "
         "seconds a run |",
@@ -188,7 +191,7 @@ def page(rows: Sequence[Row], notes: str) -> str:
             lines.append(f"| {row.of.name} | {metric} | {' | '.join(shown + told)} |")
     missing = [one.name for one in SETS if one.name not in {row.of.name for row in rows}]
     if missing:
-        lines += ["", f"Not measured yet: {', '.join(missing)}."]
+        lines += ["", f"Not measured yet, the reasons stand at the end: {', '.join(missing)}."]
     return "\n".join([*lines, "", *_sentences(rows), "", *_tried(), notes]) + "\n"
 
 
@@ -206,7 +209,7 @@ def _sentences(rows: Sequence[Row]) -> list[str]:
     if not told:
         return ["On each of these sets the trained encoder is surely better than the random one."]
     return [
-        "The trained encoder is surely better than the random one by both metrics, but for:",
+        "The trained encoder is surely better than the random one by each metric, but for:",
         "",
         *told,
     ]
@@ -277,7 +280,7 @@ def main() -> None:
     old = target.read_text(encoding="utf-8") if target.exists() else ""
     notes = NOTES + old.partition(NOTES)[2].rstrip("\n") if NOTES in old else NOTES
     target.write_text(page(rows, notes), encoding="utf-8")
-    text = json.dumps([summary(row) for row in rows], indent=1)
+    text = json.dumps(with_null([summary(row) for row in rows]), indent=1, allow_nan=False)
     (TARGET / "defaults.json").write_text(text + "\n", encoding="utf-8")
 
 

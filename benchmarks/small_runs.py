@@ -45,6 +45,7 @@ class DataSet:
         data: A name that nearfar knows, or a path in the folder of the data.
         label: The label column; None: the one with a common name.
         limit: Of training samples; None: all.
+        steps: Of training, where the recipe's would take too long; None: the recipe's.
         method: What is trained on it.
         seeds: How often, at most.
         protocols: What judges it.
@@ -54,6 +55,7 @@ class DataSet:
     data: str
     label: str | None = None
     limit: int | None = None
+    steps: int | None = None
     method: str = "simclr"
     seeds: int = 3
     protocols: tuple[str, ...] = ("knn", "linear")
@@ -62,13 +64,14 @@ class DataSet:
         """Those of the command line."""
         path = folder / self.data
         data = str(path) if path.exists() else self.data
-        return PretrainOptions(data=data, label=self.label, limit=self.limit)
+        return PretrainOptions(data=data, label=self.label, limit=self.limit, steps=self.steps)
 
     def command(self) -> str:
         """What a user types."""
         words = [f"nearfar pretrain {self.method} --data {self.data}"]
         words += [f"--label {self.label}"] if self.label else []
         words += [f"--limit {self.limit}"] if self.limit else []
+        words += [f"--steps {self.steps}"] if self.steps else []
         return " ".join(words)
 
 

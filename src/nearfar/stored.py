@@ -104,6 +104,33 @@ def finite_number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def with_null(values: Any) -> Any:
+    """Values for JSON that any reader takes: numbers that are not finite, which JSON does not have,
+    are None.
+
+    >>> with_null({"loss": math.nan, "each": [1.0, math.inf]})
+    {'loss': None, 'each': [1.0, None]}
+    """
+    if isinstance(values, Mapping):
+        return {name: with_null(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [with_null(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
+
+
+def with_nan(values: Any) -> Any:
+    """What ``with_null`` gave, read back: None is NaN.
+
+    >>> with_nan({"loss": None, "each": [1.0, None]})
+    {'loss': nan, 'each': [1.0, nan]}
+    """
+    if isinstance(values, dict):
+        return {name: with_nan(value) for name, value in values.items()}
+    if isinstance(values, list):
+        return [with_nan(value) for value in values]
+    return math.nan if values is None else values
+
+
 def check_depth(values: Any, where: str, mend: str) -> None:
     """Refuse tables and lists that lie deeper in each other than ``MOST_LEVELS``.
 

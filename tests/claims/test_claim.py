@@ -5,6 +5,7 @@ is complete.
 from __future__ import annotations
 
 import json
+import math
 import re
 import signal
 from collections.abc import Callable, Mapping
@@ -85,6 +86,18 @@ def test_a_result_is_read_back_and_shown(tmp_path: Path) -> None:
     assert "**holds**" in table
     assert "Not measured: swav." in table
     assert "1 holds, 0 does not hold here, 0 inconclusive" in table
+
+
+def test_a_result_without_an_interval_is_json_for_any_reader(tmp_path: Path) -> None:
+    result = claims.run("toy", toy(1.0, 0.1), seeds=3, watch=lambda _: None)
+    text = replace(result, low=math.nan, high=math.nan).to_json()
+    found = json.loads(text, parse_constant=pytest.fail)
+    assert (found["low"], found["high"]) == (None, None)
+    (tmp_path / "toy.json").write_text(text)
+    read = read_results(tmp_path)[0]
+    assert math.isnan(read.low)
+    assert math.isnan(read.high)
+    assert replace(read, low=result.low, high=result.high) == result
 
 
 def test_a_metric_of_one_arm_alone_is_shown_with_a_dash() -> None:

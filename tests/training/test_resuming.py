@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,25 @@ def test_damaged_lines_of_metrics_are_cut(tmp_path: Path, end: bytes) -> None:
     assert [row["step"] for row in map(json.loads, log.path.read_text().splitlines())] == [3]
     assert len(told) == 1
     assert "1 damaged line(s)" in told[0]
+
+
+def test_metrics_hold_no_nan_that_other_readers_refuse(tmp_path: Path) -> None:
+    def strict(text: str) -> dict[str, object]:
+        row: dict[str, object] = json.loads(text, parse_constant=pytest.fail)
+        return row
+
+    log = MetricsLog(tmp_path)
+    progress = Progress(3, 9, 3, 8, {"loss": 1.0})
+    old = {"step": 2, "epoch": 0.5, "terms": {"a": math.nan}}
+    log.path.write_text(json.dumps(old) + "\n")
+    log.on_start(progress)
+    log.write(progress, loss=math.inf, terms={"a": math.nan, "b": 2.0})
+    first, second = map(strict, log.path.read_text().splitlines())
+    assert first == {**old, "terms": {"a": None}}
+    assert (second["loss"], second["terms"]) == (None, {"a": None, "b": 2.0})
+    read = log.rows()
+    assert all(math.isnan(row["terms"]["a"]) for row in read)
+    assert read[1]["terms"]["b"] == 2.0
 
 
 class LateNan(Toy):

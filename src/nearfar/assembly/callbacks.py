@@ -20,6 +20,7 @@ from nearfar.evaluation.online import OnlineProbe
 from nearfar.files import write_text, writing
 from nearfar.methods.method import Method
 from nearfar.runs.folder import read_rows
+from nearfar.stored import with_null
 from nearfar.training.progress import Progress
 
 COSINES = "projection_cosines"
@@ -29,9 +30,13 @@ GLANCE = "glance"
 """Name in a row of metrics: the names of the figures of what the method predicts."""
 
 
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(with_null(row), allow_nan=False) + "\n"
+
+
 class MetricsLog:
-    """Appends one JSON object a line to ``metrics.jsonl``; on resuming, drops the lines written
-    after the checkpoint.
+    """Appends one JSON object a line to ``metrics.jsonl``, with null for what is not finite; on
+    resuming, drops the lines written after the checkpoint.
 
     Args:
         folder: of the run.
@@ -52,7 +57,7 @@ class MetricsLog:
                     "leaves them; they were cut."
                 )
             kept = [row for row in rows if row["step"] <= progress.step]
-            write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept), overwrite=True)
+            write_text(self.path, "".join(_line(row) for row in kept), overwrite=True)
 
     def alarms(self) -> list[str]:
         """The alarms that the run has raised so far."""
@@ -87,7 +92,7 @@ class MetricsLog:
             **values,
         }
         with writing(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(_line(row))
 
 
 class Display:

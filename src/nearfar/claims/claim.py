@@ -14,6 +14,7 @@ from typing import Any
 
 from nearfar.errors import unknown_name
 from nearfar.evaluation.kernels.intervals import paired_difference
+from nearfar.stored import with_null
 from nearfar.version import __version__
 
 _FOLDER = Path(__file__).parent
@@ -84,8 +85,8 @@ class Result:
     tuning: str = ""
 
     def to_json(self) -> str:
-        """As JSON; ``Result(**json.loads(text))`` is the inverse."""
-        return json.dumps(asdict(self), indent=1)
+        """As JSON, NaN as null; ``claims.table.read_results`` reads it back."""
+        return json.dumps(with_null(asdict(self)), indent=1, allow_nan=False)
 
 
 def verdict(low: float, high: float) -> str:

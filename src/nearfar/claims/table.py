@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nearfar.claims.claim import FAILS, HOLDS, OPEN, Result
 from nearfar.errors import UserError
-from nearfar.stored import field_of, read_json, record
+from nearfar.stored import field_of, read_json, record, with_nan
 
 _MEND = "measure the claim again with `nearfar claim NAME`"
 
@@ -33,7 +33,7 @@ def _result(path: Path) -> Result:
     Raises:
         UserError: if the file is damaged.
     """
-    found = record(Result, read_json(path, _MEND), str(path))
+    found = record(Result, with_nan(read_json(path, _MEND)), str(path))
     for arm in (found.first, found.second):
         rows = found.values.get(arm)
         if not rows:

@@ -7,11 +7,11 @@ import html
 import json
 import math
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from nearfar.errors import UserError, unknown_name
 from nearfar.evaluation.answers import Answers
-from nearfar.stored import field_of, parsed_json, record
+from nearfar.stored import field_of, parsed_json, record, with_null
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -138,9 +138,7 @@ class Evaluation:
         """As JSON; NaN is null."""
         values = asdict(dataclasses.replace(self, answers=Answers()))
         del values["answers"]
-        values["scores"] = [
-            {key: _or_null(value) for key, value in one.items()} for one in values["scores"]
-        ]
+        values["scores"] = with_null(values["scores"])
         return json.dumps(values, indent=1, allow_nan=False) + "\n"
 
     @classmethod
@@ -220,7 +218,3 @@ class Evaluation:
             *(f"{name}: {what}" for name, what in self.protocols.items()),
             *self.notes,
         ]
-
-
-def _or_null(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -75,7 +75,7 @@ def intervals(
     return with_notes(specification(chart), longest=max(map(len, arms), default=0))
 
 
-def _bounds(values: Sequence[Row]) -> dict[str, int]:
+def _bounds(values: Sequence[Row]) -> dict[str, Any]:
     """Ends of the axis at 0 and 100 where shares lie so near to them that it would go beyond."""
     keys = ("value", "low", "high")
     ends = [row[key] for row in values for key in keys if row.get(key) is not None]

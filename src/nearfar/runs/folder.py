@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearfar.errors import UserError
 from nearfar.options import Config, read_config
-from nearfar.stored import check_file, finite_number
+from nearfar.stored import check_file, finite_number, with_nan
 
 if TYPE_CHECKING:
     from nearfar.evaluation import Evaluation
@@ -27,7 +27,9 @@ CHECKPOINTS = "checkpoints"
 
 
 def read_rows(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The whole rows of a ``metrics.jsonl`` in order, and how many lines are damaged."""
+    """The whole rows of a ``metrics.jsonl`` in order, null as NaN, and how many lines are
+    damaged.
+    """
     rows: list[dict[str, Any]] = []
     check_file(path, "restore it, or remove it: what else the run holds is left as it is")
     lines = [
@@ -40,7 +42,7 @@ def read_rows(path: Path) -> tuple[list[dict[str, Any]], int]:
             continue
         step = row.get("step") if isinstance(row, dict) else None
         if finite_number(step) is not None:
-            rows.append(row)
+            rows.append(with_nan(row))
     return rows, len(lines) - len(rows)
 
 
