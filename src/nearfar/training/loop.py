@@ -34,7 +34,7 @@ def fit(
     without one, nothing is written.
 
     Returns where the run stands: ``progress.step < progress.steps`` means that it was interrupted
-    (Ctrl-C, SIGTERM or SIGHUP) after its last step was finished and saved.
+    (Ctrl-C, SIGTERM, SIGHUP or SIGUSR1) after its last step was finished and saved.
 
     ``going_on`` makes the run a branch of another one: it starts with its optimisers' state, sees
     one task's samples only, and keeps the method's progress.
