@@ -53,6 +53,8 @@ class PretrainOptions:
         weight_decay: for weight matrices.
         final_weight_decay: the same at the end of the run, reached along half a cosine; by default
             it stays.
+        layer_decay: factor of the learning rate from each layer of the encoder to the one before
+            it, such as 0.75; by default all learn alike.
         optimizer: adamw, adam, sgd, lars, larc or muon, with options as in adam:beta1=0.5.
         schedule: how the learning rate moves: cosine, constant, linear, steps, infinite ..., with
             options as in infinite:constant=0.3.
@@ -101,6 +103,7 @@ class PretrainOptions:
     learning_rate: Annotated[float, at_least(0)] | None = None
     weight_decay: Annotated[float, at_least(0)] | None = None
     final_weight_decay: Annotated[float, at_least(0)] | None = None
+    layer_decay: Annotated[float, unit_interval(zero=False)] | None = None
     optimizer: str | None = None
     schedule: str | None = None
     scale: bool | None = None
@@ -156,6 +159,7 @@ OPTION_GROUPS: Mapping[str, tuple[str, ...]] = {
         "scale",
         "weight_decay",
         "final_weight_decay",
+        "layer_decay",
         "warmup",
         "clip",
         "accumulate",

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from nearfar.errors import UserError
+from nearfar.networks.depths import Depths, by_children
 
 
 class Encoder(nn.Module):
@@ -97,6 +98,14 @@ class Encoder(nn.Module):
             f"{type(self).__name__} has no projection of patches; choose a transformer encoder "
             "such as vit-tiny."
         )
+
+    def by_depth(self) -> Depths:
+        """All parameters from the input to the features, those of one depth together; by default in
+        the order of the parts, see ``depths.by_children``.
+
+        It says which layers ``--layer-decay`` slows down, and by how much.
+        """
+        return by_children(self)
 
 
 class NodeEncoder(Encoder):
