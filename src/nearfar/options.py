@@ -61,6 +61,8 @@ class PretrainOptions:
         scale: whether the learning rate grows with the batch.
         warmup: share of the steps in which the learning rate rises.
         clip: largest gradient norm; 0 means no clipping.
+        weight_average: decay of a running average of the weights, such as 0.999, which is evaluated
+            and exported in their place; by default the weights of the last step are.
         accumulate: split each batch into this many parts for the forward pass; negatives then come
             from one part only.
         gradient_cache: embed in chunks of this many samples and contrast the whole batch; 0 means
@@ -109,6 +111,7 @@ class PretrainOptions:
     scale: bool | None = None
     warmup: Annotated[float, unit_interval()] | None = None
     clip: Annotated[float, at_least(0)] | None = None
+    weight_average: Annotated[float, unit_interval(zero=False, one=False)] | None = None
     accumulate: Annotated[int, whole_number()] = 1
     gradient_cache: Annotated[int, whole_number(0)] = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -162,6 +165,7 @@ OPTION_GROUPS: Mapping[str, tuple[str, ...]] = {
         "layer_decay",
         "warmup",
         "clip",
+        "weight_average",
         "accumulate",
         "gradient_cache",
         "order",
@@ -311,6 +315,11 @@ def _check_together(options: PretrainOptions) -> None:
         raise UserError(
             "Option branch delivers at the end of each member of a column, but none orders the "
             "run; give --order, such as task with --with stream:tasks=3."
+        )
+    if options.branch and options.weight_average is not None:
+        raise UserError(
+            "Options branch and weight_average were both given, but a branch delivers the weights "
+            "of its last step; leave one out."
         )
     if options.branch and options.shard:
         raise UserError(

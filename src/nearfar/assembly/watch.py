@@ -74,6 +74,7 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
         precision=precision,
         accumulate=options.accumulate,
         gradient_cache=options.gradient_cache,
+        weight_average=options.weight_average or 0.0,
         checkpoint_minutes=options.checkpoint_minutes,
         compile=options.compile,
         shard=options.shard,

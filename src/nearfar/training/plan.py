@@ -29,6 +29,8 @@ class Plan:
         accumulate: parts a batch is split into; negatives come from one part only.
         gradient_cache: samples embedded at once while the loss sees the whole batch; 0: off.
         checkpoint_minutes: time between two checkpoints.
+        weight_average: decay of the average of the weights that is looked at and given in their
+            place; 0: the weights themselves are.
         log_every: steps between two rows of metrics.
         compile: compile the encoder.
         shard: divide parameters, gradients and optimiser state over the processes.
@@ -48,6 +50,7 @@ class Plan:
     accumulate: int = 1
     gradient_cache: int = 0
     checkpoint_minutes: float = 5.0
+    weight_average: float = 0.0
     log_every: int = 5
     compile: bool = False
     shard: bool = False

@@ -1,4 +1,4 @@
-"""Where a run stands, and who is told of it."""
+"""Where a run stands, what is due there, and who is told of it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,35 @@ class Progress:
     def epoch(self) -> int:
         """Number of finished epochs."""
         return self.step // self.steps_per_epoch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """What is due after a step.
+
+    Attributes:
+        is_epoch_end: The step was the last of its epoch.
+        is_last: The step was the last of the run.
+        is_stopping: The user asked the run to stop.
+        is_saved: A checkpoint is due because enough time has passed.
+        is_logged: The terms of the step are logged.
+    """
+
+    is_epoch_end: bool
+    is_last: bool
+    is_stopping: bool
+    is_saved: bool
+    is_logged: bool
+
+    @property
+    def is_looked_at(self) -> bool:
+        """Whether the terms must be finite before anything is done with them."""
+        return self.is_logged or self.is_stopping or self.is_saved
+
+    @property
+    def is_last_now(self) -> bool:
+        """Whether no step follows in this process."""
+        return self.is_last or self.is_stopping
 
 
 class Callback(Protocol):

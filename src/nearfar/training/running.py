@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,38 +28,10 @@ from nearfar.training.care.profile import BETWEEN
 from nearfar.training.care.resuming import restore, save
 from nearfar.training.plan import Plan
 from nearfar.training.processes import sharding
-from nearfar.training.progress import Callback, Progress
+from nearfar.training.progress import Callback, Moment, Progress
 from nearfar.training.training_set import LoadedTrainingSet
 from nearfar.training.update import Updates, placed
-
-
-@dataclass(frozen=True, kw_only=True)
-class Moment:
-    """What is due after a step.
-
-    Attributes:
-        is_epoch_end: The step was the last of its epoch.
-        is_last: The step was the last of the run.
-        is_stopping: The user asked the run to stop.
-        is_saved: A checkpoint is due because enough time has passed.
-        is_logged: The terms of the step are logged.
-    """
-
-    is_epoch_end: bool
-    is_last: bool
-    is_stopping: bool
-    is_saved: bool
-    is_logged: bool
-
-    @property
-    def is_looked_at(self) -> bool:
-        """Whether the terms must be finite before anything is done with them."""
-        return self.is_logged or self.is_stopping or self.is_saved
-
-    @property
-    def is_last_now(self) -> bool:
-        """Whether no step follows in this process."""
-        return self.is_last or self.is_stopping
+from nearfar.training.weight_average import WeightAverage
 
 
 class Running:
@@ -89,6 +60,7 @@ class Running:
         self.samples = source.trained.to(plan.device)
         self.updates = Updates(self.method, plan)
         self.trained = self.updates.trained
+        self.average = WeightAverage(self.trained, plan.weight_average)
         self.sampler = self._sampler()
         self.progress = self._restored()
         self.updates.begin(self._explained)
@@ -119,6 +91,7 @@ class Running:
             self.folder,
             self.trained,
             optimizers,
+            self.average,
             plan.seed,
             config=plan.config,
             tell=plan.tell,
@@ -213,6 +186,7 @@ class Running:
         """Make the updates of one step; returns its detached loss terms."""
         terms = self.updates.of(batch, self.progress.step, self._share(further=1))
         self.progress.step += 1
+        self.average.update(self.trained, self.progress.step)
         self._samples_since += self.plan.recipe.batch_size
         return terms
 
@@ -258,7 +232,7 @@ class Running:
         """Tell the callbacks the end of an epoch, and save where that is due."""
         with self.plan.profile(BETWEEN):
             if moment.is_epoch_end:
-                with sharding.filled(self.method, self.trained):
+                with sharding.filled(self.method, self.trained), self.average.shown(self.method):
                     for callback in self.callbacks:
                         callback.on_epoch(self.progress, self.method)
                 # the others wait while the first process looks at the method
@@ -274,6 +248,7 @@ class Running:
             self.folder,
             self.trained,
             self.updates.optimizers,
+            self.average,
             self.progress.step,
             config=self.plan.config,
         )
@@ -288,7 +263,10 @@ class Running:
         self.plan.profile.after_step(moment.is_last_now, bound)
 
     def finish(self, fit: Callable[..., Progress]) -> None:
-        """Deliver what is due at the end of the last task, and fill the method."""
+        """Deliver what is due at the end of the last task, and fill the method, with the average of
+        its weights where there is one.
+        """
         if self.is_over:
             self.deliver_due(fit)
         sharding.fill(self.method, self.trained)
+        self.average.give(self.method)
