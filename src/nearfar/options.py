@@ -79,6 +79,10 @@ class PretrainOptions:
         seed: of every random draw.
         limit: use at most this many training samples.
         evaluate_every: epochs between two online kNN probes; 0 means about ten times a run.
+        keep_best: keep encoder and method as they were when the online probe was highest, in the
+            folder best of the run, beside the last.
+        early_stop: end the run after so many online probes in a row without a higher score; by
+            default it goes to its end.
         checkpoint_minutes: minutes between two checkpoints.
         log: trackers to write to beside metrics.jsonl: tensorboard, wandb.
         evaluate: judge the encoder at the end and write the report.
@@ -123,6 +127,8 @@ class PretrainOptions:
     seed: Annotated[int, whole_number(0, MOST_SEED)] = 0
     limit: Annotated[int, whole_number(2, MOST_SAMPLES)] | None = None
     evaluate_every: Annotated[int, whole_number(0)] = 0
+    keep_best: bool = False
+    early_stop: Annotated[int, whole_number()] | None = None
     checkpoint_minutes: Annotated[float, at_least(0)] = 5.0
     log: tuple[Literal["tensorboard", "wandb"], ...] = ()
     evaluate: bool = True
@@ -173,7 +179,16 @@ OPTION_GROUPS: Mapping[str, tuple[str, ...]] = {
         "seed",
     ),
     "machine": ("device", "precision", "compile", "shard"),
-    "output": ("output", "resume", "evaluate", "evaluate_every", "checkpoint_minutes", "log"),
+    "output": (
+        "output",
+        "resume",
+        "evaluate",
+        "evaluate_every",
+        "keep_best",
+        "early_stop",
+        "checkpoint_minutes",
+        "log",
+    ),
 }
 """The sections in which help lists the options; each option stands in one."""
 

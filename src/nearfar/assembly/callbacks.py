@@ -147,6 +147,10 @@ class Probes(NamedTuple):
 class OnlineEvaluation:
     """Every few epochs: kNN accuracy and effective rank of the encoder as it stands, a glance at
     what the method predicts, and the alarms of collapse and of the method.
+
+    Attributes:
+        looked_at: Step of the last look of this process.
+        values: What it found.
     """
 
     def __init__(
@@ -162,6 +166,8 @@ class OnlineEvaluation:
         self.log = log
         self.display = display
         self.alarm = alarm
+        self.looked_at = -1
+        self.values: dict[str, float] = {}
         self._alarmed = False
         self._cosines: dict[str, list[float]] = {}
 
@@ -194,6 +200,8 @@ class OnlineEvaluation:
         flat = (projections_collapsed(head, self._cosines[head], share) for head in cosines)
         warning = warning or next(filter(None, flat), None) or method.alarm(progress.terms)
         method.train()
+        self.looked_at = progress.step
+        self.values = values
         self.display.health = values
         self.display.seen = seen
         self.log.write(

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nearfar import collectives
 from nearfar.assembly.assemble import Assembled
+from nearfar.assembly.best import best_of
 from nearfar.assembly.callbacks import Display, MetricsLog, OnlineEvaluation, Probes
 from nearfar.errors import UserError
 from nearfar.evaluation.glance import Glance
@@ -115,8 +116,8 @@ def check_parts(method: nn.Module, batch_size: int, accumulate: int, gradient_ca
 def callbacks(
     source: Any, config: Config, plan: Plan, folder: Path, console: Console
 ) -> list[Callback]:
-    """The metrics file, the online probe (about ten times a run unless asked otherwise) and the
-    display.
+    """The metrics file, the online probe (about ten times a run unless asked otherwise), what goes
+    by its score, and the display.
     """
     log = MetricsLog(folder, plan.tell)
     display = Display(console)
@@ -140,4 +141,6 @@ def callbacks(
 
     told = {"method": config.method, **vars(config.options), "settings": dict(config.settings)}
     sent = trackers(config.options.log, folder, told, lambda: display.health)
-    return [log, OnlineEvaluation(probes, every, log, display, alarm), display, *sent]
+    evaluation = OnlineEvaluation(probes, every, log, display, alarm)
+    best = best_of(config, source, folder, log, evaluation, plan.tell)
+    return [log, evaluation, *best, display, *sent]

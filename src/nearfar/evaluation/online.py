@@ -47,6 +47,18 @@ class OnlineProbe:
         self.test = _chosen(test, queries)
         self.classes = len(source.spec.classes)
 
+    @property
+    def score(self) -> str:
+        """The name of the value that is higher the better the features are: "knn", "r2", or "" for
+        data without such labels.
+        """
+        label = self.train.label
+        if label is None or not len(self.test):
+            return ""
+        if self.target == "class":
+            return "knn"
+        return "r2" if self.target == "value" and label.ndim == 1 else ""
+
     def __call__(self, encode: Encode) -> tuple[dict[str, float], str | None]:
         """Look at an encoder in evaluation mode.
 
@@ -65,14 +77,12 @@ class OnlineProbe:
         return values, warning
 
     def _probe(self, encode: Encode, train: Tensor) -> dict[str, float]:
-        if self.target not in ("class", "value") or self.train.label is None or not len(self.test):
+        if not self.score:
             return {}
         test = extract(encode, self.test, self.view, device=self.device)
         if self.target == "class":
             bank = Labelled(train, self.train.label, self.classes)
             return {"knn": knn_accuracy(bank, Labelled(test, self.test.label, self.classes))}
-        if self.train.label.ndim > 1:  # the probe is of one number
-            return {}
         (probe,) = ridge_probes(train, self.train.label)
         return {"r2": probe.explained(test, self.test.label)}
 

@@ -10,7 +10,11 @@ from nearfar.methods.method import Method
 
 @dataclass
 class Progress:
-    """Where the run stands. ``terms`` and ``learning_rate`` are those of the last logged step."""
+    """Where the run stands. ``terms`` and ``learning_rate`` are those of the last logged step.
+
+    A callback that sets ``stopped`` at the start or at an epoch's end, to a sentence that says why,
+    ends the run there.
+    """
 
     step: int
     steps: int
@@ -19,11 +23,17 @@ class Progress:
     terms: dict[str, float]
     learning_rate: float = 0.0
     samples_per_second: float = 0.0
+    stopped: str = ""
 
     @property
     def epoch(self) -> int:
         """Number of finished epochs."""
         return self.step // self.steps_per_epoch
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no step is left to do, as all are done or a callback has ended the run."""
+        return self.step >= self.steps or bool(self.stopped)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,8 +118,8 @@ class Running:
 
     @property
     def is_over(self) -> bool:
-        """Whether all steps are done."""
-        return self.progress.step >= self.progress.steps
+        """Whether no step is left to do."""
+        return self.progress.is_over
 
     @contextmanager
     def under_way(self) -> Iterator[Interruption]:
@@ -138,6 +138,7 @@ class Running:
         """Tell the callbacks, and start the clocks."""
         for callback in self.callbacks:
             callback.on_start(self.progress)
+        self._agree_on_the_end()
         self._saved_at = time.monotonic()
         self._logged_at = time.monotonic()
 
@@ -237,10 +238,16 @@ class Running:
                         callback.on_epoch(self.progress, self.method)
                 # the others wait while the first process looks at the method
                 collectives.patient_barrier()
+                self._agree_on_the_end()
                 self._logged_at = time.monotonic()
-            if moment.is_saved or moment.is_last_now:
+            if moment.is_saved or moment.is_last_now or self.is_over:
                 self.save()
                 self._saved_at = time.monotonic()
+
+    def _agree_on_the_end(self) -> None:
+        """Let all processes know that a callback, which the first one alone has, ended the run."""
+        if any(collectives.any_of(bool(self.progress.stopped))):
+            self.progress.stopped = self.progress.stopped or "ended by the first process"
 
     def save(self) -> None:
         """Write a checkpoint, where the run has a folder."""

@@ -37,6 +37,7 @@ FREE = (
     "evaluate_every",
     "shard",
     "checkpoint_minutes",
+    "keep_best",
     "log",
     "device",
     "strict",
