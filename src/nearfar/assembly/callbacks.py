@@ -120,6 +120,8 @@ class Display:
         text = f"loss {progress.terms['loss']:.3f} · {progress.samples_per_second:,.0f} samples/s"
         if "knn" in self.health:
             text += f" · kNN {100 * self.health['knn']:.1f} %"
+        if "linear" in self.health:
+            text += f" · linear {100 * self.health['linear']:.1f} %"
         text += "".join(f" · {name} {value:.3g}" for name, value in self.seen.items())
         assert self._task is not None
         self._bar.update(self._task, completed=progress.step, text=text)
@@ -145,8 +147,8 @@ class Probes(NamedTuple):
 
 
 class OnlineEvaluation:
-    """Every few epochs: kNN accuracy and effective rank of the encoder as it stands, a glance at
-    what the method predicts, and the alarms of collapse and of the method.
+    """Every few epochs: kNN and linear accuracy and effective rank of the encoder as it stands, a
+    glance at what the method predicts, and the alarms of collapse and of the method.
 
     Attributes:
         looked_at: Step of the last look of this process.
