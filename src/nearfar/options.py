@@ -70,6 +70,8 @@ class PretrainOptions:
         precision: "auto" uses bfloat16 where a probe of this machine shows a gain.
         device: "auto", "cpu", "cuda", "mps" ...
         compile: compile the encoder with torch.compile.
+        activation_checkpointing: keep no activations inside of the encoder's blocks and compute
+            them again in the backward pass, which saves memory and costs time; the run is the same.
         shard: divide parameters, gradients and optimiser state over the processes, for networks
             that are large for one device.
         order: group column through whose members the run goes once, one after another, such as the
@@ -121,6 +123,7 @@ class PretrainOptions:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
     compile: bool = False
+    activation_checkpointing: bool = False
     shard: bool = False
     order: str | None = None
     branch: Annotated[int, whole_number(0)] = 0
@@ -178,7 +181,7 @@ OPTION_GROUPS: Mapping[str, tuple[str, ...]] = {
         "branch",
         "seed",
     ),
-    "machine": ("device", "precision", "compile", "shard"),
+    "machine": ("device", "precision", "compile", "activation_checkpointing", "shard"),
     "output": (
         "output",
         "resume",
@@ -340,6 +343,11 @@ def _check_together(options: PretrainOptions) -> None:
         raise UserError(
             "Options branch and shard were both given, but divided parameters cannot be copied; "
             "leave one out."
+        )
+    if options.activation_checkpointing and options.compile:
+        raise UserError(
+            "Options activation_checkpointing and compile were both given, but torch.compile "
+            "chooses by itself what it computes again; leave one out."
         )
     if options.accumulate > 1 and options.gradient_cache:
         raise UserError(

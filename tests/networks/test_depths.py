@@ -78,3 +78,15 @@ def test_a_shared_parameter_counts_once() -> None:
             self.layers[1].weight = self.layers[0].weight
 
     assert depths(Tied()) == [["layers.0.weight", "layers.0.bias"], ["layers.1.bias"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "modality", "count"),
+    [("resnet18", "image", 8), ("2*resnet18", "image", 16), ("small-convnet", "image", 0)]
+    + [("resnet18+text-transformer", "image+text", 12)],
+)
+def test_blocks_are_opened_in_every_encoder(name: str, modality: str, count: int) -> None:
+    encoder = networks.build(name, modalities.get(modality).toy)
+    blocks = encoder.opened_blocks()
+    assert len(blocks) == count
+    assert not any(isinstance(part, Encoder) for block in blocks for part in block.modules())

@@ -20,6 +20,8 @@ from nearfar.evaluation.glance import Glance
 from nearfar.evaluation.kernels.similarities import SimilarityProbe
 from nearfar.evaluation.measures.projections import ProjectionProbe
 from nearfar.evaluation.online import OnlineProbe
+from nearfar.methods.method import Method
+from nearfar.networks.catalogue import short
 from nearfar.options import Config, changed
 from nearfar.precision import choose_precision, device_of
 from nearfar.training.care.loggers import trackers
@@ -42,6 +44,7 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
     def tell(sentence: str) -> None:
         console.print(sentence, highlight=False, soft_wrap=True)
 
+    check_blocks(assembled.method, assembled.config)
     check_parts(assembled.method, recipe.batch_size, options.accumulate, options.gradient_cache)
     probed = (
         choose_precision(options.precision, encoder, example, device, tell)
@@ -78,12 +81,27 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
         weight_average=options.weight_average or 0.0,
         checkpoint_minutes=options.checkpoint_minutes,
         compile=options.compile,
+        recompute=options.activation_checkpointing,
         shard=options.shard,
         order=options.order or "",
     )
     return plan, dataclasses.replace(
         assembled.config, options=changed(options, {"precision": precision})
     )
+
+
+def check_blocks(method: Method, config: Config) -> None:
+    """Refuse to recompute the blocks of an encoder that has none.
+
+    Raises:
+        UserError: names the encoder.
+    """
+    if config.options.activation_checkpointing and not method.encoder.opened_blocks():
+        raise UserError(
+            f"The encoder {short(config.options.encoder)} has no blocks whose activations could be "
+            "computed again; choose one with blocks, such as resnet18 or vit-tiny, or leave "
+            "--activation-checkpointing out."
+        )
 
 
 def check_parts(method: nn.Module, batch_size: int, accumulate: int, gradient_cache: int) -> None:

@@ -43,6 +43,30 @@ def by_children(network: nn.Module) -> Depths:
     return once([[*bare, *(found[0] if found else [])], *found[1:]])
 
 
+def blocks_of(network: nn.Module) -> list[nn.Module]:
+    """The outermost members of ``nn.Sequential`` and ``nn.ModuleList`` that hold parts of their own
+    and parameters. Such members are only ever called as a whole.
+
+    Example:
+        >>> block = nn.Module()
+        >>> block.layer = nn.Linear(2, 2)
+        >>> blocks_of(nn.Sequential(nn.Linear(3, 2), block)) == [block]
+        True
+    """
+    found: dict[nn.Module, None] = {}
+
+    def visit(part: nn.Module, is_member: bool) -> None:
+        if is_member and not is_container(part):
+            if any(True for _ in part.children()) and any(True for _ in part.parameters()):
+                found[part] = None
+            return
+        for child in part.children():
+            visit(child, is_container(part))
+
+    visit(network, False)
+    return list(found)
+
+
 def is_container(part: nn.Module) -> bool:
     """Whether a part is a row of others."""
     return isinstance(part, nn.Sequential | nn.ModuleList | nn.ModuleDict)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from nearfar.errors import UserError
-from nearfar.networks.depths import Depths, by_children
+from nearfar.networks.depths import Depths, blocks_of, by_children
 
 
 class Encoder(nn.Module):
@@ -98,6 +98,12 @@ class Encoder(nn.Module):
             f"{type(self).__name__} has no projection of patches; choose a transformer encoder "
             "such as vit-tiny."
         )
+
+    def opened_blocks(self) -> list[nn.Module]:
+        """The parts, one after another, that are only ever called as a whole; by default see
+        ``depths.blocks_of``. ``--activation-checkpointing`` recomputes them.
+        """
+        return blocks_of(self)
 
     def by_depth(self) -> Depths:
         """All parameters from the input to the features, those of one depth together; by default in

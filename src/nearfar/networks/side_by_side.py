@@ -24,6 +24,10 @@ class SideBySide(Encoder):
         self.parts = nn.ModuleList(parts)
         self.dimension = sum(part.dimension for part in parts)
 
+    def opened_blocks(self) -> list[nn.Module]:
+        parts = [part for part in self.parts if isinstance(part, Encoder)]
+        return [block for part in parts for block in part.opened_blocks()]
+
     def by_depth(self) -> Depths:
         return side_by_side([part.by_depth() for part in self.parts if isinstance(part, Encoder)])
 

@@ -54,6 +54,9 @@ class Towers(Encoder):
         assert isinstance(encoder, Encoder)
         return encoder
 
+    def opened_blocks(self) -> list[nn.Module]:
+        return [block for name in self.parts for block in self.part(name).opened_blocks()]
+
     def by_depth(self) -> Depths:
         return side_by_side([self.part(name).by_depth() for name in self.parts])
 

@@ -33,6 +33,7 @@ class Plan:
             place; 0: the weights themselves are.
         log_every: steps between two rows of metrics.
         compile: compile the encoder.
+        recompute: keep no activations inside of the encoder's blocks.
         shard: divide parameters, gradients and optimiser state over the processes.
         profile: times the parts of a step, or does nothing.
         order: group column through whose members the run goes, one after another; "": the method's
@@ -53,6 +54,7 @@ class Plan:
     weight_average: float = 0.0
     log_every: int = 5
     compile: bool = False
+    recompute: bool = False
     shard: bool = False
     profile: Untimed = field(default_factory=Untimed)
     order: str = ""

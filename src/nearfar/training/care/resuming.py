@@ -35,6 +35,7 @@ FREE = (
     "resume",
     "evaluate",
     "evaluate_every",
+    "activation_checkpointing",
     "shard",
     "checkpoint_minutes",
     "keep_best",
