@@ -82,8 +82,12 @@ def test_a_shared_parameter_counts_once() -> None:
 
 @pytest.mark.parametrize(
     ("name", "modality", "count"),
-    [("resnet18", "image", 8), ("2*resnet18", "image", 16), ("small-convnet", "image", 0)]
-    + [("resnet18+text-transformer", "image+text", 12)],
+    [
+        ("resnet18", "image", 8),
+        ("2*resnet18", "image", 16),
+        ("small-convnet", "image", 0),
+        ("resnet18+text-transformer", "image+text", 12),
+    ],
 )
 def test_blocks_are_opened_in_every_encoder(name: str, modality: str, count: int) -> None:
     encoder = networks.build(name, modalities.get(modality).toy)
