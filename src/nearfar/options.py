@@ -86,7 +86,7 @@ class PretrainOptions:
         early_stop: end the run after so many online probes in a row without a higher score; by
             default it goes to its end.
         checkpoint_minutes: minutes between two checkpoints.
-        log: trackers to write to beside metrics.jsonl: tensorboard, wandb.
+        log: trackers to write to beside metrics.jsonl: tensorboard, wandb, mlflow, trackio.
         evaluate: judge the encoder at the end and write the report.
         strict: refuse data with unreadable files instead of skipping them.
         text_column: which column holds the text of image-text pairs.
@@ -133,7 +133,7 @@ class PretrainOptions:
     keep_best: bool = False
     early_stop: Annotated[int, whole_number()] | None = None
     checkpoint_minutes: Annotated[float, at_least(0)] = 5.0
-    log: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    log: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ()
     evaluate: bool = True
     strict: bool = False
     text_column: str | None = None
