@@ -53,12 +53,16 @@ class PretrainOptions:
         weight_decay: for weight matrices.
         final_weight_decay: the same at the end of the run, reached along half a cosine; by default
             it stays.
+        layer_decay: factor of the learning rate from each layer of the encoder to the one before
+            it, such as 0.75; by default all learn alike.
         optimizer: adamw, adam, sgd, lars, larc or muon, with options as in adam:beta1=0.5.
         schedule: how the learning rate moves: cosine, constant, linear, steps, infinite ..., with
             options as in infinite:constant=0.3.
         scale: whether the learning rate grows with the batch.
         warmup: share of the steps in which the learning rate rises.
         clip: largest gradient norm; 0 means no clipping.
+        weight_average: decay of a running average of the weights, such as 0.999, which is evaluated
+            and exported in their place; by default the weights of the last step are.
         accumulate: split each batch into this many parts for the forward pass; negatives then come
             from one part only.
         gradient_cache: embed in chunks of this many samples and contrast the whole batch; 0 means
@@ -66,6 +70,8 @@ class PretrainOptions:
         precision: "auto" uses bfloat16 where a probe of this machine shows a gain.
         device: "auto", "cpu", "cuda", "mps" ...
         compile: compile the encoder with torch.compile.
+        activation_checkpointing: keep no activations inside of the encoder's blocks and compute
+            them again in the backward pass, which saves memory and costs time; the run is the same.
         shard: divide parameters, gradients and optimiser state over the processes, for networks
             that are large for one device.
         order: group column through whose members the run goes once, one after another, such as the
@@ -75,8 +81,12 @@ class PretrainOptions:
         seed: of every random draw.
         limit: use at most this many training samples.
         evaluate_every: epochs between two online kNN probes; 0 means about ten times a run.
+        keep_best: keep encoder and method as they were when the online probe was highest, in the
+            folder best of the run, beside the last.
+        early_stop: end the run after so many online probes in a row without a higher score; by
+            default it goes to its end.
         checkpoint_minutes: minutes between two checkpoints.
-        log: trackers to write to beside metrics.jsonl: tensorboard, wandb.
+        log: trackers to write to beside metrics.jsonl: tensorboard, wandb, mlflow, trackio.
         evaluate: judge the encoder at the end and write the report.
         strict: refuse data with unreadable files instead of skipping them.
         text_column: which column holds the text of image-text pairs.
@@ -101,24 +111,29 @@ class PretrainOptions:
     learning_rate: Annotated[float, at_least(0)] | None = None
     weight_decay: Annotated[float, at_least(0)] | None = None
     final_weight_decay: Annotated[float, at_least(0)] | None = None
+    layer_decay: Annotated[float, unit_interval(zero=False)] | None = None
     optimizer: str | None = None
     schedule: str | None = None
     scale: bool | None = None
     warmup: Annotated[float, unit_interval()] | None = None
     clip: Annotated[float, at_least(0)] | None = None
+    weight_average: Annotated[float, unit_interval(zero=False, one=False)] | None = None
     accumulate: Annotated[int, whole_number()] = 1
     gradient_cache: Annotated[int, whole_number(0)] = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
     compile: bool = False
+    activation_checkpointing: bool = False
     shard: bool = False
     order: str | None = None
     branch: Annotated[int, whole_number(0)] = 0
     seed: Annotated[int, whole_number(0, MOST_SEED)] = 0
     limit: Annotated[int, whole_number(2, MOST_SAMPLES)] | None = None
     evaluate_every: Annotated[int, whole_number(0)] = 0
+    keep_best: bool = False
+    early_stop: Annotated[int, whole_number()] | None = None
     checkpoint_minutes: Annotated[float, at_least(0)] = 5.0
-    log: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    log: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ()
     evaluate: bool = True
     strict: bool = False
     text_column: str | None = None
@@ -156,16 +171,27 @@ OPTION_GROUPS: Mapping[str, tuple[str, ...]] = {
         "scale",
         "weight_decay",
         "final_weight_decay",
+        "layer_decay",
         "warmup",
         "clip",
+        "weight_average",
         "accumulate",
         "gradient_cache",
         "order",
         "branch",
         "seed",
     ),
-    "machine": ("device", "precision", "compile", "shard"),
-    "output": ("output", "resume", "evaluate", "evaluate_every", "checkpoint_minutes", "log"),
+    "machine": ("device", "precision", "compile", "activation_checkpointing", "shard"),
+    "output": (
+        "output",
+        "resume",
+        "evaluate",
+        "evaluate_every",
+        "keep_best",
+        "early_stop",
+        "checkpoint_minutes",
+        "log",
+    ),
 }
 """The sections in which help lists the options; each option stands in one."""
 
@@ -336,10 +362,20 @@ def _check_together(options: PretrainOptions) -> None:
             "Option branch delivers at the end of each member of a column, but none orders the "
             "run; give --order, such as task with --with stream:tasks=3."
         )
+    if options.branch and options.weight_average is not None:
+        raise UserError(
+            "Options branch and weight_average were both given, but a branch delivers the weights "
+            "of its last step; leave one out."
+        )
     if options.branch and options.shard:
         raise UserError(
             "Options branch and shard were both given, but divided parameters cannot be copied; "
             "leave one out."
+        )
+    if options.activation_checkpointing and options.compile:
+        raise UserError(
+            "Options activation_checkpointing and compile were both given, but torch.compile "
+            "chooses by itself what it computes again; leave one out."
         )
     if options.accumulate > 1 and options.gradient_cache:
         raise UserError(

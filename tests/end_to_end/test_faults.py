@@ -163,7 +163,7 @@ def test_edited_options_are_named(work: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
 def test_only_one_process_owns_a_run_and_a_signal_ends_it_with_130(
     number: signal.Signals, tmp_path: Path
 ) -> None:

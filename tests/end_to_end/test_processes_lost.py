@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from nearfar.verbs.run import Run
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc"),
@@ -91,14 +93,16 @@ def test_a_comparison_leaves_nobody_behind_and_goes_on(name: str, tmp_path: Path
         assert process.returncode == 130
 
 
-def torchrun(folder: Path, **environment: str) -> tuple[subprocess.Popen[str], list[int]]:
+def torchrun(
+    folder: Path, command: list[str] = TWO, **environment: str
+) -> tuple[subprocess.Popen[str], list[int]]:
     """A run on two processes that has begun to train; the command, and the ids of both processes in
     order of rank.
     """
     words = ["pretrain", "simclr", *SMALL, "--epochs", "500", "--no-evaluate", "--output", "r"]
     given = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     process = subprocess.Popen(
-        [*TWO, *words],
+        [*command, *words],
         cwd=folder,
         env=given,
         stdout=subprocess.PIPE,
@@ -136,3 +140,32 @@ def test_a_frozen_worker_ends_the_run_within_the_stated_time(tmp_path: Path) -> 
         "12 seconds, and torchrun's half minute for a process that does not end"
     )
     assert "did not answer for 0.2 minutes (NEARFAR_TIMEOUT_MINUTES)" in told
+
+
+@pytest.mark.parametrize("asked", ["torchrun", "a worker"])
+def test_sigusr1_saves_on_two_processes_and_the_run_goes_on(asked: str, tmp_path: Path) -> None:
+    """Slurm sends it to every process of a step; each alone is enough."""
+    handled = ["--signals-to-handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"]
+    launch = TWO[: TWO.index("--nproc-per-node")]
+    process, (_, second) = torchrun(tmp_path, [*launch, *handled, *TWO[len(launch) :]])
+    os.kill(process.pid if asked == "torchrun" else second, signal.SIGUSR1)
+    told, _ = process.communicate(timeout=90)
+    assert process.returncode
+    assert "defect of nearfar" not in told
+    assert "To go on: nearfar pretrain --resume r" in told
+    newest = max((tmp_path / "r" / "checkpoints").glob("step-*.pt"))
+    step = int(newest.stem[5:])
+    assert f"Stopped after step {step} of " in told
+    assert not (tmp_path / "r" / "run.lock").exists()
+    again = subprocess.Popen(
+        [sys.executable, "-m", "nearfar", "pretrain", "--resume", "r"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    waited_for(lambda: Run(tmp_path / "r").metrics()[-1]["step"] > step, again)
+    again.send_signal(signal.SIGUSR1)
+    told, _ = again.communicate(timeout=60)
+    assert again.returncode == 130
+    assert "To go on: nearfar pretrain --resume r" in told

@@ -6,6 +6,9 @@ import dataclasses
 
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from nearfar.data.samples import Source
 from nearfar.errors import UserError
@@ -29,9 +32,35 @@ def test_it_gives_knn_rank_and_spread_and_no_alarm() -> None:
     view = plain_view(source.spec)
     parts = validation_part(source)
     train, test = (Labelled(extract(encoder, s, view), s.label, 3) for s in parts)
-    assert values.keys() == {"knn", "effective_rank", "relative_std"}
+    assert values.keys() == {"knn", "linear", "effective_rank", "relative_std"}
     assert values["knn"] == knn_accuracy(train, test)
+    assert values["linear"] == pytest.approx(by_scikit_learn(train, test), abs=0.02)
     assert alarm is None
+
+
+def by_scikit_learn(train: Labelled, test: Labelled) -> float:
+    """Accuracy of the same regression: standardised features, and C = 1 / (penalty N)."""
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=1 / (0.1 * len(train.labels))))
+    pipeline.fit(train.features.numpy(), train.labels.numpy())
+    return float(pipeline.score(test.features.numpy(), test.labels.numpy()))
+
+
+def test_the_probe_draws_nothing_and_sends_no_gradient() -> None:
+    """A run that is looked at has the weights of one that is not."""
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(8))
+    probe = probe_of(image_source())
+    probe(network.eval())  # makes the lazy weights
+    before = torch.get_rng_state()
+    probe(network.eval())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_labels_of_one_class_have_no_linear_probe() -> None:
+    source = image_source()
+    assert source.train.label is not None
+    source.train.label.zero_()
+    assert "linear" not in probe_of(source)(Flatten().eval())[0]
 
 
 def test_it_looks_at_few_samples_always_the_same() -> None:

@@ -47,7 +47,8 @@ def test_trackers_that_are_not_there_are_refused(
     monkeypatch.chdir(tmp_path)
     assert main(["pretrain", "simclr", "--log", "tensorbored"]) == 2
     assert (
-        "--log is 'tensorbored'; expected one of 'tensorboard', 'wandb'" in capsys.readouterr().err
+        "--log is 'tensorbored'; expected one of 'tensorboard', 'wandb', 'mlflow', 'trackio'"
+        in capsys.readouterr().err
     )
     monkeypatch.setattr("nearfar.options.importlib.util.find_spec", lambda name: None)
     assert main(["pretrain", "simclr", "--log", "wandb"]) == 2

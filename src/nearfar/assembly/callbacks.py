@@ -125,6 +125,8 @@ class Display:
         text = f"loss {progress.terms['loss']:.3f} · {progress.samples_per_second:,.0f} samples/s"
         if "knn" in self.health:
             text += f" · kNN {100 * self.health['knn']:.1f} %"
+        if "linear" in self.health:
+            text += f" · linear {100 * self.health['linear']:.1f} %"
         text += "".join(f" · {name} {value:.3g}" for name, value in self.seen.items())
         assert self._task is not None
         self._bar.update(self._task, completed=progress.step, text=text)
@@ -150,8 +152,12 @@ class Probes(NamedTuple):
 
 
 class OnlineEvaluation:
-    """Every few epochs: kNN accuracy and effective rank of the encoder as it stands, a glance at
-    what the method predicts, and the alarms of collapse and of the method.
+    """Every few epochs: kNN and linear accuracy and effective rank of the encoder as it stands, a
+    glance at what the method predicts, and the alarms of collapse and of the method.
+
+    Attributes:
+        looked_at: Step of the last look of this process.
+        values: What it found.
     """
 
     def __init__(
@@ -167,6 +173,8 @@ class OnlineEvaluation:
         self.log = log
         self.display = display
         self.alarm = alarm
+        self.looked_at = -1
+        self.values: dict[str, float] = {}
         self._alarmed = False
         self._cosines: dict[str, list[float]] = {}
 
@@ -199,6 +207,8 @@ class OnlineEvaluation:
         flat = (projections_collapsed(head, self._cosines[head], share) for head in cosines)
         warning = warning or next(filter(None, flat), None) or method.alarm(progress.terms)
         method.train()
+        self.looked_at = progress.step
+        self.values = values
         self.display.health = values
         self.display.seen = seen
         self.log.write(

@@ -15,12 +15,11 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
+from nearfar.training.care.interruption import ASKING
+
 PATIENCE = 20.0
 """Seconds in which a process that was asked to end may save what it has."""
 _PR_SET_PDEATHSIG = 1
-_ASKING = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
 
 
 class Child:
@@ -65,8 +64,8 @@ class Child:
 
 @contextmanager
 def ending_with_us(child: Child) -> Iterator[None]:
-    """Within the block, SIGINT, SIGTERM and SIGHUP end the child's group, and then raise
-    ``KeyboardInterrupt``; so does any error.
+    """Within the block, SIGINT, SIGTERM, SIGHUP and SIGUSR1 end the child's group, and then
+    raise ``KeyboardInterrupt``; so does any error.
     """
     try:
         with _asked():
@@ -89,7 +88,7 @@ def _asked() -> Iterator[None]:
             signal.signal(other, signal.SIG_IGN)  # what follows is a matter of seconds
         raise KeyboardInterrupt
 
-    for number in _ASKING:
+    for number in ASKING:
         if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
             previous[number] = signal.signal(number, stop)
     try:

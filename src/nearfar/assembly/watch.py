@@ -14,12 +14,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nearfar import collectives
 from nearfar.assembly.assemble import Assembled
+from nearfar.assembly.best import best_of
 from nearfar.assembly.callbacks import Display, MetricsLog, OnlineEvaluation, Probes
 from nearfar.errors import UserError
 from nearfar.evaluation.glance import Glance
 from nearfar.evaluation.kernels.similarities import SimilarityProbe
 from nearfar.evaluation.measures.projections import ProjectionProbe
 from nearfar.evaluation.online import OnlineProbe
+from nearfar.methods.method import Method
+from nearfar.networks.catalogue import short
 from nearfar.options import Config, changed
 from nearfar.precision import choose_precision, device_of
 from nearfar.training.care.loggers import trackers
@@ -54,6 +57,7 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
 
     if cost := cost_in_words(views, seconds, recipe.batch_size):
         tell(cost)
+    check_blocks(assembled.method, assembled.config)
     check_parts(assembled.method, recipe.batch_size, options.accumulate, options.gradient_cache)
     probed = (
         choose_precision(options.precision, encoder, example, device, tell)
@@ -87,14 +91,30 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
         precision=precision,
         accumulate=options.accumulate,
         gradient_cache=options.gradient_cache,
+        weight_average=options.weight_average or 0.0,
         checkpoint_minutes=options.checkpoint_minutes,
         compile=options.compile,
+        recompute=options.activation_checkpointing,
         shard=options.shard,
         order=options.order or "",
     )
     return plan, dataclasses.replace(
         assembled.config, options=changed(options, {"precision": precision})
     )
+
+
+def check_blocks(method: Method, config: Config) -> None:
+    """Refuse to recompute the blocks of an encoder that has none.
+
+    Raises:
+        UserError: names the encoder.
+    """
+    if config.options.activation_checkpointing and not method.encoder.opened_blocks():
+        raise UserError(
+            f"The encoder {short(config.options.encoder)} has no blocks whose activations could be "
+            "computed again; choose one with blocks, such as resnet18 or vit-tiny, or leave "
+            "--activation-checkpointing out."
+        )
 
 
 def check_parts(method: nn.Module, batch_size: int, accumulate: int, gradient_cache: int) -> None:
@@ -127,8 +147,8 @@ def check_parts(method: nn.Module, batch_size: int, accumulate: int, gradient_ca
 def callbacks(
     source: Any, config: Config, plan: Plan, folder: Path, console: Console
 ) -> list[Callback]:
-    """The metrics file, the online probe (about ten times a run unless asked otherwise) and the
-    display.
+    """The metrics file, the online probe (about ten times a run unless asked otherwise), what goes
+    by its score, and the display.
     """
     log = MetricsLog(folder, plan.tell)
     display = Display(console)
@@ -152,4 +172,6 @@ def callbacks(
 
     told = {"method": config.method, **config.facts}
     sent = trackers(config.options.log, folder, told, lambda: display.health)
-    return [log, OnlineEvaluation(probes, every, log, display, alarm), display, *sent]
+    evaluation = OnlineEvaluation(probes, every, log, display, alarm)
+    best = best_of(config, source, folder, log, evaluation, plan.tell)
+    return [log, evaluation, *best, display, *sent]

@@ -52,6 +52,8 @@ class Recipe:
         weight_decay: For weights of two and more dimensions; vectors (biases, norms) have none
             unless the method says so.
         final_weight_decay: The same at the end, reached along half a cosine; None: it stays.
+        layer_decay: Factor of the learning rate from each depth of the encoder to the one before
+            it, in (0, 1]; None: all learn alike.
         batch_size: Samples of the whole batch, over all processes.
         epochs: Passes over the training set.
         warmup: Share of the steps over which the learning rate rises linearly from 0.
@@ -65,6 +67,7 @@ class Recipe:
     schedule: str = "cosine"
     weight_decay: float = 1e-4
     final_weight_decay: float | None = None
+    layer_decay: float | None = None
     batch_size: int = 256
     epochs: int = 30
     warmup: float = 0.05

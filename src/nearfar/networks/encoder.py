@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from nearfar.errors import UserError
+from nearfar.networks.depths import Depths, blocks_of, by_children
 
 
 class Encoder(nn.Module):
@@ -108,6 +109,20 @@ class Encoder(nn.Module):
         Raises:
             UserError: If it cannot take them.
         """
+
+    def opened_blocks(self) -> list[nn.Module]:
+        """The parts, one after another, that are only ever called as a whole; by default see
+        ``depths.blocks_of``. ``--activation-checkpointing`` recomputes them.
+        """
+        return blocks_of(self)
+
+    def by_depth(self) -> Depths:
+        """All parameters from the input to the features, those of one depth together; by default in
+        the order of the parts, see ``depths.by_children``.
+
+        It says which layers ``--layer-decay`` slows down, and by how much.
+        """
+        return by_children(self)
 
 
 class NodeEncoder(Encoder):

@@ -141,7 +141,8 @@ class OwnEncoder(Encoder):
 
     def _output(self, x: Any) -> Any:
         if _is_timm(self.module):
-            return self.module.forward_head(self.module.forward_features(x), pre_logits=True)  # type: ignore[operator]
+            timm: Any = self.module
+            return timm.forward_head(timm.forward_features(x), pre_logits=True)
         taken = inspect.signature(self.module.forward).parameters
         if isinstance(x, Tokens) and "input_ids" in taken:
             return self.module(input_ids=x.ids, attention_mask=x.mask.long())

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from nearfar.data.spec import Spec
+from nearfar.networks.depths import Depths, in_row
 from nearfar.networks.encoder import TokenEncoder
 from nearfar.networks.positions import sincos_positions
 from nearfar.networks.transformer import Transformer, xavier
@@ -83,6 +84,11 @@ class PatchTransformer(TokenEncoder):
 
     def attention(self, x: Tensor) -> Tensor:
         return self.transformer.attention(self._with_class(self.embed(x)))
+
+    def by_depth(self) -> Depths:
+        transformer = self.transformer
+        parts = [self.embedding, *transformer.blocks, transformer.norm]
+        return in_row(parts, [self.class_token])
 
     def freeze_patches(self) -> None:
         self.embedding.requires_grad_(False)

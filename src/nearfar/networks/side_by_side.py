@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nearfar.networks.depths import Depths, side_by_side
 from nearfar.networks.encoder import Encoder
 
 
@@ -22,6 +23,13 @@ class SideBySide(Encoder):
         super().__init__()
         self.parts = nn.ModuleList(parts)
         self.dimension = sum(part.dimension for part in parts)
+
+    def opened_blocks(self) -> list[nn.Module]:
+        parts = [part for part in self.parts if isinstance(part, Encoder)]
+        return [block for part in parts for block in part.opened_blocks()]
+
+    def by_depth(self) -> Depths:
+        return side_by_side([part.by_depth() for part in self.parts if isinstance(part, Encoder)])
 
     def forward(self, x: Any) -> Tensor:
         return torch.cat([part(x) for part in self.parts], dim=1)

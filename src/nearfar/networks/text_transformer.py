@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
+from nearfar.networks.depths import Depths, in_row
 from nearfar.networks.encoder import Encoder
 from nearfar.networks.transformer import Transformer
 from nearfar.rows import Tokens
@@ -53,6 +54,11 @@ class TextTransformer(Encoder):
 
     def attention(self, x: Any) -> Tensor:
         return self.transformer.attention(*self._embedded(x))
+
+    def by_depth(self) -> Depths:
+        transformer = self.transformer
+        parts = [self.embedding, *transformer.blocks, transformer.norm]
+        return in_row(parts, [self.positions])
 
     def _embedded(self, x: Any) -> tuple[Tensor, Tensor]:
         """What the blocks take of ``Tokens``: (N, L, width), and which tokens may be seen."""

@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError, unknown_name
 from nearfar.networks.catalogue import PRETRAINED, TIMM
+from nearfar.networks.depths import Depths, once
 from nearfar.networks.encoder import Encoder
 
 
@@ -75,6 +76,18 @@ class TimmEncoder(Encoder):
         if self._unpooled(x).ndim != 3:
             return super().token_layers(x)
         return self._intermediates(x, "NLC")
+
+    def by_depth(self) -> Depths:
+        """In timm's own order, where it says one."""
+        if not hasattr(self.model, "group_matcher"):
+            return super().by_depth()
+        from timm.models import group_parameters
+
+        places = group_parameters(self.model, self.model.group_matcher(coarse=False), reverse=True)
+        found: Depths = [[] for _ in range(max(places.values()) + 1)]
+        for name, parameter in self.model.named_parameters():
+            found[places.get(name, -1)].append(parameter)
+        return once(found)
 
     def freeze_patches(self) -> None:
         projection = getattr(self.model, "patch_embed", None)

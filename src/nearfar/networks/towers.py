@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from nearfar.errors import unknown_name
+from nearfar.networks.depths import Depths, side_by_side
 from nearfar.networks.encoder import Encoder
 from nearfar.rows import Parts, Tokens
 
@@ -52,6 +53,12 @@ class Towers(Encoder):
         encoder = self.parts[name]
         assert isinstance(encoder, Encoder)
         return encoder
+
+    def opened_blocks(self) -> list[nn.Module]:
+        return [block for name in self.parts for block in self.part(name).opened_blocks()]
+
+    def by_depth(self) -> Depths:
+        return side_by_side([self.part(name).by_depth() for name in self.parts])
 
     def forward(self, x: Any) -> Tensor:
         name = next(iter(self.parts))

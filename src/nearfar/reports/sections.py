@@ -80,17 +80,18 @@ def curves(look: Look) -> Section:
     for value, title in (
         ("loss", "training loss"),
         ("knn", "online kNN accuracy"),
+        ("linear", "online linear accuracy"),
         ("effective_rank", "effective rank of the features"),
     ):
         known = [row for row in rows if finite_number(row.get(value)) is not None]
         if len(known) == 1 and not (value == "knn" and levels):
             figure = known[0][value]
-            shown = f"{100 * figure:.1f} %" if value == "knn" else f"{figure:.4g}"
+            shown = f"{100 * figure:.1f} %" if value in _SHARES else f"{figure:.4g}"
             alone.append(f"{title} {shown} at step {known[0]['step']}")
         elif known and value == "knn":
             charts["curve-knn"] = knn_curve(rows, levels, ROWS)
         elif known:
-            charts[f"curve-{value}"] = curve(rows, value, title)
+            charts[f"curve-{value}"] = curve(rows, value, title, percent=value in _SHARES)
     for name in dict.fromkeys(name for row in rows for name in row.get("glance", ())):
         charts[f"curve-{name}"] = curve(rows, name, f"online {name}")
     charts |= terms(rows)
@@ -104,6 +105,9 @@ def curves(look: Look) -> Section:
         told = "<p>The run has left no figures.</p>"
     return Section("Learning curves", f'{told}<div class="side">{places}</div>', charts)
 
+
+_SHARES = ("knn", "linear")
+"""Online values that are shown in per cent."""
 
 KNN_TOLD = (
     "<p>The online kNN accuracy is of a part of the training samples that is held out from its "

@@ -20,6 +20,8 @@ from nearfar.options import resolved_settings
 from nearfar.testing.toys import own_spec, spec_for, toy_encoder, toy_finished
 
 _TOLD = ("name", "parameters", "forward", "loss")
+_NEW = ("layer_decay",)
+"""Parts of a recipe that a card names only where they are set."""
 
 
 def card(method: type[Method] | str) -> str:
@@ -50,7 +52,7 @@ def card(method: type[Method] | str) -> str:
         "recipe": [
             f"{f.name} = {getattr(recipe, f.name)!r}"
             for f in dataclasses.fields(recipe)
-            if f.name != "settings"
+            if f.name != "settings" and not (f.name in _NEW and getattr(recipe, f.name) is None)
         ],
         "layers": _layers(made),
         "parameter groups": _groups(made),

@@ -33,8 +33,8 @@ def fit(
     """Train ``method`` on ``source.trained``, continuing from the newest checkpoint in ``folder``;
     without one, nothing is written.
 
-    Returns where the run stands: ``progress.step < progress.steps`` means that it was interrupted
-    (Ctrl-C, SIGTERM or SIGHUP) after its last step was finished and saved.
+    Returns where the run stands: unless ``progress.is_over``, it was interrupted
+    (Ctrl-C, SIGTERM, SIGHUP or SIGUSR1) after its last step was finished and saved.
 
     ``going_on`` makes the run a branch of another one: it starts with its optimisers' state, sees
     one task's samples only, and keeps the method's progress.

@@ -29,8 +29,11 @@ class Plan:
         accumulate: parts a batch is split into; negatives come from one part only.
         gradient_cache: samples embedded at once while the loss sees the whole batch; 0: off.
         checkpoint_minutes: time between two checkpoints.
+        weight_average: decay of the average of the weights that is looked at and given in their
+            place; 0: the weights themselves are.
         log_every: steps between two rows of metrics.
         compile: compile the encoder.
+        recompute: keep no activations inside of the encoder's blocks.
         shard: divide parameters, gradients and optimiser state over the processes.
         profile: times the parts of a step, or does nothing.
         order: group column through whose members the run goes, one after another; "": the method's
@@ -48,8 +51,10 @@ class Plan:
     accumulate: int = 1
     gradient_cache: int = 0
     checkpoint_minutes: float = 5.0
+    weight_average: float = 0.0
     log_every: int = 5
     compile: bool = False
+    recompute: bool = False
     shard: bool = False
     profile: Untimed = field(default_factory=Untimed)
     order: str = ""

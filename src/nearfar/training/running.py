@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,39 +28,11 @@ from nearfar.training.care.profile import BETWEEN
 from nearfar.training.care.resuming import restore, save
 from nearfar.training.plan import Plan
 from nearfar.training.processes import sharding
-from nearfar.training.progress import Callback, Progress
+from nearfar.training.progress import Callback, Moment, Progress
 from nearfar.training.training_set import LoadedTrainingSet
 from nearfar.training.update import Updates, placed
+from nearfar.training.weight_average import WeightAverage
 from nearfar.views.made import draws_globally
-
-
-@dataclass(frozen=True, kw_only=True)
-class Moment:
-    """What is due after a step.
-
-    Attributes:
-        is_epoch_end: The step was the last of its epoch.
-        is_last: The step was the last of the run.
-        is_stopping: The user asked the run to stop.
-        is_saved: A checkpoint is due because enough time has passed.
-        is_logged: The terms of the step are logged.
-    """
-
-    is_epoch_end: bool
-    is_last: bool
-    is_stopping: bool
-    is_saved: bool
-    is_logged: bool
-
-    @property
-    def is_looked_at(self) -> bool:
-        """Whether the terms must be finite before anything is done with them."""
-        return self.is_logged or self.is_stopping or self.is_saved
-
-    @property
-    def is_last_now(self) -> bool:
-        """Whether no step follows in this process."""
-        return self.is_last or self.is_stopping
 
 
 class Running:
@@ -90,6 +61,7 @@ class Running:
         self.samples = source.trained.to(plan.device)
         self.updates = Updates(self.method, plan)
         self.trained = self.updates.trained
+        self.average = WeightAverage(self.trained, plan.weight_average)
         self.sampler = self._sampler()
         self.progress = self._restored()
         self.updates.begin(self._explained)
@@ -120,6 +92,7 @@ class Running:
             self.folder,
             self.trained,
             optimizers,
+            self.average,
             plan.seed,
             config=plan.config,
             tell=plan.tell,
@@ -147,8 +120,8 @@ class Running:
 
     @property
     def is_over(self) -> bool:
-        """Whether all steps are done."""
-        return self.progress.step >= self.progress.steps
+        """Whether no step is left to do."""
+        return self.progress.is_over
 
     @contextmanager
     def under_way(self) -> Iterator[Interruption]:
@@ -167,6 +140,7 @@ class Running:
         """Tell the callbacks, and start the clocks."""
         for callback in self.callbacks:
             callback.on_start(self.progress)
+        self._agree_on_the_end()
         self._saved_at = time.monotonic()
         self._logged_at = time.monotonic()
 
@@ -215,6 +189,7 @@ class Running:
         """Make the updates of one step; returns its detached loss terms."""
         terms = self.updates.of(batch, self.progress.step, self._share(further=1))
         self.progress.step += 1
+        self.average.update(self.trained, self.progress.step)
         self._samples_since += self.plan.recipe.batch_size
         return terms
 
@@ -260,15 +235,21 @@ class Running:
         """Tell the callbacks the end of an epoch, and save where that is due."""
         with self.plan.profile(BETWEEN):
             if moment.is_epoch_end:
-                with sharding.filled(self.method, self.trained):
+                with sharding.filled(self.method, self.trained), self.average.shown(self.method):
                     for callback in self.callbacks:
                         callback.on_epoch(self.progress, self.method)
                 # the others wait while the first process looks at the method
                 collectives.patient_barrier()
+                self._agree_on_the_end()
                 self._logged_at = time.monotonic()
-            if moment.is_saved or moment.is_last_now:
+            if moment.is_saved or moment.is_last_now or self.is_over:
                 self.save()
                 self._saved_at = time.monotonic()
+
+    def _agree_on_the_end(self) -> None:
+        """Let all processes know that a callback, which the first one alone has, ended the run."""
+        if any(collectives.any_of(bool(self.progress.stopped))):
+            self.progress.stopped = self.progress.stopped or "ended by the first process"
 
     def save(self) -> None:
         """Write a checkpoint, where the run has a folder."""
@@ -276,6 +257,7 @@ class Running:
             self.folder,
             self.trained,
             self.updates.optimizers,
+            self.average,
             self.progress.step,
             config=self.plan.config,
         )
@@ -290,7 +272,10 @@ class Running:
         self.plan.profile.after_step(moment.is_last_now, bound)
 
     def finish(self, fit: Callable[..., Progress]) -> None:
-        """Deliver what is due at the end of the last task, and fill the method."""
+        """Deliver what is due at the end of the last task, and fill the method, with the average of
+        its weights where there is one.
+        """
         if self.is_over:
             self.deliver_due(fit)
         sharding.fill(self.method, self.trained)
+        self.average.give(self.method)

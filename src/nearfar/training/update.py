@@ -18,6 +18,7 @@ from nearfar.training.plan import Plan
 from nearfar.training.processes import sharding
 from nearfar.training.processes.batch_norm import synchronise
 from nearfar.training.processes.dropout import synchronise_dropout
+from nearfar.training.recomputing import recompute
 
 
 class Updates:
@@ -112,6 +113,8 @@ def placed(method: Method, plan: Plan) -> Method:
 
 
 def _to_train(method: Method, plan: Plan) -> Method:
+    if plan.recompute:
+        recompute(method.encoder)
     divides = plan.shard and collectives.world() > 1
     trained = sharding.sharded(method, plan.device) if divides else method
     if plan.compile:

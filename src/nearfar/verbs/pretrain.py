@@ -151,7 +151,7 @@ def _train(
     progress = fit(method, source, views, plan, folder / CHECKPOINTS, watching)
     collectives.barrier()
     run = Run(folder)
-    run.interrupted = progress.step < progress.steps
+    run.interrupted = not progress.is_over
     if collectives.is_first():
         _keep(run, method, source, progress)
         if run.interrupted:

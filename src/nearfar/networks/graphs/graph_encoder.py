@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
+from nearfar.networks.depths import Depths, in_row
 from nearfar.networks.encoder import NodeEncoder
 from nearfar.networks.graphs.convolution import GraphConvolution
 from nearfar.networks.graphs.edges import symmetric
@@ -51,6 +52,10 @@ class GraphEncoder(NodeEncoder):
         for layer, bend in zip(self.layers, self.bends, strict=True):
             h = bend(layer(h, whole))
         return h
+
+    def by_depth(self) -> Depths:
+        pairs = zip(self.layers, self.bends, strict=True)
+        return in_row([nn.ModuleList(pair) for pair in pairs])
 
     def forward(self, x: Graphs | Nodes) -> Tensor:
         """(N, dimension): of ``Nodes`` the seeds, of ``Graphs`` the mean over each one's nodes."""

@@ -1,4 +1,7 @@
-"""Ctrl-C, SIGTERM and SIGHUP as a request that the loop honours between two steps."""
+"""Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 as a request that the loop honours between two steps.
+
+SIGUSR1 is what Slurm is asked to send before a job's time is over (``--signal=USR1@300``).
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,19 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-_NUMBERS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+ASKING = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+    if hasattr(signal, name)
+]
+"""Signals that ask a process to save and end; some systems lack SIGHUP and SIGUSR1."""
 
 
 class Interruption:
-    """While entered, the first SIGINT, SIGTERM or SIGHUP sets ``requested``; a second SIGINT
-    interrupts at once as usual.
+    """While entered, the first of these signals sets ``requested``; a second SIGINT interrupts at
+    once as usual.
 
-    A SIGHUP that is ignored (``nohup``) stays ignored.
+    A signal other than SIGINT that is ignored, such as SIGHUP under ``nohup``, stays ignored.
     """
 
     def __init__(self) -> None:
@@ -23,7 +31,7 @@ class Interruption:
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            for number in _NUMBERS:
+            for number in ASKING:
                 if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
                     self._previous[number] = signal.signal(number, self._request)
         return self

@@ -4,6 +4,8 @@ any case.
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ from nearfar.methods.method import Method
 from nearfar.training.progress import Progress
 
 Write = Callable[[int, Mapping[str, float]], None]
+_PROJECT = "nearfar"
+_LONGEST_PARAMETER = 500
+"""Characters of a value that every kind of MLflow's stores keeps."""
 
 
 class Tracker:
@@ -60,13 +65,19 @@ def trackers(
     """The trackers that were asked for.
 
     Args:
-        names: "tensorboard" or "wandb"; their packages are installed.
-        folder: of the run; TensorBoard's files lie in it, W&B's run bears its name.
+        names: "tensorboard", "wandb", "mlflow" or "trackio"; their packages are installed.
+        folder: of the run; TensorBoard's files and, without a server, MLflow's lie in it. The runs
+            of the others bear its name.
         config: of the run.
         probed: gives the newest numbers of the online probe.
 
     """
-    makers = {"tensorboard": _tensorboard, "wandb": _wandb}
+    makers = {
+        "tensorboard": _tensorboard,
+        "wandb": _wandb,
+        "mlflow": _mlflow,
+        "trackio": _trackio,
+    }
     return [Tracker(*makers[name](folder, config), probed) for name in names]
 
 
@@ -85,9 +96,48 @@ def _tensorboard(folder: Path, config: Mapping[str, Any]) -> tuple[Write, Callab
 def _wandb(folder: Path, config: Mapping[str, Any]) -> tuple[Write, Callable[[], None]]:
     import wandb
 
-    run = wandb.init(project="nearfar", name=folder.name, dir=str(folder), config=dict(config))
+    run = wandb.init(project=_PROJECT, name=folder.name, dir=str(folder), config=dict(config))
 
     def write(step: int, values: Mapping[str, float]) -> None:
         run.log(dict(values), step=step)
 
     return write, run.finish
+
+
+def _mlflow(folder: Path, config: Mapping[str, Any]) -> tuple[Write, Callable[[], None]]:
+    """By a client of its own, so that no run of the caller's is touched.
+
+    Figures go where MLFLOW_TRACKING_URI says, else into a database in the run folder.
+    """
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+    place = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+    client = MlflowClient(tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or place)
+    known = client.get_experiment_by_name(_PROJECT)
+    experiment = client.create_experiment(_PROJECT) if known is None else known.experiment_id
+    run = client.create_run(experiment, run_name=folder.name).info.run_id
+    for name, value in config.items():
+        client.log_param(run, name, str(value)[:_LONGEST_PARAMETER])
+
+    def write(step: int, values: Mapping[str, float]) -> None:
+        now = int(1000 * time.time())
+        client.log_batch(run, [Metric(name, value, now, step) for name, value in values.items()])
+
+    return write, lambda: client.set_terminated(run)
+
+
+def _trackio(folder: Path, config: Mapping[str, Any]) -> tuple[Write, Callable[[], None]]:
+    import trackio
+
+    told = {name: value if _is_plain(value) else str(value) for name, value in config.items()}
+    run = trackio.init(project=_PROJECT, name=folder.name, config=told)
+
+    def write(step: int, values: Mapping[str, float]) -> None:
+        run.log(dict(values), step=step)
+
+    return write, run.finish
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)

@@ -25,6 +25,7 @@ from nearfar.training.care.checkpoints import (
 from nearfar.training.care.finite import check_state
 from nearfar.training.phases import Optimizers
 from nearfar.training.processes import sharding
+from nearfar.training.weight_average import WeightAverage
 
 Tell = Callable[[str], None]
 
@@ -34,8 +35,10 @@ FREE = (
     "resume",
     "evaluate",
     "evaluate_every",
+    "activation_checkpointing",
     "shard",
     "checkpoint_minutes",
+    "keep_best",
     "log",
     "device",
     "strict",
@@ -46,7 +49,13 @@ checked by what a run remembers of them.
 
 
 def save(
-    folder: Path | None, method: Method, optimizers: Optimizers, step: int, *, config: str = ""
+    folder: Path | None,
+    method: Method,
+    optimizers: Optimizers,
+    average: WeightAverage,
+    step: int,
+    *,
+    config: str = "",
 ) -> None:
     """Write a checkpoint to ``folder``, if there is one; every process must come here, the first
     one writes.
@@ -55,6 +64,7 @@ def save(
         folder: of the checkpoints.
         method: what is trained.
         optimizers: of its parameters.
+        average: of its weights.
         step: finished steps.
         config: text of the run's config.toml, which can be restored from the checkpoint.
 
@@ -67,6 +77,7 @@ def save(
     )  # alike, unless a network draws for its rows alone
     trained = sharding.whole(method.state_dict())
     optimised = sharding.whole(optimizers.state_dict())
+    averaged = average.state()
     check_state(trained, step)
     if folder is not None and collectives.is_first():
         state: dict[str, Any] = {
@@ -80,6 +91,8 @@ def save(
             },
             "config": config,
         }
+        if averaged:
+            state["average"] = averaged
         if torch.cuda.is_available():
             state["random"]["cuda"] = torch.cuda.get_rng_state_all()
         save_checkpoint(folder, state)
@@ -90,6 +103,7 @@ def restore(
     folder: Path | None,
     method: Method,
     optimizers: Optimizers,
+    average: WeightAverage,
     seed: int,
     *,
     config: str = "",
@@ -105,6 +119,7 @@ def restore(
         folder: of the checkpoints.
         method: what is trained.
         optimizers: of its parameters.
+        average: of its weights.
         seed: of the run.
         config: text of the run's config.toml; a checkpoint of a run with another one is not taken.
             "": any is.
@@ -117,7 +132,7 @@ def restore(
     reasons: list[tuple[Path, str]] = []
     for path in paths:
         try:
-            step = _load(path, method, optimizers, config)
+            step = _load(path, method, optimizers, average, config)
         except UserError as error:
             reasons.append((path, str(error)))
             continue
@@ -156,7 +171,9 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _load(path: Path, method: Method, optimizers: Optimizers, config: str) -> int:
+def _load(
+    path: Path, method: Method, optimizers: Optimizers, average: WeightAverage, config: str
+) -> int:
     state = load_checkpoint(path)
     changes = different(config, str(state.get("config", "")))
     if (path.parent.parent / "data.json").exists():
@@ -173,6 +190,7 @@ def _load(path: Path, method: Method, optimizers: Optimizers, config: str) -> in
         check_state(state["method"], step)
         sharding.load(method, state["method"])
         optimizers.load_state_dict(state["optimizer"], sharding.load_optimizer)
+        average.load(state.get("average", {}))
         _set_random(state["random"])
     except UserError:
         raise

@@ -16,6 +16,7 @@ from nearfar.errors import UserError
 from nearfar.methods.method import Method, Recipe
 from nearfar.training.optimisers.choices import optimizer_choice
 from nearfar.training.optimisers.grouped import GroupedOptimizer
+from nearfar.training.optimisers.layer_decay import decayed_by_depth
 from nearfar.training.optimisers.muon import Muon
 
 _FUSED = ("cpu", "cuda", "mps")
@@ -157,6 +158,9 @@ def build_optimizer(
 
     ``only`` holds the identities of the parameters that it updates; all of the groups' by default.
 
+    With ``recipe.layer_decay``, layers of the encoder nearer to its input learn more slowly, see
+    ``decayed_by_depth``.
+
     ``precision``, "float32" or "bfloat16", is that of Muon's own products; parameters and what is
     remembered of them keep theirs.
 
@@ -172,6 +176,8 @@ def build_optimizer(
     peak = recipe.peak_learning_rate
     given = method.parameter_groups()
     _check_cover(method, given)
+    if recipe.layer_decay is not None:
+        given = decayed_by_depth(given, method.encoder, recipe.layer_decay)
     if only is not None:
         given = [
             {**group, "params": [p for p in group["params"] if id(p) in only]} for group in given

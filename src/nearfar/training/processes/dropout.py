@@ -31,6 +31,11 @@ def of(place: Place | None) -> Iterator[None]:
         _PLACES.pop()
 
 
+def here() -> Place | None:
+    """The place of the samples that are passing through the networks."""
+    return _PLACES[-1] if _PLACES else None
+
+
 class SyncedDropout(nn.Dropout):
     """PyTorch's dropout of single values, drawn for the whole batch."""
 
@@ -72,7 +77,7 @@ def _kept(x: Tensor, probability: float, shape: tuple[int, ...]) -> Tensor | Non
     """What to multiply values with, for ``x`` of V views of N samples, view-major; None where that
     is not the layout of ``x``.
     """
-    place = _PLACES[-1] if _PLACES else None
+    place = here()
     if place is None or not 0 < probability < 1 or not len(place.rows):
         return None
     views, left = divmod(len(x), len(place.rows))

@@ -228,20 +228,20 @@ def load(method: Method, state: Mapping[str, Any]) -> None:
     without a word to the others.
     """
     own = method.state_dict()
-    method.load_state_dict({name: _divided(value, own.get(name)) for name, value in state.items()})
+    method.load_state_dict({name: divided(value, own.get(name)) for name, value in state.items()})
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """``optimizer.load_state_dict(state)`` of a whole state, likewise."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    divided = {
-        place: {name: _divided(value, parameters[place]) for name, value in values.items()}
+    shards = {
+        place: {name: divided(value, parameters[place]) for name, value in values.items()}
         for place, values in state["state"].items()
     }
-    optimizer.load_state_dict({**state, "state": divided})
+    optimizer.load_state_dict({**state, "state": shards})
 
 
-def _divided(value: Any, like: Any) -> Any:
+def divided(value: Any, like: Any) -> Any:
     """The shard of a whole tensor, where ``like`` is one of a tensor of its shape; otherwise
     ``value`` as it is.
     """

@@ -110,7 +110,8 @@ def global_draws_kept() -> Iterator[None]:
     """Leave the global generators as they were."""
     state = random.getstate()
     numpy_state = np.random.get_state()
-    on_devices = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    cuda: Any = torch.cuda
+    on_devices = cuda.is_available() and cuda.is_initialized()
     devices = list(range(torch.cuda.device_count())) if on_devices else []
     try:
         with torch.random.fork_rng(devices=devices):
