@@ -34,12 +34,19 @@ def alive(pid: int) -> bool:
         return False
 
 
+def _hang_up_ends() -> None:
+    """Undo an ignored SIGHUP, which whoever runs the tests (nohup) may have handed down."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGKILL"])
 def test_a_child_ends_with_its_parent(name: str, tmp_path: Path) -> None:
     told = tmp_path / "pids"
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(told), CHILD], stderr=subprocess.DEVNULL
+        [sys.executable, "-c", PARENT, str(told), CHILD],
+        stderr=subprocess.DEVNULL,
+        preexec_fn=_hang_up_ends,
     )
     deadline = time.monotonic() + 60
     while not told.exists() and time.monotonic() < deadline:

@@ -14,7 +14,9 @@ from nearfar.methods.method import Method
 from nearfar.targets.momentum import MomentumEncoder
 from nearfar.testing.toys import toy
 
-RISING = {"byol", "moco-v3", "dino", "cacr-moco-v3", "pixpro"}
+RISING = {"byol", "moco-v3", "dino", "dinov2", "cacr-moco-v3", "pixpro"}
+STRAIGHT = {"i-jepa"}
+"""These rise to 1 in a straight line."""
 CONSTANT = {
     "moco-v2",
     "mochi",
@@ -39,13 +41,13 @@ def _copy_of(method: Method) -> tuple[str, MomentumEncoder] | None:
 
 def test_every_method_with_a_copy_is_here() -> None:
     found = {name for name in registry.names() if _copy_of(toy(name)[0]) is not None}
-    assert found == RISING | CONSTANT
+    assert found == RISING | STRAIGHT | CONSTANT
 
 
-@pytest.mark.parametrize("name", sorted(RISING | CONSTANT))
+@pytest.mark.parametrize("name", sorted(RISING | STRAIGHT | CONSTANT))
 def test_the_copy_follows_the_online_network(name: str) -> None:
     """copy <- m copy + (1 - m) online, with m = 1 - (1 - m_0) (1 + cos(pi progress)) / 2 where it
-    rises.
+    rises along a cosine.
     """
     method, batch = toy(name)
     found = _copy_of(method)
@@ -61,9 +63,11 @@ def test_the_copy_follows_the_online_network(name: str) -> None:
             before = weight.clone()
             method.after_step(outputs)
         start = method.settings.momentum
-        momentum = (
-            1 - (1 - start) * (1 + math.cos(math.pi * progress)) / 2 if name in RISING else start
-        )
+        momentum = start
+        if name in RISING:
+            momentum = 1 - (1 - start) * (1 + math.cos(math.pi * progress)) / 2
+        elif name in STRAIGHT:
+            momentum = start + (1 - start) * progress
         torch.testing.assert_close(
             weight, momentum * before + (1 - momentum) * online, rtol=1e-12, atol=1e-12
         )
