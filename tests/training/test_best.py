@@ -25,7 +25,7 @@ from tests.training.toys import Silent, Toy, ToyEncoder, ToySource
 
 WORDS = ["simclr", "--data", "digits", "--limit", "64", "--encoder", "perceptron"]
 WORDS += ["--batch-size", "32", "--epochs", "8", "--evaluate-every", "1", "--no-evaluate"]
-ASKED = [*WORDS, "--keep-best", "--early-stop", "3", "--output", "r"]
+ASKED = [*WORDS, "--keep-best", "--early-stop", "3", "--views.rotation", "9", "--output", "r"]
 SCORES = [0.2, 0.5, 0.4, 0.5, 0.1, 0.9, 0.9, 0.9]
 """The second is the highest until three more have not been higher."""
 SAID = "has not risen over 3 evaluations; it was highest, 50.0 %, after step 4."
@@ -78,6 +78,7 @@ def test_a_run_ends_without_gain_and_its_best_is_kept(
     best = Run(tmp_path / "r" / "best")
     assert holds(best, scripted.states[1])
     assert holds(Run(best.folder), best.method().encoder.state_dict())
+    assert best.config.views == Run(tmp_path / "r").config.views == {"rotation": 9.0}
     rows = Run(tmp_path / "r").metrics()
     assert main(["pretrain", "--resume", "r"]) == 0
     assert SAID in capsys.readouterr().out

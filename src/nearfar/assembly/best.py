@@ -139,9 +139,8 @@ def best_of(
     def keep(method: Method, step: int, value: float) -> None:
         place = folder / BEST
         place.mkdir(exist_ok=True)
-        own = dataclasses.replace(options, output=place)
-        text = Config(config.method, own, config.settings).to_toml()
-        write_text(place / CONFIG, text, overwrite=True)
+        own = dataclasses.replace(config, options=dataclasses.replace(options, output=place))
+        write_text(place / CONFIG, own.to_toml(), overwrite=True)
         card = {"method": config.method, "data": source.spec.name, "steps": step, score: value}
         save_encoder(method.encoder, place, card, tokenizer=source.tokenizer)
         save_method(method, place, str(options.encoder))
