@@ -5,6 +5,7 @@ least.
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import time
 from pathlib import Path
@@ -14,9 +15,11 @@ import pytest
 import torch
 
 from nearfar.cli import main
+from nearfar.errors import UserError
 from nearfar.methods.method import Recipe
 from nearfar.training.care.bound import bound_seconds
 from nearfar.training.care.profile import BETWEEN, PARTS, Profile
+from nearfar.training.care.trace import Trace
 from nearfar.training.loop import fit
 from nearfar.training.plan import Plan
 from tests.training.toys import Toy, ToyEncoder, ToySource, views
@@ -119,3 +122,45 @@ def test_pretrain_prints_the_profile_and_its_bound(
     assert "profile of 3 steps after the first 3" in said
     assert re.search(r"bound: [\d.]+ ms, the encoder alone on ready views in one pass", said)
     assert "profile" not in (tmp_path / "run" / "config.toml").read_text()
+
+
+def test_a_traced_run_is_the_same_to_the_bit_and_its_parts_are_in_the_file(tmp_path: Path) -> None:
+    said: list[str] = []
+    trace = Trace(tmp_path / "t", CPU, said.append, steps=2)
+    traced = trained(dataclasses.replace(PLAN, steps=8, profile=trace))
+    again = trained(dataclasses.replace(PLAN, steps=8)).state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in traced.state_dict().items())
+    (sentence,) = said
+    assert sentence.startswith("trace of 2 steps after the first 3 written to ")
+    events = json.loads((tmp_path / "t" / "trace.json").read_text())["traceEvents"]
+    names = [event["name"] for event in events if event.get("cat") == "user_annotation"]
+    assert {name: names.count(name) for name in ("forward", "optimiser")} == {
+        "forward": 2,
+        "optimiser": 2,
+    }
+
+
+def test_a_trace_of_too_few_steps_says_so_and_a_second_one_is_refused(tmp_path: Path) -> None:
+    said: list[str] = []
+    trained(dataclasses.replace(PLAN, steps=2, profile=Trace(tmp_path, CPU, said.append)))
+    assert said == ["trace: too few steps; expected more than 3."]
+    (tmp_path / "trace.json").write_text("{}")
+    with pytest.raises(UserError, match=r"trace.json exists already; choose another folder"):
+        Trace(tmp_path, CPU, said.append)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="for --trace cannot be made"):
+        Trace(tmp_path / "file" / "below", CPU, said.append)
+
+
+def test_either_a_profile_or_a_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["pretrain", "simclr", "--data", "digits", "--limit", "64", "--encoder", "perceptron"]
+    words += ["--batch-size", "16", "--steps", "6", "--no-evaluate", "--output", "run"]
+    assert main([*words, "--profile", "--trace", "t"]) == 2
+    assert "Both --profile and --trace were given" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert main([*words, "--trace", "t"]) == 0
+    assert "trace of 3 steps after the first 3" in capsys.readouterr().out
+    assert (tmp_path / "t" / "trace.json").stat().st_size > 1000

@@ -86,6 +86,7 @@ def _command(groups: Mapping[str, Any]) -> Callable[..., Any]:
         "config": (Path | None, None),
         "views": (str | None, None),
         "profile": (bool, False),
+        "trace": (Path | None, None),
     }
     for name, group in groups.items():
         parameters[name] = (conf.OmitArgPrefixes[group], {})
@@ -101,7 +102,8 @@ def _command(groups: Mapping[str, Any]) -> Callable[..., Any]:
         "from.\n"
         "    views: views of your own, FILE.py:NAME: a function of a batch, or a transform of a "
         "sample.\n"
-        "    profile: print where the time of the first steps went; the result is the same."
+        "    profile: print where the time of the first steps went; the result is the same.\n"
+        "    trace: a folder for a trace of ten of the first steps, by PyTorch's profiler."
     )
     return command_of(parameters, text)
 
@@ -139,7 +141,12 @@ def _asks_for_settings(words: list[str]) -> bool:
 
     if {"-h", "--help"} & set(words):
         return True
-    names = {f.name for f in dataclasses.fields(PretrainOptions)} | {"config", "views", "profile"}
+    names = {f.name for f in dataclasses.fields(PretrainOptions)} | {
+        "config",
+        "views",
+        "profile",
+        "trace",
+    }
     options = [
         word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--")
     ]

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from nearfar.training.plan import Plan
     from nearfar.training.progress import Progress
 
+Watch = Callable[["Plan", Console], "Plan"]
+"""Has the steps of a plan timed or recorded."""
+
 
 def pretrain(
     method: Any = None,
@@ -37,6 +40,7 @@ def pretrain(
     config: Path | str | None = None,
     quiet: bool = False,
     profile: bool = False,
+    trace: Path | str | None = None,
     **options: Any,
 ) -> Run:
     """Pretrain an encoder without labels (or with, where the method uses them) and judge it.
@@ -51,6 +55,8 @@ def pretrain(
         config: a ``config.toml`` whose values are the starting point.
         quiet: print nothing.
         profile: print where the time of the first steps went; the result is the same.
+        trace: a folder for a trace of ten of the first steps by PyTorch's profiler; the result is
+            the same.
         options: see ``nearfar.options.PretrainOptions``. ``encoder`` may also be a
             ``torch.nn.Module`` or a function that makes one, and ``data`` an array, a list of
             paths, a data set or a table; see ``docs/own-encoder.md`` and ``docs/own-data.md``. All
@@ -64,6 +70,11 @@ def pretrain(
     Raises:
         UserError: for any mistake in the arguments or the data.
     """
+    if profile and trace is not None:
+        raise UserError("Both --profile and --trace were given, and either times; choose one.")
+    watch = _profiled if profile else None
+    if trace is not None:
+        watch = partial(_traced, Path(trace))
     strengths = as_strengths(views)
     given = {kind: options[kind] for kind in ("encoder", "data") if kind in options}
     if isinstance(views, str) and not own.is_file(views):
@@ -71,7 +82,7 @@ def pretrain(
     with own.handing(**given, views=None if strengths else views) as names:
         chosen = strengths or names.get("views", {})
         options = {**options, **{kind: names[kind] for kind in given if kind in names}}
-        run = _pretrained(method, settings, chosen, config, quiet, profile, options)
+        run = _pretrained(method, settings, chosen, config, quiet, watch, options)
         run.handed = own.current()
         return run
 
@@ -91,7 +102,7 @@ def _pretrained(
     views: Mapping[str, Any] | str,
     config: Path | str | None,
     quiet: bool,
-    profile: bool,
+    watch: Watch | None,
     options: Mapping[str, Any],
 ) -> Run:
     """As ``pretrain``, with the user's own objects at hand by their names."""
@@ -106,11 +117,11 @@ def _pretrained(
 
     with collectives.processes(), collectives.others_lost(), ExitStack() as held:
         console = Console(quiet=quiet or not collectives.is_first())
-        return _train(wanted, method_class, console, profile, held)
+        return _train(wanted, method_class, console, watch, held)
 
 
 def _train(
-    wanted: Config, method_class: Any, console: Console, profile: bool, held: ExitStack
+    wanted: Config, method_class: Any, console: Console, watch: Watch | None, held: ExitStack
 ) -> Run:
     """From the wanted configuration to the finished run, in the order in which things happen."""
     from nearfar import collectives
@@ -142,8 +153,8 @@ def _train(
     plan, config = plan_of(assembled, source, views, console)
     config = begun(config, folder, source, held)
     plan = _completed(plan, config, source, folder, note)
-    if profile:
-        plan = _profiled(plan, console)
+    if watch is not None:
+        plan = watch(plan, console)
     for sentence in extremes(source):
         note(sentence)
     _announce(config, source, method, plan, folder, console)
@@ -226,6 +237,13 @@ def _profiled(plan: Plan, console: Console) -> Plan:
 
     told = partial(console.print, highlight=False, soft_wrap=True)
     return dataclasses.replace(plan, profile=Profile(plan.device, told))
+
+
+def _traced(folder: Path, plan: Plan, console: Console) -> Plan:
+    from nearfar.training.care.trace import Trace
+
+    told = partial(console.print, highlight=False, soft_wrap=True)
+    return dataclasses.replace(plan, profile=Trace(folder, plan.device, told))
 
 
 def _announce(
