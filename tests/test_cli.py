@@ -192,7 +192,7 @@ def test_only_what_stands_on_the_command_line_is_given(monkeypatch: pytest.Monke
     options = {"epochs": 3, "evaluate": False, "log": ("wandb", "tensorboard")}
     assert (method, found) == (
         "simclr",
-        {"settings": {"hidden": 8}, "config": None, "profile": False, **options},
+        {"settings": {"hidden": 8}, "config": None, "profile": False, "trace": None, **options},
     )
 
 
