@@ -4,16 +4,15 @@
 
 FOLDER holds the files that the page names. Each run is what `nearfar pretrain simclr --data FILE`
 does, the split being that of seed 0 whatever the seed of the training. Finished runs lie in
-build/defaults and are not repeated; the page tells of all that are there, and keeps what stands
-under its last heading. Other defaults are chosen by choose_defaults.py on held-out training
-samples.
+build/defaults and are not repeated. A set that has no runs there keeps its row of defaults.json,
+and the page keeps what stands under its last heading. Other defaults are chosen by
+choose_defaults.py on held-out training samples.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -35,6 +34,9 @@ TARGET = Path(__file__).parents[1] / "docs" / "results"
 TRIALS = TARGET / "defaults-trials.jsonl"
 NOTES = "## What was tried"
 """The heading under which the page is written by hand."""
+
+Stored = dict[str, Any]
+"""A part of defaults.json."""
 
 SETS = (
     DataSet(name="cluttered digits", data="cluttered-digits"),
@@ -131,27 +133,31 @@ def _side(found: Sequence[Evaluation], answers: Sequence[Answers], metric: str, 
     )
 
 
-def _shown(side: Side | None, unit: str) -> str:
-    if side is None:
+def _shown(score: Stored | None) -> str:
+    if score is None:
         return ""
-    scale, digits = (100, 1) if unit == "%" else (1, 3)
-    found = mean(side, share=unit == "%")
-    text = f"{scale * found.value:.{digits}f}"
-    if math.isnan(found.low):
+    scale, digits = (100, 1) if score["unit"] == "%" else (1, 3)
+    text = f"{scale * score['mean']:.{digits}f}"
+    if score["low"] is None:
         return text
-    return f"{text} ({scale * found.low:.{digits}f} to {scale * found.high:.{digits}f})"
+    return f"{text} ({scale * score['low']:.{digits}f} to {scale * score['high']:.{digits}f})"
 
 
-def _verdict(found: Finding | None) -> str:
+def _verdict(found: Stored | None, unit: str) -> str:
     if found is None:
         return ""
-    scale, digits = (100, 1) if found.unit == "%" else (1, 3)
-    state = "not sure" if found.state == "unsure" else f"surely {found.state}"
-    return f"{scale * found.of.value:+.{digits}f}, {state}"
+    scale, digits = (100, 1) if unit == "%" else (1, 3)
+    state = "not sure" if found["state"] == "unsure" else f"surely {found['state']}"
+    return f"{scale * found['value']:+.{digits}f}, {state}"
 
 
-def page(rows: Sequence[Row], notes: str) -> str:
-    """The page as Markdown; ``notes`` stand at its end."""
+def _units(row: Stored) -> dict[str, str]:
+    """The unit of each metric that judged a set, in the order of its scores."""
+    return {score["metric"]: score["unit"] for score in row["scores"]}
+
+
+def page(rows: Sequence[Stored], notes: str) -> str:
+    """The page as Markdown, from the rows of ``defaults.json``; ``notes`` stand at its end."""
     lines = [
         "# What the default run is worth",
         "",
@@ -167,12 +173,11 @@ def page(rows: Sequence[Row], notes: str) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        about = row.about
-        seconds = sum(row.seconds) / len(row.seconds)
+        seconds = sum(row["seconds"]) / len(row["seconds"])
         lines.append(
-            f"| {row.of.name} | {about['modality']} | `{row.of.command()}` | "
-            f"{about['samples']:,} and {about['tested']:,} | {about['steps']:,} x "
-            f"{about['batch']}, {about['precision']} | {len(row.seconds)} | {seconds:,.0f} |"
+            f"| {row['set']} | {row['modality']} | `{row['command']}` | "
+            f"{row['samples']:,} and {row['tested']:,} | {row['steps']:,} x "
+            f"{row['batch']}, {row['precision']} | {len(row['seconds'])} | {seconds:,.0f} |"
         )
     lines += [
         "",
@@ -185,27 +190,30 @@ def page(rows: Sequence[Row], notes: str) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        for metric, unit in row.units.items():
-            shown = [_shown(row.sides.get((metric, one)), unit) for one in ("trained", *BASELINES)]
-            told = [_verdict(row.beside.get((metric, one))) for one in BASELINES]
-            lines.append(f"| {row.of.name} | {metric} | {' | '.join(shown + told)} |")
-    missing = [one.name for one in SETS if one.name not in {row.of.name for row in rows}]
+        scores = {(one["metric"], one["row"]): one for one in row["scores"]}
+        beside = {(one["metric"], one["baseline"]): one for one in row["beside"]}
+        for metric, unit in _units(row).items():
+            shown = [_shown(scores.get((metric, one))) for one in ("trained", *BASELINES)]
+            told = [_verdict(beside.get((metric, one)), unit) for one in BASELINES]
+            lines.append(f"| {row['set']} | {metric} | {' | '.join(shown + told)} |")
+    missing = [one.name for one in SETS if one.name not in {row["set"] for row in rows}]
     if missing:
         lines += ["", f"Not measured yet, the reasons stand at the end: {', '.join(missing)}."]
     return "\n".join([*lines, "", *_sentences(rows), "", *_tried(), notes]) + "\n"
 
 
-def _sentences(rows: Sequence[Row]) -> list[str]:
+def _sentences(rows: Sequence[Stored]) -> list[str]:
     """Where the trained encoder is not surely better than the random one."""
     told = []
     for row in rows:
+        units = _units(row)
         open_ones = [
-            f"{metric} ({_verdict(found)})"
-            for (metric, baseline), found in row.beside.items()
-            if baseline == BASELINES[0] and found.state != "better"
+            f"{one['metric']} ({_verdict(one, units[one['metric']])})"
+            for one in row["beside"]
+            if one["baseline"] == BASELINES[0] and one["state"] != "better"
         ]
         if open_ones:
-            told.append(f"- {row.of.name}: not surely by {' nor by '.join(open_ones)}.")
+            told.append(f"- {row['set']}: not surely by {' nor by '.join(open_ones)}.")
     if not told:
         return ["On each of these sets the trained encoder is surely better than the random one."]
     return [
@@ -247,21 +255,33 @@ def _tried() -> list[str]:
     return [*lines, ""]
 
 
-def summary(row: Row) -> dict[str, Any]:
-    """The same as JSON."""
+def summary(row: Row) -> Stored:
+    """What ``defaults.json`` holds of a set: its runs, their scores, and the verdicts."""
     return {
         "set": row.of.name,
         "command": row.of.command(),
         **row.about,
         "seconds": row.seconds,
         "scores": [
-            {"metric": metric, "row": name, "values": list(side.values)}
+            {"metric": metric, "row": name, **_interval(side, row.units[metric])}
             for (metric, name), side in row.sides.items()
         ],
         "beside": [
             {"metric": metric, "baseline": baseline, "state": one.state, **asdict(one.of)}
             for (metric, baseline), one in row.beside.items()
         ],
+    }
+
+
+def _interval(side: Side, unit: str) -> Stored:
+    """The values of a side, their mean, and its interval of 95 % (None where there is none)."""
+    found = mean(side, share=unit == "%")
+    return {
+        "unit": unit,
+        "values": list(side.values),
+        "mean": found.value,
+        "low": found.low,
+        "high": found.high,
     }
 
 
@@ -275,13 +295,20 @@ def main() -> None:
     wanted = [one for one in SETS if given.sets is None or one.name in given.sets]
     for one in wanted:
         measure(one, given.folder, WORK, given.seeds)
-    rows = [row for one in SETS if (row := gathered(one, WORK)) is not None]
+    stored = TARGET / "defaults.json"
+    kept = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else []
+    by_name = {row["set"]: row for row in kept}
+    for one in SETS:
+        row = gathered(one, WORK)
+        if row is not None:
+            by_name[one.name] = with_null(summary(row))
+    rows = [by_name[one.name] for one in SETS if one.name in by_name]
     target = TARGET / "defaults.md"
     old = target.read_text(encoding="utf-8") if target.exists() else ""
     notes = NOTES + old.partition(NOTES)[2].rstrip("\n") if NOTES in old else NOTES
     target.write_text(page(rows, notes), encoding="utf-8")
-    text = json.dumps(with_null([summary(row) for row in rows]), indent=1, allow_nan=False)
-    (TARGET / "defaults.json").write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(rows, indent=1, allow_nan=False)
+    stored.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
