@@ -43,7 +43,12 @@ def blocks(page: Path) -> list[tuple[str, str, str]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "page", [page for page in sorted(DOCS.glob("*.md")) if blocks(page)], ids=lambda page: page.stem
+    "page",
+    [
+        pytest.param(page, id=page.stem, marks=pytest.mark.xdist_group(page.stem))
+        for page in sorted(DOCS.glob("*.md"))
+        if blocks(page)
+    ],
 )
 def test_the_code_of_a_guide_runs(page: Path, tmp_path: Path) -> None:
     python = Path(sys.executable).parent

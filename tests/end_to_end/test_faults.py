@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.warm import Started
 from tests.warm import nearfar as warm
 
 NEARFAR = [sys.executable, "-m", "nearfar"]
@@ -22,9 +23,9 @@ SMALL = [
     "--encoder",
     "small-convnet",
     "--limit",
-    "512",
+    "256",
     "--batch-size",
-    "32",
+    "16",
     "--precision",
     "float32",
     "--no-evaluate",
@@ -40,19 +41,11 @@ def nearfar(
     return done
 
 
-def started(*words: str, cwd: Path) -> subprocess.Popen[str]:
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen(
-        [*NEARFAR, *words], cwd=cwd, text=True, preexec_fn=_hang_up_ends, **pipes
-    )
+def started(*words: str, cwd: Path) -> Started:
+    return Started(words, cwd=cwd)
 
 
-def _hang_up_ends() -> None:
-    """Undo an ignored SIGHUP, which whoever runs the tests (nohup) may have handed down."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-
-def wait_for_checkpoint(folder: Path, process: subprocess.Popen[str], step: int = 3) -> None:
+def wait_for_checkpoint(folder: Path, process: Started, step: int = 3) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         found = sorted((folder / "checkpoints").glob("step-*.pt"))
