@@ -12,6 +12,7 @@ import functools
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import select
 import shutil
@@ -38,12 +39,24 @@ _LIBRARIES = (
     "torch._dynamo",
     "torch.distributed.tensor",
     "torchvision.transforms.v2",
-    "nearfar.assembly.watch",
     "nearfar.reports.page",
     "nearfar.training.loop",
-    "nearfar.verbs.evaluate",
-    "nearfar.verbs.pretrain",
 )
+_WHOLE = (
+    "nearfar.assembly",
+    "nearfar.cli",
+    "nearfar.comparison",
+    "nearfar.data",
+    "nearfar.evaluation",
+    "nearfar.losses",
+    "nearfar.methods",
+    "nearfar.modalities",
+    "nearfar.networks",
+    "nearfar.results",
+    "nearfar.verbs",
+    "nearfar.views",
+)
+"""Packages all modules of which are imported."""
 _COMMAND = """#!{python} -S
 import array, json, os, socket, sys
 def start(words, **variables):
@@ -101,6 +114,9 @@ def serve(address: str) -> None:
     """Import the libraries, then fork a process for each connection."""
     for name in _LIBRARIES:
         importlib.import_module(name)
+    for name in _WHOLE:
+        for module in pkgutil.walk_packages(importlib.import_module(name).__path__, f"{name}."):
+            importlib.import_module(module.name)
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(address)
     listening.listen()

@@ -197,23 +197,10 @@ def test_ctrl_c_leaves_a_usable_run_and_says_how_to_resume(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_sharded_run_is_evaluated_and_goes_on_whole(tmp_path: Path) -> None:
-    words = [
-        "pretrain",
-        "simclr",
-        "--shard",
-        "--data",
-        "digits",
-        "--limit",
-        "128",
-        "--encoder",
-        "perceptron",
-        "--batch-size",
-        "32",
-        "--steps",
-        "4",
-        "--output",
-        "r",
-    ]
+    images = np.random.default_rng(0).integers(0, 255, (80, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "small.npz", images=images, label=np.arange(80) % 2)
+    made = ["--data", "small.npz", "--encoder", "perceptron", "--output", "r"]
+    words = ["pretrain", "simclr", "--shard", *made, "--batch-size", "32", "--steps", "4"]
     for process in together(2, words, cwd=tmp_path):
         told, _ = process.communicate()
         assert process.returncode == 0, told

@@ -135,6 +135,7 @@ def test_a_frozen_worker_ends_the_run_within_the_stated_time(tmp_path: Path) -> 
         assert "did not answer for 0.2 minutes (NEARFAR_TIMEOUT_MINUTES)" in told
     finally:
         second.kill()
+        second.communicate()
 
 
 def test_sigusr1_to_torchrun_saves_and_the_run_goes_on(tmp_path: Path) -> None:
