@@ -42,6 +42,7 @@ def blocks(page: Path) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # on a machine that has more to do
 @pytest.mark.parametrize(
     "page",
     [
@@ -69,7 +70,7 @@ def test_the_code_of_a_guide_runs(page: Path, tmp_path: Path) -> None:
             script.append(f"import subprocess\nsubprocess.run({code!r}, shell=True, check=True)\n")
     body = "".join("    " + line + "\n" for line in "\n".join(script).splitlines())
     (tmp_path / "guide.py").write_text("if __name__ == '__main__':\n" + body)
-    done = warm([], script="guide.py", cwd=tmp_path, env=environment, timeout=280)
+    done = warm([], script="guide.py", cwd=tmp_path, env=environment, timeout=880)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
