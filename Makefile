@@ -1,23 +1,25 @@
 # make demo: install nearfar here, pretrain SimCLR on the embedded data and judge the encoder.
-# make test: install the test tools as well and run the tests that take less than ten seconds each.
-# make test-slow: run the others: whole runs, kills, several processes, the guides' code, the pages in a browser.
+# make test: install the test tools as well and run all tests (twelve minutes on two cores).
+# make test-fast: leave out whole runs, kills, several processes, the guides' code and the pages in a browser.
 # make lock: write the exact versions of everything that is installed to requirements.lock.
 # make mutations: plant mistakes one by one and run the tests that must notice them (two minutes).
 # make bench: install the peers into an environment of their own, measure nearfar against them, write docs/results/speed.md.
 #   make bench ARGS=--quick for a short run.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# Tests start interpreters, which are quicker where the package's bytecode is kept.
+TEST := env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test test-slow mutations check lock bench clean
+.PHONY: demo test test-fast mutations check lock bench clean
 
 demo: .venv/installed
 	$(BIN)/nearfar pretrain simclr
 
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal -m "not slow"
+	$(TEST)
 
-test-slow: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadgroup -m slow
+test-fast: .venv/installed-dev
+	$(TEST) -m "not slow"
 
 mutations: .venv/installed-dev
 	$(BIN)/python -m tests.mutations

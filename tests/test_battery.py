@@ -48,27 +48,25 @@ def test_method(name: str, modality: str, check: str) -> None:
 
 
 @functools.cache
-def several() -> tuple[dict[int, list[list[Trained]]], list[Trained]]:
-    """All methods on groups of processes, started once for all, on two of them also sharded; and on
-    this process.
+def several() -> tuple[dict[int, list[list[Trained]]], list[str], list[Trained]]:
+    """All methods on three processes, and those that can be sharded so on two, started once for
+    all; their names; all methods on this process.
     """
     tasks = [(name, None, {}) for name in registry.names()]
     divided = [task for task in tasks if "shard" not in registry.get(task[0]).cannot]
-    plain = on_processes(train_by_name, tasks, counts=[2, 3], seconds=300)
-    sharded = on_processes(train_by_name, divided, [True], counts=[2], seconds=300)
-    joined = [[*own, *more] for own, more in zip(plain[2], sharded[2], strict=True)]
-    return {2: joined, 3: plain[3]}, train_by_name(tasks)
+    found = on_processes(train_by_name, tasks, counts=[3], seconds=300)
+    found |= on_processes(train_by_name, divided, [True], counts=[2], seconds=300)
+    return found, [name for name, *_ in divided], train_by_name(tasks)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", registry.names())
-@pytest.mark.parametrize(("count", "sharded"), [(2, False), (3, False), (2, True)])
+@pytest.mark.parametrize(("count", "sharded"), [(3, False), (2, True)])
 def test_several_processes_equal_one(name: str, count: int, sharded: bool) -> None:
     if sharded and "shard" in registry.get(name).cannot:
         pytest.skip("the method refuses to be divided")
-    found, expected = several()
-    place = registry.names().index(name)
-    behind = [one for one in registry.names() if "shard" not in registry.get(one).cannot]
-    which = len(expected) + behind.index(name) if sharded else place
-    own = [process[which] for process in found[count]]
-    assert_processes_equal(own, expected[place], ", sharded," if sharded else "")
+    found, divided, expected = several()
+    names = divided if sharded else registry.names()
+    own = [process[names.index(name)] for process in found[count]]
+    expectation = expected[registry.names().index(name)]
+    assert_processes_equal(own, expectation, ", sharded," if sharded else "")

@@ -42,8 +42,14 @@ def blocks(page: Path) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # on a machine that has more to do
 @pytest.mark.parametrize(
-    "page", [page for page in sorted(DOCS.glob("*.md")) if blocks(page)], ids=lambda page: page.stem
+    "page",
+    [
+        pytest.param(page, id=page.stem, marks=pytest.mark.xdist_group(page.stem))
+        for page in sorted(DOCS.glob("*.md"))
+        if blocks(page)
+    ],
 )
 def test_the_code_of_a_guide_runs(page: Path, tmp_path: Path) -> None:
     python = Path(sys.executable).parent
@@ -64,7 +70,7 @@ def test_the_code_of_a_guide_runs(page: Path, tmp_path: Path) -> None:
             script.append(f"import subprocess\nsubprocess.run({code!r}, shell=True, check=True)\n")
     body = "".join("    " + line + "\n" for line in "\n".join(script).splitlines())
     (tmp_path / "guide.py").write_text("if __name__ == '__main__':\n" + body)
-    done = warm([], script="guide.py", cwd=tmp_path, env=environment, timeout=280)
+    done = warm([], script="guide.py", cwd=tmp_path, env=environment, timeout=880)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -53,7 +53,8 @@ def test_a_file_that_is_none_is_named(
     folder: str, text: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package: Any = importlib.import_module(f"nearfar.{folder.replace('/', '.')}")
-    monkeypatch.setattr(package, "__path__", list(package.__path__))
+    for one in (package, sys.modules[package.__name__.rpartition(".")[0]]):
+        monkeypatch.setattr(one, "__path__", list(one.__path__))
     monkeypatch.setenv(OWN_FOLDERS, str(tmp_path))
     file = tmp_path / folder / "not_one.py"
     file.parent.mkdir(parents=True)

@@ -98,10 +98,12 @@ def part_in(package: str, name: str, attribute: str, what: str, kind: Any = obje
         UserError: If there is no such file, or a file of the user's own cannot be run or defines
             something else.
     """
-    known = names_in(package, attribute)
-    if name not in known:
-        raise unknown_name(what, name, known)
-    module = module_of(f"{package}.{name.replace('-', '_')}", what)
+    module = _imported(package, name, attribute)
+    if module is None:
+        known = names_in(package, attribute)
+        if name not in known:
+            raise unknown_name(what, name, known)
+        module = module_of(f"{package}.{name.replace('-', '_')}", what)
     part = getattr(module, attribute, None)
     if not isinstance(part, kind):
         raise refused(
@@ -110,6 +112,23 @@ def part_in(package: str, name: str, attribute: str, what: str, kind: Any = obje
             f"{attribute} is {brief(part)}; expected {getattr(kind, '__name__', kind)}",
         )
     return part
+
+
+def _imported(package: str, name: str, attribute: str) -> Any:
+    """The module of a name where it was imported before, so that no folder is searched again."""
+    lay_over()
+    module: Any = sys.modules.get(f"{package}.{name.replace('-', '_')}")
+    file = getattr(module, "__file__", None)
+    if "_" in name or name.startswith("-") or file is None:
+        return None
+    at_home = os.path.dirname(file) in sys.modules[package].__path__
+    return module if at_home and _defined(file, attribute) else None
+
+
+@cache
+def _defined(file: str, attribute: str) -> bool:
+    """``_defines`` of a file that was imported, whose content is that of then."""
+    return _defines(Path(file), attribute)
 
 
 def module_of(name: str, what: str = "part") -> Any:

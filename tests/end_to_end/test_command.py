@@ -19,9 +19,9 @@ import torch
 
 from nearfar.cli import main
 from nearfar.runs.encoder_files import load_encoder
+from tests.warm import Started, together
 from tests.warm import nearfar as warm
 
-NEARFAR = [sys.executable, "-m", "nearfar"]
 SHORT = ["--epochs", "2", "--limit", "512", "--batch-size", "256", "--precision", "float32"]
 
 
@@ -181,13 +181,7 @@ def test_ctrl_c_leaves_a_usable_run_and_says_how_to_resume(tmp_path: Path) -> No
         "r",
         "--no-evaluate",
     ]
-    started = subprocess.Popen(
-        [*NEARFAR, *words],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    started = Started(words, cwd=tmp_path)
     metrics = tmp_path / "r" / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while not metrics.exists() and time.monotonic() < deadline:
@@ -203,38 +197,13 @@ def test_ctrl_c_leaves_a_usable_run_and_says_how_to_resume(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_sharded_run_is_evaluated_and_goes_on_whole(tmp_path: Path) -> None:
-    words = [
-        "pretrain",
-        "simclr",
-        "--shard",
-        "--limit",
-        "256",
-        "--batch-size",
-        "64",
-        "--steps",
-        "4",
-        "--output",
-        "r",
-    ]
-    start = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "nearfar",
-        *words,
-    ]
-    done = subprocess.run(
-        start,
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
+    images = np.random.default_rng(0).integers(0, 255, (80, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "small.npz", images=images, label=np.arange(80) % 2)
+    made = ["--data", "small.npz", "--encoder", "perceptron", "--output", "r"]
+    words = ["pretrain", "simclr", "--shard", *made, "--batch-size", "32", "--steps", "4"]
+    for process in together(2, words, cwd=tmp_path):
+        told, _ = process.communicate()
+        assert process.returncode == 0, told
     assert (tmp_path / "r" / "evaluation.json").exists()
     assert any(
         "knn" in json.loads(line)

@@ -9,6 +9,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -21,13 +22,13 @@ from tests.warm import nearfar as warm
 
 SMALL = [
     "--data",
-    "digits",
+    "small.npz",
     "--limit",
-    "120",
+    "60",
     "--encoder",
     "perceptron",
     "--batch-size",
-    "40",
+    "20",
     "--steps",
     "3",
     "--output",
@@ -46,6 +47,8 @@ def compare(*words: str, cwd: Path, code: int = 0) -> str:
 def test_a_comparison_is_equal_continued_and_extended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (100, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "small.npz", images=images, label=np.arange(100) % 2)
     told = compare("simclr", *SMALL, "--seeds", "1", "--settings.temperature", "0.3", cwd=tmp_path)
     told = compare(
         "simclr", "vicreg", *SMALL, "--seeds", "1", "--settings.temperature", "0.3", cwd=tmp_path
@@ -54,7 +57,7 @@ def test_a_comparison_is_equal_continued_and_extended(
     assert "vicreg and simclr temperature=0.3 cannot be compared with one seed" in told
     lines = [line.strip() for line in told.splitlines()]
     assert sum(line.startswith("result kNN accuracy") for line in lines) == 1  # of the new run
-    assert "evaluation on digits" not in told
+    assert "evaluation on small" not in told
     assert sum(set(line) == {"─"} for line in lines) == 1  # one table
     last = max(number for number, line in enumerate(lines) if line.startswith("Report: "))
     assert all("seed 0" not in line for line in lines[last:])
@@ -66,7 +69,7 @@ def test_a_comparison_is_equal_continued_and_extended(
         (c.options.batch_size, c.options.steps, c.options.encoder, c.options.seed, c.options.limit)
         for c in configs
     }
-    assert same == {(40, 3, "perceptron", 0, 120)}
+    assert same == {(20, 3, "perceptron", 0, 60)}
     assert all(
         json.loads((folder / "memory.json").read_text())["peak_memory_mib"] > 50
         for folder in folders

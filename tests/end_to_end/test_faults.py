@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.warm import Started
 from tests.warm import nearfar as warm
 
 NEARFAR = [sys.executable, "-m", "nearfar"]
@@ -22,9 +23,9 @@ SMALL = [
     "--encoder",
     "small-convnet",
     "--limit",
-    "512",
+    "256",
     "--batch-size",
-    "32",
+    "16",
     "--precision",
     "float32",
     "--no-evaluate",
@@ -40,19 +41,11 @@ def nearfar(
     return done
 
 
-def started(*words: str, cwd: Path) -> subprocess.Popen[str]:
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen(
-        [*NEARFAR, *words], cwd=cwd, text=True, preexec_fn=_hang_up_ends, **pipes
-    )
+def started(*words: str, cwd: Path) -> Started:
+    return Started(words, cwd=cwd)
 
 
-def _hang_up_ends() -> None:
-    """Undo an ignored SIGHUP, which whoever runs the tests (nohup) may have handed down."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-
-def wait_for_checkpoint(folder: Path, process: subprocess.Popen[str], step: int = 3) -> None:
+def wait_for_checkpoint(folder: Path, process: Started, step: int = 3) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         found = sorted((folder / "checkpoints").glob("step-*.pt"))
@@ -91,14 +84,16 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.mark.parametrize(
     "words",
     [
-        ["mcl", "--settings.stages", "2", "--settings.clusters", "2", "--epochs", "3"],
-        ["genview", "--settings.generator-steps", "5", "--epochs", "1"],
+        "mcl --encoder perceptron --epochs 3 --settings.stages 2 --settings.clusters 2",
+        "genview --settings.generator-steps 5 --epochs 1",
     ],
-    ids=lambda words: words[0],
+    ids=lambda words: words.partition(" ")[0],
 )
-def test_a_run_killed_within_an_epoch_goes_on_to_the_bit(words: list[str], tmp_path: Path) -> None:
-    nearfar("pretrain", *words, *SMALL, "--output", "whole", cwd=tmp_path)
-    process = started("pretrain", *words, *SMALL, "--output", "r", cwd=tmp_path)
+def test_a_run_killed_within_an_epoch_goes_on_to_the_bit(words: str, tmp_path: Path) -> None:
+    method, *options = words.split()
+    asked = ["pretrain", method, *SMALL, *options]
+    nearfar(*asked, "--output", "whole", cwd=tmp_path)
+    process = started(*asked, "--output", "r", cwd=tmp_path)
     wait_for_checkpoint(tmp_path / "r", process, step=5)
     process.kill()
     process.communicate(timeout=60)

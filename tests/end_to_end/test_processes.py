@@ -1,4 +1,7 @@
-"""The real command on two real processes: a run computes what it computes on one."""
+"""The real command on two real processes: a run computes what it computes on one.
+
+One of the runs is started by torchrun; the others meet in the same way without it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import pytest
 import torch
 
 from nearfar.runs.encoder_files import load_encoder
+from tests.warm import nearfar, together
 
 pytestmark = pytest.mark.slow
 
@@ -31,12 +35,23 @@ SHORT = [
     "float32",
 ]
 SHORT += ["--optimizer", "sgd", "--learning-rate", "0.01", "--no-evaluate"]
-ONE = [sys.executable, "-m", "nearfar"]
-TWO = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "nearfar"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
 
 
-def run(start: list[str], *words: str, cwd: Path) -> None:
+def on_one(*words: str, cwd: Path) -> None:
+    done = nearfar(words, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+
+
+def on_two(*words: str, cwd: Path) -> None:
+    for process in together(2, words, cwd=cwd):
+        told, _ = process.communicate()
+        assert process.returncode == 0, told
+
+
+def by_torchrun(*words: str, cwd: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    start = [*TORCHRUN, "-m", "nearfar"]
     done = subprocess.run(
         [*start, *words], cwd=cwd, env=environment, capture_output=True, text=True, timeout=240
     )
@@ -48,15 +63,15 @@ def losses(folder: Path) -> list[tuple[int, float]]:
     return [(row["step"], row["loss"]) for row in rows if "loss" in row]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [["simclr"], ["simclr", "--accumulate", "2"], ["mixed-barlow-twins"], ["hallucinator"]],
     ids=" ".join,
 )
 def test_a_run_on_two_processes_is_the_run_on_one(words: list[str], tmp_path: Path) -> None:
-    run(ONE, "pretrain", *words, *SHORT, "--output", "one", cwd=tmp_path)
-    run(TWO, "pretrain", *words, *SHORT, "--output", "two", cwd=tmp_path)
+    on_one("pretrain", *words, *SHORT, "--output", "one", cwd=tmp_path)
+    start = by_torchrun if words == ["simclr"] else on_two
+    start("pretrain", *words, *SHORT, "--output", "two", cwd=tmp_path)
     one = losses(tmp_path / "one")
     two = losses(tmp_path / "two")
     assert len(one) == 2
@@ -91,13 +106,12 @@ def transform():
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("views", ["views", "transform"])
 def test_parts_of_ones_own_give_the_same_run_on_two_processes(views: str, tmp_path: Path) -> None:
     (tmp_path / "parts.py").write_text(PARTS)
     words = ["simclr", *SHORT, "--data", "digits", "--steps", "4", "--views", f"parts.py:{views}"]
     words[words.index("perceptron")] = "parts.py:encoder"
-    run(ONE, "pretrain", *words, "--output", "one", cwd=tmp_path)
-    run(TWO, "pretrain", *words, "--output", "two", cwd=tmp_path)
+    on_one("pretrain", *words, "--output", "one", cwd=tmp_path)
+    on_two("pretrain", *words, "--output", "two", cwd=tmp_path)
     for one, two in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
         assert one == pytest.approx(two, abs=1e-5)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from nearfar.verbs.run import Run
+from tests.warm import Started, together
 
 pytestmark = [
     pytest.mark.slow,
@@ -28,11 +29,11 @@ SMALL = [
     "--precision",
     "float32",
 ]
-TWO = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "nearfar"]
+ENDLESS = ["pretrain", "simclr", *SMALL, "--epochs", "500", "--no-evaluate", "--output", "r"]
 
 
 def waited_for(
-    found: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120
+    found: Callable[[], bool], process: subprocess.Popen[str] | Started, seconds: float = 120
 ) -> None:
     deadline = time.monotonic() + seconds
     while not found():
@@ -70,13 +71,7 @@ def test_a_comparison_leaves_nobody_behind_and_goes_on(name: str, tmp_path: Path
         "--output",
         "c",
     ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "nearfar", *words],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    process = Started(words, cwd=tmp_path)
     metrics = tmp_path / "c" / "simclr" / "seed-0" / "metrics.jsonl"
     waited_for(metrics.exists, process)
     process.send_signal(getattr(signal, name))
@@ -93,18 +88,15 @@ def test_a_comparison_leaves_nobody_behind_and_goes_on(name: str, tmp_path: Path
         assert process.returncode == 130
 
 
-def torchrun(
-    folder: Path, command: list[str] = TWO, **environment: str
-) -> tuple[subprocess.Popen[str], list[int]]:
+def torchrun(folder: Path, *options: str) -> tuple[subprocess.Popen[str], list[int]]:
     """A run on two processes that has begun to train; the command, and the ids of both processes in
     order of rank.
     """
-    words = ["pretrain", "simclr", *SMALL, "--epochs", "500", "--no-evaluate", "--output", "r"]
-    given = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    start = [sys.executable, "-m", "torch.distributed.run", *options, "--nproc-per-node", "2"]
     process = subprocess.Popen(
-        [*command, *words],
+        [*start, "-m", "nearfar", *ENDLESS],
         cwd=folder,
-        env=given,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -132,39 +124,51 @@ def test_a_lost_worker_ends_the_run_with_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_frozen_worker_ends_the_run_within_the_stated_time(tmp_path: Path) -> None:
-    process, (_, second) = torchrun(tmp_path, NEARFAR_TIMEOUT_MINUTES="0.2")
-    os.kill(second, signal.SIGSTOP)
-    start = time.monotonic()
-    told, _ = process.communicate(timeout=120)
-    assert time.monotonic() - start < 100, (
-        "12 seconds, and torchrun's half minute for a process that does not end"
-    )
-    assert "did not answer for 0.2 minutes (NEARFAR_TIMEOUT_MINUTES)" in told
+    first, second = together(2, ENDLESS, cwd=tmp_path, NEARFAR_TIMEOUT_MINUTES="0.2")
+    try:
+        waited_for((tmp_path / "r" / "metrics.jsonl").exists, first)
+        second.send_signal(signal.SIGSTOP)
+        start = time.monotonic()
+        told, _ = first.communicate(timeout=120)
+        assert time.monotonic() - start < 70, "12 seconds, with patience for a machine that is busy"
+        assert first.returncode
+        assert "did not answer for 0.2 minutes (NEARFAR_TIMEOUT_MINUTES)" in told
+    finally:
+        second.kill()
+        second.communicate()
 
 
-@pytest.mark.parametrize("asked", ["torchrun", "a worker"])
-def test_sigusr1_saves_on_two_processes_and_the_run_goes_on(asked: str, tmp_path: Path) -> None:
-    """Slurm sends it to every process of a step; each alone is enough."""
+def test_sigusr1_to_torchrun_saves_and_the_run_goes_on(tmp_path: Path) -> None:
+    """Slurm sends it to every process of a step; torchrun hands it on."""
     handled = ["--signals-to-handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"]
-    launch = TWO[: TWO.index("--nproc-per-node")]
-    process, (_, second) = torchrun(tmp_path, [*launch, *handled, *TWO[len(launch) :]])
-    os.kill(process.pid if asked == "torchrun" else second, signal.SIGUSR1)
+    process, _ = torchrun(tmp_path, *handled)
+    process.send_signal(signal.SIGUSR1)
     told, _ = process.communicate(timeout=90)
     assert process.returncode
+    assert_saved_and_goes_on(tmp_path, told)
+
+
+def test_sigusr1_to_one_process_saves_and_the_run_goes_on(tmp_path: Path) -> None:
+    """Slurm sends it to every process of a step; one of them alone is enough."""
+    first, second = together(2, ENDLESS, cwd=tmp_path)
+    waited_for((tmp_path / "r" / "metrics.jsonl").exists, first)
+    second.send_signal(signal.SIGUSR1)
+    told, _ = first.communicate(timeout=90)
+    second.communicate(timeout=90)
+    assert [first.returncode, second.returncode] == [130, 130]
+    assert_saved_and_goes_on(tmp_path, told)
+
+
+def assert_saved_and_goes_on(folder: Path, told: str) -> None:
+    """It saved, says how to go on, and goes on so until it is asked to end again."""
     assert "defect of nearfar" not in told
     assert "To go on: nearfar pretrain --resume r" in told
-    newest = max((tmp_path / "r" / "checkpoints").glob("step-*.pt"))
+    newest = max((folder / "r" / "checkpoints").glob("step-*.pt"))
     step = int(newest.stem[5:])
     assert f"Stopped after step {step} of " in told
-    assert not (tmp_path / "r" / "run.lock").exists()
-    again = subprocess.Popen(
-        [sys.executable, "-m", "nearfar", "pretrain", "--resume", "r"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    waited_for(lambda: Run(tmp_path / "r").metrics()[-1]["step"] > step, again)
+    assert not (folder / "r" / "run.lock").exists()
+    again = Started(["pretrain", "--resume", "r"], cwd=folder)
+    waited_for(lambda: Run(folder / "r").metrics()[-1]["step"] > step, again)
     again.send_signal(signal.SIGUSR1)
     told, _ = again.communicate(timeout=60)
     assert again.returncode == 130

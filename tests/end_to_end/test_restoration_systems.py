@@ -34,9 +34,9 @@ def pixels(path: Path) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def gan(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """SRGAN on photographs of 24 x 24 pixels, enlarged twice, and the run that it starts from."""
+    """SRGAN on photographs of 16 x 16 pixels, enlarged twice, and the run that it starts from."""
     folder = tmp_path_factory.mktemp("restoration")
-    data = photos(folder / "photos", [(24, 24)] * 20)
+    data = photos(folder / "photos", [(16, 16)] * 10)
     asked = ["--data", str(data), "--with", "degrade:bicubic,factor=2", *QUICK]
     assert main(["pretrain", "srgan", *asked, "--output", str(folder / "gan")]) == 0
     return folder / "gan"
@@ -73,7 +73,7 @@ def test_other_photographs_are_degraded_as_the_runs_were(gan: Path, tmp_path: Pa
 def test_features_are_embedded_and_judged_when_named(gan: Path, tmp_path: Path) -> None:
     assert main(["embed", str(gan), "--output", str(tmp_path / "own.npz")]) == 0
     with np.load(tmp_path / "own.npz") as found:
-        assert found["embedding"].shape == (20, 32)
+        assert found["embedding"].shape == (10, 32)
     other = photos(tmp_path / "other", [(9, 13)] * 3)
     assert main(["embed", str(gan), "--data", str(other), "--output", str(tmp_path / "o.npz")]) == 0
 

@@ -40,7 +40,7 @@ def test_the_loop_ends_stages_and_every_stage_learns(tmp_path: Path) -> None:
         "data": "digits",
         "batch_size": 32,
         "limit": 200,
-        "epochs": 6,
+        "epochs": 3,
         "evaluate": False,
         "quiet": True,
         "device": "cpu",

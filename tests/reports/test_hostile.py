@@ -15,6 +15,7 @@ import pytest
 
 import nearfar
 from nearfar.reports.document import Section, chart, document
+from nearfar.reports.pictures import sample_sections
 from nearfar.runs.folder import CONFIG, METRICS
 from nearfar.verbs.run import Run
 from tests.warm import nearfar as warm
@@ -134,8 +135,12 @@ def test_a_run_folder_full_of_markup_is_shown_as_text(run: Run, tmp_path: Path) 
     assert page.count("onerror=alert(1)&gt;") > 3
 
 
-@pytest.mark.parametrize("text", [HOSTILE[0], HOSTILE[1]])
-def test_every_text_of_the_scores_is_escaped(run: Run, tmp_path: Path, text: str) -> None:
+def test_every_text_of_the_scores_is_escaped(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The map of the samples is the same on every page, and takes longest.
+    monkeypatch.setattr(sample_sections, "neighbourhoods", lambda features: features[:, :2])
+    text = HOSTILE[0] + HOSTILE[1]
     folder = tmp_path / "run"
     shutil.copytree(run.folder, folder)
     scores = json.loads((folder / "evaluation.json").read_text())

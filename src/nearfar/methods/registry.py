@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from nearfar import found
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _FOLDER = Path(__file__).parent
 COSTS = _FOLDER / "costs.json"
 """What a step of each method costs, measured."""
+_PLACES: dict[str, ModuleType] = {}
+"""The modules of methods that were asked for, by name: folders are searched once for each."""
 
 
 def families() -> dict[str, list[str]]:
@@ -60,10 +63,21 @@ def get(name: str) -> type[Method]:
     """
     if ":" in name:
         return _from_outside(name, importing=False)
+    place = _PLACES.get(name)
+    if place is not None and _is_there(place):
+        return _defined_in(place.__name__)
     for family, members in families().items():
         if name in members:
-            return _defined_in(f"nearfar.methods.{family}.{name.replace('-', '_')}")
+            kind = _defined_in(f"nearfar.methods.{family}.{name.replace('-', '_')}")
+            _PLACES[name] = sys.modules[kind.__module__]
+            return kind
     raise unknown_name("method", name, names())
+
+
+def _is_there(module: ModuleType) -> bool:
+    """Whether a module is still imported and its folder still one of ours or the user's."""
+    folder = Path(module.__file__ or "").parents[1]
+    return sys.modules.get(module.__name__) is module and folder in _folders()
 
 
 def named_by_user(name: str) -> type[Method]:

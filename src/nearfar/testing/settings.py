@@ -4,6 +4,7 @@ weights after some steps.
 
 from __future__ import annotations
 
+import functools
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -42,13 +43,13 @@ def idle_settings(
         give.
     """
     hints = typing.get_type_hints(method.Settings, include_extras=True)
-    traces: dict[tuple[tuple[str, Any], ...], Any] = {}
+    traces: dict[tuple[tuple[str, Any], ...], Trace] = {}
     idle = []
     for name, hint in hints.items():
         context = dict((contexts or {}).get(name, {}))
         key = tuple(sorted(context.items()))
         if key not in traces:
-            traces[key] = trace(method, context)
+            traces[key] = Trace(method, context)
         start = getattr(toy(method, settings=context)[0].settings, name)
         tried = [values[name]] if values and name in values else list(other_values(hint, start))
         if not any(_differs(method, {**context, name: value}, traces[key]) for value in tried):
@@ -88,38 +89,56 @@ def _is_allowed(hint: Any, value: Any) -> bool:
     return True
 
 
-def _differs(method: type[Method], settings: Mapping[str, Any], expected: Any) -> bool:
+class Trace:
+    """All that a setting can change of a method on toy data.
+
+    Attributes:
+        declared: What the method asks for, its shapes and groups, and its batch.
+    """
+
+    def __init__(self, method: type[Method], settings: Mapping[str, Any]) -> None:
+        made, batch = toy(method, settings=settings)
+        groups = [
+            {k: v if k != "params" else [tuple(p.shape) for p in v] for k, v in g.items()}
+            for g in made.parameter_groups()
+        ]
+        phases = [{k: v for k, v in vars(p).items() if k != "parameters"} for p in made.phases()]
+        self.declared: dict[str, Any] = {
+            "views": repr(made.wanted_views),
+            "batches": repr(made.wanted_batches),
+            "shapes": {name: tuple(value.shape) for name, value in made.state_dict().items()},
+            "groups": groups,
+            "phases": phases,
+            "batch": _tensors_of(batch),
+        }
+        self._kind = method
+        self._made = made
+        self._batch = batch
+
+    @functools.cached_property
+    def learned(self) -> dict[str, Any]:
+        """Terms and weights of four steps, and the features then; trained when first asked for."""
+        made, batch = self._made, self._batch
+        first = train(made, batch, _PROGRESS[:2])
+        made.progress = _PROGRESS[2]
+        samples = toy_samples(made.spec, self._kind)
+        made.float().before_epoch(10, LoadedTrainingSet(samples, made, seed=0))
+        last = train(made.double().train(), batch, _PROGRESS[2:])
+        with torch.no_grad():
+            features = made.eval().encode(batch.views[0])
+        terms = [*first["terms"], *last["terms"]]
+        return {"terms": terms, "state": last["state"], "features": features}
+
+
+def _differs(method: type[Method], settings: Mapping[str, Any], expected: Trace) -> bool:
+    """Whether anything differs; nothing is trained where that is seen without."""
     try:
-        return not _same(trace(method, settings), expected)
+        found = Trace(method, settings)
+        return not (
+            _same(found.declared, expected.declared) and _same(found.learned, expected.learned)
+        )
     except UserError:
         return False  # settings that do not go together say nothing
-
-
-def trace(method: type[Method], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """All that a setting can change: what the method asks for, its shapes and groups, its batch,
-    four steps and its features.
-    """
-    made, batch = toy(method, settings=settings)
-    groups = [
-        {k: v if k != "params" else [tuple(p.shape) for p in v] for k, v in g.items()}
-        for g in made.parameter_groups()
-    ]
-    found: dict[str, Any] = {
-        "views": repr(made.wanted_views),
-        "batches": repr(made.wanted_batches),
-        "shapes": {name: tuple(value.shape) for name, value in made.state_dict().items()},
-        "groups": groups,
-        "phases": [{k: v for k, v in vars(p).items() if k != "parameters"} for p in made.phases()],
-        "batch": _tensors_of(batch),
-    }
-    first = train(made, batch, _PROGRESS[:2])
-    made.progress = _PROGRESS[2]
-    made.float().before_epoch(10, LoadedTrainingSet(toy_samples(made.spec, method), made, seed=0))
-    last = train(made.double().train(), batch, _PROGRESS[2:])
-    found |= {"terms": [*first["terms"], *last["terms"]], "state": last["state"]}
-    with torch.no_grad():
-        found["features"] = made.eval().encode(batch.views[0])
-    return found
 
 
 def _tensors_of(batch: Batch) -> list[Tensor]:
