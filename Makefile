@@ -1,6 +1,7 @@
 # make demo: install nearfar here, pretrain SimCLR on the embedded data and judge the encoder.
 # make test: install the test tools as well and run the tests that take less than ten seconds each.
 # make test-slow: run the others: whole runs, kills, several processes, the guides' code, the pages in a browser.
+# make site: build the documentation's site into build/site; make package: build, check and try the wheel.
 # make lock: write the exact versions of everything that is installed to requirements.lock.
 # make mutations: plant mistakes one by one and run the tests that must notice them (two minutes).
 # make bench: install the peers into an environment of their own, measure nearfar against them, write docs/results/speed.md.
@@ -8,7 +9,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test test-slow mutations check lock bench clean
+.PHONY: demo test test-slow mutations check site package lock bench clean
 
 demo: .venv/installed
 	$(BIN)/nearfar pretrain simclr
@@ -25,6 +26,17 @@ mutations: .venv/installed-dev
 check: .venv/installed-dev
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
+
+site: .venv/installed-site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+package: .venv/bin/python
+	.ci/package
+
+.venv/installed-site: .venv/installed
+	@echo "== installing what builds the site"
+	$(BIN)/python -m pip install --quiet --editable ".[site]"
+	@touch $@
 
 lock: .venv/installed-dev
 	@printf '%s\n' "# Exact versions with which the tests passed, on Linux, x86-64, CPython 3.11: pip install -r requirements.lock" \

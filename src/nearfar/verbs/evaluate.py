@@ -5,6 +5,7 @@ input?
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @takes_own
 def evaluate(
-    run: Path | str,
+    run: PathLike[str] | str,
     *,
     data: str | None = None,
     protocols: str = "quick",
