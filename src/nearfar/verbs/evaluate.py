@@ -235,7 +235,10 @@ def _watched(judge: Callable[..., Evaluation]) -> Callable[..., Evaluation]:
     from rich.markup import escape
 
     def watched(*args: Any, **kwargs: Any) -> Evaluation:
-        with Console(stderr=True).status("judging") as status:
+        console = Console(stderr=True)
+        if console.is_jupyter:  # where a line that changes needs a library more
+            return judge(*args, **kwargs)
+        with console.status("judging") as status:
             return judge(
                 *args, **kwargs, watch=lambda text: status.update(f"judging {escape(text)}")
             )
