@@ -105,6 +105,6 @@ def test_what_cannot_be_written_is_told_before_the_work(run: Run, tmp_path: Path
 def test_texts_have_no_pictures(tmp_path: Path) -> None:
     texts = [f"word {number} and {number * 7 % 11} more" for number in range(30)]
     text_run = run_of(tmp_path / "run", "text-transformer", texts)
-    with pytest.raises(UserError, match="Samples of text data have no PNG pictures"):
+    with pytest.raises(UserError, match="Samples of text data have no pictures made of pixels"):
         nearfar.embed(text_run, output=tmp_path / "e.parquet", pictures=True)
     assert text_run.features(texts[:2], "patch").ndim == 3

@@ -31,7 +31,7 @@ _LEAST = 4
 """Samples of a map by neighbourhoods."""
 _PICTURES = 1_000
 """Samples whose pictures are drawn at once."""
-_PNG = "data:image/png;base64,"
+_PIXELS = ("data:image/png;base64,", "data:image/jpeg;base64,")
 
 
 @takes_own
@@ -56,7 +56,7 @@ def embed(
         output: .parquet (columns id, split, label, embedding) or .npz (arrays of the same names).
         map: columns x and y as well, the place of each sample in the plane: pca, or t-sne, which
             takes about a minute for 10,000 samples.
-        pictures: a column image as well, in a .parquet file: the PNG file of each sample as
+        pictures: a column image as well, in a .parquet file: a PNG or JPEG file of each sample as
             {bytes, path}, which datasets, Embedding Atlas and pandas read.
         encoder: the encoder that the run was trained with, where it is your own: FILE.py:NAME,
             which is run.
@@ -85,7 +85,7 @@ def embed(
     columns: dict[str, list[Any]] = {"id": [], "split": [], "label": []}
     if pictures:
         columns["image"] = []
-        png_files(source.train.take(torch.arange(1)), source.spec)  # refused before the work
+        picture_files(source.train.take(torch.arange(1)), source.spec)  # refused before the work
     vectors: dict[str, list[Tensor]] = {}
     for split, samples in (
         ("train" if data is None else "all", source.train),
@@ -97,7 +97,7 @@ def embed(
             columns["label"] += labels_of(samples, source.spec.classes)
             if pictures:
                 for rows in _in_blocks(len(samples), _PICTURES):
-                    columns["image"] += png_files(samples.take(rows), source.spec)
+                    columns["image"] += picture_files(samples.take(rows), source.spec)
             for name, features in _embeddings(opened, samples).items():
                 vectors.setdefault(name, []).append(features)
     arrays = {
@@ -237,8 +237,9 @@ def _places(features: Tensor, by: str) -> dict[str, list[float]]:
     return {"x": places[:, 0].tolist(), "y": places[:, 1].tolist()}
 
 
-def png_files(samples: Any, spec: Spec) -> list[dict[str, Any]]:
-    """The picture of each raw sample as the hub's image features have it: bytes of a PNG file.
+def picture_files(samples: Any, spec: Spec) -> list[dict[str, Any]]:
+    """The picture of each raw sample as the hub's image features have it: bytes of a file, which
+    is a PNG file where the sample is small, else a JPEG file.
 
     Raises:
         UserError: For samples without pictures made of pixels, such as texts.
@@ -248,11 +249,12 @@ def png_files(samples: Any, spec: Spec) -> list[dict[str, Any]]:
     from nearfar.reports.pictures.samples import pictures
 
     found = pictures(samples, spec)
-    if not all(one.startswith(_PNG) for one in found):
+    if not all(one.startswith(_PIXELS) for one in found):
         raise UserError(
-            f"Samples of {spec.modality} data have no PNG pictures; leave --pictures out."
+            f"Samples of {spec.modality} data have no pictures made of pixels; leave --pictures "
+            "out."
         )
-    files = [base64.b64decode(one.removeprefix(_PNG)) for one in found]
+    files = [base64.b64decode(one.partition(",")[2]) for one in found]
     return [{"bytes": file, "path": None} for file in files]
 
 
