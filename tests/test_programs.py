@@ -14,7 +14,7 @@ from torch import nn
 from nearfar import modalities, networks, own
 from nearfar.errors import UserError
 from nearfar.networks.encoder import Encoder
-from nearfar.rows import Tokens, from_named_tensors, named_tensors
+from nearfar.rows import Parts, Tokens, from_named_tensors, named_tensors
 from nearfar.runs.encoder_files import export_encoder
 from nearfar.runs.portable import Portable, random_samples, read_onnx, read_program
 
@@ -92,3 +92,8 @@ def test_what_no_program_can_hold_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be written as a program, as the exporter says"):
         export_encoder(encoder, tmp_path / "program.pt2", "torch")
     assert not list(tmp_path.iterdir())
+
+
+def test_samples_without_named_tensors_are_no_input_of_programs() -> None:
+    with pytest.raises(TypeError, match="kind Parts have no tensors by name"):
+        named_tensors(Parts({"a": torch.zeros(2, 1)}))

@@ -58,6 +58,9 @@ class Portable(nn.Module):
     outputs: tuple[str, ...] = ("features",)
     """Names of what ``forward`` gives."""
 
+    any_length = False
+    """Whether its program takes samples of other lengths, which is known once that is made."""
+
     def __init__(self, encoder: Encoder, spec: Spec) -> None:
         super().__init__()
         if isinstance(encoder, Towers):
@@ -125,17 +128,7 @@ class Portable(nn.Module):
         shorter where lengths are free.
         """
         found = [random_samples(self.spec, count) for count in (1, 5)]
-        shorter = _shorter(found[-1])
-        if shorter is not None and self._runs_on(shorter):
-            found.append(shorter)
-        return found
-
-    def _runs_on(self, samples: Any) -> bool:
-        try:
-            self.of_samples(samples)
-        except (RuntimeError, UserError, ValueError):
-            return False
-        return True
+        return [*found, _shorter(found[-1])] if self.any_length else found
 
 
 def _shorter(samples: Any) -> Any:
@@ -257,7 +250,8 @@ def write_onnx(model: Portable, path: Path, description: dict[str, Any]) -> None
     assert written is not None
     found = written.model_proto
     found.graph.input[0].doc_string = takes(model.spec, model.inputs)
-    onnx.helper.set_model_props(found, {"nearfar": json.dumps(description)})
+    text = json.dumps({**description, "inputs": list(model.inputs)})
+    onnx.helper.set_model_props(found, {"nearfar": text})
     onnx.save(found, path)
 
 
@@ -278,7 +272,8 @@ def read_onnx(path: Path) -> Features:
 def _program(model: Portable) -> torch.export.ExportedProgram:
     """The model as a graph of operations in which N and the lengths that it takes are free.
 
-    The model's inputs are then those that matter to what it gives.
+    The model's inputs are then those that matter to what it gives, and it is known whether lengths
+    are free.
 
     Raises:
         UserError: If what it does depends on values in a way that no program can hold.
@@ -287,10 +282,22 @@ def _program(model: Portable) -> torch.export.ExportedProgram:
     users = {node.name: node.users for node in program.graph.nodes}
     names = zip(model.inputs, program.graph_signature.user_inputs, strict=True)
     used = tuple(name for name, place in names if users.get(str(place)))
-    if used == model.inputs:
-        return program
-    model.inputs = used
-    return _exported(model)
+    if used != model.inputs:
+        model.inputs = used
+        program = _exported(model)
+    model.any_length = _takes_any_length(program, model)
+    return program
+
+
+def _takes_any_length(program: torch.export.ExportedProgram, model: Portable) -> bool:
+    shorter = _shorter(model.example)
+    if shorter is None:
+        return False
+    try:
+        program.module()(*model.tensors_of(shorter))
+    except (AssertionError, RuntimeError):  # a length that the program was made for
+        return False
+    return True
 
 
 def _exported(model: Portable) -> torch.export.ExportedProgram:
