@@ -1,6 +1,7 @@
 # make demo: install nearfar here, pretrain SimCLR on the embedded data and judge the encoder.
 # make test: install the test tools as well and run all tests (twelve minutes on two cores).
 # make test-fast: leave out whole runs, kills, several processes, the guides' code and the pages in a browser.
+# make site: build the documentation's site into build/site; make package: build, check and try the wheel.
 # make lock: write the exact versions of everything that is installed to requirements.lock.
 # make mutations: plant mistakes one by one and run the tests that must notice them (two minutes).
 # make bench: install the peers into an environment of their own, measure nearfar against them, write docs/results/speed.md.
@@ -10,7 +11,7 @@ BIN := .venv/bin
 # Tests start interpreters, which are quicker where the package's bytecode is kept.
 TEST := env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test test-fast mutations check lock bench clean
+.PHONY: demo test test-fast mutations check site package lock bench clean
 
 demo: .venv/installed
 	$(BIN)/nearfar pretrain simclr
@@ -27,6 +28,17 @@ mutations: .venv/installed-dev
 check: .venv/installed-dev
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
+
+site: .venv/installed-site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+package: .venv/bin/python
+	.ci/package
+
+.venv/installed-site: .venv/installed
+	@echo "== installing what builds the site"
+	$(BIN)/python -m pip install --quiet --editable ".[site]"
+	@touch $@
 
 lock: .venv/installed-dev
 	@printf '%s\n' "# Exact versions with which the tests passed, on Linux, x86-64, CPython 3.11: pip install -r requirements.lock" \

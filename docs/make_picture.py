@@ -1,6 +1,8 @@
-"""Draw docs/picture.svg from a run: the test samples as a random encoder sees them, and as the trained encoder does.
+"""Draw docs/picture.svg from a run: the test samples as a random encoder and as the trained one
+sees them.
 
-python docs/make_picture.py runs/simclr-cluttered-digits
+    pip install vl-convert-python
+    python docs/make_picture.py runs/simclr-cluttered-digits
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def test_a_program_predicts_what_the_method_does(name: str, kind: str, tmp_path:
     [
         ("simclr", "onnx", "predicts nothing"),
         ("classifier", "safetensors", "format of a prediction"),
-        ("protein-rpn", "torch", "graph data"),
+        ("protein-rpn", "torch", "terms result is not made of tensors alone"),
     ],
 )
 def test_what_cannot_be_a_program_is_refused_in_a_sentence(

@@ -155,7 +155,7 @@ def test_a_run_is_saved_opened_and_judged_with_what_was_handed_over(tmp_path: Pa
     run = short(tmp_path / "run", encoder=net, data=(IMAGES, LABELS))
     assert torch.equal(net.body[0].weight, before)
     features = run.embed(IMAGES[:3])
-    judged = {score.row for score in run.evaluate(protocols="knn").scores}
+    judged = {score.row for score in nearfar.evaluate(run, protocols="knn").scores}
     assert {"trained", "random encoder"} <= judged
     opened = nearfar.open_run(tmp_path / "run", encoder=Net, data=(IMAGES, LABELS))
     assert np.array_equal(opened.embed(IMAGES[:3]), features)

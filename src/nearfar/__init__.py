@@ -9,8 +9,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nearfar.version import __version__
-
 if TYPE_CHECKING:
     from nearfar.verbs.advise import advise
     from nearfar.verbs.claim import claim
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from nearfar.verbs.run import Run, open_run
     from nearfar.verbs.search import dedupe, label, search
     from nearfar.verbs.study import study
+    from nearfar.version import __version__
 
 __all__ = [
     "Run",
@@ -51,6 +50,7 @@ __all__ = [
 ]
 
 HOMES = {  # in which module each public name is found
+    "__version__": "nearfar.version",
     "Run": "nearfar.verbs.run",
     "advise": "nearfar.verbs.advise",
     "claim": "nearfar.verbs.claim",

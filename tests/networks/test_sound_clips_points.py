@@ -31,10 +31,6 @@ def test_shapes_gradients_and_files(spec: Spec, tmp_path: Path) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in encoder.parameters())
     export_encoder(encoder.eval(), tmp_path / "saved")
     assert torch.equal(load_encoder(tmp_path / "saved")[0](x), encoder(x))
-    with pytest.raises(
-        UserError, match=f"Encoders of {spec.modality} data can be exported as safetensors only"
-    ):
-        export_encoder(encoder, tmp_path / "saved.onnx", "onnx")
     with pytest.raises(UserError, match=f"no encoder over patches for {spec.modality} data"):
         networks.build(None, spec, kind="tokens")
 

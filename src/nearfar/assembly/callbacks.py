@@ -110,7 +110,10 @@ class Display:
         ]
         columns = (texts[0], BarColumn(), *texts[1:])
         self._bar = rich.progress.Progress(
-            *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+            *columns,
+            TimeRemainingColumn(),
+            console=console,
+            disable=console.is_jupyter or not console.is_terminal,
         )
         self._task: TaskID | None = None
         self._tenth = -1

@@ -11,7 +11,9 @@ def with_positional_first(function: Callable[..., Any]) -> Callable[..., Any]:
     positional-or-keyword arguments are positional words of the command line.
     """
     import inspect
+    import os
     import typing
+    from pathlib import Path
 
     import tyro
 
@@ -29,6 +31,8 @@ def with_positional_first(function: Callable[..., Any]) -> Callable[..., Any]:
     positional = cast(Any, tyro.conf.Positional)
     for parameter in signature.parameters.values():
         hint = hints[parameter.name]
+        if hint == os.PathLike[str] | str:  # a run, which is a path to who types it
+            hint = Path | str
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
             hint = positional[hint]
         if parameter.kind is parameter.VAR_POSITIONAL:

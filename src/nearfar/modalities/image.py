@@ -126,7 +126,6 @@ MODALITY = Modality(
     # Below, three halvings leave no feature map.
     smallest=8,
     channels_last=True,
-    exported=True,
     query="an image file",
     wide=False,
 )

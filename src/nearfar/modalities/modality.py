@@ -56,7 +56,6 @@ class Modality:
         channels_last: Whether networks run faster with channels in the last place.
         whole: Whether the views that all processes make must be one draw, as of a graph that all of
             them see.
-        exported: Whether its encoders can be written as programs.
         beside: The style of its views where it is one part of several; "" takes what the method
             wants.
         one_scale: Whether its pictures share one vertical axis and a legend of channels.
@@ -82,7 +81,6 @@ class Modality:
     smallest: int = 1
     channels_last: bool = False
     whole: bool = False
-    exported: bool = False
     beside: str = ""
     one_scale: bool = False
     wide: bool = True

@@ -51,7 +51,6 @@ MODALITY = Modality(
     },
     model_input="input_values",
     encoders={"any": "series-convnet", "tokens": "series-transformer"},
-    exported=True,
     one_scale=True,
     query="a .csv file",
 )

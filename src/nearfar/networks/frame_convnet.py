@@ -30,7 +30,8 @@ class FrameConvNet(Encoder):
         self.dimension = 2 * self.frames.dimension
 
     def forward(self, x: Tensor) -> Tensor:
-        features = self.frames(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (len(x), x.shape[2]))
+        frames = self.frames(x.transpose(1, 2).flatten(0, 1))
+        features = frames.unflatten(0, (x.shape[0], x.shape[2]))
         if x.shape[2] == 1:
             return torch.cat([features[:, 0], torch.zeros_like(features[:, 0])], dim=1)
         return torch.cat([features.mean(dim=1), features.diff(dim=1).abs().mean(dim=1)], dim=1)

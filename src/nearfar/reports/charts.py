@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from typing import Any
 
 import altair
 from torch import Tensor
 
-from nearfar.data.cache_folder import cache_folder
-from nearfar.files import write_text
 from nearfar.reports.palette import COLOURS, PAIRS
 from nearfar.stored import finite_number
 
@@ -20,24 +18,13 @@ Chart = dict[str, Any]
 
 
 def script() -> str:
-    """Vega, Vega-Lite and vega-embed as one script; made once for each version and kept in the
-    cache folder.
-    """
-    version = ".".join(altair.SCHEMA_VERSION.lstrip("v").split(".")[:2])
-    path = cache_folder() / f"vega-{version}.js"
-    if path.exists():
-        return path.read_text(encoding="utf-8")
-    import vl_convert
-
-    bundle: Any = (
-        vl_convert.javascript_bundle
-    )  # its annotation wrongly requires an optional argument
-    text: str = bundle(vl_version=version)
-    with contextlib.suppress(
-        OSError
-    ):  # a cache that cannot be written only costs the seconds to make the script again
-        write_text(path, text, overwrite=True)
-    return text
+    """Vega, Vega-Lite and vega-embed as one script; they lie in ``scripts`` with their licences."""
+    folder = resources.files("nearfar.reports").joinpath("scripts")
+    texts = [
+        folder.joinpath(f"{name}.min.js").read_text(encoding="utf-8")
+        for name in ("vega", "vega-lite", "vega-embed")
+    ]
+    return "\n".join(texts)
 
 
 def curve(

@@ -19,6 +19,7 @@ from nearfar.rows.generic import (
 )
 from nearfar.rows.graphs import Graphs
 from nearfar.rows.indices import width_of
+from nearfar.rows.named_tensors import from_named_tensors, named_tensors
 from nearfar.rows.nodes import Nodes
 from nearfar.rows.parts import Parts, part_named
 from nearfar.rows.picked import Picked
@@ -34,7 +35,9 @@ __all__ = [
     "Rows",
     "Tokens",
     "concatenate",
+    "from_named_tensors",
     "map_tensors",
+    "named_tensors",
     "part_named",
     "pieces_of",
     "sample_shape",

@@ -71,6 +71,10 @@ class Graphs:
     @property
     def graph(self) -> Tensor:
         """(M,) int64, the graph that each node belongs to."""
+        if torch.compiler.is_exporting():  # in a program no shape may depend on values
+            nodes = next(iter(self.nodes.values())).shape[0]
+            place = torch.arange(nodes, device=self.sizes.device)
+            return (place[:, None] >= self.sizes.cumsum(0)).sum(dim=1)
         return torch.repeat_interleave(
             torch.arange(len(self.sizes), device=self.sizes.device), self.sizes
         )

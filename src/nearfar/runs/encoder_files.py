@@ -341,17 +341,20 @@ def export_encoder(
         if path.exists() and not overwrite:
             raise UserError(f"{path} exists already; choose another name or remove it first.")
         save_encoder(encoder, path)
-        difference = portable.check_features(
-            copy.deepcopy(encoder).cpu().eval(), load_encoder(path)[0], spec
-        )
+        examples = [portable.random_samples(spec, count) for count in (1, 5)]
+        original = copy.deepcopy(encoder).cpu().eval()
+        difference = portable.check_features(original, load_encoder(path)[0], examples)
         _tell(tell, difference, portable.loading_lines(format, path, name_of(encoder), spec))
         return path
     model = portable.Portable(encoder, spec)
     write, read = _PORTABLE[format]
     with replacing(path, overwrite=overwrite) as temporary:
         write(model, temporary, _description(encoder, None))
-        difference = portable.check_features(model, read(temporary), model.spec)
-    _tell(tell, difference, portable.loading_lines(format, path, name_of(encoder), model.spec))
+        difference = portable.check_features(
+            model.of_samples, read(temporary), model.examples()
+        )
+    lines = portable.loading_lines(format, path, name_of(encoder), model.spec, model.inputs)
+    _tell(tell, difference, lines)
     return path
 
 

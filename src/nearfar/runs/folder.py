@@ -49,6 +49,9 @@ def read_rows(path: Path) -> tuple[list[dict[str, Any]], int]:
 class RunFolder:
     """What the folder of a finished or interrupted run holds.
 
+    It stands for the path of its folder wherever a path is taken, as in
+    ``nearfar.evaluate(run)``.
+
     Args:
         folder: the run folder.
 
@@ -56,7 +59,7 @@ class RunFolder:
         UserError: if the folder is not a run folder.
     """
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: os.PathLike[str] | str) -> None:
         self.folder = Path(folder)
         if (self.folder / CONFIG).is_file():
             return
@@ -69,6 +72,9 @@ class RunFolder:
             f"{self.folder} is not a run folder: it has no {CONFIG}; give a folder that `nearfar "
             "pretrain` made."
         )
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.folder)!r})"

@@ -11,6 +11,7 @@ import dataclasses
 import os
 import shutil
 import tempfile
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ CARD = "README.md"
 _FILES = (WEIGHTS, DESCRIPTION, TOKENIZER, METHOD, METHOD_WEIGHTS, CONFIG, EVALUATION)
 
 
-def push(run: Path | str, repository: str, *, private: bool = False) -> str:
+def push(run: PathLike[str] | str, repository: str, *, private: bool = False) -> str:
     """Upload a run's encoder, configuration, evaluation and a model card.
 
     Args:

@@ -1,9 +1,11 @@
-"""Encoders as programs that run without nearfar: the normalisation in front, one input, one output.
+"""Encoders as programs that run without nearfar, with the normalisation in front.
 
-The input "input" is float32: images (N, C, H, W) with pixels in [0, 1], or series (N, C, T) in the
-units of the data. The output "features" is float32 (N, D). N is free, the other sizes are those of
-the data. A program cannot raise an error of its own, so an image with pixels outside [0, 1], such
-as bytes that were not divided by 255, has features that are not a number.
+What a program takes is named: "input" for images (N, C, H, W) and clips (N, C, F, H, W) with pixels
+in [0, 1], for series (N, C, T), log-mel bands (N, M, T) and points (N, 3, K) in the units of the
+data; "ids" and "mask" for texts; the nodes' values, "edges" and "sizes" or "seeds" for graphs. The
+output "features" is float32 (N, D). N is free, and so are lengths that the encoder takes; other
+sizes are those of the data. A program cannot raise an error of its own, so an image with pixels
+outside [0, 1], such as bytes that were not divided by 255, has features that are not a number.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import copy
 import importlib
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +23,19 @@ from torch import Tensor, nn
 
 from nearfar import modalities, own
 from nearfar.data.spec import Spec
-from nearfar.errors import UserError
+from nearfar.errors import UserError, brief
 from nearfar.networks.catalogue import PRETRAINED, TIMM
 from nearfar.networks.encoder import Encoder
 from nearfar.networks.towers import Towers
-from nearfar.rows import Parts
+from nearfar.rows import Parts, Tokens, from_named_tensors, named_tensors
 
 TOLERANCE = 1e-4
 """Largest difference that a written encoder's features may show, relative to the largest feature
 where that is above 1.
 """
 
+_SERIES = 3
+"""Axes of a batch of series, bands or points."""
 _SLACK = 0.05
 """How far pixels may lie outside [0, 1]: resizing overshoots a little."""
 
@@ -40,19 +44,22 @@ Features = Callable[[Any], Any]
 
 
 class Portable(nn.Module):
-    """A copy of an encoder of images or series with its normalisation in front, on the CPU, in
-    float32 and evaluation mode.
+    """A copy of an encoder with its normalisation in front, on the CPU, in float32 and evaluation
+    mode. It takes the tensors that samples are made of, in the order of ``inputs``.
 
     Args:
         encoder: of several parts the first is taken.
         spec: of the data that the encoder was built for.
 
     Raises:
-        UserError: for any other modality.
+        UserError: for samples that are not made of tensors with names.
     """
 
     outputs: tuple[str, ...] = ("features",)
     """Names of what ``forward`` gives."""
+
+    any_length = False
+    """Whether its program takes samples of other lengths, which is known once that is made."""
 
     def __init__(self, encoder: Encoder, spec: Spec) -> None:
         super().__init__()
@@ -68,16 +75,18 @@ class Portable(nn.Module):
         """Keep what samples look like and how they are normalised.
 
         Raises:
-            UserError: For a modality that programs do not take.
+            UserError: For samples that programs do not take.
         """
-        if not modalities.get(spec.modality).exported:
-            able = [one for one in modalities.names() if modalities.get(one).exported]
-            raise UserError(
-                f"Encoders of {spec.modality} data can be exported as safetensors only; onnx and "
-                f"torch take {' and '.join(able)} data."
-            )
-        self.is_bounded = modalities.get(spec.modality).scale > 1
         self.spec = spec
+        self.example = random_samples(spec, 2)
+        try:
+            self.inputs = tuple(named_tensors(self.example))
+        except TypeError as error:
+            raise UserError(
+                f"Encoders of {spec.modality} data can be exported as safetensors only: their "
+                "samples are not made of tensors with names."
+            ) from error
+        self.is_bounded = modalities.get(spec.modality).scale > 1
         shape = (-1, *(1 for _ in spec.shape[1:]))
         self.mean: Tensor
         self.std: Tensor
@@ -85,34 +94,91 @@ class Portable(nn.Module):
         self.register_buffer("mean", mean.view(shape))
         self.register_buffer("std", std.view(shape))
 
-    def forward(self, x: Tensor) -> Any:
-        return self.checked(x, self.encoder(self.normalised(x)))
+    def forward(self, *tensors: Tensor) -> Any:
+        samples = self.samples(tensors)
+        return self.checked(samples, self.encoder(self.normalised(samples)))
 
-    def normalised(self, x: Tensor) -> Tensor:
+    def of_samples(self, samples: Any) -> Any:
+        """What it gives for raw samples."""
+        return self(*self.tensors_of(samples))
+
+    def tensors_of(self, samples: Any) -> tuple[Tensor, ...]:
+        """What it takes of raw samples."""
+        named = named_tensors(samples)
+        return tuple(named[name] for name in self.inputs)
+
+    def samples(self, tensors: Sequence[Tensor]) -> Any:
+        """The samples that the tensors are."""
+        return from_named_tensors(self.example, dict(zip(self.inputs, tensors, strict=True)))
+
+    def normalised(self, samples: Any) -> Any:
         """The samples in plain view."""
-        return (x - self.mean) / self.std
+        return (samples - self.mean) / self.std if isinstance(samples, Tensor) else samples
 
-    def checked(self, x: Tensor, found: Tensor) -> Tensor:
+    def checked(self, samples: Any, found: Tensor) -> Tensor:
         """What was found, but NaN for samples that lie outside the range of their kind."""
         if not self.is_bounded:
             return found
-        pixels = x.flatten(1)
+        pixels = samples.flatten(1)
         is_wrong = (pixels.amin(1) < -_SLACK) | (pixels.amax(1) > 1 + _SLACK)
         return found.masked_fill(is_wrong.view(-1, *(1 for _ in found.shape[1:])), torch.nan)
 
+    def examples(self) -> list[Any]:
+        """Samples to compare programs on: in batches of other sizes than the exporter saw, and
+        shorter where lengths are free.
+        """
+        found = [random_samples(self.spec, count) for count in (1, 5)]
+        return [*found, _shorter(found[-1])] if self.any_length else found
 
-def takes(spec: Spec) -> str:
-    """What the program takes, in a sentence."""
+
+def _shorter(samples: Any) -> Any:
+    """The same samples with half of their length; None for samples without a length."""
+    if isinstance(samples, Tokens):
+        half = (samples.ids.shape[1] + 1) // 2
+        return Tokens(samples.ids[:, :half].contiguous(), samples.mask[:, :half].contiguous())
+    if isinstance(samples, Tensor) and samples.ndim == _SERIES:
+        return samples[:, :, : (samples.shape[2] + 1) // 2].contiguous()
+    return None
+
+
+def takes(spec: Spec, inputs: Sequence[str]) -> str:
+    """What a program of these inputs takes, in a sentence."""
+    example = random_samples(spec, 1)
+    if isinstance(example, Tokens):
+        return (
+            "ids: int64 (N, L), numbers of tokens by the run's tokenizer, L up to "
+            f"{spec.shape[0]}; mask: bool (N, L), false at padding."
+        )
+    if not isinstance(example, Tensor):
+        named = named_tensors(example)
+        kinds = [
+            f"{name}: {str(value.dtype).removeprefix('torch.')} {_axes(name, value)}"
+            for name, value in named.items()
+            if name in inputs
+        ]
+        return f"{', '.join(kinds)}; M nodes, E edges from line 0 to line 1, N samples."
     shape = ", ".join(map(str, ("N", *spec.shape)))
     if modalities.get(spec.modality).scale > 1:
         return (
-            f"float32 {spec.modality}s ({shape}) with pixels in [0, 1]; others, such as 0 to 255, "
-            "give features that are not a number."
+            f"float32 {spec.modality} samples ({shape}) with pixels in [0, 1]; others, such as 0 "
+            "to 255, give features that are not a number."
         )
-    return f"float32 {spec.modality} ({shape}) in the units of the data."
+    return f"float32 {spec.modality} samples ({shape}) in the units of the data."
 
 
-def loading_lines(format: str, path: Path, name: str, spec: Spec) -> list[str]:  # noqa: A002
+def _axes(name: str, value: Tensor) -> str:
+    first = {"edges": "2, E", "sizes": "N", "seeds": "N"}.get(name, "M")
+    rest = "" if name == "edges" else "".join(f", {size}" for size in value.shape[1:])
+    return f"({first}{rest})"
+
+
+def loading_lines(
+    format: str,  # noqa: A002
+    path: Path,
+    name: str,
+    spec: Spec,
+    inputs: Sequence[str] = (),
+) -> list[str]:
     """Three lines of Python that load what was exported.
 
     Args:
@@ -120,19 +186,25 @@ def loading_lines(format: str, path: Path, name: str, spec: Spec) -> list[str]: 
         path: of the file or folder.
         name: of the encoder; weights of a timm model load into timm.
         spec: of the data.
+        inputs: what a program takes, by name.
     """
+    is_one = tuple(inputs) == ("input",)
+    variables = ["x"] if is_one else inputs
+    shown = "x: " if is_one else ""
+    pairs = zip(inputs, variables, strict=True)
+    fed = ", ".join(f'"{name}": {variable}' for name, variable in pairs)
     if format == "onnx":
         load = [
             f"session = onnxruntime.InferenceSession({str(path)!r})",
-            'features = session.run(None, {"input": x})[0]',
+            f"features = session.run(None, {{{fed}}})[0]",
         ]
-        return ["import onnxruntime", *load, f"# x: {takes(spec)}"]
+        return ["import onnxruntime", *load, f"# {shown}{takes(spec, inputs)}"]
     if format == "torch":
         return [
             "import torch",
             f"model = torch.export.load({str(path)!r}).module()",
-            "features = model(x)",
-            f"# x: {takes(spec)}",
+            f"features = model({', '.join(variables)})",
+            f"# {shown}{takes(spec, inputs)}",
         ]
     if name.startswith(TIMM):
         bare = name.removeprefix(TIMM).removesuffix(PRETRAINED)
@@ -158,65 +230,129 @@ def loading_lines(format: str, path: Path, name: str, spec: Spec) -> list[str]: 
 
 
 def write_onnx(model: Portable, path: Path, description: dict[str, Any]) -> None:
-    """Write ``model`` as ONNX (opset 17) with the description, as JSON, under the metadata key
-    "nearfar".
+    """Write ``model`` as ONNX with the description, as JSON, under the metadata key "nearfar".
+
+    Raises:
+        UserError: If a package is missing, or the model cannot be written as a program.
     """
     onnx = _extra("onnx")
-    batch = {0: "samples"}
+    _extra("onnxscript")
+    program = _program(model)
     with warnings.catch_warnings():
-        # the tracing exporter is deprecated in favour of one that needs a further package
-        warnings.filterwarnings(
-            "ignore", category=DeprecationWarning, module=r"torch\.onnx|nearfar\.runs\.portable"
-        )
-        # what tracing takes for a constant is one: all sizes but the batch's, whose freedom is
-        # checked afterwards
-        warnings.filterwarnings("ignore", message="Converting a tensor to a Python")
-        torch.onnx.export(
-            model,
-            (random_samples(model.spec, 2),),
-            path,
-            dynamo=False,
-            opset_version=17,
-            input_names=["input"],
+        warnings.simplefilter("ignore")  # of the exporter's own code
+        written = torch.onnx.export(
+            program,
+            dynamo=True,
+            verbose=False,
+            input_names=list(model.inputs),
             output_names=list(model.outputs),
-            dynamic_axes=dict.fromkeys(("input", *model.outputs), batch),
         )
-    written = onnx.load(path)
-    written.graph.input[0].doc_string = takes(model.spec)
-    onnx.helper.set_model_props(written, {"nearfar": json.dumps(description)})
-    onnx.save(written, path)
+    assert written is not None
+    found = written.model_proto
+    found.graph.input[0].doc_string = takes(model.spec, model.inputs)
+    text = json.dumps({**description, "inputs": list(model.inputs)})
+    onnx.helper.set_model_props(found, {"nearfar": text})
+    onnx.save(found, path)
 
 
 def read_onnx(path: Path) -> Features:
-    """What an ONNX file gives, computed by onnxruntime."""
+    """What an ONNX file gives for raw samples, computed by onnxruntime."""
     session = _extra("onnxruntime").InferenceSession(path, providers=["CPUExecutionProvider"])
+    wanted = {one.name for one in session.get_inputs()}
 
-    def run(x: Tensor) -> Any:
-        found = [torch.from_numpy(one) for one in session.run(None, {"input": x.numpy()})]
+    def run(samples: Any) -> Any:
+        tensors = named_tensors(samples)
+        fed = {name: value.numpy() for name, value in tensors.items() if name in wanted}
+        found = [torch.from_numpy(one) for one in session.run(None, fed)]
         return found[0] if len(found) == 1 else tuple(found)
 
     return run
 
 
+def _program(model: Portable) -> torch.export.ExportedProgram:
+    """The model as a graph of operations in which N and the lengths that it takes are free.
+
+    The model's inputs are then those that matter to what it gives, and it is known whether lengths
+    are free.
+
+    Raises:
+        UserError: If what it does depends on values in a way that no program can hold.
+    """
+    program = _exported(model)
+    users = {node.name: node.users for node in program.graph.nodes}
+    names = zip(model.inputs, program.graph_signature.user_inputs, strict=True)
+    used = tuple(name for name, place in names if users.get(str(place)))
+    if used != model.inputs:
+        model.inputs = used
+        program = _exported(model)
+    model.any_length = _takes_any_length(program, model)
+    return program
+
+
+def _takes_any_length(program: torch.export.ExportedProgram, model: Portable) -> bool:
+    shorter = _shorter(model.example)
+    if shorter is None:
+        return False
+    try:
+        program.module()(*model.tensors_of(shorter))
+    except (AssertionError, RuntimeError):  # a length that the program was made for
+        return False
+    return True
+
+
+def _exported(model: Portable) -> torch.export.ExportedProgram:
+    tensors = model.tensors_of(model.example)
+    pairs = zip(model.inputs, tensors, strict=True)
+    free = tuple(_free_axes(name, value) for name, value in pairs)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.export.export(model, tensors, dynamic_shapes=(free,))
+    except Exception as error:  # the exporter raises whatever it likes
+        raise UserError(
+            f"This cannot be written as a program, as the exporter says: {brief(error)}; keep the "
+            "run folder, or export as safetensors."
+        ) from error
+
+
+def _free_axes(name: str, value: Tensor) -> dict[int, Any]:
+    auto = torch.export.Dim.AUTO
+    if name == "edges":
+        return {1: auto}
+    if name in ("ids", "mask"):
+        return {0: auto, 1: auto}
+    return {0: auto, 2: auto} if value.ndim == _SERIES else {0: auto}
+
+
 def write_program(model: Portable, path: Path, description: dict[str, Any]) -> None:
     """Write ``model`` as ``torch.export`` does, with the description as the extra file
     "nearfar.json".
+
+    Raises:
+        UserError: If the model cannot be written as a program.
     """
-    batch = {0: torch.export.Dim("samples")}
-    program = torch.export.export(model, (random_samples(model.spec, 2),), dynamic_shapes=(batch,))
+    program = _program(model)
+    text = json.dumps({**description, "inputs": list(model.inputs)})
     with path.open("wb") as file:
-        torch.export.save(program, file, extra_files={"nearfar.json": json.dumps(description)})
+        torch.export.save(program, file, extra_files={"nearfar.json": text})
 
 
 def read_program(path: Path) -> Features:
-    """The features of a file that ``write_program`` wrote."""
+    """What a file that ``write_program`` wrote gives for raw samples."""
+    extra = {"nearfar.json": ""}
     with path.open("rb") as file:
-        module: Features = torch.export.load(file).module()
-    return module
+        module = torch.export.load(file, extra_files=extra).module()
+    inputs = json.loads(extra["nearfar.json"]).get("inputs", ["input"])
+
+    def run(samples: Any) -> Any:
+        named = named_tensors(samples)
+        return module(*(named[name] for name in inputs))
+
+    return run
 
 
-def check_features(original: Features, written: Features, spec: Spec) -> float:
-    """Compare features of random samples, in batches of other sizes than the exporter saw.
+def check_features(original: Features, written: Features, examples: Sequence[Any]) -> float:
+    """Compare what two functions give for samples.
 
     Returns:
         The largest difference that was found.
@@ -225,10 +361,9 @@ def check_features(original: Features, written: Features, spec: Spec) -> float:
         RuntimeError: if any two differ by more than ``TOLERANCE``.
     """
     worst = 0.0
-    for samples in (1, 5):
-        x = random_samples(spec, samples)
+    for samples in examples:
         with torch.no_grad():
-            pairs = zip(_each(written(x)), _each(original(x)), strict=True)
+            pairs = zip(_each(written(samples)), _each(original(samples)), strict=True)
         worst = max(worst, *(_difference(found, expected) for found, expected in pairs))
     return worst
 

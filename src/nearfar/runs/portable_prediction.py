@@ -50,16 +50,18 @@ class PortablePrediction(portable.Portable):
         self._take(spec.parts[self.part] if self.part else spec)
         self.method = copy.deepcopy(method)
         self.to("cpu", torch.float32).eval().requires_grad_(False)
-        found = self._predicted(portable.random_samples(self.spec, 2))
+        found = self._predicted(self.example)
         self.outputs = tuple(found)
 
-    def forward(self, x: Tensor) -> Any:
-        found = tuple(self.checked(x, value) for value in self._predicted(x).values())
+    def forward(self, *tensors: Tensor) -> Any:
+        samples = self.samples(tensors)
+        predicted = self._predicted(samples)
+        found = tuple(self.checked(samples, value) for value in predicted.values())
         return found if len(found) > 1 else found[0]
 
-    def _predicted(self, x: Tensor) -> dict[str, Tensor]:
+    def _predicted(self, samples: Any) -> dict[str, Tensor]:
         """The tensors of the result, by name."""
-        plain = self.normalised(x)
+        plain = self.normalised(samples)
         try:
             result = self.method.predict(Parts({self.part: plain}) if self.part else plain)
         except KeyError as error:
@@ -112,4 +114,4 @@ def export_prediction(method: Method, path: Path, format: str) -> float:  # noqa
     }
     with replacing(path) as temporary:
         write(model, temporary, description)
-        return portable.check_features(model, read(temporary), model.spec)
+        return portable.check_features(model.of_samples, read(temporary), model.examples())

@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -26,12 +27,21 @@ if TYPE_CHECKING:
     from nearfar.data.spec import Spec
 
 
+_LEAST = 4
+"""Samples of a map by neighbourhoods."""
+_PICTURES = 1_000
+"""Samples whose pictures are drawn at once."""
+_PIXELS = ("data:image/png;base64,", "data:image/jpeg;base64,")
+
+
 @takes_own
 def embed(
-    run: Path | str,
+    run: PathLike[str] | str,
     *,
     data: str | None = None,
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("embeddings.parquet"),
+    map: Literal["none", "pca", "t-sne"] = "none",  # noqa: A002
+    pictures: bool = False,
     encoder: str | None = None,
 ) -> Path:
     """Embed data with a run's encoder.
@@ -44,6 +54,10 @@ def embed(
         data: name or path of the data; by default those of the run (training samples, then test
             samples); others are not split, so that a single sample will do.
         output: .parquet (columns id, split, label, embedding) or .npz (arrays of the same names).
+        map: columns x and y as well, the place of each sample in the plane: pca, or t-sne, which
+            takes about a minute for 10,000 samples.
+        pictures: a column image as well, in a .parquet file: a PNG or JPEG file of each sample as
+            {bytes, path}, which datasets, Embedding Atlas and pandas read.
         encoder: the encoder that the run was trained with, where it is your own: FILE.py:NAME,
             which is run.
 
@@ -61,12 +75,17 @@ def embed(
         raise UserError(
             f"Cannot write embeddings to {output}: expected a name that ends in .parquet or .npz."
         )
+    if pictures and output.suffix != ".parquet":
+        raise UserError(f"Pictures go into .parquet files, and {output} is none; choose one.")
     if output.exists():
         raise UserError(f"{output} exists already; choose another --output.")
     opened = RunFolder(run)
     source = loaded(opened, data)
     check_input(opened.encoder(), source.spec)
     columns: dict[str, list[Any]] = {"id": [], "split": [], "label": []}
+    if pictures:
+        columns["image"] = []
+        picture_files(source.train.take(torch.arange(1)), source.spec)  # refused before the work
     vectors: dict[str, list[Tensor]] = {}
     for split, samples in (
         ("train" if data is None else "all", source.train),
@@ -76,11 +95,16 @@ def embed(
             columns["id"] += samples.ids
             columns["split"] += [split] * len(samples)
             columns["label"] += labels_of(samples, source.spec.classes)
+            if pictures:
+                for rows in _in_blocks(len(samples), _PICTURES):
+                    columns["image"] += picture_files(samples.take(rows), source.spec)
             for name, features in _embeddings(opened, samples).items():
                 vectors.setdefault(name, []).append(features)
     arrays = {
         name: np.concatenate([part.numpy() for part in parts]) for name, parts in vectors.items()
     }
+    if map != "none":
+        columns |= _places(torch.from_numpy(arrays["embedding"]), map)
     facts = facts_of(columns["id"], arrays["embedding"], digest_of(opened.folder))
     _write(columns, arrays, facts, output)
     return output
@@ -96,6 +120,47 @@ def embed_samples(run: RunFolder, samples: Any) -> np.ndarray[Any, Any]:
         run, samples_like(samples, encoder_spec(encoder), tokenizer_of(encoder))
     ).numpy()
     return found
+
+
+def patch_features(run: RunFolder, samples: Any) -> np.ndarray[Any, Any]:
+    """Features (N, ..., C) float32 of every place of samples; see ``Run.features``.
+
+    Raises:
+        UserError: If the encoder has no places, or is one of samples of several parts.
+    """
+    from nearfar.data.readers.given import samples_like
+    from nearfar.evaluation.features import BATCH
+    from nearfar.networks.places import places_of
+    from nearfar.runs.encoder_files import encoder_spec, tokenizer_of
+
+    encoder = run.encoder()
+    spec = encoder_spec(encoder)
+    if spec.parts:
+        raise UserError(
+            f"The run {run.folder} is on samples of several parts, which have no places in common; "
+            f"take those of one encoder, run.encoder().part({next(iter(spec.parts))!r})."
+        )
+    taken = samples_like(samples, spec, tokenizer_of(encoder))
+    first = taken.take(torch.arange(1))
+    view = _view_of_one(spec, first)
+    places = places_of(encoder, view(first))
+    if places is None:
+        raise UserError(
+            f"The encoder of {run.folder}, {run.config.options.encoder or 'the default'}, has no "
+            "features of places; pretrain a convolutional one or a transformer."
+        )
+    with torch.no_grad():
+        blocks = [
+            places(view(taken.take(rows))).float().movedim(1, -1)
+            for rows in _in_blocks(len(taken), BATCH)
+        ]
+    found: np.ndarray[Any, Any] = torch.cat(blocks).numpy()
+    return found
+
+
+def _in_blocks(count: int, size: int) -> list[Tensor]:
+    """The places of that many samples, some at a time."""
+    return [torch.arange(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def loaded(run: RunFolder, data: str | None) -> Source:
@@ -158,6 +223,39 @@ def text_features(run: RunFolder, tokens: Tokens) -> Tensor:
     name = spec.part_name("text")
     encode = encoder if name is None else partial(method_of(run).embed_part, name)
     return extract(encode, in_memory(tokens), lambda part: part)
+
+
+def _places(features: Tensor, by: str) -> dict[str, list[float]]:
+    """Columns x and y of a map."""
+    from nearfar.reports.maps import neighbourhoods, plane
+
+    if by == "t-sne" and len(features) < _LEAST:
+        raise UserError(
+            f"A map by t-sne needs {_LEAST} samples and has {len(features)}; use --map pca."
+        )
+    places = (neighbourhoods if by == "t-sne" else plane)(features).double()
+    return {"x": places[:, 0].tolist(), "y": places[:, 1].tolist()}
+
+
+def picture_files(samples: Any, spec: Spec) -> list[dict[str, Any]]:
+    """The picture of each raw sample as the hub's image features have it: bytes of a file, which
+    is a PNG file where the sample is small, else a JPEG file.
+
+    Raises:
+        UserError: For samples without pictures made of pixels, such as texts.
+    """
+    import base64
+
+    from nearfar.reports.pictures.samples import pictures
+
+    found = pictures(samples, spec)
+    if not all(one.startswith(_PIXELS) for one in found):
+        raise UserError(
+            f"Samples of {spec.modality} data have no pictures made of pixels; leave --pictures "
+            "out."
+        )
+    files = [base64.b64decode(one.partition(",")[2]) for one in found]
+    return [{"bytes": file, "path": None} for file in files]
 
 
 def labels_of(samples: Any, classes: tuple[str, ...]) -> list[Any]:

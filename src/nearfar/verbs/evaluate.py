@@ -5,6 +5,7 @@ input?
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @takes_own
 def evaluate(
-    run: Path | str,
+    run: PathLike[str] | str,
     *,
     data: str | None = None,
     protocols: str = "quick",
@@ -234,7 +235,10 @@ def _watched(judge: Callable[..., Evaluation]) -> Callable[..., Evaluation]:
     from rich.markup import escape
 
     def watched(*args: Any, **kwargs: Any) -> Evaluation:
-        with Console(stderr=True).status("judging") as status:
+        console = Console(stderr=True)
+        if console.is_jupyter:  # where a line that changes needs a library more
+            return judge(*args, **kwargs)
+        with console.status("judging") as status:
             return judge(
                 *args, **kwargs, watch=lambda text: status.update(f"judging {escape(text)}")
             )

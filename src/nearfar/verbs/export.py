@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,7 @@ _ENDING = {"safetensors": "", "onnx": ".onnx", "torch": ".pt2"}
 
 @takes_own
 def export(
-    run: Path | str,
+    run: PathLike[str] | str,
     *,
     what: Literal["features", "predict"] = "features",
     format: str | None = None,  # noqa: A002

@@ -18,7 +18,8 @@ def takes_own(verb: F) -> F:
     """A verb on finished runs that also takes the user's own objects: those that a run was trained
     with by ``encoder``, ``views`` and (of a page) ``data``, and other data by ``data``.
 
-    Other data that are named as those of the run were, by a file's name, are the run's own.
+    Other data that are named as those of the run were, by a file's name, are the run's own. A
+    ``Run`` in the place of its folder brings the objects along that it was opened with.
     """
     parameters = inspect.signature(verb).parameters
     places = list(parameters)
@@ -44,7 +45,8 @@ def takes_own(verb: F) -> F:
             name = f"{own.OWN}{own.called(value, data).removeprefix(own.OWN)} as given"
             others[name] = own.made_data(value)
             options["data"] = name
-        with own.handing(**given), own.Handed(others=others).at_hand():
+        brought: own.Handed = getattr(run, "handed", own.Handed())
+        with brought.at_hand(), own.handing(**given), own.Handed(others=others).at_hand():
             return verb(*args, **options)
 
     return taking  # type: ignore[return-value]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +24,7 @@ _WIDEST = 40
 
 @takes_own
 def predict(
-    run: Path | str,
+    run: PathLike[str] | str,
     data: str | None = None,
     *,
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,

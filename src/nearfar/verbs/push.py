@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from os import PathLike
 
 from nearfar.verbs.handing import takes_own
 
 
 @takes_own
 def push(
-    run: Path | str, repository: str, *, private: bool = False, encoder: str | None = None
+    run: PathLike[str] | str,
+    repository: str,
+    *,
+    private: bool = False,
+    encoder: str | None = None,
 ) -> None:
     """Upload a run's encoder with a model card; `nearfar.runs.hub.load` reads it back.
 

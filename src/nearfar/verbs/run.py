@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from nearfar import own
+from nearfar.errors import unknown_name
 from nearfar.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -50,10 +51,41 @@ class Run(RunFolder):
         with self.handed.at_hand():
             return super().encoder()
 
-    def features(self) -> Encoder:
-        """What gives the run's features; see ``RunFolder.features``."""
+    @overload
+    def features(self) -> Encoder: ...
+
+    @overload
+    def features(
+        self, samples: Any, what: Literal["global", "patch"] = "global"
+    ) -> np.ndarray[Any, Any]: ...
+
+    def features(
+        self, samples: Any = None, what: Literal["global", "patch"] = "global"
+    ) -> Encoder | np.ndarray[Any, Any]:
+        """Features of samples, one row each or one row a place; without samples, what gives them.
+
+        Args:
+            samples: As ``embed`` takes them; None: the network itself is returned, see
+                ``RunFolder.features``.
+            what: "global", (N, D) as ``embed``; or "patch", (N, ..., C) float32: of each cell of an
+                image (N, rows, columns, C), step of a series or point (N, L, C), or token of a text
+                (N, L, C; of padding they mean nothing).
+
+        Raises:
+            UserError: If ``what`` is neither, or the encoder has no places.
+
+        Example:
+            ``run.features(images, "patch")`` of a ``vit-tiny`` on images of 32 x 32 is
+            (N, 8, 8, 192).
+        """
+        from nearfar.verbs.embed import embed_samples, patch_features
+
         with self.handed.at_hand():
-            return super().features()
+            if samples is None:
+                return super().features()
+            if what not in ("global", "patch"):
+                raise unknown_name("kind of features", str(what), ("global", "patch"))
+            return (embed_samples if what == "global" else patch_features)(self, samples)
 
     def method(self) -> Method:
         """The whole method (encoder, heads, targets), in evaluation mode; of older runs as of their

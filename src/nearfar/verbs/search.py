@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,7 @@ def _cell(value: Any) -> str:
 
 @takes_own
 def search(
-    run: Path | str,
+    run: PathLike[str] | str,
     query: str,
     *,
     data: str | None = None,
@@ -106,7 +107,7 @@ def search(
 
 @takes_own
 def dedupe(
-    run: Path | str,
+    run: PathLike[str] | str,
     *,
     data: str | None = None,
     index: Path | None = None,
@@ -157,7 +158,7 @@ def dedupe(
 
 @takes_own
 def label(
-    run: Path | str,
+    run: PathLike[str] | str,
     *,
     data: str | None = None,
     index: Path | None = None,

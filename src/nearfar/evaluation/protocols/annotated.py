@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from nearfar.errors import UserError
 from nearfar.evaluation.kernels.similarity import similarity
 from nearfar.evaluation.measures.dense import DENSE_PROTOCOLS, SEGMENTATION, feature_maps, segment
 from nearfar.evaluation.protocol import Protocol, Row, Task, averaged, needs_images
 from nearfar.evaluation.result import Score
-from nearfar.networks.encoder import Encoder, TokenEncoder
+from nearfar.networks.encoder import Encoder
+from nearfar.networks.places import places_of
 
 _RAW_CELLS = 16  # along each side: cells of the raw input's map
 
@@ -61,22 +59,10 @@ def _mapping(row: Row) -> Callable[[Any], Tensor] | None:
             if row.name == "raw input"
             else None
         )
-    if isinstance(encoder, TokenEncoder):
-        return _tokens_as_map(encoder, encoder.grid)
     if not isinstance(encoder, Encoder):
         return None
     one = row.task.view(row.task.test.take(torch.arange(1)).to(row.task.wanted.device))
-    with torch.no_grad(), contextlib.suppress(UserError):
-        encoder.feature_map(one)
-        return encoder.feature_map
-    with torch.no_grad(), contextlib.suppress(UserError):
-        side = math.isqrt(encoder.tokens(one).shape[1])
-        return _tokens_as_map(encoder, (side, side))
-    return None
-
-
-def _tokens_as_map(encoder: Encoder, grid: tuple[int, ...]) -> Callable[[Any], Tensor]:
-    return lambda x: torch.unflatten(encoder.tokens(x).mT, 2, grid)
+    return places_of(encoder, one)
 
 
 def _similarity(row: Row) -> Iterator[Score]:

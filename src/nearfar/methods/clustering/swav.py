@@ -50,18 +50,20 @@ class SwAV(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        temperature: of the softmax over prototypes, above 0.
-        epsilon: softness of the codes, above 0.
-        iterations: Sinkhorn's passes.
-        prototypes: number K of clusters; at least a few times the expected number of classes.
-        frozen: share of the run during which the prototypes do not learn.
-        queue: past embeddings per whole crop that join in Sinkhorn, for batches smaller than
-            ``prototypes``; 0: none.
-        queue_start: share of the run after which the queue is filled; it is used once full.
-        local: number of small crops.
-        hidden: width of the projector's hidden layer.
-        projection: dimensions in which crops are compared with prototypes.
+        """The settings of SwAV.
+
+        Attributes:
+            temperature: of the softmax over prototypes, above 0.
+            epsilon: softness of the codes, above 0.
+            iterations: Sinkhorn's passes.
+            prototypes: number K of clusters; at least a few times the expected number of classes.
+            frozen: share of the run during which the prototypes do not learn.
+            queue: past embeddings per whole crop that join in Sinkhorn, for batches smaller than
+                ``prototypes``; 0: none.
+            queue_start: share of the run after which the queue is filled; it is used once full.
+            local: number of small crops.
+            hidden: width of the projector's hidden layer.
+            projection: dimensions in which crops are compared with prototypes.
         """
 
         temperature: Annotated[float, above(0)] = 0.1

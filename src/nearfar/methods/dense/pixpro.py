@@ -46,19 +46,21 @@ class PixPro(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        form: "pixpro" (consistency) or "pixcontrast" (contrast with the other pixels of the same
-            image).
-        instance: weight of BYOL on the averaged map beside the pixels, with heads of its own; 0:
-            without.
-        ratio: largest distance of two pixel centres that are one place, in units of the larger
-            pixel's diagonal.
-        sharpness: exponent of the similarities in the propagation.
-        layers: of the transformation of what is propagated, 0 to 2.
-        temperature: of PixContrast.
-        momentum: share of the copy that stays at the first step; rises to 1 along a cosine.
-        hidden: width of the heads' hidden layer.
-        projection: dimensions in which pixels are compared.
+        """The settings of PixPro.
+
+        Attributes:
+            form: "pixpro" (consistency) or "pixcontrast" (contrast with the other pixels of the
+                same image).
+            instance: weight of BYOL on the averaged map beside the pixels, with heads of its own;
+                0: without.
+            ratio: largest distance of two pixel centres that are one place, in units of the larger
+                pixel's diagonal.
+            sharpness: exponent of the similarities in the propagation.
+            layers: of the transformation of what is propagated, 0 to 2.
+            temperature: of PixContrast.
+            momentum: share of the copy that stays at the first step; rises to 1 along a cosine.
+            hidden: width of the heads' hidden layer.
+            projection: dimensions in which pixels are compared.
         """
 
         form: Literal["pixpro", "pixcontrast"] = "pixpro"

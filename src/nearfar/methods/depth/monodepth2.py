@@ -43,16 +43,18 @@ class Monodepth2(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        near: least depth.
-        far: largest depth.
-        smooth: w, weight of the smoothness of disparity.
-        still: whether pixels that fit best unwarped teach nothing (auto-mask).
-        neighbours: "minimum" of the errors over both neighbours, or their "mean".
-        pose: channels of the pose network's first map.
-        focal: focal length over the width of a frame, where the data do not say.
-        jitter: whether the networks see half of the samples in another light.
-        mirror: whether half of the samples are mirrored.
+        """The settings of Monodepth2.
+
+        Attributes:
+            near: least depth.
+            far: largest depth.
+            smooth: w, weight of the smoothness of disparity.
+            still: whether pixels that fit best unwarped teach nothing (auto-mask).
+            neighbours: "minimum" of the errors over both neighbours, or their "mean".
+            pose: channels of the pose network's first map.
+            focal: focal length over the width of a frame, where the data do not say.
+            jitter: whether the networks see half of the samples in another light.
+            mirror: whether half of the samples are mirrored.
         """
 
         near: Annotated[float, above(0)] = 0.1

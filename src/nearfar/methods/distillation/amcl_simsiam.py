@@ -39,11 +39,14 @@ class AMCLSimSiam(Method):
 
     @dataclass(frozen=True)
     class Settings(HeadSettings):
-        """Attributes:
-        joint: give each head a network that sees both vectors at once, as the released sketch does.
-        projection: width of all layers of the projectors, and dimensions in which each head
-            compares views.
-        bottleneck: width of the predictors' hidden layer.
+        """The settings of AMCLSimSiam.
+
+        Attributes:
+            joint: give each head a network that sees both vectors at once, as the released sketch
+                does.
+            projection: width of all layers of the projectors, and dimensions in which each head
+                compares views.
+            bottleneck: width of the predictors' hidden layer.
         """
 
         joint: bool = False

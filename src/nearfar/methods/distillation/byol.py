@@ -40,14 +40,17 @@ class BYOL(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a
-            cosine.
-        hidden: width of the hidden layers of projector and predictor.
-        projection: dimensions in which views are compared.
-        last_norm: standardise projections by their batch, without learned scale, as SimSiam does.
-        predictor_rate: the predictor's learning rate, relative to that of the others, above 0.
-        predictor_decays: whether the predictor's learning rate falls as that of the others.
+        """The settings of BYOL.
+
+        Attributes:
+            momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a
+                cosine.
+            hidden: width of the hidden layers of projector and predictor.
+            projection: dimensions in which views are compared.
+            last_norm: standardise projections by their batch, without learned scale, as SimSiam
+                does.
+            predictor_rate: the predictor's learning rate, relative to that of the others, above 0.
+            predictor_decays: whether the predictor's learning rate falls as that of the others.
         """
 
         momentum: Annotated[float, unit_interval()] = 0.996

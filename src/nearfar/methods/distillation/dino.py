@@ -50,23 +50,26 @@ class DINO(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        student_temperature: of the student's softmax, above 0.
-        teacher_temperature: of the teacher's softmax after its warm-up; below the student's.
-        first_teacher_temperature: the same at the first step.
-        temperature_warmup: share of the run over which the teacher's temperature changes linearly.
-        momentum: share of the teacher that stays at the first step, in [0, 1]; rises to 1 along a
-            cosine.
-        sinkhorn: balance the teacher's shares over the batch, as SwAV does, instead of subtracting
-            a centre (table 7).
-        centre_momentum: share of the centre that stays at each step, in [0, 1].
-        prototypes: dimensions of the output.
-        frozen: share of the run during which the last layer does not learn.
-        clip: largest gradient norm of each single parameter, 0 for no clipping.
-        local: number of small crops, which only the student sees.
-        hidden: width of the head's hidden layers.
-        bottleneck: dimensions before the prototypes.
-        head_norm: batch norm in the head's hidden layers.
+        """The settings of DINO.
+
+        Attributes:
+            student_temperature: of the student's softmax, above 0.
+            teacher_temperature: of the teacher's softmax after its warm-up; below the student's.
+            first_teacher_temperature: the same at the first step.
+            temperature_warmup: share of the run over which the teacher's temperature changes
+                linearly.
+            momentum: share of the teacher that stays at the first step, in [0, 1]; rises to 1 along
+                a cosine.
+            sinkhorn: balance the teacher's shares over the batch, as SwAV does, instead of
+                subtracting a centre (table 7).
+            centre_momentum: share of the centre that stays at each step, in [0, 1].
+            prototypes: dimensions of the output.
+            frozen: share of the run during which the last layer does not learn.
+            clip: largest gradient norm of each single parameter, 0 for no clipping.
+            local: number of small crops, which only the student sees.
+            hidden: width of the head's hidden layers.
+            bottleneck: dimensions before the prototypes.
+            head_norm: batch norm in the head's hidden layers.
         """
 
         student_temperature: Annotated[float, above(0)] = 0.1

@@ -50,23 +50,26 @@ class DINOv2(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        student_temperature: Of the student's softmax, above 0.
-        teacher_temperature: Of the teacher's shares after its warm-up; below the student's.
-        first_teacher_temperature: The same at the first step.
-        temperature_warmup: Share of the run over which the teacher's temperature changes linearly.
-        momentum: Share of the teacher that stays at the first step, in [0, 1]; rises to 1 along a
-            cosine.
-        patches: Weight of the hidden patches' loss; 0 leaves them out.
-        spread: Weight of the regulariser; 0 leaves it out.
-        masked: Share of the whole crops of which patches are hidden.
-        least: Share of the patches that is hidden of such a crop, at the least.
-        most: The same at the most; not below ``least``.
-        prototypes: Dimensions of either head's output.
-        frozen: Share of the run during which the last layers do not learn.
-        local: Number of small crops, which only the student sees.
-        hidden: Width of the heads' hidden layers.
-        bottleneck: Dimensions before the prototypes.
+        """The settings of DINOv2.
+
+        Attributes:
+            student_temperature: Of the student's softmax, above 0.
+            teacher_temperature: Of the teacher's shares after its warm-up; below the student's.
+            first_teacher_temperature: The same at the first step.
+            temperature_warmup: Share of the run over which the teacher's temperature changes
+                linearly.
+            momentum: Share of the teacher that stays at the first step, in [0, 1]; rises to 1 along
+                a cosine.
+            patches: Weight of the hidden patches' loss; 0 leaves them out.
+            spread: Weight of the regulariser; 0 leaves it out.
+            masked: Share of the whole crops of which patches are hidden.
+            least: Share of the patches that is hidden of such a crop, at the least.
+            most: The same at the most; not below ``least``.
+            prototypes: Dimensions of either head's output.
+            frozen: Share of the run during which the last layers do not learn.
+            local: Number of small crops, which only the student sees.
+            hidden: Width of the heads' hidden layers.
+            bottleneck: Dimensions before the prototypes.
         """
 
         student_temperature: Annotated[float, above(0)] = 0.1

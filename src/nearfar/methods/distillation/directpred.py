@@ -41,23 +41,27 @@ class DirectPred(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        predictor: "eigen" (DirectPred), "set" (DirectSet), "copy" (DirectCopy) or "learned" (by
-            gradient).
-        epsilon: lifts small eigenvalues of the predictor; 0.3 is usual for "set" and "copy".
-        epsilon_inside: whether it is added under the root, for "eigen".
-        power: of F's eigenvalues, for "set".
-        norm: what "copy" divides F by: "spectral", "frobenius" or "none" (as the authors' code).
-        shrink: share that is taken off the eigenvalues in the end, for "eigen".
-        every: steps between two settings of the predictor.
-        rho: share of the past in the running correlation, in [0, 1].
-        centred: whether the running mean's outer product is taken off F.
-        normalise: whether predictions and targets are compared as unit vectors.
-        momentum: share of the copy that stays at each step, in [0, 1].
-        random_target: whether the copy starts from random weights of its own, as the authors' code
-            has it.
-        hidden: width of the projector's hidden layer.
-        projection: dimensions in which views are compared."""
+        """The settings of DirectPred.
+
+        Attributes:
+            predictor: "eigen" (DirectPred), "set" (DirectSet), "copy" (DirectCopy) or "learned" (by
+                gradient).
+            epsilon: lifts small eigenvalues of the predictor; 0.3 is usual for "set" and "copy".
+            epsilon_inside: whether it is added under the root, for "eigen".
+            power: of F's eigenvalues, for "set".
+            norm: what "copy" divides F by: "spectral", "frobenius" or "none" (as the authors'
+                code).
+            shrink: share that is taken off the eigenvalues in the end, for "eigen".
+            every: steps between two settings of the predictor.
+            rho: share of the past in the running correlation, in [0, 1].
+            centred: whether the running mean's outer product is taken off F.
+            normalise: whether predictions and targets are compared as unit vectors.
+            momentum: share of the copy that stays at each step, in [0, 1].
+            random_target: whether the copy starts from random weights of its own, as the authors'
+                code has it.
+            hidden: width of the projector's hidden layer.
+            projection: dimensions in which views are compared.
+        """
 
         predictor: Literal["eigen", "set", "copy", "learned"] = "eigen"
         epsilon: Annotated[float, at_least(0)] = 0.01

@@ -40,12 +40,14 @@ class SimSiam(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        projection: width of all layers of the projector, and dimensions in which views are
-            compared.
-        bottleneck: width of the predictor's hidden layer.
-        predictor_rate: the predictor's constant learning rate, relative to the peak of the others,
-            above 0.
+        """The settings of SimSiam.
+
+        Attributes:
+            projection: width of all layers of the projector, and dimensions in which views are
+                compared.
+            bottleneck: width of the predictor's hidden layer.
+            predictor_rate: the predictor's constant learning rate, relative to the peak of the
+                others, above 0.
         """
 
         projection: Annotated[int, whole_number()] = 2048

@@ -53,24 +53,27 @@ class ProteinRPN(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        proposals: whether neighbourhoods are proposed; without, all residues count alike.
-        hops: radius of an anchor.
-        reach: angstrom between centroids within which residues are one hop apart.
-        coverage: share of a site that an anchor must hold to be functional.
-        activation: whether ReLU stands between the proposal network's layers.
-        own: whether a residue's own values also pass by the proposal network's neighbourhood means.
-        proposal_rate: learning rate of the proposal network, times that of all else.
-        keep: share of an anchor's members that stays.
-        width: of the proposal network's context.
-        attention: width of queries and keys of the cone attention.
-        threshold: probability from which an anchor, or a member, is functional.
-        noise: length of the perturbation of each layer.
-        contrast: w, the weight of both contrasts.
-        temperature: of both contrasts.
-        seeds: learned seeds of the first block of the read-out.
-        heads: of the read-out; divides half of the encoder's width.
-        dropout: before the last layer.
+        """The settings of ProteinRPN.
+
+        Attributes:
+            proposals: whether neighbourhoods are proposed; without, all residues count alike.
+            hops: radius of an anchor.
+            reach: angstrom between centroids within which residues are one hop apart.
+            coverage: share of a site that an anchor must hold to be functional.
+            activation: whether ReLU stands between the proposal network's layers.
+            own: whether a residue's own values also pass by the proposal network's neighbourhood
+                means.
+            proposal_rate: learning rate of the proposal network, times that of all else.
+            keep: share of an anchor's members that stays.
+            width: of the proposal network's context.
+            attention: width of queries and keys of the cone attention.
+            threshold: probability from which an anchor, or a member, is functional.
+            noise: length of the perturbation of each layer.
+            contrast: w, the weight of both contrasts.
+            temperature: of both contrasts.
+            seeds: learned seeds of the first block of the read-out.
+            heads: of the read-out; divides half of the encoder's width.
+            dropout: before the last layer.
         """
 
         proposals: bool = True

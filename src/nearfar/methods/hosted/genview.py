@@ -50,13 +50,15 @@ class GenView(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        host: "simsiam", "moco-v3", "moco-v2", "simclr", "byol" or "swav" (its two whole crops).
-        host_recipe: "paper" or "small", whose settings the host has.
-        share: probability that a sample has a generated view at all.
-        sharpness: gamma of the weights; 0: all pairs count the same.
-        generator_steps: of training the generator, on batches of 128.
-        latent: dimensions of the generator.
+        """The settings of GenView.
+
+        Attributes:
+            host: "simsiam", "moco-v3", "moco-v2", "simclr", "byol" or "swav" (its two whole crops).
+            host_recipe: "paper" or "small", whose settings the host has.
+            share: probability that a sample has a generated view at all.
+            sharpness: gamma of the weights; 0: all pairs count the same.
+            generator_steps: of training the generator, on batches of 128.
+            latent: dimensions of the generator.
         """
 
         host: Literal["simsiam", "moco-v3", "moco-v2", "simclr", "byol", "swav"] = "simsiam"

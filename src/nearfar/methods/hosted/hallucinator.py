@@ -49,20 +49,24 @@ class Hallucinator(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        host: the method that is added to.
-        weight: mu, of the hallucinated positive's loss; at 0 it is left out.
-        concentration: lambda ~ Beta(concentration, 1), which is U(0, 1) at 1; larger pushes
-            further, above 0.
-        form: of the small network: "mlp", "norm" (with batch norm in between) or "identity" (none).
-        centre_distance: least distance of the two crops' centres over the image's diagonal, in [0,
-            1); images only.
-        temperature: the host's, where it has one.
-        momentum: likewise.
-        queue: likewise.
-        hidden: likewise.
-        projection: likewise, and the width of the small network.
-        bottleneck: likewise."""
+        """The settings of Hallucinator.
+
+        Attributes:
+            host: the method that is added to.
+            weight: mu, of the hallucinated positive's loss; at 0 it is left out.
+            concentration: lambda ~ Beta(concentration, 1), which is U(0, 1) at 1; larger pushes
+                further, above 0.
+            form: of the small network: "mlp", "norm" (with batch norm in between) or "identity"
+                (none).
+            centre_distance: least distance of the two crops' centres over the image's diagonal, in
+                [0, 1); images only.
+            temperature: the host's, where it has one.
+            momentum: likewise.
+            queue: likewise.
+            hidden: likewise.
+            projection: likewise, and the width of the small network.
+            bottleneck: likewise.
+        """
 
         host: Literal["simclr", "moco-v2", "simsiam"] = "moco-v2"
         weight: Annotated[float, at_least(0)] = 1.0

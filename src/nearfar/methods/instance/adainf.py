@@ -41,12 +41,14 @@ class AdaInf(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        style: of the views: "weak", or "contrastive" for the strength that the paper argues
-            against.
-        temperature: of the softmax over similarities, above 0.
-        hidden: width of the projector's hidden layer.
-        projection: dimensions in which views are compared.
+        """The settings of AdaInf.
+
+        Attributes:
+            style: of the views: "weak", or "contrastive" for the strength that the paper argues
+                against.
+            temperature: of the softmax over similarities, above 0.
+            hidden: width of the projector's hidden layer.
+            projection: dimensions in which views are compared.
         """
 
         style: Literal["weak", "contrastive"] = "weak"

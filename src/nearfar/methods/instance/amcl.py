@@ -33,14 +33,16 @@ class AMCL(Method):
 
     @dataclass(frozen=True)
     class Settings(HeadSettings):
-        """Attributes:
-        hardest: number of nearest negatives over which the negative terms are averaged.
-        last_norm: none as in the paper, or a batch norm that keeps the projections of small data
-            out of a cone.
-        joint: give each head a network that sees both projections at once, as the released sketch
-            does.
-        hidden: width of the projectors' hidden layer.
-        projection: dimensions in which each head compares views.
+        """The settings of AMCL.
+
+        Attributes:
+            hardest: number of nearest negatives over which the negative terms are averaged.
+            last_norm: none as in the paper, or a batch norm that keeps the projections of small
+                data out of a cone.
+            joint: give each head a network that sees both projections at once, as the released
+                sketch does.
+            hidden: width of the projectors' hidden layer.
+            projection: dimensions in which each head compares views.
         """
 
         hardest: Annotated[int, whole_number()] = 1

@@ -45,20 +45,22 @@ class CACR(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        views: V of each sample, at least 2; V - 1 positives compete.
-        positive_temperature: t+, at least 0.
-        negative_temperature: t-, at least 0; the paper has 0.9 for CIFAR-10 and 2 for all other
-            sets.
-        attraction: alpha, weight of the positives' cost.
-        repulsion: beta, weight of the negatives' cost.
-        uniform_attraction: weigh all positives alike (the paper's ablation).
-        uniform_repulsion: weigh all negatives alike (the paper's ablation).
-        debias: prior probability that a negative is of the anchor's class, in [0, 1); the paper
-            tries 0.1.
-        kernel_width: t of the repulsion by kernels exp(-t c); None for squared distances.
-        hidden: width of the projector's hidden layer.
-        projection: dimensions in which views are compared.
+        """The settings of CACR.
+
+        Attributes:
+            views: V of each sample, at least 2; V - 1 positives compete.
+            positive_temperature: t+, at least 0.
+            negative_temperature: t-, at least 0; the paper has 0.9 for CIFAR-10 and 2 for all other
+                sets.
+            attraction: alpha, weight of the positives' cost.
+            repulsion: beta, weight of the negatives' cost.
+            uniform_attraction: weigh all positives alike (the paper's ablation).
+            uniform_repulsion: weigh all negatives alike (the paper's ablation).
+            debias: prior probability that a negative is of the anchor's class, in [0, 1); the paper
+                tries 0.1.
+            kernel_width: t of the repulsion by kernels exp(-t c); None for squared distances.
+            hidden: width of the projector's hidden layer.
+            projection: dimensions in which views are compared.
         """
 
         views: Annotated[int, whole_number(2, 64)] = 5

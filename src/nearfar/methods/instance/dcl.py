@@ -33,12 +33,14 @@ class DCL(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        temperature: of the softmax over similarities, above 0.
-        weighted: weigh the positives (DCLW).
-        sigma: temperature of the positives' weights, above 0.
-        hidden: width of the projector's hidden layer.
-        projection: dimensions in which views are compared.
+        """The settings of DCL.
+
+        Attributes:
+            temperature: of the softmax over similarities, above 0.
+            weighted: weigh the positives (DCLW).
+            sigma: temperature of the positives' weights, above 0.
+            hidden: width of the projector's hidden layer.
+            projection: dimensions in which views are compared.
         """
 
         temperature: Annotated[float, above(0)] = 0.1

@@ -36,12 +36,17 @@ class FixedHead(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        head: "fixed", or for comparison "mlp" (linear, ReLU, linear, all as wide as the
-            representation).
-        kappa: each coordinate is made this many times smaller than the one before; 1 is no head.
-        loss: "nt-xent"; with class labels also "supcon", or "cross-entropy" of a linear classifier.
-        temperature: of the contrastive losses, above 0."""
+        """The settings of FixedHead.
+
+        Attributes:
+            head: "fixed", or for comparison "mlp" (linear, ReLU, linear, all as wide as the
+                representation).
+            kappa: each coordinate is made this many times smaller than the one before; 1 is no
+                head.
+            loss: "nt-xent"; with class labels also "supcon", or "cross-entropy" of a linear
+                classifier.
+            temperature: of the contrastive losses, above 0.
+        """
 
         head: Literal["fixed", "mlp"] = "fixed"
         kappa: Annotated[float, above(0)] = 1.05

@@ -40,15 +40,17 @@ class GroCo(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        views: number of whole views, at least 2; each is an anchor and a positive.
-        local: number of small crops, which are anchors only.
-        negatives: k, how many of the nearest other samples (under the anchor's view) compete.
-        steepness: of the sorting network's distributions, above 0.
-        distribution: that decides how softly two similarities are compared.
-        network: which pairs the sorting network compares.
-        hidden: width of the projector's hidden layers.
-        projection: dimensions in which views are compared.
+        """The settings of GroCo.
+
+        Attributes:
+            views: number of whole views, at least 2; each is an anchor and a positive.
+            local: number of small crops, which are anchors only.
+            negatives: k, how many of the nearest other samples (under the anchor's view) compete.
+            steepness: of the sorting network's distributions, above 0.
+            distribution: that decides how softly two similarities are compared.
+            network: which pairs the sorting network compares.
+            hidden: width of the projector's hidden layers.
+            projection: dimensions in which views are compared.
         """
 
         views: Annotated[int, whole_number(2, 64)] = 2

@@ -50,16 +50,19 @@ class HardContrastive(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        loss: with softmax or "simple", against all negatives or the hard ones.
-        temperature: of the softmax over similarities, above 0; the simple losses have none.
-        alpha: share of the negatives that the hard losses keep, in (0, 1].
-        weight: lambda of the simple losses; None for one over the number of negatives.
-        bank: compare with one stored embedding of every training sample; otherwise with the other
-            views of the batch.
-        bank_momentum: share of a stored embedding that stays when its sample is seen, in [0, 1].
-        hidden: width of the projector's hidden layer.
-        projection: dimensions in which views are compared.
+        """The settings of HardContrastive.
+
+        Attributes:
+            loss: with softmax or "simple", against all negatives or the hard ones.
+            temperature: of the softmax over similarities, above 0; the simple losses have none.
+            alpha: share of the negatives that the hard losses keep, in (0, 1].
+            weight: lambda of the simple losses; None for one over the number of negatives.
+            bank: compare with one stored embedding of every training sample; otherwise with the
+                other views of the batch.
+            bank_momentum: share of a stored embedding that stays when its sample is seen, in [0,
+                1].
+            hidden: width of the projector's hidden layer.
+            projection: dimensions in which views are compared.
         """
 
         loss: Literal["contrastive", "hard-contrastive", "simple", "hard-simple"] = (

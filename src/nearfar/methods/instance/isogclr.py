@@ -51,19 +51,22 @@ class ISogCLR(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        temperature: of every sample at the start, above 0.
-        individual: whether each sample's temperature learns; without, this is SogCLR.
-        rho: how far from uniform the negatives of a sample are weighted, at least 0.
-        gamma: share of the batch in the running denominators, in (0, 1].
-        descent: share of the run over which gamma falls from 1 along a cosine; 0: it is constant.
-        rate: step size of the temperatures.
-        beta: share of the batch in their running gradients, in (0, 1].
-        bounds: least and greatest temperature.
-        hinge: margin c of the variant with squared hinges of all other views (the authors' 0.8); 0:
-            similarities.
-        hidden: width of the projector's two hidden layers.
-        projection: dimensions in which views are compared.
+        """The settings of ISogCLR.
+
+        Attributes:
+            temperature: of every sample at the start, above 0.
+            individual: whether each sample's temperature learns; without, this is SogCLR.
+            rho: how far from uniform the negatives of a sample are weighted, at least 0.
+            gamma: share of the batch in the running denominators, in (0, 1].
+            descent: share of the run over which gamma falls from 1 along a cosine; 0: it is
+                constant.
+            rate: step size of the temperatures.
+            beta: share of the batch in their running gradients, in (0, 1].
+            bounds: least and greatest temperature.
+            hinge: margin c of the variant with squared hinges of all other views (the authors'
+                0.8); 0: similarities.
+            hidden: width of the projector's two hidden layers.
+            projection: dimensions in which views are compared.
         """
 
         temperature: Annotated[float, above(0)] = 0.1

@@ -44,17 +44,20 @@ class MCL(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        stages: number of networks, trained one after another for equal shares of the run, at least
-            1.
-        clusters: K, clusters of each stage's features.
-        batches: "grouped" (from one group each; smaller groups never appear) or "mixed" (negatives
-            from the anchor's group only).
-        unit_stages: whether features of each stage are brought to length 1 before they are put side
-            by side.
-        temperature: of the softmax over similarities, above 0.
-        hidden: width of the projectors' hidden layer.
-        projection: dimensions in which views are compared."""
+        """The settings of MCL.
+
+        Attributes:
+            stages: number of networks, trained one after another for equal shares of the run, at
+                least 1.
+            clusters: K, clusters of each stage's features.
+            batches: "grouped" (from one group each; smaller groups never appear) or "mixed"
+                (negatives from the anchor's group only).
+            unit_stages: whether features of each stage are brought to length 1 before they are put
+                side by side.
+            temperature: of the softmax over similarities, above 0.
+            hidden: width of the projectors' hidden layer.
+            projection: dimensions in which views are compared.
+        """
 
         stages: Annotated[int, whole_number(1, 100)] = 4
         clusters: Annotated[int, whole_number(1, 100_000)] = 10

@@ -45,14 +45,16 @@ class ScatSimCLR(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        pretext: "rotation" (four turns of each image, each augmented), "jigsaw" (its nine tiles) or
-            "none".
-        pretext_weight: lambda, of the pretext's cross-entropy.
-        dropout: of the pretext head, in [0, 1).
-        temperature: of the softmax over similarities, above 0.
-        hidden: width of the projector's hidden layer.
-        projection: dimensions in which views are compared.
+        """The settings of ScatSimCLR.
+
+        Attributes:
+            pretext: "rotation" (four turns of each image, each augmented), "jigsaw" (its nine
+                tiles) or "none".
+            pretext_weight: lambda, of the pretext's cross-entropy.
+            dropout: of the pretext head, in [0, 1).
+            temperature: of the softmax over similarities, above 0.
+            hidden: width of the projector's hidden layer.
+            projection: dimensions in which views are compared.
         """
 
         pretext: Literal["rotation", "jigsaw", "none"] = "rotation"

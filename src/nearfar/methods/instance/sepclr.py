@@ -42,17 +42,19 @@ class SepCLR(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        common: dimensions of the common space.
-        salient: dimensions of the salient space; one with attributes.
-        hidden: width of the projectors' hidden layer.
-        salient_weight: of alignment and uniformity in the salient space.
-        background_weight: of pulling background to 0 there; with attributes that is part of the
-            salient term.
-        joint_entropy_weight: of k-JEM.
-        background: the label of background samples; every other one is a target's.
-        attributes: whether targets' labels are used beyond that: "none", "discrete" (classes) or
-            "continuous".
+        """The settings of SepCLR.
+
+        Attributes:
+            common: dimensions of the common space.
+            salient: dimensions of the salient space; one with attributes.
+            hidden: width of the projectors' hidden layer.
+            salient_weight: of alignment and uniformity in the salient space.
+            background_weight: of pulling background to 0 there; with attributes that is part of the
+                salient term.
+            joint_entropy_weight: of k-JEM.
+            background: the label of background samples; every other one is a target's.
+            attributes: whether targets' labels are used beyond that: "none", "discrete" (classes)
+                or "continuous".
         """
 
         common: Annotated[int, whole_number()] = 32

@@ -26,10 +26,12 @@ class SimCLR(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        temperature: of the softmax over similarities, above 0.
-        hidden: width of the projector's hidden layer.
-        projection: dimensions in which views are compared.
+        """The settings of SimCLR.
+
+        Attributes:
+            temperature: of the softmax over similarities, above 0.
+            hidden: width of the projector's hidden layer.
+            projection: dimensions in which views are compared.
         """
 
         temperature: Annotated[float, above(0)] = 0.1

@@ -35,8 +35,10 @@ class Classifier(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        smoothing: share of each label that is spread evenly over all classes, in [0, 1).
+        """The settings of Classifier.
+
+        Attributes:
+            smoothing: share of each label that is spread evenly over all classes, in [0, 1).
         """
 
         smoothing: Annotated[float, unit_interval(one=False)] = 0.0

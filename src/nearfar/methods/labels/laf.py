@@ -53,15 +53,17 @@ class LAF(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        temperature: tau, of the distances of forgotten samples.
-        code: dimensions of the autoencoders' code.
-        output: last layer of their decoders; the authors' is the sigmoid.
-        fitting: epochs in which they are fitted.
-        fitting_rate: learning rate of that.
-        divergence: weight of the code's distance from a standard normal.
-        align: whether embeddings are aligned with the encoder as it was.
-        align_rate: learning rate of the alignment over that of the unlearning.
+        """The settings of LAF.
+
+        Attributes:
+            temperature: tau, of the distances of forgotten samples.
+            code: dimensions of the autoencoders' code.
+            output: last layer of their decoders; the authors' is the sigmoid.
+            fitting: epochs in which they are fitted.
+            fitting_rate: learning rate of that.
+            divergence: weight of the code's distance from a standard normal.
+            align: whether embeddings are aligned with the encoder as it was.
+            align_rate: learning rate of the alignment over that of the unlearning.
         """
 
         temperature: Annotated[float, above(0)] = 20.0

@@ -51,13 +51,15 @@ class STORM(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        passes: passes with dropout, from which the rescaler's features are made.
-        hidden: width of the rescaler.
-        inner_rate: r, the length of the step ahead.
-        dropout: share of the classifier's inputs that is dropped, in (0, 1).
-        applied: whether the model's losses are rescaled; without, the rescaler learns but only
-            watches, which is the paper's baseline.
+        """The settings of STORM.
+
+        Attributes:
+            passes: passes with dropout, from which the rescaler's features are made.
+            hidden: width of the rescaler.
+            inner_rate: r, the length of the step ahead.
+            dropout: share of the classifier's inputs that is dropped, in (0, 1).
+            applied: whether the model's losses are rescaled; without, the rescaler learns but only
+                watches, which is the paper's baseline.
         """
 
         passes: Annotated[int, whole_number()] = 3

@@ -40,18 +40,20 @@ class IJEPA(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        blocks: Number of target blocks.
-        least: Share of the patches in a target block, at the least.
-        most: Share of the patches in a target block, at the most; not below ``least``.
-        momentum: Share of the momentum copy that stays at the first step, in [0, 1]; rises to 1 in
-            a straight line.
-        predicted: "features" of the momentum copy, or for comparison the "pixels" of the patches
-            (table 7).
-        distance: Of prediction and target: "smooth" as in the authors' code, or "squared".
-        width: Of the predictor, a multiple of ``heads``.
-        depth: Blocks of the predictor.
-        heads: Attention heads of the predictor.
+        """The settings of IJEPA.
+
+        Attributes:
+            blocks: Number of target blocks.
+            least: Share of the patches in a target block, at the least.
+            most: Share of the patches in a target block, at the most; not below ``least``.
+            momentum: Share of the momentum copy that stays at the first step, in [0, 1]; rises to 1
+                in a straight line.
+            predicted: "features" of the momentum copy, or for comparison the "pixels" of the
+                patches (table 7).
+            distance: Of prediction and target: "smooth" as in the authors' code, or "squared".
+            width: Of the predictor, a multiple of ``heads``.
+            depth: Blocks of the predictor.
+            heads: Attention heads of the predictor.
         """
 
         blocks: Annotated[int, whole_number(1, 64)] = 4

@@ -31,12 +31,14 @@ class MAE(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        removed: share of the patches that is removed, in (0, 1).
-        normalise: standardise each target patch by its own mean and deviation.
-        width: of the decoder, a multiple of ``heads``.
-        depth: blocks of the decoder.
-        heads: attention heads of the decoder.
+        """The settings of MAE.
+
+        Attributes:
+            removed: share of the patches that is removed, in (0, 1).
+            normalise: standardise each target patch by its own mean and deviation.
+            width: of the decoder, a multiple of ``heads``.
+            depth: blocks of the decoder.
+            heads: attention heads of the decoder.
         """
 
         removed: Annotated[float, unit_interval(zero=False, one=False)] = 0.75

@@ -43,9 +43,11 @@ class AMCLMoCo(Method):
 
     @dataclass(frozen=True)
     class Settings(AMCL.Settings):
-        """Attributes:
-        momentum: share of the copy that stays at each step, in [0, 1].
-        queue: number of past keys; at most the number of training samples is used.
+        """The settings of AMCLMoCo.
+
+        Attributes:
+            momentum: share of the copy that stays at each step, in [0, 1].
+            queue: number of past keys; at most the number of training samples is used.
         """
 
         momentum: Annotated[float, unit_interval()] = 0.99

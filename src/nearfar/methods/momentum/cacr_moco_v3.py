@@ -45,18 +45,20 @@ class CACRMoCoV3(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        temperature: T of both softmaxes, above 0; the authors take 1 for ResNet-50 and 0.2 for
-            transformers.
-        euclidean: take the Euclidean cost instead of the kernel cost.
-        local: number of small crops.
-        full: whether small crops give keys, too.
-        momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a
-            cosine.
-        transformer: heads as the authors have them for transformers, and fixed random projections
-            of patches.
-        hidden: width of the hidden layers of projector and predictor.
-        projection: dimensions in which views are compared.
+        """The settings of CACRMoCoV3.
+
+        Attributes:
+            temperature: T of both softmaxes, above 0; the authors take 1 for ResNet-50 and 0.2 for
+                transformers.
+            euclidean: take the Euclidean cost instead of the kernel cost.
+            local: number of small crops.
+            full: whether small crops give keys, too.
+            momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a
+                cosine.
+            transformer: heads as the authors have them for transformers, and fixed random
+                projections of patches.
+            hidden: width of the hidden layers of projector and predictor.
+            projection: dimensions in which views are compared.
         """
 
         temperature: Annotated[float, above(0)] = 1.0

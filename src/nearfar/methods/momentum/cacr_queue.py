@@ -41,11 +41,13 @@ class CACRQueue(Method):
 
     @dataclass(frozen=True)
     class Settings(QueueSettings):
-        """Attributes:
-        views: V of each sample, at least 2; V - 1 positives compete.
-        positive_temperature: t+, at least 0.
-        negative_temperature: t-, at least 0.
-        within_batch: whether the batch's other queries repel, too.
+        """The settings of CACRQueue.
+
+        Attributes:
+            views: V of each sample, at least 2; V - 1 positives compete.
+            positive_temperature: t+, at least 0.
+            negative_temperature: t-, at least 0.
+            within_batch: whether the batch's other queries repel, too.
         """
 
         views: Annotated[int, whole_number(2, 64)] = 4

@@ -58,16 +58,18 @@ class FeatureTransformation(Method):
 
     @dataclass(frozen=True)
     class Settings(QueueSettings):
-        """Attributes:
-        temperature: of the softmax over similarities, above 0.
-        extrapolate: mix the positives.
-        interpolate: mix the negatives.
-        elementwise: what is mixed with a weight for every element instead of one for all ("both" is
-            the paper's strongest).
-        normalise: bring the mixed positives back to unit length.
-        mix_start: share of the run after which features are mixed.
-        last_norm: none as in the paper, or a batch norm that keeps the features of small data out
-            of a cone.
+        """The settings of FeatureTransformation.
+
+        Attributes:
+            temperature: of the softmax over similarities, above 0.
+            extrapolate: mix the positives.
+            interpolate: mix the negatives.
+            elementwise: what is mixed with a weight for every element instead of one for all
+                ("both" is the paper's strongest).
+            normalise: bring the mixed positives back to unit length.
+            mix_start: share of the run after which features are mixed.
+            last_norm: none as in the paper, or a batch norm that keeps the features of small data
+                out of a cone.
         """
 
         temperature: Annotated[float, above(0)] = 0.2

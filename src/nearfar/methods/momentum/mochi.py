@@ -46,12 +46,14 @@ class MoCHi(Method):
 
     @dataclass(frozen=True)
     class Settings(QueueSettings):
-        """Attributes:
-        hardest: number of hardest keys that are mixed, for each query.
-        pairs: mixtures of two of them.
-        with_query: mixtures of one of them with the query; 0: none.
-        warmup: share of the run before mixing begins.
-        temperature: of the softmax over similarities, above 0.
+        """The settings of MoCHi.
+
+        Attributes:
+            hardest: number of hardest keys that are mixed, for each query.
+            pairs: mixtures of two of them.
+            with_query: mixtures of one of them with the query; 0: none.
+            warmup: share of the run before mixing begins.
+            temperature: of the softmax over similarities, above 0.
         """
 
         hardest: Annotated[int, whole_number()] = 1024

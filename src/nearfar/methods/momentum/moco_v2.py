@@ -40,9 +40,12 @@ class MoCoV2(Method):
 
     @dataclass(frozen=True)
     class Settings(QueueSettings):
-        """Attributes:
-        temperature: of the softmax over similarities, above 0.
-        decoupled: leave the positive out of the denominator (DCL)."""
+        """The settings of MoCoV2.
+
+        Attributes:
+            temperature: of the softmax over similarities, above 0.
+            decoupled: leave the positive out of the denominator (DCL).
+        """
 
         temperature: Annotated[float, above(0)] = 0.2
         decoupled: bool = False

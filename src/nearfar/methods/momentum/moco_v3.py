@@ -41,14 +41,16 @@ class MoCoV3(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        temperature: of the softmax over similarities, above 0.
-        momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a
-            cosine.
-        transformer: heads as the authors have them for transformers, and fixed random projections
-            of patches.
-        hidden: width of the hidden layers of projector and predictor.
-        projection: dimensions in which views are compared.
+        """The settings of MoCoV3.
+
+        Attributes:
+            temperature: of the softmax over similarities, above 0.
+            momentum: share of the copy that stays at the first step, in [0, 1]; rises to 1 along a
+                cosine.
+            transformer: heads as the authors have them for transformers, and fixed random
+                projections of patches.
+            hidden: width of the hidden layers of projector and predictor.
+            projection: dimensions in which views are compared.
         """
 
         temperature: Annotated[float, above(0)] = 1.0

@@ -33,14 +33,16 @@ class NNCLR(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        temperature: of the softmax over similarities, above 0.
-        decoupled: leave the positive out of the denominator (DCL).
-        queue: number of past embeddings to look for neighbours in; at most the number of training
-            samples is used.
-        projector_hidden: width of the projector's two hidden layers.
-        predictor_hidden: width of the predictor's hidden layer.
-        projection: dimensions in which views are compared.
+        """The settings of NNCLR.
+
+        Attributes:
+            temperature: of the softmax over similarities, above 0.
+            decoupled: leave the positive out of the denominator (DCL).
+            queue: number of past embeddings to look for neighbours in; at most the number of
+                training samples is used.
+            projector_hidden: width of the projector's two hidden layers.
+            predictor_hidden: width of the predictor's hidden layer.
+            projection: dimensions in which views are compared.
         """
 
         temperature: Annotated[float, above(0)] = 0.1

@@ -41,11 +41,13 @@ class ReSSL(Method):
 
     @dataclass(frozen=True)
     class Settings(QueueSettings):
-        """Attributes:
-        temperature: Of the student's shares, above 0.
-        teacher_temperature: Of the teacher's shares, above 0; smaller makes them sharper.
-        teacher_view: "weak" is only cropped and mirrored; "strong" is like the student's, which
-            the paper finds worse.
+        """The settings of ReSSL.
+
+        Attributes:
+            temperature: Of the student's shares, above 0.
+            teacher_temperature: Of the teacher's shares, above 0; smaller makes them sharper.
+            teacher_view: "weak" is only cropped and mirrored; "strong" is like the student's, which
+                the paper finds worse.
         """
 
         queue: Annotated[int, whole_number()] = 131072

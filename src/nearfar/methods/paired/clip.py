@@ -33,10 +33,12 @@ class CLIP(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        projection: dimensions of the shared space.
-        temperature: at the start; learned from there, above 0.
-        largest_scale: bound of the learned factor 1 / temperature, at least 1.
+        """The settings of CLIP.
+
+        Attributes:
+            projection: dimensions of the shared space.
+            temperature: at the start; learned from there, above 0.
+            largest_scale: bound of the learned factor 1 / temperature, at least 1.
         """
 
         projection: Annotated[int, whole_number()] = 512

@@ -49,11 +49,13 @@ class GeneCIS(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        width: of the combiner's projections; the layers behind are twice as wide.
-        dropout: share of the combiner's hidden values that is set to 0.
-        scale: fixed factor of the similarities.
-        tune: whether the image-text model learns too.
+        """The settings of GeneCIS.
+
+        Attributes:
+            width: of the combiner's projections; the layers behind are twice as wide.
+            dropout: share of the combiner's hidden values that is set to 0.
+            scale: fixed factor of the similarities.
+            tune: whether the image-text model learns too.
         """
 
         width: Annotated[int, whole_number()] = 2560

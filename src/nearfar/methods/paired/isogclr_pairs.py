@@ -34,15 +34,17 @@ class ISogCLRPairs(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        temperature: of every image and text at the start, above 0.
-        individual: whether the temperatures learn; without, this is SogCLR.
-        rho: how far from uniform the negatives of a sample are weighted, at least 0.
-        gamma: share of the batch in the running denominators, in (0, 1].
-        rate: step size of the temperatures.
-        beta: share of the batch in their running gradients, in (0, 1].
-        bounds: least and greatest temperature.
-        projection: dimensions of the shared space.
+        """The settings of ISogCLRPairs.
+
+        Attributes:
+            temperature: of every image and text at the start, above 0.
+            individual: whether the temperatures learn; without, this is SogCLR.
+            rho: how far from uniform the negatives of a sample are weighted, at least 0.
+            gamma: share of the batch in the running denominators, in (0, 1].
+            rate: step size of the temperatures.
+            beta: share of the batch in their running gradients, in (0, 1].
+            bounds: least and greatest temperature.
+            projection: dimensions of the shared space.
         """
 
         temperature: Annotated[float, above(0)] = 0.01

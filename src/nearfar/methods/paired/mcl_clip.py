@@ -51,20 +51,23 @@ class MCLClip(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        stages: number of pairs of networks, trained one after another for equal shares of the run,
-            at least 1.
-        clusters: K, clusters of each stage's image embeddings.
-        batches: "grouped" (from one group each; smaller groups never appear) or "mixed" (negatives
-            from the anchor's group only).
-        restart: from where a stage starts: "same" (the weights that the encoders were given, as for
-            pretrained ones) or "fresh".
-        lock_texts: hold a pretrained text encoder still; its projections learn.
-        image_layers: how many of the image encoder's last layers learn; None: all.
-        unit_stages: whether embeddings of each stage are brought to length 1 before they are put
-            side by side.
-        projection: dimensions of the shared space.
-        temperature: at the start of each stage; learned from there, above 0."""
+        """The settings of MCLClip.
+
+        Attributes:
+            stages: number of pairs of networks, trained one after another for equal shares of the
+                run, at least 1.
+            clusters: K, clusters of each stage's image embeddings.
+            batches: "grouped" (from one group each; smaller groups never appear) or "mixed"
+                (negatives from the anchor's group only).
+            restart: from where a stage starts: "same" (the weights that the encoders were given, as
+                for pretrained ones) or "fresh".
+            lock_texts: hold a pretrained text encoder still; its projections learn.
+            image_layers: how many of the image encoder's last layers learn; None: all.
+            unit_stages: whether embeddings of each stage are brought to length 1 before they are
+                put side by side.
+            projection: dimensions of the shared space.
+            temperature: at the start of each stage; learned from there, above 0.
+        """
 
         stages: Annotated[int, whole_number(1, 100)] = 4
         clusters: Annotated[int, whole_number(1, 100_000)] = 10

@@ -41,9 +41,12 @@ class AMCLBarlowTwins(Method):
 
     @dataclass(frozen=True)
     class Settings(HeadSettings):
-        """Attributes:
-        off_diagonal: lambda, the weight of the off-diagonal terms, at least 0.
-        projection: width of all layers of the projectors, and dimensions of each head's embedding.
+        """The settings of AMCLBarlowTwins.
+
+        Attributes:
+            off_diagonal: lambda, the weight of the off-diagonal terms, at least 0.
+            projection: width of all layers of the projectors, and dimensions of each head's
+                embedding.
         """
 
         off_diagonal: Annotated[float, at_least(0)] = 0.0051

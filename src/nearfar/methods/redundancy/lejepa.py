@@ -36,12 +36,14 @@ from nearfar.targets.step_generator import StepGenerator
 
 @dataclass(frozen=True)
 class MultiCropSettings:
-    """Attributes:
-    whole: Number of whole views, whose mean is predicted.
-    local: Number of small crops, which predict only; the paper has none for networks that are no
-        transformers.
-    hidden: Width of the projector's hidden layers.
-    projection: Dimensions of the embedding.
+    """What methods of large and small crops set.
+
+    Attributes:
+        whole: Number of whole views, whose mean is predicted.
+        local: Number of small crops, which predict only; the paper has none for networks that are
+            no transformers.
+        hidden: Width of the projector's hidden layers.
+        projection: Dimensions of the embedding.
     """
 
     whole: Annotated[int, whole_number(1, 64)] = 2
@@ -57,12 +59,14 @@ class LeJEPA(Method):
 
     @dataclass(frozen=True)
     class Settings(MultiCropSettings):
-        """Attributes:
-        trade: lambda, the weight of the test of normality, in [0, 1]; 1 - lambda is the
-            prediction's.
-        directions: Along which embeddings are tested at each step.
-        largest: End of the test's integral, above 0.
-        knots: Points of the integral from 0 to its end, at least 2.
+        """The settings of LeJEPA.
+
+        Attributes:
+            trade: lambda, the weight of the test of normality, in [0, 1]; 1 - lambda is the
+                prediction's.
+            directions: Along which embeddings are tested at each step.
+            largest: End of the test's integral, above 0.
+            knots: Points of the integral from 0 to its end, at least 2.
         """
 
         trade: Annotated[float, unit_interval()] = 0.05

@@ -34,15 +34,17 @@ class MixedBarlowTwins(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        off_diagonal: lambda, the weight of the off-diagonal terms, at least 0.
-        regularisation: lambda_reg, of the mixed batch relative to lambda, at least 0.
-        ramp: share of the run over which that weight rises from 0 (the authors' ImageNet script: 10
-            epochs).
-        unit_rows: whether projections are brought to unit length first (the authors' networks for
-            small data, not ImageNet).
-        hidden: width of the projector's hidden layer.
-        projection: dimensions of the embedding.
+        """The settings of MixedBarlowTwins.
+
+        Attributes:
+            off_diagonal: lambda, the weight of the off-diagonal terms, at least 0.
+            regularisation: lambda_reg, of the mixed batch relative to lambda, at least 0.
+            ramp: share of the run over which that weight rises from 0 (the authors' ImageNet
+                script: 10 epochs).
+            unit_rows: whether projections are brought to unit length first (the authors' networks
+                for small data, not ImageNet).
+            hidden: width of the projector's hidden layer.
+            projection: dimensions of the embedding.
         """
 
         off_diagonal: Annotated[float, at_least(0)] = 0.0078125

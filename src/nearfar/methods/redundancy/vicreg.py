@@ -39,11 +39,13 @@ class VICReg(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        invariance: weight of the distance between the views.
-        variance: weight of the hinge on standard deviations.
-        covariance: weight of the off-diagonal covariances.
-        projection: width of all layers of the expander, and dimensions of the embedding.
+        """The settings of VICReg.
+
+        Attributes:
+            invariance: weight of the distance between the views.
+            variance: weight of the hinge on standard deviations.
+            covariance: weight of the off-diagonal covariances.
+            projection: width of all layers of the expander, and dimensions of the embedding.
         """
 
         invariance: Annotated[float, at_least(0)] = 25.0

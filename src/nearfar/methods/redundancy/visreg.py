@@ -31,14 +31,16 @@ class VISReg(LeJEPA):
 
     @dataclass(frozen=True)
     class Settings(MultiCropSettings):
-        """Attributes:
-        trade: lambda, the weight of the terms against collapse, in [0, 1]; 1 - lambda is the
-            prediction's. The paper takes 0.9 for large sets and 0.6 for small ones.
-        directions: Along which embeddings are compared at each step.
-        centre: Weight of the batch's mean.
-        scale: Weight of the dimensions' deviations.
-        shape: Weight of the comparison with a normal distribution; more than 1 for data with long
-            tails.
+        """The settings of VISReg.
+
+        Attributes:
+            trade: lambda, the weight of the terms against collapse, in [0, 1]; 1 - lambda is the
+                prediction's. The paper takes 0.9 for large sets and 0.6 for small ones.
+            directions: Along which embeddings are compared at each step.
+            centre: Weight of the batch's mean.
+            scale: Weight of the dimensions' deviations.
+            shape: Weight of the comparison with a normal distribution; more than 1 for data with
+                long tails.
         """
 
         trade: Annotated[float, unit_interval()] = 0.9

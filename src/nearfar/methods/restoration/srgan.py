@@ -51,11 +51,13 @@ class SRGAN(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        adversarial: w, how much it counts to deceive the critic.
-        critic: channels of the critic's first convolution.
-        crop: side of the crops of the large image, in pixels; smaller images are taken whole.
-        turns: whether crops are mirrored and turned at random.
+        """The settings of SRGAN.
+
+        Attributes:
+            adversarial: w, how much it counts to deceive the critic.
+            critic: channels of the critic's first convolution.
+            crop: side of the crops of the large image, in pixels; smaller images are taken whole.
+            turns: whether crops are mirrored and turned at random.
         """
 
         adversarial: Annotated[float, at_least(0)] = 1e-3

@@ -33,10 +33,12 @@ class SRResNet(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        crop: side of the crops of the large image, in pixels; smaller images are taken whole.
-        turns: whether crops are mirrored and turned at random.
-        distance: "squared" error, or "absolute" error (EDSR).
+        """The settings of SRResNet.
+
+        Attributes:
+            crop: side of the crops of the large image, in pixels; smaller images are taken whole.
+            turns: whether crops are mirrored and turned at random.
+            distance: "squared" error, or "absolute" error (EDSR).
         """
 
         crop: Annotated[int, whole_number(1, 1 << 16)] = 96

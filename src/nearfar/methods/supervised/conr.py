@@ -47,15 +47,17 @@ class ConR(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        contrast: beta, weight of the contrastive term, at least 0.
-        window: w, label distance (Euclidean if labels are several numbers) up to which samples are
-            alike, in units of the label.
-        temperature: of the softmax over similarities, above 0.
-        push: e, growth of a negative's weight with its label distance.
-        density: weights omega by the rarity of labels: "none", "inverse" or "inverse-root".
-        bandwidth: of the density's smoothing, in units of the label.
-        official: whether other columns add 1 to the denominator, as in the authors' code.
+        """The settings of ConR.
+
+        Attributes:
+            contrast: beta, weight of the contrastive term, at least 0.
+            window: w, label distance (Euclidean if labels are several numbers) up to which samples
+                are alike, in units of the label.
+            temperature: of the softmax over similarities, above 0.
+            push: e, growth of a negative's weight with its label distance.
+            density: weights omega by the rarity of labels: "none", "inverse" or "inverse-root".
+            bandwidth: of the density's smoothing, in units of the label.
+            official: whether other columns add 1 to the denominator, as in the authors' code.
         """
 
         contrast: Annotated[float, at_least(0)] = 4.0

@@ -46,17 +46,20 @@ class CoreTuning(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        contrast: eta, weight of the contrast, at least 0; the paper chooses among 0.1, 1 and 10.
-        temperature: of the contrast's softmax, above 0.
-        mixing: both parameters of the Beta distribution of shares, above 0.
-        least: smallest share of the partner in a hard negative, in [0, 1].
-        detach: whether originals enter without gradient, so that the encoder learns through
-            mixtures alone.
-        official: as the authors' code, whose hardest positive is mostly the sample itself and whose
-            contrast is divided by 3N instead of the number of positives.
-        hidden: width of the projector's hidden layer.
-        projection: dimensions in which rows are contrasted.
+        """The settings of CoreTuning.
+
+        Attributes:
+            contrast: eta, weight of the contrast, at least 0; the paper chooses among 0.1, 1 and
+                10.
+            temperature: of the contrast's softmax, above 0.
+            mixing: both parameters of the Beta distribution of shares, above 0.
+            least: smallest share of the partner in a hard negative, in [0, 1].
+            detach: whether originals enter without gradient, so that the encoder learns through
+                mixtures alone.
+            official: as the authors' code, whose hardest positive is mostly the sample itself and
+                whose contrast is divided by 3N instead of the number of positives.
+            hidden: width of the projector's hidden layer.
+            projection: dimensions in which rows are contrasted.
         """
 
         contrast: Annotated[float, at_least(0)] = 0.1

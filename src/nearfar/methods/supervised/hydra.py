@@ -48,17 +48,19 @@ class Hydra(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        partners: class of a sample's positives: "arbitrary" (the batch's classes in random order),
-            "identical" (its own) or "distinct" (any other).
-        gate: "fused", "product" or "none" (all dimensions).
-        temperature: of the softmax over similarities, above 0.
-        copies: rows of each sample in a batch, each a view of its own.
-        hidden: width of the projector's hidden layer.
-        projection: dimensions in which rows are compared.
-        embedding: width of the gate's table of classes.
-        gate_hidden: width of the gate's hidden layer.
-        probe_gradient: whether the probe's gradient reaches the encoder.
+        """The settings of Hydra.
+
+        Attributes:
+            partners: class of a sample's positives: "arbitrary" (the batch's classes in random
+                order), "identical" (its own) or "distinct" (any other).
+            gate: "fused", "product" or "none" (all dimensions).
+            temperature: of the softmax over similarities, above 0.
+            copies: rows of each sample in a batch, each a view of its own.
+            hidden: width of the projector's hidden layer.
+            projection: dimensions in which rows are compared.
+            embedding: width of the gate's table of classes.
+            gate_hidden: width of the gate's hidden layer.
+            probe_gradient: whether the probe's gradient reaches the encoder.
         """
 
         partners: Literal["arbitrary", "identical", "distinct"] = "arbitrary"

@@ -49,15 +49,17 @@ class SLA(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        expansion: the transformations: "rotation" (4), "rotation-2", "colour" (6), "colour-3",
-            "rotation-colour-6", "-12" or "-24", or "none", which is plain classification.
-        objective: "joint", or what it is compared with: "augmentation" (the class alone) or
-            "multi-task" (both, apart).
-        distillation: whether a plain head learns from labels and the aggregated prediction (joint
-            objective only).
-        temperature: T of the distillation, above 0.
-        total: sum over a sample's transformations instead of their mean, as on large data.
+        """The settings of SLA.
+
+        Attributes:
+            expansion: the transformations: "rotation" (4), "rotation-2", "colour" (6), "colour-3",
+                "rotation-colour-6", "-12" or "-24", or "none", which is plain classification.
+            objective: "joint", or what it is compared with: "augmentation" (the class alone) or
+                "multi-task" (both, apart).
+            distillation: whether a plain head learns from labels and the aggregated prediction
+                (joint objective only).
+            temperature: T of the distillation, above 0.
+            total: sum over a sample's transformations instead of their mean, as on large data.
         """
 
         expansion: Expansion = "rotation"

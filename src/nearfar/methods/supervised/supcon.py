@@ -41,11 +41,13 @@ class SupCon(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        temperature: of the softmax over similarities, above 0.
-        base_temperature: the loss is scaled by temperature / base_temperature.
-        hidden: width of the projector's hidden layer.
-        projection: dimensions in which views are compared.
+        """The settings of SupCon.
+
+        Attributes:
+            temperature: of the softmax over similarities, above 0.
+            base_temperature: the loss is scaled by temperature / base_temperature.
+            hidden: width of the projector's hidden layer.
+            projection: dimensions in which views are compared.
         """
 
         temperature: Annotated[float, above(0)] = 0.07

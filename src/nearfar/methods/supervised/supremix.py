@@ -44,22 +44,24 @@ class SupReMix(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        views: of each sample: 2, or 1, where other samples share the label (the paper's sentence
-            pairs).
-        temperature: of the softmax over similarities, above 0.
-        window: label distance of the parents of a mixed positive lies below this; 0: no mixed
-            positives.
-        mix_negatives: whether mixed negatives take part.
-        mixing: parameters of the Beta distribution of the anchor's share in a mixed negative.
-        distance_weight: of a negative, by label distance d: "l1-inverse" (d + 1), "l2-inverse" (d^2
-            + 1), "l1", "l2" or "none".
-        pool: parts of the batch whose losses are averaged, each contrasted by itself, which bounds
-            memory; 1: the whole batch.
-        official: as the authors' code, which shifts the logits of real and mixed pairs by different
-            maxima.
-        hidden: width of the projector's hidden layer.
-        projection: dimensions in which views are compared.
+        """The settings of SupReMix.
+
+        Attributes:
+            views: of each sample: 2, or 1, where other samples share the label (the paper's
+                sentence pairs).
+            temperature: of the softmax over similarities, above 0.
+            window: label distance of the parents of a mixed positive lies below this; 0: no mixed
+                positives.
+            mix_negatives: whether mixed negatives take part.
+            mixing: parameters of the Beta distribution of the anchor's share in a mixed negative.
+            distance_weight: of a negative, by label distance d: "l1-inverse" (d + 1), "l2-inverse"
+                (d^2 + 1), "l1", "l2" or "none".
+            pool: parts of the batch whose losses are averaged, each contrasted by itself, which
+                bounds memory; 1: the whole batch.
+            official: as the authors' code, which shifts the logits of real and mixed pairs by
+                different maxima.
+            hidden: width of the projector's hidden layer.
+            projection: dimensions in which views are compared.
         """
 
         views: Annotated[int, whole_number(1, 64)] = 2

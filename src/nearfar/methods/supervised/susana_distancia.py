@@ -55,15 +55,17 @@ class SuSanaDistancia(Method):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        terms: which are averaged: "icnn" (support and queries together), "icnn-support",
-            "icnn-query" (queries against class means), "icnn-query-support" (queries against the
-            support), "triplet", "cross-entropy" (of the squared distances to class means).
-        way: classes of an episode, at least 2.
-        shot: support samples of each class.
-        query: query samples of each class.
-        neighbours: k of the score.
-        margin: of the triplets, at least 0.
+        """The settings of SuSanaDistancia.
+
+        Attributes:
+            terms: which are averaged: "icnn" (support and queries together), "icnn-support",
+                "icnn-query" (queries against class means), "icnn-query-support" (queries against
+                the support), "triplet", "cross-entropy" (of the squared distances to class means).
+            way: classes of an episode, at least 2.
+            shot: support samples of each class.
+            query: query samples of each class.
+            neighbours: k of the score.
+            margin: of the triplets, at least 0.
         """
 
         terms: tuple[Term, ...] = ("icnn", "triplet")

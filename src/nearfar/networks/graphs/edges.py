@@ -56,6 +56,8 @@ class Spread:
             weight: (E,) in the order of ``edges``; None for ``self.weight``.
         """
         carried = self.weight if weight is None else weight
+        if torch.compiler.is_exporting():  # a program holds the plain form
+            return incoming(carried[:, None] * x[self.edges[0]], self.edges[1], x.shape[0])
         arrived: Tensor = _Carried.apply(x.to(carried.dtype), carried, self)
         return arrived
 
@@ -161,9 +163,11 @@ def symmetric(edges: Tensor, nodes: int, *, dtype: torch.dtype) -> Spread:
     Source: Kipf and Welling 2017, "Semi-Supervised Classification with Graph Convolutional
     Networks", equation 2.
     """
+    loops = torch.arange(nodes, device=edges.device).expand(2, nodes)
+    if torch.compiler.is_exporting():
+        return _weighed(edges, loops, dtype)
     check_edges(edges, nodes)
     others = edges[:, edges[0] != edges[1]]
-    loops = torch.arange(nodes, device=edges.device).expand(2, nodes)
     whole = torch.cat([others, loops], dim=1)
     whole = whole[:, torch.argsort(whole[1], stable=True)]
     order = torch.argsort(whole[0], stable=True)
@@ -174,9 +178,20 @@ def symmetric(edges: Tensor, nodes: int, *, dtype: torch.dtype) -> Spread:
     return Spread(whole, weight, degree.cumsum(0) - degree, order, sent.cumsum(0) - sent)
 
 
+def _weighed(edges: Tensor, loops: Tensor, dtype: torch.dtype) -> Spread:
+    """As ``symmetric``, with shapes that do not depend on the edges' values: loops that are there
+    already stay and weigh nothing, and the edges are not sorted.
+    """
+    whole = torch.cat([edges, loops], dim=1)
+    counted = torch.cat([(edges[0] != edges[1]).to(dtype), torch.ones_like(loops[0], dtype=dtype)])
+    scale = incoming(counted, whole[1], loops.shape[1]).rsqrt()
+    weight = counted * scale[whole[0]] * scale[whole[1]]
+    return Spread(whole, weight, loops[0], whole[0], loops[0])
+
+
 def spread_of(edges: Tensor | Spread, x: Tensor) -> Spread:
     """``symmetric`` of the edges between the nodes x (M, D), unless that was made before."""
-    return edges if isinstance(edges, Spread) else symmetric(edges, len(x), dtype=x.dtype)
+    return edges if isinstance(edges, Spread) else symmetric(edges, x.shape[0], dtype=x.dtype)
 
 
 def padded(nodes: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:

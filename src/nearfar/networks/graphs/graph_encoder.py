@@ -48,7 +48,7 @@ class GraphEncoder(NodeEncoder):
     def nodes(self, graphs: Graphs | Nodes) -> Tensor:
         """Hidden nodes (M, dimension)."""
         h = graphs.nodes["x"].to(self.layers[0].weight.dtype)  # type: ignore[arg-type]
-        whole = symmetric(graphs.edges, len(h), dtype=h.dtype)
+        whole = symmetric(graphs.edges, h.shape[0], dtype=h.dtype)
         for layer, bend in zip(self.layers, self.bends, strict=True):
             h = bend(layer(h, whole))
         return h
@@ -62,5 +62,5 @@ class GraphEncoder(NodeEncoder):
         h = self.nodes(x)
         if isinstance(x, Nodes):
             return h[x.seeds]
-        total = torch.zeros(len(x), h.shape[1], dtype=h.dtype, device=h.device)
+        total = torch.zeros(x.sizes.shape[0], h.shape[1], dtype=h.dtype, device=h.device)
         return total.index_add(0, x.graph, h) / x.sizes[:, None].to(h)

@@ -82,7 +82,7 @@ class ResidueEncoder(NodeEncoder):
 
     def forward(self, x: Graphs) -> Tensor:
         hidden = self.nodes(x)
-        total = hidden.new_zeros(len(x), self.dimension).index_add(0, x.graph, hidden)
+        total = hidden.new_zeros(x.sizes.shape[0], self.dimension).index_add(0, x.graph, hidden)
         return total / x.sizes[:, None].to(hidden)
 
 

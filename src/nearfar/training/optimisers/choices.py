@@ -14,10 +14,12 @@ Share = Annotated[float, unit_interval(one=False)]
 
 @dataclass(frozen=True, kw_only=True)
 class AdamOptions:
-    """Attributes:
-    beta1: Share of the running mean of gradients that stays.
-    beta2: Share of the running mean of their squares that stays.
-    eps: Added to the root of the latter.
+    """What Adam and AdamW take.
+
+    Attributes:
+        beta1: Share of the running mean of gradients that stays.
+        beta2: Share of the running mean of their squares that stays.
+        eps: Added to the root of the latter.
     """
 
     beta1: Share = 0.9
@@ -27,9 +29,11 @@ class AdamOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class MomentumOptions:
-    """Attributes:
-    momentum: Share of the last update's direction that stays.
-    nesterov: Whether the gradient is taken where the momentum leads.
+    """What gradient descent with momentum takes.
+
+    Attributes:
+        momentum: Share of the last update's direction that stays.
+        nesterov: Whether the gradient is taken where the momentum leads.
     """
 
     momentum: Share = 0.9
@@ -38,9 +42,11 @@ class MomentumOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerwiseOptions:
-    """Attributes:
-    momentum: Share of the last update's direction that stays.
-    trust: Step relative to the weights' norm at a learning rate of 1.
+    """What LARS takes.
+
+    Attributes:
+        momentum: Share of the last update's direction that stays.
+        trust: Step relative to the weights' norm at a learning rate of 1.
     """
 
     momentum: Share = 0.9
