@@ -93,6 +93,9 @@ class PretrainOptions:
         image_column: which column holds the image.
         size: side of the square images (of clips: frames) in pixels, steps of series, tokens of
             texts, frames of sound, or points.
+        modality: what arrays hold, where they may hold several things: image, series, points or
+            video.
+        channels: whether the channels of arrays come first (N, C, ...) or last (N, ..., C).
         label: which column or array holds the label; NAME,NAME joins several of real numbers.
         group: which column or array holds the group (patient, speaker) that a split must not tear
             apart.
@@ -139,6 +142,8 @@ class PretrainOptions:
     text_column: str | None = None
     image_column: str | None = None
     size: Annotated[int, whole_number(1)] | None = None
+    modality: Literal["image", "series", "points", "video"] | None = None
+    channels: Literal["first", "last"] | None = None
     label: str | None = None
     group: str | None = None
 
@@ -154,6 +159,8 @@ OPTION_GROUPS: Mapping[str, tuple[str, ...]] = {
         "text_column",
         "image_column",
         "size",
+        "modality",
+        "channels",
         "limit",
         "strict",
         "prepare",

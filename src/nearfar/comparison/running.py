@@ -28,7 +28,8 @@ from nearfar.runs.folder import CHECKPOINTS, CONFIG, EVALUATION, RunFolder
 from nearfar.stored import field_of, read_json
 
 if TYPE_CHECKING:
-    from nearfar.data.spec import Spec
+    from nearfar.data.options import FORMS
+from nearfar.data.spec import Spec
     from nearfar.methods.method import Method
 
 PLAN = "comparison.json"
@@ -177,10 +178,7 @@ _SHARED = {
     "limit",
     "label",
     "group",
-    "text_column",
-    "image_column",
-    "size",
-    "strict",
+    *FORMS,
     "prepare",
     "order",
     "schedule",

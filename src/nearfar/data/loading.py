@@ -34,7 +34,7 @@ from nearfar.data.spec import Spec
 from nearfar.data.split import TEST_SHARE, all_are_tests, given_split, limited, own_split
 from nearfar.data.statistics import channel_statistics
 from nearfar.data.tables.rows import some
-from nearfar.data.tables.table import Table
+from nearfar.data.tables.table import Table, ranged_by
 from nearfar.errors import UserError
 from nearfar.rows import Graphs, Nodes, Parts, Picked, Tokens, width_of
 
@@ -78,7 +78,11 @@ def load(
         UserError: for whatever cannot be found, read or understood; says how to mend it.
     """
     options = with_values(options, values)
-    table = data if isinstance(data, Table) else read(data, options)
+    known = like if kept is None else kept.spec
+    table = data
+    if not isinstance(data, Table):
+        table = read(data, dataclasses.replace(options, likely=known))
+    _check_modality(table, options)
     matched = None if kept is None else match(table, kept, options)
     if matched is not None:
         table = matched.table
@@ -106,7 +110,9 @@ def load(
     loaded = None
     if table.content is not None:
         content_like = None if like is None else like.of(table.content.modality)
-        loaded = table.content.load(rows, options, content_like)
+        content_of = ranged_by(table.content, parts[0])
+        assert content_of is not None
+        loaded = content_of.load(rows, options, content_like)
     left_out = Counter(table.left_out)
     left_out["samples beyond the limit or of other parts"] += len(table.ids) - len(rows)
     if loaded is not None:
@@ -161,6 +167,16 @@ def load(
         relabelled,
         columns=_columns(table),
         names=table.classes,
+    )
+
+
+def _check_modality(table: Table, options: DataOptions) -> None:
+    """Refuse data that are not of the modality that was asked for."""
+    if options.modality is None or table.modality == options.modality:
+        return
+    raise UserError(
+        f"{table.name} holds {table.modality} samples, which cannot be read as "
+        f"{options.modality}; leave --modality out."
     )
 
 

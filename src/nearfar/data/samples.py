@@ -29,9 +29,9 @@ class Samples:
     """N samples.
 
     Attributes:
-        content: what ``take`` draws from: uint8 images (M, C, H, W) or clips (M, C, F, H, W),
-            float32 series (M, C, T) or likewise sound and points, ``Tokens``, or any other kind of
-            ``nearfar.rows``. May be memory-mapped, and may hold more than these samples.
+        content: what ``take`` draws from: uint8 or uint16 images (M, C, H, W) or clips (M, C, F, H,
+            W), float32 series (M, C, T) or likewise sound and points, ``Tokens``, or any other kind
+            of ``nearfar.rows``. May be memory-mapped, and may hold more than these samples.
         ids: N names (file, row).
         label: (N,) int64 classes or float32 values, or (N, C) bool where a sample may have several
             of C classes; None without labels.

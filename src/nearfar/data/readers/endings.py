@@ -19,6 +19,8 @@ IMAGE_ENDINGS = (
     ".pgm",
     ".pbm",
     ".jp2",
+    ".j2k",
+    ".jpx",
     ".avif",
 )
 IMAGE_FORMATS = (
@@ -39,6 +41,7 @@ starts another program."""
 SOUND_ENDINGS = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 SERIES_ENDINGS = (".csv", ".tsv")
 TABLE_ENDINGS = (".parquet",)
+ARRAY_ENDINGS = (".npy",)
 STRUCTURE_ENDINGS = (".pdb", ".ent", ".cif", ".mmcif")
 
 KINDS = {
@@ -47,6 +50,7 @@ KINDS = {
     "sound": SOUND_ENDINGS,
     "series": SERIES_ENDINGS,
     "structure": STRUCTURE_ENDINGS,
+    "array": ARRAY_ENDINGS,
 }
 """Endings of each kind of files; of two kinds with as many files in a folder, the first here is
 read."""

@@ -14,6 +14,7 @@ from nearfar.data.content.pictures import Pictures
 from nearfar.data.content.recordings import Recordings
 from nearfar.data.content.series import SeriesFiles
 from nearfar.data.options import DataOptions
+from nearfar.data.readers.array_files import arrays_in
 from nearfar.data.readers.endings import KINDS, ending_of, kind_of
 from nearfar.data.readers.walk import Found, files_below
 from nearfar.data.split import (
@@ -71,16 +72,17 @@ def read_folder(folder: Path, options: DataOptions) -> Table:
 
         table = read_structures(chosen, name, folder, strict=options.strict)
     else:
-        table = _table(folder, name, chosen, kind)
+        table = _table(folder, name, chosen, kind, options)
     table.left_out.update(found.left_out)
     table.left_out.update(f"{ending_of(path) or 'nameless'} files" for path in others)
     table.notes += _notes(table.name, kind, others, found)
     return table
 
 
-def read_alone(path: Path) -> Table:
-    """A single image or recording as data, for an encoder that is trained already."""
-    return _table(path.parent, as_text(path.stem), [path], str(kind_of(path)), labelled=False)
+def read_alone(path: Path, options: DataOptions) -> Table:
+    """A single image, array or recording as data, for an encoder that is trained already."""
+    kind = str(kind_of(path))
+    return _table(path.parent, as_text(path.stem), [path], kind, options, labelled=False)
 
 
 def read_listed(paths: Sequence[Path], name: str, options: DataOptions) -> Table:
@@ -107,7 +109,7 @@ def read_listed(paths: Sequence[Path], name: str, options: DataOptions) -> Table
         from nearfar.data.readers.proteins import read_structures
 
         return read_structures(list(paths), name, Path(), strict=options.strict)
-    return _table(Path(), name, paths, kind, labelled=False)
+    return _table(Path(), name, paths, kind, options, labelled=False)
 
 
 def _nothing(folder: Path, found: Found) -> UserError:
@@ -160,6 +162,7 @@ _PLURALS = {
     "series": "series",
     "table": "parquet files",
     "structure": "structure files",
+    "array": "arrays",
 }
 
 
@@ -168,7 +171,13 @@ def _counted(counts: Counter[str]) -> str:
 
 
 def _table(
-    folder: Path, name: str, paths: Sequence[Path], kind: str, *, labelled: bool = True
+    folder: Path,
+    name: str,
+    paths: Sequence[Path],
+    kind: str,
+    options: DataOptions,
+    *,
+    labelled: bool = True,
 ) -> Table:
     start = (
         0 if folder == Path() else len(os.path.join(folder, ""))
@@ -176,6 +185,8 @@ def _table(
     ids = as_texts([str(path)[start:].replace(os.sep, "/") for path in paths])
     if kind == "series":
         table = Table(name, ids, SeriesFiles(paths, ids, name))
+    elif kind == "array":
+        table = arrays_in(paths, ids, name, options)
     else:
         content = Recordings if kind == "sound" else Pictures
         table = Table(

@@ -119,7 +119,7 @@ def _read_file(path: Path, options: DataOptions) -> Table:
     if ending == ".npz":
         from nearfar.data.readers.npz import read_npz
 
-        return read_npz(path)
+        return read_npz(path, options)
     if ending == ".parquet":
         from nearfar.data.readers.proteins import is_proteins, read_proteins
 
@@ -133,10 +133,10 @@ def _read_file(path: Path, options: DataOptions) -> Table:
         from nearfar.data.tables.tables import read_files
 
         return read_files([path], path.stem, options)
-    if kind_of(path) in ("image", "sound"):
+    if kind_of(path) in ("image", "sound", "array"):
         from nearfar.data.readers.folders import read_alone
 
-        return read_alone(path)
+        return read_alone(path, options)
     raise UserError(
         f"{path} is a single {ending or 'nameless'} file; expected a folder, or a file that ends "
         f"in {', '.join(FILE_ENDINGS)}."

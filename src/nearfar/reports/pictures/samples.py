@@ -63,7 +63,7 @@ def no_pictures(samples: Any, spec: Spec, scale: Scale | None = None) -> list[st
 
 
 def images(samples: Tensor, spec: Spec, scale: Scale | None = None) -> list[str]:
-    """Of uint8 images (N, C, H, W)."""
+    """Of images (N, C, H, W)."""
     return [image_address(sample) for sample in samples]
 
 

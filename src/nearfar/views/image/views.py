@@ -1,5 +1,5 @@
-"""Image views: uint8 batches in, normalised float batches out, every sample with random parameters
-of its own.
+"""Image views: batches of raw pixels in, normalised float batches out, every sample with random
+parameters of its own.
 
 A view is a random resized crop with its mirror image and rotation (one resample), then colour
 jitter, greyscale, blur and solarisation of the samples that drew them, then normalisation by the
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from nearfar.data.spec import Spec
+from nearfar.rows.levels import largest_level, to_unit
 from nearfar.views.choice import settings_by_view
 from nearfar.views.draws import rand, rows_drawn, uniform
 from nearfar.views.image.blur import gaussian_blur, kernel_size
@@ -25,7 +26,7 @@ from nearfar.views.image.placement import Placement, place, placements, relative
 from nearfar.views.image.settings import ImageViewSettings, at_least, styles_for
 from nearfar.views.made import Made
 from nearfar.views.rows import change_rows, rows_at_once
-from nearfar.views.samples import check_samples, normalise
+from nearfar.views.samples import check_pixels, normalise
 from nearfar.views.wanted import WantedViews
 
 Size = tuple[int, int]
@@ -33,8 +34,8 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class ImageViews:
-    """``views(samples, generator)``: uint8 (N, C, H, W) to one float32 (N, C, h, w) for each entry
-    of ``kinds``.
+    """``views(samples, generator)``: raw pixels (N, C, H, W) to one float32 (N, C, h, w) for each
+    entry of ``kinds``.
 
     Attributes:
         spec: of the data.
@@ -60,7 +61,7 @@ class ImageViews:
             and all(isinstance(one, Tensor) for one in samples)
         )
         sources = samples if several else [samples] * len(self.kinds)
-        images = [check_samples(one, self.spec, torch.uint8, "raw pixels") for one in sources]
+        images = [check_pixels(one, self.spec, "raw pixels") for one in sources]
         sides = self.spec.shape[1], self.spec.shape[2]
         placed = (
             placements(
@@ -127,23 +128,18 @@ def image_views(
 
 
 def plain_images(samples: Tensor, spec: Spec) -> Tensor:
-    """The images themselves, normalised: uint8 (N, C, H, W) to float32 of the same shape.
+    """The images themselves, normalised: raw pixels (N, C, H, W) to float32 of the same shape.
 
     Raises:
-        UserError: if the samples are not uint8 of shape (N, *spec.shape).
+        UserError: if the samples are no raw pixels of shape (N, *spec.shape).
     """
-    return normalise(to_unit(check_samples(samples, spec, torch.uint8, "raw pixels")), spec)
-
-
-def to_unit(images: Tensor) -> Tensor:
-    """uint8 0..255 to float32 0..1."""
-    return images.to(torch.float32).div_(255)
+    return normalise(to_unit(check_pixels(samples, spec, "raw pixels")), spec)
 
 
 def augment(
     images: Tensor, settings: ImageViewSettings, size: Size, generator: torch.Generator
 ) -> Tensor:
-    """One view before normalisation: uint8 (N, C, H, W) to float32 (N, C, *size) in [0, 1]."""
+    """One view before normalisation: raw pixels (N, C, H, W) to float32 (N, C, *size) in [0, 1]."""
     return make([images], [draw(images, settings, generator)], size)
 
 
@@ -211,8 +207,8 @@ def draw(
 
 
 def make(images: Sequence[Tensor], drawn: Sequence[Drawn], size: Size) -> Tensor:
-    """Views of one size before normalisation, one after another: from uint8 (N, C, H, W) each to
-    float32 (views N, C, *size) in [0, 1].
+    """Views of one size before normalisation, one after another: from raw pixels (N, C, H, W) each
+    to float32 (views N, C, *size) in [0, 1].
 
     All views go through each operation together, as small images cost more in calls than in
     arithmetic.
@@ -259,14 +255,15 @@ def _place_into(view: Tensor, images: Tensor, drawn: Drawn) -> None:
     boxes = drawn.placement.boxes
     flipped = drawn.placement.flipped
     size = (view.shape[2], view.shape[3])
+    white = largest_level(images.dtype)
     if not drawn.cropped and size == (height, width):
-        torch.div(images, 255, out=view)
+        torch.div(images, white, out=view)
         change_rows(view, flipped.nonzero().flatten(), lambda part, _: part.flip(3))
         return
     block = rows_at_once(images)
     resampled = resampler(boxes.to(view), (height, width), size, flip=flipped, angle=drawn.angle)
     for part in (slice(first, first + block) for first in range(0, len(images), block)):
-        torch.div(resampled(images[part].to(torch.float32), part), 255, out=view[part])
+        torch.div(resampled(images[part].to(torch.float32), part), white, out=view[part])
 
 
 def _jitter_parameters(
