@@ -123,7 +123,9 @@ def test_of_several_pages_the_first_is_read_and_that_is_said(tmp_path: Path) -> 
 
 def test_a_truncated_file_is_left_out_and_counted(tmp_path: Path) -> None:
     for number in range(4):
-        tifffile.imwrite(tmp_path / f"{number}.tif", _values(number, (12, 12, 5), np.uint16))
+        tifffile.imwrite(
+            tmp_path / f"{number}.tif", _values(number, (12, 12, 5), np.uint16), **BANDS
+        )
     content = (tmp_path / "2.tif").read_bytes()
     (tmp_path / "2.tif").write_bytes(content[: len(content) // 2])
     source = load(tmp_path, split=False)

@@ -19,6 +19,7 @@ from nearfar.comparison.arms import Arm
 from nearfar.comparison.gathering import MEMORY, entry_of
 from nearfar.comparison.options import CompareOptions
 from nearfar.comparison.result import Comparison
+from nearfar.data.options import FORMS
 from nearfar.errors import UserError, counted
 from nearfar.files import write_text
 from nearfar.options import MOST_SAMPLES, Config, PretrainOptions
@@ -28,8 +29,7 @@ from nearfar.runs.folder import CHECKPOINTS, CONFIG, EVALUATION, RunFolder
 from nearfar.stored import field_of, read_json
 
 if TYPE_CHECKING:
-    from nearfar.data.options import FORMS
-from nearfar.data.spec import Spec
+    from nearfar.data.spec import Spec
     from nearfar.methods.method import Method
 
 PLAN = "comparison.json"

@@ -26,6 +26,7 @@ from nearfar.data.content.files.encoded import (
     UnreadableError,
 )
 from nearfar.data.content.files.kinds import array_file
+from nearfar.data.content.files.tiff import frames_of
 from nearfar.data.content.pixels.orientation import exchanges_sides, orientation_of, turned, upright
 from nearfar.data.content.pixels.scaling import Range, covering_box, fitted, to_bytes
 from nearfar.data.readers.endings import IMAGE_FORMATS
@@ -93,7 +94,7 @@ def measure(encoded: Encoded) -> Measured:
         colours = _has_deep_colours(image)
         deep = image.mode in _DEEP_MODES or (colours and image.format == "PNG")
         grey = image.mode in _GREY_MODES or (colours and _has_grey_layout(image))
-        pages = int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
+        pages = frames_of(image) if image.format == "TIFF" else 1
         return Measured(height, width, grey, deep, colours and not deep, pages=pages)
 
 

@@ -36,7 +36,7 @@ _SAMPLE_NAMES = ("image", "img", "x", "pixel_values", "series", "text", "sample"
 _LABEL_NAMES = ("label", "labels", "y", "target")
 _UNIT = 1.01
 _NORMALISED = 10.0
-"""Floats on both sides of 0 up to this were normalised."""
+"""Floats beyond [0, 1] of which none is larger were normalised."""
 _numbers = itertools.count()
 
 
@@ -202,7 +202,7 @@ class SampleSet:
         least, most = float(image.min()), float(image.max())
         if 0 <= least <= most <= _UNIT:
             return to_bytes(image.astype(np.float32), (0.0, 1.0))
-        if -_NORMALISED <= least < 0 and most <= _NORMALISED:
+        if -_NORMALISED <= least and most <= _NORMALISED:
             raise UserError(
                 f"The image {row} of {self.name} has values from {least:.3g} to {most:.3g}; "
                 "expected bytes, or numbers in [0, 1]: leave the normalisation out, as images "

@@ -20,7 +20,7 @@ from nearfar.data.content.bounds import MOST_PIXELS
 from nearfar.data.content.files.encoded import ArrayFile, Encoded, Header, Page, UnreadableError
 from nearfar.data.content.pixels.orientation import exchanges_sides, turned
 
-__all__ = ["TIFF_ENDINGS", "Tiff", "pages_of", "tiff_of"]
+__all__ = ["TIFF_ENDINGS", "Tiff", "frames_of", "pages_of", "tiff_of"]
 
 TIFF_ENDINGS = (".tif", ".tiff")
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -98,6 +98,11 @@ def _layout(file: Any, number: int) -> tuple[tuple[int, int, int], np.dtype[Any]
     page = file.pages[number]
     if page.dtype is None or page.ndim not in (2, 3) or page.dtype.kind not in "uif":
         raise UnreadableError(f"its pages have the axes {page.axes} and no numbers that are pixels")
+    ends = [
+        start + length for start, length in zip(page.dataoffsets, page.databytecounts, strict=True)
+    ]
+    if ends and max(ends) > file.filehandle.size:
+        raise UnreadableError("it is cut off")  # tifffile would fill it up with zeros
     sides = {"Y": 0, "X": 0, "S": 1, **dict(zip(page.axes, page.shape, strict=True))}
     channels = sides["S"] - (sides["S"] > 1 and _has_alpha(page))
     height, width = sides["Y"], sides["X"]
@@ -150,27 +155,30 @@ def _may_be_tiff(source: bytes | Path) -> bool:
 
 def _pillow_reads(source: bytes | Path) -> bool:
     """Whether Pillow reads all bands of the first page, and all bits where tifffile is missing."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damage is told once, by us
-            opened: Any = Image.open(
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # damage is told once, by us
+        try:
+            with Image.open(
                 io.BytesIO(source) if isinstance(source, bytes) else source, formats=("TIFF",)
-            )
-    except Image.DecompressionBombError:
-        return True  # it refuses the file with its reason
-    except Exception:  # no TIFF that Pillow knows
-        with _start_of(source) as start:
-            return start not in _MAGIC
-    with opened:
-        tags = opened.tag_v2
-        samples = int(tags.get(_SAMPLES, 1))
-        if samples > 1:
-            deep = any(";16" in str(tile[3]) for tile in opened.tile)
-            deep = deep and importlib.util.find_spec("tifffile") is not None
-            return _PILLOW_SAMPLES.get(opened.mode) == samples and not deep
-        told = str(tags.get(_DESCRIPTION, ""))
-        microscope = told.startswith("ImageJ") or "<OME" in told[:2000]
-        return not (microscope and opened.n_frames > 1 and importlib.util.find_spec("tifffile"))
+            ) as opened:
+                return _is_whole(opened)
+        except Image.DecompressionBombError:
+            return True  # it refuses the file with its reason
+        except Exception:  # no TIFF that Pillow knows
+            with _start_of(source) as start:
+                return start not in _MAGIC
+
+
+def _is_whole(opened: Any) -> bool:
+    """Whether Pillow decodes all that an opened file holds of its first page."""
+    has_library = importlib.util.find_spec("tifffile") is not None
+    samples = int(opened.tag_v2.get(_SAMPLES, 1))
+    if samples > 1:
+        deep = has_library and any(";16" in str(tile[3]) for tile in opened.tile)
+        return _PILLOW_SAMPLES.get(opened.mode) == samples and not deep
+    told = str(opened.tag_v2.get(_DESCRIPTION, ""))
+    microscope = told.startswith("ImageJ") or "<OME" in told[:2000]
+    return not (microscope and has_library and opened.n_frames > 1)
 
 
 @contextmanager
@@ -185,6 +193,16 @@ def _start_of(source: bytes | Path) -> Iterator[bytes]:
         yield b""
 
 
+def frames_of(opened: Any) -> int:
+    """How many pages an opened file has; 1 where what follows the first is damaged."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return int(getattr(opened, "n_frames", 1))
+        except Exception:  # Pillow raises nearly anything on broken files
+            return 1
+
+
 def pages_of(path: Path) -> int:
     """How many pages a TIFF file has; 1 for a file of another kind or that is broken."""
     if path.suffix.lower() not in TIFF_ENDINGS:
@@ -194,6 +212,6 @@ def pages_of(path: Path) -> int:
         if held is not None:
             return held.header().pages
         with Image.open(path, formats=("TIFF",)) as opened:
-            return int(getattr(opened, "n_frames", 1))
+            return frames_of(opened)
     except Exception:  # its reason is told where it is decoded
         return 1
