@@ -96,6 +96,10 @@ class PretrainOptions:
         modality: what arrays hold, where they may hold several things: image, series, points or
             video.
         channels: whether the channels of arrays come first (N, C, ...) or last (N, ..., C).
+        volumes: of files with several slices or pages: first reads the first alone, slices each as
+            a sample, whole all as one clip; by default the first page of TIFF files, and the slices
+            of medical volumes.
+        frames: of a video that are taken, evenly chosen; 8 by default.
         label: which column or array holds the label; NAME,NAME joins several of real numbers.
         group: which column or array holds the group (patient, speaker) that a split must not tear
             apart.
@@ -144,6 +148,8 @@ class PretrainOptions:
     size: Annotated[int, whole_number(1)] | None = None
     modality: Literal["image", "series", "points", "video"] | None = None
     channels: Literal["first", "last"] | None = None
+    volumes: Literal["first", "slices", "whole"] | None = None
+    frames: Annotated[int, whole_number(1, 4096)] | None = None
     label: str | None = None
     group: str | None = None
 
@@ -161,6 +167,8 @@ OPTION_GROUPS: Mapping[str, tuple[str, ...]] = {
         "size",
         "modality",
         "channels",
+        "volumes",
+        "frames",
         "limit",
         "strict",
         "prepare",

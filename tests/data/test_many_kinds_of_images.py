@@ -20,6 +20,8 @@ from nearfar.data.content.files.encoded import UnreadableError
 from nearfar.data.content.pixels.orientation import turned
 from nearfar.data.readers.given import samples_like
 from nearfar.errors import UserError
+from nearfar.reports.pictures.samples import channels_told
+from nearfar.results.drawing import image_address
 from nearfar.views.image.views import image_views, plain_images
 from nearfar.views.wanted import WantedViews
 from tests.data.conftest import deep_png, picture, write_parquet
@@ -332,3 +334,13 @@ def test_an_answer_that_does_not_fit(said: dict[str, Any], message: str, tmp_pat
         picture(number).save(tmp_path / f"{number}.png")
     with pytest.raises(UserError, match=message):
         load(tmp_path, **said)
+
+
+def test_pictures_of_many_channels_show_the_first_three() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (6, 12, 12), dtype=np.uint8)
+    rgb = torch.from_numpy(image[:3])
+    assert image_address(torch.from_numpy(image)) == image_address(rgb)
+    assert image_address(torch.from_numpy(image.astype(np.uint16) * 257)) == image_address(rgb)
+    assert image_address(torch.from_numpy(image[:2])) == image_address(rgb[:1])
+    spec = load({"images": np.stack([image] * 4)}, split=False).spec
+    assert "the first three are drawn, as red, green and blue" in channels_told(spec)

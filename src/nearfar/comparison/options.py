@@ -38,6 +38,8 @@ class CompareOptions:
         size: as in `nearfar pretrain`.
         modality: as in `nearfar pretrain`.
         channels: as in `nearfar pretrain`.
+        volumes: as in `nearfar pretrain`.
+        frames: as in `nearfar pretrain`.
         strict: as in `nearfar pretrain`.
         prepare: what is done to the data before training, the same for all; as in `nearfar
             pretrain`.
@@ -66,6 +68,8 @@ class CompareOptions:
     size: int | None = None
     modality: Literal["image", "series", "points", "video"] | None = None
     channels: Literal["first", "last"] | None = None
+    volumes: Literal["first", "slices", "whole"] | None = None
+    frames: int | None = None
     strict: bool = False
     prepare: tuple[str, ...] = ()
     order: str | None = None

@@ -13,7 +13,16 @@ from nearfar.errors import UserError, unknown_name
 
 MODALITIES = ("image", "series", "points", "video", "audio", "text", "graph", "nodes")
 """What samples can be said to be."""
-FORMS = ("text_column", "image_column", "size", "modality", "channels", "strict")
+FORMS = (
+    "text_column",
+    "image_column",
+    "size",
+    "modality",
+    "channels",
+    "volumes",
+    "frames",
+    "strict",
+)
 """Options that decide what a sample is, which all runs on the same data share."""
 
 
@@ -41,6 +50,10 @@ class DataOptions:
         modality: what the samples are, where arrays may be several things: "image", "series",
             "points" or "video".
         channels: whether the channels of arrays come "first" (N, C, ...) or "last" (N, ..., C).
+        volumes: of files with several slices or pages: "first" reads the first alone, "slices" each
+            as a sample, "whole" all as one clip. None: the first page of TIFF files, and the
+            slices of medical volumes.
+        frames: of a video that are taken, evenly chosen; 8 by default.
         likely: the spec of the encoder that the data are for, which answers where arrays may be
             several things.
         cache: folder of decoded images; by default that of the machine, see
@@ -59,6 +72,8 @@ class DataOptions:
     strict: bool = False
     modality: str | None = None
     channels: Literal["first", "last"] | None = None
+    volumes: Literal["first", "slices", "whole"] | None = None
+    frames: int | None = None
     likely: Spec | None = None
     cache: Path | None = None
 
@@ -66,10 +81,11 @@ class DataOptions:
         for name, said, known in (
             ("modality", self.modality, MODALITIES),
             ("channels", self.channels, ("first", "last")),
+            ("volumes", self.volumes, ("first", "slices", "whole")),
         ):
             if said is not None and said not in known:
                 raise unknown_name(f"data option {name}", said, known)
-        for name, value in (("limit", self.limit), ("size", self.size)):
+        for name, value in (("limit", self.limit), ("size", self.size), ("frames", self.frames)):
             if value is not None and value < 1:
                 raise UserError(
                     f"The data option {name} is {value}, which leaves nothing; expected a whole "

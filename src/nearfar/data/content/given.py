@@ -202,7 +202,7 @@ class SampleSet:
         least, most = float(image.min()), float(image.max())
         if 0 <= least <= most <= _UNIT:
             return to_bytes(image.astype(np.float32), (0.0, 1.0))
-        if -_NORMALISED <= least and most <= _NORMALISED:
+        if least >= -_NORMALISED and most <= _NORMALISED:
             raise UserError(
                 f"The image {row} of {self.name} has values from {least:.3g} to {most:.3g}; "
                 "expected bytes, or numbers in [0, 1]: leave the normalisation out, as images "

@@ -42,6 +42,10 @@ SOUND_ENDINGS = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".ai
 SERIES_ENDINGS = (".csv", ".tsv")
 TABLE_ENDINGS = (".parquet",)
 ARRAY_ENDINGS = (".npy",)
+DICOM_ENDINGS = (".dcm", ".dicom")
+SCAN_ENDINGS = (".nii", ".nii.gz", *DICOM_ENDINGS)
+CLIP_ENDINGS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
+CLOUD_ENDINGS = (".ply", ".xyz", ".pts")
 STRUCTURE_ENDINGS = (".pdb", ".ent", ".cif", ".mmcif")
 
 KINDS = {
@@ -51,6 +55,9 @@ KINDS = {
     "series": SERIES_ENDINGS,
     "structure": STRUCTURE_ENDINGS,
     "array": ARRAY_ENDINGS,
+    "scan": SCAN_ENDINGS,
+    "clip": CLIP_ENDINGS,
+    "cloud": CLOUD_ENDINGS,
 }
 """Endings of each kind of files; of two kinds with as many files in a folder, the first here is
 read."""
@@ -58,7 +65,9 @@ read."""
 
 def ending_of(path: Path | str) -> str:
     """The ending of a file's name in small letters, with its dot; "" without one."""
-    return Path(path).suffix.lower()
+    suffixes = Path(path).suffixes[-2:]
+    joined = "".join(suffixes).lower()
+    return joined if joined in SCAN_ENDINGS else Path(path).suffix.lower()
 
 
 def kind_of(path: Path | str) -> str | None:

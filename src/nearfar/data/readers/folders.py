@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from nearfar.data.cache import file_facts
+from nearfar.data.content.files.points import CloudFiles
 from nearfar.data.content.pictures import Pictures
 from nearfar.data.content.recordings import Recordings
 from nearfar.data.content.series import SeriesFiles
 from nearfar.data.options import DataOptions
 from nearfar.data.readers.array_files import arrays_in
 from nearfar.data.readers.endings import KINDS, ending_of, kind_of
+from nearfar.data.readers.volumes import pages_in, scans_in, videos_in
 from nearfar.data.readers.walk import Found, files_below
 from nearfar.data.split import (
     EXTRA_NAMES,
@@ -47,6 +49,13 @@ _COMPANIONS = {
 """Endings of files that usually lie beside data; they are counted, and no note is made of them."""
 
 Parts = tuple[str, ...]
+_READERS: Mapping[str, Callable[[Sequence[Path], Sequence[str], str, DataOptions], Table]] = {
+    "array": arrays_in,
+    "scan": scans_in,
+    "clip": videos_in,
+    "cloud": lambda paths, ids, name, options: Table(name, list(ids), CloudFiles(paths, ids, name)),
+}
+"""Readers of files of which each is a kind of sample of its own."""
 
 
 def read_folder(folder: Path, options: DataOptions) -> Table:
@@ -163,6 +172,9 @@ _PLURALS = {
     "table": "parquet files",
     "structure": "structure files",
     "array": "arrays",
+    "scan": "medical volumes",
+    "clip": "videos",
+    "cloud": "clouds of points",
 }
 
 
@@ -185,8 +197,10 @@ def _table(
     ids = as_texts([str(path)[start:].replace(os.sep, "/") for path in paths])
     if kind == "series":
         table = Table(name, ids, SeriesFiles(paths, ids, name))
-    elif kind == "array":
-        table = arrays_in(paths, ids, name, options)
+    elif kind in _READERS:
+        table = _READERS[kind](paths, ids, name, options)
+    elif kind == "image" and options.volumes in ("slices", "whole"):
+        table = pages_in(paths, ids, name, options)
     else:
         content = Recordings if kind == "sound" else Pictures
         table = Table(
@@ -196,7 +210,7 @@ def _table(
         )
     if not labelled:
         return table
-    above = [tuple(one.split("/")[:-1]) for one in ids]
+    above = [tuple(one.split("/")[:-1]) for one in table.ids]
     above, notes = _unwrapped(name, above)
     parts, note = _parts(above)
     table.notes += [*notes, *note]
@@ -269,7 +283,7 @@ def _set_classes(table: Table, above: Sequence[Parts]) -> None:
             table.notes.append(said)
             return
         labels = [one[0] if one else "" for one in above]
-    table.columns = {"label": np.array(labels, dtype=object)}
+    table.columns = {**table.columns, "label": np.array(labels, dtype=object)}
     deeper = sum(len(one) > 1 for one in above)
     if deeper:
         table.notes.append(

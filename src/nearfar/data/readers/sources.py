@@ -133,7 +133,7 @@ def _read_file(path: Path, options: DataOptions) -> Table:
         from nearfar.data.tables.tables import read_files
 
         return read_files([path], path.stem, options)
-    if kind_of(path) in ("image", "sound", "array"):
+    if kind_of(path) in ("image", "sound", "array", "scan", "clip", "cloud"):
         from nearfar.data.readers.folders import read_alone
 
         return read_alone(path, options)

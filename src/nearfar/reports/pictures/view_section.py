@@ -11,7 +11,7 @@ from nearfar import modalities
 from nearfar.errors import UserError
 from nearfar.reports.document import Section
 from nearfar.reports.look import Look
-from nearfar.reports.pictures.samples import captions, element, view_pictures
+from nearfar.reports.pictures.samples import captions, channels_told, element, view_pictures
 from nearfar.reports.pictures.series_pictures import legend
 from nearfar.reports.pictures.view_parameters import parameters_table
 
@@ -70,7 +70,8 @@ def views(look: Look) -> Section:
         legend(source.spec.shape[0]) if modalities.get(source.spec.modality).one_scale else ""
     )
     table = parameters_table(source.spec, wanted, settings_of(method, run.config))
-    return Section("What the views look like", f"<p>{_VIEWS_TOLD}</p>{table}{channels}{body}")
+    told = f"<p>{_VIEWS_TOLD} {channels_told(source.spec)}</p>"
+    return Section("What the views look like", f"{told}{table}{channels}{body}")
 
 
 _VIEWS_TOLD = (
