@@ -301,3 +301,18 @@ def test_a_missing_library_is_named_with_its_extra(
     write(tmp_path)
     with pytest.raises(UserError, match=rf"pip install 'nearfar\[{extra}\]'"):
         load(tmp_path)
+
+
+def test_one_array_of_samples(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 4000, (8, 5, 40, 36)).astype(np.uint16)
+    np.save(tmp_path / "images.npy", images)
+    with pytest.raises(UserError, match="--modality image or --modality series"):
+        load(tmp_path / "images.npy")
+    source = load(tmp_path / "images.npy", modality="image", split=False)
+    assert source.spec.shape == (5, 40, 36)
+    np.save(tmp_path / "one.npy", images[3])
+    alone = load(tmp_path / "one.npy", like=source.spec, split=False)
+    assert np.array_equal(_all(alone)[0], _all(source)[3])
+    (tmp_path / "one.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(UserError, match=r"one\.npy cannot be read as \.npy"):
+        load(tmp_path / "one.npy")

@@ -56,6 +56,21 @@ def read_npz(path: Path, options: DataOptions | None = None) -> Table:
     return read_arrays(_arrays(path), path, options)
 
 
+def read_array(path: Path, options: DataOptions) -> Table:
+    """Samples (N, ...) from a .npy file, as ``read_npz`` reads the array ``x``.
+
+    Raises:
+        UserError: as ``read_npz``.
+    """
+    check_memory(2 * path.stat().st_size, f"{path}, read as an array,")
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} cannot be read as .npy ({reason}).") from error
+    return read_arrays({"x": array}, path, options)
+
+
 def read_arrays(
     arrays: dict[str, NDArray[Any]], path: Path, options: DataOptions | None = None
 ) -> Table:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nearfar import found, own
+from nearfar.data.content.files.encoded import UnreadableError
+from nearfar.data.content.files.npy import NPY_ENDING, shape_of
 from nearfar.data.options import DataOptions
 from nearfar.data.readers import catalogue
 from nearfar.data.readers.endings import kind_of
@@ -17,7 +19,7 @@ from nearfar.data.tables.rows import condition_of, where
 from nearfar.data.tables.table import Table
 from nearfar.errors import UserError, unknown_name
 
-FILE_ENDINGS = (".parquet", ".npz", ".csv", ".tsv")
+FILE_ENDINGS = (".parquet", ".npz", ".npy", ".csv", ".tsv")
 
 
 def read(data: Any, options: DataOptions) -> Table:
@@ -129,7 +131,11 @@ def _read_file(path: Path, options: DataOptions) -> Table:
         from nearfar.data.readers.proteins import read_structures
 
         return read_structures([path], as_text(path.stem), path.parent, strict=options.strict)
-    if ending in FILE_ENDINGS:
+    if ending == NPY_ENDING and not _is_sample(path, options):
+        from nearfar.data.readers.npz import read_array
+
+        return read_array(path, options)
+    if ending in FILE_ENDINGS and ending != NPY_ENDING:
         from nearfar.data.tables.tables import read_files
 
         return read_files([path], path.stem, options)
@@ -141,6 +147,18 @@ def _read_file(path: Path, options: DataOptions) -> Table:
         f"{path} is a single {ending or 'nameless'} file; expected a folder, or a file that ends "
         f"in {', '.join(FILE_ENDINGS)}."
     )
+
+
+def _is_sample(path: Path, options: DataOptions) -> bool:
+    """Whether a .npy file is one sample for an encoder, and not an array of samples."""
+    try:
+        shape, _ = shape_of(path)
+    except UnreadableError as error:
+        raise UserError(
+            f"{path} cannot be read as .npy ({str(error) or 'it is damaged'}); save it with "
+            "numpy.save."
+        ) from error
+    return options.likely is not None and len(shape) <= len(options.likely.shape)
 
 
 def _not_found(name: str) -> UserError:

@@ -133,7 +133,8 @@ class DicomSlice:
         slope = float(held.get("RescaleSlope", 1))
         intercept = float(held.get("RescaleIntercept", 0))
         values = found.astype(np.float32) * slope + intercept
-        return -values[None] if held.PhotometricInterpretation == "MONOCHROME1" else values[None]
+        inverted = held.PhotometricInterpretation == "MONOCHROME1"
+        return np.asarray(-values[None] if inverted else values[None])
 
 
 def dicom_scan(path: Path) -> Scan:
