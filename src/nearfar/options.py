@@ -100,6 +100,8 @@ class PretrainOptions:
             a sample, whole all as one clip; by default the first page of TIFF files, and the slices
             of medical volumes.
         frames: of a video that are taken, evenly chosen; 8 by default.
+        store: side in pixels at which whole pictures are stored, from which views of --size are
+            cropped; by default the middle square is stored at the size of the views.
         label: which column or array holds the label; NAME,NAME joins several of real numbers.
         group: which column or array holds the group (patient, speaker) that a split must not tear
             apart.
@@ -150,6 +152,7 @@ class PretrainOptions:
     channels: Literal["first", "last"] | None = None
     volumes: Literal["first", "slices", "whole"] | None = None
     frames: Annotated[int, whole_number(1, 4096)] | None = None
+    store: Annotated[int, whole_number(8, 8192)] | None = None
     label: str | None = None
     group: str | None = None
 
@@ -169,6 +172,7 @@ OPTION_GROUPS: Mapping[str, tuple[str, ...]] = {
         "channels",
         "volumes",
         "frames",
+        "store",
         "limit",
         "strict",
         "prepare",

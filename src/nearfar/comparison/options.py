@@ -40,6 +40,7 @@ class CompareOptions:
         channels: as in `nearfar pretrain`.
         volumes: as in `nearfar pretrain`.
         frames: as in `nearfar pretrain`.
+        store: as in `nearfar pretrain`.
         strict: as in `nearfar pretrain`.
         prepare: what is done to the data before training, the same for all; as in `nearfar
             pretrain`.
@@ -70,6 +71,7 @@ class CompareOptions:
     channels: Literal["first", "last"] | None = None
     volumes: Literal["first", "slices", "whole"] | None = None
     frames: int | None = None
+    store: int | None = None
     strict: bool = False
     prepare: tuple[str, ...] = ()
     order: str | None = None

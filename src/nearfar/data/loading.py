@@ -34,9 +34,9 @@ from nearfar.data.spec import Spec
 from nearfar.data.split import TEST_SHARE, all_are_tests, given_split, limited, own_split
 from nearfar.data.statistics import channel_statistics
 from nearfar.data.tables.rows import some
-from nearfar.data.tables.table import Table, ranged_by
+from nearfar.data.tables.table import Stored, Table, ranged_by
 from nearfar.errors import UserError
-from nearfar.rows import Graphs, Nodes, Parts, Picked, Tokens, width_of
+from nearfar.rows import Graphs, Nodes, Parts, Picked, Tokens, Whole, width_of
 
 LONGEST_TEXT = 77
 """Tokens of a text that are kept unless a size is given, as in Radford et al. 2021 (CLIP)."""
@@ -83,6 +83,16 @@ def load(
     if not isinstance(data, Table):
         table = read(data, dataclasses.replace(options, likely=known))
     _check_modality(table, options)
+    if options.store is not None and not isinstance(table.content, Stored):
+        raise UserError(
+            f"The data option store keeps whole pictures, and {table.name} holds {table.modality} "
+            "samples that are no picture files; leave --store out."
+        )
+    if options.store is not None and table.texts is not None:
+        raise UserError(
+            f"The data option store takes crops from whole pictures, and {table.name} holds texts "
+            "that tell of all of a picture; leave --store out."
+        )
     matched = None if kept is None else match(table, kept, options)
     if matched is not None:
         table = matched.table
@@ -403,6 +413,8 @@ def _annotations(
     found: dict[str, Any] = {
         name: torch.from_numpy(values[part]) for name, values in table.annotations.items()
     }
+    if isinstance(content, Whole):
+        found.pop("regions", None)  # which are those of the middle
     if "regions" in found and isinstance(content, Tensor):
         (height, width) = content.shape[2:]
         (rows, columns) = found["regions"].shape[1:]
@@ -468,7 +480,8 @@ def _spec_of_content(
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     if rows is not None:
-        mean, std = channel_statistics(content, rows)
+        values = content.values if isinstance(content, Whole) else content
+        mean, std = channel_statistics(values, rows)
     return dataclasses.replace(
         spec, shape=tuple(content.shape[1:]), mean=mean, std=std, extra={**extra}
     )

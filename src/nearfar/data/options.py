@@ -21,6 +21,7 @@ FORMS = (
     "channels",
     "volumes",
     "frames",
+    "store",
     "strict",
 )
 """Options that decide what a sample is, which all runs on the same data share."""
@@ -54,6 +55,8 @@ class DataOptions:
             as a sample, "whole" all as one clip. None: the first page of TIFF files, and the
             slices of medical volumes.
         frames: of a video that are taken, evenly chosen; 8 by default.
+        store: side in pixels at which whole pictures are stored, from which views of ``size`` are
+            cropped. None: what lies in the middle is stored at the size of the views.
         likely: the spec of the encoder that the data are for, which answers where arrays may be
             several things.
         cache: folder of decoded images; by default that of the machine, see
@@ -74,6 +77,7 @@ class DataOptions:
     channels: Literal["first", "last"] | None = None
     volumes: Literal["first", "slices", "whole"] | None = None
     frames: int | None = None
+    store: int | None = None
     likely: Spec | None = None
     cache: Path | None = None
 
@@ -85,7 +89,12 @@ class DataOptions:
         ):
             if said is not None and said not in known:
                 raise unknown_name(f"data option {name}", said, known)
-        for name, value in (("limit", self.limit), ("size", self.size), ("frames", self.frames)):
+        for name, value in (
+            ("limit", self.limit),
+            ("size", self.size),
+            ("frames", self.frames),
+            ("store", self.store),
+        ):
             if value is not None and value < 1:
                 raise UserError(
                     f"The data option {name} is {value}, which leaves nothing; expected a whole "

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nearfar.data.spec import Spec
 from nearfar.errors import unknown_name
-from nearfar.rows import select, tensors_of
+from nearfar.rows import rows_of, select, tensors_of
 
 if TYPE_CHECKING:
     from nearfar.data.content.tokenizer import Tokenizer
@@ -71,6 +71,12 @@ class Samples:
             index = self.rows[index.to(self.rows.device)]
         return select(self.content, index).to(self.device)
 
+    def whole(self, index: Tensor) -> Any:
+        """As ``take``, but of whole pictures (``Whole``) all, from which views take their crops."""
+        if self.rows is not None:
+            index = self.rows[index.to(self.rows.device)]
+        return rows_of(self.content, index).to(self.device)
+
     def subset(self, index: Tensor) -> Samples:
         """Some of the samples, by (K,) int64 numbers; nothing is copied."""
         index = index.cpu()
@@ -95,7 +101,7 @@ class Samples:
         moved = dataclasses.replace(self, label=label, group=group, device=device)
         if device.type == "cpu" or len(self) * _bytes_of_one(self.content) > _RESIDENT_BYTES:
             return moved
-        content = self.content if self.rows is None else select(self.content, self.rows)
+        content = self.content if self.rows is None else rows_of(self.content, self.rows)
         return dataclasses.replace(moved, content=content.to(device), rows=None)
 
 

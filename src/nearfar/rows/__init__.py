@@ -24,6 +24,7 @@ from nearfar.rows.parts import Parts, part_named
 from nearfar.rows.picked import Picked
 from nearfar.rows.ragged import Ragged
 from nearfar.rows.tokens import Tokens
+from nearfar.rows.whole import Whole, rows_of
 
 __all__ = [
     "Graphs",
@@ -33,10 +34,12 @@ __all__ = [
     "Ragged",
     "Rows",
     "Tokens",
+    "Whole",
     "concatenate",
     "map_tensors",
     "part_named",
     "pieces_of",
+    "rows_of",
     "sample_shape",
     "select",
     "tensors_of",

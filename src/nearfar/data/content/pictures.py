@@ -26,6 +26,7 @@ from nearfar.data.options import DataOptions
 from nearfar.data.spec import Spec
 from nearfar.data.tables.table import Loaded, decoded_rows
 from nearfar.errors import UserError
+from nearfar.rows import Whole
 
 _BLOCK = 512
 """Images decoded between two writes."""
@@ -95,12 +96,16 @@ class Pictures:
 
     def load(self, rows: NDArray[np.int64], options: DataOptions, like: Spec | None) -> Loaded:
         check_side(options.size)
+        check_side(options.store)
         heads = self.heads(rows, options.cache)
         self._check(heads, len(rows))
         shape = common_shape(heads, options.size, None if like is None else like.shape)
         values = range_of(like)
         is_deep = bits_of(like) > 8 if like is not None else bool(heads.deep.any())
-        way = _Way(shape, values, is_deep)
+        view = shape[1:]
+        if options.store is not None:
+            shape = (shape[0], options.store, options.store)
+        way = _Way(shape, values, is_deep, options.store is not None)
         ranged = None
         if heads.deep.any() and values is None:
             ranged = self._ranging(rows, heads.deep)
@@ -124,7 +129,12 @@ class Pictures:
         )
         extra: dict[str, Any] = {}
         count = heads.resized(shape)
-        if count:
+        if options.store is not None:
+            notes.append(
+                f"Whole pictures of {self.name} are stored as squares of {options.store} pixels; "
+                f"views of {' x '.join(map(str, view))} are cropped from all of each."
+            )
+        elif count:
             side = " x ".join(map(str, shape[1:]))
             notes.append(
                 f"{count} of {len(rows)} images were resized and cropped to {side} "
@@ -136,7 +146,10 @@ class Pictures:
             extra["range"] = about["range"]
         if is_deep:
             extra["bits"] = 16
-        return Loaded(torch.from_numpy(array), readable, notes, extra)
+        content: Any = torch.from_numpy(array)
+        if options.store is not None:
+            content = Whole(content, torch.from_numpy(heads.aspect()), (view[0], view[1]))
+        return Loaded(content, readable, notes, extra)
 
     def _check(self, heads: Heads, count: int) -> None:
         if len(heads.broken) < count:
@@ -257,11 +270,13 @@ class _Way:
         shape: of each.
         values: what becomes the least and the largest level of those with more than 8 bits.
         deep: whether 16 bits are kept.
+        whole: whether each is stretched over the shape and nothing is cropped off.
     """
 
     shape: Shape
     values: Range | None
     deep: bool
+    whole: bool = False
 
     @property
     def kind(self) -> Any:
@@ -308,7 +323,7 @@ def _range(encoded: Encoded) -> Range | None:
 
 def _pixels(encoded: Encoded, way: _Way) -> NDArray[Any] | str:
     try:
-        return pixels(encoded, way.shape, way.values, deep=way.deep)
+        return pixels(encoded, way.shape, way.values, deep=way.deep, whole=way.whole)
     except UnreadableError as error:
         return str(error)
 

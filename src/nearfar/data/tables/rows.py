@@ -77,6 +77,11 @@ class _Some:
     def modality(self) -> str:
         return self.content.modality
 
+    def sizes(self, rows: NDArray[np.int64]) -> list[tuple[int, int] | None]:
+        inner: Any = self.content
+        found: list[tuple[int, int] | None] = inner.sizes(self.rows[rows])
+        return found
+
     def ranged_by(self, rows: NDArray[np.int64]) -> _Some:
         content = ranged_by(self.content, self.rows[rows])
         assert content is not None

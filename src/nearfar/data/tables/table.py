@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,14 @@ class Content(Protocol):
         Raises:
             UserError: for content that cannot be used.
         """
+
+
+@runtime_checkable
+class Stored(Protocol):
+    """Content whose pictures can be stored whole, apart from the size of views."""
+
+    def sizes(self, rows: NDArray[np.int64]) -> list[tuple[int, int] | None]:
+        """Height and width of each picture; None where it cannot be read."""
 
 
 def ranged_by(content: Content | None, rows: NDArray[np.int64]) -> Content | None:

@@ -43,7 +43,8 @@ def views(look: Look) -> Section:
         make = views_of(method, run.config)
     except UserError as error:  # views of the user's own that were not handed over
         return Section("What the views look like", f"<p>{html.escape(str(error))}</p>")
-    made = [make(raw, torch.Generator().manual_seed(draw)) for draw in range(2)]
+    seen = samples.whole(torch.arange(len(samples))) if hasattr(make, "takes_whole") else raw
+    made = [make(seen, torch.Generator().manual_seed(draw)) for draw in range(2)]
     count = len(made[0])
     columns = [(look.pictures_of(raw), "the sample", True)]
     for draw, batch in enumerate(made):

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from nearfar.data.spec import Spec
+from nearfar.rows import Whole
 from nearfar.rows.levels import largest_level, to_unit
 from nearfar.views.choice import settings_by_view
 from nearfar.views.draws import rand, rows_drawn, uniform
@@ -44,25 +46,34 @@ class ImageViews:
         centre_distance: least distance of the first two boxes' centres over the image's diagonal;
             0: any.
 
-    ``samples`` may also be a sequence with one batch for each view.
+    ``samples`` may also be a sequence with one batch for each view, or whole pictures (``Whole``),
+    from all of which the crops are taken.
     """
 
     spec: Spec
     kinds: tuple[tuple[ImageViewSettings, Size], ...]
     boxed: int = 0
     centre_distance: float = 0.0
+    takes_whole: ClassVar[bool] = True
 
     def __call__(
-        self, samples: Tensor | Sequence[Tensor], generator: torch.Generator
+        self, samples: Tensor | Whole | Sequence[Tensor], generator: torch.Generator
     ) -> list[Tensor]:
         several = (
             isinstance(samples, Sequence)
             and len(samples) == len(self.kinds)
             and all(isinstance(one, Tensor) for one in samples)
         )
-        sources = samples if several else [samples] * len(self.kinds)
-        images = [check_pixels(one, self.spec, "raw pixels") for one in sources]
-        sides = self.spec.shape[1], self.spec.shape[2]
+        pictures = samples if isinstance(samples, Whole) else None
+        sources: Sequence[Any] = [samples] * len(self.kinds)
+        if several and isinstance(samples, Sequence):
+            sources = samples
+        images = (
+            [check_pixels(one, self.spec, "raw pixels") for one in sources]
+            if pictures is None
+            else [pictures.values] * len(self.kinds)
+        )
+        sides = images[0].shape[2], images[0].shape[3]
         placed = (
             placements(
                 len(images[0]),
@@ -70,12 +81,13 @@ class ImageViews:
                 [kind for kind, _ in self.kinds],
                 generator,
                 centre_distance=self.centre_distance,
+                pictures=pictures,
             )
             if self.boxed or self.centre_distance
             else [None] * len(self.kinds)
         )
         drawn = [
-            draw(one, settings, generator, placement)
+            draw(one, settings, generator, placement, pictures)
             for one, (settings, _), placement in zip(images, self.kinds, placed, strict=True)
         ]
         views: list[Tensor] = []
@@ -173,14 +185,15 @@ def draw(
     settings: ImageViewSettings,
     generator: torch.Generator,
     placement: Placement | None = None,
+    pictures: Whole | None = None,
 ) -> Drawn:
     """The parameters of all samples at once; ``placement`` says where the view looks, by default it
-    is drawn here.
+    is drawn here, in the shapes of the whole pictures where these are given.
     """
     count, channels, *sides = images.shape
     if channels != 3:
         settings = replace(settings, saturation=0.0, hue=0.0, grey=0.0)
-    placement = placement or place(count, (sides[0], sides[1]), settings, generator)
+    placement = placement or place(count, (sides[0], sides[1]), settings, generator, pictures)
     limits = (-settings.rotation, settings.rotation)
     angle = uniform(count, limits, generator) if settings.rotation else None
     jittered = _none(generator)
@@ -200,7 +213,7 @@ def draw(
         if settings.solarise > 0
         else _none(generator)
     )
-    cropped = settings.scale[0] != 1 or settings.rotation != 0
+    cropped = settings.scale[0] != 1 or settings.rotation != 0 or pictures is not None
     return Drawn(
         placement, angle, cropped, jittered, factors, order, grey, blurred, sigma, solarised
     )

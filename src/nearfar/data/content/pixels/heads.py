@@ -43,6 +43,11 @@ class Heads:
         """Height and width of each; None where it cannot be read."""
         return [(int(row[1]), int(row[2])) if row[0] else None for row in self.table]
 
+    def aspect(self) -> NDArray[np.float32]:
+        """(M,) width over height; 1 for broken images."""
+        found = self.of("width") / np.maximum(self.of("height"), 1)
+        return np.where(self.of("readable") > 0, found, 1.0).astype(np.float32)
+
     def resized(self, shape: Shape) -> int:
         """How many have another size than a shape."""
         there = self.of("readable") > 0
