@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -97,3 +99,28 @@ def test_what_cannot_be_stored_whole(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=np.zeros((8, 16, 16), np.uint8))
     with pytest.raises(UserError, match="no picture files; leave --store out"):
         load(tmp_path / "a.npz", store=32)
+
+
+@pytest.mark.parametrize("store", [None, 64])
+def test_a_set_larger_than_the_disk_is_decoded_as_it_is_taken(
+    store: int | None, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "3.png").write_bytes((photos / "3.png").read_bytes()[:80])
+    kept = load(photos, size=32, store=store, cache=tmp_path / "kept")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    streamed = load(photos, size=32, store=store, cache=tmp_path / "streamed")
+    assert any("decoded whenever they are taken" in note for note in streamed.notes)
+    assert sum(path.stat().st_size for path in (tmp_path / "streamed").rglob("*")) < 60_000
+    assert streamed.spec == kept.spec
+    assert streamed.train.ids == kept.train.ids
+    assert streamed.train.marks is not None
+    if store is None:  # so that a run goes on wherever its pictures lie
+        assert torch.equal(streamed.train.marks, kept.train.marks)
+    index = torch.tensor([3, 0, 3, 1])
+    for one, other in (
+        (streamed.train.take(index), kept.train.take(index)),
+        (streamed.train.subset(index).take(index), kept.train.subset(index).take(index)),
+    ):
+        assert torch.equal(one, other)
+    if store is not None:
+        assert torch.equal(streamed.train.whole(index).values, kept.train.whole(index).values)

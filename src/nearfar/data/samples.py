@@ -99,6 +99,8 @@ class Samples:
         label = None if self.label is None else self.label.to(device)
         group = {name: value.to(device) for name, value in self.group.items()}
         moved = dataclasses.replace(self, label=label, group=group, device=device)
+        if not getattr(self.content, "resident", True):
+            return moved
         if device.type == "cpu" or len(self) * _bytes_of_one(self.content) > _RESIDENT_BYTES:
             return moved
         content = self.content if self.rows is None else rows_of(self.content, self.rows)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from nearfar.rows.generic import (
     concatenating,
+    map_tensors,
     mapping,
     selecting,
     shaping,
@@ -61,6 +62,11 @@ class Whole:
     def shape(self) -> tuple[int, ...]:
         """N, and the shape of what ``select`` gives of each."""
         return (len(self.values), self.values.shape[1], *self.size)
+
+    @property
+    def resident(self) -> bool:
+        """Whether all of it can be moved to a device."""
+        return bool(getattr(self.values, "resident", True))
 
     def sides(self) -> tuple[Tensor, Tensor]:
         """Heights (N,) and widths (N,) of the pictures, each with the area of the stored square."""
@@ -128,7 +134,7 @@ def _(content: Whole, index: Tensor) -> Tensor:
 
 @mapping.register
 def _(content: Whole, change: Callable[[Tensor], Tensor]) -> Whole:
-    return Whole(change(content.values), change(content.aspect), content.size)
+    return Whole(map_tensors(content.values, change), change(content.aspect), content.size)
 
 
 @splitting.register

@@ -60,6 +60,7 @@ class Clips:
             (self.facts, count),
             self.name,
             None if self.ranged is None else _places(self.ranged, count),
+            streams=False,
         )
         places = _places(rows, count)
         one = (

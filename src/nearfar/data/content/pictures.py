@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nearfar.data.cache import key_of, remembered, write_blocks
+from nearfar.data.cache import has_room, key_of, remembered, write_blocks
 from nearfar.data.content.bounds import check_side
 from nearfar.data.content.decode import Measured, measure, pixels, values_range
 from nearfar.data.content.files.encoded import Encoded, UnreadableError
 from nearfar.data.content.files.kinds import lacking
 from nearfar.data.content.pixels.heads import FIELDS, Heads, Shape, common_shape
 from nearfar.data.content.pixels.scaling import Range
+from nearfar.data.content.pixels.streamed import Streamed
 from nearfar.data.options import DataOptions
 from nearfar.data.spec import Spec
 from nearfar.data.tables.table import Loaded, decoded_rows
@@ -51,6 +52,8 @@ class Pictures:
         name: of the data, for errors.
         ranged: numbers of the images whose least and largest value are those of all, the training
             images; None: of those that are loaded.
+        streams: whether images of which no decoded copy fits the disk are decoded when they are
+            taken.
     """
 
     encoded: Callable[[NDArray[np.int64]], Sequence[Encoded]]
@@ -58,6 +61,7 @@ class Pictures:
     facts: object
     name: str
     ranged: NDArray[np.int64] | None = None
+    streams: bool = True
 
     @property
     def modality(self) -> str:
@@ -117,9 +121,16 @@ class Pictures:
             way,
             None if ranged is None else ranged.tobytes(),
         )
-        array, about = remembered(
-            key, lambda file: self._write(file, rows, heads, way, ranged), options.cache
-        )
+        size = len(rows) * math.prod(way.shape) * np.dtype(way.kind).itemsize
+        is_streamed = self.streams and not has_room(key, size, options.cache)
+        content: Any
+        if is_streamed:
+            content, about = self._streamed(rows, heads, way, ranged, options.cache)
+        else:
+            array, about = remembered(
+                key, lambda file: self._write(file, rows, heads, way, ranged), options.cache
+            )
+            content = torch.from_numpy(array)
         readable, notes = decoded_rows(
             dict(about["unreadable"]),
             self.ids,
@@ -146,10 +157,50 @@ class Pictures:
             extra["range"] = about["range"]
         if is_deep:
             extra["bits"] = 16
-        content: Any = torch.from_numpy(array)
+        if is_streamed:
+            notes.append(
+                f"The decoded images of {self.name} would take {size / 2**30:,.1f} GiB, more than "
+                "the disk of the cache has room for: they are decoded whenever they are taken, "
+                "which is slower; NEARFAR_CACHE names another folder."
+            )
         if options.store is not None:
             content = Whole(content, torch.from_numpy(heads.aspect()), (view[0], view[1]))
         return Loaded(content, readable, notes, extra)
+
+    def _streamed(
+        self,
+        rows: NDArray[np.int64],
+        heads: Heads,
+        way: _Way,
+        ranged: NDArray[np.int64] | None,
+        cache: Path | None,
+    ) -> tuple[Streamed, dict[str, Any]]:
+        """The images without a decoded copy, and the facts that ``_write`` would tell.
+
+        All are decoded once to know which are broken, and that alone is remembered.
+        """
+        if ranged is not None:
+            with ThreadPoolExecutor(_cores()) as pool:
+                way = replace(way, values=self._values(pool, ranged))
+
+        def checked(file: BinaryIO) -> dict[str, Any]:
+            broken = dict(heads.broken)
+            with ThreadPoolExecutor(_cores()) as pool:
+                for _ in self._decoded(pool, rows, way, broken):
+                    pass
+            write_blocks(file, (1,), np.int64, [np.zeros(1)])
+            return {"unreadable": sorted(broken.items())}
+
+        key = key_of(_VERSION, "broken", lacking(), self.facts, rows.tobytes(), way)
+        _, about = remembered(key, checked, cache)
+
+        def decode(numbers: NDArray[np.int64]) -> NDArray[Any]:
+            with ThreadPoolExecutor(_cores()) as pool:
+                return np.concatenate(list(self._decoded(pool, rows[numbers], way, {})))
+
+        kind = torch.uint16 if way.deep else torch.uint8
+        content = Streamed(decode, torch.arange(len(rows)), way.shape, kind)
+        return content, {**about, "range": way.values if heads.deep.any() else None}
 
     def _check(self, heads: Heads, count: int) -> None:
         if len(heads.broken) < count:
