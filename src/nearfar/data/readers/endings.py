@@ -46,6 +46,7 @@ DICOM_ENDINGS = (".dcm", ".dicom")
 SCAN_ENDINGS = (".nii", ".nii.gz", *DICOM_ENDINGS)
 CLIP_ENDINGS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
 CLOUD_ENDINGS = (".ply", ".xyz", ".pts")
+SHARD_ENDINGS = (".tar",)
 STRUCTURE_ENDINGS = (".pdb", ".ent", ".cif", ".mmcif")
 
 KINDS = {
@@ -58,6 +59,7 @@ KINDS = {
     "scan": SCAN_ENDINGS,
     "clip": CLIP_ENDINGS,
     "cloud": CLOUD_ENDINGS,
+    "shard": SHARD_ENDINGS,
 }
 """Endings of each kind of files; of two kinds with as many files in a folder, the first here is
 read."""

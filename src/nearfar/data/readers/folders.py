@@ -17,6 +17,7 @@ from nearfar.data.content.series import SeriesFiles
 from nearfar.data.options import DataOptions
 from nearfar.data.readers.array_files import arrays_in
 from nearfar.data.readers.endings import KINDS, ending_of, kind_of
+from nearfar.data.readers.shards import read_shards
 from nearfar.data.readers.volumes import pages_in, scans_in, videos_in
 from nearfar.data.readers.walk import Found, files_below
 from nearfar.data.split import (
@@ -80,6 +81,8 @@ def read_folder(folder: Path, options: DataOptions) -> Table:
         from nearfar.data.readers.proteins import read_structures
 
         table = read_structures(chosen, name, folder, strict=options.strict)
+    elif kind == "shard":
+        table = read_shards(str(folder), options, name, chosen)
     else:
         table = _table(folder, name, chosen, kind, options)
     table.left_out.update(found.left_out)
@@ -175,6 +178,7 @@ _PLURALS = {
     "scan": "medical volumes",
     "clip": "videos",
     "cloud": "clouds of points",
+    "shard": "shards",
 }
 
 

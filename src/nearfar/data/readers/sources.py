@@ -10,6 +10,7 @@ from typing import Any
 from nearfar import found, own
 from nearfar.data.content.files.encoded import UnreadableError
 from nearfar.data.content.files.npy import NPY_ENDING, shape_of
+from nearfar.data.content.files.opener import is_address
 from nearfar.data.options import DataOptions
 from nearfar.data.readers import catalogue
 from nearfar.data.readers.endings import kind_of
@@ -51,6 +52,10 @@ def _read(data: str | Path, options: DataOptions) -> Table:
                     f"name give ./{data}."
                 )
             return table
+    if is_address(str(data)) or (str(data).endswith(".tar") and "{" in str(data)):
+        from nearfar.data.readers.shards import read_shards
+
+        return read_shards(str(data), options)
     if not _exists(str(data)):
         raise _not_found(str(data))
     path = Path(data).expanduser()
@@ -131,6 +136,10 @@ def _read_file(path: Path, options: DataOptions) -> Table:
         from nearfar.data.readers.proteins import read_structures
 
         return read_structures([path], as_text(path.stem), path.parent, strict=options.strict)
+    if kind_of(path) == "shard":
+        from nearfar.data.readers.shards import read_shards
+
+        return read_shards(str(path), options)
     if ending == NPY_ENDING and not _is_sample(path, options):
         from nearfar.data.readers.npz import read_array
 
