@@ -15,10 +15,10 @@ from nearfar.data.content.pictures import Pictures
 from nearfar.data.content.recordings import Recordings
 from nearfar.data.content.series import SeriesFiles
 from nearfar.data.options import DataOptions
-from nearfar.data.readers.array_files import arrays_in
 from nearfar.data.readers.endings import KINDS, ending_of, kind_of
-from nearfar.data.readers.shards import read_shards
-from nearfar.data.readers.volumes import pages_in, scans_in, videos_in
+from nearfar.data.readers.files.array_files import arrays_in
+from nearfar.data.readers.files.shards import read_shards
+from nearfar.data.readers.files.volumes import pages_in, scans_in, videos_in
 from nearfar.data.readers.walk import Found, files_below
 from nearfar.data.split import (
     EXTRA_NAMES,

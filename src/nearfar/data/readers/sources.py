@@ -53,7 +53,7 @@ def _read(data: str | Path, options: DataOptions) -> Table:
                 )
             return table
     if is_address(str(data)) or (str(data).endswith(".tar") and "{" in str(data)):
-        from nearfar.data.readers.shards import read_shards
+        from nearfar.data.readers.files.shards import read_shards
 
         return read_shards(str(data), options)
     if not _exists(str(data)):
@@ -137,7 +137,7 @@ def _read_file(path: Path, options: DataOptions) -> Table:
 
         return read_structures([path], as_text(path.stem), path.parent, strict=options.strict)
     if kind_of(path) == "shard":
-        from nearfar.data.readers.shards import read_shards
+        from nearfar.data.readers.files.shards import read_shards
 
         return read_shards(str(path), options)
     if ending == NPY_ENDING and not _is_sample(path, options):
