@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -277,8 +278,8 @@ def _opened(encoded: Encoded) -> Iterator[Image.Image]:
     if isinstance(encoded, Image.Image):
         yield encoded.copy()  # closing the copy leaves the caller's image open
         return
-    assert not isinstance(encoded, ArrayFile)
     source = encoded.path if isinstance(encoded, Page) else encoded
+    assert isinstance(source, bytes | Path)  # array files are not opened here
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)

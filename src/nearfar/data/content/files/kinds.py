@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from nearfar.data.content.files.encoded import ArrayFile, Encoded
+from nearfar.data.content.files.encoded import ArrayFile, Encoded, Page
 from nearfar.data.content.files.npy import NPY_ENDING, Npy
 from nearfar.data.content.files.tiff import tiff_of
 
@@ -23,13 +23,14 @@ def array_file(encoded: Encoded) -> ArrayFile | None:
     Args:
         encoded: The image.
     """
-    if isinstance(encoded, Image.Image):
-        return None
-    if isinstance(encoded, ArrayFile):
-        return encoded
-    if isinstance(encoded, Path) and encoded.suffix.lower() == NPY_ENDING:
-        return Npy(encoded)
-    return tiff_of(encoded)
+    # By type, as asking for a protocol costs more than looking at a header.
+    if isinstance(encoded, bytes):
+        return tiff_of(encoded)
+    if isinstance(encoded, Path):
+        return Npy(encoded) if encoded.suffix.lower() == NPY_ENDING else tiff_of(encoded)
+    if isinstance(encoded, Page):
+        return tiff_of(encoded.path, encoded.number)
+    return None if isinstance(encoded, Image.Image) else encoded
 
 
 @lru_cache(maxsize=1)

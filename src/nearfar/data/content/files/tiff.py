@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nearfar.data.content.bounds import MOST_PIXELS
-from nearfar.data.content.files.encoded import ArrayFile, Encoded, Header, Page, UnreadableError
+from nearfar.data.content.files.encoded import Header, UnreadableError
 from nearfar.data.content.pixels.orientation import exchanges_sides, turned
 
 __all__ = ["TIFF_ENDINGS", "Tiff", "frames_of", "pages_of", "tiff_of"]
@@ -138,11 +138,14 @@ def _without_alpha(array: NDArray[Any], page: Any) -> NDArray[Any]:
     return found.astype(array.dtype)
 
 
-def tiff_of(encoded: Encoded) -> Tiff | None:
-    """The TIFF file behind an image, where Pillow does not read all of it; None for others."""
-    page = encoded.number if isinstance(encoded, Page) else 0
-    source = encoded.path if isinstance(encoded, Page) else encoded
-    if isinstance(source, Image.Image | ArrayFile) or not _may_be_tiff(source):
+def tiff_of(source: bytes | Path, page: int = 0) -> Tiff | None:
+    """The TIFF file behind an image, where Pillow does not read all of it; None for others.
+
+    Args:
+        source: The file or its content.
+        page: Number of the page.
+    """
+    if not _may_be_tiff(source):
         return None
     return Tiff(source, page) if page or not _pillow_reads(source) else None
 
