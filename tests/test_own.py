@@ -226,7 +226,7 @@ def test_a_file_runs_for_the_user_alone(
         ({"views": {"scal": 1}}, "Unknown strength of image views 'scal'"),
         ({"data": [[1.0]]}, "expected"),
         ({"data": (IMAGES, LABELS[:3])}, "3 labels for 40 samples"),
-        ({"data": torch.rand(9, 6, 8, 8)}, "may be images of another number of channels"),
+        ({"data": torch.rand(9, 6, 8, 8)}, "may be images or series"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -93,6 +93,15 @@ class PretrainOptions:
         image_column: which column holds the image.
         size: side of the square images (of clips: frames) in pixels, steps of series, tokens of
             texts, frames of sound, or points.
+        modality: what arrays hold, where they may hold several things: image, series, points or
+            video.
+        channels: whether the channels of arrays come first (N, C, ...) or last (N, ..., C).
+        volumes: of files with several slices or pages: first reads the first alone, slices each as
+            a sample, whole all as one clip; by default the first page of TIFF files, and the slices
+            of medical volumes.
+        frames: of a video that are taken, evenly chosen; 8 by default.
+        store: side in pixels at which whole pictures are stored, from which views of --size are
+            cropped; by default the middle square is stored at the size of the views.
         label: which column or array holds the label; NAME,NAME joins several of real numbers.
         group: which column or array holds the group (patient, speaker) that a split must not tear
             apart.
@@ -139,6 +148,11 @@ class PretrainOptions:
     text_column: str | None = None
     image_column: str | None = None
     size: Annotated[int, whole_number(1)] | None = None
+    modality: Literal["image", "series", "points", "video"] | None = None
+    channels: Literal["first", "last"] | None = None
+    volumes: Literal["first", "slices", "whole"] | None = None
+    frames: Annotated[int, whole_number(1, 4096)] | None = None
+    store: Annotated[int, whole_number(8, 8192)] | None = None
     label: str | None = None
     group: str | None = None
 
@@ -154,6 +168,11 @@ OPTION_GROUPS: Mapping[str, tuple[str, ...]] = {
         "text_column",
         "image_column",
         "size",
+        "modality",
+        "channels",
+        "volumes",
+        "frames",
+        "store",
         "limit",
         "strict",
         "prepare",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 
@@ -36,6 +39,26 @@ def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
     file = io.BytesIO()
     image.save(file, kind)
     return file.getvalue()
+
+
+def deep_png(array: NDArray[np.uint16], orientation: int = 1) -> bytes:
+    """A PNG of 16 bits, (H, W) or (H, W, C) with C 2 to 4, which Pillow reads and cannot write."""
+    height, width = array.shape[:2]
+    colours = {2: 4, 3: 2, 4: 6}[array.shape[2]] if array.ndim == 3 else 0
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colours, 0, 0, 0)),
+        *([(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))] if orientation > 1 else []),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ]
+    found = b"\x89PNG\r\n\x1a\n"
+    for name, content in chunks:
+        checksum = struct.pack(">I", zlib.crc32(name + content))
+        found += struct.pack(">I", len(content)) + name + content + checksum
+    return found
 
 
 @pytest.fixture

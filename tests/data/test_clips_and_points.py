@@ -83,7 +83,9 @@ def test_a_clip_with_a_broken_frame_is_skipped(tmp_path: Path) -> None:
 
 def test_points_are_kept_by_coordinate(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(10, 32, 3)).astype(np.float16)
-    np.savez(tmp_path / "p.npz", x=x, label=np.arange(10) % 2, split=["train"] * 8 + ["test"] * 2)
+    np.savez(
+        tmp_path / "p.npz", points=x, label=np.arange(10) % 2, split=["train"] * 8 + ["test"] * 2
+    )
     source = load(tmp_path / "p.npz")
     assert (source.spec.modality, source.spec.shape, source.spec.length) == ("points", (3, 32), 8)
     np.testing.assert_array_equal(
@@ -97,6 +99,6 @@ def test_points_are_kept_by_coordinate(tmp_path: Path) -> None:
 def test_points_that_are_nowhere_are_refused(tmp_path: Path) -> None:
     x = np.zeros((10, 32, 3))
     x[4, 3, 1] = np.nan
-    np.savez(tmp_path / "p.npz", x=x)
+    np.savez(tmp_path / "p.npz", points=x)
     with pytest.raises(UserError, match=r"Row 4 of p.npz has points at missing or infinite places"):
         load(tmp_path / "p.npz")

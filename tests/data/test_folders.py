@@ -215,7 +215,7 @@ def test_the_second_start_decodes_nothing(
     first = load(folder)
     monkeypatch.setattr(pictures, "measure", None)
     again = load(folder)
-    assert len(list((cache / "decoded").iterdir())) == 1
+    assert _decoded(cache) == 1
     assert torch.equal(first.train.take(torch.arange(4)), again.train.take(torch.arange(4)))
 
 
@@ -230,7 +230,13 @@ def test_another_file_or_option_is_decoded_anew(
         assert not torch.equal(load(folder, split=False).train.take(torch.tensor([0])), before)
     else:
         load(folder, split=False, **{change: 4})
-    assert len(list((cache / "decoded").iterdir())) == 2
+    assert _decoded(cache) == 2
+
+
+def _decoded(cache: Path) -> int:
+    """Sets of images in the cache, which are kept apart from what their headers say."""
+    entries = (cache / "decoded").iterdir()
+    return sum(np.load(entry / "content.npy", mmap_mode="r").ndim == 4 for entry in entries)
 
 
 def test_the_cache_folder_can_be_chosen(image_folder: Write, tmp_path: Path, cache: Path) -> None:

@@ -75,7 +75,11 @@ def test_a_size_beyond_all_bounds_is_refused(kind: str, tmp_path: Path) -> None:
     else:
         np.savez(
             path,
-            x=np.random.default_rng(0).normal(size=(6, 16, 3) if kind == "points" else (6, 2, 16)),
+            **{
+                "points" if kind == "points" else "x": np.random.default_rng(0).normal(
+                    size=(6, 16, 3) if kind == "points" else (6, 2, 16)
+                )
+            },
         )
     with pytest.raises(UserError, match="10,000,000"):
         load(path, size=10_000_000)

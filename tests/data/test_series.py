@@ -206,7 +206,7 @@ def test_a_size_crops_ready_arrays(tmp_path: Path) -> None:
         ),
         (
             {"x": np.zeros((4, 9, 9, 9), np.uint8)},
-            r"array x in a\.npz has shape \(4, 9, 9, 9\) and type uint8; expected images",
+            r"--channels first \(9 channels\) or --channels last \(9 channels\)",
         ),
         ({"x": np.zeros((4, 9)), "edge_index": np.zeros((2, 5))}, "holds graphs"),
         ({"x": np.array([None, {}], dtype=object)}, "holds Python objects, which could run code"),

@@ -52,7 +52,7 @@ def _clips(folder: Path) -> Path:
 def _points(folder: Path) -> Path:
     x = np.random.default_rng(0).normal(size=(COUNT, 48, 3))
     x[::2, :, 2] *= 4
-    np.savez(folder / "a.npz", x=x, label=np.arange(COUNT) % 2)
+    np.savez(folder / "a.npz", points=x, label=np.arange(COUNT) % 2)
     return folder / "a.npz"
 
 

@@ -18,9 +18,9 @@ from nearfar.losses.instance.view_quality import noise_level
 from nearfar.methods import registry
 from nearfar.methods.hosted._per_sample import PER_SAMPLE
 from nearfar.methods.hosted.genview import GenView
+from nearfar.rows.levels import to_unit
 from nearfar.testing import METHOD_CHECKS, Case
 from nearfar.training.training_set import LoadedTrainingSet
-from nearfar.views.image.views import to_unit
 from nearfar.views.samples import denormalise, normalise
 
 from .toys import batch_for, build, spec_of

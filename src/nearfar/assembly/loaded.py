@@ -9,6 +9,7 @@ from typing import Any
 from nearfar import data
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.kept import Kept
+from nearfar.data.options import FORMS
 from nearfar.data.prepare import STRIDE, makes_parts, prepared
 from nearfar.data.remembered import recall
 from nearfar.data.sizes import by_size
@@ -48,10 +49,7 @@ def load_data(
         seed=options.seed,
         label=options.label,
         group=options.group,
-        text_column=options.text_column,
-        image_column=options.image_column,
-        size=options.size,
-        strict=options.strict,
+        **{name: getattr(options, name) for name in FORMS},
         split=split,
         like=like,
         tokenizer=tokenizer,
@@ -161,7 +159,9 @@ def load_by_size(options: PretrainOptions, name: str, encoder: Encoder) -> list[
     if not encoder.any_size:
         return [load_other(options, name, encoder, split=False)]
     like = encoder_spec(encoder)
-    how = data.DataOptions(image_column=options.image_column, strict=options.strict)
+    how = data.DataOptions(
+        image_column=options.image_column, strict=options.strict, channels=options.channels
+    )
     other = changed(
         options,
         {"data": name, "prepare": (), "limit": None, "label": None, "group": None, "size": None},

@@ -11,6 +11,7 @@ from nearfar import own
 from nearfar.assembly.opened import method_of
 from nearfar.data.content.folder_tokenizer import FolderTokenizer
 from nearfar.data.content.tokenizer import Tokenizer
+from nearfar.data.options import FORMS
 from nearfar.data.prepare import makes_parts
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
@@ -169,11 +170,8 @@ def _shared(options: PretrainOptions, part: Pretrained) -> Mapping[str, Any]:
         "data",
         "label",
         "group",
-        "text_column",
-        "image_column",
-        "size",
+        *FORMS,
         "limit",
-        "strict",
         "prepare",
         "seed",
         "device",

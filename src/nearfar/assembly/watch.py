@@ -43,7 +43,8 @@ def plan_of(assembled: Assembled, source: Any, views: Any, console: Console) -> 
     index = torch.arange(
         min(2 * recipe.batch_size, 256, len(source.trained))
     )  # two views of a batch pass together
-    raw = source.trained.to(device).take(index)
+    samples = source.trained.to(device)
+    raw = samples.whole(index) if getattr(views, "takes_whole", False) else samples.take(index)
     started = time.perf_counter()
     made = views(raw, torch.Generator().manual_seed(0))
     seconds = (time.perf_counter() - started) / len(index)

@@ -36,6 +36,11 @@ class CompareOptions:
         text_column: which column holds the text of pairs.
         image_column: which column holds the image.
         size: as in `nearfar pretrain`.
+        modality: as in `nearfar pretrain`.
+        channels: as in `nearfar pretrain`.
+        volumes: as in `nearfar pretrain`.
+        frames: as in `nearfar pretrain`.
+        store: as in `nearfar pretrain`.
         strict: as in `nearfar pretrain`.
         prepare: what is done to the data before training, the same for all; as in `nearfar
             pretrain`.
@@ -62,6 +67,11 @@ class CompareOptions:
     text_column: str | None = None
     image_column: str | None = None
     size: int | None = None
+    modality: Literal["image", "series", "points", "video"] | None = None
+    channels: Literal["first", "last"] | None = None
+    volumes: Literal["first", "slices", "whole"] | None = None
+    frames: int | None = None
+    store: int | None = None
     strict: bool = False
     prepare: tuple[str, ...] = ()
     order: str | None = None

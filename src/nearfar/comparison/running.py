@@ -19,6 +19,7 @@ from nearfar.comparison.arms import Arm
 from nearfar.comparison.gathering import MEMORY, entry_of
 from nearfar.comparison.options import CompareOptions
 from nearfar.comparison.result import Comparison
+from nearfar.data.options import FORMS
 from nearfar.errors import UserError, counted
 from nearfar.files import write_text
 from nearfar.options import MOST_SAMPLES, Config, PretrainOptions
@@ -177,10 +178,7 @@ _SHARED = {
     "limit",
     "label",
     "group",
-    "text_column",
-    "image_column",
-    "size",
-    "strict",
+    *FORMS,
     "prepare",
     "order",
     "schedule",

@@ -26,6 +26,8 @@ _DIGEST = "digest of the content"
 _WHOLE = 1 << 30
 """Bytes up to which all of an entry is checked when it is read."""
 _LOOKS = 4096
+_SHARE = 0.9
+"""Of the free space that one entry may take."""
 
 Make = Callable[[BinaryIO], dict[str, Any]]
 
@@ -97,6 +99,26 @@ def remembered(
                 f"NEARFAR_CACHE to another."
             )
     return found
+
+
+def has_room(key: str, size: int, folder: Path | None = None) -> bool:
+    """Whether an entry is there already, or the disk has room for one.
+
+    Args:
+        key: the entry's name.
+        size: of it in bytes.
+        folder: as for ``remembered``.
+    """
+    home = folder or cache_folder() / "decoded"
+    if (home / key).is_dir():
+        return True
+    above = home.absolute()
+    while not above.exists() and above != above.parent:
+        above = above.parent
+    try:
+        return size < _SHARE * shutil.disk_usage(above).free
+    except OSError:  # whoever writes there tells why it cannot be
+        return True
 
 
 def _read(entry: Path) -> tuple[NDArray[Any], dict[str, Any]] | None:

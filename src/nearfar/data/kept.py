@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from nearfar.data.marks import Marks, is_small, marks_of, marks_of_texts, togeth
 from nearfar.data.options import DataOptions
 from nearfar.data.spec import Spec
 from nearfar.data.tables.rows import some
-from nearfar.data.tables.table import Loaded, Table
+from nearfar.data.tables.table import Loaded, Table, ranged_by
 from nearfar.errors import UserError
 
 TRAIN = "train"
@@ -119,6 +120,9 @@ def match(table: Table, kept: Kept, options: DataOptions) -> Matched:
     same_rows = len(known) == len(parts) and bool((known == np.arange(len(parts))).all())
     like = None if same_rows else kept.spec.of(table.modality)
     used = np.flatnonzero((known >= 0) & (parts[known] != UNUSED)) if len(known) else known
+    if len(known):
+        trained = np.flatnonzero((known >= 0) & (parts[known] == TRAIN))
+        table = dataclasses.replace(table, content=ranged_by(table.content, trained))
     marks = _marks(table, used, options, like, kept.whole)
     if len(used) == int((parts != UNUSED).sum()) and bool((marks == kept.marks[known[used]]).all()):
         changes = Counter(new=int((known < 0).sum()))

@@ -34,9 +34,9 @@ from nearfar.data.spec import Spec
 from nearfar.data.split import TEST_SHARE, all_are_tests, given_split, limited, own_split
 from nearfar.data.statistics import channel_statistics
 from nearfar.data.tables.rows import some
-from nearfar.data.tables.table import Table
+from nearfar.data.tables.table import Stored, Table, ranged_by
 from nearfar.errors import UserError
-from nearfar.rows import Graphs, Nodes, Parts, Picked, Tokens, width_of
+from nearfar.rows import Graphs, Nodes, Parts, Picked, Tokens, Whole, width_of
 
 LONGEST_TEXT = 77
 """Tokens of a text that are kept unless a size is given, as in Radford et al. 2021 (CLIP)."""
@@ -78,7 +78,21 @@ def load(
         UserError: for whatever cannot be found, read or understood; says how to mend it.
     """
     options = with_values(options, values)
-    table = data if isinstance(data, Table) else read(data, options)
+    known = like if kept is None else kept.spec
+    table = data
+    if not isinstance(data, Table):
+        table = read(data, dataclasses.replace(options, likely=known))
+    _check_modality(table, options)
+    if options.store is not None and not isinstance(table.content, Stored):
+        raise UserError(
+            f"The data option store keeps whole pictures, and {table.name} holds {table.modality} "
+            "samples that are no picture files; leave --store out."
+        )
+    if options.store is not None and table.texts is not None:
+        raise UserError(
+            f"The data option store takes crops from whole pictures, and {table.name} holds texts "
+            "that tell of all of a picture; leave --store out."
+        )
     matched = None if kept is None else match(table, kept, options)
     if matched is not None:
         table = matched.table
@@ -106,7 +120,9 @@ def load(
     loaded = None
     if table.content is not None:
         content_like = None if like is None else like.of(table.content.modality)
-        loaded = table.content.load(rows, options, content_like)
+        content_of = ranged_by(table.content, parts[0])
+        assert content_of is not None
+        loaded = content_of.load(rows, options, content_like)
     left_out = Counter(table.left_out)
     left_out["samples beyond the limit or of other parts"] += len(table.ids) - len(rows)
     if loaded is not None:
@@ -161,6 +177,16 @@ def load(
         relabelled,
         columns=_columns(table),
         names=table.classes,
+    )
+
+
+def _check_modality(table: Table, options: DataOptions) -> None:
+    """Refuse data that are not of the modality that was asked for."""
+    if options.modality is None or table.modality == options.modality:
+        return
+    raise UserError(
+        f"{table.name} holds {table.modality} samples, which cannot be read as "
+        f"{options.modality}; leave --modality out."
     )
 
 
@@ -387,6 +413,8 @@ def _annotations(
     found: dict[str, Any] = {
         name: torch.from_numpy(values[part]) for name, values in table.annotations.items()
     }
+    if isinstance(content, Whole):
+        found.pop("regions", None)  # which are those of the middle
     if "regions" in found and isinstance(content, Tensor):
         (height, width) = content.shape[2:]
         (rows, columns) = found["regions"].shape[1:]
@@ -452,7 +480,8 @@ def _spec_of_content(
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     if rows is not None:
-        mean, std = channel_statistics(content, rows)
+        values = content.values if isinstance(content, Whole) else content
+        mean, std = channel_statistics(values, rows)
     return dataclasses.replace(
         spec, shape=tuple(content.shape[1:]), mean=mean, std=std, extra={**extra}
     )

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nearfar.data.content.pixels.streamed import Streamed
 from nearfar.rows import pieces_of
 
 MOST_BYTES = 4 << 30
@@ -24,7 +25,7 @@ Marks = NDArray[np.int64]
 
 def is_small(content: Any, count: int) -> bool:
     """Whether ``count`` samples are few enough to be looked at as a whole; what is no tensor is."""
-    return not isinstance(content, Tensor) or count * _bytes_of_one(content) <= MOST_BYTES
+    return not _is_array(content) or count * _bytes_of_one(content) <= MOST_BYTES
 
 
 def marks_of(content: Any, rows: NDArray[np.int64], *, whole: bool) -> Marks:
@@ -44,7 +45,7 @@ def marks_of(content: Any, rows: NDArray[np.int64], *, whole: bool) -> Marks:
     Source: after Lemire and Kaser 2014, "Strongly Universal String Hashing is Fast" (multilinear
         hashing), with a shift between.
     """
-    if not isinstance(content, Tensor):
+    if not _is_array(content):
         return _marks_of_pieces(content, rows)
     size = _bytes_of_one(content)
     start, length = (0, size) if whole or size <= _MIDDLE else ((size - _MIDDLE) // 2, _MIDDLE)
@@ -64,6 +65,11 @@ def marks_of(content: Any, rows: NDArray[np.int64], *, whole: bool) -> Marks:
         products *= keys
         found[first : first + block] = products.sum(axis=1, dtype=np.uint64).view(np.int64)
     return found
+
+
+def _is_array(content: Any) -> bool:
+    """Whether the samples are rows of one array, in memory or decoded when they are taken."""
+    return isinstance(content, Tensor | Streamed)
 
 
 def _marks_of_pieces(content: Any, rows: NDArray[np.int64]) -> Marks:
@@ -95,8 +101,8 @@ def together(first: Marks, second: Marks) -> Marks:
     return mixed.view(np.int64)
 
 
-def _bytes_of_one(content: Tensor) -> int:
-    return int(np.prod(content.shape[1:], dtype=np.int64)) * content.element_size()
+def _bytes_of_one(content: Any) -> int:
+    return int(np.prod(content.shape[1:], dtype=np.int64)) * int(content.element_size())
 
 
 def _keys(count: int) -> NDArray[np.uint64]:

@@ -6,9 +6,25 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from nearfar.data.spec import Spec
 from nearfar.errors import UserError, unknown_name
+
+MODALITIES = ("image", "series", "points", "video", "audio", "text", "graph", "nodes")
+"""What samples can be said to be."""
+FORMS = (
+    "text_column",
+    "image_column",
+    "size",
+    "modality",
+    "channels",
+    "volumes",
+    "frames",
+    "store",
+    "strict",
+)
+"""Options that decide what a sample is, which all runs on the same data share."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +48,17 @@ class DataOptions:
             least 1.
         vocabulary: most token ids of the tokenizer that is trained on the training texts.
         strict: refuse data with unreadable files instead of skipping them.
+        modality: what the samples are, where arrays may be several things: "image", "series",
+            "points" or "video".
+        channels: whether the channels of arrays come "first" (N, C, ...) or "last" (N, ..., C).
+        volumes: of files with several slices or pages: "first" reads the first alone, "slices" each
+            as a sample, "whole" all as one clip. None: the first page of TIFF files, and the
+            slices of medical volumes.
+        frames: of a video that are taken, evenly chosen; 8 by default.
+        store: side in pixels at which whole pictures are stored, from which views of ``size`` are
+            cropped. None: what lies in the middle is stored at the size of the views.
+        likely: the spec of the encoder that the data are for, which answers where arrays may be
+            several things.
         cache: folder of decoded images; by default that of the machine, see
             ``nearfar.data.cache_folder``.
     """
@@ -46,10 +73,28 @@ class DataOptions:
     size: int | None = None
     vocabulary: int = 4096
     strict: bool = False
+    modality: str | None = None
+    channels: Literal["first", "last"] | None = None
+    volumes: Literal["first", "slices", "whole"] | None = None
+    frames: int | None = None
+    store: int | None = None
+    likely: Spec | None = None
     cache: Path | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("limit", self.limit), ("size", self.size)):
+        for name, said, known in (
+            ("modality", self.modality, MODALITIES),
+            ("channels", self.channels, ("first", "last")),
+            ("volumes", self.volumes, ("first", "slices", "whole")),
+        ):
+            if said is not None and said not in known:
+                raise unknown_name(f"data option {name}", said, known)
+        for name, value in (
+            ("limit", self.limit),
+            ("size", self.size),
+            ("frames", self.frames),
+            ("store", self.store),
+        ):
             if value is not None and value < 1:
                 raise UserError(
                     f"The data option {name} is {value}, which leaves nothing; expected a whole "

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nearfar.data.spec import Spec
 from nearfar.errors import unknown_name
-from nearfar.rows import select, tensors_of
+from nearfar.rows import rows_of, select, tensors_of
 
 if TYPE_CHECKING:
     from nearfar.data.content.tokenizer import Tokenizer
@@ -29,9 +29,9 @@ class Samples:
     """N samples.
 
     Attributes:
-        content: what ``take`` draws from: uint8 images (M, C, H, W) or clips (M, C, F, H, W),
-            float32 series (M, C, T) or likewise sound and points, ``Tokens``, or any other kind of
-            ``nearfar.rows``. May be memory-mapped, and may hold more than these samples.
+        content: what ``take`` draws from: uint8 or uint16 images (M, C, H, W) or clips (M, C, F, H,
+            W), float32 series (M, C, T) or likewise sound and points, ``Tokens``, or any other kind
+            of ``nearfar.rows``. May be memory-mapped, and may hold more than these samples.
         ids: N names (file, row).
         label: (N,) int64 classes or float32 values, or (N, C) bool where a sample may have several
             of C classes; None without labels.
@@ -71,6 +71,12 @@ class Samples:
             index = self.rows[index.to(self.rows.device)]
         return select(self.content, index).to(self.device)
 
+    def whole(self, index: Tensor) -> Any:
+        """As ``take``, but of whole pictures (``Whole``) all, from which views take their crops."""
+        if self.rows is not None:
+            index = self.rows[index.to(self.rows.device)]
+        return rows_of(self.content, index).to(self.device)
+
     def subset(self, index: Tensor) -> Samples:
         """Some of the samples, by (K,) int64 numbers; nothing is copied."""
         index = index.cpu()
@@ -93,9 +99,11 @@ class Samples:
         label = None if self.label is None else self.label.to(device)
         group = {name: value.to(device) for name, value in self.group.items()}
         moved = dataclasses.replace(self, label=label, group=group, device=device)
+        if not getattr(self.content, "resident", True):
+            return moved
         if device.type == "cpu" or len(self) * _bytes_of_one(self.content) > _RESIDENT_BYTES:
             return moved
-        content = self.content if self.rows is None else select(self.content, self.rows)
+        content = self.content if self.rows is None else rows_of(self.content, self.rows)
         return dataclasses.replace(moved, content=content.to(device), rows=None)
 
 

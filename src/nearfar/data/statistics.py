@@ -16,7 +16,7 @@ def channel_statistics(
     """Mean and standard deviation of each channel over some samples.
 
     Args:
-        content: uint8 (M, C, ...), scaled to [0, 1] here, or float (M, C, T).
+        content: uint8 or uint16 (M, C, ...), scaled to [0, 1] here, or float (M, C, T).
         rows: (N,) int64, at least one.
 
     Returns:
@@ -24,7 +24,7 @@ def channel_statistics(
     """
     values = content[0].numel()
     rows = rows[:: max(1, -(-len(rows) * values // _MOST_VALUES))]
-    if content.dtype == torch.uint8:
+    if content.dtype in (torch.uint8, torch.uint16):
         return _of_levels(content, rows, max(1, _BLOCK_VALUES // values))
     count = 0
     total = torch.zeros(content.shape[1], dtype=torch.float64)
@@ -50,21 +50,27 @@ def channel_statistics(
 def _of_levels(
     content: Tensor, rows: Tensor, block: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """From how often each of the 256 levels occurs in each channel, which is exact and quickly
-    counted.
+    """From how often each of the 256 or 65,536 levels occurs in each channel, which is exact and
+    quickly counted.
     """
-    counts = torch.zeros(content.shape[1], 256, dtype=torch.int64, device=content.device)
+    levels = torch.iinfo(content.dtype).max + 1
+    counts = torch.zeros(content.shape[1], levels, dtype=torch.int64, device=content.device)
     for part in torch.split(rows, block):
         x = content.index_select(0, part)
         counts += torch.stack(
             [
-                torch.bincount(x[:, channel].flatten(), minlength=256)
+                torch.bincount(_countable(x[:, channel].flatten()), minlength=levels)
                 for channel in range(x.shape[1])
             ]
         )
     share = counts.double() / counts[0].sum()
-    level = torch.arange(256, dtype=torch.float64, device=content.device) / 255
+    level = torch.arange(levels, dtype=torch.float64, device=content.device) / (levels - 1)
     mean = share @ level
     std = (share * (level - mean[:, None]).square()).sum(dim=1).sqrt()
     std[std == 0] = 1.0
     return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _countable(levels: Tensor) -> Tensor:
+    """Levels in a type that can be counted."""
+    return levels if levels.dtype == torch.uint8 else levels.to(torch.int32)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from nearfar.rows.levels import from_unit, largest_level
 from nearfar.views.draws import randn
 
 LEVELS = 1000
@@ -133,16 +134,15 @@ class VariationalGenerator(nn.Module):
         made = self.decoder(latent * self.spread + self.centre)
         if made.shape[2:] != images.shape[2:]:
             made = interpolate(made, images.shape[2:], mode="bilinear")
-        found: Tensor = (255 * made).round().to(torch.uint8)
-        return found
+        return from_unit(made, images.dtype)
 
     def _mean(self, x: Tensor) -> Tensor:
         mean: Tensor = self.posterior(self.map(x)).chunk(2, dim=1)[0]
         return mean
 
     def _sized(self, images: Tensor) -> Tensor:
-        """uint8 images as floats in [0, 1] of the working size."""
-        values = images.to(self.centre.dtype) / 255
+        """Raw pixels as floats in [0, 1] of the working size."""
+        values = images.to(self.centre.dtype) / largest_level(images.dtype)
         return (
             values
             if values.shape[2:] == self.size

@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from nearfar.rows.levels import as_bytes
+
 _LARGEST = 64
 """Side in pixels above which a thumbnail is shrunk."""
 _LOSSLESS = 40
@@ -19,9 +21,11 @@ def image_address(pixels: Tensor, largest: int = _LARGEST) -> str:
     """A data address of one image, shrunk to a side of at most ``largest``.
 
     Args:
-        pixels: uint8 (C, H, W); of other than 1 or 3 channels the first is drawn.
+        pixels: Raw pixels (C, H, W). Of more than three channels the first three are drawn, as red,
+            green and blue; of two the first.
         largest: In pixels.
     """
+    pixels = as_bytes(pixels)
     side = max(pixels.shape[1:])
     if side > largest:
         shape = [max(1, round(n * largest / side)) for n in pixels.shape[1:]]
@@ -31,7 +35,7 @@ def image_address(pixels: Tensor, largest: int = _LARGEST) -> str:
             .to(torch.uint8)
         )
     if pixels.shape[0] not in (1, 3):
-        pixels = pixels[:1]
+        pixels = pixels[: 3 if len(pixels) > 3 else 1]
     array = pixels.cpu().permute(1, 2, 0).numpy()
     kind = "jpeg" if max(pixels.shape[1:]) > _LOSSLESS else "png"
     encoded = io.BytesIO()

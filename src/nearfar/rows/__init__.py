@@ -25,6 +25,7 @@ from nearfar.rows.parts import Parts, part_named
 from nearfar.rows.picked import Picked
 from nearfar.rows.ragged import Ragged
 from nearfar.rows.tokens import Tokens
+from nearfar.rows.whole import Whole, rows_of
 
 __all__ = [
     "Graphs",
@@ -34,12 +35,14 @@ __all__ = [
     "Ragged",
     "Rows",
     "Tokens",
+    "Whole",
     "concatenate",
     "from_named_tensors",
     "map_tensors",
     "named_tensors",
     "part_named",
     "pieces_of",
+    "rows_of",
     "sample_shape",
     "select",
     "tensors_of",

@@ -383,6 +383,7 @@ def _description(encoder: Encoder, card: dict[str, Any] | None) -> dict[str, Any
             "scale": scale,
             "mean": first.mean,
             "std": first.std,
+            **({"range": first.extra["range"]} if "range" in first.extra else {}),
         },
         "versions": {
             "nearfar": __version__,

@@ -159,6 +159,13 @@ def takes(spec: Spec, inputs: Sequence[str]) -> str:
         return f"{', '.join(kinds)}; M nodes, E edges from line 0 to line 1, N samples."
     shape = ", ".join(map(str, ("N", *spec.shape)))
     if modalities.get(spec.modality).scale > 1:
+        if "range" in spec.extra:
+            least, largest = spec.extra["range"]
+            return (
+                f"float32 {spec.modality}s ({shape}) with pixels in [0, 1], which the values "
+                f"{least:g} to {largest:g} of the data become: (x - {least:g}) / "
+                f"{largest - least:g}."
+            )
         return (
             f"float32 {spec.modality} samples ({shape}) with pixels in [0, 1]; others, such as 0 "
             "to 255, give features that are not a number."

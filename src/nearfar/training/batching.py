@@ -68,7 +68,9 @@ def step_batch(
         return column[index.to(column.device)].to(plan.device)
 
     with plan.profile("data"):
-        raw = samples.take(index)
+        # Methods that make sources of their own are given what lies in the middle of pictures.
+        crops = getattr(views, "takes_whole", False) and _passes_on(method)
+        raw = samples.whole(index) if crops else samples.take(index)
         number = index.to(plan.device)
         label = None if samples.label is None else taken(samples.label)
         group = {name: taken(column) for name, column in samples.group.items()}
@@ -85,6 +87,11 @@ def step_batch(
         if own is None:
             return prepared
         return replace(prepared if place is own else prepared[own.rows.to(plan.device)], place=own)
+
+
+def _passes_on(method: Method) -> bool:
+    """Whether views are made of the samples themselves."""
+    return type(method).view_sources is Method.view_sources
 
 
 def by_row(method: Method) -> bool:

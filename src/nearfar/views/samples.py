@@ -39,6 +39,22 @@ def check_samples(samples: Any, spec: Spec, dtype: torch.dtype, meaning: str) ->
     )
 
 
+def check_pixels(samples: Any, spec: Spec, meaning: str) -> Tensor:
+    """The samples, if they are raw pixels of the spec's shape: uint8, or uint16 where the data had
+    more than 8 bits.
+
+    Args:
+        samples: anything.
+        spec: of the data.
+        meaning: what the values should be, for the error ("raw pixels").
+
+    Raises:
+        UserError: as ``check_samples``.
+    """
+    deep = isinstance(samples, Tensor) and samples.dtype == torch.uint16
+    return check_samples(samples, spec, torch.uint16 if deep else torch.uint8, meaning)
+
+
 def normalise(values: Tensor, spec: Spec) -> Tensor:
     """``(values - spec.mean) / spec.std`` by channel, in place, for floats of shape (N, C, ...).
 

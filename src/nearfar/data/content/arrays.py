@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nearfar.data.content.bounds import check_side, check_steps
-from nearfar.data.content.decode import to_bytes
-from nearfar.data.content.pictures import range_of
+from nearfar.data.content.pictures import bits_of, range_of
+from nearfar.data.content.pixels.scaling import levels_of, to_levels
 from nearfar.data.content.series import check_finite, fit_lengths
 from nearfar.data.options import DataOptions
 from nearfar.data.samples import Samples
 from nearfar.data.spec import Spec
 from nearfar.data.tables.table import Loaded
 from nearfar.errors import UserError
+
+_AT_ONCE = 256
+"""Images of more than 8 bits that are resized together."""
 
 
 def in_memory(samples: Any) -> Samples:
@@ -38,7 +41,7 @@ def in_memory(samples: Any) -> Samples:
 
 def _checked(samples: Any) -> Tensor:
     found = torch.as_tensor(np.asarray(samples) if not isinstance(samples, Tensor) else samples)
-    if found.dtype == torch.uint8 and found.ndim == 4:
+    if found.dtype in (torch.uint8, torch.uint16) and found.ndim == 4:
         return found
     if found.is_floating_point() and found.ndim == 3:
         return found.float()
@@ -54,16 +57,26 @@ class ReadyArray:
     """Content of a ``Table`` that needs no decoding: images (N, C, H, W) or float32 series (N, C,
     T).
 
-    Images that are no uint8 are scaled by their own range, least to largest value, or by that of
-    the data they must be like.
+    Images that are no uint8 become uint16, scaled by their own range, least to largest value, or by
+    that of the data they must be like.
+
+    Attributes:
+        array: The samples.
+        name: Of the data, for errors.
+        ranged: Numbers of the samples whose range counts, the training samples; None: all.
     """
 
     array: NDArray[Any]
     name: str
+    ranged: NDArray[np.int64] | None = None
 
     @property
     def modality(self) -> str:
         return "image" if self.array.ndim == 4 else "series"
+
+    def ranged_by(self, rows: NDArray[np.int64]) -> ReadyArray:
+        """The same samples, whose least and largest value are those of these alone."""
+        return replace(self, ranged=rows)
 
     def load(self, rows: NDArray[np.int64], options: DataOptions, like: Spec | None) -> Loaded:
         chosen = self.array if len(rows) == len(self.array) else self.array[rows]
@@ -75,12 +88,14 @@ class ReadyArray:
             notes: list[str] = []
             extra: dict[str, Any] = {}
             if chosen.dtype != np.uint8:
-                chosen, values = self._bytes(chosen, like)
+                chosen, values = self._levels(chosen, like)
                 extra["range"] = values
+                if chosen.dtype != np.uint8:
+                    extra["bits"] = 16
                 told = f"{values[0]:g} to {values[1]:g}"
                 notes.append(
                     f"The images of {self.name} are of type {self.array.dtype}; their range, "
-                    f"{told}, was scaled to 0 to 255 (uint8)."
+                    f"{told}, was scaled to 0 to {levels_of(chosen.dtype):,} ({chosen.dtype})."
                 )
             return Loaded(_covering(torch.from_numpy(chosen), size), readable, notes, extra)
         if options.size is not None:
@@ -91,12 +106,18 @@ class ReadyArray:
         steps = like.shape[-1] if like is not None else options.size
         return Loaded(torch.from_numpy(fit_lengths(chosen, self.name, steps)), readable)
 
-    def _bytes(
+    def _levels(
         self, chosen: NDArray[Any], like: Spec | None
-    ) -> tuple[NDArray[np.uint8], tuple[float, float]]:
-        """Images as uint8, and the values that became 0 and 255."""
-        values = range_of(like) or (float(self.array.min()), float(self.array.max()))
-        return np.stack([to_bytes(one.astype(np.float32), values) for one in chosen]), values
+    ) -> tuple[NDArray[Any], tuple[float, float]]:
+        """Images as uint16, or as uint8 where those that they must be like had 8 bits; and the
+        values that became the least and the largest level."""
+        values = range_of(like)
+        if values is None:
+            counted = self.array if self.ranged is None else self.array[self.ranged]
+            values = float(counted.min()), float(counted.max())
+        kind = np.uint8 if like is not None and bits_of(like) == 8 else np.uint16
+        exact = np.float64 if self.array.dtype.itemsize > 4 else np.float32
+        return np.stack([to_levels(one.astype(exact), values, kind) for one in chosen]), values
 
 
 @dataclass(frozen=True)
@@ -133,7 +154,17 @@ def _covering(images: Tensor, size: tuple[int, ...]) -> Tensor:
     whole = [
         max(least, round(side * scale)) for least, side in zip(size, images.shape[2:], strict=True)
     ]
-    resized = F.interpolate(images, size=whole, mode="bilinear", antialias=True)
+    if images.dtype == torch.uint8:
+        resized = F.interpolate(images, size=whole, mode="bilinear", antialias=True)
+    else:
+        resized = torch.cat(
+            [
+                F.interpolate(part.float(), size=whole, mode="bilinear", antialias=True)
+                .round_()
+                .to(images.dtype)
+                for part in torch.split(images, _AT_ONCE)
+            ]
+        )
     top = (whole[0] - height) // 2
     left = (whole[1] - width) // 2
     return resized[:, :, top : top + height, left : left + width].contiguous()

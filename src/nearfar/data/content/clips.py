@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfar.data.content.decode import Encoded
+from nearfar.data.content.files.encoded import Encoded
 from nearfar.data.content.pictures import Pictures
 from nearfar.data.options import DataOptions
 from nearfar.data.spec import Spec
@@ -27,6 +27,7 @@ class Clips:
         name: of the data, for errors.
         lengths: (N,) how many frames each has; of a clip with other than the most common number
             evenly chosen frames are taken.
+        ranged: as for ``Pictures``, clips instead of frames.
     """
 
     frames: Callable[[NDArray[np.int64]], Sequence[Sequence[Encoded]]]
@@ -34,6 +35,11 @@ class Clips:
     facts: object
     name: str
     lengths: NDArray[np.int64]
+    ranged: NDArray[np.int64] | None = None
+
+    def ranged_by(self, rows: NDArray[np.int64]) -> Clips:
+        """The same clips, whose least and largest value are those of these alone."""
+        return replace(self, ranged=rows)
 
     @property
     def modality(self) -> str:
@@ -53,8 +59,10 @@ class Clips:
             [name for name in self.ids for _ in range(count)],
             (self.facts, count),
             self.name,
+            None if self.ranged is None else _places(self.ranged, count),
+            streams=False,
         )
-        places = (rows[:, None] * count + np.arange(count)).reshape(-1)
+        places = _places(rows, count)
         one = (
             None
             if like is None
@@ -96,6 +104,11 @@ class Clips:
             return found
 
         return encoded
+
+
+def _places(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Numbers of the frames of some clips, ``count`` a clip."""
+    return (rows[:, None] * count + np.arange(count)).reshape(-1)
 
 
 def _most_common(numbers: NDArray[np.int64]) -> int:

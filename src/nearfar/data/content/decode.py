@@ -1,4 +1,4 @@
-"""From an encoded image to uint8 pixels of a wanted shape."""
+"""From an encoded image to pixels of a wanted shape: the one decoder of all readers."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from nearfar.data.content.bounds import MANY_PIXELS, MOST_PIXELS
+from nearfar.data.content.files.codecs import lacking_codec
+from nearfar.data.content.files.encoded import (
+    MOST_CHANNELS,
+    ArrayFile,
+    Encoded,
+    Page,
+    UnreadableError,
+)
+from nearfar.data.content.files.kinds import array_file
+from nearfar.data.content.files.tiff import frames_of
+from nearfar.data.content.pixels.orientation import exchanges_sides, orientation_of, turned, upright
+from nearfar.data.content.pixels.scaling import Range, covering_box, fitted, to_bytes
 from nearfar.data.readers.endings import IMAGE_FORMATS
-
-Encoded = bytes | Path | Image.Image
-"""A file's content, a file, or an image that is decoded already."""
-Range = tuple[float, float]
 
 _GREY_MODES = {"1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 _DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
-_ORIENTATION = 0x112
-_TURNED = (5, 6, 7, 8)
-"""Values of EXIF's orientation under which height and width change places."""
 
 _large = threading.Lock()
-
-
-class UnreadableError(Exception):
-    """An image that cannot be decoded; its text is the reason, or "" for mere damage."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,10 @@ class Measured:
         height: of the image as it is shown.
         width: likewise.
         grey: whether it has no colours.
-        deep: whether its values are of more than 8 bits, so that they must be scaled.
-        cut: whether its colours are of 16 bits, of which Pillow keeps the upper 8.
+        deep: whether its values are of more than 8 bits.
+        cut: whether it has more than 8 bits, of which the upper 8 alone are read here.
+        bands: number of channels where these are neither grey nor RGB; 0 otherwise.
+        pages: of the file, of which the first is read.
     """
 
     height: int
@@ -53,6 +57,13 @@ class Measured:
     grey: bool
     deep: bool = False
     cut: bool = False
+    bands: int = 0
+    pages: int = 1
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for RGB, or the number of bands."""
+        return self.bands or (1 if self.grey else 3)
 
 
 def measure(encoded: Encoded) -> Measured:
@@ -61,20 +72,47 @@ def measure(encoded: Encoded) -> Measured:
     Raises:
         UnreadableError: if it is no image that is read here.
     """
+    file = array_file(encoded)
+    if file is not None:
+        about = file.header()
+        if about.channels > MOST_CHANNELS:
+            raise UnreadableError(
+                f"it has {about.channels} channels; at most {MOST_CHANNELS} are read"
+            )
+        return Measured(
+            about.height,
+            about.width,
+            about.channels == 1,
+            about.kind != np.uint8,
+            bands=0 if about.channels in (1, 3) else about.channels,
+            pages=about.pages,
+        )
     with _opened(encoded) as image:
         height = image.height
         width = image.width
-        if _is_turned(image):
+        if exchanges_sides(orientation_of(image)):
             height, width = width, height
-        deep = image.mode in _DEEP_MODES
-        return Measured(height, width, image.mode in _GREY_MODES, deep, _is_cut(image) and not deep)
+        colours = _has_deep_colours(image)
+        deep = image.mode in _DEEP_MODES or (colours and image.format == "PNG")
+        grey = image.mode in _GREY_MODES or (colours and _has_grey_layout(image))
+        pages = frames_of(image) if image.format == "TIFF" else 1
+        return Measured(height, width, grey, deep, colours and not deep, pages=pages)
 
 
-def _is_cut(image: Image.Image) -> bool:
-    """Whether the encoded colours have 16 bits, by the name of their layout ("RGB;16B")."""
+def _has_deep_colours(image: Image.Image) -> bool:
+    """Whether the encoded colours have 16 bits, of which Pillow would keep the upper 8, by the name
+    of their layout ("RGB;16B")."""
+    return image.mode not in _DEEP_MODES and any(";16" in one for one in _layouts(image))
+
+
+def _has_grey_layout(image: Image.Image) -> bool:
+    return any(one.startswith("LA;") for one in _layouts(image))
+
+
+def _layouts(image: Image.Image) -> list[str]:
     layouts = [tile[3] for tile in getattr(image, "tile", ())]
     names = [one[0] if isinstance(one, tuple) and one else one for one in layouts]
-    return any(isinstance(one, str) and ";16" in one for one in names)
+    return [one for one in names if isinstance(one, str)]
 
 
 def values_range(encoded: Encoded) -> Range | None:
@@ -83,16 +121,34 @@ def values_range(encoded: Encoded) -> Range | None:
     Raises:
         UnreadableError: if the image is broken.
     """
-    with _opened(encoded) as opened, _one_at_a_time(opened.width * opened.height):
-        values = _decoded(opened)
-        array = np.asarray(values)
-        finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
+    array = deep_array(encoded)
+    finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
     return (float(finite.min()), float(finite.max())) if finite.size else None
 
 
+def deep_array(encoded: Encoded) -> NDArray[Any]:
+    """The values (C, H, W) of an image with more than 8 bits, as they are stored, upright.
+
+    Raises:
+        UnreadableError: if the image is broken.
+    """
+    file = array_file(encoded)
+    if file is not None:
+        return _array_in(file)
+    with _opened(encoded) as opened, _one_at_a_time(opened.width * opened.height):
+        if _has_deep_colours(opened):
+            return _deep_colours(encoded, opened)
+        return np.asarray(_decoded(opened))[None]
+
+
 def pixels(
-    encoded: Encoded, shape: tuple[int, int, int], values: Range | None = None
-) -> NDArray[np.uint8]:
+    encoded: Encoded,
+    shape: tuple[int, int, int],
+    values: Range | None = None,
+    *,
+    deep: bool = False,
+    whole: bool = False,
+) -> NDArray[Any]:
     """Decode an image, turn it as EXIF says, resize it so that it covers H x W, and crop the rest
     off evenly.
 
@@ -100,20 +156,32 @@ def pixels(
 
     Args:
         encoded: the image.
-        shape: (C, H, W) wanted; C is 1 (grey) or 3 (RGB).
-        values: of an image with more than 8 bits, what becomes 0 and what 255; by default its own
-            least and largest value.
+        shape: (C, H, W) wanted; C is 1 (grey), 3 (RGB) or the number of channels that the image
+            has.
+        values: of an image with more than 8 bits, what becomes the least and what the largest
+            value; by default its own least and largest value.
+        deep: whether 16 bits are wanted. An image of 8 bits then keeps its levels, 0 to 255 spread
+            over 0 to 65,535.
+        whole: whether nothing is cropped off and the sides are stretched to H x W instead.
 
     Returns:
-        uint8 (C, H, W).
+        uint8 (C, H, W), or uint16 where it is to be deep.
 
     Raises:
         UnreadableError: if the image is broken.
     """
     channels, height, width = shape
+    file = array_file(encoded)
+    if file is not None:
+        array = _array_in(file)
+        return fitted(_of_channels(array, channels), shape, values, deep=deep, whole=whole)
+    if channels not in (1, 3):
+        found = measure(encoded).channels
+        raise UnreadableError(f"it has {found} channels; expected {channels}")
     mode = "L" if channels == 1 else "RGB"
     with _opened(encoded) as opened:
-        wanted = (width, height) if _is_turned(opened) else (height, width)
+        exchanged = exchanges_sides(orientation_of(opened))
+        wanted = (width, height) if exchanged else (height, width)
         enlargement = max(wanted[0] / opened.height, wanted[1] / opened.width)
         if (
             enlargement < 1
@@ -123,11 +191,81 @@ def pixels(
                 (math.ceil(opened.width * enlargement), math.ceil(opened.height * enlargement)),
             )
         with _one_at_a_time(opened.width * opened.height):
+            if deep and (opened.mode in _DEEP_MODES or _is_deep_png(opened)):
+                array = (
+                    _deep_colours(encoded, opened)
+                    if _is_deep_png(opened)
+                    else np.asarray(_decoded(opened))[None]
+                )
+                return fitted(_of_channels(array, channels), shape, values, deep=True, whole=whole)
             image = _flattened(_decoded(opened), mode, values)
             if image.size != (width, height):
-                image = _covering(image, height, width)
-    found = np.asarray(image)
-    return found[None] if channels == 1 else found.transpose(2, 0, 1)
+                image = _covering(image, height, width, whole=whole)
+    shown: NDArray[Any] = np.asarray(image)
+    levels = shown[None] if channels == 1 else shown.transpose(2, 0, 1)
+    return levels.astype(np.uint16) * np.uint16(257) if deep else levels
+
+
+def _is_deep_png(image: Image.Image) -> bool:
+    return image.format == "PNG" and _has_deep_colours(image)
+
+
+def _array_in(file: ArrayFile) -> NDArray[Any]:
+    about = file.header()
+    with _one_at_a_time(about.height * about.width * about.channels):
+        return file.array()
+
+
+def _of_channels(array: NDArray[Any], channels: int) -> NDArray[Any]:
+    """The channels that are wanted: grey of RGB and the reverse; others must be as many."""
+    if len(array) == channels:
+        return array
+    if len(array) == 1 and channels == 3:
+        return np.repeat(array, 3, axis=0)
+    if len(array) == 3 and channels == 1:
+        weights = np.array([0.299, 0.587, 0.114]).reshape(3, 1, 1)
+        grey = (array * weights).sum(axis=0, keepdims=True)
+        return np.asarray(np.rint(grey).astype(array.dtype) if array.dtype.kind in "ui" else grey)
+    raise UnreadableError(f"it has {len(array)} channels; expected {channels}")
+
+
+def _deep_colours(encoded: Encoded, opened: Image.Image) -> NDArray[Any]:
+    """Colours of 16 bits of a PNG file, which Pillow would cut to 8, upright and on white."""
+    if opened.width * opened.height > MOST_PIXELS:
+        _decoded(opened)  # refuses it
+    layout = _layouts(opened)[0]
+    array = _two_bytes(encoded, layout)
+    if len(array) in (2, 4):
+        opaque = array[-1:].astype(np.float64) / 65535
+        array = np.rint(array[:-1] * opaque + 65535 * (1 - opaque)).astype(np.uint16)
+    return turned(array, orientation_of(opened))
+
+
+def _two_bytes(encoded: Encoded, layout: str) -> NDArray[np.uint16]:
+    """The values (C, H, W) of a PNG file of 16 bits.
+
+    Pillow has no mode of several channels of 16 bits, but it can be told to take every first or
+    every second byte of the file's values.
+    """
+    if layout == "LA;16B":  # as wide as four bytes
+        whole = _bytes_of(encoded, "RGBA", "RGBA").astype(np.uint16)
+        return whole[::2] * np.uint16(256) + whole[1::2]
+    mode = layout.partition(";")[0]
+    upper = _bytes_of(encoded, mode, f"{mode};16B").astype(np.uint16)
+    lower = _bytes_of(encoded, mode, f"{mode};16L")
+    return upper * np.uint16(256) + lower
+
+
+def _bytes_of(encoded: Encoded, mode: str, layout: str) -> NDArray[np.uint8]:
+    with _opened(encoded) as opened:
+        held: Any = opened
+        held._mode = mode
+        held.tile = [(*tile[:3], layout) for tile in held.tile]
+        try:
+            held.load()
+        except Exception as error:  # as for any image
+            raise UnreadableError from error
+        return np.asarray(held).transpose(2, 0, 1)
 
 
 @contextmanager
@@ -140,18 +278,20 @@ def _opened(encoded: Encoded) -> Iterator[Image.Image]:
     if isinstance(encoded, Image.Image):
         yield encoded.copy()  # closing the copy leaves the caller's image open
         return
+    source = encoded.path if isinstance(encoded, Page) else encoded
+    assert isinstance(source, bytes | Path)  # array files are not opened here
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(
-                io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded, formats=_formats()
+                io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats()
             )
     except Image.DecompressionBombError as error:
         raise UnreadableError(
             f"too large: over {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
         ) from error
     except Exception as error:  # Pillow's decoders raise nearly anything on broken files
-        raise UnreadableError from error
+        raise UnreadableError(lacking_codec(source)) from error
     with image:
         yield image
 
@@ -178,23 +318,7 @@ def _decoded(image: Image.Image) -> Image.Image:
         image.load()
     except Exception as error:  # as above
         raise UnreadableError from error
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # the EXIF block is damaged and the picture is not
-        return image
-
-
-def _is_turned(image: Image.Image) -> bool:
-    if (
-        image.format == "TIFF"
-    ):  # Pillow turns these by itself, and states the size that they will have
-        return False
-    if image.format == "PNG" and not {"exif", "Raw profile type exif"} & set(image.info):
-        return False  # Pillow would decode all of it to look further
-    try:
-        return image.getexif().get(_ORIENTATION) in _TURNED
-    except Exception:  # a damaged block of EXIF
-        return False
+    return upright(image)
 
 
 @contextmanager
@@ -228,33 +352,6 @@ def _scaled(image: Image.Image, values: Range | None) -> Image.Image:
     return Image.fromarray(to_bytes(np.where(finite, array, values[0]), values))
 
 
-def to_bytes(array: NDArray[np.float32], values: Range) -> NDArray[np.uint8]:
-    """Numbers as uint8, the range's ends becoming 0 and 255; what lies beyond is clipped, and
-    without a range all is 0."""
-    least, largest = values
-    if largest <= least:
-        return np.zeros(array.shape, dtype=np.uint8)
-    found: NDArray[np.uint8] = np.rint(
-        ((array - least) * (255 / (largest - least))).clip(0, 255)
-    ).astype(np.uint8)
-    return found
-
-
-def _covering(image: Image.Image, height: int, width: int) -> Image.Image:
-    return image.resize(
-        (width, height), Image.Resampling.BILINEAR, box=covering_box(image.size, height, width)
-    )
-
-
-def covering_box(
-    size: tuple[int, int], height: int, width: int
-) -> tuple[float, float, float, float]:
-    """The largest box in the middle of an image (width, height) that has the shape of H x W: left,
-    top, right, bottom."""
-    across, down = size
-    shrink = min(down / height, across / width)
-    box_width = min(width * shrink, across)
-    box_height = min(height * shrink, down)
-    left = max((across - box_width) / 2, 0.0)
-    top = max((down - box_height) / 2, 0.0)
-    return left, top, min(left + box_width, across), min(top + box_height, down)
+def _covering(image: Image.Image, height: int, width: int, *, whole: bool) -> Image.Image:
+    box = None if whole else covering_box(image.size, height, width)
+    return image.resize((width, height), Image.Resampling.BILINEAR, box=box)

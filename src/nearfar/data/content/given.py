@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from nearfar import own
@@ -23,7 +23,10 @@ from nearfar.data.cache import remembered, write_blocks
 from nearfar.data.cache_folder import cache_folder
 from nearfar.data.content.arrays import ReadyArray, ReadyClips
 from nearfar.data.content.bounds import check_side
-from nearfar.data.content.decode import covering_box, to_bytes
+from nearfar.data.content.decode import deep_array, measure, pixels
+from nearfar.data.content.files.encoded import MOST_CHANNELS, UnreadableError
+from nearfar.data.content.pixels.scaling import resized, to_bytes
+from nearfar.data.content.readings import are_last
 from nearfar.data.options import DataOptions
 from nearfar.data.tables.table import Content, Table
 from nearfar.errors import UserError
@@ -32,6 +35,8 @@ _CHANNELS = (1, 3)
 _SAMPLE_NAMES = ("image", "img", "x", "pixel_values", "series", "text", "sample")
 _LABEL_NAMES = ("label", "labels", "y", "target")
 _UNIT = 1.01
+_NORMALISED = 10.0
+"""Floats beyond [0, 1] of which none is larger were normalised."""
 _numbers = itertools.count()
 
 
@@ -40,9 +45,9 @@ class SampleSet:
 
     Args:
         data: With ``__len__`` and ``__getitem__``, which gives a sample or (sample, label): a
-            picture of Pillow, bytes (C, H, W), (H, W, C) or (H, W), floats (C, H, W) in [0, 1],
-            bytes (C, F, H, W) of clips, floats (C, T) or (T,) of series, or a text; or a dict of
-            both.
+            picture of Pillow, bytes (C, H, W), (H, W, C) or (H, W), floats (C, H, W) in [0, 1] or
+            of a range of their own, whole numbers of 16 bits likewise, bytes (C, F, H, W) of clips,
+            floats (C, T) or (T,) of series, or a text; or a dict of both.
         name: For errors, and of the table.
         options: ``size`` resizes images, which may then have several sizes.
     """
@@ -115,9 +120,7 @@ class SampleSet:
         if isinstance(sample, str):
             return sample
         if isinstance(sample, Image.Image):
-            upright = ImageOps.exif_transpose(sample)
-            pixels = np.asarray(upright.convert("L" if upright.mode in ("1", "L") else "RGB"))
-            return self._sized(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+            return self._picture(sample, row)
         array = sample.detach().cpu().numpy() if isinstance(sample, Tensor) else sample
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "uif":
             kind = getattr(array, "dtype", None) or type(sample).__name__
@@ -159,32 +162,58 @@ class SampleSet:
             )
         return sample, label
 
+    def _picture(self, picture: Image.Image, row: int) -> NDArray[Any]:
+        """A picture of Pillow, decoded as files are; more than 8 bits are kept."""
+        size = self.options.size
+        check_side(size)
+        try:
+            about = measure(picture)
+            if about.deep:
+                return self._sized(deep_array(picture))
+            sides = (about.height, about.width) if size is None else (size, size)
+            return pixels(picture, (about.channels, *sides))
+        except UnreadableError as error:
+            reason = str(error) or "it is damaged"
+            raise UserError(
+                f"The picture {row} of {self.name} cannot be read: {reason}."
+            ) from error
+
     def _array(self, array: NDArray[Any], row: int) -> NDArray[Any]:
-        if array.dtype == np.uint8:
-            if array.ndim == 2:
-                return self._sized(array[None])
-            if array.ndim == 3 and array.shape[0] in _CHANNELS:
-                return self._sized(array)
-            if array.ndim == 3 and array.shape[2] in _CHANNELS:
-                return self._sized(array.transpose(2, 0, 1))
-            if array.ndim == 4 and array.shape[0] in _CHANNELS:
-                return array
-        elif array.ndim == 3 and {array.shape[0], array.shape[2]} & set(_CHANNELS):
-            least, most = float(array.min()), float(array.max())
-            if not 0 <= least <= most <= _UNIT:
-                raise UserError(
-                    f"The image {row} of {self.name} has values from {least:.3g} to {most:.3g}; "
-                    "expected bytes, or numbers in [0, 1]: leave the normalisation out, as images "
-                    "are normalised by the data's own statistics."
-                )
-            first = array if array.shape[0] in _CHANNELS else array.transpose(2, 0, 1)
-            return self._sized(to_bytes(first.astype(np.float32), (0.0, 1.0)))
-        elif array.ndim in (1, 2):
+        name = f"Sample {row} of {self.name}"
+        if array.dtype == np.uint8 and array.ndim == 2:
+            return self._sized(array[None])
+        if array.dtype == np.uint8 and array.ndim == 4 and array.shape[0] in _CHANNELS:
+            return array
+        if array.ndim == 3:
+            last = are_last(array.shape, self.options.channels, name)
+            image = array.transpose(2, 0, 1) if last else array
+            return self._sized(self._checked(image, row))
+        if array.ndim in (1, 2):
             return array.reshape(-1, array.shape[-1]).astype(np.float32)
         raise UserError(
-            f"Sample {row} of {self.name} has the shape {array.shape} and type {array.dtype}; "
-            "expected images (C, H, W) with C 1 or 3, clips (C, F, H, W) of bytes or series (C, T)."
+            f"{name} has the shape {array.shape} and type {array.dtype}; expected images (C, H, W) "
+            f"with C from 1 to {MOST_CHANNELS}, clips (C, F, H, W) of bytes or series (C, T)."
         )
+
+    def _checked(self, image: NDArray[Any], row: int) -> NDArray[Any]:
+        """An image (C, H, W) of bytes, of numbers in [0, 1] as bytes, or of its own numbers."""
+        if image.dtype.kind != "f":
+            return image
+        least, most = float(image.min()), float(image.max())
+        if 0 <= least <= most <= _UNIT:
+            return to_bytes(image.astype(np.float32), (0.0, 1.0))
+        if least >= -_NORMALISED and most <= _NORMALISED:
+            raise UserError(
+                f"The image {row} of {self.name} has values from {least:.3g} to {most:.3g}; "
+                "expected bytes, or numbers in [0, 1]: leave the normalisation out, as images "
+                "are normalised by the data's own statistics."
+            )
+        if not np.isfinite(image).all():
+            raise UserError(
+                f"The image {row} of {self.name} holds values that are missing or infinite; "
+                "replace them by numbers."
+            )
+        return image.astype(np.float32)
 
     def _sized(self, image: NDArray[Any]) -> NDArray[Any]:
         """An image of the size that was asked for, if any."""
@@ -192,14 +221,8 @@ class SampleSet:
         check_side(size)
         if size is None or image.shape[1:] == (size, size):
             return np.ascontiguousarray(image)
-        box = covering_box((image.shape[2], image.shape[1]), size, size)
-        planes = [
-            Image.fromarray(np.ascontiguousarray(plane)).resize(
-                (size, size), Image.Resampling.BILINEAR, box=box
-            )
-            for plane in image
-        ]
-        return np.stack([np.asarray(plane) for plane in planes])
+        found = resized(image, (size, size))
+        return np.rint(found).astype(image.dtype) if image.dtype.kind in "ui" else found
 
 
 def _are_alike(one: NDArray[Any], other: NDArray[Any]) -> bool:

@@ -5,34 +5,29 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nearfar.data.cache import key_of, remembered, write_blocks
+from nearfar.data.cache import has_room, key_of, remembered, write_blocks
 from nearfar.data.content.bounds import check_side
-from nearfar.data.content.decode import (
-    Encoded,
-    Measured,
-    Range,
-    UnreadableError,
-    measure,
-    pixels,
-    values_range,
-)
+from nearfar.data.content.decode import Measured, measure, pixels, values_range
+from nearfar.data.content.files.encoded import Encoded, UnreadableError
+from nearfar.data.content.files.kinds import lacking
+from nearfar.data.content.pixels.heads import FIELDS, Heads, Shape, common_shape
+from nearfar.data.content.pixels.scaling import Range
+from nearfar.data.content.pixels.streamed import Streamed
 from nearfar.data.options import DataOptions
 from nearfar.data.spec import Spec
 from nearfar.data.tables.table import Loaded, decoded_rows
 from nearfar.errors import UserError
-
-LARGEST_SIDE = 224
-"""Images are shrunk to at most this unless a size is given."""
+from nearfar.rows import Whole
 
 _BLOCK = 512
 """Images decoded between two writes."""
@@ -42,10 +37,8 @@ _TASK = 32
 _BLOCK_BYTES = 1 << 27
 """Most bytes of decoded images between two writes."""
 
-_VERSION = 2
+_VERSION = 3
 """Of what is written; a change makes old cache entries unused."""
-
-Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -57,109 +50,225 @@ class Pictures:
         ids: N names, for the list of unreadable ones.
         facts: what tells this content from any other, for the cache.
         name: of the data, for errors.
+        ranged: numbers of the images whose least and largest value are those of all, the training
+            images; None: of those that are loaded.
+        streams: whether images of which no decoded copy fits the disk are decoded when they are
+            taken.
     """
 
     encoded: Callable[[NDArray[np.int64]], Sequence[Encoded]]
     ids: Sequence[str]
     facts: object
     name: str
+    ranged: NDArray[np.int64] | None = None
+    streams: bool = True
 
     @property
     def modality(self) -> str:
         return "image"
 
+    def ranged_by(self, rows: NDArray[np.int64]) -> Pictures:
+        """The same images, whose least and largest value are looked for among these alone."""
+        return replace(self, ranged=rows)
+
     def sizes(self, rows: NDArray[np.int64]) -> list[tuple[int, int] | None]:
         """Height and width of each image, told by its header; None where it cannot be read."""
-        with ThreadPoolExecutor(_cores()) as pool:
-            found = [
-                m for block in self._blocks(rows, _BLOCK) for m in _spread(pool, _measured, block)
-            ]
-        return [(one.height, one.width) if isinstance(one, Measured) else None for one in found]
+        return self.heads(rows, None).sizes()
+
+    def heads(self, rows: NDArray[np.int64], cache: Path | None) -> Heads:
+        """What the headers of some images say, looked at once and remembered.
+
+        Args:
+            rows: (M,) which.
+            cache: as in ``DataOptions``.
+        """
+
+        def write(file: BinaryIO) -> dict[str, Any]:
+            with ThreadPoolExecutor(_cores()) as pool:
+                found = [
+                    one
+                    for block in self._blocks(rows, _BLOCK)
+                    for one in _spread(pool, _measured, block)
+                ]
+            table = np.array([_row(one) for one in found], dtype=np.int64)
+            write_blocks(file, table.shape, np.int64, [table])
+            return {"broken": [(n, one) for n, one in enumerate(found) if isinstance(one, str)]}
+
+        key = key_of(_VERSION, "heads", lacking(), self.facts, rows.tobytes())
+        table, about = remembered(key, write, cache)
+        return Heads(np.asarray(table), {int(place): one for place, one in about["broken"]})
 
     def load(self, rows: NDArray[np.int64], options: DataOptions, like: Spec | None) -> Loaded:
         check_side(options.size)
-        wanted = like.shape if like is not None else None
+        check_side(options.store)
+        heads = self.heads(rows, options.cache)
+        self._check(heads, len(rows))
+        shape = common_shape(heads, options.size, None if like is None else like.shape)
         values = range_of(like)
-        key = key_of(_VERSION, self.facts, rows.tobytes(), options.size, wanted, values)
-        array, about = remembered(
-            key, lambda file: self._write(file, rows, options.size, wanted, values), options.cache
+        is_deep = bits_of(like) > 8 if like is not None else bool(heads.deep.any())
+        view = shape[1:]
+        if options.store is not None:
+            shape = (shape[0], options.store, options.store)
+        way = _Way(shape, values, is_deep, options.store is not None)
+        ranged = None
+        if heads.deep.any() and values is None:
+            ranged = self._ranging(rows, heads.deep)
+        key = key_of(
+            _VERSION,
+            lacking(),
+            self.facts,
+            rows.tobytes(),
+            way,
+            None if ranged is None else ranged.tobytes(),
         )
-        unreadable = dict(about["unreadable"])
+        size = len(rows) * math.prod(way.shape) * np.dtype(way.kind).itemsize
+        is_streamed = self.streams and not has_room(key, size, options.cache)
+        content: Any
+        if is_streamed:
+            content, about = self._streamed(rows, heads, way, ranged, options.cache)
+        else:
+            array, about = remembered(
+                key, lambda file: self._write(file, rows, heads, way, ranged), options.cache
+            )
+            content = torch.from_numpy(array)
         readable, notes = decoded_rows(
-            unreadable, self.ids, rows, f"images of {self.name}", strict=options.strict
+            dict(about["unreadable"]),
+            self.ids,
+            rows,
+            f"images of {self.name}",
+            strict=options.strict,
         )
         extra: dict[str, Any] = {}
-        if about["resized"]:
-            side = " x ".join(map(str, about["shape"][1:]))
+        count = heads.resized(shape)
+        if options.store is not None:
             notes.append(
-                f"{about['resized']} of {len(rows)} images were resized and cropped to {side} "
+                f"Whole pictures of {self.name} are stored as squares of {options.store} pixels; "
+                f"views of {' x '.join(map(str, view))} are cropped from all of each."
+            )
+        elif count:
+            side = " x ".join(map(str, shape[1:]))
+            notes.append(
+                f"{count} of {len(rows)} images were resized and cropped to {side} "
                 f"pixels; --size sets another size."
             )
-            extra["resized"] = about["resized"]
+            extra["resized"] = count
+        notes += self._notes(heads, about["range"], is_deep)
         if about["range"] is not None:
             extra["range"] = about["range"]
-            least, largest = about["range"]
+        if is_deep:
+            extra["bits"] = 16
+        if is_streamed:
             notes.append(
-                f"{about['deep']} of {len(rows)} images have values of more than 8 bits; their "
-                f"range, {least:g} to {largest:g}, "
-                "was scaled to 0 to 255."
+                f"The decoded images of {self.name} would take {size / 2**30:,.1f} GiB, more than "
+                "the disk of the cache has room for: they are decoded whenever they are taken, "
+                "which is slower; NEARFAR_CACHE names another folder."
             )
-        if about["cut"]:
+        if options.store is not None:
+            content = Whole(content, torch.from_numpy(heads.aspect()), (view[0], view[1]))
+        return Loaded(content, readable, notes, extra)
+
+    def _streamed(
+        self,
+        rows: NDArray[np.int64],
+        heads: Heads,
+        way: _Way,
+        ranged: NDArray[np.int64] | None,
+        cache: Path | None,
+    ) -> tuple[Streamed, dict[str, Any]]:
+        """The images without a decoded copy, and the facts that ``_write`` would tell.
+
+        All are decoded once to know which are broken, and that alone is remembered.
+        """
+        if ranged is not None:
+            with ThreadPoolExecutor(_cores()) as pool:
+                way = replace(way, values=self._values(pool, ranged))
+
+        def checked(file: BinaryIO) -> dict[str, Any]:
+            broken = dict(heads.broken)
+            with ThreadPoolExecutor(_cores()) as pool:
+                for _ in self._decoded(pool, rows, way, broken):
+                    pass
+            write_blocks(file, (1,), np.int64, [np.zeros(1)])
+            return {"unreadable": sorted(broken.items())}
+
+        key = key_of(_VERSION, "broken", lacking(), self.facts, rows.tobytes(), way)
+        _, about = remembered(key, checked, cache)
+
+        def decode(numbers: NDArray[np.int64]) -> NDArray[Any]:
+            with ThreadPoolExecutor(_cores()) as pool:
+                return np.concatenate(list(self._decoded(pool, rows[numbers], way, {})))
+
+        kind = torch.uint16 if way.deep else torch.uint8
+        content = Streamed(decode, torch.arange(len(rows)), way.shape, kind)
+        return content, {**about, "range": way.values if heads.deep.any() else None}
+
+    def _check(self, heads: Heads, count: int) -> None:
+        if len(heads.broken) < count:
+            return
+        reasons = (
+            "; ".join(dict.fromkeys(filter(None, heads.broken.values())))
+            or "check that they are complete image files"
+        )
+        raise UserError(f"None of the {count} images of {self.name} can be read: {reasons}.")
+
+    def _ranging(self, rows: NDArray[np.int64], deep: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The images in which the least and largest value are looked for: those of more than 8
+        bits, of the training set where it is known and has any."""
+        found = rows[deep]
+        if self.ranged is None:
+            return found
+        trained = found[np.isin(found, self.ranged)]
+        return trained if len(trained) else found
+
+    def _notes(self, heads: Heads, values: Range | None, is_deep: bool) -> list[str]:
+        """What a user should know of bits, bands and pages."""
+        notes = []
+        count = len(heads.table)
+        deep = int(heads.deep.sum())
+        if deep and values is not None:
+            least, largest = values
+            levels = "65,535 (16 bits are kept)" if is_deep else "255"
             notes.append(
-                f"{about['cut']} of {len(rows)} images have colours of 16 bits, of which the upper "
-                f"8 are read."
+                f"{deep} of {count} images have values of more than 8 bits; their "
+                f"range, {least:g} to {largest:g}, was scaled to 0 to {levels}."
             )
-        return Loaded(torch.from_numpy(array), readable, notes, extra)
+        cut = int(heads.of("cut").sum())
+        if cut:
+            notes.append(
+                f"{cut} of {count} images have colours of 16 bits, of which the upper 8 are read; "
+                "TIFF files are read whole with pip install 'nearfar[tiff]'."
+            )
+        pages = int((heads.of("pages") > 1).sum())
+        if pages:
+            notes.append(
+                f"{pages} of {count} files have several pages, of which the first is read; "
+                "--volumes slices reads every page as a sample, --volumes whole all of a file as "
+                "one clip."
+            )
+        return notes
 
     def _write(
         self,
         file: BinaryIO,
         rows: NDArray[np.int64],
-        size: int | None,
-        wanted: tuple[int, ...] | None,
-        values: Range | None,
+        heads: Heads,
+        way: _Way,
+        ranged: NDArray[np.int64] | None,
     ) -> dict[str, Any]:
-        """Decode all rows into an open .npy; the facts say which are broken (and black) and how
-        many changed their shape."""
+        """Decode all rows into an open .npy; the facts say which are broken (and black)."""
+        broken = dict(heads.broken)
         with ThreadPoolExecutor(_cores()) as pool:
-            found = [
-                m for block in self._blocks(rows, _BLOCK) for m in _spread(pool, _measured, block)
-            ]
-            measured = [m for m in found if isinstance(m, Measured)]
-            broken = {place: one for place, one in enumerate(found) if isinstance(one, str)}
-            if not measured:
-                reasons = (
-                    "; ".join(dict.fromkeys(filter(None, broken.values())))
-                    or "check that they are complete image files"
-                )
-                raise UserError(
-                    f"None of the {len(rows)} images of {self.name} can be read: {reasons}."
-                )
-            shape = (
-                _three(wanted)
-                if wanted is not None and len(wanted) == 3
-                else _common_shape(measured, size, wanted)
-            )
-            deep = np.array([isinstance(one, Measured) and one.deep for one in found])
-            if deep.any() and values is None:
-                values = self._values(pool, rows[deep])
+            if ranged is not None:
+                way = replace(way, values=self._values(pool, ranged))
             write_blocks(
                 file,
-                (len(rows), *shape),
-                np.uint8,
-                self._decoded(pool, rows, shape, values, broken),
+                (len(rows), *way.shape),
+                way.kind,
+                self._decoded(pool, rows, way, broken),
             )
-        resized = sum(
-            isinstance(one, Measured) and (one.height, one.width) != shape[1:] for one in found
-        )
-        cut = sum(isinstance(one, Measured) and one.cut for one in found)
         return {
             "unreadable": sorted(broken.items()),
-            "resized": resized,
-            "shape": shape,
-            "deep": int(deep.sum()),
-            "cut": cut,
-            "range": values if deep.any() else None,
+            "range": way.values if heads.deep.any() else None,
         }
 
     def _values(self, pool: ThreadPoolExecutor, rows: NDArray[np.int64]) -> Range | None:
@@ -184,16 +293,16 @@ class Pictures:
         self,
         pool: ThreadPoolExecutor,
         rows: NDArray[np.int64],
-        shape: Shape,
-        values: Range | None,
+        way: _Way,
         broken: dict[int, str],
-    ) -> Iterator[NDArray[np.uint8]]:
+    ) -> Iterator[NDArray[Any]]:
         place = 0
-        for block in self._blocks(rows, max(1, min(_BLOCK, _BLOCK_BYTES // math.prod(shape)))):
-            decoded = np.zeros((len(block), *shape), dtype=np.uint8)
+        most = _BLOCK_BYTES // (math.prod(way.shape) * np.dtype(way.kind).itemsize)
+        for block in self._blocks(rows, max(1, min(_BLOCK, most))):
+            decoded = np.zeros((len(block), *way.shape), dtype=way.kind)
             for target, one in zip(
                 decoded,
-                _spread(pool, lambda encoded: _pixels(encoded, shape, values), block),
+                _spread(pool, lambda encoded: _pixels(encoded, way), block),
                 strict=True,
             ):
                 if isinstance(one, str):
@@ -204,11 +313,37 @@ class Pictures:
             yield decoded
 
 
+@dataclass(frozen=True)
+class _Way:
+    """How images are decoded.
+
+    Attributes:
+        shape: of each.
+        values: what becomes the least and the largest level of those with more than 8 bits.
+        deep: whether 16 bits are kept.
+        whole: whether each is stretched over the shape and nothing is cropped off.
+    """
+
+    shape: Shape
+    values: Range | None
+    deep: bool
+    whole: bool = False
+
+    @property
+    def kind(self) -> Any:
+        return np.uint16 if self.deep else np.uint8
+
+
 def range_of(spec: Spec | None) -> Range | None:
-    """The values that became 0 and 255 when the images of a spec were read; None if they had 8
-    bits."""
+    """The values that became the least and largest level when the images of a spec were read; None
+    if they had 8 bits."""
     found = None if spec is None else spec.extra.get("range")
     return None if found is None else (float(found[0]), float(found[1]))
+
+
+def bits_of(spec: Spec | None) -> int:
+    """Bits of each value of the images of a spec, 8 or 16."""
+    return 8 if spec is None else int(spec.extra.get("bits", 8))
 
 
 def _spread(
@@ -237,33 +372,18 @@ def _range(encoded: Encoded) -> Range | None:
         return None
 
 
-def _pixels(encoded: Encoded, shape: Shape, values: Range | None) -> NDArray[np.uint8] | str:
+def _pixels(encoded: Encoded, way: _Way) -> NDArray[Any] | str:
     try:
-        return pixels(encoded, shape, values)
+        return pixels(encoded, way.shape, way.values, deep=way.deep, whole=way.whole)
     except UnreadableError as error:
         return str(error)
 
 
-def _common_shape(
-    measured: Sequence[Measured], size: int | None, wanted: tuple[int, ...] | None = None
-) -> Shape:
-    """Grey if all images are, or with as many channels as are wanted; of the wanted side, or as
-    they are if all agree, or else square with the most common shorter side."""
-    channels = wanted[0] if wanted else (1 if all(one.grey for one in measured) else 3)
-    if size is not None:
-        return channels, size, size
-    shapes = {(one.height, one.width) for one in measured}
-    if len(shapes) == 1 and max(next(iter(shapes))) <= LARGEST_SIDE:
-        return channels, *shapes.pop()
-    sides = Counter(min(one.height, one.width) for one in measured)
-    most_common = max(sides, key=lambda side: (sides[side], side))
-    side = min(most_common, LARGEST_SIDE)
-    return channels, side, side
-
-
-def _three(shape: tuple[int, ...]) -> Shape:
-    channels, height, width = shape
-    return channels, height, width
+def _row(one: Measured | str) -> tuple[int, ...]:
+    """The fields of ``Heads`` for one image."""
+    if isinstance(one, str):
+        return (0,) * len(FIELDS)
+    return 1, one.height, one.width, one.channels, int(one.deep), int(one.cut), one.pages
 
 
 def _cores() -> int:

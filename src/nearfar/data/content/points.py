@@ -45,12 +45,12 @@ class PointClouds:
             )
         count = like.shape[-1] if like is not None else options.size or chosen.shape[1]
         return Loaded(
-            torch.from_numpy(_as_many(chosen, count).transpose(0, 2, 1).copy()),
+            torch.from_numpy(as_many(chosen, count).transpose(0, 2, 1).copy()),
             np.ones(len(rows), dtype=bool),
         )
 
 
-def _as_many(points: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+def as_many(points: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     """Evenly chosen points of each sample, or the first ones again where there are too few: (N, K,
     3) to (N, count, 3)."""
     there = points.shape[1]

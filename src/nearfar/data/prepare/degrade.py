@@ -17,6 +17,7 @@ from nearfar.data.spec import Spec
 from nearfar.errors import UserError
 from nearfar.ranges import at_least, whole_number
 from nearfar.rows import Parts
+from nearfar.rows.levels import from_unit, to_unit
 
 DEGRADED = "degraded"
 CLEAN = "clean"
@@ -145,19 +146,19 @@ class Degrade:
         )
 
     def degraded(self, images: Tensor, ids: list[str], seed: int) -> Tensor:
-        """Degraded copies of bytes (N, C, H, W), as bytes.
+        """Degraded copies of raw pixels (N, C, H, W), of the same type.
 
         Args:
-            images: uint8, sides that the factor divides.
+            images: raw pixels, sides that the factor divides.
             ids: Of the samples; what is drawn for each depends on its id and the seed alone.
             seed: Of the draws.
         """
-        clean = images.to(torch.float32) / 255
+        clean = to_unit(images)
         found = self._changed(clean, ids, seed)
         factor = self._factor()
         if factor > 1:
             found = bicubic_down(found, factor)
-        return (found.clamp(0, 1) * 255).round().to(torch.uint8)
+        return from_unit(found, images.dtype)
 
     def _changed(self, clean: Tensor, ids: list[str], seed: int) -> Tensor:
         amount = self._amount()

@@ -18,6 +18,7 @@ from torch import Tensor
 from nearfar.data.loading import load
 from nearfar.data.samples import Samples, Source
 from nearfar.errors import UserError
+from nearfar.rows.levels import largest_level
 
 MIXTURE = "mixture"
 UNLABELLED = -1
@@ -88,7 +89,7 @@ def _unlabelled(values: Tensor, count: int) -> Tensor:
 
 
 def _generated(source: Source, inflate: str, seed: int) -> Tensor:
-    """uint8 (M, C, H, W)."""
+    """Raw pixels (M, C, H, W)."""
     if source.spec.modality != "image":
         raise UserError(
             f"Only images can be inflated with generated ones, and {source.spec.name} holds "
@@ -118,14 +119,14 @@ def generate(
     It knows small, aligned images (digits); of others it gives blurred ones.
 
     Args:
-        samples: uint8 images (N, C, H, W); at most 10,000 of them, drawn, are fitted.
+        samples: images (N, C, H, W); at most 10,000 of them, drawn, are fitted.
         count: of images, at least 1.
         seed: of the draws.
         dimensions: principal components that are kept.
         components: of the mixture, each with a full covariance.
 
     Returns:
-        uint8 (count, C, H, W).
+        (count, C, H, W) of the same type.
 
     Raises:
         UserError: for fewer than 8 samples, or fewer than one wanted.
@@ -151,6 +152,6 @@ def generate(
     points, _ = mixture.sample(count)
     shuffled = points[np.random.RandomState(seed).permutation(count)]
     values = turn.inverse_transform(shuffled)
-    return torch.from_numpy(np.clip(np.rint(values), 0, 255).astype(np.uint8)).view(
-        count, *images.shape[1:]
-    )
+    levels = np.clip(np.rint(values), 0, largest_level(images.dtype))
+    made = torch.from_numpy(levels).to(images.dtype)
+    return made.view(count, *images.shape[1:])

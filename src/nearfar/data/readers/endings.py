@@ -19,6 +19,8 @@ IMAGE_ENDINGS = (
     ".pgm",
     ".pbm",
     ".jp2",
+    ".j2k",
+    ".jpx",
     ".avif",
 )
 IMAGE_FORMATS = (
@@ -39,6 +41,12 @@ starts another program."""
 SOUND_ENDINGS = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 SERIES_ENDINGS = (".csv", ".tsv")
 TABLE_ENDINGS = (".parquet",)
+ARRAY_ENDINGS = (".npy",)
+DICOM_ENDINGS = (".dcm", ".dicom")
+SCAN_ENDINGS = (".nii", ".nii.gz", *DICOM_ENDINGS)
+CLIP_ENDINGS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
+CLOUD_ENDINGS = (".ply", ".xyz", ".pts")
+SHARD_ENDINGS = (".tar",)
 STRUCTURE_ENDINGS = (".pdb", ".ent", ".cif", ".mmcif")
 
 KINDS = {
@@ -47,6 +55,11 @@ KINDS = {
     "sound": SOUND_ENDINGS,
     "series": SERIES_ENDINGS,
     "structure": STRUCTURE_ENDINGS,
+    "array": ARRAY_ENDINGS,
+    "scan": SCAN_ENDINGS,
+    "clip": CLIP_ENDINGS,
+    "cloud": CLOUD_ENDINGS,
+    "shard": SHARD_ENDINGS,
 }
 """Endings of each kind of files; of two kinds with as many files in a folder, the first here is
 read."""
@@ -54,7 +67,9 @@ read."""
 
 def ending_of(path: Path | str) -> str:
     """The ending of a file's name in small letters, with its dot; "" without one."""
-    return Path(path).suffix.lower()
+    suffixes = Path(path).suffixes[-2:]
+    joined = "".join(suffixes).lower()
+    return joined if joined in SCAN_ENDINGS else Path(path).suffix.lower()
 
 
 def kind_of(path: Path | str) -> str | None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from nearfar.data.cache import file_facts
+from nearfar.data.content.files.points import CloudFiles
 from nearfar.data.content.pictures import Pictures
 from nearfar.data.content.recordings import Recordings
 from nearfar.data.content.series import SeriesFiles
 from nearfar.data.options import DataOptions
 from nearfar.data.readers.endings import KINDS, ending_of, kind_of
+from nearfar.data.readers.files.array_files import arrays_in
+from nearfar.data.readers.files.shards import read_shards
+from nearfar.data.readers.files.volumes import pages_in, scans_in, videos_in
 from nearfar.data.readers.walk import Found, files_below
 from nearfar.data.split import (
     EXTRA_NAMES,
@@ -46,6 +50,13 @@ _COMPANIONS = {
 """Endings of files that usually lie beside data; they are counted, and no note is made of them."""
 
 Parts = tuple[str, ...]
+_READERS: Mapping[str, Callable[[Sequence[Path], Sequence[str], str, DataOptions], Table]] = {
+    "array": arrays_in,
+    "scan": scans_in,
+    "clip": videos_in,
+    "cloud": lambda paths, ids, name, options: Table(name, list(ids), CloudFiles(paths, ids, name)),
+}
+"""Readers of files of which each is a kind of sample of its own."""
 
 
 def read_folder(folder: Path, options: DataOptions) -> Table:
@@ -70,17 +81,20 @@ def read_folder(folder: Path, options: DataOptions) -> Table:
         from nearfar.data.readers.proteins import read_structures
 
         table = read_structures(chosen, name, folder, strict=options.strict)
+    elif kind == "shard":
+        table = read_shards(str(folder), options, name, chosen)
     else:
-        table = _table(folder, name, chosen, kind)
+        table = _table(folder, name, chosen, kind, options)
     table.left_out.update(found.left_out)
     table.left_out.update(f"{ending_of(path) or 'nameless'} files" for path in others)
     table.notes += _notes(table.name, kind, others, found)
     return table
 
 
-def read_alone(path: Path) -> Table:
-    """A single image or recording as data, for an encoder that is trained already."""
-    return _table(path.parent, as_text(path.stem), [path], str(kind_of(path)), labelled=False)
+def read_alone(path: Path, options: DataOptions) -> Table:
+    """A single image, array or recording as data, for an encoder that is trained already."""
+    kind = str(kind_of(path))
+    return _table(path.parent, as_text(path.stem), [path], kind, options, labelled=False)
 
 
 def read_listed(paths: Sequence[Path], name: str, options: DataOptions) -> Table:
@@ -107,7 +121,7 @@ def read_listed(paths: Sequence[Path], name: str, options: DataOptions) -> Table
         from nearfar.data.readers.proteins import read_structures
 
         return read_structures(list(paths), name, Path(), strict=options.strict)
-    return _table(Path(), name, paths, kind, labelled=False)
+    return _table(Path(), name, paths, kind, options, labelled=False)
 
 
 def _nothing(folder: Path, found: Found) -> UserError:
@@ -160,6 +174,11 @@ _PLURALS = {
     "series": "series",
     "table": "parquet files",
     "structure": "structure files",
+    "array": "arrays",
+    "scan": "medical volumes",
+    "clip": "videos",
+    "cloud": "clouds of points",
+    "shard": "shards",
 }
 
 
@@ -168,7 +187,13 @@ def _counted(counts: Counter[str]) -> str:
 
 
 def _table(
-    folder: Path, name: str, paths: Sequence[Path], kind: str, *, labelled: bool = True
+    folder: Path,
+    name: str,
+    paths: Sequence[Path],
+    kind: str,
+    options: DataOptions,
+    *,
+    labelled: bool = True,
 ) -> Table:
     start = (
         0 if folder == Path() else len(os.path.join(folder, ""))
@@ -176,6 +201,10 @@ def _table(
     ids = as_texts([str(path)[start:].replace(os.sep, "/") for path in paths])
     if kind == "series":
         table = Table(name, ids, SeriesFiles(paths, ids, name))
+    elif kind in _READERS:
+        table = _READERS[kind](paths, ids, name, options)
+    elif kind == "image" and options.volumes in ("slices", "whole"):
+        table = pages_in(paths, ids, name, options)
     else:
         content = Recordings if kind == "sound" else Pictures
         table = Table(
@@ -185,7 +214,7 @@ def _table(
         )
     if not labelled:
         return table
-    above = [tuple(one.split("/")[:-1]) for one in ids]
+    above = [tuple(one.split("/")[:-1]) for one in table.ids]
     above, notes = _unwrapped(name, above)
     parts, note = _parts(above)
     table.notes += [*notes, *note]
@@ -258,7 +287,7 @@ def _set_classes(table: Table, above: Sequence[Parts]) -> None:
             table.notes.append(said)
             return
         labels = [one[0] if one else "" for one in above]
-    table.columns = {"label": np.array(labels, dtype=object)}
+    table.columns = {**table.columns, "label": np.array(labels, dtype=object)}
     deeper = sum(len(one) > 1 for one in above)
     if deeper:
         table.notes.append(

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nearfar import named
+from nearfar.data.content.decode import measure, pixels
+from nearfar.data.content.files.encoded import UnreadableError
 from nearfar.data.content.pictures import Pictures
 from nearfar.data.options import DataOptions
 from nearfar.data.prepare.triplets import CONDITION, REFERENCE, TARGET, TASK
@@ -159,10 +161,11 @@ class Galleries:
     def _picture(self, seen: Seen) -> Image.Image | bytes:
         """The image, or its box on a black square; b"" for a file that cannot be read."""
         try:
-            with Image.open(seen.path) as opened:
-                image = opened.convert("RGB")
-        except (OSError, ValueError, Image.DecompressionBombError):
+            about = measure(seen.path)
+            shown = pixels(seen.path, (3, about.height, about.width))
+        except UnreadableError:
             return b""
+        image = Image.fromarray(shown.transpose(1, 2, 0))
         return image if seen.box is None else squared(cropped(image, seen.box, self.crop))
 
 

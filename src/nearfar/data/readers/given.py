@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from nearfar.data.content.arrays import in_memory
-from nearfar.data.content.decode import UnreadableError, covering_box, pixels, to_bytes
-from nearfar.data.content.pictures import range_of
+from nearfar.data.content.decode import pixels
+from nearfar.data.content.files.encoded import UnreadableError
+from nearfar.data.content.pictures import bits_of, range_of
+from nearfar.data.content.pixels.scaling import Range, fitted
+from nearfar.data.content.readings import are_last
 from nearfar.data.content.series import fit_lengths, read_series
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.samples import Samples
@@ -85,18 +88,18 @@ def _named(names: Sequence[Any], spec: Spec, tokenizer: Tokenizer | None) -> Sam
     raise UserError(f"Samples were given as names; expected {_expected(spec)}.")
 
 
-def _stacked(found: Sequence[NDArray[np.uint8]]) -> Tensor:
+def _stacked(found: Sequence[NDArray[Any]]) -> Tensor:
     return torch.from_numpy(np.stack(found))
 
 
-def _read(path: Path, spec: Spec) -> NDArray[np.uint8]:
+def _read(path: Path, spec: Spec) -> NDArray[Any]:
     if path.is_dir():
         raise UserError(
             f"{path} is a folder; give its files, or embed the whole folder with "
             "nearfar.embed(run, data=...)."
         )
     try:
-        return pixels(path, _sides(spec), range_of(spec))
+        return pixels(path, _sides(spec), range_of(spec), deep=bits_of(spec) > 8)
     except UnreadableError as error:
         reason = str(error) or (
             "it is damaged or no image" if path.is_file() else "there is no such file"
@@ -127,21 +130,18 @@ def _sides(spec: Spec) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _fitted(picture: Image.Image, spec: Spec) -> NDArray[np.uint8]:
-    """A picture as (C, H, W): turned as EXIF says, resized to cover H x W, the rest cropped off
-    evenly.
-    """
+def _fitted(picture: Image.Image, spec: Spec) -> NDArray[Any]:
+    """A picture as (C, H, W), decoded as files are."""
     if not isinstance(picture, Image.Image):
         raise UserError(
             f"One of the samples is a {type(picture).__name__}; expected PIL pictures throughout."
         )
-    channels, height, width = _sides(spec)
-    upright = ImageOps.exif_transpose(picture).convert("L" if channels == 1 else "RGB")
-    if upright.size != (width, height):
-        box = covering_box(upright.size, height, width)
-        upright = upright.resize((width, height), Image.Resampling.BILINEAR, box=box)
-    found = np.asarray(upright)
-    return found[None] if channels == 1 else found.transpose(2, 0, 1)
+    try:
+        return pixels(picture, _sides(spec), range_of(spec), deep=bits_of(spec) > 8)
+    except UnreadableError as error:
+        raise UserError(
+            f"One of the pictures cannot be used: {str(error) or 'it is damaged'}; give others."
+        ) from error
 
 
 def _arrays(given: Any, spec: Spec) -> Samples:
@@ -172,18 +172,17 @@ def _values(array: NDArray[Any], spec: Spec) -> NDArray[np.float32]:
     return np.ascontiguousarray(batch, dtype=np.float32)
 
 
-def _images(array: NDArray[Any], spec: Spec) -> NDArray[np.uint8]:
-    """Images of any size and order of axes as uint8 (N, C, H, W) of the spec's size."""
-    channels, height, width = _sides(spec)
-    batch = _channels_first(array, channels, spec)
+def _images(array: NDArray[Any], spec: Spec) -> NDArray[Any]:
+    """Images of any size and order of axes as raw pixels (N, C, H, W) of the spec's size."""
+    shape = _sides(spec)
+    batch = _channels_first(array, shape[0], spec)
     values = range_of(spec)
     if batch.dtype != np.uint8:
-        batch = _bytes(batch, values)
-    if batch.shape[1] == 1 and channels > 1:
-        batch = np.repeat(batch, channels, axis=1)
-    if batch.shape[2:] != (height, width):
-        batch = _resized(batch, height, width)
-    return np.ascontiguousarray(batch)
+        values = _checked_range(batch, values)
+    if batch.shape[1] == 1 and shape[0] > 1:
+        batch = np.repeat(batch, shape[0], axis=1)
+    deep = bits_of(spec) > 8
+    return np.stack([fitted(one, shape, values, deep=deep) for one in batch])
 
 
 def _channels_first(array: NDArray[Any], channels: int, spec: Spec) -> NDArray[Any]:
@@ -197,6 +196,9 @@ def _channels_first(array: NDArray[Any], channels: int, spec: Spec) -> NDArray[A
         if array.shape[2] in counts:
             return array.transpose(2, 0, 1)[None]
         return array[:, None]
+    if array.ndim == 4 and array.shape[1] == array.shape[3] == channels:
+        last = are_last(array.shape[1:], None, "The samples")
+        return array.transpose(0, 3, 1, 2) if last else array
     if array.ndim == 4 and array.shape[1] in counts:
         return array
     if array.ndim == 4 and array.shape[3] in counts:
@@ -204,37 +206,21 @@ def _channels_first(array: NDArray[Any], channels: int, spec: Spec) -> NDArray[A
     raise UserError(f"The samples have the shape {array.shape}; expected {_expected(spec)}.")
 
 
-def _bytes(batch: NDArray[Any], values: tuple[float, float] | None) -> NDArray[np.uint8]:
-    """Pixels that are no bytes: on the scale of the data that the encoder was trained on, or from
-    [0, 1].
+def _checked_range(batch: NDArray[Any], values: Range | None) -> Range:
+    """The range of pixels that are no bytes: that of the data that the encoder was trained on, or
+    [0, 255] of whole numbers and [0, 1] of others.
     """
     if not np.isfinite(batch).all():
         raise UserError(
             "The images hold values that are not finite; expected bytes, or numbers in [0, 1]."
         )
     if values is not None:
-        return to_bytes(batch.astype(np.float32), values)
+        return values
     if batch.dtype.kind in "iu" and batch.min() >= 0 and batch.max() <= 255:
-        return batch.astype(np.uint8)
+        return 0.0, 255.0
     if batch.dtype.kind == "f" and batch.min() >= 0 and batch.max() <= 1:
-        return to_bytes(batch.astype(np.float32), (0.0, 1.0))
+        return 0.0, 1.0
     raise UserError(
         f"The images are of type {batch.dtype} with values from {batch.min():g} to {batch.max():g};"
         " expected bytes from 0 to 255, or numbers in [0, 1]."
-    )
-
-
-def _resized(batch: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Resized to cover H x W and cropped evenly, channel by channel, as the readers do with
-    files.
-    """
-    box = covering_box((batch.shape[3], batch.shape[2]), height, width)
-    planes = [
-        Image.fromarray(np.ascontiguousarray(plane)).resize(
-            (width, height), Image.Resampling.BILINEAR, box=box
-        )
-        for plane in batch.reshape(-1, *batch.shape[2:])
-    ]
-    return np.stack([np.asarray(plane) for plane in planes]).reshape(
-        *batch.shape[:2], height, width
     )

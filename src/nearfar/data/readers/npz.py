@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfar.data.content.arrays import ReadyArray
+from nearfar.data.content.arrays import ReadyArray, ReadyClips
 from nearfar.data.content.bounds import (
     SUSPICIOUS_BYTES,
     SUSPICIOUS_RATIO,
@@ -21,8 +21,9 @@ from nearfar.data.content.bounds import (
     check_steps,
 )
 from nearfar.data.content.points import PointClouds
-from nearfar.data.content.readings import POINTS_NAME, is_points, shaped
+from nearfar.data.content.readings import as_clips, is_points, shaped
 from nearfar.data.labels import LABEL_NAMES, missing
+from nearfar.data.options import DataOptions
 from nearfar.data.tables.columns import set_split
 from nearfar.data.tables.names import as_text
 from nearfar.data.tables.table import Content, Table
@@ -36,7 +37,7 @@ _NPY = b"\x93NUMPY"
 _ZIP = b"PK"
 
 
-def read_npz(path: Path) -> Table:
+def read_npz(path: Path, options: DataOptions | None = None) -> Table:
     """Samples from the array ``x`` (or ``data``, ``series``, ``images``, ``samples``, or the only
     one with 3 or 4 axes).
 
@@ -52,10 +53,27 @@ def read_npz(path: Path) -> Table:
     Raises:
         UserError: if the file is broken, needs pickle, is too large, or holds no such array.
     """
-    return read_arrays(_arrays(path), path)
+    return read_arrays(_arrays(path), path, options)
 
 
-def read_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> Table:
+def read_array(path: Path, options: DataOptions) -> Table:
+    """Samples (N, ...) from a .npy file, as ``read_npz`` reads the array ``x``.
+
+    Raises:
+        UserError: as ``read_npz``.
+    """
+    check_memory(2 * path.stat().st_size, f"{path}, read as an array,")
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} cannot be read as .npy ({reason}).") from error
+    return read_arrays({"x": array}, path, options)
+
+
+def read_arrays(
+    arrays: dict[str, NDArray[Any]], path: Path, options: DataOptions | None = None
+) -> Table:
     """As ``read_npz`` for arrays that are in memory; ``path`` names them.
 
     Raises:
@@ -66,21 +84,20 @@ def read_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> Table:
             f"{path} holds graphs (edge_index), which cannot be read yet; expected series (N, C, "
             f"T) or uint8 images."
         )
+    options = options or DataOptions()
     key = _sample_key(arrays, path)
     _check_samples(arrays[key], key, path)
     content: Content
-    if (
-        key == POINTS_NAME
-        and arrays[key].ndim == 3
-        and arrays[key].shape[2] != 3 == arrays[key].shape[1]
-    ):
-        arrays[key] = np.ascontiguousarray(arrays[key].transpose(0, 2, 1))  # kept as (N, 3, K)
-    if is_points(arrays[key], key):
-        x = arrays[key]
+    if is_points(arrays[key], key, options, arrays):
+        x = arrays[key] = _as_points(arrays[key], key, path)
         content = PointClouds(arrays[key], path.name)
         notes = _points_notes(x, key)
+    elif options.modality == "video":
+        x = as_clips(arrays[key], f"{key} in {path.name}", options.channels)
+        content = ReadyClips(x, path.name)
+        notes = []
     else:
-        x, notes = shaped(arrays[key], key, path.name)
+        x, notes = shaped(arrays[key], key, path.name, options)
         content = ReadyArray(x, path.name)
     columns = {k: v for k, v in arrays.items() if v.shape == (len(x),) and k != key}
     columns.update(_label_columns(arrays, key, len(x), path, notes))
@@ -222,6 +239,16 @@ def _check_samples(x: NDArray[Any], key: str, path: Path) -> None:
         )
     if x.dtype != np.uint8:
         check_steps(max(x.shape[1:]), f"The array {key} in {path} has")
+
+
+def _as_points(x: NDArray[Any], key: str, path: Path) -> NDArray[Any]:
+    """Clouds (N, K, 3)."""
+    if x.ndim != 3 or 3 not in x.shape[1:]:
+        raise UserError(
+            f"The array {key} in {path} has shape {x.shape}; expected points (N, K, 3) or (N, 3, "
+            "K)."
+        )
+    return x if x.shape[2] == 3 else np.ascontiguousarray(x.transpose(0, 2, 1))
 
 
 def _points_notes(x: NDArray[Any], key: str) -> list[str]:

@@ -58,11 +58,11 @@ def read_given(data: Any, options: DataOptions) -> Table:
     if isinstance(data, tuple) and len(data) == 2 and _are_labels(data[1], data[0]):
         return _labelled(read_given(data[0], options), data[1])
     if isinstance(data, Tensor | np.ndarray):
-        return _array(data)
+        return _array(data, options)
     if (pieces := _pieces(data)) is not None:
         return _tabular(pieces, name, data, options)
     if isinstance(data, Mapping):
-        return _arrays({str(key): _numpy(value) for key, value in data.items()}, "dict")
+        return _arrays({str(key): _numpy(value) for key, value in data.items()}, "dict", options)
     if isinstance(data, list | tuple) and data and all(isinstance(x, str | Path) for x in data):
         return _listed(data, options)
     if isinstance(data, list | tuple) and data and isinstance(data[0], int | float):
@@ -117,7 +117,7 @@ def _numpy(values: Any) -> NDArray[Any]:
         return found
 
 
-def _array(data: Any) -> Table:
+def _array(data: Any, options: DataOptions) -> Table:
     array = _numpy(data)
     name = "tensor" if isinstance(data, Tensor) else "array"
     if array.dtype.kind in "OUS":
@@ -127,20 +127,14 @@ def _array(data: Any) -> Table:
             f"The {name} has the shape {array.shape} and type {array.dtype}; expected numbers "
             "(N, ...): images (N, C, H, W), series (N, C, T) or rows (N, D)."
         )
-    if array.ndim == 4 and not {array.shape[1], array.shape[3]} & set(_CHANNELS):
-        raise UserError(
-            f"The {name} of shape {array.shape} may be images of another number of channels than 1 "
-            "or 3, which are not read, or several series a sample; if the latter, give "
-            '{"series": array}.'
-        )
-    key = "images" if array.ndim == 4 else "x"
-    return _arrays({key: array}, name)
+    are_images = array.ndim == 4 and bool({array.shape[1], array.shape[3]} & set(_CHANNELS))
+    return _arrays({"images" if are_images else "x": array}, name, options)
 
 
-def _arrays(arrays: dict[str, NDArray[Any]], name: str) -> Table:
+def _arrays(arrays: dict[str, NDArray[Any]], name: str, options: DataOptions) -> Table:
     from nearfar.data.readers.npz import read_arrays
 
-    return read_arrays(arrays, Path(name))
+    return read_arrays(arrays, Path(name), options)
 
 
 def _listed(data: Sequence[Any], options: DataOptions) -> Table:

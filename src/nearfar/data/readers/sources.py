@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from nearfar import found, own
+from nearfar.data.content.files.encoded import UnreadableError
+from nearfar.data.content.files.npy import NPY_ENDING, shape_of
+from nearfar.data.content.files.opener import is_address
 from nearfar.data.options import DataOptions
 from nearfar.data.readers import catalogue
 from nearfar.data.readers.endings import kind_of
@@ -17,7 +20,7 @@ from nearfar.data.tables.rows import condition_of, where
 from nearfar.data.tables.table import Table
 from nearfar.errors import UserError, unknown_name
 
-FILE_ENDINGS = (".parquet", ".npz", ".csv", ".tsv")
+FILE_ENDINGS = (".parquet", ".npz", ".npy", ".csv", ".tsv")
 
 
 def read(data: Any, options: DataOptions) -> Table:
@@ -49,6 +52,10 @@ def _read(data: str | Path, options: DataOptions) -> Table:
                     f"name give ./{data}."
                 )
             return table
+    if is_address(str(data)) or (str(data).endswith(".tar") and "{" in str(data)):
+        from nearfar.data.readers.files.shards import read_shards
+
+        return read_shards(str(data), options)
     if not _exists(str(data)):
         raise _not_found(str(data))
     path = Path(data).expanduser()
@@ -119,7 +126,7 @@ def _read_file(path: Path, options: DataOptions) -> Table:
     if ending == ".npz":
         from nearfar.data.readers.npz import read_npz
 
-        return read_npz(path)
+        return read_npz(path, options)
     if ending == ".parquet":
         from nearfar.data.readers.proteins import is_proteins, read_proteins
 
@@ -129,18 +136,38 @@ def _read_file(path: Path, options: DataOptions) -> Table:
         from nearfar.data.readers.proteins import read_structures
 
         return read_structures([path], as_text(path.stem), path.parent, strict=options.strict)
-    if ending in FILE_ENDINGS:
+    if kind_of(path) == "shard":
+        from nearfar.data.readers.files.shards import read_shards
+
+        return read_shards(str(path), options)
+    if ending == NPY_ENDING and not _is_sample(path, options):
+        from nearfar.data.readers.npz import read_array
+
+        return read_array(path, options)
+    if ending in FILE_ENDINGS and ending != NPY_ENDING:
         from nearfar.data.tables.tables import read_files
 
         return read_files([path], path.stem, options)
-    if kind_of(path) in ("image", "sound"):
+    if kind_of(path) in ("image", "sound", "array", "scan", "clip", "cloud"):
         from nearfar.data.readers.folders import read_alone
 
-        return read_alone(path)
+        return read_alone(path, options)
     raise UserError(
         f"{path} is a single {ending or 'nameless'} file; expected a folder, or a file that ends "
         f"in {', '.join(FILE_ENDINGS)}."
     )
+
+
+def _is_sample(path: Path, options: DataOptions) -> bool:
+    """Whether a .npy file is one sample for an encoder, and not an array of samples."""
+    try:
+        shape, _ = shape_of(path)
+    except UnreadableError as error:
+        raise UserError(
+            f"{path} cannot be read as .npy ({str(error) or 'it is damaged'}); save it with "
+            "numpy.save."
+        ) from error
+    return options.likely is not None and len(shape) <= len(options.likely.shape)
 
 
 def _not_found(name: str) -> UserError:

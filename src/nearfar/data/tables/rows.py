@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nearfar.data.options import DataOptions
 from nearfar.data.spec import Spec
-from nearfar.data.tables.table import Content, Loaded, Table
+from nearfar.data.tables.table import Content, Loaded, Table, ranged_by
 from nearfar.errors import UserError
 
 _LISTED = 10
@@ -76,6 +76,16 @@ class _Some:
     @property
     def modality(self) -> str:
         return self.content.modality
+
+    def sizes(self, rows: NDArray[np.int64]) -> list[tuple[int, int] | None]:
+        inner: Any = self.content
+        found: list[tuple[int, int] | None] = inner.sizes(self.rows[rows])
+        return found
+
+    def ranged_by(self, rows: NDArray[np.int64]) -> _Some:
+        content = ranged_by(self.content, self.rows[rows])
+        assert content is not None
+        return dataclasses.replace(self, content=content)
 
     def load(self, rows: NDArray[np.int64], options: DataOptions, like: Spec | None) -> Loaded:
         return self.content.load(self.rows[rows], options, like)

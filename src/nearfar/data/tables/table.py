@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,8 @@ class Loaded:
     """Decoded content of some rows.
 
     Attributes:
-        content: uint8 (M, C, H, W) or (M, C, F, H, W), or float32 (M, C, T), or any other kind of
-            ``nearfar.rows``; a place for each row that was asked for.
+        content: uint8 or uint16 (M, C, H, W) or (M, C, F, H, W), or float32 (M, C, T), or any other
+            kind of ``nearfar.rows``; a place for each row that was asked for.
         readable: (M,) whether the place is filled; the others hold nothing of use.
         notes: sentences for the user.
         extra: facts for ``Spec.extra``.
@@ -47,6 +47,29 @@ class Content(Protocol):
         Raises:
             UserError: for content that cannot be used.
         """
+
+
+@runtime_checkable
+class Stored(Protocol):
+    """Content whose pictures can be stored whole, apart from the size of views."""
+
+    def sizes(self, rows: NDArray[np.int64]) -> list[tuple[int, int] | None]:
+        """Height and width of each picture; None where it cannot be read."""
+
+
+def ranged_by(content: Content | None, rows: NDArray[np.int64]) -> Content | None:
+    """The same content, with the training samples named: the range of values of more than 8 bits is
+    theirs. Content without such values is as it was.
+
+    Args:
+        content: Of a table.
+        rows: Of the training samples in it.
+    """
+    narrowed = getattr(content, "ranged_by", None)
+    if narrowed is None:
+        return content
+    found: Content = narrowed(rows)
+    return found
 
 
 @dataclass

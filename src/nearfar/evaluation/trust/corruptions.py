@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from nearfar.errors import UserError, unknown_name
+from nearfar.rows.levels import PIXELS, as_bytes, largest_level
 
 STRENGTHS: Mapping[str, Sequence[float]] = {
     "noise": (0.04, 0.08, 0.12, 0.18, 0.26),
@@ -37,16 +38,17 @@ def corrupted(images: Tensor, kind: str, strength: int, generator: torch.Generat
     """Images made worse.
 
     Args:
-        images: (N, C, H, W) uint8, C 1 or 3 for JPEG.
+        images: (N, C, H, W) uint8 or uint16; JPEG sees 8 bits, and other than RGB one channel at a
+            time.
         kind: one of ``STRENGTHS``.
         strength: 1 to 5.
         generator: of the noise, on the CPU.
 
     Returns:
-        (N, C, H, W) uint8.
+        (N, C, H, W) of the same type.
 
     Raises:
-        UserError: for an unknown kind or strength, or images that are not uint8 with four axes.
+        UserError: for an unknown kind or strength, or images that are no raw pixels with four axes.
     """
     if kind not in STRENGTHS:
         raise unknown_name("corruption", kind, STRENGTHS)
@@ -54,39 +56,46 @@ def corrupted(images: Tensor, kind: str, strength: int, generator: torch.Generat
         raise UserError(
             f"The strength of a corruption is {strength}; expected 1 to {len(STRENGTHS[kind])}."
         )
-    if images.dtype != torch.uint8 or images.ndim != 4:
+    if images.dtype not in PIXELS or images.ndim != 4:
         raise UserError(
             f"Images to corrupt are {images.dtype} of shape {tuple(images.shape)}; expected uint8 "
-            "(N, C, H, W)."
+            "or uint16 (N, C, H, W)."
         )
     return _KINDS[kind](images, STRENGTHS[kind][strength - 1], generator)
 
 
 def _noise(images: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
     noise = torch.randn(images.shape, generator=generator).to(images.device)
-    return _pixels(images.float() + 255 * deviation * noise)
+    return _pixels(images.float() + largest_level(images.dtype) * deviation * noise, images.dtype)
 
 
 def _blur(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
     side = min(images.shape[2:])
     sigma = share * side
     reach = min(max(1, round(3 * sigma)), side - 1)
-    return _pixels(gaussian_blur(images.float(), [2 * reach + 1, 2 * reach + 1], [sigma, sigma]))
+    return _pixels(
+        gaussian_blur(images.float(), [2 * reach + 1, 2 * reach + 1], [sigma, sigma]), images.dtype
+    )
 
 
 def _contrast(images: Tensor, left: float, generator: torch.Generator) -> Tensor:
     x = images.float()
     mean = x.mean(dim=(2, 3), keepdim=True)
-    return _pixels(mean + left * (x - mean))
+    return _pixels(mean + left * (x - mean), images.dtype)
 
 
 def _pixelate(images: Tensor, left: float, generator: torch.Generator) -> Tensor:
     height, width = (max(1, round(left * side)) for side in images.shape[2:])
     few = F.interpolate(images.float(), (height, width), mode="area")
-    return _pixels(F.interpolate(few, images.shape[2:], mode="nearest-exact"))
+    return _pixels(F.interpolate(few, images.shape[2:], mode="nearest-exact"), images.dtype)
 
 
 def _jpeg(images: Tensor, quality: float, generator: torch.Generator) -> Tensor:
+    if images.dtype != torch.uint8:
+        return _jpeg(as_bytes(images), quality, generator).to(images.dtype) * 257
+    if images.shape[1] not in (1, 3):
+        planes = images.flatten(0, 1)[:, None]
+        return _jpeg(planes, quality, generator).view(images.shape)
     last = images.permute(0, 2, 3, 1).cpu().numpy()
     found = np.stack(
         [_reread(one[:, :, 0] if one.shape[2] == 1 else one, int(quality)) for one in last]
@@ -102,8 +111,8 @@ def _reread(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     return np.asarray(Image.open(file))
 
 
-def _pixels(values: Tensor) -> Tensor:
-    return values.round_().clamp_(0, 255).to(torch.uint8)
+def _pixels(values: Tensor, kind: torch.dtype) -> Tensor:
+    return values.round_().clamp_(0, largest_level(kind)).to(kind)
 
 
 _KINDS: Mapping[str, Callable[[Tensor, float, torch.Generator], Tensor]] = {

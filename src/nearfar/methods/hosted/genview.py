@@ -38,8 +38,8 @@ from nearfar.methods.method import (
 from nearfar.networks.foreground import Foreground
 from nearfar.networks.generator import Generator, VariationalGenerator
 from nearfar.ranges import at_least, unit_interval, whole_number
+from nearfar.rows.levels import to_unit
 from nearfar.views.draws import rand
-from nearfar.views.image.views import to_unit
 from nearfar.views.samples import denormalise
 
 

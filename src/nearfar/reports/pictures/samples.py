@@ -57,13 +57,22 @@ def view_pictures(view: Any, spec: Spec, scale: Scale | None = None) -> list[str
     return pictures(raw, spec, scale)
 
 
+def channels_told(spec: Spec) -> str:
+    """A sentence on which channels of pictures are drawn, where these are not all; "" else."""
+    if modalities.get(spec.modality).scale == 1 or not spec.shape or spec.shape[0] in (1, 3):
+        return ""
+    if spec.shape[0] == 2:
+        return "Of the 2 channels the first is drawn, in grey."
+    return f"Of the {spec.shape[0]} channels the first three are drawn, as red, green and blue."
+
+
 def no_pictures(samples: Any, spec: Spec, scale: Scale | None = None) -> list[str]:
     """Of samples that cannot be seen."""
     return [""] * len(samples)
 
 
 def images(samples: Tensor, spec: Spec, scale: Scale | None = None) -> list[str]:
-    """Of uint8 images (N, C, H, W)."""
+    """Of images (N, C, H, W)."""
     return [image_address(sample) for sample in samples]
 
 

@@ -11,7 +11,7 @@ from nearfar import modalities
 from nearfar.errors import UserError
 from nearfar.reports.document import Section
 from nearfar.reports.look import Look
-from nearfar.reports.pictures.samples import captions, element, view_pictures
+from nearfar.reports.pictures.samples import captions, channels_told, element, view_pictures
 from nearfar.reports.pictures.series_pictures import legend
 from nearfar.reports.pictures.view_parameters import parameters_table
 
@@ -43,7 +43,8 @@ def views(look: Look) -> Section:
         make = views_of(method, run.config)
     except UserError as error:  # views of the user's own that were not handed over
         return Section("What the views look like", f"<p>{html.escape(str(error))}</p>")
-    made = [make(raw, torch.Generator().manual_seed(draw)) for draw in range(2)]
+    seen = samples.whole(torch.arange(len(samples))) if hasattr(make, "takes_whole") else raw
+    made = [make(seen, torch.Generator().manual_seed(draw)) for draw in range(2)]
     count = len(made[0])
     columns = [(look.pictures_of(raw), "the sample", True)]
     for draw, batch in enumerate(made):
@@ -70,7 +71,8 @@ def views(look: Look) -> Section:
         legend(source.spec.shape[0]) if modalities.get(source.spec.modality).one_scale else ""
     )
     table = parameters_table(source.spec, wanted, settings_of(method, run.config))
-    return Section("What the views look like", f"<p>{_VIEWS_TOLD}</p>{table}{channels}{body}")
+    told = f"<p>{_VIEWS_TOLD} {channels_told(source.spec)}</p>"
+    return Section("What the views look like", f"{told}{table}{channels}{body}")
 
 
 _VIEWS_TOLD = (

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nearfar.data.options import FORMS
 from nearfar.data.spec import Spec
 from nearfar.evaluation.result import Evaluation
 from nearfar.options import FLAGS, PretrainOptions
@@ -14,7 +15,14 @@ from nearfar.reports.health import gain
 from nearfar.runs.folder import CONFIG, RunFolder
 from nearfar.stored import finite_number
 
-_OF_DATA = ("data", "label", "group", "text_column", "image_column", "size", "limit", "prepare")
+_OF_DATA = (
+    "data",
+    "label",
+    "group",
+    *(name for name in FORMS if name != "strict"),
+    "limit",
+    "prepare",
+)
 """Options that a comparison shares with the run."""
 _LONGER = 4
 """How many times as long a further run is, where this one was still learning."""

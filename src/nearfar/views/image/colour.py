@@ -37,13 +37,23 @@ def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend with the mean luma of the image; ``factor`` (N,) at least 0, 1 changes nothing."""
-    return _blend(luma(images).mean((2, 3), keepdim=True), images, factor)
+    """Blend with the mean luma of the image, or each of other than 1 or 3 channels with its own
+    mean; ``factor`` (N,) at least 0, 1 changes nothing.
+    """
+    return _blend(_flat(images), images, factor)
 
 
 def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
     """Blend with the image's own luma; ``factor`` (N,) at least 0, 1 changes nothing."""
     return _blend(luma(images), images, factor)
+
+
+def _flat(images: Tensor) -> Tensor:
+    """What images without contrast are: (N, 1, 1, 1), or (N, C, 1, 1) where channels are no
+    colours.
+    """
+    shades = luma(images) if images.shape[1] in (1, 3) else images
+    return shades.mean((2, 3), keepdim=True)
 
 
 def _blend(other: Tensor, images: Tensor, factor: Tensor, out: Tensor | None = None) -> Tensor:
@@ -119,6 +129,11 @@ def _jitter(images: Tensor, factors: Tensor, order: Tensor, hue_turn: int) -> Te
             images = adjust_hue(images, factors[:, HUE])
             continue
         kind = order[:, turn]
+        if images.shape[1] not in (1, 3):
+            other = _flat(images) * _flag(kind == CONTRAST, images)
+            other = other + luma(images) * _flag(kind == SATURATION, images)
+            images = _blend(other, images, factors.gather(1, kind[:, None]), out=images)
+            continue
         grey = luma(images)
         mean = grey.mean((2, 3), keepdim=True) * _flag(kind == CONTRAST, images)
         other = grey.mul_(_flag(kind == SATURATION, images)).add_(mean)

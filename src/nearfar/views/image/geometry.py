@@ -18,7 +18,7 @@ _ATTEMPTS = 10
 
 def crop_boxes(
     count: int,
-    sides: tuple[int, int],
+    sides: tuple[int, int] | tuple[Tensor, Tensor],
     scale: tuple[float, float],
     ratio: tuple[float, float],
     generator: torch.Generator,
@@ -31,7 +31,7 @@ def crop_boxes(
 
     Args:
         count: number of boxes N.
-        sides: (height, width) of the image in pixels.
+        sides: (height, width) of the image in pixels, or (N,) of each image.
         scale: share of the area, least and most.
         ratio: width over height, least and most.
 
@@ -47,7 +47,7 @@ def crop_boxes(
     fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
     first = fits.int().argmax(0, keepdim=True)
     found = fits.any(0)
-    central = _largest_central(sides, ratio)
+    central = _largest_central(height, width, ratio)
     h = torch.where(found, heights.gather(0, first)[0], central[0])
     w = torch.where(found, widths.gather(0, first)[0], central[1])
     places = rand((2, count), generator, axis=1)
@@ -56,9 +56,17 @@ def crop_boxes(
     return torch.stack((top, left, h, w), dim=1)
 
 
-def _largest_central(sides: tuple[int, int], ratio: tuple[float, float]) -> tuple[float, float]:
+def _largest_central(
+    height: int | Tensor, width: int | Tensor, ratio: tuple[float, float]
+) -> tuple[float | Tensor, float | Tensor]:
     """(height, width) of the box for an image in which no drawn box fits."""
-    height, width = sides
+    if isinstance(height, Tensor) or isinstance(width, Tensor):
+        high, wide = torch.as_tensor(height), torch.as_tensor(width)
+        narrow, flat = wide / high < ratio[0], wide / high > ratio[1]
+        return (
+            torch.where(narrow, (wide / ratio[0]).round(), high),
+            torch.where(flat, (high * ratio[1]).round(), wide),
+        )
     if width / height < ratio[0]:
         return float(round(width / ratio[0])), float(width)
     if width / height > ratio[1]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nearfar.rows import Whole
 from nearfar.views.draws import branch, uniform
 from nearfar.views.image.geometry import crop_boxes
 from nearfar.views.image.settings import ImageViewSettings
@@ -35,19 +36,22 @@ def placements(
     generator: torch.Generator,
     *,
     centre_distance: float = 0.0,
+    pictures: Whole | None = None,
 ) -> list[Placement]:
     """A placement for each view's settings, on the generator's device.
 
     Args:
         count: number of images N.
         sides: (height, width) of the images in pixels.
+        pictures: whole pictures in whose own shapes boxes are drawn, if ``sides`` are those of the
+            squares in which they are stored.
         centre_distance: least distance of the first two boxes' centres over the image's diagonal;
             boxes of the second view that are nearer are drawn anew, up to ten times. 0: as they
             come.
 
     Source for the distance: Wu et al. 2023 (Hallucinator), "centre-wise cropping".
     """
-    drawn = [place(count, sides, one, generator) for one in settings]
+    drawn = [place(count, sides, one, generator, pictures) for one in settings]
     if centre_distance > 0 and len(drawn) > 1:
         first = drawn[0].boxes
         second = drawn[1].boxes
@@ -59,22 +63,54 @@ def placements(
             if not near.any():
                 break
             second = torch.where(
-                near[:, None], place(count, sides, settings[1], again).boxes, second
+                near[:, None], place(count, sides, settings[1], again, pictures).boxes, second
             )
         drawn[1] = Placement(second, drawn[1].flipped)
     return drawn
 
 
 def place(
-    count: int, sides: tuple[int, int], settings: ImageViewSettings, generator: torch.Generator
+    count: int,
+    sides: tuple[int, int],
+    settings: ImageViewSettings,
+    generator: torch.Generator,
+    pictures: Whole | None = None,
 ) -> Placement:
     """One random placement."""
     flipped = uniform(count, (0, 1), generator) < settings.flip
+    if pictures is not None:
+        return Placement(_whole_boxes(pictures, settings, generator), flipped)
     if settings.scale[0] == 1:
         return Placement(
             torch.tensor([0.0, 0.0, *sides], device=generator.device).expand(count, 4), flipped
         )
     return Placement(crop_boxes(count, sides, settings.scale, settings.ratio, generator), flipped)
+
+
+def _whole_boxes(
+    pictures: Whole, settings: ImageViewSettings, generator: torch.Generator
+) -> Tensor:
+    """(N, 4) boxes drawn in the pictures' own shapes, in pixels of the stored squares; where none
+    is to be drawn, the largest in the middle with the shape of a view.
+    """
+    high, wide = (sides.to(generator.device) for sides in pictures.sides())
+    if settings.scale[0] == 1:
+        ratio = pictures.size[1] / pictures.size[0]
+        height = torch.minimum(high, wide / ratio)
+        width = height * ratio
+        boxes = torch.stack(((high - height) / 2, (wide - width) / 2, height, width), dim=1)
+    else:
+        boxes = crop_boxes(len(pictures), (high, wide), settings.scale, settings.ratio, generator)
+    side = pictures.values.shape[2]
+    across = side / wide
+    down = side / high
+    found = boxes * torch.stack((down, across, down, across), dim=1)
+    # The resampler takes boxes of whole pixels.
+    height = found[:, 2].round().clamp(1, side)
+    width = found[:, 3].round().clamp(1, side)
+    top = torch.minimum(found[:, 0].round(), side - height)
+    left = torch.minimum(found[:, 1].round(), side - width)
+    return torch.stack((top, left, height, width), dim=1)
 
 
 def centres_apart(first: Tensor, second: Tensor) -> Tensor:

@@ -1,5 +1,5 @@
-"""Image views: uint8 batches in, normalised float batches out, every sample with random parameters
-of its own.
+"""Image views: batches of raw pixels in, normalised float batches out, every sample with random
+parameters of its own.
 
 A view is a random resized crop with its mirror image and rotation (one resample), then colour
 jitter, greyscale, blur and solarisation of the samples that drew them, then normalisation by the
@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from nearfar.data.spec import Spec
+from nearfar.rows import Whole
+from nearfar.rows.levels import largest_level, to_unit
 from nearfar.views.choice import settings_by_view
 from nearfar.views.draws import rand, rows_drawn, uniform
 from nearfar.views.image.blur import gaussian_blur, kernel_size
@@ -25,7 +28,7 @@ from nearfar.views.image.placement import Placement, place, placements, relative
 from nearfar.views.image.settings import ImageViewSettings, at_least, styles_for
 from nearfar.views.made import Made
 from nearfar.views.rows import change_rows, rows_at_once
-from nearfar.views.samples import check_samples, normalise
+from nearfar.views.samples import check_pixels, normalise
 from nearfar.views.wanted import WantedViews
 
 Size = tuple[int, int]
@@ -33,8 +36,8 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class ImageViews:
-    """``views(samples, generator)``: uint8 (N, C, H, W) to one float32 (N, C, h, w) for each entry
-    of ``kinds``.
+    """``views(samples, generator)``: raw pixels (N, C, H, W) to one float32 (N, C, h, w) for each
+    entry of ``kinds``.
 
     Attributes:
         spec: of the data.
@@ -43,25 +46,34 @@ class ImageViews:
         centre_distance: least distance of the first two boxes' centres over the image's diagonal;
             0: any.
 
-    ``samples`` may also be a sequence with one batch for each view.
+    ``samples`` may also be a sequence with one batch for each view, or whole pictures (``Whole``),
+    from all of which the crops are taken.
     """
 
     spec: Spec
     kinds: tuple[tuple[ImageViewSettings, Size], ...]
     boxed: int = 0
     centre_distance: float = 0.0
+    takes_whole: ClassVar[bool] = True
 
     def __call__(
-        self, samples: Tensor | Sequence[Tensor], generator: torch.Generator
+        self, samples: Tensor | Whole | Sequence[Tensor], generator: torch.Generator
     ) -> list[Tensor]:
         several = (
             isinstance(samples, Sequence)
             and len(samples) == len(self.kinds)
             and all(isinstance(one, Tensor) for one in samples)
         )
-        sources = samples if several else [samples] * len(self.kinds)
-        images = [check_samples(one, self.spec, torch.uint8, "raw pixels") for one in sources]
-        sides = self.spec.shape[1], self.spec.shape[2]
+        pictures = samples if isinstance(samples, Whole) else None
+        sources: Sequence[Any] = [samples] * len(self.kinds)
+        if several and isinstance(samples, Sequence):
+            sources = samples
+        images = (
+            [check_pixels(one, self.spec, "raw pixels") for one in sources]
+            if pictures is None
+            else [pictures.values] * len(self.kinds)
+        )
+        sides = images[0].shape[2], images[0].shape[3]
         placed = (
             placements(
                 len(images[0]),
@@ -69,12 +81,13 @@ class ImageViews:
                 [kind for kind, _ in self.kinds],
                 generator,
                 centre_distance=self.centre_distance,
+                pictures=pictures,
             )
             if self.boxed or self.centre_distance
             else [None] * len(self.kinds)
         )
         drawn = [
-            draw(one, settings, generator, placement)
+            draw(one, settings, generator, placement, pictures)
             for one, (settings, _), placement in zip(images, self.kinds, placed, strict=True)
         ]
         views: list[Tensor] = []
@@ -127,23 +140,18 @@ def image_views(
 
 
 def plain_images(samples: Tensor, spec: Spec) -> Tensor:
-    """The images themselves, normalised: uint8 (N, C, H, W) to float32 of the same shape.
+    """The images themselves, normalised: raw pixels (N, C, H, W) to float32 of the same shape.
 
     Raises:
-        UserError: if the samples are not uint8 of shape (N, *spec.shape).
+        UserError: if the samples are no raw pixels of shape (N, *spec.shape).
     """
-    return normalise(to_unit(check_samples(samples, spec, torch.uint8, "raw pixels")), spec)
-
-
-def to_unit(images: Tensor) -> Tensor:
-    """uint8 0..255 to float32 0..1."""
-    return images.to(torch.float32).div_(255)
+    return normalise(to_unit(check_pixels(samples, spec, "raw pixels")), spec)
 
 
 def augment(
     images: Tensor, settings: ImageViewSettings, size: Size, generator: torch.Generator
 ) -> Tensor:
-    """One view before normalisation: uint8 (N, C, H, W) to float32 (N, C, *size) in [0, 1]."""
+    """One view before normalisation: raw pixels (N, C, H, W) to float32 (N, C, *size) in [0, 1]."""
     return make([images], [draw(images, settings, generator)], size)
 
 
@@ -177,14 +185,15 @@ def draw(
     settings: ImageViewSettings,
     generator: torch.Generator,
     placement: Placement | None = None,
+    pictures: Whole | None = None,
 ) -> Drawn:
     """The parameters of all samples at once; ``placement`` says where the view looks, by default it
-    is drawn here.
+    is drawn here, in the shapes of the whole pictures where these are given.
     """
     count, channels, *sides = images.shape
     if channels != 3:
         settings = replace(settings, saturation=0.0, hue=0.0, grey=0.0)
-    placement = placement or place(count, (sides[0], sides[1]), settings, generator)
+    placement = placement or place(count, (sides[0], sides[1]), settings, generator, pictures)
     limits = (-settings.rotation, settings.rotation)
     angle = uniform(count, limits, generator) if settings.rotation else None
     jittered = _none(generator)
@@ -204,15 +213,15 @@ def draw(
         if settings.solarise > 0
         else _none(generator)
     )
-    cropped = settings.scale[0] != 1 or settings.rotation != 0
+    cropped = settings.scale[0] != 1 or settings.rotation != 0 or pictures is not None
     return Drawn(
         placement, angle, cropped, jittered, factors, order, grey, blurred, sigma, solarised
     )
 
 
 def make(images: Sequence[Tensor], drawn: Sequence[Drawn], size: Size) -> Tensor:
-    """Views of one size before normalisation, one after another: from uint8 (N, C, H, W) each to
-    float32 (views N, C, *size) in [0, 1].
+    """Views of one size before normalisation, one after another: from raw pixels (N, C, H, W) each
+    to float32 (views N, C, *size) in [0, 1].
 
     All views go through each operation together, as small images cost more in calls than in
     arithmetic.
@@ -259,14 +268,15 @@ def _place_into(view: Tensor, images: Tensor, drawn: Drawn) -> None:
     boxes = drawn.placement.boxes
     flipped = drawn.placement.flipped
     size = (view.shape[2], view.shape[3])
+    white = largest_level(images.dtype)
     if not drawn.cropped and size == (height, width):
-        torch.div(images, 255, out=view)
+        torch.div(images, white, out=view)
         change_rows(view, flipped.nonzero().flatten(), lambda part, _: part.flip(3))
         return
     block = rows_at_once(images)
     resampled = resampler(boxes.to(view), (height, width), size, flip=flipped, angle=drawn.angle)
     for part in (slice(first, first + block) for first in range(0, len(images), block)):
-        torch.div(resampled(images[part].to(torch.float32), part), 255, out=view[part])
+        torch.div(resampled(images[part].to(torch.float32), part), white, out=view[part])
 
 
 def _jitter_parameters(

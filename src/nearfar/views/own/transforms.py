@@ -13,6 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from nearfar.errors import UserError
+from nearfar.rows.levels import as_bytes, to_unit
+
 _SAMPLEWISE = ("torchvision.", "kornia.", "albumentations.")
 """Libraries whose transforms see a sample at a time here."""
 _FROM_PICTURES = {"ToTensor", "PILToTensor"}
@@ -67,12 +70,19 @@ def call_of(transform: Any) -> Callable[[Tensor], Any]:
 
 
 def _picture(sample: Tensor) -> Image.Image:
-    array = sample.permute(1, 2, 0).numpy()
+    if len(sample) not in (1, 3):
+        raise UserError(
+            f"A transform of pictures takes 1 or 3 channels, and the samples have {len(sample)}; "
+            "give one of tensors."
+        )
+    array = as_bytes(sample).permute(1, 2, 0).numpy()
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
 def unit(values: Tensor, scale: int = 255) -> Tensor:
-    """Bytes as floats in [0, 1]; floats as they are."""
+    """Raw pixels as floats in [0, 1], bytes by ``scale``; floats as they are."""
+    if values.dtype == torch.uint16:
+        return to_unit(values)
     return values.float() / scale if values.dtype == torch.uint8 else values
 
 

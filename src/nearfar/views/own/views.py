@@ -18,6 +18,7 @@ from torch import Tensor
 from nearfar import modalities, own
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
+from nearfar.rows.levels import PIXELS
 from nearfar.views.made import Views, by_row, draws_globally
 from nearfar.views.own.transforms import (
     as_tensor,
@@ -215,7 +216,7 @@ def _finished(view: Any, spec: Spec, count: int, name: str) -> Any:
             raise UserError(f"{name} gives {_told(view)}; expected a tensor.")
         return view
     scale = modalities.get(spec.modality).scale
-    if view.dtype != torch.uint8 and not view.is_floating_point():
+    if view.dtype not in PIXELS and not view.is_floating_point():
         raise UserError(f"{name} gives {_told(view)}; expected floats, or bytes of images.")
     if view.ndim != len(spec.shape) + 1 or view.shape[1] != spec.shape[0]:
         shape = ", ".join(map(str, spec.shape))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
+from nearfar.rows.levels import to_unit
 from nearfar.views.draws import rand, randn
 from nearfar.views.image.colour import (
     adjust_brightness,
@@ -17,9 +18,8 @@ from nearfar.views.image.colour import (
     adjust_hue,
     adjust_saturation,
 )
-from nearfar.views.image.views import to_unit
 from nearfar.views.made import Made
-from nearfar.views.samples import check_samples, normalise
+from nearfar.views.samples import check_pixels, normalise
 
 __all__ = ["Triplet", "TripletViews"]
 
@@ -67,7 +67,7 @@ class Triplet:
 
 @dataclass(frozen=True)
 class TripletViews:
-    """``views(samples, generator)``: uint8 (N, C, F, H, W) to two float32 (N, C, 3, H, W).
+    """``views(samples, generator)``: raw frames (N, C, F, H, W) to two float32 (N, C, 3, H, W).
 
     Attributes:
         spec: Of the data.
@@ -78,7 +78,7 @@ class TripletViews:
     wanted: Triplet
 
     def __call__(self, samples: Tensor, generator: torch.Generator) -> Made:
-        clips = check_samples(samples, self.spec, torch.uint8, "raw frames")
+        clips = check_pixels(samples, self.spec, "raw frames")
         count, _, frames, height, width = clips.shape
         draws = rand((7, count), generator, axis=1)
         ties = randn((count, 2, height, width), generator).to(clips.device)

@@ -17,23 +17,24 @@ import torch
 from torch import Tensor
 
 from nearfar.data.spec import Spec
+from nearfar.rows.levels import to_unit
 from nearfar.views.image.settings import ImageViewSettings
-from nearfar.views.image.views import ImageViews, image_views, to_unit
-from nearfar.views.samples import check_samples, normalise
+from nearfar.views.image.views import ImageViews, image_views
+from nearfar.views.samples import check_pixels, normalise
 from nearfar.views.wanted import WantedViews
 
 
 @dataclass(frozen=True)
 class VideoViews:
-    """``views(samples, generator)``: uint8 (N, C, F, H, W) to one float32 (N, C, F, h, w) for each
-    view of a frame.
+    """``views(samples, generator)``: raw frames (N, C, F, H, W) to one float32 (N, C, F, h, w) for
+    each view of a frame.
     """
 
     spec: Spec
     frames: ImageViews
 
     def __call__(self, samples: Tensor, generator: torch.Generator) -> list[Tensor]:
-        clips = check_samples(samples, self.spec, torch.uint8, "raw frames")
+        clips = check_pixels(samples, self.spec, "raw frames")
         state = generator.get_state()
         by_frame = []
         for frame in clips.unbind(dim=2):
@@ -56,9 +57,9 @@ def video_views(
 
 
 def plain_video(samples: Tensor, spec: Spec) -> Tensor:
-    """The clips themselves, normalised: uint8 (N, C, F, H, W) to float32 of the same shape.
+    """The clips themselves, normalised: raw frames (N, C, F, H, W) to float32 of the same shape.
 
     Raises:
-        UserError: if the samples are not uint8 of shape (N, *spec.shape).
+        UserError: if the samples are no raw frames of shape (N, *spec.shape).
     """
-    return normalise(to_unit(check_samples(samples, spec, torch.uint8, "raw frames")), spec)
+    return normalise(to_unit(check_pixels(samples, spec, "raw frames")), spec)

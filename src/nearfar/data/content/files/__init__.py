@@ -1,0 +1,1 @@
+"""Files that hold arrays of numbers: a file for each kind."""

@@ -1,0 +1,1 @@
+"""What pixels are: which way up, on which scale, of which size."""
