@@ -38,9 +38,10 @@ class PretrainOptions:
             the rows with that value.
         encoder: name of an encoder; by default a small one that fits the data.
         output: run folder to create; by default runs/METHOD-DATA, numbered when that exists.
-        start_from: run folder to start from: its encoder's weights, whose architecture is taken
-            unless one is named, or the finished method that this one needs; NAME=RUN says which
-            part.
+        start_from: what to start from: a run folder, a .safetensors file of weights (with
+            --encoder timm:NAME), timm:NAME@pretrained, hf:PATH, hub:OWNER/NAME or nearfar:NAME; it
+            gives the encoder's weights, or the finished part that the method needs. NAME=START, or
+            --start-from.NAME START, says which part.
         resume: run folder to continue, to the bit, from its last checkpoint.
         recipe: "small" for laptops and small samples, "paper" for the published settings, "auto" to
             choose by the amount of data.

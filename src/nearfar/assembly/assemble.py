@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nearfar import data, networks, own
+from nearfar.assembly.starts import named_starts, started
 from nearfar.data.batches.samplers import EpochSampler
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
@@ -21,7 +22,7 @@ from nearfar.networks.catalogue import short
 from nearfar.networks.encoder import Encoder, TokenEncoder
 from nearfar.networks.room import TRAINED, check_room
 from nearfar.options import Config, PretrainOptions, resolved_settings
-from nearfar.runs.encoder_files import encoder_spec, name_of
+from nearfar.runs.encoder_files import name_of
 from nearfar.training.batching import sampler_of
 from nearfar.training.optimisers.optimisers import build_optimizer
 from nearfar.training.plan import Plan
@@ -200,30 +201,12 @@ def _on_meta(
 
 
 def _encoder(options: PretrainOptions, spec: Spec, kind: type[Method]) -> Encoder:
-    """A fresh encoder, with another run's weights if the options say so."""
-    start = next(iter(options.start_from), None) if not kind.pretrained else None
+    """A fresh encoder, or one with the weights of what the options say to start from."""
+    _, start = named_starts(kind, options.start_from)
+    name = options.encoder or (kind.default_encoder if start is None else None)
     if start is None:
-        return networks.build(options.encoder or kind.default_encoder, spec, kind=kind.encoder_kind)
-    from nearfar.runs.folder import RunFolder
-
-    trained = RunFolder(start).encoder()
-    held = name_of(trained)
-    encoder = networks.build(options.encoder or held, spec, kind=kind.encoder_kind)
-    if not own.same(name_of(encoder), held):
-        raise UserError(
-            f"{start} holds the encoder {held}, not {name_of(encoder)}; leave "
-            "--encoder out to go on with it."
-        )
-    try:
-        encoder.load_state_dict(trained.state_dict())
-    except RuntimeError as error:
-        trained_spec = encoder_spec(trained)
-        raise UserError(
-            f"The encoder in {start} was trained on {trained_spec.name} with samples "
-            f"of shape {trained_spec.shape} and does"
-            f" not fit {spec.name} with {spec.shape}; bring the data to the same channels and size."
-        ) from error
-    return encoder
+        return networks.build(name, spec, kind=kind.encoder_kind)
+    return started(start, spec, name, kind=kind.encoder_kind)
 
 
 def _recipe(

@@ -24,6 +24,9 @@ class Encoder(nn.Module):
     library's model takes them as they are.
     """
 
+    spare_weights: tuple[str, ...] = ()
+    """Parts of a file of weights that this encoder has no use for, such as a classifier."""
+
     any_size: ClassVar[bool] = False
     """Whether it takes samples of any length along the axes after the first."""
 

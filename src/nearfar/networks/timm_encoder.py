@@ -47,6 +47,8 @@ class TimmEncoder(Encoder):
         except Exception as error:  # timm and the hub raise whatever they like
             raise UserError(_failure(name, spec, error)) from error
         self.dimension: int = self.model.head_hidden_size
+        classifier = getattr(self.model, "pretrained_cfg", {}).get("classifier") or ()
+        self.spare_weights = (classifier,) if isinstance(classifier, str) else tuple(classifier)
 
     def forward(self, x: Tensor) -> Tensor:
         features: Tensor = self.model(self._sized(x))
