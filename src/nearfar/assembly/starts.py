@@ -17,7 +17,6 @@ import os
 from pathlib import Path
 
 from nearfar import networks, own
-from nearfar.assembly.weights import SUFFIX, fill, read_weights
 from nearfar.data.content.folder_tokenizer import FolderTokenizer
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.spec import Spec
@@ -36,6 +35,7 @@ from nearfar.runs.encoder_files import (
     tokenizer_of,
 )
 from nearfar.runs.folder import CONFIG, RunFolder
+from nearfar.runs.weight_files import SUFFIX, fill, read_weights
 
 ENCODER = "encoder"
 """The name under which every method's own encoder starts from something."""
