@@ -88,6 +88,27 @@ def _first_part(kind: type[Method]) -> str:
     return next(iter([*needed, *kind.pretrained]), "")
 
 
+def check_going_on(kind: type[Method], start_from: tuple[str, ...], encoder: str | None) -> None:
+    """Refuse to go on with an encoder that nothing has trained.
+
+    Args:
+        kind: The method's class.
+        start_from: As the user gave it.
+        encoder: Its name, as the user gave it.
+
+    Raises:
+        UserError: If the encoder is a fresh one.
+    """
+    _, start = named_starts(kind, start_from)
+    shares = any(one.shares for one in kind.pretrained.values())
+    name = encoder or ""
+    if start is None and not shares and PRETRAINED not in name and not own.is_own(name):
+        raise UserError(
+            "The recipe continue goes on with a finished encoder, but none was given; name one "
+            "with --start-from, such as a run folder or timm:NAME@pretrained."
+        )
+
+
 def is_folder(start: str) -> bool:
     """Whether a start is a folder on this machine, perhaps of a run.
 

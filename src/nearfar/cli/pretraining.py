@@ -5,12 +5,13 @@ method that is named.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
 from nearfar.cli.functions import command_of
 from nearfar.cli.strengths import PREFIX, pairs_of, spread, strengths_of
+from nearfar.cli.words import named_values
 from nearfar.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def pretrain(words: list[str]) -> int:
         name = word.partition("=")[0].removeprefix("--").replace("-", "_")
         if word.startswith("--") and name in REMOVED:
             raise UserError(f"The option --{name} is no more: {REMOVED[name]}.")
-    words = gathered(_with_named(words, FLAGS.values()), FLAGS.values())
+    words = gathered(named_values(words, FLAGS.values()), FLAGS.values())
     kind = _method_of(words)
     groups = {
         name: given(PretrainOptions, _GROUPS[name], names, flags=FLAGS)
@@ -62,33 +63,6 @@ def pretrain(words: list[str]) -> int:
 
     run = nearfar.pretrain(found.pop("method"), settings=settings, **found, **options)
     return _INTERRUPTED if run.interrupted else 0
-
-
-def _with_named(words: list[str], options: Collection[str]) -> list[str]:
-    """The words with a named value, ``--start-from.teacher RUN``, as ``--start-from teacher=RUN``.
-
-    Raises:
-        UserError: If one has no value.
-    """
-    found: list[str] = []
-    waiting = ""
-    for word in words:
-        option, dot, rest = word.removeprefix("--").partition(".")
-        if waiting:
-            found.append(f"{waiting}={word}")
-            waiting = ""
-        elif word.startswith("--") and dot and option in options:
-            name, equals, value = rest.partition("=")
-            found.append(f"--{option}")
-            if equals:
-                found.append(f"{name}={value}")
-            else:
-                waiting = name
-        else:
-            found.append(word)
-    if waiting:
-        raise UserError(f"{found[-1]}.{waiting} has no value; give one behind it.")
-    return found
 
 
 _GROUPS = {
