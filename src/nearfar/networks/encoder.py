@@ -45,6 +45,16 @@ class Encoder(nn.Module):
             f"{type(self).__name__} has no feature map; choose a convolutional encoder."
         )
 
+    def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, dimension) and the map (N, C, ...) behind them, in one pass where the
+        architecture allows; of transformers the tokens in their places are the map.
+
+        Raises:
+            UserError: if this architecture has no map.
+        """
+        found = self.feature_map(x)
+        return self(x), found
+
     def tokens(self, x: Tensor) -> Tensor:
         """Patch tokens (N, L, D) after the last block, without the class token.
 
@@ -154,6 +164,10 @@ class TokenEncoder(Encoder):
     patches: int
     patch_values: int
     grid: tuple[int, ...]
+
+    def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = self.encode_tokens(self.embed(x))
+        return tokens[:, 0], tokens[:, 1:].mT.unflatten(2, self.grid)
 
     def patchify(self, x: Tensor) -> Tensor:
         """Raw patches (N, L, P); for images in the order (row in patch, column in patch,
