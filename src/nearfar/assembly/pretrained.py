@@ -94,7 +94,7 @@ def _trained(
     if not part.kinds:
         raise UserError(
             f"{config.method} starts from a finished run as its {name}; name one with "
-            f"--start-from {name}=RUN."
+            f"--start-from.{name} RUN."
         )
     place = folder / FOLDER / name
     if (place / "config.toml").exists():
