@@ -114,6 +114,30 @@ def test_maps_are_left_out_or_refused_where_there_are_none() -> None:
         Distill(perceptron, SPEC, HINTS(level="both"), teacher=convnet)
 
 
+def test_standardised_channels_have_mean_0_and_deviation_1_over_the_training_set() -> None:
+    teacher = networks.build("small-convnet", SPEC).eval()
+    method = Distill(
+        networks.build("small-convnet", SPEC), SPEC, HINTS(standardise=True), teacher=teacher
+    )
+    x = torch.randn(6, 3, 32, 32)
+
+    class Whole:
+        @staticmethod
+        def features(function: Any) -> Tensor:
+            with torch.no_grad():
+                return torch.cat([function(part) for part in x.split(2)])
+
+    method.before_epoch(0, Whole())  # type: ignore[arg-type]
+    features, places = teacher.with_map(x)
+    for rows in (method.scale(features), method.map_scale(places.movedim(1, 3)).flatten(0, 2)):
+        moving = rows.std(0) > 1e-3
+        assert float(moving.double().mean()) > 0.5
+        assert float(rows.mean(0).abs().max()) < 1e-3
+        torch.testing.assert_close(
+            rows.std(0, correction=0)[moving], torch.ones(int(moving.sum())), rtol=1e-3, atol=0
+        )
+
+
 SHORT: dict[str, Any] = {
     "data": "digits",
     "limit": 64,

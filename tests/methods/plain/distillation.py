@@ -261,7 +261,10 @@ def _taught(method: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     """The one view, and the frozen teacher's features of it."""
     (x,) = batch.views
     with torch.no_grad():
-        return x, method.teacher.eval()(x)
+        target = method.teacher.eval()(x)
+    if getattr(method.settings, "standardise", False):
+        target = (target - method.scale.mean) / method.scale.deviation
+    return x, target
 
 
 @plain_form
@@ -271,6 +274,10 @@ def distill(method: Any, batch: Batch) -> dict[str, Tensor]:
     places = method.encoder.feature_map(x)
     with torch.no_grad():
         target_places = method.teacher.feature_map(x)
+    if method.settings.standardise:
+        shape = (1, -1, 1, 1)
+        target_places = target_places - method.map_scale.mean.view(shape)
+        target_places = target_places / method.map_scale.deviation.view(shape)
     mapped = method.map_projector(places.movedim(1, 3))
     dense = (mapped - target_places.movedim(1, 3)).square().mean()
     if method.settings.level == "dense":

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from nearfar.errors import UserError
 from nearfar.methods.declared import Pretrained
-from nearfar.methods.method import Encoder, Method, Spec, WantedViews
+from nearfar.methods.method import Encoder, Method, Spec, TrainingSet, WantedViews
 
 
 class Distilling(Method):
@@ -23,6 +23,7 @@ class Distilling(Method):
 
     Attributes:
         teacher: The finished encoder.
+        scale: Standardises its features, where a setting ``standardise`` says so.
     """
 
     pretrained: ClassVar[Mapping[str, Pretrained]] = {"teacher": Pretrained(gives="encoder")}
@@ -32,6 +33,7 @@ class Distilling(Method):
     ) -> None:
         super().__init__(encoder, spec, settings)
         self.teacher = teacher.requires_grad_(False)
+        self.scale = Standard(teacher.dimension)
 
     @property
     def wanted_views(self) -> WantedViews:
@@ -42,6 +44,18 @@ class Distilling(Method):
         super().train(mode)
         self.teacher.eval()
         return self
+
+    def before_epoch(self, epoch: int, training_set: TrainingSet) -> None:
+        """Look at the teacher's channels before the first step, where they are standardised."""
+        if epoch == 0 and getattr(self.settings, "standardise", False):
+            rows = training_set.features(lambda x: self.teacher(self.as_taught(x)))
+            self.scale.set(rows, rows.square())
+
+    def taught(self, x: Any) -> Tensor:
+        """The teacher's features (N, D) of the student's view."""
+        with torch.no_grad():
+            features: Tensor = self.scale(self.teacher(self.as_taught(x)))
+        return features
 
     def as_taught(self, x: Any) -> Any:
         """A view of the student's as the teacher takes it."""
@@ -58,6 +72,36 @@ class Distilling(Method):
             return x
         ours, theirs = (_statistics(spec, x) for spec in (self.spec, seen))
         return (x * ours[1] + ours[0] - theirs[0]) / theirs[1]
+
+
+class Standard(nn.Module):
+    """Channels (..., D) less their mean, over their deviation; as they are until they are set.
+
+    Args:
+        width: D.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
+
+    @torch.no_grad()
+    def set(self, rows: Tensor, squares: Tensor) -> None:
+        """Take mean and deviation from all samples' channels (N, D) and their squares (N, D); a
+        channel that never changes keeps a deviation of 1.
+        """
+        mean = rows.double().mean(dim=0)
+        deviation = (squares.double().mean(dim=0) - mean.square()).clamp(min=0).sqrt()
+        still = deviation <= 1e-6 * mean.abs().clamp(min=1e-6)
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation.masked_fill(still, 1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean.to(x)) / self.deviation.to(x)
 
 
 def _statistics(spec: Spec, like: Tensor) -> list[Tensor]:

@@ -5,6 +5,7 @@ student's to the teacher's and is thrown away in the end. Maps are compared on t
 
     loss = d(A s, t) + w mean over places p of d(B S_p, T_p);
       d = 1 / D |. - .|^2 (mse), or 1 - cos (cosine)
+    With ``standardise``, t and T_p less their mean, over their deviation, on the training set.
 Source: Romero et al. 2015, arXiv 1412.6550, equation 3; views are SimCLR's, and a patient teacher
     that sees the student's crops is that of Beyer et al. 2022, arXiv 2106.05237.
 """
@@ -20,8 +21,8 @@ from torch.nn.functional import interpolate
 
 from nearfar.errors import UserError
 from nearfar.losses.distillation.hints import hint
-from nearfar.methods.distillation._teacher import Distilling, map_channels
-from nearfar.methods.method import Batch, Encoder, Facets, Outputs, Paper, Recipe, Spec
+from nearfar.methods.distillation._teacher import Distilling, Standard, map_channels
+from nearfar.methods.method import Batch, Encoder, Facets, Outputs, Paper, Recipe, Spec, TrainingSet
 from nearfar.ranges import above
 
 
@@ -37,11 +38,14 @@ class Distill(Distilling):
             student and teacher have maps, and global elsewhere.
         form: "mse" is the mean squared difference, "cosine" one less the cosine.
         dense: Weight of the maps beside the features, above 0.
+        standardise: Whether each channel of the teacher is standardised over the training set
+            first, so that what all samples share does not outweigh what tells them apart.
         """
 
         level: Literal["auto", "global", "dense", "both"] = "auto"
         form: Literal["mse", "cosine"] = "mse"
         dense: Annotated[float, above(0)] = 1.0
+        standardise: bool = False
 
     paper = Paper(
         title="FitNets: Hints for Thin Deep Nets",
@@ -54,6 +58,7 @@ class Distill(Distilling):
             "Differences are averaged over dimensions and places; the paper halves their sum.",
             "The regressor is linear at each place, and left out where dimensions are equal.",
             "Pooled features are compared besides.",
+            "The small recipe standardises the teacher, which the paper does not.",
             "Adam without its average of gradients stands for RMSProp.",
         ),
     )
@@ -70,7 +75,7 @@ class Distill(Distilling):
             weight_decay=0.0,
             warmup=0.0,
         ),
-        "small": Recipe(batch_size=64),
+        "small": Recipe(settings={"standardise": True}, batch_size=64),
     }
     choices = {
         "views": "one strong view, which both see",
@@ -104,13 +109,23 @@ class Distill(Distilling):
         self.projector = _to(encoder.dimension, teacher.dimension if self.is_global else 0)
         channels = [one[0] if one is not None else 0 for one in maps]
         self.map_projector = _to(channels[0], channels[1] if self.is_dense else 0)
+        self.map_scale = Standard(channels[1] if self.is_dense else 0)
+
+    def before_epoch(self, epoch: int, training_set: TrainingSet) -> None:
+        """Look at the teacher's channels before the first step, those of maps by their moments."""
+        super().before_epoch(epoch, training_set)
+        if epoch == 0 and self.settings.standardise and self.is_dense:
+            self.map_scale.set(*training_set.features(self._moments).chunk(2, dim=1))
+
+    def _moments(self, x: Any) -> Tensor:
+        """Mean and mean square of each channel of the teacher's map."""
+        rows = self.teacher.with_map(self.as_taught(x))[1].flatten(2)
+        return torch.cat([rows.mean(dim=2), rows.square().mean(dim=2)], dim=1)
 
     def forward(self, batch: Batch) -> Outputs:
         (x,) = batch.views
         if not self.is_dense:
-            with torch.no_grad():
-                target = self.teacher(self.as_taught(x))
-            return {"global": self._distance(self.projector(self.encoder(x)), target)}
+            return {"global": self._distance(self.projector(self.encoder(x)), self.taught(x))}
         features, places = self.encoder.with_map(x)
         with torch.no_grad():
             target, target_places = self.teacher.with_map(self.as_taught(x))
@@ -118,9 +133,9 @@ class Distill(Distilling):
             mode = "bilinear" if places.ndim == 4 else "linear"
             places = interpolate(places, target_places.shape[2:], mode=mode)
         own = self.map_projector(places.flatten(2).mT)
-        found = {"dense": self._distance(own, target_places.flatten(2).mT)}
+        found = {"dense": self._distance(own, self.map_scale(target_places.flatten(2).mT))}
         if self.is_global:
-            found["global"] = self._distance(self.projector(features), target)
+            found["global"] = self._distance(self.projector(features), self.scale(target))
         return found
 
     def _distance(self, student: Tensor, teacher: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -78,9 +77,7 @@ class RKD(Distilling):
 
     def forward(self, batch: Batch) -> Outputs:
         (x,) = batch.views
-        with torch.no_grad():
-            teacher = self.teacher(self.as_taught(x))
-        return {"student": self.encoder(x), "teacher": teacher}
+        return {"student": self.encoder(x), "teacher": self.taught(x)}
 
     def loss(self, outputs: Outputs) -> dict[str, Tensor]:
         s = self.settings
