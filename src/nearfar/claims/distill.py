@@ -13,8 +13,8 @@ from nearfar.networks.encoder import Encoder
 
 ALONE = "SimCLR alone"
 TAUGHT = "distilled"
-TEACHER = Training(steps=600, encoder=thin_convnet(32, 64, 128))
-STUDENT = Training(steps=300, encoder=thin_convnet(8, 12, 16))
+TEACHER = Training(steps=400, encoder=thin_convnet(32, 64, 128))
+STUDENT = Training(steps=300, encoder=thin_convnet(8, 16, 64))
 
 
 @cache
