@@ -58,7 +58,6 @@ class Distill(Distilling):
             "Differences are averaged over dimensions and places; the paper halves their sum.",
             "The regressor is linear at each place, and left out where dimensions are equal.",
             "Pooled features are compared besides.",
-            "The small recipe standardises the teacher, which the paper does not.",
             "Adam without its average of gradients stands for RMSProp.",
         ),
     )
@@ -75,7 +74,7 @@ class Distill(Distilling):
             weight_decay=0.0,
             warmup=0.0,
         ),
-        "small": Recipe(settings={"standardise": True}, batch_size=64),
+        "small": Recipe(batch_size=64),
     }
     choices = {
         "views": "one strong view, which both see",

@@ -55,7 +55,6 @@ class SEED(Distilling):
         arxiv="2101.04731",
         departures=(
             "Keys are the teacher's features; the paper's are those behind its projector.",
-            "The small recipe standardises them.",
             "The projector's hidden layer has a width of its own, the paper's the student's.",
         ),
     )
@@ -71,15 +70,7 @@ class SEED(Distilling):
             epochs=200,
             warmup=0.0,
         ),
-        "small": Recipe(
-            settings={
-                "queue": 1024,
-                "hidden": 512,
-                "teacher_temperature": 0.04,
-                "standardise": True,
-            },
-            batch_size=64,
-        ),
+        "small": Recipe(settings={"queue": 1024, "hidden": 512}, batch_size=64),
     }
     choices = {
         "views": "one strong view, which both see",
