@@ -7,10 +7,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import nearfar
 from nearfar import networks
 from nearfar.assembly.starts import finished_encoder, named_starts, part_encoder, started
 from nearfar.cli import main
@@ -18,7 +21,7 @@ from nearfar.errors import UserError
 from nearfar.methods import registry
 from nearfar.networks.encoder import Encoder
 from nearfar.runs import bundle, hub
-from nearfar.runs.encoder_files import save_encoder
+from nearfar.runs.encoder_files import save_encoder, tokenizer_of
 from tests.networks.specs import images
 
 SPEC = images(3, 32, 32)
@@ -146,6 +149,31 @@ def test_names_say_which_part_starts_from_what() -> None:
             named_starts(srgan, wrong)
     with pytest.raises(UserError, match="Two encoders were given"):
         named_starts(simclr, ("a", "encoder=b"))
+
+
+def test_texts_are_encoded_by_the_tokenizer_of_what_is_started_from(tmp_path: Path) -> None:
+    words = ["red", "green", "blue", "round", "square", "small"]
+    texts = [f"a {one} {other} thing" for one in words for other in words]
+    first, second = ([{"text": text + end} for text in texts] for end in ("", " of another sort"))
+    how: dict[str, Any] = {"steps": 1, "batch_size": 8, "evaluate": False, "quiet": True}
+    for name, rows in (("first", first), ("second", second)):
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"{name}.parquet")
+    started_run = nearfar.pretrain(
+        "simclr", data=str(tmp_path / "first.parquet"), output=tmp_path / "a", **how
+    )
+    expected = tokenizer_of(started_run.encoder())
+    assert expected is not None
+    for method, start in (("vicreg", started_run.folder), ("rkd", f"teacher={tmp_path / 'a'}")):
+        run = nearfar.pretrain(
+            method,
+            data=str(tmp_path / "second.parquet"),
+            start_from=start,
+            output=tmp_path / method,
+            **how,
+        )
+        found = tokenizer_of(run.encoder())
+        assert found is not None
+        assert found.to_json() == expected.to_json()
 
 
 def test_the_command_starts_from_a_file_and_refuses_in_one_sentence(

@@ -110,9 +110,9 @@ def _trained(
 def data_of_start(
     kind: type[Method], options: PretrainOptions
 ) -> tuple[Spec | None, Tokenizer | None]:
-    """What the data must be brought to where a method goes on with an encoder of texts: the spec
-    and the tokenizer of the run that it is from. Where the encoder is a folder with a tokenizer of
-    its own, that one; nothing for any other start.
+    """What the data must be brought to where a method starts from an encoder of texts, as its own
+    or as a part: the spec and the tokenizer that this has. Where the encoder is a folder with a
+    tokenizer of its own, that one; nothing for any other start.
 
     Args:
         kind: The method's class.
@@ -122,9 +122,11 @@ def data_of_start(
         UserError: If a run goes on whose model folder is gone.
     """
     given, start = named_starts(kind, options.start_from)
-    shared = [given[name] for name, one in kind.pretrained.items() if one.shares and name in given]
-    for place in [*shared, *([start] if start is not None else [])]:
-        found = tokenizer_of_start(place)
+    parts = [name for name in given if kind.pretrained[name].gives == "encoder"]
+    shared = [name for name in given if kind.pretrained[name].shares]
+    places = [*(given[name] for name in shared), start, *(given[name] for name in parts)]
+    for place in places:
+        found = (None, None) if place is None else tokenizer_of_start(place)
         if found[1] is not None:
             return found
     folder = folder_of(options.encoder)

@@ -174,7 +174,8 @@ def part_encoder(start: str, spec: Spec) -> Encoder:
     encoder = finished_encoder(start)
     known = encoder_spec(encoder)
     found = spec.of(known.modality) or spec
-    if (found.modality, found.shape[:1]) != (known.modality, known.shape[:1]):
+    facts = [(one.modality, one.shape[:1], one.vocabulary) for one in (found, known)]
+    if facts[0] != facts[1]:
         raise UserError(
             f"The encoder in {start} takes {known.modality} samples of shape {known.shape}, but "
             f"{spec.name} has {found.modality} samples of shape {found.shape}; start from one that "

@@ -71,5 +71,6 @@ CLAIM = Claim(
     tuning="On the seed 0 the linear accuracy was 0.994 against 0.975 alone, kNN 0.942 against "
     "0.961, the augmented kNN 0.689 against 0.727; with the teacher standardised 0.983 linear, "
     "with the cosine of features alone 0.981. With a student of 16 features it was lower than "
-    "alone by each measure (0.925 against 0.931 linear). The linear probe decides, as in SEED's paper.",
+    "alone by each measure (0.925 against 0.931 linear). The linear probe decides, as in SEED's "
+    "paper.",
 )
