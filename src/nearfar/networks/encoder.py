@@ -167,7 +167,8 @@ class TokenEncoder(Encoder):
 
     def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
         tokens = self.encode_tokens(self.embed(x))
-        return tokens[:, 0], tokens[:, 1:].mT.unflatten(2, self.grid)
+        patches = tokens[:, 1:].mT
+        return tokens[:, 0], patches.reshape(*patches.shape[:2], *self.grid)
 
     def patchify(self, x: Tensor) -> Tensor:
         """Raw patches (N, L, P); for images in the order (row in patch, column in patch,

@@ -74,7 +74,7 @@ class TimmEncoder(Encoder):
             side = math.isqrt(tokens.shape[1])
             grid = getattr(getattr(self.model, "patch_embed", None), "grid_size", (side, side))
             if math.prod(grid) == tokens.shape[1]:
-                return features, tokens.mT.unflatten(2, grid)
+                return features, tokens.mT.reshape(len(x), -1, *grid)
         if found.ndim != 4:
             return features, super().feature_map(x)
         last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
