@@ -37,7 +37,7 @@ class Distilling(Method):
 
     @property
     def wanted_views(self) -> WantedViews:
-        return WantedViews(whole=1, whole_scale=(0.2, 1.0))
+        return WantedViews(whole=1)
 
     def train(self, mode: bool = True) -> Self:
         """The teacher stays in evaluation mode."""
