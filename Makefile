@@ -6,7 +6,7 @@
 # make bench: install the peers into an environment of their own, measure nearfar against them, write docs/results/speed.md.
 #   make bench ARGS=--quick for a short run.
 # make models DATA=FOLDER: train the small encoders of models/recipes.toml on the data files in FOLDER and build the wheel nearfar-models
-#   into dist/; about ten minutes of one core. Sets that are not in FOLDER are left out.
+#   into dist/; about twenty minutes of one core, or less with ARGS='--steps 200'. Sets that are not in FOLDER are left out.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
