@@ -6,12 +6,14 @@
 # make mutations: plant mistakes one by one and run the tests that must notice them (two minutes).
 # make bench: install the peers into an environment of their own, measure nearfar against them, write docs/results/speed.md.
 #   make bench ARGS=--quick for a short run.
+# make models DATA=FOLDER: train the small encoders of models/recipes.toml on the data files in FOLDER and build the wheel nearfar-models
+#   into dist/; about twenty minutes of one core, or less with ARGS='--steps 200'. Sets that are not in FOLDER are left out.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 # Tests start interpreters, which are quicker where the package's bytecode is kept.
 TEST := env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test test-fast mutations check site package lock bench clean
+.PHONY: demo test test-fast mutations check site package lock bench models clean
 
 demo: .venv/installed
 	$(BIN)/nearfar pretrain simclr
@@ -58,6 +60,10 @@ lock: .venv/installed-dev
 	@echo "== installing the test tools"
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	@touch $@
+
+models: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python models/build.py $(if $(DATA),--data $(DATA)) $(ARGS)
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist ./models
 
 bench: .venv-bench/installed
 	.venv-bench/bin/python benchmarks/run.py $(ARGS)

@@ -78,10 +78,16 @@ def seconds_a_step(name: str) -> float:
     one_stage = (
         {"stages": 1} if hasattr(kind.Settings(), "stages") else {}
     )  # a run this short has no time for more
+    teachers = {
+        part: networks.build(None, source.spec)
+        for part, wanted in kind.pretrained.items()
+        if wanted.needed and wanted.gives == "encoder" and not wanted.shares
+    }
     method = kind(
         encoder,
         source.spec,
         resolved_settings(kind.Settings, kind.recipes["small"].settings, one_stage),
+        **teachers,
     )
     recipe = dataclasses.replace(
         kind.recipes["small"], batch_size=method.wanted_batches.size(SAMPLES, BATCH)

@@ -82,8 +82,8 @@ MALFORMED = {
     "number. See nearfar pretrain --help.",
     "pretrain supremix --settings.mixing 1 b": "--settings.mixing is 'b'; expected a number and a "
     "number. See nearfar pretrain --help.",
-    "pretrain simclr --recipe big": "--recipe is 'big'; expected one of 'auto', 'small', 'paper'. "
-    "See nearfar pretrain --help.",
+    "pretrain simclr --recipe big": "--recipe is 'big'; expected one of 'auto', 'small', 'paper', "
+    "'continue'. See nearfar pretrain --help.",
     "compare simclr dcl --sedes 3": "Unknown words on the command line, '--sedes' first: did you "
     "mean --seeds? See nearfar compare --help.",
     "compare simclr dcl --seeds x": "--seeds is 'x'; expected a whole number. See nearfar compare "

@@ -38,12 +38,14 @@ class PretrainOptions:
             the rows with that value.
         encoder: name of an encoder; by default a small one that fits the data.
         output: run folder to create; by default runs/METHOD-DATA, numbered when that exists.
-        start_from: run folder to start from: its encoder's weights, whose architecture is taken
-            unless one is named, or the finished method that this one needs; NAME=RUN says which
-            part.
+        start_from: what to start from: a run folder, a .safetensors file of weights (with
+            --encoder timm:NAME), timm:NAME@pretrained, hf:PATH, hub:OWNER/NAME or nearfar:NAME; it
+            gives the encoder's weights, or the finished part that the method needs. NAME=START, or
+            --start-from.NAME START, says which part.
         resume: run folder to continue, to the bit, from its last checkpoint.
         recipe: "small" for laptops and small samples, "paper" for the published settings, "auto" to
-            choose by the amount of data.
+            choose by the amount of data, "continue" to go on with a finished encoder: as "auto",
+            with a tenth of the learning rate, --layer-decay 0.75, --freeze 1 and a short warm-up.
         prepare: what is done to the data before training, in order, each as NAME:key=value, such as
             label-noise:rate=0.4.
         epochs: passes over the training samples.
@@ -55,6 +57,8 @@ class PretrainOptions:
             it stays.
         layer_decay: factor of the learning rate from each layer of the encoder to the one before
             it, such as 0.75; by default all learn alike.
+        freeze: depths of the encoder, from the input on, that stay as they are; by default all
+            learn.
         optimizer: adamw, adam, sgd, lars, larc or muon, with options as in adam:beta1=0.5.
         schedule: how the learning rate moves: cosine, constant, linear, steps, infinite ..., with
             options as in infinite:constant=0.3.
@@ -112,7 +116,7 @@ class PretrainOptions:
     output: Path | None = None
     start_from: tuple[str, ...] = ()
     resume: Path | None = None
-    recipe: Literal["auto", "small", "paper"] = "auto"
+    recipe: Literal["auto", "small", "paper", "continue"] = "auto"
     prepare: tuple[str, ...] = ()
     epochs: Annotated[int, whole_number()] | None = None
     steps: Annotated[int, whole_number(most=MOST_SAMPLES)] | None = None
@@ -121,6 +125,7 @@ class PretrainOptions:
     weight_decay: Annotated[float, at_least(0)] | None = None
     final_weight_decay: Annotated[float, at_least(0)] | None = None
     layer_decay: Annotated[float, unit_interval(zero=False)] | None = None
+    freeze: Annotated[int, whole_number(0)] | None = None
     optimizer: str | None = None
     schedule: str | None = None
     scale: bool | None = None
@@ -191,6 +196,7 @@ OPTION_GROUPS: Mapping[str, tuple[str, ...]] = {
         "weight_decay",
         "final_weight_decay",
         "layer_decay",
+        "freeze",
         "warmup",
         "clip",
         "weight_average",

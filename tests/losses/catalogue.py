@@ -464,6 +464,19 @@ LOSSES: dict[str, Spec] = {
         {"label": REGRESSION["label"], "mixing": constant(None), "window": constant(None)}
     ),
     "relation.queue_relation": Spec(),
+    "relation.queue_relation own key": Spec({"own_key": constant(True)}),
+    **{
+        f"relational.{name}": Spec({"student": online(-1, 5), "teacher": fixed(-1, 3)})
+        for name in ("rkd_distance", "rkd_angle")
+    },
+    "hints.hint": Spec({"student": online(-1, 5), "teacher": fixed(-1, 5)}),
+    "hints.hint cosine of maps": Spec(
+        {
+            "student": online(-1, 2, 5),
+            "teacher": fixed(-1, 2, 5),
+            "form": constant("cosine"),
+        }
+    ),
     "siglip.siglip": Spec(
         {"first": unit_rows(-1, 5), "second": unit_rows(-1, 5)},
         sigmoid_pairs,

@@ -23,6 +23,7 @@ from nearfar.training.training_set import LoadedTrainingSet
 CONTEXTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "conr": {"bandwidth": {"density": "inverse"}},
     "dcl": {"sigma": {"weighted": True}},
+    "distill": {"dense": {"level": "both"}},
     "dino": {
         "temperature_warmup": {"first_teacher_temperature": 0.06},
         "centre_momentum": {"sinkhorn": False},
@@ -54,6 +55,7 @@ VALUES: Mapping[str, Mapping[str, Any]] = {
             "nnclr",
             "hallucinator",
             "ressl",
+            "seed",
         ),
         _QUEUE,
     ),

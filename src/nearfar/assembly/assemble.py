@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nearfar import data, networks, own
+from nearfar.assembly.starts import check_going_on, named_starts, started
 from nearfar.data.batches.samplers import EpochSampler
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
@@ -19,13 +20,16 @@ from nearfar.methods import registry
 from nearfar.methods.method import STEPS_OF_SMALL, Method, Recipe
 from nearfar.networks.catalogue import short
 from nearfar.networks.encoder import Encoder, TokenEncoder
+from nearfar.networks.freezing import freeze_depths
 from nearfar.networks.room import TRAINED, check_room
 from nearfar.options import Config, PretrainOptions, resolved_settings
-from nearfar.runs.encoder_files import encoder_spec, name_of
+from nearfar.runs.encoder_files import name_of
 from nearfar.training.batching import sampler_of
 from nearfar.training.optimisers.optimisers import build_optimizer
 from nearfar.training.plan import Plan
 
+CONTINUE = "continue"
+"""The recipe that goes on with a finished encoder."""
 _PAPER_SCALE = 100_000
 """From this many training samples on, "auto" takes the paper's recipe."""
 
@@ -64,6 +68,8 @@ def assemble(
     spec = source.spec
     kind = method_class or registry.get(config.method)
     name, recipe, notes = resolved_recipe(config, source, kind)
+    if name == CONTINUE:
+        check_going_on(kind, config.options.start_from, config.options.encoder)
     if kind.needs_labels and options.resume is not None and source.relabelled:
         raise UserError(
             f"{config.method} learns from labels, and {source.relabelled:,} of those of "
@@ -97,6 +103,7 @@ def assemble(
             f"{options.encoder!r}; choose one such as vit-micro."
         )
     encoder_name = name_of(encoder)
+    freeze_depths(encoder, recipe.freeze or 0)
     method = _built(config.method, kind, encoder, spec, settings, finished)
     if options.order is not None:
         length = options.steps or 0
@@ -115,7 +122,7 @@ def assemble(
 
 def resolved_recipe(
     config: Config, source: data.Source, kind: type[Method]
-) -> tuple[Literal["auto", "small", "paper"], Recipe, list[str]]:
+) -> tuple[Literal["auto", "small", "paper", "continue"], Recipe, list[str]]:
     """The name of a run's recipe, the recipe with the options in it, and what to say of it; no
     network is built.
 
@@ -130,11 +137,14 @@ def resolved_recipe(
     _check_fit(config.method, kind, source)
     options = config.options
     length = source.spec.length
-    name: Literal["auto", "small", "paper"] = options.recipe
-    if name == "auto":
-        name = "paper" if length >= _PAPER_SCALE else "small"
-    steps = STEPS_OF_SMALL if name == "small" else 2
-    return name, *_recipe(kind.recipe(name), options, length, steps)
+    name = options.recipe
+    fitting: Literal["small", "paper"] = "paper" if length >= _PAPER_SCALE else "small"
+    base = fitting if name in ("auto", CONTINUE) else name
+    recipe = kind.recipe(base)
+    if name == CONTINUE and CONTINUE not in kind.recipes:
+        recipe = recipe.continued()
+    steps = STEPS_OF_SMALL if base == "small" else 2
+    return fitting if name == "auto" else name, *_recipe(recipe, options, length, steps)
 
 
 def _all_labelled(label: Tensor) -> bool:
@@ -200,30 +210,12 @@ def _on_meta(
 
 
 def _encoder(options: PretrainOptions, spec: Spec, kind: type[Method]) -> Encoder:
-    """A fresh encoder, with another run's weights if the options say so."""
-    start = next(iter(options.start_from), None) if not kind.pretrained else None
+    """A fresh encoder, or one with the weights of what the options say to start from."""
+    _, start = named_starts(kind, options.start_from)
+    name = options.encoder or (kind.default_encoder if start is None else None)
     if start is None:
-        return networks.build(options.encoder or kind.default_encoder, spec, kind=kind.encoder_kind)
-    from nearfar.runs.folder import RunFolder
-
-    trained = RunFolder(start).encoder()
-    held = name_of(trained)
-    encoder = networks.build(options.encoder or held, spec, kind=kind.encoder_kind)
-    if not own.same(name_of(encoder), held):
-        raise UserError(
-            f"{start} holds the encoder {held}, not {name_of(encoder)}; leave "
-            "--encoder out to go on with it."
-        )
-    try:
-        encoder.load_state_dict(trained.state_dict())
-    except RuntimeError as error:
-        trained_spec = encoder_spec(trained)
-        raise UserError(
-            f"The encoder in {start} was trained on {trained_spec.name} with samples "
-            f"of shape {trained_spec.shape} and does"
-            f" not fit {spec.name} with {spec.shape}; bring the data to the same channels and size."
-        ) from error
-    return encoder
+        return networks.build(name, spec, kind=kind.encoder_kind)
+    return started(start, spec, name, kind=kind.encoder_kind)
 
 
 def _recipe(

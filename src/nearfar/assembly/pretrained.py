@@ -9,6 +9,7 @@ from typing import Any
 
 from nearfar import own
 from nearfar.assembly.opened import method_of
+from nearfar.assembly.starts import is_folder, named_starts, part_encoder, tokenizer_of_start
 from nearfar.data.content.folder_tokenizer import FolderTokenizer
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.options import FORMS
@@ -19,57 +20,19 @@ from nearfar.methods import registry
 from nearfar.methods.method import Method, Pretrained
 from nearfar.networks.catalogue import folder_of
 from nearfar.options import Config, PretrainOptions
-from nearfar.runs.encoder_files import TOKENIZER, encoder_spec, tokenizer_of
+from nearfar.runs.encoder_files import TOKENIZER
 from nearfar.runs.folder import RunFolder
 
 FOLDER = "pretrained"
 """Where a run keeps those of its parts that were trained for it."""
 
 
-def named_starts(
-    kind: type[Method], start_from: tuple[str, ...]
-) -> tuple[dict[str, Path], Path | None]:
-    """Which run each pretrained part comes from, and whose weights the encoder starts from.
-
-    A run without a name is the first part that is needed; of a method without such parts it is the
-    encoder's start.
-
-    Args:
-        kind: The method's class.
-        start_from: As the user gave it: RUN or NAME=RUN.
-
-    Raises:
-        UserError: For a name that is no part, or a part that is given twice.
-    """
-    parts: dict[str, Path] = {}
-    encoder: Path | None = None
-    for text in start_from:
-        name, equals, place = text.partition("=")
-        if not equals or name not in kind.pretrained:
-            if equals and kind.pretrained and "/" not in name:
-                known = ", ".join(kind.pretrained)
-                raise UserError(
-                    f"{kind.__name__} starts from no part {name!r}; expected one of {known}."
-                )
-            name, place = _first(kind), text
-        if not name:
-            if encoder is not None:
-                raise UserError("Two runs were given to start from; this method takes one.")
-            encoder = Path(place)
-        elif name in parts:
-            raise UserError(f"The part {name} was given twice to start from; give it once.")
-        else:
-            parts[name] = Path(place)
-    return parts, encoder
-
-
-def _first(kind: type[Method]) -> str:
-    needed = [name for name, part in kind.pretrained.items() if part.needed]
-    return next(iter([*needed, *kind.pretrained]), "")
-
-
 def pretrained_parts(
-    kind: type[Method], config: Config, folder: Path, train: Callable[..., RunFolder]
+    kind: type[Method],
+    config: Config,
+    spec: Spec,
+    folder: Path,
+    train: Callable[..., RunFolder],
 ) -> dict[str, Any]:
     """The finished parts of a method by name: methods or encoders, in evaluation mode.
 
@@ -79,6 +42,7 @@ def pretrained_parts(
     Args:
         kind: The method's class.
         config: Of the run that needs the parts.
+        spec: Of its data.
         folder: Its run folder.
         train: ``nearfar.pretrain``.
 
@@ -87,18 +51,42 @@ def pretrained_parts(
     """
     given, _ = named_starts(kind, config.options.start_from)
     found: dict[str, Any] = {}
-    for name, part in kind.pretrained.items():
+    for name, wanted in kind.pretrained.items():
         place = given.get(name)
-        if place is None and not part.needed:
-            continue
-        run = RunFolder(place) if place is not None else _trained(part, config, folder, name, train)
-        if part.kinds and run.config.method not in part.kinds:
-            raise UserError(
-                f"{run.folder} was trained with {run.config.method}, but {config.method} starts "
-                f"from {' or '.join(part.kinds)}; give another --start-from."
-            )
-        found[name] = method_of(run) if part.gives == "method" else run.encoder()
+        if place is None:
+            if wanted.needed:
+                found[name] = _handed(wanted, _trained(wanted, config, folder, name, train))
+        elif wanted.gives == "encoder" and not wanted.kinds:
+            found[name] = part_encoder(place, spec)
+        else:
+            found[name] = _of_run(wanted, place, config.method)
     return found
+
+
+def _of_run(wanted: Pretrained, place: str, method: str) -> Any:
+    """A part that must come from a run.
+
+    Raises:
+        UserError: If it is no run, or one of another method.
+    """
+    expected = " or ".join(wanted.kinds) or "any method"
+    if not is_folder(place):
+        raise UserError(
+            f"{place} is a bare encoder, but {method} starts from a finished run of {expected}; "
+            "give a run folder to --start-from."
+        )
+    run = RunFolder(place)
+    if wanted.kinds and run.config.method not in wanted.kinds:
+        raise UserError(
+            f"{run.folder} was trained with {run.config.method}, but {method} starts from "
+            f"{expected}; give another --start-from."
+        )
+    return _handed(wanted, run)
+
+
+def _handed(wanted: Pretrained, run: RunFolder) -> Any:
+    """What of a run the method is handed."""
+    return method_of(run) if wanted.gives == "method" else run.encoder()
 
 
 def _trained(
@@ -107,7 +95,7 @@ def _trained(
     if not part.kinds:
         raise UserError(
             f"{config.method} starts from a finished run as its {name}; name one with "
-            f"--start-from {name}=RUN."
+            f"--start-from.{name} RUN."
         )
     place = folder / FOLDER / name
     if (place / "config.toml").exists():
@@ -123,9 +111,9 @@ def _trained(
 def data_of_start(
     kind: type[Method], options: PretrainOptions
 ) -> tuple[Spec | None, Tokenizer | None]:
-    """What the data must be brought to where a method goes on with an encoder of texts: the spec
-    and the tokenizer of the run that it is from. Where the encoder is a folder with a tokenizer of
-    its own, that one; nothing for any other start.
+    """What the data must be brought to where a method starts from an encoder of texts, as its own
+    or as a part: the spec and the tokenizer that this has. Where the encoder is a folder with a
+    tokenizer of its own, that one; nothing for any other start.
 
     Args:
         kind: The method's class.
@@ -134,13 +122,14 @@ def data_of_start(
     Raises:
         UserError: If a run goes on whose model folder is gone.
     """
-    given, _ = named_starts(kind, options.start_from)
-    for name, part in kind.pretrained.items():
-        if part.shares and name in given:
-            encoder = RunFolder(given[name]).encoder()
-            tokenizer = tokenizer_of(encoder)
-            if tokenizer is not None:
-                return encoder_spec(encoder), tokenizer
+    given, start = named_starts(kind, options.start_from)
+    parts = [name for name in given if kind.pretrained[name].gives == "encoder"]
+    shared = [name for name in given if kind.pretrained[name].shares]
+    places = [*(given[name] for name in shared), start, *(given[name] for name in parts)]
+    for place in places:
+        found = (None, None) if place is None else tokenizer_of_start(place)
+        if found[1] is not None:
+            return found
     folder = folder_of(options.encoder)
     if folder is None:
         return None, None

@@ -7,7 +7,8 @@ from typing import Any, cast, get_type_hints
 
 from nearfar.cli.functions import command_of
 from nearfar.cli.strengths import PREFIX, values_of_strength
-from nearfar.comparison.arms import VIEWS
+from nearfar.cli.words import named_values
+from nearfar.comparison.arms import TRAINING, VIEWS
 from nearfar.errors import UserError
 
 _TOLD = (
@@ -15,7 +16,8 @@ _TOLD = (
     "VALUE,VALUE runs each method that has the\n"
     "setting with each value, and --views.NAME VALUE,VALUE each method with each strength of views "
     "(0.3:1 is one of\n"
-    "two values).\n\n"
+    "two values). --training.NAME VALUE,VALUE does so with learning_rate, layer_decay, freeze and "
+    "others.\n\n"
     "Args:\n    methods: names; the others are compared with the first.\n"
     "    advise: propose methods and a batch size for the data and this machine, and train "
     "nothing."
@@ -23,6 +25,7 @@ _TOLD = (
 
 
 _SETTINGS = "--settings."
+_TRAINING = f"--{TRAINING}"
 
 
 def compare(words: list[str]) -> int:
@@ -36,7 +39,7 @@ def compare(words: list[str]) -> int:
     from nearfar.parsing import flags_of, gathered, given, parsed
 
     conf = cast(Any, tyro.conf)
-    rest, grid = grid_of(gathered(words, FLAGS.values()))
+    rest, grid = grid_of(gathered(named_values(words, FLAGS.values()), FLAGS.values()))
     options = given(CompareOptions, "Under which conditions, equal for all.", flags=FLAGS)
     command = command_of(
         {
@@ -71,7 +74,7 @@ def grid_of(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
     left = list(words)
     while left:
         word = left.pop(0)
-        prefix = next((one for one in (_SETTINGS, PREFIX) if word.startswith(one)), None)
+        prefix = next((one for one in (_SETTINGS, _TRAINING, PREFIX) if word.startswith(one)), None)
         if prefix is None:
             rest.append(word)
             continue
@@ -88,6 +91,8 @@ def grid_of(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
             )
         if prefix == _SETTINGS:
             grid[name] = values.split(",")
+        elif prefix == _TRAINING:
+            grid[f"{TRAINING}{name}"] = values.split(",")
         else:
             grid[f"{VIEWS}{name}"] = values_of_strength(name, values)
     return rest, grid

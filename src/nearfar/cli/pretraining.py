@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
 from nearfar.cli.functions import command_of
 from nearfar.cli.strengths import PREFIX, pairs_of, spread, strengths_of
+from nearfar.cli.words import named_values
 from nearfar.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def pretrain(words: list[str]) -> int:
         name = word.partition("=")[0].removeprefix("--").replace("-", "_")
         if word.startswith("--") and name in REMOVED:
             raise UserError(f"The option --{name} is no more: {REMOVED[name]}.")
-    words = gathered(words, FLAGS.values())
+    words = gathered(named_values(words, FLAGS.values()), FLAGS.values())
     kind = _method_of(words)
     groups = {
         name: given(PretrainOptions, _GROUPS[name], names, flags=FLAGS)

@@ -11,10 +11,23 @@ from typing import Any
 
 from nearfar.errors import UserError, unknown_name
 from nearfar.methods import registry
-from nearfar.options import resolved_settings
+from nearfar.options import PretrainOptions, changed, resolved_settings
 
 VIEWS = "views."
 """So begin the names of strengths of views among the settings of an arm."""
+
+
+TRAINING = "training."
+"""So begin the names of options of training among them."""
+_OF_TRAINING = (
+    "learning_rate",
+    "weight_decay",
+    "final_weight_decay",
+    "layer_decay",
+    "freeze",
+    "warmup",
+    "clip",
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +36,8 @@ class Arm:
 
     Attributes:
         method: its name.
-        settings: that differ from its recipe, by name; strengths of views as "views.NAME".
+        settings: that differ from its recipe, by name; strengths of views as "views.NAME", options
+            of training as "training.NAME".
     """
 
     method: str
@@ -32,7 +46,14 @@ class Arm:
     @property
     def of_method(self) -> dict[str, Any]:
         """The settings of the method."""
-        return {key: one for key, one in self.settings.items() if not key.startswith(VIEWS)}
+        others = (VIEWS, TRAINING)
+        return {key: one for key, one in self.settings.items() if not key.startswith(others)}
+
+    @property
+    def of_training(self) -> dict[str, Any]:
+        """The options of training, by their bare names."""
+        found = {key: one for key, one in self.settings.items() if key.startswith(TRAINING)}
+        return {key.removeprefix(TRAINING): one for key, one in found.items()}
 
     @property
     def of_views(self) -> dict[str, Any]:
@@ -64,8 +85,9 @@ def arms_of(methods: Sequence[str], grid: Mapping[str, Sequence[Any]]) -> list[A
 
     Args:
         methods: names, the one that the others are compared with first.
-        grid: values to try, by name of the setting, or "views.NAME" for a strength of views; texts
-            are read as numbers, pairs of numbers ("0.3:1") or truth values where they are such.
+        grid: values to try, by name of the setting, "views.NAME" for a strength of views, or
+            "training.NAME" for an option of training; texts are read as numbers, pairs of numbers
+            ("0.3:1") or truth values where they are such.
 
     Raises:
         UserError: for no method, one named twice, an unknown one, a setting that no method has, or
@@ -83,18 +105,23 @@ def arms_of(methods: Sequence[str], grid: Mapping[str, Sequence[Any]]) -> list[A
     own = {name: [f.name for f in dataclasses.fields(kind)] for name, kind in kinds.items()}
     known = {setting for settings in own.values() for setting in settings}
     for setting in grid:
-        if setting not in known and not setting.startswith(VIEWS):
+        if setting.startswith(TRAINING):
+            if setting.removeprefix(TRAINING) not in _OF_TRAINING:
+                name = setting.removeprefix(TRAINING)
+                raise unknown_name("option of training in a grid", name, _OF_TRAINING)
+        elif setting not in known and not setting.startswith(VIEWS):
             raise unknown_name("setting", setting, known)
     arms = []
     for method in methods:
         axes = [
             [(key, _read(value)) for value in values]
             for key, values in grid.items()
-            if key in own[method] or key.startswith(VIEWS)
+            if key in own[method] or key.startswith((VIEWS, TRAINING))
         ]
         for point in itertools.product(*axes):
             arm = Arm(method, dict(point))
             resolved_settings(kinds[method], arm.of_method)
+            changed(PretrainOptions(), arm.of_training)
             arms.append(arm)
     return arms
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nearfar.assembly.pretrained import FOLDER, named_starts
+from nearfar.assembly.pretrained import FOLDER
+from nearfar.assembly.starts import named_starts
 from nearfar.errors import counted
 from nearfar.methods import registry
 from nearfar.runs.folder import CONFIG, RunFolder
@@ -55,7 +56,7 @@ def _starts(run: RunFolder) -> list[RunFolder]:
     places = [one for one in (run.folder / FOLDER).glob("*") if one.is_dir()]
     if config.options.start_from and ":" not in config.method:
         parts, encoder = named_starts(registry.get(config.method), config.options.start_from)
-        given: list[Path] = [*parts.values(), *([encoder] if encoder else [])]
+        given = [Path(one) for one in (*parts.values(), encoder) if one]
         places += [place for place in given if place.is_dir()]
     return [RunFolder(place) for place in places if (place / CONFIG).is_file()]
 

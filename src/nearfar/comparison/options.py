@@ -29,7 +29,9 @@ class CompareOptions:
         batch_size: the same for all; by default the first method's.
         encoder: the same for all, by name or FILE.py:NAME; by default a small one that fits the
             data and all methods.
-        recipe: "small", "paper" or "auto", for everything else of a method's training.
+        start_from: what all start from; as in `nearfar pretrain`. A part's start, NAME=START, is
+            for the methods that have the part.
+        recipe: "small", "paper", "continue" or "auto", for everything else of a method's training.
         limit: use at most this many training samples.
         label: which column or array holds the label.
         group: which column or array holds the group that a split must not tear apart.
@@ -60,7 +62,8 @@ class CompareOptions:
     seconds: float | None = None
     batch_size: int | None = None
     encoder: str | None = None
-    recipe: Literal["auto", "small", "paper"] = "auto"
+    start_from: tuple[str, ...] = ()
+    recipe: Literal["auto", "small", "paper", "continue"] = "auto"
     limit: int | None = None
     label: str | None = None
     group: str | None = None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from nearfar import own
 from nearfar.assembly.processes import Child, ending_with_us
 from nearfar.comparison.arms import Arm
+from nearfar.comparison.conditions import options_of, starts_for
 from nearfar.comparison.gathering import MEMORY, entry_of
 from nearfar.comparison.options import CompareOptions
 from nearfar.comparison.result import Comparison
@@ -158,15 +159,16 @@ def config_of(arm: Arm, options: CompareOptions, plan: dict[str, Any], seed: int
         if plan["steps"][arm.name]
         else {"epochs": plan["epochs"]}
     )
+    shared = PretrainOptions(
+        **same,
+        **budget,
+        batch_size=plan["batch_size"],
+        encoder=plan["encoder"] or None,
+        seed=seed,
+    )
     return Config(
         arm.method,
-        PretrainOptions(
-            **same,
-            **budget,
-            batch_size=plan["batch_size"],
-            encoder=plan["encoder"] or None,
-            seed=seed,
-        ),
+        options_of(arm, shared),
         arm.of_method,
         arm.of_views or options.views or {},
     )
@@ -174,6 +176,7 @@ def config_of(arm: Arm, options: CompareOptions, plan: dict[str, Any], seed: int
 
 _SHARED = {
     "data",
+    "start_from",
     "recipe",
     "limit",
     "label",
@@ -232,11 +235,13 @@ def _conditions(arms: Sequence[Arm], options: CompareOptions) -> dict[str, Any]:
     encoder = options.encoder
     if encoder is None:
         lead = Config(arms[0].method, first, arms[0].of_method)
-        encoder = _shared_encoder(list(kinds.values()), suited(lead, source)[1].spec)
+        spec = suited(lead, source)[1].spec
+        encoder = _shared_encoder(list(kinds.values()), options.start_from, spec)
     first = dataclasses.replace(first, encoder=encoder or None)
     recipes: dict[str, Any] = {}
     for arm in arms:
-        asked = Config(arm.method, first, arm.of_method, arm.of_views or options.views or {})
+        given = options_of(arm, first)
+        asked = Config(arm.method, given, arm.of_method, arm.of_views or options.views or {})
         config, fitting = suited(asked, source)
         if kinds[arm.name].pretrained:  # what it starts from is trained with the run
             _, recipes[arm.name], _ = resolved_recipe(config, fitting, kinds[arm.name])
@@ -253,15 +258,19 @@ def _conditions(arms: Sequence[Arm], options: CompareOptions) -> dict[str, Any]:
     return {"encoder": encoder, "batch_size": recipe.batch_size, "epochs": epochs, "budget": words}
 
 
-def _shared_encoder(kinds: Sequence[type[Method]], spec: Spec) -> str:
+def _shared_encoder(kinds: Sequence[type[Method]], starts: tuple[str, ...], spec: Spec) -> str:
     """A small encoder that fits the data and all methods; "" where one of them goes on with the
     encoder of what it starts from.
     """
     from nearfar import networks
+    from nearfar.assembly.starts import named_starts
     from nearfar.runs.encoder_files import name_of
 
     if any(part.shares for kind in kinds for part in kind.pretrained.values()):
         return ""
+    for kind in kinds:
+        if named_starts(kind, starts_for(kind, starts))[1] is not None:
+            return ""
     asked = {kind.encoder_kind for kind in kinds}
     strictest = next((kind for kind in _STRICTEST if kind in asked), "any")
     return name_of(networks.build(None, spec, kind=strictest))

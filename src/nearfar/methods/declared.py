@@ -5,7 +5,7 @@ phases of its step.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Literal, get_type_hints
 
 from torch import Tensor, nn
@@ -54,6 +54,7 @@ class Recipe:
         final_weight_decay: The same at the end, reached along half a cosine; None: it stays.
         layer_decay: Factor of the learning rate from each depth of the encoder to the one before
             it, in (0, 1]; None: all learn alike.
+        freeze: Depths of the encoder, from the input on, that stay as they are; None: all learn.
         batch_size: Samples of the whole batch, over all processes.
         epochs: Passes over the training set.
         warmup: Share of the steps over which the learning rate rises linearly from 0.
@@ -68,6 +69,7 @@ class Recipe:
     weight_decay: float = 1e-4
     final_weight_decay: float | None = None
     layer_decay: float | None = None
+    freeze: int | None = None
     batch_size: int = 256
     epochs: int = 30
     warmup: float = 0.05
@@ -77,6 +79,25 @@ class Recipe:
     def peak_learning_rate(self) -> float:
         """The peak for this recipe's batch."""
         return self.learning_rate * (self.batch_size / 256 if self.scale else 1.0)
+
+    def continued(self) -> Recipe:
+        """This recipe for an encoder that has learned already: a tenth of the learning rate, less
+        towards the input, the first depth as it is, and a short warm-up.
+
+        Example:
+            >>> recipe = Recipe(learning_rate=0.5, warmup=0.1).continued()
+            >>> recipe.learning_rate, recipe.layer_decay, recipe.freeze, recipe.warmup
+            (0.05, 0.75, 1, 0.02)
+
+        Source: Clark et al. 2020 (ELECTRA) for the decay by depth; the numbers are ours.
+        """
+        return replace(
+            self,
+            learning_rate=self.learning_rate / 10,
+            layer_decay=0.75,
+            freeze=1,
+            warmup=min(self.warmup, 0.02),
+        )
 
     def batch_for(self, length: int, *, steps: int = 2) -> int:
         """Samples of a batch from few training samples: this recipe's, or less, so that an epoch

@@ -27,8 +27,11 @@ class AudioConvNet(Encoder):
         self.dimension = self.layers.dimension
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.with_map(x)[0]
+
+    def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
         over_time = self.feature_map(x)
-        return over_time.mean(dim=2) + over_time.amax(dim=2)
+        return over_time.mean(dim=2) + over_time.amax(dim=2), over_time
 
     def feature_map(self, x: Tensor) -> Tensor:
         """(N, C, T'): the map averaged over frequency."""

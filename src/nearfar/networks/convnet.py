@@ -38,6 +38,10 @@ class SmallConvNet(Encoder):
     def forward(self, x: Tensor) -> Tensor:
         return self.feature_map(x).mean(dim=(2, 3))
 
+    def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.feature_map(x)
+        return found.mean(dim=(2, 3)), found
+
     def feature_map(self, x: Tensor) -> Tensor:
         found: Tensor = self.layers(x)
         return found

@@ -24,6 +24,9 @@ class Encoder(nn.Module):
     library's model takes them as they are.
     """
 
+    spare_weights: tuple[str, ...] = ()
+    """Parts of a file of weights that this encoder has no use for, such as a classifier."""
+
     any_size: ClassVar[bool] = False
     """Whether it takes samples of any length along the axes after the first."""
 
@@ -41,6 +44,16 @@ class Encoder(nn.Module):
         raise UserError(
             f"{type(self).__name__} has no feature map; choose a convolutional encoder."
         )
+
+    def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, dimension) and the map (N, C, ...) behind them, in one pass where the
+        architecture allows; of transformers the tokens in their places are the map.
+
+        Raises:
+            UserError: if this architecture has no map.
+        """
+        found = self.feature_map(x)
+        return self(x), found
 
     def tokens(self, x: Tensor) -> Tensor:
         """Patch tokens (N, L, D) after the last block, without the class token.
@@ -151,6 +164,11 @@ class TokenEncoder(Encoder):
     patches: int
     patch_values: int
     grid: tuple[int, ...]
+
+    def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = self.encode_tokens(self.embed(x))
+        patches = tokens[:, 1:].mT
+        return tokens[:, 0], patches.reshape(*patches.shape[:2], *self.grid)
 
     def patchify(self, x: Tensor) -> Tensor:
         """Raw patches (N, L, P); for images in the order (row in patch, column in patch,

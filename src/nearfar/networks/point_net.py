@@ -31,6 +31,10 @@ class PointNet(Encoder):
     def forward(self, x: Tensor) -> Tensor:
         return self.feature_map(x).amax(dim=2)
 
+    def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.feature_map(x)
+        return found.amax(dim=2), found
+
     def feature_map(self, x: Tensor) -> Tensor:
         """(N, C, K): the features of each point."""
         found: Tensor = self.layers(x)

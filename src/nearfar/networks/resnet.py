@@ -46,6 +46,10 @@ class ResNet(Encoder):
         features: Tensor = self.resnet(x)
         return features
 
+    def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.feature_map(x)
+        return found.mean(dim=(2, 3)), found
+
     def feature_map(self, x: Tensor) -> Tensor:
         return self.pyramid(x)[-1]
 

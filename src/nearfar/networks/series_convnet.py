@@ -32,6 +32,10 @@ class SeriesConvNet(Encoder):
     def forward(self, x: Tensor) -> Tensor:
         return self.feature_map(x).amax(dim=2)
 
+    def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.feature_map(x)
+        return found.amax(dim=2), found
+
     def feature_map(self, x: Tensor) -> Tensor:
         found: Tensor = self.exit(self.blocks(self.entry(x)))
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -47,6 +48,8 @@ class TimmEncoder(Encoder):
         except Exception as error:  # timm and the hub raise whatever they like
             raise UserError(_failure(name, spec, error)) from error
         self.dimension: int = self.model.head_hidden_size
+        classifier = getattr(self.model, "pretrained_cfg", {}).get("classifier") or ()
+        self.spare_weights = (classifier,) if isinstance(classifier, str) else tuple(classifier)
 
     def forward(self, x: Tensor) -> Tensor:
         features: Tensor = self.model(self._sized(x))
@@ -58,6 +61,24 @@ class TimmEncoder(Encoder):
             return super().feature_map(x)
         last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
         return found.permute(0, 3, 1, 2) if last else found
+
+    @property
+    def map_dimension(self) -> int:
+        return int(self.model.num_features)
+
+    def with_map(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        found = self._unpooled(x)
+        features: Tensor = self.model.forward_head(found)
+        if found.ndim == 3:
+            tokens = found[:, getattr(self.model, "num_prefix_tokens", 0) :]
+            side = math.isqrt(tokens.shape[1])
+            grid = getattr(getattr(self.model, "patch_embed", None), "grid_size", (side, side))
+            if math.prod(grid) == tokens.shape[1]:
+                return features, tokens.mT.reshape(len(x), -1, *grid)
+        if found.ndim != 4:
+            return features, super().feature_map(x)
+        last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
+        return features, found.permute(0, 3, 1, 2) if last else found
 
     def tokens(self, x: Tensor) -> Tensor:
         found = self._unpooled(x)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearfar.errors import UserError
 from nearfar.options import Config, read_config
+from nearfar.runs.bundle import bundled, is_bundled
 from nearfar.stored import check_file, finite_number, with_nan
 
 if TYPE_CHECKING:
@@ -53,14 +54,14 @@ class RunFolder:
     ``nearfar.evaluate(run)``.
 
     Args:
-        folder: the run folder.
+        folder: the run folder, or ``nearfar:NAME`` for an encoder of the wheel nearfar-models.
 
     Raises:
         UserError: if the folder is not a run folder.
     """
 
     def __init__(self, folder: os.PathLike[str] | str) -> None:
-        self.folder = Path(folder)
+        self.folder = bundled(folder) if is_bundled(folder) else Path(folder)
         if (self.folder / CONFIG).is_file():
             return
         if any((self.folder / CHECKPOINTS).glob("step-*.pt")):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import tempfile
 from os import PathLike
@@ -94,9 +95,12 @@ def public_config(config: Config) -> Config:
 
 
 def _bare(start: str) -> str:
-    """Where a run started from, of an absolute path the last name alone."""
-    name, equals, place = start.rpartition("=")
-    return f"{name}{equals}{Path(place).name}" if Path(place).is_absolute() else start
+    """Where a run started from, of an absolute path the last name alone.
+
+    >>> _bare("teacher=/home/me/runs/first"), _bare("timm:vit@/home/me/w.safetensors")
+    ('teacher=first', 'timm:vit@w.safetensors')
+    """
+    return re.sub(r"(^|[=@:])/.*/", r"\1", start.rstrip("/"))
 
 
 def model_card(run: RunFolder, repository: str) -> str:

@@ -20,7 +20,7 @@ from nearfar.options import resolved_settings
 from nearfar.testing.toys import own_spec, spec_for, toy_encoder, toy_finished
 
 _TOLD = ("name", "parameters", "forward", "loss")
-_NEW = ("layer_decay",)
+_NEW = ("layer_decay", "freeze")
 """Parts of a recipe that a card names only where they are set."""
 
 

@@ -37,7 +37,8 @@ def compare(
     Args:
         methods: names; the others are compared with the first.
         settings: for a setting's name the values to try; every method that has the setting runs
-            with each of them. "views.NAME" is a strength of views, which every method gets.
+            with each of them. "views.NAME" is a strength of views, "training.NAME" an option of
+            training, which every method gets.
         quiet: print nothing beside the runs' own output.
         options: see ``CompareOptions``.
 
@@ -52,8 +53,9 @@ def compare(
     for name in options:
         if name not in names:
             raise unknown_name("option", name, names)
-    if isinstance(options.get("prepare"), str):
-        options["prepare"] = (options["prepare"],)
+    for name in ("prepare", "start_from"):
+        if isinstance(options.get(name), str | Path):
+            options[name] = (str(options[name]),)
     objects = [name for name in own.KINDS if own.is_given(options.get(name))]
     for name in objects:
         if not own.is_file(options[name]):

@@ -142,7 +142,7 @@ def _train(
     source = _loaded(kind, wanted)
     wanted, source = suited(wanted, source, method_class)
     folder = run_folder(wanted, source.spec.name)
-    finished = _finished_parts(kind, wanted, folder, held, console)
+    finished = _finished_parts(kind, wanted, source, folder, held, console)
     assembled = assemble(wanted, source, method_class, finished)
     tell(source, console)
     for sentence in assembled.notes:
@@ -204,7 +204,7 @@ def _loaded(kind: Any, wanted: Config) -> Any:
 
 
 def _finished_parts(
-    kind: Any, wanted: Config, folder: Path, held: ExitStack, console: Console
+    kind: Any, wanted: Config, source: Any, folder: Path, held: ExitStack, console: Console
 ) -> dict[str, Any]:
     """The parts of the method that are trained before it, or come from another run, by name."""
     from nearfar import collectives
@@ -215,7 +215,8 @@ def _finished_parts(
         return {}
     if wanted.options.resume is None and collectives.is_first():
         held.enter_context(nothing_left(folder))
-    return pretrained_parts(kind, wanted, folder, partial(pretrain, quiet=console.quiet))
+    train = partial(pretrain, quiet=console.quiet)
+    return pretrained_parts(kind, wanted, source.spec, folder, train)
 
 
 def _completed(

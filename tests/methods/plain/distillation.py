@@ -255,3 +255,72 @@ def dinov2(method: Any, batch: Batch) -> dict[str, Tensor]:
         "ibot": s.patches * (each * torch.tensor(weights, dtype=each.dtype)).sum() / (2 * size),
         "koleo": s.spread * spread,
     }
+
+
+def _taught(method: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The one view, and the frozen teacher's features of it."""
+    (x,) = batch.views
+    with torch.no_grad():
+        target = method.teacher.eval()(x)
+    if getattr(method.settings, "standardise", False):
+        target = (target - method.scale.mean) / method.scale.deviation
+    return x, target
+
+
+@plain_form
+def distill(method: Any, batch: Batch) -> dict[str, Tensor]:
+    """Features and maps of the toys, whose map's mean the features are."""
+    x, target = _taught(method, batch)
+    places = method.encoder.feature_map(x)
+    with torch.no_grad():
+        target_places = method.teacher.feature_map(x)
+    if method.settings.standardise:
+        shape = (1, -1, 1, 1)
+        target_places = target_places - method.map_scale.mean.view(shape)
+        target_places = target_places / method.map_scale.deviation.view(shape)
+    mapped = method.map_projector(places.movedim(1, 3))
+    dense = (mapped - target_places.movedim(1, 3)).square().mean()
+    if method.settings.level == "dense":
+        return {"dense": dense}
+    distance = (method.projector(places.mean((2, 3))) - target).square().mean()
+    return {"global": distance, "dense": dense}
+
+
+@plain_form
+def rkd(method: Any, batch: Batch) -> dict[str, Tensor]:
+    x, target = _taught(method, batch)
+    n = len(x)
+    distances, angles = [], []
+    for rows in (method.encoder(x), target):
+        length = (rows[:, None] - rows).square().sum(2)
+        length = torch.stack([length[i, j].sqrt() for i in range(n) for j in range(n) if i != j])
+        distances.append(length / length.mean())
+        angles.append(
+            torch.stack(
+                [
+                    cosine(rows[i] - rows[j], rows[k] - rows[j])
+                    for i in range(n)
+                    for j in range(n)
+                    for k in range(n)
+                    if len({i, j, k}) == 3
+                ]
+            )
+        )
+    s = method.settings
+    found = [
+        torch.where(gap.abs() < 1, gap.square() / 2, gap.abs() - 0.5).mean()
+        for gap in (distances[0] - distances[1], angles[0] - angles[1])
+    ]
+    return {"distance": s.distance * found[0], "angle": s.angle * found[1]}
+
+
+@plain_form
+def seed(method: Any, batch: Batch) -> dict[str, Tensor]:
+    x, target = _taught(method, batch)
+    s = method.settings
+    query, key = unit(method.projector(method.encoder(x))), unit(target)
+    shares = []
+    for rows, temperature in ((query, s.temperature), (key, s.teacher_temperature)):
+        near = torch.cat([(rows * key).sum(1, keepdim=True), rows @ method.queue.rows.T], dim=1)
+        shares.append((near / temperature).log_softmax(1))
+    return {"relation": -(shares[1].exp() * shares[0]).sum(1).mean()}

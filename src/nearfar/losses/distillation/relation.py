@@ -10,8 +10,11 @@ are made in blocks and none is kept. The teacher and the queue are constants; th
 own step is not in the queue. The loss is at least the entropy of p, and equals it where the student
 has the teacher's shares.
 
+SEED has one key more, ``own_key``: the sample's own, k_i, stands beside the queue's.
+
 Source: Zheng et al. 2021, "ReSSL: Relational Self-Supervised Learning with Weak Augmentation",
-equations 3 to 5.
+equations 3 to 5; Fang et al. 2021, "SEED: Self-supervised Distillation for Visual Representation",
+equations 2 to 5.
 """
 
 from __future__ import annotations
@@ -43,6 +46,7 @@ def queue_relation(
     *,
     temperature: float = 0.1,
     teacher_temperature: float = 0.04,
+    own_key: bool = False,
     rows: slice | None = None,
     reduction: str = "mean",
 ) -> Tensor:
@@ -55,6 +59,7 @@ def queue_relation(
         queue: (K, D) unit rows of earlier keys; receives no gradient.
         temperature: tau_s, above 0.
         teacher_temperature: tau_t, above 0; the paper's is smaller than tau_s.
+        own_key: Whether a sample's own key is among those that shares are of.
         rows: Samples whose losses are wanted; None for all.
         reduction: "mean" over the N samples, or "none": (N,), or one for each of ``rows``.
 
@@ -75,10 +80,21 @@ def queue_relation(
     wanted = own_range(rows, len(query))
     keys = queue.detach().to(query.dtype)
     scaled = unit(query[wanted]) / temperature
+    own = unit(key[wanted].detach()).to(query.dtype)
     with torch.no_grad():
-        sharp = unit(key[wanted].detach()) / teacher_temperature
-        target = in_row_blocks(
-            lambda block: (sharp[block] @ keys.T).softmax(dim=1) @ keys, sharp, columns=len(keys)
-        )
+        sharp = own / teacher_temperature
+
+        def average(block: slice) -> Tensor:
+            """The mean key under the teacher's shares."""
+            logits = sharp[block] @ keys.T
+            if not own_key:
+                return logits.softmax(dim=1) @ keys
+            first = (sharp[block] * own[block]).sum(dim=1, keepdim=True)
+            shares = torch.cat([first, logits], dim=1).softmax(dim=1)
+            return shares[:, :1] * own[block] + shares[:, 1:] @ keys
+
+        target = in_row_blocks(average, sharp, columns=len(keys))
     among = row_logsumexp(scaled, keys, bound=similarity_bound(temperature, queue))
+    if own_key:
+        among = torch.logaddexp(among, (scaled * own).sum(dim=1))
     return reduce(among - (scaled * target).sum(dim=1), reduction, of=len(query))
