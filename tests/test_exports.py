@@ -14,8 +14,9 @@ from nearfar.methods import registry
 from nearfar.methods.method import Method
 from nearfar.rows import Parts
 from nearfar.runs.encoder_files import export_encoder, load_encoder
-from nearfar.runs.portable import random_samples, read_onnx, read_program
+from nearfar.runs.portable import random_samples
 from nearfar.runs.portable_prediction import export_prediction
+from nearfar.runs.program_files import read_onnx, read_program
 from nearfar.testing import toy
 
 IMAGES = Spec("photos", "image", (3, 32, 32), 10, mean=(0.5,) * 3, std=(0.2,) * 3)

@@ -16,7 +16,8 @@ from nearfar.errors import UserError
 from nearfar.networks.encoder import Encoder
 from nearfar.rows import Parts, Tokens, from_named_tensors, named_tensors
 from nearfar.runs.encoder_files import export_encoder
-from nearfar.runs.portable import Portable, random_samples, read_onnx, read_program
+from nearfar.runs.portable import Portable, random_samples
+from nearfar.runs.program_files import read_onnx, read_program
 
 KINDS = {"onnx": read_onnx, "torch": read_program}
 

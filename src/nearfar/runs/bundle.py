@@ -7,6 +7,7 @@ is found where packages are installed and never imported, so that no code of it 
 from __future__ import annotations
 
 import importlib.util
+from os import PathLike
 from pathlib import Path
 
 from nearfar.errors import UserError, unknown_name
@@ -17,7 +18,7 @@ FOLDER = "encoders"
 _DESCRIPTION = "encoder.json"
 
 
-def is_bundled(name: Path | str) -> bool:
+def is_bundled(name: PathLike[str] | str) -> bool:
     """Whether a name stands for an encoder of the bundle.
 
     Example:
@@ -36,7 +37,7 @@ def names() -> list[str]:
     return sorted(place.parent.name for place in _bundle().glob(f"*/{_DESCRIPTION}"))
 
 
-def bundled(name: Path | str) -> Path:
+def bundled(name: PathLike[str] | str) -> Path:
     """The folder of an encoder of the bundle.
 
     Args:

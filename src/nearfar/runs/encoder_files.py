@@ -37,7 +37,7 @@ from nearfar.modalities.check import check_spec
 from nearfar.networks.catalogue import PRETRAINED
 from nearfar.networks.encoder import Encoder
 from nearfar.ranges import checked
-from nearfar.runs import portable
+from nearfar.runs import portable, program_files
 from nearfar.stored import check_file, field_of, read_json, read_text, record
 from nearfar.version import __version__
 
@@ -46,8 +46,8 @@ DESCRIPTION = "encoder.json"
 TOKENIZER = "tokenizer.json"
 FORMATS = ("safetensors", "onnx", "torch")
 _PORTABLE = {
-    "onnx": (portable.write_onnx, portable.read_onnx),
-    "torch": (portable.write_program, portable.read_program),
+    "onnx": (program_files.write_onnx, program_files.read_onnx),
+    "torch": (program_files.write_program, program_files.read_program),
 }
 _VERSION = 1
 _MEND = "restore it, or export or train the encoder again"

@@ -18,11 +18,11 @@ from nearfar.methods.method import Method
 from nearfar.methods.names import name_of
 from nearfar.results.result import Result
 from nearfar.rows import Parts
-from nearfar.runs import portable
+from nearfar.runs import portable, program_files
 
 _FORMATS = {
-    "onnx": (portable.write_onnx, portable.read_onnx),
-    "torch": (portable.write_program, portable.read_program),
+    "onnx": (program_files.write_onnx, program_files.read_onnx),
+    "torch": (program_files.write_program, program_files.read_program),
 }
 
 
