@@ -33,13 +33,15 @@ class Distill(Distilling):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        level: What is compared: "global" features, "dense" maps, or "both"; "auto" is both where
-            student and teacher have maps, and global elsewhere.
-        form: "mse" is the mean squared difference, "cosine" one less the cosine.
-        dense: Weight of the maps beside the features, above 0.
-        standardise: Whether each channel of the teacher is standardised over the training set
-            first, so that what all samples share does not outweigh what tells them apart.
+        """The settings of Distill.
+
+        Attributes:
+            level: What is compared: "global" features, "dense" maps, or "both"; "auto" is both
+                where student and teacher have maps, and global elsewhere.
+            form: "mse" is the mean squared difference, "cosine" one less the cosine.
+            dense: Weight of the maps beside the features, above 0.
+            standardise: Whether each channel of the teacher is standardised over the training set
+                first, so that what all samples share does not outweigh what tells them apart.
         """
 
         level: Literal["auto", "global", "dense", "both"] = "auto"

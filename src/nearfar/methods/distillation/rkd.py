@@ -30,10 +30,12 @@ class RKD(Distilling):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        distance: Weight of the distances, at least 0.
-        angle: Weight of the angles, at least 0.
-        normalise: Whether features are made unit rows first, on both sides.
+        """The settings of RKD.
+
+        Attributes:
+            distance: Weight of the distances, at least 0.
+            angle: Weight of the angles, at least 0.
+            normalise: Whether features are made unit rows first, on both sides.
         """
 
         distance: Annotated[float, at_least(0)] = 25.0

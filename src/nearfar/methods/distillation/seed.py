@@ -31,14 +31,16 @@ class SEED(Distilling):
 
     @dataclass(frozen=True)
     class Settings:
-        """Attributes:
-        queue: Number of past keys; at most the number of training samples is used.
-        temperature: Of the student's shares, above 0.
-        teacher_temperature: Of the teacher's shares, above 0; smaller makes them sharper.
-        own_key: Whether the sample's own key is among those that shares are of.
-        hidden: Width of the projector's hidden layer; 0: a linear projector.
-        standardise: Whether each channel of the teacher is standardised over the training set
-            first: features, unlike what the paper's teachers project, lie in a narrow cone.
+        """The settings of SEED.
+
+        Attributes:
+            queue: Number of past keys; at most the number of training samples is used.
+            temperature: Of the student's shares, above 0.
+            teacher_temperature: Of the teacher's shares, above 0; smaller makes them sharper.
+            own_key: Whether the sample's own key is among those that shares are of.
+            hidden: Width of the projector's hidden layer; 0: a linear projector.
+            standardise: Whether each channel of the teacher is standardised over the training set
+                first: features, unlike what the paper's teachers project, lie in a narrow cone.
         """
 
         queue: Annotated[int, whole_number()] = 65536
