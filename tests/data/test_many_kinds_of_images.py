@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, features
 
 from nearfar.data import load
-from nearfar.data.content import decode
 from nearfar.data.content.decode import measure, pixels
 from nearfar.data.content.files import codecs
 from nearfar.data.content.files.encoded import UnreadableError
+from nearfar.data.content.pixels import opening
 from nearfar.data.content.pixels.orientation import turned
 from nearfar.data.readers.given import samples_like
 from nearfar.errors import UserError
@@ -107,7 +107,7 @@ def test_other_codecs(kind: str, codec: str, options: dict[str, Any], tmp_path: 
 def test_a_lacking_codec_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(2):
         picture(number).save(tmp_path / f"{number}.avif")
-    monkeypatch.setattr(decode, "_formats", lambda: ("PNG",))
+    monkeypatch.setattr(opening, "formats", lambda: ("PNG",))
     monkeypatch.setattr(codecs.features, "check", lambda name: False)
     with pytest.raises(UserError, match=r"AVIF needs Pillow 11\.3 or later: pip install --upgrade"):
         load(tmp_path)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import math
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,19 +14,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nearfar.data.content.bounds import MANY_PIXELS, MOST_PIXELS
-from nearfar.data.content.files.codecs import lacking_codec
 from nearfar.data.content.files.encoded import (
     MOST_CHANNELS,
     ArrayFile,
     Encoded,
-    Page,
     UnreadableError,
 )
 from nearfar.data.content.files.kinds import array_file
 from nearfar.data.content.files.tiff import frames_of
+from nearfar.data.content.pixels.opening import layouts, opening, two_bytes
 from nearfar.data.content.pixels.orientation import exchanges_sides, orientation_of, turned, upright
 from nearfar.data.content.pixels.scaling import Range, covering_box, fitted, to_bytes
-from nearfar.data.readers.endings import IMAGE_FORMATS
 
 _GREY_MODES = {"1", "L", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 _DEEP_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
@@ -87,7 +81,7 @@ def measure(encoded: Encoded) -> Measured:
             bands=0 if about.channels in (1, 3) else about.channels,
             pages=about.pages,
         )
-    with _opened(encoded) as image:
+    with opening(encoded) as image:
         height = image.height
         width = image.width
         if exchanges_sides(orientation_of(image)):
@@ -102,17 +96,11 @@ def measure(encoded: Encoded) -> Measured:
 def _has_deep_colours(image: Image.Image) -> bool:
     """Whether the encoded colours have 16 bits, of which Pillow would keep the upper 8, by the name
     of their layout ("RGB;16B")."""
-    return image.mode not in _DEEP_MODES and any(";16" in one for one in _layouts(image))
+    return image.mode not in _DEEP_MODES and any(";16" in one for one in layouts(image))
 
 
 def _has_grey_layout(image: Image.Image) -> bool:
-    return any(one.startswith("LA;") for one in _layouts(image))
-
-
-def _layouts(image: Image.Image) -> list[str]:
-    layouts = [tile[3] for tile in getattr(image, "tile", ())]
-    names = [one[0] if isinstance(one, tuple) and one else one for one in layouts]
-    return [one for one in names if isinstance(one, str)]
+    return any(one.startswith("LA;") for one in layouts(image))
 
 
 def values_range(encoded: Encoded) -> Range | None:
@@ -135,7 +123,7 @@ def deep_array(encoded: Encoded) -> NDArray[Any]:
     file = array_file(encoded)
     if file is not None:
         return _array_in(file)
-    with _opened(encoded) as opened, _one_at_a_time(opened.width * opened.height):
+    with opening(encoded) as opened, _one_at_a_time(opened.width * opened.height):
         if _has_deep_colours(opened):
             return _deep_colours(encoded, opened)
         return np.asarray(_decoded(opened))[None]
@@ -179,7 +167,7 @@ def pixels(
         found = measure(encoded).channels
         raise UnreadableError(f"it has {found} channels; expected {channels}")
     mode = "L" if channels == 1 else "RGB"
-    with _opened(encoded) as opened:
+    with opening(encoded) as opened:
         exchanged = exchanges_sides(orientation_of(opened))
         wanted = (width, height) if exchanged else (height, width)
         enlargement = max(wanted[0] / opened.height, wanted[1] / opened.width)
@@ -233,74 +221,12 @@ def _deep_colours(encoded: Encoded, opened: Image.Image) -> NDArray[Any]:
     """Colours of 16 bits of a PNG file, which Pillow would cut to 8, upright and on white."""
     if opened.width * opened.height > MOST_PIXELS:
         _decoded(opened)  # refuses it
-    layout = _layouts(opened)[0]
-    array = _two_bytes(encoded, layout)
+    layout = layouts(opened)[0]
+    array = two_bytes(encoded, layout)
     if len(array) in (2, 4):
         opaque = array[-1:].astype(np.float64) / 65535
         array = np.rint(array[:-1] * opaque + 65535 * (1 - opaque)).astype(np.uint16)
     return turned(array, orientation_of(opened))
-
-
-def _two_bytes(encoded: Encoded, layout: str) -> NDArray[np.uint16]:
-    """The values (C, H, W) of a PNG file of 16 bits.
-
-    Pillow has no mode of several channels of 16 bits, but it can be told to take every first or
-    every second byte of the file's values.
-    """
-    if layout == "LA;16B":  # as wide as four bytes
-        whole = _bytes_of(encoded, "RGBA", "RGBA").astype(np.uint16)
-        return whole[::2] * np.uint16(256) + whole[1::2]
-    mode = layout.partition(";")[0]
-    upper = _bytes_of(encoded, mode, f"{mode};16B").astype(np.uint16)
-    lower = _bytes_of(encoded, mode, f"{mode};16L")
-    return upper * np.uint16(256) + lower
-
-
-def _bytes_of(encoded: Encoded, mode: str, layout: str) -> NDArray[np.uint8]:
-    with _opened(encoded) as opened:
-        held: Any = opened
-        held._mode = mode
-        held.tile = [(*tile[:3], layout) for tile in held.tile]
-        try:
-            held.load()
-        except Exception as error:  # as for any image
-            raise UnreadableError from error
-        return np.asarray(held).transpose(2, 0, 1)
-
-
-@contextmanager
-def _opened(encoded: Encoded) -> Iterator[Image.Image]:
-    """An image whose header is read.
-
-    Raises:
-        UnreadableError: if Pillow cannot read it.
-    """
-    if isinstance(encoded, Image.Image):
-        yield encoded.copy()  # closing the copy leaves the caller's image open
-        return
-    source = encoded.path if isinstance(encoded, Page) else encoded
-    assert isinstance(source, bytes | Path)  # array files are not opened here
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(
-                io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats()
-            )
-    except Image.DecompressionBombError as error:
-        raise UnreadableError(
-            f"too large: over {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
-        ) from error
-    except Exception as error:  # Pillow's decoders raise nearly anything on broken files
-        raise UnreadableError(lacking_codec(source)) from error
-    with image:
-        yield image
-
-
-@lru_cache(maxsize=1)
-def _formats() -> tuple[str, ...]:
-    """The decoders that are tried and installed."""
-    Image.init()
-    return tuple(name for name in IMAGE_FORMATS if name in Image.OPEN)
 
 
 def _decoded(image: Image.Image) -> Image.Image:
