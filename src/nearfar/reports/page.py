@@ -17,7 +17,12 @@ from nearfar.reports.document import Section, document
 from nearfar.reports.facts import facts, line
 from nearfar.reports.health import gain
 from nearfar.reports.look import Look
-from nearfar.reports.pictures import result_section, sample_sections, view_section
+from nearfar.reports.pictures import (
+    place_section,
+    result_section,
+    sample_sections,
+    view_section,
+)
 from nearfar.runs.folder import RunFolder
 
 _SPREAD = "effective rank"
@@ -40,6 +45,7 @@ def write_page(run: RunFolder, path: Path) -> Path:
         *_of_protocols(look),
         sections.curves(look),
         sections.similarities(look),
+        place_section.places(look),
         sample_sections.embedding(look),
         sample_sections.neighbours(look),
         sample_sections.mistakes(look),
