@@ -50,11 +50,7 @@ def places(look: Look) -> Section | None:
     attended = _attended(encoder, plain)
     if attended is not None:
         rows.append(("attention", [image_address(one) for one in attended]))
-    lines = [
-        f'<div class="row" tabindex="0">'
-        f"{''.join(element(picture, called, first=not column) for called, picture in pairs)}</div>"
-        for column, pairs in enumerate(_columns(rows))
-    ]
+    shown = [element(picture, called) for pairs in _columns(rows) for called, picture in pairs]
     told = (
         f"Each of the {maps.shape[2]} x {maps.shape[3]} places has features of its own. Their "
         "first three principal components, over all images here, are drawn as red, green and blue: "
@@ -62,7 +58,7 @@ def places(look: Look) -> Section | None:
     )
     if attended is not None:
         told += " Attention is that of the class token in the last block, the mean over its heads."
-    return Section("What each place has", f"<p>{told}</p>" + "".join(lines))
+    return Section("What each place has", f'<p>{told}</p><div class="row">{"".join(shown)}</div>')
 
 
 def _columns(rows: list[tuple[str, list[str]]]) -> list[list[tuple[str, str]]]:
