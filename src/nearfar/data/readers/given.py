@@ -35,8 +35,8 @@ def samples_like(given: Any, spec: Spec, tokenizer: Tokenizer | None = None) -> 
         given: ``Samples``, ``Tokens``, ``Parts``, ``Graphs`` or ``Nodes``; for images a path, a PIL
             picture, a list of either, or an array (N, C, H, W), (N, H, W, C), (C, H, W), (H, W, C)
             or grey (N, H, W), (H, W), of bytes or of numbers in [0, 1]; for series an array (N, C,
-            T) or (C, T), or paths of files; for clips an array (N, C, F, H, W) of bytes or of numbers in [0, 1]; for
-            texts a text or a list of them.
+            T) or (C, T), or paths of files; for clips an array (N, C, F, H, W) of bytes or of
+            numbers in [0, 1]; for texts a text or a list of them.
         spec: of the data that the encoder was built for.
         tokenizer: that lay beside an encoder of texts.
 
