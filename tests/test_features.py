@@ -108,3 +108,50 @@ def test_texts_have_no_pictures(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Samples of text data have no pictures made of pixels"):
         nearfar.embed(text_run, output=tmp_path / "e.parquet", pictures=True)
     assert text_run.features(texts[:2], "patch").ndim == 3
+
+
+def test_another_kind_of_map_is_refused(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Unknown kind of map 'umap'"):
+        nearfar.embed(run, output=tmp_path / "a.npz", map="umap")  # type: ignore[arg-type]
+    assert not (tmp_path / "a.npz").exists()
+
+
+def test_clips_are_given_as_arrays(tmp_path: Path) -> None:
+    clips = torch.randint(
+        0, 256, (8, 3, 4, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    np.savez(tmp_path / "clips.npz", x=clips.numpy())
+    settings = {"steps": 1, "batch_size": 4, "evaluate": False, "precision": "float32"}
+    run = nearfar.pretrain(
+        "simclr",
+        data=str(tmp_path / "clips.npz"),
+        modality="video",
+        output=tmp_path / "run",
+        quiet=True,
+        **settings,
+    )
+    source = run.source()
+    features = run.embed(source.train.take(torch.arange(3)))
+    assert np.allclose(features, run.embed(source.train.subset(torch.arange(3))), atol=1e-6)
+    assert np.allclose(features, run.embed(source.train.take(torch.arange(3)) / 255), atol=1e-5)
+    with pytest.raises(UserError, match="has no features of places"):
+        run.features(source.train.take(torch.arange(3)), "patch")
+    with pytest.raises(UserError, match="expected video samples"):
+        run.embed(clips[:, :2])
+
+
+def test_graphs_are_taken_and_nothing_else_is(tmp_path: Path) -> None:
+    atom = "ATOM  {0:5d}  CA  ALA A{0:4d}    {1:8.3f}{2:8.3f}   0.000  1.00  0.00           C\n"
+    (tmp_path / "chains").mkdir()
+    for number in range(12):
+        lines = [atom.format(place, 3.8 * place, number) for place in range(1, 31)]
+        (tmp_path / "chains" / f"{number}.pdb").write_text("".join([*lines, "END\n"]))
+    run = run_of(tmp_path / "run", "residue-gcn", str(tmp_path / "chains"))
+    source = run.source()
+    rows = torch.arange(2)
+    found = run.embed(source.train.take(rows))
+    assert np.array_equal(found, run.embed(source.train.subset(rows)))
+    with pytest.raises(UserError, match="expected graph samples"):
+        run.embed({"residues": 3})
+    with pytest.raises(UserError, match="has no features of places"):
+        run.features(source.train.take(rows), "patch")

@@ -100,6 +100,8 @@ def test_what_does_not_fit_a_file_is_named(tmp_path: Path) -> None:
     file = str(_timm_file(tmp_path))
     for start, name, sentence in (
         (file, None, "without an architecture; name it with --encoder"),
+        (f"{file}.none.safetensors", None, "there is no such file"),
+        ("hub:", None, "names no repository"),
         (file, "resnet18", r"weights \(first resnet.conv1.weight\).* missing .* unknown"),
         (file, f"{TIMM}@pretrained", "would be replaced"),
         (f"{TIMM}@{file}", "resnet18", "is another encoder than resnet18"),
@@ -189,7 +191,7 @@ def test_the_command_starts_from_a_file_and_refuses_in_one_sentence(
     code = main([*words.split(), "--start-from.encoder", "missing.safetensors"])
     assert code == 2
     assert not Path("run").exists()
-    assert "missing.safetensors holds weights without an architecture" in capsys.readouterr().err
+    assert "Cannot read missing.safetensors: there is no such file" in capsys.readouterr().err
     assert main([*words.split(), "--start-from.encoder"]) == 2
     assert "--start-from.encoder has no value" in capsys.readouterr().err
     code = main([*words.split(), "--start-from.encoder=w.safetensors", "--encoder", "perceptron"])

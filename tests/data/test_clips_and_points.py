@@ -102,3 +102,13 @@ def test_points_that_are_nowhere_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "p.npz", points=x)
     with pytest.raises(UserError, match=r"Row 4 of p.npz has points at missing or infinite places"):
         load(tmp_path / "p.npz")
+
+
+@pytest.mark.parametrize("order", ["ascii", "binary_little_endian"])
+def test_a_file_without_points_says_so(order: str, tmp_path: Path) -> None:
+    head = f"ply\nformat {order} 1.0\nelement vertex 0\n"
+    head += "".join(f"property float {axis}\n" for axis in "xyz") + "end_header\n"
+    for number in range(3):
+        (tmp_path / f"{number}.ply").write_text(head)
+    with pytest.raises(UserError, match="it holds no points"):
+        load(tmp_path)

@@ -336,6 +336,17 @@ def test_an_answer_that_does_not_fit(said: dict[str, Any], message: str, tmp_pat
         load(tmp_path, **said)
 
 
+@pytest.mark.parametrize("shape", [(20, 40, 16, 16), (20, 16, 16, 40), (20, 64, 9, 9)])
+def test_too_many_channels_of_square_images_are_not_taken_for_a_side(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "data.npz", images=_values(0, shape, np.uint8, 255))
+    with pytest.raises(UserError, match=f"{max(shape[1:])} channels .* at most 32"):
+        load(tmp_path / "data.npz")
+    source = load(tmp_path / "data.npz", channels="first" if shape[1] == 16 else "last")
+    assert source.spec.shape[0] == min(shape[1:])  # where it is said, the images are narrow
+
+
 def test_pictures_of_many_channels_show_the_first_three() -> None:
     image = np.random.default_rng(0).integers(0, 256, (6, 12, 12), dtype=np.uint8)
     rgb = torch.from_numpy(image[:3])

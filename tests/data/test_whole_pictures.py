@@ -101,6 +101,23 @@ def test_what_cannot_be_stored_whole(tmp_path: Path) -> None:
         load(tmp_path / "a.npz", store=32)
 
 
+def test_views_are_no_larger_than_what_is_stored(photos: Path) -> None:
+    with pytest.raises(UserError, match=r"store is 16, but views are of 32 x 32 .* at least 32"):
+        load(photos, store=16, size=32)
+    assert load(photos, store=32, size=32).spec.shape == (3, 32, 32)
+
+
+def test_whole_pictures_of_sixteen_bits(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for number in range(6):
+        values = random.integers(1000, 5000, (16, 16), dtype=np.uint16)
+        Image.fromarray(values).save(tmp_path / f"{number}.png")
+    whole, middle = (load(tmp_path, split=False, size=16, store=n) for n in (16, None))
+    index = torch.arange(6)
+    assert whole.train.take(index).dtype == torch.uint16
+    assert torch.equal(whole.train.take(index).int(), middle.train.take(index).int())
+
+
 @pytest.mark.parametrize("store", [None, 64])
 def test_a_set_larger_than_the_disk_is_decoded_as_it_is_taken(
     store: int | None, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

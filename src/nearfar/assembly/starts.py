@@ -190,6 +190,8 @@ def finished_encoder(start: str) -> Encoder:
     Raises:
         UserError: If there is none, or it cannot be read.
     """
+    if start == HUB:
+        raise UserError(f"{HUB} names no repository; write {HUB}OWNER/NAME, or {HUB}./FOLDER.")
     if start.startswith(HUB):
         return hub.load(start.removeprefix(HUB)).eval()
     folder = bundled(start) if is_bundled(start) else Path(start)
@@ -236,10 +238,14 @@ def _from_file(start: str, spec: Spec, name: str | None, kind: str) -> Encoder:
     before, at, behind = start.partition("@")
     architecture, file = (before, behind) if at and not Path(start).exists() else ("", start)
     wanted = architecture or name
+    if not Path(file).is_file():
+        raise UserError(
+            f"Cannot read {file}: there is no such file; give a {SUFFIX} file that exists."
+        )
     if wanted is None:
         raise UserError(
-            f"{start} holds weights without an architecture; name it with --encoder, such as "
-            "--encoder timm:resnet18."
+            f"{start} holds weights without an architecture; name it with --encoder, or before "
+            f"the file, such as timm:resnet18@{start}."
         )
     if name is not None and short(name) != wanted:
         raise UserError(

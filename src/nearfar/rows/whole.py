@@ -84,7 +84,8 @@ class Whole:
 
 def _middle(pictures: Whole) -> Tensor:
     """``Whole.middle`` of few pictures: those of one shape together."""
-    found = torch.empty(pictures.shape, dtype=pictures.values.dtype, device=pictures.values.device)
+    places: list[Tensor] = []
+    parts: list[Tensor] = []
     ratio = pictures.size[1] / pictures.size[0]
     side = pictures.values.shape[2]
     for aspect in torch.unique(pictures.aspect).tolist():
@@ -99,8 +100,9 @@ def _middle(pictures: Whole) -> Tensor:
                 part.float(), pictures.size, mode="bilinear", antialias=True
             )
             part = resized.round().to(part.dtype)
-        found[alike] = part
-    return found
+        places.append(alike)
+        parts.append(part)
+    return torch.cat(parts)[torch.cat(places).argsort()]  # uint16 cannot be assigned by number
 
 
 def rows_of(content: Any, index: Tensor) -> Any:

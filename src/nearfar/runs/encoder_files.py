@@ -350,9 +350,7 @@ def export_encoder(
     write, read = _PORTABLE[format]
     with replacing(path, overwrite=overwrite) as temporary:
         write(model, temporary, _description(encoder, None))
-        difference = portable.check_features(
-            model.of_samples, read(temporary), model.examples()
-        )
+        difference = portable.check_features(model.of_samples, read(temporary), model.examples())
     lines = portable.loading_lines(format, path, name_of(encoder), model.spec, model.inputs)
     _tell(tell, difference, lines)
     return path

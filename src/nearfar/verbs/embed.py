@@ -16,7 +16,7 @@ import tyro
 from torch import Tensor
 
 from nearfar.assembly.opened import method_of
-from nearfar.errors import UserError
+from nearfar.errors import UserError, unknown_name
 from nearfar.files import replacing
 from nearfar.rows import Parts, Tokens
 from nearfar.runs.folder import RunFolder
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nearfar.data.spec import Spec
 
 
+_MAPS = ("none", "pca", "t-sne")
 _LEAST = 4
 """Samples of a map by neighbourhoods."""
 _PICTURES = 1_000
@@ -77,6 +78,8 @@ def embed(
         )
     if pictures and output.suffix != ".parquet":
         raise UserError(f"Pictures go into .parquet files, and {output} is none; choose one.")
+    if map not in _MAPS:
+        raise unknown_name("kind of map", map, _MAPS)
     if output.exists():
         raise UserError(f"{output} exists already; choose another --output.")
     opened = RunFolder(run)

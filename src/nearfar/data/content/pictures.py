@@ -108,6 +108,12 @@ class Pictures:
         is_deep = bits_of(like) > 8 if like is not None else bool(heads.deep.any())
         view = shape[1:]
         if options.store is not None:
+            if like is None and options.store < max(view):
+                raise UserError(
+                    f"The data option store is {options.store}, but views are of "
+                    f"{' x '.join(map(str, view))} pixels; expected at least {max(view)}, or a "
+                    "smaller --size."
+                )
             shape = (shape[0], options.store, options.store)
         way = _Way(shape, values, is_deep, options.store is not None)
         ranged = None

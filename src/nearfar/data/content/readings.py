@@ -91,6 +91,8 @@ def are_last(
         return asked == "last"
     if likely is not None and likely.shape and first and last:
         first, last = shape[0] == likely.shape[0], shape[2] == likely.shape[0]
+    if likely is None:
+        _check_square(shape, name)
     tall = first and min(shape[1:]) >= SMALLEST_SIDE
     flat = last and min(shape[:2]) >= SMALLEST_SIDE
     if tall != flat:
@@ -110,6 +112,17 @@ def are_last(
         f"the channels; say which with --channels first ({shape[0]} channels) or --channels last "
         f"({shape[2]} channels)."
     )
+
+
+def _check_square(shape: tuple[int, ...], name: str) -> None:
+    """Refuse square images of too many channels, of which one would be taken for a side."""
+    for count, sides, other in ((shape[0], shape[1:], "last"), (shape[2], shape[:2], "first")):
+        if count > MOST_CHANNELS >= sides[0] == sides[1] >= SMALLEST_SIDE:
+            raise UserError(
+                f"{name} holds samples of the shape {shape}, as it seems square images of "
+                f"{count:,} channels in all; expected at most {MOST_CHANNELS}, or --channels "
+                f"{other} if {sides[0]} is the number of channels."
+            )
 
 
 def shaped(x: NDArray[Any], key: str, source: str, options: DataOptions | None = None) -> Shaped:

@@ -18,24 +18,25 @@ from nearfar.data.content.arrays import in_memory
 from nearfar.data.content.decode import pixels
 from nearfar.data.content.files.encoded import UnreadableError
 from nearfar.data.content.pictures import bits_of, range_of
-from nearfar.data.content.pixels.scaling import Range, fitted
+from nearfar.data.content.pixels.scaling import Range, fitted, to_levels
 from nearfar.data.content.readings import are_last
 from nearfar.data.content.series import fit_lengths, read_series
 from nearfar.data.content.tokenizer import Tokenizer
 from nearfar.data.samples import Samples
 from nearfar.data.spec import Spec
 from nearfar.errors import UserError
-from nearfar.rows import Parts, Tokens
+from nearfar.rows import Graphs, Nodes, Parts, Tokens
 
 
 def samples_like(given: Any, spec: Spec, tokenizer: Tokenizer | None = None) -> Samples:
     """What a user hands over as ``Samples`` of the kind and size that an encoder was built for.
 
     Args:
-        given: ``Samples``, ``Tokens`` or ``Parts``; for images a path, a PIL picture, a list of
-            either, or an array (N, C, H, W), (N, H, W, C), (C, H, W), (H, W, C) or grey (N, H, W),
-            (H, W), of bytes or of numbers in [0, 1]; for series an array (N, C, T) or (C, T), or
-            paths of files; for texts a text or a list of them.
+        given: ``Samples``, ``Tokens``, ``Parts``, ``Graphs`` or ``Nodes``; for images a path, a PIL
+            picture, a list of either, or an array (N, C, H, W), (N, H, W, C), (C, H, W), (H, W, C)
+            or grey (N, H, W), (H, W), of bytes or of numbers in [0, 1]; for series an array (N, C,
+            T) or (C, T), or paths of files; for clips an array (N, C, F, H, W) of bytes or of
+            numbers in [0, 1]; for texts a text or a list of them.
         spec: of the data that the encoder was built for.
         tokenizer: that lay beside an encoder of texts.
 
@@ -44,7 +45,7 @@ def samples_like(given: Any, spec: Spec, tokenizer: Tokenizer | None = None) -> 
     """
     if isinstance(given, Samples):
         return given
-    if isinstance(given, Tokens | Parts):
+    if isinstance(given, Tokens | Parts | Graphs | Nodes):
         return in_memory(given)
     one_or_several = given if isinstance(given, list | tuple) else [given]
     if not len(one_or_several) or (hasattr(given, "__len__") and not len(given)):
@@ -61,10 +62,14 @@ def samples_like(given: Any, spec: Spec, tokenizer: Tokenizer | None = None) -> 
 
 def _expected(spec: Spec) -> str:
     spec = spec.first
+    channels = spec.shape[0] if spec.shape else 0
+    rows = "samples as a source gives them"
     kinds = {
-        "image": f"images: paths, PIL pictures or an array (N, {spec.shape[0]}, H, W)",
-        "series": f"series: paths or an array (N, {spec.shape[0]}, T)",
+        "image": f"images: paths, PIL pictures or an array (N, {channels}, H, W)",
+        "series": f"series: paths or an array (N, {channels}, T)",
         "text": "texts",
+        "graph": f"graph {rows}",
+        "nodes": f"nodes: {rows}",
     }
     shape = ", ".join(map(str, ("N", *spec.shape)))
     return kinds.get(spec.modality, f"{spec.modality} samples as an array ({shape})")
@@ -156,17 +161,38 @@ def _arrays(given: Any, spec: Spec) -> Samples:
     images = spec.of("image")
     if images is not None:
         return in_memory(torch.from_numpy(_images(array, images)))
+    if spec.modality in ("graph", "nodes"):
+        raise UserError(f"The samples are an array; expected {_expected(spec)}.")
+    if spec.modality == "video":
+        clips = torch.from_numpy(_clips(array, spec))
+        return Samples(clips, [str(number) for number in range(len(clips))])
     return in_memory(torch.from_numpy(_values(array, spec)))
 
 
-def _values(array: NDArray[Any], spec: Spec) -> NDArray[np.float32]:
-    """Samples that are numbers, with the shape of the spec's."""
+def _clips(array: NDArray[Any], spec: Spec) -> NDArray[Any]:
+    """Clips as raw pixels (N, C, F, H, W) of the spec's shape."""
+    batch = _batch(array, spec)
+    deep = bits_of(spec) > 8
+    if batch.dtype == np.uint8:
+        return batch.astype(np.uint16) * np.uint16(257) if deep else np.ascontiguousarray(batch)
+    values = _checked_range(batch, range_of(spec))
+    return to_levels(batch.astype(np.float64), values, np.uint16 if deep else np.uint8)
+
+
+def _batch(array: NDArray[Any], spec: Spec) -> NDArray[Any]:
+    """One or several samples as several, with the shape of the spec's."""
     batch = array[None] if array.ndim == len(spec.shape) else array
     if batch.shape[1:] != spec.shape:
         raise UserError(
             f"The samples have the shape {array.shape}; expected {_expected(spec)} with samples of "
             f"{spec.shape}."
         )
+    return batch
+
+
+def _values(array: NDArray[Any], spec: Spec) -> NDArray[np.float32]:
+    """Samples that are numbers, with the shape of the spec's."""
+    batch = _batch(array, spec)
     if not np.isfinite(batch).all():
         raise UserError("The samples hold values that are not finite; fill the gaps first.")
     return np.ascontiguousarray(batch, dtype=np.float32)

@@ -167,7 +167,7 @@ def _ply(path: Path) -> NDArray[Any]:
         words = content[start:].split()
         if len(words) < count * len(fields):
             raise UnreadableError("it is cut off")
-        table = np.array(words[: count * len(fields)], dtype=np.float64).reshape(count, -1)
+        table = np.array(words[: count * len(fields)], dtype=np.float64).reshape(count, len(fields))
         names = [one for one, _ in fields]
         return table[:, [names.index(axis) for axis in "xyz"]]
     kind = np.dtype([(one, order + _KINDS[of]) for one, of in fields])
