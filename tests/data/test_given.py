@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+import nearfar
 from nearfar.data.content.decode import pixels
 from nearfar.data.readers.given import samples_like
 from nearfar.data.samples import Samples
@@ -133,3 +134,27 @@ def test_what_does_not_fit_is_one_sentence(given: Any, spec: Spec, words: str) -
 def test_a_folder_is_pointed_to_the_verb(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is a folder; give its files, or embed the whole folder"):
         samples_like(tmp_path, COLOUR)
+
+
+def test_a_tensor_of_16_bits_is_a_question_and_the_answers_agree(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randint(900, 4000, (30, 3, 16, 16), generator=generator).to(torch.uint16)
+    run = nearfar.pretrain(
+        "simclr",
+        data=values,
+        encoder="small-convnet",
+        steps=1,
+        batch_size=8,
+        precision="float32",
+        evaluate=False,
+        quiet=True,
+        output=tmp_path / "run",
+    )
+    train = run.source().train
+    rows = torch.arange(3)
+    with pytest.raises(UserError, match="scaled already, or values as files hold them"):
+        run.embed(train.take(rows))
+    places = [int(name) for name in train.ids[:3]]
+    assert np.allclose(run.embed(train.subset(rows)), run.embed(values[places].numpy()), atol=1e-4)
+    with pytest.raises(UserError, match="A run was given as int"):
+        nearfar.evaluate(3)  # type: ignore[arg-type]

@@ -61,6 +61,10 @@ class RunFolder:
     """
 
     def __init__(self, folder: os.PathLike[str] | str) -> None:
+        if not isinstance(folder, str | os.PathLike):
+            raise UserError(
+                f"A run was given as {type(folder).__name__}; give its folder, or a nearfar.Run."
+            )
         self.folder = bundled(folder) if is_bundled(folder) else Path(folder)
         if (self.folder / CONFIG).is_file():
             return

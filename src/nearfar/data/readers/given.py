@@ -36,7 +36,8 @@ def samples_like(given: Any, spec: Spec, tokenizer: Tokenizer | None = None) -> 
             picture, a list of either, or an array (N, C, H, W), (N, H, W, C), (C, H, W), (H, W, C)
             or grey (N, H, W), (H, W), of bytes or of numbers in [0, 1]; for series an array (N, C,
             T) or (C, T), or paths of files; for clips an array (N, C, F, H, W) of bytes or of
-            numbers in [0, 1]; for texts a text or a list of them.
+            numbers in [0, 1]; for texts a text or a list of them. Arrays of 16 bits hold values as
+            files do; samples of a source are given by its ``subset``.
         spec: of the data that the encoder was built for.
         tokenizer: that lay beside an encoder of texts.
 
@@ -149,7 +150,24 @@ def _fitted(picture: Image.Image, spec: Spec) -> NDArray[Any]:
         ) from error
 
 
+def _check_levels(given: Any, spec: Spec) -> None:
+    """Refuse a tensor of 16 bits where it may hold what files hold or what ``take`` gave.
+
+    Raises:
+        UserError: Names both.
+    """
+    first = spec.of("image") or spec.first
+    is_deep = isinstance(given, Tensor) and given.dtype == torch.uint16
+    if is_deep and bits_of(first) > 8 and range_of(first) is not None:
+        raise UserError(
+            "A tensor of uint16 may hold samples as a source's take gives them, scaled already, or "
+            "values as files hold them; give samples of a source by its subset(rows), and values "
+            "as a NumPy array."
+        )
+
+
 def _arrays(given: Any, spec: Spec) -> Samples:
+    _check_levels(given, spec)
     try:
         array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
     except ValueError as error:
