@@ -116,7 +116,7 @@ def test_features_of_ones_own_run_are_what_is_compared(gan: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("method", "data", "more", "sentence"),
     [
-        ("simclr", "digits", [], "give features of a run on images of 3 channels"),
+        ("simclr", "digits", [], "of shape (3, 8, 8); start from one that takes the same"),
         ("simclr", "PHOTOS", ["--encoder", "perceptron"], "has no feature map"),
     ],
 )

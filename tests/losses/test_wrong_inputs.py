@@ -151,6 +151,8 @@ WITHOUT_TEMPERATURE = {
     "gaussianity.centre_prediction",
     "gaussianity.sigreg",
     "groco.groco",
+    "hints.hint",
+    "hints.hint cosine of maps",
     "label_augmentation.label_augmentation",
     "masked.feature_prediction",
     "masked.masked_reconstruction",
@@ -166,6 +168,8 @@ WITHOUT_TEMPERATURE = {
     "sketching.visreg_terms",
     "spectral.spectral_contrast",
     "view_quality.weighted_simsiam",
+    "relational.rkd_angle",
+    "relational.rkd_distance",
 }
 
 

@@ -35,6 +35,7 @@ NAMES = [
     "nnclr",
     "ressl",
     "scatsimclr",
+    "seed",
     "simclr",
     "supcon",
 ]

@@ -366,9 +366,12 @@ def _spread(
 
 def _measured(encoded: Encoded) -> Measured | str:
     try:
-        return measure(encoded)
+        found = measure(encoded)
     except UnreadableError as error:
         return str(error)
+    if min(found.height, found.width, found.channels) < 1:
+        return "its header says that it has no pixels"
+    return found
 
 
 def _range(encoded: Encoded) -> Range | None:

@@ -107,7 +107,8 @@ def _distance_sums(rows: Tensor) -> Tensor:
 def _distances(rows: Tensor, block: slice) -> Tensor:
     """Distances of a block's rows from all rows, (B, N); those of equal rows are 0 and constant."""
     squared = (rows[block, None] - rows).square().sum(dim=2)
-    return torch.where(squared > 0, squared, 1.0).sqrt() * (squared > 0)
+    is_same = squared == 0  # false for NaN, which must not be hidden
+    return torch.where(is_same, 1.0, squared).sqrt() * ~is_same
 
 
 def _cosines(rows: Tensor, block: slice) -> Tensor:
