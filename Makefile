@@ -1,5 +1,5 @@
 # make demo: install nearfar here, pretrain SimCLR on the embedded data and judge the encoder.
-# make test: install the test tools as well and run all tests (twelve minutes on two cores).
+# make test: install the test tools as well and run all tests (about twenty minutes on two cores).
 # make test-fast: leave out whole runs, kills, several processes, the guides' code and the pages in a browser.
 # make site: build the documentation's site into build/site; make package: build, check and try the wheel.
 # make lock: write the exact versions of everything that is installed to requirements.lock.
